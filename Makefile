@@ -1,0 +1,27 @@
+# Two commands for a fresh clone: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test slow install clean
+
+demo: .venv/installed   ## four drawn hospitals, four strategies, one table
+	$(BIN)/relay compare -c demo
+
+test: .venv/installed   ## lint, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+slow: .venv/installed   ## the long tests, by hand
+	$(BIN)/pytest -m slow
+
+install: .venv/installed
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

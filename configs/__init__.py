@@ -1,0 +1,1 @@
+"""The configs that come with the package: one YAML a study."""

@@ -1,0 +1,120 @@
+"""A folder of images beside a folder of masks, in any format Pillow or SimpleITK reads.
+
+``<root_path>/<img_folder>/image/NAME.png`` with ``…/mask/NAME.png``: one file each, of the same stem; 2D or
+3D. Masks hold class indices, or the levels in ``mask_values``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import Annotated, Literal
+
+from pydantic import ValidationInfo, field_validator
+
+from relay.config.options import Field, options
+from relay.data import Dataset, DatasetOptions, Regex, Sample
+from relay.data.files import pairs, stem
+from relay.data.options import Text
+from relay.data.patients import by_regex
+from relay.data.problems import refuse
+from relay.errors import DataError
+
+
+@options
+class FolderOptions(DatasetOptions):
+    """Options of :class:`Folder`.
+
+    Attributes:
+        image_dir: The sub-folder with the images.
+        mask_dir: The sub-folder with the masks.
+        mask_values: What stands for each class in the masks, background first: [0, 255] for black and
+            white ones. None: the class indices 0, 1, ….
+        patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it and without
+            a table, every image is a patient.
+        patient_table: A CSV file, under ``root_path`` or anywhere, that says whose image each stem is.
+        id_column: Its column of stems.
+        patient_column: Its column of patients.
+        test_regex: Images whose stem it matches anywhere are the publisher's test set.
+    """
+
+    root_path: Text
+    image_dir: Text = "image"
+    mask_dir: Text = "mask"
+    mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    patient_regex: Regex | None = None
+    patient_table: str | None = None
+    id_column: Text = "id"
+    patient_column: Text = "patient"
+    test_regex: Regex | None = None
+
+    @field_validator("patient_table")
+    @classmethod
+    def _one_way_to_the_patient(cls, table: str | None, info: ValidationInfo) -> str | None:
+        if table is not None and info.data.get("patient_regex") is not None:
+            raise ValueError("only one of patient_regex and patient_table may be set")
+        return table
+
+    @field_validator("mask_values")
+    @classmethod
+    def _a_value_a_class(cls, values: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        classes = info.data.get("num_classes")
+        if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
+            raise ValueError(f"must be {classes} different numbers, one for each class, background first")
+        return values
+
+
+class Folder(Dataset):
+    """Images and masks of the same name in two folders."""
+
+    Options = FolderOptions
+    options: FolderOptions
+
+    def folders(self) -> list[Path]:
+        """The image and the mask folder of each ``img_folder``."""
+        parts = (self.options.image_dir, self.options.mask_dir)
+        return [self.root / name / part for name in self.options.folder_names for part in parts]
+
+    def levels(self) -> Sequence[int]:
+        """``mask_values``, or class indices."""
+        return self.options.mask_values or super().levels()
+
+    def samples(self) -> list[Sample]:
+        """All pairs, folder by folder, each sorted by name."""
+        places = self.folders()
+        problems: list[str] = []
+        found = []
+        for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
+            for image, mask in pairs(images, masks):
+                found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
+        refuse(problems, f"{self}: images whose patient is not known")
+        return found
+
+    def _sample(self, name: PurePath, image: Path, mask: Path, problems: list[str]) -> Sample:
+        patient: str | None = name.as_posix()
+        if self.options.patient_table is not None:
+            patient = self._table.get(name.name)
+        elif self.options.patient_regex is not None:
+            patient = by_regex(self.options.patient_regex, name.name)
+        if patient is None:
+            problems.append(str(image))
+        test = self.options.test_regex
+        part: Literal["train", "test"] = "test" if test and re.search(test, name.name) else "train"
+        return Sample(name.as_posix(), patient or "", image, mask, part)
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        wanted = (self.options.id_column, self.options.patient_column)
+        path = self.root / (self.options.patient_table or "")
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                columns = reader.fieldnames or []
+                if missing := [column for column in wanted if column not in columns]:
+                    raise DataError(f"{path}: no column {', '.join(missing)}; there are {', '.join(columns)}")
+                return {row[wanted[0]]: row[wanted[1]] for row in reader}
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path}: can't be read as a table: {error}") from error

@@ -1,0 +1,75 @@
+"""Optic disc and cup in fundus photographs, in the layout of DoFE.
+
+``<root_path>/<img_folder>/{train,test}/ROIs/{image,mask}/NAME.png``: Wang et al. 2020,
+10.1109/TMI.2020.3015224. A mask is grey or RGB with three levels: 255 background, 128 disc rim, 0 cup. They
+become the classes 0, 1, 2; the optic disc as it is usually reported is rim and cup together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Literal
+
+from relay.config.options import Field, options
+from relay.data import Dataset, DatasetOptions, Regex, Sample
+from relay.data.files import pairs, stem
+from relay.data.options import Text
+from relay.data.patients import by_regex
+from relay.data.problems import refuse
+
+PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
+LEVELS = (255, 128, 0)
+
+
+@options
+class FundusOptions(DatasetOptions):
+    """Options of :class:`Fundus`.
+
+    Attributes:
+        use_roi: Read the squares cut out around the disc (``ROIs``), not the whole photographs.
+        patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it,
+            every image is a patient.
+    """
+
+    root_path: Text
+    num_classes: Literal[3] = 3
+    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "disc", "cup"])
+    use_roi: bool = True
+    patient_regex: Regex | None = None
+
+
+class Fundus(Dataset):
+    """DoFE's domains; the published test folder is the test split."""
+
+    Options = FundusOptions
+    options: FundusOptions
+
+    def folders(self) -> list[Path]:
+        """The image and the mask folder of each domain and part."""
+        inner = "ROIs" if self.options.use_roi else "."
+        parts = [Path(part, inner, kind) for part in PARTS for kind in ("image", "mask")]
+        return [self.root / domain / part for domain in self.options.folder_names for part in parts]
+
+    def levels(self) -> Sequence[int]:
+        """Exact ones: a level in between tells of a mask that was smoothed or compressed."""
+        return LEVELS
+
+    def samples(self) -> list[Sample]:
+        """All pairs, domain by domain, train before test, each sorted by name."""
+        places = self.folders()
+        found, problems = [], []
+        domains = [(domain, part) for domain in self.options.folder_names for part in PARTS]
+        for (domain, part), images, masks in zip(domains, places[::2], places[1::2], strict=True):
+            for image, mask in pairs(images, masks):
+                name = PurePath(domain, part, stem(image))
+                patient = self._patient(name)
+                if patient is None:
+                    problems.append(str(image))
+                found.append(Sample(name.as_posix(), patient or "", image, mask, part))
+        refuse(problems, f"{self}: images whose patient is not known")
+        return found
+
+    def _patient(self, name: PurePath) -> str | None:
+        pattern = self.options.patient_regex
+        return name.as_posix() if pattern is None else by_regex(pattern, name.name)

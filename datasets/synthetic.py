@@ -1,0 +1,71 @@
+"""Eyes that nobody has: fundus photographs with optic disc and cup, drawn when they are read.
+
+For demonstrations and tests without data. The four cameras see the same anatomy so differently (colour,
+red-free, infrared, angiography) that a model trained on one fails on the others, as between real hospitals,
+only more so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from relay.config.options import Field, options
+from relay.data import Dataset, DatasetOptions, Picture, Sample
+from relay.data.options import Text
+from relay.seeds import generator
+
+from .phantom import CAMERAS, Camera, photograph
+
+
+@options
+class SyntheticOptions(DatasetOptions):
+    """Options of :class:`Synthetic`.
+
+    Attributes:
+        count: Number of images; each patient has two, a right and a left eye.
+        size: Pixels along a side.
+        camera: One of the four cameras, or one of your own.
+        seed: Another seed, other eyes.
+    """
+
+    num_classes: Literal[3] = 3
+    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "disc", "cup"])
+    count: Annotated[int, Field(ge=2)] = 100
+    size: Annotated[int, Field(ge=16, le=2048)] = 64
+    camera: Literal["clinic_a", "clinic_b", "clinic_c", "clinic_d"] | Camera = "clinic_a"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Synthetic(Dataset):
+    """Photographs drawn from (seed, task_name, index) alone."""
+
+    Options = SyntheticOptions
+    options: SyntheticOptions
+
+    def folders(self) -> list[Path]:
+        """None: there are no files."""
+        return []
+
+    def samples(self) -> list[Sample]:
+        """``p0000_right``, ``p0000_left``, ``p0001_right``, …; their files do not exist."""
+        found = []
+        for index in range(self.options.count):
+            patient, name = f"p{index // 2:04}", f"p{index // 2:04}_{('right', 'left')[index % 2]}"
+            drawn = Path("drawn", self.options.task_name, str(index))
+            found.append(Sample(name, patient, drawn, drawn))
+        return found
+
+    def read(self, sample: Sample) -> Picture:
+        """Draw it."""
+        camera = self.options.camera
+        site = (self.options.seed, self.options.task_name)
+        index = int(sample.image.name)
+        image, mask = photograph(
+            CAMERAS[camera] if isinstance(camera, str) else camera,
+            self.options.size,
+            generator(*site, "patient", sample.patient),
+            generator(*site, "eye", index),
+            left=index % 2 == 1,
+        )
+        return Picture(image, mask)

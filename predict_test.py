@@ -1,0 +1,8 @@
+"""Sample-wise Dice on the test sets: ``python predict_test.py -c fundus/relay -n first -s``. The same as ``relay predict``."""
+
+import typer
+
+from relay.cli.app import predict
+
+if __name__ == "__main__":
+    typer.run(predict)

@@ -1,0 +1,64 @@
+"""The top of every command: the one ``except``, the exit codes, the log."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from relay.errors import Interrupted, RelayError
+
+P = ParamSpec("P")
+errors = Console(stderr=True)
+log = logging.getLogger("relay")
+log.addHandler(logging.NullHandler())
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """Turn what goes wrong in a command into one message and an exit code (0, 1, 2, 3; 130 when stopped)."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            function(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            fail(Interrupted("stopped"), error)
+        except RelayError as error:
+            fail(error, error)
+
+    return guarded
+
+
+def fail(error: RelayError, cause: BaseException) -> None:
+    """Print what happened and what to do, and leave with the error's exit code.
+
+    Raises:
+        typer.Exit: always.
+    """
+    log.error("%s", error, exc_info=cause)
+    word = "stopped" if isinstance(error, Interrupted) else "error"
+    errors.print(f"[bold red]{word}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold]what to do:[/] {escape(error.advice())}", highlight=False, soft_wrap=True)
+    raise typer.Exit(error.exit_code) from None
+
+
+def log_to(file: Path, verbose: bool) -> None:
+    """Write the log to a file, and with ``verbose`` to the screen as well."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[Any] = [logging.FileHandler(file, encoding="utf-8")]
+    if verbose:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.DEBUG if verbose else logging.INFO)
+    log.propagate = False

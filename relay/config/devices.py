@@ -1,0 +1,64 @@
+"""Which GPUs this machine has, asked of the driver itself, so that a config check need not import torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass, field
+
+from relay.errors import Problem
+
+
+def _nodes() -> int:
+    """Machines that train together: ``NUM_NODES``, or what Slurm says; 1 without either."""
+    return int(os.environ.get("NUM_NODES") or os.environ.get("SLURM_NNODES") or 1)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What Lightning is told: ``accelerator``, ``devices`` and ``num_nodes`` as its Trainer takes them.
+
+    On several nodes, start the command on each with Lightning's variables (``MASTER_ADDR``, ``MASTER_PORT``,
+    ``NODE_RANK``) and ``NUM_NODES``.
+    """
+
+    accelerator: str = "cpu"
+    devices: list[int] | int = 1
+    num_nodes: int = field(default_factory=_nodes)
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together."""
+        return self.num_nodes * (self.devices if isinstance(self.devices, int) else len(self.devices))
+
+
+def visible_gpus() -> int:
+    """The number of CUDA devices the driver shows to this process; 0 without a driver."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def choose(gpus: str | None) -> tuple[Devices, list[Problem]]:
+    """The devices behind ``-g``: absent or empty is the CPU, ``0`` or ``0,1`` those GPUs."""
+    if not gpus:
+        return Devices(), []
+    try:
+        wanted = [int(part) for part in gpus.split(",")]
+    except ValueError:
+        return Devices(), [Problem("-g", gpus, "must be GPU numbers with commas between, such as 0 or 0,1")]
+    there = visible_gpus()
+    missing = [g for g in wanted if not 0 <= g < there]
+    if missing:
+        have = f"GPUs 0 to {there - 1} are here" if there else "no GPU is visible here"
+        return Devices(), [Problem("-g", gpus, f"{have}; leave out -g to use the CPU, or check the driver (nvidia-smi)")]
+    if len(set(wanted)) != len(wanted):
+        return Devices(), [Problem("-g", gpus, "names a GPU twice")]
+    return Devices("gpu", wanted), []

@@ -1,0 +1,71 @@
+"""The three blocks of a config as layers: merged for each task, with every key's origin kept for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from relay.config.check import dotted
+from relay.config.schema import Blocks
+
+
+class Layers:
+    """Task over data set over common.
+
+    ``sets`` maps each ``task_id`` to its place in ``all_tasks_datasets``; ids that are missing or given twice are
+    the caller's to report (:attr:`bad_ids`: place, value, what is wrong).
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+        self.sets: dict[int, int] = {}
+        self.bad_ids: list[tuple[int, object, str]] = []
+        for place, block in enumerate(blocks.all_tasks_datasets):
+            kwargs = block.get("kwargs")
+            task_id = kwargs.get("task_id") if isinstance(kwargs, Mapping) else None
+            if not isinstance(task_id, int):
+                self.bad_ids.append((place, task_id, "must be given, a whole number"))
+            elif task_id in self.sets:
+                self.bad_ids.append((place, task_id, f"is taken by all_tasks_datasets[{self.sets[task_id]}]"))
+            else:
+                self.sets[task_id] = place
+
+    def merged(self, task_id: int) -> dict[str, Any]:
+        """One task's block as plain dicts."""
+        layers = [{"dataset": self._set(task_id)}, self._task(task_id)]
+        return OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))  # type: ignore[return-value]
+
+    def where(self, task_id: int, *prefix: object) -> Callable[[Sequence[object]], str]:
+        """Turns a path below ``prefix`` in the merged block into the path in the file that the value came from."""
+        layers = [
+            (f"current_tasks.task_confs.{task_id}", self._task(task_id), 0),
+            (f"all_tasks_datasets[{self.sets[task_id]}]", {"dataset": self._set(task_id)}, 1),
+        ]
+
+        def origin(path: Sequence[object]) -> str:
+            full = [*prefix, *path]
+            for name, layer, skip in layers:
+                if _has(layer, full):
+                    return f"{name}.{dotted(full[skip:])}"
+            return f"common.{dotted(full)}"
+
+        return origin
+
+    def _set(self, task_id: int) -> dict[str, Any]:
+        return self.blocks.all_tasks_datasets[self.sets[task_id]]
+
+    def _task(self, task_id: int) -> dict[str, Any]:
+        return self.blocks.current_tasks.task_confs.get(task_id) or {}
+
+
+def _has(tree: Any, path: Sequence[object]) -> bool:
+    for part in path:
+        if isinstance(tree, Mapping) and part in tree:
+            tree = tree[part]
+        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
+            tree = tree[part]
+        else:
+            return False
+    return True

@@ -1,0 +1,88 @@
+"""A plan: which legs will run, with what, starting from where. Made by :func:`relay.config.planner.plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from relay.config.schema import TaskConf, Train
+
+RUNTIME_KEYS = (
+    "num_workers",
+    "train.log_every_n_steps",
+    "train.save_every_n_seconds",
+    "train.check_val_every_n_epoch",
+    "dataset.kwargs.root_path",
+    "checkpoint.",
+)
+"""Keys that change how and where a leg runs, not what it learns."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One site's turn, checked and ready to run.
+
+    Attributes:
+        number: the leg's place in the order, from 1.
+        conf: the merged block; ``raw`` is the same as plain dicts.
+        strategy, net: plug-ins, made from their checked options; loss, optimizer, scheduler: options with ``build``.
+        pool: the data sets that are trained on: the site's own, or all accessible ones for a strategy that pools.
+        folder: name of the leg's folder under ``checkpoints/``.
+        start: None (from scratch), the ``folder`` of an earlier leg, or the path of a carry from outside.
+    """
+
+    number: int
+    task_id: int
+    task_name: str
+    conf: TaskConf
+    raw: Mapping[str, Any] = field(repr=False)
+    strategy: Any = field(repr=False)
+    net: Any = field(repr=False)
+    loss: Any = field(repr=False)
+    optimizer: Any = field(repr=False)
+    scheduler: Any = field(repr=False)
+    pool: tuple[Any, ...] = field(repr=False)
+    folder: str
+    start: str | Path | None
+
+    @property
+    def train(self) -> Train:
+        """The leg's ``train`` block."""
+        return self.conf.train
+
+    @property
+    def data(self) -> Any:
+        """The options that all data sets of a study share: classes, channels, geometry."""
+        return self.pool[0].options
+
+    def scientific(self) -> dict[str, Any]:
+        """The merged config, flat, without :data:`RUNTIME_KEYS`: what two runs must share to be the same leg."""
+        return {k: v for k, v in flat(self.raw).items() if not k.startswith(RUNTIME_KEYS)}
+
+
+@dataclass(frozen=True)
+class Study:
+    """All legs of a config that run here, and the data sets they are tested on (``task_id`` → data set)."""
+
+    name: str
+    mode: str
+    strategy: str
+    legs: tuple[Leg, ...]
+    datasets: Mapping[int, Any]
+    given: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def test_sets(self) -> list[Any]:
+        """The data sets that lie on this machine."""
+        return [d for d in self.datasets.values() if d.accessible()]
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined with dots; an empty mapping stays a value."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        out.update(flat(value, path + ".") if isinstance(value, Mapping) and value else {path: value})
+    return out

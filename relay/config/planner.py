@@ -1,0 +1,250 @@
+"""From a config to a plan, with every problem found at once.
+
+Reads no image and no weight, and imports no torch: plug-ins are made from their checked options, and look at
+most at the names of folders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from relay import registry
+from relay.config.check import check
+from relay.config.layers import Layers
+from relay.config.plan import Leg, Study
+from relay.config.schema import Blocks, Named, TaskConf
+from relay.errors import ConfigError, Problem, UserError, nearest
+from relay.handoff import is_carry
+from relay.losses import LOSSES
+from relay.optim import OPTIMIZERS, SCHEDULERS
+
+SHARED = ("task", "num_classes", "channels", "out_range", "img_size", "patch_size")
+"""Options that all data sets of a study must share, since one solver reads them all."""
+
+
+def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:
+    """Check a whole config and turn it into a :class:`Study`.
+
+    Args:
+        given: the blocks as plain dicts (:func:`relay.config.load.read`).
+        name: short name of the config.
+        extra: problems found elsewhere (``-g``), to be reported together with these.
+        train: whether legs will be trained, so that their data must be here; else any one test set will do.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    blocks, problems = check(Blocks, given)
+    problems = [*extra, *problems]
+    if blocks is None:
+        raise ConfigError(problems, name)
+    planner = _Planner(blocks)
+    study = planner.study(name, train, given)
+    problems += planner.problems
+    if problems:
+        raise ConfigError(list({str(p): p for p in problems}.values()), name)
+    return study
+
+
+def dig(tree: Any, path: Sequence[str], default: Any = None) -> Any:
+    """What lies at a path of keys or attributes; ``default`` where the path ends early."""
+    for part in path:
+        tree = tree.get(part, default) if isinstance(tree, Mapping) else getattr(tree, part, default)
+    return tree
+
+
+class _Planner:
+    """Builds the parts and collects the problems on the way; a part with a problem is None."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.current = blocks.current_tasks
+        self.layers = Layers(blocks)
+        self.problems: list[Problem] = []
+
+    def add(self, path: str, value: object, allowed: str, near: str | None = None) -> None:
+        self.problems.append(Problem(path, value, allowed, near))
+
+    def study(self, name: str, train: bool, given: Mapping[str, Any]) -> Study:
+        self.check_ids()
+        made = {i: self.dataset(i) for i in self.layers.sets}
+        datasets = {i: d for i, d in made.items() if d is not None}
+        self.check_shared(datasets)
+        ids = [i for i in self.current.task_ids if i in self.layers.sets]
+        legs = [leg for number, i in enumerate(ids, 1) if (leg := self.leg(number, i, datasets))]
+        strategies = sorted({leg.conf.strategy.name for leg in legs})
+        if len(strategies) > 1:
+            self.add("current_tasks.task_confs", strategies, "all legs of a study use one strategy")
+        if legs and legs[0].strategy.pools_sites:
+            legs = legs[:1]
+        self.check_folders(legs, datasets, train)
+        return Study(name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given)
+
+    # -- the parts ---------------------------------------------------------------------------------------------
+
+    def plugin(self, task_id: int, path: Sequence[str], group: registry.Group, choice: Named | None) -> Any:
+        """A plug-in made from its checked options."""
+        if choice is None:
+            return None
+        try:
+            cls = registry.find(group, choice.name)
+        except UserError as error:
+            self.add(self.layers.where(task_id)([*path, "name"]), choice.name, f"{error}. {error.advice()}")
+            return None
+        made = self.options(task_id, path, cls.Options, choice)
+        return None if made is None else cls(made)
+
+    def options(self, task_id: int, path: Sequence[str], schema: type, choice: Named) -> Any:
+        """The ``kwargs`` of a named thing, checked against its options."""
+        made, found = check(schema, choice.kwargs, self.layers.where(task_id, *path, "kwargs"))
+        self.problems += found
+        return made
+
+    def named(self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]) -> Any:
+        """Something of the toolkit's own, by name."""
+        if choice is None:
+            return None
+        if choice.name in known:
+            return self.options(task_id, path, known[choice.name], choice)
+        where = self.layers.where(task_id)([*path, "name"])
+        self.add(where, choice.name, f"unknown name; allowed: {', '.join(known)}", nearest(choice.name, list(known)))
+        return None
+
+    def dataset(self, task_id: int) -> Any:
+        block, found = check(Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset"))
+        self.problems += found
+        return None if block is None else self.plugin(task_id, ["dataset"], "datasets", block)
+
+    def leg(self, number: int, task_id: int, datasets: Mapping[int, Any]) -> Leg | None:
+        raw = self.layers.merged(task_id)
+        conf, found = check(TaskConf, raw, self.layers.where(task_id))
+        self.problems += found
+
+        def chosen(*path: str) -> Named | None:
+            """A named part: from the whole block, or, where that has problems elsewhere, on its own."""
+            return dig(conf, path) if conf else check(Named, dig(raw, path))[0]
+
+        parts = (
+            self.plugin(task_id, ["strategy"], "strategies", chosen("strategy")),
+            self.net(task_id, chosen("model"), datasets.get(task_id)),
+            self.named(task_id, ["train", "loss"], chosen("train", "loss"), LOSSES),
+            self.named(task_id, ["train", "optimizer"], chosen("train", "optimizer"), OPTIMIZERS),
+            self.named(task_id, ["train", "scheduler"], chosen("train", "scheduler"), SCHEDULERS),
+        )
+        strategy = parts[0]
+        start = self.start(number, task_id, raw, strategy) if strategy else None
+        self.check_strategy(task_id, raw, strategy)
+        if conf is None or None in parts or task_id not in datasets:
+            return None
+        self.check_budget(task_id, conf)
+        pool = tuple(strategy.pool(datasets)) if strategy.pools_sites else (datasets[task_id],)
+        site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
+        return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id), start)
+
+    def net(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
+        """The net, with its channels and classes taken from the data set where the config leaves them out."""
+        net = self.plugin(task_id, ["model"], "nets", choice)
+        if net is None or dataset is None:
+            return net
+        data = dataset.options
+        where = self.layers.where(task_id, "model", "kwargs")
+        options = net.options
+        for key, value in (("in_channels", data.channels), ("num_classes", data.num_classes)):
+            if getattr(options, key) not in (None, value):
+                self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
+            options = dataclasses.replace(options, **{key: value})
+        size, dims = data.patch_size or data.img_size, getattr(options, "spatial_dims", None)
+        if size is not None and dims is not None and len(size) != dims:
+            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
+        return type(net)(options)
+
+    def folder(self, task_id: int) -> str:
+        return str(dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}")
+
+    def start(self, number: int, task_id: int, raw: Mapping[str, Any], strategy: Any) -> str | Path | None:
+        """What ``checkpoint.load`` means for this leg."""
+        load, path = dig(raw, ["checkpoint", "load"], "auto"), self.layers.where(task_id)(["checkpoint", "load"])
+        if not isinstance(load, str | None):
+            return None  # reported as a wrong type already
+        if not strategy.uses_incoming:
+            if load not in (None, "auto"):
+                self.add(path, load, f"must be left out: '{dig(raw, ['strategy', 'name'])}' starts from nothing")
+            return None
+        if load == "auto" and self.current.mode == "deployment":
+            self.add(path, load, "must be said in a deployment: null at the first site, else the folder received")
+            return None
+        if load == "auto":
+            return self.folder(self.current.task_ids[number - 2]) if number > 1 else None
+        return None if load is None else self.named_start(number, load, path)
+
+    def named_start(self, number: int, load: str, path: str) -> str | Path:
+        """An earlier leg's folder, in either spelling, or a carry from outside."""
+        leg = Path(load).parent.name if load.endswith(".ckpt") else load
+        own = {self.folder(i): i for i in self.layers.sets}
+        ids = self.current.task_ids
+        if leg in own:
+            if own[leg] in ids and ids.index(own[leg]) >= number - 1:
+                earlier = ", ".join(self.folder(i) for i in ids[: number - 1]) or "none: use null"
+                self.add(path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}")
+            return leg
+        if not is_carry(Path(load)):
+            self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
+        return Path(load)
+
+    # -- what must hold between the parts ------------------------------------------------------------------------
+
+    def check_ids(self) -> None:
+        sets, ids = self.layers.sets, self.current.task_ids
+        for place, value, wrong in self.layers.bad_ids:
+            self.add(f"all_tasks_datasets[{place}].kwargs.task_id", value, wrong)
+        lacks = f"has no data set in all_tasks_datasets, where there are {', '.join(map(str, sets)) or 'none'}"
+        for place, task_id in enumerate(ids):
+            if task_id not in sets:
+                self.add(f"current_tasks.task_ids[{place}]", task_id, lacks)
+        for task_id in self.current.task_confs:
+            if task_id not in sets:
+                self.add("current_tasks.task_confs", task_id, lacks)
+        if len(set(ids)) < len(ids):
+            self.add("current_tasks.task_ids", ids, "names a task twice")
+        if self.current.mode == "deployment" and len(ids) != 1:
+            self.add("current_tasks.task_ids", ids, "must name exactly one task in a deployment")
+        folders = [self.folder(i) for i in ids if i in sets]
+        if len(set(folders)) < len(set(ids) & set(sets)):
+            self.add("current_tasks.task_confs", folders, "checkpoint.save.dir must differ from task to task")
+
+    def check_shared(self, datasets: Mapping[int, Any]) -> None:
+        first = next(iter(datasets.values()), None)
+        for task_id, dataset in datasets.items():
+            for key in SHARED:
+                value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
+                if value != wanted:
+                    path = self.layers.where(task_id, "dataset", "kwargs")([key])
+                    self.add(path, value, f"must be the same for all data sets of a study (elsewhere {wanted!r})")
+
+    def check_budget(self, task_id: int, conf: TaskConf) -> None:
+        if (conf.train.num_epochs is None) == (conf.train.num_mimgs is None):
+            value = {"num_epochs": conf.train.num_epochs, "num_mimgs": conf.train.num_mimgs}
+            path = self.layers.where(task_id)(["train"])
+            self.add(path, value, "needs exactly one budget: num_epochs, or num_mimgs (millions of images)")
+
+    def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
+        if strategy and strategy.pools_sites and self.current.mode == "deployment":
+            path = self.layers.where(task_id)(["strategy", "name"])
+            self.add(path, dig(raw, ["strategy", "name"]), "pools the data of several sites, which never happens in a deployment")
+
+    def check_folders(self, legs: Sequence[Leg], datasets: Mapping[int, Any], train: bool) -> None:
+        """The data of each leg must be here; a test set that is not is merely not accessible."""
+        if not train:
+            if datasets and not any(d.accessible() for d in datasets.values()):
+                self.add("all_tasks_datasets", "...", "none of these data sets is on this machine; set paths or root_path")
+            return
+        needed = {id(d): d for leg in legs for d in leg.pool}.values()
+        for dataset in needed:
+            where = self.layers.where(dataset.options.task_id, "dataset", "kwargs")
+            root = Path(dataset.options.root_path).expanduser()
+            if dataset.folders() and not root.is_dir():
+                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})")
+            elif missing := [str(folder) for folder in dataset.folders() if not folder.is_dir()]:
+                self.add(where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}")

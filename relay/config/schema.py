@@ -1,0 +1,95 @@
+"""The form of a config: blocks, keys, types, ranges and defaults, in one place.
+
+A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``paths``, plain names for
+folders that other keys refer to). For every task, ``task_confs[id]`` over ``all_tasks_datasets[id]`` over
+``common`` gives a :class:`TaskConf`. What a plug-in takes (``kwargs``) is checked by its own options.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from relay.config.options import Field, options
+
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+
+
+@options
+class Named:
+    """Something chosen by name, with what it takes."""
+
+    name: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+
+
+@options
+class Save:
+    """Where a leg's checkpoints go: a folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``."""
+
+    dir: FolderName | None = None
+
+
+@options
+class Checkpoint:
+    """What a leg starts from and where it ends.
+
+    ``load``: ``auto`` (the leg before this one in ``task_ids``; nothing for the first), null (nothing), the
+    ``save.dir`` of an earlier task (``task_1`` or ``task_1/last.ckpt``), or the folder of a received carry.
+    """
+
+    load: str | None = "auto"
+    save: Save = Field(default_factory=Save)
+
+
+@options
+class Train:
+    """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` (millions of images) is the budget;
+    ``batch_size`` is per device."""
+
+    num_epochs: Annotated[int, Field(ge=1)] | None = None
+    num_mimgs: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    precision: Literal[16, 32, 64, "bf16"] = 32
+    loss: Named = Field(default_factory=lambda: Named(name="DiceCE"))
+    optimizer: Named = Field(default_factory=lambda: Named(name="Adam"))
+    scheduler: Named = Field(default_factory=lambda: Named(name="constant"))
+    gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    check_val_every_n_epoch: Annotated[int, Field(ge=1)] = 10
+    log_every_n_steps: Annotated[int, Field(ge=1)] = 20
+    save_every_n_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+
+@options
+class TaskConf:
+    """One task, after the three blocks are merged."""
+
+    random_seed: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    dataset: Named
+    strategy: Named
+    model: Named
+    train: Train
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
+
+
+@options
+class CurrentTasks:
+    """Which tasks run here, in which order, and what is special about each.
+
+    ``mode: simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one
+    leg, at its own site.
+    """
+
+    task_ids: Annotated[list[int], Field(min_length=1)]
+    mode: Literal["simulation", "deployment"] = "simulation"
+    task_confs: dict[int, dict[str, Any]] = Field(default_factory=dict)
+
+
+@options
+class Blocks:
+    """The top of a config file."""
+
+    common: dict[str, Any]
+    all_tasks_datasets: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    current_tasks: CurrentTasks
+    paths: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,124 @@
+"""The base of data-set plug-ins.
+
+A plug-in says where its samples lie (:meth:`Dataset.samples`) and, where an image and an index mask per
+sample are not what it has, how one is read (:meth:`Dataset.read`)::
+
+    @options
+    class MineOptions(DatasetOptions):
+        camera: str = "left"
+
+    class Mine(Dataset):
+        Options = MineOptions
+        options: MineOptions
+
+        def samples(self) -> list[Sample]: ...
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from relay.data.files import class_indices, read_image, read_mask
+from relay.data.options import DatasetOptions
+from relay.data.problems import refuse
+from relay.data.sample import Picture, Sample
+from relay.data.sizes import as_channels, resize_image, resize_mask
+from relay.errors import DataError
+
+
+class Dataset(ABC):
+    """A site's images with their masks: ``len(dataset)``, ``dataset[i]`` (a :class:`Picture`)."""
+
+    Options: ClassVar[type[DatasetOptions]] = DatasetOptions
+    options: DatasetOptions
+
+    def __init__(self, options: DatasetOptions) -> None:
+        self.options = options
+
+    @abstractmethod
+    def samples(self) -> list[Sample]:
+        """All samples, in a stable order; looks at names only, opens no image.
+
+        Raises:
+            DataError: a folder is missing, or images and masks don't pair.
+        """
+
+    def read(self, sample: Sample) -> Picture:
+        """The sample as it lies there, at its own size: an image and a mask of class indices.
+
+        Raises:
+            DataError: a file can't be read, or its mask has values that are no class.
+        """
+        image, spacing = read_image(sample.image)
+        return Picture(image, class_indices(read_mask(sample.mask), self.levels(), sample.mask), spacing)
+
+    def levels(self) -> Sequence[int]:
+        """What stands for each class in the mask files, background first; class indices as a rule."""
+        return range(self.options.num_classes)
+
+    @property
+    def root(self) -> Path:
+        """``root_path``, with ``~`` resolved."""
+        return Path(self.options.root_path).expanduser()
+
+    def folders(self) -> list[Path]:
+        """The folders that must exist; none for a data set without files."""
+        return [self.root / name for name in self.options.folder_names]
+
+    def accessible(self) -> bool:
+        """Whether all of :meth:`folders` are there."""
+        return all(folder.is_dir() for folder in self.folders())
+
+    @cached_property
+    def listing(self) -> list[Sample]:
+        """:meth:`samples`, once looked up, and checked.
+
+        Raises:
+            DataError: there are none, or two have the same id.
+        """
+        samples = self.samples()
+        if not samples:
+            raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
+        twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
+        refuse(twice, f"{self}: sample ids used more than once")
+        return samples
+
+    def load(self, sample: Sample) -> Picture:
+        """The sample as training sees it: checked, with ``channels`` channels, resized to ``img_size``.
+
+        Raises:
+            DataError: a file can't be read, or image and mask don't fit each other or the options.
+        """
+        picture = self.read(sample)
+        shape, size = picture.mask.shape, self.options.img_size
+        if picture.image.shape[:-1] != shape:
+            raise DataError(
+                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}"
+            )
+        image = as_channels(picture.image, self.options.channels)
+        if size is None or tuple(size) == shape:
+            return Picture(image, picture.mask, picture.spacing)
+        if len(size) != len(shape):
+            raise DataError(f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}")
+        spacing = picture.spacing and tuple(
+            mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
+        )
+        return Picture(resize_image(image, size), resize_mask(picture.mask, size), spacing)
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def __getitem__(self, index: int) -> Picture:
+        return self.load(self.listing[index])
+
+    def __str__(self) -> str:
+        return f"task '{self.options.task_name}'"
+
+
+def _by(shape: tuple[int, ...] | list[int]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,168 @@
+"""Batches, without hidden state.
+
+What a batch holds is a function of (seed, site, epoch, its place in the epoch) and of nothing that happened
+before, so a leg that is resumed at epoch 7, with other workers, sees the batches it would have seen.
+
+A batch is a dict: ``image`` uint8 ``(B, C, *S)``, ``label`` uint8 ``(B, *S)``, ``index`` int64 ``(B)``, the
+samples' places in the (pooled) stores. Intensities become floats in ``out_range`` later, on the device.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby, islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from relay.augment import augment, check
+from relay.data.options import DatasetOptions
+from relay.data.patches import random_patches
+from relay.data.sample import Pixels, Sample
+from relay.data.sampler import Request, TrainSampler
+from relay.data.store import Store
+from relay.errors import DataError
+from relay.seeds import generator
+
+Batch: TypeAlias = dict[str, Tensor]
+
+
+class Pool:
+    """Several stores as one: ``pool[i]`` counts through the first, then the second, and so on."""
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self.stores = list(stores)
+        self._ends = list(accumulate(len(store) for store in self.stores))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
+        store, place = self._find(index)
+        return store[place]
+
+    def sample(self, index: int) -> Sample:
+        """The sample behind an index."""
+        store, place = self._find(index)
+        return store.samples[place]
+
+    def _find(self, index: int) -> tuple[Store, int]:
+        which = bisect_right(self._ends, index)
+        return self.stores[which], index - (self._ends[which - 1] if which else 0)
+
+
+class TrainBatches(Dataset[Batch]):
+    """Makes whole batches: crops, augments, stacks."""
+
+    def __init__(self, pool: Pool, options: DatasetOptions, seed: int, site: str) -> None:
+        self.pool, self.seed, self.site = pool, seed, site
+        self.patch_size = options.patch_size
+        self.augmentation = options.augment.get("train", "none")
+
+    def __getitems__(self, requests: list[Request]) -> Batch:
+        epoch, first, _ = requests[0]
+        indices = [index for _, _, index in requests]
+        rng = generator(self.seed, self.site, "augment", epoch, first)
+        pairs = [self.pool[index] for index in indices]
+        if self.patch_size is not None:
+            pairs = random_patches(pairs, self.patch_size, rng)
+        images, masks = augment(self.augmentation, *_stack(pairs), seed=int(rng.integers(2**32)))
+        return _batch(images, masks, indices)
+
+
+def train_loader(
+    stores: Sequence[Store],
+    options: DatasetOptions,
+    *,
+    batch_size: int,
+    seed: int,
+    site: str,
+    workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> DataLoader[Batch]:
+    """Training batches from one site's store, or from several sites' together.
+
+    Args:
+        stores: The training stores.
+        options: Whose ``num_replica``, ``patch_size`` and ``augment`` hold for all of them.
+        batch_size: Samples in a batch, on each rank.
+        seed: The study's seed.
+        site: The name the randomness is for.
+        workers: Processes that make batches; 0 makes them in this one. The batches are the same.
+        rank: This process among those that train together.
+        world_size: Their number.
+
+    Raises:
+        DataError: the stores are empty, or sizes differ and there is no ``patch_size``.
+        UserError: volumes can't be augmented in the way that is asked for.
+    """
+    pool = Pool(stores)
+    if not len(pool):
+        raise DataError(f"task '{site}': no images to train on")
+    shapes = [shape for store in stores for shape in store.shapes]
+    _check_shapes(shapes, options.patch_size, site)
+    check(options.augment.get("train", "none"), len(shapes[0]))
+    sampler = TrainSampler(len(pool), options.num_replica, batch_size, seed, site, rank, world_size)
+    return DataLoader(
+        TrainBatches(pool, options, seed, site),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),  # so that making an iterator leaves torch's own random state alone
+    )
+
+
+def sample_ids(loader: DataLoader[Batch], epoch: int, batch_index: int) -> list[str]:
+    """The ids of the samples in a batch of :func:`train_loader`: for error reports, at the site."""
+    sampler, batches = loader.sampler, loader.dataset
+    assert isinstance(sampler, TrainSampler)
+    assert isinstance(batches, TrainBatches)
+    begin = (batch_index * sampler.world_size + sampler.rank) * sampler.batch_size
+    order = sampler.order(epoch)[begin : begin + sampler.batch_size]
+    return [batches.pool.sample(index).id for index in order]
+
+
+def eval_batches(store: Store, batch_size: int) -> Iterator[Batch]:
+    """A store's pictures in order, whole; a batch ends early where the next picture has another size."""
+    for _, same in groupby(range(len(store)), key=store.shapes.__getitem__):
+        while indices := list(islice(same, batch_size)):
+            yield _batch(*_stack([store[i] for i in indices]), indices)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Batch:
+    """Channels go first, and all is made contiguous: a view of a store is never handed out."""
+    return {
+        "image": torch.from_numpy(np.moveaxis(images, -1, 1).copy()),
+        "label": torch.from_numpy(masks),
+        "index": torch.tensor(indices),
+    }
+
+
+def _stack(pairs: Sequence[tuple[Pixels, Pixels]]) -> tuple[Pixels, Pixels]:
+    images, masks = zip(*pairs, strict=True)
+    return np.stack(images), np.stack(masks)
+
+
+def _check_shapes(shapes: list[tuple[int, ...]], patch_size: list[int] | None, site: str) -> None:
+    axes = {len(shape) for shape in shapes}
+    if patch_size is not None and axes != {len(patch_size)}:
+        raise DataError(
+            f"task '{site}': patch_size {patch_size} has {len(patch_size)} axes, its images {sorted(axes)}"
+        )
+    if patch_size is None and len(set(shapes)) > 1:
+        some = ", ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:5])
+        raise DataError(
+            f"task '{site}': images of {len(set(shapes))} sizes ({some}) can't be put into one batch",
+            "Set img_size (images are resized) or patch_size (trained on patches) in the dataset's kwargs.",
+        )

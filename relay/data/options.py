@@ -1,0 +1,120 @@
+"""The options every data set has: a task's ``dataset.kwargs`` in the YAML."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from relay.augment import NAMES
+from relay.config.options import Field, options
+
+SplitName: TypeAlias = Literal["train", "val", "test"]
+
+
+def _regex(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return pattern
+
+
+def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not bounds[0] < bounds[1]:
+        raise ValueError("the first number must be less than the second")
+    return bounds
+
+
+def _no_augmentation() -> dict[SplitName, str]:
+    return {"train": "none"}
+
+
+Regex = Annotated[str, AfterValidator(_regex)]
+Text = Annotated[str, Field(min_length=1)]
+Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@options
+class DatasetOptions:
+    """What every data set must know; a plug-in's own options are added in a subclass.
+
+    Attributes:
+        task_id: The task's number, its place in the study's list of sites.
+        task_name: The site's name; it names folders, so letters, digits, ``. _ -`` only.
+        task: What is learned.
+        root_path: The folder under which everything lies.
+        img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
+        num_classes: Number of classes, background included.
+        class_names: Their names, background first.
+        channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
+        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns);
+            None leaves it as it is.
+        patch_size: Training sees random patches of this size; None trains on whole images.
+        out_range: What the intensities 0 and 255 become for the network.
+        num_replica: How often each training sample is seen in an epoch.
+        val_fraction: Part of the patients that is kept for validation.
+        test_fraction: Part of the patients that is kept for testing, where the publisher has no test split.
+        augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
+    """
+
+    task_id: Annotated[int, Field(ge=0)]
+    task_name: Annotated[str, Field(pattern=r"^\w([\w.\-]*\w)?$", max_length=64)]
+    task: Literal["segmentation"] = "segmentation"
+    root_path: str = ""
+    img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
+    num_classes: Annotated[int, Field(ge=2, le=255)]
+    class_names: list[Text] | None = None
+    channels: Literal[1, 3] = 3
+    img_size: Size | None = None
+    patch_size: Size | None = None
+    out_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
+    num_replica: Annotated[int, Field(ge=1)] = 1
+    val_fraction: Fraction = 0.2
+    test_fraction: Fraction = 0.2
+    augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
+
+    @field_validator("class_names")
+    @classmethod
+    def _a_name_a_class(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        classes = info.data.get("num_classes")
+        if names is not None and classes is not None and not len(names) == len(set(names)) == classes:
+            raise ValueError(f"must be {classes} different names, one for each class, background first")
+        return names
+
+    @field_validator("patch_size")
+    @classmethod
+    def _as_many_axes(cls, patch: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        size = info.data.get("img_size")
+        if patch is not None and size is not None and len(patch) != len(size):
+            raise ValueError(f"must have as many axes as img_size: {len(size)}")
+        return patch
+
+    @field_validator("test_fraction")
+    @classmethod
+    def _something_is_left(cls, test: float, info: ValidationInfo) -> float:
+        if test + info.data.get("val_fraction", 0.0) >= 1:
+            raise ValueError("val_fraction and test_fraction together must leave patients to train on")
+        return test
+
+    @field_validator("augment")
+    @classmethod
+    def _known_names(cls, chosen: dict[SplitName, str]) -> dict[SplitName, str]:
+        for split, name in chosen.items():
+            if name not in NAMES:
+                raise ValueError(f"{split}: '{name}' is not one of {', '.join(NAMES)}")
+            if split != "train" and name != "none":
+                raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
+        return chosen
+
+    @property
+    def folder_names(self) -> list[str]:
+        """``img_folder`` as a list."""
+        return [self.img_folder] if isinstance(self.img_folder, str) else list(self.img_folder)
+
+    @property
+    def names(self) -> list[str]:
+        """``class_names``, or ``background, class 1, …`` where none are given."""
+        return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]

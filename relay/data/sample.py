@@ -1,0 +1,46 @@
+"""What a data set consists of: samples (where things lie) and pictures (what was read)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its mask.
+
+    Attributes:
+        id: Its name, unique within the data set. It never leaves the site.
+        patient: Whose image it is; no patient is ever in two splits.
+        image: The image's file.
+        mask: The mask's file.
+        split: The publisher's split, where there is one.
+    """
+
+    id: str
+    patient: str
+    image: Path
+    mask: Path
+    split: Literal["train", "test"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image and its mask, in memory; two or three spatial axes ``S``.
+
+    Attributes:
+        image: uint8 ``(*S, C)``.
+        mask: uint8 class indices ``(*S)``.
+        spacing: Millimetres per voxel along each axis of ``S``, or None where the file does not say.
+    """
+
+    image: Pixels
+    mask: Pixels
+    spacing: tuple[float, ...] | None = None

@@ -1,0 +1,58 @@
+"""Train, validation and test: by patient, by seed, and by the publisher where there is a published split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from relay.data.options import DatasetOptions, SplitName
+from relay.data.problems import refuse
+from relay.data.sample import Sample
+from relay.seeds import generator
+
+SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples of each split, sorted by id; no patient is in two of them."""
+
+    train: list[Sample]
+    val: list[Sample]
+    test: list[Sample]
+
+    def __getitem__(self, name: SplitName) -> list[Sample]:
+        samples: list[Sample] = getattr(self, name)
+        return samples
+
+    def to_json(self) -> dict[str, list[str]]:
+        """The samples' ids, split by split: for the run's record, which stays at the site."""
+        return {name: [sample.id for sample in self[name]] for name in SPLITS}
+
+
+def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
+    """Deal a site's samples out to train, val and test; the order of ``samples`` does not matter.
+
+    Fractions count patients. Where the publisher marks samples as test, these are the test split, and
+    validation is drawn from the rest. A fraction above zero gives at least one patient as long as one is left
+    to train on: so with a single training patient, validation is empty.
+
+    Raises:
+        DataError: a patient is in both parts of the publisher's split.
+    """
+    published = {sample.patient for sample in samples if sample.split == "test"}
+    both = published & {sample.patient for sample in samples if sample.split != "test"}
+    refuse(sorted(both), f"task '{options.task_name}': patients in both the published test set and the rest")
+    patients = sorted({sample.patient for sample in samples} - published)
+    generator(seed, options.task_name, "split").shuffle(patients)
+    tested = 0 if published else _share(options.test_fraction, len(patients), len(patients))
+    validated = _share(options.val_fraction, len(patients), len(patients) - tested)
+    test, val = published | set(patients[:tested]), set(patients[tested : tested + validated])
+    train = set(patients[tested + validated :])
+    ordered = sorted(samples, key=lambda sample: sample.id)
+    return Split(*([sample for sample in ordered if sample.patient in part] for part in (train, val, test)))
+
+
+def _share(fraction: float, of: int, left: int) -> int:
+    """How many patients a fraction of ``of`` takes from those ``left``, of whom one must remain."""
+    return min(max(round(fraction * of), 1), left - 1) if fraction > 0 and left > 1 else 0

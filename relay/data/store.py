@@ -1,0 +1,128 @@
+"""The decode-once cache: every picture of a split, in one flat buffer of bytes.
+
+A picture takes the bytes of its pixels and nothing else. Worker processes that are forked share the buffer,
+and the system can page it out when it is a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+
+from relay.data.dataset import Dataset
+from relay.data.problems import refuse
+from relay.data.sample import Picture, Pixels, Sample
+from relay.errors import DataError
+
+MAX_RAM = 4 << 30
+
+
+class _Buffer:
+    """Bytes that are appended to, in RAM, or beyond ``max_ram`` in a file that has no name."""
+
+    def __init__(self, spool: Path | None, max_ram: int) -> None:
+        self._spool, self._max_ram = spool, max_ram
+        self._ram, self._size = bytearray(), 0
+        self._file: IO[bytes] | None = None
+
+    def append(self, pixels: Pixels) -> int:
+        """Where in the buffer the pixels begin."""
+        begin, self._size = self._size, self._size + pixels.size
+        if self._file is None and self._spool is not None and self._size > self._max_ram:
+            self._spool.mkdir(parents=True, exist_ok=True)
+            self._file = TemporaryFile(dir=self._spool)  # noqa: SIM115  lives as long as its map
+            self._file.write(self._ram)
+            self._ram = bytearray()
+        if self._file is None:
+            self._ram += np.ascontiguousarray(pixels).data
+        else:
+            self._file.write(np.ascontiguousarray(pixels).data)
+        return begin
+
+    def array(self) -> Pixels:
+        """All bytes, as one array that can't be written to."""
+        if self._file is None:
+            flat = np.frombuffer(self._ram, np.uint8)
+            flat.flags.writeable = False
+            return flat
+        self._file.flush()
+        return np.memmap(self._file, np.uint8, mode="r")
+
+
+class Store:
+    """The pictures of some samples, decoded once, in their order.
+
+    ``store[i]`` is ``(image, mask)``, uint8 ``(*S, C)`` and ``(*S)``: views that can't be written to.
+
+    Args:
+        dataset: What reads the samples.
+        samples: The samples.
+        spool: A folder of the site's own for buffers larger than ``max_ram``; the file in it has no name and
+            is gone with the process. None keeps everything in RAM.
+        max_ram: Bytes of pixels kept in RAM.
+
+    Attributes:
+        samples: The samples, as given.
+        shapes: Each picture's spatial shape ``S``.
+        spacings: Each picture's spacing in mm, None where unknown.
+
+    Raises:
+        DataError: pictures can't be read or don't fit; the first few are named.
+    """
+
+    def __init__(
+        self, dataset: Dataset, samples: Sequence[Sample], spool: Path | None = None, max_ram: int = MAX_RAM
+    ) -> None:
+        self.samples = list(samples)
+        self.channels = dataset.options.channels
+        self.shapes: list[tuple[int, ...]] = []
+        self.spacings: list[tuple[float, ...] | None] = []
+        self._begins: list[int] = []
+        images, masks = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
+        for picture in _decoded(dataset, self.samples):
+            images.append(picture.image)
+            self._begins.append(masks.append(picture.mask))
+            self.shapes.append(picture.mask.shape)
+            self.spacings.append(picture.spacing)
+        self._images, self._masks = images.array(), masks.array()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
+        shape, begin = self.shapes[index], self._begins[index]
+        end, channels = begin + prod(shape), self.channels
+        image = self._images[begin * channels : end * channels].reshape(*shape, channels)
+        return image, self._masks[begin:end].reshape(shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels, images and masks."""
+        return self._images.nbytes + self._masks.nbytes
+
+
+def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Picture]:
+    """The pictures in order, read by a few threads; a few at a time, so that no more wait in memory."""
+    problems: list[str] = []
+    threads = min(8, os.cpu_count() or 1)
+
+    def load(sample: Sample) -> Picture | None:
+        try:
+            return dataset.load(sample)
+        except DataError as error:
+            problems.append(str(error))
+            return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = iter(samples)
+        while some := list(islice(waiting, 4 * threads)):
+            yield from (picture for picture in pool.map(load, some) if picture is not None)
+    refuse(sorted(problems), f"{dataset}: images that can't be used")

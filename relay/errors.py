@@ -1,0 +1,96 @@
+"""What can go wrong, as people should read it.
+
+Every error a user can cause or mend is a :class:`RelayError`: its message says *what* and *where*, its
+:meth:`~RelayError.advice` says what to do, and its :attr:`~RelayError.exit_code` is the process's.
+There is one ``except RelayError`` at the top (:mod:`relay.cli.run`); nothing below it prints and exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class RelayError(Exception):
+    """Base of all errors with a cure. ``exit_code``: 1 the run failed, 2 the user must change something,
+    3 verification refused."""
+
+    exit_code = 1
+    _advice = "Run again with -v to see where it happened."
+
+    def __init__(self, message: str, advice: str | None = None) -> None:
+        super().__init__(message)
+        if advice is not None:
+            self._advice = advice
+
+    def advice(self) -> str:
+        """What the reader can do about it, in one or two sentences."""
+        return self._advice
+
+
+class UserError(RelayError):
+    """Something only the user can change: a config, a file, a flag."""
+
+    exit_code = 2
+    _advice = "Correct it and run the same command again."
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a config: where it stands, what stands there, what may stand there."""
+
+    path: str
+    value: object
+    allowed: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
+        return f"{self.path} = {self.value!r}: {self.allowed}{near}"
+
+
+class ConfigError(UserError):
+    """A config that can't be run, with every :class:`Problem` found in it."""
+
+    def __init__(self, problems: Sequence[Problem], source: str = "the config") -> None:
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{count} in {source}:\n" + "\n".join(f"  - {p}" for p in self.problems))
+
+    def advice(self) -> str:
+        """Where each of the problems can be mended."""
+        return "Correct the file, or override a value after the flags: common.train.batch_size=16"
+
+
+class DataError(UserError):
+    """A data set that can't be read as it lies there: the message names the files."""
+
+    _advice = "Mend or remove the files named above; nothing was written."
+
+
+class CarryError(UserError):
+    """What was handed over does not fit, or is not whole."""
+
+    _advice = "Ask the previous site for the hand-over again, and check that both sites use the same config."
+
+
+class ChangedConfigError(UserError):
+    """A leg exists already, made with another config."""
+
+
+class TrainingError(RelayError):
+    """Training went wrong, and the last good state was kept."""
+
+
+class Interrupted(RelayError):
+    """The user (or the system) stopped the run; it can go on."""
+
+    exit_code = 130
+    _advice = "Run the same command again: it goes on from the last saved state."
+
+
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The known word that looks most like ``word``, or None where nothing comes close."""
+    found = get_close_matches(word, known, n=1, cutoff=0.5)
+    return found[0] if found else None

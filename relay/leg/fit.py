@@ -1,0 +1,86 @@
+"""Fit one phase with Lightning: begin it, go on with it, or take it as it was finished."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from relay.config.devices import Devices
+from relay.config.plan import Leg
+from relay.errors import Interrupted
+from relay.leg.learner import Learner
+
+PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
+
+
+def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int:
+    """Optimiser steps of a phase: its share of ``num_epochs`` or ``num_mimgs``, at least one.
+
+    Args:
+        samples: training samples of the leg.
+        world_size: processes that train together; ``batch_size`` is each one's.
+    """
+    batch = leg.train.batch_size * world_size
+    if leg.train.num_mimgs is not None:
+        return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share / batch))
+    assert leg.train.num_epochs is not None
+    return max(1, round(leg.train.num_epochs * share)) * max(1, samples * leg.data.num_replica // batch)
+
+
+def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
+    """Run one phase to its end; its module is trained in place.
+
+    Where ``state`` exists the fit goes on from it, and ends with the weights it would have had without the break.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM.
+        TrainingError: the loss was not finite.
+    """
+    quieten()
+    trainer = _trainer(learner, curves, devices, callbacks)
+    try:
+        trainer.fit(learner.train(), ckpt_path=str(state) if state.is_file() else None, weights_only=True)
+    except (KeyboardInterrupt, SystemExit) as error:
+        kept = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
+        where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"
+        raise Interrupted(f"stopped in {where}; {kept}") from error
+
+
+def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's Trainer, with nothing of its own on the screen or the disk."""
+    train = learner.leg.train
+    validate = any(len(site.val) for site in learner.sites)
+    return pl.Trainer(
+        accelerator=devices.accelerator,
+        devices=devices.devices,
+        num_nodes=devices.num_nodes,
+        strategy="ddp" if devices.world_size > 1 else "auto",
+        precision=PRECISION[train.precision],
+        max_epochs=-1,
+        max_steps=learner.total_steps,
+        gradient_clip_val=train.gradient_clip or None,
+        check_val_every_n_epoch=train.check_val_every_n_epoch,
+        limit_val_batches=1.0 if validate else 0,
+        log_every_n_steps=train.log_every_n_steps,
+        logger=TensorBoardLogger(curves.parent, name="", version=curves.name),
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def quieten() -> None:
+    """Leave out Lightning's remarks on choices that are made here on purpose."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    remarks = ("does not have many workers", "GPU available but not used", "number of training batches", "LeafSpec")
+    for remark in remarks:
+        warnings.filterwarnings("ignore", f".*{remark}.*")

@@ -1,0 +1,114 @@
+"""A phase as a LightningModule: its batches, its terms as one loss, its curves, optimiser and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from relay.config.plan import Leg
+from relay.data.loader import eval_batches, train_loader
+from relay.data.site import SiteData
+from relay.leg.predict import predict, scale
+from relay.metrics.dice import SampleDice, VoxelDice
+from relay.phase import Batch, Phase
+from relay.seeds import derive
+
+EVAL_BATCH = 32
+
+
+class Validation(IterableDataset[Any]):
+    """The validation images of some sites, whole, as ready batches."""
+
+    def __init__(self, sites: Sequence[SiteData]) -> None:
+        self.stores = [site.val for site in sites]
+
+    def __iter__(self) -> Iterator[Any]:
+        for store in self.stores:
+            yield from eval_batches(store, EVAL_BATCH)
+
+
+class Learner(pl.LightningModule):
+    """Runs one :class:`~relay.phase.Phase` of a leg.
+
+    Args:
+        leg: how to train: batch size, optimiser, schedule, seed.
+        phase: what is trained, and the loss.
+        sites: the data of the sites that the leg trains on.
+        total_steps: optimiser steps of the whole phase, for the schedule.
+        companions: modules the loss needs on the same device (the criterion's class weights).
+    """
+
+    def __init__(
+        self, leg: Leg, phase: Phase, sites: Sequence[SiteData], total_steps: int, companions: Sequence[nn.Module] = ()
+    ) -> None:
+        super().__init__()
+        self.leg, self.phase, self.sites, self.total_steps = leg, phase, sites, total_steps
+        self.module = phase.module
+        self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
+        self.scores = nn.ModuleDict({"dice": SampleDice(leg.data.num_classes), "dice_voxel": VoxelDice(leg.data.num_classes)})
+        self.first_bad = torch.tensor(-1)
+
+    def train_dataloader(self) -> Any:
+        """This process's share of the training batches."""
+        return train_loader(
+            [site.train for site in self.sites],
+            self.leg.data,
+            batch_size=self.leg.train.batch_size,
+            seed=derive(self.leg.conf.random_seed, self.phase.name),
+            site=self.leg.task_name,
+            workers=self.leg.conf.num_workers,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+
+    def val_dataloader(self) -> Any:
+        """The validation images; every process looks at all of them."""
+        return DataLoader(Validation(self.sites), batch_size=None)
+
+    def on_fit_start(self) -> None:
+        """Bring what is not trained to the device, too."""
+        self.first_bad = self.first_bad.to(self.device)
+        for companion in self._companions:
+            companion.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Order and dropout depend on the epoch alone, so that no random state need be stored to resume.
+
+        Lightning sets the sampler's epoch as well, but to one too many where a fit is resumed.
+        """
+        self.trainer.train_dataloader.sampler.set_epoch(self.current_epoch)
+        torch.manual_seed(derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch))
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """One batch's loss; where it is not finite, the step is noted on the device, without waiting for it."""
+        image = scale(batch["image"], self.leg.data.out_range)
+        terms = self.phase.loss(Batch(image, batch["label"].long(), batch["index"]))
+        loss = torch.stack(list(terms.values())).sum()
+        bad = (self.first_bad < 0) & ~loss.detach().isfinite()
+        self.first_bad = torch.where(bad, self.global_step, self.first_bad)
+        curves = {"loss": loss, **terms} if len(terms) > 1 else {"loss": loss}
+        self.log_dict({f"{self.phase.name}/{name}": value.detach() for name, value in curves.items()})
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
+        """Dice on the validation split, at the network's resolution."""
+        logits = predict(self.module, scale(batch["image"], self.leg.data.out_range), self.leg.data.patch_size)
+        for score in self.scores.values():
+            score.update(logits.argmax(1), batch["label"])
+
+    def on_validation_epoch_end(self) -> None:
+        """Sample-wise and voxel-wise Dice, each the mean over the classes without background."""
+        for name, score in self.scores.items():
+            self.log(f"val/{name}", score.class_mean())
+            score.reset()
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser over what is trained, its schedule stepped every step."""
+        optimizer = self.leg.optimizer.build([p for p in self.module.parameters() if p.requires_grad])
+        schedule = self.leg.scheduler.build(optimizer, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,110 @@
+"""Where a run keeps its things: ``exps/<config>/<note>/``.
+
+::
+
+    config.given.yaml  config.resolved.yaml    what was asked for, and what that became
+    logs/run.log       tensorboard/task_1/     the log, the curves
+    splits/<site>.json                         who is in train, val and test; stays here
+    checkpoints/task_1/last.ckpt               the leg's solver
+    checkpoints/task_1/carry/                  what the next leg receives
+    checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
+    results/                                   what people look at
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from relay.errors import ChangedConfigError, UserError
+from relay.files import write_text
+
+State = Literal["new", "started", "finished"]
+
+
+@dataclass(frozen=True)
+class LegPlace:
+    """The folder of one leg."""
+
+    root: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The finished leg's solver, for this machine only."""
+        return self.root / "last.ckpt"
+
+    @property
+    def carry(self) -> Path:
+        """What is handed over."""
+        return self.root / "carry"
+
+    @property
+    def scores(self) -> Path:
+        """The leg's test scores, one row a sample and class."""
+        return self.root / "scores.csv"
+
+    def phase(self, number: int, name: str) -> Path:
+        """The state of an unfinished phase, and of a finished one until the leg ends."""
+        return self.root / f"phase_{number}_{name}.ckpt"
+
+    def record(self) -> dict[str, Any]:
+        """``leg.json``; empty where the leg has not begun.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.root / "leg.json"
+        try:
+            return dict(json.loads(path.read_text()))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}", f"Remove {self.root} to train this leg again.") from error
+
+    def write_record(self, **record: Any) -> None:
+        """Replace ``leg.json``."""
+        write_text(self.root / "leg.json", json.dumps(record, indent=1, default=str) + "\n")
+
+    def state(self, config: Mapping[str, Any], start: str | None) -> State:
+        """Whether the leg is new, begun or finished.
+
+        Args:
+            config: the leg's scientific config, flat.
+            start: digest of the carry it starts from.
+
+        Raises:
+            ChangedConfigError: it was begun with another config or from another carry.
+        """
+        record = self.record()
+        if not record:
+            return "new"
+        plain = json.loads(json.dumps(dict(config), default=str))
+        old = record["config"]
+        changed = [k for k in sorted(old.keys() | plain.keys()) if old.get(k) != plain.get(k)]
+        said = [f"{k}: {old.get(k)!r} then, {plain.get(k)!r} now" for k in changed]
+        if record["start"] != start:
+            said.append("the carry it starts from is another one")
+        if said:
+            raise ChangedConfigError(
+                f"{self.root} was {record['state']} with other settings:\n" + "\n".join(f"  - {s}" for s in said),
+                f"Use a new note (-n), or remove {self.root} and those of the legs after it to train them again.",
+            )
+        return "finished" if record["state"] == "finished" else "started"
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """The folder of one run."""
+
+    root: Path
+
+    def leg(self, folder: str) -> LegPlace:
+        """The folder of the leg that saves as ``folder``."""
+        return LegPlace(self.root / "checkpoints" / folder)
+
+    def start(self, start: str | Path | None) -> Path | None:
+        """The carry behind a leg's ``start``."""
+        return self.leg(start).carry if isinstance(start, str) else start

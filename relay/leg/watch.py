@@ -1,0 +1,103 @@
+"""Lightning callbacks of a leg: progress, a state to resume from, a stop where the loss is no number."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+from relay.data.loader import sample_ids
+from relay.errors import TrainingError
+from relay.leg.progress import Progress
+
+
+class ShowProgress(pl.Callback):
+    """Moves the bar by one a step, and shows the last validation score."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """A resumed phase starts where it was."""
+        self.progress.advance(trainer.global_step)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """One step more."""
+        self.progress.advance()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """The score of the round."""
+        if (dice := trainer.callback_metrics.get("val/dice")) is not None:
+            self.progress.note(f"val Dice {float(dice):.3f}")
+
+
+class KeepState(pl.Callback):
+    """Saves all that a resumed fit needs, at the end of an epoch, at most every ``seconds``, and at the fit's end.
+
+    The file is replaced in one step, and only while the weights are finite, so it always holds a good state.
+    """
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        self.path, self.seconds, self.saved = path, seconds, time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Save where it is time; the first process decides for all."""
+        done = trainer.global_step >= trainer.max_steps
+        if trainer.strategy.broadcast(done or time.monotonic() - self.saved >= self.seconds):
+            self.save(trainer, pl_module)
+
+    def save(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write beside, then rename."""
+        if not all(bool(p.isfinite().all()) for p in pl_module.module.parameters()):
+            return
+        beside = self.path.with_name(f".{self.path.name}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(beside)
+        if trainer.is_global_zero:
+            beside.replace(self.path)
+        trainer.strategy.barrier()
+        self.saved = time.monotonic()
+
+
+class StopOnNonFinite(pl.Callback):
+    """Ends the fit where the loss was no finite number, and names the batch.
+
+    The learner notes the first such step on the device; on a GPU the note is read every ``every`` steps only, since
+    reading it waits for the device.
+    """
+
+    def __init__(self, every: int, kept: Path) -> None:
+        self.every, self.kept = every, kept
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        """Look at the note now and then."""
+        if pl_module.device.type == "cpu" or trainer.global_step % self.every == 0:
+            self.check(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Look before a state is saved."""
+        self.check(trainer, pl_module)
+
+    def check(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Raise if the note says so.
+
+        Raises:
+            TrainingError: with the step, the epoch and the samples of the batch.
+        """
+        step = int(pl_module.first_bad)
+        if step < 0:
+            return
+        epoch, place = divmod(step, int(trainer.num_training_batches))
+        names = sample_ids(trainer.train_dataloader, epoch, place)
+        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        kept = f"the last good state is kept in {self.kept}" if self.kept.is_file() else "no state was saved before it"
+        raise TrainingError(
+            f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept}",
+            "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, use precision 32, or look at "
+            "these images. Run under a new note (-n), since the config changes.",
+        )
+
+

@@ -1,0 +1,50 @@
+"""What a net plug-in is: options that are checked without torch, and a ``build`` that needs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from relay.config.options import Field, options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@options
+class NetOptions:
+    """What every net has. ``None``: as the data set says; filled in with ``dataclasses.replace`` before
+    :meth:`Net.build`."""
+
+    in_channels: Annotated[int, Field(ge=1)] | None = None
+    num_classes: Annotated[int, Field(ge=2)] | None = None
+
+
+class Net:
+    """A plug-in of the group ``relay.nets``: constructed with its ``Options``, importable without torch."""
+
+    Options: ClassVar[type[NetOptions]] = NetOptions
+
+    def __init__(self, options: NetOptions) -> None:
+        self.options = options
+
+    def build(self) -> nn.Module:
+        """A fresh module: ``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``, for any size ``S``.
+
+        The weights are drawn from torch's global generator: seed it first.
+
+        Raises:
+            ValueError: ``in_channels`` or ``num_classes`` is still ``None``.
+            UserError: what the options name (pretrained weights, say) does not fit.
+        """
+        raise NotImplementedError
+
+    def channels(self) -> tuple[int, int]:
+        """``(in_channels, num_classes)``, both known.
+
+        Raises:
+            ValueError: one of them is still ``None``.
+        """
+        in_channels, num_classes = self.options.in_channels, self.options.num_classes
+        if in_channels is None or num_classes is None:
+            raise ValueError("fill in in_channels and num_classes (dataclasses.replace) before build()")
+        return in_channels, num_classes

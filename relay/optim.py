@@ -1,0 +1,199 @@
+"""Optimisers and learning-rate schedules by name: options without torch, and a ``build`` that needs it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, model_validator
+from typing_extensions import Self
+
+from relay.config.options import Field, options
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+    from torch.optim.optimizer import ParamsT
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@options
+class OptimizerOptions:
+    """What every optimiser has; the keys are torch's own."""
+
+    lr: Positive = 1e-3
+    weight_decay: NotNegative = 0.0
+
+    def build(self, params: ParamsT) -> Optimizer:
+        """The ``torch.optim`` optimiser of this name over ``params``."""
+        from torch import optim
+
+        made: Optimizer = getattr(optim, type(self).__name__)(params, **asdict(self))
+        return made
+
+
+@options
+class Adam(OptimizerOptions):
+    """Kingma & Ba 2015, arXiv:1412.6980; ``weight_decay`` is an L2 penalty."""
+
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    eps: Positive = 1e-8
+    amsgrad: bool = False
+
+
+@options
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
+
+    weight_decay: NotNegative = 0.01
+
+
+@options
+class SGD(OptimizerOptions):
+    """Stochastic gradient descent with momentum."""
+
+    lr: Positive = 1e-2
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+@options
+class RMSprop(OptimizerOptions):
+    """Tieleman & Hinton 2012."""
+
+    alpha: Fraction = 0.99
+    eps: Positive = 1e-8
+    momentum: Fraction = 0.0
+
+
+@options
+class Schedule:
+    """A learning rate that depends on nothing but the step: a resumed run goes on as it would have."""
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """What the base rate is multiplied by in optimiser step ``step`` = 0, 1, … of ``total_steps``; beyond
+        the last it stays."""
+        raise NotImplementedError
+
+    def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """A scheduler to be stepped once after each optimiser step.
+
+        Raises:
+            ValueError: ``total_steps`` is below 1.
+            UserError: the warm-up takes all the steps there are.
+        """
+        from torch.optim.lr_scheduler import LambdaLR
+
+        if total_steps < 1:
+            raise ValueError(f"total_steps must be at least 1, not {total_steps}")
+        return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
+
+
+@options
+class Constant(Schedule):
+    """The base rate throughout."""
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """See :meth:`Schedule.factor`."""
+        return 1.0
+
+
+@options
+class Cosine(Schedule):
+    """A linear warm-up, then half a cosine wave down (Loshchilov & Hutter 2017, arXiv:1608.03983).
+
+    Attributes:
+        warmup_steps: optimiser steps of the warm-up,
+        warmup_fraction: or what share of all steps: not both.
+        min_factor: what the last step's rate comes down to, as a share of the base rate.
+    """
+
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_fraction: Fraction = 0.0
+    min_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> Self:
+        if self.warmup_steps and self.warmup_fraction:
+            raise ValueError("give warmup_steps or warmup_fraction, not both")
+        return self
+
+    def warmup(self, total_steps: int) -> int:
+        """The warm-up's length in optimiser steps."""
+        return self.warmup_steps or int(self.warmup_fraction * total_steps)
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """See :meth:`Schedule.factor`."""
+        warmup = self.warmup(total_steps)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        wave = (1 + math.cos(math.pi * (step - warmup) / (total_steps - warmup))) / 2
+        return self.min_factor + (1 - self.min_factor) * wave
+
+    def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+        """See :meth:`Schedule.build`."""
+        if 0 < total_steps <= self.warmup(total_steps):
+            raise UserError(
+                f"cosine.warmup_steps = {self.warmup_steps}, but the budget is {total_steps} steps",
+                "Make the warm-up shorter, or give it as warmup_fraction.",
+            )
+        return super().build(optimizer, total_steps)
+
+
+@options
+class Poly(Schedule):
+    """``(1 - step / total_steps) ** power`` (Chen et al. 2018, arXiv:1606.00915)."""
+
+    power: Positive = 0.9
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """See :meth:`Schedule.factor`."""
+        return math.pow(1 - step / total_steps, self.power)
+
+
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(later <= earlier for earlier, later in pairwise(values)):
+        raise ValueError("must rise from one to the next")
+    return values
+
+
+Milestone = Annotated[float, Field(gt=0, lt=1)]
+
+
+@options
+class Step(Schedule):
+    """The rate times ``gamma`` at each milestone, a share of all steps."""
+
+    milestones: Annotated[tuple[Milestone, ...], Field(min_length=1), AfterValidator(_rising)] = (0.5, 0.75)
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def factor(self, step: int, total_steps: int) -> float:
+        """See :meth:`Schedule.factor`."""
+        passed = sum(step / total_steps >= milestone for milestone in self.milestones)
+        return math.pow(self.gamma, passed)
+
+
+OPTIMIZERS: dict[str, type[OptimizerOptions]] = {
+    "Adam": Adam,
+    "AdamW": AdamW,
+    "SGD": SGD,
+    "RMSprop": RMSprop,
+}
+SCHEDULERS: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "poly": Poly,
+    "step": Step,
+}

@@ -1,0 +1,118 @@
+"""Score finished legs' checkpoints on the test sets that are here, and save what they predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from relay.config.devices import Devices
+from relay.config.plan import Leg, Study
+from relay.data.sample import Sample
+from relay.errors import UserError
+from relay.files import write_bytes, write_text
+from relay.handoff import load_solver
+from relay.leg import checkpoint
+from relay.leg.evaluate import predictions, rows
+from relay.leg.place import RunPlace
+from relay.leg.run import Sites, device_of
+from relay.metrics.dice import RULE
+from relay.results import mean, no_nan, write_rows
+
+PALETTE = [0, 0, 0, 230, 159, 0, 86, 180, 233, 0, 158, 115, 240, 228, 66, 0, 114, 178, 213, 94, 0, 204, 121, 167]
+"""Okabe and Ito's colours, told apart by colour-blind eyes too; class 0 is black."""
+
+
+def predict_study(study: Study, root: Path, devices: Devices, console: Console, save: bool = False) -> dict[str, Any]:
+    """Sample-wise Dice of each leg's ``last.ckpt`` on each accessible test set.
+
+    Writes ``results/dice.csv`` (a row a sample and class) and ``results/dice.json``, and with ``save`` the predicted
+    masks under ``results/predictions/<leg>/<site>/``.
+
+    Raises:
+        UserError: no leg of the study has a checkpoint there.
+    """
+    run = RunPlace(root)
+    legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
+    if not legs:
+        looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
+        raise UserError(f"no checkpoint to test: looked for {looked}", "Train first, or check -c and -n.")
+    sites = Sites(legs[0].conf.random_seed, root / "spool")
+    table = [
+        row
+        for leg in track(legs, "testing", console=console, transient=True)
+        for row in _leg(leg, study, run, sites, devices, save)
+    ]
+    write_rows(root / "results" / "dice.csv", table)
+    summary = _summary(study, legs, table)
+    write_text(root / "results" / "dice.json", json.dumps(no_nan(summary), indent=1) + "\n")
+    return summary
+
+
+def _leg(
+    leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool
+) -> Iterator[dict[str, Any]]:
+    """Rows of one checkpoint on all test sets."""
+    weights, _ = checkpoint.load(run.leg(leg.folder).checkpoint)
+    solver, device = leg.net.build(), device_of(devices)
+    load_solver(solver, weights)
+    solver.to(device).eval()
+    shared = {"study": study.name, "strategy": study.strategy, "leg": leg.number, "trained": leg.task_name}
+    for dataset in study.test_sets:
+        options = dataset.options
+        for found in predictions(solver, sites(dataset), device):
+            if save:
+                folder = run.root / "results" / "predictions" / leg.folder / options.task_name
+                save_mask(found.mask, found.sample, folder)
+            yield from rows(found, options.names, **shared, site=options.task_name)
+
+
+def save_mask(mask: Any, sample: Sample, folder: Path) -> None:
+    """Class indices in the geometry of the image: PNG with a palette for 2D, NIfTI with its affine for volumes."""
+    if mask.ndim == 2:
+        _save_png(mask, folder / f"{sample.id}.png")
+    else:
+        _save_nifti(mask, sample.image, folder / f"{sample.id}.nii.gz")
+
+
+def _save_png(mask: Any, path: Path) -> None:
+    import io
+
+    from PIL import Image
+
+    image = Image.fromarray(mask, mode="P")
+    image.putpalette(PALETTE)
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    write_bytes(path, data.getvalue())
+
+
+def _save_nifti(mask: Any, like: Path, path: Path) -> None:
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(mask))
+    image.CopyInformation(sitk.ReadImage(str(like)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".part.{path.name}")
+    sitk.WriteImage(image, str(beside))
+    beside.replace(path)
+
+
+def _summary(study: Study, legs: Sequence[Leg], table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means per checkpoint, test set and class, over samples."""
+    classes = list(dict.fromkeys(row["class"] for row in table))
+    found = []
+    for leg in legs:
+        for site in dict.fromkeys(row["site"] for row in table):
+            cell = [row for row in table if row["leg"] == leg.number and row["site"] == site]
+            dice = {name: mean(row["value"] for row in cell if row["class"] == name) for name in classes}
+            samples = len({row["sample"] for row in cell})
+            average = mean(value for name, value in dice.items() if name != classes[0])
+            found.append({"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average})
+    return {"study": study.name, "strategy": study.strategy, "rule": RULE, "classes": classes, "rows": found}

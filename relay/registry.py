@@ -1,0 +1,54 @@
+"""Plug-ins by name: strategies, data sets and nets, ours and other people's alike.
+
+A name is looked up among the entry points of the installed packages (groups ``relay.strategies``,
+``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands, so that a
+file of one's own works without being installed. Names come from the user's own config, never from a bundle.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from relay.errors import UserError, nearest
+
+Group = Literal["strategies", "datasets", "nets"]
+
+
+@cache
+def _entries(group: Group) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"relay.{group}")}
+
+
+def names(group: Group) -> list[str]:
+    """The names that are installed in a group, sorted."""
+    return sorted(_entries(group))
+
+
+def find(group: Group, name: str) -> Any:
+    """The class behind a name.
+
+    Raises:
+        UserError: no such name (the nearest one is given), or the plug-in can't be imported.
+    """
+    entries = _entries(group)
+    if name not in entries and ":" not in name:
+        near = nearest(name, list(entries))
+        raise UserError(
+            f"unknown name '{name}' in relay.{group}",
+            f"Known: {', '.join(sorted(entries)) or 'none: is relay installed (pip install -e .)?'}"
+            + (f". Did you mean '{near}'?" if near else "")
+            + ". A class of your own: module:Class, the module in the current folder.",
+        )
+    try:
+        if name in entries:
+            return entries[name].load()
+        module, _, attribute = name.partition(":")
+        if "" not in sys.path:
+            sys.path.insert(0, "")
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"'{name}' in relay.{group} can't be loaded: {error}") from error

@@ -1,0 +1,94 @@
+"""Run what a config says: all sites one after another on this node, or the one leg of a deployment.
+
+Each leg receives what the leg before it sent, through the same files as between two hospitals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relay.config.devices import Devices
+from relay.config.plan import Leg, Study
+from relay.files import write_text
+from relay.leg.place import RunPlace
+from relay.leg.processes import is_first
+from relay.leg.progress import Progress
+from relay.leg.run import Sites, digest, planned_steps, run_leg
+from relay.results import forgetting, matrix, mean, no_nan, read_rows, write_rows
+
+
+class Simulation:
+    """A study on its way through its legs.
+
+    Args:
+        root: ``exps/<config>/<note>``.
+    """
+
+    def __init__(self, study: Study, root: Path, devices: Devices | None = None) -> None:
+        self.study, self.devices = study, devices or Devices()
+        self.run_place = RunPlace(root)
+        self.sites = Sites(study.legs[0].conf.random_seed, root / "spool")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all legs, for a progress bar."""
+        return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """Run all legs that are not finished yet; returns the summary that is also in ``results/summary.json``.
+
+        Raises:
+            ChangedConfigError: a leg exists that was made with another config.
+            RelayError: whatever else went wrong in a leg.
+        """
+        if is_first():
+            self._write_configs()
+        for leg in self.study.legs:
+            self._leg(leg, progress)
+        return summarise(self.study, self.run_place) if is_first() else {}
+
+    def _leg(self, leg: Leg, progress: Progress) -> None:
+        title = f"{self.study.strategy} · leg {leg.number}/{len(self.study.legs)} · {leg.task_name}"
+        steps = planned_steps(leg, self.sites, self.devices)
+        place = self.run_place.leg(leg.folder)
+        if place.state(leg.scientific(), digest(self.run_place.start(leg.start))) == "finished":
+            progress.skip(title, steps)
+            return
+        progress.leg(title)
+        run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress)
+        progress.finish_leg(steps)
+
+    def _write_configs(self) -> None:
+        resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}
+        for name, content in (("given", dict(self.study.given)), ("resolved", resolved)):
+            write_text(self.run_place.root / f"config.{name}.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def summarise(study: Study, run: RunPlace) -> dict[str, Any]:
+    """Gather the finished legs' scores: ``results/scores.csv`` and ``results/summary.json``.
+
+    The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg starts
+    from nothing, of the site's own model; ``mean`` is over sites, ``forgetting`` as in :func:`relay.results.forgetting`.
+    """
+    rows = [row for leg in study.legs for row in read_rows(run.leg(leg.folder).scores)]
+    write_rows(run.root / "results" / "scores.csv", rows)
+    summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
+    write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
+    return summary
+
+
+def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
+    """``matrix``, ``final``, ``mean`` and ``forgetting`` of a study's rows."""
+    table = matrix(rows)
+    trained = [leg.task_name for leg in legs]
+    last = table[max(table)]
+    apart = not legs[0].strategy.uses_incoming and len(legs) > 1
+    final = {leg.task_name: table[leg.number][leg.task_name] for leg in legs} if apart else last
+    lost = float("nan") if apart else forgetting(table, trained)
+    return {"matrix": table, "final": final, "mean": mean(final.values()), "forgetting": lost}
+

@@ -1,0 +1,91 @@
+"""What a strategy is: how a leg learns, and nothing else.
+
+A leg calls, in this order: :meth:`~Strategy.setup` (the solver to train), :meth:`~Strategy.receive` (what the
+previous site handed over), then fits each of :meth:`~Strategy.phases`, then :meth:`~Strategy.finish`, and last
+:meth:`~Strategy.memory` for what shall travel beside the solver. Data, devices, checkpoints, progress and scores are the leg's.
+
+A strategy's file must import without torch, so that its options are checked in the first second: the maths
+is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from relay.config.options import options
+from relay.phase import Batch, Phase
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from relay.handoff import Carry
+
+__all__ = ["Batch", "NoOptions", "Phase", "Strategy"]
+
+
+@options
+class NoOptions:
+    """A strategy with nothing to set."""
+
+
+class Strategy:
+    """Fine-tuning with the task's loss; sub-classes change what their method changes.
+
+    Attributes:
+        Options: the strategy's ``kwargs`` in a config.
+        uses_incoming: a leg starts from the previous site's solver; else every leg starts from scratch.
+        pools_sites: one leg trains on several sites' data at once (never in a deployment).
+        solver: the net being trained. criterion: ``(logits, label) -> loss``. incoming: what was received, or None.
+    """
+
+    Options: ClassVar[type] = NoOptions
+    uses_incoming: ClassVar[bool] = True
+    pools_sites: ClassVar[bool] = False
+
+    solver: nn.Module
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    incoming: Carry | None
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def setup(self, solver: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Take the freshly built solver and the task's loss."""
+        self.solver, self.criterion = solver, criterion
+
+    def receive(self, carry: Carry | None) -> None:
+        """Start from what the previous site handed over; None is the first leg.
+
+        Raises:
+            CarryError: the weights do not fit the solver.
+        """
+        from relay.handoff import load_solver
+
+        self.incoming = carry
+        if carry is not None:
+            load_solver(self.solver, carry.solver)
+
+    def phases(self) -> Sequence[Phase]:
+        """The fits of this leg, in order; their shares of the budget need not sum to one."""
+        return [Phase("learn", self.solver, self.loss)]
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The terms of one batch's loss; their sum is minimised."""
+        return {"task": self.criterion(self.solver(batch.image), batch.label)}
+
+    def finish(self, samples: int, images: Callable[[], Iterable[Tensor]]) -> None:
+        """After the last phase, on one process, the solver on its device.
+
+        Args:
+            samples: training samples of this leg.
+            images: gives the training images once, as float batches ``(B, C, *spatial)`` on that device.
+        """
+
+    def memory(self) -> Mapping[str, Tensor]:
+        """Named tensors that travel beside the solver; keep those of earlier legs (``self.incoming.memory``)."""
+        return dict(self.incoming.memory) if self.incoming else {}
+
+    def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
+        """For a strategy that pools: the data sets trained on, of all in the config (``task_id`` → data set)."""
+        return list(datasets.values())

@@ -1,0 +1,11 @@
+"""Local: every site trains its own solver from scratch. What a hospital has without any collaboration."""
+
+from __future__ import annotations
+
+from .base import Strategy
+
+
+class Local(Strategy):
+    """Takes nothing from other sites."""
+
+    uses_incoming = False

@@ -1,0 +1,9 @@
+"""Sequential: fine-tune the incoming solver, with no care for what it knew. The baseline that forgets."""
+
+from __future__ import annotations
+
+from .base import Strategy
+
+
+class Sequential(Strategy):
+    """The plain base: start from what came, minimise the task's loss."""

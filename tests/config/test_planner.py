@@ -1,0 +1,163 @@
+"""Every wrong config is told from a right one, all at once, with path, value, what is allowed, nearest key."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from relay.config.planner import plan
+from relay.errors import ConfigError, Problem
+from tests.studies import given, study
+
+
+def problems(**changes: object) -> dict[str, Problem]:
+    with pytest.raises(ConfigError) as caught:
+        plan(given(**changes), "tiny")
+    return {p.path: p for p in caught.value.problems}
+
+
+def test_right_config_gives_legs_that_start_from_one_another() -> None:
+    legs = study().legs
+    assert [(leg.number, leg.task_name, leg.folder, leg.start) for leg in legs] == [
+        (1, "clinic_a", "task_1", None),
+        (2, "clinic_b", "task_2", "task_1"),
+    ]
+
+
+def test_task_is_merged_over_dataset_over_common() -> None:
+    changes = {
+        "common.dataset.kwargs.count": 30,
+        "all_tasks_datasets.1.kwargs.count": 40,
+        "current_tasks.task_confs": {2: {"dataset": {"kwargs": {"num_replica": 5}}, "train": {"batch_size": 2}}},
+    }
+    first, second = study(**changes).legs
+    assert (first.pool[0].options.count, first.train.batch_size) == (30, 8)
+    assert first.conf.dataset.kwargs["num_replica"] == 2
+    assert (second.pool[0].options.count, second.train.batch_size) == (40, 2)
+    assert second.conf.dataset.kwargs["num_replica"] == 5
+
+
+def test_task_conf_changes_the_data_of_its_own_leg() -> None:
+    legs = study(**{"current_tasks.task_confs": {2: {"dataset": {"kwargs": {"num_replica": 5}}}}}).legs
+    assert [leg.data.num_replica for leg in legs] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed", "nearest"),
+    [
+        ("common.train.batch_sze", 4, "unknown key", "batch_size"),
+        ("common.train.batch_size", 0, "greater than or equal to 1", None),
+        ("common.train.batch_size", "many", "valid integer", None),
+        ("common.train.precision", 8, "16, 32, 64 or 'bf16'", None),
+        ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
+        ("common.model.name", "UNet", "unknown name", None),
+        ("common.strategy.name", "relai", "Did you mean 'relay'", None),
+        ("common.train.loss", {"name": "DiceCEE"}, "unknown name", "DiceCE"),
+        ("common.train.optimizer", {"name": "Adam", "kwargs": {"lr": -1}}, "greater than 0", None),
+        ("common.dataset.kwargs.out_range", [1, -1], "less than", None),
+        ("common.dataset.kwargs.augment", {"train": "flup"}, "flup", None),
+        ("common.random_seed", -1, "greater than or equal to 0", None),
+        ("current_tasks.task_ids", [1, 3], "no data set", None),
+        ("current_tasks.task_ids", [1, 1], "twice", None),
+        ("current_tasks.task_ids", [], "at least 1", None),
+        ("current_tasks.mode", "deployed", "'simulation' or 'deployment'", "deployment"),
+        ("current_tasks.task_confs", {9: {}}, "no data set", None),
+        ("current_tasks.task_confs", {1: {"checkpoint": {"load": "task_2"}}}, "points forward", None),
+        ("current_tasks.task_confs", {2: {"checkpoint": {"load": "task_2/last.ckpt"}}}, "points forward", None),
+        ("current_tasks.task_confs", {2: {"checkpoint": {"load": "/nowhere"}}}, "neither", None),
+        ("current_tasks.task_confs", {2: {"checkpoint": {"save": {"dir": "../up"}}}}, "pattern", None),
+        ("current_tasks.task_confs", {2: {"checkpoint": {"save": {"dir": "task_1"}}}}, "must differ", None),
+        ("all_tasks_datasets.0.kwargs.task_id", 2, "is taken by", None),
+        ("all_tasks_datasets.1.kwargs.channels", 1, "must be the same", None),
+        ("common.model.kwargs.num_classes", 4, "must be 3, as in the data set", None),
+        ("common.model.kwargs.spatial_dims", 3, "must be 2", None),
+        ("common.train.num_mimgs", 0.1, "exactly one budget", None),
+        ("extra", {}, "unknown key", None),
+    ],
+)
+def test_wrong_value_is_reported(path: str, value: object, allowed: str, nearest: str | None) -> None:
+    found = problems(**{path: value})
+    assert any(allowed in str(problem) for problem in found.values()), found
+    assert nearest is None or any(problem.nearest == nearest for problem in found.values()), found
+
+
+def test_all_problems_come_together_each_at_its_own_layer() -> None:
+    found = problems(
+        **{
+            "common.train.batch_size": 0,
+            "common.model.kwargs.norm": "none",
+            "common.train.optimizer": {"name": "Adam", "kwargs": {"learning_rate": 1}},
+            "all_tasks_datasets.1.kwargs.count": "x",
+            "current_tasks.task_confs": {2: {"train": {"precision": 3}}},
+        }
+    )
+    assert set(found) == {
+        "common.train.batch_size",
+        "common.model.kwargs.norm",
+        "common.train.optimizer.kwargs.learning_rate",
+        "all_tasks_datasets[1].kwargs.count",
+        "current_tasks.task_confs.2.train.precision",
+    }
+
+
+def test_missing_folder_is_one_problem_and_names_the_folder(tmp_path: object) -> None:
+    kwargs = {"num_classes": 2, "root_path": f"{tmp_path}/none"}
+    sets = [{"kwargs": {"task_id": 1, "task_name": "a", "img_folder": "a"}}]
+    found = problems(
+        **{
+            "common.dataset": {"name": "folder", "kwargs": kwargs},
+            "all_tasks_datasets": sets,
+            "current_tasks.task_ids": [1],
+        }
+    )
+    assert list(found) == ["common.dataset.kwargs.root_path"]
+    assert "no such folder" in str(found["common.dataset.kwargs.root_path"])
+
+
+def test_deployment_is_one_leg_that_says_where_it_starts() -> None:
+    found = problems(**{"current_tasks.mode": "deployment"})
+    assert "exactly one task" in found["current_tasks.task_ids"].allowed
+    found = problems(**{"current_tasks.mode": "deployment", "current_tasks.task_ids": [2]})
+    assert "must be said" in found["common.checkpoint.load"].allowed
+    first = {1: {"checkpoint": {"load": None}}}
+    legs = study(
+        **{"current_tasks.mode": "deployment", "current_tasks.task_ids": [1], "current_tasks.task_confs": first}
+    ).legs
+    assert [leg.start for leg in legs] == [None]
+
+
+def test_joint_is_one_leg_over_all_sites_and_never_deployed() -> None:
+    joint = study(**{"common.strategy.name": "joint"})
+    assert [leg.task_name for leg in joint.legs] == ["all"]
+    assert len(joint.legs[0].pool) == 2
+    found = problems(
+        **{"common.strategy.name": "joint", "current_tasks.mode": "deployment", "current_tasks.task_ids": [1]}
+    )
+    assert "deployment" in found["common.strategy.name"].allowed
+
+
+def test_strategy_from_scratch_takes_no_load() -> None:
+    found = problems(
+        **{
+            "common.strategy.name": "local",
+            "current_tasks.task_confs": {2: {"checkpoint": {"load": "task_1"}}},
+        }
+    )
+    assert "must be left out" in found["current_tasks.task_confs.2.checkpoint.load"].allowed
+
+
+def test_scientific_config_leaves_out_what_does_not_change_the_result() -> None:
+    plain = study().legs[0].scientific()
+    assert study(**{"common.num_workers": 2, "common.train.log_every_n_steps": 5}).legs[0].scientific() == plain
+    assert study(**{"common.train.batch_size": 4}).legs[0].scientific() != plain
+
+
+def test_checking_a_config_imports_no_torch() -> None:
+    code = (
+        "import sys; from tests.studies import TINY; from relay.config.planner import plan; plan(TINY, 'tiny'); "
+        "assert not {'torch', 'monai', 'imgaug', 'SimpleITK', 'pytorch_lightning'} & set(sys.modules)"
+    )
+    code = code.replace("from tests.studies import TINY", f"TINY = {given()!r}")
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from relay.data import DatasetOptions
+
+GOOD = {"task_id": 0, "task_name": "drive", "num_classes": 2}
+
+
+def test_what_is_not_given_has_a_default() -> None:
+    options = DatasetOptions(**GOOD)
+    assert options.augment == {"train": "none"}
+    assert options.folder_names == ["."]
+    assert options.names == ["background", "class 1"]
+    assert options.out_range == (-1.0, 1.0)
+
+
+def test_yaml_lists_are_taken() -> None:
+    options = DatasetOptions(**GOOD, img_folder=["a", "b"], out_range=[0, 1], class_names=["none", "vessel"])
+    assert options.folder_names == ["a", "b"]
+    assert options.out_range == (0, 1)
+    assert options.names == ["none", "vessel"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("task_id", -1, "greater than or equal to 0"),
+        ("task_name", "", "match pattern"),
+        ("task_name", "../x", "match pattern"),
+        ("task_name", "a/b", "match pattern"),
+        ("task_name", "ends.", "match pattern"),
+        ("num_classes", 1, "greater than or equal to 2"),
+        ("num_classes", 256, "less than or equal to 255"),
+        ("class_names", ["vessel"], "must be 2 different names"),
+        ("class_names", ["a", "a"], "must be 2 different names"),
+        ("class_names", ["a", "a", "b"], "must be 2 different names"),
+        ("channels", 4, "1 or 3"),
+        ("img_size", [64], "at least 2 items"),
+        ("img_size", [64, 0], "greater than or equal to 1"),
+        ("patch_size", [8, 8, 8, 8], "at most 3 items"),
+        ("out_range", [1, -1], "first number must be less"),
+        ("num_replica", 0, "greater than or equal to 1"),
+        ("val_fraction", 1.0, "less than 1"),
+        ("test_fraction", 0.9, "must leave patients"),
+        ("augment", {"train": "flips"}, "'flips' is not one of none, flip"),
+        ("augment", {"test": "flip"}, "only training images are augmented"),
+        ("augment", {"tests": "flip"}, "'train', 'val' or 'test'"),
+        ("img_dir", "x", "Unexpected keyword"),
+    ],
+)
+def test_wrong_values_are_refused_where_they_stand(key: str, value: object, message: str) -> None:
+    with pytest.raises(ValidationError, match=message) as caught:
+        DatasetOptions(**{**GOOD, key: value})
+    assert [error["loc"][0] for error in caught.value.errors()] == [key]
+
+
+def test_a_patch_has_the_axes_of_the_size() -> None:
+    with pytest.raises(ValidationError, match="as many axes as img_size: 2"):
+        DatasetOptions(**GOOD, img_size=[64, 64], patch_size=[8, 8, 8])
+
+
+def test_plug_ins_are_imported_without_the_heavy_libraries() -> None:
+    heavy = {"torch", "monai", "imgaug", "SimpleITK", "pytorch_lightning", "scipy", "cv2"}
+    code = (
+        "import sys, relay.datasets.folder, relay.datasets.fundus, relay.datasets.synthetic;"
+        f"print(sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

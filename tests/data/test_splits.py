@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.data import SPLITS, DatasetOptions, Sample, split
+from relay.errors import DataError
+
+FRACTIONS = st.floats(0, 0.49)
+PATIENTS = st.lists(st.integers(0, 30), min_size=1, max_size=60)
+
+
+def samples(patients: list[int], tested: frozenset[int] = frozenset()) -> list[Sample]:
+    return [
+        Sample(f"s{i:03}", f"p{p}", Path(), Path(), "test" if p in tested else None)
+        for i, p in enumerate(patients)
+    ]
+
+
+def options(val: float = 0.2, test: float = 0.2, name: str = "site") -> DatasetOptions:
+    return DatasetOptions(task_id=0, task_name=name, num_classes=2, val_fraction=val, test_fraction=test)
+
+
+@given(PATIENTS, FRACTIONS, FRACTIONS, st.integers(0, 5), st.randoms())
+def test_every_sample_is_in_one_split_and_every_patient_too(patients, val, test, seed, random) -> None:
+    given_samples = samples(patients)
+    dealt = split(given_samples, options(val, test), seed)
+    assert sorted(s.id for name in SPLITS for s in dealt[name]) == [s.id for s in given_samples]
+    groups = [{s.patient for s in dealt[name]} for name in SPLITS]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    random.shuffle(given_samples)
+    assert split(given_samples, options(val, test), seed) == dealt
+
+
+@given(PATIENTS, FRACTIONS, FRACTIONS)
+def test_what_is_asked_for_is_not_empty_as_long_as_there_are_patients(patients, val, test) -> None:
+    count = len(set(patients))
+    dealt = split(samples(patients), options(val, test), 1)
+    assert dealt.train
+    assert bool(dealt.test) == (test > 0 and count >= 2)
+    assert bool(dealt.val) == (val > 0 and count - (test > 0) >= 2)
+
+
+@given(st.integers(20, 60), FRACTIONS, FRACTIONS)
+def test_fractions_count_patients(count, val, test) -> None:
+    dealt = split(samples([*range(count), *range(count)]), options(val, test), 1)
+    assert abs(len(dealt.val) / 2 - val * count) <= 1
+    assert abs(len(dealt.test) / 2 - test * count) <= 1
+
+
+@given(st.lists(st.integers(0, 20), min_size=2, max_size=40), st.frozensets(st.integers(0, 20), min_size=1))
+def test_the_publishers_test_set_is_kept(patients, tested) -> None:
+    given_samples = samples(patients, tested)
+    published = [s for s in given_samples if s.split == "test"]
+    dealt = split(given_samples, options(0.3, 0.3), 1)
+    if published:
+        assert dealt.test == published
+        assert bool(dealt.train) == (len(published) < len(patients))
+
+
+def test_seed_and_site_decide() -> None:
+    many = samples(list(range(40)))
+    dealt = split(many, options(), 1)
+    assert dealt == split(many, options(), 1)
+    assert dealt.test != split(many, options(), 2).test
+    assert dealt.test != split(many, options(name="other"), 1).test
+    assert {name: len(dealt[name]) for name in SPLITS} == {"train": 24, "val": 8, "test": 8}
+
+
+def test_a_patient_in_both_published_parts_is_named() -> None:
+    wrong = [*samples([1, 2]), Sample("x", "p2", Path(), Path(), "test")]
+    with pytest.raises(DataError, match=r"'site': patients in both .*\(1\):\n  - p2$"):
+        split(wrong, options(), 1)
+
+
+def test_the_record_is_ids() -> None:
+    dealt = split(samples([1, 1, 2, 3], frozenset({2})), options(0.5), 1)
+    assert dealt.to_json()["test"] == ["s002"]
+    assert sorted(name for part in dealt.to_json().values() for name in part) == [
+        "s000",
+        "s001",
+        "s002",
+        "s003",
+    ]

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relay.data import SiteData, Split, Store, prepare
+from relay.errors import DataError
+
+SHAPES = [(4, 5), (6, 3), (4, 5)]
+
+
+@pytest.mark.parametrize("max_ram", [1 << 20, 100, 0], ids=["ram", "some", "file"])
+def test_what_is_stored_is_what_was_read(made, tmp_path: Path, max_ram: int) -> None:
+    dataset = made(SHAPES)
+    store = Store(dataset, dataset.listing, tmp_path / "spool", max_ram)
+    assert len(store) == 3
+    assert store.shapes == SHAPES
+    for i, sample in enumerate(dataset.listing):
+        image, mask = store[i]
+        assert (image == dataset.load(sample).image).all()
+        assert (mask == dataset.load(sample).mask).all()
+        assert image.dtype == mask.dtype == np.uint8
+
+
+def test_the_file_has_no_name(made, tmp_path: Path) -> None:
+    dataset = made(SHAPES)
+    store = Store(dataset, dataset.listing, tmp_path, max_ram=0)
+    assert isinstance(store._images, np.memmap)
+    assert list(tmp_path.iterdir()) == []
+    assert not Store(dataset, dataset.listing, None, max_ram=0)._images.flags.writeable
+
+
+def test_a_picture_takes_its_pixels_and_is_read_once(made) -> None:
+    dataset = made([(50, 40)] * 30)
+    store = Store(dataset, dataset.listing)
+    for _ in range(2):
+        for i in range(30):
+            assert np.shares_memory(store[i][0], store._images)
+    assert store.nbytes == 30 * 50 * 40 * (3 + 1)
+    assert dataset.reads == 30
+
+
+def test_nobody_writes_to_a_store(made) -> None:
+    store = Store(made(SHAPES), made(SHAPES).listing)
+    with pytest.raises(ValueError, match="read-only"):
+        store[0][0][:] = 0
+
+
+def test_grey_pictures_have_one_channel(made) -> None:
+    dataset = made(SHAPES, channels=1)
+    store = Store(dataset, dataset.listing)
+    assert [store[i][0].shape for i in range(3)] == [(*shape, 1) for shape in SHAPES]
+    assert store[2][0].max() == 2
+
+
+def test_all_bad_files_are_reported_together(made) -> None:
+    dataset = made([(2, 2)] * 12, bad=(1, 3, 4, 5, 6, 7, 11))
+    with pytest.raises(DataError) as caught:
+        Store(dataset, dataset.listing)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "task 'made': images that can't be used (7):"
+    assert len(lines) == 7
+    assert lines[-1] == "  - and 2 more"
+
+
+def test_a_wrong_number_of_axes(made) -> None:
+    with pytest.raises(DataError, match=r"4×4×4 can't be resized to img_size 8×8"):
+        made([(4, 4, 4)], img_size=[8, 8])[0]
+
+
+def test_an_image_and_its_mask_have_one_size(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = made([(4, 4)])
+    picture = dataset[0]
+    object.__setattr__(picture, "mask", picture.mask[:3])
+    monkeypatch.setattr(dataset, "read", lambda sample: picture)
+    with pytest.raises(DataError, match="0: size 4×4, but its mask 3×4"):
+        dataset[0]
+
+
+def test_nothing_is_read_before_it_is_needed(made) -> None:
+    dataset = made([(4, 4)] * 10)
+    site = prepare(dataset, seed=1)
+    assert dataset.reads == 0
+    assert len(site.test) == 2
+    assert dataset.reads == 2
+    assert site.store("test") is site.test
+    assert [len(site.train), len(site.val)] == [6, 2]
+
+
+def test_the_truth_has_the_original_size(made) -> None:
+    small, plain = made([(6, 9)] * 5, img_size=[3, 3]), made([(6, 9)] * 5)
+    for dataset in (small, plain):
+        mask, spacing = prepare(dataset, seed=1).truth("test", 0)
+        assert (mask == plain[0].mask).all()
+        assert spacing == (1.0, 1.0)
+    store = prepare(small, seed=1).test
+    assert store[0][1].shape == (3, 3)
+    assert store.spacings == [(2.0, 3.0)]
+
+
+def test_empty_splits(made) -> None:
+    with pytest.raises(DataError, match="'made': the test split is empty: 1 images of 1 patients"):
+        prepare(made([(4, 4)]), seed=1)
+    assert len(prepare(made([(4, 4)]), seed=1, splits=("train",)).train) == 1
+    assert len(prepare(made([(4, 4)] * 2), seed=1).val) == 0
+    with pytest.raises(DataError, match="'made': no images in"):
+        prepare(made([]), seed=1)
+
+
+def test_ids_are_unique(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = made([(4, 4)] * 2)
+    twice = dataset.samples() + dataset.samples()[:1]
+    monkeypatch.setattr(dataset, "samples", lambda: twice)
+    with pytest.raises(DataError, match=r"ids used more than once \(1\):\n  - s0"):
+        prepare(dataset, seed=1)
+
+
+def test_a_site_made_by_hand(made) -> None:
+    dataset = made([(4, 4)] * 3)
+    site = SiteData(dataset, Split(dataset.listing[:1], [], dataset.listing[1:]))
+    assert [sample.id for sample in site.test.samples] == ["s1", "s2"]

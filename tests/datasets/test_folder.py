@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from relay.datasets.folder import Folder
+
+from relay.data import Store, prepare
+from relay.data.loader import train_loader
+from relay.errors import DataError
+
+
+def folder(root: Path, **kwargs) -> Folder:
+    given = {"task_id": 0, "task_name": "site", "num_classes": 2, "root_path": str(root), **kwargs}
+    return Folder(Folder.Options(**given))
+
+
+def ids(dataset: Folder) -> list[str]:
+    return [sample.id for sample in dataset.listing]
+
+
+def test_pairs_by_name(site) -> None:
+    site.pairs("b", "a")
+    for name in (".DS_Store", "Thumbs.db", "._a.png"):
+        (site.root / "image" / name).write_bytes(b"x")
+    dataset = folder(site.root)
+    assert dataset.accessible()
+    assert len(dataset) == 2
+    assert ids(dataset) == ["a", "b"]
+    assert [sample.patient for sample in dataset.listing] == ["a", "b"]
+    assert dataset[0].image.shape == (8, 6, 3)
+    assert dataset[0].mask.max() == 1
+
+
+def test_several_folders_and_other_names(site) -> None:
+    site.pairs("x", folder="one")
+    site.pairs("x", "y", folder="two/deep")
+    for name in ("one", "two/deep"):
+        (site.root / name / "mask").rename(site.root / name / "label")
+    dataset = folder(site.root, img_folder=["two/deep", "one"], mask_dir="label")
+    assert ids(dataset) == ["two/deep/x", "two/deep/y", "one/x"]
+    assert [path.relative_to(site.root).as_posix() for path in dataset.folders()] == [
+        "two/deep/image", "two/deep/label", "one/image", "one/label",
+    ]  # fmt: skip
+
+
+def test_a_missing_folder_says_what_is_there(site) -> None:
+    site.pairs("a", folder="Site_A")
+    dataset = folder(site.root, img_folder="SiteA")
+    assert not dataset.accessible()
+    with pytest.raises(DataError, match=r"folder not found: .*SiteA/image") as caught:
+        len(dataset)
+    assert "holds: Site_A." in caught.value.advice()
+
+
+def test_an_empty_folder(site) -> None:
+    for name in ("image", "mask"):
+        (site.root / name).mkdir()
+    with pytest.raises(DataError, match=r"'site': no images in .*image, .*mask"):
+        len(folder(site.root))
+
+
+def test_images_and_masks_without_a_partner(site) -> None:
+    site.pairs("a", "b", "c")
+    (site.root / "mask/a.png").unlink()
+    (site.root / "image/c.png").unlink()
+    with pytest.raises(DataError, match=r"without a partner \(2\)") as caught:
+        len(folder(site.root))
+    assert f"no mask for {site.root / 'image/a.png'}" in str(caught.value)
+    assert f"no image for {site.root / 'mask/c.png'}" in str(caught.value)
+
+
+def test_two_files_of_one_name(site) -> None:
+    site.pairs("a")
+    site.write("image/a.jpg", np.zeros((8, 6), np.uint8))
+    with pytest.raises(DataError, match=r"files of the same name \(1\):\n  - a.jpg and a.png"):
+        len(folder(site.root))
+
+
+def test_the_patient_in_the_name(site) -> None:
+    site.pairs("p1_left", "p1_right", "p2_left")
+    assert [s.patient for s in folder(site.root, patient_regex=r"^(p\d)_").listing] == ["p1", "p1", "p2"]
+    assert [s.patient for s in folder(site.root, patient_regex=r"\d").listing] == ["1", "1", "2"]
+    with pytest.raises(DataError, match=r"patient is not known \(1\):\n  - .*p2_left.png"):
+        len(folder(site.root, patient_regex=r"p1"))
+
+
+def test_the_patient_in_a_table(site) -> None:
+    site.pairs("a", "b")
+    table = site.root / "who.csv"
+    table.write_text("\ufeffimage,person\na,Q\nb,R\n", encoding="utf-8")
+    given = {"patient_table": "who.csv", "id_column": "image", "patient_column": "person"}
+    assert [s.patient for s in folder(site.root, **given).listing] == ["Q", "R"]
+    with pytest.raises(DataError, match=r"who.csv: no column id, patient; there are image, person"):
+        len(folder(site.root, patient_table="who.csv"))
+    table.write_text("image,person\nb,R\n")
+    with pytest.raises(DataError, match=r"patient is not known \(1\):\n  - .*a.png"):
+        len(folder(site.root, **given))
+    with pytest.raises(DataError, match=r"no\.csv: can't be read as a table"):
+        len(folder(site.root, patient_table="no.csv"))
+
+
+def test_the_publishers_test_set(site) -> None:
+    site.pairs("1_test", "2_training", "3_training")
+    parts = [sample.split for sample in folder(site.root, test_regex="_test$").listing]
+    assert parts == ["test", "train", "train"]
+    assert prepare(folder(site.root, test_regex="_test$"), seed=1).split.to_json()["test"] == ["1_test"]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"root_path": ""}, "at least 1 character"),
+        ({"patient_regex": "("}, "not a regular expression"),
+        ({"patient_regex": "a", "patient_table": "b.csv"}, "only one of patient_regex and patient_table"),
+        ({"mask_values": [0, 128, 255]}, "must be 2 different numbers"),
+        ({"mask_values": [0, -1]}, "greater than or equal to 0"),
+    ],
+)
+def test_options_are_checked(site, kwargs: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        folder(site.root, **kwargs)
+
+
+def picture(site, values, name: str = "a.png", **kwargs):
+    site.write(f"image/{name}", values)
+    site.write("mask/a.png", np.zeros(np.shape(values)[:2], np.uint8))
+    return folder(site.root, **kwargs)[0].image
+
+
+RAMP = np.linspace(0, 250, 40).reshape(5, 8)
+
+
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".tif"])
+def test_eight_bits_stay_as_they_are(site, ending: str) -> None:
+    colours = np.random.default_rng(0).integers(40, 90, (5, 8, 3)).astype(np.uint8)
+    assert (picture(site, colours, f"a{ending}") == colours).all()
+    assert (picture(site, colours[..., 0], f"a{ending}", channels=1)[..., 0] == colours[..., 0]).all()
+    assert (picture(site, colours[..., 0], f"a{ending}") == colours[..., :1]).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(np.uint16, "a.png"), (np.int32, "a.tif"), (np.float32, "a.tif")]
+)
+def test_deeper_pictures_are_windowed(site, dtype: type, name: str) -> None:
+    image = picture(site, (RAMP * 100).astype(dtype), name, channels=1)
+    assert image.min() == 0
+    assert image.max() == 255
+    assert np.abs(image[..., 0].astype(int) - RAMP).max() < 8
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "CMYK"])
+def test_other_kinds_of_pictures(site, mode: str) -> None:
+    name = "a.tif" if mode == "CMYK" else "a.png"
+    site.pairs("a")
+    (site.root / "image/a.png").unlink()
+    Image.new("RGB", (6, 8), "white").convert(mode).save(site.root / "image" / name)
+    assert (folder(site.root)[0].image == 255).all()
+    assert (folder(site.root, channels=1)[0].image == 255).all()
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
+def test_volumes(site, ending: str) -> None:
+    rng = np.random.default_rng(0)
+    values, mask = (
+        rng.normal(size=(4, 5, 6)).astype(np.float32),
+        rng.integers(0, 2, (4, 5, 6)).astype(np.uint8),
+    )
+    site.write(f"image/a{ending}", values * 1000)
+    site.write(f"mask/a{ending}", mask)
+    read = folder(site.root, channels=1)[0]
+    assert read.image.shape == (4, 5, 6, 1)
+    assert (read.mask == mask).all()
+    assert read.spacing == (3.0, 2.0, 1.0)
+    assert np.corrcoef(read.image.ravel(), values.ravel())[0, 1] > 0.99
+    small = folder(site.root, channels=1, img_size=[2, 5, 3])[0]
+    assert small.image.shape == (2, 5, 3, 1)
+    assert small.spacing == (6.0, 2.0, 2.0)
+
+
+def test_one_slice_is_a_picture(site) -> None:
+    values = np.arange(30, dtype=np.uint8).reshape(1, 5, 6)
+    site.write("image/a.mha", values)
+    site.write("mask/a.mha", values % 2)
+    read = folder(site.root, channels=1)[0]
+    assert (read.image == values[0, ..., None]).all()
+    assert read.spacing == (2.0, 1.0)
+
+
+def test_colours_in_a_volume(site) -> None:
+    import SimpleITK as sitk
+
+    values = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 3)).astype(np.uint8)
+    site.write("mask/a.mha", np.zeros((2, 3, 4), np.uint8))
+    (site.root / "image").mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(site.root / "image/a.mha"))
+    assert folder(site.root)[0].image.shape == (2, 3, 4, 3)
+
+
+def mask(site, values, name: str = "a.png", **kwargs):
+    array = np.asarray(values)
+    site.write("image/a.png", np.zeros(array.shape[:2], np.uint8))
+    site.write(f"mask/{name}", array)
+    return folder(site.root, **kwargs)[0].mask
+
+
+def test_kinds_of_masks(site) -> None:
+    expected = np.arange(12).reshape(3, 4) % 2
+    assert (mask(site, expected.astype(np.uint8)) == expected).all()
+    assert (mask(site, expected.astype(np.uint16)) == expected).all()
+    assert (mask(site, expected.astype(bool)) == expected).all()
+    assert (mask(site, np.repeat(expected[..., None], 3, -1).astype(np.uint8)) == expected).all()
+    assert (mask(site, (expected * 255).astype(np.uint8), mask_values=[0, 255]) == expected).all()
+    assert (mask(site, (expected * 255).astype(np.uint8), mask_values=[255, 0]) == 1 - expected).all()
+    palette = Image.fromarray(expected.astype(np.uint8), "P")
+    palette.putpalette([9, 9, 9, 200, 0, 0])
+    palette.save(site.root / "mask/a.png")
+    assert (folder(site.root)[0].mask == expected).all()
+
+
+def test_masks_of_volumes_may_be_floats(site) -> None:
+    values = np.arange(24).reshape(2, 3, 4) % 2
+    site.write("image/a.nii.gz", values.astype(np.int16))
+    site.write("mask/a.nii.gz", values.astype(np.float64))
+    assert (folder(site.root)[0].mask == values).all()
+    site.write("mask/a.nii.gz", values * 0.5)
+    with pytest.raises(DataError, match=r"a\.nii\.gz: fractional values"):
+        folder(site.root)[0]
+    site.write("mask/a.nii.gz", -values.astype(np.int16))
+    with pytest.raises(DataError, match="values -1 stand for no class"):
+        folder(site.root)[0]
+
+
+def test_wrong_masks(site) -> None:
+    with pytest.raises(DataError, match=r"mask/a.png: values 7, 255 stand for no class; expected: 0 to 1"):
+        mask(site, np.array([[0, 7], [255, 1]], np.uint8))
+    with pytest.raises(DataError, match=r"values 9 stand for no class; expected: 0, 128"):
+        mask(site, np.array([[0, 9], [128, 0]], np.uint8), mask_values=[0, 128])
+    with pytest.raises(DataError, match="a colour picture, not a mask"):
+        mask(site, np.array([[[0, 1, 0]]], np.uint8))
+    site.pairs("a")
+    site.write("mask/a.png", np.zeros((3, 4), np.uint8))
+    with pytest.raises(DataError, match=r"image/a.png: size 8×6, but its mask 3×4"):
+        folder(site.root)[0]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.nii.gz", "a.nii", "a.mha", "a.nrrd"])
+def test_damaged_files_are_named(site, name: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (4, 60, 60)).astype(np.uint8)
+    whole = site.write(f"image/{name}", noise if name[2:] not in ("png", "jpg") else noise[0])
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    site.write("image/b.png", noise[0]).write_bytes(b"not an image")
+    site.write("mask/a.png", noise[0] % 2)
+    site.write("mask/b.png", noise[0] % 2)
+    dataset = folder(site.root)
+    with pytest.raises(DataError, match=r"can't be used \(2\)") as caught:
+        Store(dataset, dataset.listing)
+    for expected in (f"{name}: can't be read: ", "b.png: can't be read: "):
+        assert expected in str(caught.value)
+
+
+def test_a_picture_of_many_pages(site) -> None:
+    site.pairs("a")
+    (site.root / "image/a.png").unlink()
+    pages = [Image.new("L", (6, 8), i) for i in range(3)]
+    pages[0].save(site.root / "image/a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"a.tif: 3 pictures in one file"):
+        folder(site.root)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "counts"),
+    [
+        ("drive", {"test_regex": "_test$"}, [16, 4, 20]),
+        ("chase_db1", {"patient_regex": r"^(Image_\d+)"}, [16, 6, 6]),
+        ("hrf", {}, [27, 9, 9]),
+    ],
+)
+def test_real_vessels(shared_data: Path, name: str, kwargs: dict, counts: list[int]) -> None:
+    root = shared_data / "fundus_vessels"
+    dataset = folder(root, task_name=name, img_folder=name, img_size=[64, 64], **kwargs)
+    site = prepare(dataset, seed=1)
+    assert [len(site.train), len(site.val), len(site.test)] == counts
+    image, vessels = site.train[0]
+    assert image.shape == (64, 64, 3)
+    assert 0.01 < vessels.mean() < 0.2
+    assert max(site.truth("test", 0)[0].shape) == 512
+
+
+def test_real_volumes_in_patches(shared_data: Path) -> None:
+    dataset = folder(
+        shared_data / "hippocampus", mask_dir="label", num_classes=3, channels=1, patch_size=[32, 32, 32],
+        augment={"train": "flip"}, test_fraction=0.9, val_fraction=0,
+    )  # fmt: skip
+    site = prepare(dataset, seed=1)
+    loader = train_loader([site.train], dataset.options, batch_size=2, seed=1, site="site")
+    batch = next(iter(loader))
+    assert batch["image"].shape == (2, 1, 32, 32, 32)
+    assert set(batch["label"].unique().tolist()) == {0, 1, 2}
+    assert site.train.spacings[0] == (1.0, 1.0, 1.0)
+    for i in range(len(site.train)):
+        image = site.train[i][0]
+        assert image.min() == 0
+        assert image.max() == 255
+
+
+def test_real_slices(shared_data: Path) -> None:
+    dataset = folder(shared_data / "prostate", img_folder=["bmc", "hk"], channels=1, test_regex="^test")
+    site = prepare(dataset, seed=1, splits=("test",))
+    assert [sample.id for sample in site.test.samples] == ["bmc/test_00_00", "hk/test_00_00"]
+    assert site.test[0][0].shape == (384, 384, 1)

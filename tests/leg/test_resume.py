@@ -1,0 +1,141 @@
+"""A leg that was stopped, killed or finished: what happens when the command is run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from relay.errors import ChangedConfigError, Interrupted
+from relay.handoff import receive
+from relay.leg import run as leg_run
+from relay.leg.place import RunPlace
+from relay.leg.progress import Progress
+from relay.leg.watch import ShowProgress
+from relay.simulate import Simulation
+from tests.studies import given, simulate, study
+
+RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
+
+
+def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
+    return dict(receive(RunPlace(root).leg(leg).carry).solver)
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+class StopAt(ShowProgress):
+    """Ctrl-C, the moment a fit has made so many steps in all."""
+
+    left = 10**9
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        super().on_train_batch_end(*args)
+        StopAt.left -= 1
+        if StopAt.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("steps", "workers"), [(2, 0), (7, 0), (8, 2), (14, 0)])
+def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
+    steps: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {**RELAY, "common.dataset.kwargs.augment": {"train": "full"}, "common.model.kwargs.dropout": 0.2}
+    changes["common.num_workers"] = workers
+    simulate(tmp_path / "whole", **changes)
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    monkeypatch.setattr(StopAt, "left", steps)
+    with pytest.raises(Interrupted, match="stopped in leg"):
+        simulate(tmp_path / "broken", **changes)
+    simulate(tmp_path / "broken", **changes)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert not list((tmp_path / "broken").rglob("phase_*"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_killed_process_resumes_bit_for_bit(how: signal.Signals, tmp_path: Path) -> None:
+    config = tmp_path / "study.yaml"
+    changes = {"common.train.num_epochs": 40, "current_tasks.task_ids": [1]}
+    config.write_text(yaml.safe_dump(given(**changes)))
+    command = [sys.executable, "-m", "relay", "train", "-c", str(config), "-n"]
+    run = {"cwd": tmp_path, "capture_output": True, "text": True}
+    assert subprocess.run([*command, "whole"], **run, check=False).returncode == 0  # type: ignore[call-overload]
+    broken = subprocess.Popen([*command, "broken"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    state = tmp_path / "exps/study/broken/checkpoints/task_1/phase_1_learn.ckpt"
+    until = time.monotonic() + 120
+    while not state.is_file() and broken.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    broken.send_signal(how)
+    _, said = broken.communicate(timeout=60)
+    assert not (state.parent / "last.ckpt").exists(), "it had finished before it was killed"
+    if how != signal.SIGKILL:
+        assert broken.returncode == 130
+        assert "Run the same command again" in said
+    assert subprocess.run([*command, "broken"], **run, check=False).returncode == 0  # type: ignore[call-overload]
+    roots = [tmp_path / "exps/study" / note for note in ("whole", "broken")]
+    assert same(*(weights(root, "task_1") for root in roots))
+
+
+def test_finished_legs_are_skipped(tmp_path: Path) -> None:
+    simulate(tmp_path, **RELAY)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
+    simulate(tmp_path, **RELAY)
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
+
+
+def test_changed_config_stops_and_names_the_key(tmp_path: Path) -> None:
+    simulate(tmp_path)
+    with pytest.raises(ChangedConfigError, match=r"train\.batch_size: 8 then, 4 now") as caught:
+        simulate(tmp_path, **{"common.train.batch_size": 4})
+    assert "-n" in caught.value.advice()
+    simulate(tmp_path, **{"common.train.log_every_n_steps": 3})
+
+
+def test_leg_of_another_predecessor_stops(tmp_path: Path) -> None:
+    simulate(tmp_path)
+    for path in sorted((tmp_path / "checkpoints/task_1").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (tmp_path / "checkpoints/task_1").rmdir()
+    first = {1: {"train": {"num_epochs": 1}}}
+    with pytest.raises(ChangedConfigError, match="another one"):
+        simulate(tmp_path, **{"current_tasks.task_confs": first})
+
+
+def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        simulate(tmp_path / name, **{"common.random_seed": seed, "current_tasks.task_ids": [1]})
+    a, b, c = (weights(tmp_path / name, "task_1") for name in "abc")
+    assert same(a, b)
+    assert not same(a, c)
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        changes = {"common.num_workers": workers, "current_tasks.task_ids": [1]}
+        simulate(tmp_path / str(workers), **changes)
+    assert same(weights(tmp_path / "0", "task_1"), weights(tmp_path / "2", "task_1"))
+
+
+def test_two_site_runs_equal_one_simulation(tmp_path: Path) -> None:
+    """Leg by leg as in a deployment, the second from the first one's carried folder."""
+    simulate(tmp_path / "node", **RELAY)
+    deploy = {**RELAY, "current_tasks.mode": "deployment"}
+    first = {"current_tasks.task_ids": [1], "current_tasks.task_confs": {1: {"checkpoint": {"load": None}}}}
+    simulate(tmp_path / "site1", **deploy, **first)
+    usb = str(tmp_path / "site1/checkpoints/task_1/carry")
+    second = {"current_tasks.task_ids": [2], "current_tasks.task_confs": {2: {"checkpoint": {"load": usb}}}}
+    site = Simulation(study(**deploy, **second), tmp_path / "site2")
+    with Progress(site.steps) as progress:
+        site.run(progress)
+    assert same(weights(tmp_path / "node"), weights(tmp_path / "site2"))
+    assert os.listdir(tmp_path / "site2/checkpoints") == ["task_2"]  # noqa: PTH208

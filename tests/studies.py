@@ -1,0 +1,55 @@
+"""Small studies for the tests: configs as plain dicts, drawn data, a solver of a few thousand weights."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+from relay.config.plan import Study
+from relay.config.planner import plan
+from relay.leg.progress import Progress
+from relay.simulate import Simulation
+
+TINY: dict[str, Any] = {
+    "common": {
+        "random_seed": 7,
+        "dataset": {
+            "name": "synthetic",
+            "kwargs": {"num_classes": 3, "count": 20, "size": 32, "img_size": [32, 32], "num_replica": 2},
+        },
+        "strategy": {"name": "sequential"},
+        "model": {"name": "U-Net", "kwargs": {"features": [8, 8, 8, 8, 8]}},
+        "train": {"num_epochs": 2, "batch_size": 8, "check_val_every_n_epoch": 1, "save_every_n_seconds": 0},
+    },
+    "all_tasks_datasets": [
+        {"kwargs": {"task_id": 1, "task_name": "clinic_a", "camera": "clinic_a"}},
+        {"kwargs": {"task_id": 2, "task_name": "clinic_b", "camera": "clinic_b"}},
+    ],
+    "current_tasks": {"task_ids": [1, 2]},
+}
+
+
+def given(**changes: Any) -> dict[str, Any]:
+    """:data:`TINY` with dotted keys replaced: ``given(**{"common.strategy.name": "relay"})``."""
+    blocks = copy.deepcopy(TINY)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node: Any = blocks
+        for part in parents:
+            node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+        node[last] = value
+    return blocks
+
+
+def study(**changes: Any) -> Study:
+    """A checked study of :func:`given`."""
+    return plan(given(**changes), "tiny")
+
+
+def simulate(root: Path, **changes: Any) -> Simulation:
+    """Run a study to its end, silently."""
+    simulation = Simulation(study(**changes), root)
+    with Progress(simulation.steps) as progress:
+        simulation.run(progress)
+    return simulation
