@@ -1,4 +1,4 @@
-"""Sample-wise Dice on the test sets: ``python predict_test.py -c fundus/relay -n first -s``. The same as ``relay predict``."""
+"""Sample-wise Dice on the test sets: ``python predict_test.py -c fundus/relay -s``. Or: ``relay predict``."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""Train a leg, or simulate all legs: ``python train.py -c fundus/relay -n first -g 0``. The same as ``relay train``."""
+"""Train a leg, or all legs: ``python train.py -c fundus/relay -n first -g 0``. Or: ``relay train``."""
 
 import typer
 

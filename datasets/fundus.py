@@ -34,7 +34,7 @@ class FundusOptions(DatasetOptions):
 
     root_path: Text
     num_classes: Literal[3] = 3
-    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "disc", "cup"])
+    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
     use_roi: bool = True
     patient_regex: Regex | None = None
 

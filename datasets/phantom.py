@@ -59,22 +59,22 @@ class Camera:
 
 
 CAMERAS = {
-    # colour photography
+    # a modern fundus camera
     "clinic_a": Camera(),
-    # red-free light: green, the retina bright, the disc paler still, vessels nearly black
+    # an old one: greenish, dim and flat
     "clinic_b": Camera(
-        retina=(48, 132, 72), rim=(96, 176, 112), cup=(170, 226, 170), vessel=(10, 44, 26),
-        blur=0.7, noise=7.0, vignette=0.45, disc=0.36, cup_to_disc=0.42,
+        retina=(92, 104, 44), rim=(128, 140, 74), cup=(164, 176, 112), vessel=(54, 52, 26),
+        contrast=0.8, brightness=-30, blur=0.8, noise=7.0, vignette=0.5, disc=0.34, cup_to_disc=0.42,
     ),
-    # infrared reflectance: grey, the disc darker than the retina around it
+    # a hand-held one: over-exposed, blurred, few pixels
     "clinic_c": Camera(
-        retina=(186, 186, 190), rim=(112, 112, 116), cup=(54, 54, 58), vessel=(130, 130, 134),
-        noise=8.0, resolution=0.7, vignette=0.1, disc=0.48, cup_to_disc=0.58,
+        retina=(222, 150, 142), rim=(240, 196, 190), cup=(252, 236, 232), vessel=(186, 92, 96),
+        brightness=12, blur=0.6, noise=9.0, resolution=0.6, vignette=0.1, disc=0.5, cup_to_disc=0.58,
     ),
-    # fluorescein angiography: vessels and rim shine out of the dark, the cup fills late
+    # a scanning laser: its two colours give blue and violet, hard contrast
     "clinic_d": Camera(
-        retina=(22, 34, 62), rim=(92, 128, 176), cup=(40, 58, 104), vessel=(214, 236, 255),
-        contrast=1.1, blur=0.5, noise=5.0, vignette=0.3, disc=0.4, cup_to_disc=0.55,
+        retina=(62, 58, 120), rim=(112, 118, 176), cup=(150, 178, 214), vessel=(24, 18, 70),
+        contrast=1.25, blur=0.3, noise=5.0, vignette=0.35, disc=0.4, cup_to_disc=0.5,
     ),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Eyes that nobody has: fundus photographs with optic disc and cup, drawn when they are read.
 
-For demonstrations and tests without data. The four cameras see the same anatomy so differently (colour,
-red-free, infrared, angiography) that a model trained on one fails on the others, as between real hospitals,
-only more so.
+For demonstrations and tests without data. The four cameras differ in colour, contrast, blur, noise, resolution,
+vignetting and in the eyes they see, so that a model trained on one fails on the others and forgets when it
+moves on, as between real hospitals, only more so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SyntheticOptions(DatasetOptions):
     """
 
     num_classes: Literal[3] = 3
-    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "disc", "cup"])
+    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
     count: Annotated[int, Field(ge=2)] = 100
     size: Annotated[int, Field(ge=16, le=2048)] = 64
     camera: Literal["clinic_a", "clinic_b", "clinic_c", "clinic_d"] | Camera = "clinic_a"

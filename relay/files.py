@@ -32,7 +32,11 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         folder.replace(old)
-        beside.replace(folder)
+        try:
+            beside.replace(folder)
+        except OSError:
+            old.replace(folder)
+            raise
         shutil.rmtree(old)
     else:
         beside.replace(folder)

@@ -31,8 +31,9 @@ def merge(solver: nn.Module, other: Mapping[str, Tensor], weight: float) -> None
 def refresh_statistics(solver: nn.Module, images: Iterable[Tensor]) -> None:
     """Recompute the running mean and variance of batch-normalisation layers over ``images``.
 
-    An average of two nets has activations that neither net's statistics describe (Izmailov et al. 2018, section
-    3.2). Nets with group or instance normalisation keep no statistics and are left alone, the images unread.
+    An average of two nets has activations that neither net's statistics describe (Izmailov et al. 2018,
+    section 3.2). Nets with group or instance normalisation keep no statistics and are left alone, the images
+    unread.
     """
     if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in solver.modules()):
         return

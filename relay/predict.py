@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -21,19 +20,46 @@ from relay.handoff import load_solver
 from relay.leg import checkpoint
 from relay.leg.evaluate import predictions, rows
 from relay.leg.place import RunPlace
-from relay.leg.run import Sites, device_of
+from relay.leg.run import Sites, check_fit, device_of
 from relay.metrics.dice import RULE
 from relay.results import mean, no_nan, write_rows
 
-PALETTE = [0, 0, 0, 230, 159, 0, 86, 180, 233, 0, 158, 115, 240, 228, 66, 0, 114, 178, 213, 94, 0, 204, 121, 167]
+PALETTE = [
+    0,
+    0,
+    0,
+    230,
+    159,
+    0,
+    86,
+    180,
+    233,
+    0,
+    158,
+    115,
+    240,
+    228,
+    66,
+    0,
+    114,
+    178,
+    213,
+    94,
+    0,
+    204,
+    121,
+    167,
+]
 """Okabe and Ito's colours, told apart by colour-blind eyes too; class 0 is black."""
 
 
-def predict_study(study: Study, root: Path, devices: Devices, console: Console, save: bool = False) -> dict[str, Any]:
+def predict_study(
+    study: Study, root: Path, devices: Devices, console: Console, save: bool = False
+) -> dict[str, Any]:
     """Sample-wise Dice of each leg's ``last.ckpt`` on each accessible test set.
 
-    Writes ``results/dice.csv`` (a row a sample and class) and ``results/dice.json``, and with ``save`` the predicted
-    masks under ``results/predictions/<leg>/<site>/``.
+    Writes ``results/dice.csv`` (a row a sample and class) and ``results/dice.json``, and with ``save`` the
+    predicted masks under ``results/predictions/<leg>/<site>/``.
 
     Raises:
         UserError: no leg of the study has a checkpoint there.
@@ -59,7 +85,9 @@ def _leg(
     leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool
 ) -> Iterator[dict[str, Any]]:
     """Rows of one checkpoint on all test sets."""
-    weights, _ = checkpoint.load(run.leg(leg.folder).checkpoint)
+    path = run.leg(leg.folder).checkpoint
+    weights, facts = checkpoint.load(path)
+    check_fit(leg, facts, path)
     solver, device = leg.net.build(), device_of(devices)
     load_solver(solver, weights)
     solver.to(device).eval()
@@ -74,7 +102,7 @@ def _leg(
 
 
 def save_mask(mask: Any, sample: Sample, folder: Path) -> None:
-    """Class indices in the geometry of the image: PNG with a palette for 2D, NIfTI with its affine for volumes."""
+    """Class indices in the image's geometry: PNG with a palette for 2D, NIfTI with its affine for volumes."""
     if mask.ndim == 2:
         _save_png(mask, folder / f"{sample.id}.png")
     else:
@@ -114,5 +142,7 @@ def _summary(study: Study, legs: Sequence[Leg], table: Sequence[dict[str, Any]])
             dice = {name: mean(row["value"] for row in cell if row["class"] == name) for name in classes}
             samples = len({row["sample"] for row in cell})
             average = mean(value for name, value in dice.items() if name != classes[0])
-            found.append({"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average})
+            found.append(
+                {"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average}
+            )
     return {"study": study.name, "strategy": study.strategy, "rule": RULE, "classes": classes, "rows": found}

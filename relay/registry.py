@@ -32,7 +32,7 @@ def find(group: Group, name: str) -> Any:
     """The class behind a name.
 
     Raises:
-        UserError: no such name (the nearest one is given), or the plug-in can't be imported.
+        UserError: no such name (the nearest one is given), the plug-in can't be imported, or is none.
     """
     entries = _entries(group)
     if name not in entries and ":" not in name:
@@ -44,11 +44,20 @@ def find(group: Group, name: str) -> Any:
             + ". A class of your own: module:Class, the module in the current folder.",
         )
     try:
-        if name in entries:
-            return entries[name].load()
-        module, _, attribute = name.partition(":")
-        if "" not in sys.path:
-            sys.path.insert(0, "")
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"'{name}' in relay.{group} can't be loaded: {error}") from error
+        found = entries[name].load() if name in entries else _import(name)
+    except Exception as error:  # whatever other people's code does when it is imported
+        raise UserError(
+            f"'{name}' in relay.{group} can't be loaded: {type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(found, "Options"):
+        raise UserError(
+            f"'{name}' in relay.{group} is no plug-in: it has no Options", "Derive it from the base class."
+        )
+    return found
+
+
+def _import(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    return getattr(import_module(module), attribute)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 MISSING = "–"
-NOTE = "Dice: mean over test samples, then over classes without background; a class absent from both is left out."
+NOTE = "Dice: mean over test samples, then over classes but background; a class absent from both is left out."
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -59,7 +60,9 @@ def show_predictions(console: Console, summary: Mapping[str, Any], root: Path) -
         table.add_column(column, justify="left" if column in {"checkpoint", "test set"} else "right")
     for row in summary["rows"]:
         cells = [row["dice"].get(name) for name in summary["classes"]]
-        table.add_row(row["checkpoint"], row["site"], str(row["samples"]), *map(number, [*cells, row["mean"]]))
+        table.add_row(
+            row["checkpoint"], row["site"], str(row["samples"]), *map(number, [*cells, row["mean"]])
+        )
     console.print(table)
     console.print(NOTE)
     show_paths(console, [root])
@@ -77,4 +80,6 @@ def show_paths(console: Console, roots: Sequence[Path]) -> None:
     console.print("Written:")
     for root in roots:
         there = [f"{name}/ ({what})" for name, what in names.items() if (root / name).exists()]
-        console.print(f"  [bold]{root}[/]/: " + ", ".join(there), highlight=False, soft_wrap=True)
+        console.print(
+            f"  [bold]{escape(str(root))}[/]/: " + ", ".join(there), highlight=False, soft_wrap=True
+        )

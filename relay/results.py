@@ -1,7 +1,7 @@
 """Results as tidy rows, and what they add up to: the matrix of legs and sites, its mean, its forgetting.
 
-A row is one sample and class: study, strategy, leg, trained, site, patient, sample, class, metric, value. A value
-that could not be measured is missing (an empty cell), never zero, and is left out of every mean.
+A row is one sample and class: study, strategy, leg, trained, site, patient, sample, class, metric, value. A
+value that could not be measured is missing (an empty cell), never zero, and is left out of every mean.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def matrix(rows: Iterable[Row]) -> Matrix:
 
 
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
-    """How much was lost on the way: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
+    """How much was lost: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
 
     Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs but the last; only what a model scored
     on a site once that site had been trained on counts. NaN where there is one leg only.
@@ -80,9 +80,9 @@ def forgetting(table: Matrix, sites: Sequence[str]) -> float:
     legs = sorted(table)
     lost = []
     for place, site in enumerate(sites[:-1]):
-        seen = [table[leg][site] for leg in legs[place:-1] if site in table[leg]]
-        if seen and site in table[legs[-1]]:
-            lost.append(max(seen) - table[legs[-1]][site])
+        scores = [table[leg].get(site, math.nan) for leg in legs[place:]]
+        seen = [score for score in scores[:-1] if not math.isnan(score)]
+        lost.append(max(seen, default=math.nan) - scores[-1])
     return mean(lost)
 
 

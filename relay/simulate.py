@@ -40,7 +40,7 @@ class Simulation:
         return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Run all legs that are not finished yet; returns the summary that is also in ``results/summary.json``.
+        """Run all legs not finished yet; returns the summary that is also in ``results/summary.json``.
 
         Raises:
             ChangedConfigError: a leg exists that was made with another config.
@@ -72,8 +72,9 @@ class Simulation:
 def summarise(study: Study, run: RunPlace) -> dict[str, Any]:
     """Gather the finished legs' scores: ``results/scores.csv`` and ``results/summary.json``.
 
-    The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg starts
-    from nothing, of the site's own model; ``mean`` is over sites, ``forgetting`` as in :func:`relay.results.forgetting`.
+    The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg
+    starts from nothing, of the site's own model; ``mean`` is over sites, ``forgetting`` as in
+    :func:`relay.results.forgetting`.
     """
     rows = [row for leg in study.legs for row in read_rows(run.leg(leg.folder).scores)]
     write_rows(run.root / "results" / "scores.csv", rows)
@@ -91,4 +92,3 @@ def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
     final = {leg.task_name: table[leg.number][leg.task_name] for leg in legs} if apart else last
     lost = float("nan") if apart else forgetting(table, trained)
     return {"matrix": table, "final": final, "mean": mean(final.values()), "forgetting": lost}
-

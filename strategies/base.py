@@ -1,8 +1,9 @@
 """What a strategy is: how a leg learns, and nothing else.
 
 A leg calls, in this order: :meth:`~Strategy.setup` (the solver to train), :meth:`~Strategy.receive` (what the
-previous site handed over), then fits each of :meth:`~Strategy.phases`, then :meth:`~Strategy.finish`, and last
-:meth:`~Strategy.memory` for what shall travel beside the solver. Data, devices, checkpoints, progress and scores are the leg's.
+previous site handed over), then fits each of :meth:`~Strategy.phases`, then :meth:`~Strategy.finish`, and
+last :meth:`~Strategy.memory` for what shall travel beside the solver. Data, devices, checkpoints, progress
+and scores are the leg's.
 
 A strategy's file must import without torch, so that its options are checked in the first second: the maths
 is imported where it is used.
@@ -36,7 +37,9 @@ class Strategy:
         Options: the strategy's ``kwargs`` in a config.
         uses_incoming: a leg starts from the previous site's solver; else every leg starts from scratch.
         pools_sites: one leg trains on several sites' data at once (never in a deployment).
-        solver: the net being trained. criterion: ``(logits, label) -> loss``. incoming: what was received, or None.
+        solver: the net being trained.
+        criterion: ``(logits, label) -> loss``.
+        incoming: what was received, or None.
     """
 
     Options: ClassVar[type] = NoOptions
@@ -83,9 +86,9 @@ class Strategy:
         """
 
     def memory(self) -> Mapping[str, Tensor]:
-        """Named tensors that travel beside the solver; keep those of earlier legs (``self.incoming.memory``)."""
+        """Named tensors that travel beside the solver; keep earlier legs' (``self.incoming.memory``)."""
         return dict(self.incoming.memory) if self.incoming else {}
 
     def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
-        """For a strategy that pools: the data sets trained on, of all in the config (``task_id`` → data set)."""
+        """For a strategy that pools: those it trains on of all data sets of the config, by ``task_id``."""
         return list(datasets.values())

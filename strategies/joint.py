@@ -6,13 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.config.options import options
+from relay.errors import UserError
 
 from .base import Strategy
 
 
 @options
 class JointOptions:
-    """``task_ids``: the sites to pool; default all that lie on this machine."""
+    """Options of :class:`Joint`.
+
+    Attributes:
+        task_ids: the sites to pool; null is all that lie on this machine.
+    """
 
     task_ids: list[int] | None = None
 
@@ -25,6 +30,18 @@ class Joint(Strategy):
     pools_sites = True
 
     def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
-        """The chosen sites, or all accessible ones; those of a wrong id are left to the config's check."""
+        """The chosen sites, or all that are here.
+
+        Raises:
+            UserError: a chosen site has no data set in the config, or is not here; or none is here.
+        """
         chosen = self.options.task_ids
-        return [d for i, d in datasets.items() if (i in chosen if chosen is not None else d.accessible())]
+        here = {i: d for i, d in datasets.items() if d.accessible()}
+        wrong = sorted(set(chosen or ()) - set(here))
+        if wrong or not here:
+            tasks = f"task {', '.join(map(str, wrong))}" if wrong else "any site"
+            known = ", ".join(map(str, here)) or "none"
+            raise UserError(
+                f"joint: no data on this machine for {tasks}", f"Here are: {known}; see root_path."
+            )
+        return [d for i, d in here.items() if chosen is None or i in chosen]

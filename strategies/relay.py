@@ -1,10 +1,10 @@
 """Relay: learn the site's data while keeping what the incoming solver knew.
 
 The solver starts from the incoming one and is regularised against it in two ways. While it learns, its
-predictions are held near those of the *frozen* incoming solver on the same images (distillation, Hinton et al.
-2015, as in Learning without Forgetting, Li and Hoiem 2016). After it has learned, its weights are averaged with
-the incoming ones, each side weighted by the training samples it has seen (McMahan et al. 2017 average
-this way over clients).
+predictions are held near those of the *frozen* incoming solver on the same images (distillation, Hinton et
+al. 2015, as in Learning without Forgetting, Li and Hoiem 2016). After it has learned, its weights are
+averaged with the incoming ones, each side weighted by the training samples it has seen (McMahan et al. 2017
+average this way over clients).
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # two busy threads on a shared machine wait for each other more than they work
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # two busy threads on a shared machine wait for each other more than they work
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -21,27 +21,37 @@ def _value(text: str | None) -> str | None:
 
 Config = Annotated[
     str,
-    typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=_value),
+    typer.Option(
+        "-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=_value
+    ),
 ]
-Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=_value)]
+Note = Annotated[
+    str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=_value)
+]
 Gpus = Annotated[
     str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=_value)
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log to the screen too.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="key=value over the config: common.train.batch_size=8", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Argument(help="key=value over the config: common.train.batch_size=8", metavar="KEY=VALUE"),
 ]
 
 STRATEGIES = "local,sequential,relay,joint"
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 
 def with_strategy(given: dict[str, Any], name: str) -> dict[str, Any]:
     """The same config under another strategy, with that one's defaults; its own keeps its options."""
-    own = given["common"].get("strategy", {})
-    chosen = own if own.get("name") == name else {"name": name}
-    return {**given, "common": {**given["common"], "strategy": chosen}}
+    common = given.get("common")
+    if not isinstance(common, dict):
+        return given  # the check of the config says so
+    own = common.get("strategy")
+    chosen = own if isinstance(own, dict) and own.get("name") == name else {"name": name}
+    return {**given, "common": {**common, "strategy": chosen}}
 
 
 def _study(config: str, note: str, gpus: str | None, overrides: list[str] | None, train: bool = True) -> Any:
@@ -59,7 +69,11 @@ def _study(config: str, note: str, gpus: str | None, overrides: list[str] | None
 @app.command()
 @command
 def train(
-    config: Config, note: Note = "run", gpus: Gpus = None, verbose: Verbose = False, overrides: Overrides = None
+    config: Config,
+    note: Note = "run",
+    gpus: Gpus = None,
+    verbose: Verbose = False,
+    overrides: Overrides = None,
 ) -> None:
     """Run the legs of a config: all sites on this node, or this site's own leg.
 
@@ -126,7 +140,7 @@ def compare(
     path, name = locate(config)
     devices, problems = choose(gpus)
     given = read(path, overrides or ())
-    chosen = strategies.split(",")
+    chosen = [strategy.strip() for strategy in strategies.split(",")]
     studies = [plan(with_strategy(given, strategy), name, problems) for strategy in chosen]
     from rich.console import Console
 
@@ -155,7 +169,7 @@ def plugins() -> None:
     from relay.registry import names
 
     for group in ("strategies", "datasets", "nets"):
-        typer.echo(f"{group}: {', '.join(names(group))}")  # type: ignore[arg-type]
+        typer.echo(f"{group}: {', '.join(names(group))}")
     for title, known in (("losses", LOSSES), ("optimizers", OPTIMIZERS), ("schedulers", SCHEDULERS)):
         typer.echo(f"{title}: {', '.join(known)}")
 
@@ -167,7 +181,9 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _top(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _top(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
     """relay: one model, many hospitals, no network between them."""
 
 

@@ -18,6 +18,7 @@ from relay.errors import Interrupted, RelayError
 
 P = ParamSpec("P")
 errors = Console(stderr=True)
+DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
 log = logging.getLogger("relay")
 log.addHandler(logging.NullHandler())
 
@@ -34,6 +35,11 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             fail(Interrupted("stopped"), error)
         except RelayError as error:
             fail(error, error)
+        except OSError as error:
+            fail(RelayError(str(error), DISK), error)
+        except Exception:
+            log.exception("unexpected")
+            raise
 
     return guarded
 

@@ -58,7 +58,9 @@ def choose(gpus: str | None) -> tuple[Devices, list[Problem]]:
     missing = [g for g in wanted if not 0 <= g < there]
     if missing:
         have = f"GPUs 0 to {there - 1} are here" if there else "no GPU is visible here"
-        return Devices(), [Problem("-g", gpus, f"{have}; leave out -g to use the CPU, or check the driver (nvidia-smi)")]
+        return Devices(), [
+            Problem("-g", gpus, f"{have}; leave out -g to use the CPU, or check the driver (nvidia-smi)")
+        ]
     if len(set(wanted)) != len(wanted):
         return Devices(), [Problem("-g", gpus, "names a GPU twice")]
     return Devices("gpu", wanted), []

@@ -38,7 +38,8 @@ def locate(name: str) -> tuple[Path, str]:
     near = nearest(name, known)
     raise UserError(
         f"no config '{name}' under ./configs nor among the installed ones",
-        (f"Did you mean '{near}'? " if near else "") + f"Known: {', '.join(known)}. Or give a .yaml file's path.",
+        (f"Did you mean '{near}'? " if near else "")
+        + f"Known: {', '.join(known)}. Or give a .yaml file's path.",
     )
 
 
@@ -69,7 +70,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         for override in overrides:
             _override(merged, override)
     except (OmegaConfBaseException, ValueError, IndexError) as error:
-        raise ConfigError([Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)) from error
+        raise ConfigError(
+            [Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)
+        ) from error
     problems = list(_unresolved(merged))
     if problems:
         raise ConfigError(problems, str(path))
@@ -80,9 +83,13 @@ def _parse(path: Path) -> DictConfig:
     try:
         config = OmegaConf.load(path)
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise ConfigError([Problem(str(path), " ".join(str(error).split()), "must be valid YAML")], str(path)) from error
+        raise ConfigError(
+            [Problem(str(path), " ".join(str(error).split()), "must be valid YAML")], str(path)
+        ) from error
     if not isinstance(config, DictConfig):
-        raise ConfigError([Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path))
+        raise ConfigError(
+            [Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path)
+        )
     return config
 
 
@@ -102,7 +109,7 @@ def _unresolved(node: Any, path: str = "") -> Iterator[Problem]:
             child = node[key]
         except OmegaConfBaseException as error:
             raw = OmegaConf.to_container(node, resolve=False)
-            yield Problem(here, raw[key], f"can't be resolved: {str(error).splitlines()[0]}")  # type: ignore[index, call-overload]
+            yield Problem(here, raw[key], f"can't be resolved: {str(error).splitlines()[0]}")  # type: ignore[index]
             continue
         if isinstance(child, DictConfig | ListConfig) and not OmegaConf.is_missing(node, key):
             yield from _unresolved(child, here)

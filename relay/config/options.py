@@ -6,7 +6,7 @@ It is at once the schema of a YAML block, the default values and the documentati
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -21,4 +21,4 @@ T = TypeVar("T")
 def options(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen, keyword-only dataclass that refuses unknown keys and wrong values."""
     config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False)
-    return dataclass(cls, config=config, frozen=True, kw_only=True)
+    return cast(type[T], dataclass(cls, config=config, frozen=True, kw_only=True))

@@ -79,8 +79,10 @@ class _Planner:
             self.add("current_tasks.task_confs", strategies, "all legs of a study use one strategy")
         if legs and legs[0].strategy.pools_sites:
             legs = legs[:1]
-        self.check_folders(legs, datasets, train)
-        return Study(name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given)
+        self.check_folders(ids, datasets, train)
+        return Study(
+            name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given
+        )
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
@@ -102,18 +104,27 @@ class _Planner:
         self.problems += found
         return made
 
-    def named(self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]) -> Any:
+    def named(
+        self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]
+    ) -> Any:
         """Something of the toolkit's own, by name."""
         if choice is None:
             return None
         if choice.name in known:
             return self.options(task_id, path, known[choice.name], choice)
         where = self.layers.where(task_id)([*path, "name"])
-        self.add(where, choice.name, f"unknown name; allowed: {', '.join(known)}", nearest(choice.name, list(known)))
+        self.add(
+            where,
+            choice.name,
+            f"unknown name; allowed: {', '.join(known)}",
+            nearest(choice.name, list(known)),
+        )
         return None
 
     def dataset(self, task_id: int) -> Any:
-        block, found = check(Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset"))
+        block, found = check(
+            Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset")
+        )
         self.problems += found
         return None if block is None else self.plugin(task_id, ["dataset"], "datasets", block)
 
@@ -139,9 +150,19 @@ class _Planner:
         if conf is None or None in parts or task_id not in datasets:
             return None
         self.check_budget(task_id, conf)
-        pool = tuple(strategy.pool(datasets)) if strategy.pools_sites else (datasets[task_id],)
+        pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id), start)
+
+    def pool(self, task_id: int, strategy: Any, datasets: Mapping[int, Any]) -> tuple[Any, ...]:
+        """The data sets a leg trains on."""
+        if not strategy.pools_sites:
+            return (datasets[task_id],)
+        try:
+            return tuple(strategy.pool(datasets))
+        except UserError as error:
+            self.add(self.layers.where(task_id)(["strategy", "kwargs"]), "...", f"{error}. {error.advice()}")
+            return ()
 
     def net(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
         """The net, with its channels and classes taken from the data set where the config leaves them out."""
@@ -153,11 +174,15 @@ class _Planner:
         options = net.options
         for key, value in (("in_channels", data.channels), ("num_classes", data.num_classes)):
             if getattr(options, key) not in (None, value):
-                self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
+                self.add(
+                    where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out"
+                )
             options = dataclasses.replace(options, **{key: value})
         size, dims = data.patch_size or data.img_size, getattr(options, "spatial_dims", None)
         if size is not None and dims is not None and len(size) != dims:
-            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
+            self.add(
+                where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}"
+            )
         return type(net)(options)
 
     def folder(self, task_id: int) -> str:
@@ -165,15 +190,18 @@ class _Planner:
 
     def start(self, number: int, task_id: int, raw: Mapping[str, Any], strategy: Any) -> str | Path | None:
         """What ``checkpoint.load`` means for this leg."""
-        load, path = dig(raw, ["checkpoint", "load"], "auto"), self.layers.where(task_id)(["checkpoint", "load"])
+        load, path = (
+            dig(raw, ["checkpoint", "load"], "auto"),
+            self.layers.where(task_id)(["checkpoint", "load"]),
+        )
         if not isinstance(load, str | None):
             return None  # reported as a wrong type already
         if not strategy.uses_incoming:
-            if load not in (None, "auto"):
-                self.add(path, load, f"must be left out: '{dig(raw, ['strategy', 'name'])}' starts from nothing")
-            return None
+            return None  # so that one config can be compared under all strategies
         if load == "auto" and self.current.mode == "deployment":
-            self.add(path, load, "must be said in a deployment: null at the first site, else the folder received")
+            self.add(
+                path, load, "must be said in a deployment: null at the first site, else the folder received"
+            )
             return None
         if load == "auto":
             return self.folder(self.current.task_ids[number - 2]) if number > 1 else None
@@ -187,7 +215,9 @@ class _Planner:
         if leg in own:
             if own[leg] in ids and ids.index(own[leg]) >= number - 1:
                 earlier = ", ".join(self.folder(i) for i in ids[: number - 1]) or "none: use null"
-                self.add(path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}")
+                self.add(
+                    path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}"
+                )
             return leg
         if not is_carry(Path(load)):
             self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
@@ -199,7 +229,9 @@ class _Planner:
         sets, ids = self.layers.sets, self.current.task_ids
         for place, value, wrong in self.layers.bad_ids:
             self.add(f"all_tasks_datasets[{place}].kwargs.task_id", value, wrong)
-        lacks = f"has no data set in all_tasks_datasets, where there are {', '.join(map(str, sets)) or 'none'}"
+        lacks = (
+            f"has no data set in all_tasks_datasets, where there are {', '.join(map(str, sets)) or 'none'}"
+        )
         for place, task_id in enumerate(ids):
             if task_id not in sets:
                 self.add(f"current_tasks.task_ids[{place}]", task_id, lacks)
@@ -221,7 +253,9 @@ class _Planner:
                 value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
                 if value != wanted:
                     path = self.layers.where(task_id, "dataset", "kwargs")([key])
-                    self.add(path, value, f"must be the same for all data sets of a study (elsewhere {wanted!r})")
+                    self.add(
+                        path, value, f"must be the same for all data sets of a study (elsewhere {wanted!r})"
+                    )
 
     def check_budget(self, task_id: int, conf: TaskConf) -> None:
         if (conf.train.num_epochs is None) == (conf.train.num_mimgs is None):
@@ -232,17 +266,22 @@ class _Planner:
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":
             path = self.layers.where(task_id)(["strategy", "name"])
-            self.add(path, dig(raw, ["strategy", "name"]), "pools the data of several sites, which never happens in a deployment")
+            self.add(
+                path,
+                dig(raw, ["strategy", "name"]),
+                "pools the data of several sites, which never happens in a deployment",
+            )
 
-    def check_folders(self, legs: Sequence[Leg], datasets: Mapping[int, Any], train: bool) -> None:
-        """The data of each leg must be here; a test set that is not is merely not accessible."""
+    def check_folders(self, ids: Sequence[int], datasets: Mapping[int, Any], train: bool) -> None:
+        """The data of each leg must be here; any other test set may be absent."""
         if not train:
             if datasets and not any(d.accessible() for d in datasets.values()):
                 self.add("all_tasks_datasets", "...", "none of these data sets is on this machine; set paths or root_path")
             return
-        needed = {id(d): d for leg in legs for d in leg.pool}.values()
-        for dataset in needed:
-            where = self.layers.where(dataset.options.task_id, "dataset", "kwargs")
+        for task_id in ids:
+            if (dataset := datasets.get(task_id)) is None:
+                continue
+            where = self.layers.where(task_id, "dataset", "kwargs")
             root = Path(dataset.options.root_path).expanduser()
             if dataset.folders() and not root.is_dir():
                 self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})")

@@ -33,8 +33,11 @@ class Save:
 class Checkpoint:
     """What a leg starts from and where it ends.
 
-    ``load``: ``auto`` (the leg before this one in ``task_ids``; nothing for the first), null (nothing), the
-    ``save.dir`` of an earlier task (``task_1`` or ``task_1/last.ckpt``), or the folder of a received carry.
+    Attributes:
+        load: ``auto`` (the leg before this one in ``task_ids``; nothing for the first), null (nothing), the
+            ``save.dir`` of an earlier task (``task_1`` or ``task_1/last.ckpt``), or the folder of a received carry.
+            In a deployment it must be said. A strategy that starts from nothing does not look at it.
+        save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``.
     """
 
     load: str | None = "auto"
@@ -43,8 +46,19 @@ class Checkpoint:
 
 @options
 class Train:
-    """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` (millions of images) is the budget;
-    ``batch_size`` is per device."""
+    """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` is the budget.
+
+    Attributes:
+        num_epochs: passes over the training images, each seen ``num_replica`` times in one.
+        num_mimgs: millions of images (or patches) in all.
+        batch_size: images of a step, on each device.
+        precision: bits; 16 and ``bf16`` are mixed precision.
+        loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (stepped once a step).
+        gradient_clip: largest norm of the gradient; 0 is no limit.
+        check_val_every_n_epoch: how often the validation images are scored.
+        log_every_n_steps: how often a point is added to the curves.
+        save_every_n_seconds: how often, at most, a state to resume from is written (at the end of an epoch).
+    """
 
     num_epochs: Annotated[int, Field(ge=1)] | None = None
     num_mimgs: Annotated[float, Field(gt=0)] | None = None
@@ -61,7 +75,14 @@ class Train:
 
 @options
 class TaskConf:
-    """One task, after the three blocks are merged."""
+    """One task, after the three blocks are merged.
+
+    Attributes:
+        random_seed: every random choice of the study is derived from it.
+        num_workers: processes that make batches; 0 is fastest while images are small and augmentation is light.
+        dataset: ``name`` and ``kwargs``; so have ``strategy`` and ``model``.
+        train: see below; so is ``checkpoint``.
+    """
 
     random_seed: Annotated[int, Field(ge=0)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 0
@@ -76,8 +97,11 @@ class TaskConf:
 class CurrentTasks:
     """Which tasks run here, in which order, and what is special about each.
 
-    ``mode: simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one
-    leg, at its own site.
+    Attributes:
+        task_ids: the legs, in order.
+        mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
+            at its own site.
+        task_confs: for each ``task_id``, what goes over ``common`` in that leg alone.
     """
 
     task_ids: Annotated[list[int], Field(min_length=1)]

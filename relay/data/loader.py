@@ -141,10 +141,10 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Batch:
-    """Channels go first, and all is made contiguous: a view of a store is never handed out."""
+    """Channels go first by their strides alone: the layout (channels last) is the one convolutions are fastest in."""
     return {
-        "image": torch.from_numpy(np.moveaxis(images, -1, 1).copy()),
-        "label": torch.from_numpy(masks),
+        "image": torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1),
+        "label": torch.from_numpy(np.ascontiguousarray(masks)),
         "index": torch.tensor(indices),
     }
 

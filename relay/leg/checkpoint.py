@@ -1,4 +1,4 @@
-"""``last.ckpt``: a finished leg's solver on this machine. Read with ``weights_only=True``, like all local files."""
+"""``last.ckpt``: a finished leg's solver on this machine, read with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ FORMAT = 1
 def save(path: Path, solver: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write the weights and the facts about them (plain JSON values), whole or not at all."""
     data = io.BytesIO()
-    torch.save({"format": FORMAT, "solver": {k: v.detach().cpu() for k, v in solver.items()}, "facts": dict(facts)}, data)
+    torch.save(
+        {"format": FORMAT, "solver": {k: v.detach().cpu() for k, v in solver.items()}, "facts": dict(facts)},
+        data,
+    )
     write_bytes(path, data.getvalue())
 
 
@@ -35,7 +38,11 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} can't be read: {error}", "Restore the file, or train the leg again.") from error
+        raise UserError(
+            f"{path} can't be read: {error}", "Restore the file, or train the leg again."
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or "solver" not in content:
-        raise UserError(f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that it wrote.")
+        raise UserError(
+            f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that it wrote."
+        )
     return content["solver"], content["facts"]

@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data.loader import eval_batches
 from relay.data.sample import Pixels, Sample
 from relay.data.site import SiteData
-from relay.leg.learner import EVAL_BATCH
-from relay.leg.predict import predict, scale
+from relay.leg.predict import batches, predict, scale
 from relay.metrics.dice import sample_dice
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One test image's prediction: class indices, uint8, at the size of ``truth``; Dice per class, NaN is missing."""
+    """One test image's prediction: uint8 class indices, sized as ``truth``; Dice per class, NaN is
+    missing."""
 
     sample: Sample
     mask: Pixels
@@ -31,14 +30,14 @@ class Predicted:
 def predictions(solver: nn.Module, site: SiteData, device: torch.device) -> Iterator[Predicted]:
     """Predict every test image of a site; the solver is on ``device`` already.
 
-    Where images are resized for the net, its probabilities are resized back before the class is chosen, so that
-    a score is about the image the hospital has, and not about the one the net saw.
+    Where images are resized for the net, its probabilities are resized back before the class is chosen, so
+    that a score is about the image the hospital has, and not about the one the net saw.
     """
     options = site.dataset.options
-    for batch in eval_batches(site.test, EVAL_BATCH):
+    for batch in batches(site.test):
         logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
-            truth = np.ascontiguousarray(site.truth("test", index)[0])
+            truth = np.array(site.truth("test", index)[0])  # a copy: the store's own can't be written to
             mask = classes(logits[place : place + 1], truth.shape)
             target = torch.from_numpy(truth).to(device).long()[None]
             dice = sample_dice(mask, target, options.num_classes)[0].tolist()

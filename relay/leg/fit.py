@@ -5,18 +5,28 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from relay.config.devices import Devices
 from relay.config.plan import Leg
-from relay.errors import Interrupted
+from relay.errors import Interrupted, TrainingError
 from relay.leg.learner import Learner
 
 PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
+
+MEMORY = (
+    "Lower common.train.batch_size, set precision to 16 or bf16, or train on smaller patches (patch_size). "
+    "Run under a new note (-n), since the config changes."
+)
+PATIENCE = timedelta(hours=2)
+"""Of the processes that wait while the first one tests a leg."""
 
 
 def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int:
@@ -30,17 +40,19 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
     if leg.train.num_mimgs is not None:
         return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share / batch))
     assert leg.train.num_epochs is not None
-    return max(1, round(leg.train.num_epochs * share)) * max(1, samples * leg.data.num_replica // batch)
+    epoch = max(1, samples * int(leg.data.num_replica) // batch)
+    return max(1, round(leg.train.num_epochs * share)) * epoch
 
 
 def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
     """Run one phase to its end; its module is trained in place.
 
-    Where ``state`` exists the fit goes on from it, and ends with the weights it would have had without the break.
+    Where ``state`` exists the fit goes on from it, and ends with the weights it would have had without the
+    break.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
-        TrainingError: the loss was not finite.
+        TrainingError: the loss was not finite, or the GPU's memory is too small.
     """
     quieten()
     trainer = _trainer(learner, curves, devices, callbacks)
@@ -50,6 +62,8 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
         kept = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"
         raise Interrupted(f"stopped in {where}; {kept}") from error
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(f"the GPU's memory is too small: {error}", MEMORY) from error
 
 
 def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -60,7 +74,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=devices.num_nodes,
-        strategy="ddp" if devices.world_size > 1 else "auto",
+        strategy=DDPStrategy(timeout=PATIENCE) if devices.world_size > 1 else "auto",
         precision=PRECISION[train.precision],
         max_epochs=-1,
         max_steps=learner.total_steps,
@@ -80,7 +94,14 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
 
 def quieten() -> None:
     """Leave out Lightning's remarks on choices that are made here on purpose."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    remarks = ("does not have many workers", "GPU available but not used", "number of training batches", "LeafSpec")
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    remarks = (
+        "does not have many workers",
+        "GPU available but not used",
+        "number of training batches",
+        "LeafSpec",
+        "sync_dist=True",
+    )
     for remark in remarks:
         warnings.filterwarnings("ignore", f".*{remark}.*")

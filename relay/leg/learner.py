@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from relay.config.plan import Leg
-from relay.data.loader import eval_batches, train_loader
+from relay.data.loader import train_loader
 from relay.data.site import SiteData
-from relay.leg.predict import predict, scale
+from relay.leg.predict import batches, predict, scale
 from relay.metrics.dice import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.seeds import derive
-
-EVAL_BATCH = 32
 
 
 class Validation(IterableDataset[Any]):
@@ -29,7 +27,7 @@ class Validation(IterableDataset[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         for store in self.stores:
-            yield from eval_batches(store, EVAL_BATCH)
+            yield from batches(store)
 
 
 class Learner(pl.LightningModule):
@@ -44,13 +42,19 @@ class Learner(pl.LightningModule):
     """
 
     def __init__(
-        self, leg: Leg, phase: Phase, sites: Sequence[SiteData], total_steps: int, companions: Sequence[nn.Module] = ()
+        self,
+        leg: Leg,
+        phase: Phase,
+        sites: Sequence[SiteData],
+        total_steps: int,
+        companions: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.leg, self.phase, self.sites, self.total_steps = leg, phase, sites, total_steps
         self.module = phase.module
         self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
-        self.scores = nn.ModuleDict({"dice": SampleDice(leg.data.num_classes), "dice_voxel": VoxelDice(leg.data.num_classes)})
+        classes = leg.data.num_classes
+        self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
         self.first_bad = torch.tensor(-1)
 
     def train_dataloader(self) -> Any:
@@ -74,7 +78,7 @@ class Learner(pl.LightningModule):
         """Bring what is not trained to the device, too."""
         self.first_bad = self.first_bad.to(self.device)
         for companion in self._companions:
-            companion.to(self.device)
+            companion.to(self.device, self.dtype)
 
     def on_train_epoch_start(self) -> None:
         """Order and dropout depend on the epoch alone, so that no random state need be stored to resume.
@@ -82,12 +86,13 @@ class Learner(pl.LightningModule):
         Lightning sets the sampler's epoch as well, but to one too many where a fit is resumed.
         """
         self.trainer.train_dataloader.sampler.set_epoch(self.current_epoch)
-        torch.manual_seed(derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch))
+        torch.manual_seed(
+            derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch)
+        )
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """One batch's loss; where it is not finite, the step is noted on the device, without waiting for it."""
-        image = scale(batch["image"], self.leg.data.out_range)
-        terms = self.phase.loss(Batch(image, batch["label"].long(), batch["index"]))
+        """One batch's loss; where it is not finite, the device notes the step; nobody waits for it."""
+        terms = self.phase.loss(Batch(self._image(batch), batch["label"].long(), batch["index"]))
         loss = torch.stack(list(terms.values())).sum()
         bad = (self.first_bad < 0) & ~loss.detach().isfinite()
         self.first_bad = torch.where(bad, self.global_step, self.first_bad)
@@ -97,7 +102,7 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
         """Dice on the validation split, at the network's resolution."""
-        logits = predict(self.module, scale(batch["image"], self.leg.data.out_range), self.leg.data.patch_size)
+        logits = predict(self.module, self._image(batch), self.leg.data.patch_size)
         for score in self.scores.values():
             score.update(logits.argmax(1), batch["label"])
 
@@ -106,6 +111,9 @@ class Learner(pl.LightningModule):
         for name, score in self.scores.items():
             self.log(f"val/{name}", score.class_mean())
             score.reset()
+
+    def _image(self, batch: dict[str, Tensor]) -> Tensor:
+        return scale(batch["image"], self.leg.data.out_range).to(self.dtype)
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""

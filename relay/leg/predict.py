@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from relay.data import Store
+from relay.data.loader import Batch, eval_batches
+
 OVERLAP = 0.25
 """Of neighbouring windows, as a share of their side."""
+
+MAX_BATCH, MAX_VOXELS = 32, 1 << 22
+"""Images predicted together, and their voxels: a CT volume goes alone."""
+
+
+def batches(store: Store) -> Iterator[Batch]:
+    """A store's images in order, whole, as many at a time as memory surely holds."""
+    largest = max(map(prod, store.shapes), default=1)
+    return eval_batches(store, max(1, min(MAX_BATCH, MAX_VOXELS // largest)))
 
 
 def scale(image: Tensor, out_range: Sequence[float]) -> Tensor:
@@ -22,7 +36,8 @@ def predict(solver: nn.Module, image: Tensor, patch_size: Sequence[int] | None =
     """Logits of whole images, ``(B, C, *spatial)`` to ``(B, classes, *spatial)``.
 
     With a ``patch_size``, the size the solver was trained on, windows of that size slide over the image and
-    their logits are blended with Gaussian weights; else the image goes through the solver at once.
+    their logits are blended with Gaussian weights; else the image goes through the solver at once. An image
+    smaller than a window is reflected beyond its edges, as in training.
     """
     training = solver.training
     solver.eval()
@@ -31,8 +46,23 @@ def predict(solver: nn.Module, image: Tensor, patch_size: Sequence[int] | None =
             return solver(image)  # type: ignore[no-any-return]
         from monai.inferers import sliding_window_inference
 
-        return sliding_window_inference(  # type: ignore[no-any-return]
-            image, tuple(patch_size), 16, solver, overlap=OVERLAP, mode="gaussian", padding_mode="reflect"
+        padded, inside = _reflected(image, patch_size)
+        logits = sliding_window_inference(
+            padded, tuple(patch_size), 16, solver, overlap=OVERLAP, mode="gaussian"
         )
+        return logits[inside]  # type: ignore[no-any-return]
     finally:
         solver.train(training)
+
+
+def _reflected(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """The image reflected to at least ``size``, as often over as that takes, and where it lies in that."""
+    inside = [slice(None), slice(None)]
+    for axis, want in enumerate(size, 2):
+        have = image.shape[axis]
+        lack = max(0, want - have)
+        if lack:
+            order = np.pad(np.arange(have), (lack // 2, lack - lack // 2), "reflect")
+            image = image.index_select(axis, torch.from_numpy(order).to(image.device))
+        inside.append(slice(lack // 2, lack // 2 + have))
+    return image, tuple(inside)

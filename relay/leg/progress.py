@@ -1,12 +1,15 @@
-"""One bar for a whole run: which leg, how far, how long still."""
+"""One bar for a whole run: which leg, how far, how long still. What it says is in the log, too."""
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+log = logging.getLogger(__name__)
 
 
 class Progress:
@@ -45,6 +48,7 @@ class Progress:
     def leg(self, title: str) -> None:
         """A leg begins."""
         self._title, self._start = title, self.done
+        log.info(title)
         if self._bar and self._task is not None:
             self._bar.update(self._task, description=title, note="")
         elif self.console:
@@ -67,10 +71,12 @@ class Progress:
 
     def note(self, text: str) -> None:
         """A few words behind the bar."""
+        log.info("%s: %s", self._title, text)
         if self._bar and self._task is not None:
             self._bar.update(self._task, note=text)
 
     def say(self, text: str) -> None:
         """A line that stays."""
+        log.info(text)
         if self.console:
             self.console.print(text)

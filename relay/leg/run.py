@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor
 import relay
 from relay.config.devices import Devices
 from relay.config.plan import Leg, Study
-from relay.data.loader import eval_batches
 from relay.data.site import SiteData, prepare
 from relay.errors import CarryError
 from relay.files import write_text
@@ -24,12 +23,12 @@ from relay.handoff import Carry, receive, send
 from relay.leg import checkpoint
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
-from relay.leg.learner import EVAL_BATCH, Learner
+from relay.leg.learner import Learner
 from relay.leg.place import LegPlace, RunPlace
-from relay.leg.predict import scale
+from relay.leg.predict import batches, scale
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
-from relay.leg.watch import KeepState, ShowProgress, StopOnNonFinite
+from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.results import write_rows
 from relay.seeds import derive
 
@@ -45,11 +44,13 @@ class Sites:
         """A data set's site.
 
         Raises:
-            DataError: the split that is needed (test; with ``train`` also train) is empty, or it is not whole.
+            DataError: a split that is needed (test; with ``train`` also train) is empty or not whole.
         """
         key = dataset.options.task_id
         if key not in self._made:
-            self._made[key] = prepare(dataset, self._seed, self._spool, splits=("train", "test") if train else ("test",))
+            self._made[key] = prepare(
+                dataset, self._seed, self._spool, splits=("train", "test") if train else ("test",)
+            )
         return self._made[key]
 
 
@@ -58,7 +59,9 @@ def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
     return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
 
 
-def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Devices, progress: Progress) -> None:
+def run_leg(
+    leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Devices, progress: Progress
+) -> None:
     """Receive, train every phase, test on all accessible test sets, write the checkpoint and the carry.
 
     Goes on where an interrupted leg was left. A leg that is finished is the caller's to skip.
@@ -70,7 +73,7 @@ def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Device
     place = run.leg(leg.folder)
     start = run.start(leg.start)
     incoming = _received(leg, start) if start else None
-    record = {"config": leg.scientific(), "start": digest(start)}
+    record: dict[str, Any] = {"config": leg.scientific(), "start": digest(start)}
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     if is_first():
         place.write_record(state="started", **record)
@@ -91,7 +94,14 @@ def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Device
 
 def device_of(devices: Devices) -> torch.device:
     """The device that this process computes on outside a fit."""
-    return torch.device("cuda", devices.devices[0]) if isinstance(devices.devices, list) else torch.device("cpu")
+    return (
+        torch.device("cuda", devices.devices[0]) if isinstance(devices.devices, list) else torch.device("cpu")
+    )
+
+
+def memory_format(leg: Leg) -> torch.memory_format:
+    """Channels last in 2D, as the batches come: a fifth faster on the CPU, more with 16 bits on a GPU."""
+    return torch.channels_last if getattr(leg.net.options, "spatial_dims", 2) == 2 else torch.preserve_format
 
 
 def digest(carry: Path | None) -> str | None:
@@ -105,20 +115,36 @@ def digest(carry: Path | None) -> str | None:
     try:
         return hashlib.sha256((carry / "carry.json").read_bytes()).hexdigest()
     except OSError as error:
-        raise CarryError(f"no carry in {carry}: {error.strerror}", "Run the leg before this one first.") from error
+        raise CarryError(
+            f"no carry in {carry}: {error.strerror}", "Run the leg before this one first."
+        ) from error
 
 
 def _received(leg: Leg, start: Path) -> Carry:
     """The carry, checked against what this config reads."""
     carry = receive(start)
+    check_fit(leg, carry.facts, start)
+    return carry
+
+
+def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
+    """Whether weights were trained for the images and classes of this config, going by the facts about them.
+
+    Raises:
+        CarryError: naming what differs.
+    """
+    said = facts.get("data")
+    there = said if isinstance(said, Mapping) else {}
     wrong = [
-        f"{key} is {carry.facts.get('data', {}).get(key)!r} there, {value!r} here"
+        f"{key} is {there.get(key)!r} there, {value!r} here"
         for key, value in _reads(leg).items()
-        if carry.facts.get("data", {}).get(key) != value
+        if there.get(key) != value
     ]
     if wrong:
-        raise CarryError(f"the carry in {start} does not fit this config: " + "; ".join(wrong))
-    return carry
+        raise CarryError(
+            f"{source} does not fit this config: " + "; ".join(wrong),
+            "Use the config that it was trained with: the same class names, channels and out_range.",
+        )
 
 
 def _reads(leg: Leg) -> dict[str, Any]:
@@ -139,7 +165,7 @@ def _train(
     """Fit all phases and finish; returns the device the solver is on."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        solver = leg.net.build()
+        solver = leg.net.build().to(memory_format=memory_format(leg))
     criterion = leg.loss.build(leg.data.num_classes)
     strategy, curves = leg.strategy, run.root / "tensorboard" / leg.folder
     strategy.setup(solver, criterion)
@@ -151,6 +177,7 @@ def _train(
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,))
         watch = [
+            StopAtOnce(),
             ShowProgress(progress),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
             *phase.callbacks,
@@ -159,8 +186,8 @@ def _train(
         fit(learner, state, curves, devices, watch)
     assert learner is not None
     device = device_of(devices)
-    solver.to(device).eval()
     if is_first():
+        solver.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
         strategy.finish(samples, lambda: _images(leg, sites, device))
         solver.eval()
     return device
@@ -168,7 +195,7 @@ def _train(
 
 def _images(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterator[Tensor]:
     for site in sites:
-        for batch in eval_batches(site.train, EVAL_BATCH):
+        for batch in batches(site.train):
             yield scale(batch["image"].to(device), leg.data.out_range)
 
 

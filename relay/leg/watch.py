@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-
 from relay.data.loader import sample_ids
 from relay.errors import TrainingError
+from relay.leg.processes import gather
 from relay.leg.progress import Progress
 
 
@@ -34,8 +36,21 @@ class ShowProgress(pl.Callback):
             self.progress.note(f"val Dice {float(dice):.3f}")
 
 
+class StopAtOnce(pl.Callback):
+    """SIGTERM stops a fit as Ctrl-C does, wherever it is.
+
+    Lightning's own handler first has the processes of a fit tell each other, and waits for ever where the
+    signal comes while they are talking anyway. When the fit ends, it puts back what was there before.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Take Lightning's handler away."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 class KeepState(pl.Callback):
-    """Saves all that a resumed fit needs, at the end of an epoch, at most every ``seconds``, and at the fit's end.
+    """Saves all that a resumed fit needs: at ends of epochs, at most every ``seconds``, and at the fit's end.
 
     The file is replaced in one step, and only while the weights are finite, so it always holds a good state.
     """
@@ -65,8 +80,8 @@ class KeepState(pl.Callback):
 class StopOnNonFinite(pl.Callback):
     """Ends the fit where the loss was no finite number, and names the batch.
 
-    The learner notes the first such step on the device; on a GPU the note is read every ``every`` steps only, since
-    reading it waits for the device.
+    The learner notes the first such step on the device; on a GPU the note is read every ``every`` steps only,
+    since reading it waits for the device.
     """
 
     def __init__(self, every: int, kept: Path) -> None:
@@ -87,17 +102,22 @@ class StopOnNonFinite(pl.Callback):
         Raises:
             TrainingError: with the step, the epoch and the samples of the batch.
         """
-        step = int(pl_module.first_bad)
-        if step < 0:
+        if int(trainer.strategy.reduce(pl_module.first_bad.clone(), reduce_op="max")) < 0:
             return
-        epoch, place = divmod(step, int(trainer.num_training_batches))
-        names = sample_ids(trainer.train_dataloader, epoch, place)
+        batches = int(trainer.num_training_batches)
+        own = int(pl_module.first_bad)
+        found = gather((own, sample_ids(trainer.train_dataloader, *divmod(own, batches)) if own >= 0 else []))
+        step = min(at for at, _ in found if at >= 0)
+        names = [name for at, ids in found if at == step for name in ids]
+        epoch, place = divmod(step, batches)
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        kept = f"the last good state is kept in {self.kept}" if self.kept.is_file() else "no state was saved before it"
+        kept = (
+            f"the last good state is kept in {self.kept}"
+            if self.kept.is_file()
+            else "no state was saved before it"
+        )
         raise TrainingError(
             f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept}",
-            "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, use precision 32, or look at "
-            "these images. Run under a new note (-n), since the config changes.",
+            "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, use precision 32, or "
+            "look at these images. Run under a new note (-n), since the config changes.",
         )
-
-

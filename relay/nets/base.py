@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 @options
 class NetOptions:
-    """What every net has. ``None``: as the data set says; filled in with ``dataclasses.replace`` before
-    :meth:`Net.build`."""
+    """What every net has.
+
+    Attributes:
+        in_channels: channels of an image; null is what the data set says.
+        num_classes: classes, background included; null is what the data set says.
+    """
 
     in_channels: Annotated[int, Field(ge=1)] | None = None
     num_classes: Annotated[int, Field(ge=2)] | None = None

@@ -19,7 +19,9 @@ def test_gpus_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (chosen.accelerator, chosen.devices, chosen.world_size, problems) == ("gpu", [0, 1], 2, [])
 
 
-@pytest.mark.parametrize(("there", "gpus"), [(0, "0"), (2, "2"), (2, "0,5"), (2, "-1"), (2, "a"), (2, "0,"), (2, "1,1")])
+@pytest.mark.parametrize(
+    ("there", "gpus"), [(0, "0"), (2, "2"), (2, "0,5"), (2, "-1"), (2, "a"), (2, "0,"), (2, "1,1")]
+)
 def test_anything_else_is_a_problem(monkeypatch: pytest.MonkeyPatch, there: int, gpus: str) -> None:
     monkeypatch.setattr(devices, "visible_gpus", lambda: there)
     chosen, problems = devices.choose(gpus)

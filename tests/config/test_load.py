@@ -50,7 +50,9 @@ def test_overrides_go_over_local_paths_over_the_file(config: Path) -> None:
     assert read(config)["common"]["dataset"]["kwargs"]["root_path"] == "/data/fundus"
     Path("paths.local.yaml").write_text("paths: {here: /mnt}")
     assert read(config)["common"]["dataset"]["kwargs"]["root_path"] == "/mnt/fundus"
-    told = read(config, ["paths.here=/usb", "common.train.batch_size=2", "all_tasks_datasets[0].kwargs.task_id=4"])
+    told = read(
+        config, ["paths.here=/usb", "common.train.batch_size=2", "all_tasks_datasets[0].kwargs.task_id=4"]
+    )
     assert told["common"]["dataset"]["kwargs"]["root_path"] == "/usb/fundus"
     assert told["common"]["train"]["batch_size"] == 2
     assert told["all_tasks_datasets"][0]["kwargs"]["task_id"] == 4
@@ -58,13 +60,20 @@ def test_overrides_go_over_local_paths_over_the_file(config: Path) -> None:
 
 def test_environment_is_read(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_DATA", "/env")
-    assert read(config, ["paths.here=${oc.env:RELAY_DATA}"])["common"]["dataset"]["kwargs"]["root_path"] == "/env/fundus"
+    assert (
+        read(config, ["paths.here=${oc.env:RELAY_DATA}"])["common"]["dataset"]["kwargs"]["root_path"]
+        == "/env/fundus"
+    )
 
 
 def test_every_reference_to_nothing_is_reported(config: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(config, ["paths.here=${oc.env:RELAY_NOT_SET}", "common.note=${nothing.here}"])
-    assert {p.path for p in caught.value.problems} >= {"paths.here", "common.note", "common.dataset.kwargs.root_path"}
+    assert {p.path for p in caught.value.problems} >= {
+        "paths.here",
+        "common.note",
+        "common.dataset.kwargs.root_path",
+    }
 
 
 @pytest.mark.parametrize("text", ["common: [1", "- 1\n- 2\n", "\tcommon: 1"])
@@ -88,7 +97,9 @@ trees = st.recursive(
 
 
 @given(tree=st.dictionaries(words, trees, min_size=1, max_size=4))
-def test_reading_gives_back_what_was_written(tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_reading_gives_back_what_was_written(
+    tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("round") / "tree.yaml"
     path.write_text(yaml.safe_dump(tree))
     assert read(path) == tree

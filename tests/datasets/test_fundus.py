@@ -35,7 +35,7 @@ def test_levels_become_classes_and_the_test_folder_the_test_split(site) -> None:
     ]  # fmt: skip
     assert prepare(dataset, seed=1).split.to_json()["test"] == ["D1/test/a", "D2/test/d"]
     assert dataset[0].mask.tolist() == [[0, 1], [2, 0]]
-    assert dataset.options.names == ["background", "disc", "cup"]
+    assert dataset.options.names == ["background", "rim", "cup"]
     site.write("D1/train/ROIs/mask/a.png", LEVELS)
     assert dataset[0].mask.tolist() == [[0, 1], [2, 0]]
 

@@ -50,7 +50,11 @@ class StopAt(ShowProgress):
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
     steps: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = {**RELAY, "common.dataset.kwargs.augment": {"train": "full"}, "common.model.kwargs.dropout": 0.2}
+    changes = {
+        **RELAY,
+        "common.dataset.kwargs.augment": {"train": "full"},
+        "common.model.kwargs.dropout": 0.2,
+    }
     changes["common.num_workers"] = workers
     simulate(tmp_path / "whole", **changes)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)

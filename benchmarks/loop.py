@@ -1,0 +1,64 @@
+"""Training images per second: a leg's loop (Lightning, callbacks, curves, data) against a bare PyTorch loop."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from setting import BATCH, first_leg, phase_of, report, scratch, site_of, solver_of
+
+from relay.config.devices import Devices
+from relay.leg.fit import fit
+from relay.leg.learner import Learner
+from relay.leg.predict import scale
+from relay.leg.progress import Progress
+from relay.leg.watch import KeepState, ShowProgress, StopOnNonFinite
+
+STEPS, WARM, PAIRS = 120, 20, 5
+
+
+class Clock(pl.Callback):
+    """When each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+def leg_rate() -> float:
+    """Images/s of the leg's loop, without its first steps."""
+    leg = first_leg("common.train.num_epochs=1000", "common.dataset.kwargs.augment.train=flip_rotate")
+    solver, clock, folder = solver_of(leg), Clock(), scratch()
+    phase, criterion = phase_of(leg, solver)
+    learner = Learner(leg, phase, [site_of(leg)], STEPS, companions=(criterion,))
+    watch = [ShowProgress(Progress(STEPS)), StopOnNonFinite(20, folder), clock, KeepState(folder / "state.ckpt", 30)]
+    fit(learner, folder / "state.ckpt", folder / "curves", Devices(), watch)
+    shutil.rmtree(folder)
+    return BATCH * (STEPS - WARM) / (clock.ends[-1] - clock.ends[WARM - 1])
+
+
+def bare_rate() -> float:
+    """Images/s of the shortest loop that trains the same net on the same images."""
+    leg = first_leg()
+    solver, site = solver_of(leg).train(), site_of(leg)
+    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(solver.parameters())
+    images = torch.stack([torch.from_numpy(site.train[i][0]) for i in range(len(site.train))]).movedim(-1, 1)
+    labels = torch.stack([torch.from_numpy(site.train[i][1]) for i in range(len(site.train))]).long()
+    begin = 0.0
+    for step in range(STEPS):
+        if step == WARM:
+            begin = time.perf_counter()
+        chosen = torch.randint(len(images), (BATCH,))
+        optimizer.zero_grad()
+        criterion(solver(scale(images[chosen], leg.data.out_range)), labels[chosen]).backward()
+        optimizer.step()
+    return BATCH * (STEPS - WARM) / (time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    report("leg's loop : bare loop, images/s", [leg_rate() / bare_rate() for _ in range(PAIRS)], "at least 0.9")

@@ -1,0 +1,59 @@
+"""What the benchmarks share: the demo's first leg, ready to be fitted, and medians."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from relay.config.load import locate, read
+from relay.config.plan import Leg
+from relay.config.planner import plan
+from relay.data.site import SiteData, prepare
+from relay.phase import Phase
+
+BATCH = 16
+
+
+def first_leg(*overrides: str) -> Leg:
+    """The first leg of the demo's study."""
+    path, name = locate("demo")
+    settings = [f"common.train.batch_size={BATCH}", "common.train.check_val_every_n_epoch=1000", *overrides]
+    return plan(read(path, settings), name).legs[0]
+
+
+def site_of(leg: Leg) -> SiteData:
+    """Its images."""
+    return prepare(leg.pool[0], leg.conf.random_seed)
+
+
+def solver_of(leg: Leg) -> Any:
+    """Its net as a leg builds it, from a fixed seed."""
+    from relay.leg.run import memory_format
+
+    torch.manual_seed(0)
+    return leg.net.build().to(memory_format=memory_format(leg))
+
+
+def phase_of(leg: Leg, solver: Any) -> tuple[Phase, Any]:
+    """The leg's only phase, and its criterion."""
+    criterion = leg.loss.build(leg.data.num_classes)
+    leg.strategy.setup(solver, criterion)
+    leg.strategy.receive(None)
+    return leg.strategy.phases()[0], criterion
+
+
+def scratch() -> Path:
+    """A folder that is thrown away."""
+    return Path(tempfile.mkdtemp(prefix="relay-bench-"))
+
+
+def report(what: str, ratios: list[float], wanted: str) -> None:
+    """The median of the ratios, and how far they spread."""
+    low, middle, high = min(ratios), median(ratios), max(ratios)
+    print(f"{what}: {middle:.3f} (from {low:.3f} to {high:.3f} over {len(ratios)} pairs; wanted {wanted})")
+    sys.stdout.flush()

@@ -1,0 +1,359 @@
+"""The commands as they are typed: what they write, what they say, how they exit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from relay.cli.app import app
+from relay.registry import find
+from tests.studies import given
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = "{'torch', 'monai', 'imgaug', 'SimpleITK', 'pytorch_lightning', 'numpy.testing'}"
+QUICK = {"common.train.num_epochs": 1, "common.dataset.kwargs.num_replica": 1}
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stdout
+    return done
+
+
+def relay(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which has torch already; what it changes in the process is put back."""
+    before, handler, log = Path.cwd(), signal.getsignal(signal.SIGTERM), logging.getLogger("relay")
+    kept = list(log.handlers)
+    os.chdir(cwd)
+    try:
+        done = CliRunner().invoke(app, words, env={"COLUMNS": "200", "NO_COLOR": "1"})
+    finally:
+        os.chdir(before)
+        signal.signal(signal.SIGTERM, handler)
+        for added in [h for h in log.handlers if h not in kept]:
+            log.removeHandler(added)
+            added.close()
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
+def write(folder: Path, name: str = "study", /, **changes: Any) -> Path:
+    path = folder / "configs" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(given(**{**QUICK, **changes})))
+    return path
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def by_hand(mask: np.ndarray, truth: np.ndarray, label: int) -> float | None:
+    both = int((mask == label).sum()) + int((truth == label).sum())
+    return 2 * int(((mask == label) & (truth == label)).sum()) / both if both else None
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where ``relay train -c=study -n=first -v`` was done."""
+    folder = tmp_path_factory.mktemp("trained")
+    write(folder)
+    done = relay("train", "-c=study", "-n=first", "-v", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "said.txt").write_text(done.stdout)
+    (folder / "logged.txt").write_text(done.stderr)
+    return folder
+
+
+# -- help and versions -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["train", "--help"],
+        ["predict", "--help"],
+        ["compare", "--help"],
+        ["plugins"],
+    ],
+)
+def test_help_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys, atexit; from relay.cli.app import main; "
+        f"atexit.register(lambda: print('heavy:', {HEAVY} & set(sys.modules))); main()"
+    )
+    done = run("-c", code, *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("heavy: set()")
+
+
+def test_help_names_the_flags(tmp_path: Path) -> None:
+    said = relay("train", "--help", cwd=tmp_path).stdout
+    assert all(flag in said for flag in ("-c", "-n", "-g", "-v", "KEY=VALUE"))
+    assert "-s" in relay("predict", "--help", cwd=tmp_path).stdout
+
+
+# -- exit codes --------------------------------------------------------------------------------------------
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, message: str, advice: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    first, _, last = done.stderr.partition("what to do:")
+    assert first.startswith("error: ")
+    assert message in first
+    assert advice in last
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "compare"])
+def test_an_unknown_config_is_2_and_gives_the_nearest(command: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    done = relay(command, "-c", "studdy", cwd=tmp_path)
+    refused(done, 2, "no config 'studdy'", "Did you mean 'study'?")
+    assert not (tmp_path / "exps").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_problems_in_a_config_are_2_and_come_all_at_once(command: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    done = relay(
+        command, "-c=study", "-g=99", "common.train.batch_sze=4", "common.model.name=V-Net", cwd=tmp_path
+    )
+    refused(done, 2, "common.train.batch_sze = 4: unknown key", "Correct the file")
+    assert "common.model.name = 'V-Net'" in done.stderr
+    assert "-g = '99'" in done.stderr
+    assert not (tmp_path / "exps").exists()
+
+
+@pytest.mark.parametrize("text", ["", "common: 3\n", "all_tasks_datasets: []\n"])
+def test_a_config_without_its_blocks_is_2(text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text(text)
+    for command in ("train", "compare"):
+        refused(relay(command, "-c", "empty.yaml", cwd=tmp_path), 2, "common", "Correct the file")
+
+
+def test_an_unknown_option_or_no_command_is_2(tmp_path: Path) -> None:
+    assert relay("train", "--nonsense", cwd=tmp_path).returncode == 2
+    assert relay(cwd=tmp_path).returncode == 2
+
+
+def test_predicting_before_training_is_2_and_says_where_it_looked(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = relay("predict", "-c=study", "-n=never", cwd=tmp_path)
+    refused(done, 2, "exps/study/never/checkpoints/task_1/last.ckpt", "check -c and -n")
+
+
+def test_a_changed_config_is_2_and_is_in_the_log(trained: Path) -> None:
+    done = relay("train", "-c=study", "-n=first", "common.train.batch_size=4", cwd=trained)
+    refused(done, 2, "train.batch_size: 8 then, 4 now", "Use a new note (-n)")
+    log = (trained / "exps/study/first/logs/run.log").read_text()
+    assert "train.batch_size: 8 then, 4 now" in log
+    assert "Traceback" in log
+    assert "ChangedConfigError" in log
+
+
+def test_a_checkpoint_for_other_images_is_2(trained: Path) -> None:
+    done = relay("predict", "-c=study", "-n=first", "common.dataset.kwargs.out_range=[0,1]", cwd=trained)
+    refused(done, 2, "out_range is [-1.0, 1.0] there, [0.0, 1.0] here", "out_range")
+
+
+def test_failed_training_is_1_and_verbose_shows_where(tmp_path: Path) -> None:
+    worse = {"common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 1e30}}, "common.train.num_epochs": 20}
+    write(tmp_path, **worse)
+    done = relay("train", "-c=study", cwd=tmp_path)
+    refused(done, 1, "not finite at step", "lr")
+    again = relay("train", "-c=study", "-n=loud", "-v", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "relay/leg/watch.py" in again.stderr
+    assert "TrainingError" in (tmp_path / "exps/study/run/logs/run.log").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_1_without_a_traceback(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "exps").write_text("a file where the folder should be")
+    refused(relay("train", "-c=study", cwd=tmp_path), 1, "exps", "Is the disk full")
+
+
+# -- train, predict ----------------------------------------------------------------------------------------
+
+
+def test_train_says_what_came_of_it_and_where_it_is(trained: Path) -> None:
+    root = trained / "exps/study/first"
+    summary = json.loads((root / "results/summary.json").read_text())
+    said = (trained / "said.txt").read_text()
+    assert all(word in said for word in ("clinic_a", "clinic_b", "exps/study/first/: results/"))
+    assert f"mean {summary['mean']:.3f}" in said
+
+
+def test_verbose_logs_to_the_screen_what_is_in_the_log_file(trained: Path) -> None:
+    screen = (trained / "logged.txt").read_text()
+    assert screen
+    assert (trained / "exps/study/first/logs/run.log").read_text().startswith(screen)
+    for words in ("sequential · leg 1/2 · clinic_a", "sequential · leg 2/2 · clinic_b: val Dice 0."):
+        assert words in screen
+    assert "Traceback" not in screen
+
+
+def test_training_again_skips_what_is_done(trained: Path) -> None:
+    done = relay("train", "-c=study", "-n=first", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before, skipped") == 2
+
+
+def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
+    done = relay("predict", "-c=study", "-n=first", "-s", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    root = trained / "exps/study/first"
+    rows = table(root / "results/dice.csv")
+    cls = find("datasets", "synthetic")
+    kwargs = given()["common"]["dataset"]["kwargs"]
+    sets = {
+        name: cls(cls.Options(**kwargs, task_id=1, task_name=name, camera=name))
+        for name in ("clinic_a", "clinic_b")
+    }
+    truths = {(site, s.id): data.read(s).mask for site, data in sets.items() for s in data.listing}
+    assert len(rows) == 2 * 2 * 3 * len({row["sample"] for row in rows if row["site"] == "clinic_a"})
+    for row in rows:
+        path = root / f"results/predictions/task_{row['leg']}" / row["site"] / f"{row['sample']}.png"
+        with Image.open(path) as image:
+            assert image.mode == "P"
+            assert image.getpalette()[:3] == [0, 0, 0]  # type: ignore[index]
+            mask = np.asarray(image)
+        label = sets[row["site"]].options.names.index(row["class"])
+        dice = by_hand(mask, truths[row["site"], row["sample"]], label)
+        assert (float(row["value"]) if row["value"] else None) == (dice and pytest.approx(dice, abs=1e-6))
+
+
+def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: Path) -> None:
+    assert relay("predict", "-c=study", "-n=first", cwd=trained).returncode == 0
+    results = trained / "exps/study/first/results"
+    rows = table(results / "dice.csv")
+    keys = ("leg", "site", "sample", "class")
+    scores = {tuple(row[k] for k in keys): row["value"] for row in table(results / "scores.csv")}
+    assert {tuple(row[k] for k in keys): row["value"] for row in rows} == scores
+    summary = json.loads((results / "dice.json").read_text())
+    assert "missing" in summary["rule"]
+    for cell in summary["rows"]:
+        for name, mean in cell["dice"].items():
+            mine = [
+                row
+                for row in rows
+                if f"task_{row['leg']}" == cell["checkpoint"] and row["site"] == cell["site"]
+            ]
+            values = [float(row["value"]) for row in mine if row["class"] == name and row["value"]]
+            assert mean == (pytest.approx(sum(values) / len(values), abs=1e-5) if values else None)
+            assert cell["samples"] == len({row["sample"] for row in mine})
+
+
+def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine/tiny", **{"current_tasks.task_ids": [1]})
+    train = run(str(ROOT / "train.py"), "-c", str(path), "-n", "first", cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    predict = run(str(ROOT / "predict_test.py"), "-c", "mine/tiny", "-n=first", "-s", "-v", cwd=tmp_path)
+    assert predict.returncode == 0, predict.stderr
+    root = tmp_path / "exps/mine/tiny/first"
+    assert (root / "checkpoints/task_1/last.ckpt").is_file()
+    assert list((root / "results/predictions/task_1/clinic_b").glob("*.png"))
+    refused(run(str(ROOT / "train.py"), "-c", "none", cwd=tmp_path), 2, "no config 'none'", "mine/tiny")
+
+
+def test_compare_puts_strategies_side_by_side(tmp_path: Path) -> None:
+    write(tmp_path)
+    done = relay("compare", "-c=study", "--strategies", "local, relay", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for name in ("local", "relay"):
+        summary = json.loads((tmp_path / f"exps/study/compare/{name}/results/summary.json").read_text())
+        assert summary["strategy"] == name
+        assert f"{summary['mean']:.3f}" in done.stdout
+
+
+# -- real images -------------------------------------------------------------------------------------------
+
+VOLUMES: dict[str, Any] = {
+    "common.dataset": {
+        "name": "folder",
+        "kwargs": {"num_classes": 3, "channels": 1, "mask_dir": "label", "patch_size": [16, 16, 16]},
+    },
+    "common.model.kwargs": {"features": [2, 2, 2, 2, 2], "spatial_dims": 3, "norm": "instance"},
+    "common.train": {"num_mimgs": 0.000008, "batch_size": 2, "check_val_every_n_epoch": 100},
+    "all_tasks_datasets": [{"kwargs": {"task_id": 1, "task_name": "msd", "img_folder": "hippocampus"}}],
+    "current_tasks.task_ids": [1],
+}
+
+
+def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "hippocampus"
+    for kind in ("image", "label"):
+        (tmp_path / "hippocampus" / kind).mkdir(parents=True)
+        for name in sorted(p.name for p in (source / kind).glob("*.nii.gz"))[:6]:
+            volume = sitk.ReadImage(str(source / kind / name))
+            volume.SetSpacing((0.9, 1.0, 1.3))
+            volume.SetOrigin((7.0, -3.0, 2.5))
+            volume.SetDirection((0, -1, 0, 1, 0, 0, 0, 0, 1))
+            sitk.WriteImage(volume, str(tmp_path / "hippocampus" / kind / name))
+    path = tmp_path / "volumes.yaml"
+    path.write_text(yaml.safe_dump(given(**VOLUMES)))
+    root = f"common.dataset.kwargs.root_path={tmp_path}"
+    for command in (["train"], ["predict", "-s"]):
+        done = relay(*command, "-c", "volumes.yaml", root, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    saved = tmp_path / "exps/volumes/run/results"
+    samples = {row["sample"]: row for row in table(saved / "dice.csv") if row["class"] == "class 1"}
+    assert samples
+    for name, row in samples.items():
+        image = sitk.ReadImage(str(tmp_path / "hippocampus/image" / f"{Path(name).name}.nii.gz"))
+        mask = sitk.ReadImage(str(saved / "predictions/task_1/msd" / f"{name}.nii.gz"))
+        for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(mask, what)() == pytest.approx(getattr(image, what)(), abs=1e-6)
+        truth = sitk.ReadImage(str(tmp_path / "hippocampus/label" / f"{Path(name).name}.nii.gz"))
+        dice = by_hand(sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(truth), 1)
+        assert float(row["value"]) == pytest.approx(dice, abs=1e-6)
+
+
+FUNDUS: dict[str, Any] = {
+    "common.dataset": {"name": "fundus", "kwargs": {"img_size": [48, 64], "val_fraction": 0.0}},
+    "common.train": {"num_epochs": 1, "batch_size": 1},
+    "all_tasks_datasets": [{"kwargs": {"task_id": 1, "task_name": "domain1", "img_folder": "Domain1"}}],
+    "current_tasks.task_ids": [1],
+}
+
+
+def test_resized_images_are_predicted_at_their_own_size(tmp_path: Path, shared_data: Path) -> None:
+    source = shared_data / "fundus_dofe"
+    (tmp_path / "fundus.yaml").write_text(yaml.safe_dump(given(**FUNDUS)))
+    for command in (["train"], ["predict", "-s"]):
+        done = relay(*command, "-c=fundus.yaml", f"common.dataset.kwargs.root_path={source}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    results = tmp_path / "exps/fundus/run/results"
+    rows = table(results / "dice.csv")
+    assert len(rows) == 3
+    with Image.open(results / "predictions/task_1/domain1" / f"{rows[0]['sample']}.png") as image:
+        mask = np.asarray(image)
+    (path,) = (source / "Domain1/test/ROIs/mask").iterdir()
+    with Image.open(path) as image:
+        truth = np.asarray(image.convert("L"))
+    assert mask.shape == truth.shape
+    for row, label, grey in zip(rows, (0, 1, 2), (255, 128, 0), strict=True):
+        dice = by_hand(mask == label, truth == grey, True)
+        assert (float(row["value"]) if row["value"] else None) == (dice and pytest.approx(dice, abs=1e-6))

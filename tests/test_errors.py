@@ -1,0 +1,58 @@
+"""What people read when something is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay import errors
+from relay.errors import ConfigError, Problem, RelayError, nearest
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("RelayError", 1),
+        ("TrainingError", 1),
+        ("UserError", 2),
+        ("DataError", 2),
+        ("CarryError", 2),
+        ("ChangedConfigError", 2),
+        ("Interrupted", 130),
+    ],
+)
+def test_each_has_its_exit_code_and_an_advice_of_its_own_or_the_callers(kind: str, code: int) -> None:
+    cls = getattr(errors, kind)
+    plain, told = cls("the disk is full"), cls("the disk is full", "Empty it.")
+    assert isinstance(plain, RelayError)
+    assert str(plain) == str(told) == "the disk is full"
+    assert (plain.exit_code, told.exit_code) == (code, code)
+    assert plain.advice().endswith(".")
+    assert told.advice() == "Empty it."
+
+
+def test_a_problem_tells_path_value_what_is_allowed_and_the_nearest() -> None:
+    assert str(Problem("common.train.batch_sze", 4, "unknown key", "batch_size")) == (
+        "common.train.batch_sze = 4: unknown key; did you mean 'batch_size'?"
+    )
+    assert str(Problem("a.b", "x", "must be a number")) == "a.b = 'x': must be a number"
+
+
+def test_a_config_error_counts_and_lists_all_problems() -> None:
+    first, second = Problem("a", 1, "must be 2"), Problem("b", None, "must be given")
+    assert str(ConfigError([first], "study.yaml")) == "1 problem in study.yaml:\n  - a = 1: must be 2"
+    both = ConfigError([first, second])
+    assert both.problems == (first, second)
+    assert str(both).splitlines() == ["2 problems in the config:", f"  - {first}", f"  - {second}"]
+    assert "common.train.batch_size=16" in both.advice()
+    assert both.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "found"), [("realy", "relay"), ("Joint", "joint"), ("relay", "relay"), ("zzz", None), ("", None)]
+)
+def test_nearest(word: str, found: str | None) -> None:
+    assert nearest(word, ["relay", "joint", "local"]) == found
+
+
+def test_nothing_is_near_where_nothing_is_known() -> None:
+    assert nearest("relay", []) is None

@@ -1,0 +1,108 @@
+"""Files and folders are whole, old or new, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from relay import files
+from relay.files import write_bytes, write_folder, write_text
+
+OLD = {"a.txt": b"old a", "b.txt": b"old b"}
+NEW = {"a.txt": b"new a", "c.txt": b"new c"}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
+    """The ``call``-th call of a function is the one for which there is no space."""
+    real, count = getattr(owner, name), [0]
+
+    def failing(*args: object, **kwargs: object) -> object:
+        count[0] += 1
+        if count[0] == call:
+            raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, failing)
+
+
+def test_parents_are_made_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_text(tmp_path / "x" / "y" / "file.txt", "μ = 1\n")
+    assert (tmp_path / "x/y/file.txt").read_bytes() == "μ = 1\n".encode()
+    assert os.listdir(tmp_path / "x/y") == ["file.txt"]  # noqa: PTH208
+
+
+def test_a_file_is_replaced(tmp_path: Path) -> None:
+    for data in (b"first", b"", b"third"):
+        write_bytes(tmp_path / "f", data)
+        assert content(tmp_path) == {"f": data}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    write_bytes(tmp_path / "f", b"old")
+    fail_at(monkeypatch, files.os if step == "fsync" else Path, step, 1)
+    with pytest.raises(OSError, match="No space"):
+        write_bytes(tmp_path / "f", b"new")
+    assert (tmp_path / "f").read_bytes() == b"old"
+    write_bytes(tmp_path / "f", b"newer")
+    assert content(tmp_path) == {"f": b"newer"}
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes(tmp_path / "f", b"old")
+    seen = []
+    real = os.fsync
+    monkeypatch.setattr(files.os, "fsync", lambda fd: (seen.append((tmp_path / "f").read_bytes()), real(fd)))
+    write_bytes(tmp_path / "f", b"new")
+    assert seen == [b"old"]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write_folder(tmp_path / "deep" / "c", OLD)
+    assert content(tmp_path / "deep" / "c") == OLD
+    write_folder(tmp_path / "deep" / "c", NEW)
+    assert content(tmp_path / "deep" / "c") == NEW
+    assert os.listdir(tmp_path / "deep") == ["c"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(("step", "call"), [("fsync", 1), ("fsync", 2), ("replace", 1), ("replace", 2)])
+def test_a_failure_half_way_leaves_the_old_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
+) -> None:
+    write_folder(tmp_path / "c", OLD)
+    fail_at(monkeypatch, files.os if step == "fsync" else Path, step, call)
+    with pytest.raises(OSError, match="No space"):
+        write_folder(tmp_path / "c", NEW)
+    assert content(tmp_path / "c") == OLD
+    write_folder(tmp_path / "c", NEW)
+    assert content(tmp_path / "c") == NEW
+    assert os.listdir(tmp_path) == ["c"]  # noqa: PTH208
+
+
+def test_a_failure_leaves_no_folder_where_there_was_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at(monkeypatch, files.os, "fsync", 2)
+    with pytest.raises(OSError, match="No space"):
+        write_folder(tmp_path / "c", NEW)
+    assert not (tmp_path / "c").exists()
+
+
+def test_leftovers_of_a_killed_write_do_not_get_in(tmp_path: Path) -> None:
+    for leftover in (".c.part", ".c.old"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "stale.txt").write_text("of a write that was killed")
+    (tmp_path / ".f.part").write_bytes(b"half of something long")
+    write_folder(tmp_path / "c", OLD)
+    write_folder(tmp_path / "c", NEW)
+    write_bytes(tmp_path / "f", b"new")
+    assert content(tmp_path / "c") == NEW
+    assert sorted(os.listdir(tmp_path)) == ["c", "f"]  # noqa: PTH208

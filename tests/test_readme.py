@@ -1,0 +1,84 @@
+"""The README's commands, run in order as they stand, on real images, with a budget of seconds.
+
+They run in a fresh folder that looks like a clone. What makes them quick stands in ``paths.local.yaml``, which a user has, too.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.strip().splitlines()]
+FILES = {text.split("\n", 1)[0].removeprefix("# "): text for kind, text in BLOCKS if text.startswith("# ")}
+
+
+@pytest.fixture(scope="module")
+def clone(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands need of a clone, and the README's own files."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("train.py", "predict_test.py", "Makefile", "setup.cfg"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    for site, source in (("north", "drive"), ("south", "hrf")):
+        _table(shared_data / "fundus_vessels" / source, folder / "data/table" / site)
+    (folder / "usb").mkdir()
+    return folder
+
+
+def _table(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    with (target / "index.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "mask", "patient"])
+        for image in sorted((source / "image").iterdir())[:8]:
+            rows.writerow([image, source / "mask" / image.name, image.stem])
+
+
+def _quick(command: str) -> str:
+    """The same command without what can't run inside a test: no new environment, no endless server."""
+    if command.startswith("make"):
+        dry = "-n " if command == "make test" else ""
+        return f"make -o .venv/installed BIN={Path(sys.executable).parent} {dry}{command.split()[1]}"
+    if command.startswith("tensorboard"):
+        return command + " --inspect"
+    return command
+
+
+def test_readme_shows_commands_and_whole_files() -> None:
+    assert COMMANDS[:2] == ["make demo", "make test"]
+    assert set(FILES) == {"table.py", "table.yaml", "anchored.py"}
+
+
+def _budget(command: str, data: Path) -> dict[str, Any]:
+    """A ``paths.local.yaml`` that makes a command take seconds."""
+    dataset = {"kwargs": {"num_replica": 1}}
+    if "fundus" not in command:
+        return {"common": {"train": {"num_epochs": 1}, "dataset": dataset}}
+    dataset["kwargs"] = {"img_size": [64, 64], "num_replica": 4}
+    train = {"num_mimgs": 0.000016, "batch_size": 4}
+    return {"paths": {"fundus": str(data / "fundus_dofe")}, "common": {"train": train, "dataset": dataset}}
+
+
+@pytest.mark.timeout(600)
+def test_every_command_runs_as_it_stands(clone: Path, shared_data: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "USB": str(clone / "usb")}
+    for command in COMMANDS:
+        (clone / "paths.local.yaml").write_text(yaml.safe_dump(_budget(command, shared_data)))
+        done = subprocess.run(_quick(command), shell=True, cwd=clone, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    dice = (clone / "exps/fundus/relay/first/results/dice.csv").read_text()
+    assert all(f"Domain{i}" in dice for i in range(1, 5))

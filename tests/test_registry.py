@@ -1,0 +1,84 @@
+"""Plug-ins by name: installed ones, one's own, and what goes wrong with either."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.errors import UserError
+from relay.registry import Group, find, names
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder, and Python's path and modules as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("group", "known"),
+    [
+        ("strategies", {"local", "sequential", "joint", "relay"}),
+        ("datasets", {"fundus", "folder", "synthetic"}),
+        ("nets", {"U-Net"}),
+    ],
+)
+def test_installed_names_are_found(group: Group, known: set[str]) -> None:
+    assert known <= set(names(group))
+    assert names(group) == sorted(names(group))
+    for name in known:
+        assert find(group, name).__name__.lower() == name.replace("-", "").lower()
+
+
+def test_an_unknown_name_gives_the_nearest_and_all_known() -> None:
+    with pytest.raises(UserError, match=r"unknown name 'relai' in relay\.strategies") as caught:
+        find("strategies", "relai")
+    assert "Did you mean 'relay'?" in caught.value.advice()
+    assert all(name in caught.value.advice() for name in names("strategies"))
+    assert caught.value.exit_code == 2
+
+
+def test_nothing_near_is_not_guessed() -> None:
+    with pytest.raises(UserError) as caught:
+        find("nets", "qqqq")
+    assert "Did you mean" not in caught.value.advice()
+
+
+def test_a_class_of_ones_own_lies_in_the_current_folder(here: Path) -> None:
+    (here / "my_strategy.py").write_text("class Mine:\n    Options = int\n")
+    assert find("strategies", "my_strategy:Mine").Options is int
+
+
+def test_a_name_with_a_colon_is_never_looked_up_among_the_installed(here: Path) -> None:
+    with pytest.raises(UserError, match="can't be loaded"):
+        find("strategies", "relay_of_mine:relay")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("", "plug_none:Mine", "plug_none.*has no attribute 'Mine'"),
+        ("import not_there_at_all\n", "plug_import:Mine", "No module named 'not_there_at_all'"),
+        ("def broken(:\n", "plug_syntax:Mine", "SyntaxError.*plug_syntax"),
+        ("1 / 0\n", "plug_zero:Mine", "ZeroDivisionError: division by zero"),
+        ("Mine = 3\n", "plug_number:Mine", "no plug-in: it has no Options"),
+        ("", ":Mine", "can't be loaded"),
+        ("", "plug_empty:", "can't be loaded"),
+    ],
+)
+def test_a_broken_one_is_a_users_error_that_says_what_python_said(
+    here: Path, text: str, name: str, message: str
+) -> None:
+    (here / f"{name.partition(':')[0]}.py").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        find("strategies", name)
+    assert repr(name) in str(caught.value)
+    assert caught.value.exit_code == 2

@@ -1,0 +1,121 @@
+"""Rows, the matrix they make, and forgetting, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.results import COLUMNS, forgetting, matrix, mean, no_nan, read_rows, write_rows
+
+NAN = math.nan
+
+
+def row(leg: int, site: str, name: str, value: float, sample: str = "s1") -> dict[str, Any]:
+    return dict(
+        zip(COLUMNS, ("study", "relay", leg, "a", site, "p1", sample, name, "dice", value), strict=True)
+    )
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
+rows = st.builds(
+    lambda words, leg, value: {**dict(zip(COLUMNS, words, strict=True)), "leg": leg, "value": value},
+    st.lists(texts, min_size=len(COLUMNS), max_size=len(COLUMNS)),
+    st.integers(1, 99),
+    st.floats(0, 1) | st.just(NAN),
+)
+
+
+@given(given_rows=st.lists(rows, max_size=4))
+def test_what_is_written_is_read(
+    given_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "deep" / "scores.csv"
+    write_rows(path, given_rows)
+    for old, new in zip(given_rows, read_rows(path), strict=True):
+        assert new.pop("value") == pytest.approx(old["value"], abs=5e-7, nan_ok=True)
+        assert new == {key: value for key, value in old.items() if key != "value"}
+
+
+def test_missing_is_an_empty_cell_and_zero_is_zero(tmp_path: Path) -> None:
+    write_rows(
+        tmp_path / "x.csv", [row(1, "a", "cup", NAN), row(1, "a", "cup", 0.0), row(1, "a", "cup", 1 / 3)]
+    )
+    head, *lines = (tmp_path / "x.csv").read_text().split()
+    assert head == "study,strategy,leg,trained,site,patient,sample,class,metric,value"
+    assert [line.rsplit(",", 1)[1] for line in lines] == ["", "0.0", "0.333333"]
+
+
+def test_no_rows_are_a_head(tmp_path: Path) -> None:
+    write_rows(tmp_path / "x.csv", [])
+    assert read_rows(tmp_path / "x.csv") == []
+    assert (tmp_path / "x.csv").read_text().strip() == ",".join(COLUMNS)
+
+
+def test_mean_leaves_out_what_is_missing() -> None:
+    assert mean([0.2, NAN, 0.6]) == pytest.approx(0.4)
+    assert math.isnan(mean([NAN, NAN]))
+    assert math.isnan(mean([]))
+
+
+def test_matrix_is_the_mean_over_samples_then_over_classes_without_background() -> None:
+    found = matrix(
+        [
+            *(row(1, "a", name, value) for name, value in (("back", 0.99), ("disc", 0.8), ("cup", NAN))),
+            *(
+                row(1, "a", name, value, "s2")
+                for name, value in (("back", 0.97), ("disc", 0.6), ("cup", 0.1))
+            ),
+            *(row(1, "b", name, value) for name, value in (("back", 0.5), ("disc", NAN), ("cup", NAN))),
+            *(row(2, "a", name, value) for name, value in (("back", 0.5), ("disc", 0.4), ("cup", 0.0))),
+        ]
+    )
+    assert found[1]["a"] == pytest.approx((0.7 + 0.1) / 2)  # not (0.8 + 0.6 + 0.1) / 3
+    assert math.isnan(found[1]["b"])
+    assert found[2] == {"a": pytest.approx(0.2)}
+    assert list(found) == [1, 2]
+
+
+def test_forgetting_by_hand() -> None:
+    """a: best of 0.8, 0.9 minus 0.5; b: 0.7 minus 0.75, a gain; c is the last site and does not count."""
+    table = {
+        1: {"a": 0.8, "b": 0.95, "c": 0.1},
+        2: {"a": 0.9, "b": 0.7, "c": 0.2},
+        3: {"a": 0.5, "b": 0.75, "c": 0.9},
+    }
+    assert forgetting(table, ["a", "b", "c"]) == pytest.approx((0.4 - 0.05) / 2)
+
+
+def test_forgetting_needs_two_legs_and_a_score_at_both_ends() -> None:
+    assert math.isnan(forgetting({1: {"a": 0.8}}, ["a"]))
+    assert math.isnan(forgetting({1: {"b": 0.8}, 2: {"a": 0.5}}, ["a", "b"]))
+    assert math.isnan(forgetting({1: {"a": 0.8}, 2: {"b": 0.5}}, ["a", "b"]))
+
+
+@pytest.mark.parametrize("first", [0.8, NAN])
+@pytest.mark.parametrize("second", [0.6, NAN])
+def test_forgetting_leaves_out_scores_that_are_missing(first: float, second: float) -> None:
+    table = {1: {"a": first, "b": 0.1}, 2: {"a": second, "b": 0.9}, 3: {"a": 0.5, "b": 0.7}}
+    there = [score for score in (first, second) if not math.isnan(score)]
+    of_a = [max(there) - 0.5] if there else []
+    assert forgetting(table, ["a", "b", "c"]) == pytest.approx(mean([*of_a, 0.9 - 0.7]))
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1) | st.just(NAN), min_size=3, max_size=3), min_size=1, max_size=3),
+)
+def test_forgetting_is_bounded_whatever_is_missing(scores: list[list[float]]) -> None:
+    table = {leg: dict(zip("abc", line, strict=True)) for leg, line in enumerate(scores, 1)}
+    lost = forgetting(table, list("abc")[: len(scores)])
+    assert math.isnan(lost) or -1 <= lost <= 1
+
+
+def test_json_has_no_nan() -> None:
+    tree = {1: {"a": NAN, "b": [0.5, NAN, (NAN, "x")]}, "n": None, "i": 3, "t": True}
+    assert no_nan(tree) == {"1": {"a": None, "b": [0.5, None, [None, "x"]]}, "n": None, "i": 3, "t": True}
+    json.dumps(no_nan(tree), allow_nan=False)
