@@ -34,5 +34,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["measure"]:
         print(measure())
     else:
-        runs = [subprocess.run([sys.executable, __file__, "measure"], check=True, capture_output=True) for _ in range(PAIRS)]
+        runs = [
+            subprocess.run([sys.executable, __file__, "measure"], check=True, capture_output=True) for _ in range(PAIRS)
+        ]
         report("RAM : pixels of the cached images", [float(run.stdout) for run in runs], "about 1")

@@ -36,7 +36,12 @@ def leg_rate() -> float:
     solver, clock, folder = solver_of(leg), Clock(), scratch()
     phase, criterion = phase_of(leg, solver)
     learner = Learner(leg, phase, [site_of(leg)], STEPS, companions=(criterion,))
-    watch = [ShowProgress(Progress(STEPS)), StopOnNonFinite(20, folder), clock, KeepState(folder / "state.ckpt", 30)]
+    watch = [
+        ShowProgress(Progress(STEPS)),
+        StopOnNonFinite(20, folder),
+        clock,
+        KeepState(folder / "state.ckpt", 30),
+    ]
     fit(learner, folder / "state.ckpt", folder / "curves", Devices(), watch)
     shutil.rmtree(folder)
     return BATCH * (STEPS - WARM) / (clock.ends[-1] - clock.ends[WARM - 1])

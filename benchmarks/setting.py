@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from relay.config.load import locate, read
-from relay.config.plan import Leg
-from relay.config.planner import plan
 from relay.data.site import SiteData, prepare
 from relay.phase import Phase
+from relay.plan import Leg, plan
 
 BATCH = 16
 

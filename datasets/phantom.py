@@ -79,9 +79,7 @@ CAMERAS = {
 }  # fmt: skip
 
 
-def photograph(
-    camera: Camera, size: int, patient: Generator, eye: Generator, left: bool
-) -> tuple[Pixels, Pixels]:
+def photograph(camera: Camera, size: int, patient: Generator, eye: Generator, left: bool) -> tuple[Pixels, Pixels]:
     """An eye seen by a camera.
 
     Args:

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import track
 
 from relay.config.devices import Devices
-from relay.config.plan import Leg, Study
 from relay.data.sample import Sample
 from relay.errors import UserError
 from relay.files import write_bytes, write_text
@@ -22,6 +21,7 @@ from relay.leg.evaluate import predictions, rows
 from relay.leg.place import RunPlace
 from relay.leg.run import Sites, check_fit, device_of
 from relay.metrics.dice import RULE
+from relay.plan import Leg, Study
 from relay.results import mean, no_nan, write_rows
 
 PALETTE = [
@@ -53,9 +53,7 @@ PALETTE = [
 """Okabe and Ito's colours, told apart by colour-blind eyes too; class 0 is black."""
 
 
-def predict_study(
-    study: Study, root: Path, devices: Devices, console: Console, save: bool = False
-) -> dict[str, Any]:
+def predict_study(study: Study, root: Path, devices: Devices, console: Console, save: bool = False) -> dict[str, Any]:
     """Sample-wise Dice of each leg's ``last.ckpt`` on each accessible test set.
 
     Writes ``results/dice.csv`` (a row a sample and class) and ``results/dice.json``, and with ``save`` the
@@ -81,9 +79,7 @@ def predict_study(
     return summary
 
 
-def _leg(
-    leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool
-) -> Iterator[dict[str, Any]]:
+def _leg(leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool) -> Iterator[dict[str, Any]]:
     """Rows of one checkpoint on all test sets."""
     path = run.leg(leg.folder).checkpoint
     weights, facts = checkpoint.load(path)
@@ -142,7 +138,5 @@ def _summary(study: Study, legs: Sequence[Leg], table: Sequence[dict[str, Any]])
             dice = {name: mean(row["value"] for row in cell if row["class"] == name) for name in classes}
             samples = len({row["sample"] for row in cell})
             average = mean(value for name, value in dice.items() if name != classes[0])
-            found.append(
-                {"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average}
-            )
+            found.append({"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average})
     return {"study": study.name, "strategy": study.strategy, "rule": RULE, "classes": classes, "rows": found}

@@ -46,13 +46,9 @@ def find(group: Group, name: str) -> Any:
     try:
         found = entries[name].load() if name in entries else _import(name)
     except Exception as error:  # whatever other people's code does when it is imported
-        raise UserError(
-            f"'{name}' in relay.{group} can't be loaded: {type(error).__name__}: {error}"
-        ) from error
+        raise UserError(f"'{name}' in relay.{group} can't be loaded: {type(error).__name__}: {error}") from error
     if not hasattr(found, "Options"):
-        raise UserError(
-            f"'{name}' in relay.{group} is no plug-in: it has no Options", "Derive it from the base class."
-        )
+        raise UserError(f"'{name}' in relay.{group} is no plug-in: it has no Options", "Derive it from the base class.")
     return found
 
 

@@ -60,26 +60,26 @@ def show_predictions(console: Console, summary: Mapping[str, Any], root: Path) -
         table.add_column(column, justify="left" if column in {"checkpoint", "test set"} else "right")
     for row in summary["rows"]:
         cells = [row["dice"].get(name) for name in summary["classes"]]
-        table.add_row(
-            row["checkpoint"], row["site"], str(row["samples"]), *map(number, [*cells, row["mean"]])
-        )
+        table.add_row(row["checkpoint"], row["site"], str(row["samples"]), *map(number, [*cells, row["mean"]]))
     console.print(table)
     console.print(NOTE)
     show_paths(console, [root])
 
 
 def show_paths(console: Console, roots: Sequence[Path]) -> None:
-    """Everything that was written, folder by folder."""
-    names = {
-        "results": "scores by sample (CSV), summary (JSON), predictions",
-        "checkpoints": "last.ckpt and the carry of each leg",
-        "tensorboard": "curves: tensorboard --logdir",
+    """Everything that was written: the folders, and what is in them."""
+    parts = {
+        "results": "scores by sample (CSV) and their summary (JSON)",
+        "checkpoints": "each leg's last.ckpt, and the carry for the next site",
+        "tensorboard": "curves",
         "splits": "who is in train, val and test",
-        "logs": "log",
+        "logs": "the log",
     }
-    console.print("Written:")
+    console.print("Written to:")
     for root in roots:
-        there = [f"{name}/ ({what})" for name, what in names.items() if (root / name).exists()]
-        console.print(
-            f"  [bold]{escape(str(root))}[/]/: " + ", ".join(there), highlight=False, soft_wrap=True
-        )
+        console.print(f"  [bold]{escape(str(root))}/[/]", highlight=False, soft_wrap=True)
+    for name, what in parts.items():
+        if any((root / name).exists() for root in roots):
+            console.print(f"    {name}/  {what}", highlight=False, soft_wrap=True)
+    folder = roots[0] if len(roots) == 1 else roots[0].parent
+    console.print(f"Curves: tensorboard --logdir {escape(str(folder))}", highlight=False, soft_wrap=True)

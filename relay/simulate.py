@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 
 from relay.config.devices import Devices
-from relay.config.plan import Leg, Study
 from relay.files import write_text
 from relay.leg.place import RunPlace
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
 from relay.leg.run import Sites, digest, planned_steps, run_leg
+from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, read_rows, write_rows
 
 

@@ -41,7 +41,5 @@ class Joint(Strategy):
         if wrong or not here:
             tasks = f"task {', '.join(map(str, wrong))}" if wrong else "any site"
             known = ", ".join(map(str, here)) or "none"
-            raise UserError(
-                f"joint: no data on this machine for {tasks}", f"Here are: {known}; see root_path."
-            )
+            raise UserError(f"joint: no data on this machine for {tasks}", f"Here are: {known}; see root_path.")
         return [d for i, d in here.items() if chosen is None or i in chosen]

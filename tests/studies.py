@@ -6,9 +6,8 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from relay.config.plan import Study
-from relay.config.planner import plan
 from relay.leg.progress import Progress
+from relay.plan import Study, plan
 from relay.simulate import Simulation
 
 TINY: dict[str, Any] = {

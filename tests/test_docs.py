@@ -14,9 +14,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 def test_config_reference_is_what_the_code_checks() -> None:
     made = runpy.run_path(str(ROOT / "docs/reference/make_config.py"))["page"]()
-    assert made == (ROOT / "docs/reference/config.md").read_text(), (
-        "run: python docs/reference/make_config.py"
-    )
+    assert made == (ROOT / "docs/reference/config.md").read_text(), "run: python docs/reference/make_config.py"
 
 
 def test_figure_is_what_its_script_draws(tmp_path: Path) -> None:

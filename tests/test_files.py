@@ -54,9 +54,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert content(tmp_path) == {"f": b"newer"}
 
 
-def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bytes(tmp_path / "f", b"old")
     seen = []
     real = os.fsync
@@ -87,9 +85,7 @@ def test_a_failure_half_way_leaves_the_old_folder(
     assert os.listdir(tmp_path) == ["c"]  # noqa: PTH208
 
 
-def test_a_failure_leaves_no_folder_where_there_was_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_leaves_no_folder_where_there_was_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_at(monkeypatch, files.os, "fsync", 2)
     with pytest.raises(OSError, match="No space"):
         write_folder(tmp_path / "c", NEW)

@@ -1,6 +1,7 @@
 """The README's commands, run in order as they stand, on real images, with a budget of seconds.
 
-They run in a fresh folder that looks like a clone. What makes them quick stands in ``paths.local.yaml``, which a user has, too.
+They run in a fresh folder that looks like a clone. What makes them quick stands in ``paths.local.yaml``, which a
+user has, too.
 """
 
 from __future__ import annotations

@@ -17,9 +17,7 @@ NAN = math.nan
 
 
 def row(leg: int, site: str, name: str, value: float, sample: str = "s1") -> dict[str, Any]:
-    return dict(
-        zip(COLUMNS, ("study", "relay", leg, "a", site, "p1", sample, name, "dice", value), strict=True)
-    )
+    return dict(zip(COLUMNS, ("study", "relay", leg, "a", site, "p1", sample, name, "dice", value), strict=True))
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
@@ -32,9 +30,7 @@ rows = st.builds(
 
 
 @given(given_rows=st.lists(rows, max_size=4))
-def test_what_is_written_is_read(
-    given_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_written_is_read(given_rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("csv") / "deep" / "scores.csv"
     write_rows(path, given_rows)
     for old, new in zip(given_rows, read_rows(path), strict=True):
@@ -43,9 +39,7 @@ def test_what_is_written_is_read(
 
 
 def test_missing_is_an_empty_cell_and_zero_is_zero(tmp_path: Path) -> None:
-    write_rows(
-        tmp_path / "x.csv", [row(1, "a", "cup", NAN), row(1, "a", "cup", 0.0), row(1, "a", "cup", 1 / 3)]
-    )
+    write_rows(tmp_path / "x.csv", [row(1, "a", "cup", NAN), row(1, "a", "cup", 0.0), row(1, "a", "cup", 1 / 3)])
     head, *lines = (tmp_path / "x.csv").read_text().split()
     assert head == "study,strategy,leg,trained,site,patient,sample,class,metric,value"
     assert [line.rsplit(",", 1)[1] for line in lines] == ["", "0.0", "0.333333"]
@@ -67,10 +61,7 @@ def test_matrix_is_the_mean_over_samples_then_over_classes_without_background() 
     found = matrix(
         [
             *(row(1, "a", name, value) for name, value in (("back", 0.99), ("disc", 0.8), ("cup", NAN))),
-            *(
-                row(1, "a", name, value, "s2")
-                for name, value in (("back", 0.97), ("disc", 0.6), ("cup", 0.1))
-            ),
+            *(row(1, "a", name, value, "s2") for name, value in (("back", 0.97), ("disc", 0.6), ("cup", 0.1))),
             *(row(1, "b", name, value) for name, value in (("back", 0.5), ("disc", NAN), ("cup", NAN))),
             *(row(2, "a", name, value) for name, value in (("back", 0.5), ("disc", 0.4), ("cup", 0.0))),
         ]

@@ -22,10 +22,7 @@ def test_the_value_is_part_of_the_contract() -> None:
 def test_another_process_with_another_hash_seed_derives_the_same() -> None:
     code = "from relay.seeds import derive; print(derive(7, 'a', 1))"
     run = [sys.executable, "-c", code]
-    said = {
-        subprocess.run(run, capture_output=True, check=True, env={"PYTHONHASHSEED": seed}).stdout
-        for seed in "12"
-    }
+    said = {subprocess.run(run, capture_output=True, check=True, env={"PYTHONHASHSEED": seed}).stdout for seed in "12"}
     assert said == {f"{derive(7, 'a', 1)}\n".encode()}
 
 

@@ -10,7 +10,12 @@ import matplotlib.pyplot as plt
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 INK, PALE, SITE, STICK = "#1b2733", "#5b6b7a", "#e8f0f7", "#f6c85f"
-STEPS = (("receive", "check what came"), ("train", "on own images"), ("test", "on every set here"), ("hand over", "solver + memory"))
+STEPS = (
+    ("receive", "check what came"),
+    ("train", "on own images"),
+    ("test", "on every set here"),
+    ("hand over", "solver + memory"),
+)
 SITES = ("Hospital 1", "Hospital 2", "Hospital 3")
 
 

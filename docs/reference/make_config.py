@@ -31,12 +31,12 @@ all_tasks_datasets: [{kwargs: {...}}]     # the sites' data sets, each with its 
 current_tasks: {...}                      # which legs run here, in which order
 ```
 
-For each leg, `current_tasks.task_confs[id]` goes over `all_tasks_datasets[id]` (as `dataset`) over `common`, deeply. Above the file goes
-`paths.local.yaml` in the current folder, if there is one (the same form, never committed), and above both what the command line
-says. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
+For each leg, `current_tasks.task_confs[id]` goes over `all_tasks_datasets[id]` (as `dataset`) over `common`, deeply.
+Above the file goes `paths.local.yaml` in the current folder, if there is one (the same form, never committed), and
+above both what the command line says. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
 
-Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices; all problems are
-reported at once. This page is written by `docs/reference/make_config.py` from the code that checks.
+Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices; all
+problems are reported at once. This page is written by `docs/reference/make_config.py` from the code that checks.
 """
 
 
@@ -98,7 +98,7 @@ def default(field: dataclasses.Field[Any]) -> str:
 def table(cls: type, without: type | None = None) -> str:
     """A class's keys as a Markdown table, but those of a base that has a table of its own."""
     known = {f.name for f in dataclasses.fields(without)} if without else set()  # type: ignore[arg-type]
-    own = {} if without is None else {name for name in vars(cls).get("__annotations__", {})}
+    own = set() if without is None else set(vars(cls).get("__annotations__", {}))
     said = {k: v for base in reversed(cls.__mro__) for k, v in meanings(base).items()}
     fields = [f for f in dataclasses.fields(cls) if f.name not in known or f.name in own]  # type: ignore[arg-type]
     if not fields:
@@ -133,7 +133,11 @@ def page() -> str:
     ):
         for name in names(group):  # type: ignore[arg-type]
             options = find(group, name).Options  # type: ignore[arg-type]
-            parts += [f"### `{title}.name: {name}`\n", summary(find(group, name)) + "\n", table(options, base)]  # type: ignore[arg-type]
+            parts += [
+                f"### `{title}.name: {name}`\n",
+                summary(find(group, name)) + "\n",
+                table(options, base),
+            ]  # type: ignore[arg-type]
     for title, known in (("loss", LOSSES), ("optimizer", OPTIMIZERS), ("scheduler", SCHEDULERS)):
         parts.append(f"## `train.{title}`\n")
         for name, options in known.items():

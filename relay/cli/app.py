@@ -21,13 +21,9 @@ def _value(text: str | None) -> str | None:
 
 Config = Annotated[
     str,
-    typer.Option(
-        "-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=_value
-    ),
+    typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=_value),
 ]
-Note = Annotated[
-    str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=_value)
-]
+Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=_value)]
 Gpus = Annotated[
     str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=_value)
 ]
@@ -39,9 +35,7 @@ Overrides = Annotated[
 
 STRATEGIES = "local,sequential,relay,joint"
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def with_strategy(given: dict[str, Any], name: str) -> dict[str, Any]:
@@ -58,7 +52,7 @@ def _study(config: str, note: str, gpus: str | None, overrides: list[str] | None
     """The checked study, its folder and its devices."""
     from relay.config.devices import choose
     from relay.config.load import locate, read
-    from relay.config.planner import plan
+    from relay.plan import plan
 
     path, name = locate(config)
     devices, problems = choose(gpus)
@@ -135,7 +129,7 @@ def compare(
     """
     from relay.config.devices import choose
     from relay.config.load import locate, read
-    from relay.config.planner import plan
+    from relay.plan import plan
 
     path, name = locate(config)
     devices, problems = choose(gpus)

@@ -51,22 +51,15 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
     context = error.get("ctx", {})
     near = None
     if kind == "literal_error" and isinstance(value, str):
-        near = nearest(
-            value, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")]
-        )
+        near = nearest(value, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return Problem(
-        where(loc), _short(value), f"must be {text}" if "Input should be" in error["msg"] else text, near
-    )
+    return Problem(where(loc), _short(value), f"must be {text}" if "Input should be" in error["msg"] else text, near)
 
 
 def _is_branch(part: object) -> bool:
     """pydantic names the branch of a union inside the path: ``int``, ``list[int]``, ``constrained-int``."""
     return isinstance(part, str) and (
-        part in {"int", "float", "str", "bool", "none"}
-        or "[" in part
-        or "-" in part
-        or part.startswith("literal")
+        part in {"int", "float", "str", "bool", "none"} or "[" in part or "-" in part or part.startswith("literal")
     )
 
 

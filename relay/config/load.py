@@ -38,8 +38,7 @@ def locate(name: str) -> tuple[Path, str]:
     near = nearest(name, known)
     raise UserError(
         f"no config '{name}' under ./configs nor among the installed ones",
-        (f"Did you mean '{near}'? " if near else "")
-        + f"Known: {', '.join(known)}. Or give a .yaml file's path.",
+        (f"Did you mean '{near}'? " if near else "") + f"Known: {', '.join(known)}. Or give a .yaml file's path.",
     )
 
 
@@ -70,9 +69,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         for override in overrides:
             _override(merged, override)
     except (OmegaConfBaseException, ValueError, IndexError) as error:
-        raise ConfigError(
-            [Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)
-        ) from error
+        raise ConfigError([Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)) from error
     problems = list(_unresolved(merged))
     if problems:
         raise ConfigError(problems, str(path))
@@ -87,9 +84,7 @@ def _parse(path: Path) -> DictConfig:
             [Problem(str(path), " ".join(str(error).split()), "must be valid YAML")], str(path)
         ) from error
     if not isinstance(config, DictConfig):
-        raise ConfigError(
-            [Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path)
-        )
+        raise ConfigError([Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path))
     return config
 
 

@@ -97,9 +97,7 @@ class Dataset(ABC):
         picture = self.read(sample)
         shape, size = picture.mask.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
-            raise DataError(
-                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}"
-            )
+            raise DataError(f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}")
         image = as_channels(picture.image, self.options.channels)
         if size is None or tuple(size) == shape:
             return Picture(image, picture.mask, picture.spacing)

@@ -118,9 +118,7 @@ def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixe
     wrong = np.setdiff1d(mask, levels).tolist()
     if wrong:
         shown = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
-        expected = (
-            f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else ", ".join(map(str, levels))
-        )
+        expected = f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else ", ".join(map(str, levels))
         raise DataError(f"{path}: values {shown} stand for no class; expected: {expected}")
     classes = np.zeros(max(levels) + 1, np.uint8)
     classes[list(levels)] = range(len(levels))

@@ -157,9 +157,7 @@ def _stack(pairs: Sequence[tuple[Pixels, Pixels]]) -> tuple[Pixels, Pixels]:
 def _check_shapes(shapes: list[tuple[int, ...]], patch_size: list[int] | None, site: str) -> None:
     axes = {len(shape) for shape in shapes}
     if patch_size is not None and axes != {len(patch_size)}:
-        raise DataError(
-            f"task '{site}': patch_size {patch_size} has {len(patch_size)} axes, its images {sorted(axes)}"
-        )
+        raise DataError(f"task '{site}': patch_size {patch_size} has {len(patch_size)} axes, its images {sorted(axes)}")
     if patch_size is None and len(set(shapes)) > 1:
         some = ", ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:5])
         raise DataError(

@@ -18,9 +18,7 @@ def random_patches(
     return [_patch(image, mask, size, draw) for (image, mask), draw in zip(pairs, draws, strict=True)]
 
 
-def _patch(
-    image: Pixels, mask: Pixels, size: Sequence[int], draw: NDArray[np.float64]
-) -> tuple[Pixels, Pixels]:
+def _patch(image: Pixels, mask: Pixels, size: Sequence[int], draw: NDArray[np.float64]) -> tuple[Pixels, Pixels]:
     lacking = [max(0, want - have) for want, have in zip(size, mask.shape, strict=True)]
     if any(lacking):
         around = [(lack // 2, lack - lack // 2) for lack in lacking]

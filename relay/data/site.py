@@ -62,9 +62,7 @@ class SiteData:
         return Store(self.dataset, self.split[name], self._spool)
 
 
-def prepare(
-    dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS
-) -> SiteData:
+def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:
     """Look up a site's samples and split them; no image is read yet.
 
     Args:

@@ -66,9 +66,7 @@ def send(carry: Carry, folder: Path) -> None:
     from safetensors.torch import save
 
     tensors = {SOLVER: carry.solver, MEMORY: carry.memory}
-    files = {
-        n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items() if t
-    }
+    files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items() if t}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     head = {"format": FORMAT, "sha256": digests, "facts": dict(carry.facts)}
     files[FACTS] = (json.dumps(head, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
@@ -113,9 +111,7 @@ def _whole(path: Path, digest: str) -> bytes:
             f"{path}: {error.strerror}", "The copy is not complete: copy the whole folder again."
         ) from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CarryError(
-            f"{path} is not the file that was sent (its SHA-256 differs)", "Copy the whole folder again."
-        )
+        raise CarryError(f"{path} is not the file that was sent (its SHA-256 differs)", "Copy the whole folder again.")
     return data
 
 
@@ -131,9 +127,7 @@ def load_solver(solver: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name in have.keys() & weights.keys():
         mine, theirs = have[name], weights[name]
         if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
-            wrong.append(
-                f"{name}: {tuple(theirs.shape)} {theirs.dtype}, the net has {tuple(mine.shape)} {mine.dtype}"
-            )
+            wrong.append(f"{name}: {tuple(theirs.shape)} {theirs.dtype}, the net has {tuple(mine.shape)} {mine.dtype}")
         elif not theirs.isfinite().all():
             wrong.append(f"{name}: not finite")
     if wrong:

@@ -38,9 +38,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} can't be read: {error}", "Restore the file, or train the leg again."
-        ) from error
+        raise UserError(f"{path} can't be read: {error}", "Restore the file, or train the leg again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or "solver" not in content:
         raise UserError(
             f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that it wrote."

@@ -15,9 +15,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from relay.config.devices import Devices
-from relay.config.plan import Leg
 from relay.errors import Interrupted, TrainingError
 from relay.leg.learner import Learner
+from relay.plan import Leg
 
 PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
 

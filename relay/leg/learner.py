@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from relay.config.plan import Leg
 from relay.data.loader import train_loader
 from relay.data.site import SiteData
 from relay.leg.predict import batches, predict, scale
 from relay.metrics.dice import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
+from relay.plan import Leg
 from relay.seeds import derive
 
 
@@ -86,9 +86,7 @@ class Learner(pl.LightningModule):
         Lightning sets the sampler's epoch as well, but to one too many where a fit is resumed.
         """
         self.trainer.train_dataloader.sampler.set_epoch(self.current_epoch)
-        torch.manual_seed(
-            derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch)
-        )
+        torch.manual_seed(derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch))
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """One batch's loss; where it is not finite, the device notes the step; nobody waits for it."""

@@ -62,9 +62,7 @@ class LegPlace:
         except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise UserError(
-                f"{path} is damaged: {error}", f"Remove {self.root} to train this leg again."
-            ) from error
+            raise UserError(f"{path} is damaged: {error}", f"Remove {self.root} to train this leg again.") from error
 
     def write_record(self, **record: Any) -> None:
         """Replace ``leg.json``."""
@@ -91,8 +89,7 @@ class LegPlace:
             said.append("the carry it starts from is another one")
         if said:
             raise ChangedConfigError(
-                f"{self.root} was {record['state']} with other settings:\n"
-                + "\n".join(f"  - {s}" for s in said),
+                f"{self.root} was {record['state']} with other settings:\n" + "\n".join(f"  - {s}" for s in said),
                 f"Use a new note (-n), or remove {self.root} and the legs after it to train them again.",
             )
         return "finished" if record["state"] == "finished" else "started"

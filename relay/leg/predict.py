@@ -47,9 +47,7 @@ def predict(solver: nn.Module, image: Tensor, patch_size: Sequence[int] | None =
         from monai.inferers import sliding_window_inference
 
         padded, inside = _reflected(image, patch_size)
-        logits = sliding_window_inference(
-            padded, tuple(patch_size), 16, solver, overlap=OVERLAP, mode="gaussian"
-        )
+        logits = sliding_window_inference(padded, tuple(patch_size), 16, solver, overlap=OVERLAP, mode="gaussian")
         return logits[inside]  # type: ignore[no-any-return]
     finally:
         solver.train(training)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 import relay
 from relay.config.devices import Devices
-from relay.config.plan import Leg, Study
 from relay.data.site import SiteData, prepare
 from relay.errors import CarryError
 from relay.files import write_text
@@ -29,6 +28,7 @@ from relay.leg.predict import batches, scale
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.plan import Leg, Study
 from relay.results import write_rows
 from relay.seeds import derive
 
@@ -59,9 +59,7 @@ def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
     return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
 
 
-def run_leg(
-    leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Devices, progress: Progress
-) -> None:
+def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Devices, progress: Progress) -> None:
     """Receive, train every phase, test on all accessible test sets, write the checkpoint and the carry.
 
     Goes on where an interrupted leg was left. A leg that is finished is the caller's to skip.
@@ -94,9 +92,7 @@ def run_leg(
 
 def device_of(devices: Devices) -> torch.device:
     """The device that this process computes on outside a fit."""
-    return (
-        torch.device("cuda", devices.devices[0]) if isinstance(devices.devices, list) else torch.device("cpu")
-    )
+    return torch.device("cuda", devices.devices[0]) if isinstance(devices.devices, list) else torch.device("cpu")
 
 
 def memory_format(leg: Leg) -> torch.memory_format:
@@ -115,9 +111,7 @@ def digest(carry: Path | None) -> str | None:
     try:
         return hashlib.sha256((carry / "carry.json").read_bytes()).hexdigest()
     except OSError as error:
-        raise CarryError(
-            f"no carry in {carry}: {error.strerror}", "Run the leg before this one first."
-        ) from error
+        raise CarryError(f"no carry in {carry}: {error.strerror}", "Run the leg before this one first.") from error
 
 
 def _received(leg: Leg, start: Path) -> Carry:

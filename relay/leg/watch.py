@@ -111,11 +111,7 @@ class StopOnNonFinite(pl.Callback):
         names = [name for at, ids in found if at == step for name in ids]
         epoch, place = divmod(step, batches)
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        kept = (
-            f"the last good state is kept in {self.kept}"
-            if self.kept.is_file()
-            else "no state was saved before it"
-        )
+        kept = f"the last good state is kept in {self.kept}" if self.kept.is_file() else "no state was saved before it"
         raise TrainingError(
             f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept}",
             "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, use precision 32, or "

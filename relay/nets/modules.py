@@ -90,9 +90,7 @@ class ResNetEncoder(ResNet):  # type: ignore[misc]
 class ResNetUNet(nn.Module):
     """A :class:`ResNetEncoder` with monai's U-Net decoder, for any input size."""
 
-    def __init__(
-        self, backbone: str, spatial_dims: int, in_channels: int, num_classes: int, dropout: float
-    ) -> None:
+    def __init__(self, backbone: str, spatial_dims: int, in_channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
         decoder = (256, 128, 64, 32, 16)
         self.encoder = ResNetEncoder(backbone, spatial_dims, in_channels)

@@ -137,9 +137,7 @@ def test_an_unknown_config_is_2_and_gives_the_nearest(command: str, tmp_path: Pa
 @pytest.mark.parametrize("command", ["train", "predict"])
 def test_problems_in_a_config_are_2_and_come_all_at_once(command: str, tmp_path: Path) -> None:
     write(tmp_path)
-    done = relay(
-        command, "-c=study", "-g=99", "common.train.batch_sze=4", "common.model.name=V-Net", cwd=tmp_path
-    )
+    done = relay(command, "-c=study", "-g=99", "common.train.batch_sze=4", "common.model.name=V-Net", cwd=tmp_path)
     refused(done, 2, "common.train.batch_sze = 4: unknown key", "Correct the file")
     assert "common.model.name = 'V-Net'" in done.stderr
     assert "-g = '99'" in done.stderr
@@ -229,8 +227,7 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
     cls = find("datasets", "synthetic")
     kwargs = given()["common"]["dataset"]["kwargs"]
     sets = {
-        name: cls(cls.Options(**kwargs, task_id=1, task_name=name, camera=name))
-        for name in ("clinic_a", "clinic_b")
+        name: cls(cls.Options(**kwargs, task_id=1, task_name=name, camera=name)) for name in ("clinic_a", "clinic_b")
     }
     truths = {(site, s.id): data.read(s).mask for site, data in sets.items() for s in data.listing}
     assert len(rows) == 2 * 2 * 3 * len({row["sample"] for row in rows if row["site"] == "clinic_a"})
@@ -256,11 +253,7 @@ def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: 
     assert "missing" in summary["rule"]
     for cell in summary["rows"]:
         for name, mean in cell["dice"].items():
-            mine = [
-                row
-                for row in rows
-                if f"task_{row['leg']}" == cell["checkpoint"] and row["site"] == cell["site"]
-            ]
+            mine = [row for row in rows if f"task_{row['leg']}" == cell["checkpoint"] and row["site"] == cell["site"]]
             values = [float(row["value"]) for row in mine if row["class"] == name and row["value"]]
             assert mean == (pytest.approx(sum(values) / len(values), abs=1e-5) if values else None)
             assert cell["samples"] == len({row["sample"] for row in mine})

@@ -50,9 +50,7 @@ def test_overrides_go_over_local_paths_over_the_file(config: Path) -> None:
     assert read(config)["common"]["dataset"]["kwargs"]["root_path"] == "/data/fundus"
     Path("paths.local.yaml").write_text("paths: {here: /mnt}")
     assert read(config)["common"]["dataset"]["kwargs"]["root_path"] == "/mnt/fundus"
-    told = read(
-        config, ["paths.here=/usb", "common.train.batch_size=2", "all_tasks_datasets[0].kwargs.task_id=4"]
-    )
+    told = read(config, ["paths.here=/usb", "common.train.batch_size=2", "all_tasks_datasets[0].kwargs.task_id=4"])
     assert told["common"]["dataset"]["kwargs"]["root_path"] == "/usb/fundus"
     assert told["common"]["train"]["batch_size"] == 2
     assert told["all_tasks_datasets"][0]["kwargs"]["task_id"] == 4
@@ -61,8 +59,7 @@ def test_overrides_go_over_local_paths_over_the_file(config: Path) -> None:
 def test_environment_is_read(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_DATA", "/env")
     assert (
-        read(config, ["paths.here=${oc.env:RELAY_DATA}"])["common"]["dataset"]["kwargs"]["root_path"]
-        == "/env/fundus"
+        read(config, ["paths.here=${oc.env:RELAY_DATA}"])["common"]["dataset"]["kwargs"]["root_path"] == "/env/fundus"
     )
 
 
@@ -97,9 +94,7 @@ trees = st.recursive(
 
 
 @given(tree=st.dictionaries(words, trees, min_size=1, max_size=4))
-def test_reading_gives_back_what_was_written(
-    tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_reading_gives_back_what_was_written(tree: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("round") / "tree.yaml"
     path.write_text(yaml.safe_dump(tree))
     assert read(path) == tree

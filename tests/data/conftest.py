@@ -21,9 +21,7 @@ def number(image: np.ndarray) -> int:
 class Made(Dataset):
     """Picture ``i`` is ``i`` everywhere; its mask counts the rows, modulo the classes."""
 
-    def __init__(
-        self, options: DatasetOptions, shapes: list[tuple[int, ...]], bad: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, options: DatasetOptions, shapes: list[tuple[int, ...]], bad: tuple[int, ...] = ()) -> None:
         super().__init__(options)
         self.shapes, self.bad, self.reads = shapes, bad, 0
 

@@ -19,9 +19,7 @@ def stores(*datasets) -> list[Store]:
 
 
 def loader(dataset, batch_size: int = 4, **kwargs):
-    return train_loader(
-        stores(dataset), dataset.options, batch_size=batch_size, seed=1, site="made", **kwargs
-    )
+    return train_loader(stores(dataset), dataset.options, batch_size=batch_size, seed=1, site="made", **kwargs)
 
 
 def epoch(batches, number: int) -> list[dict[str, torch.Tensor]]:

@@ -15,8 +15,7 @@ PATIENTS = st.lists(st.integers(0, 30), min_size=1, max_size=60)
 
 def samples(patients: list[int], tested: frozenset[int] = frozenset()) -> list[Sample]:
     return [
-        Sample(f"s{i:03}", f"p{p}", Path(), Path(), "test" if p in tested else None)
-        for i, p in enumerate(patients)
+        Sample(f"s{i:03}", f"p{p}", Path(), Path(), "test" if p in tested else None) for i, p in enumerate(patients)
     ]
 
 

@@ -142,9 +142,7 @@ def test_eight_bits_stay_as_they_are(site, ending: str) -> None:
     assert (picture(site, colours[..., 0], f"a{ending}") == colours[..., :1]).all()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "name"), [(np.uint16, "a.png"), (np.int32, "a.tif"), (np.float32, "a.tif")]
-)
+@pytest.mark.parametrize(("dtype", "name"), [(np.uint16, "a.png"), (np.int32, "a.tif"), (np.float32, "a.tif")])
 def test_deeper_pictures_are_windowed(site, dtype: type, name: str) -> None:
     image = picture(site, (RAMP * 100).astype(dtype), name, channels=1)
     assert image.min() == 0

@@ -16,9 +16,7 @@ from relay.handoff import Carry, is_carry, load_solver, receive, send
 
 def carry() -> Carry:
     solver = {"w": torch.randn(3, 4), "norm.count": torch.tensor(5), "t": torch.randn(4, 3).t()}
-    return Carry(
-        solver, {"leg1.mean": torch.arange(3.0)}, {"legs": [{"train_samples": 7}, {"train_samples": 5}]}
-    )
+    return Carry(solver, {"leg1.mean": torch.arange(3.0)}, {"legs": [{"train_samples": 7}, {"train_samples": 5}]})
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -40,9 +38,7 @@ def test_sending_again_replaces_the_whole_folder(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["c"]
 
 
-@given(
-    place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), name=st.sampled_from(["solver", "memory"])
-)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), name=st.sampled_from(["solver", "memory"]))
 def test_any_flipped_bit_is_noticed(
     place: float, bit: int, name: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -90,10 +86,7 @@ def net() -> torch.nn.Module:
 def test_fitting_weights_are_taken() -> None:
     here, there = net(), net()
     load_solver(here, there.state_dict())
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(here.state_dict().values(), there.state_dict().values(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(here.state_dict().values(), there.state_dict().values(), strict=True))
 
 
 @pytest.mark.parametrize(

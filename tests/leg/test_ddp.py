@@ -28,7 +28,7 @@ from pathlib import Path
 import yaml
 
 from relay.config.devices import Devices
-from relay.config.planner import plan
+from relay.plan import plan
 from relay.errors import RelayError
 from relay.leg.progress import Progress
 from relay.simulate import Simulation

@@ -158,9 +158,7 @@ def test_an_oracle_scores_one_at_the_images_own_size(options: dict[str, Any]) ->
         assert one.mask.dtype == np.uint8
         assert (one.truth == blobs(int(one.sample.id[1:]))).all()
         assert one.dice == (
-            pytest.approx([1, 1, 1], abs=0.1)
-            if "img_size" in options and options["img_size"][0] > 20
-            else [1, 1, 1]
+            pytest.approx([1, 1, 1], abs=0.1) if "img_size" in options and options["img_size"][0] > 20 else [1, 1, 1]
         )
 
 
@@ -185,9 +183,7 @@ def test_a_class_in_neither_is_missing_and_one_in_either_is_zero() -> None:
     for one in found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8))):
         assert one.dice[:2] == [0, 0]
         assert math.isnan(one.dice[2])
-    (*_, last) = rows(
-        found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8)))[0], ["b", "x", "y"], leg=1
-    )
+    (*_, last) = rows(found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8)))[0], ["b", "x", "y"], leg=1)
     assert {k: last[k] for k in ("patient", "sample", "class", "metric", "leg")} == {
         "patient": "p0",
         "sample": "s0",

@@ -43,9 +43,7 @@ def test_every_precision_hands_over_32_bits_near_those_of_32(precision: object, 
     """Two legs of relay, so that a teacher and a merge take part."""
     steady = {"common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 0.01}}}
     for name, chosen in (("plain", 32), ("other", precision)):
-        simulate(
-            tmp_path / name, **{"common.strategy.name": "relay", "common.train.precision": chosen, **steady}
-        )
+        simulate(tmp_path / name, **{"common.strategy.name": "relay", "common.train.precision": chosen, **steady})
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
     assert {tensor.dtype for tensor in other.values()} == {torch.float32}
     assert any(not torch.equal(plain[name], other[name]) for name in plain)

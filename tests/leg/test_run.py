@@ -53,9 +53,7 @@ def test_every_leg_is_tested_on_every_site(done: Path) -> None:
         reader = csv.DictReader(file)
         rows = list(reader)
         assert tuple(reader.fieldnames or ()) == COLUMNS
-    assert {(r["leg"], r["site"]) for r in rows} == {
-        (leg, s) for leg in "12" for s in ("clinic_a", "clinic_b")
-    }
+    assert {(r["leg"], r["site"]) for r in rows} == {(leg, s) for leg in "12" for s in ("clinic_a", "clinic_b")}
     tested = set(json.loads((done / "splits" / "clinic_a.json").read_text())["test"])
     assert {r["sample"] for r in rows if r["site"] == "clinic_a"} == tested
     assert all(0 <= float(r["value"]) <= 1 for r in rows if r["value"])
@@ -65,8 +63,7 @@ def test_carry_tells_of_each_leg_and_equals_the_checkpoint(done: Path) -> None:
     carry = receive(done / "checkpoints/task_2/carry")
     assert [(leg["leg"], leg["site"]) for leg in carry.legs] == [(1, "clinic_a"), (2, "clinic_b")]
     assert carry.samples_seen == sum(
-        len(json.loads((done / "splits" / f"{site}.json").read_text())["train"])
-        for site in ("clinic_a", "clinic_b")
+        len(json.loads((done / "splits" / f"{site}.json").read_text())["train"]) for site in ("clinic_a", "clinic_b")
     )
     solver, facts = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
     assert facts == carry.facts
@@ -109,9 +106,7 @@ def test_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_last_state(t
         "common.train.save_every_n_seconds": 0,
         "current_tasks.task_ids": [1],
     }
-    with pytest.raises(
-        TrainingError, match=r"not finite at step \d+ \(epoch \d+, batch \d+: p\d{4}_"
-    ) as caught:
+    with pytest.raises(TrainingError, match=r"not finite at step \d+ \(epoch \d+, batch \d+: p\d{4}_") as caught:
         simulate(tmp_path, **changes)
     assert "lr" in caught.value.advice()
     state = tmp_path / "checkpoints/task_1/phase_1_learn.ckpt"

@@ -80,9 +80,7 @@ def test_dice_ce_is_monais() -> None:
     logits, target = sample()
     options = {"lambda_dice": 0.7, "lambda_ce": 1.3, "include_background": False, "label_smoothing": 0.1}
     theirs = monai.losses.DiceCELoss(to_onehot_y=True, softmax=True, **options)
-    torch.testing.assert_close(
-        build("DiceCE", **options)(logits, target), theirs(logits, target.unsqueeze(1))
-    )
+    torch.testing.assert_close(build("DiceCE", **options)(logits, target), theirs(logits, target.unsqueeze(1)))
 
 
 def test_dice_ce_is_the_sum_of_its_parts() -> None:
@@ -180,9 +178,7 @@ def test_gradient_descent_goes_down(name: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("name", "options"), EXAMPLES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_is_computed_in_float32(
-    name: str, options: dict[str, Any], dtype: torch.dtype
-) -> None:
+def test_half_precision_is_computed_in_float32(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
     logits, target = sample((64, 64))
     loss, half = build(name, **options), logits.to(dtype)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -45,8 +45,7 @@ def batches(draw: st.DrawFn) -> Maps:
 def test_sample_dice_is_that_of_sets(maps: Maps) -> None:
     for pred, target in maps:
         expected = [
-            [dice_of_sets(p, t, c) for c in range(C)]
-            for p, t in zip(pred.numpy(), target.numpy(), strict=True)
+            [dice_of_sets(p, t, c) for c in range(C)] for p, t in zip(pred.numpy(), target.numpy(), strict=True)
         ]
         np.testing.assert_allclose(sample_dice(pred, target, C).numpy(), expected, rtol=1e-6)
 

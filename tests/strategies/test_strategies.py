@@ -33,9 +33,7 @@ def criterion(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def carry(seed: int = 2, samples: int = 30) -> Carry:
-    return Carry(
-        solver(seed).state_dict(), {"leg1.mean": torch.ones(2)}, {"legs": [{"train_samples": samples}]}
-    )
+    return Carry(solver(seed).state_dict(), {"leg1.mean": torch.ones(2)}, {"legs": [{"train_samples": samples}]})
 
 
 def begun(name: str, incoming: Carry | None = None, /, **options: Any) -> Strategy:

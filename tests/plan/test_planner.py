@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from relay.config.planner import plan
 from relay.errors import ConfigError, Problem
+from relay.plan import plan
 from tests.studies import given, study
 
 
@@ -30,9 +30,7 @@ def test_task_is_merged_over_dataset_over_common() -> None:
     changes = {
         "common.dataset.kwargs.count": 30,
         "all_tasks_datasets.1.kwargs.count": 40,
-        "current_tasks.task_confs": {
-            2: {"dataset": {"kwargs": {"num_replica": 5}}, "train": {"batch_size": 2}}
-        },
+        "current_tasks.task_confs": {2: {"dataset": {"kwargs": {"num_replica": 5}}, "train": {"batch_size": 2}}},
     }
     first, second = study(**changes).legs
     assert (first.pool[0].options.count, first.train.batch_size) == (30, 8)
@@ -157,15 +155,13 @@ def test_strategy_from_scratch_does_not_look_at_load() -> None:
 
 def test_scientific_config_leaves_out_what_does_not_change_the_result() -> None:
     plain = study().legs[0].scientific()
-    assert (
-        study(**{"common.num_workers": 2, "common.train.log_every_n_steps": 5}).legs[0].scientific() == plain
-    )
+    assert study(**{"common.num_workers": 2, "common.train.log_every_n_steps": 5}).legs[0].scientific() == plain
     assert study(**{"common.train.batch_size": 4}).legs[0].scientific() != plain
 
 
 def test_checking_a_config_imports_no_torch() -> None:
     code = (
-        "import sys; from tests.studies import TINY; from relay.config.planner import plan; plan(TINY, 'tiny'); "
+        "import sys; from tests.studies import TINY; from relay.plan import plan; plan(TINY, 'tiny'); "
         "assert not {'torch', 'monai', 'imgaug', 'SimpleITK', 'pytorch_lightning'} & set(sys.modules)"
     )
     code = code.replace("from tests.studies import TINY", f"TINY = {given()!r}")

@@ -62,10 +62,9 @@ class Layers:
 
 def _has(tree: Any, path: Sequence[object]) -> bool:
     for part in path:
-        if isinstance(tree, Mapping) and part in tree:
-            tree = tree[part]
-        elif isinstance(tree, list) and isinstance(part, int) and part < len(tree):
-            tree = tree[part]
-        else:
+        inside = isinstance(tree, Mapping) and part in tree
+        listed = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if not (inside or listed):
             return False
+        tree = tree[part]
     return True

@@ -13,13 +13,13 @@ from typing import Any
 
 from relay import registry
 from relay.config.check import check
-from relay.config.layers import Layers
-from relay.config.plan import Leg, Study
 from relay.config.schema import Blocks, Named, TaskConf
 from relay.errors import ConfigError, Problem, UserError, nearest
 from relay.handoff import is_carry
 from relay.losses import LOSSES
 from relay.optim import OPTIMIZERS, SCHEDULERS
+from relay.plan.layers import Layers
+from relay.plan.legs import Leg, Study
 
 SHARED = ("task", "num_classes", "channels", "out_range", "img_size", "patch_size")
 """Options that all data sets of a study must share, since one solver reads them all."""
@@ -80,9 +80,7 @@ class _Planner:
         if legs and legs[0].strategy.pools_sites:
             legs = legs[:1]
         self.check_folders(ids, datasets, train)
-        return Study(
-            name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given
-        )
+        return Study(name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given)
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
@@ -104,9 +102,7 @@ class _Planner:
         self.problems += found
         return made
 
-    def named(
-        self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]
-    ) -> Any:
+    def named(self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]) -> Any:
         """Something of the toolkit's own, by name."""
         if choice is None:
             return None
@@ -122,9 +118,7 @@ class _Planner:
         return None
 
     def dataset(self, task_id: int) -> Any:
-        block, found = check(
-            Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset")
-        )
+        block, found = check(Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset"))
         self.problems += found
         return None if block is None else self.plugin(task_id, ["dataset"], "datasets", block)
 
@@ -174,15 +168,11 @@ class _Planner:
         options = net.options
         for key, value in (("in_channels", data.channels), ("num_classes", data.num_classes)):
             if getattr(options, key) not in (None, value):
-                self.add(
-                    where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out"
-                )
+                self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
         size, dims = data.patch_size or data.img_size, getattr(options, "spatial_dims", None)
         if size is not None and dims is not None and len(size) != dims:
-            self.add(
-                where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}"
-            )
+            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
         return type(net)(options)
 
     def folder(self, task_id: int) -> str:
@@ -199,9 +189,7 @@ class _Planner:
         if not strategy.uses_incoming:
             return None  # so that one config can be compared under all strategies
         if load == "auto" and self.current.mode == "deployment":
-            self.add(
-                path, load, "must be said in a deployment: null at the first site, else the folder received"
-            )
+            self.add(path, load, "must be said in a deployment: null at the first site, else the folder received")
             return None
         if load == "auto":
             return self.folder(self.current.task_ids[number - 2]) if number > 1 else None
@@ -215,9 +203,7 @@ class _Planner:
         if leg in own:
             if own[leg] in ids and ids.index(own[leg]) >= number - 1:
                 earlier = ", ".join(self.folder(i) for i in ids[: number - 1]) or "none: use null"
-                self.add(
-                    path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}"
-                )
+                self.add(path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}")
             return leg
         if not is_carry(Path(load)):
             self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
@@ -229,9 +215,7 @@ class _Planner:
         sets, ids = self.layers.sets, self.current.task_ids
         for place, value, wrong in self.layers.bad_ids:
             self.add(f"all_tasks_datasets[{place}].kwargs.task_id", value, wrong)
-        lacks = (
-            f"has no data set in all_tasks_datasets, where there are {', '.join(map(str, sets)) or 'none'}"
-        )
+        lacks = f"has no data set in all_tasks_datasets, where there are {', '.join(map(str, sets)) or 'none'}"
         for place, task_id in enumerate(ids):
             if task_id not in sets:
                 self.add(f"current_tasks.task_ids[{place}]", task_id, lacks)
@@ -253,9 +237,7 @@ class _Planner:
                 value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
                 if value != wanted:
                     path = self.layers.where(task_id, "dataset", "kwargs")([key])
-                    self.add(
-                        path, value, f"must be the same for all data sets of a study (elsewhere {wanted!r})"
-                    )
+                    self.add(path, value, f"must be the same for all data sets of a study (elsewhere {wanted!r})")
 
     def check_budget(self, task_id: int, conf: TaskConf) -> None:
         if (conf.train.num_epochs is None) == (conf.train.num_mimgs is None):
@@ -276,7 +258,11 @@ class _Planner:
         """The data of each leg must be here; any other test set may be absent."""
         if not train:
             if datasets and not any(d.accessible() for d in datasets.values()):
-                self.add("all_tasks_datasets", "...", "none of these data sets is on this machine; set paths or root_path")
+                self.add(
+                    "all_tasks_datasets",
+                    "...",
+                    "none of these data sets is on this machine; set paths or root_path",
+                )
             return
         for task_id in ids:
             if (dataset := datasets.get(task_id)) is None:

@@ -1,4 +1,4 @@
-"""A plan: which legs will run, with what, starting from where. Made by :func:`relay.config.planner.plan`."""
+"""A plan: which legs will run, with what, starting from where. Made by :func:`relay.plan.plan`."""
 
 from __future__ import annotations
 
