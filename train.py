@@ -1,8 +1,6 @@
 """Train a leg, or all legs: ``python train.py -c fundus/relay -n first -g 0``. Or: ``relay train``."""
 
-import typer
-
-from relay.cli.app import train
+from relay.cli.app import script, train
 
 if __name__ == "__main__":
-    typer.run(train)
+    script(train)

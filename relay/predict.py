@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -99,15 +100,14 @@ def _leg(leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, 
 
 def save_mask(mask: Any, sample: Sample, folder: Path) -> None:
     """Class indices in the image's geometry: PNG with a palette for 2D, NIfTI with its affine for volumes."""
+    name = "/".join(part for part in sample.id.split("/") if part not in {"", ".", ".."})
     if mask.ndim == 2:
-        _save_png(mask, folder / f"{sample.id}.png")
+        _save_png(mask, folder / f"{name}.png")
     else:
-        _save_nifti(mask, sample.image, folder / f"{sample.id}.nii.gz")
+        _save_nifti(mask, sample.image, folder / f"{name}.nii.gz")
 
 
 def _save_png(mask: Any, path: Path) -> None:
-    import io
-
     from PIL import Image
 
     image = Image.fromarray(mask, mode="P")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,8 @@ Overrides = Annotated[
 
 STRATEGIES = "local,sequential,relay,joint"
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+PLAIN: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+app = typer.Typer(no_args_is_help=True, **PLAIN)
 
 
 def with_strategy(given: dict[str, Any], name: str) -> dict[str, Any]:
@@ -184,3 +186,10 @@ def _top(
 def main() -> None:
     """The ``relay`` command."""
     app()
+
+
+def script(function: Callable[..., None]) -> None:
+    """One command as a program of its own: ``train.py``, ``predict_test.py``."""
+    alone = typer.Typer(**PLAIN)
+    alone.command()(function)
+    alone()
