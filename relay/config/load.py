@@ -89,10 +89,10 @@ def _parse(path: Path) -> DictConfig:
 
 
 def _override(config: Any, override: str) -> None:
-    """``a.b.c=value`` with the value read as YAML; a number steps into a list."""
+    """``a.b.c=value``, the value read as YAML in place of what was there; ``a[0]`` steps into a list."""
     key, _, value = override.partition("=")
     plain = OmegaConf.to_container(OmegaConf.create(f"v: {value}"), resolve=False)
-    OmegaConf.update(config, key, plain["v"], merge=True)  # type: ignore[index, call-overload]
+    OmegaConf.update(config, key, plain["v"], merge=False)  # type: ignore[index, call-overload]
 
 
 def _unresolved(node: Any, path: str = "") -> Iterator[Problem]:

@@ -200,7 +200,7 @@ def test_train_says_what_came_of_it_and_where_it_is(trained: Path) -> None:
     root = trained / "exps/study/first"
     summary = json.loads((root / "results/summary.json").read_text())
     said = (trained / "said.txt").read_text()
-    assert all(word in said for word in ("clinic_a", "clinic_b", "exps/study/first/: results/"))
+    assert all(word in said for word in ("clinic_a", "clinic_b", "exps/study/first/\n    results/  scores"))
     assert f"mean {summary['mean']:.3f}" in said
 
 

@@ -56,6 +56,11 @@ def test_overrides_go_over_local_paths_over_the_file(config: Path) -> None:
     assert told["all_tasks_datasets"][0]["kwargs"]["task_id"] == 4
 
 
+def test_an_override_takes_the_place_of_a_whole_block(config: Path) -> None:
+    told = read(config, ["common.train={num_epochs: 2}"])
+    assert told["common"]["train"] == {"num_epochs": 2}
+
+
 def test_environment_is_read(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_DATA", "/env")
     assert (

@@ -40,7 +40,7 @@ def test_what_a_batch_is(made) -> None:
         assert batch["label"].shape == (4, 6, 5)
         assert batch["image"].dtype == batch["label"].dtype == torch.uint8
         assert batch["index"].dtype == torch.int64
-        assert batch["image"].is_contiguous()
+        assert batch["image"].is_contiguous(memory_format=torch.channels_last)
         assert (batch["image"] == batch["index"][:, None, None, None]).all()
         assert (batch["label"] == torch.from_numpy(dataset[0].mask)).all()
 

@@ -62,8 +62,7 @@ def test_cameras_see_the_same_anatomy_otherwise() -> None:
     for name, picture in seen.items():
         grey = picture.image.mean(axis=-1)
         contrast[name] = grey[picture.mask > 0].mean() - grey[picture.mask == 0].mean()
-    assert contrast["clinic_a"] > 30
-    assert contrast["clinic_c"] < -30
+    assert contrast["clinic_a"] > 50 > contrast["clinic_b"] > 20
     means = np.array([picture.image.mean(axis=(0, 1)) for picture in seen.values()])
     distances = np.linalg.norm(means[:, None] - means, axis=-1)[np.triu_indices(4, 1)]
     assert distances.min() > 40
