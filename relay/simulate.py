@@ -46,6 +46,8 @@ class Simulation:
             ChangedConfigError: a leg exists that was made with another config.
             RelayError: whatever else went wrong in a leg.
         """
+        for leg in self.study.legs:
+            self.run_place.leg(leg.folder).check(leg.scientific())
         if is_first():
             self._write_configs()
         for leg in self.study.legs:
@@ -56,7 +58,8 @@ class Simulation:
         title = f"{self.study.strategy} · leg {leg.number}/{len(self.study.legs)} · {leg.task_name}"
         steps = planned_steps(leg, self.sites, self.devices)
         place = self.run_place.leg(leg.folder)
-        if place.state(leg.scientific(), digest(self.run_place.start(leg.start))) == "finished":
+        place.check(leg.scientific(), digest(self.run_place.start(leg.start)))
+        if place.finished:
             progress.skip(title, steps)
             return
         progress.leg(title)

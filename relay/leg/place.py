@@ -17,12 +17,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from relay.errors import ChangedConfigError, UserError
 from relay.files import write_text
 
-State = Literal["new", "started", "finished"]
+NOT_KNOWN = "not known"
 
 
 @dataclass(frozen=True)
@@ -68,31 +68,34 @@ class LegPlace:
         """Replace ``leg.json``."""
         write_text(self.root / "leg.json", json.dumps(record, indent=1, default=str) + "\n")
 
-    def state(self, config: Mapping[str, Any], start: str | None) -> State:
-        """Whether the leg is new, begun or finished.
+    def check(self, config: Mapping[str, Any], start: str | None = NOT_KNOWN) -> None:
+        """Refuse to go on with a leg that was begun otherwise; reads only.
 
         Args:
             config: the leg's scientific config, flat.
-            start: digest of the carry it starts from.
+            start: digest of the carry it starts from, None for none; left out where that is not known yet.
 
         Raises:
             ChangedConfigError: it was begun with another config or from another carry.
         """
         record = self.record()
         if not record:
-            return "new"
-        plain = json.loads(json.dumps(dict(config), default=str))
-        old = record["config"]
-        changed = [k for k in sorted(old.keys() | plain.keys()) if old.get(k) != plain.get(k)]
-        said = [f"{k}: {old.get(k)!r} then, {plain.get(k)!r} now" for k in changed]
-        if record["start"] != start:
+            return
+        old, new = record["config"], json.loads(json.dumps(dict(config), default=str))
+        changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+        said = [f"{k}: {old.get(k)!r} then, {new.get(k)!r} now" for k in changed]
+        if start not in (NOT_KNOWN, record["start"]):
             said.append("the carry it starts from is another one")
         if said:
             raise ChangedConfigError(
                 f"{self.root} was {record['state']} with other settings:\n" + "\n".join(f"  - {s}" for s in said),
-                f"Use a new note (-n), or remove {self.root} and the legs after it to train them again.",
+                f"Use a new note (-n), or remove {self.root} and those of the legs after it to train them again.",
             )
-        return "finished" if record["state"] == "finished" else "started"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the leg has been run to its end."""
+        return bool(self.record().get("state") == "finished")
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ def test_changed_config_stops_and_names_the_key(tmp_path: Path) -> None:
     with pytest.raises(ChangedConfigError, match=r"train\.batch_size: 8 then, 4 now") as caught:
         simulate(tmp_path, **{"common.train.batch_size": 4})
     assert "-n" in caught.value.advice()
+    assert "batch_size: 8" in (tmp_path / "config.given.yaml").read_text(), "the record of the run was overwritten"
     simulate(tmp_path, **{"common.train.log_every_n_steps": 3})
 
 
@@ -113,6 +114,13 @@ def test_leg_of_another_predecessor_stops(tmp_path: Path) -> None:
     first = {1: {"train": {"num_epochs": 1}}}
     with pytest.raises(ChangedConfigError, match="another one"):
         simulate(tmp_path, **{"current_tasks.task_confs": first})
+
+
+def test_leg_that_starts_from_nothing_now_stops(tmp_path: Path) -> None:
+    simulate(tmp_path)
+    second = {2: {"checkpoint": {"load": None}}}
+    with pytest.raises(ChangedConfigError, match="another one"):
+        simulate(tmp_path, **{"current_tasks.task_confs": second})
 
 
 def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
