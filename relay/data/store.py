@@ -23,6 +23,10 @@ from relay.data.sample import Picture, Pixels, Sample
 from relay.errors import DataError
 
 MAX_RAM = 4 << 30
+ADVICE = (
+    "Mend or remove the files named above. Where masks hold other values than 0, 1, 2, … (0 and 255, say), list them "
+    "in the data set's mask_values: [0, 255]."
+)
 
 
 class _Buffer:
@@ -125,4 +129,4 @@ def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Picture]:
         waiting = iter(samples)
         while some := list(islice(waiting, 4 * threads)):
             yield from (picture for picture in pool.map(load, some) if picture is not None)
-    refuse(sorted(problems), f"{dataset}: images that can't be used")
+    refuse(sorted(problems), f"{dataset}: images that can't be used", ADVICE)

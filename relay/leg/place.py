@@ -69,7 +69,8 @@ class LegPlace:
         write_text(self.root / "leg.json", json.dumps(record, indent=1, default=str) + "\n")
 
     def check(self, config: Mapping[str, Any], start: str | None = NOT_KNOWN) -> None:
-        """Refuse to go on with a leg that was begun otherwise; reads only.
+        """Refuse to go on with a leg that was begun otherwise; reads only. One of which no state was saved yet is
+        as good as new.
 
         Args:
             config: the leg's scientific config, flat.
@@ -79,7 +80,7 @@ class LegPlace:
             ChangedConfigError: it was begun with another config or from another carry.
         """
         record = self.record()
-        if not record:
+        if not record or (not self.finished and not any(self.root.glob("phase_*.ckpt"))):
             return
         old, new = record["config"], json.loads(json.dumps(dict(config), default=str))
         changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]

@@ -151,3 +151,11 @@ def test_two_site_runs_equal_one_simulation(tmp_path: Path) -> None:
         site.run(progress)
     assert same(weights(tmp_path / "node"), weights(tmp_path / "site2"))
     assert os.listdir(tmp_path / "site2/checkpoints") == ["task_2"]  # noqa: PTH208
+
+
+def test_leg_that_saved_nothing_yet_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    monkeypatch.setattr(StopAt, "left", 1)
+    with pytest.raises(Interrupted, match="had not been saved yet"):
+        simulate(tmp_path)
+    simulate(tmp_path, **{"common.train.batch_size": 4})
