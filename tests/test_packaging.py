@@ -32,7 +32,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_plugins_configs_and_types_and_no_tests(unpacked: Path) -> None:
     files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
-    assert {"relay/py.typed", "relay/strategies/relay.py", "relay/datasets/fundus.py", "relay/configs/demo.yaml"} <= files
+    assert {
+        "relay/py.typed",
+        "relay/strategies/relay.py",
+        "relay/datasets/fundus.py",
+        "relay/configs/demo.yaml",
+    } <= files
     assert {f"relay/configs/{c.relative_to(ROOT / 'configs')}" for c in (ROOT / "configs").rglob("*.yaml")} <= files
     assert {path.split("/")[0].split("-")[0] for path in files} == {"relay", "relay_learning"}
 

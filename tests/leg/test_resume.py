@@ -66,28 +66,50 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
     assert not list((tmp_path / "broken").rglob("phase_*"))
 
 
+SLOW = """
+import os, time
+from relay.strategies.base import Strategy
+
+class Slow(Strategy):
+    def loss(self, batch):
+        time.sleep(float(os.environ.get("SECONDS_A_STEP", 0)))
+        return super().loss(batch)
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study of one leg, and a run of it that nobody broke off."""
+    folder = tmp_path_factory.mktemp("killed")
+    changes = {"common.train.num_epochs": 20, "common.strategy.name": "slow:Slow", "current_tasks.task_ids": [1]}
+    (folder / "study.yaml").write_text(yaml.safe_dump(given(**changes)))
+    (folder / "slow.py").write_text(SLOW)
+    subprocess.run(command("whole"), cwd=folder, capture_output=True, check=True)
+    return folder
+
+
+def command(note: str) -> list[str]:
+    return [sys.executable, "-m", "relay", "train", "-c", "study.yaml", "-n", note]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_process_resumes_bit_for_bit(how: signal.Signals, tmp_path: Path) -> None:
-    config = tmp_path / "study.yaml"
-    changes = {"common.train.num_epochs": 40, "current_tasks.task_ids": [1]}
-    config.write_text(yaml.safe_dump(given(**changes)))
-    command = [sys.executable, "-m", "relay", "train", "-c", str(config), "-n"]
-    run = {"cwd": tmp_path, "capture_output": True, "text": True}
-    assert subprocess.run([*command, "whole"], **run, check=False).returncode == 0  # type: ignore[call-overload]
-    broken = subprocess.Popen([*command, "broken"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    state = tmp_path / "exps/study/broken/checkpoints/task_1/phase_1_learn.ckpt"
+def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path) -> None:
+    note = how.name.lower()
+    slowly = {**os.environ, "SECONDS_A_STEP": "0.2"}
+    broken = subprocess.Popen(command(note), cwd=whole, env=slowly, stderr=subprocess.PIPE, text=True)
+    leg = RunPlace(whole / "exps/study" / note).leg("task_1")
     until = time.monotonic() + 120
-    while not state.is_file() and broken.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
+    while not leg.phase(1, "learn").is_file() and broken.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
     broken.send_signal(how)
     _, said = broken.communicate(timeout=60)
-    assert not (state.parent / "last.ckpt").exists(), "it had finished before it was killed"
+    assert not leg.finished
+    assert not leg.checkpoint.exists()
     if how != signal.SIGKILL:
         assert broken.returncode == 130
         assert "Run the same command again" in said
-    assert subprocess.run([*command, "broken"], **run, check=False).returncode == 0  # type: ignore[call-overload]
-    roots = [tmp_path / "exps/study" / note for note in ("whole", "broken")]
-    assert same(*(weights(root, "task_1") for root in roots))
+    subprocess.run(command(note), cwd=whole, capture_output=True, check=True)
+    assert same(*(weights(whole / "exps/study" / n, "task_1") for n in ("whole", note)))
 
 
 def test_finished_legs_are_skipped(tmp_path: Path) -> None:
