@@ -181,3 +181,28 @@ def test_leg_that_saved_nothing_yet_may_change(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(Interrupted, match="had not been saved yet"):
         simulate(tmp_path)
     simulate(tmp_path, **{"common.train.batch_size": 4})
+
+
+TWICE = """
+from relay.strategies.base import Phase, Strategy
+
+class Twice(Strategy):
+    def phases(self):
+        return [Phase(name, self.solver, self.loss, share=0.5) for name in ("first", "second")]
+"""
+
+
+@pytest.mark.parametrize("steps", [2, 8, 11])
+def test_leg_of_two_phases_resumes_in_the_one_it_was_in(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "twice.py").write_text(TWICE)
+    monkeypatch.chdir(tmp_path)
+    changes = {"common.strategy.name": "twice:Twice", "common.train.num_epochs": 4, "current_tasks.task_ids": [1]}
+    simulate(tmp_path / "whole", **changes)
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    monkeypatch.setattr(StopAt, "left", steps)
+    with pytest.raises(Interrupted, match="'first'" if steps < 6 else "'second'"):
+        simulate(tmp_path / "broken", **changes)
+    simulate(tmp_path / "broken", **changes)
+    assert same(weights(tmp_path / "whole", "task_1"), weights(tmp_path / "broken", "task_1"))
