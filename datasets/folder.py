@@ -91,6 +91,12 @@ class Folder(Dataset):
             for image, mask in pairs(images, masks):
                 found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
         refuse(problems, f"{self}: images whose patient is not known")
+        if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
+            names = ", ".join(PurePath(sample.id).name for sample in found[:3])
+            raise DataError(
+                f"{self}: test_regex '{self.options.test_regex}' matches no image; their names are like {names}",
+                "Correct test_regex, or leave it out to have the test set drawn by patient.",
+            )
         return found
 
     def _sample(self, name: PurePath, image: Path, mask: Path, problems: list[str]) -> Sample:

@@ -9,13 +9,14 @@ mask.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from relay.data.sample import Pixels
 from relay.errors import UserError
 
+Pixels: TypeAlias = NDArray[np.uint8]
 NAMES: Final = ("none", "flip", "flip_rotate", "geometric", "colour", "full")
 VOLUME_NAMES: Final = ("none", "flip")
 

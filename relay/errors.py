@@ -2,7 +2,7 @@
 
 Every error a user can cause or mend is a :class:`RelayError`: its message says *what* and *where*, its
 :meth:`~RelayError.advice` says what to do, and its :attr:`~RelayError.exit_code` is the process's.
-There is one ``except RelayError`` at the top (:mod:`relay.cli.run`); nothing below it prints and exits.
+There is one ``except RelayError`` at the top (:mod:`relay.cli.top`); nothing below it prints and exits.
 """
 
 from __future__ import annotations
@@ -73,6 +73,13 @@ class CarryError(UserError):
     """What was handed over does not fit, or is not whole."""
 
     _advice = "Ask the previous site for the hand-over again, and check that both sites use the same config."
+
+
+class VerificationError(CarryError):
+    """What was received is not what was sent."""
+
+    exit_code = 3
+    _advice = "Copy the whole folder again; if that does not help, ask the previous site."
 
 
 class ChangedConfigError(UserError):

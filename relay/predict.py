@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,13 @@ def predict_study(study: Study, root: Path, devices: Devices, console: Console, 
     if not legs:
         looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
         raise UserError(f"no checkpoint to test: looked for {looked}", "Train first, or check -c and -n.")
-    sites = Sites(legs[0].conf.random_seed, root / "spool")
-    table = [
-        row
+    sites = Sites(legs[0].conf.random_seed, run)
+    tables = {
+        leg.folder: list(_leg(leg, study, run, sites, devices, save))
         for leg in track(legs, "testing", console=console, transient=True)
-        for row in _leg(leg, study, run, sites, devices, save)
-    ]
-    write_rows(root / "results" / "dice.csv", table)
-    summary = _summary(study, legs, table)
+    }
+    write_rows(root / "results" / "dice.csv", chain.from_iterable(tables.values()))
+    summary = _summary(study, tables)
     write_text(root / "results" / "dice.json", json.dumps(no_nan(summary), indent=1) + "\n")
     return summary
 
@@ -88,7 +88,8 @@ def _leg(leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, 
     solver, device = leg.net.build(), device_of(devices)
     load_solver(solver, weights)
     solver.to(device).eval()
-    shared = {"study": study.name, "strategy": study.strategy, "leg": leg.number, "trained": leg.task_name}
+    number = facts["legs"][-1]["leg"]  # in the relay, not among the legs that run here
+    shared = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name}
     for dataset in study.test_sets:
         options = dataset.options
         for found in predictions(solver, sites(dataset), device):
@@ -128,15 +129,15 @@ def _save_nifti(mask: Any, like: Path, path: Path) -> None:
     beside.replace(path)
 
 
-def _summary(study: Study, legs: Sequence[Leg], table: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _summary(study: Study, tables: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
     """Means per checkpoint, test set and class, over samples."""
-    classes = list(dict.fromkeys(row["class"] for row in table))
+    classes = list(dict.fromkeys(row["class"] for row in chain.from_iterable(tables.values())))
     found = []
-    for leg in legs:
+    for folder, table in tables.items():
         for site in dict.fromkeys(row["site"] for row in table):
-            cell = [row for row in table if row["leg"] == leg.number and row["site"] == site]
+            cell = [row for row in table if row["site"] == site]
             dice = {name: mean(row["value"] for row in cell if row["class"] == name) for name in classes}
             samples = len({row["sample"] for row in cell})
             average = mean(value for name, value in dice.items() if name != classes[0])
-            found.append({"checkpoint": leg.folder, "site": site, "samples": samples, "dice": dice, "mean": average})
+            found.append({"checkpoint": folder, "site": site, "samples": samples, "dice": dice, "mean": average})
     return {"study": study.name, "strategy": study.strategy, "rule": RULE, "classes": classes, "rows": found}

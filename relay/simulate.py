@@ -32,7 +32,7 @@ class Simulation:
     def __init__(self, study: Study, root: Path, devices: Devices | None = None) -> None:
         self.study, self.devices = study, devices or Devices()
         self.run_place = RunPlace(root)
-        self.sites = Sites(study.legs[0].conf.random_seed, root / "spool")
+        self.sites = Sites(study.legs[0].conf.random_seed, self.run_place)
 
     @property
     def steps(self) -> int:

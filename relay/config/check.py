@@ -59,7 +59,8 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
 def _is_branch(part: object) -> bool:
     """pydantic names the branch of a union inside the path: ``int``, ``list[int]``, ``constrained-int``."""
     return isinstance(part, str) and (
-        part in {"int", "float", "str", "bool", "none"} or "[" in part or "-" in part or part.startswith("literal")
+        part in {"int", "float", "str", "bool", "none"}
+        or part.startswith(("list[", "tuple[", "dict[", "literal[", "constrained-", "function-"))
     )
 
 

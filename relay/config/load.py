@@ -25,11 +25,9 @@ def locate(name: str) -> tuple[Path, str]:
     Raises:
         UserError: there is none; the nearest names are given.
     """
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"}:
-        if not path.is_file():
-            raise UserError(f"no config file {path}", "Give the path of a file, or a name under configs/.")
-        return path, _short(path)
+    for path in (Path(name), Path(f"{name}.yaml")):
+        if path.is_file():
+            return path, _short(path)
     roots = [Path("configs"), *_installed()]
     for root in roots:
         if (root / f"{name}.yaml").is_file():
@@ -68,7 +66,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         merged = OmegaConf.merge(*layers)
         for override in overrides:
             _override(merged, override)
-    except (OmegaConfBaseException, ValueError, IndexError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, IndexError) as error:
         raise ConfigError([Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)) from error
     problems = list(_unresolved(merged))
     if problems:

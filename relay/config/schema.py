@@ -50,7 +50,7 @@ class Train:
 
     Attributes:
         num_epochs: passes over the training images, each seen ``num_replica`` times in one.
-        num_mimgs: millions of images (or patches) in all.
+        num_mimgs: millions of images (or patches) in all; for a strategy that pools, of each site.
         batch_size: images of a step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision.
         loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (stepped once a step).

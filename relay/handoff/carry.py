@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay.errors import CarryError
+from relay.errors import CarryError, VerificationError
 from relay.files import write_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Carry:
     Attributes:
         solver: the solver's weights by name, on the CPU.
         memory: named tensors; each leg's under a prefix of its own.
-        facts: plain JSON: ``net``, ``data``, ``strategy``, ``legs`` (a list, oldest first, of what each leg says).
+        facts: plain JSON: ``model``, ``data``, ``legs`` (a list, oldest first, of what each leg says).
     """
 
     solver: Mapping[str, Tensor]
@@ -68,6 +68,7 @@ def send(carry: Carry, folder: Path) -> None:
     tensors = {SOLVER: carry.solver, MEMORY: carry.memory}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items() if t}
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    digests["facts"] = _digest_of(carry.facts)
     head = {"format": FORMAT, "sha256": digests, "facts": dict(carry.facts)}
     files[FACTS] = (json.dumps(head, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
     write_folder(folder, files)
@@ -93,6 +94,9 @@ def receive(folder: Path) -> Carry:
         raise CarryError(
             f"{folder} has format version {version}, this program reads {FORMAT}", "Update the older site."
         )
+    if digests.pop("facts", None) != _digest_of(facts):
+        raise VerificationError(f"the facts in {folder / FACTS} are not those that were sent (their SHA-256 differs)")
+    _check_legs(facts, folder / FACTS)
     if not {SOLVER} <= set(digests) <= {SOLVER, MEMORY}:
         raise CarryError(f"{folder / FACTS} lists {sorted(digests)}; allowed: {SOLVER}, {MEMORY}")
     data = {name: _whole(folder / name, digest) for name, digest in digests.items()}
@@ -103,6 +107,18 @@ def receive(folder: Path) -> Carry:
     return Carry(tensors[SOLVER], tensors.get(MEMORY, {}), facts)
 
 
+def _digest_of(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _check_legs(facts: Mapping[str, Any], source: Path) -> None:
+    """The counts that averaging relies on: whole numbers of at least one."""
+    legs = facts.get("legs", [])
+    counts = [leg.get("train_samples") if isinstance(leg, dict) else None for leg in legs if isinstance(legs, list)]
+    if not isinstance(legs, list) or any(type(n) is not int or n < 1 for n in counts):
+        raise CarryError(f"{source}: each of its legs must say train_samples, a whole number of at least 1")
+
+
 def _whole(path: Path, digest: str) -> bytes:
     try:
         data = path.read_bytes()
@@ -111,7 +127,7 @@ def _whole(path: Path, digest: str) -> bytes:
             f"{path}: {error.strerror}", "The copy is not complete: copy the whole folder again."
         ) from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise CarryError(f"{path} is not the file that was sent (its SHA-256 differs)", "Copy the whole folder again.")
+        raise VerificationError(f"{path} is not the file that was sent (its SHA-256 differs)")
     return data
 
 

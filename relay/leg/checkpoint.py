@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch's reader raises whatever a damaged file leads it to
         raise UserError(f"{path} can't be read: {error}", "Restore the file, or train the leg again.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or "solver" not in content:
         raise UserError(

@@ -32,13 +32,15 @@ PATIENCE = timedelta(hours=2)
 def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int:
     """Optimiser steps of a phase: its share of ``num_epochs`` or ``num_mimgs``, at least one.
 
+    A leg that pools several sites has the budget of as many legs, so that joint training sees as much as a relay.
+
     Args:
         samples: training samples of the leg.
         world_size: processes that train together; ``batch_size`` is each one's.
     """
     batch = leg.train.batch_size * world_size
     if leg.train.num_mimgs is not None:
-        return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share / batch))
+        return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share * len(leg.pool) / batch))
     assert leg.train.num_epochs is not None
     epoch = max(1, samples * int(leg.data.num_replica) // batch)
     return max(1, round(leg.train.num_epochs * share)) * epoch

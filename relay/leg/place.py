@@ -109,6 +109,10 @@ class RunPlace:
         """The folder of the leg that saves as ``folder``."""
         return LegPlace(self.root / "checkpoints" / folder)
 
+    def split(self, site: str) -> Path:
+        """Who is in train, val and test of a site, as first dealt out."""
+        return self.root / "splits" / f"{site}.json"
+
     def start(self, start: str | Path | None) -> Path | None:
         """The carry behind a leg's ``start``."""
         return self.leg(start).carry if isinstance(start, str) else start

@@ -15,6 +15,8 @@ from torch import Tensor
 
 import relay
 from relay.config.devices import Devices
+from relay.data import SplitName
+from relay.data.problems import refuse
 from relay.data.site import SiteData, prepare
 from relay.errors import CarryError
 from relay.files import write_text
@@ -34,24 +36,45 @@ from relay.seeds import derive
 
 
 class Sites:
-    """The data of each site, looked up and decoded once for all legs of a run."""
+    """The data of each site, looked up and decoded once for all legs of a run.
 
-    def __init__(self, seed: int, spool: Path) -> None:
-        self._seed, self._spool = seed, spool
+    Who is in which split is recorded when a site is first used, and may not change in the run afterwards: an
+    image that was trained on must never be tested on.
+    """
+
+    def __init__(self, seed: int, run: RunPlace) -> None:
+        self._seed, self._run = seed, run
         self._made: dict[int, SiteData] = {}
 
     def __call__(self, dataset: Any, train: bool = False) -> SiteData:
         """A data set's site.
 
         Raises:
-            DataError: a split that is needed (test; with ``train`` also train) is empty or not whole.
+            DataError: a split that is needed (test; with ``train`` also train) is empty or not whole, or the
+                data set, or what deals it out, is not what it was when the run recorded its split.
         """
         key = dataset.options.task_id
         if key not in self._made:
-            self._made[key] = prepare(
-                dataset, self._seed, self._spool, splits=("train", "test") if train else ("test",)
-            )
+            splits: tuple[SplitName, ...] = ("train", "test") if train else ("test",)
+            site = prepare(dataset, self._seed, self._run.root / "spool", splits=splits)
+            self._check_split(site)
+            self._made[key] = site
         return self._made[key]
+
+    def _check_split(self, site: SiteData) -> None:
+        path, now = self._run.split(site.dataset.options.task_name), site.split.to_json()
+        if not path.is_file():
+            if is_first():
+                write_text(path, json.dumps(now, indent=1) + "\n")
+            return
+        then = json.loads(path.read_text())
+        moved = sorted({name for part in now for name in set(now[part]) ^ set(then.get(part, []))})
+        refuse(
+            moved,
+            f"{site.dataset}: images that are new, gone or in another split than {path} says",
+            "Restore the data set and the options that deal it out (seed, fractions, regular expressions), or use a "
+            "new note (-n).",
+        )
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
@@ -75,12 +98,11 @@ def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Device
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     if is_first():
         place.write_record(state="started", **record)
-        _write_splits(run, pool)
     device = _train(leg, incoming, pool, place, run, devices, progress)
     if is_first():
         facts = _facts(leg, pool, incoming)
         solver = leg.strategy.solver
-        write_rows(place.scores, _scores(leg, study, sites, device))
+        write_rows(place.scores, _scores(leg, study, _number(leg, incoming), sites, device))
         checkpoint.save(place.checkpoint, solver.state_dict(), facts)
         send(Carry(solver.state_dict(), leg.strategy.memory(), facts), place.carry)
         record |= {"seconds": round(time.monotonic() - began, 1), "versions": _versions()}
@@ -193,13 +215,13 @@ def _images(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterat
             yield scale(batch["image"].to(device), leg.data.out_range)
 
 
-def _scores(leg: Leg, study: Study, sites: Sites, device: torch.device) -> Iterator[dict[str, Any]]:
+def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.device) -> Iterator[dict[str, Any]]:
     """A row for every class of every sample of every accessible test set."""
     for dataset in study.test_sets:
         where = {
             "study": study.name,
             "strategy": study.strategy,
-            "leg": leg.number,
+            "leg": number,
             "trained": leg.task_name,
             "site": dataset.options.task_name,
         }
@@ -207,23 +229,25 @@ def _scores(leg: Leg, study: Study, sites: Sites, device: torch.device) -> Itera
             yield from rows(found, dataset.options.names, **where)
 
 
+def _number(leg: Leg, incoming: Carry | None) -> int:
+    """The leg's place in the relay, which a deployment of one leg learns from what it received."""
+    return len(incoming.legs) + 1 if incoming else leg.number
+
+
 def _facts(leg: Leg, sites: Sequence[SiteData], incoming: Carry | None) -> dict[str, Any]:
     """What the next site must know of the weights, and what each leg says of itself."""
     own = {
-        "leg": leg.number,
+        "leg": _number(leg, incoming),
         "site": leg.task_name,
         "strategy": leg.conf.strategy.name,
         "train_samples": sum(len(site.train) for site in sites),
     }
     earlier = incoming.legs if incoming else []
-    model = {"name": leg.conf.model.name, "kwargs": leg.conf.model.kwargs}
+    kwargs = {
+        key: value for key, value in leg.conf.model.kwargs.items() if key != "pretrained"
+    }  # a path of this machine
+    model = {"name": leg.conf.model.name, "kwargs": kwargs}
     return {"model": model, "data": _reads(leg), "legs": [*earlier, own]}
-
-
-def _write_splits(run: RunPlace, sites: Sequence[SiteData]) -> None:
-    for site in sites:
-        name = site.dataset.options.task_name
-        write_text(run.root / "splits" / f"{name}.json", json.dumps(site.split.to_json(), indent=1) + "\n")
 
 
 def _versions() -> dict[str, str]:

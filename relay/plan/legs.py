@@ -59,7 +59,8 @@ class Leg:
 
     def scientific(self) -> dict[str, Any]:
         """The merged config, flat, without :data:`RUNTIME_KEYS`: what two runs must share to be the same leg."""
-        return {k: v for k, v in flat(self.raw).items() if not k.startswith(RUNTIME_KEYS)}
+        plain = {k: v for k, v in flat(self.raw).items() if not k.startswith(RUNTIME_KEYS)}
+        return plain | ({"pool": [d.options.task_name for d in self.pool]} if len(self.pool) > 1 else {})
 
 
 @dataclass(frozen=True)

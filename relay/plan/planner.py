@@ -192,22 +192,27 @@ class _Planner:
             self.add(path, load, "must be said in a deployment: null at the first site, else the folder received")
             return None
         if load == "auto":
-            return self.folder(self.current.task_ids[number - 2]) if number > 1 else None
+            ids = [i for i in self.current.task_ids if i in self.layers.sets]
+            return self.folder(ids[number - 2]) if number > 1 else None
         return None if load is None else self.named_start(number, load, path)
 
     def named_start(self, number: int, load: str, path: str) -> str | Path:
         """An earlier leg's folder, in either spelling, or a carry from outside."""
-        leg = Path(load).parent.name if load.endswith(".ckpt") else load
+        leg = load.removesuffix("/last.ckpt")
         own = {self.folder(i): i for i in self.layers.sets}
-        ids = self.current.task_ids
+        ids = [i for i in self.current.task_ids if i in self.layers.sets]
         if leg in own:
             if own[leg] in ids and ids.index(own[leg]) >= number - 1:
                 earlier = ", ".join(self.folder(i) for i in ids[: number - 1]) or "none: use null"
                 self.add(path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}")
             return leg
-        if not is_carry(Path(load)):
-            self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
-        return Path(load)
+        outside = Path(load).expanduser()
+        outside = outside.parent if outside.suffix == ".ckpt" else outside
+        for folder in (outside, outside / "carry"):
+            if is_carry(folder):
+                return folder
+        self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
+        return outside
 
     # -- what must hold between the parts ------------------------------------------------------------------------
 
@@ -222,6 +227,12 @@ class _Planner:
         for task_id in self.current.task_confs:
             if task_id not in sets:
                 self.add("current_tasks.task_confs", task_id, lacks)
+        for task_id, conf in self.current.task_confs.items():
+            if "random_seed" in conf:
+                path = f"current_tasks.task_confs.{task_id}.random_seed"
+                self.add(
+                    path, conf["random_seed"], "belongs into common: a study has one seed, which deals out the splits"
+                )
         if len(set(ids)) < len(ids):
             self.add("current_tasks.task_ids", ids, "names a task twice")
         if self.current.mode == "deployment" and len(ids) != 1:

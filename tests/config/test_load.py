@@ -36,13 +36,15 @@ def test_name_file_and_installed_configs_are_found(config: Path) -> None:
     other.write_text(MINIMAL)
     assert locate("other.yaml") == (Path("other.yaml"), "other")
     assert locate("fundus/relay")[0].is_file()
+    for spelling in ("configs/mine/study", "configs/mine/study.yaml", str(config.with_suffix(""))):
+        assert locate(spelling)[1] == "mine/study"
 
 
 def test_unknown_name_gives_the_nearest(config: Path) -> None:
     with pytest.raises(UserError) as caught:
         locate("mine/studie")
     assert "'mine/study'" in caught.value.advice()
-    with pytest.raises(UserError, match=r"no config file .*none\.yaml"):
+    with pytest.raises(UserError, match=r"no config 'none\.yaml'"):
         locate("none.yaml")
 
 
@@ -83,6 +85,12 @@ def test_what_is_no_config_is_refused(config: Path, text: str) -> None:
     config.write_text(text)
     with pytest.raises(ConfigError):
         read(config)
+
+
+@pytest.mark.parametrize("override", ["common.train=[1,2", "common.train=a: b: c", "all_tasks_datasets[9].x=1"])
+def test_override_that_is_no_yaml_or_leads_nowhere(config: Path, override: str) -> None:
+    with pytest.raises(ConfigError):
+        read(config, [override])
 
 
 def test_override_must_be_key_value(config: Path) -> None:

@@ -56,8 +56,10 @@ def test_any_flipped_bit_is_noticed(
     ("change", "message"),
     [
         (lambda head: head | {"format": 99}, "format version 99"),
-        (lambda head: head | {"sha256": {}}, "allowed: solver"),
+        (lambda head: head | {"sha256": {"facts": head["sha256"]["facts"]}}, "allowed: solver"),
         (lambda head: head | {"sha256": head["sha256"] | {"../../etc/passwd": "0"}}, "allowed: solver"),
+        (lambda head: head | {"facts": {"legs": [{"train_samples": 10**6}]}}, "facts .* are not those that were sent"),
+        (lambda head: head | {"sha256": {}}, "facts .* are not those that were sent"),
         (lambda head: {"format": 1}, "not the head of a carry"),
         (lambda head: [], "not the head of a carry"),
     ],
@@ -67,6 +69,13 @@ def test_odd_heads_are_refused(tmp_path: Path, change: object, message: str) -> 
     head = tmp_path / "c" / "carry.json"
     head.write_text(json.dumps(change(json.loads(head.read_text()))))  # type: ignore[operator]
     with pytest.raises(CarryError, match=message):
+        receive(tmp_path / "c")
+
+
+@pytest.mark.parametrize("legs", [[{"train_samples": -1}], [{"train_samples": True}], [{}], [3], {"a": 1}])
+def test_counts_that_averaging_relies_on_are_checked(tmp_path: Path, legs: object) -> None:
+    send(Carry({"w": torch.zeros(1)}, {}, {"legs": legs}), tmp_path / "c")
+    with pytest.raises(CarryError, match="train_samples"):
         receive(tmp_path / "c")
 
 

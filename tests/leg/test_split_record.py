@@ -1,0 +1,60 @@
+"""What was dealt to train and test stays there: no image that was trained on is ever tested on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relay.errors import ChangedConfigError, DataError
+from relay.handoff import receive
+from tests.studies import simulate
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"common.dataset.kwargs.count": 26}, {"common.random_seed": 8}, {"common.dataset.kwargs.test_fraction": 0.4}],
+)
+def test_another_deal_is_refused_in_the_same_run(change: dict[str, object], tmp_path: Path) -> None:
+    simulate(tmp_path)
+    for leg in ("task_1", "task_2"):
+        (tmp_path / "checkpoints" / leg / "leg.json").unlink()
+    with pytest.raises(DataError, match="new, gone or in another split") as caught:
+        simulate(tmp_path, **change)
+    assert "-n" in caught.value.advice()
+
+
+def test_joint_of_other_sites_is_another_leg(tmp_path: Path) -> None:
+    simulate(tmp_path, **{"common.strategy.name": "joint"})
+    one = {"name": "joint", "kwargs": {"task_ids": [1]}}
+    with pytest.raises(ChangedConfigError, match="pool"):
+        simulate(tmp_path, **{"common.strategy": one})
+
+
+def test_deployment_counts_its_leg_from_what_it_received(tmp_path: Path) -> None:
+    deploy = {"current_tasks.mode": "deployment"}
+    first = {"current_tasks.task_ids": [1], "current_tasks.task_confs": {1: {"checkpoint": {"load": None}}}}
+    simulate(tmp_path / "site1", **deploy, **first)
+    stick = str(tmp_path / "site1/checkpoints/task_1")
+    second = {"current_tasks.task_ids": [2], "current_tasks.task_confs": {2: {"checkpoint": {"load": stick}}}}
+    simulate(tmp_path / "site2", **deploy, **second)
+    carry = receive(tmp_path / "site2/checkpoints/task_2/carry")
+    assert [leg["leg"] for leg in carry.legs] == [1, 2]
+    summary = json.loads((tmp_path / "site2/results/summary.json").read_text())
+    assert list(summary["matrix"]) == ["2"]
+
+
+def test_path_of_pretrained_weights_stays_here(tmp_path: Path) -> None:
+    import torch
+
+    from relay.registry import find
+
+    net = find("nets", "U-Net")
+    kwargs = {"backbone": "resnet18", "in_channels": 3, "num_classes": 3}
+    encoder = net(net.Options(**kwargs, norm="batch")).build().encoder.state_dict()
+    torch.save(encoder, tmp_path / "resnet18.pth")
+    model = {"backbone": "resnet18", "pretrained": str(tmp_path / "resnet18.pth")}
+    changes = {"common.model.kwargs": model, "current_tasks.task_ids": [1], "common.train.num_epochs": 1}
+    simulate(tmp_path / "run", **changes)
+    assert str(tmp_path) not in (tmp_path / "run/checkpoints/task_1/carry/carry.json").read_text()
