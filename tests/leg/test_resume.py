@@ -96,7 +96,15 @@ def command(note: str) -> list[str]:
 def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path) -> None:
     note = how.name.lower()
     slowly = {**os.environ, "SECONDS_A_STEP": "0.2"}
-    broken = subprocess.Popen(command(note), cwd=whole, env=slowly, stderr=subprocess.PIPE, text=True)
+    broken = subprocess.Popen(
+        command(note),
+        cwd=whole,
+        env=slowly,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in a shell's background passes on that it ignores Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     leg = RunPlace(whole / "exps/study" / note).leg("task_1")
     until = time.monotonic() + 120
     while not leg.phase(1, "learn").is_file() and broken.poll() is None and time.monotonic() < until:
