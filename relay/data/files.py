@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from relay.data.problems import refuse
 from relay.data.sample import Pixels
 from relay.data.sizes import window
 from relay.errors import DataError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
 Spacing = tuple[float, ...] | None
 
@@ -126,10 +126,11 @@ def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixe
 
 
 def _read_picture(path: Path, indices: bool = False) -> NDArray[Any]:
-    """``(H, W)`` or ``(H, W, 3)``; a palette picture is its colours, or with ``indices`` its indices."""
+    """``(H, W)`` or ``(H, W, 3)``, upright; a palette picture is its colours, or with ``indices`` its indices."""
     try:
-        with Image.open(path) as picture:
-            frames = getattr(picture, "n_frames", 1)
+        with Image.open(path) as opened:
+            frames = getattr(opened, "n_frames", 1)
+            picture = ImageOps.exif_transpose(opened)  # upright, as viewers and annotators show it
             plain = picture.mode in ("1", "L", "RGB", "F") or picture.mode.startswith("I")
             plain = plain or (indices and picture.mode == "P")
             grey = picture.mode in ("LA", "La")

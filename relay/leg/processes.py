@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 def is_first() -> bool:
     """Whether this process is the one that prints and writes; alone, it is."""
-    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def gather(own: T) -> list[T]:

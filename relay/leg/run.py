@@ -96,6 +96,8 @@ def run_leg(leg: Leg, study: Study, sites: Sites, run: RunPlace, devices: Device
     incoming = _received(leg, start) if start else None
     record: dict[str, Any] = {"config": leg.scientific(), "start": digest(start)}
     pool = [sites(dataset, train=True) for dataset in leg.pool]
+    for dataset in study.test_sets:
+        len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
     if is_first():
         place.write_record(state="started", **record)
     device = _train(leg, incoming, pool, place, run, devices, progress)

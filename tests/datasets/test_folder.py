@@ -310,3 +310,28 @@ def test_real_slices(shared_data: Path) -> None:
     site = prepare(dataset, seed=1, splits=("test",))
     assert [sample.id for sample in site.test.samples] == ["bmc/test_00_00", "hk/test_00_00"]
     assert site.test[0][0].shape == (384, 384, 1)
+
+
+def test_a_photograph_taken_sideways_is_read_upright(site) -> None:
+    site.pairs("a")
+    upright = np.arange(8 * 6, dtype=np.uint8).reshape(8, 6)
+    lying = Image.fromarray(np.rot90(upright).copy())
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    (site.root / "image" / "a.png").unlink()
+    lying.save(site.root / "image" / "a.png", exif=exif)
+    assert (folder(site.root)[0].image[..., 0] == upright).all()
+
+
+@pytest.mark.parametrize("ending", ["gif", "bmp", "tif", "ppm", "webp"])
+def test_other_formats_of_pillow_are_read(ending: str, site) -> None:
+    site.pairs("a")
+    (site.root / "image" / "a.png").unlink()
+    Image.fromarray(np.full((8, 6, 3), 90, np.uint8)).save(site.root / "image" / f"a.{ending}", lossless=True)
+    assert folder(site.root)[0].image.shape == (8, 6, 3)
+
+
+def test_a_test_regex_that_matches_nothing_is_refused(site) -> None:
+    site.pairs("a", "b")
+    with pytest.raises(DataError, match="matches no image; their names are like a, b"):
+        len(folder(site.root, test_regex="_tset$"))

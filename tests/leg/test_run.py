@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from relay.errors import CarryError, TrainingError
+from relay.errors import CarryError, DataError, TrainingError
 from relay.handoff import Carry, receive, send
 from relay.leg import checkpoint
 from relay.results import COLUMNS
@@ -139,3 +139,24 @@ def test_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "last.ckpt")
     with pytest.raises(UserError, match="no checkpoint"):
         checkpoint.load(tmp_path / "none.ckpt")
+
+
+def test_damaged_test_image_of_another_site_stops_the_leg_before_its_training(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for site in ("north", "south"):
+        for kind in ("image", "mask"):
+            (tmp_path / "data" / site / kind).mkdir(parents=True)
+            for name in "abcdef":
+                Image.new("L", (32, 32)).save(tmp_path / "data" / site / kind / f"{name}.png")
+    for path in (tmp_path / "data/south/image").iterdir():
+        path.write_bytes(path.read_bytes()[:40])
+    changes = {
+        "common.dataset": {"name": "folder", "kwargs": {"root_path": str(tmp_path / "data"), "num_classes": 2}},
+        "all_tasks_datasets.0.kwargs": {"task_id": 1, "task_name": "north", "img_folder": "north"},
+        "all_tasks_datasets.1.kwargs": {"task_id": 2, "task_name": "south", "img_folder": "south"},
+        "current_tasks.task_ids": [1],
+    }
+    with pytest.raises(DataError, match="south"):
+        simulate(tmp_path / "run", **changes)
+    assert not list((tmp_path / "run").rglob("phase_*"))
