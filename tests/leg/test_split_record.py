@@ -25,6 +25,13 @@ def test_another_deal_is_refused_in_the_same_run(change: dict[str, object], tmp_
     assert "-n" in caught.value.advice()
 
 
+def test_before_anything_was_trained_the_data_may_be_mended(tmp_path: Path) -> None:
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/clinic_a.json").write_text('{"train": ["gone"], "val": [], "test": []}')
+    simulate(tmp_path, **{"current_tasks.task_ids": [1]})
+    assert "gone" not in (tmp_path / "splits/clinic_a.json").read_text()
+
+
 def test_joint_of_other_sites_is_another_leg(tmp_path: Path) -> None:
     simulate(tmp_path, **{"common.strategy.name": "joint"})
     one = {"name": "joint", "kwargs": {"task_ids": [1]}}
