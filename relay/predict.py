@@ -19,9 +19,11 @@ from relay.errors import UserError
 from relay.files import write_bytes, write_text
 from relay.handoff import load_solver
 from relay.leg import checkpoint
+from relay.leg.device import device_of
 from relay.leg.evaluate import predictions, rows
 from relay.leg.place import RunPlace
-from relay.leg.run import Sites, check_fit, device_of
+from relay.leg.run import check_fit
+from relay.leg.sites import Sites
 from relay.metrics.dice import RULE
 from relay.plan import Leg, Study
 from relay.results import mean, no_nan, write_rows

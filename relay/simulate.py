@@ -14,10 +14,14 @@ import yaml
 
 from relay.config.devices import Devices
 from relay.files import write_text
+from relay.leg.accept import weigher
 from relay.leg.place import RunPlace
+from relay.leg.post import Deployed, Post
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
-from relay.leg.run import Sites, digest, planned_steps, run_leg
+from relay.leg.run import planned_steps, run_leg
+from relay.leg.sites import Sites
+from relay.leg.throwaway import Simulated
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, read_rows, write_rows
 
@@ -33,6 +37,11 @@ class Simulation:
         self.study, self.devices = study, devices or Devices()
         self.run_place = RunPlace(root)
         self.sites = Sites(study.legs[0].conf.random_seed, self.run_place)
+        self.post: Post = (
+            Deployed(study.handoff, self.run_place)
+            if study.mode == "deployment" and study.handoff
+            else Simulated(study.legs, self.run_place)
+        )
 
     @property
     def steps(self) -> int:
@@ -58,13 +67,17 @@ class Simulation:
         title = f"{self.study.strategy} · leg {leg.number}/{len(self.study.legs)} · {leg.task_name}"
         steps = planned_steps(leg, self.sites, self.devices)
         place = self.run_place.leg(leg.folder)
-        place.check(leg.scientific(), digest(self.run_place.start(leg.start)))
+        place.check(leg.scientific(), self.post.start(leg))
         if place.finished:
             progress.skip(title, steps)
-            return
-        progress.leg(title)
-        run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress)
-        progress.finish_leg(steps)
+        else:
+            progress.leg(title)
+            incoming = self.post.receive(leg, weigher(leg, self.sites, self.devices), progress.say)
+            place.check(leg.scientific(), incoming.digest if incoming else None)
+            policy = self.post.policy
+            run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy)
+            progress.finish_leg(steps)
+        self.post.send(leg, progress.say)
 
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}

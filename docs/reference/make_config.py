@@ -51,6 +51,7 @@ ALIASES = {
     "Weights": "list[float]",
     "Milestone": "float",
     "SplitName": "str",
+    "Handoff": "see below",
     "Named": "name and kwargs",
 }
 
@@ -120,6 +121,7 @@ def page() -> str:
     parts = [HEAD]
     for title, cls in (
         ("current_tasks", schema.CurrentTasks),
+        ("current_tasks.handoff", schema.Handoff),
         ("common", schema.TaskConf),
         ("common.train", schema.Train),
         ("common.checkpoint", schema.Checkpoint),

@@ -34,9 +34,10 @@ class Checkpoint:
     """What a leg starts from and where it ends.
 
     Attributes:
-        load: ``auto`` (the leg before this one in ``task_ids``; nothing for the first), null (nothing), the
-            ``save.dir`` of an earlier task (``task_1`` or ``task_1/last.ckpt``), or the folder of a received carry.
-            In a deployment it must be said. A strategy that starts from nothing does not look at it.
+        load: ``auto`` (the leg before this one: of ``task_ids`` in a simulation, of the relay in a deployment; nothing
+            for the first), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
+            ``task_1/last.ckpt``). A deployment has ``auto``: what is loaded there was received. A strategy that starts
+            from nothing does not look at it.
         save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``.
     """
 
@@ -94,6 +95,30 @@ class TaskConf:
 
 
 @options
+class Handoff:
+    """Where a deployment's leg comes from and goes to.
+
+    Attributes:
+        study: the study's name, as in its roster.
+        key: this site's own folder with its keys, as ``relay keys new`` made it.
+        receive: a bundle, or the folder (a stick) to find it in; null takes what ``relay receive`` has taken in.
+        send: the folder (a stick) that the leg's bundle is put in; null leaves that to ``relay send``.
+        passphrase_file: holds the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
+            ``RELAY_PASSPHRASE_FILE`` from the environment.
+        volume: largest file in bytes; null is 4 GiB on FAT32 and no limit elsewhere.
+        leg: which leg to make; null is this site's next turn. To be said only when a new roster opens one again.
+    """
+
+    study: str
+    key: str = "~/.relay"
+    receive: str | None = None
+    send: str | None = None
+    passphrase_file: str | None = None
+    volume: Annotated[int, Field(ge=2**20)] | None = None
+    leg: Annotated[int, Field(ge=1)] | None = None
+
+
+@options
 class CurrentTasks:
     """Which tasks run here, in which order, and what is special about each.
 
@@ -102,11 +127,13 @@ class CurrentTasks:
         mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
             at its own site.
         task_confs: for each ``task_id``, what goes over ``common`` in that leg alone.
+        handoff: keys and sticks; a deployment must have it, a simulation uses keys that it throws away.
     """
 
     task_ids: Annotated[list[int], Field(min_length=1)]
     mode: Literal["simulation", "deployment"] = "simulation"
     task_confs: dict[int, dict[str, Any]] = Field(default_factory=dict)
+    handoff: Handoff | None = None
 
 
 @options

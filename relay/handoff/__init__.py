@@ -1,5 +1,5 @@
-"""Handing over: the carry of a leg, written for the next site and read from the previous one."""
+"""Handing over: the carry of a leg, signed and sealed for the next site, and verified there."""
 
-from relay.handoff.carry import Carry, is_carry, load_solver, receive, send
+from relay.handoff.carry import Carry, load_solver
 
-__all__ = ["Carry", "is_carry", "load_solver", "receive", "send"]
+__all__ = ["Carry", "load_solver"]

@@ -1,34 +1,37 @@
-"""The carry: all that a leg hands over.
-
-On disk a carry is a folder of three files, and nothing in it is ever unpickled or executed:
+"""The carry: all that a leg hands over, as a folder of files that are never unpickled or executed.
 
 - ``solver.safetensors``: the weights of the network that does the clinical task;
 - ``memory.safetensors``: what travels beside it so that earlier sites are not forgotten (absent if empty);
-- ``carry.json``: the facts (format version, net, classes, legs so far) and the SHA-256 of the other two.
+- ``carry.json``: which net they are of, and how it reads images and names classes;
+- ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
+- ``facts.json``: what a statement will be made of. It stays at the site.
 
-This is the unsigned inside of a bundle.
+Written at the end of a leg, it is what a bundle is packed from. Read, it is a bundle's verified inside.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.errors import CarryError, VerificationError
+from relay.config.options import Field, options
+from relay.errors import CarryError
 from relay.files import write_folder
+from relay.handoff import manifest
+from relay.handoff.container import measure
+from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 FORMAT = 1
-FACTS = "carry.json"
-SOLVER = "solver.safetensors"
-MEMORY = "memory.safetensors"
+FACTS = "facts.json"
+TRAVELLING = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Carry:
     Attributes:
         solver: the solver's weights by name, on the CPU.
         memory: named tensors; each leg's under a prefix of its own.
-        facts: plain JSON: ``model``, ``data``, ``legs`` (a list, oldest first, of what each leg says).
+        facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
+            ``site``, ``strategy`` and ``train_samples``, as its own statement says.
     """
 
     solver: Mapping[str, Tensor]
@@ -53,82 +57,106 @@ class Carry:
     @property
     def samples_seen(self) -> int:
         """Training samples of all legs so far."""
-        return sum(int(leg.get("train_samples", 0)) for leg in self.legs)
+        return sum(int(leg["train_samples"]) for leg in self.legs)
 
 
-def is_carry(folder: Path) -> bool:
-    """Whether a folder looks like a carry; says nothing of what is inside."""
-    return (folder / FACTS).is_file()
+@options
+class Facts:
+    """What the site knows of its leg.
+
+    Attributes:
+        start: :func:`weights_digest` of what it was trained from; null for nothing.
+        samples: training samples, exact.
+        result: mean Dice on each test set here; null where nothing could be measured.
+        tensors: how many the solver and the memory have.
+        torch: version.
+    """
+
+    leg: Annotated[int, Field(ge=1)]
+    site: Name
+    strategy: str
+    start: Sha256 | None
+    samples: Annotated[int, Field(ge=1)]
+    result: dict[str, float | None]
+    tensors: dict[str, int]
+    torch: str
 
 
-def send(carry: Carry, folder: Path) -> None:
-    """Write a carry as a folder: whole or not at all (written beside, then renamed)."""
+def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
+    """Write a carry as a folder: whole or not at all.
+
+    Args:
+        documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
+    """
     from safetensors.torch import save
 
-    tensors = {SOLVER: carry.solver, MEMORY: carry.memory}
+    tensors = {manifest.SOLVER: carry.solver, manifest.MEMORY: carry.memory}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items() if t}
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    digests["facts"] = _digest_of(carry.facts)
-    head = {"format": FORMAT, "sha256": digests, "facts": dict(carry.facts)}
-    files[FACTS] = (json.dumps(head, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-    write_folder(folder, files)
+    head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
+    plain = {manifest.CARRY: head, **documents, FACTS: facts}
+    write_folder(folder, files | {name: canonical(content) for name, content in plain.items()})
 
 
-def receive(folder: Path) -> Carry:
-    """Read a carry; every file's digest is checked before its first weight is parsed.
+def read_facts(folder: Path) -> Facts:
+    """The facts of a leg that was run here.
 
     Raises:
-        CarryError: a file is missing, not whole, of another format version, or not what it should be.
+        CarryError: there is no such leg.
+    """
+    try:
+        return parse(Facts, (folder / FACTS).read_bytes(), str(folder / FACTS))
+    except OSError as error:
+        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
+
+
+def weights_digest(listed: Mapping[str, str]) -> str:
+    """What names the weights, whoever signed them: SHA-256 over those of solver and memory, from a manifest."""
+    return digest("".join(listed.get(name, "-") for name in (manifest.SOLVER, manifest.MEMORY)).encode())
+
+
+def digest_of(folder: Path) -> str:
+    """:func:`weights_digest` of a leg that was run here.
+
+    Raises:
+        CarryError: there is no such leg.
+    """
+    paths = [folder / name for name in (manifest.SOLVER, manifest.MEMORY)]
+    if not paths[0].is_file():
+        raise CarryError(f"no carry in {folder}", "Run the leg before this one first.")
+    return weights_digest({path.name: measure(path).sha256 for path in paths if path.is_file()})
+
+
+def load(folder: Path, legs: Sequence[Mapping[str, Any]] = ()) -> Carry:
+    """Read a carry whose files were verified.
+
+    Args:
+        legs: what the statements say of the legs so far.
+
+    Raises:
+        CarryError: the weights can't be parsed.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
     try:
-        head = json.loads((folder / FACTS).read_bytes())
-        version, digests, facts = head["format"], dict(head["sha256"]), dict(head["facts"])
-    except OSError as error:
-        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CarryError(f"{folder / FACTS} is not the head of a carry") from error
-    if version != FORMAT:
-        raise CarryError(
-            f"{folder} has format version {version}, this program reads {FORMAT}", "Update the older site."
-        )
-    if digests.pop("facts", None) != _digest_of(facts):
-        raise VerificationError(f"the facts in {folder / FACTS} are not those that were sent (their SHA-256 differs)")
-    _check_legs(facts, folder / FACTS)
-    if not {SOLVER} <= set(digests) <= {SOLVER, MEMORY}:
-        raise CarryError(f"{folder / FACTS} lists {sorted(digests)}; allowed: {SOLVER}, {MEMORY}")
-    data = {name: _whole(folder / name, digest) for name, digest in digests.items()}
-    try:
-        tensors = {name: load(content) for name, content in data.items()}
-    except SafetensorError as error:
+        solver = load_file(folder / manifest.SOLVER)
+        memory = load_file(folder / manifest.MEMORY) if (folder / manifest.MEMORY).is_file() else {}
+    except (OSError, SafetensorError) as error:
         raise CarryError(f"weights in {folder} can't be parsed: {error}") from error
-    return Carry(tensors[SOLVER], tensors.get(MEMORY, {}), facts)
+    head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
+    facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
+    return Carry(solver, memory, facts)
 
 
-def _digest_of(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def link(source: Path, target: Path) -> None:
+    """The same file under a second name: a hard link where the disk can do that, else a copy.
 
-
-def _check_legs(facts: Mapping[str, Any], source: Path) -> None:
-    """The counts that averaging relies on: whole numbers of at least one."""
-    legs = facts.get("legs", [])
-    counts = [leg.get("train_samples") if isinstance(leg, dict) else None for leg in legs if isinstance(legs, list)]
-    if not isinstance(legs, list) or any(type(n) is not int or n < 1 for n in counts):
-        raise CarryError(f"{source}: each of its legs must say train_samples, a whole number of at least 1")
-
-
-def _whole(path: Path, digest: str) -> bytes:
+    Files are only ever replaced here, never changed, so that both names keep their content.
+    """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CarryError(
-            f"{path}: {error.strerror}", "The copy is not complete: copy the whole folder again."
-        ) from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise VerificationError(f"{path} is not the file that was sent (its SHA-256 differs)")
-    return data
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def load_solver(solver: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:

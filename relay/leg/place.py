@@ -6,8 +6,9 @@
     logs/run.log       tensorboard/task_1/     the log, the curves
     splits/<site>.json                         who is in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's solver
-    checkpoints/task_1/carry/                  what the next leg receives
+    checkpoints/task_1/carry/                  what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
+    handoff/                                   in a simulation: keys to throw away, ledgers, and the stick
     results/                                   what people look at
 """
 
@@ -112,7 +113,3 @@ class RunPlace:
     def split(self, site: str) -> Path:
         """Who is in train, val and test of a site, as first dealt out."""
         return self.root / "splits" / f"{site}.json"
-
-    def start(self, start: str | Path | None) -> Path | None:
-        """The carry behind a leg's ``start``."""
-        return self.leg(start).carry if isinstance(start, str) else start

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from relay.config.schema import TaskConf, Train
+from relay.config.schema import Handoff, TaskConf, Train
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -30,7 +29,7 @@ class Leg:
         strategy, net: plug-ins, made from their checked options; loss, optimizer, scheduler: options with ``build``.
         pool: the data sets that are trained on: the site's own, or all accessible ones for a strategy that pools.
         folder: name of the leg's folder under ``checkpoints/``.
-        start: None (from scratch), the ``folder`` of an earlier leg, or the path of a carry from outside.
+        start: None (from scratch; in a deployment, what was received) or the ``folder`` of an earlier leg.
     """
 
     number: int
@@ -45,7 +44,7 @@ class Leg:
     scheduler: Any = field(repr=False)
     pool: tuple[Any, ...] = field(repr=False)
     folder: str
-    start: str | Path | None
+    start: str | None
 
     @property
     def train(self) -> Train:
@@ -73,6 +72,7 @@ class Study:
     legs: tuple[Leg, ...]
     datasets: Mapping[int, Any]
     given: Mapping[str, Any] = field(repr=False)
+    handoff: Handoff | None = None
 
     @property
     def test_sets(self) -> list[Any]:

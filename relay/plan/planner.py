@@ -15,7 +15,6 @@ from relay import registry
 from relay.config.check import check
 from relay.config.schema import Blocks, Named, TaskConf
 from relay.errors import ConfigError, Problem, UserError, nearest
-from relay.handoff import is_carry
 from relay.losses import LOSSES
 from relay.optim import OPTIMIZERS, SCHEDULERS
 from relay.plan.layers import Layers
@@ -80,7 +79,15 @@ class _Planner:
         if legs and legs[0].strategy.pools_sites:
             legs = legs[:1]
         self.check_folders(ids, datasets, train)
-        return Study(name, self.current.mode, strategies[0] if strategies else "", tuple(legs), datasets, given)
+        return Study(
+            name,
+            self.current.mode,
+            strategies[0] if strategies else "",
+            tuple(legs),
+            datasets,
+            given,
+            self.current.handoff,
+        )
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
@@ -178,7 +185,7 @@ class _Planner:
     def folder(self, task_id: int) -> str:
         return str(dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}")
 
-    def start(self, number: int, task_id: int, raw: Mapping[str, Any], strategy: Any) -> str | Path | None:
+    def start(self, number: int, task_id: int, raw: Mapping[str, Any], strategy: Any) -> str | None:
         """What ``checkpoint.load`` means for this leg."""
         load, path = (
             dig(raw, ["checkpoint", "load"], "auto"),
@@ -188,31 +195,27 @@ class _Planner:
             return None  # reported as a wrong type already
         if not strategy.uses_incoming:
             return None  # so that one config can be compared under all strategies
-        if load == "auto" and self.current.mode == "deployment":
-            self.add(path, load, "must be said in a deployment: null at the first site, else the folder received")
+        if self.current.mode == "deployment":
+            if load != "auto":
+                self.add(path, load, "must be left out in a deployment: a leg starts from what was received")
             return None
-        if load == "auto":
-            ids = [i for i in self.current.task_ids if i in self.layers.sets]
-            return self.folder(ids[number - 2]) if number > 1 else None
-        return None if load is None else self.named_start(number, load, path)
-
-    def named_start(self, number: int, load: str, path: str) -> str | Path:
-        """An earlier leg's folder, in either spelling, or a carry from outside."""
-        leg = load.removesuffix("/last.ckpt")
-        own = {self.folder(i): i for i in self.layers.sets}
         ids = [i for i in self.current.task_ids if i in self.layers.sets]
-        if leg in own:
-            if own[leg] in ids and ids.index(own[leg]) >= number - 1:
-                earlier = ", ".join(self.folder(i) for i in ids[: number - 1]) or "none: use null"
-                self.add(path, load, f"points forward, to a leg that has not run yet; earlier legs: {earlier}")
-            return leg
-        outside = Path(load).expanduser()
-        outside = outside.parent if outside.suffix == ".ckpt" else outside
-        for folder in (outside, outside / "carry"):
-            if is_carry(folder):
-                return folder
-        self.add(path, load, "is neither an earlier leg's folder nor a folder with a carry (carry.json)")
-        return outside
+        if load == "auto":
+            return self.folder(ids[number - 2]) if number > 1 else None
+        return None if load is None else self.named_start(ids, number, load, path)
+
+    def named_start(self, ids: Sequence[int], number: int, load: str, path: str) -> str:
+        """An earlier leg's folder, in either spelling."""
+        leg = load.removesuffix("/last.ckpt")
+        earlier = [self.folder(i) for i in ids[: number - 1]]
+        if leg not in earlier:
+            known = {self.folder(i) for i in self.layers.sets}
+            wrong = (
+                "points forward, to a leg that has not run yet" if leg in known else "is not an earlier leg's folder"
+            )
+            near = nearest(leg, earlier)
+            self.add(path, load, f"{wrong}; earlier legs: {', '.join(earlier) or 'none: use null'}", near)
+        return leg
 
     # -- what must hold between the parts ------------------------------------------------------------------------
 
@@ -237,6 +240,8 @@ class _Planner:
             self.add("current_tasks.task_ids", ids, "names a task twice")
         if self.current.mode == "deployment" and len(ids) != 1:
             self.add("current_tasks.task_ids", ids, "must name exactly one task in a deployment")
+        if self.current.mode == "deployment" and self.current.handoff is None:
+            self.add("current_tasks.handoff", None, "must be given in a deployment: study, key, receive, send")
         folders = [self.folder(i) for i in ids if i in sets]
         if len(set(folders)) < len(set(ids) & set(sets)):
             self.add("current_tasks.task_confs", folders, "checkpoint.save.dir must differ from task to task")

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from relay.handoff import receive
+from relay.handoff.carry import load
 from relay.results import read_rows
 from tests.studies import given, simulate
 
@@ -68,7 +68,7 @@ def run(folder: Path, root: str, **changes: Any) -> tuple[int, str, str]:
 
 
 def weights(root: Path) -> dict[str, torch.Tensor]:
-    return dict(receive(root / "checkpoints/task_2/carry").solver)
+    return dict(load(root / "checkpoints/task_2/carry").solver)
 
 
 def test_two_processes_do_what_one_does_with_the_batch_twice_as_large(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_one_process_writes_and_everything_is_whole(tmp_path: Path) -> None:
     keys = ("leg", "site", "sample", "class")
     assert [[row[k] for k in keys] for row in rows] == [[row[k] for k in keys] for row in same]
     assert json.loads((tmp_path / "two/checkpoints/task_2/leg.json").read_text())["state"] == "finished"
-    assert [leg["site"] for leg in receive(tmp_path / "two/checkpoints/task_2/carry").legs] == [
+    assert [leg["site"] for leg in load(tmp_path / "two/checkpoints/task_2/carry").legs] == [
         "clinic_a",
         "clinic_b",
     ]

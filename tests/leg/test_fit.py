@@ -11,13 +11,13 @@ import torch
 from relay.strategies.base import Strategy
 
 from relay.errors import TrainingError
-from relay.handoff import receive
+from relay.handoff.carry import load
 from relay.leg.fit import steps_of
 from tests.studies import simulate, study
 
 
 def weights(root: Path) -> Mapping[str, torch.Tensor]:
-    return receive(root / "checkpoints/task_2/carry").solver
+    return load(root / "checkpoints/task_2/carry").solver
 
 
 @pytest.mark.parametrize(

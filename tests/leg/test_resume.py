@@ -15,19 +15,17 @@ import torch
 import yaml
 
 from relay.errors import ChangedConfigError, Interrupted
-from relay.handoff import receive
+from relay.handoff.carry import load
 from relay.leg import run as leg_run
 from relay.leg.place import RunPlace
-from relay.leg.progress import Progress
 from relay.leg.watch import ShowProgress
-from relay.simulate import Simulation
-from tests.studies import given, simulate, study
+from tests.studies import given, simulate
 
 RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
 
 
 def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
-    return dict(receive(RunPlace(root).leg(leg).carry).solver)
+    return dict(load(RunPlace(root).leg(leg).carry).solver)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -166,21 +164,6 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
         changes = {"common.num_workers": workers, "current_tasks.task_ids": [1]}
         simulate(tmp_path / str(workers), **changes)
     assert same(weights(tmp_path / "0", "task_1"), weights(tmp_path / "2", "task_1"))
-
-
-def test_two_site_runs_equal_one_simulation(tmp_path: Path) -> None:
-    """Leg by leg as in a deployment, the second from the first one's carried folder."""
-    simulate(tmp_path / "node", **RELAY)
-    deploy = {**RELAY, "current_tasks.mode": "deployment"}
-    first = {"current_tasks.task_ids": [1], "current_tasks.task_confs": {1: {"checkpoint": {"load": None}}}}
-    simulate(tmp_path / "site1", **deploy, **first)
-    usb = str(tmp_path / "site1/checkpoints/task_1/carry")
-    second = {"current_tasks.task_ids": [2], "current_tasks.task_confs": {2: {"checkpoint": {"load": usb}}}}
-    site = Simulation(study(**deploy, **second), tmp_path / "site2")
-    with Progress(site.steps) as progress:
-        site.run(progress)
-    assert same(weights(tmp_path / "node"), weights(tmp_path / "site2"))
-    assert os.listdir(tmp_path / "site2/checkpoints") == ["task_2"]  # noqa: PTH208
 
 
 def test_leg_that_saved_nothing_yet_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from relay.errors import CarryError, DataError, TrainingError
-from relay.handoff import Carry, receive, send
+from relay.errors import DataError, TrainingError
+from relay.handoff.carry import digest_of, load, read_facts
+from relay.handoff.desk import Desk
+from relay.handoff.receive import chain_in
+from relay.handoff.seal import MAGIC
 from relay.leg import checkpoint
 from relay.results import COLUMNS
-from tests.studies import simulate
+from tests.studies import TINY, simulate
 
 
 @pytest.fixture(scope="module")
@@ -59,44 +63,74 @@ def test_every_leg_is_tested_on_every_site(done: Path) -> None:
     assert all(0 <= float(r["value"]) <= 1 for r in rows if r["value"])
 
 
-def test_carry_tells_of_each_leg_and_equals_the_checkpoint(done: Path) -> None:
-    carry = receive(done / "checkpoints/task_2/carry")
-    assert [(leg["leg"], leg["site"]) for leg in carry.legs] == [(1, "clinic_a"), (2, "clinic_b")]
-    assert carry.samples_seen == sum(
-        len(json.loads((done / "splits" / f"{site}.json").read_text())["train"]) for site in ("clinic_a", "clinic_b")
-    )
-    solver, facts = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
-    assert facts == carry.facts
+def received(done: Path) -> Desk:
+    return Desk(done / "handoff/task_2/clinic_b", "simulation")
+
+
+def test_carry_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None:
+    place = done / "checkpoints/task_2/carry"
+    facts, carry = read_facts(place), load(place)
+    split = json.loads((done / "splits/clinic_b.json").read_text())
+    assert (facts.leg, facts.site, facts.strategy) == (2, "clinic_b", "relay")
+    assert facts.samples == len(split["train"])
+    assert facts.start == digest_of(done / "checkpoints/task_1/carry")
+    solver, told = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
+    assert told == {key: carry.facts[key] for key in ("model", "data")}
     assert all(torch.equal(solver[k], carry.solver[k]) for k in carry.solver)
 
 
-def test_carry_names_no_sample_patient_or_path(done: Path) -> None:
-    head = (done / "checkpoints/task_2/carry/carry.json").read_text()
-    names = json.loads((done / "splits" / "clinic_a.json").read_text())
-    assert not any(name in head for part in names.values() for name in part)
-    assert str(done) not in head
+def test_legs_of_a_simulation_are_handed_over_as_signed_and_sealed_bundles(done: Path) -> None:
+    desk = received(done)
+    record = desk.ledger.record()
+    assert (set(record.received), set(record.signed)) == ({1}, {2})
+    statements = chain_in(desk.signed(2))
+    assert [(s.claim.leg, s.claim.site, s.claim.samples) for s in statements] == [
+        (1, "clinic_a", 16),
+        (2, "clinic_b", 16),
+    ]
+    sealed = sorted((done / "handoff/task_2/stick").iterdir())
+    assert [path.name for path in sealed] == [
+        f"simulation.leg-{n}.clinic_{c}.relay.age" for n, c in ((1, "a"), (2, "b"))
+    ]
+    assert all(path.read_bytes().startswith(MAGIC) for path in sealed)
 
 
-def test_carry_of_other_classes_is_refused(done: Path, tmp_path: Path) -> None:
-    carry = receive(done / "checkpoints/task_1/carry")
-    data = {**carry.facts["data"], "classes": ["background", "left", "right"]}
-    send(Carry(carry.solver, {}, {**carry.facts, "data": data}), tmp_path / "carry")
-    confs = {2: {"checkpoint": {"load": str(tmp_path / "carry")}}}
-    with pytest.raises(CarryError, match="classes is"):
-        simulate(tmp_path / "run", **{"current_tasks.task_ids": [2], "current_tasks.task_confs": confs})
+def test_what_leaves_names_no_sample_patient_or_path_and_no_exact_count(done: Path) -> None:
+    left = [path for path in received(done).signed(2).rglob("*") if path.suffix in {".json", ".md", ".txt"}]
+    names = json.loads((done / "splits" / "clinic_b.json").read_text())
+    texts = [path.read_text() for path in left] + [s.envelope.decode() for s in chain_in(received(done).signed(2))]
+    assert len(left) > 8
+    for text in texts:
+        assert not any(name in text for part in names.values() for name in part)
+        assert str(done) not in text
+    card = json.loads((received(done).signed(2) / "data-card.json").read_text())
+    assert (card["images"]["train"], card["counts"]) == (16, "rounded")
+    assert len(names["train"]) == 12
 
 
-def test_carry_of_another_net_is_refused(done: Path, tmp_path: Path) -> None:
-    confs = {2: {"checkpoint": {"load": str(done / "checkpoints/task_1/carry")}}}
-    with pytest.raises(CarryError, match="do not fit the net"):
-        simulate(
-            tmp_path,
-            **{
-                "current_tasks.task_ids": [2],
-                "current_tasks.task_confs": confs,
-                "common.model.kwargs.features": [8, 8, 8, 8, 16],
-            },
-        )
+def test_a_leg_trained_again_is_handed_over_again(tmp_path: Path) -> None:
+    simulate(tmp_path)
+    before = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
+    for leg in ("task_1", "task_2"):
+        shutil.rmtree(tmp_path / "checkpoints" / leg)
+    simulate(tmp_path, **{"common.train.num_epochs": 1})
+    after = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
+    assert [s.manifest for s in before] != [s.manifest for s in after]
+    assert read_facts(tmp_path / "checkpoints/task_2/carry").start == digest_of(tmp_path / "checkpoints/task_1/carry")
+
+
+def test_ways_that_branch_are_studies_of_their_own(tmp_path: Path) -> None:
+    third = {"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}
+    changes = {
+        "all_tasks_datasets": [*TINY["all_tasks_datasets"], third],
+        "current_tasks.task_ids": [1, 2, 3],
+        "current_tasks.task_confs": {3: {"checkpoint": {"load": "task_1"}}},
+    }
+    simulate(tmp_path, **changes)
+    assert sorted(path.name for path in (tmp_path / "handoff").iterdir()) == ["task_2", "task_3"]
+    made = chain_in(Desk(tmp_path / "handoff/task_3/clinic_c", "simulation").signed(2))
+    assert [s.claim.site for s in made] == ["clinic_a", "clinic_c"]
+    simulate(tmp_path, **changes)
 
 
 def test_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_last_state(tmp_path: Path) -> None:
@@ -124,7 +158,7 @@ def test_batch_norm_relay_and_mimgs_budget(tmp_path: Path) -> None:
         "common.train.num_mimgs": 0.00004,
     }
     simulate(tmp_path, **changes)
-    norms = [k for k in receive(tmp_path / "checkpoints/task_2/carry").solver if k.endswith("running_mean")]
+    norms = [k for k in load(tmp_path / "checkpoints/task_2/carry").solver if k.endswith("running_mean")]
     assert norms
 
 

@@ -63,7 +63,12 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("current_tasks.task_ids", [9, 1, 2], "no data set", None),
         ("current_tasks.task_ids", [1, 1], "twice", None),
         ("current_tasks.task_confs", {2: {"random_seed": 3}}, "belongs into common", None),
-        ("current_tasks.task_confs", {2: {"checkpoint": {"load": "/mnt/usb/task_1/last.ckpt"}}}, "neither", None),
+        (
+            "current_tasks.task_confs",
+            {2: {"checkpoint": {"load": "/mnt/usb/task_1/last.ckpt"}}},
+            "is not an earlier leg",
+            None,
+        ),
         ("common.train.batch-size", 4, "common.train.batch-size", "batch_size"),
         ("current_tasks.task_ids", [], "at least 1", None),
         ("current_tasks.mode", "deployed", "'simulation' or 'deployment'", "deployment"),
@@ -75,7 +80,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
             "points forward",
             None,
         ),
-        ("current_tasks.task_confs", {2: {"checkpoint": {"load": "/nowhere"}}}, "neither", None),
+        ("current_tasks.task_confs", {2: {"checkpoint": {"load": "task1"}}}, "is not an earlier leg", "task_1"),
         ("current_tasks.task_confs", {2: {"checkpoint": {"save": {"dir": "../up"}}}}, "pattern", None),
         ("current_tasks.task_confs", {2: {"checkpoint": {"save": {"dir": "task_1"}}}}, "must differ", None),
         ("all_tasks_datasets.0.kwargs.task_id", 2, "is taken by", None),
@@ -125,20 +130,18 @@ def test_missing_folder_is_one_problem_and_names_the_folder(tmp_path: object) ->
     assert "no such folder" in str(found["common.dataset.kwargs.root_path"])
 
 
-def test_deployment_is_one_leg_that_says_where_it_starts() -> None:
+def test_deployment_is_one_leg_that_starts_from_what_it_receives() -> None:
     found = problems(**{"current_tasks.mode": "deployment"})
     assert "exactly one task" in found["current_tasks.task_ids"].allowed
-    found = problems(**{"current_tasks.mode": "deployment", "current_tasks.task_ids": [2]})
-    assert "must be said" in found["common.checkpoint.load"].allowed
-    first = {1: {"checkpoint": {"load": None}}}
-    legs = study(
-        **{
-            "current_tasks.mode": "deployment",
-            "current_tasks.task_ids": [1],
-            "current_tasks.task_confs": first,
-        }
-    ).legs
-    assert [leg.start for leg in legs] == [None]
+    assert "study, key, receive, send" in found["current_tasks.handoff"].allowed
+    deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [2]}
+    for load in (None, "task_1", "/mnt/usb/carry"):
+        found = problems(**deploy, **{"common.checkpoint.load": load})
+        assert "left out in a deployment" in found["common.checkpoint.load"].allowed
+    made = study(**deploy, **{"current_tasks.handoff": {"study": "vessels", "key": "site"}})
+    assert [leg.start for leg in made.legs] == [None]
+    assert made.handoff is not None
+    assert made.handoff.study == "vessels"
 
 
 def test_joint_is_one_leg_over_all_sites_and_never_deployed() -> None:

@@ -17,7 +17,8 @@ from relay.strategies.base import Strategy
 from torch import Tensor, nn
 
 from relay.errors import UserError
-from relay.handoff import Carry, receive
+from relay.handoff import Carry
+from relay.handoff.carry import load, read_facts
 from relay.phase import Batch
 from relay.registry import find
 from tests.studies import simulate, study
@@ -84,8 +85,8 @@ def test_local_starts_every_leg_from_the_same_fresh_solver(tmp_path: Path) -> No
     alone = {"common.strategy.name": "local", "current_tasks.task_ids": [2]}
     simulate(tmp_path / "alone", **alone)
     folders = [tmp_path / run / "checkpoints/task_2/carry" for run in ("both", "alone")]
-    assert same(*(receive(folder).solver for folder in folders))
-    assert receive(folders[0]).legs[0]["site"] == "clinic_b"
+    assert same(*(load(folder).solver for folder in folders))
+    assert read_facts(folders[0]).site == "clinic_b"
 
 
 def test_sequential_starts_from_the_incoming_weights_and_keeps_the_memory() -> None:
@@ -117,7 +118,7 @@ def test_the_first_leg_of_relay_gives_the_weights_of_sequential(tmp_path: Path) 
     for name in ("relay", "sequential"):
         simulate(tmp_path / name, **{"common.strategy.name": name, "current_tasks.task_ids": [1]})
     folders = [tmp_path / name / "checkpoints/task_1/carry" for name in ("relay", "sequential")]
-    assert same(*(receive(folder).solver for folder in folders))
+    assert same(*(load(folder).solver for folder in folders))
 
 
 @pytest.mark.parametrize(("chosen", "pooled"), [(None, [1, 2]), ([2], [2]), ([1, 2], [1, 2])])
@@ -145,11 +146,11 @@ def test_joint_refuses_a_site_whose_data_is_not_here() -> None:
 
 def test_joint_learns_from_all_of_them(tmp_path: Path) -> None:
     simulate(tmp_path, **{"common.strategy.name": "joint"})
-    (own,) = receive(tmp_path / "checkpoints/task_1/carry").legs
+    own = read_facts(tmp_path / "checkpoints/task_1/carry")
     alone = simulate(tmp_path / "alone", **{"common.strategy.name": "local"})
     counts = [len(alone.sites(d, train=True).split.train) for d in alone.study.datasets.values()]
-    assert own["train_samples"] == sum(counts)
-    assert own["site"] == "all"
+    assert own.samples == sum(counts)
+    assert own.site == "all"
 
 
 # -- relay -------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def test_the_teacher_is_the_incoming_solver_and_stays_frozen() -> None:
 def test_in_a_leg_the_teacher_is_what_the_first_leg_sent_to_the_last(tmp_path: Path) -> None:
     run = simulate(tmp_path, **{"common.strategy.name": "relay", "common.model.kwargs.norm": "batch"})
     teacher = run.study.legs[1].strategy.teacher
-    assert same(teacher.cpu().state_dict(), receive(tmp_path / "checkpoints/task_1/carry").solver)
+    assert same(teacher.cpu().state_dict(), load(tmp_path / "checkpoints/task_1/carry").solver)
     assert not any(module.training for module in teacher.modules())
     assert run.study.legs[0].strategy.teacher is None
 
@@ -325,7 +326,7 @@ def test_a_strategy_of_ones_own_runs_legs_with_its_callbacks(own: str, tmp_path:
     for leg in run.study.legs:
         per_epoch = split[leg.number - 1] * 2 // 8
         assert [count.steps for count in leg.strategy.counts] == [per_epoch, per_epoch]
-    memory = receive(tmp_path / "run/checkpoints/task_2/carry").memory
+    memory = load(tmp_path / "run/checkpoints/task_2/carry").memory
     assert {name: int(tensor) for name, tensor in memory.items()} == {
         "leg1.seen": split[0],
         "leg2.seen": split[1],

@@ -1,0 +1,130 @@
+"""A bundle as a file: opened and scanned, before anything in it is believed; and packed."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from relay.errors import UserError
+from relay.handoff import container, manifest, seal
+from relay.handoff.container import Entry, Limits
+from relay.handoff.keys import Keys
+from relay.handoff.stick import open_volumes
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A bundle that has the right form. Whose it is, nobody knows yet.
+
+    Attributes:
+        size: bytes of the file on the stick, all volumes together.
+        entries: by name, in order.
+    """
+
+    file: BinaryIO
+    size: int
+    sealed: bool
+    entries: Mapping[str, Entry]
+    layout: manifest.Layout
+
+    def read(self, name: str) -> bytes:
+        """A small entry, whole."""
+        return container.read(self.file, self.entries[name])
+
+    @property
+    def rosters(self) -> list[bytes]:
+        """The rosters' envelopes, oldest version first."""
+        return [self.read(manifest.roster(version)) for version in self.layout.rosters]
+
+    @property
+    def chain(self) -> list[dict[str, bytes]]:
+        """The records of the earlier legs, oldest first: each its files by name."""
+        legs = range(1, self.layout.legs + 1)
+        return [{name: self.read(manifest.earlier(leg, name)) for name in manifest.CHAIN} for leg in legs]
+
+    def digests(self, folder: Path | None = None) -> dict[str, str]:
+        """SHA-256 of every entry but statement and manifest; with a folder, all files are written there as well."""
+        found = {}
+        for name, entry in self.entries.items():
+            digest = hashlib.sha256()
+            with _writer(folder, name) as target:
+                for chunk in container.data(self.file, entry):
+                    digest.update(chunk)
+                    if target is not None:
+                        target.write(chunk)
+            found[name] = digest.hexdigest()
+        return {name: value for name, value in found.items() if name not in (manifest.STATEMENT, manifest.MANIFEST)}
+
+
+@contextmanager
+def _writer(folder: Path | None, name: str) -> Iterator[IO[bytes] | None]:
+    if folder is None:
+        yield None
+        return
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with (folder / name).open("xb") as target:
+        yield target
+
+
+@contextmanager
+def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[Opened]:
+    """Open a bundle, unseal it if it is sealed, and check its form.
+
+    Args:
+        path: the file, or one of its volumes.
+        keys: to open the seal; None where there are none.
+        spool: a folder of this site's own, where the unsealed bundle lies until the end of the block.
+        limit: largest size in bytes.
+
+    Raises:
+        UserError: there is no such file; or it is sealed and there are no keys.
+        Refused: it can't be opened, or is not of the form of a bundle.
+    """
+    with open_volumes(path) as file:
+        sealed = seal.is_sealed(file.read(len(seal.MAGIC)))
+        file.seek(0)
+        if not sealed:
+            yield _scanned(file, file.size, file.size, False, limit)
+            return
+        if keys is None:
+            raise UserError(f"{path} is sealed; a site's keys are needed to look inside", "Give --home.")
+        spool.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=spool) as plain:
+            size = seal.unseal(file, plain, keys.sealing, limit)
+            yield _scanned(plain, size, file.size, True, limit)
+
+
+def _scanned(file: BinaryIO, size: int, outer: int, sealed: bool, limit: int) -> Opened:
+    entries = container.scan(file, size, Limits(total=limit))
+    layout = manifest.names_fit([entry.name for entry in entries])
+    return Opened(file, outer, sealed, {entry.name: entry for entry in entries}, layout)
+
+
+def pack(folder: Path, layout: manifest.Layout) -> container.Source:
+    """The container of a folder that holds a bundle's files; read it to get its bytes."""
+    return container.write([(name, folder / name) for name in layout.names()])
+
+
+def layout_of(folder: Path) -> manifest.Layout:
+    """The layout of a folder that holds a bundle's files; other files in it are not looked at."""
+    rosters = sorted(int(path.name[:4]) for path in folder.glob("rosters/[0-9][0-9][0-9][0-9].dsse.json"))
+    legs = len(list(folder.glob("chain/[0-9][0-9][0-9][0-9]")))
+    return manifest.Layout(rosters, legs, (folder / manifest.MEMORY).is_file())
+
+
+def clear(folder: Path) -> Path:
+    """An empty folder of that name; what was in it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def names_of(parts: Sequence[str]) -> str:
+    """A few names for a message."""
+    return ", ".join(parts[:5]) + (" …" if len(parts) > 5 else "")

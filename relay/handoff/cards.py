@@ -1,0 +1,106 @@
+"""What people and later sites read of a leg: the data card, the results, the model card. And what may be told.
+
+A hospital's exact sample counts are its own business: unless the study's policy says ``sample_counts: exact``,
+what leaves is the nearest power of two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from relay.handoff.policy import Policy
+from relay.handoff.statement import Claim
+
+
+def told(count: int, policy: Policy) -> int:
+    """A count as it may leave the site; telling what was told before changes nothing."""
+    return count if policy.sample_counts == "exact" or count < 1 else 2 ** round(math.log2(count))
+
+
+def told_card(card: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
+    """A data card as it may leave the site: its ``images`` and ``patients`` of each split."""
+    counts = {
+        kind: {split: told(count, policy) for split, count in card[kind].items()} for kind in ("images", "patients")
+    }
+    return {**card, **counts, "counts": policy.sample_counts}
+
+
+def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Score rows of single samples (:mod:`relay.results`) as means; no sample or patient is named.
+
+    A mean is null where nothing could be measured. Rows are in the order of the scores.
+    """
+    cells: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
+        if not math.isnan(row["value"]):
+            values.append(float(row["value"]))
+    means = [
+        {"site": s, "class": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
+        for (s, c, m), v in cells.items()
+    ]
+    return {"format": 1, "leg": leg, "trained": site, "rows": means}
+
+
+def model_card(claims: Sequence[Claim], facts: Mapping[str, Any], config: Mapping[str, Any], policy: Policy) -> str:
+    """The model card, in Markdown.
+
+    Args:
+        claims: of all legs, oldest first, this one's last.
+        facts: the content of ``carry.json``.
+        config: the scientific config, flat.
+    """
+    own, data, model = claims[-1], facts["data"], facts["model"]
+    classes = ", ".join(map(str, data["classes"]))
+    kwargs = ", ".join(f"{key}={value}" for key, value in model["kwargs"].items())
+    about = "exact" if policy.sample_counts == "exact" else "rounded to powers of two"
+    return "\n".join(
+        [
+            f"# {own.study}: model after leg {own.leg}, by {own.site}",
+            "",
+            f"Made on {own.issued[:10]} with relay {own.code.relay} (torch {own.code.torch}), under roster "
+            f"{own.roster.version}.",
+            "",
+            "## What it is",
+            "",
+            f"- Net: `{model['name']}`{f' ({kwargs})' if kwargs else ''}; {own.carries.solver.tensors} tensors, "
+            f"{own.carries.solver.bytes} bytes.",
+            f"- Reads images of {data['channels']} channel(s), scaled to {data['out_range']}; tells apart: {classes}.",
+            f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
+            f"- Memory of earlier sites beside it: {'yes' if own.carries.memory else 'none'}.",
+            f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
+            f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
+            "",
+            "## Which sites, and what it scored",
+            "",
+            f"Mean Dice (0 to 1) of each leg's model on the test images that lay at its site. Samples are {about}.",
+            "",
+            *_matrix(claims),
+            "",
+            "## Known limits",
+            "",
+            "- Each row was measured by the site that made the leg, and signed by it. Nobody else has seen its images:",
+            "  a signature says who claims a score, not that the score is true.",
+            "- Scores of this leg's model at other sites are not known here; expect them to be lower.",
+            "- A cell without a number was not measured. Nothing here says how the model does on other scanners,",
+            "  populations or protocols.",
+            "- Not a medical device; for research until it has been validated for its use.",
+            "",
+        ]
+    )
+
+
+def _matrix(claims: Sequence[Claim]) -> list[str]:
+    """A row a leg, a column a test set."""
+    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
+    lines = [
+        "| leg | site | strategy | samples | " + " | ".join(sites) + " |",
+        "|---" * (4 + len(sites)) + "|",
+    ]
+    for claim in claims:
+        cells = [claim.result.get(site) for site in sites]
+        shown = " | ".join("–" if cell is None else f"{cell:.3f}" for cell in cells)
+        lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
+    return lines

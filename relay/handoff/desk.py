@@ -1,0 +1,188 @@
+"""A site's desk for one study: what it holds of the hand-over, in its own folder (the *home*).
+
+::
+
+    <home>/identity.json  keys.age              this site's names and keys
+    <home>/studies/<study>/coordinator.json     whose rosters are believed, pinned once its fingerprint was compared
+    <home>/studies/<study>/rosters/0001.dsse.json ...
+    <home>/studies/<study>/ledger.jsonl  ledger.head
+    <home>/studies/<study>/received/leg_0001/   what was received, once verified
+    <home>/studies/<study>/signed/leg_0002/     what this site has put its name to
+
+No private key is needed for anything here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+
+from relay.errors import UserError, nearest
+from relay.files import write_bytes
+from relay.handoff import keys, manifest
+from relay.handoff.document import canonical, parse
+from relay.handoff.keys import Identity
+from relay.handoff.ledger import Ledger
+from relay.handoff.refusals import BadRoster
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
+from relay.handoff.rules import Standpoint
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The study's folder in a home.
+
+    Args:
+        clock: gives the time; another one in tests.
+    """
+
+    home: Path
+    study: str
+    clock: Clock = utc_now
+
+    @property
+    def folder(self) -> Path:
+        """Where this study's things are."""
+        return self.home / "studies" / self.study
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who this site is.
+
+        Raises:
+            UserError: the home has no keys.
+        """
+        return keys.identity(self.home)
+
+    @property
+    def ledger(self) -> Ledger:
+        """This site's record of the study."""
+        return Ledger(self.folder)
+
+    # -- whom to believe ---------------------------------------------------------------------------------------------
+
+    @property
+    def coordinator(self) -> Identity:
+        """The pinned coordinator.
+
+        Raises:
+            UserError: none is pinned: the study is not known here.
+        """
+        path = self.folder / "coordinator.json"
+        if not path.is_file():
+            known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))
+            near = nearest(self.study, known)
+            raise UserError(
+                f"study '{self.study}' is not known in {self.home}; known: {', '.join(known) or 'none'}"
+                + (f"; did you mean '{near}'?" if near else ""),
+                "Begin with the coordinator's invitation (relay request), or install a roster (relay roster install).",
+            )
+        return parse(Identity, path.read_bytes(), str(path))
+
+    @property
+    def knows_coordinator(self) -> bool:
+        """Whether a coordinator is pinned."""
+        return (self.folder / "coordinator.json").is_file()
+
+    def pin(self, coordinator: Identity) -> None:
+        """Believe this coordinator's rosters from now on; the caller has had the fingerprint compared.
+
+        Raises:
+            BadRoster: another one is pinned.
+        """
+        if not self.knows_coordinator:
+            write_bytes(self.folder / "coordinator.json", canonical(coordinator))
+        elif (pinned := self.coordinator).signing != coordinator.signing:
+            raise BadRoster(
+                f"the coordinator of study {self.study} is pinned with the fingerprint '{pinned.fingerprint}', "
+                f"this one has '{coordinator.fingerprint}'"
+            )
+
+    def roster_files(self) -> Iterator[Path]:
+        """Every roster version known here, oldest first."""
+        yield from sorted((self.folder / "rosters").glob("[0-9]*.dsse.json"))
+
+    @property
+    def trusted(self) -> TrustedRoster | None:
+        """The newest roster known here; None for none."""
+        newest = max(self.roster_files(), default=None)
+        return open_roster(newest.read_bytes(), self.coordinator, self.study) if newest else None
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster.
+
+        Raises:
+            UserError: none is installed.
+        """
+        trusted = self.trusted if self.knows_coordinator else None
+        if trusted is None:
+            raise UserError(
+                f"no roster of study '{self.study}' is installed in {self.home}",
+                "Install the one that the coordinator handed over: relay roster install ROSTER",
+            )
+        return trusted.roster
+
+    def install(self, data: bytes) -> TrustedRoster:
+        """Take in a roster: signed by the pinned coordinator, and newer than the one here (or the same).
+
+        Raises:
+            Refused: it is not; nothing was changed.
+        """
+        found = open_roster(data, self.coordinator, self.study)
+        here = self.trusted
+        if here is not None and here.digest == found.digest:
+            return here
+        if here is not None:
+            newer(here, found)
+        write_bytes(self.folder / manifest.roster(found.roster.version), data)
+        self.ledger.append("roster", self.clock(), version=found.roster.version, sha256=found.digest)
+        return found
+
+    # -- turns -------------------------------------------------------------------------------------------------------
+
+    def standpoint(self, look_on: bool = False) -> Standpoint:
+        """From where bundles are judged here. ``look_on``: without asking whose turn it is."""
+        roster = self.trusted
+        mine = roster is not None and self.identity.name in [site.name for site in roster.roster.sites]
+        site = self.identity.name if mine and not look_on else None
+        return Standpoint(self.study, site, self.coordinator, roster, self.ledger.record(), self.clock())
+
+    def received(self, leg: int) -> Path:
+        """Where what was received of a leg is kept."""
+        return self.folder / "received" / f"leg_{leg:04d}"
+
+    def signed(self, leg: int) -> Path:
+        """Where what this site has signed of a leg is kept."""
+        return self.folder / "signed" / f"leg_{leg:04d}"
+
+    def next_turn(self) -> int | None:
+        """The next leg that this site is to make, after all that it has signed; None where its turns are over."""
+        gone_on = max(self.ledger.record().signed, default=0)
+        order = self.roster.order
+        return next((leg for leg, name in enumerate(order, 1) if leg > gone_on and name == self.identity.name), None)
+
+    def sent(self) -> set[int]:
+        """The legs that were put on a stick since they were last signed."""
+        done: set[int] = set()
+        for line in self.ledger.lines():
+            if line.event == "signed":
+                done.discard(line.facts["leg"])
+            elif line.event == "sent":
+                done.add(line.facts["leg"])
+        return done
+
+    def forget_weights(self, leg: int) -> None:
+        """Remove the weights received of a leg, once the next one is signed; its documents stay."""
+        for name in (manifest.SOLVER, manifest.MEMORY):
+            (self.received(leg) / name).unlink(missing_ok=True)

@@ -1,0 +1,94 @@
+"""The acceptance gate: after a bundle is verified, do its weights look sane?
+
+A signature says who made the weights, not that they are good. The gate finds accidents and crude faults: values that
+are not finite, layers with outliers, layers that moved much further than training moves them. It does not find a
+careful attack (docs/explanation/threat-model.md).
+
+Where a config is at hand the leg does more, before it trains: the weights must fit its net exactly, and are scored
+on the local validation images (:func:`check_score`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from relay.handoff import manifest
+from relay.handoff.carry import Carry
+from relay.handoff.desk import Desk
+from relay.handoff.policy import Gate, Policy
+from relay.handoff.refusals import GateFailed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
+    """Hold weights that were just verified against the policy's gate; returns what was found, for the reader.
+
+    Raises:
+        GateFailed: something is wrong with them, and the policy says to refuse.
+    """
+    never = [f"{name} is not finite" for name in _not_finite({**carry.solver, **carry.memory})]
+    if never:
+        raise GateFailed(f"the weights can't be used: {_some(never)}")
+    last = last_known(desk)
+    found = [*outliers(carry.solver, policy.gate.max_outlier)]
+    found += changes(carry.solver, last, policy.gate.max_relative_change) if last else []
+    if found and policy.gate.on_failure == "refuse":
+        raise GateFailed(f"the weights look wrong: {_some(found)}")
+    compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
+    return [*(f"warning: {text}" for text in found), f"weights are finite; {compared}"]
+
+
+def check_score(dice: float, gate: Gate) -> None:
+    """Hold the incoming solver's Dice on the local validation images against the policy.
+
+    Raises:
+        GateFailed: it is below ``min_dice``, and the policy says to refuse.
+    """
+    if gate.min_dice is not None and dice < gate.min_dice and gate.on_failure == "refuse":
+        raise GateFailed(f"the incoming solver scores {dice:.3f} on the local validation images, below {gate.min_dice}")
+
+
+def last_known(desk: Desk) -> Mapping[str, Tensor]:
+    """The solver's weights of the newest leg that this site has signed; empty for none."""
+    from safetensors.torch import load_file
+
+    signed = desk.ledger.record().signed
+    path = desk.signed(max(signed)) / manifest.SOLVER if signed else None
+    return load_file(path) if path and path.is_file() else {}
+
+
+def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
+    """Layers whose largest value is over ``limit`` times their root mean square."""
+    found = []
+    for name, tensor in weights.items():
+        if limit is None or not tensor.is_floating_point() or tensor.numel() < 2:
+            continue
+        values = tensor.double()
+        rms = float(values.square().mean().sqrt())
+        if rms > 0 and (ratio := float(values.abs().max()) / rms) > limit:
+            found.append(f"{name}: its largest value is {ratio:.0f} times its RMS (limit {limit:g})")
+    return found
+
+
+def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: float | None) -> list[str]:
+    """Layers that moved further than ``limit`` times their own norm since the last weights known."""
+    found = []
+    for name in weights.keys() & last.keys():
+        new, old = weights[name], last[name]
+        if limit is None or not new.is_floating_point() or new.shape != old.shape:
+            continue
+        norm = float(old.double().norm())
+        if norm > 0 and (ratio := float((new.double() - old.double()).norm()) / norm) > limit:
+            found.append(f"{name}: changed by {ratio:.1f} times its norm (limit {limit:g})")
+    return sorted(found)
+
+
+def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+
+
+def _some(found: list[str]) -> str:
+    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

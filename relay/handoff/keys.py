@@ -1,0 +1,258 @@
+"""Who a site is: an Ed25519 key to sign with, an age (X25519) key to be sealed to, and where they are kept.
+
+The public part is ``identity.json`` in the site's home. The private one is ``keys.age``, under a passphrase (plain
+``age -d`` opens it), or ``keys.json``, without one, in the throw-away homes of a simulation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from relay.config.check import check
+from relay.config.options import Field, options
+from relay.errors import UserError
+from relay.files import write_bytes
+from relay.handoff import envelope, points
+from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
+from relay.handoff.passphrases import long_enough, only_mine, passphrase
+from relay.handoff.refusals import BadDocument, ExpiredKey, Refused
+from relay.handoff.words import words
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+__all__ = ["Identity", "Keys", "identity", "load", "new", "passphrase", "save"]
+
+PUBLIC, SEALED, PLAIN = "identity.json", "keys.age", "keys.json"
+MIN_YEARS, MAX_YEARS = 0.01, 20.0
+"""Shortest and longest life of a key."""
+
+
+@options
+class Identity:
+    """A site's, or the coordinator's, public keys.
+
+    Attributes:
+        signing: raw Ed25519 public key, hex; also the key's id.
+        sealing: age recipient, ``age1...``.
+        created, expires: the keys' first and last moment.
+
+    Raises:
+        BadDocument: a key that nobody can hold or that anybody could use, or a life that ends before it begins.
+    """
+
+    format: Literal[1] = 1
+    name: Name
+    signing: Sha256
+    sealing: Annotated[str, Field(pattern="^age1[a-z0-9]{58}$")]
+    created: Time
+    expires: Time
+
+    def __post_init__(self) -> None:
+        points.check_signing(self.signing, f"the signing key of {self.name}")
+        points.check_sealing(self.sealing, f"the sealing key of {self.name}")
+        if self.created >= self.expires:
+            raise BadDocument(f"the keys of {self.name} were made at {self.created} and expire at {self.expires}")
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve words over both keys, to be compared by voice."""
+        both = bytes.fromhex(self.signing) + self.sealing.encode()
+        return words(hashlib.sha256(b"relay identity v1\0" + both).digest())
+
+    def check_alive(self, now: datetime) -> None:
+        """Raise :class:`ExpiredKey` after the keys' last moment."""
+        if stamp(now) > self.expires:
+            raise ExpiredKey(f"the keys of {self.name} expired at {self.expires}")
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """An identity with its private keys; its repr shows only the public part.
+
+    Attributes:
+        sealing: the age secret key, ``AGE-SECRET-KEY-1...``.
+    """
+
+    identity: Identity
+    signing: Ed25519PrivateKey = field(repr=False)
+    sealing: str = field(repr=False)
+
+    def sign(self, payload: bytes, kind: str) -> bytes:
+        """The payload in a DSSE envelope; ``kind`` is its payload type."""
+        return envelope.sign(payload, kind, self.signing)
+
+    def agree(self, sealing: str) -> bytes:
+        """The X25519 secret shared with the holder of another sealing key: 32 bytes."""
+        return points.agree(self.sealing, sealing)
+
+
+def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
+    """New keys, good from ``now`` for so many years of 365 days (0.01 to 20).
+
+    Raises:
+        UserError: the name or the years are not allowed.
+    """
+    import pyrage
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    if not MIN_YEARS <= years <= MAX_YEARS:
+        raise UserError(f"keys can't be good for {years} years; allowed are {MIN_YEARS:g} to {MAX_YEARS:g}")
+    now = now or datetime.now(timezone.utc)
+    signing, sealing = Ed25519PrivateKey.generate(), pyrage.x25519.Identity.generate()
+    content = {
+        "name": name,
+        "signing": signing.public_key().public_bytes_raw().hex(),
+        "sealing": str(sealing.to_public()),
+        "created": stamp(now),
+        "expires": stamp(now + timedelta(days=365 * years)),
+    }
+    identity, problems = check(Identity, content)
+    if identity is None:
+        raise UserError(
+            f"'{name}' can't be a site's name: {problems[0].allowed}",
+            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'.",
+        )
+    return Keys(identity, signing, str(sealing))
+
+
+def save(keys: Keys, home: Path, passphrase: str | None, replace: bool = False) -> None:
+    """Write keys into a home: the folder gets mode 0700, the private file 0600.
+
+    Args:
+        passphrase: at least 8 characters; None for a throw-away home, whose private file is plain.
+        replace: where keys lie there, keep them beside the new ones, named after the old key's first 8 digits.
+
+    Raises:
+        UserError: there are keys already, the passphrase is too short, or the folder can't be written.
+    """
+    import pyrage
+
+    secret = canonical({"signing": keys.signing.private_bytes_raw().hex(), "sealing": keys.sealing})
+    if passphrase is not None:
+        secret = pyrage.passphrase.encrypt(secret, long_enough(passphrase))
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+        _make_room(home, replace)
+        _write_private(home / (PLAIN if passphrase is None else SEALED), secret)
+        write_bytes(home / PUBLIC, canonical(keys.identity))
+    except OSError as error:
+        raise UserError(
+            f"keys can't be written to {home}: {error.strerror}", "Check the folder, and try again."
+        ) from error
+
+
+def _make_room(home: Path, replace: bool) -> None:
+    """Put old keys aside, or refuse to."""
+    old = [home / name for name in (SEALED, PLAIN, PUBLIC) if (home / name).exists()]
+    if not old:
+        return
+    if not replace:
+        raise UserError(
+            f"{home} holds keys already ({', '.join(path.name for path in old)})",
+            "Use them (relay keys show); or, to renew them, relay keys new --replace: the old ones are kept beside.",
+        )
+    try:
+        tag = identity(home).signing[:8]
+    except UserError:  # the public part is lost or damaged
+        tag = digest(old[0].read_bytes())[:8]
+    for path in old:
+        path.replace(home / f"{path.stem}.{tag}{path.suffix}")
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """As :func:`relay.files.write_bytes`, never readable by others, not even for a moment."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def identity(home: Path) -> Identity:
+    """The public part of the keys in a home.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = home / PUBLIC
+    try:
+        return parse(Identity, path.read_bytes(), str(path))
+    except FileNotFoundError as error:
+        raise UserError(
+            f"there are no keys in {home}", "Make some: relay keys new. Or give the right folder."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+    except Refused as error:
+        raise UserError(str(error), f"Restore {path.name} from a backup, or make new keys (relay keys new).") from error
+
+
+def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
+    """The keys in a home.
+
+    Args:
+        passphrase: the passphrase, or what asks for it; asked only where there is one. None: there is none.
+
+    Raises:
+        UserError: there are no keys, others can read them, the passphrase is wrong, they are damaged, or the
+            private part is not that of ``identity.json``.
+    """
+    public = identity(home)
+    path = next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
+    if path is None:
+        raise UserError(
+            f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
+            f"Restore {SEALED} from a backup, or make new keys: relay keys new --replace.",
+        )
+    secret = only_mine(path)
+    if path.name == SEALED:
+        secret = _opened(secret, passphrase, path)
+    keys = _private(public, secret, path)
+    found = (keys.signing.public_key().public_bytes_raw().hex(), points.recipient(keys.sealing))
+    if found != (public.signing, public.sealing):
+        raise UserError(
+            f"the private keys in {path} are not those of {home / PUBLIC}",
+            "One of the two files was changed: restore both from one backup.",
+        )
+    return keys
+
+
+def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path) -> bytes:
+    import pyrage
+
+    if not data.startswith(b"age-encryption.org/v1\n-> scrypt "):
+        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", "Restore it from a backup.")
+    if passphrase is None:
+        raise UserError(f"{path} is under a passphrase, and none was given", "Give it by prompt, file or environment.")
+    try:
+        opened = pyrage.passphrase.decrypt(data, passphrase if isinstance(passphrase, str) else passphrase())
+    except pyrage.DecryptError as error:  # age can't tell the two apart, and need not
+        raise UserError(
+            f"wrong passphrase for {path}, or the file is damaged",
+            "Type it again. If you are sure of it, restore the file from a backup.",
+        ) from error
+    return bytes(opened)
+
+
+def _private(public: Identity, secret: bytes, path: Path) -> Keys:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    try:
+        content = json.loads(secret)
+        signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content["signing"]))
+        points.recipient(content["sealing"])
+        return Keys(public, signing, content["sealing"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # no cause is shown: it would show the secret
+        raise UserError(f"{path} is damaged: it does not hold two private keys", "Restore it from a backup.") from None

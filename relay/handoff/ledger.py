@@ -1,0 +1,181 @@
+"""The ledger: a site's own append-only record of a study, a JSON line an event, each chained to the one before.
+
+``ledger.jsonl`` holds the events, ``ledger.head`` the number of lines and the SHA-256 of the last one. A changed,
+removed, inserted or reordered line breaks the chain; a cut end disagrees with the head. Somebody who can write both
+files can forge both: it is the sites after this one, who hold its statements in their chains, that would notice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from relay.config.options import Field, options
+from relay.errors import UserError
+from relay.files import write_bytes
+from relay.handoff.document import Sha256, Time, canonical, digest, parse, stamp
+from relay.handoff.refusals import DamagedLedger, Refused
+
+Event = Literal["roster", "received", "signed", "sent"]
+FIRST = "0" * 64
+
+
+@options
+class Line:
+    """An event: its number from 1, the SHA-256 of the line before, when, what, and the facts of it."""
+
+    n: int
+    previous: Sha256
+    time: Time
+    event: Event
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+@options
+class Head:
+    """Where the ledger ends."""
+
+    n: int
+    sha256: Sha256
+
+
+@dataclass(frozen=True)
+class Known:
+    """A hand-over in the ledger: its statement's digest, and the version of the roster it was made under."""
+
+    statement: str
+    roster: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the ledger says of the legs of a study, by leg number.
+
+    Attributes:
+        legs: every leg known: received, signed, or in the chain of one received.
+        received, signed: those taken in, and those this site has put its name to.
+    """
+
+    legs: Mapping[int, Known] = field(default_factory=dict)
+    received: Mapping[int, Known] = field(default_factory=dict)
+    signed: Mapping[int, Known] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> int:
+        """The highest leg known; 0 for none."""
+        return max(self.legs, default=0)
+
+
+class Ledger:
+    """The ledger in a study's folder.
+
+    Raises:
+        DamagedLedger: when read: it is not what was written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.head = folder / "ledger.jsonl", folder / "ledger.head"
+
+    def lines(self) -> list[Line]:
+        """All events, oldest first, once their chain was checked."""
+        raw = self._raw()
+        found: list[Line] = []
+        before = FIRST
+        for n, data in enumerate(raw, 1):
+            try:
+                line = parse(Line, data, f"line {n} of {self.path}")
+            except Refused as error:
+                raise DamagedLedger(str(error)) from error
+            if (line.n, line.previous) != (n, before):
+                raise DamagedLedger(f"line {n} of {self.path} does not follow the line before it")
+            found.append(line)
+            before = digest(data)
+        self._check_head(raw)
+        return found
+
+    def _raw(self) -> list[bytes]:
+        """The lines as they lie there; one that a power cut left unfinished, and no head counts, is passed over."""
+        data = self.path.read_bytes() if self.path.is_file() else b""
+        *whole, rest = data.split(b"\n")
+        if rest and self._head().n > len(whole):
+            raise DamagedLedger(f"{self.path} ends in the middle of a line")
+        return whole
+
+    def _head(self) -> Head:
+        if not self.head.is_file():
+            return Head(n=0, sha256=FIRST)
+        try:
+            return parse(Head, self.head.read_bytes(), str(self.head))
+        except Refused as error:
+            raise DamagedLedger(str(error)) from error
+
+    def _check_head(self, raw: Sequence[bytes]) -> None:
+        head = self._head()
+        if head.n not in (len(raw), len(raw) - 1):  # a power cut may come between the line and the head
+            raise DamagedLedger(f"{self.path} has {len(raw)} lines, {self.head.name} counts {head.n}")
+        if head.n and digest(raw[head.n - 1]) != head.sha256:
+            raise DamagedLedger(f"line {head.n} of {self.path} is not the one that {self.head.name} names")
+
+    def append(self, event: Event, now: datetime, **facts: Any) -> None:
+        """Add an event, on the disk when this returns. What a power cut left of a line is dropped first.
+
+        Raises:
+            DamagedLedger: the ledger so far is not whole: nothing is added.
+        """
+        with self._locked():
+            self.lines()
+            raw = self._raw()
+            last = digest(raw[-1]) if raw else FIRST
+            data = canonical(Line(n=len(raw) + 1, previous=last, time=stamp(now), event=event, facts=facts))
+            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+                file.seek(sum(len(line) + 1 for line in raw))
+                file.truncate()
+                file.write(data + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            write_bytes(self.head, canonical(Head(n=len(raw) + 1, sha256=digest(data))))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep a second process of this site from writing at the same time.
+
+        Raises:
+            UserError: another one holds the lock.
+        """
+        import fcntl
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with (self.path.parent / "ledger.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"{self.path} is in use by another relay command", "Let that one finish.") from error
+            yield
+
+    def record(self) -> Record:
+        """What its events come to."""
+        legs: dict[int, Known] = {}
+        by_event: dict[str, dict[int, Known]] = {"received": {}, "signed": {}}
+        for line in self.lines():
+            if line.event in by_event:
+                known = {int(leg): Known(*pair) for leg, pair in line.facts["chain"].items()}
+                legs.update(known)
+                leg = line.facts["leg"]
+                by_event[line.event][leg] = known[leg]
+        return Record(legs, by_event["received"], by_event["signed"])
+
+    def put_aside(self, now: datetime) -> Path | None:
+        """Rename the files, so that a new ledger can be begun; the old one stays readable for people."""
+        if not (self.path.exists() or self.head.exists()):
+            return None
+        aside = self.path.with_name(f"ledger.{stamp(now).replace(':', '')}.old")
+        aside.mkdir()
+        for file in (self.path, self.head):
+            if file.exists():
+                file.replace(aside / file.name)
+        return aside

@@ -1,0 +1,142 @@
+"""What is in a bundle: the closed list of its entries, and the manifest of their digests.
+
+The manifest has one line an entry, ``<sha-256>  <name>``, so that ``sha256sum -c`` checks an unpacked bundle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.handoff.document import MAX_BYTES
+from relay.handoff.refusals import BadContainer, BadDocument
+
+STATEMENT = "statement.dsse.json"
+MANIFEST = "manifest-sha256.txt"
+MODEL_CARD = "MODEL_CARD.md"
+CARRY = "carry.json"
+CONFIG = "config.json"
+DATA_CARD = "data-card.json"
+RESULTS = "results.json"
+MEMORY = "memory.safetensors"
+SOLVER = "solver.safetensors"
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_./-]{0,99})")
+_NUMBERED = re.compile(r"(rosters|chain)/([0-9]{4})(?:\.dsse\.json|/[a-z0-9.-]+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which entries a bundle has, where there is a choice.
+
+    Attributes:
+        rosters: versions of the rosters inside, ascending, 1 to 9999.
+        legs: how many earlier legs are in the chain.
+        memory: whether a memory travels.
+    """
+
+    rosters: Sequence[int]
+    legs: int
+    memory: bool
+
+    def names(self) -> list[str]:
+        """All entries, in the one order they may have."""
+        chain = [earlier(leg, name) for leg in range(1, self.legs + 1) for name in CHAIN]
+        last = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS, *([MEMORY] if self.memory else []), SOLVER]
+        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *last]
+
+
+CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
+"""What stays of an earlier leg, copied from its bundle."""
+
+
+def roster(version: int) -> str:
+    """The entry that holds a roster."""
+    return f"rosters/{version:04d}.dsse.json"
+
+
+def earlier(leg: int, name: str) -> str:
+    """The entry that holds a file of an earlier leg's bundle."""
+    return f"chain/{leg:04d}/{name}"
+
+
+def names_fit(names: Sequence[str]) -> Layout:
+    """The layout that these entries, in this order, are of.
+
+    Raises:
+        BadContainer: an entry that does not belong there, a missing one, or another order.
+    """
+    numbers: dict[str, set[int]] = {"rosters": set(), "chain": set()}
+    for name in names:
+        if found := _NUMBERED.fullmatch(name):
+            numbers[found[1]].add(int(found[2]))
+    layout = Layout(sorted(numbers["rosters"] - {0}), max(numbers["chain"], default=0), MEMORY in names)
+    must = layout.names()
+    if list(names) != must:
+        raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")
+    if not layout.rosters:
+        raise BadContainer("its entries are not those of a bundle: there is no roster in it")
+    return layout
+
+
+def _difference(names: Sequence[str], must: Sequence[str]) -> str:
+    if extra := [name for name in names if name not in set(must)]:
+        return f"extra {_some(extra)}"
+    if missing := [name for name in must if name not in set(names)]:
+        return f"missing {_some(missing)}"
+    if len(names) != len(must):
+        return "one is there twice"
+    first, expected = next((a, b) for a, b in zip(names, must, strict=True) if a != b)
+    return f"{first} stands where {expected} must be"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(name[:100] for name in names[:5]) + more
+
+
+def write(digests: Mapping[str, str]) -> bytes:
+    """The manifest of these entries.
+
+    Args:
+        digests: name to SHA-256 in hex, in the container's order.
+    """
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+
+
+def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
+    """Name to SHA-256 of a manifest, in its order.
+
+    Args:
+        what: names it in errors.
+
+    Raises:
+        BadDocument: a byte is not as :func:`write` puts it, or a name is there twice.
+    """
+    if not 0 < len(data) <= MAX_BYTES:
+        raise BadDocument(f"{what} has {len(data)} bytes; allowed are 1 to {MAX_BYTES}")
+    digests: dict[str, str] = {}
+    # not splitlines: that splits at other characters, too
+    lines = data.decode("ascii", "replace").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        found = _LINE.fullmatch(line)
+        if not found or ".." in found[2].split("/"):
+            raise BadDocument(f"{what}, line {number}: {line[:80]!a} is not '<sha-256>  <name>'")
+        if found[2] in digests:
+            raise BadDocument(f"{what}, line {number}: {found[2]} is there twice")
+        digests[found[2]] = found[1]
+    if lines[-1]:
+        raise BadDocument(f"{what} does not end with a newline")
+    return digests
+
+
+def covers(digests: Mapping[str, str], names: Sequence[str]) -> None:
+    """Check that a manifest lists all of a container's entries but statement and manifest, in their order.
+
+    Raises:
+        BadContainer: naming what is not listed, or not there.
+    """
+    listed, must = list(digests), [name for name in names if name not in (STATEMENT, MANIFEST)]
+    if listed != must:
+        raise BadContainer(f"{MANIFEST} does not list the entries that are there: {_difference(listed, must)}")

@@ -1,0 +1,59 @@
+"""Which of the bundles on a stick is the one to receive: a choice by their names, which verification then judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay.errors import UserError
+from relay.handoff.desk import Desk
+from relay.handoff.stick import Found, find
+
+
+def choose(desk: Desk, folder: Path, leg: int | None = None) -> Path:
+    """The bundle that this site is to receive next, or its first volume.
+
+    That is the leg before its next turn; once its turns are over, the last leg; where no roster is installed yet, the
+    newest leg there is. Of several for that leg, the one by the site whose turn it was, and a sealed one first.
+
+    Args:
+        leg: take this one instead, as when a new roster has opened a leg again.
+
+    Raises:
+        UserError: there is none; the message says what lies there.
+    """
+    there = find(folder)
+    mine = [found for found in there if found.study == desk.study]
+    trusted = desk.trusted
+    if trusted is None and leg is None:
+        leg = mine[0].leg if mine else 1
+    wanted = leg or _before_next_turn(desk)
+    site = (trusted.roster.turn(wanted) if trusted else None) or ""
+    fitting = sorted((f for f in mine if f.leg == wanted), key=lambda f: (f.site != site.lower(), not f.sealed))
+    if not fitting:
+        raise UserError(
+            f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {desk.study}; "
+            f"there is: {_listed(there)}",
+            "Is it the right stick, and is all of it copied? If the order has changed, install the new roster first. "
+            "A file with another name can be named itself.",
+        )
+    return fitting[0].path
+
+
+def _before_next_turn(desk: Desk) -> int:
+    """The leg to receive next.
+
+    Raises:
+        UserError: the next turn is the first leg, before which there is none.
+    """
+    turn = desk.next_turn()
+    if turn == 1:
+        raise UserError(
+            f"leg 1 of study {desk.study} is the turn of {desk.identity.name}: there is nothing to receive before it",
+            "Train it (relay train), then relay send.",
+        )
+    return turn - 1 if turn else len(desk.roster.order)
+
+
+def _listed(there: list[Found]) -> str:
+    names = [found.path.name for found in there]
+    return (", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")) or "no bundle at all"

@@ -1,0 +1,109 @@
+"""Receipts: a hand-over as a few lines to print, sign by hand, and read out over the telephone.
+
+A receipt is made from a ledger and checked against another one: both sites must name the same statement.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.errors import UserError
+from relay.handoff.desk import Desk
+from relay.handoff.receive import chain_in
+from relay.handoff.refusals import BadDocument, Fork
+from relay.handoff.statement import Statement
+from relay.handoff.words import from_words, same, words
+
+Kind = Literal["received", "signed"]
+_FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a receipt says.
+
+    Attributes:
+        digest: of the statement, hex.
+        kind: whether the site that prints it has received the leg, or signed it.
+        at: the site that prints it; ``time``: when it did that.
+    """
+
+    study: str
+    made: Statement
+    kind: Kind
+    at: str
+    time: str
+
+    def text(self) -> str:
+        """The receipt as plain text of under 80 columns."""
+        claim = self.made.claim
+        by_words = words(bytes.fromhex(self.made.digest)).split()
+        values = (
+            self.study,
+            str(claim.leg),
+            claim.site,
+            ", ".join(recipient.name for recipient in claim.recipients),
+            str(claim.roster.version),
+            self.made.digest,
+            " ".join(by_words),
+            "taken in by" if self.kind == "received" else "signed and sent by",
+            self.at,
+            self.time,
+        )
+        lines = [f"{key + ':':<11}{value}" for key, value in zip(_FIELDS, values, strict=True)]
+        return "\n".join(
+            ["RELAY RECEIPT", "", *lines, "", "name: ____________________   signature: ____________________", ""]
+        )
+
+
+def write(desk: Desk, leg: int | None = None) -> Receipt:
+    """The receipt of a leg; of the newest one in the ledger where none is given.
+
+    Raises:
+        UserError: the ledger has no such leg.
+    """
+    lines = [line for line in desk.ledger.lines() if line.event in ("received", "signed")]
+    wanted = [line for line in lines if leg is None or line.facts["leg"] == leg]
+    if not wanted:
+        there = sorted({line.facts["leg"] for line in lines})
+        raise UserError(
+            f"the ledger of study {desk.study} has no leg {leg or ''} received or signed here",
+            f"Legs there: {', '.join(map(str, there)) or 'none'} (relay ledger).",
+        )
+    line = wanted[-1]
+    number, kind = line.facts["leg"], line.event
+    folder = desk.received(number) if kind == "received" else desk.signed(number)
+    made = chain_in(folder)[-1]
+    return Receipt(desk.study, made, kind, desk.identity.name, line.time)  # type: ignore[arg-type]
+
+
+def check(desk: Desk, text: str) -> str:
+    """Compare another site's receipt with this site's ledger; returns what agrees, in a sentence.
+
+    Raises:
+        BadDocument: it is not a receipt, or its words and its digest are not of one statement.
+        Fork: this site knows another statement for that leg.
+        UserError: it is of another study, or of a leg that this site does not know.
+    """
+    found = dict(re.findall(r"^([a-z ]+):[ \t]+(.+?)[ \t]*$", text, re.MULTILINE))
+    if missing := [key for key in _FIELDS if key not in found]:
+        raise BadDocument(f"this is not a whole receipt: {', '.join(missing)} is missing")
+    digest, leg = found["statement"], found["leg"]
+    if not re.fullmatch("[0-9a-f]{64}", digest) or not re.fullmatch("[1-9][0-9]{0,3}", leg):
+        raise BadDocument("this is not a receipt: its leg or its statement is not one")
+    from_words(found["in words"])  # says which word is wrong
+    if not same(found["in words"], bytes.fromhex(digest)):
+        raise BadDocument("the words of this receipt are not those of its statement")
+    if found["study"] != desk.study:
+        raise UserError(f"this receipt is of study {found['study']}; this is {desk.study}", "Give the right --study.")
+    known = desk.ledger.record().legs.get(int(leg))
+    if known is None:
+        raise UserError(
+            f"leg {leg} is not in the ledger of {desk.identity.name}",
+            "Receive the bundle first; or read the words out to the site that made the leg.",
+        )
+    if known.statement != digest:
+        raise Fork(f"this receipt is of another hand-over than the one known here as leg {leg}")
+    return f"leg {leg} of {desk.study}, {found['what']} {found['at']} at {found['time']}: the hand-over known here"

@@ -1,0 +1,181 @@
+"""Receiving: verify a bundle, weigh what is in it, and only then take it in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.errors import UserError
+from relay.files import write_bytes
+from relay.handoff import carry, manifest, statement
+from relay.handoff.bundle import Opened, clear, layout_of, opened
+from relay.handoff.carry import Carry, weights_digest
+from relay.handoff.container import measure
+from relay.handoff.desk import Desk
+from relay.handoff.document import digest
+from relay.handoff.keys import Keys
+from relay.handoff.refusals import DigestMismatch
+from relay.handoff.roster import Policy
+from relay.handoff.rules import Fit, Standpoint, Verification
+from relay.handoff.statement import Claim, Statement
+
+Weigh = Callable[[Carry, "Desk", Policy], list[str]]
+"""The acceptance gate: gives notes for the reader.
+
+Raises:
+    GateFailed: the weights are not to be taken in.
+"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A bundle that passed every rule.
+
+    Attributes:
+        statements: of all legs, oldest first; the last is the bundle's own.
+        again: it had been received before.
+        entries: name and bytes of all that is in it.
+        notes: what a reader should know, such as what the acceptance gate found.
+    """
+
+    statements: tuple[Statement, ...]
+    again: bool
+    entries: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def claim(self) -> Claim:
+        """The claim of the bundle's own leg."""
+        return self.statements[-1].claim
+
+
+def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path | None = None) -> Verification:
+    """Take an opened bundle through all the rules, cheapest first.
+
+    Args:
+        fit: what this site's config expects; None: not compared.
+        folder: where its files are written meanwhile; they are not to be used before this has returned.
+
+    Raises:
+        Refused: at the first rule that is broken.
+    """
+    check = Verification(at)
+    check.rosters(bundle.rosters)
+    check.statement(bundle.read(manifest.STATEMENT))
+    check.chain(bundle.chain)
+    check.standing()
+    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder))
+    check.policy(bundle.size, bundle.sealed, list(bundle.entries))
+    check.fit(bundle.read(manifest.CARRY), fit)
+    return check
+
+
+def limit_of(desk: Desk) -> int:
+    """The largest bundle that is opened here: what the roster says, or the default before there is one."""
+    trusted = desk.trusted
+    return trusted.roster.policy.max_bundle_bytes if trusted else Policy().max_bundle_bytes
+
+
+def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit: Fit | None = None) -> Verified:
+    """Whether a bundle would be received here; nothing is kept.
+
+    Raises:
+        Refused: why not.
+    """
+    with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
+        check = judge(bundle, desk.standpoint(look_on), fit)
+        sizes = {name: entry.size for name, entry in bundle.entries.items()}
+    return Verified(check.verified, check.again, sizes)
+
+
+def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit: Fit | None = None) -> Verified:
+    """Verify a bundle, weigh it, and take it in: its files, its newer rosters, a line in the ledger.
+
+    Raises:
+        Refused: why not; this site's state is what it was.
+    """
+    at = desk.standpoint()
+    if at.site is None and at.roster is not None:
+        raise UserError(
+            f"{desk.identity.name} is not a site of study {desk.study}",
+            "Receiving is for sites; relay verify only looks.",
+        )
+    part = clear(desk.folder / ".receiving")
+    try:
+        with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
+            check = judge(bundle, at, fit, part)
+            sizes = {name: entry.size for name, entry in bundle.entries.items()}
+        statements = check.verified
+        notes = weigh(carry.load(part, legs_of(statements)), desk, check.newest.policy) if weigh else []
+        _take_in(desk, part, check)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Verified(statements, check.again, sizes, tuple(notes))
+
+
+def _take_in(desk: Desk, part: Path, check: Verification) -> None:
+    """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
+    for version in sorted(check.trusted):
+        trusted = check.trusted[version]
+        if version == max(check.trusted):
+            desk.install(trusted.data)
+        else:
+            write_bytes(desk.folder / manifest.roster(version), trusted.data)
+    own = check.verified[-1]
+    place = desk.received(own.claim.leg)
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    part.rename(place)
+    if not check.again:
+        desk.ledger.append(
+            "received", desk.clock(), leg=own.claim.leg, site=own.claim.site, chain=known(check.verified)
+        )
+
+
+def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:
+    """A chain as the ledger keeps it: leg to digest and roster version."""
+    return {str(made.claim.leg): [made.digest, made.claim.roster.version] for made in statements}
+
+
+def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
+    """What strategies are told of the legs so far, as each one's own statement says."""
+    return [
+        {"leg": c.leg, "site": c.site, "strategy": c.strategy, "train_samples": c.samples}
+        for c in (made.claim for made in statements)
+    ]
+
+
+def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
+    """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
+
+    Raises:
+        UserError: it was not received here.
+        DigestMismatch: it is not what was received.
+    """
+    folder, entry = desk.received(leg), desk.ledger.record().received.get(leg)
+    if entry is None or not folder.is_dir():
+        raise UserError(f"leg {leg} of study {desk.study} was not received in {desk.home}", "relay receive BUNDLE")
+    statements = chain_in(folder)
+    listing = (folder / manifest.MANIFEST).read_bytes()
+    whole = statements[-1].digest == entry.statement and digest(listing) == statements[-1].manifest
+    listed = manifest.parse(listing)
+    if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
+        raise DigestMismatch(f"{folder} is not what was received", "Receive the bundle again: relay receive BUNDLE")
+    return carry.load(folder, legs_of(statements)), weights_digest(listed)
+
+
+def chain_in(folder: Path) -> tuple[Statement, ...]:
+    """The statements in a folder of this site's own, which were verified when they came in."""
+    layout = layout_of(folder)
+    paths = [folder / manifest.earlier(leg, manifest.STATEMENT) for leg in range(1, layout.legs + 1)]
+    return tuple(_trusted(path) for path in [*paths, folder / manifest.STATEMENT])
+
+
+def _trusted(path: Path) -> Statement:
+    data = path.read_bytes()
+    signed, _ = statement.peek(data, str(path))
+    claim, about = statement.parse(signed.unverified, str(path))
+    return Statement(claim, about, digest(signed.unverified), data)

@@ -1,0 +1,360 @@
+"""Is a bundle to be believed? The rules, as a state machine without input or output.
+
+A :class:`Verification` is fed what lies in a bundle, step by step, from the cheapest and most telling to the most
+costly, and raises a class of :mod:`relay.handoff.refusals` at the first rule that is broken. Steps can't be skipped
+or exchanged. Nothing is looked at before the step that says who signed it, and no weight is parsed in any.
+
+1. ``rosters``: each is signed by the coordinator this site has pinned (``BadSignature``), is of this study
+   (``WrongStudy``) and sound (``BadRoster``). The version under which the bundle was made is there; it is not older
+   than the one installed here (``OldRoster``); no two rosters of one version differ (``Fork``). The newest of all
+   holds today (``RosterPeriod``).
+2. ``statement``: signed (``BadSignature``) by a key that the newest roster gives to the site that is said to have
+   made the leg (``UnknownKey``), which is neither revoked (``RevokedKey``) nor past its last day (``ExpiredKey``).
+   Of this study (``WrongStudy``), by the site whose turn the leg was (``WrongOrder``), sealed to whom the roster
+   says and to this site (``WrongRecipient``); the leg after it is this site's turn, unless the relay has ended
+   (``WrongLeg``). Issued before it expires, and neither in the future nor too long ago (``Expired``).
+3. ``chain``: every earlier leg is there once, its statement signed and in its turn by the rosters it names, its
+   manifest, results and data-card those signed for, and no roster older than the one before (``BrokenChain``,
+   and the errors above). Each statement continues the one before it (``PredecessorMismatch``).
+4. ``standing``: against this site's ledger: not another statement for a leg known here, unless a newer roster
+   decided so before this site went on from it (``Fork``); not one this site has already gone on from (``Replay``);
+   nothing older than the newest leg known here (``Rollback``); no leg in this site's name that its ledger lacks
+   (``UnknownOwnLeg``).
+5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
+   no others (``BadContainer``).
+6. ``policy``: size, seal, memory and sample count are within the newest roster's policy (``PolicyBreach``).
+7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
+   (``ConfigMismatch``). Skipped, visibly, where no config is at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from relay.handoff import manifest, statement
+from relay.handoff.document import digest, moment, read
+from relay.handoff.keys import Identity
+from relay.handoff.ledger import Known, Record
+from relay.handoff.refusals import (
+    BadContainer,
+    BadDocument,
+    BrokenChain,
+    ConfigMismatch,
+    DigestMismatch,
+    Expired,
+    ExpiredKey,
+    Fork,
+    OldRoster,
+    PolicyBreach,
+    PredecessorMismatch,
+    Replay,
+    RevokedKey,
+    Rollback,
+    RosterPeriod,
+    UnknownKey,
+    UnknownOwnLeg,
+    WrongLeg,
+    WrongOrder,
+    WrongRecipient,
+    WrongStudy,
+)
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
+from relay.handoff.statement import Claim, Statement
+
+STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
+SKEW = timedelta(days=1)
+"""How far clocks of two hospitals may be apart."""
+
+
+@dataclass(frozen=True)
+class Standpoint:
+    """From where a bundle is judged.
+
+    Attributes:
+        study: which study it must be of.
+        site: this site's name; None for somebody who only looks on (the coordinator, an auditor).
+        coordinator: the pinned identity.
+        roster: the newest roster known here, None for none yet.
+        record: what the ledger says.
+        now: the time.
+    """
+
+    study: str
+    site: str | None
+    coordinator: Identity
+    roster: TrustedRoster | None
+    record: Record
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What this site's config expects: ``model`` and ``data`` as in ``carry.json``, and ``config``'s digest."""
+
+    model: Mapping[str, Any]
+    data: Mapping[str, Any]
+    config: str
+
+
+@dataclass
+class Verification:
+    """One bundle on its way through the rules; see the module's text."""
+
+    at: Standpoint
+    trusted: dict[int, TrustedRoster] = field(default_factory=dict)
+    chain_so_far: list[Statement] = field(default_factory=list)
+    again: bool = False
+    _done: int = 0
+
+    def _step(self, name: str) -> None:
+        if STEPS[self._done] != name:
+            raise RuntimeError(f"step {name} out of turn; next is {STEPS[self._done]}")
+        self._done += 1
+
+    # -- 1 -----------------------------------------------------------------------------------------------------------
+
+    def rosters(self, envelopes: Sequence[bytes]) -> None:
+        """Trust those that the pinned coordinator signed; the installed one is among them."""
+        self._step("rosters")
+        found = [open_roster(data, self.at.coordinator, self.at.study) for data in envelopes]
+        for roster in [*([self.at.roster] if self.at.roster else []), *found]:
+            known = self.trusted.setdefault(roster.roster.version, roster)
+            if known.digest != roster.digest:
+                raise Fork(f"two different rosters of study {self.at.study} have version {roster.roster.version}")
+        if not self.trusted:
+            raise BadDocument("there is no roster in it, and none is installed here")
+        ascending = [self.trusted[version] for version in sorted(self.trusted)]
+        for old, new in pairwise(ascending):
+            newer(old, new)
+        now = self.newest
+        if not moment(now.not_before) - SKEW <= self.at.now <= moment(now.not_after) + SKEW:
+            raise RosterPeriod(f"roster {now.version} of {now.study} holds from {now.not_before} to {now.not_after}")
+
+    @property
+    def newest(self) -> Roster:
+        """The roster of the highest version known by now."""
+        return self.trusted[max(self.trusted)].roster
+
+    # -- 2 -----------------------------------------------------------------------------------------------------------
+
+    def statement(self, envelope: bytes) -> None:
+        """Trust the statement of the bundle's own leg."""
+        self._step("statement")
+        made = self._signed(envelope, "the statement", last=True)
+        claim = made.claim
+        installed = self.at.roster.roster.version if self.at.roster else 0
+        if claim.roster.version < installed:
+            raise OldRoster(
+                f"leg {claim.leg} by {claim.site} was made under roster {claim.roster.version}; "
+                f"roster {installed} is installed here"
+            )
+        self._recipients(claim)
+        if moment(claim.issued) > self.at.now + SKEW:
+            raise Expired(f"leg {claim.leg} was issued at {claim.issued}, which is in the future of this computer")
+        if not claim.issued < claim.expires or self.at.now > moment(claim.expires):
+            raise Expired(f"leg {claim.leg} by {claim.site} was good from {claim.issued} to {claim.expires}")
+        self.chain_so_far = [made]
+
+    def _signed(self, envelope: bytes, what: str, last: bool = False) -> Statement:
+        """A statement by a key that stands, in its turn."""
+        signed, said = statement.peek(envelope, what)
+        self._of_this_study(said.get("study"), what)
+        under = self._roster_of(said, what)
+        site, leg = str(said.get("site")), said.get("leg")
+        if type(leg) is not int or leg < 1:
+            raise BadDocument(f"{what} names no leg")
+        judged = self.newest if last else under
+        self._key(signed.keyid, site, leg, judged, what)
+        claim, about = statement.parse(signed.verify(signed.keyid), what)
+        identity = judged.site(site)
+        if claim.issued > identity.expires:
+            raise ExpiredKey(f"{what}, by {site}: issued {claim.issued}, the key's last day is {identity.expires}")
+        if under.turn(leg) != site:
+            raise WrongOrder(f"{what}: leg {leg} was made by {site}, but was {under.turn(leg) or 'nobody'}'s turn")
+        if not moment(under.not_before) - SKEW <= moment(claim.issued) <= moment(under.not_after) + SKEW:
+            raise RosterPeriod(
+                f"{what}: issued {claim.issued}, but roster {under.version} holds from {under.not_before} "
+                f"to {under.not_after}"
+            )
+        return Statement(claim, about, digest(signed.unverified), envelope)
+
+    def _of_this_study(self, study: object, what: str) -> None:
+        if study != self.at.study:
+            raise WrongStudy(f"{what} is of study {study!r}; this is study {self.at.study!r}")
+
+    def _roster_of(self, said: Mapping[str, Any], what: str) -> Roster:
+        """The roster that a statement names."""
+        named = said.get("roster")
+        version, sha256 = (named.get("version"), named.get("sha256")) if isinstance(named, Mapping) else (None, None)
+        there = self.trusted.get(version) if isinstance(version, int) else None
+        if there is None:
+            raise BadDocument(f"{what} was made under roster {version!r}, which is not in the bundle")
+        if there.digest != sha256:
+            raise Fork(f"{what} was made under another roster {version} than the one known here")
+        return there.roster
+
+    def _key(self, keyid: str, site: str, leg: int, judged: Roster, what: str) -> None:
+        """Whether this key may sign for this site: known under ``judged``, and not revoked by the newest."""
+        revoked = next((r for r in self.newest.revoked if r.key == keyid), None)
+        if revoked is not None and leg > revoked.last_leg:
+            raise RevokedKey(f"{what}, by {site}: its key {keyid[:16]}… is revoked ({revoked.reason})")
+        if site not in [s.name for s in judged.sites] or judged.site(site).signing != keyid:
+            raise UnknownKey(f"{what}: {keyid[:16]}… is not the key of {site} in roster {judged.version}")
+
+    def _recipients(self, claim: Claim) -> None:
+        under = self.trusted[claim.roster.version].roster
+        there = {(r.name, r.sealing) for r in claim.recipients}
+        wanted = set(under.recipients(claim.leg))
+        if there != wanted:
+            odd = ", ".join(sorted(name for name, _ in there ^ wanted))
+            raise WrongRecipient(f"leg {claim.leg} is sealed to others than roster {under.version} says: {odd}")
+        if self.at.site is None:
+            return
+        following = self.newest.turn(claim.leg + 1)
+        mine = [r for r in claim.recipients if r.name == self.at.site]
+        if not mine:
+            names = ", ".join(r.name for r in claim.recipients) or "nobody"
+            raise WrongRecipient(f"leg {claim.leg} by {claim.site} is for {names}; this is {self.at.site}")
+        if following not in (None, self.at.site):
+            raise WrongLeg(f"leg {claim.leg + 1} is the turn of {following}; this is {self.at.site}")
+
+    # -- 3 -----------------------------------------------------------------------------------------------------------
+
+    def chain(self, links: Sequence[Mapping[str, bytes]]) -> None:
+        """Trust the records of the earlier legs: of each, its four files by their names."""
+        self._step("chain")
+        (own,) = self.chain_so_far
+        if len(links) != own.claim.leg - 1:
+            raise BrokenChain(
+                f"leg {own.claim.leg} must bring {own.claim.leg - 1} earlier legs, there are {len(links)}"
+            )
+        earlier = [self._link(number, link) for number, link in enumerate(links, 1)]
+        self.chain_so_far = [*earlier, own]
+        before = None
+        version = 0
+        for made in self.chain_so_far:
+            claim = made.claim
+            if claim.previous != (before.digest if before else None):
+                raise PredecessorMismatch(f"leg {claim.leg} by {claim.site} does not continue the leg before it")
+            if claim.roster.version < version:
+                raise BrokenChain(f"leg {claim.leg} was made under an older roster than the leg before it")
+            before, version = made, claim.roster.version
+
+    def _link(self, number: int, files: Mapping[str, bytes]) -> Statement:
+        what = f"the statement of leg {number}"
+        made = self._signed(files[manifest.STATEMENT], what)
+        if made.claim.leg != number:
+            raise BrokenChain(f"{what} is of leg {made.claim.leg}")
+        if digest(files[manifest.MANIFEST]) != made.manifest:
+            raise BrokenChain(f"the manifest of leg {number} is not the one its statement is about")
+        listed = manifest.parse(files[manifest.MANIFEST])
+        for name in (manifest.RESULTS, manifest.DATA_CARD):
+            if listed.get(name) != digest(files[name]):
+                raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
+            read(files[name], f"{name} of leg {number}")
+        return made
+
+    # -- 4 -----------------------------------------------------------------------------------------------------------
+
+    def standing(self) -> None:
+        """Hold it against this site's ledger."""
+        self._step("standing")
+        record, own = self.at.record, self.chain_so_far[-1]
+        leg = own.claim.leg
+        gone_on = max(record.signed, default=0)
+        for made in self.chain_so_far:
+            self._same(made, record.legs.get(made.claim.leg), gone_on)
+            if made.claim.site == self.at.site and made.claim.leg not in record.signed:
+                raise UnknownOwnLeg(
+                    f"leg {made.claim.leg} is signed in the name of this site; its ledger has no such leg"
+                )
+        self.again = record.received.get(leg) == Known(own.digest, own.claim.roster.version)
+        if self.again and gone_on > leg:
+            raise Replay(f"leg {leg} by {own.claim.site} was received before, and leg {gone_on} was made from it")
+        if leg < record.newest:
+            raise Rollback(f"this is leg {leg}; leg {record.newest} is known here already")
+
+    def _same(self, made: Statement, known: Known | None, gone_on: int) -> None:
+        if known is None or known.statement == made.digest:
+            return
+        leg, version = made.claim.leg, made.claim.roster.version
+        if version > known.roster and gone_on <= leg and leg not in self.at.record.signed:
+            return  # the coordinator has let this leg be done again, and nothing was built on the old one here
+        raise Fork(f"leg {leg} by {made.claim.site} is another hand-over than the one known here for that leg")
+
+    # -- 5, 6, 7 -----------------------------------------------------------------------------------------------------
+
+    def contents(self, listing: bytes, digests: Mapping[str, str]) -> None:
+        """Compare every file with the signed manifest. ``digests``: of all entries but statement and manifest."""
+        self._step("contents")
+        if digest(listing) != self.chain_so_far[-1].manifest:
+            raise DigestMismatch("the manifest is not the one that the statement is about")
+        listed = manifest.parse(listing)
+        if odd := sorted(listed.keys() ^ digests.keys()):
+            raise BadContainer(f"in the manifest or in the bundle, but not in both: {', '.join(odd[:5])}")
+        if wrong := [name for name, value in digests.items() if listed[name] != value]:
+            raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
+        if digests[manifest.CONFIG] != self.chain_so_far[-1].claim.config:
+            raise DigestMismatch("config.json is not the one that the statement names")
+
+    def policy(self, size: int, sealed: bool, names: Sequence[str]) -> None:
+        """Hold the file against the newest roster's policy. ``size``: of the bundle, in bytes."""
+        self._step("policy")
+        claim, policy = self.chain_so_far[-1].claim, self.newest.policy
+        wrong = []
+        if policy.sealed and not sealed:
+            wrong.append("it is not sealed")
+        if size > policy.max_bundle_bytes:
+            wrong.append(f"it has {size} bytes, allowed are {policy.max_bundle_bytes}")
+        memory = manifest.MEMORY in names
+        if memory and not policy.memory:
+            wrong.append("it holds a memory")
+        if memory != (claim.carries.memory is not None):
+            wrong.append("its statement does not say truly whether it holds a memory")
+        if claim.samples < policy.min_samples:
+            wrong.append(f"it was trained on {claim.samples} samples, at least {policy.min_samples} are needed")
+        if policy.same_config and len({made.claim.config for made in self.chain_so_far}) > 1:
+            wrong.append("its legs were made with different configs")
+        if wrong:
+            raise PolicyBreach(
+                f"leg {claim.leg} by {claim.site}, against roster {self.newest.version}: {'; '.join(wrong)}"
+            )
+
+    def fit(self, facts: bytes, mine: Fit | None) -> None:
+        """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``carry.json``."""
+        self._step("fit")
+        there = read(facts, "carry.json")
+        if not isinstance(there, dict) or there.keys() != {"format", "model", "data"} or there["format"] != 1:
+            raise BadDocument("carry.json must hold format 1, model and data")
+        if mine is None:
+            return
+        here = {"model": dict(mine.model), "data": dict(mine.data)}
+        wrong = [
+            f"{part}.{key} is {_get(there[part], key)!r} there, {here[part].get(key)!r} here"
+            for part in here
+            for key in sorted(here[part].keys() | (there[part].keys() if isinstance(there[part], dict) else set()))
+            if _get(there[part], key) != here[part].get(key)
+        ]
+        if self.newest.policy.same_config and mine.config != self.chain_so_far[-1].claim.config:
+            wrong.append("the scientific config is another one (relay inspect shows theirs)")
+        if wrong:
+            raise ConfigMismatch("does not fit this site's config: " + "; ".join(wrong))
+
+    @property
+    def verified(self) -> tuple[Statement, ...]:
+        """The statements of all legs, oldest first.
+
+        Raises:
+            RuntimeError: not all steps were taken.
+        """
+        if self._done < len(STEPS):
+            raise RuntimeError(f"not verified: next is {STEPS[self._done]}")
+        return tuple(self.chain_so_far)
+
+
+def _get(tree: Any, key: str) -> Any:
+    return tree.get(key) if isinstance(tree, Mapping) else None

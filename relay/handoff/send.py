@@ -1,0 +1,272 @@
+"""Sending: draft what would leave, sign it, and put it on the stick, sealed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import relay
+from relay.errors import UserError
+from relay.files import write_bytes
+from relay.handoff import cards, manifest, statement, stick
+from relay.handoff.bundle import clear, layout_of, pack
+from relay.handoff.carry import TRAVELLING, Facts, link, read_facts, weights_digest
+from relay.handoff.container import measure
+from relay.handoff.desk import Desk
+from relay.handoff.document import canonical, digest, moment, read, stamp
+from relay.handoff.keys import Keys
+from relay.handoff.ledger import Known
+from relay.handoff.receive import chain_in, known
+from relay.handoff.refusals import Fork, PolicyBreach, WrongLeg
+from relay.handoff.roster import TrustedRoster
+from relay.handoff.statement import Carries, Claim, Code, Recipient, RosterRef, Statement, Tensors
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What would leave; nothing is signed yet.
+
+    Attributes:
+        folder: holds the bundle's files but statement and manifest.
+        sizes: bytes of every file in it.
+        signed: this very leg was signed before, and is only to be sent again.
+    """
+
+    folder: Path
+    claim: Claim
+    earlier: tuple[Statement, ...]
+    sizes: Mapping[str, int]
+    signed: bool = False
+
+    def lines(self) -> list[str]:
+        """What leaves, for people: every file and its size, for whom, and what is told of the leg."""
+        claim = self.claim
+        scores = ", ".join(f"{site} {'–' if dice is None else f'{dice:.3f}'}" for site, dice in claim.result.items())
+        readers = ", ".join(recipient.name for recipient in claim.recipients)
+        return [
+            f"leaves {claim.site} as leg {claim.leg} of {claim.study}, for {readers}:",
+            *(f"  {size:>12,} B  {name}" for name, size in self.sizes.items()),
+            f"  tells: strategy {claim.strategy}, {claim.samples} training samples (see the policy), Dice {scores}",
+        ]
+
+
+def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
+    """Gather what would leave of a leg that was run here.
+
+    Args:
+        folder: the leg's carry.
+
+    Raises:
+        UserError: this site can't send it (its keys, its turn, the leg it was trained from).
+        PolicyBreach: the roster's policy forbids it.
+        Fork: this leg was signed before with other content.
+    """
+    facts, trusted = read_facts(folder), _trusted(desk)
+    check_turn(desk, keys, facts.leg)
+    known_here = desk.ledger.record().signed.get(facts.leg)
+    if known_here and _unchanged(desk, facts.leg, folder, trusted, known_here):
+        return _signed_before(desk, facts.leg)
+    if known_here and known_here.roster >= trusted.roster.version:
+        raise Fork(
+            f"leg {facts.leg} was signed here before, with other content than {folder}",
+            "A leg is signed once. To send what was signed, give its own note (-n). To do the leg again, ask the "
+            "coordinator for a new roster version.",
+        )
+    earlier = _earlier(desk, facts)
+    part = clear(desk.folder / ".signing")
+    claim = _claim(desk, facts, folder, trusted, earlier)
+    _gather(desk, folder, part, claim, earlier, trusted)
+    check_policy(claim, trusted, part)
+    return Draft(part, claim, earlier, _sizes(part))
+
+
+def check_turn(desk: Desk, keys: Keys, leg: int) -> None:
+    """Whether this site, with these keys, may make a leg now.
+
+    Raises:
+        WrongLeg, UserError: why not.
+    """
+    roster, name = desk.roster, desk.identity.name
+    if roster.turn(leg) != name:
+        raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'nobody'}; this is {name}")
+    if roster.site(name).signing != keys.identity.signing:
+        raise UserError(
+            f"the keys in {desk.home} are not those of {name} in roster {roster.version}",
+            "Install the roster that names these keys, or ask the coordinator for one (relay request).",
+        )
+    keys.identity.check_alive(desk.clock())
+
+
+def check_policy(claim: Claim, trusted: TrustedRoster, folder: Path) -> None:
+    """Hold what would leave against the policy, before it is signed.
+
+    Raises:
+        PolicyBreach: naming all that is against it.
+    """
+    policy, wrong = trusted.roster.policy, []
+    if claim.samples < policy.min_samples:
+        wrong.append(f"{claim.samples} training samples, at least {policy.min_samples} are needed")
+    if claim.carries.memory and not policy.memory:
+        wrong.append("a memory may not travel")
+    total = sum(_sizes(folder).values())
+    if total > policy.max_bundle_bytes:
+        wrong.append(f"{total} bytes, allowed are {policy.max_bundle_bytes}")
+    if wrong:
+        raise PolicyBreach(f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}")
+
+
+def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
+    """Put this site's name to a draft; returns the folder of the bundle's files, which stays here."""
+    leg = drafted.claim.leg
+    if drafted.signed:
+        return drafted.folder
+    digests = {
+        name: measure(drafted.folder / name).sha256
+        for name in layout_of(drafted.folder).names()
+        if name not in (manifest.STATEMENT, manifest.MANIFEST)
+    }
+    listing = manifest.write(digests)
+    payload = statement.payload(drafted.claim, listing)
+    envelope = keys.sign(payload, statement.KIND)
+    write_bytes(drafted.folder / manifest.MANIFEST, listing)
+    write_bytes(drafted.folder / manifest.STATEMENT, envelope)
+    place = desk.signed(leg)
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(exist_ok=True)
+    drafted.folder.rename(place)
+    made = Statement(drafted.claim, digest(listing), digest(payload), envelope)
+    desk.ledger.append("signed", desk.clock(), leg=leg, chain=known((*drafted.earlier, made)))
+    return place
+
+
+def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> list[Path]:
+    """Seal a signed leg to its recipients and put it on the stick.
+
+    Args:
+        target: a folder, on the stick.
+        volume: largest file in bytes; None: what the stick's file system needs.
+
+    Returns:
+        The files written: one, or its volumes.
+    """
+    folder = desk.signed(leg)
+    made = chain_in(folder)[-1]
+    policy = desk.roster.policy
+    with pack(folder, layout_of(folder)) as source:
+        name = stick.bundle_name(desk.study, leg, made.claim.site, policy.sealed)
+        to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
+        files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
+    desk.ledger.append("sent", desk.clock(), leg=leg, statement=made.digest, files=[file.name for file in files])
+    return files
+
+
+# -- the parts of a draft --------------------------------------------------------------------------------------------
+
+
+def _trusted(desk: Desk) -> TrustedRoster:
+    roster, trusted = desk.roster, desk.trusted
+    assert trusted is not None
+    now = desk.clock()
+    if not moment(roster.not_before) <= now <= moment(roster.not_after):
+        raise UserError(
+            f"roster {roster.version} of {roster.study} holds from {roster.not_before} to {roster.not_after}",
+            "Check this computer's clock; if it is right, ask the coordinator for a roster with new dates.",
+        )
+    return trusted
+
+
+def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
+    """The statements of the legs before, from what was received; it must be what the leg was trained from."""
+    if facts.leg == 1:
+        return ()
+    folder = desk.received(facts.leg - 1)
+    if not folder.is_dir():
+        raise UserError(f"leg {facts.leg - 1} was not received in {desk.home}", "relay receive BUNDLE")
+    listed = manifest.parse((folder / manifest.MANIFEST).read_bytes())
+    if facts.start not in (None, weights_digest(listed)):
+        raise UserError(
+            f"leg {facts.leg} was trained from other weights than those received of leg {facts.leg - 1}",
+            "Train it again from what was received (a new note, -n).",
+        )
+    return chain_in(folder)
+
+
+def _unchanged(desk: Desk, leg: int, folder: Path, trusted: TrustedRoster, known_here: Known) -> bool:
+    """Whether what was signed is this carry, under this roster."""
+    there = desk.signed(leg)
+    if known_here.roster != trusted.roster.version or not there.is_dir():
+        return False
+    names = (manifest.SOLVER, manifest.MEMORY, manifest.CARRY, manifest.CONFIG, manifest.RESULTS)
+    return all(_sha256(there / name) == _sha256(folder / name) for name in names)
+
+
+def _sha256(path: Path) -> str | None:
+    return measure(path).sha256 if path.is_file() else None
+
+
+def _signed_before(desk: Desk, leg: int) -> Draft:
+    place = desk.signed(leg)
+    *earlier, own = chain_in(place)
+    return Draft(place, own.claim, tuple(earlier), _sizes(place), signed=True)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
+
+
+def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]) -> Claim:
+    roster, now = trusted.roster, desk.clock()
+    sizes = {
+        key: Tensors(tensors=n, bytes=(folder / f"{key}.safetensors").stat().st_size)
+        for key, n in facts.tensors.items()
+    }
+    until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
+    return Claim(
+        study=desk.study,
+        leg=facts.leg,
+        site=desk.identity.name,
+        recipients=[Recipient(name=name, sealing=sealing) for name, sealing in roster.recipients(facts.leg)],
+        previous=earlier[-1].digest if earlier else None,
+        roster=RosterRef(version=roster.version, sha256=trusted.digest),
+        config=digest((folder / manifest.CONFIG).read_bytes()),
+        code=Code(relay=relay.__version__, torch=facts.torch),
+        strategy=facts.strategy,
+        samples=cards.told(facts.samples, roster.policy),
+        carries=Carries(solver=sizes["solver"], memory=sizes.get("memory")),
+        result=facts.result,
+        issued=stamp(now),
+        expires=stamp(until),
+    )
+
+
+def _gather(
+    desk: Desk, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
+) -> None:
+    """Put the bundle's files together in ``part``."""
+    policy = trusted.roster.policy
+    documents: dict[str, Any] = {name: read((folder / name).read_bytes(), name) for name in TRAVELLING}
+    card = cards.told_card(documents[manifest.DATA_CARD], policy)
+    claims = [*(made.claim for made in earlier), claim]
+    text = cards.model_card(claims, documents[manifest.CARRY], documents[manifest.CONFIG], policy)
+    for name, data in (
+        *((name, canonical(content)) for name, content in {**documents, manifest.DATA_CARD: card}.items()),
+        (manifest.MODEL_CARD, text.encode()),
+    ):
+        write_bytes(part / name, data)
+    for name in (manifest.SOLVER, manifest.MEMORY):
+        if (folder / name).is_file():
+            link(folder / name, part / name)
+    for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
+        write_bytes(part / manifest.roster(version), (desk.folder / manifest.roster(version)).read_bytes())
+    for made in earlier:
+        _copy_leg(desk.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
+
+
+def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
+    for name in manifest.CHAIN:
+        path = source / name if last else source / manifest.earlier(leg, name)
+        write_bytes(part / manifest.earlier(leg, name), path.read_bytes())

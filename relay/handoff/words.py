@@ -1,0 +1,59 @@
+"""Digests as words that two people can compare over the telephone: BIP39, English, through mnemonic.
+
+Twelve words hold 128 bits and a checksum of 4, so that most slips of the tongue are noticed by themselves.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+from relay.errors import UserError, nearest
+
+BYTES = 16
+"""So many bytes of a digest become words."""
+_COUNT = 12
+
+
+def words(digest: bytes) -> str:
+    """The first 16 bytes of a digest as 12 words.
+
+    Raises:
+        ValueError: there are fewer bytes.
+    """
+    from mnemonic import Mnemonic
+
+    return Mnemonic("english").to_mnemonic(digest[:BYTES])
+
+
+def from_words(text: str) -> bytes:
+    """The 16 bytes behind 12 words; upper case, commas and any spacing are forgiven.
+
+    Raises:
+        UserError: not 12 words, a word that is not of the list, or words whose checksum does not fit.
+    """
+    from mnemonic import Mnemonic
+
+    book = Mnemonic("english")
+    given = text.replace(",", " ").lower().split()
+    for number, word in enumerate(given, 1):
+        if word not in book.wordlist:
+            near = nearest(word, book.wordlist)
+            hint = f"; did you mean '{near}'?" if near else ""
+            raise UserError(f"word {number}, '{word}', is not one of the list{hint}", "Type the words again.")
+    if len(given) != _COUNT:
+        raise UserError(f"these are {len(given)} words; a fingerprint has {_COUNT}", "Type all of them.")
+    if not book.check(" ".join(given)):
+        raise UserError(
+            "these words do not belong together: their checksum does not fit",
+            "One of them is wrong, or two are exchanged. Have them read out again.",
+        )
+    return bytes(book.to_entropy(given))
+
+
+def same(text: str, digest: bytes) -> bool:
+    """Whether the words are those of the digest.
+
+    Raises:
+        UserError: as :func:`from_words`.
+    """
+    return hmac.compare_digest(from_words(text), digest[:BYTES])

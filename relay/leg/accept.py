@@ -1,0 +1,65 @@
+"""The acceptance gate of a leg: what arrived is sane, fits its net, and is scored on its validation images."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from relay.config.devices import Devices
+from relay.data.site import SiteData
+from relay.errors import CarryError
+from relay.handoff import Carry, gate, load_solver
+from relay.handoff.desk import Desk
+from relay.handoff.policy import Policy
+from relay.handoff.receive import Weigh
+from relay.handoff.refusals import GateFailed, PolicyBreach
+from relay.leg.device import device_of, memory_format
+from relay.leg.predict import batches, predict, scale
+from relay.leg.sites import Sites
+from relay.metrics.dice import SampleDice
+from relay.plan import Leg
+
+
+def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
+    """The acceptance gate of a leg: the weights are sane, fit its net, and are scored on its validation images."""
+
+    def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
+        notes = gate.weigh(carry, desk, policy)
+        with torch.random.fork_rng(devices=[]):
+            solver = leg.net.build()
+        try:
+            load_solver(solver, carry.solver)
+        except CarryError as error:
+            raise GateFailed(str(error), "Both sites must use the config that the study agreed on.") from error
+        site = sites(leg.pool[0], train=True)
+        if not site.split.val:
+            return [*notes, "no validation images here to score them on"]
+        device = device_of(devices)
+        dice = validation_dice(solver.to(device, memory_format=memory_format(leg)).eval(), site, device)
+        gate.check_score(dice, policy.gate)
+        return [*notes, f"they score {dice:.3f} (mean Dice) on the {len(site.split.val)} validation images here"]
+
+    return weigh
+
+
+def validation_dice(solver: nn.Module, site: SiteData, device: torch.device) -> float:
+    """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
+    options = site.dataset.options
+    score = SampleDice(options.num_classes).to(device)
+    for batch in batches(site.val):
+        logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+        score.update(logits.argmax(1), batch["label"].to(device).long())
+    return float(score.class_mean())
+
+
+def check_samples(leg: Leg, samples: int, policy: Policy) -> None:
+    """Refuse before the training what could not be sent after it.
+
+    Raises:
+        PolicyBreach: fewer training samples than the study wants of a site.
+    """
+    if samples < policy.min_samples:
+        raise PolicyBreach(
+            f"{leg.task_name} has {samples} training samples; the study wants at least {policy.min_samples}",
+            "Train with more images, or ask the coordinator for a roster with another policy.min_samples.",
+        )

@@ -1,0 +1,114 @@
+"""What a leg says of itself when it hands over: its config, its data, its scores, its facts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from relay.data.site import SiteData
+from relay.data.splits import SPLITS
+from relay.handoff import cards, carry, manifest
+from relay.handoff.carry import Carry, Facts
+from relay.handoff.document import canonical, digest
+from relay.handoff.rules import Fit
+from relay.plan import Leg
+from relay.plan.legs import RUNTIME_KEYS, flat
+from relay.plan.planner import SHARED
+from relay.results import matrix, no_nan
+
+
+def reads(leg: Leg) -> dict[str, Any]:
+    """What the solver expects of an image and says about it."""
+    data = leg.data
+    return {"classes": list(data.names), "channels": data.channels, "out_range": list(data.out_range)}
+
+
+def model(leg: Leg) -> dict[str, Any]:
+    """The net, with all its options; where its first weights came from is this machine's business."""
+    options = dataclasses.asdict(leg.net.options)
+    return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if k != "pretrained"}}
+
+
+def scientific(leg: Leg) -> dict[str, Any]:
+    """What the leg's result depends on and may be told: every option, defaults written out, flat; no path, no pattern
+    of file names, no option of the data set but those that all sites share."""
+    conf = leg.conf
+    train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
+    for part in ("loss", "optimizer", "scheduler"):
+        train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
+    data = {key: getattr(leg.data, key) for key in SHARED}
+    strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
+    tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": model(leg), "train": train}
+    return {key: _plain(value) for key, value in flat(tree).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def fit_of(leg: Leg) -> Fit:
+    """What a bundle must be like to fit this leg's config."""
+    return Fit(_plain(model(leg)), reads(leg), digest(canonical(scientific(leg))))
+
+
+def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
+    """The data a leg learned from, in counts."""
+    options = leg.data
+    splits = {part: [sample for site in sites for sample in site.split[part]] for part in SPLITS}
+    return {
+        "format": 1,
+        "site": leg.task_name,
+        "task": options.task,
+        "classes": list(options.names),
+        "channels": options.channels,
+        "size": _plain(options.img_size or options.patch_size),
+        "images": {part: len(samples) for part, samples in splits.items()},
+        "patients": {part: len({sample.patient for sample in samples}) for part, samples in splits.items()},
+    }
+
+
+def write(
+    leg: Leg,
+    number: int,
+    sites: Sequence[SiteData],
+    scores: Iterable[Mapping[str, Any]],
+    start: str | None,
+    place: Any,
+) -> dict[str, Any]:
+    """Write the finished leg's carry; returns what ``last.ckpt`` keeps of it.
+
+    Args:
+        number: the leg's place in the relay.
+        scores: its rows of single test samples.
+        start: digest of what it was trained from.
+        place: the leg's :class:`~relay.leg.place.LegPlace`.
+    """
+    rows = list(scores)
+    solver, memory = leg.strategy.solver.state_dict(), leg.strategy.memory()
+    facts = {"model": _plain(model(leg)), "data": reads(leg)}
+    tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}
+    mean = no_nan(next(iter(matrix(rows).values()), {}))
+    documents = {
+        manifest.CONFIG: scientific(leg),
+        manifest.DATA_CARD: data_card(leg, sites),
+        manifest.RESULTS: cards.results(number, leg.task_name, rows),
+    }
+    own = Facts(
+        leg=number,
+        site=leg.task_name,
+        strategy=leg.conf.strategy.name,
+        start=start,
+        samples=sum(len(site.train) for site in sites),
+        result=mean,
+        tensors=tensors,
+        torch=torch.__version__,
+    )
+    carry.write(Carry(solver, memory, facts), place.carry, documents, own)
+    return facts

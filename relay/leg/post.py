@@ -1,0 +1,159 @@
+"""How a leg gets what it starts from, and where what it made goes: through :mod:`relay.handoff`, always.
+
+A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
+(:class:`relay.leg.throwaway.Simulated`) keys that are thrown away and a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.config.schema import Handoff
+from relay.errors import UserError
+from relay.handoff import pick, send
+from relay.handoff.carry import Carry, read_facts
+from relay.handoff.desk import Desk
+from relay.handoff.keys import Keys, load
+from relay.handoff.passphrases import passphrase
+from relay.handoff.policy import Policy
+from relay.handoff.receive import Weigh, receive, reopen
+from relay.leg.outgoing import fit_of
+from relay.leg.place import RunPlace
+from relay.leg.processes import is_first, wait_for_all
+from relay.plan import Leg
+
+__all__ = ["Deployed", "Incoming", "Post", "fit_of"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What a leg starts from: a verified carry, and the digest that names its weights."""
+
+    carry: Carry
+    digest: str
+
+
+class Post:
+    """A leg on its own: nothing comes, nothing goes.
+
+    Attributes:
+        policy: what the study's roster allows.
+    """
+
+    policy = Policy(min_samples=1)
+
+    def unlock(self) -> None:
+        """Ask for what the run will need from a person, before it begins."""
+
+    def start(self, leg: Leg) -> str | None:
+        """Digest of what a leg starts from, None for nothing; without receiving it."""
+        return None
+
+    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+        """What a leg starts from, verified and weighed; None for nothing."""
+        return None
+
+    def send(self, leg: Leg, say: Say) -> None:
+        """Hand over what a finished leg made. Doing it again changes nothing."""
+
+
+class Deployed(Post):
+    """One site's leg, by the ``handoff`` block of its config.
+
+    Raises:
+        UserError: the study, its roster or this site's keys are not there.
+    """
+
+    def __init__(self, conf: Handoff, run: RunPlace) -> None:
+        self.conf, self.run = conf, run
+        self.desk = Desk(Path(conf.key).expanduser(), conf.study)
+        self.policy = self.desk.roster.policy
+        self._keys: Keys | None = None
+
+    def unlock(self) -> None:
+        """Open the site's keys, in the process that receives and sends."""
+        if is_first():
+            file = self.conf.passphrase_file
+            self._keys = load(self.desk.home, lambda: passphrase(Path(file).expanduser() if file else None))
+
+    @property
+    def keys(self) -> Keys:
+        """The site's keys, once :meth:`unlock` was called."""
+        if self._keys is None:
+            raise RuntimeError("unlock comes first")
+        return self._keys
+
+    def _number(self) -> int:
+        number = self.conf.leg or self.desk.next_turn()
+        if number is None:
+            raise UserError(
+                f"{self.desk.identity.name} has no turn left in study {self.desk.study}",
+                "Look up the order: relay roster show. To send a finished leg again: relay send.",
+            )
+        return number
+
+    def start(self, leg: Leg) -> str | None:
+        """As recorded when it began; what was received is looked at in :meth:`receive`."""
+        start = self.run.leg(leg.folder).record().get("start")
+        return str(start) if start else None
+
+    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+        """Receive the bundle of the leg before, unless that was done already."""
+        number = self._number()
+        if is_first():
+            self._check(leg, number)
+            if number > 1:
+                self._take_in(leg, number - 1, weigh, say)
+        wait_for_all()
+        return Incoming(*reopen(self.desk, number - 1)) if number > 1 else None
+
+    def _check(self, leg: Leg, number: int) -> None:
+        name = self.desk.identity.name
+        if leg.task_name != name:
+            raise UserError(
+                f"the config's task is '{leg.task_name}', the keys in {self.desk.home} are those of '{name}'",
+                "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
+            )
+        send.check_turn(self.desk, self.keys, number)
+
+    def _take_in(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+        there = before in self.desk.ledger.record().received and self.desk.received(before).is_dir()
+        source = Path(self.conf.receive).expanduser() if self.conf.receive else None
+        if there and (source is None or source.is_dir()):
+            say(f"leg {before} was received before")
+            return
+        if source is None:
+            raise UserError(
+                f"leg {before} was not received yet",
+                "Set handoff.receive to the stick's folder, or: relay receive BUNDLE",
+            )
+        path = pick.choose(self.desk, source) if source.is_dir() else source
+        found = receive(self.desk, self.keys, path, weigh, fit_of(leg))
+        say(
+            f"received leg {found.claim.leg} by {found.claim.site} from {path}: {len(found.statements)} leg(s) verified"
+        )
+        for note in found.notes:
+            say(f"  {note}")
+
+    def send(self, leg: Leg, say: Say) -> None:
+        """Sign and seal the leg, and put it on the stick, if the config says where."""
+        if not is_first():
+            return
+        if self.conf.send is None:
+            say("not sent: handoff.send is not set; when you are ready: relay send")
+            return
+        folder = self.run.leg(leg.folder).carry
+        number = read_facts(folder).leg
+        drafted = send.draft(self.desk, self.keys, folder)
+        if drafted.signed and number in self.desk.sent():
+            say(f"leg {number} was sent before; to send it again: relay send")
+            return
+        send.sign(self.desk, self.keys, drafted)
+        for line in drafted.lines():
+            say(line)
+        for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
+            say(f"sent: {file}")

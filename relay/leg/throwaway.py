@@ -1,0 +1,164 @@
+"""The post of a simulation: the same hand-over as between hospitals, with keys that are thrown away.
+
+Every way through the legs (``load`` may branch) is a study of its own under ``handoff/<its last leg>/``: a home for
+each site, and ``stick/``, the folder that stands for the USB stick.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from relay.handoff import enrol, keys, send
+from relay.handoff.carry import digest_of
+from relay.handoff.desk import Desk, utc_now
+from relay.handoff.keys import Keys
+from relay.handoff.policy import Policy
+from relay.handoff.receive import Weigh, receive, reopen
+from relay.handoff.refusals import Fork
+from relay.handoff.roster import sign_roster
+from relay.handoff.stick import find
+from relay.leg.outgoing import fit_of
+from relay.leg.place import RunPlace
+from relay.leg.post import Incoming, Post, Say
+from relay.leg.processes import is_first, wait_for_all
+from relay.plan import Leg
+
+STUDY = "simulation"
+
+
+class ThrowAway:
+    """A study with a home for every site, made when it is first needed.
+
+    Args:
+        sites: names in the order of the legs.
+    """
+
+    def __init__(self, root: Path, sites: Sequence[str], policy: Policy) -> None:
+        self.root, self.sites, self.policy = root, sites, policy
+        self.stick = root / "stick"
+
+    def begin(self) -> None:
+        """Make keys and roster, unless they are there."""
+        if (self.root / "roster").is_file():
+            return
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.stick.mkdir(parents=True)
+        coordinator = keys.new("_" + max(self.sites, key=len)[:39])  # unlike any site's name
+        made = [keys.new(name) for name in dict.fromkeys(self.sites)]
+        roster = enrol.first(
+            STUDY, coordinator.identity, [k.identity for k in made], self.sites, self.policy, utc_now()
+        )
+        envelope = sign_roster(roster, coordinator)
+        for own in made:
+            keys.save(own, self.root / own.identity.name, None)
+            desk = self.desk(own.identity.name)
+            desk.pin(coordinator.identity)
+            desk.install(envelope)
+        (self.root / "roster").write_bytes(envelope)  # last: says that all of it is there
+
+    def desk(self, site: str) -> Desk:
+        """A site's desk."""
+        return Desk(self.root / site, STUDY)
+
+    def keys(self, site: str) -> Keys:
+        """A site's keys."""
+        return keys.load(self.root / site, None)
+
+    def send(self, leg: int, carry: Path) -> None:
+        """Sign a leg and put it on the stick, unless that was done.
+
+        Raises:
+            Fork: the leg was signed with other weights.
+        """
+        site = self.sites[leg - 1]
+        desk, own = self.desk(site), self.keys(site)
+        drafted = send.draft(desk, own, carry)
+        if not (drafted.signed and leg in desk.sent()):
+            send.sign(desk, own, drafted)
+            send.export(desk, leg, self.stick)
+
+    def receive(self, leg: int, weigh: Weigh | None, fitting: Leg) -> None:
+        """Take in the leg before, at the next site, unless that was done."""
+        site = self.sites[leg - 1]
+        desk = self.desk(site)
+        if leg - 1 in desk.ledger.record().received and desk.received(leg - 1).is_dir():
+            return
+        (bundle,) = [found.path for found in find(self.stick) if found.leg == leg - 1]
+        receive(desk, self.keys(site), bundle, weigh, fit_of(fitting))
+
+
+class Simulated(Post):
+    """All legs of a study on this node.
+
+    Args:
+        legs: in their order.
+    """
+
+    def __init__(self, legs: Sequence[Leg], run: RunPlace) -> None:
+        self.run = run
+        self.legs = {leg.folder: leg for leg in legs}
+
+    @cached_property
+    def ways(self) -> list[list[Leg]]:
+        """Every way of two legs or more, from a first leg to one that nothing starts from."""
+        starts = {leg.start for leg in self.legs.values()}
+        ways = [self._way(leg) for leg in self.legs.values() if leg.folder not in starts]
+        return [way for way in ways if len(way) > 1]
+
+    def _way(self, leg: Leg) -> list[Leg]:
+        before = self.legs.get(leg.start) if leg.start else None
+        return [*(self._way(before) if before else []), leg]
+
+    def _study(self, way: Sequence[Leg]) -> ThrowAway:
+        return ThrowAway(self.run.root / "handoff" / way[-1].folder, [leg.task_name for leg in way], self.policy)
+
+    def _through(self, leg: Leg) -> list[Leg] | None:
+        return next((way for way in self.ways if leg in way), None)
+
+    def start(self, leg: Leg) -> str | None:
+        """Digest of the carry it starts from.
+
+        Raises:
+            CarryError: that leg has not run.
+        """
+        return digest_of(self.run.leg(leg.start).carry) if leg.start else None
+
+    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+        """Receive what the leg before put on the stick."""
+        way = self._through(leg)
+        if way is None or leg.start is None:
+            return None
+        number = way.index(leg) + 1
+        study = self._study(way)
+        if is_first():
+            self._bring(study, way, number, weigh)
+        wait_for_all()
+        return Incoming(*reopen(study.desk(leg.task_name), number - 1))
+
+    def send(self, leg: Leg, say: Say) -> None:
+        """Put the leg on the stick."""
+        way = self._through(leg)
+        if way is not None and is_first():
+            self._bring(self._study(way), way, way.index(leg) + 1, None, last=True)
+
+    def _bring(
+        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool = False
+    ) -> None:
+        """Every hand-over up to a leg's own, in their order; those done before are passed over."""
+        try:
+            self._walk(study, way, number, weigh, last)
+        except Fork:  # an earlier leg was removed and trained again: these keys are to be thrown away
+            shutil.rmtree(study.root)
+            self._walk(study, way, number, weigh, last)
+
+    def _walk(self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool) -> None:
+        study.begin()
+        for leg, made in enumerate(way[:number], 1):
+            if leg > 1:
+                study.receive(leg, weigh if leg == number and not last else None, made)
+            if leg < number or last:
+                study.send(leg, self.run.leg(made.folder).carry)
+                study.desk(made.task_name).forget_weights(leg - 1)

@@ -1,0 +1,124 @@
+"""A deployment's leg: what it receives and sends through the stick, and what it refuses before it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from relay.errors import UserError
+from relay.handoff.carry import load
+from relay.handoff.policy import Gate, Policy
+from relay.handoff.refusals import ConfigMismatch, GateFailed, PolicyBreach, WrongLeg
+from relay.leg.progress import Progress
+from relay.leg.throwaway import STUDY, ThrowAway
+from relay.simulate import Simulation
+from tests.studies import simulate, study
+
+SITES = ("clinic_a", "clinic_b")
+
+
+class Sites:
+    """Two hospitals with a home each, a run folder each, and one stick."""
+
+    def __init__(self, root: Path, policy: Policy | None = None) -> None:
+        self.root = root
+        self.study = ThrowAway(root / "homes", SITES, policy or Policy())
+        self.study.begin()
+
+    def leg(self, task: int, note: str = "run", **changes: Any) -> Simulation:
+        """Run ``train.py``'s work at a site; returns what was run."""
+        site = SITES[task - 1]
+        stick = str(self.study.stick)
+        handoff = {"study": STUDY, "key": str(self.study.root / site), "receive": stick, "send": stick}
+        changes = {"current_tasks.handoff": handoff} | changes
+        deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [task], "common.strategy.name": "relay"}
+        run = Simulation(study(**{**deploy, **changes}), self.root / note / site)
+        run.post.unlock()
+        with Progress(run.steps) as progress:
+            run.run(progress)
+        return run
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    return Sites(tmp_path)
+
+
+def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: Path) -> None:
+    for task in (1, 2):
+        sites.leg(task)
+    simulate(tmp_path / "simulated", **{"common.strategy.name": "relay"})
+    deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/carry").solver
+    simulated = load(tmp_path / "simulated/checkpoints/task_2/carry").solver
+    assert all(torch.equal(deployed[name], simulated[name]) for name in simulated)
+    scores = (tmp_path / "run/clinic_b/results/summary.json").read_text()
+    assert '"matrix": {\n  "2"' in scores
+
+
+def test_running_it_again_changes_and_sends_nothing(sites: Sites) -> None:
+    sites.leg(1)
+    before = {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")}
+    lines = sites.study.desk("clinic_a").ledger.lines()
+    sites.leg(1)
+    assert {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")} == before
+    assert sites.study.desk("clinic_a").ledger.lines() == lines
+
+
+def test_a_stick_that_was_pulled_out_is_written_when_the_command_runs_again(sites: Sites) -> None:
+    stick = sites.study.stick
+    stick.rename(stick.with_name("in the pocket"))
+    with pytest.raises(UserError, match="stick"):
+        sites.leg(1)
+    stick.with_name("in the pocket").rename(stick)
+    sites.leg(1)
+    assert [path.name for path in stick.iterdir()] == ["simulation.leg-1.clinic_a.relay.age"]
+
+
+def test_second_site_without_a_bundle_is_told_what_to_do(sites: Sites) -> None:
+    with pytest.raises(UserError, match="leg"):
+        sites.leg(2)
+    assert not (sites.root / "run/clinic_b/checkpoints").exists()
+
+
+def test_keys_of_another_site_are_refused(sites: Sites) -> None:
+    handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_b")}
+    with pytest.raises(UserError, match=r"'clinic_a', the keys in .*'clinic_b'"):
+        sites.leg(1, **{"current_tasks.handoff": {**handoff, "leg": 2}})
+    with pytest.raises(WrongLeg, match="leg 1 is the turn of clinic_a; this is clinic_b"):
+        sites.leg(2, **{"current_tasks.handoff": {**handoff, "leg": 1}})
+
+
+def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: Sites) -> None:
+    sites.leg(1)
+    with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
+        sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
+    assert not sites.study.desk("clinic_b").ledger.record().received
+    assert not (sites.study.desk("clinic_b").folder / "received").exists()
+    sites.leg(2)
+
+
+def test_incoming_weights_are_scored_on_the_validation_images_here(tmp_path: Path) -> None:
+    sites = Sites(tmp_path, Policy(gate=Gate(min_dice=0.999)))
+    sites.leg(1)
+    with pytest.raises(GateFailed, match=r"scores 0\.\d+ on the local validation images, below 0\.999"):
+        sites.leg(2)
+    assert not sites.study.desk("clinic_b").ledger.record().received
+
+
+def test_too_few_samples_are_told_before_the_training(tmp_path: Path) -> None:
+    sites = Sites(tmp_path, Policy(min_samples=13))
+    with pytest.raises(PolicyBreach, match="clinic_a has 12 training samples; the study wants at least 13"):
+        sites.leg(1)
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites) -> None:
+    from relay.handoff.refusals import Fork
+
+    sites.leg(1)
+    handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_a"), "send": str(sites.study.stick), "leg": 1}
+    with pytest.raises(Fork, match="signed here before"):
+        sites.leg(1, note="again", **{"current_tasks.handoff": handoff, "common.train.num_epochs": 1})
