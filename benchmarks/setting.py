@@ -32,7 +32,7 @@ def site_of(leg: Leg) -> SiteData:
 
 def solver_of(leg: Leg) -> Any:
     """Its net as a leg builds it, from a fixed seed."""
-    from relay.leg.run import memory_format
+    from relay.leg.device import memory_format
 
     torch.manual_seed(0)
     return leg.net.build().to(memory_format=memory_format(leg))

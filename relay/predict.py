@@ -90,7 +90,7 @@ def _leg(leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, 
     solver, device = leg.net.build(), device_of(devices)
     load_solver(solver, weights)
     solver.to(device).eval()
-    number = facts["legs"][-1]["leg"]  # in the relay, not among the legs that run here
+    number = facts["leg"]  # in the relay, not among the legs that run here
     shared = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name}
     for dataset in study.test_sets:
         options = dataset.options

@@ -64,7 +64,8 @@ class Simulation:
         return summarise(self.study, self.run_place) if is_first() else {}
 
     def _leg(self, leg: Leg, progress: Progress) -> None:
-        title = f"{self.study.strategy} · leg {leg.number}/{len(self.study.legs)} · {leg.task_name}"
+        place_in = f"leg {leg.number}/{len(self.study.legs)} · " if len(self.study.legs) > 1 else ""
+        title = f"{self.study.strategy} · {place_in}{leg.task_name}"
         steps = planned_steps(leg, self.sites, self.devices)
         place = self.run_place.leg(leg.folder)
         place.check(leg.scientific(), self.post.start(leg))

@@ -11,10 +11,10 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 INK, PALE, SITE, STICK = "#1b2733", "#5b6b7a", "#e8f0f7", "#f6c85f"
 STEPS = (
-    ("receive", "check what came"),
+    ("receive", "open, verify, weigh"),
     ("train", "on own images"),
     ("test", "on every set here"),
-    ("hand over", "solver + memory"),
+    ("hand over", "sign and seal"),
 )
 SITES = ("Hospital 1", "Hospital 2", "Hospital 3")
 
@@ -50,7 +50,7 @@ def stick(ax: Any, x: float) -> None:
     arrow(ax, (x - 0.3, 1.25), (x + 1.3, 3.58))
     box(ax, x + 0.15, 2.22, 0.7, 0.4, STICK)
     ax.text(x + 0.5, 2.42, "USB", ha="center", va="center", fontsize=8, weight="bold", color=INK)
-    ax.text(x + 0.5, 2.02, "carry", ha="center", va="center", fontsize=7.5, color=PALE)
+    ax.text(x + 0.66, 2.02, "bundle", ha="center", va="center", fontsize=7.5, color=PALE)
 
 
 def draw() -> Any:

@@ -12,21 +12,17 @@ from typing import Annotated, Any
 import typer
 
 import relay
+from relay.cli import handoff, keys, look, record, rehearse, roster
+from relay.cli.options import PLAIN, value
 from relay.cli.top import command, log_to
-
-
-def _value(text: str | None) -> str | None:
-    """Let ``-c=fundus/relay`` mean what ``-c fundus/relay`` means."""
-    return text.removeprefix("=") if text else text
-
 
 Config = Annotated[
     str,
-    typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=_value),
+    typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=value),
 ]
-Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=_value)]
+Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=value)]
 Gpus = Annotated[
-    str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=_value)
+    str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=value)
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log to the screen too.")]
 Overrides = Annotated[
@@ -36,7 +32,6 @@ Overrides = Annotated[
 
 STRATEGIES = "local,sequential,relay,joint"
 
-PLAIN: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 app = typer.Typer(no_args_is_help=True, **PLAIN)
 
 
@@ -87,6 +82,7 @@ def train(
     if console:
         log_to(root / "logs" / "run.log", verbose)
     simulation = Simulation(study, root, devices)
+    simulation.post.unlock()
     with Progress(simulation.steps, console) as progress:
         summary = simulation.run(progress)
     if console:
@@ -168,6 +164,22 @@ def plugins() -> None:
         typer.echo(f"{group}: {', '.join(names(group))}")
     for title, known in (("losses", LOSSES), ("optimizers", OPTIMIZERS), ("schedulers", SCHEDULERS)):
         typer.echo(f"{title}: {', '.join(known)}")
+
+
+app.add_typer(keys.keys_app, name="keys")
+app.add_typer(roster.roster_app, name="roster")
+for function in (
+    keys.invite,
+    keys.request,
+    handoff.receive,
+    handoff.send,
+    look.verify,
+    look.inspect,
+    rehearse.rehearse,
+    record.receipt,
+    record.ledger,
+):
+    app.command()(function)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""A bundle as a file: opened and scanned, before anything in it is believed; and packed."""
+"""A bundle as a file: opened and scanned, before anything in it is believed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from relay.errors import UserError
 from relay.handoff import container, manifest, seal
 from relay.handoff.container import Entry, Limits
 from relay.handoff.keys import Keys
+from relay.handoff.refusals import BadContainer, PolicyBreach
 from relay.handoff.stick import open_volumes
 
 
@@ -38,15 +39,15 @@ class Opened:
         return container.read(self.file, self.entries[name])
 
     @property
-    def rosters(self) -> list[bytes]:
-        """The rosters' envelopes, oldest version first."""
-        return [self.read(manifest.roster(version)) for version in self.layout.rosters]
+    def rosters(self) -> Iterator[bytes]:
+        """The rosters' envelopes, oldest version first; each is read when it is asked for."""
+        return (self.read(manifest.roster(version)) for version in self.layout.rosters)
 
     @property
-    def chain(self) -> list[dict[str, bytes]]:
-        """The records of the earlier legs, oldest first: each its files by name."""
+    def chain(self) -> Iterator[dict[str, bytes]]:
+        """The records of the earlier legs, oldest first: each its files by name, read when it is asked for."""
         legs = range(1, self.layout.legs + 1)
-        return [{name: self.read(manifest.earlier(leg, name)) for name in manifest.CHAIN} for leg in legs]
+        return ({name: self.read(manifest.earlier(leg, name)) for name in manifest.CHAIN} for leg in legs)
 
     def digests(self, folder: Path | None = None) -> dict[str, str]:
         """SHA-256 of every entry but statement and manifest; with a folder, all files are written there as well."""
@@ -79,7 +80,7 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
     Args:
         path: the file, or one of its volumes.
         keys: to open the seal; None where there are none.
-        spool: a folder of this site's own, where the unsealed bundle lies until the end of the block.
+        spool: a folder of this site's own, where a copy, unsealed, lies until the end of the block: a stick can change.
         limit: largest size in bytes.
 
     Raises:
@@ -89,26 +90,41 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
     with open_volumes(path) as file:
         sealed = seal.is_sealed(file.read(len(seal.MAGIC)))
         file.seek(0)
-        if not sealed:
-            yield _scanned(file, file.size, file.size, False, limit)
-            return
-        if keys is None:
+        if file.size > limit:
+            raise PolicyBreach(
+                f"{path.name} has {file.size} bytes; the roster here allows {limit}",
+                "If the coordinator has allowed more since, install that roster first (relay roster install).",
+            )
+        if sealed and keys is None:
             raise UserError(f"{path} is sealed; a site's keys are needed to look inside", "Give --home.")
         spool.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=spool) as plain:
-            size = seal.unseal(file, plain, keys.sealing, limit)
-            yield _scanned(plain, size, file.size, True, limit)
+            if sealed and keys is not None:
+                size = seal.unseal(file, plain, keys.sealing, limit)
+            else:
+                size = _copied(file, plain, limit)
+            yield _scanned(plain, size, file.size, sealed, limit)
+
+
+def _copied(file: BinaryIO, target: IO[bytes], limit: int) -> int:
+    """Copy a bundle off the stick, so that all that follows looks at the same bytes; returns how many.
+
+    Raises:
+        BadContainer: more than the limit.
+    """
+    size = 0
+    while chunk := file.read(container.CHUNK):
+        size += len(chunk)
+        if size > limit:
+            raise BadContainer(f"the bundle is larger than the {limit} bytes that are allowed")
+        target.write(chunk)
+    return size
 
 
 def _scanned(file: BinaryIO, size: int, outer: int, sealed: bool, limit: int) -> Opened:
     entries = container.scan(file, size, Limits(total=limit))
     layout = manifest.names_fit([entry.name for entry in entries])
     return Opened(file, outer, sealed, {entry.name: entry for entry in entries}, layout)
-
-
-def pack(folder: Path, layout: manifest.Layout) -> container.Source:
-    """The container of a folder that holds a bundle's files; read it to get its bytes."""
-    return container.write([(name, folder / name) for name in layout.names()])
 
 
 def layout_of(folder: Path) -> manifest.Layout:

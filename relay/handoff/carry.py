@@ -24,6 +24,7 @@ from relay.files import write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
+from relay.handoff.refusals import BadDocument
 
 if TYPE_CHECKING:
     import torch
@@ -133,7 +134,7 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = ()) -> Carry:
         legs: what the statements say of the legs so far.
 
     Raises:
-        CarryError: the weights can't be parsed.
+        BadDocument: the weights can't be parsed.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -142,7 +143,7 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = ()) -> Carry:
         solver = load_file(folder / manifest.SOLVER)
         memory = load_file(folder / manifest.MEMORY) if (folder / manifest.MEMORY).is_file() else {}
     except (OSError, SafetensorError) as error:
-        raise CarryError(f"weights in {folder} can't be parsed: {error}") from error
+        raise BadDocument(f"the weights can't be parsed: {error}") from error
     head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     return Carry(solver, memory, facts)

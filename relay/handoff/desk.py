@@ -116,7 +116,10 @@ class Desk:
     def trusted(self) -> TrustedRoster | None:
         """The newest roster known here; None for none."""
         newest = max(self.roster_files(), default=None)
-        return open_roster(newest.read_bytes(), self.coordinator, self.study) if newest else None
+        return self._open(newest) if newest else None
+
+    def _open(self, path: Path) -> TrustedRoster:
+        return open_roster(path.read_bytes(), self.coordinator, self.study)
 
     @property
     def roster(self) -> Roster:
@@ -154,9 +157,11 @@ class Desk:
     def standpoint(self, look_on: bool = False) -> Standpoint:
         """From where bundles are judged here. ``look_on``: without asking whose turn it is."""
         roster = self.trusted
-        mine = roster is not None and self.identity.name in [site.name for site in roster.roster.sites]
-        site = self.identity.name if mine and not look_on else None
-        return Standpoint(self.study, site, self.coordinator, roster, self.ledger.record(), self.clock())
+        name = self.identity.name if not look_on else None
+        outside = roster is not None and name not in [site.name for site in roster.roster.sites]
+        site = None if outside else name
+        older = tuple(self._open(path) for path in self.roster_files())[:-1]
+        return Standpoint(self.study, site, self.coordinator, roster, self.ledger.record(), self.clock(), older)
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""

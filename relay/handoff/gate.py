@@ -10,14 +10,14 @@ on the local validation images (:func:`check_score`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from relay.handoff import manifest
 from relay.handoff.carry import Carry
 from relay.handoff.desk import Desk
 from relay.handoff.policy import Gate, Policy
-from relay.handoff.refusals import GateFailed
+from relay.handoff.refusals import GateFailed, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,7 @@ def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
     Raises:
         GateFailed: something is wrong with them, and the policy says to refuse.
     """
-    never = [f"{name} is not finite" for name in _not_finite({**carry.solver, **carry.memory})]
-    if never:
+    if never := [*_useless(carry.solver), *_useless(carry.memory)]:
         raise GateFailed(f"the weights can't be used: {_some(never)}")
     last = last_known(desk)
     found = [*outliers(carry.solver, policy.gate.max_outlier)]
@@ -38,7 +37,7 @@ def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
     if found and policy.gate.on_failure == "refuse":
         raise GateFailed(f"the weights look wrong: {_some(found)}")
     compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
-    return [*(f"warning: {text}" for text in found), f"weights are finite; {compared}"]
+    return [*(plain(f"warning: {text}") for text in found), f"weights are finite; {compared}"]
 
 
 def check_score(dice: float, gate: Gate) -> None:
@@ -66,9 +65,11 @@ def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
     for name, tensor in weights.items():
         if limit is None or not tensor.is_floating_point() or tensor.numel() < 2:
             continue
-        values = tensor.double()
-        rms = float(values.square().mean().sqrt())
-        if rms > 0 and (ratio := float(values.abs().max()) / rms) > limit:
+        values = tensor.double().abs()
+        if (peak := float(values.max())) == 0:
+            continue
+        # scaled first: squares of large numbers are infinite
+        if (ratio := 1 / float((values / peak).square().mean().sqrt())) > limit:
             found.append(f"{name}: its largest value is {ratio:.0f} times its RMS (limit {limit:g})")
     return found
 
@@ -86,8 +87,16 @@ def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: fl
     return sorted(found)
 
 
-def _not_finite(weights: Mapping[str, Tensor]) -> list[str]:
-    return [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+def _useless(weights: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in weights.items():
+        try:
+            # as double, because torch can't ask this of its 8-bit floats
+            fine = (tensor.double() if tensor.is_floating_point() else tensor).isfinite().all()
+        except RuntimeError:
+            yield f"{name} is of the type {tensor.dtype}, which torch can't reckon with"
+        else:
+            if not fine:
+                yield f"{name} is not finite"
 
 
 def _some(found: list[str]) -> str:

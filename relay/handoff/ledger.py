@@ -163,10 +163,12 @@ class Ledger:
         by_event: dict[str, dict[int, Known]] = {"received": {}, "signed": {}}
         for line in self.lines():
             if line.event in by_event:
-                known = {int(leg): Known(*pair) for leg, pair in line.facts["chain"].items()}
+                try:
+                    known = {int(leg): Known(*pair) for leg, pair in line.facts["chain"].items()}
+                    by_event[line.event][line.facts["leg"]] = known[line.facts["leg"]]
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    raise DamagedLedger(f"line {line.n} of {self.path} does not say which legs it is about") from error
                 legs.update(known)
-                leg = line.facts["leg"]
-                by_event[line.event][leg] = known[leg]
         return Record(legs, by_event["received"], by_event["signed"])
 
     def put_aside(self, now: datetime) -> Path | None:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from relay.errors import UserError
 from relay.handoff.desk import Desk
+from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import BadDocument, Fork
 from relay.handoff.statement import Statement
@@ -75,6 +76,11 @@ def write(desk: Desk, leg: int | None = None) -> Receipt:
     line = wanted[-1]
     number, kind = line.facts["leg"], line.event
     folder = desk.received(number) if kind == "received" else desk.signed(number)
+    if not (folder / STATEMENT).is_file():
+        raise UserError(
+            f"leg {number} is in the ledger, but its files are not in {folder}",
+            "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
+        )
     made = chain_in(folder)[-1]
     return Receipt(desk.study, made, kind, desk.identity.name, line.time)  # type: ignore[arg-type]
 

@@ -118,12 +118,11 @@ def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit:
 
 def _take_in(desk: Desk, part: Path, check: Verification) -> None:
     """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
-    for version in sorted(check.trusted):
-        trusted = check.trusted[version]
-        if version == max(check.trusted):
-            desk.install(trusted.data)
-        else:
-            write_bytes(desk.folder / manifest.roster(version), trusted.data)
+    *older, newest = (check.trusted[version] for version in sorted(check.trusted))
+    for trusted in older:
+        if not (path := desk.folder / manifest.roster(trusted.roster.version)).exists():
+            write_bytes(path, trusted.data)
+    desk.install(newest.data)
     own = check.verified[-1]
     place = desk.received(own.claim.leg)
     shutil.rmtree(place, ignore_errors=True)
@@ -159,7 +158,7 @@ def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
     if entry is None or not folder.is_dir():
         raise UserError(f"leg {leg} of study {desk.study} was not received in {desk.home}", "relay receive BUNDLE")
     statements = chain_in(folder)
-    listing = (folder / manifest.MANIFEST).read_bytes()
+    listing = _own(folder / manifest.MANIFEST)
     whole = statements[-1].digest == entry.statement and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
     if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
@@ -174,8 +173,22 @@ def chain_in(folder: Path) -> tuple[Statement, ...]:
     return tuple(_trusted(path) for path in [*paths, folder / manifest.STATEMENT])
 
 
+def _own(path: Path) -> bytes:
+    """A small file of this site's own.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be read: {error.strerror}", "Restore the folder from a backup, or receive the bundle again."
+        ) from error
+
+
 def _trusted(path: Path) -> Statement:
-    data = path.read_bytes()
+    data = _own(path)
     signed, _ = statement.peek(data, str(path))
     claim, about = statement.parse(signed.unverified, str(path))
     return Statement(claim, about, digest(signed.unverified), data)

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from relay.errors import CarryError
 
+MAX_MESSAGE = 900
+"""Characters of a message."""
+
+
+def plain(text: str) -> str:
+    """A text that may quote anybody, for a terminal: no control characters, and no pages of it."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "…"
+
 
 class Refused(CarryError):
     """A hand-over that is not to be trusted."""
 
     exit_code = 3
     _advice = "Do not use it. Ask the previous site, by telephone, what they sent."
+
+    def __init__(self, message: str, advice: str | None = None) -> None:
+        super().__init__(plain(message), advice)
 
 
 class Incomplete(Refused):
@@ -164,7 +176,10 @@ class UnknownOwnLeg(Refused):
 class Expired(Refused):
     """Past its last day, or from the future."""
 
-    _advice = "Check this computer's clock. If it is right, the previous site must send again (relay send)."
+    _advice = (
+        "Check this computer's clock. If it is right, ask the coordinator for a new roster version: under it, the "
+        "previous site can sign and send the leg again."
+    )
 
 
 class DigestMismatch(Refused):

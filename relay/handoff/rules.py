@@ -5,11 +5,11 @@ costly, and raises a class of :mod:`relay.handoff.refusals` at the first rule th
 or exchanged. Nothing is looked at before the step that says who signed it, and no weight is parsed in any.
 
 1. ``rosters``: each is signed by the coordinator this site has pinned (``BadSignature``), is of this study
-   (``WrongStudy``) and sound (``BadRoster``). The version under which the bundle was made is there; it is not older
-   than the one installed here (``OldRoster``); no two rosters of one version differ (``Fork``). The newest of all
-   holds today (``RosterPeriod``).
+   (``WrongStudy``) and sound (``BadRoster``); no two of one version differ, here and there (``Fork``). The newest of
+   all holds today (``RosterPeriod``).
 2. ``statement``: signed (``BadSignature``) by a key that the newest roster gives to the site that is said to have
    made the leg (``UnknownKey``), which is neither revoked (``RevokedKey``) nor past its last day (``ExpiredKey``).
+   Made under the newest roster that is known here or comes with it (``OldRoster``).
    Of this study (``WrongStudy``), by the site whose turn the leg was (``WrongOrder``), sealed to whom the roster
    says and to this site (``WrongRecipient``); the leg after it is this site's turn, unless the relay has ended
    (``WrongLeg``). Issued before it expires, and neither in the future nor too long ago (``Expired``).
@@ -18,29 +18,30 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
    and the errors above). Each statement continues the one before it (``PredecessorMismatch``).
 4. ``standing``: against this site's ledger: not another statement for a leg known here, unless a newer roster
    decided so before this site went on from it (``Fork``); not one this site has already gone on from (``Replay``);
-   nothing older than the newest leg known here (``Rollback``); no leg in this site's name that its ledger lacks
-   (``UnknownOwnLeg``).
+   nothing older than the newest leg known here under this roster (``Rollback``); no leg in this site's name that its
+   ledger lacks (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
    no others (``BadContainer``).
-6. ``policy``: size, seal, memory and sample count are within the newest roster's policy (``PolicyBreach``).
+6. ``policy``: size, seal, days, memory and sample count are within the newest roster's policy (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
    (``ConfigMismatch``). Skipped, visibly, where no config is at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from relay.handoff import manifest, statement
+from relay.handoff.cards import told
 from relay.handoff.document import digest, moment, read
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
+from relay.handoff.policy import Policy
 from relay.handoff.refusals import (
-    BadContainer,
     BadDocument,
     BrokenChain,
     ConfigMismatch,
@@ -78,7 +79,7 @@ class Standpoint:
         study: which study it must be of.
         site: this site's name; None for somebody who only looks on (the coordinator, an auditor).
         coordinator: the pinned identity.
-        roster: the newest roster known here, None for none yet.
+        roster: the newest roster known here, None for none yet; ``older``: those before it.
         record: what the ledger says.
         now: the time.
     """
@@ -89,6 +90,7 @@ class Standpoint:
     roster: TrustedRoster | None
     record: Record
     now: datetime
+    older: tuple[TrustedRoster, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,11 @@ class Verification:
 
     # -- 1 -----------------------------------------------------------------------------------------------------------
 
-    def rosters(self, envelopes: Sequence[bytes]) -> None:
+    def rosters(self, envelopes: Iterable[bytes]) -> None:
         """Trust those that the pinned coordinator signed; the installed one is among them."""
         self._step("rosters")
         found = [open_roster(data, self.at.coordinator, self.at.study) for data in envelopes]
-        for roster in [*([self.at.roster] if self.at.roster else []), *found]:
+        for roster in [*self.at.older, *([self.at.roster] if self.at.roster else []), *found]:
             known = self.trusted.setdefault(roster.roster.version, roster)
             if known.digest != roster.digest:
                 raise Fork(f"two different rosters of study {self.at.study} have version {roster.roster.version}")
@@ -146,12 +148,6 @@ class Verification:
         self._step("statement")
         made = self._signed(envelope, "the statement", last=True)
         claim = made.claim
-        installed = self.at.roster.roster.version if self.at.roster else 0
-        if claim.roster.version < installed:
-            raise OldRoster(
-                f"leg {claim.leg} by {claim.site} was made under roster {claim.roster.version}; "
-                f"roster {installed} is installed here"
-            )
         self._recipients(claim)
         if moment(claim.issued) > self.at.now + SKEW:
             raise Expired(f"leg {claim.leg} was issued at {claim.issued}, which is in the future of this computer")
@@ -164,17 +160,27 @@ class Verification:
         signed, said = statement.peek(envelope, what)
         self._of_this_study(said.get("study"), what)
         under = self._roster_of(said, what)
-        site, leg = str(said.get("site")), said.get("leg")
-        if type(leg) is not int or leg < 1:
-            raise BadDocument(f"{what} names no leg")
+        site, leg = said.get("site"), said.get("leg")
+        if type(leg) is not int or leg < 1 or not isinstance(site, str):
+            raise BadDocument(f"{what} names no leg, or no site")
+        self._not_revoked(signed.keyid, site, leg, what)
+        if last and under.version < self.newest.version:
+            raise OldRoster(
+                f"leg {leg} by {site} was made under roster {under.version}; "
+                f"there is roster {self.newest.version} by now"
+            )
         judged = self.newest if last else under
-        self._key(signed.keyid, site, leg, judged, what)
+        self._key(signed.keyid, site, judged, what)
         claim, about = statement.parse(signed.verify(signed.keyid), what)
         identity = judged.site(site)
         if claim.issued > identity.expires:
             raise ExpiredKey(f"{what}, by {site}: issued {claim.issued}, the key's last day is {identity.expires}")
-        if under.turn(leg) != site:
-            raise WrongOrder(f"{what}: leg {leg} was made by {site}, but was {under.turn(leg) or 'nobody'}'s turn")
+        for roster in (under, self.newest):  # a leg that stands keeps its place in every later order
+            if (turn := roster.turn(leg)) != site:
+                raise WrongOrder(
+                    f"{what}: leg {leg} was made by {site}, but in roster {roster.version} it is the turn of "
+                    f"{turn or 'nobody'}"
+                )
         if not moment(under.not_before) - SKEW <= moment(claim.issued) <= moment(under.not_after) + SKEW:
             raise RosterPeriod(
                 f"{what}: issued {claim.issued}, but roster {under.version} holds from {under.not_before} "
@@ -197,11 +203,12 @@ class Verification:
             raise Fork(f"{what} was made under another roster {version} than the one known here")
         return there.roster
 
-    def _key(self, keyid: str, site: str, leg: int, judged: Roster, what: str) -> None:
-        """Whether this key may sign for this site: known under ``judged``, and not revoked by the newest."""
+    def _not_revoked(self, keyid: str, site: str, leg: int, what: str) -> None:
         revoked = next((r for r in self.newest.revoked if r.key == keyid), None)
         if revoked is not None and leg > revoked.last_leg:
             raise RevokedKey(f"{what}, by {site}: its key {keyid[:16]}… is revoked ({revoked.reason})")
+
+    def _key(self, keyid: str, site: str, judged: Roster, what: str) -> None:
         if site not in [s.name for s in judged.sites] or judged.site(site).signing != keyid:
             raise UnknownKey(f"{what}: {keyid[:16]}… is not the key of {site} in roster {judged.version}")
 
@@ -224,15 +231,15 @@ class Verification:
 
     # -- 3 -----------------------------------------------------------------------------------------------------------
 
-    def chain(self, links: Sequence[Mapping[str, bytes]]) -> None:
+    def chain(self, links: Iterable[Mapping[str, bytes]]) -> None:
         """Trust the records of the earlier legs: of each, its four files by their names."""
         self._step("chain")
         (own,) = self.chain_so_far
-        if len(links) != own.claim.leg - 1:
-            raise BrokenChain(
-                f"leg {own.claim.leg} must bring {own.claim.leg - 1} earlier legs, there are {len(links)}"
-            )
-        earlier = [self._link(number, link) for number, link in enumerate(links, 1)]
+        wanted = own.claim.leg - 1
+        earlier = [self._link(number, link) for number, link in enumerate(islice(links, own.claim.leg), 1)]
+        if len(earlier) != wanted:
+            there = "more" if len(earlier) > wanted else str(len(earlier))
+            raise BrokenChain(f"leg {own.claim.leg} must bring {wanted} earlier legs, there are {there}")
         self.chain_so_far = [*earlier, own]
         before = None
         version = 0
@@ -251,7 +258,7 @@ class Verification:
             raise BrokenChain(f"{what} is of leg {made.claim.leg}")
         if digest(files[manifest.MANIFEST]) != made.manifest:
             raise BrokenChain(f"the manifest of leg {number} is not the one its statement is about")
-        listed = manifest.parse(files[manifest.MANIFEST])
+        listed = manifest.parse(files[manifest.MANIFEST], f"the manifest of leg {number}")
         for name in (manifest.RESULTS, manifest.DATA_CARD):
             if listed.get(name) != digest(files[name]):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
@@ -275,8 +282,10 @@ class Verification:
         self.again = record.received.get(leg) == Known(own.digest, own.claim.roster.version)
         if self.again and gone_on > leg:
             raise Replay(f"leg {leg} by {own.claim.site} was received before, and leg {gone_on} was made from it")
-        if leg < record.newest:
-            raise Rollback(f"this is leg {leg}; leg {record.newest} is known here already")
+        version = own.claim.roster.version  # what was made under older rosters may be done again
+        newest = max((n for n, known in record.legs.items() if known.roster >= version), default=0)
+        if leg < newest:
+            raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {newest} is known here already")
 
     def _same(self, made: Statement, known: Known | None, gone_on: int) -> None:
         if known is None or known.statement == made.digest:
@@ -294,8 +303,7 @@ class Verification:
         if digest(listing) != self.chain_so_far[-1].manifest:
             raise DigestMismatch("the manifest is not the one that the statement is about")
         listed = manifest.parse(listing)
-        if odd := sorted(listed.keys() ^ digests.keys()):
-            raise BadContainer(f"in the manifest or in the bundle, but not in both: {', '.join(odd[:5])}")
+        manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
             raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
         if digests[manifest.CONFIG] != self.chain_so_far[-1].claim.config:
@@ -315,8 +323,10 @@ class Verification:
             wrong.append("it holds a memory")
         if memory != (claim.carries.memory is not None):
             wrong.append("its statement does not say truly whether it holds a memory")
-        if claim.samples < policy.min_samples:
+        if claim.samples < told(policy.min_samples, policy):
             wrong.append(f"it was trained on {claim.samples} samples, at least {policy.min_samples} are needed")
+        if moment(claim.expires) - moment(claim.issued) > timedelta(days=policy.expires_days):
+            wrong.append(f"it is good until {claim.expires}, for longer than {policy.expires_days} days")
         if policy.same_config and len({made.claim.config for made in self.chain_so_far}) > 1:
             wrong.append("its legs were made with different configs")
         if wrong:
@@ -330,19 +340,8 @@ class Verification:
         there = read(facts, "carry.json")
         if not isinstance(there, dict) or there.keys() != {"format", "model", "data"} or there["format"] != 1:
             raise BadDocument("carry.json must hold format 1, model and data")
-        if mine is None:
-            return
-        here = {"model": dict(mine.model), "data": dict(mine.data)}
-        wrong = [
-            f"{part}.{key} is {_get(there[part], key)!r} there, {here[part].get(key)!r} here"
-            for part in here
-            for key in sorted(here[part].keys() | (there[part].keys() if isinstance(there[part], dict) else set()))
-            if _get(there[part], key) != here[part].get(key)
-        ]
-        if self.newest.policy.same_config and mine.config != self.chain_so_far[-1].claim.config:
-            wrong.append("the scientific config is another one (relay inspect shows theirs)")
-        if wrong:
-            raise ConfigMismatch("does not fit this site's config: " + "; ".join(wrong))
+        if mine is not None:
+            check_fit(there, self.chain_so_far[-1].claim, mine, self.newest.policy)
 
     @property
     def verified(self) -> tuple[Statement, ...]:
@@ -356,5 +355,27 @@ class Verification:
         return tuple(self.chain_so_far)
 
 
-def _get(tree: Any, key: str) -> Any:
-    return tree.get(key) if isinstance(tree, Mapping) else None
+def check_fit(there: Mapping[str, Any], claim: Claim, mine: Fit, policy: Policy) -> None:
+    """Compare a leg with this site's config. ``there``: the content of its ``carry.json``.
+
+    Raises:
+        ConfigMismatch: naming all that differs.
+    """
+    theirs, ours = _flat({key: there.get(key) for key in ("model", "data")}), _flat(vars(mine))
+    wrong = [
+        f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(theirs.keys() | ours.keys() - {"config"})
+        if theirs.get(key) != ours.get(key)
+    ]
+    if policy.same_config and mine.config != claim.config:
+        wrong.append("the scientific config is another one (relay inspect shows theirs)")
+    if wrong:
+        raise ConfigMismatch(f"leg {claim.leg} by {claim.site} does not fit this site's config: {'; '.join(wrong)}")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined with dots."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return out

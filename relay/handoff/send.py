@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,16 +12,17 @@ from typing import Any
 import relay
 from relay.errors import UserError
 from relay.files import write_bytes
-from relay.handoff import cards, manifest, statement, stick
-from relay.handoff.bundle import clear, layout_of, pack
+from relay.handoff import cards, container, manifest, seal, statement, stick
+from relay.handoff.bundle import clear, layout_of
 from relay.handoff.carry import TRAVELLING, Facts, link, read_facts, weights_digest
-from relay.handoff.container import measure
+from relay.handoff.container import Measured, measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest, moment, read, stamp
 from relay.handoff.keys import Keys
 from relay.handoff.ledger import Known
+from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
-from relay.handoff.refusals import Fork, PolicyBreach, WrongLeg
+from relay.handoff.refusals import DigestMismatch, Fork, PolicyBreach, WrongLeg
 from relay.handoff.roster import TrustedRoster
 from relay.handoff.statement import Carries, Claim, Code, Recipient, RosterRef, Statement, Tensors
 
@@ -42,15 +43,23 @@ class Draft:
     sizes: Mapping[str, int]
     signed: bool = False
 
-    def lines(self) -> list[str]:
-        """What leaves, for people: every file and its size, for whom, and what is told of the leg."""
+    def lines(self, policy: Policy) -> list[str]:
+        """Everything that leaves, for people: each file and its size, for whom, and what is told of the leg."""
         claim = self.claim
         scores = ", ".join(f"{site} {'–' if dice is None else f'{dice:.3f}'}" for site, dice in claim.result.items())
-        readers = ", ".join(recipient.name for recipient in claim.recipients)
+        told = (
+            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
+            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
+            ("result", f"mean Dice {scores or 'not measured'}"),
+            ("strategy", claim.strategy),
+            ("roster", f"version {claim.roster.version}"),
+        )
         return [
-            f"leaves {claim.site} as leg {claim.leg} of {claim.study}, for {readers}:",
-            *(f"  {size:>12,} B  {name}" for name, size in self.sizes.items()),
-            f"  tells: strategy {claim.strategy}, {claim.samples} training samples (see the policy), Dice {scores}",
+            f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
+            *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
+            f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
+            *([] if self.signed else ["  and the statement and the manifest, which are made when it is signed"]),
+            *(f"{label:<16} {text}" for label, text in told),
         ]
 
 
@@ -69,7 +78,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     check_turn(desk, keys, facts.leg)
     known_here = desk.ledger.record().signed.get(facts.leg)
     if known_here and _unchanged(desk, facts.leg, folder, trusted, known_here):
-        return _signed_before(desk, facts.leg)
+        return signed_before(desk, facts.leg)
     if known_here and known_here.roster >= trusted.roster.version:
         raise Fork(
             f"leg {facts.leg} was signed here before, with other content than {folder}",
@@ -80,7 +89,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     part = clear(desk.folder / ".signing")
     claim = _claim(desk, facts, folder, trusted, earlier)
     _gather(desk, folder, part, claim, earlier, trusted)
-    check_policy(claim, trusted, part)
+    check_policy(claim, facts.samples, trusted, part)
     return Draft(part, claim, earlier, _sizes(part))
 
 
@@ -101,15 +110,15 @@ def check_turn(desk: Desk, keys: Keys, leg: int) -> None:
     keys.identity.check_alive(desk.clock())
 
 
-def check_policy(claim: Claim, trusted: TrustedRoster, folder: Path) -> None:
-    """Hold what would leave against the policy, before it is signed.
+def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
+    """Hold what would leave against the policy, before it is signed. ``samples``: the exact count.
 
     Raises:
         PolicyBreach: naming all that is against it.
     """
     policy, wrong = trusted.roster.policy, []
-    if claim.samples < policy.min_samples:
-        wrong.append(f"{claim.samples} training samples, at least {policy.min_samples} are needed")
+    if samples < policy.min_samples:
+        wrong.append(f"{samples} training samples, at least {policy.min_samples} are needed")
     if claim.carries.memory and not policy.memory:
         wrong.append("a memory may not travel")
     total = sum(_sizes(folder).values())
@@ -152,16 +161,51 @@ def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> lis
 
     Returns:
         The files written: one, or its volumes.
+
+    Raises:
+        UserError: the next site would refuse it, because it has expired or there is a newer roster.
+        PolicyBreach: sealed, it is too large.
+        DigestMismatch: what lies here is no longer what was signed.
     """
     folder = desk.signed(leg)
     made = chain_in(folder)[-1]
     policy = desk.roster.policy
-    with pack(folder, layout_of(folder)) as source:
+    _check_fresh(desk, made.claim)
+    parts = [(name, measure(folder / name)) for name in layout_of(folder).names()]
+    _check_whole(folder, made, parts)
+    with container.write(parts) as source:
+        size = seal.sealed_size(source.size, len(made.claim.recipients)) if policy.sealed else source.size
+        if size > policy.max_bundle_bytes:
+            raise PolicyBreach(f"leg {leg} makes a bundle of {size} bytes, allowed are {policy.max_bundle_bytes}")
         name = stick.bundle_name(desk.study, leg, made.claim.site, policy.sealed)
         to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
         files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
     desk.ledger.append("sent", desk.clock(), leg=leg, statement=made.digest, files=[file.name for file in files])
     return files
+
+
+def _check_fresh(desk: Desk, claim: Claim) -> None:
+    newest = desk.roster.version
+    if claim.roster.version < newest:
+        raise UserError(
+            f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
+            "Sign it again under the new one: relay send, with the leg's own note (-n).",
+        )
+    if desk.clock() > moment(claim.expires):
+        raise UserError(
+            f"leg {claim.leg} was signed as good until {claim.expires}",
+            "Check this computer's clock. If it is right, ask the coordinator for a new roster version, install it, "
+            "and send the leg again with its own note (-n): it is then signed anew.",
+        )
+
+
+def _check_whole(folder: Path, made: Statement, parts: Sequence[tuple[str, Measured]]) -> None:
+    _, (_, listing), *rest = parts
+    listed = manifest.parse((folder / manifest.MANIFEST).read_bytes())
+    if listing.sha256 != made.manifest or listed != {name: part.sha256 for name, part in rest}:
+        raise DigestMismatch(
+            f"{folder} is not what was signed", "Somebody changed it: restore it from a backup; do not send it."
+        )
 
 
 # -- the parts of a draft --------------------------------------------------------------------------------------------
@@ -208,7 +252,8 @@ def _sha256(path: Path) -> str | None:
     return measure(path).sha256 if path.is_file() else None
 
 
-def _signed_before(desk: Desk, leg: int) -> Draft:
+def signed_before(desk: Desk, leg: int) -> Draft:
+    """A leg that was signed here, to be sent again as it is."""
     place = desk.signed(leg)
     *earlier, own = chain_in(place)
     return Draft(place, own.claim, tuple(earlier), _sizes(place), signed=True)

@@ -19,7 +19,8 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:relay-learning:leg:v1"
 
 Count = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(max_length=100)]
+Text = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+"""A word or two of another site's that is shown to people, in a table of the model card, too."""
 
 
 @options

@@ -13,7 +13,7 @@ from torch import Tensor
 from relay.errors import UserError
 from relay.files import write_bytes
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: Path, solver: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ from relay.handoff.desk import Desk
 from relay.handoff.keys import Keys, load
 from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
-from relay.handoff.receive import Weigh, receive, reopen
+from relay.handoff.receive import Weigh, chain_in, receive, reopen
+from relay.handoff.rules import check_fit
 from relay.leg.outgoing import fit_of
 from relay.leg.place import RunPlace
 from relay.leg.processes import is_first, wait_for_all
@@ -125,18 +126,27 @@ class Deployed(Post):
         source = Path(self.conf.receive).expanduser() if self.conf.receive else None
         if there and (source is None or source.is_dir()):
             say(f"leg {before} was received before")
+            self._again(leg, before, weigh, say)
             return
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
                 "Set handoff.receive to the stick's folder, or: relay receive BUNDLE",
             )
-        path = pick.choose(self.desk, source) if source.is_dir() else source
+        path = pick.choose(self.desk, source, before) if source.is_dir() else source
         found = receive(self.desk, self.keys, path, weigh, fit_of(leg))
         say(
             f"received leg {found.claim.leg} by {found.claim.site} from {path}: {len(found.statements)} leg(s) verified"
         )
         for note in found.notes:
+            say(f"  {note}")
+
+    def _again(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+        """What was received earlier, perhaps without a config at hand, must fit this one and pass its gate, too."""
+        carry, _ = reopen(self.desk, before)
+        claim = chain_in(self.desk.received(before))[-1].claim
+        check_fit(carry.facts, claim, fit_of(leg), self.policy)
+        for note in weigh(carry, self.desk, self.policy):
             say(f"  {note}")
 
     def send(self, leg: Leg, say: Say) -> None:
@@ -153,7 +163,7 @@ class Deployed(Post):
             say(f"leg {number} was sent before; to send it again: relay send")
             return
         send.sign(self.desk, self.keys, drafted)
-        for line in drafted.lines():
+        for line in drafted.lines(self.policy):
             say(line)
         for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
             say(f"sent: {file}")

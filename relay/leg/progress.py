@@ -79,4 +79,4 @@ class Progress:
         """A line that stays."""
         log.info(text)
         if self.console:
-            self.console.print(text)
+            self.console.print(text, soft_wrap=True, markup=False, highlight=False)

@@ -78,7 +78,7 @@ def run_leg(
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device))
         facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), facts)
+        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
         record |= {"seconds": round(time.monotonic() - began, 1), "versions": _versions()}
         place.write_record(state="finished", **record)
         for state in place.root.glob("phase_*.ckpt"):

@@ -100,6 +100,19 @@ def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: S
     sites.leg(2)
 
 
+def test_what_was_received_without_a_config_must_fit_it_before_the_training(sites: Sites) -> None:
+    from relay.handoff.receive import receive
+
+    sites.leg(1)
+    desk, stick = sites.study.desk("clinic_b"), sites.study.stick
+    receive(desk, sites.study.keys("clinic_b"), next(stick.iterdir()))
+    with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
+        sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
+    handoff = {"study": STUDY, "key": str(desk.home)}
+    run = sites.leg(2, **{"current_tasks.handoff": handoff})
+    assert run.run_place.leg("task_2").finished
+
+
 def test_incoming_weights_are_scored_on_the_validation_images_here(tmp_path: Path) -> None:
     sites = Sites(tmp_path, Policy(gate=Gate(min_dice=0.999)))
     sites.leg(1)

@@ -1,0 +1,130 @@
+"""Writing and verifying a bundle against ``sha256sum`` on a file of its size, and the memory that verifying takes.
+
+    python benchmarks/handoff.py [MiB]
+
+The weights are random bytes in a valid safetensors file (2048 MiB unless said otherwise; about five times that is
+needed on the disk). Every step is a process of its own; ``relay`` is timed without its start, ``sha256sum`` whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from setting import report
+
+SITES = ("north", "south")
+PAIRS = 3
+
+
+def make_carry(folder: Path, size: int) -> None:
+    """A carry whose solver has so many bytes."""
+    from relay.handoff.carry import FACTS, Facts
+    from relay.handoff.document import canonical
+
+    folder.mkdir()
+    count = size // 4
+    head = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    with (folder / "solver.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(head)) + head)
+        for _ in range(4 * count // 2**20):
+            file.write(os.urandom(2**20))
+    facts = Facts(
+        leg=1, site="north", strategy="relay", start=None, samples=100, result={"north": 0.8}, tensors={"solver": 1},
+        torch="2",
+    )  # fmt: skip
+    documents = {
+        "carry.json": {
+            "format": 1,
+            "model": {"name": "U-Net", "kwargs": {}},
+            "data": {"classes": ["background", "vessel"], "channels": 3, "out_range": [0, 1]},
+        },
+        "config.json": {},
+        "data-card.json": {"format": 1, "images": {"train": 100}, "patients": {"train": 100}},
+        "results.json": {"format": 1, "rows": []},
+        FACTS: facts,
+    }
+    for name, content in documents.items():
+        (folder / name).write_bytes(canonical(content))
+
+
+def step(root: Path, what: str) -> dict[str, float]:
+    """One step in a process of its own: its seconds, and the growth of its memory in MB."""
+    done = subprocess.run([sys.executable, __file__, what, str(root)], check=True, capture_output=True, text=True)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def run(root: Path, what: str) -> None:
+    """What :func:`step` starts."""
+    from relay.handoff import send
+    from relay.handoff.receive import verify
+    from relay.handoff.stick import find
+    from relay.leg.throwaway import ThrowAway
+
+    study = ThrowAway(root / "study", SITES, policy())
+    study.begin()
+    site = "north" if what == "write" else "south"
+    desk, keys = study.desk(site), study.keys(site)
+    before, began = peak(), time.perf_counter()
+    if what == "write":
+        send.sign(desk, keys, send.draft(desk, keys, root / "carry"))
+        send.export(desk, 1, study.stick)
+    else:
+        verify(desk, keys, find(study.stick)[0].path)
+    print(json.dumps({"seconds": time.perf_counter() - began, "MB": peak() - before}))
+
+
+def policy():  # type: ignore[no-untyped-def]  # noqa: ANN201
+    """The default policy, for bundles as large as one likes."""
+    from relay.handoff.policy import Policy
+
+    return Policy(max_bundle_bytes=2**40 - 1)
+
+
+def peak() -> float:
+    """MB of RAM at most so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
+def sha256sum(path: Path) -> float:
+    """Its seconds."""
+    began = time.perf_counter()
+    subprocess.run(["sha256sum", path], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def main(size: int) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_carry(root / "carry", size)
+        write, check, memory = [], [], []
+        for _ in range(PAIRS):
+            shutil.rmtree(root / "study", ignore_errors=True)
+            usual = sha256sum(root / "carry" / "solver.safetensors")
+            write.append(usual / step(root, "write")["seconds"])
+            usual = sha256sum(root / "carry" / "solver.safetensors")
+            verified = step(root, "verify")
+            check.append(usual / verified["seconds"])
+            memory.append(verified["MB"])
+        report("speed of writing with seal : sha256sum", write, "at least 1/3")
+        report("speed of verifying : sha256sum", check, "at least 1/2")
+        print(
+            f"memory of verifying, above the interpreter's with all modules: {max(memory):.0f} MB (wanted: under 300)"
+        )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        run(Path(sys.argv[2]), sys.argv[1])
+    else:
+        main(int(sys.argv[1] if len(sys.argv) > 1 else 2048) * 2**20)

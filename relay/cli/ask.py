@@ -1,0 +1,104 @@
+"""Questions, fingerprints, and words that are safe to print."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.keys import Identity
+
+
+def terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def agreed(question: str, yes: bool = False, instead: str = "--yes") -> bool:
+    """The answer to a question; no by default.
+
+    Args:
+        yes: take it as answered with yes.
+        instead: the option that answers it where there is no terminal.
+
+    Raises:
+        UserError: there is no terminal to ask on.
+    """
+    if yes:
+        return True
+    if not terminal():
+        raise UserError(f"there is no terminal to ask: {question}", f"Run it in a terminal, or give {instead}.")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def show_fingerprint(identity: Identity) -> None:
+    """The twelve words in three lines, as they are read out."""
+    words = identity.fingerprint.split()
+    for first in range(0, len(words), 4):
+        typer.echo("    " + " ".join(words[first : first + 4]))
+
+
+def compare_fingerprint(identity: Identity, given: str | None) -> None:
+    """Have the coordinator's fingerprint compared by voice; there is no way around it.
+
+    Args:
+        given: the words that were read out; None: they are compared at a prompt.
+
+    Raises:
+        UserError: these are not 12 words; or there is no terminal to ask on.
+        BadSignature: it is another fingerprint.
+    """
+    typer.echo(f"Coordinator: {identity.name}, with the fingerprint")
+    show_fingerprint(identity)
+    if given is not None:
+        _check_words(identity, given)
+        typer.echo("It is the fingerprint that was given.")
+        return
+    typer.echo("Telephone the coordinator, on a number you know from elsewhere, and have the words read out to you.")
+    if not agreed("Is this what the coordinator read out to you?", instead='--fingerprint "12 words"'):
+        raise _other(identity, "it is not the one that was read out")
+
+
+def _check_words(identity: Identity, given: str) -> None:
+    from relay.handoff.words import from_words
+
+    said, true = given.replace(",", " ").lower().split(), identity.fingerprint.split()
+    if len(said) != len(true):
+        from_words(given)  # says what is wrong
+    wrong = [f"word {n} is '{a}', not '{b}'" for n, (a, b) in enumerate(zip(true, said, strict=True), 1) if a != b]
+    if wrong:
+        raise _other(identity, "; ".join(wrong) if len(wrong) < 4 else "most of its words are others")
+
+
+def _other(identity: Identity, why: str) -> Exception:
+    from relay.handoff.refusals import BadSignature
+
+    return BadSignature(
+        f"the fingerprint in this file is not that of {identity.name}: {why}",
+        "Nothing was changed here. Have the words read out once more; if they still differ, do not use the file: "
+        "somebody else may have made it. Ask the coordinator for it again, in person.",
+    )
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Names with commas between; None for none given."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def in_words(digest: str) -> str:
+    """A statement's digest, in hex, as words."""
+    from relay.handoff.words import words
+
+    return words(bytes.fromhex(digest))
+
+
+def printable(text: str) -> str:
+    """Text from elsewhere with nothing in it that moves the cursor or hides what was said."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,165 @@
+"""What a study's coordinator does with its roster: ``relay roster make`` and ``amend``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import ask, options, places, show
+from relay.cli.top import command
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.desk import Desk
+    from relay.handoff.keys import Identity, Keys
+    from relay.handoff.roster import Roster
+
+Requests = Annotated[list[Path], typer.Argument(help="The sites' files.", metavar="REQUEST")]
+Policy = Annotated[
+    Path | None, typer.Option("--policy", help="YAML file; what is not in it keeps its default.", metavar="FILE")
+]
+Readers = Annotated[
+    str | None, typer.Option("--readers", help="Names that can open every bundle, with commas.", callback=options.value)
+]
+ORDER = "Site of each leg, with commas: a,b,c; a name may come again."
+
+
+@command
+def make(
+    requests: Requests,
+    order: Annotated[str, typer.Option("--order", help=ORDER, callback=options.value)],
+    to: options.To,
+    policy: Policy = None,
+    readers: Readers = None,
+    days: Annotated[int, typer.Option("--days", help="How long the roster holds.")] = 365,
+    study: options.Study = None,
+    yes: options.Yes = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Make a study's first roster, as its coordinator, of the sites' requests."""
+    from relay.handoff import enrol
+    from relay.handoff.policy import Policy, read_policy
+
+    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    if (there := desk.trusted) is not None:
+        raise UserError(
+            f"study {desk.study} has roster {there.roster.version} already",
+            "Make the next one: relay roster amend --done N ...; or write it again: relay roster export -o FOLDER",
+        )
+    rules = read_policy(policy) if policy else Policy()
+    keys = _as_coordinator(desk, passphrase_file)
+    sites = _approved(requests, keys, desk, yes)
+    names, also = ask.listed(order) or [], ask.listed(readers) or []
+    made = enrol.first(desk.study, keys.identity, sites, names, rules, desk.clock(), days, also)
+    _issue(desk, keys, made, folder)
+
+
+@command
+def amend(
+    done: Annotated[
+        int, typer.Option("--done", help="How many legs stand as they were done; those after them can change.")
+    ],
+    to: options.To,
+    requests: Annotated[
+        list[Path] | None, typer.Argument(help="New sites, or new keys of known ones.", metavar="REQUEST")
+    ] = None,
+    drop: Annotated[
+        str | None, typer.Option("--drop", help="Sites that leave, with commas.", callback=options.value)
+    ] = None,
+    revoke: Annotated[
+        str | None, typer.Option("--revoke", help="Sites whose keys no longer stand.", callback=options.value)
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, with --revoke.")] = "revoked by the coordinator",
+    order: Annotated[
+        str | None, typer.Option("--order", help=f"{ORDER} All legs, the done ones first.", callback=options.value)
+    ] = None,
+    policy: Policy = None,
+    readers: Readers = None,
+    days: Annotated[int | None, typer.Option("--days", help="Holds so long from now. Absent: as before.")] = None,
+    study: options.Study = None,
+    yes: options.Yes = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Make the next roster, as the coordinator: sites come, leave or renew their keys, the order or policy changes.
+
+    What is not given stays as it is.
+    """
+    from relay.handoff import enrol
+    from relay.handoff.policy import read_policy
+
+    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    old = desk.roster
+    rules = read_policy(policy) if policy else None
+    keys = _as_coordinator(desk, passphrase_file)
+    sites = _approved(requests or [], keys, desk, yes)
+    made = enrol.amend(
+        old,
+        desk.clock(),
+        done=done,
+        add=sites,
+        drop=ask.listed(drop) or [],
+        revoke=dict.fromkeys(ask.listed(revoke) or [], reason),
+        order=ask.listed(order),
+        policy=rules,
+        readers=ask.listed(readers),
+        days=days,
+    )
+    _issue(desk, keys, made, folder)
+
+
+def _as_coordinator(desk: Desk, passphrase_file: Path | None) -> Keys:
+    """The coordinator's keys.
+
+    Raises:
+        UserError: somebody else is the coordinator.
+    """
+    if desk.identity != desk.coordinator:
+        raise UserError(
+            f"the coordinator of study {desk.study} is {desk.coordinator.name}; "
+            f"the keys in {desk.home} are those of {desk.identity.name}",
+            "Only the coordinator makes rosters. Give the coordinator's folder: --home DIR.",
+        )
+    return places.unlock(desk.home, passphrase_file)
+
+
+def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[Identity]:
+    """The sites of these requests, once each fingerprint was compared.
+
+    Raises:
+        UserError: one was not.
+        Refused: a request is not in order.
+    """
+    from relay.handoff import request
+
+    found = [request.check(places.read_file(path), keys, desk.study, desk.clock()) for path in files]
+    known = {site.name: site for site in desk.trusted.roster.sites} if desk.trusted else {}
+    for site in found:
+        word = "new keys of" if site.name in known else "request of"
+        typer.echo(f"{word} {site.name} (keys until {site.expires[:10]}), with the fingerprint")
+        ask.show_fingerprint(site)
+        if not ask.agreed(f"Did {site.name} read out these words to you?", yes):
+            raise UserError(
+                f"the fingerprint of {site.name} was not compared; nothing was signed",
+                "Telephone the site, on a number you know from elsewhere. If its words (relay keys show) are others, "
+                "somebody else has made this request.",
+            )
+    if yes and found:
+        typer.echo("warning: with --yes nobody was asked whether these fingerprints were compared by voice.", err=True)
+    return found
+
+
+def _issue(desk: Desk, keys: Keys, made: Roster, folder: Path) -> None:
+    """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
+    from relay.handoff.roster import roster_name, sign_roster
+
+    old = desk.trusted
+    data = sign_roster(made, keys)
+    desk.install(data)
+    show.roster_change(old.roster if old else None, made)
+    places.put_file(folder, roster_name(desk.study, made.version), data)
+    typer.echo("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")

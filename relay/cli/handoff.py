@@ -1,0 +1,172 @@
+"""Handing over: ``relay receive`` and ``relay send``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import ask, options, places, show
+from relay.cli.top import command
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.desk import Desk
+    from relay.handoff.keys import Keys
+    from relay.handoff.send import Draft
+
+Note = Annotated[
+    str, typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.value)
+]
+
+
+@command
+def receive(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The bundle, or the folder (a stick) to find it in; absent: handoff.receive of -c. "
+            "With -c, key=value over the config.",
+            metavar="BUNDLE|FOLDER|KEY=VALUE",
+        ),
+    ] = None,
+    config: options.SomeConfig = None,
+    study: options.Study = None,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Verify the bundle of the leg before, weigh what is in it, and take it in.
+
+    With -c it must fit that config's net, classes and images, too.
+    """
+    given, overrides = places.path_and_overrides(words)
+    found = places.deployment(config, overrides)
+    desk = places.desk_for(found, home, study)
+    source = given or (Path(found.handoff.receive).expanduser() if found and found.handoff.receive else None)
+    if source is None:
+        raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
+    from relay.handoff import gate, pick
+    from relay.handoff import receive as receiving
+
+    fit = None
+    if found is not None:
+        from relay.leg.post import fit_of
+
+        fit = fit_of(found.leg)
+    bundle = pick.choose(desk, source) if source.is_dir() else source
+    keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
+    done = receiving.receive(desk, keys, bundle, gate.weigh, fit)
+    claim = done.claim
+    again = " It had been received before." if done.again else ""
+    typer.echo(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
+    typer.echo(f"From: {bundle}")
+    show.matrix([made.claim for made in done.statements])
+    for note in (*done.notes, *([] if fit else ["not compared with a config (-c)"])):
+        typer.echo(f"  {ask.printable(note)}")
+    typer.echo(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
+    _say_next(desk)
+
+
+def _say_next(desk: Desk) -> None:
+    turn = desk.next_turn() if desk.standpoint().site else None
+    if turn is None:
+        typer.echo(
+            f"{desk.identity.name} has no turn left. The model is in {desk.received(desk.ledger.record().newest)}"
+        )
+    else:
+        typer.echo(f"Next: train leg {turn} (relay train -c CONFIG).")
+
+
+@command
+def send(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The carry of a finished leg; absent: that of -c and -n, else what was signed last. "
+            "With -c, key=value over the config.",
+            metavar="CARRY_FOLDER|KEY=VALUE",
+        ),
+    ] = None,
+    config: options.SomeConfig = None,
+    note: Note = "run",
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", help="Folder (a stick) to put it in; absent: handoff.send of -c.", metavar="FOLDER"),
+    ] = None,
+    volume: Annotated[
+        int | None, typer.Option("--volume", help="Largest file in bytes. Absent: what the stick needs.", min=2**20)
+    ] = None,
+    study: options.Study = None,
+    yes: options.Yes = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Show what would leave, ask, sign it, seal it for the next site, and put it on the stick."""
+    from relay.handoff import send as sending
+
+    given, overrides = places.path_and_overrides(words)
+    found = places.deployment(config, overrides)
+    desk = places.desk_for(found, home, study)
+    target = to or (Path(found.handoff.send) if found and found.handoff.send else None)
+    if target is None:
+        raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
+    target = places.folder_there(target)
+    carry = given or (_carry(found, note) if found else None)
+    drafted, keys = _drafted(desk, carry, places.passphrase_file_of(found, passphrase_file))
+    try:
+        _show_draft(desk, drafted, target)
+        if not ask.agreed("Send it?", yes):
+            raise UserError("not sent; nothing was signed and nothing was written", "Run the command again to send it.")
+        if keys is not None:
+            sending.sign(desk, keys, drafted)
+    finally:
+        if not drafted.signed:
+            shutil.rmtree(drafted.folder, ignore_errors=True)
+    leg = drafted.claim.leg
+    files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
+    for file in files:
+        typer.echo(f"Written and read back: {file} ({file.stat().st_size:,} B)")
+    whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
+    typer.echo(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
+    typer.echo(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+
+
+def _carry(found: places.Deployment, note: str) -> Path:
+    """Where a run of this config has left its leg's carry."""
+    from relay.leg.place import RunPlace
+
+    return RunPlace(Path("exps") / found.name / note).leg(found.leg.folder).carry
+
+
+def _drafted(desk: Desk, carry: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
+    """What would leave, and the keys to sign it with; without a carry, what was signed last, and no keys."""
+    from relay.handoff import send as sending
+
+    if carry is None:
+        return sending.signed_before(desk, _signed_last(desk)), None
+    keys = places.unlock(desk.home, passphrase_file)
+    return sending.draft(desk, keys, carry), keys
+
+
+def _signed_last(desk: Desk) -> int:
+    signed = desk.ledger.record().signed
+    if not signed:
+        raise UserError(
+            f"no leg of study {desk.study} was signed in {desk.home}",
+            "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's carry.",
+        )
+    if not desk.signed(max(signed)).is_dir():
+        raise UserError(
+            f"leg {max(signed)} was signed here, but its files are not in {desk.signed(max(signed))}",
+            "Restore that folder from a backup; or rebuild it from the bundle: relay ledger --rebuild BUNDLE.",
+        )
+    return max(signed)
+
+
+def _show_draft(desk: Desk, drafted: Draft, target: Path) -> None:
+    """Everything that will leave, before anybody is asked."""
+    typer.echo("\n".join([*drafted.lines(desk.roster.policy), f"{'to':<16} {target}"]))
+    if drafted.signed:
+        typer.echo(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")

@@ -1,0 +1,146 @@
+"""Who this site is, and how it joins a study: ``relay keys``, ``relay invite``, ``relay request``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import ask, options, places
+from relay.cli.top import command
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.desk import Desk
+    from relay.handoff.keys import Identity
+
+keys_app = typer.Typer(no_args_is_help=True, help="This site's keys: make them, show them.", **options.PLAIN)
+
+
+@keys_app.command("new")
+@command
+def new(
+    name: Annotated[
+        str, typer.Option("--name", help="This site's name, as task_name in the config.", callback=options.value)
+    ],
+    years: Annotated[float, typer.Option("--years", help="How long the keys are good for.")] = 2.0,
+    replace: Annotated[bool, typer.Option("--replace", help="Put old keys aside and make new ones.")] = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Make this site's keys: one to sign with, one to be sealed to.
+
+    The passphrase is asked for twice; or it is read from --passphrase-file, RELAY_PASSPHRASE or RELAY_PASSPHRASE_FILE.
+    """
+    from relay.handoff import keys
+    from relay.handoff.passphrases import passphrase
+
+    place = places.home_of(home)
+    made = keys.new(name, years)
+    secret = passphrase(passphrase_file.expanduser() if passphrase_file else None, confirm=True)
+    keys.save(made, place, secret, replace)
+    typer.echo(f"New keys of {name} in {place}, good until {made.identity.expires[:10]}. Their fingerprint:")
+    ask.show_fingerprint(made.identity)
+    typer.echo(f"Keep a copy of {place} in a safe place, and the passphrase in another: nobody can restore either.")
+    if replace:
+        typer.echo("Next: relay request INVITATION, for every study; the coordinator makes a roster with the new keys.")
+    else:
+        typer.echo("Next, at a site: relay request INVITATION. As a coordinator: relay invite STUDY.")
+
+
+@keys_app.command("show")
+@command
+def show(
+    words: Annotated[bool, typer.Option("--words", help="Print the 12 words alone.")] = False,
+    home: options.Home = None,
+) -> None:
+    """Show the public part of this site's keys, and their fingerprint."""
+    from relay.handoff import keys
+
+    place = places.home_of(home)
+    identity = keys.identity(place)
+    if words:
+        typer.echo(identity.fingerprint)
+        return
+    for label, text in (
+        ("name", identity.name),
+        ("folder", place),
+        ("signing key", identity.signing),
+        ("sealing key", identity.sealing),
+        ("good", f"{identity.created} to {identity.expires}"),
+    ):
+        typer.echo(f"{label:<12} {text}")
+    typer.echo("fingerprint, to be read out over the telephone:")
+    ask.show_fingerprint(identity)
+
+
+@command
+def invite(
+    study: Annotated[str, typer.Argument(help="The name of the new study: a-z, 0-9 and '-'.", metavar="STUDY")],
+    to: options.To,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Begin a study, as its coordinator: write the invitation that every site answers."""
+    from relay.handoff import request
+    from relay.handoff.desk import Desk
+
+    folder, desk = places.folder_there(to), Desk(places.home_of(home), places.check_study(study))
+    keys = places.unlock(desk.home, passphrase_file)
+    keys.identity.check_alive(desk.clock())
+    desk.pin(keys.identity)
+    places.put_file(folder, request.invitation_name(study), request.invite(keys, study))
+    typer.echo(f"You ({keys.identity.name}) are the coordinator of study {study}. Your fingerprint:")
+    ask.show_fingerprint(keys.identity)
+    typer.echo("Next: carry the file to every site. Each site calls you; read these words out to them.")
+    typer.echo("Their requests come back to you: relay roster make REQUEST... --order SITE,SITE -o FOLDER")
+
+
+@command
+def request(
+    invitation: Annotated[Path, typer.Argument(help="The coordinator's file.", metavar="INVITATION")],
+    to: options.To,
+    fingerprint: options.Fingerprint = None,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Answer an invitation, as a site: compare the coordinator's fingerprint, and write the request to join."""
+    from relay.handoff import request as requests
+    from relay.handoff.desk import Desk
+
+    place, folder = places.home_of(home), places.folder_there(to)
+    found = requests.read_invitation(places.read_file(invitation))
+    desk = Desk(place, found.study)
+    name = desk.identity.name
+    if name.lower() == found.coordinator.name.lower():
+        raise UserError(
+            f"the coordinator of study {found.study} is called {name}, as this site is",
+            "A site needs a name, and keys, of its own: relay keys new --name ANOTHER --home ANOTHER.",
+        )
+    typer.echo(f"An invitation to study {found.study}.")
+    trust(desk, found.coordinator, fingerprint)
+    keys = places.unlock(place, passphrase_file)
+    keys.identity.check_alive(desk.clock())
+    answer = requests.ask(keys, found)
+    desk.pin(found.coordinator)
+    places.put_file(folder, requests.request_name(found.study, name), answer)
+    typer.echo(f"The fingerprint of {name}, which the coordinator must compare:")
+    ask.show_fingerprint(keys.identity)
+    typer.echo("Next: carry the file to the coordinator, and read these words out over the telephone.")
+    typer.echo("The roster comes back to you: relay roster install ROSTER")
+
+
+def trust(desk: Desk, coordinator: Identity, fingerprint: str | None) -> None:
+    """Believe the coordinator that was pinned, or have the fingerprint compared.
+
+    Raises:
+        BadRoster: another one is pinned.
+        BadSignature: the fingerprint is another one.
+    """
+    if not desk.knows_coordinator or fingerprint is not None:
+        ask.compare_fingerprint(coordinator, fingerprint)
+    if not desk.knows_coordinator:
+        return
+    desk.pin(coordinator)  # refuses another one
+    typer.echo(f"{coordinator.name} is the coordinator that is pinned here: the fingerprint was compared before.")

@@ -1,0 +1,139 @@
+"""Looking without taking in: ``relay verify`` and ``relay inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import ask, options, places, show
+from relay.cli.top import command
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.bundle import Opened
+
+CARD = 20_000
+"""Most characters of a model card that are printed."""
+Bundle = Annotated[Path, typer.Argument(help="The bundle, or one of its volumes.", metavar="BUNDLE")]
+
+
+@command
+def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="The bundle, or one of its volumes.", metavar="[BUNDLE]")
+    ] = None,
+    receipt: Annotated[
+        Path | None,
+        typer.Option("--receipt", help="Compare another site's receipt with this site's ledger.", metavar="FILE"),
+    ] = None,
+    look_on: Annotated[
+        bool, typer.Option("--look-on", help="Whoever's turn it is: for the coordinator, an auditor.")
+    ] = False,
+    study: options.Study = None,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Hold a bundle, or a receipt, against every rule; nothing is kept."""
+    from relay.handoff import receipt as receipts
+    from relay.handoff.receive import verify as hold
+
+    desk = places.desk_of(places.home_of(home), study)
+    if (bundle is None) == (receipt is None):
+        raise UserError("what is to be verified?", "Name a bundle, or a receipt: relay verify --receipt FILE")
+    if receipt is not None:
+        text = places.read_file(receipt).decode(errors="replace")
+        typer.echo(f"The receipt is right: {ask.printable(receipts.check(desk, text))}.")
+        return
+    assert bundle is not None
+    keys = places.unlock(desk.home, passphrase_file) if places.is_sealed(bundle) else None
+    done = hold(desk, keys, bundle, look_on)
+    claim = done.claim
+    typer.echo(f"Verified: leg {claim.leg} of {claim.study}, by {claim.site}; {len(done.entries)} files.")
+    for step, text in show.STEPS.items():
+        typer.echo(f"  {step:<10} {text}")
+    site = desk.standpoint(look_on).site
+    typer.echo(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
+    show.custody(done.statements)
+    typer.echo("Nothing was kept, and the weights were not looked at." + ("" if look_on else " Next: relay receive"))
+
+
+@command
+def inspect(
+    bundle: Bundle,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Show what is in a bundle, as far as one may see, and whether it can be believed."""
+    from relay.handoff.bundle import opened
+    from relay.handoff.policy import Policy
+    from relay.handoff.refusals import CannotOpen
+
+    place, sealed, keys = places.home_of(home), places.is_sealed(bundle), None
+    if sealed:
+        _outside(bundle)
+        try:
+            keys = places.unlock(place, passphrase_file)
+        except UserError as error:
+            _no_further(f"{error}. {error.advice()}")
+            return
+    try:
+        with opened(bundle, keys, place, Policy().max_bundle_bytes) as inside:
+            _inside(place, inside)
+    except CannotOpen as error:
+        _no_further(f"{error}. {error.advice()}")
+
+
+def _outside(bundle: Path) -> None:
+    """What anybody can see of a sealed bundle."""
+    from relay.handoff.seal import HEADER
+    from relay.handoff.stick import open_volumes
+
+    with open_volumes(bundle) as file:
+        head, size, count = file.read(HEADER), file.size, len(file.paths)
+    recipients = head.partition(b"\n--- ")[0].count(b"\n-> X25519 ")
+    typer.echo(f"{bundle.name}: sealed with age for {recipients} recipient(s), {size:,} B" + f" in {count} file(s).")
+
+
+def _no_further(why: str) -> None:
+    typer.echo(f"Not opened: {why}")
+    typer.echo("NOT VERIFIED: from outside one sees the size and how many can open it, not who made it or for whom.")
+
+
+def _inside(home: Path, inside: Opened) -> None:
+    """Entries, claim, chain and model card, under a line that says whether they can be believed."""
+    from relay.handoff import manifest, statement
+
+    envelopes = [*(link[manifest.STATEMENT] for link in inside.chain), inside.read(manifest.STATEMENT)]
+    claims = [
+        statement.parse(statement.peek(data, "a statement")[0].unverified, "a statement")[0] for data in envelopes
+    ]
+    own = claims[-1]
+    believed = _belief(home, own.study, inside)
+    typer.echo(believed)
+    typer.echo(f"{'Sealed' if inside.sealed else 'Not sealed'}, {inside.size:,} B. It holds:")
+    show.entries({name: entry.size for name, entry in inside.entries.items()})
+    typer.echo("Its site says:")
+    show.claim(own)
+    show.matrix(claims)
+    card = ask.printable(inside.read(manifest.MODEL_CARD).decode(errors="replace"))
+    typer.echo("Model card:")
+    typer.echo("\n".join(f"  {line}" for line in card[:CARD].splitlines()))
+    typer.echo(believed)
+
+
+def _belief(home: Path, study: str, inside: Opened) -> str:
+    """Whether all rules but those of turn hold, in a sentence."""
+    from relay.handoff.desk import Desk
+    from relay.handoff.receive import judge
+    from relay.handoff.refusals import Refused
+
+    desk = Desk(home, study)
+    if not desk.knows_coordinator:
+        return f"NOT VERIFIED: study {study} is not known in {home}, so there is nobody to believe. The bundle says:"
+    try:
+        judge(inside, desk.standpoint(look_on=True))
+    except Refused as error:
+        return f"NOT VERIFIED: {ask.printable(str(error))}. {error.advice()}"
+    return "Verified, as by somebody who looks on; relay verify asks whether it is for this site, too."

@@ -1,0 +1,45 @@
+"""Options that the commands of the hand-over share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+PLAIN: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+
+HOME = "RELAY_HOME"
+
+
+def value(text: str | None) -> str | None:
+    """Let ``-c=fundus/relay`` mean what ``-c fundus/relay`` means."""
+    return text.removeprefix("=") if text else text
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", help=f"This site's own folder. Default: ${HOME}, else ~/.relay.", metavar="DIR"),
+]
+Study = Annotated[
+    str | None, typer.Option("-s", "--study", help="Default: the only one known in --home.", callback=value)
+]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="Holds the keys' passphrase, in one line.", metavar="FILE"),
+]
+To = Annotated[Path, typer.Option("-o", "--to", help="Folder to write to; it must be there.", metavar="FOLDER")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer questions with yes.")]
+SomeConfig = Annotated[
+    str | None,
+    typer.Option("-c", "--config", help="A deployment's config, for study, keys and sticks.", callback=value),
+]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option(
+        "--fingerprint",
+        help="The 12 words the coordinator read out. Absent: asks.",
+        metavar="WORDS",
+        callback=value,
+    ),
+]

@@ -1,0 +1,179 @@
+"""Where a site's things are, for the commands of the hand-over: its home, its desk, its config, its keys, files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from relay.cli.options import HOME
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.config.schema import Handoff
+    from relay.handoff.desk import Desk
+    from relay.handoff.keys import Keys
+    from relay.plan import Leg
+
+
+def home_of(given: Path | None) -> Path:
+    """The folder of this site's keys."""
+    return (given or Path(os.environ.get(HOME) or "~/.relay")).expanduser()
+
+
+def desk_of(home: Path, study: str | None) -> Desk:
+    """The desk of a study; of the only one known in the home where none is named.
+
+    Raises:
+        UserError: there are none or several; or the name can't be a study's.
+    """
+    from relay.handoff.desk import Desk
+
+    if study is not None:
+        desk = Desk(home, check_study(study))
+        _ = desk.coordinator  # says which are known, if this one is not
+        return desk
+    known = sorted(path.parent.name for path in home.glob("studies/*/coordinator.json"))
+    if len(known) == 1:
+        return Desk(home, known[0])
+    if not known:
+        raise UserError(
+            f"no study is known in {home}",
+            "Is it the right folder (--home)? A site begins with the coordinator's invitation: relay request. "
+            "A coordinator begins with: relay invite STUDY.",
+        )
+    raise UserError(f"several studies are known in {home}: {', '.join(known)}", "Say which: -s STUDY.")
+
+
+def check_study(name: str) -> str:
+    """The name of a study, as given.
+
+    Raises:
+        UserError: it can't be one.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from relay.handoff.document import Slug
+
+    try:
+        TypeAdapter(Slug).validate_python(name)
+    except ValidationError as error:
+        raise UserError(
+            f"'{name}' can't be the name of a study",
+            "Use at most 40 of a-z, 0-9 and '-', with no '-' at either end.",
+        ) from error
+    return name
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What ``-c`` says: the hand-over's block, the leg, and the config's name, which names the folder of its runs."""
+
+    handoff: Handoff
+    leg: Leg
+    name: str
+
+
+def deployment(config: str | None, overrides: Sequence[str] = ()) -> Deployment | None:
+    """The deployment behind ``-c``; None where it is not given.
+
+    Raises:
+        UserError: it has no ``handoff`` block, or is wrong in another way.
+    """
+    if config is None:
+        if overrides:
+            raise UserError(f"{overrides[0]}: KEY=VALUE changes a config, and none is given", "Give it with -c.")
+        return None
+    from relay.config.load import locate, read
+    from relay.plan import plan
+
+    path, name = locate(config)
+    study = plan(read(path, overrides), name, train=False)
+    if study.handoff is None:
+        raise UserError(
+            f"{path} has no current_tasks.handoff",
+            "Give a deployment's config (current_tasks.mode: deployment), or --home and --study in place of -c.",
+        )
+    return Deployment(study.handoff, study.legs[0], name)
+
+
+def desk_for(found: Deployment | None, home: Path | None, study: str | None) -> Desk:
+    """The desk that the options name, else the config's."""
+    if found is None:
+        return desk_of(home_of(home), study)
+    return desk_of(home_of(home or Path(found.handoff.key)), study or found.handoff.study)
+
+
+def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[str]]:
+    """The one path among a command's words, and its ``KEY=VALUE``.
+
+    Raises:
+        UserError: there are several paths.
+    """
+    overrides = [word for word in words or () if "=" in word and not Path(word).exists()]
+    paths = [Path(word).expanduser() for word in words or () if word not in overrides]
+    if len(paths) > 1:
+        raise UserError(f"one path is wanted, these are {len(paths)}: {', '.join(map(str, paths))}")
+    return (paths[0] if paths else None), overrides
+
+
+def unlock(home: Path, passphrase_file: Path | None) -> Keys:
+    """This site's keys; the passphrase is asked for where no file or environment gives it."""
+    from relay.handoff.keys import load
+    from relay.handoff.passphrases import passphrase
+
+    return load(home, lambda: passphrase(passphrase_file.expanduser() if passphrase_file else None))
+
+
+def passphrase_file_of(found: Deployment | None, given: Path | None) -> Path | None:
+    """The option, else what the config says."""
+    named = found.handoff.passphrase_file if found else None
+    return given or (Path(named) if named else None)
+
+
+def is_sealed(bundle: Path) -> bool:
+    """Whether a bundle is sealed, by its first bytes."""
+    from relay.handoff.seal import MAGIC
+    from relay.handoff.seal import is_sealed as sealed
+    from relay.handoff.stick import open_volumes
+
+    with open_volumes(bundle) as file:
+        return sealed(file.read(len(MAGIC)))
+
+
+def read_file(path: Path) -> bytes:
+    """A file that was carried here.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return path.expanduser().read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", "Check the path; is the stick in?") from error
+
+
+def folder_there(path: Path) -> Path:
+    """A folder to write to. None is made: the place of a stick that is not in looks like a folder to be made.
+
+    Raises:
+        UserError: it is not there.
+    """
+    folder = path.expanduser()
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {path}", "Put the stick in, or make the folder first.")
+    return folder
+
+
+def put_file(folder: Path, name: str, data: bytes) -> Path:
+    """Write a file to be carried away, and say so."""
+    from relay.files import write_bytes
+
+    path = folder / name
+    write_bytes(path, data)
+    typer.echo(f"Written: {path}")
+    return path

@@ -1,0 +1,92 @@
+"""What this site has on record: ``relay receipt`` and ``relay ledger``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import options, places, show
+from relay.cli.top import command
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.handoff.desk import Desk
+
+
+@command
+def receipt(
+    leg: Annotated[
+        int | None, typer.Option("--leg", help="Which leg; absent: the newest in the ledger.", min=1)
+    ] = None,
+    to: Annotated[Path | None, typer.Option("-o", "--to", help="Write it to this file.", metavar="FILE")] = None,
+    study: options.Study = None,
+    home: options.Home = None,
+) -> None:
+    """Print the receipt of a leg that was received or signed here."""
+    from relay.files import write_text
+    from relay.handoff import receipt as receipts
+
+    desk = places.desk_of(places.home_of(home), study)
+    text = receipts.write(desk, leg).text()
+    if to is None:
+        typer.echo(text, nl=False)
+        return
+    target = to.expanduser()
+    places.folder_there(target.parent)
+    if target.is_dir():
+        raise UserError(f"{to} is a folder; a receipt is a file", f"Say its name: -o {to}/receipt.txt")
+    write_text(target, text)
+    typer.echo(f"Written: {target}")
+    typer.echo("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
+
+
+@command
+def ledger(
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(help="With --rebuild: the bundles at hand.", metavar="BUNDLE")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make a lost or damaged ledger again, from bundles and this home.")
+    ] = False,
+    study: options.Study = None,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Show and check this site's record of a study; or make it again where it was lost."""
+    desk = places.desk_of(places.home_of(home), study)
+    if bundles and not rebuild:
+        raise UserError(
+            "bundles are named, but not what for", "To rebuild the ledger: relay ledger --rebuild BUNDLE..."
+        )
+    if rebuild:
+        _rebuild(desk, bundles or [], passphrase_file)
+    lines = desk.ledger.lines()
+    if not lines:
+        typer.echo(f"The ledger of study {desk.study} in {desk.home} is empty.")
+        return
+    show.ledger(lines)
+    typer.echo(f"Whole: {len(lines)} line(s) of study {desk.study}, each chained to the one before.")
+
+
+def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> None:
+    from relay.handoff.rebuild import rebuild
+
+    keys = places.unlock(desk.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
+    done = rebuild(desk, keys, bundles)
+    if done.aside:
+        typer.echo(f"The damaged ledger was put aside: {done.aside}")
+    typer.echo(f"Rebuilt: {len(done.added)} line(s) added" + _restored(done.restored))
+    mine = sorted({line.facts["leg"] for line in done.added if line.event == "signed"})
+    if mine:
+        name = desk.identity.name
+        typer.echo(
+            f"These legs are signed in the name of {name}: {', '.join(map(str, mine))}. Did {name} make them? If not, "
+            "somebody else\nhas its key: tell the coordinator."
+        )
+    typer.echo("What no bundle and no folder here tells of is not in it: name the newest bundles you have.")
+
+
+def _restored(legs: tuple[int, ...]) -> str:
+    return f"; files of leg {', '.join(map(str, legs))} brought back." if legs else "."

@@ -1,0 +1,42 @@
+"""``relay rehearse``: a study on one computer, with real keys and a folder for every site."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from relay.cli import options, places
+from relay.cli.top import command
+
+
+@command
+def rehearse(
+    config: Annotated[str, typer.Option("-c", "--config", help="A simulation's config.", callback=options.value)],
+    to: Annotated[Path, typer.Option("-o", "--to", help="Folder for all of it.", metavar="FOLDER")],
+    study: Annotated[
+        str, typer.Option("-s", "--study", help="Name of the study.", callback=options.value)
+    ] = "rehearsal",
+    gpus: Annotated[str | None, typer.Option("-g", "--gpus", help="GPUs for the legs.", callback=options.value)] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="The study's policy, as YAML.", metavar="FILE")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
+) -> None:
+    """Rehearse a whole study on this computer: real keys, a folder and processes for each site, a folder as the stick.
+
+    The commands are printed as they are run: they are those that people will type. Goes on where it was interrupted.
+    """
+    from relay.config.load import locate, read
+    from relay.plan import plan
+    from relay.rehearse import Rehearsal
+
+    path, name = locate(config)
+    planned = plan(read(path, overrides or ()), name)
+    statements = Rehearsal(planned, to.resolve(), places.check_study(study), typer.echo, gpus, policy).run()
+    from relay.cli import show
+
+    show.matrix([made.claim for made in statements])
+    show.custody(statements)
+    typer.echo(f"All of it is in {to}: a folder for each site, and the stick.")

@@ -1,0 +1,100 @@
+"""The roster of a study at a site: ``relay roster install``, ``show``, ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import coordinate, options, places, show
+from relay.cli.keys import trust
+from relay.cli.top import command
+
+if TYPE_CHECKING:
+    from relay.handoff.roster import Roster
+
+roster_app = typer.Typer(
+    no_args_is_help=True, help="Who takes part in a study, in which order, under which policy.", **options.PLAIN
+)
+roster_app.command("make")(coordinate.make)
+roster_app.command("amend")(coordinate.amend)
+
+
+@roster_app.command("install")
+@command
+def install(
+    roster: Annotated[Path, typer.Argument(help="The coordinator's file.", metavar="ROSTER")],
+    fingerprint: options.Fingerprint = None,
+    home: options.Home = None,
+) -> None:
+    """Take in a roster: the first one of a study, or a newer one."""
+    from relay.handoff.desk import Desk
+    from relay.handoff.roster import open_roster
+
+    data = places.read_file(roster)
+    claimed = _unverified(data)
+    desk = Desk(places.home_of(home), claimed.study)
+    old = desk.trusted.roster if desk.knows_coordinator and desk.trusted else None
+    if not desk.knows_coordinator or fingerprint is not None:
+        open_roster(data, claimed.coordinator, claimed.study)  # sound, before anybody telephones
+        typer.echo(f"Roster {claimed.version} of study {claimed.study}.")
+        trust(desk, claimed.coordinator, fingerprint)
+        desk.pin(claimed.coordinator)
+    new = desk.install(data).roster
+    typer.echo(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
+    show.roster_change(old, new)
+    show.turn(desk)
+
+
+@roster_app.command("show")
+@command
+def show_roster(
+    roster: Annotated[
+        Path | None, typer.Argument(help="A file; absent: the newest one here.", metavar="ROSTER")
+    ] = None,
+    study: options.Study = None,
+    home: options.Home = None,
+) -> None:
+    """Show a roster: sites and fingerprints, order, policy."""
+    from relay.handoff.desk import Desk
+    from relay.handoff.roster import open_roster
+
+    place = places.home_of(home)
+    if roster is None:
+        desk = places.desk_of(place, study)
+        show.roster(desk.roster)
+        show.turn(desk)
+        return
+    data = places.read_file(roster)
+    claimed = _unverified(data)
+    desk = Desk(place, claimed.study)
+    if desk.knows_coordinator:
+        found = open_roster(data, desk.coordinator, claimed.study)
+        typer.echo(f"Verified: signed by {desk.coordinator.name}, the coordinator that is pinned here.")
+        show.roster(found.roster)
+    else:
+        typer.echo(f"NOT VERIFIED: study {claimed.study} is not known in {place}. The file says:")
+        show.roster(claimed)
+
+
+@roster_app.command("export")
+@command
+def export(to: options.To, study: options.Study = None, home: options.Home = None) -> None:
+    """Write the newest roster as a file, to be carried to another site."""
+    from relay.handoff.roster import roster_name
+
+    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    version, trusted = desk.roster.version, desk.trusted
+    assert trusted is not None
+    places.put_file(folder, roster_name(desk.study, version), trusted.data)
+    typer.echo("Next, at the other site: relay roster install ROSTER")
+
+
+def _unverified(data: bytes) -> Roster:
+    """What a file says, whoever wrote it."""
+    from relay.handoff.document import parse
+    from relay.handoff.envelope import Signed
+    from relay.handoff.roster import KIND, Roster
+
+    return parse(Roster, Signed(data, KIND, "the roster").unverified, "the roster")

@@ -1,0 +1,163 @@
+"""What the commands of the hand-over print of bundles, chains and ledgers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import ndiff
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from relay.cli import ask
+
+if TYPE_CHECKING:
+    from relay.handoff.desk import Desk
+    from relay.handoff.ledger import Line
+    from relay.handoff.roster import Roster
+    from relay.handoff.statement import Claim, Statement
+
+STEPS = {
+    "rosters": "signed by the coordinator that is pinned here; none is older than the one known here",
+    "statement": "signed by the site whose turn it was, with a key that stands; its recipients and dates are right",
+    "chain": "every earlier leg is there, signed, and continued by the next one",
+    "standing": "agrees with this site's ledger",
+    "contents": "every file has the digest that was signed",
+    "policy": "size, seal, memory and sample count are as the roster allows",
+}
+"""The rules, as people read them once they hold."""
+
+
+def matrix(claims: Sequence[Claim]) -> None:
+    """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from relay.report import number
+
+    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
+    table = Table(title="Mean Dice of each leg, as its site signed for it", title_justify="left")
+    for column in ("leg", "site", "date", "strategy"):
+        table.add_column(column)
+    for column in ("samples", *sites):
+        table.add_column(column, justify="right")
+    for c in claims:
+        cells = [number(c.result.get(site)) for site in sites]
+        table.add_row(str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples), *cells)
+    Console(highlight=False, markup=False).print(table)
+
+
+def custody(statements: Sequence[Statement]) -> None:
+    """Who had it when, and each statement's digest in words."""
+    typer.echo("Custody, oldest first; the words are what a receipt of that leg says:")
+    for made in statements:
+        claim = made.claim
+        words = ask.in_words(made.digest).split()
+        typer.echo(f"  leg {claim.leg}  {claim.site}  {claim.issued}  roster {claim.roster.version}")
+        typer.echo(f"         {' '.join(words[:6])}\n         {' '.join(words[6:])}")
+
+
+def entries(sizes: Mapping[str, int]) -> None:
+    """Names and sizes of what is in a bundle."""
+    for name, size in sizes.items():
+        typer.echo(f"  {size:>15,} B  {name}")
+    typer.echo(f"  {sum(sizes.values()):>15,} B  in {len(sizes)} files")
+
+
+def claim_lines(claim: Claim) -> list[tuple[str, str]]:
+    """A claim in labelled lines."""
+    carried = [
+        f"{name}: {part.tensors} tensors, {part.bytes:,} B"
+        for name, part in (("solver", claim.carries.solver), ("memory", claim.carries.memory))
+        if part is not None
+    ]
+    return [
+        ("study", claim.study),
+        ("leg", f"{claim.leg}, by {claim.site}"),
+        ("for", ", ".join(recipient.name for recipient in claim.recipients)),
+        ("good", f"{claim.issued} to {claim.expires}"),
+        ("roster", str(claim.roster.version)),
+        ("strategy", ask.printable(claim.strategy)),
+        ("samples", f"{claim.samples} for training, as told"),
+        ("carries", "; ".join(carried)),
+        ("made with", ask.printable(f"relay {claim.code.relay}, torch {claim.code.torch}")),
+        ("config", f"sha256 {claim.config}"),
+    ]
+
+
+def claim(said: Claim) -> None:
+    """What a site claims of its leg."""
+    for label, text in claim_lines(said):
+        typer.echo(f"  {label:<10} {text}")
+
+
+def ledger(lines: Sequence[Line]) -> None:
+    """The events of a ledger, a row each."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("n", "time", "event", "leg", "what"):
+        table.add_column(column, justify="right" if column in ("n", "leg") else "left", no_wrap=column != "what")
+    for line in lines:
+        table.add_row(str(line.n), line.time, line.event, str(line.facts.get("leg", "")), _what(line.event, line.facts))
+    Console(highlight=False, markup=False).print(table)
+
+
+def _what(event: str, facts: Mapping[str, Any]) -> str:
+    again = " (rebuilt)" if facts.get("rebuilt") else ""
+    if event == "roster":
+        return f"version {facts['version']}{again}"
+    if event == "sent":
+        return ", ".join(facts["files"])
+    made = ask.in_words(facts["chain"][str(facts["leg"])][0]).split()
+    by = f"by {facts['site']}, " if "site" in facts else ""
+    return f"{by}{' '.join(made[:3])} …{again}"
+
+
+def _roster_lines(roster: Roster) -> list[str]:
+    from relay.handoff.enrol import describe
+
+    return [f"{label:<14} {text}" for label, text in describe(roster)]
+
+
+def roster(content: Roster) -> None:
+    """Sites and fingerprints, order, policy."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from relay.handoff.enrol import describe
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for label, text in describe(content):
+        table.add_row(label, text)
+    Console(highlight=False, markup=False).print(table)
+
+
+def roster_change(old: Roster | None, new: Roster) -> None:
+    """The new roster; or, where there was one before, what is no longer (-) and what is new (+) in it."""
+    if old is None:
+        roster(new)
+        return
+    if old == new:
+        typer.echo("It was installed before; nothing has changed.")
+        return
+    typer.echo(f"Against roster {old.version}:")
+    for line in ndiff(_roster_lines(old), _roster_lines(new)):
+        if line[0] in "+-":
+            typer.echo(f"  {line}")
+
+
+def turn(desk: Desk) -> None:
+    """Whose home this is, and when its turn is."""
+    from relay.handoff import keys
+
+    if not (desk.home / keys.PUBLIC).is_file():
+        return
+    name = desk.identity.name
+    site = next((site for site in desk.roster.sites if site.name == name), None)
+    if site is None:
+        return
+    if site.signing != desk.identity.signing:
+        typer.echo(f"Note: the keys in {desk.home} are not those that the roster gives to {name}.")
+    leg = desk.next_turn()
+    typer.echo(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none, its turns are over."))

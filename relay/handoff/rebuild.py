@@ -1,0 +1,296 @@
+"""A ledger that was lost or damaged, made again from what is signed: bundles at hand, and this site's own folders.
+
+Everything is verified once more, as by somebody who looks on: signatures, chains, digests, revoked keys. Two
+hand-overs of one leg under one roster contradict each other, and nothing is changed. A ledger that is whole keeps
+all its lines, and gets those that it lacks; a damaged one is put aside and its lines are not believed.
+
+A bundle past its last day counts as on the day it was issued: it is not received, only remembered.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.errors import UserError
+from relay.files import write_bytes
+from relay.handoff import manifest, statement
+from relay.handoff.bundle import clear, layout_of, opened
+from relay.handoff.desk import Desk
+from relay.handoff.document import moment
+from relay.handoff.envelope import Signed
+from relay.handoff.keys import Keys
+from relay.handoff.ledger import Event, Ledger, Line, Record
+from relay.handoff.receive import judge, known, limit_of
+from relay.handoff.refusals import BrokenChain, DamagedLedger, Fork, Refused, RevokedKey
+from relay.handoff.roster import TrustedRoster, newer, open_roster
+from relay.handoff.rules import Standpoint, Verification
+from relay.handoff.statement import Statement
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One source, verified.
+
+    Attributes:
+        source: names it in messages.
+        statements: of its own leg and all before, oldest first.
+        rosters: by version.
+        files: where its files were unpacked; None for what lies in this home already.
+    """
+
+    source: str
+    statements: tuple[Statement, ...]
+    rosters: Mapping[int, TrustedRoster]
+    files: Path | None = None
+
+    @property
+    def own(self) -> Statement:
+        """The statement of its own leg."""
+        return self.statements[-1]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was done.
+
+    Attributes:
+        added: the new lines.
+        aside: where the damaged ledger lies; None if it was whole, or not there.
+        restored: legs whose files were taken from the bundles.
+    """
+
+    added: tuple[Line, ...]
+    aside: Path | None
+    restored: tuple[int, ...]
+
+
+def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
+    """Make the ledger again.
+
+    Args:
+        keys: to open sealed bundles.
+
+    Raises:
+        UserError: the ledger is whole, and there are no bundles to add to it.
+        Fork: two sources contradict each other, or the ledger.
+        Refused: a source is not to be believed. Nothing was changed.
+    """
+    old = _whole(desk)
+    if old is not None and not bundles:
+        raise UserError(
+            f"the ledger of study {desk.study} is whole ({len(old)} lines); there is nothing to rebuild",
+            "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
+        )
+    part = clear(desk.folder / ".rebuild")
+    try:
+        found = [*_at_home(desk), *(_opened(desk, keys, path, part / str(n)) for n, path in enumerate(bundles))]
+        found.sort(key=lambda e: (e.own.claim.roster.version, e.own.claim.leg))
+        _agree(found)
+        rosters = _rosters(desk, found)
+        fresh = Ledger(part)
+        for line in old or []:
+            fresh.append(line.event, moment(line.time), **line.facts)
+        _hold_against(fresh.record(), found)
+        for event, facts in _missing(old or [], _events(desk, found, rosters)):
+            fresh.append(event, desk.clock(), **facts, rebuilt=True)
+        return _commit(desk, fresh, found, rosters, old)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _whole(desk: Desk) -> list[Line] | None:
+    """The ledger's lines; None where it is damaged, or has none."""
+    try:
+        return desk.ledger.lines() or None
+    except DamagedLedger:
+        return None
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------
+
+
+def _at_home(desk: Desk) -> Iterator[Evidence]:
+    """What this site has received and signed before, as far as it still lies there whole."""
+    for folder in sorted([*desk.folder.glob("received/leg_*"), *desk.folder.glob("signed/leg_*")]):
+        try:
+            yield Evidence(str(folder), *_documents(desk, folder))
+        except (Refused, OSError) as error:
+            raise BrokenChain(
+                f"{folder} is not what this site has kept there: {error}",
+                "Restore that folder from a backup, or move it away; then give the bundle it came from.",
+            ) from error
+
+
+def _documents(desk: Desk, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
+    """The statements and rosters in a folder of this site's own, verified."""
+    layout = layout_of(folder)
+    envelope = (folder / manifest.STATEMENT).read_bytes()
+    check = Verification(_standpoint(desk, envelope))
+    check.rosters([(folder / manifest.roster(version)).read_bytes() for version in layout.rosters])
+    check.statement(envelope)
+    check.chain(
+        [
+            {name: (folder / manifest.earlier(leg, name)).read_bytes() for name in manifest.CHAIN}
+            for leg in range(1, layout.legs + 1)
+        ]
+    )
+    return tuple(check.chain_so_far), check.trusted
+
+
+def _opened(desk: Desk, keys: Keys | None, path: Path, part: Path) -> Evidence:
+    with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
+        check = judge(bundle, _standpoint(desk, bundle.read(manifest.STATEMENT)), folder=part)
+    return Evidence(str(path), check.verified, check.trusted, part)
+
+
+def _standpoint(desk: Desk, envelope: bytes) -> Standpoint:
+    """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards."""
+    _, said = statement.peek(envelope, "the statement")
+    issued = said.get("issued")
+    try:
+        now = min(desk.clock(), moment(issued)) if isinstance(issued, str) else desk.clock()
+    except ValueError:  # it will be refused for that
+        now = desk.clock()
+    return Standpoint(desk.study, None, desk.coordinator, None, Record(), now)
+
+
+# -- does it fit together --------------------------------------------------------------------------------------------
+
+
+def _agree(found: Sequence[Evidence]) -> None:
+    """No two sources tell of different hand-overs of one leg under one roster."""
+    seen: dict[tuple[int, int], tuple[str, str]] = {}
+    for evidence in found:
+        for made in evidence.statements:
+            leg, version = made.claim.leg, made.claim.roster.version
+            digest, source = seen.setdefault((leg, version), (made.digest, evidence.source))
+            if digest != made.digest:
+                raise Fork(
+                    f"{source} and {evidence.source} tell of different hand-overs of leg {leg}",
+                    "Ask the coordinator which one is right, and name only bundles that agree with it. Nothing was "
+                    "changed.",
+                )
+
+
+def _hold_against(record: Record, found: Sequence[Evidence]) -> None:
+    """What a whole ledger knows stands, but for a leg that a newer roster has let be done again."""
+    for evidence in found:
+        for made in evidence.statements:
+            there, version = record.legs.get(made.claim.leg), made.claim.roster.version
+            if there is not None and there.statement != made.digest and version <= there.roster:
+                raise Fork(
+                    f"{evidence.source} tells of another hand-over of leg {made.claim.leg} than the ledger",
+                    "Leave this bundle out. If it is the right one, ask the coordinator: only a new roster can decide.",
+                )
+
+
+def _rosters(desk: Desk, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
+    """All rosters, by version; the newest one revokes no key that is relied on here."""
+    here = [open_roster(path.read_bytes(), desk.coordinator, desk.study) for path in desk.roster_files()]
+    merged: dict[int, TrustedRoster] = {}
+    for trusted in [*here, *(trusted for evidence in found for trusted in evidence.rosters.values())]:
+        newer(merged.setdefault(trusted.roster.version, trusted), trusted)
+    ascending = {version: merged[version] for version in sorted(merged)}
+    for old, new in zip([*ascending.values()], [*ascending.values()][1:], strict=False):
+        newer(old, new)
+    if ascending:
+        _none_revoked(ascending[max(ascending)], found)
+    return ascending
+
+
+def _none_revoked(newest: TrustedRoster, found: Sequence[Evidence]) -> None:
+    last = {revoked.key: revoked.last_leg for revoked in newest.roster.revoked}
+    for evidence in found:
+        for made in evidence.statements:
+            what = f"leg {made.claim.leg} by {made.claim.site}, in {evidence.source}"
+            if made.claim.leg > last.get(Signed(made.envelope, statement.KIND, what).keyid, made.claim.leg):
+                raise RevokedKey(
+                    f"{what}: its key is revoked by roster {newest.roster.version}", "Leave this bundle out."
+                )
+
+
+# -- the new ledger --------------------------------------------------------------------------------------------------
+
+
+def _events(
+    desk: Desk, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
+) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """What this site must have done for all this to be."""
+    for version, trusted in rosters.items():
+        yield "roster", {"version": version, "sha256": trusted.digest}
+    for evidence in found:
+        for number, made in enumerate(evidence.statements, 1):
+            if made.claim.site == desk.identity.name:
+                if number > 1:
+                    yield _taken_in(evidence.statements[: number - 1])
+                yield "signed", {"leg": number, "chain": known(evidence.statements[:number])}
+        if _for_me(desk, evidence):
+            yield _taken_in(evidence.statements)
+
+
+def _taken_in(statements: tuple[Statement, ...]) -> tuple[Event, dict[str, Any]]:
+    claim = statements[-1].claim
+    return "received", {"leg": claim.leg, "site": claim.site, "chain": known(statements)}
+
+
+def _for_me(desk: Desk, evidence: Evidence) -> bool:
+    """Whether this site could have received it."""
+    return desk.identity.name in [recipient.name for recipient in evidence.own.claim.recipients]
+
+
+def _missing(
+    old: Sequence[Line], events: Iterator[tuple[Event, dict[str, Any]]]
+) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """The events that are not there yet, each once."""
+    there = {_name(line.event, line.facts) for line in old}
+    for event, facts in events:
+        if (name := _name(event, facts)) not in there:
+            there.add(name)
+            yield event, facts
+
+
+def _name(event: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
+    if event in ("received", "signed"):
+        return event, facts["leg"], facts["chain"][str(facts["leg"])][0]
+    return event, facts.get("sha256"), facts.get("version"), facts.get("leg")
+
+
+def _commit(
+    desk: Desk,
+    fresh: Ledger,
+    found: Sequence[Evidence],
+    rosters: Mapping[int, TrustedRoster],
+    old: Sequence[Line] | None,
+) -> Rebuilt:
+    """Put rosters, files and the new ledger in their places; the ledger last."""
+    lines, record = fresh.lines(), fresh.record()
+    for version, trusted in rosters.items():
+        write_bytes(desk.folder / manifest.roster(version), trusted.data)
+    restored = [
+        e.own.claim.leg for e in found if record.legs[e.own.claim.leg].statement == e.own.digest and _place(desk, e)
+    ]
+    for leg in restored:
+        if leg + 1 in record.signed:
+            desk.forget_weights(leg)
+    aside = desk.ledger.put_aside(desk.clock()) if old is None else None
+    if lines:
+        fresh.path.replace(desk.ledger.path)
+        fresh.head.replace(desk.ledger.head)
+    return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored))
+
+
+def _place(desk: Desk, evidence: Evidence) -> bool:
+    """Put a bundle's files where they were; whether this site has a place for them."""
+    leg = evidence.own.claim.leg
+    mine = evidence.own.claim.site == desk.identity.name
+    if evidence.files is None or not (mine or _for_me(desk, evidence)):
+        return False
+    place = desk.signed(leg) if mine else desk.received(leg)
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    evidence.files.rename(place)
+    return True

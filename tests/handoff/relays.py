@@ -1,0 +1,336 @@
+"""A relay in a folder: a coordinator, a few sites, a stick, a clock; and all that a dishonest one of them can do.
+
+An honest relay::
+
+    world = World(tmp_path)           # north, south, east, in this order
+    bundle = world.make(1)            # north trains, signs, and puts leg 1 on the stick
+    world.deliver(bundle, "south")    # south verifies, weighs, and takes it in
+
+A hostile one takes a bundle apart, changes what it likes, and packs it again, signed by whomever it has keys of::
+
+    with world.forged(1, signer="north") as parts:
+        parts.claim["leg"] = 2
+    world.refuses(parts.bundle, "south", WrongOrder, "leg 2")
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pyrage
+import pytest
+import torch
+from torch import Tensor
+
+from relay.handoff import carry, container, enrol, gate, keys, manifest, receive, send, statement
+from relay.handoff.carry import Carry, Facts
+from relay.handoff.desk import Desk
+from relay.handoff.document import canonical, digest
+from relay.handoff.keys import Keys
+from relay.handoff.manifest import DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT
+from relay.handoff.policy import Policy
+from relay.handoff.receive import Verified
+from relay.handoff.refusals import Refused
+from relay.handoff.roster import Roster, sign_roster
+from relay.handoff.rules import Fit
+
+STUDY = "vessels"
+START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
+DAY = timedelta(days=1)
+MODEL = {"name": "U-Net", "kwargs": {"depth": 2}}
+DATA = {"classes": ["background", "vessel"], "channels": 3, "out_range": [-1.0, 1.0]}
+CONFIG = {"train.lr": 0.1, "train.loss.name": "dice"}
+SAMPLES = 19  # rounded: 16
+FIT = Fit(MODEL, DATA, digest(canonical(CONFIG)))
+
+
+def weights(leg: int, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """What a little training makes of weights, or of none."""
+    random = torch.Generator().manual_seed(leg)
+    like = like or {"conv.weight": torch.zeros(4, 3, 3, 3), "norm.bias": torch.zeros(4)}
+    return {name: tensor + 0.1 * torch.randn(tensor.shape, generator=random) for name, tensor in like.items()}
+
+
+class World:
+    """A whole study in one folder.
+
+    Attributes:
+        now: what every clock shows; set it at will.
+        coordinator: whose name is ``centre``.
+        keys: of the sites, by name. Give one other keys, and it uses them.
+        desks: the sites', by name.
+        rosters: every version, signed; the first at 1.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        sites: Sequence[str] = ("north", "south", "east"),
+        order: Sequence[str] | None = None,
+        policy: Policy | None = None,
+        readers: Sequence[str] = (),
+        study: str = STUDY,
+    ) -> None:
+        self.folder, self.study, self.now = folder, study, START
+        self.coordinator = self.new_keys("centre")
+        self.keys = {name: self.new_keys(name) for name in sites}
+        self.rosters: dict[int, bytes] = {}
+        self.desks: dict[str, Desk] = {}
+        self.stick.mkdir(parents=True)
+        self.roster = enrol.first(
+            study,
+            self.coordinator.identity,
+            [k.identity for k in self.keys.values()],
+            order or sites,
+            policy or Policy(),
+            self.now,
+            readers=readers,
+        )
+        envelope = self.signed(self.roster)
+        for name in sites:
+            self.open_desk(name, envelope)
+
+    def copy(self, folder: Path) -> World:
+        """The same world in another folder; what is done to one is not done to the other."""
+        twin = object.__new__(World)
+        twin.__dict__.update(self.__dict__, folder=folder, keys=dict(self.keys), rosters=dict(self.rosters))
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        twin.desks = {name: Desk(folder / name, self.study, lambda: twin.now) for name in self.desks}
+        return twin
+
+    @property
+    def stick(self) -> Path:
+        return self.folder / "stick"
+
+    def new_keys(self, name: str, years: float = 2.0) -> Keys:
+        return keys.new(name, years, self.now - DAY)
+
+    def open_desk(self, name: str, roster: bytes | None = None) -> Desk:
+        """A home for a site, with the coordinator pinned, and a roster if there is one."""
+        keys.save(self.keys[name], self.folder / name, None, replace=(self.folder / name).exists())
+        self.desks[name] = desk = Desk(self.folder / name, self.study, lambda: self.now)
+        desk.pin(self.coordinator.identity)
+        if roster is not None:
+            desk.install(roster)
+        return desk
+
+    # -- the coordinator ---------------------------------------------------------------------------------------------
+
+    def signed(self, roster: Roster) -> bytes:
+        """Make this roster the newest."""
+        self.roster = roster
+        self.rosters[roster.version] = sign_roster(roster, self.coordinator)
+        return self.rosters[roster.version]
+
+    def amend(self, done: int, install: Sequence[str] = (), **changes: Any) -> bytes:
+        """The next version of the roster, installed at these sites."""
+        envelope = self.signed(enrol.amend(self.roster, self.now, done=done, **changes))
+        for name in install:
+            self.desks[name].install(envelope)
+        return envelope
+
+    def with_policy(self, done: int = 0, install: Sequence[str] = (), **changes: Any) -> bytes:
+        """The next version, with another policy."""
+        return self.amend(done, install, policy=dataclasses.replace(self.roster.policy, **changes))
+
+    # -- honest sites ------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        leg: int,
+        solver: Mapping[str, Tensor] | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+        site: str | None = None,
+        config: Mapping[str, Any] = CONFIG,
+        samples: int = SAMPLES,
+        **facts: Any,
+    ) -> Path:
+        """A leg's carry, from what its site received."""
+        site = site or self.roster.order[leg - 1]
+        desk, start, like = self.desks[site], None, None
+        if leg > 1:
+            before, start = receive.reopen(desk, leg - 1)
+            like = before.solver
+        solver = solver or weights(leg, like)
+        memory = {f"leg{leg}.mean": torch.ones(3)} if memory is None else memory
+        tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}
+        dice = {site: round(0.7 + leg / 100, 2), "outside": None}
+        what = {"leg": leg, "site": site, "strategy": "relay", "start": start, "samples": samples, "result": dice}
+        card = {"format": 1, "images": {"train": samples, "test": 5}, "patients": {"train": samples, "test": 5}}
+        rows = [{"site": site, "class": "vessel", "metric": "dice", "value": dice[site]}]
+        results = {"format": 1, "leg": leg, "trained": site, "rows": rows}
+        folder = self.folder / site / f"carry_{leg}"
+        documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
+        made = Facts(**what | facts, tensors=tensors, torch="2.6.0")  # type: ignore[arg-type]
+        carry.write(Carry(solver, memory, {"model": MODEL, "data": DATA}), folder, documents, made)
+        return folder
+
+    def make(self, leg: int, site: str | None = None, volume: int | None = None, **changes: Any) -> Path:
+        """Train a leg, sign it, put it on the stick."""
+        site = site or self.roster.order[leg - 1]
+        return self.put(leg, self.train(leg, site=site, **changes), site, volume)
+
+    def put(self, leg: int, folder: Path, site: str | None = None, volume: int | None = None) -> Path:
+        """Sign a carry, put it on the stick."""
+        site = site or self.roster.order[leg - 1]
+        desk, own = self.desks[site], self.keys[site]
+        send.sign(desk, own, send.draft(desk, own, folder))
+        return send.export(desk, leg, self.stick, volume)[0]
+
+    def deliver(self, bundle: Path, site: str, fit: Fit | None = FIT) -> Verified:
+        """Receive a bundle at a site, gate and all."""
+        return receive.receive(self.desks[site], self.keys[site], bundle, gate.weigh, fit)
+
+    def run(self, legs: int, last: bool = True) -> list[Path]:
+        """So many legs, each received by the next site (the last one too, unless told otherwise)."""
+        bundles = []
+        for leg in range(1, legs + 1):
+            bundles.append(self.make(leg))
+            following = self.roster.turn(leg + 1)
+            if following and (last or leg < legs):
+                self.deliver(bundles[-1], following)
+        return bundles
+
+    def bundle(self, leg: int) -> Path:
+        """Where the bundle of a leg lies on the stick."""
+        (path,) = self.stick.glob(f"{self.study}.leg-{leg}.*")
+        return path
+
+    # -- dishonest ones ----------------------------------------------------------------------------------------------
+
+    def opened(self, leg: int) -> dict[str, bytes]:
+        """What is in the bundle of a leg, by somebody who has the keys, and by other tools than relay's."""
+        return taken_apart(unsealed(self.bundle(leg).read_bytes(), *self.keys.values()))
+
+    @contextmanager
+    def forged(
+        self, leg: int, signer: str | Keys | None = None, to: Sequence[str] | None = None, name: str = "forged"
+    ) -> Iterator[Parts]:
+        """The bundle of a leg, to be changed in the block; it then lies on the stick.
+
+        Args:
+            signer: who signs manifest and statement again, as changed. None: they stay as they are in ``files``.
+            to: sealed to these; nobody for a bare one, whoever it was sealed to for None.
+        """
+        parts = Parts(self.opened(leg), self.stick / f"{name}.relay")
+        yield parts
+        if signer is not None:
+            parts.sign(self.keys[signer] if isinstance(signer, str) else signer)
+        bare = parts.packed()
+        names = [r["name"] for r in parts.claim["recipients"]] if to is None else to
+        parts.bundle.write_bytes(sealed(bare, *(self.keys[n].identity.sealing for n in names if n in self.keys)))
+
+    def reseal(self, data: bytes, *names: str, name: str = "resealed.relay") -> Path:
+        """A file on the stick, sealed to these sites."""
+        path = self.stick / name
+        path.write_bytes(sealed(data, *(self.keys[n].identity.sealing for n in names)))
+        return path
+
+    def refuses(self, bundle: Path, site: str, why: type[Refused], *says: str, fit: Fit | None = FIT) -> Refused:
+        """Check that a site refuses a bundle, says why and what to do, and keeps nothing of it."""
+        before = contents(self.folder / site)
+        with pytest.raises(Refused) as caught:
+            self.deliver(bundle, site, fit)
+        assert type(caught.value) is why, f"{type(caught.value).__name__}: {caught.value}"
+        check_words(caught.value, *says)
+        assert contents(self.folder / site) == before, "a refused bundle left something behind"
+        return caught.value
+
+
+@dataclasses.dataclass
+class Parts:
+    """A bundle taken apart.
+
+    Attributes:
+        files: every entry by name.
+        bundle: where it will lie.
+        payload: the in-toto statement, as plain values; only what is signed again gets into ``files``.
+    """
+
+    files: dict[str, bytes]
+    bundle: Path
+
+    def __post_init__(self) -> None:
+        self.payload: dict[str, Any] = json.loads(payload_of(self.files[STATEMENT]))
+
+    @property
+    def claim(self) -> dict[str, Any]:
+        return self.payload["predicate"]  # type: ignore[no-any-return]
+
+    def json(self, name: str) -> Any:
+        return json.loads(self.files[name])
+
+    def put(self, name: str, content: Any) -> None:
+        self.files[name] = canonical(content)
+
+    def sign(self, own: Keys) -> None:
+        """A manifest of what is there now, and a statement about it."""
+        listing = manifest.write({n: digest(self.files[n]) for n in self.order() if n not in (STATEMENT, MANIFEST)})
+        self.files[MANIFEST] = listing
+        self.payload["subject"][0]["digest"]["sha256"] = digest(listing)
+        self.files[STATEMENT] = own.sign(canonical(self.payload), statement.KIND)
+
+    def order(self) -> list[str]:
+        """The entries as a bundle has them; what does not belong there comes last."""
+        rosters = sorted(int(n[8:12]) for n in self.files if n.startswith("rosters/") and n[8:12].isdigit())
+        legs = max((int(n[6:10]) for n in self.files if n.startswith("chain/") and n[6:10].isdigit()), default=0)
+        honest = manifest.Layout(rosters, legs, MEMORY in self.files).names()
+        return [*(n for n in honest if n in self.files), *(n for n in self.files if n not in honest)]
+
+    def packed(self) -> bytes:
+        return packed({name: self.files[name] for name in self.order()})
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """Entries as the one container of them."""
+    return io.BufferedReader(container.write(list(files.items()))).read()
+
+
+def taken_apart(bare: bytes) -> dict[str, bytes]:
+    """A bare bundle's entries, read by Python's own zipfile."""
+    with zipfile.ZipFile(io.BytesIO(bare)) as file:
+        return {info.filename: file.read(info) for info in file.infolist()}
+
+
+def sealed(bare: bytes, *recipients: str) -> bytes:
+    """Sealed by age to these; bare for nobody."""
+    keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
+    return bytes(pyrage.encrypt(bare, keys)) if keys else bare
+
+
+def unsealed(data: bytes, *own: Keys) -> bytes:
+    """What age finds inside, with any of these keys."""
+    if not data.startswith(b"age-encryption"):
+        return data
+    return bytes(pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(k.sealing) for k in own]))
+
+
+def payload_of(envelope: bytes) -> bytes:
+    return base64.b64decode(json.loads(envelope)["payload"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder. The lock is none of them: it is empty, whatever happens."""
+    there = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "ledger.lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in there}
+
+
+def check_words(error: Refused, *says: str) -> None:
+    """A refusal says what and where, and what to do; in words that can be printed."""
+    text = str(error)
+    assert error.exit_code == 3
+    assert text.isprintable()
+    assert 10 < len(text) < 1000, text
+    assert len(error.advice()) > 20
+    for word in says:
+        assert word in text, f"{word!r} is not in: {text}"
