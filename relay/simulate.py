@@ -16,12 +16,12 @@ from relay.config.devices import Devices
 from relay.files import write_text
 from relay.leg.accept import weigher
 from relay.leg.place import RunPlace
-from relay.leg.post import Deployed, Post
+from relay.leg.post import Post
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
 from relay.leg.run import planned_steps, run_leg
 from relay.leg.sites import Sites
-from relay.leg.throwaway import Simulated
+from relay.leg.throwaway import post_of
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, read_rows, write_rows
 
@@ -31,17 +31,14 @@ class Simulation:
 
     Args:
         root: ``exps/<config>/<note>``.
+        post: how its legs are handed over; made from the study where it is not given.
     """
 
-    def __init__(self, study: Study, root: Path, devices: Devices | None = None) -> None:
+    def __init__(self, study: Study, root: Path, devices: Devices | None = None, post: Post | None = None) -> None:
         self.study, self.devices = study, devices or Devices()
         self.run_place = RunPlace(root)
         self.sites = Sites(study.legs[0].conf.random_seed, self.run_place)
-        self.post: Post = (
-            Deployed(study.handoff, self.run_place)
-            if study.mode == "deployment" and study.handoff
-            else Simulated(study.legs, self.run_place)
-        )
+        self.post = post or post_of(study, self.run_place)
 
     @property
     def steps(self) -> int:

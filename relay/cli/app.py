@@ -73,7 +73,12 @@ def train(
     study, root, devices = _study(config, note, gpus, overrides)
     from rich.console import Console
 
+    from relay.leg.place import RunPlace
     from relay.leg.processes import is_first
+    from relay.leg.throwaway import post_of
+
+    post = post_of(study, RunPlace(root))
+    post.prepare(study.legs[0])
     from relay.leg.progress import Progress
     from relay.report import show_study
     from relay.simulate import Simulation
@@ -81,8 +86,7 @@ def train(
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "run.log", verbose)
-    simulation = Simulation(study, root, devices)
-    simulation.post.unlock()
+    simulation = Simulation(study, root, devices, post)
     with Progress(simulation.steps, console) as progress:
         summary = simulation.run(progress)
     if console:

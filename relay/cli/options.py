@@ -9,8 +9,6 @@ import typer
 
 PLAIN: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 
-HOME = "RELAY_HOME"
-
 
 def value(text: str | None) -> str | None:
     """Let ``-c=fundus/relay`` mean what ``-c fundus/relay`` means."""
@@ -19,7 +17,7 @@ def value(text: str | None) -> str | None:
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", help=f"This site's own folder. Default: ${HOME}, else ~/.relay.", metavar="DIR"),
+    typer.Option("--home", help="This site's own folder. Default: $RELAY_HOME, else ~/.relay.", metavar="DIR"),
 ]
 Study = Annotated[
     str | None, typer.Option("-s", "--study", help="Default: the only one known in --home.", callback=value)

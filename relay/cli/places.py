@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from relay.cli.options import HOME
 from relay.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,9 +18,11 @@ if TYPE_CHECKING:
     from relay.plan import Leg
 
 
-def home_of(given: Path | None) -> Path:
-    """The folder of this site's keys."""
-    return (given or Path(os.environ.get(HOME) or "~/.relay")).expanduser()
+def home_of(given: str | Path | None) -> Path:
+    """This site's own folder."""
+    from relay.handoff.desk import home_of as of
+
+    return of(given)
 
 
 def desk_of(home: Path, study: str | None) -> Desk:
@@ -105,7 +105,7 @@ def desk_for(found: Deployment | None, home: Path | None, study: str | None) -> 
     """The desk that the options name, else the config's."""
     if found is None:
         return desk_of(home_of(home), study)
-    return desk_of(home_of(home or Path(found.handoff.key)), study or found.handoff.study)
+    return desk_of(home_of(home or found.handoff.key), study or found.handoff.study)
 
 
 def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[str]]:

@@ -100,7 +100,8 @@ class Handoff:
 
     Attributes:
         study: the study's name, as in its roster.
-        key: this site's own folder with its keys, as ``relay keys new`` made it.
+        key: this site's own folder with its keys, as ``relay keys new`` made it; null is ``$RELAY_HOME``, else
+            ``~/.relay``.
         receive: a bundle, or the folder (a stick) to find it in; null takes what ``relay receive`` has taken in.
         send: the folder (a stick) that the leg's bundle is put in; null leaves that to ``relay send``.
         passphrase_file: holds the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
@@ -110,7 +111,7 @@ class Handoff:
     """
 
     study: str
-    key: str = "~/.relay"
+    key: str | None = None
     receive: str | None = None
     send: str | None = None
     passphrase_file: str | None = None

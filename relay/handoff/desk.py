@@ -14,6 +14,7 @@ No private key is needed for anything here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -36,6 +37,14 @@ Clock = Callable[[], datetime]
 def utc_now() -> datetime:
     """The time, in UTC."""
     return datetime.now(timezone.utc)
+
+
+HOME = "RELAY_HOME"
+
+
+def home_of(given: str | Path | None) -> Path:
+    """A site's own folder: as given, else ``$RELAY_HOME``, else ``~/.relay``."""
+    return Path(given or os.environ.get(HOME) or "~/.relay").expanduser()
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def check(desk: Desk, text: str) -> str:
         Fork: this site knows another statement for that leg.
         UserError: it is of another study, or of a leg that this site does not know.
     """
-    found = dict(re.findall(r"^([a-z ]+):[ \t]+(.+?)[ \t]*$", text, re.MULTILINE))
+    lines = "\n".join(text.splitlines())  # whatever a mail program made of the line ends
+    found = dict(re.findall(r"^([a-z ]+):[ \t]+(.+?)[ \t]*$", lines, re.MULTILINE))
     if missing := [key for key in _FIELDS if key not in found]:
         raise BadDocument(f"this is not a whole receipt: {', '.join(missing)} is missing")
     digest, leg = found["statement"], found["leg"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import relay
+from relay.config.check import check
 from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import cards, container, manifest, seal, statement, stick
@@ -24,7 +25,7 @@ from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
 from relay.handoff.refusals import DigestMismatch, Fork, PolicyBreach, WrongLeg
 from relay.handoff.roster import TrustedRoster
-from relay.handoff.statement import Carries, Claim, Code, Recipient, RosterRef, Statement, Tensors
+from relay.handoff.statement import Claim, Statement
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         Fork: this leg was signed before with other content.
     """
     facts, trusted = read_facts(folder), _trusted(desk)
-    check_turn(desk, keys, facts.leg)
+    check_turn(desk, facts.leg)
     known_here = desk.ledger.record().signed.get(facts.leg)
     if known_here and _unchanged(desk, facts.leg, folder, trusted, known_here):
         return signed_before(desk, facts.leg)
@@ -93,8 +94,8 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     return Draft(part, claim, earlier, _sizes(part))
 
 
-def check_turn(desk: Desk, keys: Keys, leg: int) -> None:
-    """Whether this site, with these keys, may make a leg now.
+def check_turn(desk: Desk, leg: int) -> None:
+    """Whether this site, with the keys it has, may make a leg now.
 
     Raises:
         WrongLeg, UserError: why not.
@@ -102,12 +103,12 @@ def check_turn(desk: Desk, keys: Keys, leg: int) -> None:
     roster, name = desk.roster, desk.identity.name
     if roster.turn(leg) != name:
         raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'nobody'}; this is {name}")
-    if roster.site(name).signing != keys.identity.signing:
+    if roster.site(name).signing != desk.identity.signing:
         raise UserError(
             f"the keys in {desk.home} are not those of {name} in roster {roster.version}",
             "Install the roster that names these keys, or ask the coordinator for one (relay request).",
         )
-    keys.identity.check_alive(desk.clock())
+    desk.identity.check_alive(desk.clock())
 
 
 def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
@@ -266,26 +267,32 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]) -> Claim:
     roster, now = trusted.roster, desk.clock()
     sizes = {
-        key: Tensors(tensors=n, bytes=(folder / f"{key}.safetensors").stat().st_size)
-        for key, n in facts.tensors.items()
+        key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size} for key, n in facts.tensors.items()
     }
     until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
-    return Claim(
-        study=desk.study,
-        leg=facts.leg,
-        site=desk.identity.name,
-        recipients=[Recipient(name=name, sealing=sealing) for name, sealing in roster.recipients(facts.leg)],
-        previous=earlier[-1].digest if earlier else None,
-        roster=RosterRef(version=roster.version, sha256=trusted.digest),
-        config=digest((folder / manifest.CONFIG).read_bytes()),
-        code=Code(relay=relay.__version__, torch=facts.torch),
-        strategy=facts.strategy,
-        samples=cards.told(facts.samples, roster.policy),
-        carries=Carries(solver=sizes["solver"], memory=sizes.get("memory")),
-        result=facts.result,
-        issued=stamp(now),
-        expires=stamp(until),
-    )
+    content = {
+        "study": desk.study,
+        "leg": facts.leg,
+        "site": desk.identity.name,
+        "recipients": [{"name": name, "sealing": sealing} for name, sealing in roster.recipients(facts.leg)],
+        "previous": earlier[-1].digest if earlier else None,
+        "roster": {"version": roster.version, "sha256": trusted.digest},
+        "config": digest((folder / manifest.CONFIG).read_bytes()),
+        "code": {"relay": relay.__version__, "torch": facts.torch},
+        "strategy": facts.strategy,
+        "samples": cards.told(facts.samples, roster.policy),
+        "carries": sizes,
+        "result": facts.result,
+        "issued": stamp(now),
+        "expires": stamp(until),
+    }
+    claim, problems = check(Claim, content)
+    if claim is None:
+        raise UserError(
+            f"leg {facts.leg} can't be put into a statement: {'; '.join(map(str, problems))}",
+            "Names of test sets and strategies are words of plain letters and digits; scores are from 0 to 1.",
+        )
+    return claim
 
 
 def _gather(

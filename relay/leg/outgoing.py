@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
 from relay.handoff import cards, carry, manifest
@@ -90,6 +88,8 @@ def write(
         start: digest of what it was trained from.
         place: the leg's :class:`~relay.leg.place.LegPlace`.
     """
+    import torch
+
     rows = list(scores)
     solver, memory = leg.strategy.solver.state_dict(), leg.strategy.memory()
     facts = {"model": _plain(model(leg)), "data": reads(leg)}

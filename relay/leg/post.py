@@ -14,7 +14,7 @@ from relay.config.schema import Handoff
 from relay.errors import UserError
 from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
-from relay.handoff.desk import Desk
+from relay.handoff.desk import Desk, home_of
 from relay.handoff.keys import Keys, load
 from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
@@ -47,8 +47,8 @@ class Post:
 
     policy = Policy(min_samples=1)
 
-    def unlock(self) -> None:
-        """Ask for what the run will need from a person, before it begins."""
+    def prepare(self, leg: Leg) -> None:
+        """Before anything heavy begins: look whether the hand-over can work, and ask for the passphrase."""
 
     def start(self, leg: Leg) -> str | None:
         """Digest of what a leg starts from, None for nothing; without receiving it."""
@@ -71,21 +71,36 @@ class Deployed(Post):
 
     def __init__(self, conf: Handoff, run: RunPlace) -> None:
         self.conf, self.run = conf, run
-        self.desk = Desk(Path(conf.key).expanduser(), conf.study)
+        self.desk = Desk(home_of(conf.key), conf.study)
         self.policy = self.desk.roster.policy
         self._keys: Keys | None = None
 
-    def unlock(self) -> None:
-        """Open the site's keys, in the process that receives and sends."""
-        if is_first():
-            file = self.conf.passphrase_file
-            self._keys = load(self.desk.home, lambda: passphrase(Path(file).expanduser() if file else None))
+    def prepare(self, leg: Leg) -> None:
+        """In the process that receives and sends: whose turn it is, what lies on the stick; then open the keys.
+
+        Raises:
+            UserError, Refused: the leg can't be run, or what it makes can't be sent.
+        """
+        if not is_first():
+            return
+        if not self.run.leg(leg.folder).finished:
+            number = self._number()
+            self._check(leg, number)
+            if number > 1:
+                self._bundle(number - 1)
+        if self.conf.send and not Path(self.conf.send).expanduser().is_dir():
+            raise UserError(
+                f"handoff.send: there is no folder {self.conf.send}",
+                "Put the stick in; or set handoff.send to null, and send later: relay send.",
+            )
+        file = self.conf.passphrase_file
+        self._keys = load(self.desk.home, lambda: passphrase(Path(file).expanduser() if file else None))
 
     @property
     def keys(self) -> Keys:
-        """The site's keys, once :meth:`unlock` was called."""
+        """The site's keys, once :meth:`prepare` was called."""
         if self._keys is None:
-            raise RuntimeError("unlock comes first")
+            raise RuntimeError("prepare comes first")
         return self._keys
 
     def _number(self) -> int:
@@ -109,6 +124,7 @@ class Deployed(Post):
             self._check(leg, number)
             if number > 1:
                 self._take_in(leg, number - 1, weigh, say)
+                self.policy = self.desk.roster.policy  # a newer roster may have come with it
         wait_for_all()
         return Incoming(*reopen(self.desk, number - 1)) if number > 1 else None
 
@@ -119,25 +135,34 @@ class Deployed(Post):
                 f"the config's task is '{leg.task_name}', the keys in {self.desk.home} are those of '{name}'",
                 "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
             )
-        send.check_turn(self.desk, self.keys, number)
+        send.check_turn(self.desk, number)
 
-    def _take_in(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+    def _bundle(self, before: int) -> Path | None:
+        """The bundle to receive; None where that was done, and no other file is named.
+
+        Raises:
+            UserError: there is none.
+        """
         there = before in self.desk.ledger.record().received and self.desk.received(before).is_dir()
         source = Path(self.conf.receive).expanduser() if self.conf.receive else None
         if there and (source is None or source.is_dir()):
-            say(f"leg {before} was received before")
-            self._again(leg, before, weigh, say)
-            return
+            return None
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
                 "Set handoff.receive to the stick's folder, or: relay receive BUNDLE",
             )
-        path = pick.choose(self.desk, source, before) if source.is_dir() else source
+        return pick.choose(self.desk, source, before) if source.is_dir() else source
+
+    def _take_in(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+        path = self._bundle(before)
+        if path is None:
+            say(f"leg {before} was received before")
+            self._again(leg, before, weigh, say)
+            return
         found = receive(self.desk, self.keys, path, weigh, fit_of(leg))
-        say(
-            f"received leg {found.claim.leg} by {found.claim.site} from {path}: {len(found.statements)} leg(s) verified"
-        )
+        claim = found.claim
+        say(f"received leg {claim.leg} by {claim.site} from {path}: {len(found.statements)} leg(s) verified")
         for note in found.notes:
             say(f"  {note}")
 

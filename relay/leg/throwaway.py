@@ -22,9 +22,9 @@ from relay.handoff.roster import sign_roster
 from relay.handoff.stick import find
 from relay.leg.outgoing import fit_of
 from relay.leg.place import RunPlace
-from relay.leg.post import Incoming, Post, Say
+from relay.leg.post import Deployed, Incoming, Post, Say
 from relay.leg.processes import is_first, wait_for_all
-from relay.plan import Leg
+from relay.plan import Leg, Study
 
 STUDY = "simulation"
 
@@ -162,3 +162,10 @@ class Simulated(Post):
             if leg < number or last:
                 study.send(leg, self.run.leg(made.folder).carry)
                 study.desk(made.task_name).forget_weights(leg - 1)
+
+
+def post_of(study: Study, run: RunPlace) -> Post:
+    """How a study's legs are handed over: with this site's keys in a deployment, else with keys to throw away."""
+    if study.mode == "deployment" and study.handoff:
+        return Deployed(study.handoff, run)
+    return Simulated(study.legs, run)

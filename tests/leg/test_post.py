@@ -36,7 +36,7 @@ class Sites:
         changes = {"current_tasks.handoff": handoff} | changes
         deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [task], "common.strategy.name": "relay"}
         run = Simulation(study(**{**deploy, **changes}), self.root / note / site)
-        run.post.unlock()
+        run.post.prepare(run.study.legs[0])
         with Progress(run.steps) as progress:
             run.run(progress)
         return run
