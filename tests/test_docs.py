@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from relay.handoff import refusals
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -29,3 +31,41 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not broken
+
+
+def test_links_to_headings_lead_somewhere() -> None:
+    broken = []
+    for page in PAGES:
+        for link, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            target = page.parent / link if link else page
+            titles = re.findall(r"^#+ +(.+)$", target.read_text(), re.MULTILINE)
+            if heading not in {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}:
+                broken.append(f"{page.name}: {link}#{heading}")
+    assert not broken
+
+
+def test_every_refusal_is_explained_and_no_other() -> None:
+    rules = {c.__name__ for c in vars(refusals).values() if isinstance(c, type) and issubclass(c, refusals.Refused)}
+    page = (ROOT / "docs/how-to/when-refused.md").read_text()
+    titles = re.findall(r"^### (.+)$", page, re.MULTILINE)
+    assert sorted(titles) == sorted(rules - {"Refused"})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_on_pages_have_the_options_that_exist(page: Path) -> None:
+    import typer
+
+    from relay.cli.app import app
+
+    root = typer.main.get_command(app)
+    wrong = []
+    for line in re.findall(
+        r"^\s*(relay .+)$", "\n".join(re.findall(r"```bash\n(.*?)```", page.read_text(), re.S)), re.M
+    ):
+        command, words = root, line.split(" #")[0].split()[1:]
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
+        known = {option for parameter in command.params for option in parameter.opts}
+        wrong += [f"{line}: {word}" for word in words if re.match("--?[a-z]", word) and word not in known]
+        wrong += [f"{line}: no such command"] if hasattr(command, "commands") else []
+    assert not wrong

@@ -27,9 +27,16 @@ STEPS = {
 """The rules, as people read them once they hold."""
 
 
+def _print(table: Any) -> None:
+    """A table as wide as it needs to be: a name that is cut names nobody."""
+    from rich.console import Console
+
+    width = Console(width=10_000).measure(table).maximum
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
 def matrix(claims: Sequence[Claim]) -> None:
     """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site."""
-    from rich.console import Console
     from rich.table import Table
 
     from relay.report import number
@@ -43,7 +50,7 @@ def matrix(claims: Sequence[Claim]) -> None:
     for c in claims:
         cells = [number(c.result.get(site)) for site in sites]
         table.add_row(str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples), *cells)
-    Console(highlight=False, markup=False).print(table)
+    _print(table)
 
 
 def custody(statements: Sequence[Statement]) -> None:
@@ -92,7 +99,6 @@ def claim(said: Claim) -> None:
 
 def ledger(lines: Sequence[Line]) -> None:
     """The events of a ledger, a row each."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -100,7 +106,7 @@ def ledger(lines: Sequence[Line]) -> None:
         table.add_column(column, justify="right" if column in ("n", "leg") else "left", no_wrap=column != "what")
     for line in lines:
         table.add_row(str(line.n), line.time, line.event, str(line.facts.get("leg", "")), _what(line.event, line.facts))
-    Console(highlight=False, markup=False).print(table)
+    _print(table)
 
 
 def _what(event: str, facts: Mapping[str, Any]) -> str:
@@ -122,7 +128,6 @@ def _roster_lines(roster: Roster) -> list[str]:
 
 def roster(content: Roster) -> None:
     """Sites and fingerprints, order, policy."""
-    from rich.console import Console
     from rich.table import Table
 
     from relay.handoff.enrol import describe
@@ -130,7 +135,7 @@ def roster(content: Roster) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for label, text in describe(content):
         table.add_row(label, text)
-    Console(highlight=False, markup=False).print(table)
+    _print(table)
 
 
 def roster_change(old: Roster | None, new: Roster) -> None:

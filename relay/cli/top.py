@@ -17,6 +17,7 @@ from rich.markup import escape
 from relay.errors import Interrupted, RelayError
 
 P = ParamSpec("P")
+REFUSED = 3
 errors = Console(stderr=True)
 DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
 log = logging.getLogger("relay")
@@ -52,6 +53,8 @@ def fail(error: RelayError, cause: BaseException) -> None:
     """
     log.error("%s", error, exc_info=cause)
     word = "stopped" if isinstance(error, Interrupted) else "error"
+    if error.exit_code == REFUSED:  # the class is the heading under which the documents tell more
+        word = f"refused ({type(error).__name__})"
     errors.print(f"[bold red]{word}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
     errors.print(f"[bold]what to do:[/] {escape(error.advice())}", highlight=False, soft_wrap=True)
     raise typer.Exit(error.exit_code) from None

@@ -129,16 +129,24 @@ def _revoked(
     old: Roster, reasons: Mapping[str, str], added: Mapping[str, Identity], left: AbstractSet[str], done: int
 ) -> list[Revoked]:
     """Those revoked before, and the keys that are replaced, given up or revoked now."""
-    found = [dataclasses.replace(r, last_leg=min(r.last_leg, done)) for r in old.revoked]
+    found = [
+        dataclasses.replace(
+            r,
+            last_leg=min(r.last_leg, done),
+            reason=reasons.get(r.site, r.reason) if r.left else r.reason,
+            left=r.left and r.site not in reasons,
+        )
+        for r in old.revoked
+    ]
     known = {r.key for r in found}
     for site in old.sites:
-        reason = reasons.get(site.name)
+        reason, gone = reasons.get(site.name), False
         if site.name in added and added[site.name].signing != site.signing:
             reason = reason or "new keys"
         elif site.name in left:
-            reason = reason or "left the study"
+            reason, gone = reason or "left the study", reason is None
         if reason is not None and site.signing not in known:
-            found.append(_checked(Revoked, key=site.signing, site=site.name, last_leg=done, reason=reason))
+            found.append(_checked(Revoked, key=site.signing, site=site.name, last_leg=done, reason=reason, left=gone))
     return found
 
 

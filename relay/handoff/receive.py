@@ -12,7 +12,7 @@ from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import carry, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
-from relay.handoff.carry import Carry, weights_digest
+from relay.handoff.carry import TRAVELLING, Carry, weights_digest
 from relay.handoff.container import measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import digest
@@ -67,7 +67,8 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.statement(bundle.read(manifest.STATEMENT))
     check.chain(bundle.chain)
     check.standing()
-    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder))
+    documents = {name: bundle.read(name) for name in TRAVELLING}
+    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), documents)
     check.policy(bundle.size, bundle.sealed, list(bundle.entries))
     check.fit(bundle.read(manifest.CARRY), fit)
     return check

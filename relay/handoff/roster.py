@@ -44,12 +44,15 @@ class Revoked:
     Attributes:
         last_leg: the last leg that this key may have signed; 0 for none.
         reason: one line for people.
+        left: its site has left in good standing. It may sign its legs up to ``last_leg`` once more under a newer
+            roster, for a site that has not received them yet; a key that was lost or replaced may sign nothing more.
     """
 
     key: Sha256
     site: Name
     last_leg: Annotated[int, Field(ge=0, le=MAX_LEGS)]
     reason: Annotated[str, Field(pattern=r"^\P{C}{1,200}$")]
+    left: bool = False
 
 
 @options

@@ -8,7 +8,8 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
    (``WrongStudy``) and sound (``BadRoster``); no two of one version differ, here and there (``Fork``). The newest of
    all holds today (``RosterPeriod``).
 2. ``statement``: signed (``BadSignature``) by a key that the newest roster gives to the site that is said to have
-   made the leg (``UnknownKey``), which is neither revoked (``RevokedKey``) nor past its last day (``ExpiredKey``).
+   made the leg (``UnknownKey``), which is neither revoked for that leg, nor by the roster it was made under
+   (``RevokedKey``), nor past its last day (``ExpiredKey``).
    Made under the newest roster that is known here or comes with it (``OldRoster``).
    Of this study (``WrongStudy``), by the site whose turn the leg was (``WrongOrder``), sealed to whom the roster
    says and to this site (``WrongRecipient``); the leg after it is this site's turn, unless the relay has ended
@@ -163,7 +164,7 @@ class Verification:
         site, leg = said.get("site"), said.get("leg")
         if type(leg) is not int or leg < 1 or not isinstance(site, str):
             raise BadDocument(f"{what} names no leg, or no site")
-        self._not_revoked(signed.keyid, site, leg, what)
+        self._not_revoked(signed.keyid, site, leg, under, what)
         if last and under.version < self.newest.version:
             raise OldRoster(
                 f"leg {leg} by {site} was made under roster {under.version}; "
@@ -203,9 +204,11 @@ class Verification:
             raise Fork(f"{what} was made under another roster {version} than the one known here")
         return there.roster
 
-    def _not_revoked(self, keyid: str, site: str, leg: int, what: str) -> None:
+    def _not_revoked(self, keyid: str, site: str, leg: int, under: Roster, what: str) -> None:
+        """Legs up to ``last_leg`` stand, as made before the key was revoked; what is made afterwards never does."""
         revoked = next((r for r in self.newest.revoked if r.key == keyid), None)
-        if revoked is not None and leg > revoked.last_leg:
+        afterwards = keyid in [r.key for r in under.revoked if not r.left]
+        if revoked is not None and (afterwards or leg > revoked.last_leg):
             raise RevokedKey(f"{what}, by {site}: its key {keyid[:16]}… is revoked ({revoked.reason})")
 
     def _key(self, keyid: str, site: str, judged: Roster, what: str) -> None:
@@ -297,8 +300,13 @@ class Verification:
 
     # -- 5, 6, 7 -----------------------------------------------------------------------------------------------------
 
-    def contents(self, listing: bytes, digests: Mapping[str, str]) -> None:
-        """Compare every file with the signed manifest. ``digests``: of all entries but statement and manifest."""
+    def contents(self, listing: bytes, digests: Mapping[str, str], documents: Mapping[str, bytes]) -> None:
+        """Compare every file with the signed manifest.
+
+        Args:
+            digests: of all entries but statement and manifest.
+            documents: the bundle's own JSON files. They must be canonical, or later sites would refuse its chain.
+        """
         self._step("contents")
         if digest(listing) != self.chain_so_far[-1].manifest:
             raise DigestMismatch("the manifest is not the one that the statement is about")
@@ -308,6 +316,8 @@ class Verification:
             raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
         if digests[manifest.CONFIG] != self.chain_so_far[-1].claim.config:
             raise DigestMismatch("config.json is not the one that the statement names")
+        for name, data in documents.items():
+            read(data, name)
 
     def policy(self, size: int, sealed: bool, names: Sequence[str]) -> None:
         """Hold the file against the newest roster's policy. ``size``: of the bundle, in bytes."""

@@ -171,7 +171,7 @@ class World:
         results = {"format": 1, "leg": leg, "trained": site, "rows": rows}
         folder = self.folder / site / f"carry_{leg}"
         documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
-        made = Facts(**what | facts, tensors=tensors, torch="2.6.0")  # type: ignore[arg-type]
+        made = Facts(**{**what, "torch": "2.6.0", **facts}, tensors=tensors)  # type: ignore[arg-type]
         carry.write(Carry(solver, memory, {"model": MODEL, "data": DATA}), folder, documents, made)
         return folder
 
