@@ -21,6 +21,8 @@ from pathlib import Path
 
 from setting import report
 
+from relay.handoff.policy import Policy
+
 SITES = ("north", "south")
 PAIRS = 3
 
@@ -83,10 +85,8 @@ def run(root: Path, what: str) -> None:
     print(json.dumps({"seconds": time.perf_counter() - began, "MB": peak() - before}))
 
 
-def policy():  # type: ignore[no-untyped-def]  # noqa: ANN201
+def policy() -> Policy:
     """The default policy, for bundles as large as one likes."""
-    from relay.handoff.policy import Policy
-
     return Policy(max_bundle_bytes=2**40 - 1)
 
 

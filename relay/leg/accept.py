@@ -45,7 +45,7 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
 def validation_dice(solver: nn.Module, site: SiteData, device: torch.device) -> float:
     """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
     options = site.dataset.options
-    score = SampleDice(options.num_classes).to(device)
+    score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
     for batch in batches(site.val):
         logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
         score.update(logits.argmax(1), batch["label"].to(device).long())
