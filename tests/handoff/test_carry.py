@@ -1,91 +1,107 @@
-"""A carry arrives as it was sent, or not at all."""
+"""A carry is written whole or not at all, and read as it was written."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.errors import CarryError
-from relay.handoff import Carry, is_carry, load_solver, receive, send
+from relay.handoff import carry
+from relay.handoff.carry import Carry, Facts, load_solver
+from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, RESULTS, SOLVER
+from relay.handoff.refusals import BadDocument
+from tests.handoff.relays import contents
+
+FACTS = Facts(
+    leg=2, site="south", strategy="relay", start=None, samples=20, result={"south": None}, tensors={}, torch="2.6"
+)
+DOCUMENTS: dict[str, Any] = {CONFIG: {"a": 1}, DATA_CARD: {"format": 1}, RESULTS: {"rows": []}}
+ABOUT: dict[str, Any] = {"model": {"name": "U-Net"}, "data": {"channels": 3}}
 
 
-def carry() -> Carry:
+def some(**changes: Any) -> Carry:
     solver = {"w": torch.randn(3, 4), "norm.count": torch.tensor(5), "t": torch.randn(4, 3).t()}
-    return Carry(solver, {"leg1.mean": torch.arange(3.0)}, {"legs": [{"train_samples": 7}, {"train_samples": 5}]})
+    return dataclasses.replace(Carry(solver, {"leg1.mean": torch.arange(3.0)}, ABOUT), **changes)
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    sent = carry()
-    send(sent, tmp_path / "c")
-    got = receive(tmp_path / "c")
-    assert is_carry(tmp_path / "c")
-    assert got.facts == sent.facts
+    sent = some()
+    carry.write(sent, tmp_path / "c", DOCUMENTS, FACTS)
+    legs = [{"leg": 1, "site": "a", "strategy": "relay", "train_samples": n} for n in (7, 5)]
+    got = carry.load(tmp_path / "c", legs)
+    assert got.facts == {**ABOUT, "legs": legs}
+    assert got.legs == legs
     assert got.samples_seen == 12
     for mine, theirs in ((sent.solver, got.solver), (sent.memory, got.memory)):
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[k], theirs[k]) and mine[k].dtype == theirs[k].dtype for k in mine)
+    assert carry.read_facts(tmp_path / "c") == FACTS
 
 
-def test_sending_again_replaces_the_whole_folder(tmp_path: Path) -> None:
-    send(carry(), tmp_path / "c")
-    send(Carry({"w": torch.zeros(1)}), tmp_path / "c")
-    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["carry.json", "solver.safetensors"]
-    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+def test_writing_again_replaces_the_whole_folder(tmp_path: Path) -> None:
+    carry.write(some(), tmp_path / "c", DOCUMENTS, FACTS)
+    carry.write(some(memory={}), tmp_path / "c", DOCUMENTS, FACTS)
+    names = {CARRY, CONFIG, DATA_CARD, RESULTS, SOLVER, carry.FACTS}
+    assert {path.name for path in (tmp_path / "c").iterdir()} == names
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), name=st.sampled_from(["solver", "memory"]))
-def test_any_flipped_bit_is_noticed(
-    place: float, bit: int, name: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("flip") / "c"
-    send(carry(), folder)
-    path = folder / f"{name}.safetensors"
-    data = bytearray(path.read_bytes())
-    data[int(place * len(data))] ^= 1 << bit
-    path.write_bytes(data)
-    with pytest.raises(CarryError, match="not the file that was sent"):
-        receive(folder)
+def test_what_failed_leaves_the_old_one(tmp_path: Path) -> None:
+    carry.write(some(), tmp_path / "c", DOCUMENTS, FACTS)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match="nan"):
+        carry.write(some(), tmp_path / "c", {**DOCUMENTS, RESULTS: {"rows": [float("nan")]}}, FACTS)
+    assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda head: head | {"format": 99}, "format version 99"),
-        (lambda head: head | {"sha256": {"facts": head["sha256"]["facts"]}}, "allowed: solver"),
-        (lambda head: head | {"sha256": head["sha256"] | {"../../etc/passwd": "0"}}, "allowed: solver"),
-        (lambda head: head | {"facts": {"legs": [{"train_samples": 10**6}]}}, "facts .* are not those that were sent"),
-        (lambda head: head | {"sha256": {}}, "facts .* are not those that were sent"),
-        (lambda head: {"format": 1}, "not the head of a carry"),
-        (lambda head: [], "not the head of a carry"),
-    ],
-)
-def test_odd_heads_are_refused(tmp_path: Path, change: object, message: str) -> None:
-    send(carry(), tmp_path / "c")
-    head = tmp_path / "c" / "carry.json"
-    head.write_text(json.dumps(change(json.loads(head.read_text()))))  # type: ignore[operator]
-    with pytest.raises(CarryError, match=message):
-        receive(tmp_path / "c")
+def test_the_digest_names_the_weights_alone(tmp_path: Path) -> None:
+    one = some()
+    carry.write(one, tmp_path / "a", DOCUMENTS, FACTS)
+    carry.write(one, tmp_path / "b", {**DOCUMENTS, CONFIG: {"a": 2}}, FACTS)
+    carry.write(dataclasses.replace(one, memory={}), tmp_path / "c", DOCUMENTS, FACTS)
+    carry.write(dataclasses.replace(one, solver=one.memory, memory=one.solver), tmp_path / "d", DOCUMENTS, FACTS)
+    found = [carry.digest_of(tmp_path / name) for name in "abcd"]
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
 
 
-@pytest.mark.parametrize("legs", [[{"train_samples": -1}], [{"train_samples": True}], [{}], [3], {"a": 1}])
-def test_counts_that_averaging_relies_on_are_checked(tmp_path: Path, legs: object) -> None:
-    send(Carry({"w": torch.zeros(1)}, {}, {"legs": legs}), tmp_path / "c")
-    with pytest.raises(CarryError, match="train_samples"):
-        receive(tmp_path / "c")
+@pytest.mark.parametrize("use", [carry.read_facts, carry.digest_of])
+def test_no_carry(use: Any, tmp_path: Path) -> None:
+    with pytest.raises(CarryError, match="no carry in"):
+        use(tmp_path)
 
 
-def test_missing_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(CarryError, match=r"carry\.json"):
-        receive(tmp_path)
-    send(carry(), tmp_path / "c")
-    (tmp_path / "c" / "memory.safetensors").unlink()
-    with pytest.raises(CarryError, match=r"memory\.safetensors"):
-        receive(tmp_path / "c")
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"leg":0}'])
+def test_odd_facts(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / carry.FACTS).write_bytes(data)
+    with pytest.raises(CarryError, match=r"facts\.json"):
+        carry.read_facts(tmp_path)
+
+
+@pytest.mark.parametrize("name", [SOLVER, MEMORY])
+def test_weights_that_can_not_be_parsed(name: str, tmp_path: Path) -> None:
+    carry.write(some(), tmp_path, DOCUMENTS, FACTS)
+    (tmp_path / name).write_bytes(b"\x80\x04N.")
+    with pytest.raises(BadDocument, match="weights can't be parsed"):
+        carry.load(tmp_path)
+
+
+def test_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    carry.link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a").samefile(tmp_path / "b")
+
+    def fails(*args: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("os.link", fails)
+    carry.link(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == b"x"
+    assert not (tmp_path / "a").samefile(tmp_path / "c")
 
 
 def net() -> torch.nn.Module:
@@ -108,11 +124,11 @@ def test_fitting_weights_are_taken() -> None:
         (lambda w: w["0.bias"].fill_(float("nan")), "not finite"),
     ],
 )
-def test_other_weights_are_refused_and_the_net_is_left(change: object, message: str) -> None:
+def test_other_weights_are_refused_and_the_net_is_left(change: Any, message: str) -> None:
     here = net()
     before = {k: v.clone() for k, v in here.state_dict().items()}
     weights = {k: v.clone() for k, v in net().state_dict().items()}
-    change(weights)  # type: ignore[operator]
+    change(weights)
     with pytest.raises(CarryError, match=message):
         load_solver(here, weights)
     assert all(torch.equal(before[k], v) for k, v in here.state_dict().items())

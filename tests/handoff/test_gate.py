@@ -1,0 +1,191 @@
+"""The acceptance gate: weights that are signed and whole, and wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import struct
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from relay.handoff import gate
+from relay.handoff.carry import Carry
+from relay.handoff.manifest import MEMORY, SOLVER
+from relay.handoff.policy import Gate, Policy
+from relay.handoff.refusals import BadDocument, GateFailed
+from tests.handoff.conftest import At
+from tests.handoff.relays import World, weights
+
+EVERYONE = ["north", "south", "east"]
+
+
+def carried(**tensors: torch.Tensor) -> Carry:
+    return Carry(tensors)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("part", ["solver", "memory"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.complex64])
+def test_not_finite(bad: float, part: str, dtype: torch.dtype, at: At) -> None:
+    """Whatever the policy: such weights are of no use."""
+    world = at(0)
+    world.with_policy(install=EVERYONE, gate=Gate(on_failure="warn", max_outlier=None, max_relative_change=None))
+    odd = {"x": torch.tensor([1.0, bad, 2.0]).to(dtype)}
+    bundle = world.make(1, solver=odd) if part == "solver" else world.make(1, memory=odd)
+    world.refuses(bundle, "south", GateFailed, "x is not finite")
+
+
+def test_a_name_in_both_files(at: At) -> None:
+    """The memory's good tensor does not stand in for the solver's bad one."""
+    world = at(0)
+    bundle = world.make(1, solver={"x": torch.tensor([torch.nan])}, memory={"x": torch.ones(1)})
+    world.refuses(bundle, "south", GateFailed, "x is not finite")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bool, torch.int64, torch.uint8])
+def test_other_kinds_of_numbers_are_weighed_as_well(dtype: torch.dtype, at: At) -> None:
+    world = at(0)
+    world.deliver(world.make(1, solver={"x": torch.ones(4).to(dtype)}), "south")
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
+def test_outliers(scale: float) -> None:
+    one = torch.ones(10**6, dtype=torch.float64) * scale / 1e3
+    assert gate.outliers({"w": one}, 100.0) == []
+    one[7] = scale
+    (found,) = gate.outliers({"w": one}, 100.0)
+    assert found.startswith("w: its largest value is ")
+    assert gate.outliers({"w": one}, None) == []
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(5), torch.tensor(3.0), torch.zeros(0), torch.tensor([1, 10**6])])
+def test_no_outliers(tensor: torch.Tensor) -> None:
+    assert gate.outliers({"w": tensor}, 1.5) == []
+
+
+def test_changes() -> None:
+    old = {
+        "a": torch.ones(4),
+        "b": torch.ones(4),
+        "zero": torch.zeros(4),
+        "shape": torch.ones(3),
+        "gone": torch.ones(1),
+    }
+    new = {"a": torch.ones(4) * 3, "b": -torch.ones(4) * 9, "zero": torch.ones(4), "shape": torch.ones(4)}
+    assert gate.changes(new, old, 2.0) == ["b: changed by 10.0 times its norm (limit 2)"]
+    assert [found[0] for found in gate.changes(new, old, 1.9)] == ["a", "b"]
+    assert gate.changes(new, old, None) == []
+
+
+@pytest.mark.parametrize("limit", [1e-6, 0.01, 10.0])
+@pytest.mark.parametrize("on_failure", ["refuse", "warn"])
+def test_policy_decides(limit: float, on_failure: Any, at: At) -> None:
+    """Back at north, leg 2 is compared with leg 1."""
+    world = at(0)
+    wanted = Gate(on_failure=on_failure, max_relative_change=limit)
+    world.with_policy(install=EVERYONE, gate=wanted)
+    world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
+    world.run(2, last=False)
+    if limit < 1 and on_failure == "refuse":
+        world.refuses(world.bundle(2), "north", GateFailed, "conv.weight: changed by", "norm.bias")
+        return
+    notes = world.deliver(world.bundle(2), "north").notes
+    assert notes[-1] == "weights are finite; compared with the last weights known here"
+    assert [note.startswith("warning: conv.weight") for note in notes[:-1]] == ([True, False] if limit < 1 else [])
+
+
+def test_the_first_weights_have_nothing_to_compare_with(at: At) -> None:
+    world = at(1)
+    notes = world.deliver(world.bundle(1), "south").notes
+    assert notes == ("weights are finite; no earlier weights here to compare with",)
+
+
+def test_an_outlier_in_a_relay(at: At) -> None:
+    world = at(0)
+    solver = {**weights(1), "big.weight": torch.ones(2**21)}
+    solver["big.weight"][5] = 1e9
+    world.refuses(world.make(1, solver=solver), "south", GateFailed, "big.weight", "limit 1000")
+
+
+@pytest.mark.parametrize(
+    ("dice", "least", "on_failure", "fine"),
+    [(0.5, 0.6, "refuse", False), (0.6, 0.6, "refuse", True), (0.0, None, "refuse", True), (0.5, 0.6, "warn", True)],
+)
+def test_scores(dice: float, least: float | None, on_failure: Any, fine: bool) -> None:
+    wanted = Gate(min_dice=least, on_failure=on_failure)
+    if fine:
+        gate.check_score(dice, wanted)
+    else:
+        with pytest.raises(GateFailed, match=r"0\.500 .* below 0\.6"):
+            gate.check_score(dice, wanted)
+
+
+def header(**tensors: Any) -> bytes:
+    text = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(16)
+
+
+PICKLED = io.BytesIO()
+torch.save({"w": torch.ones(2)}, PICKLED)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 7,
+        pickle.dumps({"w": 1}),
+        PICKLED.getvalue(),
+        save({"w": torch.ones(4)})[:-1],
+        save({"w": torch.ones(4)}) + b"\0",
+        struct.pack("<Q", 2**62) + b"{}",
+        header(w={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}),
+        header(w={"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}),
+        header(w={"dtype": "OBJECT", "shape": [4], "data_offsets": [0, 16]}),
+        header(w={"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}),
+        header(w={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, v={"dtype": "F32", "shape": [3]}),
+        header(**{"\x1b[2J": {"dtype": "\x1b[2J", "shape": [4], "data_offsets": [0, 16]}}),
+    ],
+)
+@pytest.mark.parametrize("name", [SOLVER, MEMORY])
+def test_files_that_are_no_weights(data: bytes, name: str, at: At) -> None:
+    """Signed by north all the same."""
+    world = at(1)
+    with world.forged(1, signer="north") as parts:
+        parts.files[name] = data
+    world.refuses(parts.bundle, "south", BadDocument, "weights can't be parsed")
+
+
+@pytest.mark.parametrize(("dtype", "count"), [("F8_E8M0", 16), ("F4", 32), ("F6_E2M3", 16), ("U4", 32), ("U64", 2)])
+def test_kinds_of_numbers_that_torch_can_hardly_handle(dtype: str, count: int, at: At) -> None:
+    """They are taken in or refused, as this torch can; never a traceback."""
+    world = at(1)
+    with world.forged(1, signer="north") as parts:
+        parts.files[SOLVER] = header(w={"dtype": dtype, "shape": [count], "data_offsets": [0, 16]})
+    with contextlib.suppress(GateFailed, BadDocument):
+        world.deliver(parts.bundle, "south")
+
+
+def test_names_of_tensors_are_shown_plainly(at: At) -> None:
+    world = at(0)
+    bundle = world.make(1, solver={"w\x1b[2J\n": torch.tensor([torch.nan])})
+    world.refuses(bundle, "south", GateFailed, r"w\x1b[2J\n is not finite")
+
+
+def test_notes_are_shown_plainly(at: At) -> None:
+    desk = at(0).desks["south"]
+    one = torch.ones(2**12)
+    one[0] = 1e9
+    (note, _) = gate.weigh(carried(**{"w\x1b[2J": one}), desk, Policy(gate=Gate(on_failure="warn", max_outlier=2.0)))
+    assert note.isprintable()
+
+
+def test_many_faults_are_summed_up(at: At) -> None:
+    world: World = at(0)
+    bundle = world.make(1, solver={f"layer{n:03d}": torch.tensor([torch.nan]) for n in range(300)})
+    world.refuses(bundle, "south", GateFailed, "and 295 more")

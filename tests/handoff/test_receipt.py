@@ -1,0 +1,110 @@
+"""Receipts: both sites name the same hand-over, or find out that they don't."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.errors import UserError
+from relay.handoff import receipt
+from relay.handoff.refusals import BadDocument, Fork
+from relay.handoff.words import words
+from tests.handoff.conftest import At
+from tests.handoff.relays import World, weights
+
+
+@pytest.fixture
+def world(at: At) -> World:
+    world = at(2)
+    world.deliver(world.bundle(2), "east")
+    return world
+
+
+def test_both_ways(world: World) -> None:
+    sent = receipt.write(world.desks["south"], 2)
+    received = receipt.write(world.desks["east"])
+    assert (sent.kind, received.kind) == ("signed", "received")
+    assert sent.made.digest == received.made.digest
+    assert "the hand-over known here" in receipt.check(world.desks["south"], received.text())
+    assert "taken in by east" in receipt.check(world.desks["south"], received.text())
+    assert "signed and sent by south" in receipt.check(world.desks["east"], sent.text())
+
+
+def test_text(world: World) -> None:
+    text = receipt.write(world.desks["east"], 2).text()
+    assert max(map(len, text.splitlines())) < 100
+    digest = world.desks["east"].ledger.record().received[2].statement
+    for line in ("study:     vessels", "leg:       2", "made by:   south", "handed to: east", f"statement: {digest}"):
+        assert line in text.splitlines()
+    assert words(bytes.fromhex(digest)) in text
+    assert "2026-03-02T09:30:00Z" in text
+    assert "signature: ____" in text
+
+
+def test_of_an_earlier_leg_in_the_chain(world: World) -> None:
+    """East has never had leg 1 in its hands; its chain knows it all the same."""
+    receipt.check(world.desks["east"], receipt.write(world.desks["north"], 1).text())
+
+
+def test_another_hand_over(world: World, at: At) -> None:
+    other = at(1)
+    other.amend(0, ["north"])
+    other.put(1, other.train(1, solver=weights(5)))
+    with pytest.raises(Fork, match="leg 1"):
+        receipt.check(world.desks["south"], receipt.write(other.desks["north"], 1).text())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why", "says"),
+    [
+        ("study:     vessels", "study:     lesions", UserError, "of study lesions"),
+        ("leg:       2", "leg:       1", Fork, "leg 1"),
+        ("leg:       2", "leg:       7", UserError, "leg 7 is not in the ledger of south"),
+        ("leg:       2", "leg:       02", BadDocument, "not a receipt"),
+        ("leg:       2", "leg:       two", BadDocument, "not a receipt"),
+        ("leg:       2", "leg:       " + "9" * 5000, BadDocument, "not a receipt"),
+        ("statement: ", "statement: 0", BadDocument, "not a receipt"),
+        ("made by:", "made of:", BadDocument, "made by is missing"),
+    ],
+)
+def test_changed(world: World, old: str, new: str, why: type[Exception], says: str) -> None:
+    text = receipt.write(world.desks["east"], 2).text()
+    assert old in text
+    with pytest.raises(why, match=says):
+        receipt.check(world.desks["south"], text.replace(old, new))
+
+
+def test_words_and_digest_are_of_one_statement(world: World) -> None:
+    own = receipt.write(world.desks["east"], 2)
+    text = own.text()
+    said = words(bytes.fromhex(own.made.digest))
+    with pytest.raises(BadDocument, match="not those of its statement"):
+        receipt.check(world.desks["south"], text.replace(said, words(bytes(32))))
+    with pytest.raises(UserError, match=r"word \d+"):
+        receipt.check(world.desks["south"], text.replace(said, said.replace(said.split()[3], "xylophon")))
+    with pytest.raises(UserError, match="these are 11 words"):
+        receipt.check(world.desks["south"], text.replace(said, said.rpartition(" ")[0]))
+
+
+@pytest.mark.parametrize("text", ["", "\0" * 99, "RELAY RECEIPT", "study: vessels\n" * 1000, "a:" * 10**5])
+def test_no_receipt(world: World, text: str) -> None:
+    with pytest.raises(BadDocument, match="not a whole receipt"):
+        receipt.check(world.desks["south"], text)
+
+
+def test_as_people_type_it(world: World) -> None:
+    """Spaces at the ends, and lines of mail around it."""
+    text = receipt.write(world.desks["east"], 2).text()
+    mangled = "> hello\r\n" + "".join(f"{line}  \r\n" for line in text.splitlines())
+    receipt.check(world.desks["south"], mangled)
+
+
+@pytest.mark.parametrize(("site", "leg"), [("north", 2), ("east", 1), ("south", 3)])
+def test_legs_that_did_not_pass_here(site: str, leg: int, world: World) -> None:
+    with pytest.raises(UserError, match=f"no leg {leg}"):
+        receipt.write(world.desks[site], leg)
+
+
+def test_the_folder_is_gone(world: World) -> None:
+    (world.desks["east"].received(2) / "statement.dsse.json").unlink()
+    with pytest.raises(UserError, match="its files are not in"):
+        receipt.write(world.desks["east"])
