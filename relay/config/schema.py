@@ -107,7 +107,6 @@ class Handoff:
         passphrase_file: holds the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
             ``RELAY_PASSPHRASE_FILE`` from the environment.
         volume: largest file in bytes; null is 4 GiB on FAT32 and no limit elsewhere.
-        leg: which leg to make; null is this site's next turn. To be said only when a new roster opens one again.
     """
 
     study: str
@@ -116,7 +115,6 @@ class Handoff:
     send: str | None = None
     passphrase_file: str | None = None
     volume: Annotated[int, Field(ge=2**20)] | None = None
-    leg: Annotated[int, Field(ge=1)] | None = None
 
 
 @options

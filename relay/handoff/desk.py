@@ -26,9 +26,9 @@ from relay.files import write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, parse
 from relay.handoff.keys import Identity
-from relay.handoff.ledger import Ledger
+from relay.handoff.ledger import Ledger, Record
 from relay.handoff.refusals import BadRoster
-from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster, void
 from relay.handoff.rules import Standpoint
 
 Clock = Callable[[], datetime]
@@ -180,9 +180,14 @@ class Desk:
         """Where what this site has signed of a leg is kept."""
         return self.folder / "signed" / f"leg_{leg:04d}"
 
+    def record(self) -> Record:
+        """What the ledger says of the legs that stand: without those that a roster has let be done again."""
+        rosters = [open_roster(path.read_bytes(), self.coordinator, self.study) for path in self.roster_files()]
+        return self.ledger.record().without(void(trusted.roster for trusted in rosters))
+
     def next_turn(self) -> int | None:
         """The next leg that this site is to make, after all that it has signed; None where its turns are over."""
-        gone_on = max(self.ledger.record().signed, default=0)
+        gone_on = self.record().gone_on
         order = self.roster.order
         return next((leg for leg, name in enumerate(order, 1) if leg > gone_on and name == self.identity.name), None)
 

@@ -101,6 +101,7 @@ def amend(
             *(identity for name, identity in added.items() if name not in known),
         ],
         "order": turns,
+        "done": done,
         "readers": [name for name in old.readers if name not in leaving] if readers is None else readers,
         "revoked": _revoked(old, reasons, added, leaving - gone, done),
         "policy": policy or old.policy,

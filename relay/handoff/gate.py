@@ -54,7 +54,7 @@ def last_known(desk: Desk) -> Mapping[str, Tensor]:
     """The solver's weights of the newest leg that this site has signed; empty for none."""
     from safetensors.torch import load_file
 
-    signed = desk.ledger.record().signed
+    signed = desk.record().signed
     path = desk.signed(max(signed)) / manifest.SOLVER if signed else None
     return load_file(path) if path and path.is_file() else {}
 

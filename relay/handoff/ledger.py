@@ -8,7 +8,7 @@ files can forge both: it is the sites after this one, who hold its statements in
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -69,6 +69,19 @@ class Record:
     def newest(self) -> int:
         """The highest leg known; 0 for none."""
         return max(self.legs, default=0)
+
+    @property
+    def gone_on(self) -> int:
+        """The highest leg that this site has signed; 0 for none."""
+        return max(self.signed, default=0)
+
+    def without(self, void: Callable[[int, int], bool]) -> Record:
+        """The record without void legs. ``void``: asked of a leg and the version of the roster it was made under."""
+
+        def kept(legs: Mapping[int, Known]) -> dict[int, Known]:
+            return {leg: known for leg, known in legs.items() if not void(leg, known.roster)}
+
+        return Record(kept(self.legs), kept(self.received), kept(self.signed))
 
 
 class Ledger:

@@ -16,7 +16,7 @@ def choose(desk: Desk, folder: Path, leg: int | None = None) -> Path:
     newest leg there is. Of several for that leg, the one by the site whose turn it was, and a sealed one first.
 
     Args:
-        leg: take this one instead, as when a new roster has opened a leg again.
+        leg: take this one instead.
 
     Raises:
         UserError: there is none; the message says what lies there.

@@ -155,7 +155,7 @@ def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
         UserError: it was not received here.
         DigestMismatch: it is not what was received.
     """
-    folder, entry = desk.received(leg), desk.ledger.record().received.get(leg)
+    folder, entry = desk.received(leg), desk.record().received.get(leg)
     if entry is None or not folder.is_dir():
         raise UserError(f"leg {leg} of study {desk.study} was not received in {desk.home}", "relay receive BUNDLE")
     statements = chain_in(folder)

@@ -7,7 +7,7 @@ Making one is in :mod:`relay.handoff.enrol`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -64,6 +64,7 @@ class Roster:
         issued: when it was signed.
         not_before, not_after: when it holds.
         order: the site of each leg: leg k is done by ``order[k - 1]``. A site may come again.
+        done: so many legs stand as they are; those beyond, made under older versions, are :func:`void`.
         readers: sites (or the coordinator) that can open every bundle.
     """
 
@@ -76,6 +77,7 @@ class Roster:
     coordinator: Identity
     sites: tuple[Identity, ...]
     order: Annotated[tuple[Name, ...], Field(max_length=MAX_LEGS)]
+    done: Annotated[int, Field(ge=0, le=MAX_LEGS)] = 0
     readers: tuple[Name, ...] = ()
     revoked: tuple[Revoked, ...] = ()
     policy: Policy = Policy()
@@ -156,6 +158,8 @@ def _wrong_names(roster: Roster) -> Iterable[str]:
         yield f"two have the name '{name}' (upper and lower case count as the same)"
     if not roster.order:
         yield "its order is empty"
+    if roster.done > len(roster.order):
+        yield f"{roster.done} legs are done, and its order has {len(roster.order)}"
     for name in sorted({*roster.order} - {*names}):
         yield f"'{name}' is in the order, and not among the sites"
     for name in sorted({*roster.readers} - {*names, roster.coordinator.name}):
@@ -233,6 +237,12 @@ def open_roster(data: bytes, coordinator: Identity, study: str) -> TrustedRoster
         raise BadRoster(f"roster {roster.version} gives the coordinator another name or sealing key than pinned here")
     check_roster(roster)
     return TrustedRoster(roster, data, digest(payload))
+
+
+def void(rosters: Iterable[Roster]) -> Callable[[int, int], bool]:
+    """Whether a leg that was made under a roster's version is to be done again, by what later versions say."""
+    versions = [(roster.version, roster.done) for roster in rosters]
+    return lambda leg, made_under: any(version > made_under and done < leg for version, done in versions)
 
 
 def newer(old: TrustedRoster, new: TrustedRoster) -> None:

@@ -17,10 +17,11 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
 3. ``chain``: every earlier leg is there once, its statement signed and in its turn by the rosters it names, its
    manifest, results and data-card those signed for, and no roster older than the one before (``BrokenChain``,
    and the errors above). Each statement continues the one before it (``PredecessorMismatch``).
-4. ``standing``: against this site's ledger: not another statement for a leg known here, unless a newer roster
-   decided so before this site went on from it (``Fork``); not one this site has already gone on from (``Replay``);
-   nothing older than the newest leg known here under this roster (``Rollback``); no leg in this site's name that its
-   ledger lacks (``UnknownOwnLeg``).
+   None is to be done again, by what a later roster says (``OldRoster``).
+4. ``standing``: against this site's ledger, without the legs that are to be done again: not another statement for a
+   leg known here, unless it was signed once more under a newer roster before this site went on from it (``Fork``);
+   not one this site has already gone on from (``Replay``); nothing older than the newest leg known here
+   (``Rollback``); no leg in this site's name that its ledger lacks (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
    no others (``BadContainer``).
 6. ``policy``: size, seal, days, memory and sample count are within the newest roster's policy (``PolicyBreach``).
@@ -64,7 +65,7 @@ from relay.handoff.refusals import (
     WrongRecipient,
     WrongStudy,
 )
-from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster, void
 from relay.handoff.statement import Claim, Statement
 
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
@@ -170,6 +171,8 @@ class Verification:
                 f"leg {leg} by {site} was made under roster {under.version}; "
                 f"there is roster {self.newest.version} by now"
             )
+        if self._void(leg, under.version):
+            raise OldRoster(f"leg {leg} by {site} was made under roster {under.version}, and is to be done again since")
         judged = self.newest if last else under
         self._key(signed.keyid, site, judged, what)
         claim, about = statement.parse(signed.verify(signed.keyid), what)
@@ -271,31 +274,34 @@ class Verification:
     # -- 4 -----------------------------------------------------------------------------------------------------------
 
     def standing(self) -> None:
-        """Hold it against this site's ledger."""
+        """Hold it against this site's ledger, but for legs that a roster has let be done again."""
         self._step("standing")
-        record, own = self.at.record, self.chain_so_far[-1]
+        record, own = self.at.record.without(self._void), self.chain_so_far[-1]
         leg = own.claim.leg
-        gone_on = max(record.signed, default=0)
         for made in self.chain_so_far:
-            self._same(made, record.legs.get(made.claim.leg), gone_on)
+            self._same(made, record)
             if made.claim.site == self.at.site and made.claim.leg not in record.signed:
                 raise UnknownOwnLeg(
                     f"leg {made.claim.leg} is signed in the name of this site; its ledger has no such leg"
                 )
         self.again = record.received.get(leg) == Known(own.digest, own.claim.roster.version)
-        if self.again and gone_on > leg:
-            raise Replay(f"leg {leg} by {own.claim.site} was received before, and leg {gone_on} was made from it")
-        version = own.claim.roster.version  # what was made under older rosters may be done again
-        newest = max((n for n, known in record.legs.items() if known.roster >= version), default=0)
-        if leg < newest:
-            raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {newest} is known here already")
+        if self.again and record.gone_on > leg:
+            raise Replay(
+                f"leg {leg} by {own.claim.site} was received before, and leg {record.gone_on} was made from it"
+            )
+        if leg < record.newest:
+            raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {record.newest} is known here already")
 
-    def _same(self, made: Statement, known: Known | None, gone_on: int) -> None:
+    def _void(self, leg: int, made_under: int) -> bool:
+        return void(trusted.roster for trusted in self.trusted.values())(leg, made_under)
+
+    def _same(self, made: Statement, record: Record) -> None:
+        leg, version = made.claim.leg, made.claim.roster.version
+        known = record.legs.get(leg)
         if known is None or known.statement == made.digest:
             return
-        leg, version = made.claim.leg, made.claim.roster.version
-        if version > known.roster and gone_on <= leg and leg not in self.at.record.signed:
-            return  # the coordinator has let this leg be done again, and nothing was built on the old one here
+        if version > known.roster and record.gone_on <= leg and leg not in record.signed:
+            return  # signed once more under a newer roster, and nothing was built on the old one here
         raise Fork(f"leg {leg} by {made.claim.site} is another hand-over than the one known here for that leg")
 
     # -- 5, 6, 7 -----------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     """
     facts, trusted = read_facts(folder), _trusted(desk)
     check_turn(desk, facts.leg)
-    known_here = desk.ledger.record().signed.get(facts.leg)
+    known_here = desk.record().signed.get(facts.leg)
     if known_here and _unchanged(desk, facts.leg, folder, trusted, known_here):
         return signed_before(desk, facts.leg)
     if known_here and known_here.roster >= trusted.roster.version:

@@ -104,7 +104,7 @@ class Deployed(Post):
         return self._keys
 
     def _number(self) -> int:
-        number = self.conf.leg or self.desk.next_turn()
+        number = self.desk.next_turn()
         if number is None:
             raise UserError(
                 f"{self.desk.identity.name} has no turn left in study {self.desk.study}",
@@ -143,7 +143,7 @@ class Deployed(Post):
         Raises:
             UserError: there is none.
         """
-        there = before in self.desk.ledger.record().received and self.desk.received(before).is_dir()
+        there = before in self.desk.record().received and self.desk.received(before).is_dir()
         source = Path(self.conf.receive).expanduser() if self.conf.receive else None
         if there and (source is None or source.is_dir()):
             return None

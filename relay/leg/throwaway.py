@@ -84,7 +84,7 @@ class ThrowAway:
         """Take in the leg before, at the next site, unless that was done."""
         site = self.sites[leg - 1]
         desk = self.desk(site)
-        if leg - 1 in desk.ledger.record().received and desk.received(leg - 1).is_dir():
+        if leg - 1 in desk.record().received and desk.received(leg - 1).is_dir():
             return
         (bundle,) = [found.path for found in find(self.stick) if found.leg == leg - 1]
         receive(desk, self.keys(site), bundle, weigh, fit_of(fitting))

@@ -29,9 +29,10 @@ class Done:
     def refused(self, code: int, *says: str, advice: str = "") -> None:
         """It ended in one message with advice."""
         assert self.code == code, self.out + self.err
-        assert "error: " in self.err
+        begin = "refused (" if code == 3 else "error: "
+        assert begin in self.err
         assert "Traceback" not in self.err
-        message, _, what_to_do = self.err.partition("error: ")[2].partition("what to do:")
+        message, _, what_to_do = self.err.partition(begin)[2].partition("what to do:")
         for text in says:
             assert text in message
         assert what_to_do.strip()

@@ -289,7 +289,7 @@ def test_a_first_that_makes_no_sense_is_the_users_to_mend(change: dict[str, Any]
 
 def test_amended_for_nothing_is_the_same_but_for_version_and_time() -> None:
     old = made(readers="C")
-    assert amend(old, THEN, done=1) == dataclasses.replace(old, version=2, issued=stamp(THEN))
+    assert amend(old, THEN, done=1) == dataclasses.replace(old, version=2, issued=stamp(THEN), done=1)
 
 
 def test_what_is_given_changes() -> None:

@@ -15,11 +15,10 @@ from relay.handoff.refusals import (
     OldRoster,
     RevokedKey,
     RosterPeriod,
-    WrongOrder,
 )
 from relay.handoff.roster import sign_roster
 from tests.handoff.conftest import At
-from tests.handoff.relays import DAY, World, contents, payload_of, weights
+from tests.handoff.relays import DAY, Parts, World, contents, payload_of, weights
 
 
 def everyone(world: World) -> list[str]:
@@ -99,15 +98,22 @@ def test_replaced_keys(at: At) -> None:
     assert len(world.deliver(world.bundle(4), "north").statements) == 4
 
 
+def under(parts: Parts, world: World, version: int, *to: str) -> None:
+    """A claim made under another roster, for these sites."""
+    data = world.rosters[version]
+    parts.files[manifest.roster(version)] = data
+    parts.claim["roster"] = {"version": version, "sha256": digest(payload_of(data))}
+    parts.claim["recipients"] = [{"name": name, "sealing": world.keys[name].identity.sealing} for name in to]
+
+
 def test_an_earlier_leg_by_a_revoked_key(at: At) -> None:
     """In the chain, too: the thief's leg 2, under the old roster, does not stand where legs after 1 do not."""
-    world = at(2)
-    world.deliver(world.bundle(2), "east")
+    world = at(3)
     world.keys["south"] = world.new_keys("south")
-    world.amend(1, ["east"], add=[world.keys["south"].identity], revoke={"south": "stolen"})
-    folder = world.train(3)
-    world.put(3, folder)  # east, honest but hasty, goes on from it
-    world.refuses(world.bundle(3), "north", RevokedKey, "the statement of leg 2", "stolen")
+    world.amend(1, add=[world.keys["south"].identity], revoke={"south": "stolen"})
+    with world.forged(3, signer="east", to=["north"]) as parts:
+        under(parts, world, 2, "north", "south")
+    world.refuses(parts.bundle, "north", RevokedKey, "the statement of leg 2", "stolen")
 
 
 def test_a_key_that_was_replaced_signs_nothing_under_the_roster_that_replaces_it(at: At) -> None:
@@ -146,12 +152,25 @@ def test_a_leg_is_done_again(at: At) -> None:
     world.deliver(world.make(2), "east")
 
 
-def test_not_once_somebody_went_on(at: At) -> None:
-    """South has made leg 2 from the old leg 1."""
+def test_not_once_somebody_went_on_if_it_stands(at: At) -> None:
+    """South has made leg 2 from leg 1, and both stand by roster 2: north can't make another one."""
     world = at(2)
-    world.amend(0, ["north"])
+    world.amend(2, ["north"])
     world.put(1, world.train(1, solver=weights(7)))
     world.refuses(world.bundle(1), "south", Fork, "leg 1 by north")
+
+
+def test_once_somebody_went_on_if_all_is_to_be_done_again(at: At) -> None:
+    """Roster 2 says that no leg stands: north makes leg 1 again, and south leg 2, though it had made one."""
+    world = at(3)
+    world.amend(0, ["north"])
+    world.put(1, world.train(1, solver=weights(7)))
+    world.deliver(world.bundle(1), "south")
+    assert world.desks["south"].next_turn() == 2
+    assert world.desks["south"].record().signed == {}
+    world.make(2)
+    world.deliver(world.bundle(2), "east")
+    assert world.desks["east"].next_turn() == 3
 
 
 def test_a_shorter_way_under_a_new_roster(at: At) -> None:
@@ -165,16 +184,13 @@ def test_a_shorter_way_under_a_new_roster(at: At) -> None:
     assert world.desks["east"].ledger.record().legs[2] == world.desks["east"].ledger.record().signed[2]
 
 
-def test_the_order_is_that_of_the_newest_roster(at: At) -> None:
-    """Leg 2 under roster 1 was south's. Roster 2 struck it, and east, who knows, does not launder it in a chain."""
+def test_a_leg_that_was_struck_is_not_laundered_in_a_chain(at: At) -> None:
+    """Leg 2 under roster 1 was south's. Roster 2 struck it, and east, who knows, goes on from it all the same."""
     world = at(3)
     world.amend(1, order=["north", "east", "east"])
     with world.forged(3, signer="east", to=["north"]) as parts:
-        data = world.rosters[2]
-        parts.files[manifest.roster(2)] = data
-        parts.claim["roster"] = {"version": 2, "sha256": digest(payload_of(data))}
-        parts.claim["recipients"] = [{"name": n, "sealing": world.keys[n].identity.sealing} for n in ("north", "south")]
-    world.refuses(parts.bundle, "north", WrongOrder, "the statement of leg 2", "south", "roster 2")
+        under(parts, world, 2, "north", "south")
+    world.refuses(parts.bundle, "north", OldRoster, "leg 2 by south", "is to be done again")
 
 
 def test_re_sent_under_a_newer_roster_to_one_who_has_it(at: At) -> None:

@@ -11,7 +11,8 @@ import torch
 from relay.errors import UserError
 from relay.handoff.carry import load
 from relay.handoff.policy import Gate, Policy
-from relay.handoff.refusals import ConfigMismatch, GateFailed, PolicyBreach, WrongLeg
+from relay.handoff.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
+from relay.handoff.send import draft
 from relay.leg.progress import Progress
 from relay.leg.throwaway import STUDY, ThrowAway
 from relay.simulate import Simulation
@@ -86,9 +87,7 @@ def test_second_site_without_a_bundle_is_told_what_to_do(sites: Sites) -> None:
 def test_keys_of_another_site_are_refused(sites: Sites) -> None:
     handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_b")}
     with pytest.raises(UserError, match=r"'clinic_a', the keys in .*'clinic_b'"):
-        sites.leg(1, **{"current_tasks.handoff": {**handoff, "leg": 2}})
-    with pytest.raises(WrongLeg, match="leg 1 is the turn of clinic_a; this is clinic_b"):
-        sites.leg(2, **{"current_tasks.handoff": {**handoff, "leg": 1}})
+        sites.leg(1, **{"current_tasks.handoff": handoff})
 
 
 def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: Sites) -> None:
@@ -128,10 +127,11 @@ def test_too_few_samples_are_told_before_the_training(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").rglob("*.ckpt"))
 
 
-def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites) -> None:
-    from relay.handoff.refusals import Fork
-
+def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp_path: Path) -> None:
     sites.leg(1)
-    handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_a"), "send": str(sites.study.stick), "leg": 1}
+    simulate(tmp_path / "anew", **{"current_tasks.task_ids": [1], "common.train.num_epochs": 1})
+    with pytest.raises(UserError, match="no turn left"):
+        sites.leg(1, note="again")
+    carry = tmp_path / "anew/checkpoints/task_1/carry"
     with pytest.raises(Fork, match="signed here before"):
-        sites.leg(1, note="again", **{"current_tasks.handoff": handoff, "common.train.num_epochs": 1})
+        draft(sites.study.desk("clinic_a"), sites.study.keys("clinic_a"), carry)
