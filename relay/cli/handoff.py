@@ -114,7 +114,27 @@ def send(
         raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
     target = places.folder_there(target)
     carry = given or (_carry(found, note) if found else None)
-    drafted, keys = _drafted(desk, carry, places.passphrase_file_of(found, passphrase_file))
+    secret = places.passphrase_file_of(found, passphrase_file)
+    with desk.alone():
+        drafted = _signed(desk, carry, secret, target, yes)
+        leg = drafted.claim.leg
+        files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
+    for file in files:
+        typer.echo(f"Written and read back: {file} ({file.stat().st_size:,} B)")
+    whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
+    typer.echo(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
+    typer.echo(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+
+
+def _signed(desk: Desk, carry: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
+    """Show what would leave, ask, and sign it.
+
+    Raises:
+        UserError: the answer was no; nothing was signed.
+    """
+    from relay.handoff import send as sending
+
+    drafted, keys = _drafted(desk, carry, passphrase_file)
     try:
         _show_draft(desk, drafted, target)
         if not ask.agreed("Send it?", yes):
@@ -124,13 +144,7 @@ def send(
     finally:
         if not drafted.signed:
             shutil.rmtree(drafted.folder, ignore_errors=True)
-    leg = drafted.claim.leg
-    files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
-    for file in files:
-        typer.echo(f"Written and read back: {file} ({file.stat().st_size:,} B)")
-    whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
-    typer.echo(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
-    typer.echo(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+    return drafted
 
 
 def _carry(found: places.Deployment, note: str) -> Path:

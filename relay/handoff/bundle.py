@@ -34,6 +34,11 @@ class Opened:
     entries: Mapping[str, Entry]
     layout: manifest.Layout
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every entry, by name."""
+        return {name: entry.size for name, entry in self.entries.items()}
+
     def read(self, name: str) -> bytes:
         """A small entry, whole."""
         return container.read(self.file, self.entries[name])

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -26,7 +27,7 @@ from relay.files import write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, parse
 from relay.handoff.keys import Identity
-from relay.handoff.ledger import Ledger, Record
+from relay.handoff.ledger import Ledger, Record, locked
 from relay.handoff.refusals import BadRoster
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster, void
 from relay.handoff.rules import Standpoint
@@ -157,9 +158,19 @@ class Desk:
             return here
         if here is not None:
             newer(here, found)
-        write_bytes(self.folder / manifest.roster(found.roster.version), data)
         self.ledger.append("roster", self.clock(), version=found.roster.version, sha256=found.digest)
+        write_bytes(self.folder / manifest.roster(found.roster.version), data)
         return found
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other commands from receiving or sending in this study meanwhile.
+
+        Raises:
+            UserError: another one is at it.
+        """
+        with locked(self.folder / "desk.lock", f"study {self.study} in {self.home}"):
+            yield
 
     # -- turns -------------------------------------------------------------------------------------------------------
 

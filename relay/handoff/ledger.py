@@ -25,6 +25,27 @@ Event = Literal["roster", "received", "signed", "sent"]
 FIRST = "0" * 64
 
 
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock in a file, which the end of the process lets go as well.
+
+    Args:
+        what: names it in the error.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{what} is in use by another relay command", "Let that one finish.") from error
+        yield
+
+
 @options
 class Line:
     """An event: its number from 1, the SHA-256 of the line before, when, what, and the facts of it."""
@@ -140,7 +161,7 @@ class Ledger:
         Raises:
             DamagedLedger: the ledger so far is not whole: nothing is added.
         """
-        with self._locked():
+        with locked(self.path.with_name("ledger.lock"), str(self.path)):
             self.lines()
             raw = self._raw()
             last = digest(raw[-1]) if raw else FIRST
@@ -152,23 +173,6 @@ class Ledger:
                 file.flush()
                 os.fsync(file.fileno())
             write_bytes(self.head, canonical(Head(n=len(raw) + 1, sha256=digest(data))))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep a second process of this site from writing at the same time.
-
-        Raises:
-            UserError: another one holds the lock.
-        """
-        import fcntl
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with (self.path.parent / "ledger.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"{self.path} is in use by another relay command", "Let that one finish.") from error
-            yield
 
     def record(self) -> Record:
         """What its events come to."""

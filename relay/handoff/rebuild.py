@@ -79,6 +79,11 @@ def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
         Fork: two sources contradict each other, or the ledger.
         Refused: a source is not to be believed. Nothing was changed.
     """
+    with desk.alone():
+        return _rebuild(desk, keys, bundles)
+
+
+def _rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
     old = _whole(desk)
     if old is not None and not bundles:
         raise UserError(

@@ -69,7 +69,7 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.standing()
     documents = {name: bundle.read(name) for name in TRAVELLING}
     check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), documents)
-    check.policy(bundle.size, bundle.sealed, list(bundle.entries))
+    check.policy(bundle.size, bundle.sealed, bundle.sizes)
     check.fit(bundle.read(manifest.CARRY), fit)
     return check
 
@@ -88,8 +88,7 @@ def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit
     """
     with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
         check = judge(bundle, desk.standpoint(look_on), fit)
-        sizes = {name: entry.size for name, entry in bundle.entries.items()}
-    return Verified(check.verified, check.again, sizes)
+    return Verified(check.verified, check.again, bundle.sizes)
 
 
 def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit: Fit | None = None) -> Verified:
@@ -104,17 +103,21 @@ def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit:
             f"{desk.identity.name} is not a site of study {desk.study}",
             "Receiving is for sites; relay verify only looks.",
         )
+    with desk.alone():
+        return _receive(desk, keys, path, weigh, fit)
+
+
+def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit | None) -> Verified:
     part = clear(desk.folder / ".receiving")
     try:
         with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
-            check = judge(bundle, at, fit, part)
-            sizes = {name: entry.size for name, entry in bundle.entries.items()}
+            check = judge(bundle, desk.standpoint(), fit, part)
         statements = check.verified
         notes = weigh(carry.load(part, legs_of(statements)), desk, check.newest.policy) if weigh else []
         _take_in(desk, part, check)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Verified(statements, check.again, sizes, tuple(notes))
+    return Verified(statements, check.again, bundle.sizes, tuple(notes))
 
 
 def _take_in(desk: Desk, part: Path, check: Verification) -> None:

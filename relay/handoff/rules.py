@@ -31,7 +31,7 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
@@ -325,8 +325,12 @@ class Verification:
         for name, data in documents.items():
             read(data, name)
 
-    def policy(self, size: int, sealed: bool, names: Sequence[str]) -> None:
-        """Hold the file against the newest roster's policy. ``size``: of the bundle, in bytes."""
+    def policy(self, size: int, sealed: bool, sizes: Mapping[str, int]) -> None:
+        """Hold the file against the newest roster's policy, and what it says of itself.
+
+        Args:
+            size: of the bundle, in bytes; ``sizes``: of its entries.
+        """
         self._step("policy")
         claim, policy = self.chain_so_far[-1].claim, self.newest.policy
         wrong = []
@@ -334,11 +338,12 @@ class Verification:
             wrong.append("it is not sealed")
         if size > policy.max_bundle_bytes:
             wrong.append(f"it has {size} bytes, allowed are {policy.max_bundle_bytes}")
-        memory = manifest.MEMORY in names
-        if memory and not policy.memory:
+        if manifest.MEMORY in sizes and not policy.memory:
             wrong.append("it holds a memory")
-        if memory != (claim.carries.memory is not None):
-            wrong.append("its statement does not say truly whether it holds a memory")
+        said = {manifest.SOLVER: claim.carries.solver, manifest.MEMORY: claim.carries.memory}
+        for name, part in said.items():
+            if (there := sizes.get(name)) != (part.bytes if part else None):
+                wrong.append(f"{name} has {there or 'no'} bytes, its statement says {part.bytes if part else 'none'}")
         if claim.samples < told(policy.min_samples, policy):
             wrong.append(f"it was trained on {claim.samples} samples, at least {policy.min_samples} are needed")
         if moment(claim.expires) - moment(claim.issued) > timedelta(days=policy.expires_days):

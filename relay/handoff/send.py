@@ -231,13 +231,17 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
     folder = desk.received(facts.leg - 1)
     if not folder.is_dir():
         raise UserError(f"leg {facts.leg - 1} was not received in {desk.home}", "relay receive BUNDLE")
-    listed = manifest.parse((folder / manifest.MANIFEST).read_bytes())
+    listing, chain = (folder / manifest.MANIFEST).read_bytes(), chain_in(folder)
+    known_here = desk.record().received.get(facts.leg - 1)
+    if known_here is None or chain[-1].digest != known_here.statement or chain[-1].manifest != digest(listing):
+        raise DigestMismatch(f"{folder} is not what the ledger says was received", "Receive that bundle again.")
+    listed = manifest.parse(listing)
     if facts.start not in (None, weights_digest(listed)):
         raise UserError(
             f"leg {facts.leg} was trained from other weights than those received of leg {facts.leg - 1}",
             "Train it again from what was received (a new note, -n).",
         )
-    return chain_in(folder)
+    return chain
 
 
 def _unchanged(desk: Desk, leg: int, folder: Path, trusted: TrustedRoster, known_here: Known) -> bool:

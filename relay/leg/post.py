@@ -183,12 +183,13 @@ class Deployed(Post):
             return
         folder = self.run.leg(leg.folder).carry
         number = read_facts(folder).leg
-        drafted = send.draft(self.desk, self.keys, folder)
-        if drafted.signed and number in self.desk.sent():
-            say(f"leg {number} was sent before; to send it again: relay send")
-            return
-        send.sign(self.desk, self.keys, drafted)
-        for line in drafted.lines(self.policy):
-            say(line)
-        for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
-            say(f"sent: {file}")
+        with self.desk.alone():
+            drafted = send.draft(self.desk, self.keys, folder)
+            if drafted.signed and number in self.desk.sent():
+                say(f"leg {number} was sent before; to send it again: relay send")
+                return
+            send.sign(self.desk, self.keys, drafted)
+            for line in drafted.lines(self.policy):
+                say(line)
+            for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
+                say(f"sent: {file}")

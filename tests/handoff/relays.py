@@ -255,10 +255,12 @@ class Parts:
         files: every entry by name.
         bundle: where it will lie.
         payload: the in-toto statement, as plain values; only what is signed again gets into ``files``.
+        lies: the sizes in the statement stay as they are, whatever the files are.
     """
 
     files: dict[str, bytes]
     bundle: Path
+    lies: bool = False
 
     def __post_init__(self) -> None:
         self.payload: dict[str, Any] = json.loads(payload_of(self.files[STATEMENT]))
@@ -275,6 +277,9 @@ class Parts:
 
     def sign(self, own: Keys) -> None:
         """A manifest of what is there now, and a statement about it."""
+        for name, part in self.claim["carries"].items():
+            if part and f"{name}.safetensors" in self.files and not self.lies:
+                part["bytes"] = len(self.files[f"{name}.safetensors"])
         listing = manifest.write({n: digest(self.files[n]) for n in self.order() if n not in (STATEMENT, MANIFEST)})
         self.files[MANIFEST] = listing
         self.payload["subject"][0]["digest"]["sha256"] = digest(listing)
@@ -321,7 +326,7 @@ def payload_of(envelope: bytes) -> bytes:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder. The lock is none of them: it is empty, whatever happens."""
-    there = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "ledger.lock")
+    there = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
     return {str(path.relative_to(folder)): path.read_bytes() for path in there}
 
 

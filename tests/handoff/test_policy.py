@@ -131,6 +131,14 @@ def test_what_is_said_of_the_memory_is_so(way: str, at: At) -> None:
     world.refuses(parts.bundle, "south", PolicyBreach, "memory")
 
 
+def test_what_is_said_of_the_weights_is_so(at: At) -> None:
+    world = at(1)
+    with world.forged(1, signer="north") as parts:
+        parts.lies = True
+        parts.claim["carries"]["solver"]["bytes"] += 1
+    world.refuses(parts.bundle, "south", PolicyBreach, "solver.safetensors has", "its statement says")
+
+
 def test_same_config(at: At) -> None:
     world = under(at, same_config=True)
     world.deliver(world.make(1), "south")
