@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from relay.config.devices import Devices
 from relay.data.sample import Sample
 from relay.errors import UserError
 from relay.files import write_bytes, write_text
 from relay.handoff import load_solver
+from relay.handoff.desk import Desk, home_of
+from relay.handoff.receive import reopen
 from relay.leg import checkpoint
 from relay.leg.device import device_of
 from relay.leg.evaluate import predictions, rows
@@ -57,24 +61,47 @@ PALETTE = [
 """Okabe and Ito's colours, told apart by colour-blind eyes too; class 0 is black."""
 
 
-def predict_study(study: Study, root: Path, devices: Devices, console: Console, save: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Model:
+    """A solver to be tested.
+
+    Attributes:
+        folder: names it in the results.
+        leg: the leg of the config whose net and images it fits.
+        number, site: of the leg that made it, in the relay.
+    """
+
+    folder: str
+    leg: Leg
+    number: int
+    site: str
+    weights: Mapping[str, Tensor]
+
+
+def predict_study(
+    study: Study, root: Path, devices: Devices, console: Console, save: bool = False, received: int | None = None
+) -> dict[str, Any]:
     """Sample-wise Dice of each leg's ``last.ckpt`` on each accessible test set.
 
     Writes ``results/dice.csv`` (a row a sample and class) and ``results/dice.json``, and with ``save`` the
     predicted masks under ``results/predictions/<leg>/<site>/``.
 
+    Args:
+        received: test the model of this leg instead, as it was received.
+
     Raises:
-        UserError: no leg of the study has a checkpoint there.
+        UserError: no leg of the study has a checkpoint there; or that leg was not received.
     """
     run = RunPlace(root)
     legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
-    if not legs:
+    if not legs and received is None:
         looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
         raise UserError(f"no checkpoint to test: looked for {looked}", "Train first, or check -c and -n.")
-    sites = Sites(legs[0].conf.random_seed, run)
+    sites = Sites(study.legs[0].conf.random_seed, run)
+    models = [_received(study, received)] if received else [_checkpoint(leg, run) for leg in legs]
     tables = {
-        leg.folder: list(_leg(leg, study, run, sites, devices, save))
-        for leg in track(legs, "testing", console=console, transient=True)
+        model.folder: list(_scores(model, study, run, sites, devices, save))
+        for model in track(models, "testing", console=console, transient=True)
     }
     write_rows(root / "results" / "dice.csv", chain.from_iterable(tables.values()))
     summary = _summary(study, tables)
@@ -82,21 +109,36 @@ def predict_study(study: Study, root: Path, devices: Devices, console: Console, 
     return summary
 
 
-def _leg(leg: Leg, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool) -> Iterator[dict[str, Any]]:
-    """Rows of one checkpoint on all test sets."""
+def _checkpoint(leg: Leg, run: RunPlace) -> Model:
     path = run.leg(leg.folder).checkpoint
     weights, facts = checkpoint.load(path)
     check_fit(leg, facts, path)
-    solver, device = leg.net.build(), device_of(devices)
-    load_solver(solver, weights)
+    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights)
+
+
+def _received(study: Study, number: int) -> Model:
+    """The model of a received leg, once more held against the ledger and the config."""
+    if study.handoff is None:
+        raise UserError(f"{study.name} has no current_tasks.handoff", "Give the config of a deployment.")
+    desk = Desk(home_of(study.handoff.key), study.handoff.study)
+    carry, _ = reopen(desk, number)
+    check_fit(study.legs[0], carry.facts, desk.received(number))
+    return Model(f"received_leg_{number}", study.legs[0], number, carry.legs[-1]["site"], carry.solver)
+
+
+def _scores(
+    model: Model, study: Study, run: RunPlace, sites: Sites, devices: Devices, save: bool
+) -> Iterator[dict[str, Any]]:
+    """Rows of one model on all test sets."""
+    solver, device = model.leg.net.build(), device_of(devices)
+    load_solver(solver, model.weights)
     solver.to(device).eval()
-    number = facts["leg"]  # in the relay, not among the legs that run here
-    shared = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name}
+    shared = {"study": study.name, "strategy": study.strategy, "leg": model.number, "trained": model.site}
     for dataset in study.test_sets:
         options = dataset.options
         for found in predictions(solver, sites(dataset), device):
             if save:
-                folder = run.root / "results" / "predictions" / leg.folder / options.task_name
+                folder = run.root / "results" / "predictions" / model.folder / options.task_name
                 save_mask(found.mask, found.sample, folder)
             yield from rows(found, options.names, **shared, site=options.task_name)
 

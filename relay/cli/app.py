@@ -100,10 +100,13 @@ def predict(
     note: Note = "run",
     gpus: Gpus = None,
     save: Annotated[bool, typer.Option("-s", "--save", help="Save the predictions as images.")] = False,
+    received: Annotated[
+        int | None, typer.Option("--received", help="Test the model of this leg, as it was received.", min=1)
+    ] = None,
     verbose: Verbose = False,
     overrides: Overrides = None,
 ) -> None:
-    """Sample-wise Dice of every leg's last.ckpt on every test set that is here."""
+    """Sample-wise Dice of every leg's last.ckpt, or of a received model, on every test set that is here."""
     study, root, devices = _study(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
@@ -112,7 +115,7 @@ def predict(
 
     console = Console()
     log_to(root / "logs" / "predict.log", verbose)
-    show_predictions(console, predict_study(study, root, devices, console, save=save), root)
+    show_predictions(console, predict_study(study, root, devices, console, save, received), root)
 
 
 @app.command()

@@ -73,7 +73,8 @@ def _say_next(desk: Desk) -> None:
     turn = desk.next_turn() if desk.standpoint().site else None
     if turn is None:
         typer.echo(
-            f"{desk.identity.name} has no turn left. The model is in {desk.received(desk.ledger.record().newest)}"
+            f"{desk.identity.name} has no turn left. To test the model here: "
+            f"relay predict -c CONFIG --received {desk.ledger.record().newest}"
         )
     else:
         typer.echo(f"Next: train leg {turn} (relay train -c CONFIG).")

@@ -16,10 +16,11 @@ from relay.handoff.carry import TRAVELLING, Carry, weights_digest
 from relay.handoff.container import measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import digest
+from relay.handoff.fit import Fit
 from relay.handoff.keys import Keys
 from relay.handoff.refusals import DigestMismatch
 from relay.handoff.roster import Policy
-from relay.handoff.rules import Fit, Standpoint, Verification
+from relay.handoff.rules import Standpoint, Verification
 from relay.handoff.statement import Claim, Statement
 
 Weigh = Callable[[Carry, "Desk", Policy], list[str]]

@@ -11,7 +11,7 @@ from relay.data.splits import SPLITS
 from relay.handoff import cards, carry, manifest
 from relay.handoff.carry import Carry, Facts
 from relay.handoff.document import canonical, digest
-from relay.handoff.rules import Fit
+from relay.handoff.fit import Fit
 from relay.plan import Leg
 from relay.plan.legs import RUNTIME_KEYS, flat
 from relay.plan.planner import SHARED

@@ -15,11 +15,11 @@ from relay.errors import UserError
 from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
 from relay.handoff.desk import Desk, home_of
+from relay.handoff.fit import check_fit
 from relay.handoff.keys import Keys, load
 from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
-from relay.handoff.rules import check_fit
 from relay.leg.outgoing import fit_of
 from relay.leg.place import RunPlace
 from relay.leg.processes import is_first, wait_for_all

@@ -36,13 +36,13 @@ from relay.handoff import carry, container, enrol, gate, keys, manifest, receive
 from relay.handoff.carry import Carry, Facts
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest
+from relay.handoff.fit import Fit
 from relay.handoff.keys import Keys
 from relay.handoff.manifest import DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Verified
 from relay.handoff.refusals import Refused
 from relay.handoff.roster import Roster, sign_roster
-from relay.handoff.rules import Fit
 
 STUDY = "vessels"
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)

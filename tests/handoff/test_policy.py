@@ -10,10 +10,10 @@ from relay.errors import UserError
 from relay.handoff import receive, send
 from relay.handoff.cards import told
 from relay.handoff.document import canonical, digest, stamp
+from relay.handoff.fit import Fit
 from relay.handoff.manifest import MEMORY
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import ConfigMismatch, PolicyBreach
-from relay.handoff.rules import Fit
 from tests.handoff.conftest import At
 from tests.handoff.relays import DATA, DAY, FIT, MODEL, World, contents
 
