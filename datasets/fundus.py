@@ -14,7 +14,7 @@ from typing import Literal
 from relay.config.options import Field, options
 from relay.data import Dataset, DatasetOptions, Regex, Sample
 from relay.data.files import pairs, stem
-from relay.data.options import Text
+from relay.data.options import Text, Word
 from relay.data.patients import by_regex
 from relay.data.problems import refuse
 
@@ -34,7 +34,7 @@ class FundusOptions(DatasetOptions):
 
     root_path: Text
     num_classes: Literal[3] = 3
-    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
+    class_names: list[Word] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
     use_roi: bool = True
     patient_regex: Regex | None = None
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from relay.config.options import Field, options
 from relay.data import Dataset, DatasetOptions, Picture, Sample
-from relay.data.options import Text
+from relay.data.options import Word
 from relay.seeds import generator
 
 from .phantom import CAMERAS, Camera, photograph
@@ -30,7 +30,7 @@ class SyntheticOptions(DatasetOptions):
     """
 
     num_classes: Literal[3] = 3
-    class_names: list[Text] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
+    class_names: list[Word] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
     count: Annotated[int, Field(ge=2)] = 100
     size: Annotated[int, Field(ge=16, le=2048)] = 64
     camera: Literal["clinic_a", "clinic_b", "clinic_c", "clinic_d"] | Camera = "clinic_a"

@@ -97,6 +97,15 @@ class Interrupted(RelayError):
     _advice = "Run the same command again: it goes on from the last saved state."
 
 
+def plain(text: str, keep: str = "") -> str:
+    """A text that may quote anybody, for a terminal: no character moves the cursor or hides what was said.
+
+    Args:
+        keep: characters that stay as they are, such as a newline.
+    """
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The known word that looks most like ``word``, or None where nothing comes close."""
     found = get_close_matches(word, known, n=1, cutoff=0.5)

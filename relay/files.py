@@ -43,7 +43,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _flushed(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:  # never through a link that somebody has put there
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

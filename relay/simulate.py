@@ -14,6 +14,7 @@ import yaml
 
 from relay.config.devices import Devices
 from relay.files import write_text
+from relay.leg import outgoing
 from relay.leg.accept import weigher
 from relay.leg.place import RunPlace
 from relay.leg.post import Post
@@ -53,6 +54,7 @@ class Simulation:
             RelayError: whatever else went wrong in a leg.
         """
         for leg in self.study.legs:
+            outgoing.check(leg)
             self.run_place.leg(leg.folder).check(leg.scientific())
         if is_first():
             self._write_configs()

@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("relay", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("relay")
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # two busy threads on a shared machine wait for each other more than they work

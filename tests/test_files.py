@@ -102,3 +102,12 @@ def test_leftovers_of_a_killed_write_do_not_get_in(tmp_path: Path) -> None:
     write_bytes(tmp_path / "f", b"new")
     assert content(tmp_path / "c") == NEW
     assert sorted(os.listdir(tmp_path)) == ["c", "f"]  # noqa: PTH208
+
+
+def test_a_link_that_lies_in_the_way_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("secret")
+    (tmp_path / ".out.part").symlink_to(tmp_path / "mine")
+    write_bytes(tmp_path / "out", b"new")
+    assert (tmp_path / "mine").read_text() == "secret"
+    assert not (tmp_path / "out").is_symlink()
+    assert (tmp_path / "out").read_bytes() == b"new"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from relay.errors import UserError
+from relay.errors import UserError, plain
 
 if TYPE_CHECKING:
     from relay.handoff.keys import Identity
@@ -100,5 +100,5 @@ def in_words(digest: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere with nothing in it that moves the cursor or hides what was said."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Text from elsewhere, with its line ends and nothing else that moves the cursor or hides what was said."""
+    return plain(text, keep="\n")

@@ -55,6 +55,7 @@ def make(
     sites = _approved(requests, keys, desk, yes)
     names, also = ask.listed(order) or [], ask.listed(readers) or []
     made = enrol.first(desk.study, keys.identity, sites, names, rules, desk.clock(), days, also)
+    show.roster_change(None, made)
     _issue(desk, keys, made, folder)
 
 
@@ -109,6 +110,14 @@ def amend(
         readers=ask.listed(readers),
         days=days,
     )
+    typer.echo(
+        f"Legs up to {done} stand. A later one, made under roster {old.version} or before, is void and is made again."
+        if done < len(old.order)
+        else f"All {done} legs stand."
+    )
+    show.roster_change(old, made)
+    if not ask.agreed("Sign this roster?", yes):
+        raise UserError("not signed; nothing has changed", "Run the command again, with what you want.")
     _issue(desk, keys, made, folder)
 
 
@@ -157,9 +166,7 @@ def _issue(desk: Desk, keys: Keys, made: Roster, folder: Path) -> None:
     """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
     from relay.handoff.roster import roster_name, sign_roster
 
-    old = desk.trusted
     data = sign_roster(made, keys)
     desk.install(data)
-    show.roster_change(old.roster if old else None, made)
     places.put_file(folder, roster_name(desk.study, made.version), data)
     typer.echo("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")

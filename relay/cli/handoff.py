@@ -57,11 +57,11 @@ def receive(
         fit = fit_of(found.leg)
     bundle = pick.choose(desk, source) if source.is_dir() else source
     keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
+    typer.echo(f"Opening {bundle}")
     done = receiving.receive(desk, keys, bundle, gate.weigh, fit)
     claim = done.claim
     again = " It had been received before." if done.again else ""
     typer.echo(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
-    typer.echo(f"From: {bundle}")
     show.matrix([made.claim for made in done.statements])
     for note in (*done.notes, *([] if fit else ["not compared with a config (-c)"])):
         typer.echo(f"  {ask.printable(note)}")

@@ -13,6 +13,7 @@ from relay.errors import UserError
 
 if TYPE_CHECKING:
     from relay.handoff.bundle import Opened
+    from relay.handoff.statement import Claim
 
 CARD = 20_000
 """Most characters of a model card that are printed."""
@@ -103,12 +104,7 @@ def _no_further(why: str) -> None:
 
 def _inside(home: Path, inside: Opened) -> None:
     """Entries, claim, chain and model card, under a line that says whether they can be believed."""
-    from relay.handoff import manifest, statement
-
-    envelopes = [*(link[manifest.STATEMENT] for link in inside.chain), inside.read(manifest.STATEMENT)]
-    claims = [
-        statement.parse(statement.peek(data, "a statement")[0].unverified, "a statement")[0] for data in envelopes
-    ]
+    claims = _claims(inside)
     own = claims[-1]
     believed = _belief(home, own.study, inside)
     typer.echo(believed)
@@ -117,10 +113,30 @@ def _inside(home: Path, inside: Opened) -> None:
     typer.echo("Its site says:")
     show.claim(own)
     show.matrix(claims)
-    card = ask.printable(inside.read(manifest.MODEL_CARD).decode(errors="replace"))
-    typer.echo("Model card:")
-    typer.echo("\n".join(f"  {line}" for line in card[:CARD].splitlines()))
+    typer.echo("Model card, made from what its sites say:")
+    typer.echo("\n".join(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     typer.echo(believed)
+
+
+def _claims(inside: Opened) -> list[Claim]:
+    """What the sites say of their legs, oldest first; read one by one, because they may be many and by anybody."""
+    from relay.handoff import manifest, statement
+
+    names = [*(manifest.earlier(leg + 1, manifest.STATEMENT) for leg in range(inside.layout.legs)), manifest.STATEMENT]
+    return [statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0] for name in names]
+
+
+def _card(claims: list[Claim], inside: Opened) -> str:
+    """The model card as this program writes it; nobody checks the words of the one in the bundle."""
+    from relay.handoff import cards, manifest, papers
+    from relay.handoff.refusals import BadDocument
+
+    names = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD)
+    try:
+        head, config, data = (papers.read(name, inside.read(name)) for name in names)
+    except BadDocument as error:
+        return ask.printable(f"none can be made: {error}")
+    return ask.printable(cards.model_card(claims, head, config, data.counts))
 
 
 def _belief(home: Path, study: str, inside: Opened) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,15 +147,27 @@ def is_sealed(bundle: Path) -> bool:
 
 
 def read_file(path: Path) -> bytes:
-    """A file that was carried here.
+    """A small file that was carried here.
 
     Raises:
-        UserError: it can't be read.
+        UserError: it can't be read, is too large, or is no file at all but a pipe or a device, which may have no end.
     """
+    from relay.handoff.document import MAX_BYTES
+
     try:
-        return path.expanduser().read_bytes()
+        kind = path.expanduser().stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading says what is wrong with a folder
+            raise UserError(f"{path} is not a file", "Copy it to a file first, and name that.")
+        with path.expanduser().open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", "Check the path; is the stick in?") from error
+    if len(data) > MAX_BYTES:
+        raise UserError(
+            f"{path} has more than {MAX_BYTES} bytes",
+            "Is it the right file? A roster, an invitation, a request and a receipt are small.",
+        )
+    return data
 
 
 def folder_there(path: Path) -> Path:

@@ -37,6 +37,8 @@ def receipt(
     places.folder_there(target.parent)
     if target.is_dir():
         raise UserError(f"{to} is a folder; a receipt is a file", f"Say its name: -o {to}/receipt.txt")
+    if target.exists() and not target.read_bytes().startswith(b"RELAY RECEIPT"):
+        raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
     write_text(target, text)
     typer.echo(f"Written: {target}")
     typer.echo("Next: print and sign it; the other site compares it: relay verify --receipt FILE")

@@ -14,10 +14,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from relay.errors import Interrupted, RelayError
+from relay.errors import Interrupted, RelayError, plain
 
 P = ParamSpec("P")
 REFUSED = 3
+NEWLINE = "\n"
 errors = Console(stderr=True)
 DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
 log = logging.getLogger("relay")
@@ -55,9 +56,17 @@ def fail(error: RelayError, cause: BaseException) -> None:
     word = "stopped" if isinstance(error, Interrupted) else "error"
     if error.exit_code == REFUSED:  # the class is the heading under which the documents tell more
         word = f"refused ({type(error).__name__})"
-    errors.print(f"[bold red]{word}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-    errors.print(f"[bold]what to do:[/] {escape(error.advice())}", highlight=False, soft_wrap=True)
+    for head, text in ((f"[bold red]{word}:[/]", str(error)), ("[bold]what to do:[/]", error.advice())):
+        errors.print(f"{head} {escape(plain(text, keep=NEWLINE))}", highlight=False, soft_wrap=True)
     raise typer.Exit(error.exit_code) from None
+
+
+class PlainFormatter(logging.Formatter):
+    """A message and its traceback may quote a file from elsewhere."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback below it."""
+        return plain(super().format(record), keep=NEWLINE)
 
 
 def log_to(file: Path, verbose: bool) -> None:
@@ -67,7 +76,7 @@ def log_to(file: Path, verbose: bool) -> None:
     if verbose:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         log.addHandler(handler)
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False

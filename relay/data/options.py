@@ -33,6 +33,8 @@ def _no_augmentation() -> dict[SplitName, str]:
 
 Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+"""What other sites read, such as the name of a class."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -43,12 +45,12 @@ class DatasetOptions:
 
     Attributes:
         task_id: The task's number, its place in the study's list of sites.
-        task_name: The site's name; it names folders, so letters, digits, ``. _ -`` only.
+        task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
         task: What is learned.
         root_path: The folder under which everything lies.
         img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
         num_classes: Number of classes, background included.
-        class_names: Their names, background first.
+        class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
         channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
         img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns);
             None leaves it as it is.
@@ -61,12 +63,12 @@ class DatasetOptions:
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[str, Field(pattern=r"^\w([\w.\-]*\w)?$", max_length=64)]
+    task_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$")]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
     num_classes: Annotated[int, Field(ge=2, le=255)]
-    class_names: list[Text] | None = None
+    class_names: list[Word] | None = None
     channels: Literal[1, 3] = 3
     img_size: Size | None = None
     patch_size: Size | None = None

@@ -14,9 +14,13 @@ from typing import IO, BinaryIO
 from relay.errors import UserError
 from relay.handoff import container, manifest, seal
 from relay.handoff.container import Entry, Limits
+from relay.handoff.document import MAX_BYTES
 from relay.handoff.keys import Keys
 from relay.handoff.refusals import BadContainer, PolicyBreach
 from relay.handoff.stick import open_volumes
+
+MAX_STATEMENT = 2**18
+"""Largest signed statement, in bytes: there may be a thousand in a bundle."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,13 @@ class Opened:
         return {name: entry.size for name, entry in self.entries.items()}
 
     def read(self, name: str) -> bytes:
-        """A small entry, whole."""
-        return container.read(self.file, self.entries[name])
+        """A small entry, whole.
+
+        Raises:
+            BadContainer: it is too large for one.
+        """
+        limit = MAX_STATEMENT if name.endswith(manifest.STATEMENT) else MAX_BYTES
+        return container.read(self.file, self.entries[name], limit)
 
     @property
     def rosters(self) -> Iterator[bytes]:

@@ -1,8 +1,4 @@
-"""What people and later sites read of a leg: the data card, the results, the model card. And what may be told.
-
-A hospital's exact sample counts are its own business: unless the study's policy says ``sample_counts: exact``,
-what leaves is the nearest power of two.
-"""
+"""What people read of a leg: its results, and the model card."""
 
 from __future__ import annotations
 
@@ -10,21 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from relay.handoff.policy import Policy
+from relay.handoff.papers import Head
 from relay.handoff.statement import Claim
-
-
-def told(count: int, policy: Policy) -> int:
-    """A count as it may leave the site; telling what was told before changes nothing."""
-    return count if policy.sample_counts == "exact" or count < 1 else 2 ** round(math.log2(count))
-
-
-def told_card(card: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    """A data card as it may leave the site: its ``images`` and ``patients`` of each split."""
-    counts = {
-        kind: {split: told(count, policy) for split, count in card[kind].items()} for kind in ("images", "patients")
-    }
-    return {**card, **counts, "counts": policy.sample_counts}
 
 
 def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -38,24 +21,24 @@ def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str,
         if not math.isnan(row["value"]):
             values.append(float(row["value"]))
     means = [
-        {"site": s, "class": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
+        {"site": s, "label": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
         for (s, c, m), v in cells.items()
     ]
     return {"format": 1, "leg": leg, "trained": site, "rows": means}
 
 
-def model_card(claims: Sequence[Claim], facts: Mapping[str, Any], config: Mapping[str, Any], policy: Policy) -> str:
+def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], counts: str) -> str:
     """The model card, in Markdown.
 
     Args:
         claims: of all legs, oldest first, this one's last.
-        facts: the content of ``carry.json``.
+        head: what is in ``carry.json``.
         config: the scientific config, flat.
+        counts: ``rounded`` or ``exact``, as this leg tells them.
     """
-    own, data, model = claims[-1], facts["data"], facts["model"]
-    classes = ", ".join(map(str, data["classes"]))
-    kwargs = ", ".join(f"{key}={value}" for key, value in model["kwargs"].items())
-    about = "exact" if policy.sample_counts == "exact" else "rounded to powers of two"
+    own, data, model = claims[-1], head.data, head.model
+    kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
+    about = "exact" if counts == "exact" else "rounded to powers of two"
     return "\n".join(
         [
             f"# {own.study}: model after leg {own.leg}, by {own.site}",
@@ -65,9 +48,10 @@ def model_card(claims: Sequence[Claim], facts: Mapping[str, Any], config: Mappin
             "",
             "## What it is",
             "",
-            f"- Net: `{model['name']}`{f' ({kwargs})' if kwargs else ''}; {own.carries.solver.tensors} tensors, "
+            f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.carries.solver.tensors} tensors, "
             f"{own.carries.solver.bytes} bytes.",
-            f"- Reads images of {data['channels']} channel(s), scaled to {data['out_range']}; tells apart: {classes}.",
+            f"- Reads images of {data.channels} channel(s), scaled to {list(data.out_range)}; tells apart: "
+            f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memory of earlier sites beside it: {'yes' if own.carries.memory else 'none'}.",
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "

@@ -159,8 +159,11 @@ def scan(file: BinaryIO, size: int, limits: Limits = Limits()) -> list[Entry]:
         entries.append(entry)
         at = entry.offset + entry.size
     if mark != b"PK\1\2":
-        what = f"between the entries, at byte {at}, stands something else" if entries else "it is not a ZIP of files"
-        raise BadContainer(f"not a bundle: {what}")
+        if not entries:
+            raise BadContainer(
+                "not a bundle: it is not a ZIP of files", "Is it the right file? " + BadContainer._advice
+            )
+        raise BadContainer(f"not a bundle: between the entries, at byte {at}, stands something else")
     _check_tail(file, at, size, entries)
     return entries
 

@@ -28,8 +28,8 @@ from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, parse
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Ledger, Record, locked
-from relay.handoff.refusals import BadRoster
-from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster, void
+from relay.handoff.refusals import BadRoster, DamagedLedger
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import Standpoint
 
 Clock = Callable[[], datetime]
@@ -181,7 +181,7 @@ class Desk:
         outside = roster is not None and name not in [site.name for site in roster.roster.sites]
         site = None if outside else name
         older = tuple(self._open(path) for path in self.roster_files())[:-1]
-        return Standpoint(self.study, site, self.coordinator, roster, self.ledger.record(), self.clock(), older)
+        return Standpoint(self.study, site, self.coordinator, roster, self.whole(), self.clock(), older)
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""
@@ -193,8 +193,26 @@ class Desk:
 
     def record(self) -> Record:
         """What the ledger says of the legs that stand: without those that a roster has let be done again."""
-        rosters = [open_roster(path.read_bytes(), self.coordinator, self.study) for path in self.roster_files()]
-        return self.ledger.record().without(void(trusted.roster for trusted in rosters))
+        trusted, record = self.trusted, self.whole()
+        return record.without(trusted.roster.void) if trusted else record
+
+    def whole(self) -> Record:
+        """What the ledger says, once it was held against what lies beside it.
+
+        Raises:
+            DamagedLedger: it, or what lies beside it, is gone or not whole.
+        """
+        lines = self.ledger.lines()
+        there = max((int(path.name[:4]) for path in self.roster_files()), default=0)
+        said = max((int(line.facts.get("version", 0)) for line in lines if line.event == "roster"), default=0)
+        if there > said:
+            raise DamagedLedger(f"the ledger {self.ledger.path} does not know roster {there}, which lies beside it")
+        if said > there:
+            raise DamagedLedger(
+                f"roster {said} is in the ledger {self.ledger.path}, and not beside it",
+                "Install it again (relay roster install), or restore the folder from a backup.",
+            )
+        return self.ledger.record()
 
     def next_turn(self) -> int | None:
         """The next leg that this site is to make, after all that it has signed; None where its turns are over."""

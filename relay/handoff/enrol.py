@@ -92,8 +92,8 @@ def amend(
     content = {
         "study": old.study,
         "version": old.version + 1,
-        "issued": stamp(now),
-        "not_before": old.not_before,
+        "issued": max(stamp(now), old.issued),  # a clock that was once ahead is not to stop the study
+        "not_before": min(stamp(now), old.not_before),
         "not_after": old.not_after if days is None else _end(now, days),
         "coordinator": old.coordinator,
         "sites": [
@@ -101,7 +101,7 @@ def amend(
             *(identity for name, identity in added.items() if name not in known),
         ],
         "order": turns,
-        "done": done,
+        "done": (*old.done, done),
         "readers": [name for name in old.readers if name not in leaving] if readers is None else readers,
         "revoked": _revoked(old, reasons, added, leaving - gone, done),
         "policy": policy or old.policy,
@@ -192,6 +192,7 @@ def describe(roster: Roster) -> list[tuple[str, str]]:
         ("coordinator", f"{roster.coordinator.name}: {roster.coordinator.fingerprint}"),
         *((f"site {s.name}", f"{s.fingerprint} (keys until {s.expires[:10]})") for s in roster.sites),
         *((f"leg {leg}", name) for leg, name in enumerate(roster.order, 1)),
+        ("stand", f"legs 1 to {roster.done[-1]}" if roster.done[-1] else "no legs yet"),
         ("readers", ", ".join(roster.readers) or "none but the next site"),
     ]
     for r in roster.revoked:

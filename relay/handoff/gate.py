@@ -10,9 +10,11 @@ on the local validation images (:func:`check_score`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from relay.errors import UserError
 from relay.handoff import manifest
 from relay.handoff.carry import Carry
 from relay.handoff.desk import Desk
@@ -21,6 +23,9 @@ from relay.handoff.refusals import GateFailed, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SLICE = 2**20
+"""Values that are reckoned with at once."""
 
 
 def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
@@ -51,12 +56,23 @@ def check_score(dice: float, gate: Gate) -> None:
 
 
 def last_known(desk: Desk) -> Mapping[str, Tensor]:
-    """The solver's weights of the newest leg that this site has signed; empty for none."""
+    """The solver's weights of the newest leg that this site has signed; empty for none.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     signed = desk.record().signed
     path = desk.signed(max(signed)) / manifest.SOLVER if signed else None
-    return load_file(path) if path and path.is_file() else {}
+    try:
+        return load_file(path) if path and path.is_file() else {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path}, which this site has signed, can't be read: {error}",
+            "Check the disk. Restore the folder from a backup, or from the bundle: relay ledger --rebuild BUNDLE",
+        ) from error
 
 
 def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
@@ -65,11 +81,11 @@ def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
     for name, tensor in weights.items():
         if limit is None or not tensor.is_floating_point() or tensor.numel() < 2:
             continue
-        values = tensor.double().abs()
-        if (peak := float(values.max())) == 0:
+        if (peak := max(float(part.double().abs().max()) for part in _slices(tensor))) == 0:
             continue
         # scaled first: squares of large numbers are infinite
-        if (ratio := 1 / float((values / peak).square().mean().sqrt())) > limit:
+        squares = sum(float((part.double() / peak).square().sum()) for part in _slices(tensor))
+        if (ratio := (tensor.numel() / squares) ** 0.5) > limit:
             found.append(f"{name}: its largest value is {ratio:.0f} times its RMS (limit {limit:g})")
     return found
 
@@ -81,8 +97,9 @@ def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: fl
         new, old = weights[name], last[name]
         if limit is None or not new.is_floating_point() or new.shape != old.shape:
             continue
-        norm = float(old.double().norm())
-        if norm > 0 and (ratio := float((new.double() - old.double()).norm()) / norm) > limit:
+        norm = _norm(_slices(old))
+        moved = (a.double() - b.double() for a, b in zip(_slices(new), _slices(old), strict=True))
+        if norm > 0 and (ratio := _norm(moved) / norm) > limit:
             found.append(f"{name}: changed by {ratio:.1f} times its norm (limit {limit:g})")
     return sorted(found)
 
@@ -90,13 +107,27 @@ def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: fl
 def _useless(weights: Mapping[str, Tensor]) -> Iterator[str]:
     for name, tensor in weights.items():
         try:
-            # as double, because torch can't ask this of its 8-bit floats
-            fine = (tensor.double() if tensor.is_floating_point() else tensor).isfinite().all()
+            fine = all(_finite(part) for part in _slices(tensor))
         except RuntimeError:
             yield f"{name} is of the type {tensor.dtype}, which torch can't reckon with"
         else:
             if not fine:
                 yield f"{name} is not finite"
+
+
+def _finite(tensor: Tensor) -> bool:
+    # as double, because torch can't ask this of its 8-bit floats
+    return bool((tensor.double() if tensor.is_floating_point() else tensor).isfinite().all())
+
+
+def _slices(tensor: Tensor) -> Iterator[Tensor]:
+    """A tensor's values, so many at a time: widened all at once they would take many times the room of the file."""
+    values = tensor.reshape(-1)
+    return (values[start : start + SLICE] for start in range(0, values.numel(), SLICE))
+
+
+def _norm(parts: Iterable[Tensor]) -> float:
+    return math.hypot(*(float(part.double().norm()) for part in parts))
 
 
 def _some(found: list[str]) -> str:

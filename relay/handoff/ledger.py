@@ -1,8 +1,9 @@
 """The ledger: a site's own append-only record of a study, a JSON line an event, each chained to the one before.
 
 ``ledger.jsonl`` holds the events, ``ledger.head`` the number of lines and the SHA-256 of the last one. A changed,
-removed, inserted or reordered line breaks the chain; a cut end disagrees with the head. Somebody who can write both
-files can forge both: it is the sites after this one, who hold its statements in their chains, that would notice.
+removed, inserted or reordered line breaks the chain; a cut end disagrees with the head. Somebody who can write to the
+folder can forge a line at the end, or all of it: it is the sites after this one, who hold its statements in their
+chains, that would notice.
 """
 
 from __future__ import annotations
@@ -80,11 +81,14 @@ class Record:
     Attributes:
         legs: every leg known: received, signed, or in the chain of one received.
         received, signed: those taken in, and those this site has put its name to.
+        own: every statement that this site has signed for a leg, with its roster's version: signed once more under a
+            newer roster, the earlier one may have been built on.
     """
 
     legs: Mapping[int, Known] = field(default_factory=dict)
     received: Mapping[int, Known] = field(default_factory=dict)
     signed: Mapping[int, Known] = field(default_factory=dict)
+    own: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def newest(self) -> int:
@@ -102,7 +106,8 @@ class Record:
         def kept(legs: Mapping[int, Known]) -> dict[int, Known]:
             return {leg: known for leg, known in legs.items() if not void(leg, known.roster)}
 
-        return Record(kept(self.legs), kept(self.received), kept(self.signed))
+        own = {leg: {d: r for d, r in made.items() if not void(leg, r)} for leg, made in self.own.items()}
+        return Record(kept(self.legs), kept(self.received), kept(self.signed), own)
 
 
 class Ledger:
@@ -178,6 +183,7 @@ class Ledger:
         """What its events come to."""
         legs: dict[int, Known] = {}
         by_event: dict[str, dict[int, Known]] = {"received": {}, "signed": {}}
+        own: dict[int, dict[str, int]] = {}
         for line in self.lines():
             if line.event in by_event:
                 try:
@@ -186,7 +192,10 @@ class Ledger:
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise DamagedLedger(f"line {line.n} of {self.path} does not say which legs it is about") from error
                 legs.update(known)
-        return Record(legs, by_event["received"], by_event["signed"])
+                if line.event == "signed":
+                    this = known[line.facts["leg"]]
+                    own.setdefault(line.facts["leg"], {})[this.statement] = this.roster
+        return Record(legs, by_event["received"], by_event["signed"], own)
 
     def put_aside(self, now: datetime) -> Path | None:
         """Rename the files, so that a new ledger can be begun; the old one stays readable for people."""

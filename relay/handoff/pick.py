@@ -51,7 +51,13 @@ def _before_next_turn(desk: Desk) -> int:
             f"leg 1 of study {desk.study} is the turn of {desk.identity.name}: there is nothing to receive before it",
             "Train it (relay train), then relay send.",
         )
-    return turn - 1 if turn else len(desk.roster.order)
+    last = len(desk.roster.order)
+    if turn is None and desk.roster.turn(last) == desk.identity.name:
+        raise UserError(
+            f"the last leg of study {desk.study} is {desk.identity.name}'s own: there is nothing to receive after it",
+            "To send it again: relay send.",
+        )
+    return turn - 1 if turn else last
 
 
 def _listed(there: list[Found]) -> str:

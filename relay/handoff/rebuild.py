@@ -4,7 +4,8 @@ Everything is verified once more, as by somebody who looks on: signatures, chain
 hand-overs of one leg under one roster contradict each other, and nothing is changed. A ledger that is whole keeps
 all its lines, and gets those that it lacks; a damaged one is put aside and its lines are not believed.
 
-A bundle past its last day counts as on the day it was issued: it is not received, only remembered.
+Nothing is received here: what this site has not gone on from, and does not hold already, is to be received again, by
+all the rules. A bundle past its last day counts as on the day it was issued, for it is only remembered.
 """
 
 from __future__ import annotations
@@ -233,18 +234,13 @@ def _events(
                 if number > 1:
                     yield _taken_in(evidence.statements[: number - 1])
                 yield "signed", {"leg": number, "chain": known(evidence.statements[:number])}
-        if _for_me(desk, evidence):
+        if evidence.files is None and evidence.own.claim.site != desk.identity.name:
             yield _taken_in(evidence.statements)
 
 
 def _taken_in(statements: tuple[Statement, ...]) -> tuple[Event, dict[str, Any]]:
     claim = statements[-1].claim
     return "received", {"leg": claim.leg, "site": claim.site, "chain": known(statements)}
-
-
-def _for_me(desk: Desk, evidence: Evidence) -> bool:
-    """Whether this site could have received it."""
-    return desk.identity.name in [recipient.name for recipient in evidence.own.claim.recipients]
 
 
 def _missing(
@@ -275,9 +271,7 @@ def _commit(
     lines, record = fresh.lines(), fresh.record()
     for version, trusted in rosters.items():
         write_bytes(desk.folder / manifest.roster(version), trusted.data)
-    restored = [
-        e.own.claim.leg for e in found if record.legs[e.own.claim.leg].statement == e.own.digest and _place(desk, e)
-    ]
+    restored = [e.own.claim.leg for e in found if _place(desk, e, record)]
     for leg in restored:
         if leg + 1 in record.signed:
             desk.forget_weights(leg)
@@ -288,11 +282,11 @@ def _commit(
     return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored))
 
 
-def _place(desk: Desk, evidence: Evidence) -> bool:
-    """Put a bundle's files where they were; whether this site has a place for them."""
-    leg = evidence.own.claim.leg
-    mine = evidence.own.claim.site == desk.identity.name
-    if evidence.files is None or not (mine or _for_me(desk, evidence)):
+def _place(desk: Desk, evidence: Evidence, record: Record) -> bool:
+    """Put a bundle's files where they were, if the ledger says that this site had them."""
+    leg, mine = evidence.own.claim.leg, evidence.own.claim.site == desk.identity.name
+    there = (record.signed if mine else record.received).get(leg)
+    if evidence.files is None or there is None or there.statement != evidence.own.digest:
         return False
     place = desk.signed(leg) if mine else desk.received(leg)
     shutil.rmtree(place, ignore_errors=True)

@@ -13,11 +13,13 @@ from relay.errors import UserError
 from relay.handoff.desk import Desk
 from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
-from relay.handoff.refusals import BadDocument, Fork
+from relay.handoff.refusals import BadDocument, Fork, plain
 from relay.handoff.statement import Statement
 from relay.handoff.words import from_words, same, words
 
 Kind = Literal["received", "signed"]
+MAX_TEXT = 2**16
+"""Characters of a receipt that is read."""
 _FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time")
 
 
@@ -89,12 +91,11 @@ def check(desk: Desk, text: str) -> str:
     """Compare another site's receipt with this site's ledger; returns what agrees, in a sentence.
 
     Raises:
-        BadDocument: it is not a receipt, or its words and its digest are not of one statement.
+        BadDocument: it is too long, or not a receipt, or its words and its digest are not of one statement.
         Fork: this site knows another statement for that leg.
         UserError: it is of another study, or of a leg that this site does not know.
     """
-    lines = "\n".join(text.splitlines())  # whatever a mail program made of the line ends
-    found = dict(re.findall(r"^([a-z ]+):[ \t]+(.+?)[ \t]*$", lines, re.MULTILINE))
+    found = _fields(text)
     if missing := [key for key in _FIELDS if key not in found]:
         raise BadDocument(f"this is not a whole receipt: {', '.join(missing)} is missing")
     digest, leg = found["statement"], found["leg"]
@@ -105,12 +106,21 @@ def check(desk: Desk, text: str) -> str:
         raise BadDocument("the words of this receipt are not those of its statement")
     if found["study"] != desk.study:
         raise UserError(f"this receipt is of study {found['study']}; this is {desk.study}", "Give the right --study.")
-    known = desk.ledger.record().legs.get(int(leg))
+    record = desk.ledger.record()
+    known = record.legs.get(int(leg))
     if known is None:
         raise UserError(
             f"leg {leg} is not in the ledger of {desk.identity.name}",
             "Receive the bundle first; or read the words out to the site that made the leg.",
         )
-    if known.statement != digest:
+    if digest not in (known.statement, *record.own.get(int(leg), ())):
         raise Fork(f"this receipt is of another hand-over than the one known here as leg {leg}")
     return f"leg {leg} of {desk.study}, {found['what']} {found['at']} at {found['time']}: the hand-over known here"
+
+
+def _fields(text: str) -> dict[str, str]:
+    """What is said in the lines ``key: value`` of a text by somebody else, as it may be shown."""
+    if len(text) > MAX_TEXT:
+        raise BadDocument(f"this is not a receipt: it has {len(text)} characters, allowed are {MAX_TEXT}")
+    pairs = (line.partition(":") for line in text.splitlines())  # whatever a mail program made of the line ends
+    return {key: plain(value.strip()) for key, _, value in pairs if key in _FIELDS and value.strip()}

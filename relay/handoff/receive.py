@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.errors import UserError
+from relay.errors import RelayError, UserError
 from relay.files import write_bytes
 from relay.handoff import carry, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
@@ -116,6 +116,11 @@ def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit |
         statements = check.verified
         notes = weigh(carry.load(part, legs_of(statements)), desk, check.newest.policy) if weigh else []
         _take_in(desk, part, check)
+    except OSError as error:
+        raise RelayError(
+            f"can't write below {desk.folder}: {error.strerror}; nothing was taken in",
+            "Is the disk full, or the folder not yours to write? Then receive the bundle again.",
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Verified(statements, check.again, bundle.sizes, tuple(notes))

@@ -5,6 +5,7 @@ Nothing of a refused bundle has been parsed as weights, and the site's state is 
 
 from __future__ import annotations
 
+from relay import errors
 from relay.errors import CarryError
 
 MAX_MESSAGE = 900
@@ -12,8 +13,8 @@ MAX_MESSAGE = 900
 
 
 def plain(text: str) -> str:
-    """A text that may quote anybody, for a terminal: no control characters, and no pages of it."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """As :func:`relay.errors.plain`, in one line, and no pages of it."""
+    shown = errors.plain(text)
     return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "…"
 
 

@@ -7,7 +7,7 @@ Making one is in :mod:`relay.handoff.enrol`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -64,7 +64,8 @@ class Roster:
         issued: when it was signed.
         not_before, not_after: when it holds.
         order: the site of each leg: leg k is done by ``order[k - 1]``. A site may come again.
-        done: so many legs stand as they are; those beyond, made under older versions, are :func:`void`.
+        done: of every version so far, how many legs stood when it was made; those beyond, made under older versions,
+            are void.
         readers: sites (or the coordinator) that can open every bundle.
     """
 
@@ -77,7 +78,7 @@ class Roster:
     coordinator: Identity
     sites: tuple[Identity, ...]
     order: Annotated[tuple[Name, ...], Field(max_length=MAX_LEGS)]
-    done: Annotated[int, Field(ge=0, le=MAX_LEGS)] = 0
+    done: Annotated[tuple[Annotated[int, Field(ge=0, le=MAX_LEGS)], ...], Field(max_length=MAX_LEGS)] = (0,)
     readers: tuple[Name, ...] = ()
     revoked: tuple[Revoked, ...] = ()
     policy: Policy = Policy()
@@ -108,6 +109,10 @@ class Roster:
         others = [name for name in (*([] if following else standing), *self.readers) if name != sender]
         names = [*([following] if following else []), *others] or [sender or self.coordinator.name]
         return [(name, self.site(name).sealing) for name in dict.fromkeys(names)]
+
+    def void(self, leg: int, made_under: int) -> bool:
+        """Whether a leg that was made under an older version is to be done again, by this version or one between."""
+        return any(done < leg for done in self.done[made_under:])
 
     def key_stands(self, keyid: str, site: str, leg: int) -> bool:
         """Whether a statement of this leg by this key is to be believed as that site's."""
@@ -158,8 +163,10 @@ def _wrong_names(roster: Roster) -> Iterable[str]:
         yield f"two have the name '{name}' (upper and lower case count as the same)"
     if not roster.order:
         yield "its order is empty"
-    if roster.done > len(roster.order):
-        yield f"{roster.done} legs are done, and its order has {len(roster.order)}"
+    if len(roster.done) != roster.version:
+        yield f"it says of {len(roster.done)} versions how many legs stand, and is version {roster.version}"
+    elif roster.done[-1] > len(roster.order):
+        yield f"{roster.done[-1]} legs are done, and its order has {len(roster.order)}"
     for name in sorted({*roster.order} - {*names}):
         yield f"'{name}' is in the order, and not among the sites"
     for name in sorted({*roster.readers} - {*names, roster.coordinator.name}):
@@ -239,19 +246,13 @@ def open_roster(data: bytes, coordinator: Identity, study: str) -> TrustedRoster
     return TrustedRoster(roster, data, digest(payload))
 
 
-def void(rosters: Iterable[Roster]) -> Callable[[int, int], bool]:
-    """Whether a leg that was made under a roster's version is to be done again, by what later versions say."""
-    versions = [(roster.version, roster.done) for roster in rosters]
-    return lambda leg, made_under: any(version > made_under and done < leg for version, done in versions)
-
-
 def newer(old: TrustedRoster, new: TrustedRoster) -> None:
     """Whether ``new`` may take the place of ``old``; the very same roster may.
 
     Raises:
         OldRoster: of a lower version.
         Fork: of the same version, with other content.
-        BadRoster: of a higher version, issued before the old one.
+        BadRoster: of a higher version, issued before the old one, or with another past.
     """
     was, now = old.roster, new.roster
     if now.version < was.version:
@@ -263,6 +264,11 @@ def newer(old: TrustedRoster, new: TrustedRoster) -> None:
         raise Fork(
             f"there are two different rosters {now.version} of study {now.study}",
             "Telephone the coordinator: which one is right? A new one, of the next version, must replace both.",
+        )
+    if now.done[: was.version] != was.done:
+        raise BadRoster(
+            f"roster {now.version} says otherwise than roster {was.version} which legs stood then",
+            "Ask for a roster that the coordinator has made from the newest one.",
         )
     if now.issued < was.issued:
         raise BadRoster(

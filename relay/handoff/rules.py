@@ -16,14 +16,15 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
    (``WrongLeg``). Issued before it expires, and neither in the future nor too long ago (``Expired``).
 3. ``chain``: every earlier leg is there once, its statement signed and in its turn by the rosters it names, its
    manifest, results and data-card those signed for, and no roster older than the one before (``BrokenChain``,
-   and the errors above). Each statement continues the one before it (``PredecessorMismatch``).
-   None is to be done again, by what a later roster says (``OldRoster``).
+   and the errors above); results and data-card are of the form, the leg and the site that they must be of, and tell
+   no counts that its roster has rounded (``PolicyBreach``). Each statement continues the one before it
+   (``PredecessorMismatch``). None is to be done again, by what a later roster says (``OldRoster``).
 4. ``standing``: against this site's ledger, without the legs that are to be done again: not another statement for a
    leg known here, unless it was signed once more under a newer roster before this site went on from it (``Fork``);
    not one this site has already gone on from (``Replay``); nothing older than the newest leg known here
    (``Rollback``); no leg in this site's name that its ledger lacks (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
-   no others (``BadContainer``).
+   no others (``BadContainer``); its papers are judged as those of the earlier legs.
 6. ``policy``: size, seal, days, memory and sample count are within the newest roster's policy (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
    (``ConfigMismatch``). Skipped, visibly, where no config is at hand.
@@ -38,11 +39,11 @@ from itertools import islice, pairwise
 from typing import Any
 
 from relay.handoff import manifest, statement
-from relay.handoff.cards import told
 from relay.handoff.document import digest, moment, read
 from relay.handoff.fit import Fit, check_fit
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
+from relay.handoff.papers import check, told
 from relay.handoff.refusals import (
     BadDocument,
     BrokenChain,
@@ -64,7 +65,7 @@ from relay.handoff.refusals import (
     WrongRecipient,
     WrongStudy,
 )
-from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster, void
+from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.statement import Claim, Statement
 
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
@@ -161,7 +162,7 @@ class Verification:
                 f"leg {leg} by {site} was made under roster {under.version}; "
                 f"there is roster {self.newest.version} by now"
             )
-        if self._void(leg, under.version):
+        if self.newest.void(leg, under.version):
             raise OldRoster(f"leg {leg} by {site} was made under roster {under.version}, and is to be done again since")
         judged = self.newest if last else under
         self._key(signed.keyid, site, judged, what)
@@ -258,7 +259,7 @@ class Verification:
         for name in (manifest.RESULTS, manifest.DATA_CARD):
             if listed.get(name) != digest(files[name]):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
-            read(files[name], f"{name} of leg {number}")
+        self._papers({name: files[name] for name in (manifest.RESULTS, manifest.DATA_CARD)}, made.claim)
         return made
 
     # -- 4 -----------------------------------------------------------------------------------------------------------
@@ -266,7 +267,7 @@ class Verification:
     def standing(self) -> None:
         """Hold it against this site's ledger, but for legs that a roster has let be done again."""
         self._step("standing")
-        record, own = self.at.record.without(self._void), self.chain_so_far[-1]
+        record, own = self.at.record.without(self.newest.void), self.chain_so_far[-1]
         leg = own.claim.leg
         for made in self.chain_so_far:
             self._same(made, record)
@@ -282,13 +283,10 @@ class Verification:
         if leg < record.newest:
             raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {record.newest} is known here already")
 
-    def _void(self, leg: int, made_under: int) -> bool:
-        return void(trusted.roster for trusted in self.trusted.values())(leg, made_under)
-
     def _same(self, made: Statement, record: Record) -> None:
         leg, version = made.claim.leg, made.claim.roster.version
         known = record.legs.get(leg)
-        if known is None or known.statement == made.digest:
+        if known is None or known.statement == made.digest or made.digest in record.own.get(leg, {}):
             return
         if version > known.roster and record.gone_on <= leg and leg not in record.signed:
             return  # signed once more under a newer roster, and nothing was built on the old one here
@@ -301,7 +299,7 @@ class Verification:
 
         Args:
             digests: of all entries but statement and manifest.
-            documents: the bundle's own JSON files. They must be canonical, or later sites would refuse its chain.
+            documents: the bundle's own JSON files.
         """
         self._step("contents")
         if digest(listing) != self.chain_so_far[-1].manifest:
@@ -310,10 +308,14 @@ class Verification:
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
             raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
-        if digests[manifest.CONFIG] != self.chain_so_far[-1].claim.config:
+        claim = self.chain_so_far[-1].claim
+        if digests[manifest.CONFIG] != claim.config:
             raise DigestMismatch("config.json is not the one that the statement names")
-        for name, data in documents.items():
-            read(data, name)
+        self._papers(documents, claim)
+
+    def _papers(self, documents: Mapping[str, bytes], claim: Claim) -> None:
+        """What lies beside a claim, under the policy of the roster that it names."""
+        check(documents, claim, self.trusted[claim.roster.version].roster.policy)
 
     def policy(self, size: int, sealed: bool, sizes: Mapping[str, int]) -> None:
         """Hold the file against the newest roster's policy, and what it says of itself.
@@ -348,9 +350,7 @@ class Verification:
     def fit(self, facts: bytes, mine: Fit | None) -> None:
         """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``carry.json``."""
         self._step("fit")
-        there = read(facts, "carry.json")
-        if not isinstance(there, dict) or there.keys() != {"format", "model", "data"} or there["format"] != 1:
-            raise BadDocument("carry.json must hold format 1, model and data")
+        there = read(facts, manifest.CARRY)
         if mine is not None:
             check_fit(there, self.chain_so_far[-1].claim, mine, self.newest.policy)
 

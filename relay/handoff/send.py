@@ -7,23 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import relay
 from relay.config.check import check
 from relay.errors import UserError
 from relay.files import write_bytes
-from relay.handoff import cards, container, manifest, seal, statement, stick
+from relay.handoff import cards, container, manifest, papers, seal, statement, stick
 from relay.handoff.bundle import clear, layout_of
-from relay.handoff.carry import TRAVELLING, Facts, link, read_facts, weights_digest
+from relay.handoff.carry import FACTS, TRAVELLING, Facts, link, read_facts, weights_digest
 from relay.handoff.container import Measured, measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest, moment, read, stamp
 from relay.handoff.keys import Keys
-from relay.handoff.ledger import Known
 from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
-from relay.handoff.refusals import DigestMismatch, Fork, PolicyBreach, WrongLeg
+from relay.handoff.refusals import BadDocument, DigestMismatch, Fork, PolicyBreach, WrongLeg
 from relay.handoff.roster import TrustedRoster
 from relay.handoff.statement import Claim, Statement
 
@@ -78,14 +76,14 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     facts, trusted = read_facts(folder), _trusted(desk)
     check_turn(desk, facts.leg)
     known_here = desk.record().signed.get(facts.leg)
-    if known_here and _unchanged(desk, facts.leg, folder, trusted, known_here):
-        return signed_before(desk, facts.leg)
-    if known_here and known_here.roster >= trusted.roster.version:
+    if known_here and not _unchanged(desk.signed(facts.leg), folder):
         raise Fork(
             f"leg {facts.leg} was signed here before, with other content than {folder}",
             "A leg is signed once. To send what was signed, give its own note (-n). To do the leg again, ask the "
-            "coordinator for a new roster version.",
+            "coordinator for a new roster version in which it does not stand.",
         )
+    if known_here and known_here.roster == trusted.roster.version:
+        return signed_before(desk, facts.leg)
     earlier = _earlier(desk, facts)
     part = clear(desk.folder / ".signing")
     claim = _claim(desk, facts, folder, trusted, earlier)
@@ -171,6 +169,7 @@ def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> lis
     folder = desk.signed(leg)
     made = chain_in(folder)[-1]
     policy = desk.roster.policy
+    _check_signed(desk, made)
     _check_fresh(desk, made.claim)
     parts = [(name, measure(folder / name)) for name in layout_of(folder).names()]
     _check_whole(folder, made, parts)
@@ -190,7 +189,8 @@ def _check_fresh(desk: Desk, claim: Claim) -> None:
     if claim.roster.version < newest:
         raise UserError(
             f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
-            "Sign it again under the new one: relay send, with the leg's own note (-n).",
+            "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
+            f"gone, relay send {desk.signed(claim.leg)}.",
         )
     if desk.clock() > moment(claim.expires):
         raise UserError(
@@ -244,11 +244,8 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
     return chain
 
 
-def _unchanged(desk: Desk, leg: int, folder: Path, trusted: TrustedRoster, known_here: Known) -> bool:
-    """Whether what was signed is this carry, under this roster."""
-    there = desk.signed(leg)
-    if known_here.roster != trusted.roster.version or not there.is_dir():
-        return False
+def _unchanged(there: Path, folder: Path) -> bool:
+    """Whether what was signed is this carry."""
     names = (manifest.SOLVER, manifest.MEMORY, manifest.CARRY, manifest.CONFIG, manifest.RESULTS)
     return all(_sha256(there / name) == _sha256(folder / name) for name in names)
 
@@ -258,10 +255,25 @@ def _sha256(path: Path) -> str | None:
 
 
 def signed_before(desk: Desk, leg: int) -> Draft:
-    """A leg that was signed here, to be sent again as it is."""
+    """A leg that was signed here, to be sent again as it is.
+
+    Raises:
+        DigestMismatch: what lies here is not what the ledger says was signed.
+    """
     place = desk.signed(leg)
     *earlier, own = chain_in(place)
+    _check_signed(desk, own)
     return Draft(place, own.claim, tuple(earlier), _sizes(place), signed=True)
+
+
+def _check_signed(desk: Desk, made: Statement) -> None:
+    """A power cut may come between the files and the ledger."""
+    known_here = desk.ledger.record().signed.get(made.claim.leg)
+    if known_here is None or known_here.statement != made.digest:
+        raise DigestMismatch(
+            f"leg {made.claim.leg} in {desk.signed(made.claim.leg)} is not the one that the ledger says was signed",
+            "Sign it again: relay send -c CONFIG, with the leg's own note (-n).",
+        )
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -284,7 +296,7 @@ def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earli
         "config": digest((folder / manifest.CONFIG).read_bytes()),
         "code": {"relay": relay.__version__, "torch": facts.torch},
         "strategy": facts.strategy,
-        "samples": cards.told(facts.samples, roster.policy),
+        "samples": papers.told(facts.samples, roster.policy),
         "carries": sizes,
         "result": facts.result,
         "issued": stamp(now),
@@ -304,22 +316,34 @@ def _gather(
 ) -> None:
     """Put the bundle's files together in ``part``."""
     policy = trusted.roster.policy
-    documents: dict[str, Any] = {name: read((folder / name).read_bytes(), name) for name in TRAVELLING}
-    card = cards.told_card(documents[manifest.DATA_CARD], policy)
-    claims = [*(made.claim for made in earlier), claim]
-    text = cards.model_card(claims, documents[manifest.CARRY], documents[manifest.CONFIG], policy)
-    for name, data in (
-        *((name, canonical(content)) for name, content in {**documents, manifest.DATA_CARD: card}.items()),
-        (manifest.MODEL_CARD, text.encode()),
-    ):
+    documents = _papers(folder, claim, policy)
+    head, config = (papers.read(name, documents[name]) for name in (manifest.CARRY, manifest.CONFIG))
+    text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
+    for name, data in (*documents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
-    for name in (manifest.SOLVER, manifest.MEMORY):
+    for name in (manifest.SOLVER, manifest.MEMORY, FACTS):  # with its facts, it can be signed again from here
         if (folder / name).is_file():
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
         write_bytes(part / manifest.roster(version), (desk.folder / manifest.roster(version)).read_bytes())
     for made in earlier:
         _copy_leg(desk.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
+
+
+def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
+    """What goes beside the claim, by name, as the next site will want to see it.
+
+    Raises:
+        UserError: something in it can't leave.
+    """
+    try:
+        content = {name: read((folder / name).read_bytes(), name) for name in TRAVELLING}
+        content[manifest.DATA_CARD] = papers.told_card(content[manifest.DATA_CARD], policy)
+        documents = {name: canonical(value) for name, value in content.items()}
+        papers.check(documents, claim, policy)
+    except BadDocument as error:
+        raise UserError(f"leg {claim.leg} can't be sent: {error}", papers.ADVICE) from error
+    return documents
 
 
 def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 
-from relay.errors import UserError, nearest
+from relay.errors import UserError, nearest, plain
 
 BYTES = 16
 """So many bytes of a digest become words."""
@@ -37,9 +37,10 @@ def from_words(text: str) -> bytes:
     given = text.replace(",", " ").lower().split()
     for number, word in enumerate(given, 1):
         if word not in book.wordlist:
-            near = nearest(word, book.wordlist)
+            said = plain(word[:40])
+            near = nearest(said, book.wordlist)
             hint = f"; did you mean '{near}'?" if near else ""
-            raise UserError(f"word {number}, '{word}', is not one of the list{hint}", "Type the words again.")
+            raise UserError(f"word {number}, '{said}', is not one of the list{hint}", "Type the words again.")
     if len(given) != _COUNT:
         raise UserError(f"these are {len(given)} words; a fingerprint has {_COUNT}", "Type all of them.")
     if not book.check(" ".join(given)):

@@ -8,10 +8,12 @@ from typing import Any
 
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
-from relay.handoff import cards, carry, manifest
+from relay.errors import UserError
+from relay.handoff import cards, carry, manifest, papers
 from relay.handoff.carry import Carry, Facts
 from relay.handoff.document import canonical, digest
 from relay.handoff.fit import Fit
+from relay.handoff.refusals import BadDocument
 from relay.plan import Leg
 from relay.plan.legs import RUNTIME_KEYS, flat
 from relay.plan.planner import SHARED
@@ -56,6 +58,20 @@ def fit_of(leg: Leg) -> Fit:
     return Fit(_plain(model(leg)), reads(leg), digest(canonical(scientific(leg))))
 
 
+def check(leg: Leg) -> None:
+    """Whether the leg can say of itself what other sites want to know; better asked before it is trained.
+
+    Raises:
+        UserError: an option has a value that does not travel.
+    """
+    head = {"format": 1, "model": _plain(model(leg)), "data": reads(leg)}
+    try:
+        papers.check_form(manifest.CARRY, head)
+        papers.check_form(manifest.CONFIG, scientific(leg))
+    except BadDocument as error:
+        raise UserError(f"task {leg.task_id}: what the leg hands over can't be told: {error}", papers.ADVICE) from error
+
+
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """The data a leg learned from, in counts."""
     options = leg.data
@@ -91,6 +107,9 @@ def write(
     import torch
 
     rows = list(scores)
+    for name, buffer in leg.strategy.solver.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
     solver, memory = leg.strategy.solver.state_dict(), leg.strategy.memory()
     facts = {"model": _plain(model(leg)), "data": reads(leg)}
     tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}

@@ -21,7 +21,7 @@ from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
 from relay.leg.outgoing import fit_of
-from relay.leg.place import RunPlace
+from relay.leg.place import LegPlace, RunPlace
 from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg
 
@@ -45,7 +45,7 @@ class Post:
         policy: what the study's roster allows.
     """
 
-    policy = Policy(min_samples=1)
+    policy = Policy(min_samples=1, expires_days=3650)
 
     def prepare(self, leg: Leg) -> None:
         """Before anything heavy begins: look whether the hand-over can work, and ask for the passphrase."""
@@ -83,12 +83,16 @@ class Deployed(Post):
         """
         if not is_first():
             return
-        if not self.run.leg(leg.folder).finished:
+        place = self.run.leg(leg.folder)
+        if place.finished:
+            self._no_other_turn(place)
+        else:
             number = self._number()
             self._check(leg, number)
             if number > 1:
                 self._bundle(number - 1)
-        if self.conf.send and not Path(self.conf.send).expanduser().is_dir():
+        begun = bool(place.record()) and not place.finished  # it can go on while the stick is elsewhere
+        if self.conf.send and not begun and not Path(self.conf.send).expanduser().is_dir():
             raise UserError(
                 f"handoff.send: there is no folder {self.conf.send}",
                 "Put the stick in; or set handoff.send to null, and send later: relay send.",
@@ -128,6 +132,25 @@ class Deployed(Post):
         wait_for_all()
         return Incoming(*reopen(self.desk, number - 1)) if number > 1 else None
 
+    def _no_other_turn(self, place: LegPlace) -> None:
+        """A run is of one leg. Where this site has another turn by now, or again, somebody has forgotten the note.
+
+        Raises:
+            UserError: there is something to train on.
+        """
+        done, turn = read_facts(place.carry).leg, self.desk.next_turn()
+        if turn in (None, done):
+            return
+        try:
+            if turn > 1:
+                self._bundle(turn - 1)
+        except UserError:
+            return  # not yet
+        raise UserError(
+            f"{place.root} is leg {done}, which is finished; it is the turn of leg {turn}",
+            "Use a new note (-n) for it. To send the finished leg again: relay send.",
+        )
+
     def _check(self, leg: Leg, number: int) -> None:
         name = self.desk.identity.name
         if leg.task_name != name:
@@ -138,15 +161,14 @@ class Deployed(Post):
         send.check_turn(self.desk, number)
 
     def _bundle(self, before: int) -> Path | None:
-        """The bundle to receive; None where that was done, and no other file is named.
+        """The bundle to receive; None where that was done.
 
         Raises:
             UserError: there is none.
         """
-        there = before in self.desk.record().received and self.desk.received(before).is_dir()
-        source = Path(self.conf.receive).expanduser() if self.conf.receive else None
-        if there and (source is None or source.is_dir()):
+        if before in self.desk.record().received and self.desk.received(before).is_dir():
             return None
+        source = Path(self.conf.receive).expanduser() if self.conf.receive else None
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
@@ -160,9 +182,10 @@ class Deployed(Post):
             say(f"leg {before} was received before")
             self._again(leg, before, weigh, say)
             return
+        say(f"opening {path}")
         found = receive(self.desk, self.keys, path, weigh, fit_of(leg))
         claim = found.claim
-        say(f"received leg {claim.leg} by {claim.site} from {path}: {len(found.statements)} leg(s) verified")
+        say(f"received leg {claim.leg} by {claim.site}: {len(found.statements)} leg(s) verified")
         for note in found.notes:
             say(f"  {note}")
 
@@ -184,10 +207,10 @@ class Deployed(Post):
         folder = self.run.leg(leg.folder).carry
         number = read_facts(folder).leg
         with self.desk.alone():
-            drafted = send.draft(self.desk, self.keys, folder)
-            if drafted.signed and number in self.desk.sent():
+            if number in self.desk.record().signed and number in self.desk.sent():
                 say(f"leg {number} was sent before; to send it again: relay send")
                 return
+            drafted = send.draft(self.desk, self.keys, folder)
             send.sign(self.desk, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)

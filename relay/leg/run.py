@@ -16,7 +16,7 @@ from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.errors import CarryError
 from relay.handoff import Carry
-from relay.handoff.cards import told
+from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
 from relay.leg.accept import check_samples

@@ -27,6 +27,8 @@ from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg, Study
 
 STUDY = "simulation"
+YEARS = 10.0
+"""A simulation can be gone on with for so long."""
 
 
 class ThrowAway:
@@ -46,11 +48,10 @@ class ThrowAway:
             return
         shutil.rmtree(self.root, ignore_errors=True)
         self.stick.mkdir(parents=True)
-        coordinator = keys.new("_" + max(self.sites, key=len)[:39])  # unlike any site's name
-        made = [keys.new(name) for name in dict.fromkeys(self.sites)]
-        roster = enrol.first(
-            STUDY, coordinator.identity, [k.identity for k in made], self.sites, self.policy, utc_now()
-        )
+        coordinator = self.coordinator()
+        made = [keys.new(name, YEARS) for name in dict.fromkeys(self.sites)]
+        identities, days = [own.identity for own in made], int(365 * YEARS)
+        roster = enrol.first(STUDY, coordinator.identity, identities, self.sites, self.policy, utc_now(), days)
         envelope = sign_roster(roster, coordinator)
         for own in made:
             keys.save(own, self.root / own.identity.name, None)
@@ -58,6 +59,10 @@ class ThrowAway:
             desk.pin(coordinator.identity)
             desk.install(envelope)
         (self.root / "roster").write_bytes(envelope)  # last: says that all of it is there
+
+    def coordinator(self) -> Keys:
+        """Keys to sign the roster with, which nobody keeps; their name is unlike any site's."""
+        return keys.new("_" + max(self.sites, key=len)[:39], YEARS)
 
     def desk(self, site: str) -> Desk:
         """A site's desk."""

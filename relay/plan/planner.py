@@ -240,6 +240,9 @@ class _Planner:
             self.add("current_tasks.task_ids", ids, "names a task twice")
         if self.current.mode == "deployment" and len(ids) != 1:
             self.add("current_tasks.task_ids", ids, "must name exactly one task in a deployment")
+        names = [str(dig(self.layers.merged(i), ["dataset", "kwargs", "task_name"])).lower() for i in sets]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            self.add("all_tasks_datasets", ", ".join(doubled), "two have this task_name (upper and lower case are one)")
         if self.current.mode == "deployment" and self.current.handoff is None:
             self.add("current_tasks.handoff", None, "must be given in a deployment: study, key, receive, send")
         folders = [self.folder(i) for i in ids if i in sets]

@@ -303,8 +303,11 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     keys.save(keys.new("c"), world.folder / "c", None)
     (late,) = world.request("c")
     words = ("roster", "amend", late, "--done=1", "--drop", "b", "--days=10", "-o", world.stick)
-    done = world.at("centre", *words, answers=("y",))
+    world.at("centre", *words, answers=("y", "n")).refused(2, "not signed")
+    assert world.desk("centre").roster.version == 1
+    done = world.at("centre", *words, answers=("y", "y"))
     assert done.code == 0, done.err
+    assert "Legs up to 1 stand." in done.out
     assert "- leg 2          b" in done.out
     assert "+ leg 2          c" in done.out
     second = world.stick / "eyes.roster-2.json"

@@ -166,8 +166,10 @@ class World:
         tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}
         dice = {site: round(0.7 + leg / 100, 2), "outside": None}
         what = {"leg": leg, "site": site, "strategy": "relay", "start": start, "samples": samples, "result": dice}
-        card = {"format": 1, "images": {"train": samples, "test": 5}, "patients": {"train": samples, "test": 5}}
-        rows = [{"site": site, "class": "vessel", "metric": "dice", "value": dice[site]}]
+        counts = {"train": samples, "val": 0, "test": 5}
+        card = {"format": 1, "site": site, "task": "segmentation", "classes": DATA["classes"], "channels": 3}
+        card |= {"size": [64, 64], "images": counts, "patients": counts}
+        rows = [{"site": site, "label": "vessel", "metric": "dice", "mean": dice[site]}]
         results = {"format": 1, "leg": leg, "trained": site, "rows": rows}
         folder = self.folder / site / f"carry_{leg}"
         documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
@@ -235,6 +237,14 @@ class World:
         path = self.stick / name
         path.write_bytes(sealed(data, *(self.keys[n].identity.sealing for n in names)))
         return path
+
+    def forget(self, site: str) -> None:
+        """A site's ledger is begun anew: it knows the roster, and nothing of the legs."""
+        desk = self.desks[site]
+        desk.ledger.put_aside(self.now)
+        trusted = desk.trusted
+        assert trusted is not None
+        desk.ledger.append("roster", self.now, version=trusted.roster.version, sha256=trusted.digest)
 
     def refuses(self, bundle: Path, site: str, why: type[Refused], *says: str, fit: Fit | None = FIT) -> Refused:
         """Check that a site refuses a bundle, says why and what to do, and keeps nothing of it."""

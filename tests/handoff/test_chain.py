@@ -52,7 +52,7 @@ def resigned(parts: Parts, leg: int, signer: Any, **changes: Any) -> None:
 def better_results(world: World, parts: Parts, leg: int = 1, listed: bool = False, signed: bool = False) -> None:
     """Of north, by east: in the file alone, in the manifest as well, and in the statement, too."""
     rows = parts.json(link(leg, RESULTS))
-    rows["rows"][0]["value"] = 0.99
+    rows["rows"][0]["mean"] = 0.99
     parts.put(link(leg, RESULTS), rows)
     if listed:
         digests = manifest.parse(parts.files[link(leg, MANIFEST)])
@@ -131,7 +131,7 @@ def changed_payload(world: World, parts: Parts) -> None:
 def test_east_rewrites_history(change: Change, why: type[Refused], says: str, at: At) -> None:
     """East makes leg 3, with its own good key, of whatever it likes; north, who gets it, has no ledger of leg 2."""
     world = at(3)
-    world.desks["north"].ledger.put_aside(world.now)  # so that only the chain itself can speak
+    world.forget("north")  # so that only the chain itself can speak
     with world.forged(3, signer="east", to=["north"]) as parts:
         change(world, parts)
     world.refuses(parts.bundle, "north", why, says)

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save
+from safetensors.torch import save, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from relay.errors import UserError
 from relay.handoff import gate
 from relay.handoff.carry import Carry
 from relay.handoff.manifest import MEMORY, SOLVER
@@ -61,6 +63,72 @@ def test_outliers(scale: float) -> None:
     (found,) = gate.outliers({"w": one}, 100.0)
     assert found.startswith("w: its largest value is ")
     assert gate.outliers({"w": one}, None) == []
+
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 13)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e5m2])
+def test_slices_give_what_the_whole_gives(size: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(size)
+    new, old = (torch.randn(size, 3, generator=random).to(dtype) for _ in range(2))
+    both = {"w": new.T}, {"w": old.T}  # not contiguous
+    whole = gate.outliers(both[0], 1e-9), gate.changes(*both, 1e-9)
+    assert [len(found) for found in whole] == [1, 1]
+    monkeypatch.setattr(gate, "SLICE", 4)
+    assert (gate.outliers(both[0], 1e-9), gate.changes(*both, 1e-9)) == whole
+    wide = new.double()
+    assert f" {wide.abs().max() / wide.square().mean().sqrt():.0f} times its RMS" in whole[0][0]
+    assert f" {(wide - old.double()).norm() / old.double().norm():.1f} times its norm" in whole[1][0]
+
+
+@pytest.mark.parametrize("at_", [0, 3, 4, 10])
+def test_one_bad_value_in_any_slice(at_: int, at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SLICE", 4)
+    one = torch.ones(11)
+    one[at_] = torch.inf
+    with pytest.raises(GateFailed, match="w is not finite"):
+        gate.weigh(carried(w=one), at(0).desks["south"], Policy())
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor of doubles that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.float64:
+            self.size = max(self.size, made.numel())
+        return made
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float32])
+def test_nothing_is_widened_whole(dtype: torch.dtype, at: At) -> None:
+    """Eight bits as doubles are eight times the file."""
+    world = at(2)
+    desk = world.desks["south"]
+    big = {"conv.weight": torch.ones(3 * gate.SLICE + 1).to(dtype)}
+    save_file(big, desk.signed(2) / "other")
+    (desk.signed(2) / "other").replace(desk.signed(2) / SOLVER)
+    with Largest() as largest:
+        notes = gate.weigh(carried(**big), desk, Policy())
+    assert "compared with" in notes[-1]
+    assert 0 < largest.size <= gate.SLICE
+
+
+def test_own_weights_that_are_damaged_are_a_users_matter(at: At) -> None:
+    """Not the bundle's fault, and no traceback."""
+    world = at(0)
+    world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
+    world.run(2, last=False)
+    path = world.desks["north"].signed(1) / SOLVER
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"leg_0001.solver\.safetensors, which this site has signed") as caught:
+        world.deliver(world.bundle(2), "north")
+    assert "backup" in caught.value.advice()
+    assert 2 not in world.desks["north"].record().received
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(5), torch.tensor(3.0), torch.zeros(0), torch.tensor([1, 10**6])])

@@ -211,8 +211,25 @@ def test_a_lost_ledger(at: At) -> None:
     world = at(0)
     world.amend(0, ["north", "south", "east"], order=["north", "south", "north", "east"])
     world.run(2, last=False)
-    world.desks["north"].ledger.put_aside(world.now)
+    aside = world.desks["north"].ledger.put_aside(world.now)
+    assert aside is not None
+    world.refuses(world.bundle(2), "north", DamagedLedger, "does not know roster 2, which lies beside it")
+    with pytest.raises(DamagedLedger):
+        world.desks["north"].next_turn()  # nor is leg 1 made a second time
+    aside.rename(aside.with_name("elsewhere"))
+    world.forget("north")
     world.refuses(world.bundle(2), "north", UnknownOwnLeg, "leg 1")
+
+
+def test_a_lost_roster(at: At) -> None:
+    world = at(0)
+    world.amend(0, ["south"])
+    (world.desks["south"].folder / "rosters" / "0002.dsse.json").unlink()
+    with pytest.raises(DamagedLedger, match="roster 2 is in the ledger") as caught:
+        world.desks["south"].record()
+    assert "relay roster install" in caught.value.advice()
+    world.desks["south"].install(world.rosters[2])
+    assert world.desks["south"].record().legs == {}
 
 
 def test_sending_is_recorded(at: At) -> None:

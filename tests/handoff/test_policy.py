@@ -8,12 +8,12 @@ import pytest
 
 from relay.errors import UserError
 from relay.handoff import receive, send
-from relay.handoff.cards import told
 from relay.handoff.document import canonical, digest, stamp
 from relay.handoff.fit import Fit
 from relay.handoff.manifest import MEMORY
+from relay.handoff.papers import told
 from relay.handoff.policy import Policy
-from relay.handoff.refusals import ConfigMismatch, PolicyBreach
+from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
 from tests.handoff.conftest import At
 from tests.handoff.relays import DATA, DAY, FIT, MODEL, World, contents
 
@@ -175,7 +175,7 @@ def test_facts_of_odd_kinds(part: object, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
         parts.put("carry.json", {"format": 1, "model": part, "data": part})
-    world.refuses(parts.bundle, "south", ConfigMismatch, "does not fit this site's config")
+    world.refuses(parts.bundle, "south", BadDocument, "carry.json of leg 1 is not of the known form")
 
 
 def test_verifying_holds_the_policy_too(at: At) -> None:

@@ -85,10 +85,41 @@ def test_words_and_digest_are_of_one_statement(world: World) -> None:
         receipt.check(world.desks["south"], text.replace(said, said.rpartition(" ")[0]))
 
 
-@pytest.mark.parametrize("text", ["", "\0" * 99, "RELAY RECEIPT", "study: vessels\n" * 1000, "a:" * 10**5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "\0" * 99, "RELAY RECEIPT", "study: vessels\n" * 1000, "a:" * 2**15),
+        *("a" * 2**16, "study: " + " " * 60_000 + "x", "study:" + "\t \t" * 20_000),
+    ],
+)
 def test_no_receipt(world: World, text: str) -> None:
     with pytest.raises(BadDocument, match="not a whole receipt"):
         receipt.check(world.desks["south"], text)
+
+
+def test_a_receipt_is_short(world: World) -> None:
+    text = receipt.write(world.desks["east"], 2).text()
+    receipt.check(world.desks["south"], text + "\n" * (receipt.MAX_TEXT - len(text)))
+    with pytest.raises(BadDocument, match="65537 characters, allowed are 65536"):
+        receipt.check(world.desks["south"], text + "\n" * (receipt.MAX_TEXT - len(text) + 1))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("study:     vessels", UserError), ("in words:", UserError), ("what:", None), ("leg:", BadDocument)],
+)
+def test_what_a_receipt_says_is_shown_plainly(world: World, line: str, why: type[Exception] | None) -> None:
+    """Somebody else wrote it: nothing of it paints the screen."""
+    text = receipt.write(world.desks["east"], 2).text()
+    evil = text.replace(line, f"{line} \x1b[2J\x9b8m\u202e")
+    if why is None:
+        shown = receipt.check(world.desks["south"], evil)
+    else:
+        with pytest.raises(why) as caught:
+            receipt.check(world.desks["south"], evil)
+        shown = str(caught.value)
+    assert shown.isprintable()
+    assert r"\x1b[2j" in shown.lower() or line == "leg:"
 
 
 def test_as_people_type_it(world: World) -> None:

@@ -212,7 +212,7 @@ def with_better_results_of_another(at: At) -> Refusal:
     world = at(2)
     with world.forged(2, signer="south") as parts:
         results = parts.json("chain/0001/results.json")
-        results["rows"][0]["value"] = 0.1
+        results["rows"][0]["mean"] = 0.1
         parts.put("chain/0001/results.json", results)
     return world, parts.bundle, "east", ("results.json of leg 1", "north")
 
@@ -237,7 +237,7 @@ def after_the_ledger_was_lost(at: At) -> Refusal:
     world = at(0)
     world.amend(0, ["north", "south", "east"], order=["north", "south", "north", "east"])
     world.run(2, last=False)
-    world.desks["north"].ledger.put_aside(world.now)
+    world.forget("north")
     return world, world.bundle(2), "north", ("leg 1",)
 
 

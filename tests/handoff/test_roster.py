@@ -195,7 +195,30 @@ def test_two_of_one_version_are_a_fork() -> None:
 def test_higher_version_issued_earlier_is_refused() -> None:
     old = trusted(made())
     with pytest.raises(BadRoster, match="before roster 1"):
-        newer(old, trusted(amend(old.roster, NOW - timedelta(seconds=1), done=0)))
+        newer(
+            old, trusted(dataclasses.replace(amend(old.roster, NOW, done=0), issued=stamp(NOW - timedelta(seconds=1))))
+        )
+
+
+def test_a_clock_that_was_once_ahead_does_not_stop_the_study() -> None:
+    ahead = amend(made(), NOW + timedelta(days=400), done=0)
+    back = amend(ahead, NOW, done=0)
+    newer(trusted(ahead), trusted(back))
+    assert back.not_before <= stamp(NOW)
+
+
+def test_the_past_of_a_roster_does_not_change() -> None:
+    old = trusted(amend(made(), THEN, done=1))
+    assert old.roster.done == (0, 1)
+    with pytest.raises(BadRoster, match="which legs stood then"):
+        newer(old, trusted(dataclasses.replace(amend(old.roster, THEN, done=1), done=(0, 2, 1))))
+
+
+def test_a_leg_is_void_by_any_roster_after_the_one_it_was_made_under() -> None:
+    roster = amend(amend(made(), THEN, done=0), THEN, done=1)
+    assert roster.done == (0, 0, 1)
+    assert [roster.void(1, version) for version in (1, 2, 3)] == [True, False, False]
+    assert [roster.void(2, version) for version in (1, 2, 3)] == [True, True, False]
 
 
 # -- questions to a roster -------------------------------------------------------------------------------------------
@@ -289,7 +312,7 @@ def test_a_first_that_makes_no_sense_is_the_users_to_mend(change: dict[str, Any]
 
 def test_amended_for_nothing_is_the_same_but_for_version_and_time() -> None:
     old = made(readers="C")
-    assert amend(old, THEN, done=1) == dataclasses.replace(old, version=2, issued=stamp(THEN), done=1)
+    assert amend(old, THEN, done=1) == dataclasses.replace(old, version=2, issued=stamp(THEN), done=(0, 1))
 
 
 def test_what_is_given_changes() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from relay.errors import UserError
-from relay.handoff import manifest, send
+from relay.handoff import manifest, receipt, send
 from relay.handoff.document import digest
 from relay.handoff.refusals import (
     BadRoster,
@@ -156,8 +156,40 @@ def test_not_once_somebody_went_on_if_it_stands(at: At) -> None:
     """South has made leg 2 from leg 1, and both stand by roster 2: north can't make another one."""
     world = at(2)
     world.amend(2, ["north"])
+    with pytest.raises(Fork, match="signed here before"):
+        world.put(1, world.train(1, solver=weights(7)))
+    with world.forged(1, signer="north") as parts:
+        under(parts, world, 2, "south")
+    world.refuses(parts.bundle, "south", Fork, "leg 1 by north")
+
+
+def test_signed_once_more_the_earlier_statement_still_counts_as_its_own(at: At) -> None:
+    """North signs leg 1 again under roster 2, for a key that is new. South had gone on from the first one."""
+    world = at(2)
+    world.amend(2, ["north", "south", "east"])
+    world.put(1, world.folder / "north" / "carry_1")
+    world.put(2, world.folder / "south" / "carry_2")
+    world.deliver(world.bundle(2), "east")
+    world.make(3)
+    world.deliver(world.bundle(3), "north")
+    text = receipt.write(world.desks["south"], 1).text()
+    assert "leg 1" in receipt.check(world.desks["north"], text)
+
+
+def test_a_site_that_missed_a_roster_takes_no_withdrawn_leg(at: At) -> None:
+    """Roster 2 withdrew leg 1, roster 3 says that the new leg 1 stands. South has never seen roster 2."""
+    world = at(1)
+    world.deliver(world.bundle(1), "south")
+    world.amend(0, ["north"])
     world.put(1, world.train(1, solver=weights(7)))
-    world.refuses(world.bundle(1), "south", Fork, "leg 1 by north")
+    world.amend(1, ["north", "south"])
+    assert world.desks["south"].record().received == {}
+    assert world.desks["south"].next_turn() == 2
+    with pytest.raises(UserError, match="was not received"):
+        world.make(2)
+    world.put(1, world.folder / "north" / "carry_1")
+    world.deliver(world.bundle(1), "south")
+    world.make(2)
 
 
 def test_once_somebody_went_on_if_all_is_to_be_done_again(at: At) -> None:
@@ -226,7 +258,7 @@ def test_an_expired_leg_is_signed_anew_under_a_new_roster(at: At) -> None:
 def test_two_rosters_of_one_version(at: At) -> None:
     """The coordinator signed two; north has one, south the other: neither takes the other's."""
     world = at(0)
-    other = dataclasses.replace(world.roster, version=2, order=("north", "east", "south"))
+    other = dataclasses.replace(world.roster, version=2, done=(0, 0), order=("north", "east", "south"))
     world.desks["south"].install(sign_roster(other, world.coordinator))
     world.with_policy(install=["north"], min_samples=9)
     world.refuses(world.make(1), "south", Fork, "version 2")
@@ -237,7 +269,7 @@ def test_two_rosters_of_one_version(at: At) -> None:
 def test_two_rosters_of_one_old_version(at: At) -> None:
     """Also where both have a newer one since: an old roster is not exchanged behind a site's back."""
     world = at(0)
-    other = dataclasses.replace(world.roster, version=2, order=("north", "east", "south"))
+    other = dataclasses.replace(world.roster, version=2, done=(0, 0), order=("north", "east", "south"))
     world.desks["south"].install(sign_roster(other, world.coordinator))
     world.with_policy(install=["north"], min_samples=9)
     world.put(1, world.train(1))
@@ -269,7 +301,9 @@ def test_installing_the_same_again_is_nothing(at: At) -> None:
 def test_a_roster_issued_before_the_one_before_it(at: At) -> None:
     world = at(1)
     world.now -= 3 * DAY
-    data = sign_roster(dataclasses.replace(world.roster, version=2, issued="2026-03-01T00:00:00Z"), world.coordinator)
+    data = sign_roster(
+        dataclasses.replace(world.roster, version=2, done=(0, 0), issued="2026-03-01T00:00:00Z"), world.coordinator
+    )
     with pytest.raises(BadRoster, match="before roster 1"):
         world.desks["south"].install(data)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.handoff import manifest, receive, rules
+from relay.handoff.carry import TRAVELLING
 from relay.handoff.document import digest
 from relay.handoff.ledger import Known, Record
 from relay.handoff.refusals import Refused, Rollback
@@ -33,7 +34,7 @@ def steps(world: World, leg: int, site: str) -> tuple[Verification, Steps]:
         "statement": lambda: check.statement(files[manifest.STATEMENT]),
         "chain": lambda: check.chain(links),
         "standing": check.standing,
-        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {}),
+        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in TRAVELLING}),
         "policy": lambda: check.policy(9000, True, {name: len(data) for name, data in files.items()}),
         "fit": lambda: check.fit(files[manifest.CARRY], FIT),
     }

@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from relay.errors import UserError
+from relay.errors import Interrupted, UserError
 from relay.handoff.carry import load
+from relay.handoff.desk import utc_now
+from relay.handoff.enrol import amend
+from relay.handoff.keys import Keys
 from relay.handoff.policy import Gate, Policy
+from relay.handoff.receive import chain_in
 from relay.handoff.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
+from relay.handoff.roster import sign_roster
 from relay.handoff.send import draft
+from relay.leg import run as leg_run
+from relay.leg.place import LegPlace
 from relay.leg.progress import Progress
 from relay.leg.throwaway import STUDY, ThrowAway
 from relay.simulate import Simulation
+from tests.leg.test_resume import StopAt
 from tests.studies import simulate, study
 
 SITES = ("clinic_a", "clinic_b")
 
 
+class Amendable(ThrowAway):
+    """A throw-away study that keeps its coordinator's keys."""
+
+    @cached_property
+    def lead(self) -> Keys:
+        return super().coordinator()
+
+    def coordinator(self) -> Keys:
+        return self.lead
+
+    def amended(self, done: int) -> bytes:
+        roster = self.desk(self.sites[0]).roster
+        return sign_roster(amend(roster, utc_now(), done=done), self.lead)
+
+
 class Sites:
     """Two hospitals with a home each, a run folder each, and one stick."""
 
-    def __init__(self, root: Path, policy: Policy | None = None) -> None:
+    def __init__(self, root: Path, policy: Policy | None = None, order: Sequence[str] = SITES) -> None:
         self.root = root
-        self.study = ThrowAway(root / "homes", SITES, policy or Policy())
+        self.study = Amendable(root / "homes", order, policy or Policy())
         self.study.begin()
 
     def leg(self, task: int, note: str = "run", **changes: Any) -> Simulation:
@@ -76,6 +101,53 @@ def test_a_stick_that_was_pulled_out_is_written_when_the_command_runs_again(site
     stick.with_name("in the pocket").rename(stick)
     sites.leg(1)
     assert [path.name for path in stick.iterdir()] == ["simulation.leg-1.clinic_a.relay.age"]
+
+
+def test_an_interrupted_leg_goes_on_without_the_stick(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    sites.leg(1)
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    monkeypatch.setattr(StopAt, "left", 4)
+    with pytest.raises(Interrupted):
+        sites.leg(2)
+    monkeypatch.undo()
+    stick = sites.study.stick
+    stick.rename(stick.with_name("in the pocket"))
+    with pytest.raises(UserError, match="stick"):
+        sites.leg(2)  # it has trained by now, and has nowhere to put it
+    assert LegPlace(sites.root / "run/clinic_b/checkpoints/task_2").finished
+    stick.with_name("in the pocket").rename(stick)
+    sites.leg(2)
+    assert len(list(stick.iterdir())) == 2
+
+
+def test_a_newer_roster_does_not_make_a_leg_leave_again(sites: Sites) -> None:
+    sites.leg(1)
+    desk = sites.study.desk("clinic_a")
+    before = chain_in(desk.signed(1))
+    desk.install(sites.study.amended(done=1))
+    sites.leg(1)
+    assert chain_in(desk.signed(1)) == before
+
+
+def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
+    sites = Sites(tmp_path, order=("clinic_a", "clinic_b", "clinic_a"))
+    sites.leg(1)
+    sites.leg(1)  # leg 3 is not yet on the stick
+    sites.leg(2)
+    with pytest.raises(UserError, match="leg 1, which is finished; it is the turn of leg 3") as caught:
+        sites.leg(1)
+    assert "-n" in caught.value.advice()
+    sites.leg(1, note="lap 2")
+    assert [made.claim.site for made in chain_in(sites.study.desk("clinic_a").signed(3))] == [*sites.study.sites]
+
+
+def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
+    """Batch normalisation counts its batches: exact sample counts, where the policy says rounded."""
+    simulate(tmp_path, **{"common.model.kwargs.norm": "batch"})
+    solver = load(tmp_path / "checkpoints/task_2/carry").solver
+    counters = [tensor for name, tensor in solver.items() if name.endswith("num_batches_tracked")]
+    assert counters
+    assert not any(counter.any() for counter in counters)
 
 
 def test_second_site_without_a_bundle_is_told_what_to_do(sites: Sites) -> None:
