@@ -111,7 +111,7 @@ class Rehearsal:
         """The last leg's bundle is for every site."""
         for site in dict.fromkeys(self.sites):
             if site != last:
-                self._relay(site, "receive", str(self.stick))
+                self._relay(site, "receive", "-c", "config.yaml")
 
     # -- places ------------------------------------------------------------------------------------------------------
 
