@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay import errors
-from relay.errors import ConfigError, Problem, RelayError, nearest
+from relay.errors import ConfigError, Problem, RelayError, nearest, plain
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,17 @@ def test_a_config_error_counts_and_lists_all_problems() -> None:
     assert str(both).splitlines() == ["2 problems in the config:", f"  - {first}", f"  - {second}"]
     assert "common.train.batch_size=16" in both.advice()
     assert both.exit_code == 2
+
+
+@given(st.text(st.characters()))
+def test_plain_text_can_be_printed_and_nothing_is_lost(text: str) -> None:
+    assert plain(text).isprintable()
+    assert [plain(line) for line in text.split("\n")] == plain(text, keep="\n").split("\n")
+    assert text.isprintable() <= (plain(text) == text)
+
+
+def test_plain_text_shows_what_it_hides() -> None:
+    assert plain("Gefäß\x1b[2J\r\u202e\udc80 ok") == r"Gefäß\x1b[2J\r\u202e\udc80 ok"
 
 
 @pytest.mark.parametrize(

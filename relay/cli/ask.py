@@ -63,7 +63,10 @@ def compare_fingerprint(identity: Identity, given: str | None) -> None:
         return
     typer.echo("Telephone the coordinator, on a number you know from elsewhere, and have the words read out to you.")
     if not agreed("Is this what the coordinator read out to you?", instead='--fingerprint "12 words"'):
-        raise _other(identity, "it is not the one that was read out")
+        raise UserError(
+            f"the fingerprint of {identity.name} was not confirmed; nothing was changed",
+            "If the words that were read out are others, tell the coordinator: somebody else has made this file.",
+        )
 
 
 def _check_words(identity: Identity, given: str) -> None:

@@ -56,6 +56,7 @@ def receive(
 
         fit = fit_of(found.leg)
     bundle = pick.choose(desk, source) if source.is_dir() else source
+    places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
     keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
     typer.echo(f"Opening {bundle}")
     done = receiving.receive(desk, keys, bundle, gate.weigh, fit)
@@ -63,7 +64,9 @@ def receive(
     again = " It had been received before." if done.again else ""
     typer.echo(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     show.matrix([made.claim for made in done.statements])
-    for note in (*done.notes, *([] if fit else ["not compared with a config (-c)"])):
+    wanted = desk.roster.policy.gate.min_dice
+    later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
+    for note in (*done.notes, *later, *([] if fit else ["not compared with a config (-c)"])):
         typer.echo(f"  {ask.printable(note)}")
     typer.echo(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
     _say_next(desk)

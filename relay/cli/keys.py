@@ -37,6 +37,10 @@ def new(
     from relay.handoff.passphrases import passphrase
 
     place = places.home_of(home)
+    if replace and (here := keys.identity(place).name) != name:
+        raise UserError(
+            f"the keys in {place} are those of {here}, not of {name}", f"Give --name {here}, or another --home."
+        )
     made = keys.new(name, years)
     secret = passphrase(passphrase_file.expanduser() if passphrase_file else None, confirm=True)
     keys.save(made, place, secret, replace)

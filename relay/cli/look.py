@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,11 +120,14 @@ def _inside(home: Path, inside: Opened) -> None:
 
 
 def _claims(inside: Opened) -> list[Claim]:
-    """What the sites say of their legs, oldest first; read one by one, because they may be many and by anybody."""
+    """What the sites say of their legs, oldest first. They may be many and by anybody: of earlier ones, not to whom."""
     from relay.handoff import manifest, statement
 
-    names = [*(manifest.earlier(leg + 1, manifest.STATEMENT) for leg in range(inside.layout.legs)), manifest.STATEMENT]
-    return [statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0] for name in names]
+    def claim(name: str) -> Claim:
+        return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
+
+    earlier = (manifest.earlier(leg + 1, manifest.STATEMENT) for leg in range(inside.layout.legs))
+    return [*(replace(claim(name), recipients=[]) for name in earlier), claim(manifest.STATEMENT)]
 
 
 def _card(claims: list[Claim], inside: Opened) -> str:

@@ -64,6 +64,7 @@ def ledger(
         )
     if rebuild:
         _rebuild(desk, bundles or [], passphrase_file)
+    desk.whole()
     lines = desk.ledger.lines()
     if not lines:
         typer.echo(f"The ledger of study {desk.study} in {desk.home} is empty.")

@@ -16,7 +16,7 @@ from relay.handoff import container, manifest, seal
 from relay.handoff.container import Entry, Limits
 from relay.handoff.document import MAX_BYTES
 from relay.handoff.keys import Keys
-from relay.handoff.refusals import BadContainer, PolicyBreach
+from relay.handoff.refusals import BadContainer, PolicyBreach, Refused
 from relay.handoff.stick import open_volumes
 
 MAX_STATEMENT = 2**18
@@ -117,7 +117,10 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
                 size = seal.unseal(file, plain, keys.sealing, limit)
             else:
                 size = _copied(file, plain, limit)
-            yield _scanned(plain, size, file.size, sealed, limit)
+            try:
+                yield _scanned(plain, size, file.size, sealed, limit)
+            except Refused as error:  # people photograph messages: they are to say which file it was
+                raise type(error)(f"{path.name}: {error}", error.advice()) from error
 
 
 def _copied(file: BinaryIO, target: IO[bytes], limit: int) -> int:

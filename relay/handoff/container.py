@@ -160,9 +160,8 @@ def scan(file: BinaryIO, size: int, limits: Limits = Limits()) -> list[Entry]:
         at = entry.offset + entry.size
     if mark != b"PK\1\2":
         if not entries:
-            raise BadContainer(
-                "not a bundle: it is not a ZIP of files", "Is it the right file? " + BadContainer._advice
-            )
+            advice = "Is it the right file? A bundle's name ends in .relay or .relay.age. If it is, copy it again."
+            raise BadContainer("not a bundle: it is not a ZIP of files", advice)
         raise BadContainer(f"not a bundle: between the entries, at byte {at}, stands something else")
     _check_tail(file, at, size, entries)
     return entries

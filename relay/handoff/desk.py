@@ -89,6 +89,11 @@ class Desk:
             UserError: none is pinned: the study is not known here.
         """
         path = self.folder / "coordinator.json"
+        if os.name == "posix" and self.home.is_dir() and self.home.stat().st_mode & 0o022:
+            raise UserError(
+                f"others may write into {self.home}, where the keys, the pinned coordinator and the ledger are",
+                f"See whether anything was changed; then: chmod 700 {self.home}",
+            )
         if not path.is_file():
             known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))
             near = nearest(self.study, known)

@@ -215,8 +215,6 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
             f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
             f"Restore {SEALED} from a backup, or make new keys: relay keys new --replace.",
         )
-    if os.name == "posix" and home.stat().st_mode & 0o022:
-        raise UserError(f"others may write into {home}, where the keys and the ledger are", f"chmod go-w {home}")
     secret = only_mine(path)
     if path.name == SEALED:
         secret = _opened(secret, passphrase, path)

@@ -6,6 +6,7 @@ A receipt is made from a ledger and checked against another one: both sites must
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +15,11 @@ from relay.handoff.desk import Desk
 from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import BadDocument, Fork, plain
-from relay.handoff.statement import Statement
+from relay.handoff.statement import Claim, Statement
 from relay.handoff.words import from_words, same, words
 
 Kind = Literal["received", "signed"]
+_WHAT = {"received": "taken in by", "signed": "signed and sent by"}
 MAX_TEXT = 2**16
 """Characters of a receipt that is read."""
 _FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time")
@@ -51,7 +53,7 @@ class Receipt:
             str(claim.roster.version),
             self.made.digest,
             " ".join(by_words),
-            "taken in by" if self.kind == "received" else "signed and sent by",
+            _WHAT[self.kind],
             self.at,
             self.time,
         )
@@ -72,7 +74,7 @@ def write(desk: Desk, leg: int | None = None) -> Receipt:
     if not wanted:
         there = sorted({line.facts["leg"] for line in lines})
         raise UserError(
-            f"the ledger of study {desk.study} has no leg {leg or ''} received or signed here",
+            f"the ledger of study {desk.study} has no leg {f'{leg} ' if leg else ''}received or signed here",
             f"Legs there: {', '.join(map(str, there)) or 'none'} (relay ledger).",
         )
     line = wanted[-1]
@@ -115,7 +117,40 @@ def check(desk: Desk, text: str) -> str:
         )
     if digest not in (known.statement, *record.own.get(int(leg), ())):
         raise Fork(f"this receipt is of another hand-over than the one known here as leg {leg}")
-    return f"leg {leg} of {desk.study}, {found['what']} {found['at']} at {found['time']}: the hand-over known here"
+    _same_claim(_claim(desk, digest), found)
+    return (
+        f"leg {leg} of {desk.study}, made by {found['made by']}, is the hand-over known here. That it was "
+        f"{found['what']} {found['at']} at {found['time']} is what the paper says: only the signature by hand on it "
+        "vouches for that"
+    )
+
+
+def _claim(desk: Desk, digest: str) -> Claim | None:
+    """What was signed, as far as its documents lie here."""
+    for folder in sorted([*desk.folder.glob("received/leg_*"), *desk.folder.glob("signed/leg_*")]):
+        for made in chain_in(folder):
+            if made.digest == digest:
+                return made.claim
+    return None
+
+
+def _same_claim(claim: Claim | None, found: Mapping[str, str]) -> None:
+    """Compare what a receipt repeats of the statement with the statement.
+
+    Raises:
+        BadDocument: it says something else.
+    """
+    if found["what"] not in _WHAT.values():
+        raise BadDocument("this is not a receipt: it does not say whether the leg was signed or taken in")
+    if claim is None:
+        return
+    to = [recipient.name for recipient in claim.recipients]
+    true = {"made by": claim.site, "handed to": ", ".join(to), "roster": str(claim.roster.version)}
+    for key, value in true.items():
+        if found[key] != value:
+            raise BadDocument(f"the receipt says '{key}: {found[key]}'; the statement that it names says '{value}'")
+    if found["at"] not in (to if found["what"] == _WHAT["received"] else [claim.site]):
+        raise BadDocument(f"the receipt says '{found['what']} {found['at']}', which the statement does not allow")
 
 
 def _fields(text: str) -> dict[str, str]:

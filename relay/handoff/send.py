@@ -10,7 +10,7 @@ from pathlib import Path
 
 import relay
 from relay.config.check import check
-from relay.errors import UserError
+from relay.errors import RelayError, UserError
 from relay.files import write_bytes
 from relay.handoff import cards, container, manifest, papers, seal, statement, stick
 from relay.handoff.bundle import clear, layout_of
@@ -86,9 +86,13 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         return signed_before(desk, facts.leg)
     earlier = _earlier(desk, facts)
     part = clear(desk.folder / ".signing")
-    claim = _claim(desk, facts, folder, trusted, earlier)
-    _gather(desk, folder, part, claim, earlier, trusted)
-    check_policy(claim, facts.samples, trusted, part)
+    try:
+        claim = _claim(desk, facts, folder, trusted, earlier)
+        _gather(desk, folder, part, claim, earlier, trusted)
+        check_policy(claim, facts.samples, trusted, part)
+    except RelayError:
+        shutil.rmtree(part)
+        raise
     return Draft(part, claim, earlier, _sizes(part))
 
 

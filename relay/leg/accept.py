@@ -52,6 +52,20 @@ def validation_dice(solver: nn.Module, site: SiteData, device: torch.device) -> 
     return float(score.class_mean())
 
 
+def check_size(solver: nn.Module, policy: Policy) -> None:
+    """Refuse before the training a net whose weights alone are larger than a bundle may be.
+
+    Raises:
+        PolicyBreach: they are.
+    """
+    size = sum(tensor.numel() * tensor.element_size() for tensor in solver.state_dict().values())
+    if size > policy.max_bundle_bytes:
+        raise PolicyBreach(
+            f"the net's weights have {size} bytes; a bundle of this study may have {policy.max_bundle_bytes}",
+            "Use the net that the study agreed on, or ask the coordinator for another policy.max_bundle_bytes.",
+        )
+
+
 def check_samples(leg: Leg, samples: int, policy: Policy) -> None:
     """Refuse before the training what could not be sent after it.
 

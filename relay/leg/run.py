@@ -19,7 +19,7 @@ from relay.handoff import Carry
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
-from relay.leg.accept import check_samples
+from relay.leg.accept import check_samples, check_size
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
@@ -120,6 +120,7 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
         solver = leg.net.build().to(memory_format=memory_format(leg))
+    check_size(solver, policy)
     criterion = leg.loss.build(leg.data.num_classes)
     strategy, curves = leg.strategy, run.root / "tensorboard" / leg.folder
     strategy.setup(solver, criterion)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
 import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from relay.cli import top
 from relay.handoff import keys
 from relay.handoff.desk import Desk
-from relay.handoff.manifest import MODEL_CARD, SOLVER
+from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER
 from relay.handoff.policy import Policy
 from relay.plan import plan
 from tests.cli.typed import Done, typed
@@ -274,7 +281,7 @@ def test_a_receipt_agrees_with_the_other_ledger(world: Typed) -> None:
     assert "taken in by" in file.read_text()
     done = world.at("north", "verify", "--receipt", file)
     assert done.code == 0, done.err
-    assert "leg 1 of vessels, taken in by south" in done.out
+    assert "it was taken in by south" in done.out
     world.at("east", "verify", "--receipt", file).refused(2, "leg 1 is not in the ledger of east")
 
 
@@ -285,6 +292,65 @@ def test_a_wrong_receipt_is_3(world: Typed) -> None:
     world.at("north", "verify", "--receipt", file).refused(3, "another hand-over than the one known here as leg 1")
     file.write_text(text.replace("statement:", "statment:"))
     world.at("north", "verify", "--receipt", file).refused(3, "statement is missing")
+
+
+def test_what_others_wrote_does_not_paint_the_screen(world: Typed) -> None:
+    """A receipt that clears the screen, says that it is right, and hides what comes after."""
+    file = world.folder / "receipt.txt"
+    text = world.at("south", "receipt", "--leg", "2").out
+    evil = "\x1b[2J\x1b[1;32mThe receipt is right\x1b[8m\x9b8m\u202e"
+    for old, new in (("study:     ", f"study:     {evil}"), ("in words:  ", f"in words:  {evil} ")):
+        file.write_text(text.replace(old, new))
+        done = world.at("north", "verify", "--receipt", file)
+        done.refused(2, r"\x1b[2")
+        assert not {"\x1b", "\x9b", "\u202e"} & set(done.out + done.err)
+
+
+def test_neither_does_the_log() -> None:
+    """With -v it goes to the screen, tracebacks and all."""
+    try:
+        raise ValueError("no site \x1b[2J")
+    except ValueError:
+        record = logging.LogRecord("relay", logging.ERROR, "", 1, "%s", ("\x9b8m",), sys.exc_info())
+    shown = top.PlainFormatter("%(message)s").format(record)
+    first, *_, last = shown.splitlines()
+    assert (first, last) == (r"\x9b8m", r"ValueError: no site \x1b[2J")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: os.mkfifo(path), "is not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a file"),
+        (lambda path: path.mkdir(), "can't be read: Is a directory"),
+        (lambda path: path.write_bytes(bytes(4 * 2**20 + 1)), "has more than 4194304 bytes"),
+        (lambda path: path.symlink_to("absent"), "can't be read: No such file"),
+    ],
+)
+def test_odd_files_on_a_stick_are_2(world: Typed, make: Callable[[Path], None], says: str) -> None:
+    path = world.stick / "odd"
+    make(path)
+    with written_to(path):
+        for words in (("roster", "install", path), ("verify", "--receipt", path), ("request", path, "-o", world.stick)):
+            world.at("north", *words).refused(2, says)
+
+
+@contextmanager
+def written_to(pipe: Path) -> Iterator[None]:
+    """Somebody writes into a pipe, so that whoever reads from it comes to an end."""
+    if not pipe.is_fifo():
+        yield
+        return
+
+    def write() -> None:
+        with suppress(BrokenPipeError):
+            pipe.write_bytes(b"x")
+
+    writer = Thread(target=write)
+    writer.start()
+    yield
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+    writer.join()
 
 
 def test_receipts_that_can_not_be_made_are_2(world: Typed) -> None:
@@ -336,6 +402,29 @@ def test_inspecting_where_the_study_is_unknown_believes_nobody(world: Typed) -> 
     assert done.code == 0, done.err
     assert "NOT VERIFIED: study vessels is not known" in done.out
     assert "2, by south" in done.out
+
+
+def test_the_model_card_is_made_from_the_claims(world: Typed) -> None:
+    """South signs for a card in which north scores worse; it is verified, and nobody is shown it."""
+    honest = world.at("east", "inspect", world.bundle(2)).out
+    with world.forged(2, signer="south") as parts:
+        parts.files[MODEL_CARD] = parts.files[MODEL_CARD].replace(b"0.710", b"0.110")
+        assert b"0.110" in parts.files[MODEL_CARD]
+    done = world.at("east", "inspect", parts.bundle)
+    assert "Verified, as by somebody" in done.out
+    assert "| 1 | north | relay | 16 | 0.710 |" in done.out
+    assert "0.110" not in done.out
+    assert done.out.partition("Model card")[2] == honest.partition("Model card")[2]
+
+
+def test_inspecting_papers_of_another_form_says_that_no_card_can_be_made(world: Typed) -> None:
+    with world.forged(2, signer="south") as parts:
+        parts.put(CARRY, {"format": 1, "model": "\x1b[2J", "data": 5})
+    done = world.at("east", "inspect", parts.bundle)
+    assert done.code == 0, done.err
+    assert done.out.count("NOT VERIFIED: carry.json of leg 2 is not of the known form") == 2
+    assert "none can be made: carry.json is not of the known form" in done.out
+    assert "\x1b" not in done.out
 
 
 def test_inspecting_what_is_no_bundle_is_3(world: Typed) -> None:

@@ -169,7 +169,7 @@ def trusts_nobody(world: Hospitals) -> None:
 @pytest.mark.parametrize("answers", [("n",), ("",), ("yes please",), ()])
 def test_any_answer_but_yes_trusts_nobody(world: Hospitals, answers: tuple[str, ...]) -> None:
     done = world.at("a", "request", world.invite(), "-o", world.stick, answers=answers)
-    done.refused(3, "not that of centre: it is not the one that was read out", advice="Nothing was changed")
+    done.refused(2, "centre was not confirmed; nothing was changed", advice="tell the coordinator")
     trusts_nobody(world)
 
 
@@ -281,7 +281,7 @@ def test_a_policy_from_a_file(world: Hospitals) -> None:
 def test_installing_for_the_first_time_compares_the_fingerprint(world: Hospitals) -> None:
     roster = world.roster()
     keys.save(keys.new("late"), world.folder / "late", None)
-    world.at("late", "roster", "install", roster, answers=("n",)).refused(3, "not that of centre")
+    world.at("late", "roster", "install", roster, answers=("n",)).refused(2, "was not confirmed")
     assert not world.desk("late").knows_coordinator
     done = world.at("late", "roster", "install", roster, "--fingerprint", world.words("centre"))
     assert done.code == 0, done.err

@@ -39,6 +39,8 @@ def test_yaml_lists_are_taken() -> None:
         ("class_names", ["vessel"], "must be 2 different names"),
         ("class_names", ["a", "a"], "must be 2 different names"),
         ("class_names", ["a", "a", "b"], "must be 2 different names"),
+        ("class_names", ["none", "a|b"], "match pattern"),
+        ("class_names", ["none", "Gefäß"], "match pattern"),
         ("channels", 4, "1 or 3"),
         ("img_size", [64], "at least 2 items"),
         ("img_size", [64, 0], "greater than or equal to 1"),

@@ -228,6 +228,16 @@ def test_documents_are_not_boundless(at: At) -> None:
     world.refuses(parts.bundle, "south", BadContainer, "rosters/0002", "4194305")
 
 
+@pytest.mark.parametrize(("size", "why"), [(2**18, BadDocument), (2**18 + 1, BadContainer)])
+@pytest.mark.parametrize("name", [STATEMENT, manifest.earlier(1, STATEMENT)])
+def test_statements_are_small(name: str, size: int, why: type[Refused], at: At) -> None:
+    """There may be a thousand of them, and they are looked at before anybody is believed."""
+    world = at(2)
+    with world.forged(2, signer="south" if "chain" in name else None) as parts:
+        parts.files[name] = b" " * size
+    world.refuses(parts.bundle, "east", why, *([name, str(size)] if why is BadContainer else []))
+
+
 def resign(parts: Parts, own: object) -> None:
     """A statement about the manifest as it stands."""
     parts.payload["subject"][0]["digest"]["sha256"] = digest(parts.files[MANIFEST])

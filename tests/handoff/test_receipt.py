@@ -106,7 +106,13 @@ def test_a_receipt_is_short(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("line", "why"),
-    [("study:     vessels", UserError), ("in words:", UserError), ("what:", None), ("leg:", BadDocument)],
+    [
+        ("study:     vessels", UserError),
+        ("in words:", UserError),
+        ("what:", BadDocument),
+        ("time:", None),
+        ("leg:", BadDocument),
+    ],
 )
 def test_what_a_receipt_says_is_shown_plainly(world: World, line: str, why: type[Exception] | None) -> None:
     """Somebody else wrote it: nothing of it paints the screen."""
@@ -119,7 +125,24 @@ def test_what_a_receipt_says_is_shown_plainly(world: World, line: str, why: type
             receipt.check(world.desks["south"], evil)
         shown = str(caught.value)
     assert shown.isprintable()
-    assert r"\x1b[2j" in shown.lower() or line == "leg:"
+    assert r"\x1b[2j" in shown.lower() or line in ("leg:", "what:")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("made by:   south", "made by:   north"),
+        ("handed to: east", "handed to: mallory"),
+        ("roster:    1", "roster:    7"),
+        ("taken in by", "eaten by"),
+        ("at:        east", "at:        north"),
+    ],
+)
+def test_a_receipt_that_repeats_the_statement_wrongly(world: World, line: str, instead: str) -> None:
+    text = receipt.write(world.desks["east"], 2).text()
+    assert line in text
+    with pytest.raises(BadDocument, match="receipt"):
+        receipt.check(world.desks["south"], text.replace(line, instead))
 
 
 def test_as_people_type_it(world: World) -> None:

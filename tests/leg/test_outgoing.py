@@ -1,0 +1,48 @@
+"""What a leg says of itself has the form that other sites ask for; that it has not is said before it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.errors import UserError
+from relay.handoff import manifest, papers
+from relay.handoff.carry import read_facts
+from relay.leg import outgoing
+from relay.leg.progress import Progress
+from relay.simulate import Simulation
+from tests.studies import simulate, study
+
+
+def test_what_a_finished_leg_wrote_has_its_form(tmp_path: Path) -> None:
+    done = simulate(tmp_path, **{"current_tasks.task_ids": [1]})
+    folder = done.run_place.leg("task_1").carry
+    for name in (manifest.CARRY, manifest.CONFIG, manifest.RESULTS):
+        papers.read(name, (folder / name).read_bytes())
+    found = papers.read(manifest.RESULTS, (folder / manifest.RESULTS).read_bytes())
+    facts = read_facts(folder)
+    assert {row.label for row in found.rows} == {"background", "rim", "cup"}
+    for site, dice in facts.result.items():
+        means = [r.mean for r in found.rows if r.site == site and r.label != "background" and r.mean is not None]
+        assert dice == pytest.approx(sum(means) / len(means), abs=1e-5)
+
+
+@pytest.mark.parametrize("odd", ["x" * 201, "a\x1b[2J", ["a\nb"]])
+def test_an_option_that_does_not_travel_is_told_first(
+    odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plug-in may have options of any kind."""
+    monkeypatch.setattr(outgoing, "model", lambda leg: {"name": "U-Net", "kwargs": {"odd": odd}})
+    simulation = Simulation(study(), tmp_path / "run")
+    with Progress(1) as progress, pytest.raises(UserError, match=r"task 1: .* model\.kwargs\.odd") as caught:
+        simulation.run(progress)
+    assert "bundle-format" in caught.value.advice()
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_settings_are_told_of_every_strategy() -> None:
+    for name in ("sequential", "relay", "local", "joint"):
+        for leg in study(**{"common.strategy.name": name}).legs:
+            outgoing.check(leg)
