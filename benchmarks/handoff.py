@@ -50,8 +50,17 @@ def make_carry(folder: Path, size: int) -> None:
             "data": {"classes": ["background", "vessel"], "channels": 3, "out_range": [0, 1]},
         },
         "config.json": {},
-        "data-card.json": {"format": 1, "images": {"train": 100}, "patients": {"train": 100}},
-        "results.json": {"format": 1, "rows": []},
+        "data-card.json": {
+            "format": 1,
+            "site": "north",
+            "task": "segmentation",
+            "classes": ["background", "vessel"],
+            "channels": 3,
+            "size": [64, 64],
+            "images": {"train": 100, "val": 0, "test": 10},
+            "patients": {"train": 100, "val": 0, "test": 10},
+        },
+        "results.json": {"format": 1, "leg": 1, "trained": "north", "rows": []},
         FACTS: facts,
     }
     for name, content in documents.items():

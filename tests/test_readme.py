@@ -70,7 +70,10 @@ def _budget(command: str, data: Path) -> dict[str, Any]:
         return {"common": {"train": {"num_epochs": 1}, "dataset": dataset}}
     dataset["kwargs"] = {"img_size": [64, 64], "num_replica": 4}
     train = {"num_mimgs": 0.000016, "batch_size": 4}
-    return {"paths": {"fundus": str(data / "fundus_dofe")}, "common": {"train": train, "dataset": dataset}}
+    local: dict[str, Any] = {"paths": {"fundus": str(data / "fundus_dofe")}}
+    if "rehearse" in command:
+        local["current_tasks"] = {"task_ids": [1, 2]}
+    return {**local, "common": {"train": train, "dataset": dataset}}
 
 
 @pytest.mark.timeout(600)
