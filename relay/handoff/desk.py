@@ -181,12 +181,13 @@ class Desk:
 
     def standpoint(self, look_on: bool = False) -> Standpoint:
         """From where bundles are judged here. ``look_on``: without asking whose turn it is."""
-        roster = self.trusted
+        rosters = [self._open(path) for path in self.roster_files()]
+        roster = rosters[-1] if rosters else None
         name = self.identity.name if not look_on else None
         outside = roster is not None and name not in [site.name for site in roster.roster.sites]
         site = None if outside else name
-        older = tuple(self._open(path) for path in self.roster_files())[:-1]
-        return Standpoint(self.study, site, self.coordinator, roster, self.whole(), self.clock(), older)
+        record, older = self.whole(), tuple(rosters[:-1])
+        return Standpoint(self.study, site, self.coordinator, roster, record, self.clock(), older)
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""

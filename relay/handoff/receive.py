@@ -129,10 +129,10 @@ def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit |
 def _take_in(desk: Desk, part: Path, check: Verification) -> None:
     """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
     *older, newest = (check.trusted[version] for version in sorted(check.trusted))
+    desk.install(newest.data)  # first: a roster that the ledger does not know counts as damage
     for trusted in older:
         if not (path := desk.folder / manifest.roster(trusted.roster.version)).exists():
             write_bytes(path, trusted.data)
-    desk.install(newest.data)
     own = check.verified[-1]
     place = desk.received(own.claim.leg)
     shutil.rmtree(place, ignore_errors=True)

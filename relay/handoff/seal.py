@@ -41,7 +41,10 @@ def is_sealed(head: bytes) -> bool:
 
 
 def sealed_size(size: int, recipients: int) -> int:
-    """At most so many bytes a source of ``size`` bytes has when it is sealed (a kilobyte too many at worst)."""
+    """At most so many bytes a source of ``size`` bytes has when it is sealed.
+
+    At worst it is a kilobyte too many, and a dozen bytes for each recipient.
+    """
     return size + 16 * (size // 2**16 + 1) + 110 * recipients + 1024
 
 

@@ -47,7 +47,7 @@ def test_round_trip(size: int) -> None:
 
 
 def test_the_estimate_holds_for_many() -> None:
-    assert 0 <= sealed_size(3, 50) - len(sealed(b"abc", *[MINE] * 50)) < 1500
+    assert 0 <= sealed_size(3, 50) - len(sealed(b"abc", *[MINE] * 50)) < 2048  # age adds a stanza of random length
 
 
 def test_age_opens_it_and_is_opened(tmp_path: Path) -> None:
