@@ -96,7 +96,9 @@ def predict_study(
     legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
     if not legs and received is None:
         looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
-        raise UserError(f"no checkpoint to test: looked for {looked}", "Train first, or check -c and -n.")
+        raise UserError(
+            f"no checkpoint to test: looked for {looked}", "Train first, check -c and -n, or copy a last.ckpt there."
+        )
     sites = Sites(study.legs[0].conf.random_seed, run)
     models = [_received(study, received)] if received else [_checkpoint(leg, run) for leg in legs]
     tables = {

@@ -1,7 +1,7 @@
-"""Plug-ins by name: strategies, data sets and nets, ours and other people's alike.
+"""Plug-ins by name: strategies, memories, data sets and nets, ours and other people's alike.
 
 A name is looked up among the entry points of the installed packages (groups ``relay.strategies``,
-``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands, so that a
+``relay.memories``, ``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands, so that a
 file of one's own works without being installed. Names come from the user's own config, never from a bundle.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from relay.errors import UserError, nearest
 
-Group = Literal["strategies", "datasets", "nets"]
+Group = Literal["strategies", "memories", "datasets", "nets"]
 
 
 @cache

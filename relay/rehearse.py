@@ -91,7 +91,7 @@ class Rehearsal:
                 self._relay(site, "request", invitation, "-o", stick, "--fingerprint", words)
         roster = self.stick / roster_name(self.name, 1)
         if self._desk(COORDINATOR).trusted is None:
-            requests = [str(self.stick / request_name(self.name, site)) for site in self.sites]
+            requests = [str(self.stick / request_name(self.name, site)) for site in dict.fromkeys(self.sites)]
             order = ",".join(self.sites)
             self._relay(COORDINATOR, "roster", "make", *requests, "--order", order, *self.policy, "-o", stick, "--yes")
         for site in self.sites:
@@ -101,7 +101,9 @@ class Rehearsal:
     def _leg(self, number: int, site: str) -> None:
         """Train; then the receipt, which the site before compares with its own."""
         write_text(self.root / site / "config.yaml", yaml.safe_dump(self._config(number), sort_keys=False))
-        self._relay(site, "train", "-c", "config.yaml", *self.train)
+        lap = self.sites[:number].count(site)
+        note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run is of one leg
+        self._relay(site, "train", "-c", "config.yaml", *note, *self.train)
         if number > 1:
             receipt = str(self.stick / f"receipt-{number - 1}.txt")
             self._relay(site, "receipt", "--leg", str(number - 1), "-o", receipt)

@@ -71,16 +71,16 @@ def matrix(rows: Iterable[Row]) -> Matrix:
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
     """How much was lost: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
 
-    Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs but the last; only what a model scored
-    on a site once that site had been trained on counts. NaN where there is one leg only.
+    Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs but the last, each once; only what a model
+    scored on a site once that site had been trained on counts. NaN where there is one leg only.
 
     Args:
         sites: the site that each leg trained on, in the order of the legs.
     """
     legs = sorted(table)
     lost = []
-    for place, site in enumerate(sites[:-1]):
-        scores = [table[leg].get(site, math.nan) for leg in legs[place:]]
+    for site in dict.fromkeys(sites[:-1]):
+        scores = [table[leg].get(site, math.nan) for leg in legs[sites.index(site) :]]
         seen = [score for score in scores[:-1] if not math.isnan(score)]
         lost.append(max(seen, default=math.nan) - scores[-1])
     return mean(lost)

@@ -1,9 +1,9 @@
 """What a strategy is: how a leg learns, and nothing else.
 
 A leg calls, in this order: :meth:`~Strategy.setup` (the solver to train), :meth:`~Strategy.receive` (what the
-previous site handed over), then fits each of :meth:`~Strategy.phases`, then :meth:`~Strategy.finish`, and
-last :meth:`~Strategy.memory` for what shall travel beside the solver. Data, devices, checkpoints, progress
-and scores are the leg's.
+previous site handed over), :meth:`~Strategy.begin` (a look at the images), then fits each of :meth:`~Strategy.phases`,
+then :meth:`~Strategy.finish`, and last :meth:`~Strategy.memory` and :meth:`~Strategy.running` for what shall travel
+beside the solver. Data, devices, checkpoints, progress and scores are the leg's.
 
 A strategy's file must import without torch, so that its options are checked in the first second: the maths
 is imported where it is used.
@@ -11,18 +11,18 @@ is imported where it is used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from relay.config.options import options
-from relay.phase import Batch, Phase
+from relay.phase import Batch, Phase, Task, Training
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Carry
+    from relay.handoff import Carry, Part
 
-__all__ = ["Batch", "NoOptions", "Phase", "Strategy"]
+__all__ = ["Batch", "NoOptions", "Phase", "Strategy", "Task", "Training"]
 
 
 @options
@@ -39,6 +39,7 @@ class Strategy:
         pools_sites: one leg trains on several sites' data at once (never in a deployment).
         solver: the net being trained.
         criterion: ``(logits, label) -> loss``.
+        task: what there is to learn, and where.
         incoming: what was received, or None.
     """
 
@@ -48,14 +49,15 @@ class Strategy:
 
     solver: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]
-    incoming: Carry | None
+    task: Task
+    incoming: Carry | None = None
 
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    def setup(self, solver: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def setup(self, solver: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], task: Task) -> None:
         """Take the freshly built solver and the task's loss."""
-        self.solver, self.criterion = solver, criterion
+        self.solver, self.criterion, self.task = solver, criterion, task
 
     def receive(self, carry: Carry | None) -> None:
         """Start from what the previous site handed over; None is the first leg.
@@ -69,6 +71,9 @@ class Strategy:
         if carry is not None:
             load_solver(self.solver, carry.solver)
 
+    def begin(self, training: Training) -> None:
+        """Look at the leg's images before the first phase, in every process alike."""
+
     def phases(self) -> Sequence[Phase]:
         """The fits of this leg, in order; their shares of the budget need not sum to one."""
         return [Phase("learn", self.solver, self.loss)]
@@ -77,17 +82,16 @@ class Strategy:
         """The terms of one batch's loss; their sum is minimised."""
         return {"task": self.criterion(self.solver(batch.image), batch.label)}
 
-    def finish(self, samples: int, images: Callable[[], Iterable[Tensor]]) -> None:
-        """After the last phase, on one process, the solver on its device.
+    def finish(self, training: Training) -> None:
+        """After the last phase, on one process, the solver on its device."""
 
-        Args:
-            samples: training samples of this leg.
-            images: gives the training images once, as float batches ``(B, C, *spatial)`` on that device.
-        """
+    def memory(self) -> Part | None:
+        """What this leg keeps of its own site; it stays in all later carries."""
+        return None
 
-    def memory(self) -> Mapping[str, Tensor]:
-        """Named tensors that travel beside the solver; keep earlier legs' (``self.incoming.memory``)."""
-        return dict(self.incoming.memory) if self.incoming else {}
+    def running(self) -> Part | None:
+        """What is kept of all sites so far, until the next leg renews it."""
+        return None
 
     def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
         """For a strategy that pools: those it trains on of all data sets of the config, by ``task_id``."""

@@ -82,6 +82,17 @@ def test_forgetting_by_hand() -> None:
     assert forgetting(table, ["a", "b", "c"]) == pytest.approx((0.4 - 0.05) / 2)
 
 
+def test_forgetting_counts_a_site_of_two_laps_once_from_its_first_leg_on() -> None:
+    """a: best of 0.8, 0.5, 0.9 minus 0.7; b: best of 0.6, 0.4 minus 0.65, though the last leg is its own."""
+    table = {
+        1: {"a": 0.8, "b": 0.95},
+        2: {"a": 0.5, "b": 0.6},
+        3: {"a": 0.9, "b": 0.4},
+        4: {"a": 0.7, "b": 0.65},
+    }
+    assert forgetting(table, ["a", "b", "a", "b"]) == pytest.approx((0.2 - 0.05) / 2)
+
+
 def test_forgetting_needs_two_legs_and_a_score_at_both_ends() -> None:
     assert math.isnan(forgetting({1: {"a": 0.8}}, ["a"]))
     assert math.isnan(forgetting({1: {"b": 0.8}, 2: {"a": 0.5}}, ["a", "b"]))

@@ -47,14 +47,12 @@ def with_strategy(given: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _study(config: str, note: str, gpus: str | None, overrides: list[str] | None, train: bool = True) -> Any:
     """The checked study, its folder and its devices."""
+    from relay.cli import configs
     from relay.config.devices import choose
-    from relay.config.load import locate, read
-    from relay.plan import plan
 
-    path, name = locate(config)
+    found = configs.find(config, overrides)
     devices, problems = choose(gpus)
-    study = plan(read(path, overrides or ()), name, problems, train=train)
-    return study, Path("exps") / name / note, devices
+    return found.plan(problems, train=train), Path("exps") / found.name / note, devices
 
 
 @app.command()
@@ -132,15 +130,13 @@ def compare(
 
     The default config needs no data: four hospitals are drawn.
     """
+    from relay.cli import configs
     from relay.config.devices import choose
-    from relay.config.load import locate, read
-    from relay.plan import plan
 
-    path, name = locate(config)
+    found = configs.find(config, overrides)
     devices, problems = choose(gpus)
-    given = read(path, overrides or ())
     chosen = [strategy.strip() for strategy in strategies.split(",")]
-    studies = [plan(with_strategy(given, strategy), name, problems) for strategy in chosen]
+    studies = [found.plan(problems, with_strategy(found.reading.config, strategy)) for strategy in chosen]
     from rich.console import Console
 
     from relay.leg.processes import is_first
@@ -149,7 +145,7 @@ def compare(
     from relay.simulate import Simulation
 
     console = Console() if is_first() else None
-    root = Path("exps") / name / note
+    root = Path("exps") / found.name / note
     if console:
         log_to(root / "logs" / "compare.log", verbose)
     simulations = [Simulation(s, root / s.strategy, devices) for s in studies]
@@ -162,12 +158,12 @@ def compare(
 @app.command()
 @command
 def plugins() -> None:
-    """The names a config may use: strategies, data sets, nets, losses, optimisers, schedulers."""
+    """The names a config may use: strategies, memories, data sets, nets, losses, optimisers, schedulers."""
     from relay.losses import LOSSES
     from relay.optim import OPTIMIZERS, SCHEDULERS
     from relay.registry import names
 
-    for group in ("strategies", "datasets", "nets"):
+    for group in ("strategies", "memories", "datasets", "nets"):
         typer.echo(f"{group}: {', '.join(names(group))}")
     for title, known in (("losses", LOSSES), ("optimizers", OPTIMIZERS), ("schedulers", SCHEDULERS)):
         typer.echo(f"{title}: {', '.join(known)}")

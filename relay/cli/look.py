@@ -58,6 +58,7 @@ def verify(
     site = desk.standpoint(look_on).site
     typer.echo(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
     show.custody(done.statements)
+    show.memories(done.memories, [made.claim for made in done.statements])
     typer.echo("Nothing was kept, and the weights were not looked at." + ("" if look_on else " Next: relay receive"))
 
 
@@ -114,6 +115,7 @@ def _inside(home: Path, inside: Opened) -> None:
     typer.echo("Its site says:")
     show.claim(own)
     show.matrix(claims)
+    _memories(claims, inside)
     typer.echo("Model card, made from what its sites say:")
     typer.echo("\n".join(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     typer.echo(believed)
@@ -128,6 +130,23 @@ def _claims(inside: Opened) -> list[Claim]:
 
     earlier = (manifest.earlier(leg + 1, manifest.STATEMENT) for leg in range(inside.layout.legs))
     return [*(replace(claim(name), recipients=[]) for name in earlier), claim(manifest.STATEMENT)]
+
+
+def _memories(claims: list[Claim], inside: Opened) -> None:
+    """What the cards of the memories say, as far as they can be read."""
+    from relay.handoff import manifest
+    from relay.handoff.document import parse
+    from relay.handoff.memorycard import MemoryCard
+    from relay.handoff.refusals import Refused
+
+    cards = {}
+    for name in inside.layout.memories:
+        card = manifest.card_of(name)
+        try:
+            cards[name] = parse(MemoryCard, inside.read(card), card)
+        except Refused as error:
+            typer.echo(ask.printable(f"Not shown: {error}"))
+    show.memories(cards, claims)
 
 
 def _card(claims: list[Claim], inside: Opened) -> str:

@@ -89,17 +89,16 @@ def deployment(config: str | None, overrides: Sequence[str] = ()) -> Deployment 
         if overrides:
             raise UserError(f"{overrides[0]}: KEY=VALUE changes a config, and none is given", "Give it with -c.")
         return None
-    from relay.config.load import locate, read
-    from relay.plan import plan
+    from relay.cli import configs
 
-    path, name = locate(config)
-    study = plan(read(path, overrides), name, train=False)
+    found = configs.find(config, overrides, say=False)
+    study = found.plan(train=False)
     if study.handoff is None:
         raise UserError(
-            f"{path} has no current_tasks.handoff",
+            f"{config} has no current_tasks.handoff",
             "Give a deployment's config (current_tasks.mode: deployment), or --home and --study in place of -c.",
         )
-    return Deployment(study.handoff, study.legs[0], name)
+    return Deployment(study.handoff, study.legs[0], found.name)
 
 
 def desk_for(found: Deployment | None, home: Path | None, study: str | None) -> Desk:

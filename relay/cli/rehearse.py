@@ -28,12 +28,10 @@ def rehearse(
 
     The commands are printed as they are run: they are those that people will type. Goes on where it was interrupted.
     """
-    from relay.config.load import locate, read
-    from relay.plan import plan
+    from relay.cli import configs
     from relay.rehearse import Rehearsal
 
-    path, name = locate(config)
-    planned = plan(read(path, overrides or ()), name)
+    planned = configs.find(config, overrides).plan()
     statements = Rehearsal(planned, to.resolve(), places.check_study(study), typer.echo, gpus, policy).run()
     from relay.cli import show
 

@@ -13,6 +13,7 @@ from relay.cli import ask
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
     from relay.handoff.ledger import Line
+    from relay.handoff.memorycard import MemoryCard
     from relay.handoff.roster import Roster
     from relay.handoff.statement import Claim, Statement
 
@@ -22,7 +23,7 @@ STEPS = {
     "chain": "every earlier leg is there, signed, and continued by the next one",
     "standing": "agrees with this site's ledger",
     "contents": "every file has the digest that was signed",
-    "policy": "size, seal, memory and sample count are as the roster allows",
+    "policy": "size, seal, memories and sample count are as the roster allows",
 }
 """The rules, as people read them once they hold."""
 
@@ -74,7 +75,7 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
     """A claim in labelled lines."""
     carried = [
         f"{name}: {part.tensors} tensors, {part.bytes:,} B"
-        for name, part in (("solver", claim.carries.solver), ("memory", claim.carries.memory))
+        for name, part in vars(claim.carries).items()
         if part is not None
     ]
     return [
@@ -95,6 +96,15 @@ def claim(said: Claim) -> None:
     """What a site claims of its leg."""
     for label, text in claim_lines(said):
         typer.echo(f"  {label:<10} {text}")
+
+
+def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
+    """What is said of every memory in a bundle, a line each. ``cards``: by the entry of its tensors."""
+    from relay.handoff import memorycard
+
+    typer.echo("Memories:" if cards else "Memories: none.")
+    for label, text in memorycard.lines(cards, claims):
+        typer.echo(f"  {label}: {ask.printable(text)}")
 
 
 def ledger(lines: Sequence[Line]) -> None:

@@ -36,9 +36,11 @@ class Checkpoint:
     Attributes:
         load: ``auto`` (the leg before this one: of ``task_ids`` in a simulation, of the relay in a deployment; nothing
             for the first), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
-            ``task_1/last.ckpt``). A deployment has ``auto``: what is loaded there was received. A strategy that starts
-            from nothing does not look at it.
-        save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``.
+            ``task_1/last.ckpt``). A deployment has ``auto``: what is loaded there was received. With ``laps`` it is
+            ``auto``, too: what says the same of the first lap may stay. A strategy that starts from nothing does not
+            look at it.
+        save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``. The
+            legs of further laps have ``<save.dir>_lap2`` and so on.
     """
 
     load: str | None = "auto"
@@ -123,6 +125,8 @@ class CurrentTasks:
 
     Attributes:
         task_ids: the legs, in order.
+        laps: how often a simulation goes round ``task_ids``; in a deployment the roster's order says so. A strategy
+            that starts from nothing goes round once.
         mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
             at its own site.
         task_confs: for each ``task_id``, what goes over ``common`` in that leg alone.
@@ -130,6 +134,7 @@ class CurrentTasks:
     """
 
     task_ids: Annotated[list[int], Field(min_length=1)]
+    laps: Annotated[int, Field(ge=1, le=999)] = 1
     mode: Literal["simulation", "deployment"] = "simulation"
     task_confs: dict[int, dict[str, Any]] = Field(default_factory=dict)
     handoff: Handoff | None = None

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from relay.errors import UserError
-from relay.handoff import container, manifest, seal
+from relay.handoff import container, manifest, papers, seal
 from relay.handoff.container import Entry, Limits
-from relay.handoff.document import MAX_BYTES
+from relay.handoff.document import MAX_BYTES, parse
 from relay.handoff.keys import Keys
+from relay.handoff.memorycard import MAX_CARD, MemoryCard
 from relay.handoff.refusals import BadContainer, PolicyBreach, Refused
 from relay.handoff.stick import open_volumes
 
 MAX_STATEMENT = 2**18
-"""Largest signed statement, in bytes: there may be a thousand in a bundle."""
+"""Largest signed statement, in bytes: there may be hundreds in a bundle."""
+SMALL = {manifest.STATEMENT: MAX_STATEMENT, **dict.fromkeys(papers.CARDS, MAX_CARD)}
+"""Bytes of the documents that are read whole and that there may be many of, by the last part of their name."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class Opened:
         Raises:
             BadContainer: it is too large for one.
         """
-        limit = MAX_STATEMENT if name.endswith(manifest.STATEMENT) else MAX_BYTES
-        return container.read(self.file, self.entries[name], limit)
+        return container.read(self.file, self.entries[name], SMALL.get(name.rpartition("/")[2], MAX_BYTES))
 
     @property
     def rosters(self) -> Iterator[bytes]:
@@ -59,9 +61,13 @@ class Opened:
 
     @property
     def chain(self) -> Iterator[dict[str, bytes]]:
-        """The records of the earlier legs, oldest first: each its files by name, read when it is asked for."""
-        legs = range(1, self.layout.legs + 1)
-        return ({name: self.read(manifest.earlier(leg, name)) for name in manifest.CHAIN} for leg in legs)
+        """The records of the earlier legs, oldest first: each its documents by name, read when it is asked for."""
+        return self.layout.links(self.read)
+
+    @property
+    def papers(self) -> dict[str, bytes]:
+        """The JSON documents beside this leg's claim, by name."""
+        return {name: self.read(name) for name in self.layout.papers}
 
     def digests(self, folder: Path | None = None) -> dict[str, str]:
         """SHA-256 of every entry but statement and manifest; with a folder, all files are written there as well."""
@@ -148,7 +154,19 @@ def layout_of(folder: Path) -> manifest.Layout:
     """The layout of a folder that holds a bundle's files; other files in it are not looked at."""
     rosters = sorted(int(path.name[:4]) for path in folder.glob("rosters/[0-9][0-9][0-9][0-9].dsse.json"))
     legs = len(list(folder.glob("chain/[0-9][0-9][0-9][0-9]")))
-    return manifest.Layout(rosters, legs, (folder / manifest.MEMORY).is_file())
+    memory, running = ((folder / name).is_file() for name in papers.CARDS)  # they stay where weights are forgotten
+    kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, papers.CARDS[0])).is_file())
+    return manifest.Layout(rosters, legs, memory, running, kept)
+
+
+def cards_in(folder: Path) -> dict[str, MemoryCard]:
+    """The cards of all memories in such a folder, by the entry of each memory's tensors.
+
+    Raises:
+        BadDocument: one is not of the known form.
+    """
+    names = {name: manifest.card_of(name) for name in layout_of(folder).memories}
+    return {name: parse(MemoryCard, (folder / card).read_bytes(), card) for name, card in names.items()}
 
 
 def clear(folder: Path) -> Path:

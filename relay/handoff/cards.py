@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from relay.handoff.papers import Head
+from relay.handoff.forms import Head
 from relay.handoff.statement import Claim
 
 
@@ -53,7 +53,7 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
             f"- Reads images of {data.channels} channel(s), scaled to {list(data.out_range)}; tells apart: "
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
-            f"- Memory of earlier sites beside it: {'yes' if own.carries.memory else 'none'}.",
+            f"- Memories beside it: {_memories(claims)}.",
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
             f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
             "",
@@ -74,6 +74,11 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
             "",
         ]
     )
+
+
+def _memories(claims: Sequence[Claim]) -> str:
+    single = [f"of {claim.site} (leg {claim.leg})" for claim in claims if claim.carries.memory]
+    return ", ".join([*single, *(["a running one of all legs"] if claims[-1].carries.running else [])]) or "none"
 
 
 def _matrix(claims: Sequence[Claim]) -> list[str]:

@@ -1,7 +1,9 @@
 """The carry: all that a leg hands over, as a folder of files that are never unpickled or executed.
 
 - ``solver.safetensors``: the weights of the network that does the clinical task;
-- ``memory.safetensors``: what travels beside it so that earlier sites are not forgotten (absent if empty);
+- ``memory.safetensors`` and its card ``memory.json``: what this leg keeps of its site so that it is not forgotten. It
+  stays in all later carries, signed with its leg. Absent where a leg keeps nothing;
+- ``running.safetensors`` and ``running.json``: a memory of all legs so far, which each leg renews. Absent likewise;
 - ``carry.json``: which net they are of, and how it reads images and names classes;
 - ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
 - ``facts.json``: what a statement will be made of. It stays at the site.
@@ -11,6 +13,7 @@ Written at the end of a leg, it is what a bundle is packed from. Read, it is a b
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ from relay.files import write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
+from relay.handoff.memorycard import MemoryCard, Privacy
 from relay.handoff.refusals import BadDocument
 
 if TYPE_CHECKING:
@@ -32,22 +36,50 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FACTS = "facts.json"
+WEIGHTS = (manifest.SOLVER, *manifest.OWN)
 TRAVELLING = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
 
 
 @dataclass(frozen=True)
+class Part:
+    """A memory as it travels: plain tensors, and what they are.
+
+    Attributes:
+        tensors: by name, on the CPU, finite.
+        kind: what wrote it, and can read it: ``style``, ``flow``, ``ewc``, ...
+        privacy: what is known of how much it tells of a patient.
+        about: whatever else its reader needs: plain JSON.
+        audit: what a check of it has found; None where there was none.
+    """
+
+    tensors: Mapping[str, Tensor]
+    kind: str
+    privacy: Privacy
+    about: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True)
 class Carry:
-    """Solver, memory, and the facts about them.
+    """Solver, memories, and the facts about them.
 
     Attributes:
         solver: the solver's weights by name, on the CPU.
-        memory: named tensors; each leg's under a prefix of its own.
+        memories: what each leg keeps of its own site, by the leg's number. Read, all that there are so far; to be
+            written, at most the leg's own.
+        running: a memory of all legs so far.
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
             ``site``, ``strategy`` and ``train_samples``, as its own statement says.
     """
 
     solver: Mapping[str, Tensor]
-    memory: Mapping[str, Tensor] = field(default_factory=dict)
+    memories: Mapping[int, Part] = field(default_factory=dict)
+    running: Part | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -60,6 +92,11 @@ class Carry:
         """Training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
+    def others(self, site: str) -> dict[str, Part]:
+        """The newest memory of every other site that has one, by name, in the order of the legs."""
+        newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
+        return {name: part for name, part in newest.items() if name != site}
+
 
 @options
 class Facts:
@@ -69,7 +106,7 @@ class Facts:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: training samples, exact.
         result: mean Dice on each test set here; null where nothing could be measured.
-        tensors: how many the solver and the memory have.
+        tensors: how many the solver and each memory have.
         torch: version.
     """
 
@@ -84,17 +121,19 @@ class Facts:
 
 
 def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
-    """Write a carry as a folder: whole or not at all.
+    """Write a leg's carry as a folder: whole or not at all. Of its memories, its own is written.
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
     """
     from safetensors.torch import save
 
-    tensors = {manifest.SOLVER: carry.solver, manifest.MEMORY: carry.memory}
-    files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items() if t}
+    parts = {manifest.MEMORY: carry.memories.get(facts.leg), manifest.RUNNING: carry.running}
+    tensors = {manifest.SOLVER: carry.solver, **{name: part.tensors for name, part in parts.items() if part}}
+    files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
+    told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
     head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
-    plain = {manifest.CARRY: head, **documents, FACTS: facts}
+    plain = {manifest.CARRY: head, **documents, **told, FACTS: facts}
     write_folder(folder, files | {name: canonical(content) for name, content in plain.items()})
 
 
@@ -110,9 +149,20 @@ def read_facts(folder: Path) -> Facts:
         raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
 
 
+def card(part: Part) -> dict[str, Any]:
+    """What a memory's JSON file says."""
+    return {
+        "format": 1,
+        "kind": part.kind,
+        "privacy": dataclasses.asdict(part.privacy),
+        "about": dict(part.about),
+        "audit": None if part.audit is None else dict(part.audit),
+    }
+
+
 def weights_digest(listed: Mapping[str, str]) -> str:
-    """What names the weights, whoever signed them: SHA-256 over those of solver and memory, from a manifest."""
-    return digest("".join(listed.get(name, "-") for name in (manifest.SOLVER, manifest.MEMORY)).encode())
+    """What names the weights, whoever signed them: SHA-256 over those of solver and memories, from a manifest."""
+    return digest("".join(listed.get(name, "-") for name in WEIGHTS).encode())
 
 
 def digest_of(folder: Path) -> str:
@@ -121,7 +171,7 @@ def digest_of(folder: Path) -> str:
     Raises:
         CarryError: there is no such leg.
     """
-    paths = [folder / name for name in (manifest.SOLVER, manifest.MEMORY)]
+    paths = [folder / name for name in WEIGHTS]
     if not paths[0].is_file():
         raise CarryError(f"no carry in {folder}", "Run the leg before this one first.")
     return weights_digest({path.name: measure(path).sha256 for path in paths if path.is_file()})
@@ -141,12 +191,25 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = ()) -> Carry:
 
     try:
         solver = load_file(folder / manifest.SOLVER)
-        memory = load_file(folder / manifest.MEMORY) if (folder / manifest.MEMORY).is_file() else {}
+        places = {leg["leg"]: folder / manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
+        places |= {leg["leg"]: folder / manifest.MEMORY for leg in legs[-1:]}
+        found = {leg: _part(path) for leg, path in places.items()}
+        running = _part(folder / manifest.RUNNING)
     except (OSError, SafetensorError) as error:
         raise BadDocument(f"the weights can't be parsed: {error}") from error
     head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
-    return Carry(solver, memory, facts)
+    return Carry(solver, {leg: part for leg, part in found.items() if part}, running, facts)
+
+
+def _part(path: Path) -> Part | None:
+    """A memory and its card; None where there is none."""
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        return None
+    told = parse(MemoryCard, path.with_name(manifest.card_of(path.name)).read_bytes(), manifest.card_of(path.name))
+    return Part(load_file(path), told.kind, told.privacy, told.about, told.audit)
 
 
 def link(source: Path, target: Path) -> None:

@@ -237,6 +237,7 @@ class Desk:
         return done
 
     def forget_weights(self, leg: int) -> None:
-        """Remove the weights received of a leg, once the next one is signed; its documents stay."""
-        for name in (manifest.SOLVER, manifest.MEMORY):
+        """Remove the weights received of a leg, once the next one is signed. Its documents and memories of single legs
+        stay: they belong to every later bundle."""
+        for name in (manifest.SOLVER, manifest.RUNNING):
             (self.received(leg) / name).unlink(missing_ok=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from relay.config.options import Field
 from relay.handoff.refusals import BadDocument
@@ -84,20 +85,25 @@ def shaped(schema: type[T], content: Any, what: str) -> T:
     Raises:
         BadDocument: a key is missing, unknown, or of a wrong kind.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     if isinstance(content, Mapping) and (content.get("format", 1) != 1 or content.get("format") is True):
         raise BadDocument(f"{what} has format {content['format']!r}; this program reads 1")
+    adapter: TypeAdapter[T] = _adapter(cast(Hashable, schema))
     try:
         # from JSON text: strict there means JSON's own types, with arrays allowed for tuples
-        made = TypeAdapter(schema).validate_json(json.dumps(content), strict=True)
+        made = adapter.validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its top"
         raise BadDocument(f"{what} is not of the known form: at {where}: {first['msg']}") from error
-    if dataclasses.is_dataclass(made) and json.loads(canonical(made)) != content:
+    if dataclasses.is_dataclass(made) and adapter.dump_python(made, mode="json") != content:
         raise BadDocument(f"{what} leaves out what has a default; every key must be written")
     return made
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    """pydantic's reader of a schema; to make one takes longer than to use it."""
+    return TypeAdapter(schema)
 
 
 def digest(data: bytes) -> str:

@@ -204,5 +204,7 @@ def describe(roster: Roster) -> list[tuple[str, str]]:
 
 def _plain(value: object) -> str:
     """A value as people say it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
     words = {True: "yes", False: "no", None: "not checked"}
     return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -34,7 +34,10 @@ def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
     Raises:
         GateFailed: something is wrong with them, and the policy says to refuse.
     """
-    if never := [*_useless(carry.solver), *_useless(carry.memory)]:
+    memories = {f" in the memory of leg {leg}": part for leg, part in carry.memories.items()}
+    memories |= {" in the running memory": carry.running} if carry.running else {}
+    odd = (found for where, part in memories.items() for found in _useless(part.tensors, where))
+    if never := [*_useless(carry.solver), *odd]:
         raise GateFailed(f"the weights can't be used: {_some(never)}")
     last = last_known(desk)
     found = [*outliers(carry.solver, policy.gate.max_outlier)]
@@ -104,15 +107,15 @@ def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: fl
     return sorted(found)
 
 
-def _useless(weights: Mapping[str, Tensor]) -> Iterator[str]:
+def _useless(weights: Mapping[str, Tensor], where: str = "") -> Iterator[str]:
     for name, tensor in weights.items():
         try:
             fine = all(_finite(part) for part in _slices(tensor))
         except RuntimeError:
-            yield f"{name} is of the type {tensor.dtype}, which torch can't reckon with"
+            yield f"{name}{where} is of the type {tensor.dtype}, which torch can't reckon with"
         else:
             if not fine:
-                yield f"{name} is not finite"
+                yield f"{name}{where} is not finite"
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -6,7 +6,7 @@ The manifest has one line an entry, ``<sha-256>  <name>``, so that ``sha256sum -
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.handoff.document import MAX_BYTES
@@ -20,6 +20,7 @@ CONFIG = "config.json"
 DATA_CARD = "data-card.json"
 RESULTS = "results.json"
 MEMORY = "memory.safetensors"
+RUNNING = "running.safetensors"
 SOLVER = "solver.safetensors"
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_./-]{0,99})")
@@ -33,22 +34,59 @@ class Layout:
     Attributes:
         rosters: versions of the rosters inside, ascending, 1 to 9999.
         legs: how many earlier legs are in the chain.
-        memory: whether a memory travels.
+        memory: whether this leg has a memory of its own.
+        running: whether there is one of all legs so far.
+        remembered: the earlier legs whose own memories are in the chain, ascending.
     """
 
     rosters: Sequence[int]
     legs: int
-    memory: bool
+    memory: bool = False
+    running: bool = False
+    remembered: Sequence[int] = ()
 
     def names(self) -> list[str]:
         """All entries, in the one order they may have."""
-        chain = [earlier(leg, name) for leg in range(1, self.legs + 1) for name in CHAIN]
-        last = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS, *([MEMORY] if self.memory else []), SOLVER]
-        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *last]
+        chain = [earlier(leg, name) for leg in range(1, self.legs + 1) for name in self.link(leg)]
+        own = [name for memory in self._own for name in (card_of(memory), memory)]
+        papers = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS]
+        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *papers, *own, SOLVER]
+
+    def link(self, leg: int) -> list[str]:
+        """The files of an earlier leg, as they were named in its own bundle."""
+        return [*CHAIN, *KEPT] if leg in self.remembered else [*CHAIN]
+
+    def links(self, read: Callable[[str], bytes]) -> Iterator[dict[str, bytes]]:
+        """The documents of each earlier leg by those names, oldest first; each is read when it is asked for."""
+        for leg in range(1, self.legs + 1):
+            yield {name: read(earlier(leg, name)) for name in self.link(leg) if name != MEMORY}
+
+    @property
+    def memories(self) -> list[str]:
+        """The entries that hold a memory's tensors: of the earlier legs, this leg's own, and of all legs."""
+        return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
+
+    @property
+    def papers(self) -> list[str]:
+        """The JSON entries that lie beside this leg's claim."""
+        return [CARRY, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
+
+    @property
+    def _own(self) -> list[str]:
+        return [name for name, there in zip(OWN, (self.memory, self.running), strict=True) if there]
 
 
+def card_of(memory: str) -> str:
+    """The entry that says what a memory is: ``memory.json`` for ``memory.safetensors``."""
+    return memory.removesuffix(".safetensors") + ".json"
+
+
+OWN = (MEMORY, RUNNING)
+"""The memories that a leg writes."""
 CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
 """What stays of an earlier leg, copied from its bundle."""
+KEPT = (card_of(MEMORY), MEMORY)
+"""What stays of it as well, if it had a memory of its own."""
 
 
 def roster(version: int) -> str:
@@ -71,7 +109,10 @@ def names_fit(names: Sequence[str]) -> Layout:
     for name in names:
         if found := _NUMBERED.fullmatch(name):
             numbers[found[1]].add(int(found[2]))
-    layout = Layout(sorted(numbers["rosters"] - {0}), max(numbers["chain"], default=0), MEMORY in names)
+    there, legs = set(names), max(numbers["chain"], default=0)
+    has = {memory: not there.isdisjoint((card_of(memory), memory)) for memory in OWN}
+    kept = tuple(k for k in sorted(numbers["chain"] - {0}) if any(earlier(k, name) in there for name in KEPT))
+    layout = Layout(sorted(numbers["rosters"] - {0}), legs, has[MEMORY], has[RUNNING], kept)
     must = layout.names()
     if list(names) != must:
         raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")

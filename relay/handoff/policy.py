@@ -12,6 +12,10 @@ from relay.errors import ConfigError, Problem
 MAX_WHOLE = 2**53 - 1
 """Largest whole number that every JSON reader reads alike."""
 Positive = Annotated[float, Field(gt=0, le=1e9)]
+Kind = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+"""Of a memory: the name of what wrote it and can read it."""
+USUAL = ("style", "ewc", "si", "owm", "fedavg")
+"""Kinds of memories that travel unless the coordinator says otherwise: aggregates and weights, no generator."""
 
 
 @options
@@ -38,7 +42,9 @@ class Policy:
     Attributes:
         sealed: a bundle must be encrypted to its recipients.
         max_bundle_bytes: largest bundle, in bytes.
-        memory: whether a memory may travel beside the solver.
+        memory: which kinds of memories may travel beside the solver; ``any`` for all.
+        max_epsilon: largest epsilon that a memory of aggregates, or a generator, may state of its release, and it must
+            state one; null: none is asked for.
         sample_counts: whether a site tells how many samples it has exactly, or rounded.
         min_samples: fewest training samples a site must have.
         same_config: every site must use the same scientific config to the letter.
@@ -48,12 +54,22 @@ class Policy:
 
     sealed: bool = True
     max_bundle_bytes: Annotated[int, Field(ge=1, le=MAX_WHOLE)] = 8 * 2**30
-    memory: bool = True
+    memory: tuple[Kind, ...] | Literal["any"] = USUAL
+    max_epsilon: Positive | None = None
     sample_counts: Literal["rounded", "exact"] = "rounded"
     min_samples: Annotated[int, Field(ge=1, le=MAX_WHOLE)] = 8
     same_config: bool = False
     expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
     gate: Gate = Gate()
+
+    def carries(self, kind: str) -> bool:
+        """Whether a memory of this kind may travel."""
+        return self.memory == "any" or kind in self.memory
+
+    @property
+    def kinds(self) -> str:
+        """The kinds that may travel, in words."""
+        return self.memory if isinstance(self.memory, str) else ", ".join(self.memory) or "none"
 
 
 def read_policy(path: Path) -> Policy:

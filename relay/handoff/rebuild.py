@@ -138,12 +138,7 @@ def _documents(desk: Desk, folder: Path) -> tuple[tuple[Statement, ...], Mapping
     check = Verification(_standpoint(desk, envelope))
     check.rosters([(folder / manifest.roster(version)).read_bytes() for version in layout.rosters])
     check.statement(envelope)
-    check.chain(
-        [
-            {name: (folder / manifest.earlier(leg, name)).read_bytes() for name in manifest.CHAIN}
-            for leg in range(1, layout.legs + 1)
-        ]
-    )
+    check.chain(layout.links(lambda name: (folder / name).read_bytes()))
     return tuple(check.chain_so_far), check.trusted
 
 

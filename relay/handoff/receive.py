@@ -12,12 +12,13 @@ from relay.errors import RelayError, UserError
 from relay.files import write_bytes
 from relay.handoff import carry, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
-from relay.handoff.carry import TRAVELLING, Carry, weights_digest
+from relay.handoff.carry import Carry, weights_digest
 from relay.handoff.container import measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import digest
 from relay.handoff.fit import Fit
 from relay.handoff.keys import Keys
+from relay.handoff.memorycard import MemoryCard
 from relay.handoff.refusals import DigestMismatch
 from relay.handoff.roster import Policy
 from relay.handoff.rules import Standpoint, Verification
@@ -39,12 +40,14 @@ class Verified:
         statements: of all legs, oldest first; the last is the bundle's own.
         again: it had been received before.
         entries: name and bytes of all that is in it.
+        memories: the cards of all memories in it, by the entry of each one's tensors.
         notes: what a reader should know, such as what the acceptance gate found.
     """
 
     statements: tuple[Statement, ...]
     again: bool
     entries: Mapping[str, int]
+    memories: Mapping[str, MemoryCard]
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,8 +71,7 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.statement(bundle.read(manifest.STATEMENT))
     check.chain(bundle.chain)
     check.standing()
-    documents = {name: bundle.read(name) for name in TRAVELLING}
-    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), documents)
+    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.papers)
     check.policy(bundle.size, bundle.sealed, bundle.sizes)
     check.fit(bundle.read(manifest.CARRY), fit)
     return check
@@ -89,7 +91,7 @@ def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit
     """
     with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
         check = judge(bundle, desk.standpoint(look_on), fit)
-    return Verified(check.verified, check.again, bundle.sizes)
+    return Verified(check.verified, check.again, bundle.sizes, check.memories)
 
 
 def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit: Fit | None = None) -> Verified:
@@ -123,7 +125,7 @@ def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit |
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Verified(statements, check.again, bundle.sizes, tuple(notes))
+    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes))
 
 
 def _take_in(desk: Desk, part: Path, check: Verification) -> None:

@@ -15,17 +15,20 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
    says and to this site (``WrongRecipient``); the leg after it is this site's turn, unless the relay has ended
    (``WrongLeg``). Issued before it expires, and neither in the future nor too long ago (``Expired``).
 3. ``chain``: every earlier leg is there once, its statement signed and in its turn by the rosters it names, its
-   manifest, results and data-card those signed for, and no roster older than the one before (``BrokenChain``,
-   and the errors above); results and data-card are of the form, the leg and the site that they must be of, and tell
-   no counts that its roster has rounded (``PolicyBreach``). Each statement continues the one before it
+   manifest, results and data-card those signed for, its memory's card as well if it signed for one, and not if not,
+   and no roster older than the one before (``BrokenChain``, and the errors above); results, data-card and card are of
+   the form, the leg and the site that they must be of, and tell no counts that its roster has rounded
+   (``PolicyBreach``). Each statement continues the one before it
    (``PredecessorMismatch``). None is to be done again, by what a later roster says (``OldRoster``).
 4. ``standing``: against this site's ledger, without the legs that are to be done again: not another statement for a
    leg known here, unless it was signed once more under a newer roster before this site went on from it (``Fork``);
    not one this site has already gone on from (``Replay``); nothing older than the newest leg known here
    (``Rollback``); no leg in this site's name that its ledger lacks (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
-   no others (``BadContainer``); its papers are judged as those of the earlier legs.
-6. ``policy``: size, seal, days, memory and sample count are within the newest roster's policy (``PolicyBreach``).
+   no others (``BadContainer``); an earlier leg's memory has the one that this leg's own manifest gives
+   (``BrokenChain``); its papers are judged as those of the earlier legs.
+6. ``policy``: size, seal, days, all memories and sample count are within the newest roster's policy, and the files of
+   weights as large as the statements say (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
    (``ConfigMismatch``). Skipped, visibly, where no config is at hand.
 """
@@ -43,6 +46,7 @@ from relay.handoff.document import digest, moment, read
 from relay.handoff.fit import Fit, check_fit
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
+from relay.handoff.memorycard import MemoryCard, breaches
 from relay.handoff.papers import check, told
 from relay.handoff.refusals import (
     BadDocument,
@@ -97,12 +101,18 @@ class Standpoint:
 
 @dataclass
 class Verification:
-    """One bundle on its way through the rules; see the module's text."""
+    """One bundle on its way through the rules; see the module's text.
+
+    Attributes:
+        memories: the cards of all memories in it, by the entry of each one's tensors.
+    """
 
     at: Standpoint
     trusted: dict[int, TrustedRoster] = field(default_factory=dict)
     chain_so_far: list[Statement] = field(default_factory=list)
     again: bool = False
+    memories: dict[str, MemoryCard] = field(default_factory=dict)
+    _kept: dict[str, str | None] = field(default_factory=dict)
     _done: int = 0
 
     def _step(self, name: str) -> None:
@@ -229,7 +239,7 @@ class Verification:
     # -- 3 -----------------------------------------------------------------------------------------------------------
 
     def chain(self, links: Iterable[Mapping[str, bytes]]) -> None:
-        """Trust the records of the earlier legs: of each, its four files by their names."""
+        """Trust the records of the earlier legs: of each, its documents by their names."""
         self._step("chain")
         (own,) = self.chain_so_far
         wanted = own.claim.leg - 1
@@ -256,10 +266,15 @@ class Verification:
         if digest(files[manifest.MANIFEST]) != made.manifest:
             raise BrokenChain(f"the manifest of leg {number} is not the one its statement is about")
         listed = manifest.parse(files[manifest.MANIFEST], f"the manifest of leg {number}")
-        for name in (manifest.RESULTS, manifest.DATA_CARD):
-            if listed.get(name) != digest(files[name]):
+        papers = (manifest.RESULTS, manifest.DATA_CARD, manifest.card_of(manifest.MEMORY))
+        there = {name: files[name] for name in papers if name in files}
+        for name in papers:
+            if listed.get(name) != (digest(there[name]) if name in there else None):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
-        self._papers({name: files[name] for name in (manifest.RESULTS, manifest.DATA_CARD)}, made.claim)
+        memory = manifest.earlier(number, manifest.MEMORY)
+        self._kept[memory] = listed.get(manifest.MEMORY)  # as large as it likes to be: compared with the contents
+        for card in self._papers(there, made.claim).values():
+            self.memories[memory] = card
         return made
 
     # -- 4 -----------------------------------------------------------------------------------------------------------
@@ -308,14 +323,17 @@ class Verification:
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
             raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
+        if wrong := [name for name, value in self._kept.items() if digests.get(name) != value]:
+            raise BrokenChain(f"not the memory that its leg's site signed for: {', '.join(wrong[:5])}")
         claim = self.chain_so_far[-1].claim
         if digests[manifest.CONFIG] != claim.config:
             raise DigestMismatch("config.json is not the one that the statement names")
-        self._papers(documents, claim)
+        cards = self._papers(documents, claim)
+        self.memories |= {name: cards[card] for name in manifest.OWN if (card := manifest.card_of(name)) in cards}
 
-    def _papers(self, documents: Mapping[str, bytes], claim: Claim) -> None:
-        """What lies beside a claim, under the policy of the roster that it names."""
-        check(documents, claim, self.trusted[claim.roster.version].roster.policy)
+    def _papers(self, documents: Mapping[str, bytes], claim: Claim) -> dict[str, MemoryCard]:
+        """What lies beside a claim, under the policy of the roster that it names; the cards of its memories."""
+        return check(documents, claim, self.trusted[claim.roster.version].roster.policy)
 
     def policy(self, size: int, sealed: bool, sizes: Mapping[str, int]) -> None:
         """Hold the file against the newest roster's policy, and what it says of itself.
@@ -330,10 +348,9 @@ class Verification:
             wrong.append("it is not sealed")
         if size > policy.max_bundle_bytes:
             wrong.append(f"it has {size} bytes, allowed are {policy.max_bundle_bytes}")
-        if manifest.MEMORY in sizes and not policy.memory:
-            wrong.append("it holds a memory")
-        said = {manifest.SOLVER: claim.carries.solver, manifest.MEMORY: claim.carries.memory}
-        for name, part in said.items():
+        for name, card in self.memories.items():
+            wrong += breaches(name, card, policy)
+        for name, part in statement.said_of_weights([made.claim for made in self.chain_so_far]).items():
             if (there := sizes.get(name)) != (part.bytes if part else None):
                 wrong.append(f"{name} has {there or 'no'} bytes, its statement says {part.bytes if part else 'none'}")
         if claim.samples < told(policy.min_samples, policy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import relay
 from relay.config.check import check
 from relay.errors import RelayError, UserError
 from relay.files import write_bytes
-from relay.handoff import cards, container, manifest, papers, seal, statement, stick
-from relay.handoff.bundle import clear, layout_of
-from relay.handoff.carry import FACTS, TRAVELLING, Facts, link, read_facts, weights_digest
+from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
+from relay.handoff.bundle import cards_in, clear, layout_of
+from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, link, read_facts, weights_digest
 from relay.handoff.container import Measured, measure
 from relay.handoff.desk import Desk
-from relay.handoff.document import canonical, digest, moment, read, stamp
+from relay.handoff.document import canonical, digest, moment, parse, read, stamp
 from relay.handoff.keys import Keys
+from relay.handoff.memorycard import MemoryCard
 from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
 from relay.handoff.refusals import BadDocument, DigestMismatch, Fork, PolicyBreach, WrongLeg
@@ -33,6 +34,7 @@ class Draft:
     Attributes:
         folder: holds the bundle's files but statement and manifest.
         sizes: bytes of every file in it.
+        memories: the cards of all memories in it, by the entry of each one's tensors.
         signed: this very leg was signed before, and is only to be sent again.
     """
 
@@ -40,6 +42,7 @@ class Draft:
     claim: Claim
     earlier: tuple[Statement, ...]
     sizes: Mapping[str, int]
+    memories: Mapping[str, MemoryCard]
     signed: bool = False
 
     def lines(self, policy: Policy) -> list[str]:
@@ -53,12 +56,14 @@ class Draft:
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         )
+        memories = memorycard.lines(self.memories, [*(made.claim for made in self.earlier), claim])
         return [
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made when it is signed"]),
             *(f"{label:<16} {text}" for label, text in told),
+            *(f"{label}: {text}" for label, text in memories),
         ]
 
 
@@ -71,6 +76,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     Raises:
         UserError: this site can't send it (its keys, its turn, the leg it was trained from).
         PolicyBreach: the roster's policy forbids it.
+        DigestMismatch: what was received of the leg before is no longer whole.
         Fork: this leg was signed before with other content.
     """
     facts, trusted = read_facts(folder), _trusted(desk)
@@ -93,7 +99,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     except RelayError:
         shutil.rmtree(part)
         raise
-    return Draft(part, claim, earlier, _sizes(part))
+    return Draft(part, claim, earlier, _sizes(part), cards_in(part))
 
 
 def check_turn(desk: Desk, leg: int) -> None:
@@ -122,8 +128,8 @@ def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Pat
     policy, wrong = trusted.roster.policy, []
     if samples < policy.min_samples:
         wrong.append(f"{samples} training samples, at least {policy.min_samples} are needed")
-    if claim.carries.memory and not policy.memory:
-        wrong.append("a memory may not travel")
+    for name, card in cards_in(folder).items():
+        wrong += memorycard.breaches(name, card, policy)
     total = sum(_sizes(folder).values())
     if total > policy.max_bundle_bytes:
         wrong.append(f"{total} bytes, allowed are {policy.max_bundle_bytes}")
@@ -250,8 +256,17 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
 
 def _unchanged(there: Path, folder: Path) -> bool:
     """Whether what was signed is this carry."""
-    names = (manifest.SOLVER, manifest.MEMORY, manifest.CARRY, manifest.CONFIG, manifest.RESULTS)
-    return all(_sha256(there / name) == _sha256(folder / name) for name in names)
+    names = (*WEIGHTS, manifest.CARRY, manifest.CONFIG, manifest.RESULTS)
+    same = all(_sha256(there / name) == _sha256(folder / name) for name in names)
+    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in papers.CARDS)
+
+
+def _but_counts(path: Path) -> MemoryCard | None:
+    """A memory's card without its count, which is told as the roster of its day says; None where there is none."""
+    if not path.is_file():
+        return None
+    card = parse(MemoryCard, path.read_bytes(), path.name)
+    return replace(card, privacy=replace(card.privacy, patients=0))
 
 
 def _sha256(path: Path) -> str | None:
@@ -267,7 +282,7 @@ def signed_before(desk: Desk, leg: int) -> Draft:
     place = desk.signed(leg)
     *earlier, own = chain_in(place)
     _check_signed(desk, own)
-    return Draft(place, own.claim, tuple(earlier), _sizes(place), signed=True)
+    return Draft(place, own.claim, tuple(earlier), _sizes(place), cards_in(place), signed=True)
 
 
 def _check_signed(desk: Desk, made: Statement) -> None:
@@ -325,7 +340,7 @@ def _gather(
     text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
     for name, data in (*documents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
-    for name in (manifest.SOLVER, manifest.MEMORY, FACTS):  # with its facts, it can be signed again from here
+    for name in (*WEIGHTS, FACTS):  # with its facts, it can be signed again from here
         if (folder / name).is_file():
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
@@ -340,9 +355,12 @@ def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     Raises:
         UserError: something in it can't leave.
     """
+    carries = {key for key, part in vars(claim.carries).items() if part}
+    cards = [name for name in papers.CARDS if name.removesuffix(".json") in carries]
     try:
-        content = {name: read((folder / name).read_bytes(), name) for name in TRAVELLING}
+        content = {name: read((folder / name).read_bytes(), name) for name in (*TRAVELLING, *cards)}
         content[manifest.DATA_CARD] = papers.told_card(content[manifest.DATA_CARD], policy)
+        content |= {name: papers.told_memory(name, content[name], policy) for name in cards}
         documents = {name: canonical(value) for name, value in content.items()}
         papers.check(documents, claim, policy)
     except BadDocument as error:
@@ -351,6 +369,19 @@ def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
 
 
 def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
+    """What stays of an earlier leg, from the folder of the leg before this one.
+
+    Raises:
+        DigestMismatch: a memory is no longer the one that was received.
+    """
+    paths = {
+        name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *manifest.KEPT)
+    }
     for name in manifest.CHAIN:
-        path = source / name if last else source / manifest.earlier(leg, name)
-        write_bytes(part / manifest.earlier(leg, name), path.read_bytes())
+        write_bytes(part / manifest.earlier(leg, name), paths[name].read_bytes())
+    listed = manifest.parse(paths[manifest.MANIFEST].read_bytes())
+    for name in manifest.KEPT:
+        if listed.get(name) != _sha256(paths[name]):
+            raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")
+        if name in listed:
+            link(paths[name], part / manifest.earlier(leg, name))

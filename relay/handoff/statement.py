@@ -6,9 +6,11 @@ The in-toto attestation framework: https://github.com/in-toto/attestation/tree/m
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from relay.config.options import Field, options
+from relay.handoff import manifest
 from relay.handoff.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
 from relay.handoff.envelope import Signed
 from relay.handoff.manifest import MANIFEST
@@ -49,10 +51,15 @@ class Tensors:
 
 @options
 class Carries:
-    """What travels."""
+    """What travels.
+
+    Attributes:
+        memory: of this leg alone; ``running``: of all legs so far.
+    """
 
     solver: Tensors
     memory: Tensors | None = None
+    running: Tensors | None = None
 
 
 @options
@@ -106,9 +113,17 @@ class Statement:
     envelope: bytes
 
 
-def payload(claim: Claim, manifest: bytes) -> bytes:
-    """What is signed: the claim about a manifest."""
-    subject = [{"name": MANIFEST, "digest": {"sha256": digest(manifest)}}]
+def said_of_weights(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
+    """What a chain's claims, oldest first, say of the files of weights in its last leg's bundle, by entry."""
+    *earlier, own = claims
+    kept = {manifest.earlier(made.leg, manifest.MEMORY): made.carries.memory for made in earlier}
+    carries = own.carries
+    return {**kept, manifest.MEMORY: carries.memory, manifest.RUNNING: carries.running, manifest.SOLVER: carries.solver}
+
+
+def payload(claim: Claim, listing: bytes) -> bytes:
+    """What is signed: the claim about a manifest; ``listing``: its bytes."""
+    subject = [{"name": MANIFEST, "digest": {"sha256": digest(listing)}}]
     return canonical(
         {
             "_type": STATEMENT_TYPE,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
 import torch
 from torch import nn
 
@@ -24,6 +27,8 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
     """The acceptance gate of a leg: the weights are sane, fit its net, and are scored on its validation images."""
 
     def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
+        parts = [*carry.memories.values(), *([carry.running] if carry.running else [])]
+        check_memory((part.kind for part in parts), policy)  # the roster may be newer than what was received
         notes = gate.weigh(carry, desk, policy)
         with torch.random.fork_rng(devices=[]):
             solver = leg.net.build()
@@ -35,18 +40,18 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
         if not site.split.val:
             return [*notes, "no validation images here to score them on"]
         device = device_of(devices)
-        dice = validation_dice(solver.to(device, memory_format=memory_format(leg)).eval(), site, device)
+        dice = validation_dice(solver.to(device, memory_format=memory_format(leg)).eval(), [site], device)
         gate.check_score(dice, policy.gate)
         return [*notes, f"they score {dice:.3f} (mean Dice) on the {len(site.split.val)} validation images here"]
 
     return weigh
 
 
-def validation_dice(solver: nn.Module, site: SiteData, device: torch.device) -> float:
+def validation_dice(solver: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
     """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
-    options = site.dataset.options
+    options = sites[0].dataset.options
     score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
-    for batch in batches(site.val):
+    for batch in chain.from_iterable(batches(site.val) for site in sites):
         logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
         score.update(logits.argmax(1), batch["label"].to(device).long())
     return float(score.class_mean())
@@ -63,6 +68,19 @@ def check_size(solver: nn.Module, policy: Policy) -> None:
         raise PolicyBreach(
             f"the net's weights have {size} bytes; a bundle of this study may have {policy.max_bundle_bytes}",
             "Use the net that the study agreed on, or ask the coordinator for another policy.max_bundle_bytes.",
+        )
+
+
+def check_memory(kinds: Iterable[str], policy: Policy) -> None:
+    """Refuse before the training a memory that could not be sent after it. ``kinds``: of those that the leg will carry.
+
+    Raises:
+        PolicyBreach: the policy forbids one.
+    """
+    if odd := sorted({kind for kind in kinds if not policy.carries(kind)}):
+        raise PolicyBreach(
+            f"a memory of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
+            "Use a strategy without it, or ask the coordinator for a roster with another policy.memory.",
         )
 
 

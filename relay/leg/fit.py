@@ -71,7 +71,7 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
 def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning's Trainer, with nothing of its own on the screen or the disk."""
     train = learner.leg.train
-    validate = any(len(site.val) for site in learner.sites)
+    validate = learner.phase.validate and any(len(site.val) for site in learner.sites)
     return pl.Trainer(
         accelerator=devices.accelerator,
         devices=devices.devices,

@@ -39,6 +39,7 @@ class Learner(pl.LightningModule):
         sites: the data of the sites that the leg trains on.
         total_steps: optimiser steps of the whole phase, for the schedule.
         companions: modules the loss needs on the same device (the criterion's class weights).
+        lap: which of the site's turns this is; a later one draws other batches.
     """
 
     def __init__(
@@ -48,27 +49,39 @@ class Learner(pl.LightningModule):
         sites: Sequence[SiteData],
         total_steps: int,
         companions: Sequence[nn.Module] = (),
+        lap: int = 1,
     ) -> None:
         super().__init__()
         self.leg, self.phase, self.sites, self.total_steps = leg, phase, sites, total_steps
         self.module = phase.module
+        again = ("lap", lap) if lap > 1 else ()
+        self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
+        self.keeps = nn.ModuleList(phase.keeps)
         self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
         classes = leg.data.num_classes
         self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
         self.first_bad = torch.tensor(-1)
 
     def train_dataloader(self) -> Any:
-        """This process's share of the training batches."""
-        return train_loader(
+        """This process's share of the training batches.
+
+        Where a fit is resumed, this is also where Lightning is told that the epoch of the saved state is over. Left to
+        itself it goes back into that epoch, and trains on a batch too many unless a validation was due at its end.
+        """
+        loop = self.trainer.fit_loop
+        loop.restarting = False
+        loader = train_loader(
             [site.train for site in self.sites],
             self.leg.data,
             batch_size=self.leg.train.batch_size,
-            seed=derive(self.leg.conf.random_seed, self.phase.name),
+            seed=derive(self._seed, self.phase.name),
             site=self.leg.task_name,
             workers=self.leg.conf.num_workers,
             rank=self.global_rank,
             world_size=self.trainer.world_size,
         )
+        loader.sampler.set_epoch(loop.epoch_progress.current.processed)  # workers begin before the epoch does
+        return loader
 
     def val_dataloader(self) -> Any:
         """The validation images; every process looks at all of them."""
@@ -81,12 +94,9 @@ class Learner(pl.LightningModule):
             companion.to(self.device, self.dtype)
 
     def on_train_epoch_start(self) -> None:
-        """Order and dropout depend on the epoch alone, so that no random state need be stored to resume.
-
-        Lightning sets the sampler's epoch as well, but to one too many where a fit is resumed.
-        """
-        self.trainer.train_dataloader.sampler.set_epoch(self.current_epoch)
-        torch.manual_seed(derive(self.leg.conf.random_seed, self.leg.task_name, self.phase.name, self.current_epoch))
+        """Dropout depends on the epoch alone, as the order does, so that no random state need be stored to resume."""
+        where = (self.leg.task_name, self.phase.name, self.current_epoch, self.global_rank)
+        torch.manual_seed(derive(self._seed, *where))
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """One batch's loss; where it is not finite, the device notes the step; nobody waits for it."""
@@ -115,6 +125,7 @@ class Learner(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""
-        optimizer = self.leg.optimizer.build([p for p in self.module.parameters() if p.requires_grad])
+        options = self.phase.optimizer or self.leg.optimizer
+        optimizer = options.build([p for p in self.module.parameters() if p.requires_grad])
         schedule = self.leg.scheduler.build(optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -110,9 +110,10 @@ def write(
     for name, buffer in leg.strategy.solver.named_buffers():
         if name.endswith("num_batches_tracked"):
             buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
-    solver, memory = leg.strategy.solver.state_dict(), leg.strategy.memory()
+    solver, memory, running = leg.strategy.solver.state_dict(), leg.strategy.memory(), leg.strategy.running()
     facts = {"model": _plain(model(leg)), "data": reads(leg)}
-    tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}
+    parts = {"memory": memory, "running": running}
+    tensors = {"solver": len(solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
     mean = no_nan(next(iter(matrix(rows).values()), {}))
     documents = {
         manifest.CONFIG: scientific(leg),
@@ -129,5 +130,5 @@ def write(
         tensors=tensors,
         torch=torch.__version__,
     )
-    carry.write(Carry(solver, memory, facts), place.carry, documents, own)
+    carry.write(Carry(solver, {number: memory} if memory else {}, running, facts), place.carry, documents, own)
     return facts

@@ -5,7 +5,7 @@
     config.given.yaml  config.resolved.yaml    what was asked for, and what that became
     logs/run.log       tensorboard/task_1/     the log, the curves
     splits/<site>.json                         who is in train, val and test; stays here
-    checkpoints/task_1/last.ckpt               the leg's solver
+    checkpoints/task_1/last.ckpt               the leg's solver (task_1_lap2/: of its second lap)
     checkpoints/task_1/carry/                  what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
     handoff/                                   in a simulation: keys to throw away, ledgers, and the stick

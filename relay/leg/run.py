@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 import relay
 from relay.config.devices import Devices
@@ -19,7 +18,7 @@ from relay.handoff import Carry
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
-from relay.leg.accept import check_samples, check_size
+from relay.leg.accept import check_samples, check_size, validation_dice
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
@@ -31,6 +30,7 @@ from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
 from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.phase import Batch, Task, Training
 from relay.plan import Leg, Study
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
@@ -73,13 +73,16 @@ def run_leg(
     if is_first():
         place.write_record(state="started", **record)
     carry = incoming.carry if incoming else None
+    ready = time.monotonic()
     device = _train(leg, carry, pool, place, run, devices, progress, policy)
+    trained = time.monotonic() - ready
     if is_first():
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device))
         facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
         checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
-        record |= {"seconds": round(time.monotonic() - began, 1), "versions": _versions()}
+        seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
+        record |= seconds | {"versions": _versions()}
         place.write_record(state="finished", **record)
         for state in place.root.glob("phase_*.ckpt"):
             state.unlink()
@@ -123,14 +126,22 @@ def _train(
     check_size(solver, policy)
     criterion = leg.loss.build(leg.data.num_classes)
     strategy, curves = leg.strategy, run.root / "tensorboard" / leg.folder
-    strategy.setup(solver, criterion)
+    device = device_of(devices)
+    strategy.setup(solver.to(device), criterion, _task(leg))
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
+    training = Training(
+        told(samples, policy),
+        [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
+        lambda: _batches(leg, sites, device),
+        lambda: validation_dice(solver, sites, device),
+    )
+    strategy.begin(training)
     for number, phase in enumerate(strategy.phases(), 1):
         state = place.phase(number, phase.name)
         steps = steps_of(leg, samples, devices.world_size, phase.share)
-        learner = Learner(leg, phase, sites, steps, companions=(criterion,))
+        learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
         watch = [
             StopAtOnce(),
             ShowProgress(progress),
@@ -140,18 +151,33 @@ def _train(
         ]
         fit(learner, state, curves, devices, watch)
     assert learner is not None
-    device = device_of(devices)
     if is_first():
         solver.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
-        strategy.finish(told(samples, policy), lambda: _images(leg, sites, device))
+        strategy.finish(training)
         solver.eval()
     return device
 
 
-def _images(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterator[Tensor]:
+def _task(leg: Leg) -> Task:
+    data, size = leg.data, leg.data.patch_size or leg.data.img_size
+    return Task(
+        site=leg.task_name,
+        classes=data.num_classes,
+        channels=data.channels,
+        out_range=tuple(data.out_range),
+        size=tuple(size) if size else None,
+        seed=leg.conf.random_seed,
+        kind=data.task,
+    )
+
+
+def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterator[Batch]:
+    before = 0
     for site in sites:
         for batch in batches(site.train):
-            yield scale(batch["image"].to(device), leg.data.out_range)
+            image = scale(batch["image"].to(device), leg.data.out_range)
+            yield Batch(image, batch["label"].to(device).long(), (batch["index"] + before).to(device))
+        before += len(site.train)
 
 
 def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -171,6 +197,11 @@ def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.dev
 def _turn(carry: Carry | None) -> int:
     """The leg's place in the relay: after all that were received."""
     return len(carry.legs) + 1 if carry else 1
+
+
+def _lap(leg: Leg, carry: Carry | None) -> int:
+    """Which of its site's turns the leg is."""
+    return 1 + [made["site"] for made in (carry.legs if carry else [])].count(leg.task_name)
 
 
 def _number(leg: Leg, study: Study, carry: Carry | None) -> int:

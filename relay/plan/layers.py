@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ class Layers:
         self.blocks = blocks
         self.sets: dict[int, int] = {}
         self.bad_ids: list[tuple[int, object, str]] = []
+        self._merged: dict[int, dict[str, Any]] = {}
         for place, block in enumerate(blocks.all_tasks_datasets):
             kwargs = block.get("kwargs")
             task_id = kwargs.get("task_id") if isinstance(kwargs, Mapping) else None
@@ -33,9 +35,12 @@ class Layers:
                 self.sets[task_id] = place
 
     def merged(self, task_id: int) -> dict[str, Any]:
-        """One task's block as plain dicts."""
-        layers = [{"dataset": self._set(task_id)}, self._task(task_id)]
-        return OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))  # type: ignore[return-value]
+        """One task's block as plain dicts; merged once, since that takes most of a plan's time."""
+        if task_id not in self._merged:
+            layers = [{"dataset": self._set(task_id)}, self._task(task_id)]
+            merged = OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))
+            self._merged[task_id] = merged  # type: ignore[assignment]
+        return copy.deepcopy(self._merged[task_id])
 
     def where(self, task_id: int, *prefix: object) -> Callable[[Sequence[object]], str]:
         """Turns a path below ``prefix`` in the merged block into the path in the file that the value came from."""

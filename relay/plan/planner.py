@@ -62,6 +62,8 @@ class _Planner:
         self.current = blocks.current_tasks
         self.layers = Layers(blocks)
         self.problems: list[Problem] = []
+        self.ids = [i for i in self.current.task_ids if i in self.layers.sets]
+        self.turns = [(i, lap) for lap in range(1, self.current.laps + 1) for i in self.ids]
 
     def add(self, path: str, value: object, allowed: str, near: str | None = None) -> None:
         self.problems.append(Problem(path, value, allowed, near))
@@ -71,14 +73,13 @@ class _Planner:
         made = {i: self.dataset(i) for i in self.layers.sets}
         datasets = {i: d for i, d in made.items() if d is not None}
         self.check_shared(datasets)
-        ids = [i for i in self.current.task_ids if i in self.layers.sets]
-        legs = [leg for number, i in enumerate(ids, 1) if (leg := self.leg(number, i, datasets))]
+        legs = [leg for number in range(1, len(self.turns) + 1) if (leg := self.leg(number, datasets))]
         strategies = sorted({leg.conf.strategy.name for leg in legs})
         if len(strategies) > 1:
             self.add("current_tasks.task_confs", strategies, "all legs of a study use one strategy")
-        if legs and legs[0].strategy.pools_sites:
-            legs = legs[:1]
-        self.check_folders(ids, datasets, train)
+        if legs and not legs[0].strategy.uses_incoming:
+            legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
+        self.check_folders(datasets, train)
         return Study(
             name,
             self.current.mode,
@@ -129,7 +130,8 @@ class _Planner:
         self.problems += found
         return None if block is None else self.plugin(task_id, ["dataset"], "datasets", block)
 
-    def leg(self, number: int, task_id: int, datasets: Mapping[int, Any]) -> Leg | None:
+    def leg(self, number: int, datasets: Mapping[int, Any]) -> Leg | None:
+        task_id, lap = self.turns[number - 1]
         raw = self.layers.merged(task_id)
         conf, found = check(TaskConf, raw, self.layers.where(task_id))
         self.problems += found
@@ -153,7 +155,7 @@ class _Planner:
         self.check_budget(task_id, conf)
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
-        return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id), start)
+        return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
 
     def pool(self, task_id: int, strategy: Any, datasets: Mapping[int, Any]) -> tuple[Any, ...]:
         """The data sets a leg trains on."""
@@ -182,8 +184,9 @@ class _Planner:
             self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
         return type(net)(options)
 
-    def folder(self, task_id: int) -> str:
-        return str(dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}")
+    def folder(self, task_id: int, lap: int = 1) -> str:
+        folder = dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}"
+        return f"{folder}_lap{lap}" if lap > 1 else str(folder)
 
     def start(self, number: int, task_id: int, raw: Mapping[str, Any], strategy: Any) -> str | None:
         """What ``checkpoint.load`` means for this leg."""
@@ -199,15 +202,25 @@ class _Planner:
             if load != "auto":
                 self.add(path, load, "must be left out in a deployment: a leg starts from what was received")
             return None
-        ids = [i for i in self.current.task_ids if i in self.layers.sets]
+        before = self.folder(*self.turns[number - 2]) if number > 1 else None
         if load == "auto":
-            return self.folder(ids[number - 2]) if number > 1 else None
-        return None if load is None else self.named_start(ids, number, load, path)
+            return before
+        if self.current.laps > 1:
+            self.check_lap(task_id, load, path)
+            return before
+        return None if load is None else self.named_start(number, load, path)
 
-    def named_start(self, ids: Sequence[int], number: int, load: str, path: str) -> str:
+    def check_lap(self, task_id: int, load: str | None, path: str) -> None:
+        """With laps a leg starts from the leg before it; so much may be said, as it is in the first lap."""
+        place = self.ids.index(task_id)
+        before = self.folder(self.ids[place - 1]) if place else None
+        if (load.removesuffix("/last.ckpt") if load else None) != before:
+            self.add(path, load, "must be left out with laps: each leg starts from the one before it")
+
+    def named_start(self, number: int, load: str, path: str) -> str:
         """An earlier leg's folder, in either spelling."""
         leg = load.removesuffix("/last.ckpt")
-        earlier = [self.folder(i) for i in ids[: number - 1]]
+        earlier = [self.folder(*turn) for turn in self.turns[: number - 1]]
         if leg not in earlier:
             known = {self.folder(i) for i in self.layers.sets}
             wrong = (
@@ -240,13 +253,16 @@ class _Planner:
             self.add("current_tasks.task_ids", ids, "names a task twice")
         if self.current.mode == "deployment" and len(ids) != 1:
             self.add("current_tasks.task_ids", ids, "must name exactly one task in a deployment")
+        if self.current.mode == "deployment" and self.current.laps != 1:
+            allowed = "must be left out in a deployment: the roster's order says how often each site comes"
+            self.add("current_tasks.laps", self.current.laps, allowed)
         names = [str(dig(self.layers.merged(i), ["dataset", "kwargs", "task_name"])).lower() for i in sets]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
             self.add("all_tasks_datasets", ", ".join(doubled), "two have this task_name (upper and lower case are one)")
         if self.current.mode == "deployment" and self.current.handoff is None:
             self.add("current_tasks.handoff", None, "must be given in a deployment: study, key, receive, send")
-        folders = [self.folder(i) for i in ids if i in sets]
-        if len(set(folders)) < len(set(ids) & set(sets)):
+        folders = [self.folder(*turn) for turn in self.turns]
+        if len(set(folders)) < len(set(self.turns)):
             self.add("current_tasks.task_confs", folders, "checkpoint.save.dir must differ from task to task")
 
     def check_shared(self, datasets: Mapping[int, Any]) -> None:
@@ -273,7 +289,7 @@ class _Planner:
                 "pools the data of several sites, which never happens in a deployment",
             )
 
-    def check_folders(self, ids: Sequence[int], datasets: Mapping[int, Any], train: bool) -> None:
+    def check_folders(self, datasets: Mapping[int, Any], train: bool) -> None:
         """The data of each leg must be here; any other test set may be absent."""
         if not train:
             if datasets and not any(d.accessible() for d in datasets.values()):
@@ -283,7 +299,7 @@ class _Planner:
                     "none of these data sets is on this machine; set paths or root_path",
                 )
             return
-        for task_id in ids:
+        for task_id in self.ids:
             if (dataset := datasets.get(task_id)) is None:
                 continue
             where = self.layers.where(task_id, "dataset", "kwargs")

@@ -248,6 +248,8 @@ def test_verifying_says_what_was_held_against_what_and_keeps_nothing(world: Type
     words = next(line for line in receipt.splitlines() if line.startswith("in words:")).split()[2:]
     assert " ".join(words[:6]) in done.out
     assert " ".join(words[6:]) in done.out
+    for leg, site in ((1, "north"), (2, "south")):
+        assert f"memory of leg {leg}, by {site}: style, 148 B in 2 tensors" in done.out
     unchanged(world, "east", before)
 
 
@@ -372,6 +374,10 @@ def test_inspecting_with_the_keys_shows_all_and_says_verified(world: Typed) -> N
     assert "Verified, as by somebody who looks on" in done.out
     assert all(name in done.out for name in world.opened(2))
     assert "2, by south" in done.out
+    assert (
+        "  memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal" in done.out
+    )
+    assert done.out.count("not audited") == 2
     assert "# vessels: model after leg 2, by south" in done.out
     assert "NOT VERIFIED" not in done.out
 
@@ -424,6 +430,16 @@ def test_inspecting_papers_of_another_form_says_that_no_card_can_be_made(world: 
     assert done.code == 0, done.err
     assert done.out.count("NOT VERIFIED: carry.json of leg 2 is not of the known form") == 2
     assert "none can be made: carry.json is not of the known form" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_inspecting_a_memorys_card_that_can_not_be_read(world: Typed) -> None:
+    with world.forged(2, signer="south") as parts:
+        parts.files["memory.json"] = b'{"\x1b[2J":1}'
+    done = world.at("east", "inspect", parts.bundle)
+    assert done.code == 0, done.err
+    assert "Not shown: memory.json is not" in done.out
+    assert "memory of leg 1, by north: style" in done.out
     assert "\x1b" not in done.out
 
 

@@ -33,12 +33,13 @@ import torch
 from torch import Tensor
 
 from relay.handoff import carry, container, enrol, gate, keys, manifest, receive, send, statement
-from relay.handoff.carry import Carry, Facts
+from relay.handoff.carry import Carry, Facts, Part
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest
 from relay.handoff.fit import Fit
 from relay.handoff.keys import Keys
-from relay.handoff.manifest import DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT
+from relay.handoff.manifest import DATA_CARD, MANIFEST, RESULTS, STATEMENT
+from relay.handoff.memorycard import Privacy
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Verified
 from relay.handoff.refusals import Refused
@@ -59,6 +60,17 @@ def weights(leg: int, like: Mapping[str, Tensor] | None = None) -> dict[str, Ten
     random = torch.Generator().manual_seed(leg)
     like = like or {"conv.weight": torch.zeros(4, 3, 3, 3), "norm.bias": torch.zeros(4)}
     return {name: tensor + 0.1 * torch.randn(tensor.shape, generator=random) for name, tensor in like.items()}
+
+
+def remembered(leg: int, kind: str = "style", **privacy: Any) -> Part:
+    """A small memory, as a leg may make it."""
+    tensors = {"mean": torch.arange(3.0) + leg, "spread": torch.full((2,), leg / 10)}
+    about = {"quantiles": [0.1, 0.5, 0.9]}
+    return Part(tensors, kind, Privacy(**{"derived": "aggregates", "patients": SAMPLES, **privacy}), about)
+
+
+EACH_ITS_OWN = remembered(0)
+"""Says that a leg makes the memory that is usual for it."""
 
 
 class World:
@@ -149,7 +161,8 @@ class World:
         self,
         leg: int,
         solver: Mapping[str, Tensor] | None = None,
-        memory: Mapping[str, Tensor] | None = None,
+        memory: Part | None = EACH_ITS_OWN,
+        running: Part | None = None,
         site: str | None = None,
         config: Mapping[str, Any] = CONFIG,
         samples: int = SAMPLES,
@@ -162,8 +175,9 @@ class World:
             before, start = receive.reopen(desk, leg - 1)
             like = before.solver
         solver = solver or weights(leg, like)
-        memory = {f"leg{leg}.mean": torch.ones(3)} if memory is None else memory
-        tensors = {"solver": len(solver), **({"memory": len(memory)} if memory else {})}
+        memory = remembered(leg) if memory is EACH_ITS_OWN else memory
+        parts = {"memory": memory, "running": running}
+        tensors = {"solver": len(solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
         dice = {site: round(0.7 + leg / 100, 2), "outside": None}
         what = {"leg": leg, "site": site, "strategy": "relay", "start": start, "samples": samples, "result": dice}
         counts = {"train": samples, "val": 0, "test": 5}
@@ -174,7 +188,8 @@ class World:
         folder = self.folder / site / f"carry_{leg}"
         documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
         made = Facts(**{**what, "torch": "2.6.0", **facts}, tensors=tensors)  # type: ignore[arg-type]
-        carry.write(Carry(solver, memory, {"model": MODEL, "data": DATA}), folder, documents, made)
+        own = {leg: memory} if memory else {}
+        carry.write(Carry(solver, own, running, {"model": MODEL, "data": DATA}), folder, documents, made)
         return folder
 
     def make(self, leg: int, site: str | None = None, volume: int | None = None, **changes: Any) -> Path:
@@ -299,7 +314,9 @@ class Parts:
         """The entries as a bundle has them; what does not belong there comes last."""
         rosters = sorted(int(n[8:12]) for n in self.files if n.startswith("rosters/") and n[8:12].isdigit())
         legs = max((int(n[6:10]) for n in self.files if n.startswith("chain/") and n[6:10].isdigit()), default=0)
-        honest = manifest.Layout(rosters, legs, MEMORY in self.files).names()
+        own = [any(name in self.files for name in (m, manifest.card_of(m))) for m in manifest.OWN]
+        kept = [k for k in range(1, legs + 1) if any(manifest.earlier(k, n) in self.files for n in manifest.KEPT)]
+        honest = manifest.Layout(rosters, legs, *own, kept).names()
         return [*(n for n in honest if n in self.files), *(n for n in self.files if n not in honest)]
 
     def packed(self) -> bytes:

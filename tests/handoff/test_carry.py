@@ -11,10 +11,10 @@ import torch
 
 from relay.errors import CarryError
 from relay.handoff import carry
-from relay.handoff.carry import Carry, Facts, load_solver
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, RESULTS, SOLVER
+from relay.handoff.carry import Carry, Facts, Part, load_solver
+from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, RESULTS, RUNNING, SOLVER, card_of
 from relay.handoff.refusals import BadDocument
-from tests.handoff.relays import contents
+from tests.handoff.relays import contents, remembered
 
 FACTS = Facts(
     leg=2, site="south", strategy="relay", start=None, samples=20, result={"south": None}, tensors={}, torch="2.6"
@@ -25,26 +25,63 @@ ABOUT: dict[str, Any] = {"model": {"name": "U-Net"}, "data": {"channels": 3}}
 
 def some(**changes: Any) -> Carry:
     solver = {"w": torch.randn(3, 4), "norm.count": torch.tensor(5), "t": torch.randn(4, 3).t()}
-    return dataclasses.replace(Carry(solver, {"leg1.mean": torch.arange(3.0)}, ABOUT), **changes)
+    return dataclasses.replace(Carry(solver, {2: remembered(2)}, None, ABOUT), **changes)
+
+
+def same(mine: Part | None, theirs: Part | None) -> bool:
+    """Bit for bit, tensors and card."""
+    if mine is None or theirs is None:
+        return mine is theirs
+    tensors = mine.tensors.keys() == theirs.tensors.keys() and all(
+        torch.equal(mine.tensors[k], theirs.tensors[k]) and mine.tensors[k].dtype == theirs.tensors[k].dtype
+        for k in mine.tensors
+    )
+    return tensors and carry.card(mine) == carry.card(theirs)
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    sent = some()
+    audit = {"attack": "membership", "auc": 0.51}
+    sent = some(
+        running=dataclasses.replace(remembered(3, "flow", derived="generator", epsilon=4, delta=1e-5), audit=audit)
+    )
     carry.write(sent, tmp_path / "c", DOCUMENTS, FACTS)
-    legs = [{"leg": 1, "site": "a", "strategy": "relay", "train_samples": n} for n in (7, 5)]
+    legs = [{"leg": k, "site": "ab"[k - 1], "strategy": "relay", "train_samples": n} for k, n in ((1, 7), (2, 5))]
     got = carry.load(tmp_path / "c", legs)
     assert got.facts == {**ABOUT, "legs": legs}
     assert got.legs == legs
     assert got.samples_seen == 12
-    for mine, theirs in ((sent.solver, got.solver), (sent.memory, got.memory)):
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(mine[k], theirs[k]) and mine[k].dtype == theirs[k].dtype for k in mine)
+    assert sent.solver.keys() == got.solver.keys()
+    assert all(torch.equal(sent.solver[k], got.solver[k]) for k in sent.solver)
+    assert got.memories.keys() == {2}
+    assert same(got.memories[2], sent.memories[2])
+    assert same(got.running, sent.running)
+    assert got.running is not None
+    assert got.running.audit == audit
     assert carry.read_facts(tmp_path / "c") == FACTS
+
+
+def test_only_the_legs_own_memory_is_written(tmp_path: Path) -> None:
+    """Those of earlier legs come from where they were received."""
+    carry.write(some(memories={1: remembered(1)}), tmp_path / "c", DOCUMENTS, FACTS)
+    assert not (tmp_path / "c" / MEMORY).exists()
+
+
+def test_the_newest_memory_of_every_other_site() -> None:
+    legs = [{"leg": k, "site": site} for k, site in enumerate(["north", "south", "east", "south", "north"], 1)]
+    found = Carry({}, {k: remembered(k) for k in (1, 2, 3, 4)}, None, {"legs": legs})
+    assert found.others("north") == {"south": found.memories[4], "east": found.memories[3]}
+    assert list(found.others("east")) == ["north", "south"]
+    assert found.others("east")["north"] is found.memories[1], "its second turn left none"
+    assert Carry({}).others("north") == {}
+
+
+def test_the_size_of_a_memory_is_that_of_its_tensors() -> None:
+    assert remembered(1).size == 4 * 5
 
 
 def test_writing_again_replaces_the_whole_folder(tmp_path: Path) -> None:
     carry.write(some(), tmp_path / "c", DOCUMENTS, FACTS)
-    carry.write(some(memory={}), tmp_path / "c", DOCUMENTS, FACTS)
+    carry.write(some(memories={}), tmp_path / "c", DOCUMENTS, FACTS)
     names = {CARRY, CONFIG, DATA_CARD, RESULTS, SOLVER, carry.FACTS}
     assert {path.name for path in (tmp_path / "c").iterdir()} == names
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
@@ -62,11 +99,18 @@ def test_the_digest_names_the_weights_alone(tmp_path: Path) -> None:
     one = some()
     carry.write(one, tmp_path / "a", DOCUMENTS, FACTS)
     carry.write(one, tmp_path / "b", {**DOCUMENTS, CONFIG: {"a": 2}}, FACTS)
-    carry.write(dataclasses.replace(one, memory={}), tmp_path / "c", DOCUMENTS, FACTS)
-    carry.write(dataclasses.replace(one, solver=one.memory, memory=one.solver), tmp_path / "d", DOCUMENTS, FACTS)
-    found = [carry.digest_of(tmp_path / name) for name in "abcd"]
+    own = one.memories[2]
+    others = {
+        "c": {"memories": {}},
+        "d": {"solver": own.tensors, "memories": {2: dataclasses.replace(own, tensors=one.solver)}},
+        "e": {"memories": {}, "running": own},
+        "f": {"running": own},
+    }
+    for name, changes in others.items():
+        carry.write(dataclasses.replace(one, **changes), tmp_path / name, DOCUMENTS, FACTS)  # type: ignore[arg-type]
+    found = [carry.digest_of(tmp_path / name) for name in "abcdef"]
     assert found[0] == found[1]
-    assert len(set(found)) == 3
+    assert len(set(found)) == 5
 
 
 @pytest.mark.parametrize("use", [carry.read_facts, carry.digest_of])
@@ -82,12 +126,23 @@ def test_odd_facts(data: bytes, tmp_path: Path) -> None:
         carry.read_facts(tmp_path)
 
 
-@pytest.mark.parametrize("name", [SOLVER, MEMORY])
+LEGS = [{"leg": leg, "site": "ab"[leg - 1], "strategy": "relay", "train_samples": 8} for leg in (1, 2)]
+
+
+@pytest.mark.parametrize("name", [SOLVER, MEMORY, RUNNING])
 def test_weights_that_can_not_be_parsed(name: str, tmp_path: Path) -> None:
-    carry.write(some(), tmp_path, DOCUMENTS, FACTS)
-    (tmp_path / name).write_bytes(b"\x80\x04N.")
+    carry.write(some(running=remembered(3)), tmp_path / "c", DOCUMENTS, FACTS)
+    (tmp_path / "c" / name).write_bytes(b"\x80\x04N.")
     with pytest.raises(BadDocument, match="weights can't be parsed"):
-        carry.load(tmp_path)
+        carry.load(tmp_path / "c", LEGS)
+
+
+@pytest.mark.parametrize("name", [MEMORY, RUNNING])
+def test_a_card_that_can_not_be_read(name: str, tmp_path: Path) -> None:
+    carry.write(some(running=remembered(3)), tmp_path / "c", DOCUMENTS, FACTS)
+    (tmp_path / "c" / card_of(name)).write_bytes(b'{"format":1}')
+    with pytest.raises(BadDocument, match=card_of(name)):
+        carry.load(tmp_path / "c", LEGS)
 
 
 def test_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from relay.handoff.refusals import (
 from tests.handoff.conftest import At
 from tests.handoff.relays import Parts, World, payload_of
 
+LINK = (*manifest.CHAIN, *manifest.KEPT)
 Change = Callable[[World, Parts], None]
 
 
@@ -33,12 +34,12 @@ def link(leg: int, name: str) -> str:
 
 
 def drop(parts: Parts, leg: int) -> None:
-    for name in manifest.CHAIN:
+    for name in LINK:
         del parts.files[link(leg, name)]
 
 
 def copy(parts: Parts, leg: int, to: int) -> None:
-    for name in manifest.CHAIN:
+    for name in LINK:
         parts.files[link(to, name)] = parts.files[link(leg, name)]
 
 
@@ -65,7 +66,7 @@ def better_results(world: World, parts: Parts, leg: int = 1, listed: bool = Fals
 
 
 def swapped(world: World, parts: Parts) -> None:
-    for name in manifest.CHAIN:
+    for name in LINK:
         one, two = link(1, name), link(2, name)
         parts.files[one], parts.files[two] = parts.files[two], parts.files[one]
 
@@ -83,7 +84,7 @@ def longer(world: World, parts: Parts) -> None:
 def too_long(world: World, parts: Parts) -> None:
     """East's own leg is in its own chain."""
     longer(world, parts)
-    for name in manifest.CHAIN:
+    for name in LINK:
         parts.files[link(3, name)] = world.opened(3)[name]
 
 
@@ -163,5 +164,5 @@ def test_the_chain_is_what_each_site_sent(at: At) -> None:
     world = at(3)
     bundles = {leg: world.opened(leg) for leg in (1, 2, 3)}
     for later, earlier in ((2, 1), (3, 1), (3, 2)):
-        for name in manifest.CHAIN:
+        for name in LINK:
             assert bundles[later][link(earlier, name)] == bundles[earlier][name]

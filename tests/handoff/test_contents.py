@@ -9,12 +9,12 @@ import pytest
 
 from relay.handoff import manifest
 from relay.handoff.document import canonical, digest
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MEMORY, MODEL_CARD, RESULTS, SOLVER, STATEMENT
+from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MODEL_CARD, RESULTS, RUNNING, SOLVER, STATEMENT
 from relay.handoff.refusals import BadContainer, BadDocument, DigestMismatch, Incomplete, PolicyBreach, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import Parts, packed, taken_apart, unsealed
 
-FILES = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS, MEMORY, SOLVER]
+FILES = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS, *manifest.KEPT, SOLVER]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -31,10 +31,17 @@ def test_none_can_be_left_out(name: str, signer: str | None, at: At) -> None:
     world = at(1)
     with world.forged(1, signer=None if name in (STATEMENT, MANIFEST) else signer) as parts:
         del parts.files[name]
-    if name == MEMORY:  # may be absent; but then nobody must have signed for it
-        world.refuses(parts.bundle, "south", PolicyBreach if signer else BadContainer, "memory")
-    else:
-        world.refuses(parts.bundle, "south", BadContainer, "no roster" if "roster" in name else name)
+    world.refuses(parts.bundle, "south", BadContainer, "no roster" if "roster" in name else name)
+
+
+@pytest.mark.parametrize("signer", [None, "north"])
+def test_a_memory_that_was_signed_for_can_not_be_left_out(signer: str | None, at: At) -> None:
+    """It may be absent; but then nobody must have signed for it."""
+    world = at(1)
+    with world.forged(1, signer=signer) as parts:
+        for name in manifest.KEPT:
+            del parts.files[name]
+    world.refuses(parts.bundle, "south", PolicyBreach if signer else BadContainer, "memory")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,8 @@ def test_none_can_be_left_out(name: str, signer: str | None, at: At) -> None:
         "rosters/01.dsse.json",
         "STATEMENT.DSSE.JSON2",
         "memory.safetensors.001",
+        "chain/0001/memory.json",
+        RUNNING,
     ],
 )
 def test_none_can_be_added(name: str, at: At) -> None:

@@ -25,9 +25,20 @@ from relay.handoff.manifest import MANIFEST, STATEMENT
 from relay.handoff.receive import judge
 from relay.handoff.refusals import Refused
 from relay.handoff.rules import Standpoint
-from tests.handoff.relays import FIT, World, check_words, packed, payload_of, sealed, taken_apart, unsealed, weights
+from tests.handoff.relays import (
+    FIT,
+    World,
+    check_words,
+    packed,
+    payload_of,
+    remembered,
+    sealed,
+    taken_apart,
+    unsealed,
+    weights,
+)
 
-ROUND = 500
+ROUND = 480
 LIMIT = 2**20
 INTERESTING: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 9999, 10**15, 1.5, -0.0, 1e300, 2**53, 2**64, [], {}, [[]], {"a": 1},
@@ -45,8 +56,8 @@ class Range:
         world.run(1)
         self.world, self.keys, self.file = world, world.keys["east"], folder / "mutant"
         twin = world.copy(folder.with_name("twin"))
-        twin.make(2, solver=weights(9), memory={"leg2.mean": weights(8)["norm.bias"]}, strategy="sequential")
-        self.bare = world.make(2).read_bytes()
+        twin.make(2, solver=weights(9), memory=remembered(8), running=remembered(7), strategy="sequential")
+        self.bare = world.make(2, running=remembered(6)).read_bytes()
         self.other = twin.bundle(2).read_bytes()
         self.sealed = sealed(self.bare, self.keys.identity.sealing)
         self.files, self.others = taken_apart(self.bare), taken_apart(self.other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import pickle
@@ -15,37 +16,58 @@ from safetensors.torch import save, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from relay.errors import UserError
-from relay.handoff import gate
-from relay.handoff.carry import Carry
-from relay.handoff.manifest import MEMORY, SOLVER
+from relay.handoff import gate, receive
+from relay.handoff.carry import Carry, Part
+from relay.handoff.manifest import MEMORY, RUNNING, SOLVER
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import BadDocument, GateFailed
 from tests.handoff.conftest import At
-from tests.handoff.relays import World, weights
+from tests.handoff.relays import World, remembered, weights
 
 EVERYONE = ["north", "south", "east"]
+
+
+BAD = (torch.nan, torch.inf, -torch.inf)
+
+
+def of(tensors: dict[str, torch.Tensor]) -> Part:
+    """A memory of these tensors."""
+    return dataclasses.replace(remembered(1), tensors=tensors)
 
 
 def carried(**tensors: torch.Tensor) -> Carry:
     return Carry(tensors)
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("part", ["solver", "memory"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.complex64])
+@pytest.mark.parametrize(
+    ("part", "bad", "dtype"),
+    [
+        *(("solver", torch.nan, dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.complex64)),
+        *((part, bad, torch.float32) for part in ("solver", "memory", "running") for bad in BAD),
+    ],
+)
 def test_not_finite(bad: float, part: str, dtype: torch.dtype, at: At) -> None:
     """Whatever the policy: such weights are of no use."""
     world = at(0)
     world.with_policy(install=EVERYONE, gate=Gate(on_failure="warn", max_outlier=None, max_relative_change=None))
     odd = {"x": torch.tensor([1.0, bad, 2.0]).to(dtype)}
-    bundle = world.make(1, solver=odd) if part == "solver" else world.make(1, memory=odd)
-    world.refuses(bundle, "south", GateFailed, "x is not finite")
+    bundle = world.make(1, **{part: odd if part == "solver" else of(odd)})
+    where = {"solver": "x", "memory": "x in the memory of leg 1", "running": "x in the running memory"}
+    world.refuses(bundle, "south", GateFailed, f"{where[part]} is not finite")
+
+
+def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
+    """North and south have agreed to pass it on."""
+    world = at(0)
+    world.make(1, memory=of({"x": torch.tensor([torch.inf])}))
+    receive.receive(world.desks["south"], world.keys["south"], world.bundle(1))
+    world.refuses(world.make(2), "east", GateFailed, "x in the memory of leg 1 is not finite")
 
 
 def test_a_name_in_both_files(at: At) -> None:
     """The memory's good tensor does not stand in for the solver's bad one."""
     world = at(0)
-    bundle = world.make(1, solver={"x": torch.tensor([torch.nan])}, memory={"x": torch.ones(1)})
+    bundle = world.make(1, solver={"x": torch.tensor([torch.nan])}, memory=of({"x": torch.ones(1)}))
     world.refuses(bundle, "south", GateFailed, "x is not finite")
 
 
@@ -202,28 +224,35 @@ PICKLED = io.BytesIO()
 torch.save({"w": torch.ones(2)}, PICKLED)
 
 
+NO_WEIGHTS = [
+    b"",
+    b"\0" * 7,
+    pickle.dumps({"w": 1}),
+    PICKLED.getvalue(),
+    save({"w": torch.ones(4)})[:-1],
+    save({"w": torch.ones(4)}) + b"\0",
+    struct.pack("<Q", 2**62) + b"{}",
+    header(w={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}),
+    header(w={"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}),
+    header(w={"dtype": "OBJECT", "shape": [4], "data_offsets": [0, 16]}),
+    header(w={"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}),
+    header(w={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, v={"dtype": "F32", "shape": [3]}),
+    header(**{"\x1b[2J": {"dtype": "\x1b[2J", "shape": [4], "data_offsets": [0, 16]}}),
+]
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("name", "data"),
     [
-        b"",
-        b"\0" * 7,
-        pickle.dumps({"w": 1}),
-        PICKLED.getvalue(),
-        save({"w": torch.ones(4)})[:-1],
-        save({"w": torch.ones(4)}) + b"\0",
-        struct.pack("<Q", 2**62) + b"{}",
-        header(w={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 16]}),
-        header(w={"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}),
-        header(w={"dtype": "OBJECT", "shape": [4], "data_offsets": [0, 16]}),
-        header(w={"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}),
-        header(w={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, v={"dtype": "F32", "shape": [3]}),
-        header(**{"\x1b[2J": {"dtype": "\x1b[2J", "shape": [4], "data_offsets": [0, 16]}}),
+        *((SOLVER, data) for data in NO_WEIGHTS),
+        *((name, data) for name in (MEMORY, RUNNING) for data in NO_WEIGHTS[1::4]),
     ],
 )
-@pytest.mark.parametrize("name", [SOLVER, MEMORY])
 def test_files_that_are_no_weights(data: bytes, name: str, at: At) -> None:
     """Signed by north all the same."""
-    world = at(1)
+    world = at(0 if name == RUNNING else 1)
+    if name == RUNNING:
+        world.make(1, running=remembered(1))
     with world.forged(1, signer="north") as parts:
         parts.files[name] = data
     world.refuses(parts.bundle, "south", BadDocument, "weights can't be parsed")

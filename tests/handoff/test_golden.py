@@ -43,6 +43,10 @@ def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> N
         "norm.bias": [4],
     }
     assert carried.samples_seen == 16 * leg
+    told = [*carried.memories.values(), *([carried.running] if carried.running else [])]
+    assert [*carried.memories] == [*range(1, leg + 1)]
+    assert [part.tensors["mean"].tolist() for part in told] == [[k, k + 1, k + 2] for k in (1, 2, 2)[: 2 * leg - 1]]
+    assert {part.privacy.patients for part in told} == {16}
 
 
 def test_the_bare_one_is_what_is_in_the_sealed_one(tmp_path: Path) -> None:

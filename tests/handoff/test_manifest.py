@@ -17,7 +17,7 @@ from relay.handoff.manifest import Layout, covers, names_fit, parse, write
 from relay.handoff.refusals import BadContainer, BadDocument
 
 A, B = "a" * 64, "b" * 64
-LAYOUT = Layout([1, 3], 2, True)
+LAYOUT = Layout([1, 3], 2, True, True, (2,))
 
 digests = st.dictionaries(
     st.from_regex(r"[a-zA-Z0-9_][a-z0-9_-]{0,9}(/[a-z0-9_-]{1,9})?", fullmatch=True),
@@ -104,20 +104,38 @@ def test_the_list_of_entries() -> None:
         "chain/0002/manifest-sha256.txt",
         "chain/0002/results.json",
         "chain/0002/data-card.json",
+        "chain/0002/memory.json",
+        "chain/0002/memory.safetensors",
         "MODEL_CARD.md",
         "carry.json",
         "config.json",
         "data-card.json",
         "results.json",
+        "memory.json",
         "memory.safetensors",
+        "running.json",
+        "running.safetensors",
         "solver.safetensors",
     ]
 
 
-@given(st.sets(st.integers(1, 9999), min_size=1, max_size=5), st.integers(0, 5), st.booleans())
-def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool) -> None:
-    layout = Layout(sorted(rosters), legs, memory)
-    assert names_fit(layout.names()) == layout
+@given(
+    st.sets(st.integers(1, 9999), min_size=1, max_size=5),
+    st.integers(0, 5),
+    st.booleans(),
+    st.booleans(),
+    st.sets(st.integers(1, 5)),
+)
+def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, running: bool, kept: set[int]) -> None:
+    layout = Layout(sorted(rosters), legs, memory, running, tuple(sorted(k for k in kept if k <= legs)))
+    names = layout.names()
+    assert names_fit(names) == layout
+    assert set(layout.memories) == {name for name in names if name.endswith("y.safetensors") or "running.s" in name}
+    assert all(manifest.card_of(name) in names for name in layout.memories)
+    links = [*layout.links(lambda name: name.encode())]
+    assert [name for link in links for name in link.values()] == [
+        name.encode() for name in names if name.startswith("chain/") and not name.endswith(".safetensors")
+    ]
 
 
 @given(st.data())
@@ -128,7 +146,7 @@ def test_no_other_order_fits(data: st.DataObject) -> None:
             names_fit(names)
 
 
-@pytest.mark.parametrize("name", [n for n in LAYOUT.names() if n != manifest.MEMORY and not n.startswith("rosters")])
+@pytest.mark.parametrize("name", [n for n in LAYOUT.names() if not n.startswith("rosters")])
 def test_each_entry_is_needed(name: str) -> None:
     with pytest.raises(BadContainer, match=f"missing {name}"):
         names_fit([n for n in LAYOUT.names() if n != name])
@@ -142,6 +160,10 @@ def test_each_entry_is_needed(name: str) -> None:
         "Solver.safetensors",
         "chain/0000/statement.dsse.json",
         "chain/0001/solver.safetensors",
+        "chain/0001/running.json",
+        "chain/0001/running.safetensors",
+        "chain/0000/memory.safetensors",
+        "memory.json.safetensors",
         "chain/1/results.json",
         "rosters/0000.dsse.json",
         "rosters/0002.json",
@@ -158,7 +180,7 @@ def test_nothing_else_may_be_there(name: str) -> None:
 
 
 def test_a_gap_in_the_chain_is_named() -> None:
-    names = [n for n in Layout([1], 3, True).names() if not n.startswith("chain/0002")]
+    names = [n for n in Layout([1], 3, True, True, (1, 2, 3)).names() if not n.startswith("chain/0002")]
     with pytest.raises(BadContainer, match=r"missing chain/0002/statement\.dsse\.json, chain/0002/manifest"):
         names_fit(names)
     with pytest.raises(BadContainer, match="and 39983 more"):
@@ -167,7 +189,7 @@ def test_a_gap_in_the_chain_is_named() -> None:
 
 def test_a_roster_is_needed() -> None:
     with pytest.raises(BadContainer, match="no roster"):
-        names_fit(Layout([], 0, False).names())
+        names_fit(Layout([], 0).names())
     with pytest.raises(BadContainer, match="missing statement"):
         names_fit([])
 
@@ -175,6 +197,14 @@ def test_a_roster_is_needed() -> None:
 def test_twice_is_refused() -> None:
     with pytest.raises(BadContainer, match="twice"):
         names_fit([*LAYOUT.names(), manifest.SOLVER])
+
+
+def test_a_memory_travels_with_its_card() -> None:
+    for name in ("chain/0001/memory.safetensors", "chain/0001/memory.json"):
+        names = Layout([1], 1).names()
+        names.insert(7, name)
+        with pytest.raises(BadContainer, match="missing chain/0001/memory"):
+            names_fit(names)
 
 
 def test_a_manifest_covers_all_but_the_first_two() -> None:

@@ -16,10 +16,10 @@ import torch
 
 import relay.handoff
 from relay.handoff.document import digest
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, MODEL_CARD, RESULTS, SOLVER
+from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, MODEL_CARD, RESULTS, RUNNING, SOLVER, card_of
 from relay.handoff.refusals import BadContainer, BadDocument, Refused
 from tests.handoff.conftest import At
-from tests.handoff.relays import World, contents
+from tests.handoff.relays import World, contents, remembered
 
 HERE = Path(relay.handoff.__file__).parent
 ROOT = HERE.parent
@@ -131,6 +131,9 @@ def hostile(canary: Path) -> dict[str, tuple[str, bytes]]:
         "a pickle as solver": (SOLVER, pickle.dumps(bomb)),
         "torch.save as solver": (SOLVER, torch_saved(bomb)),
         "a pickle as memory": (MEMORY, pickle.dumps(bomb, protocol=0)),
+        "a pickle as running memory": (RUNNING, pickle.dumps(bomb)),
+        "torch.save as running memory": (RUNNING, torch_saved(bomb)),
+        "Python as a memory's card": (card_of(MEMORY), code),
         "YAML tags as carry": (CARRY, f"!!python/object/apply:os.system ['{shell}']".encode()),
         "YAML tags as config": (CONFIG, f"!!python/object/apply:os.system ['{shell}']".encode()),
         "a shell line as results": (RESULTS, f"$({shell})".encode()),
@@ -150,8 +153,11 @@ KINDS = list(hostile(Path("canary")))
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_bundles(kind: str, at: At, tmp_path: Path) -> None:
     """Signed by north with its own good key; whether refused or taken in, nothing of it has run."""
-    world, canary = at(1), tmp_path / "canary"
+    canary = tmp_path / "canary"
     name, data = hostile(canary)[kind]
+    world = at(0 if name == RUNNING else 1)
+    if name == RUNNING:
+        world.make(1, running=remembered(1))
     with world.forged(1, signer="north") as parts:
         parts.files[name] = data
         parts.claim["config"] = digest(parts.files[CONFIG])  # so that this is no reason to refuse

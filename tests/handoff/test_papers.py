@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import UserError
-from relay.handoff import cards, manifest, papers, send, statement
+from relay.handoff import cards, forms, manifest, papers, send, statement
 from relay.handoff.document import canonical, digest, parse
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, RESULTS, STATEMENT
+from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, PolicyBreach, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import CONFIG as HONEST
-from tests.handoff.relays import Parts, World, contents, payload_of
+from tests.handoff.relays import Parts, World, contents, payload_of, remembered
 
 EVIL = "\x1b[2J"
+CARD = card_of(MEMORY)
 ROW = {"site": "north", "label": "vessel", "metric": "dice", "mean": 0.5}
 LEAVES_OUT = object()
 
@@ -69,6 +70,19 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (CARRY, "model/name", EVIL),
     (CARRY, "data/classes", ["background", "a|b"]),
     (CARRY, "data/out_range", [0.0, 1.0, 2.0]),
+    (CARD, "note", "hello"),
+    (CARD, "format", 2),
+    (CARD, "kind", "x y"),
+    (CARD, "privacy/derived", "nothing"),
+    (CARD, "privacy/patients", -1),
+    (CARD, "privacy/epsilon", 4),
+    (CARD, "privacy/delta", 0.1),
+    (CARD, "privacy/unit", "image"),
+    (CARD, "about", None),
+    (CARD, "about", {"a b": 1}),
+    (CARD, "audit", []),
+    (CARD, "audit", {"found": "two\nlines"}),
+    (CARD, "audit", LEAVES_OUT),
     (CONFIG, f"train.{EVIL}", 1),
     (CONFIG, "train lr", 1),
     (CONFIG, "", 1),
@@ -107,7 +121,7 @@ def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> N
     assert not contents(world.stick)
 
 
-@pytest.mark.parametrize("name", [CARRY, CONFIG, DATA_CARD, RESULTS])
+@pytest.mark.parametrize("name", [CARRY, CONFIG, DATA_CARD, RESULTS, CARD])
 @pytest.mark.parametrize("content", [[], None, "x", 7])
 def test_they_are_objects(name: str, content: Any, at: At) -> None:
     world = at(0)
@@ -124,6 +138,7 @@ AGAINST_THE_CLAIM: list[tuple[str, str, Any, type[Refused], str]] = [
     (DATA_CARD, "images/train", 17, PolicyBreach, "images.train = 17"),
     (DATA_CARD, "patients/val", 3, PolicyBreach, "patients.val = 3"),
     (DATA_CARD, "counts", "exact", PolicyBreach, "calls them exact"),
+    (CARD, "privacy/patients", 17, PolicyBreach, "memory.json: privacy.patients = 17"),
 ]
 
 
@@ -144,7 +159,9 @@ def test_so_do_those_of_earlier_legs(name: str, path: str, value: Any, why: type
     world.refuses(parts.bundle, "east", why, "leg 1", says)
 
 
-@pytest.mark.parametrize(("name", "path", "value"), [row for row in WRONG_FORMS if row[0] in manifest.CHAIN][::4])
+@pytest.mark.parametrize(
+    ("name", "path", "value"), [row for row in WRONG_FORMS if row[0] in (*manifest.CHAIN, CARD)][::4]
+)
 def test_forms_of_earlier_legs(name: str, path: str, value: Any, at: At) -> None:
     world = at(2)
     with world.forged(2, signer="south") as parts:
@@ -152,12 +169,23 @@ def test_forms_of_earlier_legs(name: str, path: str, value: Any, at: At) -> None
     world.refuses(parts.bundle, "east", BadDocument, f"{name} of leg 1")
 
 
-def north_says(world: World, parts: Parts, change: Callable[[Parts], None]) -> None:
-    """The record of leg 1, changed and signed anew by north; south's leg continues it."""
-    link = Parts({name: parts.files[manifest.earlier(1, name)] for name in manifest.CHAIN}, parts.bundle)
+STAY = (RESULTS, DATA_CARD, *manifest.KEPT)
+
+
+def north_says(
+    world: World, parts: Parts, change: Callable[[Parts], None], memory: Sequence[str] = manifest.KEPT
+) -> None:
+    """The record of leg 1, changed and signed anew by north; south's leg continues it.
+
+    Args:
+        memory: which of its two files north's manifest lists.
+    """
+    names = (*manifest.CHAIN, *manifest.KEPT)
+    link = Parts({name: parts.files[manifest.earlier(1, name)] for name in names}, parts.bundle)
     change(link)
-    listed = manifest.parse(link.files[MANIFEST]) | {n: digest(link.files[n]) for n in (RESULTS, DATA_CARD)}
-    link.files[MANIFEST] = manifest.write(listed)
+    listed = manifest.parse(link.files[MANIFEST]) | {n: digest(link.files[n]) for n in STAY}
+    left_out = set(manifest.KEPT) - set(memory)
+    link.files[MANIFEST] = manifest.write({n: value for n, value in listed.items() if n not in left_out})
     link.payload["subject"][0]["digest"]["sha256"] = digest(link.files[MANIFEST])
     link.files[STATEMENT] = world.keys["north"].sign(canonical(link.payload), statement.KIND)
     parts.files.update({manifest.earlier(1, name): data for name, data in link.files.items()})
@@ -185,7 +213,10 @@ def test_exact_counts_where_the_policy_says_so_and_later_no_more(at: At) -> None
     world.with_policy(install=["north", "south"], sample_counts="exact")
     world.deliver(world.make(1), "south")
     world.with_policy(done=1, install=["south"], sample_counts="rounded")
-    world.make(2)
+    world.make(2, running=remembered(2))
+    with world.forged(2, to=["east"]) as parts:
+        cards = [parts.json(name) for name in (manifest.earlier(1, CARD), CARD, "running.json")]
+    assert [card["privacy"]["patients"] for card in cards] == [19, 16, 16]
     assert [made.claim.samples for made in world.deliver(world.bundle(2), "east").statements] == [19, 16]
 
 
@@ -211,7 +242,7 @@ sites = st.text("abcXYZ09_", min_size=1, max_size=10)
 @given(st.lists(st.fixed_dictionaries({"site": sites, "class": words, "metric": words, "value": scores})))
 def test_results_have_their_form(rows: list[dict[str, Any]]) -> None:
     made = cards.results(3, "north", rows)
-    found = parse(papers.Results, canonical(made), RESULTS)
+    found = parse(forms.Results, canonical(made), RESULTS)
     assert (found.leg, found.trained) == (3, "north")
     assert {(r.site, r.label, r.metric) for r in found.rows} == {(r["site"], r["class"], r["metric"]) for r in rows}
 

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from relay.errors import UserError
-from relay.handoff import receive, send
+from relay.handoff import manifest, receive, send
 from relay.handoff.document import canonical, digest, stamp
 from relay.handoff.fit import Fit
-from relay.handoff.manifest import MEMORY
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
@@ -31,8 +30,7 @@ def under(at: At, **changes: Any) -> World:
     [
         ({"min_samples": 20}, {}, "at least 20"),
         ({"min_samples": 17, "sample_counts": "exact"}, {"samples": 16}, "16 training samples"),
-        ({"memory": False}, {}, "memory"),
-        ({"max_bundle_bytes": 3000}, {"memory": {}}, "allowed are 3000"),
+        ({"max_bundle_bytes": 3000}, {"memory": None}, "allowed are 3000"),
     ],
 )
 def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: str, at: At) -> None:
@@ -49,7 +47,6 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     ("policy", "says"),
     [
         ({"min_samples": 24}, "trained on 16 samples"),
-        ({"memory": False}, "holds a memory"),
         ({"expires_days": 30}, "for longer than 30 days"),
     ],
 )
@@ -127,7 +124,8 @@ def test_what_is_said_of_the_memory_is_so(way: str, at: At) -> None:
         if way == "hidden":
             parts.claim["carries"]["memory"] = None
         else:
-            del parts.files[MEMORY]
+            for name in manifest.KEPT:
+                del parts.files[name]
     world.refuses(parts.bundle, "south", PolicyBreach, "memory")
 
 

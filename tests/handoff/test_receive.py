@@ -335,7 +335,10 @@ def test_what_is_received_is_the_bundle(leg: int, at: At) -> None:
     assert all(torch.equal(carried.solver[name], tensor) for name, tensor in load(sender).solver.items())
 
 
-@pytest.mark.parametrize("name", [SOLVER, MEMORY, RESULTS, STATEMENT, manifest.MANIFEST, "chain/0001/results.json"])
+@pytest.mark.parametrize(
+    "name",
+    [SOLVER, MEMORY, RESULTS, STATEMENT, manifest.MANIFEST, "chain/0001/results.json", "chain/0001/memory.safetensors"],
+)
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_what_was_changed_since_is_not_reopened(name: str, how: str, at: At) -> None:
     world = at(2)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from relay.handoff import manifest, receive, rules
-from relay.handoff.carry import TRAVELLING
 from relay.handoff.document import digest
 from relay.handoff.ledger import Known, Record
 from relay.handoff.refusals import Refused, Rollback
@@ -27,14 +26,15 @@ def steps(world: World, leg: int, site: str) -> tuple[Verification, Steps]:
     files = world.opened(leg)
     check = Verification(world.desks[site].standpoint())
     rosters = [data for name, data in files.items() if name.startswith("rosters/")]
-    links = [{name: files[manifest.earlier(k, name)] for name in manifest.CHAIN} for k in range(1, leg)]
+    layout = manifest.names_fit(list(files))
+    links = layout.links(files.__getitem__)
     digests = {name: digest(data) for name, data in list(files.items())[2:]}
     return check, {
         "rosters": lambda: check.rosters(rosters),
         "statement": lambda: check.statement(files[manifest.STATEMENT]),
         "chain": lambda: check.chain(links),
         "standing": check.standing,
-        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in TRAVELLING}),
+        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in layout.papers}),
         "policy": lambda: check.policy(9000, True, {name: len(data) for name, data in files.items()}),
         "fit": lambda: check.fit(files[manifest.CARRY], FIT),
     }

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from relay.errors import RelayError, UserError
-from relay.handoff import send
+from relay.handoff import manifest, send
 from relay.handoff.carry import FACTS
 from relay.handoff.manifest import DATA_CARD, MODEL_CARD, RESULTS, SOLVER, STATEMENT
 from relay.handoff.refusals import BadDocument, DigestMismatch
@@ -27,11 +27,14 @@ CLOSED = [
     "chain/0001/manifest-sha256.txt",
     "chain/0001/results.json",
     "chain/0001/data-card.json",
+    "chain/0001/memory.json",
+    "chain/0001/memory.safetensors",
     "MODEL_CARD.md",
     "carry.json",
     "config.json",
     "data-card.json",
     "results.json",
+    "memory.json",
     "memory.safetensors",
     "solver.safetensors",
 ]
@@ -43,8 +46,10 @@ def test_the_list_is_closed(at: At) -> None:
 
 def test_a_carry_without_a_memory(at: At) -> None:
     world = at(0)
-    world.deliver(world.make(1, memory={}), "south")
-    assert "memory.safetensors" not in world.opened(1)
+    world.deliver(world.make(1, memory=None), "south")
+    assert not [name for name in world.opened(1) if "memory" in name]
+    world.deliver(world.make(2), "east")
+    assert list(world.opened(2)) == [name for name in CLOSED if not name.startswith("chain/0001/memory")]
 
 
 def test_other_files_in_the_carry_stay(at: At) -> None:
@@ -95,6 +100,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
     for told in ("as leg 1 of vessels", "sealed, for      south", "16 (rounded", "north 0.710, outside –"):
         assert told in text
     assert set(drafted.sizes) == {name for name in CLOSED if not name.startswith(("chain/", "statement", "manifest"))}
+    assert "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal" in text
     for name, size in drafted.sizes.items():
         assert re.search(rf"{size:,} B  {re.escape(name)}", text)
     assert not world.desks["north"].ledger.record().signed
@@ -187,6 +193,22 @@ def test_facts_that_no_statement_can_hold(facts: dict[str, Any], at: At) -> None
         world.make(1, **facts)
     assert not list(world.stick.iterdir())
     world.make(1)
+
+
+@pytest.mark.parametrize(
+    ("leg", "name", "how"), [(1, manifest.MEMORY, "changed"), (1, "memory.json", "gone"), (2, manifest.MEMORY, "gone")]
+)
+def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str, leg: int, at: At) -> None:
+    """Noticed here, by whoever can receive it again; not by the next site."""
+    world = at(2)
+    world.deliver(world.bundle(2), "east")
+    folder = world.train(3)
+    path = world.desks["east"].received(2) / (name if leg == 2 else manifest.earlier(1, name))
+    path.write_bytes(path.read_bytes()[:-1]) if how == "changed" else path.unlink()
+    with pytest.raises(DigestMismatch, match=f"{name} is not what was received"):
+        send.draft(world.desks["east"], world.keys["east"], folder)
+    assert world.deliver(world.bundle(2), "east").again
+    world.put(3, folder)
 
 
 def test_no_carry(at: At, tmp_path: Path) -> None:

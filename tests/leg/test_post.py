@@ -21,7 +21,9 @@ from relay.handoff.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreac
 from relay.handoff.roster import sign_roster
 from relay.handoff.send import draft
 from relay.leg import run as leg_run
+from relay.leg.accept import check_memory
 from relay.leg.place import LegPlace
+from relay.leg.post import Post
 from relay.leg.progress import Progress
 from relay.leg.throwaway import STUDY, ThrowAway
 from relay.simulate import Simulation
@@ -197,6 +199,22 @@ def test_too_few_samples_are_told_before_the_training(tmp_path: Path) -> None:
     with pytest.raises(PolicyBreach, match="clinic_a has 12 training samples; the study wants at least 13"):
         sites.leg(1)
     assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(("kinds", "memory", "odd"), [(["flow"], ["style"], "flow"), (["b", "a", "b"], [], "a, b")])
+def test_a_memory_that_may_not_travel_is_told_before_the_training(
+    kinds: list[str], memory: list[str], odd: str
+) -> None:
+    policy = Policy(memory=memory)  # type: ignore[arg-type]
+    with pytest.raises(PolicyBreach, match=f"of the kind {odd} may not travel in this study; allowed: ") as caught:
+        check_memory(kinds, policy)
+    assert "policy.memory" in caught.value.advice()
+
+
+def test_other_memories_travel() -> None:
+    check_memory([], Policy(memory=()))
+    check_memory(["style", "ewc"], Policy())
+    check_memory(["flow", "theirs"], Post.policy)  # of simulations
 
 
 def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp_path: Path) -> None:

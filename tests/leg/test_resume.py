@@ -44,9 +44,9 @@ class StopAt(ShowProgress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("steps", "workers"), [(2, 0), (7, 0), (8, 2), (14, 0)])
+@pytest.mark.parametrize(("steps", "workers", "validated"), [(2, 0, 1), (7, 0, 3), (8, 2, 1), (14, 0, 1)])
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
-    steps: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, workers: int, validated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {
         **RELAY,
@@ -54,6 +54,7 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
         "common.model.kwargs.dropout": 0.2,
     }
     changes["common.num_workers"] = workers
+    changes["common.train.check_val_every_n_epoch"] = validated  # an epoch may end without a validation
     simulate(tmp_path / "whole", **changes)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", steps)

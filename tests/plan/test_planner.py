@@ -26,6 +26,42 @@ def test_right_config_gives_legs_that_start_from_one_another() -> None:
     ]
 
 
+def test_any_order_and_several_laps_are_one_way() -> None:
+    legs = study(**{"current_tasks.task_ids": [2, 1], "current_tasks.laps": 3}).legs
+    folders = ["task_2", "task_1", "task_2_lap2", "task_1_lap2", "task_2_lap3", "task_1_lap3"]
+    assert [leg.number for leg in legs] == [1, 2, 3, 4, 5, 6]
+    assert [leg.task_name[-1] for leg in legs] == list("bababa")
+    assert [leg.folder for leg in legs] == folders
+    assert [leg.start for leg in legs] == [None, *folders[:-1]]
+    assert len({id(leg.strategy) for leg in legs}) == 6
+
+
+@pytest.mark.parametrize("name", ["local", "joint"])
+def test_what_starts_from_nothing_goes_round_once(name: str) -> None:
+    once, thrice = (study(**{"common.strategy.name": name, "current_tasks.laps": laps}).legs for laps in (1, 3))
+    assert [leg.folder for leg in once] == [leg.folder for leg in thrice]
+
+
+def test_with_laps_what_a_leg_loads_is_the_leg_before() -> None:
+    laps = {"current_tasks.laps": 2, "current_tasks.task_ids": [2, 1]}
+    own = {"checkpoint": {"save": {"dir": "south"}, "load": None}}
+    said = {2: own, 1: {"checkpoint": {"load": "south/last.ckpt"}}}
+    legs = study(**laps, **{"current_tasks.task_confs": said}).legs
+    assert [leg.start for leg in legs] == [None, "south", "task_1", "south_lap2"]
+    for task_id, load in ((2, "task_1"), (2, "task_2"), (1, None), (1, "task_1"), (1, "task_2_lap2")):
+        found = problems(**laps, **{"current_tasks.task_confs": {task_id: {"checkpoint": {"load": load}}}})
+        (problem,) = found.values()
+        assert problem.path == f"current_tasks.task_confs.{task_id}.checkpoint.load"
+        assert "left out with laps" in problem.allowed
+
+
+def test_folders_of_laps_are_apart() -> None:
+    clash = {2: {"checkpoint": {"save": {"dir": "task_1_lap2"}}}}
+    assert study(**{"current_tasks.task_confs": clash}).legs
+    found = problems(**{"current_tasks.laps": 2, "current_tasks.task_confs": clash})
+    assert "must differ" in found["current_tasks.task_confs"].allowed
+
+
 def test_task_is_merged_over_dataset_over_common() -> None:
     changes = {
         "common.dataset.kwargs.count": 30,
@@ -74,6 +110,8 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("all_tasks_datasets.0.kwargs.task_name", "CLINIC_B", "two have this task_name", None),
         ("common.train.batch-size", 4, "common.train.batch-size", "batch_size"),
         ("current_tasks.task_ids", [], "at least 1", None),
+        ("current_tasks.laps", 0, "greater than or equal to 1", None),
+        ("current_tasks.laps", 1.5, "valid integer", None),
         ("current_tasks.mode", "deployed", "'simulation' or 'deployment'", "deployment"),
         ("current_tasks.task_confs", {9: {}}, "no data set", None),
         ("current_tasks.task_confs", {1: {"checkpoint": {"load": "task_2"}}}, "points forward", None),
@@ -138,6 +176,7 @@ def test_deployment_is_one_leg_that_starts_from_what_it_receives() -> None:
     assert "exactly one task" in found["current_tasks.task_ids"].allowed
     assert "study, key, receive, send" in found["current_tasks.handoff"].allowed
     deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [2]}
+    assert "the roster's order" in problems(**deploy, **{"current_tasks.laps": 2})["current_tasks.laps"].allowed
     for load in (None, "task_1", "/mnt/usb/carry"):
         found = problems(**deploy, **{"common.checkpoint.load": load})
         assert "left out in a deployment" in found["common.checkpoint.load"].allowed

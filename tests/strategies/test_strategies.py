@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from relay.errors import UserError
 from relay.handoff import Carry
 from relay.handoff.carry import load, read_facts
-from relay.phase import Batch
+from relay.phase import Batch, Task, Training
 from relay.registry import find
 from tests.studies import simulate, study
 
@@ -34,15 +35,27 @@ def criterion(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def carry(seed: int = 2, samples: int = 30) -> Carry:
-    return Carry(solver(seed).state_dict(), {"leg1.mean": torch.ones(2)}, {"legs": [{"train_samples": samples}]})
+    legs = [{"leg": 1, "site": "north", "train_samples": samples}]
+    return Carry(solver(seed).state_dict(), facts={"legs": legs})
+
+
+def training(samples: int = 10, read: list[bool] | None = None) -> Training:
+    """One batch of two images; ``read`` gets a mark whenever they are looked at."""
+
+    def batches() -> Iterator[Batch]:
+        (read if read is not None else []).append(True)
+        yield batch()
+
+    return Training(samples, ["p0", "p1"], batches, lambda: 0.5)
 
 
 def begun(name: str, incoming: Carry | None = None, /, **options: Any) -> Strategy:
     """A strategy that has its solver and has received."""
     cls = find("strategies", name)
     strategy: Strategy = cls(cls.Options(**options))
-    strategy.setup(solver(), criterion)
+    strategy.setup(solver(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
     strategy.receive(incoming)
+    strategy.begin(training())
     return strategy
 
 
@@ -89,17 +102,16 @@ def test_local_starts_every_leg_from_the_same_fresh_solver(tmp_path: Path) -> No
     assert read_facts(folders[0]).site == "clinic_b"
 
 
-def test_sequential_starts_from_the_incoming_weights_and_keeps_the_memory() -> None:
+def test_sequential_starts_from_the_incoming_weights() -> None:
     came = carry()
     strategy = begun("sequential", came)
     assert same(strategy.solver.state_dict(), came.solver)
-    assert same(strategy.memory(), came.memory)
     learn(strategy)
     assert not same(strategy.solver.state_dict(), came.solver)
     assert same(came.solver, carry().solver)
 
 
-@pytest.mark.parametrize("name", ["local", "sequential", "joint", "relay"])
+@pytest.mark.parametrize("name", ["local", "sequential", "joint", "relay", "lwf", "merge", "der"])
 def test_without_a_carry_a_leg_is_plain_training(name: str) -> None:
     strategy = begun(name)
     (phase,) = strategy.phases()
@@ -109,9 +121,9 @@ def test_without_a_carry_a_leg_is_plain_training(name: str) -> None:
     assert torch.equal(terms["task"], criterion(strategy.solver(batch().image), batch().label))
     learn(strategy)
     learned = copied(strategy.solver.state_dict())
-    strategy.finish(10, unread)
+    strategy.finish(dataclasses.replace(training(), batches=unread))
     assert same(strategy.solver.state_dict(), learned)
-    assert strategy.memory() == {}
+    assert strategy.memory() is strategy.running() is None
 
 
 def test_the_first_leg_of_relay_gives_the_weights_of_sequential(tmp_path: Path) -> None:
@@ -153,12 +165,12 @@ def test_joint_learns_from_all_of_them(tmp_path: Path) -> None:
     assert own.site == "all"
 
 
-# -- relay -------------------------------------------------------------------------------------------------
+# -- lwf, merge -------------------------------------------------------------------------------------------------
 
 
 def test_the_teacher_is_the_incoming_solver_and_stays_frozen() -> None:
     came = carry()
-    strategy: Any = begun("relay", came)
+    strategy: Any = begun("lwf", came)
     assert strategy.teacher is not strategy.solver
     assert strategy.phases()[0].frozen == (strategy.teacher,)
     assert same(strategy.solver.state_dict(), came.solver)
@@ -183,7 +195,7 @@ def distil(strategy: Strategy) -> float:
 
 
 def test_distillation_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
-    strategy = begun("relay", carry())
+    strategy = begun("lwf", carry())
     strategy.solver.eval()
     found = [distil(strategy)]
     for _ in range(3):
@@ -197,7 +209,7 @@ def test_distillation_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
 
 def moved(**options: Any) -> Strategy:
     """One whose solver is not at its teacher any more."""
-    strategy = begun("relay", carry(), **options)
+    strategy = begun("lwf", carry(), **options)
     strategy.solver.eval()
     with torch.no_grad():
         next(strategy.solver.parameters()).add_(1)
@@ -221,13 +233,9 @@ def test_confidence_leaves_out_voxels_where_the_teacher_is_unsure() -> None:
 def averaged(strategy: Strategy, samples: int) -> tuple[dict[str, Tensor], dict[str, Tensor], list[bool]]:
     """The learned and the merged weights, and a mark for each image that was read."""
     learn(strategy)
-    learned, read = copied(strategy.solver.state_dict()), []
-
-    def images() -> Iterable[Tensor]:
-        read.append(True)
-        return [batch().image]
-
-    strategy.finish(samples, images)
+    learned = copied(strategy.solver.state_dict())
+    read: list[bool] = []
+    strategy.finish(training(samples, read))
     return learned, copied(strategy.solver.state_dict()), read
 
 
@@ -237,7 +245,7 @@ TRAINED = [name for name, _ in solver().named_parameters()]
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_merged_by_samples_is_the_average_by_hand(seen: int, samples: int) -> None:
     came = carry(samples=seen)
-    learned, merged, _ = averaged(begun("relay", came), samples)
+    learned, merged, _ = averaged(begun("merge", came), samples)
     for name in TRAINED:
         by_hand = (seen * came.solver[name].double() + samples * learned[name].double()) / (seen + samples)
         assert torch.allclose(merged[name].double(), by_hand, rtol=1e-5, atol=1e-6)
@@ -246,7 +254,7 @@ def test_merged_by_samples_is_the_average_by_hand(seen: int, samples: int) -> No
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_merged_by_a_number(weight: float) -> None:
     came = carry()
-    learned, merged, read = averaged(begun("relay", came, merge=weight), 10)
+    learned, merged, read = averaged(begun("merge", came, merge=weight), 10)
     for name in TRAINED:
         by_hand = weight * came.solver[name] + (1 - weight) * learned[name]
         assert torch.allclose(merged[name], by_hand, rtol=1e-5, atol=1e-6)
@@ -256,15 +264,16 @@ def test_merged_by_a_number(weight: float) -> None:
 
 
 def test_merge_of_nothing_changes_nothing_and_reads_no_image() -> None:
-    learned, merged, read = averaged(begun("relay", carry(), merge=0.0), 10)
+    learned, merged, read = averaged(begun("merge", carry(), merge=0.0), 10)
     assert same(learned, merged)
     assert not read
 
 
 def test_samples_seen_are_those_of_all_legs_before() -> None:
     came = carry()
-    several = Carry(came.solver, {}, {"legs": [{"train_samples": 20}, {"train_samples": 40}]})
-    learned, merged, _ = averaged(begun("relay", several), 20)
+    legs = [{"leg": n, "site": "north", "train_samples": 20 * n} for n in (1, 2)]
+    several = Carry(came.solver, facts={"legs": legs})
+    learned, merged, _ = averaged(begun("merge", several), 20)
     by_hand = 0.75 * came.solver["0.weight"] + 0.25 * learned["0.weight"]
     assert torch.allclose(merged["0.weight"], by_hand, rtol=1e-5, atol=1e-6)
 
@@ -286,7 +295,7 @@ class Count(Callback):
 
 
 class Mine(Strategy):
-    """Learns in two phases and counts their steps; its memory grows by a tensor a leg."""
+    """Learns in two phases and counts their steps; remembers how many images it saw, here and in all."""
 
     @options
     class Options:
@@ -299,14 +308,22 @@ class Mine(Strategy):
             for name, count in zip(("first", "second"), self.counts)
         ]
 
-    def finish(self, samples, images):
-        self.seen = sum(len(batch) for batch in images())
+    def finish(self, training):
+        self.seen = sum(len(batch.image) for batch in training.batches())
 
     def memory(self):
+        return self.part(self.seen)
+
+    def running(self):
+        before = int(self.incoming.running.tensors["seen"]) if self.incoming else 0
+        return self.part(before + self.seen)
+
+    def part(self, seen):
         import torch
 
-        legs = len(self.incoming.legs) + 1 if self.incoming else 1
-        return {**super().memory(), f"leg{legs}.seen": torch.tensor(self.seen)}
+        from relay.handoff.carry import Part, Privacy
+
+        return Part({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
 '''
 
 
@@ -326,14 +343,17 @@ def test_a_strategy_of_ones_own_runs_legs_with_its_callbacks(own: str, tmp_path:
     for leg in run.study.legs:
         per_epoch = split[leg.number - 1] * 2 // 8
         assert [count.steps for count in leg.strategy.counts] == [per_epoch, per_epoch]
-    memory = load(tmp_path / "run/checkpoints/task_2/carry").memory
-    assert {name: int(tensor) for name, tensor in memory.items()} == {
-        "leg1.seen": split[0],
-        "leg2.seen": split[1],
-    }
+    incoming = run.study.legs[1].strategy.incoming
+    assert int(incoming.memories[1].tensors["seen"]) == split[0]
+    sent = load(tmp_path / "run/checkpoints/task_2/carry", [{"leg": 2, "site": "clinic_b"}])
+    assert int(sent.memories[2].tensors["seen"]) == split[1]
+    assert int(sent.running.tensors["seen"]) == sum(split)
 
 
-@pytest.mark.parametrize("name", ["base", "local", "sequential", "joint", "relay"])
+NAMES = ["base", "local", "sequential", "joint", "relay", "lwf", "merge", "der", "replay", "ewc", "si", "owm", "fedavg"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_their_files_import_without_torch(name: str) -> None:
     code = (
         f"import sys, relay.strategies.{name}; "

@@ -1,0 +1,73 @@
+"""The config behind ``-c``: found, read, translated where it was written for the published code, and planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from relay.config.published import Reading
+from relay.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from relay.plan import Study
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config as it is read, and its short name, which names the folder of its results."""
+
+    reading: Reading
+    name: str
+
+    def plan(self, extra: Sequence[Problem] = (), blocks: Mapping[str, Any] | None = None, train: bool = True) -> Study:
+        """The checked study; for the arguments see :func:`relay.plan.plan`.
+
+        Args:
+            blocks: the config's with something changed; None is as it is.
+
+        Raises:
+            ConfigError: with every problem, under the paths of the user's own file.
+        """
+        from relay.plan import plan
+
+        read = self.reading
+        try:
+            return plan(read.config if blocks is None else blocks, self.name, [*extra, *read.problems], train=train)
+        except ConfigError as error:
+            raise ConfigError([read.in_file(problem) for problem in error.problems], self.name) from error
+
+
+def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) -> Config:
+    """The config behind ``-c``; ``say`` prints what was translated and what is not used, if anything.
+
+    Raises:
+        UserError: there is none, or it can't be read.
+    """
+    from relay.config.load import locate, read
+    from relay.config.published import translate
+    from relay.leg.processes import is_first
+
+    path, name = locate(config)
+    reading = translate(read(path, overrides or ()))
+    if say and is_first() and (reading.translated or reading.unused):
+        show(reading, name)
+    return Config(reading, name)
+
+
+def show(reading: Reading, name: str) -> None:
+    """A table of the keys that are read in another way, or not at all."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"{escape(name)} was written for the published code", title_justify="left", box=SIMPLE)
+    table.add_column("its keys", ratio=1)
+    table.add_column("here", ratio=1)
+    for here, keys in reading.translated.items():
+        table.add_row(escape(", ".join(keys)), escape(here))
+    table.add_section()
+    for why, keys in reading.unused.items():
+        table.add_row(escape(", ".join(keys)), escape(f"not used: {why}"))
+    Console(stderr=True, highlight=False).print(table)

@@ -1,0 +1,74 @@
+"""What a memory is: what travels beside the solver so that earlier sites are not forgotten.
+
+A strategy with a memory calls, in this order: :meth:`~Memory.setup`, :meth:`~Memory.receive` (what earlier legs wrote),
+:meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the solver's phase; fits
+:meth:`~Memory.phases` after it; then :meth:`~Memory.learn`, and last :meth:`~Memory.own` and :meth:`~Memory.running`
+for what shall travel.
+
+Options import no torch, like a strategy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from relay.phase import Batch, Phase, Task, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relay.handoff.carry import Carry, Part
+
+
+class Memory:
+    """Remembers nothing; sub-classes do.
+
+    Attributes:
+        teacher: the frozen incoming solver, images to logits; None at the first leg.
+    """
+
+    task: Task
+    teacher: Callable[[Tensor], Tensor] | None = None
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = options
+
+    def setup(self, task: Task) -> None:
+        """Take in what there is to learn."""
+        self.task = task
+
+    def receive(self, carry: Carry | None) -> None:
+        """Read what earlier legs wrote; None is the first leg.
+
+        Raises:
+            CarryError: it is of another kind, or does not fit the task.
+        """
+
+    def begin(self, training: Training) -> None:
+        """Look at the leg's images before the first phase, in every process alike."""
+
+    def draw(self, batch: Batch) -> Batch | None:
+        """A batch of as many samples that stands for earlier sites; None where none is remembered.
+
+        Args:
+            batch: of this site, on the device; it is not changed.
+
+        Random numbers come from torch's own generator of that device, which is seeded at every epoch.
+        """
+        return None
+
+    def phases(self) -> Sequence[Phase]:
+        """The fits that renew it, after the solver's."""
+        return []
+
+    def learn(self, training: Training) -> None:
+        """Take in this site, after the last phase; on one process."""
+
+    def own(self) -> Part | None:
+        """What is kept of this site alone, through all later legs."""
+        return None
+
+    def running(self) -> Part | None:
+        """What is kept of all sites so far, until the next leg renews it."""
+        return None

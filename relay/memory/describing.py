@@ -1,0 +1,86 @@
+"""Describing all images of a site, patch by patch where patches are trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from relay.memory.look import Form, describe, quantiles
+
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Described:
+    """A site's images, or tiles of them, described.
+
+    Attributes:
+        found: float32 ``(N, size)`` on the CPU, NaN where a region is absent.
+        whole: likewise, as if every region were the image's whole.
+        whose: the patient of each.
+    """
+
+    found: Tensor
+    whole: Tensor
+    whose: Sequence[str]
+
+    def filled(self, least: int = 1) -> Tensor:
+        """Descriptions without gaps ``(N, size)``.
+
+        Where a region is absent it is taken to look as elsewhere in the same patient, or, where the patient has none,
+        as the image's whole: nothing of another patient comes in.
+
+        Args:
+            least: a region that fewer patients have is not described; it looks as the image's whole in all of them.
+        """
+        names = sorted(set(self.whose))
+        which = torch.tensor([names.index(name) for name in self.whose])
+        means = torch.stack([self.found[which == number].nanmean(0) for number in range(len(names))])
+        rare = means.isfinite().sum(0) < least
+        found = torch.where(self.found.isnan() & ~rare, means[which], self.found)
+        return torch.where(found.isnan() | rare, self.whole, found)
+
+
+def descriptions(
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]], patients: Sequence[str], form: Form, size: Sequence[int] | None
+) -> Described:
+    """Describe a site's images.
+
+    Args:
+        batches: 8-bit images ``(B, C, *S)``, regions ``(B, *S)`` and indices into ``patients``.
+        size: of a tile; None describes images whole.
+    """
+    found, whole, whose = [], [], []
+    for image, region, index in batches:
+        tiles, regions = tiled(image, size), tiled(region[:, None], size)[:, 0]
+        for some, where in zip(torch.split(tiles, AT_ONCE), torch.split(regions, AT_ONCE), strict=True):
+            found.append(describe(some, where, form).cpu())
+            whole.append(_whole(some, form).cpu())
+        whose += [patients[i] for i in index.tolist() for _ in range(len(tiles) // len(image))]
+    return Described(torch.cat(found), torch.cat(whole), whose)
+
+
+def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
+    """``(B, C, *S)`` cut into tiles without overlap, what is left over at the far edges dropped: ``(B * tiles, C,
+    *size)``.
+
+    An image that is smaller than a tile along an axis is left whole along it.
+    """
+    for axis, step in enumerate(size or (), 2):
+        n = image.shape[axis] // step * step
+        if n:
+            cut = torch.unflatten(image.narrow(axis, 0, n), axis, (-1, step))
+            image = cut.movedim(axis, 1).flatten(0, 1)
+    return image
+
+
+def _whole(image: Tensor, form: Form) -> Tensor:
+    """Descriptions ``(B, form.size)`` as if every region were the image's whole; nothing is known of calibres: 0."""
+    one = Form(1, form.channels, form.quantiles, calibre=False)
+    nowhere = torch.zeros_like(image[:, 0], dtype=torch.long)
+    found = (quantiles(image, nowhere, one) / 127.5 - 1).nan_to_num(0).repeat(1, form.regions, 1, 1).flatten(1)
+    return F.pad(found, (0, form.size - form.intensities))

@@ -1,0 +1,35 @@
+"""The diagonal of the Fisher information of a solver (imports torch: import it late)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from relay.memory.weights import flat, trained
+
+
+def fisher(solver: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
+    """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y that the solver itself gives them, ``(W,)``.
+
+    The labels are drawn from the solver's own predictions, one draw an image: this is the Fisher information, not the
+    *empirical* one with the true labels, which says little of the curvature (Kunstner et al. 2019, arXiv:1905.12558).
+    Given the image, the voxels' labels are independent, so that the log-likelihood is a sum over them. Divided by
+    their number it is the curvature of the mean cross-entropy: its scale does not depend on the size of the images.
+
+    Args:
+        images: single ones, ``(1, C, *spatial)``; the solver gives ``(1, classes, *spatial)`` or ``(1, classes)``.
+    """
+    parameters = list(trained(solver).values())
+    total, count = torch.zeros_like(flat(parameters)), 0
+    draw = torch.Generator().manual_seed(seed)
+    for image in images:
+        log_p = solver(image).log_softmax(1).movedim(1, -1).flatten(0, -2)
+        chance = torch.rand(len(log_p), 1, generator=draw).to(log_p)
+        label = (log_p.detach().exp().cumsum(1)[:, :-1] < chance).sum(1)  # the inverse of the distribution
+        gradients = torch.autograd.grad(F.nll_loss(log_p, label, reduction="sum"), parameters, materialize_grads=True)
+        total += flat(gradients).square() / len(log_p)
+        count += 1
+    return total / max(1, count)

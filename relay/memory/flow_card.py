@@ -1,0 +1,61 @@
+"""What a generator says of itself where it travels, and whether it fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+from relay.config.check import check
+from relay.config.options import Field, options
+from relay.errors import CarryError
+from relay.handoff.document import Name
+
+if TYPE_CHECKING:
+    from relay.handoff.carry import Part
+
+KIND = "flow"
+Width = Annotated[int, Field(ge=16, le=1024, multiple_of=8)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@options
+class About:
+    """Whose images it makes, in the order of its embedding, and of what form they are.
+
+    Attributes:
+        features, steps: as in :class:`~relay.memory.flow.FlowOptions`.
+        size: of an image, slowest axis first.
+    """
+
+    sites: Annotated[tuple[Name, ...], Field(min_length=1, max_length=1000)]
+    features: Widths
+    steps: Steps
+    channels: Count
+    classes: Count
+    size: Annotated[tuple[Count, ...], Field(min_length=2, max_length=3)]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+
+def read(part: Part, here: About) -> About:
+    """What a received generator says of itself. ``here``: what this config's would say.
+
+    Raises:
+        CarryError: it is of another kind, or of images of another form.
+    """
+    if part.kind != KIND:
+        raise CarryError(f"the running memory is of the kind '{part.kind}', this config's is '{KIND}'")
+    about, problems = check(About, dict(part.about))
+    if about is None:
+        raise CarryError("the running memory's card is odd: " + "; ".join(map(str, problems)))
+    if len(set(about.sites)) < len(about.sites):
+        raise CarryError(f"the running memory names a site twice: {', '.join(about.sites)}")
+    there, mine = about.plain(), here.plain()
+    if wrong := [name for name in ("features", "channels", "classes", "size") if there[name] != mine[name]]:
+        told = "; ".join(f"{name} is {there[name]} there, {mine[name]} here" for name in wrong)
+        raise CarryError(f"the running memory does not fit this config: {told}")
+    return about

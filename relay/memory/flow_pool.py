@@ -1,0 +1,81 @@
+"""The replay pool: images and labels drawn once from a generator, as 8-bit integers on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relay.memory.flow_net import sample
+from relay.phase import Batch, Task
+
+VOXELS = 2**18
+"""Of the images that are drawn together."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What was drawn.
+
+    Attributes:
+        image: uint8 ``(N, C, *spatial)``, 0 and 255 being the ends of the range.
+        label: uint8 ``(N, *spatial)``.
+        site: int64 ``(N,)``: the site each was asked of.
+    """
+
+    image: Tensor
+    label: Tensor
+    site: Tensor
+
+    def pick(self, batch: Batch, out_range: tuple[float, float]) -> tuple[Batch, Tensor]:
+        """As many as ``batch`` has, at random, of its type; and their sites."""
+        chosen = torch.randint(len(self.site), (len(batch.image),), device=self.site.device)
+        image = torch.empty_like(batch.image).copy_(scaled(self.image[chosen], out_range))
+        return Batch(image, self.label[chosen].long(), torch.full_like(batch.index, -1)), self.site[chosen]
+
+
+def scaled(image: Tensor, out_range: tuple[float, float]) -> Tensor:
+    """uint8 ``0..255`` to float ``out_range``."""
+    low, high = out_range
+    return image.float().mul_((high - low) / 255).add_(low)
+
+
+def draw_pool(
+    net: nn.Module,
+    shape: tuple[int, ...],
+    sites: Sequence[int],
+    steps: int,
+    task: Task,
+    teacher: Callable[[Tensor], Tensor] | None,
+    seed: int,
+) -> Pool:
+    """A pool from a generator, on the generator's device; the noise is the same on every device.
+
+    Args:
+        shape: ``(N, channels + classes, *spatial)``.
+        sites: that are drawn from in turn.
+        teacher: images in ``out_range`` to logits, whose classes are the labels; else they are those that were drawn.
+    """
+    device = next(net.parameters()).device
+    source, together = torch.Generator().manual_seed(seed), max(1, VOXELS // prod(shape[2:]))
+    site = torch.tensor(sites)[torch.arange(shape[0]) % len(sites)].to(device)
+    images, labels = [], []
+    for some in torch.split(site, together):
+        noise = torch.randn(len(some), *shape[1:], generator=source).to(device)
+        image, label = torch.split(sample(net, noise, some, steps), [task.channels, task.classes], 1)
+        image = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        images.append(image)
+        seen = label if teacher is None else teacher(scaled(image, task.out_range)).detach()
+        labels.append(seen.argmax(1).to(torch.uint8))
+    return Pool(torch.cat(images), torch.cat(labels), site)
+
+
+def join(batch: Batch, task: Task) -> Tensor:
+    """Image and one-hot label channels as one, all in [-1, 1]: ``(B, channels + classes, *spatial)``."""
+    low, high = task.out_range
+    label = functional.one_hot(batch.label, task.classes).movedim(-1, 1).to(batch.image.dtype)
+    return torch.cat([(batch.image - low) / (high - low), label], 1) * 2 - 1

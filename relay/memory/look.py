@@ -1,0 +1,174 @@
+"""What a site's images look like, in numbers: measured (:func:`describe`), and put onto other images (:func:`repaint`).
+
+Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class its calibre,
+area over circumference, which grows with magnification. An image is repainted in another look by enlarging it until
+the calibres agree, and then mapping each region's intensities, monotonically, from its own quantiles to the others.
+
+Matching quantiles is histogram specification (Gonzalez and Woods, Digital Image Processing), here per class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LEVELS = 256
+LEAST = 8
+"""Pixels that a region must have to be described."""
+ENDS = (0.02, 0.98)
+"""The outermost quantiles: beyond them are reflections and dead pixels."""
+CALIBRE = (2.0, 3.5)
+"""Middle and half-width of the logarithm of a calibre in pixels: 0.2 to 245 become -1 to 1."""
+MOST = 2.5
+"""An image is enlarged or reduced by at most this factor."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What there is to describe.
+
+    Attributes:
+        regions: number of classes; 1 where an image has no classes.
+        channels: of an image.
+        quantiles: of each channel in each region.
+        calibre: whether regions have a size of their own (segmentation).
+    """
+
+    regions: int
+    channels: int
+    quantiles: int
+    calibre: bool
+
+    @property
+    def intensities(self) -> int:
+        """Numbers that describe intensities; they come first."""
+        return self.regions * self.channels * self.quantiles
+
+    @property
+    def size(self) -> int:
+        """Numbers in a description."""
+        return self.intensities + (self.regions - 1 if self.calibre else 0)
+
+
+def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
+    """Descriptions of images, all in -1..1, NaN where a region is absent.
+
+    Args:
+        image: uint8 ``(B, C, *S)``.
+        region: int64 ``(B, *S)``, in 0..regions-1.
+
+    Returns:
+        float32 ``(B, form.size)``.
+    """
+    parts = [quantiles(image, region, form).flatten(1) / 127.5 - 1]
+    if form.calibre:
+        middle, half = CALIBRE
+        parts.append(((calibres(region, form.regions).log() - middle) / half).clamp(-1, 1))
+    return torch.cat(parts, 1)
+
+
+def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
+    """float32 ``(B, regions, C, quantiles)`` in 0..255, between the two grey levels that a quantile lies between."""
+    many, channels = image.shape[:2]
+    cells = many * form.regions * channels
+    first = torch.arange(many, device=image.device).view(-1, 1, 1) * form.regions + region.flatten(1)[:, None]
+    cell = first * channels + torch.arange(channels, device=image.device).view(1, -1, 1)
+    counts = torch.bincount((cell * LEVELS + image.flatten(2)).flatten(), minlength=cells * LEVELS)
+    below = counts.view(cells, LEVELS).cumsum(1).float()
+    total = below[:, -1:]
+    wanted = torch.linspace(*ENDS, form.quantiles, device=image.device) * total
+    level = torch.searchsorted(below, wanted).clamp(max=LEVELS - 1)
+    found = torch.where(total < LEAST, torch.nan, level.float())
+    return found.view(many, form.regions, channels, form.quantiles)
+
+
+def calibres(region: Tensor, regions: int) -> Tensor:
+    """Area over circumference of each region but the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
+    inside = F.one_hot(region, regions).movedim(-1, 1)[:, 1:]
+    area = inside.flatten(2).sum(2)
+    around = sum(inside.diff(dim=axis).abs().flatten(2).sum(2) for axis in range(2, inside.dim()))
+    there = (area >= LEAST) & (torch.as_tensor(around) > 0)
+    return torch.where(there, area / torch.as_tensor(around).clamp(min=1), torch.nan)
+
+
+def repaint(image: Tensor, region: Tensor, wanted: Tensor, usual: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+    """Images in other looks.
+
+    Args:
+        image: uint8 ``(B, C, *S)``.
+        region: int64 ``(B, *S)``.
+        wanted: a description for each, ``(B, form.size)``.
+        usual: this site's mean description ``(form.size,)``: magnification is changed by what it differs from
+            ``wanted``.
+
+    Returns:
+        float32 ``(B, C, *S)`` in 0..255, and the regions, which are enlarged with the image.
+    """
+    if form.calibre:
+        factor = ((wanted - usual)[:, form.intensities :].mean(1) * CALIBRE[1]).exp().clamp(1 / MOST, MOST)
+        image, region = enlarged(image, region, factor)
+    shape = (len(image), form.regions, form.channels, form.quantiles)
+    target = ((wanted[:, : form.intensities] + 1) * 127.5).view(shape).cummax(-1).values
+    source = quantiles(image, region, form)
+    table = curves(source.nan_to_num(0).view(-1, form.quantiles), target.reshape(-1, form.quantiles))
+    return _mapped(image, region, table.view(*shape[:3], LEVELS)), region
+
+
+def enlarged(image: Tensor, region: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image scaled about its middle by its factor ``(B,)``, at the same size; mirrored beyond its edges."""
+    axes = image.dim() - 2
+    scaling = torch.diag_embed((1 / factor)[:, None].expand(-1, axes))
+    grid = F.affine_grid(F.pad(scaling, (0, 1)), [len(image), 1, *image.shape[2:]], align_corners=False)
+    bigger = F.grid_sample(image.float(), grid, padding_mode="reflection", align_corners=False)
+    same = F.grid_sample(region[:, None].float(), grid, "nearest", padding_mode="reflection", align_corners=False)
+    return bigger.round().to(torch.uint8), same[:, 0].long()
+
+
+def curves(source: Tensor, target: Tensor) -> Tensor:
+    """Look-up tables that take one set of quantiles to another: ``(N, Q)`` each to ``(N, 256)``.
+
+    Between quantiles they are straight lines; beyond the outermost they go on with slope 1.
+    """
+    steps = torch.arange(source.shape[1], device=source.device)
+    source = source + 1e-3 * steps  # strictly ascending, where several quantiles are one grey level
+    level = torch.arange(float(LEVELS), device=source.device).expand(len(source), -1)
+    right = torch.searchsorted(source, level.contiguous()).clamp(1, len(steps) - 1)
+    x0, x1, y0, y1 = (t.gather(1, at) for t in (source, target) for at in (right - 1, right))
+    inner = level.clamp(source[:, :1], source[:, -1:])
+    return (y0 + (inner - x0) * (y1 - y0) / (x1 - x0) + level - inner).clamp(0, LEVELS - 1)
+
+
+def _mapped(image: Tensor, region: Tensor, table: Tensor) -> Tensor:
+    """Apply tables ``(B, regions, C, 256)``, blending them where regions meet, over about a pixel."""
+    many, regions, channels, levels = table.shape
+    share = softened((region[:, None] == _along(torch.arange(regions, device=image.device), region.dim())).float())
+    row = torch.arange(many, device=image.device)[:, None] * regions * channels + torch.arange(
+        channels, device=image.device
+    )
+    place = image.contiguous() + (row * levels).view(many, channels, *[1] * (image.dim() - 2))
+    out = torch.zeros(image.shape, device=image.device)
+    for number in range(regions):
+        there = (place + number * channels * levels).flatten()
+        out.addcmul_(share[:, number, None], table.view(-1).index_select(0, there).view(image.shape))
+    return out
+
+
+def _along(values: Tensor, axes: int) -> Tensor:
+    """Values along the second axis, in ``axes + 1`` axes."""
+    return values.view(1, -1, *[1] * (axes - 1))
+
+
+def softened(masks: Tensor) -> Tensor:
+    """Averaged with the neighbours along each axis, a quarter each: ``(B, K, *S)``; beyond an edge is the edge."""
+    for axis in range(2, masks.dim()):
+        n = masks.shape[axis]
+        out = masks / 2
+        for here, there in ((0, 1), (1, 0)):  # those after, those before
+            out.narrow(axis, here, n - 1).add_(masks.narrow(axis, there, n - 1), alpha=0.25)
+        for edge in (0, n - 1):
+            out.narrow(axis, edge, 1).add_(masks.narrow(axis, edge, 1), alpha=0.25)
+        masks = out
+    return masks

@@ -1,0 +1,61 @@
+"""The path integral of synaptic intelligence (imports torch and Lightning: import it late)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from relay.memory.weights import Anchor, flat, trained
+
+
+class Path(nn.Module):
+    """How much each weight has lowered the loss on its way.
+
+    Attributes:
+        omega: ``-sum(gradient * step)`` over the steps so far, ``(W,)``.
+    """
+
+    omega: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("omega", torch.zeros_like(weights))
+
+    def add(self, gradient: Tensor, step: Tensor) -> None:
+        """One step: the loss's gradient before it, and the change of the weights."""
+        # in 16 bits a step is left out where its gradient is infinite
+        self.omega -= torch.where(step == 0, 0, gradient * step)
+
+    def importance(self, moved: Tensor, damping: float) -> Tensor:
+        """``omega / (moved^2 + damping)``; weights on which the loss rose count as of no importance."""
+        return self.omega.clamp(min=0) / (moved.square() + damping)
+
+
+class AlongThePath(pl.Callback):  # type: ignore[misc]
+    """Gathers a :class:`Path` while a solver is trained.
+
+    The gradient at hand is that of all terms. That of the penalty is known, and is taken off, so that what is gathered
+    is of the other terms alone. It is taken before gradients are clipped; the step is what the optimiser really did.
+
+    Args:
+        weight: of the anchor's penalty in the loss.
+    """
+
+    def __init__(self, solver: nn.Module, path: Path, anchor: Anchor, weight: float) -> None:
+        self.solver, self.path, self.anchor, self.weight = solver, path, anchor, weight
+
+    @torch.no_grad()
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        """Look at the weights and their gradients."""
+        parameters = trained(self.solver).values()
+        self.weights = flat(parameters)
+        gradient = flat(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
+        self.gradient = gradient - self.weight * self.anchor.gradient(self.weights)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Look at where the weights are now."""
+        self.path.add(self.gradient, flat(trained(self.solver).values()) - self.weights)

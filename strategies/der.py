@@ -1,0 +1,47 @@
+"""DER: dark-experience replay on what a memory draws.
+
+Dark Experience Replay (Buzzega et al. 2020, arXiv:2004.07211) keeps some earlier samples with the logits that the net
+had for them, and holds it near those; DER++ adds the task's loss on their labels. No sample may be kept here: a
+memory draws them anew, and the frozen incoming solver says what its logits are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from relay.config.options import Field, options
+
+from .base import Batch
+from .replay import Replay, ReplayOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@options
+class DEROptions(ReplayOptions):
+    """Of the replayed samples.
+
+    Attributes:
+        alpha: weight of the mean squared distance of the logits.
+        beta: weight of the task's loss on the labels that the memory gives them (DER++); 0 is plain DER.
+    """
+
+    distil_weight: Annotated[float, Field(ge=0)] = 0.0
+    alpha: Annotated[float, Field(ge=0)] = 0.5
+    beta: Annotated[float, Field(ge=0)] = 0.0
+
+
+class DER(Replay):
+    """Match the incoming solver's logits on drawn samples."""
+
+    Options = DEROptions
+
+    def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
+        """``alpha * mean((z - z_incoming)^2) + beta * task loss``."""
+        from torch.nn import functional as F
+
+        kept = self.options.alpha * F.mse_loss(logits.float(), wanted.float())
+        if self.options.beta:
+            kept = kept + self.options.beta * self.criterion(logits, drawn.label)
+        return kept

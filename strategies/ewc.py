@@ -1,0 +1,90 @@
+"""EWC: hold each weight near its incoming value, as firmly as it matters to earlier sites.
+
+Elastic weight consolidation (Kirkpatrick et al. 2017, 10.1073/pnas.1611835114) in its online form (Schwarz et al. 2018,
+arXiv:1805.06370): what matters is told by the diagonal of the Fisher information, one number a weight, added up over
+the sites.
+
+It combines with other strategies by inheritance, named first: ``class RelayEWC(EWC, Relay)``, with the options of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from relay.config.options import Field, options
+from relay.seeds import derive
+
+from .base import Batch, Phase, Strategy, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relay.handoff import Carry, Part
+    from relay.memory.weights import Anchor
+
+
+@options
+class EWCOptions:
+    """How firmly weights are held.
+
+    Attributes:
+        ewc_weight: lambda, of the penalty against the task's loss; 1 would be the Laplace approximation in which all
+            sites count alike, but the diagonal alone holds too little.
+        ewc_decay: gamma, what the importances of earlier sites are multiplied by as a site is added; 1: all sites count
+            alike.
+        ewc_images: how many images the Fisher information is estimated from; where there are fewer, each is taken
+            several times.
+    """
+
+    ewc_weight: Annotated[float, Field(ge=0)] = 100.0
+    ewc_decay: Annotated[float, Field(ge=0, le=1)] = 1.0
+    ewc_images: Annotated[int, Field(ge=1)] = 256
+
+
+class EWC(Strategy):
+    """Add ``lambda / 2 * sum F (w - w_incoming)^2``; the first leg is plain training."""
+
+    Options: ClassVar[type] = EWCOptions
+    anchor: Anchor
+
+    def receive(self, carry: Carry | None) -> None:
+        """Start from the incoming weights and remember them, with their importances.
+
+        Raises:
+            CarryError: no importances came, or they do not fit the solver.
+        """
+        super().receive(carry)
+        from relay.memory.weights import Anchor
+
+        self.anchor = Anchor.of(self.solver, carry, "ewc")
+
+    def phases(self) -> Sequence[Phase]:
+        """Those it is combined with, and the incoming weights beside the solver."""
+        from relay.memory.weights import beside
+
+        return beside(super().phases(), self.solver, frozen=(self.anchor,))
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The terms of what it is combined with, and the penalty."""
+        terms = super().loss(batch)
+        if self.incoming is None:
+            return terms
+        return {**terms, "ewc": self.options.ewc_weight / 2 * self.anchor(self.solver)}
+
+    def finish(self, training: Training) -> None:
+        """Add this site's Fisher information at the weights that are handed over."""
+        super().finish(training)
+        from relay.memory.fisher import fisher
+        from relay.memory.views import views
+
+        seed = derive(self.task.seed, self.task.site, "ewc")
+        images = views(training, self.task.size, self.options.ewc_images, seed)
+        own = fisher(self.solver, images, seed)
+        self.importance = self.options.ewc_decay * self.anchor.importance.to(own) + own
+
+    def running(self) -> Part | None:
+        """The importances of all sites so far."""
+        from relay.memory.weights import named, part, trained
+
+        return part("ewc", named(self.importance, trained(self.solver)), super().running())

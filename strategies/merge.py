@@ -1,0 +1,51 @@
+"""Merge: fine-tune, then average with the incoming solver, each side weighted by the samples it has seen.
+
+Federated averaging weights its clients this way (McMahan et al. 2017, arXiv:1602.05629); between a net and what it was
+fine-tuned from, the average often keeps both sides' abilities (Wortsman et al. 2022, arXiv:2109.01903).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from relay.config.options import Field, options
+
+from .base import Strategy, Training
+
+Weight = Literal["samples"] | Annotated[float, Field(ge=0, le=1)]
+
+
+@options
+class MergeOptions:
+    """How much of the incoming solver stays.
+
+    Attributes:
+        merge: weight of the incoming solver in the average: ``samples`` (its share of all training samples seen so
+            far), a number, or 0 for no averaging.
+    """
+
+    merge: Weight = "samples"
+
+
+class Merge(Strategy):
+    """Average with the incoming solver; the first leg is plain training."""
+
+    Options = MergeOptions
+
+    def finish(self, training: Training) -> None:
+        """Average, then recompute normalisation statistics on this site's images."""
+        super().finish(training)
+        if self.incoming is None or self.options.merge == 0:
+            return
+        from relay.merge import merge, refresh_statistics
+
+        merge(self.solver, self.incoming.solver, self.share(training))
+        refresh_statistics(self.solver, (batch.image for batch in training.batches()))
+
+    def share(self, training: Training) -> float:
+        """The incoming solver's weight in the average."""
+        if self.options.merge != "samples":
+            return float(self.options.merge)
+        assert self.incoming is not None
+        seen = self.incoming.samples_seen
+        return seen / (seen + training.samples)

@@ -1,0 +1,90 @@
+"""SI: hold each weight near its incoming value, as firmly as it has served earlier sites on its way.
+
+Synaptic intelligence (Zenke et al. 2017, arXiv:1703.04200): while a site is learned, each weight is credited with what
+its own moves took off the loss. The credits cost no image and no further backward pass.
+
+It combines with other strategies by inheritance, named first: ``class RelaySI(SI, Relay)``, with the options of both.
+What their terms took off the loss is credited as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from relay.config.options import Field, options
+
+from .base import Batch, Phase, Strategy, Training
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from relay.handoff import Carry, Part
+    from relay.memory.path import Path
+    from relay.memory.weights import Anchor
+
+
+@options
+class SIOptions:
+    """How firmly weights are held.
+
+    Attributes:
+        si_weight: c, of the penalty against the task's loss; 1 would hold what was credited and no more.
+        si_damping: xi, added to the square of how far a weight has moved in all, so that one that did not move is not
+            infinitely important.
+    """
+
+    si_weight: Annotated[float, Field(ge=0)] = 10.0
+    si_damping: Annotated[float, Field(gt=0)] = 1e-3
+
+
+class SI(Strategy):
+    """Add ``c * sum Omega (w - w_incoming)^2``; the first leg is plain training, watched."""
+
+    Options: ClassVar[type] = SIOptions
+    anchor: Anchor
+    path: Path
+
+    def receive(self, carry: Carry | None) -> None:
+        """Start from the incoming weights and remember them, with their importances.
+
+        Raises:
+            CarryError: no importances came, or they do not fit the solver.
+        """
+        super().receive(carry)
+        from relay.memory.path import Path
+        from relay.memory.weights import Anchor
+
+        self.anchor = Anchor.of(self.solver, carry, "si")
+        self.path = Path(self.anchor.weights)
+
+    def phases(self) -> Sequence[Phase]:
+        """Those it is combined with; where they train the solver, its way is watched."""
+        from relay.memory.path import AlongThePath
+        from relay.memory.weights import beside
+
+        watch = AlongThePath(self.solver, self.path, self.anchor, self.options.si_weight)
+        return beside(super().phases(), self.solver, frozen=(self.anchor,), keeps=(self.path,), callbacks=(watch,))
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The terms of what it is combined with, and the penalty."""
+        terms = super().loss(batch)
+        if self.incoming is None:
+            return terms
+        return {**terms, "si": self.options.si_weight * self.anchor(self.solver)}
+
+    def finish(self, training: Training) -> None:
+        """Turn the credits into importances; before anything else moves the weights."""
+        from relay.memory.weights import flat, trained
+
+        weights = flat(trained(self.solver).values()).detach()
+        anchor, path = self.anchor.to(weights), self.path.to(weights)
+        own = path.importance(weights - anchor.weights, self.options.si_damping)
+        self.importance = anchor.importance + own
+        super().finish(training)
+
+    def running(self) -> Part | None:
+        """The importances of all sites so far."""
+        from relay.memory.weights import named, part, trained
+
+        return part("si", named(self.importance, trained(self.solver)), super().running())

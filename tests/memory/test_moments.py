@@ -1,0 +1,96 @@
+"""What is released of a site: right, bounded by the patient, and noisy where that is asked for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from relay.memory.moments import budget, clipped, release
+
+
+def vectors(seed: int, many: int = 12, size: int = 5) -> Tensor:
+    return torch.rand(many, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def names(many: int) -> list[str]:
+    return [f"p{number}" for number in range(many)]
+
+
+def test_it_is_mean_and_principal_components_as_numpy_has_them() -> None:
+    found = release(vectors(1), names(12), 3, radius=10)
+    plain = vectors(1).double().numpy()
+    values, axes = np.linalg.eigh(np.cov(plain.T, bias=True))
+    assert np.allclose(found.mean, plain.mean(0), atol=1e-6)
+    assert np.allclose(found.spread, np.sqrt(values[::-1][:3]), atol=1e-6)
+    for mine, theirs in zip(found.directions.numpy(), axes.T[::-1], strict=False):
+        assert abs(mine @ theirs) == pytest.approx(1, abs=1e-5)
+
+
+def test_every_patient_counts_alike_however_many_images_there_are() -> None:
+    one, two = vectors(1, 1), vectors(2, 1)
+    found = release(torch.cat([one, one, one, two]), ["a", "a", "a", "b"], 2, radius=10)
+    assert torch.allclose(found.mean, torch.cat([one, two]).mean(0), atol=1e-6)
+
+
+def moments(found: Tensor, patients: list[str], radius: float) -> tuple[Tensor, Tensor]:
+    """The mean and the second moment behind a release, put together again from all directions."""
+    made = release(found, patients, found.shape[1], radius)
+    scaled = (made.directions * made.spread[:, None]).double()
+    mean = made.mean.double()
+    return mean, scaled.T @ scaled + mean[:, None] * mean
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 3), st.floats(-50, 50), st.integers(1, 4))
+def test_to_replace_a_patient_moves_the_moments_by_the_clipped_share_at_most(
+    seed: int, radius: float, extreme: float, images: int
+) -> None:
+    many = 10
+    before = torch.cat([vectors(seed, many), vectors(seed + 1, images - 1)]) if images > 1 else vectors(seed, many)
+    patients = [*names(many), *["p0"] * (images - 1)]
+    after = before.clone()
+    after[[index for index, name in enumerate(patients) if name == "p0"]] = extreme
+    (mean, second), (moved, turned) = (moments(found, patients, radius) for found in (before, after))
+    assert (moved - mean).norm() <= 2 * radius / many + 1e-6
+    assert (turned - second).norm() <= math.sqrt(2) * radius**2 / many + 1e-5
+
+
+def test_clipping_shortens_and_does_not_turn() -> None:
+    long = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    assert torch.allclose(clipped(long, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
+
+
+@given(st.floats(0.05, 50), st.sampled_from([1e-3, 1e-5, 1e-8]))
+def test_the_budget_gives_epsilon_back(epsilon: float, delta: float) -> None:
+    rho = budget(epsilon, delta)
+    assert rho + 2 * math.sqrt(rho * math.log(1 / delta)) == pytest.approx(epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 8.0])
+def test_the_noise_is_as_large_as_the_budget_says(epsilon: float) -> None:
+    """Many coordinates that are all zero: what is released is the noise."""
+    size, many, radius = 400, 20, 3.0
+    made = release(torch.zeros(many, size), names(many), 4, radius, epsilon, 1e-5)
+    expected = 2 * radius / many / math.sqrt(budget(epsilon, 1e-5))
+    assert float(made.mean.std()) == pytest.approx(expected, rel=0.2)
+    assert len(made.spread) <= 1, "directions that are noise alone are left out"
+
+
+def test_noise_is_new_every_time_and_does_not_come_from_a_seed() -> None:
+    torch.manual_seed(1)
+    first = release(vectors(1), names(12), 2, 3.0, 1.0)
+    torch.manual_seed(1)
+    assert not torch.equal(first.mean, release(vectors(1), names(12), 2, 3.0, 1.0).mean)
+
+
+def test_with_patients_enough_noise_hardly_matters() -> None:
+    many = 20000
+    found = vectors(3, many) * torch.tensor([1.0, 0.2, 0.2, 0.2, 0.2])
+    plain, noisy = (release(found, names(many), 1, 2.5, epsilon) for epsilon in (None, 8.0))
+    assert torch.allclose(plain.mean, noisy.mean, atol=0.01)
+    assert abs(float(plain.directions[0] @ noisy.directions[0])) > 0.99

@@ -1,0 +1,165 @@
+"""Relay and DER: what is replayed, how it is mixed into a batch, what it is held to."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from relay.strategies.der import DER, DEROptions
+from relay.strategies.relay import Relay, RelayOptions
+from relay.strategies.replay import Replay
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from relay.errors import ConfigError
+from relay.handoff import Carry
+from relay.handoff.carry import load
+from relay.losses.distillation import distillation, soft_dice
+from relay.memory.base import Memory
+from relay.phase import Batch, Phase, Task, Training
+from tests.studies import simulate, study
+
+
+class Shifted(Memory):
+    """Draws this site's images, brightened by two, with label 0."""
+
+    def draw(self, batch: Batch) -> Batch:
+        """See the class."""
+        self.asked = batch
+        return Batch(batch.image + 2, torch.zeros_like(batch.label), batch.index)
+
+
+def solver(seed: int = 1) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 3, 1)
+
+
+def criterion(logits: Tensor, label: Tensor) -> Tensor:
+    return F.cross_entropy(logits, label)
+
+
+def batch(many: int = 6) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randn(many, 3, 8, 8, generator=draw)
+    return Batch(image, torch.randint(3, (many, 8, 8), generator=draw), torch.arange(many))
+
+
+def images() -> Iterator[Batch]:
+    yield batch()
+
+
+def begun(strategy: Replay, memory: Memory | None = None) -> Any:
+    """At its second leg, the solver moved away from the incoming one."""
+    strategy.remembered = memory or Shifted()
+    strategy.setup(solver(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
+    legs = [{"leg": 1, "site": "north", "train_samples": 30}]
+    strategy.receive(Carry(solver(2).state_dict(), facts={"legs": legs}))
+    strategy.begin(Training(6, ["p"] * 6, images, lambda: 0.5))
+    with torch.no_grad():
+        next(strategy.solver.parameters()).add_(0.3)
+    return strategy
+
+
+def relay(**options: Any) -> Any:
+    return begun(Relay(RelayOptions(memory=None, **options)))
+
+
+def test_one_part_of_a_batch_is_replayed_and_the_other_learned() -> None:
+    """Against a computation by hand; the targets are the incoming solver's."""
+    strategy, b = relay(replay=1 / 3), batch()
+    terms = strategy.loss(b)
+    assert len(strategy.remembered.asked.image) == 2
+    drawn = b.image[:2] + 2
+    student, teacher = strategy.solver(drawn), solver(2)(drawn)
+    by_hand = distillation(student, teacher, temperature=1.0) + soft_dice(student, teacher)
+    assert list(terms) == ["task", "replay"]
+    assert float(terms["task"]) == pytest.approx(float(criterion(strategy.solver(b.image[2:]), b.label[2:])))
+    assert float(terms["replay"]) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_weights_of_the_terms() -> None:
+    once, twice = (relay(replay_weight=weight, distil_weight=weight).loss(batch()) for weight in (1.0, 2.0))
+    assert list(once) == ["task", "distil", "replay"]
+    for name, factor in (("task", 1), ("distil", 2), ("replay", 2)):
+        assert float(twice[name]) == pytest.approx(factor * float(once[name]), rel=1e-5)
+
+
+def test_der_matches_logits_and_der_plus_plus_labels() -> None:
+    b = batch()
+    plain = begun(DER(DEROptions(memory=None, alpha=0.3)))
+    found = plain.loss(b)["replay"]
+    drawn = b.image[:3] + 2
+    by_hand = 0.3 * (plain.solver(drawn) - solver(2)(drawn)).square().mean()
+    assert float(found) == pytest.approx(float(by_hand), rel=1e-5)
+    both = begun(DER(DEROptions(memory=None, alpha=0.3, beta=0.7))).loss(b)["replay"]
+    labels = criterion(plain.solver(drawn), torch.zeros_like(b.label[:3]))
+    assert float(both) == pytest.approx(float(by_hand + 0.7 * labels), rel=1e-5)
+
+
+def test_without_anything_remembered_a_leg_is_that_of_lwf() -> None:
+    strategy = begun(Relay(RelayOptions(memory=None, distil_weight=1.0)), Memory())
+    assert list(strategy.loss(batch())) == ["task", "distil"]
+
+
+def test_the_solver_is_held_and_its_teacher_stays_as_it_is() -> None:
+    strategy = relay()
+    before = copy.deepcopy(strategy.teacher.state_dict())
+    optimizer = torch.optim.SGD(strategy.solver.parameters(), lr=0.5)
+    found = []
+    for _ in range(30):
+        terms = strategy.loss(batch())
+        found.append(float(terms["replay"].detach()))
+        optimizer.zero_grad()
+        terms["replay"].backward()
+        optimizer.step()
+    assert found[-1] < found[0] / 5
+    assert all(torch.equal(before[name], tensor) for name, tensor in strategy.teacher.state_dict().items())
+
+
+def test_phases_that_renew_the_memory_come_after_the_solvers() -> None:
+    class Renewed(Memory):
+        def phases(self) -> list[Phase]:
+            return [Phase("renew", nn.Linear(1, 1), lambda _: {}, share=0.5)]
+
+    assert [phase.name for phase in begun(Relay(RelayOptions(memory=None)), Renewed()).phases()] == ["learn", "renew"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        ({"name": "stile"}, "style"),
+        ({"name": "style", "kwargs": {"quantiles": 1}}, "quantiles"),
+        ({"name": "style", "kwargs": {"quantile": 9}}, "quantile"),
+    ],
+)
+def test_a_memory_is_checked_with_the_config(memory: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        study(**{"common.strategy": {"name": "relay", "kwargs": {"memory": memory}}})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("relay")
+    simulate(root, **{"common.strategy.name": "relay"})
+    return root
+
+
+def test_a_relay_of_two_sites_hands_on_both_memories(run: Path) -> None:
+    legs = [{"leg": n, "site": f"clinic_{name}", "train_samples": 8} for n, name in enumerate("ab", 1)]
+    (bundle,) = (run / "handoff").glob("*/clinic_b/*/signed/0002")
+    carry = load(bundle, legs)
+    assert list(carry.memories) == [1, 2]
+    assert all(part.kind == "style" and part.size < 16 * 1024 for part in carry.memories.values())
+    assert list(carry.others("clinic_b")) == ["clinic_a"]
+
+
+def test_replaying_changes_what_is_learned(run: Path, tmp_path: Path) -> None:
+    simulate(tmp_path, **{"common.strategy": {"name": "relay", "kwargs": {"memory": None}}})
+    with_memory, without = (load(root / "checkpoints/task_2/carry").solver for root in (run, tmp_path))
+    assert any(not torch.equal(with_memory[name], without[name]) for name in without)
+
+
