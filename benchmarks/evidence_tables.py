@@ -41,7 +41,7 @@ def summary(label: str, by: Mapping[str, Sequence[Run]]) -> list[str]:
     """A row of the first table."""
     own, local, sequential, joint = (by.get(name, ()) for name in (label, "local", "sequential", "joint"))
     below = [run["mean"] - other["mean"] for run, other in pairs(own, joint)]
-    times = [run["seconds"] / other["seconds"] for run, other in pairs(own, sequential)]
+    times = [run["seconds"] / other["seconds"] for run, other in pairs(own, sequential) if other["seconds"]]
     return [
         label,
         str(len(own)),

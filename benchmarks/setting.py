@@ -12,6 +12,7 @@ import torch
 
 from relay.config.load import locate, read
 from relay.data.site import SiteData, prepare
+from relay.leg.training import task_of
 from relay.phase import Phase
 from relay.plan import Leg, plan
 
@@ -41,7 +42,7 @@ def solver_of(leg: Leg) -> Any:
 def phase_of(leg: Leg, solver: Any) -> tuple[Phase, Any]:
     """The leg's only phase, and its criterion."""
     criterion = leg.loss.build(leg.data.num_classes)
-    leg.strategy.setup(solver, criterion)
+    leg.strategy.setup(solver, criterion, task_of(leg))
     leg.strategy.receive(None)
     return leg.strategy.phases()[0], criterion
 

@@ -1,8 +1,8 @@
 """Plug-ins by name: strategies, memories, data sets and nets, ours and other people's alike.
 
 A name is looked up among the entry points of the installed packages (groups ``relay.strategies``,
-``relay.memories``, ``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands, so that a
-file of one's own works without being installed. Names come from the user's own config, never from a bundle.
+``relay.memories``, ``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands,
+so that a file of one's own works without being installed. Names come from the user's own config, never from a bundle.
 """
 
 from __future__ import annotations

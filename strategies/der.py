@@ -41,7 +41,7 @@ class DER(Replay):
         """``alpha * mean((z - z_incoming)^2) + beta * task loss``."""
         from torch.nn import functional as F
 
-        kept = self.options.alpha * F.mse_loss(logits.float(), wanted.float())
+        kept: Tensor = self.options.alpha * F.mse_loss(logits.float(), wanted.float())
         if self.options.beta:
             kept = kept + self.options.beta * self.criterion(logits, drawn.label)
         return kept

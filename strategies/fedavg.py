@@ -59,6 +59,7 @@ class FedAvg(Strategy):
     """Average all legs of a round, each trained from the same weights. Normalisation statistics are averaged, too."""
 
     Options = FedAvgOptions
+    kinds = ("fedavg",)
     round: Round
     start: Mapping[str, Tensor]
     anchor: nn.Module | None = None

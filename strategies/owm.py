@@ -43,6 +43,7 @@ class OWM(Strategy):
     """Project each step of the weights; the first leg is plain training."""
 
     Options: ClassVar[type] = OWMOptions
+    kinds = ("owm",)
     projectors: dict[str, Tensor]
 
     def receive(self, carry: Carry | None) -> None:

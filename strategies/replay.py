@@ -45,6 +45,7 @@ class Replay(LwF):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.remembered = build(options.memory)
+        self.kinds = self.remembered.kinds
 
     def setup(self, solver: nn.Module, criterion: Any, task: Task) -> None:
         """Take the solver, the task's loss and the task."""

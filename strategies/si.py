@@ -42,6 +42,7 @@ class SI(Strategy):
     """Add ``c * sum Omega (w - w_incoming)^2``; the first leg is plain training, watched."""
 
     Options: ClassVar[type] = SIOptions
+    kinds = ("si",)
     anchor: Anchor
     path: Path
 

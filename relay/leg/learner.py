@@ -69,8 +69,8 @@ class Learner(pl.LightningModule):
         itself it goes back into that epoch, and trains on a batch too many unless a validation was due at its end.
         """
         loop = self.trainer.fit_loop
-        loop.restarting = False
-        loader = train_loader(
+        loop._restarting = loop.epoch_loop.restarting = False  # the setter says True wherever there is a max_steps
+        loader: Any = train_loader(
             [site.train for site in self.sites],
             self.leg.data,
             batch_size=self.leg.train.batch_size,

@@ -18,19 +18,18 @@ from relay.handoff import Carry
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
-from relay.leg.accept import check_samples, check_size, validation_dice
+from relay.leg.accept import check_memory, check_samples, check_size
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.place import LegPlace, RunPlace
 from relay.leg.post import Incoming
-from relay.leg.predict import batches, scale
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
+from relay.leg.training import task_of, training_of
 from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
-from relay.phase import Batch, Task, Training
 from relay.plan import Leg, Study
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
@@ -124,19 +123,15 @@ def _train(
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
         solver = leg.net.build().to(memory_format=memory_format(leg))
     check_size(solver, policy)
+    check_memory(leg.strategy.kinds, policy)
     criterion = leg.loss.build(leg.data.num_classes)
     strategy, curves = leg.strategy, run.root / "tensorboard" / leg.folder
     device = device_of(devices)
-    strategy.setup(solver.to(device), criterion, _task(leg))
+    strategy.setup(solver.to(device), criterion, task_of(leg))
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
-    training = Training(
-        told(samples, policy),
-        [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
-        lambda: _batches(leg, sites, device),
-        lambda: validation_dice(solver, sites, device),
-    )
+    training = training_of(leg, sites, solver, device, told(samples, policy))
     strategy.begin(training)
     for number, phase in enumerate(strategy.phases(), 1):
         state = place.phase(number, phase.name)
@@ -156,28 +151,6 @@ def _train(
         strategy.finish(training)
         solver.eval()
     return device
-
-
-def _task(leg: Leg) -> Task:
-    data, size = leg.data, leg.data.patch_size or leg.data.img_size
-    return Task(
-        site=leg.task_name,
-        classes=data.num_classes,
-        channels=data.channels,
-        out_range=tuple(data.out_range),
-        size=tuple(size) if size else None,
-        seed=leg.conf.random_seed,
-        kind=data.task,
-    )
-
-
-def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterator[Batch]:
-    before = 0
-    for site in sites:
-        for batch in batches(site.train):
-            image = scale(batch["image"].to(device), leg.data.out_range)
-            yield Batch(image, batch["label"].to(device).long(), (batch["index"] + before).to(device))
-        before += len(site.train)
 
 
 def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.device) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ Options import no torch, like a strategy's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from relay.phase import Batch, Phase, Task, Training
 
@@ -25,9 +25,11 @@ class Memory:
     """Remembers nothing; sub-classes do.
 
     Attributes:
+        kinds: of the parts that it writes.
         teacher: the frozen incoming solver, images to logits; None at the first leg.
     """
 
+    kinds: ClassVar[tuple[str, ...]] = ()
     task: Task
     teacher: Callable[[Tensor], Tensor] | None = None
 

@@ -60,6 +60,7 @@ class Flow(Memory):
     """
 
     Options = FlowOptions
+    kinds = ("flow",)
     audit: Mapping[str, Any] | None = None
     pool: Pool | None = None
 

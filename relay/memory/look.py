@@ -74,9 +74,8 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
     """float32 ``(B, regions, C, quantiles)`` in 0..255, between the two grey levels that a quantile lies between."""
     many, channels = image.shape[:2]
     cells = many * form.regions * channels
-    first = torch.arange(many, device=image.device).view(-1, 1, 1) * form.regions + region.flatten(1)[:, None]
-    cell = first * channels + torch.arange(channels, device=image.device).view(1, -1, 1)
-    counts = torch.bincount((cell * LEVELS + image.flatten(2)).flatten(), minlength=cells * LEVELS)
+    place = _rows(image, form.regions) + region[:, None].int() * (channels * LEVELS)
+    counts = torch.bincount(place.flatten(), minlength=cells * LEVELS)
     below = counts.view(cells, LEVELS).cumsum(1).float()
     total = below[:, -1:]
     wanted = torch.linspace(*ENDS, form.quantiles, device=image.device) * total
@@ -133,7 +132,7 @@ def curves(source: Tensor, target: Tensor) -> Tensor:
     Between quantiles they are straight lines; beyond the outermost they go on with slope 1.
     """
     steps = torch.arange(source.shape[1], device=source.device)
-    source = source + 1e-3 * steps  # strictly ascending, where several quantiles are one grey level
+    source = source + 1e-4 * steps  # strictly ascending, where several quantiles are one grey level
     level = torch.arange(float(LEVELS), device=source.device).expand(len(source), -1)
     right = torch.searchsorted(source, level.contiguous()).clamp(1, len(steps) - 1)
     x0, x1, y0, y1 = (t.gather(1, at) for t in (source, target) for at in (right - 1, right))
@@ -143,17 +142,22 @@ def curves(source: Tensor, target: Tensor) -> Tensor:
 
 def _mapped(image: Tensor, region: Tensor, table: Tensor) -> Tensor:
     """Apply tables ``(B, regions, C, 256)``, blending them where regions meet, over about a pixel."""
-    many, regions, channels, levels = table.shape
+    _, regions, channels, levels = table.shape
     share = softened((region[:, None] == _along(torch.arange(regions, device=image.device), region.dim())).float())
-    row = torch.arange(many, device=image.device)[:, None] * regions * channels + torch.arange(
-        channels, device=image.device
-    )
-    place = image.contiguous() + (row * levels).view(many, channels, *[1] * (image.dim() - 2))
+    place = _rows(image, regions)
     out = torch.zeros(image.shape, device=image.device)
     for number in range(regions):
         there = (place + number * channels * levels).flatten()
         out.addcmul_(share[:, number, None], table.view(-1).index_select(0, there).view(image.shape))
     return out
+
+
+def _rows(image: Tensor, regions: int) -> Tensor:
+    """Where intensities stand in a flat table ``(B, regions, C, 256)``, in region 0: int32, shaped as the image."""
+    many, channels = image.shape[:2]
+    first = torch.arange(many, device=image.device, dtype=torch.int32)[:, None] * regions * channels
+    row = first + torch.arange(channels, device=image.device, dtype=torch.int32)
+    return image.contiguous().int() + (row * LEVELS).view(many, channels, *[1] * (image.dim() - 2))
 
 
 def _along(values: Tensor, axes: int) -> Tensor:

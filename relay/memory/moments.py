@@ -40,7 +40,8 @@ class Moments:
 def clipped(vectors: Tensor, radius: float) -> Tensor:
     """Vectors ``(n, d)`` longer than ``radius`` are shortened to it."""
     norms = vectors.norm(dim=1, keepdim=True)
-    return vectors * (radius / norms.clamp(min=radius))
+    shorter: Tensor = vectors * (radius / norms.clamp(min=radius))
+    return shorter
 
 
 def release(

@@ -54,6 +54,7 @@ class Style(Memory):
     """Repaints this site's images in the looks of earlier sites."""
 
     Options = StyleOptions
+    kinds = (KIND,)
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)

@@ -398,7 +398,7 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
 ) -> None:
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", 23)
-    with pytest.raises(Interrupted, match="leg 2 .*'renew'; its last state"):
+    with pytest.raises(Interrupted, match=r"leg 2 .*'renew'; its last state"):
         simulate(tmp_path / "broken", **RELAY)
     simulate(tmp_path / "broken", **RELAY)
     wanted, found = carried(whole), carried(tmp_path / "broken")

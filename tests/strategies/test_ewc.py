@@ -200,7 +200,7 @@ def test_with_a_second_running_memory_it_is_refused() -> None:
 
 def test_importances_travel_by_bundle(tmp_path: Path) -> None:
     kwargs = {"ewc_weight": 5.0, "ewc_images": 8}
-    changes = {**SMALL, "common.strategy": {"name": "relay.strategies.ewc:EWC", "kwargs": kwargs}}
+    changes = {**SMALL, "common.strategy": {"name": "ewc", "kwargs": kwargs}}
     run = simulate(tmp_path, **changes)
     one, two = (load(tmp_path / f"checkpoints/task_{n}/carry") for n in (1, 2))
     assert one.running is not None

@@ -202,7 +202,7 @@ def test_projectors_that_do_not_fit_are_refused() -> None:
 
 
 def test_projectors_travel_by_bundle(tmp_path: Path) -> None:
-    changes = {**SMALL, "common.strategy": {"name": "relay.strategies.owm:OWM", "kwargs": {"owm_images": 4}}}
+    changes = {**SMALL, "common.strategy": {"name": "owm", "kwargs": {"owm_images": 4}}}
     simulate(tmp_path, **changes)
     one, two = (load(tmp_path / f"checkpoints/task_{n}/carry") for n in (1, 2))
     assert one.running is not None

@@ -1,0 +1,97 @@
+"""What the style memory costs: a relay leg against a sequential one, repainting, and bytes a site.
+
+A leg here is what a strategy does with a site's images from :meth:`begin` to :meth:`finish`, all fits in between,
+over as many images for both; reading data and testing are the same for both and left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+import torch
+from setting import BATCH, report, scratch, site_of, solver_of
+
+from relay.config.devices import Devices
+from relay.config.load import locate, read
+from relay.handoff import Carry
+from relay.leg.device import device_of
+from relay.leg.fit import fit
+from relay.leg.learner import Learner
+from relay.leg.training import task_of, training_of
+from relay.memory.look import Form, describe, repaint
+from relay.phase import Training
+from relay.plan import Leg, plan
+
+STEPS, PAIRS = 150, 5
+SIDE, IMAGES, CLASSES = 64, 512, 3
+
+
+def leg_of(strategy: str) -> Leg:
+    """The second leg of the demo under a strategy."""
+    path, name = locate("demo")
+    settings = [f"common.train.batch_size={BATCH}", "common.train.check_val_every_n_epoch=1000"]
+    return plan(read(path, [*settings, f"common.strategy.name={strategy}"]), name).legs[1]
+
+
+def run(strategy: str, carry: Carry) -> tuple[float, Leg]:
+    """Seconds of a leg that starts from ``carry``."""
+    leg, folder = leg_of(strategy), scratch()
+    site, solver = site_of(leg), solver_of(leg)
+    len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
+    criterion, chosen = leg.loss.build(leg.data.num_classes), leg.strategy
+    training: Training = training_of(leg, [site], solver, device_of(Devices()), len(site.train))
+    begin = time.perf_counter()
+    chosen.setup(solver, criterion, task_of(leg))
+    chosen.receive(carry)
+    chosen.begin(training)
+    for phase in chosen.phases():
+        learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
+        fit(learner, folder / "state.ckpt", folder / "curves", Devices(), [])
+    solver.eval()
+    chosen.finish(training)
+    seconds = time.perf_counter() - begin
+    shutil.rmtree(folder)
+    return seconds, leg
+
+
+def incoming() -> Carry:
+    """What the first leg hands over: an untrained solver, and the memory of its site."""
+    path, name = locate("demo")
+    leg = plan(read(path, ["common.strategy.name=relay"]), name).legs[0]
+    site, solver = site_of(leg), solver_of(leg)
+    training = training_of(leg, [site], solver, device_of(Devices()), len(site.train))
+    leg.strategy.setup(solver, leg.loss.build(leg.data.num_classes), task_of(leg))
+    leg.strategy.receive(None)
+    leg.strategy.begin(training)
+    leg.strategy.finish(training)
+    part: Any = leg.strategy.memory()
+    print(f"bytes of a site's memory ({CLASSES} classes, colour): {part.size} (wanted at most {16 * 1024})")
+    legs = [{"leg": 1, "site": leg.task_name, "train_samples": len(site.train)}]
+    return Carry(solver.state_dict(), {1: part}, None, {"legs": legs})
+
+
+def repainted() -> float:
+    """Images/s."""
+    draw = torch.Generator().manual_seed(0)
+    image = torch.randint(256, (IMAGES, SIDE, SIDE, 3), generator=draw, dtype=torch.uint8).movedim(-1, 1)
+    region = torch.zeros(IMAGES, SIDE, SIDE, dtype=torch.long)
+    region[:, 16:48, 16:48], region[:, 24:40, 24:40] = 1, 2
+    form = Form(CLASSES, 3, 9, True)
+    usual = describe(image, region, form).mean(0)
+    wanted = usual + 0.1 * torch.randn(IMAGES, form.size, generator=draw)
+    begin = time.perf_counter()
+    for start in range(0, IMAGES, BATCH):
+        part = slice(start, start + BATCH)
+        repaint(image[part], region[part], wanted[part], usual, form)
+    return IMAGES / (time.perf_counter() - begin)
+
+
+if __name__ == "__main__":
+    carry = incoming()
+    repainted()
+    rates = [repainted() for _ in range(PAIRS)]
+    print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {max(rates):.0f} (wanted at least 3000)")
+    pairs = [run("relay", carry)[0] / run("sequential", carry)[0] for _ in range(PAIRS)]
+    report("relay leg with style : sequential leg, seconds", pairs, "at most 1.35")
