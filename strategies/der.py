@@ -24,12 +24,13 @@ class DEROptions(ReplayOptions):
 
     Attributes:
         alpha: weight of the mean squared distance of the logits.
-        beta: weight of the task's loss on the labels that the memory gives them (DER++); 0 is plain DER.
+        beta: weight of the task's loss on the labels that the memory gives them (DER++); 0 is plain DER, which is what
+            ``relay`` does.
     """
 
     distil_weight: Annotated[float, Field(ge=0)] = 0.0
     alpha: Annotated[float, Field(ge=0)] = 0.5
-    beta: Annotated[float, Field(ge=0)] = 0.0
+    beta: Annotated[float, Field(ge=0)] = 0.5
 
 
 class DER(Replay):
@@ -39,9 +40,6 @@ class DER(Replay):
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
         """``alpha * mean((z - z_incoming)^2) + beta * task loss``."""
-        from torch.nn import functional as F
-
-        kept: Tensor = self.options.alpha * F.mse_loss(logits.float(), wanted.float())
-        if self.options.beta:
-            kept = kept + self.options.beta * self.criterion(logits, drawn.label)
-        return kept
+        kept: Tensor = self.options.alpha * super().recall(logits, wanted, drawn)
+        right: Tensor = self.options.beta * self.criterion(logits, drawn.label)
+        return kept + right

@@ -34,7 +34,7 @@ class ReplayOptions(LwFOptions):
 
     memory: Choice = dataclasses.field(default_factory=lambda: Named(name="style"))
     replay: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    replay_weight: Annotated[float, Field(ge=0)] = 2.0
+    replay_weight: Annotated[float, Field(ge=0)] = 1.0
 
 
 class Replay(LwF):
@@ -45,7 +45,7 @@ class Replay(LwF):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.remembered = build(options.memory)
-        self.kinds = self.remembered.kinds
+        self.kinds = (*type(self).kinds, *self.remembered.kinds)
 
     def setup(self, solver: nn.Module, criterion: Any, task: Task) -> None:
         """Take the solver, the task's loss and the task."""
@@ -60,6 +60,7 @@ class Replay(LwF):
 
     def begin(self, training: Training) -> None:
         """Let the memory look at the images."""
+        super().begin(training)
         self.remembered.begin(training)
 
     def phases(self) -> Sequence[Phase]:
@@ -70,19 +71,22 @@ class Replay(LwF):
         """The task's loss on one part of the batch, the incoming solver's predictions on what replaces the other."""
         import torch
 
-        many = round(len(batch.image) * self.options.replay)
-        drawn = self.remembered.draw(batch[:many]) if self.teacher is not None and many else None
+        size = len(batch.image)
+        many = max(1, min(size - 1, int(size * self.options.replay + 0.5)))
+        drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
         if drawn is None:
             return super().loss(batch)
-        own = batch[many:]
+        own = batch[many:] if size > 1 else batch  # a single image is learned and, in another look, replayed
         logits = self.solver(torch.cat([drawn.image, own.image]))
-        wanted = self.taught(drawn.image)
-        terms = self.terms(logits[many:], own) if len(own.image) else {}
-        return {**terms, "replay": self.options.replay_weight * self.recall(logits[:many], wanted, drawn)}
+        recalled = self.recall(logits[:many], self.taught(drawn.image), drawn)
+        return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * recalled}
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
-        """How far the solver is from the incoming one on the drawn images."""
-        raise NotImplementedError
+        """How far the solver is from the incoming one on the drawn images: the mean squared distance of their
+        logits."""
+        from torch.nn import functional as F
+
+        return F.mse_loss(logits.float(), wanted.float())
 
     def finish(self, training: Training) -> None:
         """Let the memory take in this site."""

@@ -35,24 +35,3 @@ def distillation(
     ).sum(dim=1)
     counts = (teacher.softmax(dim=1).amax(dim=1) >= confidence).float()
     return temperature**2 * (divergence * counts).sum() / counts.sum().clamp(min=1)
-
-
-def soft_dice(student_logits: Tensor, teacher_logits: Tensor, smooth: float = 1e-5) -> Tensor:
-    """One minus Dice between two soft predictions, mean over samples and classes.
-
-    ``2 sum(p q) / (sum(p^2) + sum(q^2))`` over voxels, the form of Milletari et al. 2016 (10.1109/3DV.2016.79):
-    unlike the one with plain sums below, it is largest where the predictions are equal, not where the student's is
-    hard.
-
-    Args:
-        student_logits: (B, C, *S), of any float type; computed in float32.
-        teacher_logits: (B, C, *S); no gradient goes there.
-        smooth: added above and below the fraction.
-
-    Returns:
-        A scalar in 0..1.
-    """
-    voxels = tuple(range(2, student_logits.dim()))
-    p, q = teacher_logits.detach().float().softmax(1), student_logits.float().softmax(1)
-    overlap = 2 * (p * q).sum(voxels) + smooth
-    return 1 - (overlap / (p.square().sum(voxels) + q.square().sum(voxels) + smooth)).mean()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 
 from relay.memory.look import Form, describe, quantiles
 
-AT_ONCE = 64
+AT_ONCE = 2**20
+"""Pixels that are described together."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +30,35 @@ class Described:
     whole: Tensor
     whose: Sequence[str]
 
-    def filled(self, least: int = 1) -> Tensor:
+    @cached_property
+    def patients(self) -> Tensor:
+        """The mean description of each patient ``(patients, size)``, NaN where the patient lacks a region."""
+        return torch.stack([self.found[self._which == number].nanmean(0) for number in range(len(set(self.whose)))])
+
+    @cached_property
+    def _which(self) -> Tensor:
+        names = sorted(set(self.whose))
+        return torch.tensor([names.index(name) for name in self.whose])
+
+    @property
+    def behind(self) -> Tensor:
+        """How many patients are behind each number: int64 ``(size,)``."""
+        return self.patients.isfinite().sum(0)
+
+    def filled(self, alone: bool = False) -> Tensor:
         """Descriptions without gaps ``(N, size)``.
 
-        Where a region is absent it is taken to look as elsewhere in the same patient, or, where the patient has none,
-        as the image's whole: nothing of another patient comes in.
+        Where a region is absent it is taken to look as elsewhere in the same patient; where the patient has none, as on
+        average in the others, so that means are over those who have it; where nobody has it, as the image's whole.
 
         Args:
-            least: a region that fewer patients have is not described; it looks as the image's whole in all of them.
+            alone: nothing of other patients comes in: where the patient has none, it is taken to look as the image's
+                whole. What a patient is replaced by then changes that patient's descriptions alone.
         """
-        names = sorted(set(self.whose))
-        which = torch.tensor([names.index(name) for name in self.whose])
-        means = torch.stack([self.found[which == number].nanmean(0) for number in range(len(names))])
-        rare = means.isfinite().sum(0) < least
-        found = torch.where(self.found.isnan() & ~rare, means[which], self.found)
-        return torch.where(found.isnan() | rare, self.whole, found)
+        found = torch.where(self.found.isnan(), self.patients[self._which], self.found)
+        if not alone:
+            found = torch.where(found.isnan(), self.patients.nanmean(0), found)
+        return torch.where(found.isnan(), self.whole, found)
 
 
 def descriptions(
@@ -57,7 +73,8 @@ def descriptions(
     found, whole, whose = [], [], []
     for image, region, index in batches:
         tiles, regions = tiled(image, size), tiled(region[:, None], size)[:, 0]
-        for some, where in zip(torch.split(tiles, AT_ONCE), torch.split(regions, AT_ONCE), strict=True):
+        many = max(1, AT_ONCE // regions[0].numel())
+        for some, where in zip(torch.split(tiles, many), torch.split(regions, many), strict=True):
             found.append(describe(some, where, form).cpu())
             whole.append(_whole(some, form).cpu())
         whose += [patients[i] for i in index.tolist() for _ in range(len(tiles) // len(image))]

@@ -46,7 +46,7 @@ class FlowOptions:
     steps: Steps = 16
     pool: Count = 1024
     share: Annotated[float, Field(gt=0)] = 1.0
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    lr: Annotated[float, Field(gt=0)] = 2e-3
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
@@ -144,18 +144,21 @@ class Flow(Memory):
         return net
 
     def begin(self, training: Training) -> None:
-        """Draw the replay pool. Where there is a teacher, labels are what it sees in the images."""
-        self.behind.append(len(set(training.patients)))
-        others = [number for number, site in enumerate(self.sites) if site != self.task.site]
-        if self.incoming is None or not others:
-            return
-        from relay.memory.flow_pool import draw_pool
+        """Draw the replay pool, or at the first leg take the scale of intensities, which all later legs keep.
 
-        device = next(iter(training.batches())).image.device
+        Where there is a teacher, labels are what it sees in the images.
+        """
+        from relay.memory.flow_pool import centred, draw_pool
+
+        self.behind.append(len(set(training.patients)))
         task, own = self.task, self.options
-        shape = (own.pool, task.channels + task.classes, *self.size)
-        seed = derive(task.seed, task.site, "flow pool")
-        self.pool = draw_pool(self.incoming.to(device), shape, others, own.steps, task, self.teacher, seed)
+        if self.incoming is None:
+            self.net.fit_scale(centred(batch.image, task.out_range).cpu() for batch in training.batches())
+        elif others := [number for number, site in enumerate(self.sites) if site != task.site]:
+            device = next(iter(training.batches())).image.device
+            shape = (own.pool, task.channels + task.classes, *self.size)
+            seed = derive(task.seed, task.site, "flow pool")
+            self.pool = draw_pool(self.incoming.to(device), shape, others, own.steps, task, self.teacher, seed)
         self.incoming = None
 
     def draw(self, batch: Batch) -> Batch | None:
@@ -196,7 +199,7 @@ class Flow(Memory):
             replaced = torch.rand(len(data), device=data.device) < 0.5
             data = torch.where(replaced.view(-1, *[1] * (data.ndim - 1)), join(drawn, self.task), data)
             site = torch.where(replaced, whose, site)
-        return {"flow": velocity_loss(self.net, data, site)}
+        return {"flow": velocity_loss(self.net, self.net.standard(data), site)}
 
     def running(self) -> Part:
         """The averaged weights in half precision, which is exact enough to sample from."""

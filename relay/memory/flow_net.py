@@ -7,7 +7,7 @@ t = 0 to 1 in a few Euler steps. Data are image channels and one-hot label chann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,14 +18,17 @@ from torch.nn import functional
 
 GROUPS, EMBEDDING, FREQUENCIES = 8, 128, 32
 SPREAD = 0.5
-"""Standard deviation that data are taken to have; it need only be near."""
+"""Standard deviation that data are taken to have; it need only be near, and below the true one did best."""
+LEAST = 0.05
+"""Standard deviation of a channel below which it is taken for constant."""
 
 
 class VelocityNet(nn.Module):
     """A U-Net of residual blocks that are scaled and shifted by time and site.
 
     Its first convolution halves the resolution, its last doubles it again: the finest level is the one that costs.
-    It learns what the best linear guess of the velocity leaves, at unit variance, as Karras et al. 2022
+    It works on channels of about zero mean and unit spread (:meth:`standard`): raw, faint structures would drown. And
+    it learns what the best linear guess of the velocity leaves, at unit variance, as Karras et al. 2022
     (arXiv:2206.00364) do for diffusion; without that it takes about twice the steps.
 
     Args:
@@ -36,12 +39,16 @@ class VelocityNet(nn.Module):
     """
 
     frequencies: Tensor
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, axes: int, channels: int, sites: int, features: Sequence[int]) -> None:
         super().__init__()
         conv, up = _convolution(axes)
         self.multiple = 2 ** len(features)
         self.register_buffer("frequencies", torch.logspace(0, 2, FREQUENCIES), persistent=False)
+        self.register_buffer("centre", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, EMBEDDING), nn.SiLU(), nn.Linear(EMBEDDING, EMBEDDING))
         self.site = nn.Embedding(sites, EMBEDDING)
         self.first = conv(channels, features[0], 2, stride=2)
@@ -50,8 +57,26 @@ class VelocityNet(nn.Module):
         self.middle = Block(axes, features[-1], features[-1])
         self.up = nn.ModuleList(Block(axes, 2 * width, width) for width in features)
         self.grow = nn.ModuleList(up(b, a, 2, stride=2) for a, b in pairwise(features))
-        last = _zeroed(up(features[0], channels, 2, stride=2))
+        last = _zeroed(up(features[0], 2 * channels, 2, stride=2))
         self.last = nn.Sequential(nn.GroupNorm(GROUPS, features[0]), nn.SiLU(), last)
+
+    def fit_scale(self, images: Iterable[Tensor]) -> None:
+        """Take mean and spread of the first channels from images in [-1, 1]; those of labels stay 0 and 1."""
+        sums = sum(torch.stack([torch.ones_like(x), x, x * x]).sum(2) for x in map(_flat, images))
+        assert isinstance(sums, Tensor)
+        mean, square = sums[1:] / sums[0]
+        self.centre[: len(mean)] = mean
+        self.scale[: len(mean)] = (square - mean**2).clamp(min=LEAST**2).sqrt()
+
+    def standard(self, data: Tensor) -> Tensor:
+        """Data as the net knows them."""
+        shape = (1, -1, *[1] * (data.ndim - 2))
+        return (data - self.centre.view(shape)) / self.scale.view(shape)
+
+    def restored(self, x: Tensor) -> Tensor:
+        """The reverse of :meth:`standard`."""
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return x * self.scale.view(shape) + self.centre.view(shape)
 
     def forward(self, x: Tensor, time: Tensor, site: Tensor) -> Tensor:
         """The velocity at ``x`` ``(B, channels, *spatial)``, of any size; ``time`` (0..1) and ``site`` are ``(B,)``."""
@@ -61,7 +86,11 @@ class VelocityNet(nn.Module):
         return guess + SPREAD / variance.sqrt() * self.rest(x / variance.sqrt(), time, site)
 
     def rest(self, x: Tensor, time: Tensor, site: Tensor) -> Tensor:
-        """What is to be added to the guess, in its own unit."""
+        """What is to be added to the guess, in its own unit: a map, and a multiple of each pixel.
+
+        With the multiple, noise need not pass through the coarser levels to be taken away; images are far cleaner.
+        """
+        given = x
         phase = time[:, None] * self.frequencies
         about = functional.silu(self.time(torch.cat([phase.sin(), phase.cos()], 1)) + self.site(site))
         size = x.shape[2:]
@@ -77,7 +106,8 @@ class VelocityNet(nn.Module):
             x = self.grow[level - 1](x) if level else self.last(x)
         for axis, side in enumerate(size, 2):
             x = x.narrow(axis, 0, side)
-        return x
+        add, gain = x.chunk(2, 1)
+        return add + gain * given
 
 
 class Block(nn.Module):
@@ -136,6 +166,10 @@ class Average(pl.Callback):  # type: ignore[misc]
 
 def _convolution(axes: int) -> tuple[Any, Any]:
     return (nn.Conv2d, nn.ConvTranspose2d) if axes == 2 else (nn.Conv3d, nn.ConvTranspose3d)
+
+
+def _flat(image: Tensor) -> Tensor:
+    return image.double().transpose(0, 1).flatten(1)
 
 
 def _zeroed(layer: Any) -> Any:

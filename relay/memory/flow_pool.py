@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from relay.memory.flow_net import sample
+from relay.memory.flow_net import VelocityNet, sample
 from relay.phase import Batch, Task
 
 VOXELS = 2**18
@@ -45,7 +45,7 @@ def scaled(image: Tensor, out_range: tuple[float, float]) -> Tensor:
 
 
 def draw_pool(
-    net: nn.Module,
+    net: VelocityNet,
     shape: tuple[int, ...],
     sites: Sequence[int],
     steps: int,
@@ -66,7 +66,7 @@ def draw_pool(
     images, labels = [], []
     for some in torch.split(site, together):
         noise = torch.randn(len(some), *shape[1:], generator=source).to(device)
-        image, label = torch.split(sample(net, noise, some, steps), [task.channels, task.classes], 1)
+        image, label = torch.split(net.restored(sample(net, noise, some, steps)), [task.channels, task.classes], 1)
         image = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         images.append(image)
         seen = label if teacher is None else teacher(scaled(image, task.out_range)).detach()
@@ -76,6 +76,11 @@ def draw_pool(
 
 def join(batch: Batch, task: Task) -> Tensor:
     """Image and one-hot label channels as one, all in [-1, 1]: ``(B, channels + classes, *spatial)``."""
-    low, high = task.out_range
     label = functional.one_hot(batch.label, task.classes).movedim(-1, 1).to(batch.image.dtype)
-    return torch.cat([(batch.image - low) / (high - low), label], 1) * 2 - 1
+    return torch.cat([centred(batch.image, task.out_range), label * 2 - 1], 1)
+
+
+def centred(image: Tensor, out_range: tuple[float, float]) -> Tensor:
+    """Intensities of ``out_range`` in [-1, 1]."""
+    low, high = out_range
+    return (image - low) * (2 / (high - low)) - 1

@@ -71,7 +71,7 @@ def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 
 def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
-    """float32 ``(B, regions, C, quantiles)`` in 0..255, between the two grey levels that a quantile lies between."""
+    """float32 ``(B, regions, C, quantiles)``: the least grey levels that so many of a region's pixels do not exceed."""
     many, channels = image.shape[:2]
     cells = many * form.regions * channels
     place = _rows(image, form.regions) + region[:, None].int() * (channels * LEVELS)
@@ -86,20 +86,29 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 def calibres(region: Tensor, regions: int) -> Tensor:
     """Area over circumference of each region but the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
-    inside = F.one_hot(region, regions).movedim(-1, 1)[:, 1:]
-    area = inside.flatten(2).sum(2)
-    around = sum(inside.diff(dim=axis).abs().flatten(2).sum(2) for axis in range(2, inside.dim()))
-    there = (area >= LEAST) & (torch.as_tensor(around) > 0)
-    return torch.where(there, area / torch.as_tensor(around).clamp(min=1), torch.nan)
+    found = [torch.empty(len(region), 0, device=region.device)]
+    for number in range(1, regions):
+        inside = region == number
+        area = inside.flatten(1).sum(1)
+        around = torch.zeros_like(area)
+        for axis in range(1, region.dim()):
+            n = region.shape[axis]
+            around += (inside.narrow(axis, 1, n - 1) != inside.narrow(axis, 0, n - 1)).flatten(1).sum(1)
+        there = (area >= LEAST) & (around > 0)
+        found.append(torch.where(there, area / around.clamp(min=1), torch.nan)[:, None])
+    return torch.cat(found, 1)
 
 
-def repaint(image: Tensor, region: Tensor, wanted: Tensor, usual: Tensor, form: Form) -> tuple[Tensor, Tensor]:
+def repaint(
+    image: Tensor, region: Tensor, wanted: Tensor, usual: Tensor, form: Form, described: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Images in other looks.
 
     Args:
         image: uint8 ``(B, C, *S)``.
         region: int64 ``(B, *S)``.
         wanted: a description for each, ``(B, form.size)``.
+        described: bool ``(B, form.size)``, which numbers say something; None is all. Others change no magnification.
         usual: this site's mean description ``(form.size,)``: magnification is changed by what it differs from
             ``wanted``.
 
@@ -107,12 +116,16 @@ def repaint(image: Tensor, region: Tensor, wanted: Tensor, usual: Tensor, form: 
         float32 ``(B, C, *S)`` in 0..255, and the regions, which are enlarged with the image.
     """
     if form.calibre:
-        factor = ((wanted - usual)[:, form.intensities :].mean(1) * CALIBRE[1]).exp().clamp(1 / MOST, MOST)
-        image, region = enlarged(image, region, factor)
+        known = torch.ones_like(wanted) if described is None else described.float()
+        differs = ((wanted - usual) * known)[:, form.intensities :].sum(1)
+        differs = differs / known[:, form.intensities :].sum(1).clamp(min=1)
+        image, region = enlarged(image, region, (differs * CALIBRE[1]).exp().clamp(1 / MOST, MOST))
     shape = (len(image), form.regions, form.channels, form.quantiles)
     target = ((wanted[:, : form.intensities] + 1) * 127.5).view(shape).cummax(-1).values
     source = quantiles(image, region, form)
-    table = curves(source.nan_to_num(0).view(-1, form.quantiles), target.reshape(-1, form.quantiles))
+    site = ((usual[: form.intensities] + 1) * 127.5).view(shape[1:])
+    source = torch.where(source.isnan(), site, source)  # a region of a few pixels has no quantiles of its own
+    table = curves(source.view(-1, form.quantiles), target.reshape(-1, form.quantiles))
     return _mapped(image, region, table.view(*shape[:3], LEVELS)), region
 
 

@@ -59,29 +59,35 @@ def release(
         directions: how many, at most.
         epsilon: of the noise, with ``delta``; None adds none.
 
-    The noise is drawn from the operating system: a seed that anybody knows would let it be taken away again.
+    With noise, what is released does not repeat: a seed that anybody can find would let it be taken away again.
     """
     vectors = clipped(vectors.double(), radius)
-    weight = _weights(patients)
+    weight = weights(patients)
     many, size = len(set(patients)), vectors.shape[1]
     mean, second = weight @ vectors, vectors.T @ (weight[:, None] * vectors)
     floor = 0.0
     if epsilon is not None:
-        draw = torch.Generator().manual_seed(secrets.randbits(63))
         cost = budget(epsilon, delta) / 2  # each of the two
-        mean = mean + torch.randn(size, generator=draw, dtype=torch.float64) * (2 * radius / many / math.sqrt(2 * cost))
+        mean = mean + _noise(size) * (2 * radius / many / math.sqrt(2 * cost))
         scale = math.sqrt(2) * radius**2 / many / math.sqrt(2 * cost)
-        noise = torch.randn(size, size, generator=draw, dtype=torch.float64).triu()
+        noise = _noise(size * size).view(size, size).triu()
         second = second + scale * (noise + noise.triu(1).T)
         floor = 2 * scale * math.sqrt(size)  # the largest eigenvalue that noise alone has
     values, vectors = torch.linalg.eigh(second - mean[:, None] * mean)
     values, vectors = values.flip(0)[:directions], vectors.flip(1)[:, :directions]
     kept = values > max(floor, 1e-12)
     signs = vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()  # an eigenvector has no sign of its own
+    mean = mean.clamp(-1, 1)  # noise may have taken it out of where descriptions lie
     return Moments(mean.float(), (vectors * signs).T[kept].float(), (values[kept] - floor).sqrt().float())
 
 
-def _weights(patients: Sequence[str]) -> Tensor:
+def _noise(many: int) -> Tensor:
+    """Standard normal numbers, each from the operating system; torch's own generator has 32 bits of seed to try out."""
+    source = secrets.SystemRandom()
+    return torch.tensor([source.gauss(0, 1) for _ in range(many)], dtype=torch.float64)
+
+
+def weights(patients: Sequence[str]) -> Tensor:
     """What each vector counts: float64 ``(N,)``, alike for every patient in sum."""
     counts = Counter(patients)
     return torch.tensor([1 / (len(counts) * counts[patient]) for patient in patients], dtype=torch.float64)

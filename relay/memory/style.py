@@ -58,9 +58,9 @@ class Style(Memory):
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self.earlier: list[Moments] = []
+        self.earlier: list[tuple[Moments, Tensor]] = []
         self.released: Moments | None = None
-        self.patients = 0
+        self.again = False
 
     def setup(self, task: Task) -> None:
         """What there is to describe follows from the task."""
@@ -76,10 +76,14 @@ class Style(Memory):
         Raises:
             CarryError: a memory is of another kind, or was measured otherwise.
         """
-        for site, part in (carry.others(self.task.site) if carry else {}).items():
+        if carry is None:
+            return
+        self.again = any(leg["site"] == self.task.site and leg["leg"] in carry.memories for leg in carry.legs)
+        for site, part in carry.others(self.task.site).items():
             self.earlier.append(self._read(site, part))
 
-    def _read(self, site: str, part: Part) -> Moments:
+    def _read(self, site: str, part: Part) -> tuple[Moments, Tensor]:
+        """A site's moments, and which of its numbers say something."""
         from relay.memory.moments import Moments
 
         if part.kind != KIND:
@@ -87,11 +91,23 @@ class Style(Memory):
         if dict(part.about) != self._about():
             raise CarryError(f"the memory of {site} has {dict(part.about)}, this config's {self._about()}")
         tensors, size = part.tensors, self.form.size
-        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        many = len(tensors.get("spread", ()))
-        if found != {"mean": (size,), "directions": (many, size), "spread": (many,)}:
+        found = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
+        many = found.get("spread", ("", 0))[-1]
+        real = "torch.float32"
+        if found != {
+            "mean": (real, size),
+            "directions": (real, many, size),
+            "spread": (real, many),
+            "described": ("torch.bool", size),
+        }:
             raise CarryError(f"the memory of {site} does not fit this config: its tensors are {found}")
-        return Moments(tensors["mean"].float(), tensors["directions"].float(), tensors["spread"].float())
+        moments = Moments(tensors["mean"], tensors["directions"], tensors["spread"])
+        longest = moments.directions.norm(dim=1)
+        # NaN, too, is not within these
+        sane = (moments.mean.abs() <= 1, longest <= 1.01, moments.spread >= 0, moments.spread <= math.sqrt(size))
+        if not all(bool(test.all()) for test in sane):
+            raise CarryError(f"the memory of {site} has values that no release has", "Ask that site for its leg again.")
+        return moments, tensors["described"]
 
     def _about(self) -> dict[str, Any]:
         """What a description consists of."""
@@ -106,10 +122,12 @@ class Style(Memory):
     def begin(self, training: Training) -> None:
         """Describe this site's images, in patches where patches are trained on."""
         from relay.memory.describing import descriptions
+        from relay.memory.moments import weights
 
         pixels = (self._pixels(batch) for batch in training.batches())
         self.looks = descriptions(pixels, training.patients, self.form, self.task.size)
-        self.usual = self.looks.filled().mean(0)
+        self.usual = (weights(self.looks.whose) @ self.looks.filled().double()).float()
+        self.known = self.looks.behind > 0
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """A batch as 8-bit images, regions and indices."""
@@ -135,37 +153,54 @@ class Style(Memory):
 
         from relay.memory.look import repaint
 
-        image, region, _ = self._pixels(batch)
-        painted, moved = repaint(image, region, self._wanted(len(image), image.device), self.usual, self.form)
+        with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
+            image, region, _ = self._pixels(batch)
+            wanted, described = self._wanted(len(image), image.device)
+            painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
         low, high = self.task.out_range
         painted = painted.mul_((high - low) / 255).add_(low)
         label = moved if self.task.kind == "segmentation" else batch.label
         return Batch(torch.empty_like(batch.image).copy_(painted), label, batch.index)
 
-    def _wanted(self, many: int, device: torch.device) -> Tensor:
-        """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``."""
+    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``.
+
+        And which of their numbers say something at both sites.
+        """
         import torch
 
         if self.usual.device != device or not hasattr(self, "_table"):
-            self.usual = self.usual.to(device)
+            self.usual, self.known = self.usual.to(device), self.known.to(device)
             self._table = _stacked(self.earlier, device)
-        mean, scaled = self._table
+        mean, scaled, described = self._table
         which = torch.randint(len(mean), (many,), device=device)
         along = torch.randn(many, 1, scaled.shape[1], device=device)
-        return (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
+        wanted = (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
+        return wanted, described[which] & self.known
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has patients enough."""
+        import torch
+
         from relay.memory.moments import release
 
-        option, whose = self.options, self.looks.whose
+        option, whose, behind = self.options, self.looks.whose, self.looks.behind
         self.patients = len(set(whose))
         if self.patients < option.min_patients:
             log.warning("%s has %s patients to train on: too few for a style memory", self.task.site, self.patients)
             return
+        private = option.epsilon is not None
+        if private and self.again:
+            log.warning("%s has released a style memory with noise before; another would tell more", self.task.site)
+            return
+        looks = self.looks.filled(alone=private)
+        # with noise, which regions are rare is not told either
+        self.described = behind >= (0 if private else option.min_patients)
+        looks = torch.where(self.described, looks, self.looks.whole)
+        self.patients = self.patients if private else int(behind[self.described].min())
+        many = min(option.directions, len(set(whose)) // 2)
         radius = option.clip * math.sqrt(self.form.size)
-        looks = self.looks.filled(option.min_patients)
-        self.released = release(looks, whose, option.directions, radius, option.epsilon, option.delta)
+        self.released = release(looks, whose, many, radius, option.epsilon, option.delta)
 
     def own(self) -> Part | None:
         """Mean, directions and spreads."""
@@ -181,13 +216,17 @@ class Style(Memory):
             epsilon=epsilon,
             delta=None if epsilon is None else delta,
         )
-        return Part(dict(vars(self.released)), KIND, privacy, self._about())
+        tensors = {**vars(self.released), "described": self.described}
+        return Part(tensors, KIND, privacy, self._about())
 
 
-def _stacked(earlier: list[Moments], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Means ``(sites, size)``, and directions times spreads ``(sites, k, size)``, filled up with zeros."""
+def _stacked(earlier: list[tuple[Moments, Tensor]], device: torch.device) -> tuple[Tensor, ...]:
+    """Of all sites: means, directions times spreads ``(sites, k, size)``, filled up with zeros, and what is
+    described."""
+    import torch
     from torch.nn.utils.rnn import pad_sequence
 
-    scaled = [moments.directions * moments.spread[:, None] for moments in earlier]
-    means = pad_sequence([moments.mean for moments in earlier], batch_first=True)
-    return means.to(device), pad_sequence(scaled, batch_first=True).to(device)
+    scaled = [moments.directions * moments.spread[:, None] for moments, _ in earlier]
+    means = torch.stack([moments.mean for moments, _ in earlier])
+    described = torch.stack([described for _, described in earlier])
+    return means.to(device), pad_sequence(scaled, batch_first=True).to(device), described.to(device)

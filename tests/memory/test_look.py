@@ -137,7 +137,7 @@ def test_tiles_cover_the_image_from_its_first_corner() -> None:
 
 
 def test_what_a_patient_lacks_is_filled_from_the_patient_alone() -> None:
-    """Nobody's region is filled with another patient's colours; a region that few have is not described at all."""
+    """Alone, from the patient's own image; else so that the mean is over those who have it."""
     image, region = drawn((24, 20), 1, many=6)
     region[0][region[0] == 2] = 1
     form = Form(3, 1, 5, True)
@@ -145,14 +145,15 @@ def test_what_a_patient_lacks_is_filled_from_the_patient_alone() -> None:
     batch = [(image, region, torch.arange(6))]
     made = descriptions(batch, patients, form, None)
     assert made.whose == patients
-    found, rare = made.filled(least=3), made.filled(least=6)
+    assert made.behind[:5].eq(6).all()
+    assert made.behind[10:15].eq(5).all()
+    found, among = made.filled(alone=True), made.filled()
     assert found.isfinite().all()
     whole = describe(image[:1], torch.zeros_like(region[:1]), Form(1, 1, 5, False))
     assert torch.allclose(found[:1, 10:15], whole)
-    everywhere = torch.cat(
-        [describe(image[[one]], torch.zeros_like(region[:1]), Form(1, 1, 5, False)) for one in range(6)]
-    )
-    assert torch.allclose(rare[:, 10:15], everywhere)
+    others = describe(image[1:], region[1:], form)[:, 10:15].mean(0)
+    assert torch.allclose(among[0, 10:15], others, atol=1e-6)
+    assert torch.equal(found[1:], among[1:])
 
 
 def test_no_pixel_position_is_kept() -> None:

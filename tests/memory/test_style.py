@@ -71,7 +71,7 @@ def test_what_is_kept_is_small_and_says_what_it_is() -> None:
     assert part.kind == "style"
     assert (part.privacy.derived, part.privacy.patients, part.privacy.epsilon) == ("aggregates", 6, None)
     assert part.size <= 16 * 1024
-    assert set(part.tensors) == {"mean", "directions", "spread"}
+    assert set(part.tensors) == {"mean", "directions", "spread", "described"}
     assert part.tensors["mean"].shape == (3 * 3 * 9 + 2,)
     noisy = some(epsilon=4.0)
     assert (noisy.privacy.epsilon, noisy.privacy.delta) == (4.0, 1e-5)
@@ -137,11 +137,22 @@ def test_draws_come_from_torchs_own_generator() -> None:
         ({"kind": "flow"}, "kind 'flow'"),
         ({"about": {"quantiles": 5}}, "quantiles"),
         ({"tensors": {"mean": torch.zeros(3)}}, "does not fit"),
+        ({"spread": torch.tensor(1.0)}, "does not fit"),
+        ({"spread": torch.full((3,), -1.0)}, "values"),
+        ({"spread": torch.full((3,), 1e30)}, "values"),
+        ({"mean": torch.full((83,), 7.0)}, "values"),
+        ({"directions": torch.ones(3, 83)}, "values"),
+        ({"directions": torch.zeros(3, 83, dtype=torch.complex64)}, "does not fit"),
     ],
 )
 def test_a_memory_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    changes = dict(changes)
+    part = some(directions=3)
+    assert part.tensors["spread"].shape == (3,)
+    tensors = {name: changes.pop(name) for name in list(changes) if name in part.tensors}
+    changes = {"tensors": {**part.tensors, **tensors}} if tensors else changes
     with pytest.raises(CarryError, match=message) as caught:
-        begun(("north", dataclasses.replace(some(), **changes)))
+        begun(("north", dataclasses.replace(part, **changes)))
     assert "north" in str(caught.value)
 
 
@@ -179,3 +190,92 @@ def test_volumes() -> None:
     drawn = begun(("north", some(task=task, shade=60)), task=task).draw(batch(1, task=task))
     assert drawn is not None
     assert drawn.image.shape == (8, 1, 16, 16, 8)
+
+
+def test_noise_clipping_and_rarity_are_those_of_the_options() -> None:
+    noisy, again, plain = some(epsilon=4.0), some(epsilon=4.0), some()
+    assert not torch.equal(noisy.tensors["mean"], again.tensors["mean"])
+    assert torch.equal(plain.tensors["mean"], some().tensors["mean"])
+    assert float(some(clip=0.1).tensors["mean"].norm()) <= 0.1 * 83**0.5 + 1e-5
+    assert plain.tensors["described"].all()
+
+
+def test_a_second_release_with_noise_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    """Two would tell more of the same patients than the epsilon that each states."""
+    style = begun(("south", some(epsilon=4.0)), epsilon=4.0)
+    style.begin(training(12))
+    style.learn(training(12))
+    assert style.own() is None
+    assert "before" in caplog.text
+
+
+def lesioned(having: int, many: int = 20, seed: int = 0) -> Training:
+    """Class 2 occurs in some patients only."""
+    whole = batch(seed, many)
+    label = whole.label.clone()
+    label[having:][label[having:] == 2] = 0
+    return Training(many, [f"p{n}" for n in range(many)], lambda: iter([Batch(whole.image, label, whole.index)]), float)
+
+
+@pytest.mark.parametrize(("having", "described"), [(20, True), (10, True), (4, False)])
+def test_a_class_that_some_lack_looks_as_in_those_who_have_it(having: int, described: bool) -> None:
+    style = Style(StyleOptions())
+    style.setup(TASK)
+    style.begin(lesioned(having))
+    style.learn(lesioned(having))
+    part = style.own()
+    assert part is not None
+    assert part.privacy.patients == (having if described else 20)
+    assert bool(part.tensors["described"][-1]) is described
+    torch.manual_seed(0)
+    drawn = begun(("north", part)).draw(batch(3, 32))
+    assert drawn is not None
+    if described:
+        assert (medians(drawn)[2] - medians(batch(3, 32))[2]).abs() < 12
+    assert float((drawn.label == batch(3, 32).label).float().mean()) > 0.9, "nothing is enlarged for want of a calibre"
+
+
+def test_a_larger_calibre_enlarges_the_image_and_its_labels() -> None:
+    part = some()
+    tensors = {**part.tensors, "mean": part.tensors["mean"].clone(), "spread": part.tensors["spread"] * 0}
+    tensors["mean"][-2:] += 0.15
+    drawn = begun(("north", dataclasses.replace(part, tensors=tensors))).draw(batch())
+    assert drawn is not None
+    assert int((drawn.label > 0).sum()) > 1.5 * int((batch().label > 0).sum())
+    bright = (drawn.image.mean(1) + 1) * 127.5 > 75
+    assert float((bright == (drawn.label > 0)).float().mean()) > 0.9
+
+
+def test_drawing_is_the_same_in_half_precision() -> None:
+    style = begun(("north", some(shade=40)))
+    found = []
+    for half in (False, True):
+        torch.manual_seed(1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            drawn = style.draw(batch())
+        assert drawn is not None
+        found.append(drawn.image)
+    assert torch.equal(found[0], found[1])
+
+
+def test_a_region_of_a_few_pixels_keeps_its_level() -> None:
+    style = begun(("north", some()))
+    small = batch()
+    label = torch.where(small.label == 2, 1, small.label)
+    label[:, 8, 7:10] = 2
+    drawn = style.draw(Batch(small.image, label, small.index))
+    assert drawn is not None
+    change = (drawn.image - small.image)[:, :, 8, 7:10] * 127.5
+    assert float(change.abs().mean()) < 40
+
+
+def test_one_patient_changes_only_its_own_descriptions_where_that_is_asked_for() -> None:
+    form = Style(StyleOptions())
+    form.setup(TASK)
+
+    def described(having: int) -> Tensor:
+        form.begin(lesioned(having))
+        return form.looks.filled(alone=True)
+
+    before, after = described(5), described(4)
+    assert [bool(torch.equal(a, b)) for a, b in zip(before, after, strict=True)] == [True] * 4 + [False] + [True] * 15

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 from relay.strategies.der import DER, DEROptions
+from relay.strategies.ewc import EWC, EWCOptions
 from relay.strategies.relay import Relay, RelayOptions
 from relay.strategies.replay import Replay
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from relay.config.options import options
 from relay.errors import ConfigError
 from relay.handoff import Carry
 from relay.handoff.carry import load
-from relay.losses.distillation import distillation, soft_dice
 from relay.memory.base import Memory
 from relay.phase import Batch, Phase, Task, Training
 from tests.studies import simulate, study
@@ -75,7 +76,7 @@ def test_one_part_of_a_batch_is_replayed_and_the_other_learned() -> None:
     assert len(strategy.remembered.asked.image) == 2
     drawn = b.image[:2] + 2
     student, teacher = strategy.solver(drawn), solver(2)(drawn)
-    by_hand = distillation(student, teacher, temperature=1.0) + soft_dice(student, teacher)
+    by_hand = (student - teacher).square().mean()
     assert list(terms) == ["task", "replay"]
     assert float(terms["task"]) == pytest.approx(float(criterion(strategy.solver(b.image[2:]), b.label[2:])))
     assert float(terms["replay"]) == pytest.approx(float(by_hand), rel=1e-5)
@@ -90,14 +91,35 @@ def test_weights_of_the_terms() -> None:
 
 def test_der_matches_logits_and_der_plus_plus_labels() -> None:
     b = batch()
-    plain = begun(DER(DEROptions(memory=None, replay_weight=1.0, alpha=0.3)))
+    plain = begun(DER(DEROptions(memory=None, alpha=0.3, beta=0.0)))
     found = plain.loss(b)["replay"]
     drawn = b.image[:3] + 2
     by_hand = 0.3 * (plain.solver(drawn) - solver(2)(drawn)).square().mean()
     assert float(found) == pytest.approx(float(by_hand), rel=1e-5)
-    both = begun(DER(DEROptions(memory=None, replay_weight=1.0, alpha=0.3, beta=0.7))).loss(b)["replay"]
+    both = begun(DER(DEROptions(memory=None, alpha=0.3, beta=0.7))).loss(b)["replay"]
     labels = criterion(plain.solver(drawn), torch.zeros_like(b.label[:3]))
     assert float(both) == pytest.approx(float(by_hand + 0.7 * labels), rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "replay", "own"), [(1, 0.5, 1), (2, 0.9, 1), (3, 0.9, 1), (4, 0.1, 3), (3, 0.5, 1)])
+def test_small_batches_learn_and_replay_something(size: int, replay: float, own: int) -> None:
+    strategy = relay(replay=replay)
+    shapes = []
+    strategy.terms = lambda logits, batch: shapes.append((len(logits), len(batch.image))) or {}
+    strategy.loss(batch(size))
+    assert shapes == [(own, own)]
+    assert len(strategy.remembered.asked.image) == max(1, size - own)
+
+
+def test_kinds_of_a_combination_are_those_of_both() -> None:
+    class RelayEWC(EWC, Relay):
+        """See docs/explanation/strategies.md."""
+
+    @options
+    class Both(EWCOptions, RelayOptions):
+        """See there."""
+
+    assert RelayEWC(Both()).kinds == ("ewc", "style")
 
 
 def test_without_anything_remembered_a_leg_is_that_of_lwf() -> None:

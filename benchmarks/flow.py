@@ -1,0 +1,69 @@
+"""The flow memory at 64x64: images/s of training it and of drawing from it, against a training step of the solver."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from setting import BATCH, first_leg, report, site_of, solver_of
+from torch import Tensor, nn
+
+from relay.data.loader import train_loader
+from relay.leg.predict import scale
+from relay.memory.flow import FlowOptions
+from relay.memory.flow_net import VelocityNet, sample, velocity_loss
+from relay.memory.flow_pool import join
+from relay.phase import Batch, Task
+
+STEPS, PAIRS = 8, 3
+
+
+def rate(work: Callable[[], object], times: int) -> float:
+    """Images/s of what works on one batch; its first run does not count."""
+    work()
+    begin = time.perf_counter()
+    for _ in range(times):
+        work()
+    return BATCH * times / (time.perf_counter() - begin)
+
+
+def trained(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """A training step."""
+    optimizer = torch.optim.Adam(module.parameters())
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return step
+
+
+def main() -> None:
+    """Measure in pairs, so that a noisy machine changes both sides alike."""
+    leg, options = first_leg("common.dataset.kwargs.img_size=[64,64]"), FlowOptions()
+    given = next(iter(train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")))
+    batch = Batch(scale(given["image"], leg.data.out_range), given["label"].long(), given["index"])
+    task = Task("bench", leg.data.num_classes, leg.data.channels, tuple(leg.data.out_range), (64, 64))
+    solver, criterion = solver_of(leg).train(), leg.loss.build(task.classes)
+    data, site = join(batch, task), torch.zeros(BATCH, dtype=torch.int64)
+    net = VelocityNet(2, data.shape[1], 2, options.features)
+    noise, weights = torch.randn_like(data), sum(p.numel() for p in net.parameters())
+    print(f"parameters: {weights:,} (the solver's: {sum(p.numel() for p in solver.parameters()):,})")
+    print(f"it travels as {2 * weights / 2**20:.1f} MiB")
+    learn = trained(solver, lambda: criterion(solver(batch.image), batch.label))
+    renew = trained(net, lambda: velocity_loss(net, data, site))
+    rates = [
+        (rate(learn, STEPS), rate(renew, STEPS), rate(lambda: sample(net, noise, site, options.steps), 1))
+        for _ in range(PAIRS)
+    ]
+    best = [max(column) for column in zip(*rates, strict=True)]
+    print("images/s, best: solver trained {:.0f}, flow trained {:.0f}, drawn {:.1f}".format(*best))
+    report("a step of the flow : a step of the solver", [learnt / renewed for learnt, renewed, _ in rates], "at most 2.5")
+    share = [learnt / drawn for learnt, _, drawn in rates]
+    report(f"an image drawn ({options.steps} steps) : an image learned by the solver", share, "at most 12")
+
+
+if __name__ == "__main__":
+    main()
