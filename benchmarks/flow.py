@@ -60,7 +60,9 @@ def main() -> None:
     ]
     best = [max(column) for column in zip(*rates, strict=True)]
     print("images/s, best: solver trained {:.0f}, flow trained {:.0f}, drawn {:.1f}".format(*best))
-    report("a step of the flow : a step of the solver", [learnt / renewed for learnt, renewed, _ in rates], "at most 2.5")
+    report(
+        "a step of the flow : a step of the solver", [learnt / renewed for learnt, renewed, _ in rates], "at most 2.5"
+    )
     share = [learnt / drawn for learnt, _, drawn in rates]
     report(f"an image drawn ({options.steps} steps) : an image learned by the solver", share, "at most 12")
 

@@ -37,10 +37,12 @@ class Merge(Strategy):
         super().finish(training)
         if self.incoming is None or self.options.merge == 0:
             return
+        from relay.memory.views import views
         from relay.merge import merge, refresh_statistics
 
         merge(self.solver, self.incoming.solver, self.share(training))
-        refresh_statistics(self.solver, (batch.image for batch in training.batches()))
+        images = views(training, self.task.size, len(training.patients), self.task.seed)
+        refresh_statistics(self.solver, images)
 
     def share(self, training: Training) -> float:
         """The incoming solver's weight in the average."""
