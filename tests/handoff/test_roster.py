@@ -153,7 +153,7 @@ CONTRADICTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("message", CONTRADICTIONS)
+@pytest.mark.parametrize("message", CONTRADICTIONS, ids=range(len(CONTRADICTIONS)))  # keys are new each time
 def test_contradictions_are_neither_signed_nor_believed(message: str) -> None:
     change = CONTRADICTIONS[message]
     with pytest.raises(BadRoster) as caught:
