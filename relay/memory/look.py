@@ -78,7 +78,7 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
     counts = torch.bincount(place.flatten(), minlength=cells * LEVELS)
     below = counts.view(cells, LEVELS).cumsum(1).float()
     total = below[:, -1:]
-    wanted = torch.linspace(*ENDS, form.quantiles, device=image.device) * total
+    wanted = torch.linspace(*ENDS, form.quantiles, device=image.device, dtype=torch.float32) * total
     level = torch.searchsorted(below, wanted).clamp(max=LEVELS - 1)
     found = torch.where(total < LEAST, torch.nan, level.float())
     return found.view(many, form.regions, channels, form.quantiles)
@@ -86,7 +86,7 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 def calibres(region: Tensor, regions: int) -> Tensor:
     """Area over circumference of each region but the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
-    found = [torch.empty(len(region), 0, device=region.device)]
+    found = [torch.empty(len(region), 0, device=region.device, dtype=torch.float32)]
     for number in range(1, regions):
         inside = region == number
         area = inside.flatten(1).sum(1)
@@ -95,7 +95,7 @@ def calibres(region: Tensor, regions: int) -> Tensor:
             n = region.shape[axis]
             around += (inside.narrow(axis, 1, n - 1) != inside.narrow(axis, 0, n - 1)).flatten(1).sum(1)
         there = (area >= LEAST) & (around > 0)
-        found.append(torch.where(there, area / around.clamp(min=1), torch.nan)[:, None])
+        found.append(torch.where(there, area.float() / around.clamp(min=1), torch.nan)[:, None])
     return torch.cat(found, 1)
 
 
@@ -146,7 +146,7 @@ def curves(source: Tensor, target: Tensor) -> Tensor:
     """
     steps = torch.arange(source.shape[1], device=source.device)
     source = source + 1e-4 * steps  # strictly ascending, where several quantiles are one grey level
-    level = torch.arange(float(LEVELS), device=source.device).expand(len(source), -1)
+    level = torch.arange(LEVELS, device=source.device, dtype=torch.float32).expand(len(source), -1)
     right = torch.searchsorted(source, level.contiguous()).clamp(1, len(steps) - 1)
     x0, x1, y0, y1 = (t.gather(1, at) for t in (source, target) for at in (right - 1, right))
     inner = level.clamp(source[:, :1], source[:, -1:])
@@ -158,7 +158,7 @@ def _mapped(image: Tensor, region: Tensor, table: Tensor) -> Tensor:
     _, regions, channels, levels = table.shape
     share = softened((region[:, None] == _along(torch.arange(regions, device=image.device), region.dim())).float())
     place = _rows(image, regions)
-    out = torch.zeros(image.shape, device=image.device)
+    out = torch.zeros(image.shape, device=image.device, dtype=torch.float32)
     for number in range(regions):
         there = (place + number * channels * levels).flatten()
         out.addcmul_(share[:, number, None], table.view(-1).index_select(0, there).view(image.shape))

@@ -174,7 +174,7 @@ class Style(Memory):
             self._table = _stacked(self.earlier, device)
         mean, scaled, described = self._table
         which = torch.randint(len(mean), (many,), device=device)
-        along = torch.randn(many, 1, scaled.shape[1], device=device)
+        along = torch.randn(many, 1, scaled.shape[1], device=device, dtype=torch.float32)  # also in 64 bits
         wanted = (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
         return wanted, described[which] & self.known
 

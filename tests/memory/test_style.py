@@ -279,3 +279,23 @@ def test_one_patient_changes_only_its_own_descriptions_where_that_is_asked_for()
 
     before, after = described(5), described(4)
     assert [bool(torch.equal(a, b)) for a, b in zip(before, after, strict=True)] == [True] * 4 + [False] + [True] * 15
+
+
+def test_drawing_is_the_same_in_double_precision() -> None:
+    """In a fit of 64 bits torch makes doubles where nothing else is said."""
+    single = begun(("north", some(shade=40)))
+    torch.manual_seed(1)
+    wanted = single.draw(batch())
+    part = some(shade=40)
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = begun(("north", part))
+        torch.manual_seed(1)
+        made = batch()
+        found = double.draw(Batch(made.image.double(), made.label, made.index))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert wanted is not None
+    assert found is not None
+    assert found.image.dtype == torch.float64
+    assert torch.allclose(found.image.float(), wanted.image, atol=1e-5)
