@@ -25,7 +25,7 @@ from relay.memory.look import Form, describe, repaint
 from relay.phase import Training
 from relay.plan import Leg, plan
 
-STEPS, PAIRS = 150, 5
+STEPS, PAIRS = 100, 3
 SIDE, IMAGES, CLASSES = 64, 512, 3
 
 
