@@ -75,7 +75,9 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
     many, channels = image.shape[:2]
     cells = many * form.regions * channels
     place = _rows(image, form.regions) + region[:, None].int() * (channels * LEVELS)
-    counts = torch.bincount(place.flatten(), minlength=cells * LEVELS)
+    counts = torch.zeros(cells * LEVELS, device=image.device, dtype=torch.int32)
+    one = torch.ones((), device=image.device, dtype=torch.int32)
+    counts.scatter_add_(0, place.flatten().long(), one.expand(place.numel()))  # bincount would wait for the GPU
     below = counts.view(cells, LEVELS).cumsum(1).float()
     total = below[:, -1:]
     wanted = torch.linspace(*ENDS, form.quantiles, device=image.device, dtype=torch.float32) * total
