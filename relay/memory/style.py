@@ -196,6 +196,9 @@ class Style(Memory):
         looks = self.looks.filled(alone=private)
         # with noise, which regions are rare is not told either
         self.described = behind >= (0 if private else option.min_patients)
+        if not self.described.any():
+            log.warning("%s has no class in as many patients as min_patients: no style memory", self.task.site)
+            return
         looks = torch.where(self.described, looks, self.looks.whole)
         self.patients = self.patients if private else int(behind[self.described].min())
         many = min(option.directions, len(set(whose)) // 2)

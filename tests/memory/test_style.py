@@ -235,6 +235,18 @@ def test_a_class_that_some_lack_looks_as_in_those_who_have_it(having: int, descr
     assert float((drawn.label == batch(3, 32).label).float().mean()) > 0.9, "nothing is enlarged for want of a calibre"
 
 
+def test_a_site_where_no_class_is_in_enough_patients_keeps_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A class an image, six patients, two of each: there is nothing that five have."""
+    style = Style(StyleOptions())
+    style.setup(dataclasses.replace(TASK, kind="classification"))
+    labelled = dataclasses.replace(batch(many=6), label=torch.arange(6) % 3)
+    there = Training(6, [f"p{n}" for n in range(6)], lambda: iter([labelled]), float)
+    style.begin(there)
+    style.learn(there)
+    assert style.own() is None
+    assert "min_patients" in caplog.text
+
+
 def test_a_larger_calibre_enlarges_the_image_and_its_labels() -> None:
     part = some()
     tensors = {**part.tensors, "mean": part.tensors["mean"].clone(), "spread": part.tensors["spread"] * 0}
