@@ -1,18 +1,18 @@
 """OWM: change weights only in directions that the inputs of earlier sites do not have.
 
-Orthogonal weight modification (Zeng et al. 2019, 10.1038/s42256-019-0080-x): beside each layer travels a projector onto
-the directions that its inputs at earlier sites left free.
+Orthogonal weight modification (Zeng et al. 2019, 10.1038/s42256-019-0080-x): beside each layer travel the
+directions that its inputs at earlier sites had.
 
-Weights of linear and convolutional layers move within their projectors. Biases and what normalisation layers have
+Weights of linear and convolutional layers move little in them. Biases and what normalisation layers have
 learned would change the outputs for any input; after the first leg they stay as they came.
 
-It combines with other strategies by inheritance, named first: ``class RelayOWM(OWM, Relay)``, with the options of both.
+It combines with other strategies by inheritance, named first, as in :mod:`.relay`, with the options of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from relay.config.options import Field, options
 from relay.seeds import derive
@@ -31,64 +31,78 @@ class OWMOptions:
 
     Attributes:
         owm_alpha: a direction is left half free in which a layer's inputs at a site have this share of their mean
-            power; smaller holds more.
+            power; smaller holds more, null nothing.
+        owm_directions: at most so many are held a layer: what travels is the layer's inputs times this in numbers.
         owm_images: how many images a site's inputs are taken from; where there are fewer, each is taken several times.
     """
 
-    owm_alpha: Annotated[float, Field(gt=0)] = 0.01
+    owm_alpha: Annotated[float, Field(gt=0)] | None = 0.01
+    owm_directions: Annotated[int, Field(ge=1)] = 32
     owm_images: Annotated[int, Field(ge=1)] = 64
 
 
 class OWM(Strategy):
-    """Project each step of the weights; the first leg is plain training."""
+    """Project each step of the weights; the first leg is plain training.
+
+    Attributes:
+        holds_rest: whether weights of other kinds stay as they came.
+        held: directions of each layer's inputs, by the name of its weight, as in
+            :func:`relay.memory.projection.update`.
+    """
 
     Options: ClassVar[type] = OWMOptions
-    kinds = ("owm",)
-    projectors: dict[str, Tensor]
+    holds_rest: ClassVar[bool] = True
+    held: Mapping[str, Tensor] = {}
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self.alpha = options.owm_alpha
+        if self.alpha is not None:
+            self.kinds = (*self.kinds, "owm")
 
     def receive(self, carry: Carry | None) -> None:
-        """Start from the incoming weights, with the projectors of the legs before.
+        """Start from the incoming weights, with the directions held for the legs before.
 
         Raises:
-            CarryError: no projectors came, or they do not fit the solver.
+            CarryError: none came, or they do not fit the solver.
         """
         super().receive(carry)
-        import torch
-
-        from relay.memory.projection import features, layers
-        from relay.memory.weights import read
-
-        sizes = {name: features(layer) for name, layer in layers(self.solver).items()}
-        if carry is None:
-            self.projectors = {name: torch.eye(size) for name, size in sizes.items()}
+        if self.alpha is None:
             return
-        self.projectors = read(carry, "owm", {name: (size, size) for name, size in sizes.items()})
-        for name, parameter in self.solver.named_parameters():
-            parameter.requires_grad_(parameter.requires_grad and name in sizes)
+        from relay.memory.projection import nothing, received
+
+        empty = nothing(self.solver, self.options.owm_directions)
+        self.held = received(carry, empty) if carry else empty
+        if carry and self.holds_rest:
+            for name, parameter in self.solver.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and name in self.held)
 
     def phases(self) -> Sequence[Phase]:
         """Those it is combined with; where they train the solver, its steps are projected."""
-        if self.incoming is None:
+        if self.incoming is None or not self.held:
             return super().phases()
         from relay.memory.projection import Projected, Projectors
         from relay.memory.weights import beside
 
-        held = Projectors(self.solver, self.projectors)
+        held = Projectors(self.solver, self.held)
         return beside(super().phases(), self.solver, frozen=(held,), callbacks=(Projected(held),))
 
     def finish(self, training: Training) -> None:
-        """Take from the projectors the directions of this site's inputs."""
+        """Hold the directions of this site's inputs, too."""
         super().finish(training)
+        if not self.held:
+            return
         from relay.memory.projection import correlations, update
         from relay.memory.views import views
 
         seed = derive(self.task.seed, self.task.site, "owm")
         found = correlations(self.solver, views(training, self.task.size, self.options.owm_images, seed), seed)
-        alpha = self.options.owm_alpha
-        self.projectors = {name: update(old, found[name], alpha) for name, old in self.projectors.items()}
+        self.held = {name: update(old, found[name], self.alpha, seed) for name, old in self.held.items()}
 
     def running(self) -> Part | None:
-        """The projectors of all sites so far."""
+        """The directions held for all sites so far."""
+        if not self.held:
+            return super().running()
         from relay.memory.weights import part
 
-        return part("owm", self.projectors, super().running())
+        return part("owm", self.held, super().running())

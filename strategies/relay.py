@@ -2,29 +2,50 @@
 
 A part of each batch stands for earlier sites: a memory draws it, and the solver's logits are held to those of the
 *frozen* incoming one. (Distances of logits teach more than divergences of softened predictions: Kim et al. 2021,
-arXiv:2105.08919.) If wanted, the same solver is distilled from on this site's own images (:mod:`.lwf`), and the weights
-are averaged with it afterwards (:mod:`.merge`).
+arXiv:2105.08919.) What such images leave open, the weights hold: they change little in the directions that the inputs
+of earlier sites have (:mod:`.owm`). If wanted, the same solver is distilled from on this site's own images
+(:mod:`.lwf`), and the weights are averaged with it afterwards (:mod:`.merge`).
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from pydantic import model_validator
+from typing_extensions import Self
+
 from relay.config.options import Field, options
+from relay.memory.base import Memory
+from relay.memory.choice import build
 
 from .merge import Merge, MergeOptions, Weight
+from .owm import OWM, OWMOptions
 from .replay import Replay, ReplayOptions
 
 
 @options
-class RelayOptions(ReplayOptions, MergeOptions):
-    """What holds the new solver to the incoming one: those of replay, distillation and averaging."""
+class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
+    """What holds the new solver to the incoming one: those of replay, projection, distillation and averaging.
 
+    Attributes:
+        owm_alpha: as for ``owm``, where less is left free by default; null for no projection.
+    """
+
+    owm_alpha: Annotated[float, Field(gt=0)] | None = 0.1
     distil_weight: Annotated[float, Field(ge=0)] = 0.0
     merge: Weight = 0.0
 
+    @model_validator(mode="after")
+    def _one_running_memory(self) -> Self:
+        if self.owm_alpha is not None and type(build(self.memory)).running is not Memory.running:
+            raise ValueError(
+                "a leg hands over one running memory, and this memory is one: set owm_alpha: null beside it"
+            )
+        return self
 
-class Relay(Replay, Merge):
+
+class Relay(OWM, Replay, Merge):
     """Replay from a memory, with the frozen incoming solver as its teacher; the first leg is plain training."""
 
     Options = RelayOptions
+    holds_rest = False  # replay does

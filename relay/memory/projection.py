@@ -17,9 +17,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from relay.errors import CarryError
+from relay.handoff import Carry
+from relay.memory.weights import ADVICE, read
+
 Layer: TypeAlias = nn.Linear | _ConvNd
 POSITIONS = 512
 """Of a layer's input that are looked at, an image."""
+SPARE = 16
+"""Directions that are looked for beside those that are kept, and the passes it takes: both make these exact."""
+ITERATIONS = 4
+LOOSE = 1e-4
+"""How much longer than 1 rounding may make what is held."""
+EPSILON = 1e-6
+"""The least that is let through of a direction, in single precision."""
 
 
 def layers(solver: nn.Module) -> dict[str, Layer]:
@@ -55,10 +66,38 @@ def inputs(layer: Layer, x: Tensor, draw: torch.Generator) -> Tensor:
     return x[torch.unravel_index(place, x.shape[: axes + 1])].flatten(1)
 
 
-def project(layer: Layer, change: Tensor, projector: Tensor) -> Tensor:
-    """A change of a layer's weight, as far as the (symmetric) projector lets it: of the same shape."""
+def nothing(solver: nn.Module, directions: int) -> dict[str, Tensor]:
+    """What is held before the first site: at most so many columns of zeros a layer, by its weight's name."""
+    sizes = {name: features(layer) for name, layer in layers(solver).items()}
+    return {name: torch.zeros(size, min(size, directions)) for name, size in sizes.items()}
+
+
+def received(carry: Carry, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What is held for the legs before.
+
+    Raises:
+        CarryError: nothing came, it does not fit, or it would enlarge a step in place of making it smaller.
+    """
+    held = read(carry, "owm", {name: tuple(columns.shape) for name, columns in like.items()})
+    for name, columns in held.items():
+        if float(torch.linalg.matrix_norm(columns, 2)) > 1 + LOOSE:
+            raise CarryError(f"the incoming memory 'owm' is no projection: {name}", ADVICE)
+    return held
+
+
+def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Tensor:
+    """A change of a layer's weight without what is held of it: ``x - held @ diag(strength) @ held^T @ x`` for each row.
+
+    Args:
+        change: of the weight, and of its shape.
+        held: columns, ``(features, K)``.
+        strength: ``(K,)``; ones give the projection P, :func:`half` of it P^(1/2).
+    """
     rows = change.flatten(1)
-    out = projector @ rows if isinstance(layer, _ConvTransposeNd) else rows @ projector
+    if isinstance(layer, _ConvTransposeNd):
+        out = rows - held * strength @ (held.T @ rows)
+    else:
+        out = rows - rows @ held * strength @ held.T
     return out.view(change.shape)
 
 
@@ -85,24 +124,38 @@ def correlations(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict
     return found
 
 
-def update(projector: Tensor, correlation: Tensor, alpha: float) -> Tensor:
-    """A projector after a site: ``(P^-1 + R / alpha)^-1``, R being the correlation scaled to a mean eigenvalue of 1.
+def update(held: Tensor, correlation: Tensor, alpha: float, seed: int) -> Tensor:
+    """What is held after a site: ``P' = (P^-1 + R / alpha)^-1``, R being the correlation scaled to a mean eigenvalue
+    of 1.
 
-    It is what recursive least squares comes to (Zeng et al. 2019, equation 4), taken over all x at once.
+    It is what recursive least squares comes to (Zeng et al. 2019, equation 4), taken over all x at once, and kept as
+    far as K directions say it: those in which P' lets least through, found by subspace iteration (Halko et al. 2011,
+    10.1137/090771806).
+
+    Args:
+        held: ``(features, K)``: orthogonal columns, each as long as the square root of what P takes of its direction:
+            ``P = I - held @ held^T``.
+        correlation: ``(features, features)``.
+        seed: of the iteration's start.
     """
-    p, r = projector.cpu().double(), correlation.cpu().double()
+    old, r = held.cpu().double(), correlation.cpu().double()
     power = r.diagonal().mean()
     if power <= 0:
-        return projector
-    new: Tensor = torch.linalg.solve(torch.eye(len(p), dtype=p.dtype) + p @ r / (alpha * power), p)
-    return ((new + new.T) / 2).to(projector)
+        return held
+    share = old.square().sum(0)
+    inverse = r / (alpha * power) + (old / (1 - share).clamp_min(EPSILON)) @ old.T  # P^-1 - I, old and new
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vectors, values, _ = torch.svd_lowrank(inverse, min(len(old), held.shape[1] + SPARE), niter=ITERATIONS)
+    many = held.shape[1]
+    new: Tensor = vectors[:, :many] * (values[:many] / (1 + values[:many])).sqrt()
+    return new.to(held)
 
 
-def root(projector: Tensor) -> Tensor:
-    """Its symmetric square root; eigenvalues are taken as within 0 and 1."""
-    values, vectors = torch.linalg.eigh(projector.cpu().double())
-    half: Tensor = (vectors * values.clamp(0, 1).sqrt()) @ vectors.T
-    return half.to(projector)
+def half(held: Tensor) -> Tensor:
+    """The strengths, ``(K,)``, with which :func:`project` gives the projector's square root: (1 - sqrt(1 - h)) / h,
+    h being a column's squared length, at most 1."""
+    return 1 / (1 + (1 - held.square().sum(0)).clamp_min(0).sqrt())
 
 
 class Projectors(nn.Module):
@@ -113,25 +166,25 @@ class Projectors(nn.Module):
     each value of a gradient; if only the gradient were projected, it would turn it out of the subspace again.
     """
 
-    def __init__(self, solver: nn.Module, projectors: Mapping[str, Tensor]) -> None:
+    def __init__(self, solver: nn.Module, held: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.layers = tuple(layers(solver)[name] for name in projectors)  # a tuple: beside what is this module's own
-        for place, projector in enumerate(projectors.values()):
-            self.register_buffer(str(place), root(projector))
+        self.layers = tuple(layers(solver)[name] for name in held)  # a tuple: beside what is this module's own
+        self.held = nn.ParameterList(nn.Parameter(columns, requires_grad=False) for columns in held.values())
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Gradients of W become those of U, put back into the place of W's."""
         self.weights = [layer.weight.clone() for layer in self.layers]
-        for layer, half in zip(self.layers, self.buffers(), strict=True):
+        self.strengths = [half(held) for held in self.held]
+        for layer, held, strength in zip(self.layers, self.held, self.strengths, strict=True):
             if layer.weight.grad is not None:
-                layer.weight.grad.copy_(project(layer, layer.weight.grad, half))
+                layer.weight.grad.copy_(project(layer, layer.weight.grad, held, strength))
 
     @torch.no_grad()
     def after_step(self) -> None:
         """The step of U becomes that of W."""
-        for layer, half, weight in zip(self.layers, self.buffers(), self.weights, strict=True):
-            layer.weight.copy_(weight + project(layer, layer.weight - weight, half))
+        for layer, held, strength, weight in zip(self.layers, self.held, self.strengths, self.weights, strict=True):
+            layer.weight.copy_(weight + project(layer, layer.weight - weight, held, strength))
 
 
 class Projected(pl.Callback):  # type: ignore[misc]

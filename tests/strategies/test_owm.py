@@ -15,7 +15,7 @@ from relay.errors import CarryError
 from relay.handoff import Carry, Part
 from relay.handoff.carry import load
 from relay.handoff.memorycard import Privacy
-from relay.memory.projection import correlations, features, inputs, layers, project, root, update
+from relay.memory.projection import correlations, features, half, inputs, layers, nothing, project, update
 from tests.strategies.toys import SMALL, adam, begun, carry, learn, relay, sgd, site_a, site_b
 from tests.studies import simulate
 
@@ -66,8 +66,8 @@ def test_a_projected_change_leaves_what_the_layer_makes_of_earlier_inputs(layer:
     """Inputs that leave some directions free, and those taken out of the projector."""
     basis = torch.randn(3, *shape)
     x = inputs(layer, basis[:1], torch.Generator().manual_seed(1))[: features(layer) - 2]
-    p = update(torch.eye(features(layer)), x.T @ x, 1e-9)
-    change = project(layer, torch.randn(layer.weight.shape), p)
+    held = update(torch.zeros(features(layer), features(layer)), x.T @ x, 1e-9, seed=1)
+    change = project(layer, torch.randn(layer.weight.shape), held, torch.ones(features(layer)))
     assert change.shape == layer.weight.shape
     assert change.abs().max() > 1e-3
     assert (x @ rows(layer, change).T).abs().max() < 1e-4 * x.abs().max()
@@ -82,28 +82,65 @@ def test_the_update_is_recursive_least_squares() -> None:
     """x by x, as in the paper, twice over: two sites."""
     draw = torch.Generator().manual_seed(1)
     alpha, p = 0.3, torch.eye(5, dtype=torch.float64)
-    ours = torch.eye(5)
+    held = torch.zeros(5, 5)
     for scale in (1.0, 30.0):  # how bright a site's images are makes no difference
         x = torch.randn(40, 5, generator=draw).double() * torch.tensor([3, 1, 1, 0.1, 0])
         power = float((x.T @ x).diagonal().mean())
         for row in x:
             k = p @ row / (alpha * power + row @ p @ row)
             p = p - torch.outer(k, row @ p)
-        ours = update(ours, (scale * x).T @ (scale * x), alpha)
+        held = update(held, (scale * x).T @ (scale * x), alpha, seed=1)
+    ours = torch.eye(5) - held @ held.T
     assert torch.allclose(ours, p.float(), atol=1e-5)
     assert ours[4, 4] == pytest.approx(1)
 
 
-def test_a_layer_without_any_input_keeps_its_projector() -> None:
-    eye = torch.eye(3)
-    assert torch.equal(update(eye, torch.zeros(3, 3), 0.1), eye)
+def test_a_few_directions_are_those_that_the_projector_holds_most() -> None:
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(500, 90, generator=draw) @ torch.diag(0.8 ** torch.arange(90.0))
+    full = update(torch.zeros(90, 90), x.T @ x, 0.1, seed=1)
+    few = update(torch.zeros(90, 8), x.T @ x, 0.1, seed=2)
+    values, vectors = torch.linalg.eigh(full @ full.T)
+    best = vectors[:, -8:] * values[-8:] @ vectors[:, -8:].T
+    assert torch.allclose(few @ few.T, best, atol=1e-4)
 
 
-def test_the_root_squared_is_the_projector_and_never_enlarges() -> None:
+def test_the_same_seed_holds_the_same_and_other_draws_go_on_as_before() -> None:
+    x = torch.randn(50, 40, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(7)
+    once = update(torch.zeros(40, 4), x.T @ x, 0.1, seed=1)
+    then = torch.rand(3)
+    again = update(torch.zeros(40, 4), x.T @ x, 0.1, seed=1)
+    torch.manual_seed(7)
+    assert torch.equal(once, again)
+    assert torch.equal(then, torch.rand(3))
+
+
+def test_a_layer_without_any_input_keeps_what_is_held() -> None:
+    held = torch.eye(3)[:, :2] * 0.5
+    assert torch.equal(update(held, torch.zeros(3, 3), 0.1, seed=1), held)
+
+
+def test_what_is_held_fully_once_stays_so() -> None:
+    """Another site whose inputs are elsewhere takes nothing back, though a direction held fully has no inverse."""
+    one, other = torch.diag(torch.tensor([1.0, 0, 0])), torch.diag(torch.tensor([0, 1.0, 0]))
+    held = update(update(torch.zeros(3, 3), one, 1e-12, seed=1), other, 1.0, seed=1)
+    assert (held @ held.T).diagonal().tolist() == pytest.approx([1, 0.75, 0], abs=1e-3)
+
+
+def test_half_a_projection_done_twice_is_the_projection() -> None:
     x = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
-    p = update(torch.eye(6), x.T @ x, 0.1)
-    assert torch.allclose(root(p) @ root(p), p, atol=1e-6)
-    assert torch.linalg.matrix_norm(root(100 * torch.eye(6)), 2) <= 1.0001
+    held = update(torch.zeros(6, 4), x.T @ x, 0.1, seed=1)
+    layer, change = nn.Linear(6, 5), torch.randn(5, 6)
+    twice = project(layer, project(layer, change, held, half(held)), held, half(held))
+    assert torch.allclose(twice, project(layer, change, held, torch.ones(4)), atol=1e-6)
+
+
+def test_nothing_is_held_at_first() -> None:
+    empty = nothing(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 1, 1)), 5)
+    assert {name: tuple(columns.shape) for name, columns in empty.items()} == {"0.weight": (18, 5), "1.weight": (3, 3)}
+    change = torch.randn(3, 2, 3, 3)
+    assert torch.equal(project(nn.Conv2d(2, 3, 3), change, empty["0.weight"], half(empty["0.weight"])), change)
 
 
 def test_correlations_are_of_what_each_layer_saw() -> None:
@@ -125,7 +162,8 @@ def test_two_legs_of_plain_gradient_descent_are_those_of_a_plain_loop() -> None:
     first = begun(OWM)
     learn(first, [site_a()] * 5)
     came = carry(first)
-    p = came.running.tensors["weight"]  # type: ignore[union-attr]
+    held = came.running.tensors["weight"]  # type: ignore[union-attr]
+    p = torch.eye(2) - held @ held.T
     x = site_a().image.movedim(1, -1).reshape(-1, 2)
     r = x.T @ x
     assert torch.allclose(p, torch.linalg.inv(torch.eye(2) + r / (0.01 * r.diagonal().mean())), atol=1e-6)
@@ -148,8 +186,8 @@ def test_what_a_layer_makes_of_earlier_inputs_stays_whatever_the_optimiser(optim
         return nn.Conv2d(3, 2, 1)
 
     line = torch.tensor([1.0, 2.0, -1.0]).view(1, 3, 1, 1)
-    p = update(torch.eye(3), torch.outer(line.flatten(), line.flatten()), 1e-9)
-    came = Carry(net().state_dict(), running=Part({"weight": p}, "owm", Privacy(derived="weights")))
+    held = update(torch.zeros(3, 3), torch.outer(line.flatten(), line.flatten()), 1e-9, seed=1)
+    came = Carry(net().state_dict(), running=Part({"weight": held}, "owm", Privacy(derived="weights")))
     strategy = begun(OWM, came, net)
     before, bias = strategy.solver(line).detach(), came.solver["bias"]
     other = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(3))
@@ -194,21 +232,44 @@ def test_it_forgets_less_than_sequential_and_still_learns(optimizer: Any) -> Non
     assert learned < 0.45
 
 
-def test_projectors_that_do_not_fit_are_refused() -> None:
-    wrong = Part({"weight": torch.eye(3)}, "owm", Privacy(derived="weights"))
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (torch.eye(3), r"weight: \(3, 3\) torch.float32, needed is \(2, 2\)"),
+        (torch.ones(2, 2), "is no projection: weight"),
+        (torch.full((2, 2), float("nan")), "not finite"),
+    ],
+    ids=["shape", "longer", "nan"],
+)
+def test_what_does_not_fit_is_refused(held: Tensor, said: str) -> None:
+    wrong = Part({"weight": held}, "owm", Privacy(derived="weights"))
     first = begun(OWM)
-    with pytest.raises(CarryError, match=r"weight: \(3, 3\) torch.float32, needed is \(2, 2\)"):
+    with pytest.raises(CarryError, match=said):
         begun(OWM, Carry(first.solver.state_dict(), running=wrong))
 
 
-def test_projectors_travel_by_bundle(tmp_path: Path) -> None:
+def test_without_alpha_nothing_is_held() -> None:
+    first, plain = begun(OWM, owm_alpha=None), begun(Sequential)
+    for strategy in (first, plain):
+        learn(strategy, [site_a()] * 3)
+    came = carry(first)
+    assert came.running is None
+    assert first.kinds == ()
+    second, fine_tuned = begun(OWM, came, owm_alpha=None), begun(Sequential, carry(plain))
+    for strategy in (second, fine_tuned):
+        learn(strategy, [site_b()] * 3)
+    assert torch.equal(second.solver.weight, fine_tuned.solver.weight)  # type: ignore[arg-type]
+
+
+def test_directions_travel_by_bundle(tmp_path: Path) -> None:
     changes = {**SMALL, "common.strategy": {"name": "owm", "kwargs": {"owm_images": 4}}}
     simulate(tmp_path, **changes)
     one, two = (load(tmp_path / f"checkpoints/task_{n}/carry") for n in (1, 2))
     assert one.running is not None
     assert two.running is not None
-    for name, p in one.running.tensors.items():
-        assert torch.allclose(p, p.T)
-        assert two.running.tensors[name].diagonal().sum() < p.diagonal().sum() < len(p)
+    for name, held in one.running.tensors.items():
+        assert two.running.tensors[name].shape == held.shape
+        assert held.shape[1] == min(32, len(held))
+        assert two.running.tensors[name].norm() > held.norm() > 0
     moved = {name for name in one.solver if not torch.equal(one.solver[name], two.solver[name])}
     assert moved == set(one.running.tensors)

@@ -12,7 +12,7 @@ import torch
 from relay.strategies.der import DER, DEROptions
 from relay.strategies.ewc import EWC, EWCOptions
 from relay.strategies.relay import Relay, RelayOptions
-from relay.strategies.replay import Replay
+from relay.strategies.replay import Replay, ReplayOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,7 +66,7 @@ def begun(strategy: Replay, memory: Memory | None = None) -> Any:
 
 
 def relay(**options: Any) -> Any:
-    return begun(Relay(RelayOptions(memory=None, **({"replay_weight": 1.0} | options))))
+    return begun(Relay(RelayOptions(memory=None, owm_alpha=None, **({"replay_weight": 1.0} | options))))
 
 
 def test_one_part_of_a_batch_is_replayed_and_the_other_learned() -> None:
@@ -114,18 +114,20 @@ def test_small_batches_learn_and_replay_something(size: int, replay: float, own:
 
 
 def test_kinds_of_a_combination_are_those_of_both() -> None:
-    class RelayEWC(EWC, Relay):
+    class ReplayEWC(EWC, Replay):
         """See docs/explanation/strategies.md."""
 
     @options
-    class Both(EWCOptions, RelayOptions):
+    class Both(EWCOptions, ReplayOptions):
         """See there."""
 
-    assert RelayEWC(Both()).kinds == ("ewc", "style")
+    assert ReplayEWC(Both()).kinds == ("ewc", "style")
+    assert Relay(RelayOptions()).kinds == ("style", "owm")
+    assert Relay(RelayOptions(owm_alpha=None)).kinds == ("style",)
 
 
 def test_without_anything_remembered_a_leg_is_that_of_lwf() -> None:
-    strategy = begun(Relay(RelayOptions(memory=None, distil_weight=1.0)), Memory())
+    strategy = begun(Relay(RelayOptions(memory=None, owm_alpha=None, distil_weight=1.0)), Memory())
     assert list(strategy.loss(batch())) == ["task", "distil"]
 
 
@@ -149,7 +151,8 @@ def test_phases_that_renew_the_memory_come_after_the_solvers() -> None:
         def phases(self) -> list[Phase]:
             return [Phase("renew", nn.Linear(1, 1), lambda _: {}, share=0.5)]
 
-    assert [phase.name for phase in begun(Relay(RelayOptions(memory=None)), Renewed()).phases()] == ["learn", "renew"]
+    strategy = begun(Relay(RelayOptions(memory=None, owm_alpha=None)), Renewed())
+    assert [phase.name for phase in strategy.phases()] == ["learn", "renew"]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,29 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("relay")
     simulate(root, **{"common.strategy.name": "relay"})
     return root
+
+
+def test_relay_has_room_for_one_running_memory() -> None:
+    flow = {"name": "relay", "kwargs": {"memory": {"name": "flow"}}}
+    with pytest.raises(ConfigError, match="one running memory.*owm_alpha: null"):
+        study(**{"common.strategy": flow})
+    study(**{"common.strategy": {**flow, "kwargs": {**flow["kwargs"], "owm_alpha": None}}})
+
+
+def test_relay_moves_the_weights_little_where_earlier_inputs_are(run: Path, tmp_path: Path) -> None:
+    """Against the same leg without projection: along the directions held by the first leg, and everywhere."""
+    simulate(tmp_path, **{"common.strategy": {"name": "relay", "kwargs": {"owm_alpha": None}}})
+    held = load(run / "checkpoints/task_1/carry").running.tensors  # type: ignore[union-attr]
+    along = {}
+    for root in (run, tmp_path):
+        one, two = (load(root / f"checkpoints/task_{leg}/carry").solver for leg in (1, 2))
+        moved = {name: two[name] - one[name] for name in held}
+        usual = [
+            d.flatten(1) if d.shape[1] * d[0, 0].numel() == len(held[n]) else d.flatten(1).T for n, d in moved.items()
+        ]
+        along[root] = sum(float((d @ h).norm() / d.norm()) for d, h in zip(usual, held.values(), strict=True))
+        assert any(not torch.equal(one[name], two[name]) for name in one.keys() - held.keys())  # replay holds these
+    assert along[run] < 0.7 * along[tmp_path]
 
 
 def test_a_relay_of_two_sites_hands_on_both_memories(run: Path) -> None:
