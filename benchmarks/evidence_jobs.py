@@ -70,8 +70,8 @@ def rows(strategies: Iterable[str], with_ablation: bool) -> dict[str, Block]:
 def ablation() -> dict[str, Block]:
     """Relay with one option changed, by what is changed; what is the default anyway is left out."""
     style: Values = {"quantiles": (3, 9, 33), "directions": (0, 2, 8), "epsilon": (1, 4, 8)}
-    plain: Values = {"distil_weight": (0, 1), "merge": (0, 0.2, "samples")}
-    changes: list[tuple[str, Block]] = [("no memory", {"memory": None})]
+    plain: Values = {"owm_alpha": (0.01, 1), "distil_weight": (0, 1), "merge": (0, 0.2, "samples")}
+    changes: list[tuple[str, Block]] = [("no memory", {"memory": None}), ("no projection", {"owm_alpha": None})]
     for key, values in style.items():
         changes += [(f"{key} {value}", {"memory": {"name": "style", "kwargs": {key: value}}}) for value in values]
     for key, values in plain.items():

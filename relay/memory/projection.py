@@ -125,10 +125,9 @@ def correlations(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict
 
 
 def update(held: Tensor, correlation: Tensor, alpha: float, seed: int) -> Tensor:
-    """What is held after a site: ``P' = (P^-1 + R / alpha)^-1``, R being the correlation scaled to a mean eigenvalue
-    of 1.
+    """What is held after a site: ``P' = (P^-1 + R / alpha)^-1``.
 
-    It is what recursive least squares comes to (Zeng et al. 2019, equation 4), taken over all x at once, and kept as
+    R is the correlation, scaled to a mean eigenvalue of 1. This is what recursive least squares comes to (Zeng et al. 2019, equation 4), taken over all x at once, and kept as
     far as K directions say it: those in which P' lets least through, found by subspace iteration (Halko et al. 2011,
     10.1137/090771806).
 

@@ -177,7 +177,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_relay_has_room_for_one_running_memory() -> None:
     flow = {"name": "relay", "kwargs": {"memory": {"name": "flow"}}}
-    with pytest.raises(ConfigError, match="one running memory.*owm_alpha: null"):
+    with pytest.raises(ConfigError, match=r"one running memory.*owm_alpha: null"):
         study(**{"common.strategy": flow})
     study(**{"common.strategy": {**flow, "kwargs": {**flow["kwargs"], "owm_alpha": None}}})
 
