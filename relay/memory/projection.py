@@ -127,9 +127,9 @@ def correlations(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict
 def update(held: Tensor, correlation: Tensor, alpha: float, seed: int) -> Tensor:
     """What is held after a site: ``P' = (P^-1 + R / alpha)^-1``.
 
-    R is the correlation, scaled to a mean eigenvalue of 1. This is what recursive least squares comes to (Zeng et al. 2019, equation 4), taken over all x at once, and kept as
-    far as K directions say it: those in which P' lets least through, found by subspace iteration (Halko et al. 2011,
-    10.1137/090771806).
+    R is the correlation, scaled to a mean eigenvalue of 1. This is what recursive least squares comes to (Zeng et al.
+    2019, equation 4), taken over all x at once, and kept as far as K directions say it: those in which P' lets least
+    through, found by subspace iteration (Halko et al. 2011, 10.1137/090771806).
 
     Args:
         held: ``(features, K)``: orthogonal columns, each as long as the square root of what P takes of its direction:
