@@ -22,7 +22,7 @@ from relay.handoff import Carry
 from relay.memory.weights import ADVICE, read
 
 Layer: TypeAlias = nn.Linear | _ConvNd
-POSITIONS = 512
+POSITIONS = 64
 """Of a layer's input that are looked at, an image."""
 SPARE = 16
 """Directions that are looked for beside those that are kept, and the passes it takes: both make these exact."""

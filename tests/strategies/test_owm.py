@@ -39,7 +39,7 @@ def rows(layer: nn.Module, weight: Tensor) -> Tensor:
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: str(value))
 def test_a_layer_is_its_weight_times_its_inputs(layer: Any, shape: tuple[int, ...]) -> None:
     """Outputs at all positions, in any order, are those that the inputs give."""
-    image = torch.randn(2, *shape)
+    image = torch.randn(1, *shape)
     x = inputs(layer, image, torch.Generator().manual_seed(1))
     assert x.shape[1] == features(layer)
     made = x @ rows(layer, layer.weight).T
@@ -57,8 +57,8 @@ def test_a_layer_is_its_weight_times_its_inputs(layer: Any, shape: tuple[int, ..
 
 def test_only_some_positions_are_looked_at() -> None:
     x = inputs(nn.Conv2d(1, 1, 1), torch.arange(4096.0).view(1, 1, 64, 64), torch.Generator().manual_seed(1))
-    assert x.shape == (512, 1)
-    assert len(x.unique()) == 512
+    assert x.shape == (64, 1)
+    assert len(x.unique()) == 64
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: str(value))
