@@ -22,6 +22,8 @@ COLUMNS = ("study", "strategy", "leg", "trained", "site", "patient", "sample", "
 Row = Mapping[str, Any]
 Matrix = dict[int, dict[str, float]]
 """leg → site → mean Dice over its test samples and classes."""
+Trained = Sequence[Sequence[str]]
+"""The sites that each leg trained on, in the order of the legs: one, or several where they are pooled."""
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
@@ -39,7 +41,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """What :func:`write_rows` wrote."""
     with path.open(newline="") as file:
         return [
-            {**row, "leg": int(row["leg"]), "value": float(row["value"]) if row["value"] else math.nan}
+            {
+                **row,
+                "leg": int(row["leg"]) if row["leg"] else None,  # None: masks that no leg made
+                "value": float(row["value"]) if row["value"] else math.nan,
+            }
             for row in csv.DictReader(file)
         ]
 
@@ -84,6 +90,94 @@ def forgetting(table: Matrix, sites: Sequence[str]) -> float:
         seen = [score for score in scores[:-1] if not math.isnan(score)]
         lost.append(max(seen, default=math.nan) - scores[-1])
     return mean(lost)
+
+
+def average(table: Matrix, trained: Trained) -> float:
+    """Mean Dice of the last leg's model over the sites trained on; external ones do not count."""
+    last = table[max(table)]
+    return mean(last.get(site, math.nan) for site in own_legs(trained))
+
+
+def own_legs(trained: Trained) -> dict[str, int]:
+    """Place (from 0) of the last leg that trained on each site: with several laps that of the last lap."""
+    return {site: place for place, sites in enumerate(trained) for site in sites}
+
+
+def backward(table: Matrix, trained: Trained) -> float:
+    """Backward transfer: mean over sites of (Dice after the last leg − Dice after the site's own leg).
+
+    Lopez-Paz and Ranzato 2017 (10.48550/arXiv.1706.08840); below 0 is forgetting. The sites of the last leg do not
+    count: there is nothing after it. NaN where there is one leg only.
+    """
+    legs = sorted(table)
+    own = {site: place for site, place in own_legs(trained).items() if place < len(legs) - 1}
+    return mean(table[legs[-1]].get(s, math.nan) - table[legs[place]].get(s, math.nan) for s, place in own.items())
+
+
+def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | None = None) -> float:
+    """Forward transfer: mean over sites of (Dice just before the site was first trained on − its baseline).
+
+    Lopez-Paz and Ranzato 2017, as above. With several laps a site's first leg counts: before its last one the model
+    has seen it. The sites of the first leg do not count.
+
+    Args:
+        baseline: Dice of a model that learned from no other site: the untrained net, or the site's own model (then it
+            is what is lost by not having trained there). Without one, forward transfer is missing.
+    """
+    if baseline is None:
+        return math.nan
+    legs, first = sorted(table), {s: place for place, sites in reversed([*enumerate(trained)]) for s in sites}
+    before = {site: table[legs[place - 1]].get(site, math.nan) for site, place in first.items() if place > 0}
+    return mean(value - baseline.get(site, math.nan) for site, value in before.items())
+
+
+def worst(values: Mapping[str, float]) -> dict[str, Any]:
+    """The lowest value and its site, ``{site, value}``; of what is missing None and NaN."""
+    there = {site: value for site, value in values.items() if not math.isnan(value)}
+    site = min(there, key=lambda name: there[name], default=None)
+    return {"site": site, "value": math.nan if site is None else there[site]}
+
+
+def gaps(final: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Site → (final Dice − the other's): to joint, or to each site's own model; NaN where either is missing."""
+    return {site: final[site] - other.get(site, math.nan) for site in final}
+
+
+def of_relay(
+    table: Matrix,
+    trained: Trained,
+    *,
+    final: Mapping[str, float] | None = None,
+    joint: Mapping[str, float] | None = None,
+    local: Mapping[str, float] | None = None,
+    baseline: Mapping[str, float] | None = None,
+    carried: float = math.nan,
+    seconds: float = math.nan,
+) -> dict[str, Any]:
+    """The numbers of a relay, as ``summary.json`` has them under ``relay``; what was not measured is NaN.
+
+    Args:
+        final: each site's Dice at the end where legs do not build on each other: of its own model. Then there is no
+            transfer, no forgetting, and no one model for external sites. None is the last leg's model everywhere.
+        joint, local: final Dice of these, for the gaps.
+        baseline: see :func:`forward`.
+        carried: bytes of the memories beside the solver in the last carry.
+        seconds: of training, all legs.
+    """
+    own, last, apart = own_legs(trained), table[max(table)], final is not None
+    ends = {site: (last if final is None else final).get(site, math.nan) for site in own}
+    return {
+        "average": mean(ends.values()),
+        "backward": math.nan if apart else backward(table, trained),
+        "forward": math.nan if apart else forward(table, trained, baseline),
+        "forgetting": math.nan if apart or len(trained) < 2 else forgetting(table, [sites[0] for sites in trained]),
+        "worst": worst(ends),
+        "external": {site: math.nan if apart else value for site, value in last.items() if site not in own},
+        "to_joint": {} if joint is None else gaps(ends, joint),
+        "to_local": {} if local is None else gaps(ends, local),
+        "bytes": carried,
+        "seconds": seconds,
+    }
 
 
 def no_nan(value: Any) -> Any:

@@ -6,7 +6,7 @@ Each leg receives what the leg before it sent, through the same files as between
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from relay.config.devices import Devices
 from relay.files import write_text
 from relay.leg import outgoing
 from relay.leg.accept import weigher
-from relay.leg.place import RunPlace
+from relay.leg.place import LegPlace, RunPlace
 from relay.leg.post import Post
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
@@ -24,7 +24,7 @@ from relay.leg.run import planned_steps, run_leg
 from relay.leg.sites import Sites
 from relay.leg.throwaway import post_of
 from relay.plan import Leg, Study
-from relay.results import forgetting, matrix, mean, no_nan, read_rows, write_rows
+from relay.results import forgetting, matrix, mean, no_nan, of_relay, read_rows, write_rows
 
 
 class Simulation:
@@ -90,11 +90,12 @@ def summarise(study: Study, run: RunPlace) -> dict[str, Any]:
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg
     starts from nothing, of the site's own model; ``mean`` is over sites, ``forgetting`` as in
-    :func:`relay.results.forgetting`.
+    :func:`relay.results.forgetting`, ``relay`` is :func:`relay.results.of_relay`.
     """
     rows = [row for leg in study.legs for row in read_rows(run.leg(leg.folder).scores)]
     write_rows(run.root / "results" / "scores.csv", rows)
     summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
+    summary["relay"] = _relay(study, run, summary)
     write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
     return summary
 
@@ -103,8 +104,33 @@ def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
     """``matrix``, ``final``, ``mean`` and ``forgetting`` of a study's rows."""
     table = matrix(rows)
     trained = [leg.task_name for leg in legs]
-    last = table[max(table)]
-    apart = not legs[0].strategy.uses_incoming and len(legs) > 1
-    final = {leg.task_name: table[leg.number][leg.task_name] for leg in legs} if apart else last
-    lost = float("nan") if apart else forgetting(table, trained)
+    last, alone = table[max(table)], apart(legs)
+    final = {leg.task_name: table[leg.number][leg.task_name] for leg in legs} if alone else last
+    lost = float("nan") if alone else forgetting(table, trained)
     return {"matrix": table, "final": final, "mean": mean(final.values()), "forgetting": lost}
+
+
+def apart(legs: Sequence[Leg]) -> bool:
+    """Whether every leg starts from nothing, so that each site ends with a model of its own."""
+    return not legs[0].strategy.uses_incoming and len(legs) > 1
+
+
+def _relay(study: Study, run: RunPlace, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`relay.results.of_relay` says of all legs here."""
+    places = [run.leg(leg.folder) for leg in study.legs]
+    said = of_relay(
+        summary["matrix"],
+        [[dataset.options.task_name for dataset in leg.pool] for leg in study.legs],
+        final=summary["final"] if apart(study.legs) else None,
+        carried=beside(places),
+        seconds=sum(place.record().get("train_seconds", float("nan")) for place in places),
+    )
+    if study.mode == "deployment":  # what other sites trained on and carried is not in this folder
+        said |= {"external": {}, "bytes": float("nan")}
+    return said
+
+
+def beside(places: Sequence[LegPlace]) -> int:
+    """Bytes of all memories in the last bundle, with their cards: each leg's own, and the last one's running one."""
+    files = [file for place in places for file in place.carry.glob("memory.*")]
+    return sum(file.stat().st_size for file in [*files, *places[-1].carry.glob("running.*")])

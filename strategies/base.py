@@ -37,6 +37,7 @@ class Strategy:
         Options: the strategy's ``kwargs`` in a config.
         uses_incoming: a leg starts from the previous site's solver; else every leg starts from scratch.
         pools_sites: one leg trains on several sites' data at once (never in a deployment).
+        laps: how often a comparison lets it go round the sites; each lap has its part of the budget.
         kinds: of the memories that a leg will hand over; a study's policy may forbid some.
         solver: the net being trained.
         criterion: ``(logits, label) -> loss``.
@@ -47,6 +48,7 @@ class Strategy:
     Options: ClassVar[type] = NoOptions
     uses_incoming: ClassVar[bool] = True
     pools_sites: ClassVar[bool] = False
+    laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
 
     solver: nn.Module

@@ -59,6 +59,7 @@ class FedAvg(Strategy):
     """Average all legs of a round, each trained from the same weights. Normalisation statistics are averaged, too."""
 
     Options = FedAvgOptions
+    laps = 3
     kinds = ("fedavg",)
     round: Round
     start: Mapping[str, Tensor]

@@ -84,5 +84,5 @@ def test_every_command_runs_as_it_stands(clone: Path, shared_data: Path) -> None
         (clone / "paths.local.yaml").write_text(yaml.safe_dump(_budget(command, shared_data)))
         done = subprocess.run(_quick(command), shell=True, cwd=clone, env=env, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    dice = (clone / "exps/fundus/relay/first/results/dice.csv").read_text()
+    dice = (clone / "exps/fundus/relay/first/results/samples.csv").read_text()
     assert all(f"Domain{i}" in dice for i in range(1, 5))

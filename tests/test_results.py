@@ -11,7 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.results import COLUMNS, forgetting, matrix, mean, no_nan, read_rows, write_rows
+from relay.results import (
+    COLUMNS,
+    average,
+    backward,
+    forgetting,
+    forward,
+    matrix,
+    mean,
+    no_nan,
+    of_relay,
+    own_legs,
+    read_rows,
+    worst,
+    write_rows,
+)
 
 NAN = math.nan
 
@@ -121,3 +135,85 @@ def test_json_has_no_nan() -> None:
     tree = {1: {"a": NAN, "b": [0.5, NAN, (NAN, "x")]}, "n": None, "i": 3, "t": True}
     assert no_nan(tree) == {"1": {"a": None, "b": [0.5, None, [None, "x"]]}, "n": None, "i": 3, "t": True}
     json.dumps(no_nan(tree), allow_nan=False)
+
+
+# -- the relay ---------------------------------------------------------------------------------------------------------
+
+TABLE = {
+    1: {"a": 0.8, "b": 0.3, "c": 0.1, "x": 0.6},
+    2: {"a": 0.6, "b": 0.7, "c": 0.2, "x": 0.5},
+    3: {"a": 0.5, "b": 0.75, "c": 0.9, "x": 0.4},
+}
+TRAINED = [["a"], ["b"], ["c"]]
+
+
+def test_numbers_of_a_relay_by_hand() -> None:
+    said = of_relay(
+        TABLE,
+        TRAINED,
+        joint={"a": 0.9, "b": 0.9, "c": 0.9},
+        local={"a": 0.8, "b": NAN},
+        baseline={"b": 0.1, "c": 0.15},
+        carried=12,
+        seconds=3.5,
+    )
+    assert said["average"] == pytest.approx((0.5 + 0.75 + 0.9) / 3)
+    assert said["backward"] == pytest.approx((-0.3 + 0.05) / 2)
+    assert said["forward"] == pytest.approx((0.2 + 0.05) / 2)
+    assert said["forgetting"] == pytest.approx((0.3 - 0.05) / 2)
+    assert said["worst"] == {"site": "a", "value": 0.5}
+    assert said["external"] == {"x": 0.4}
+    assert said["to_joint"] == pytest.approx({"a": -0.4, "b": -0.15, "c": 0.0})
+    assert said["to_local"] == pytest.approx({"a": -0.3, "b": NAN, "c": NAN}, nan_ok=True)
+    assert (said["bytes"], said["seconds"]) == (12, 3.5)
+
+
+def test_what_was_not_measured_or_not_given_is_missing() -> None:
+    said = of_relay({1: {"a": NAN}}, [["a"]])
+    assert said["worst"]["site"] is None
+    for value in (said["worst"]["value"], *(said[k] for k in ("average", "backward", "forward", "forgetting"))):
+        assert math.isnan(value)
+    assert math.isnan(said["bytes"])
+    assert math.isnan(said["seconds"])
+    assert said["external"] == said["to_joint"] == said["to_local"] == {}
+    assert math.isnan(backward({1: {"a": 0.8}, 2: {"b": 0.5}}, [["a"], ["b"]]))
+    assert math.isnan(forward(TABLE, TRAINED, {"a": 0.5}))
+
+
+def test_a_site_that_is_missing_is_left_out_of_the_means_and_is_not_zero() -> None:
+    holed = {leg: {**row, "b": NAN} for leg, row in TABLE.items()}
+    assert average(holed, TRAINED) == pytest.approx((0.5 + 0.9) / 2)
+    assert backward(holed, TRAINED) == pytest.approx(-0.3)
+    assert worst({"a": NAN, "b": 0.0, "c": 0.5}) == {"site": "b", "value": 0.0}
+
+
+def test_with_laps_the_own_leg_is_the_last_backward_and_the_first_forward() -> None:
+    table = {
+        1: {"a": 0.8, "b": 0.3},
+        2: {"a": 0.6, "b": 0.7},
+        3: {"a": 0.9, "b": 0.5},
+        4: {"a": 0.7, "b": 0.8},
+    }
+    laps = [["a"], ["b"], ["a"], ["b"]]
+    assert own_legs(laps) == {"a": 2, "b": 3}
+    assert backward(table, laps) == pytest.approx(0.7 - 0.9)
+    assert forward(table, laps, {"a": 0.0, "b": 0.1}) == pytest.approx(0.3 - 0.1)
+
+
+def test_pooled_sites_are_trained_on_and_own_models_transfer_nothing() -> None:
+    pooled = of_relay({1: {"a": 0.8, "b": 0.6, "x": 0.5}}, [["a", "b"]])
+    assert pooled["average"] == pytest.approx(0.7)
+    assert pooled["external"] == {"x": 0.5}
+    assert math.isnan(pooled["backward"])
+    assert math.isnan(pooled["forgetting"])
+    alone = of_relay(TABLE, TRAINED, final={"a": 0.8, "b": 0.7, "c": 0.9})
+    assert alone["average"] == pytest.approx(0.8)
+    assert alone["worst"] == {"site": "b", "value": 0.7}
+    assert all(math.isnan(v) for v in (alone["backward"], alone["forgetting"], alone["external"]["x"]))
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=3, max_size=3))
+def test_what_is_lost_backward_is_at_most_what_is_forgotten(scores: list[list[float]]) -> None:
+    """Forgetting counts from the best score, backward transfer from the own leg's."""
+    table = {leg: dict(zip("abc", line, strict=True)) for leg, line in enumerate(scores, 1)}
+    assert -backward(table, TRAINED) <= forgetting(table, list("abc")) + 1e-12

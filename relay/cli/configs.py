@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.config.published import Reading
 from relay.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from relay.config.devices import Devices
     from relay.plan import Study
 
 
@@ -53,6 +55,21 @@ def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) 
     if say and is_first() and (reading.translated or reading.unused):
         show(reading, name)
     return Config(reading, name)
+
+
+def study_of(
+    config: str, note: str, gpus: str | None, overrides: Sequence[str] | None, train: bool = True
+) -> tuple[Study, Path, Devices]:
+    """The checked study behind ``-c``, the folder of the run, its devices.
+
+    Raises:
+        UserError: there is none, it can't be read, or something in it or in ``gpus`` is wrong.
+    """
+    from relay.config.devices import choose
+
+    found = find(config, overrides)
+    devices, problems = choose(gpus)
+    return found.plan(problems, train=train), Path("exps") / found.name / note, devices
 
 
 def show(reading: Reading, name: str) -> None:

@@ -41,3 +41,15 @@ Fingerprint = Annotated[
         callback=value,
     ),
 ]
+RunConfig = Annotated[
+    str, typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=value)
+]
+Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=value)]
+Gpus = Annotated[
+    str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=value)
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log to the screen too.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="key=value over the config: common.train.batch_size=8", metavar="KEY=VALUE"),
+]

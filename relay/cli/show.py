@@ -40,7 +40,7 @@ def matrix(claims: Sequence[Claim]) -> None:
     """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site."""
     from rich.table import Table
 
-    from relay.report import number
+    from relay.report.screen import number
 
     sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
     table = Table(title="Mean Dice of each leg, as its site signed for it", title_justify="left")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from relay.errors import Interrupted, RelayError, plain
+from relay.logs import FORM, PlainFormatter
 
 P = ParamSpec("P")
 REFUSED = 3
@@ -61,14 +62,6 @@ def fail(error: RelayError, cause: BaseException) -> None:
     raise typer.Exit(error.exit_code) from None
 
 
-class PlainFormatter(logging.Formatter):
-    """A message and its traceback may quote a file from elsewhere."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback below it."""
-        return plain(super().format(record), keep=NEWLINE)
-
-
 def log_to(file: Path, verbose: bool) -> None:
     """Write the log to a file, and with ``verbose`` to the screen as well."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +69,7 @@ def log_to(file: Path, verbose: bool) -> None:
     if verbose:
         handlers.append(logging.StreamHandler(sys.stderr))
     for handler in handlers:
-        handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(PlainFormatter(FORM))
         log.addHandler(handler)
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False

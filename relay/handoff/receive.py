@@ -94,6 +94,22 @@ def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit
     return Verified(check.verified, check.again, bundle.sizes, check.memories)
 
 
+def look_into(desk: Desk, keys: Keys | None, path: Path, fit: Fit | None = None) -> tuple[Verified, Carry]:
+    """What is in a bundle, once it is verified as one who looks on would; nothing is kept.
+
+    Raises:
+        Refused: why not.
+    """
+    part = clear(desk.folder / ".looking")
+    try:
+        with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
+            check = judge(bundle, desk.standpoint(look_on=True), fit, part)
+        inside = carry.load(part, legs_of(check.verified))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Verified(check.verified, check.again, bundle.sizes, check.memories), inside
+
+
 def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit: Fit | None = None) -> Verified:
     """Verify a bundle, weigh it, and take it in: its files, its newer rosters, a line in the ledger.
 

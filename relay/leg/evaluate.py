@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,40 +16,59 @@ from relay.leg.predict import batches, predict, scale
 from relay.metrics.dice import sample_dice
 
 
+class Calibration(Protocol):
+    """Takes probabilities ``(B, C, *S)`` and class indices ``(B, *S)``, on any device."""
+
+    def update(self, probabilities: Tensor, target: Tensor) -> None:
+        """Add a batch."""
+
+
 @dataclass(frozen=True)
 class Predicted:
-    """One test image's prediction: uint8 class indices, sized as ``truth``; Dice per class, NaN is
-    missing."""
+    """One test image's prediction: uint8 class indices, sized as ``truth``; spacing in mm, where it is known; Dice per
+    class, NaN is missing."""
 
     sample: Sample
     mask: Pixels
     truth: Pixels
+    spacing: tuple[float, ...] | None
     dice: list[float]
 
 
-def predictions(solver: nn.Module, site: SiteData, device: torch.device) -> Iterator[Predicted]:
+def predictions(
+    solver: nn.Module, site: SiteData, device: torch.device, calibration: Calibration | None = None
+) -> Iterator[Predicted]:
     """Predict every test image of a site; the solver is on ``device`` already.
 
     Where images are resized for the net, its probabilities are resized back before the class is chosen, so
     that a score is about the image the hospital has, and not about the one the net saw.
+
+    Args:
+        calibration: takes in the probabilities, and what was true.
     """
     options = site.dataset.options
     for batch in batches(site.test):
         logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
-            truth = np.array(site.truth("test", index)[0])  # a copy: the store's own can't be written to
-            mask = classes(logits[place : place + 1], truth.shape)
+            mask, spacing = site.truth("test", index)
+            truth = np.array(mask)  # a copy: the store's own can't be written to
+            probabilities = resized(logits[place : place + 1], truth.shape)
+            found = probabilities.argmax(1)
             target = torch.from_numpy(truth).to(device).long()[None]
-            dice = sample_dice(mask, target, options.num_classes)[0].tolist()
-            yield Predicted(site.split.test[index], mask[0].to(torch.uint8).cpu().numpy(), truth, dice)
+            if calibration is not None:
+                calibration.update(probabilities, target)
+            dice = sample_dice(found, target, options.num_classes)[0].tolist()
+            label = found[0].to(torch.uint8).cpu().numpy()
+            yield Predicted(site.split.test[index], label, truth, spacing, dice)
 
 
-def classes(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The most probable class at a given size: ``(1, C, *S)`` to int64 ``(1, *size)``."""
-    if tuple(logits.shape[2:]) != tuple(size):
-        mode = "bilinear" if len(size) == 2 else "trilinear"
-        logits = nn.functional.interpolate(logits.float().softmax(1), size=tuple(size), mode=mode)
-    return logits.argmax(1)
+def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """Probabilities at a given size: logits ``(1, C, *S)`` to ``(1, C, *size)``."""
+    probabilities = logits.float().softmax(1)
+    if tuple(logits.shape[2:]) == tuple(size):
+        return probabilities
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
 
 
 def rows(found: Predicted, names: Sequence[str], **where: Any) -> Iterator[dict[str, Any]]:

@@ -110,6 +110,10 @@ class RunPlace:
         """The folder of the leg that saves as ``folder``."""
         return LegPlace(self.root / "checkpoints" / folder)
 
+    def curves(self, folder: str) -> Path:
+        """What TensorBoard shows of the leg that saves as ``folder``."""
+        return self.root / "tensorboard" / folder
+
     def split(self, site: str) -> Path:
         """Who is in train, val and test of a site, as first dealt out."""
         return self.root / "splits" / f"{site}.json"

@@ -19,6 +19,7 @@ from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
 from relay.leg.accept import check_memory, check_samples, check_size
+from relay.leg.board import watch
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
@@ -77,7 +78,7 @@ def run_leg(
     trained = time.monotonic() - ready
     if is_first():
         number = _number(leg, study, carry)
-        write_rows(place.scores, _scores(leg, study, number, sites, device))
+        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
         facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
         checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
@@ -125,7 +126,7 @@ def _train(
     check_size(solver, policy)
     check_memory(leg.strategy.kinds, policy)
     criterion = leg.loss.build(leg.data.num_classes)
-    strategy, curves = leg.strategy, run.root / "tensorboard" / leg.folder
+    strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(solver.to(device), criterion, task_of(leg))
     strategy.receive(incoming)
@@ -153,7 +154,9 @@ def _train(
     return device
 
 
-def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.device) -> Iterator[dict[str, Any]]:
+def _scores(
+    leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path
+) -> Iterator[dict[str, Any]]:
     """A row for every class of every sample of every accessible test set."""
     for dataset in study.test_sets:
         where = {
@@ -163,7 +166,8 @@ def _scores(leg: Leg, study: Study, number: int, sites: Sites, device: torch.dev
             "trained": leg.task_name,
             "site": dataset.options.task_name,
         }
-        for found in predictions(leg.strategy.solver, sites(dataset), device):
+        tested = predictions(leg.strategy.solver, sites(dataset), device)
+        for found in watch(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
 
 

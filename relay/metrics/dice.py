@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-RULE = "a class absent from both truth and prediction of a sample is missing, in one of both it scores 0"
-"""The rule for absent classes, as results state it."""
+from relay.metrics.overlap import RULE as RULE
 
 
 def sizes(pred: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,11 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def dice_rows(path: Path) -> list[dict[str, str]]:
+    """Dice of single samples."""
+    return [row for row in table(path) if row["metric"] == "dice" and row["sample"]]
+
+
 def by_hand(mask: np.ndarray, truth: np.ndarray, label: int) -> float | None:
     both = int((mask == label).sum()) + int((truth == label).sum())
     return 2 * int(((mask == label) & (truth == label)).sum()) / both if both else None
@@ -223,7 +228,7 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
     done = relay("predict", "-c=study", "-n=first", "-s", cwd=trained)
     assert done.returncode == 0, done.stderr
     root = trained / "exps/study/first"
-    rows = table(root / "results/dice.csv")
+    rows = dice_rows(root / "results/samples.csv")
     cls = find("datasets", "synthetic")
     kwargs = given()["common"]["dataset"]["kwargs"]
     sets = {
@@ -245,18 +250,43 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
 def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: Path) -> None:
     assert relay("predict", "-c=study", "-n=first", cwd=trained).returncode == 0
     results = trained / "exps/study/first/results"
-    rows = table(results / "dice.csv")
+    rows = dice_rows(results / "samples.csv")
     keys = ("leg", "site", "sample", "class")
     scores = {tuple(row[k] for k in keys): row["value"] for row in table(results / "scores.csv")}
     assert {tuple(row[k] for k in keys): row["value"] for row in rows} == scores
-    summary = json.loads((results / "dice.json").read_text())
-    assert "missing" in summary["rule"]
-    for cell in summary["rows"]:
-        for name, mean in cell["dice"].items():
-            mine = [row for row in rows if f"task_{row['leg']}" == cell["checkpoint"] and row["site"] == cell["site"]]
-            values = [float(row["value"]) for row in mine if row["class"] == name and row["value"]]
-            assert mean == (pytest.approx(sum(values) / len(values), abs=1e-5) if values else None)
-            assert cell["samples"] == len({row["sample"] for row in mine})
+    evaluation = json.loads((results / "evaluation.json").read_text())
+    assert "missing" in evaluation["rule"]
+    assert evaluation["unit"] == {"clinic_a": "px", "clinic_b": "px"}
+    cells = [row for row in evaluation["rows"] if row["metric"] == "dice"]
+    assert len(cells) == 2 * 2 * 3
+    for cell in cells:
+        mine = [row for row in rows if (int(row["leg"]), row["site"]) == (cell["leg"], cell["site"])]
+        values = [float(row["value"]) for row in mine if row["class"] == cell["class"] and row["value"]]
+        assert cell["mean"] == (pytest.approx(sum(values) / len(values), abs=1e-5) if values else None)
+        assert (cell["samples"], cell["measured"]) == (len({row["sample"] for row in mine}), len(values))
+
+
+def test_predict_of_one_image_writes_its_mask_and_a_picture(trained: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 57, 3), np.uint8))
+    image.save(trained / "scan.png")
+    done = relay("predict", "-c=study", "-n=first", "--image", "scan.png", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    folder = trained / "exps/study/first/results/images"
+    assert str(Path("exps/study/first/results/images/scan_mask.png")) in done.stdout
+    with Image.open(folder / "scan_mask.png") as mask, Image.open(folder / "scan_overlay.png") as picture:
+        assert mask.size == image.size
+        assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
+        assert picture.size[0] > 2 * image.size[0]
+    (trained / "notes.txt").write_text("no image")
+    refused(relay("predict", "-c=study", "-n=first", "--image", "notes.txt", cwd=trained), 2, "notes.txt", "read")
+    refused(relay("predict", "-c=study", "-n=first", "--image", "gone.png", cwd=trained), 2, "gone.png")
+
+
+def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
+    both = relay("predict", "-c=study", "-n=first", "--received=1", "--bundle=x.bundle", cwd=trained)
+    refused(both, 2, "--received and --bundle")
+    refused(relay("predict", "-c=study", "-n=first", "--bundle=x.bundle", cwd=trained), 2, "handoff")
+    refused(relay("predict", "-c=study", "-n=first", "--tolerance=nan", cwd=trained), 2, "tolerance")
 
 
 def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
@@ -275,8 +305,8 @@ def test_compare_puts_strategies_side_by_side(tmp_path: Path) -> None:
     write(tmp_path)
     done = relay("compare", "-c=study", "--strategies", "local, relay", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for name in ("local", "relay"):
-        summary = json.loads((tmp_path / f"exps/study/compare/{name}/results/summary.json").read_text())
+    for name, folder in (("local", "local_seed7"), ("relay", "relay_1-2_seed7")):
+        summary = json.loads((tmp_path / f"exps/study/compare/runs/{folder}/results/summary.json").read_text())
         assert summary["strategy"] == name
         assert f"{summary['mean']:.3f}" in done.stdout
 
@@ -312,7 +342,7 @@ def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path,
         done = relay(*command, "-c", "volumes.yaml", root, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     saved = tmp_path / "exps/volumes/run/results"
-    samples = {row["sample"]: row for row in table(saved / "dice.csv") if row["class"] == "class 1"}
+    samples = {row["sample"]: row for row in dice_rows(saved / "samples.csv") if row["class"] == "class 1"}
     assert samples
     for name, row in samples.items():
         image = sitk.ReadImage(str(tmp_path / "hippocampus/image" / f"{Path(name).name}.nii.gz"))
@@ -339,7 +369,7 @@ def test_resized_images_are_predicted_at_their_own_size(tmp_path: Path, shared_d
         done = relay(*command, "-c=fundus.yaml", f"common.dataset.kwargs.root_path={source}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     results = tmp_path / "exps/fundus/run/results"
-    rows = table(results / "dice.csv")
+    rows = dice_rows(results / "samples.csv")
     assert len(rows) == 3
     with Image.open(results / "predictions/task_1/domain1" / f"{rows[0]['sample']}.png") as image:
         mask = np.asarray(image)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from relay.data import Dataset, DatasetOptions, Picture, Sample, SiteData, prepare
 from relay.leg import predict as leg_predict
-from relay.leg.evaluate import Predicted, classes, predictions, rows
+from relay.leg.evaluate import Predicted, predictions, resized, rows
 from relay.leg.predict import batches, predict, scale
 
 CPU = torch.device("cpu")
@@ -198,6 +198,6 @@ def test_probabilities_are_resized_not_classes() -> None:
     """Between a sure 0 and an unsure 1 the border is nearer to the 1; with logits it would be nearer."""
     logits = torch.zeros(1, 2, 1, 2)
     logits[0, 0, 0, 0], logits[0, 1, 0, 1] = 9.0, 1.0
-    assert classes(logits, (1, 2)).tolist() == [[[0, 1]]]
-    assert classes(logits, (1, 8))[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
-    assert classes(logits[..., None], (1, 8, 1)).shape == (1, 1, 8, 1)
+    assert resized(logits, (1, 2)).argmax(1).tolist() == [[[0, 1]]]
+    assert resized(logits, (1, 8)).argmax(1)[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert resized(logits[..., None], (1, 8, 1)).shape == (1, 2, 1, 8, 1)

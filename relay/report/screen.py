@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from relay.results import mean
+
 MISSING = "–"
 NOTE = "Dice: mean over test samples, then over classes but background; a class absent from both is left out."
 
@@ -38,19 +40,50 @@ def show_study(console: Console, summary: Mapping[str, Any], root: Path) -> None
     show_paths(console, [root])
 
 
-def show_comparison(console: Console, summaries: Sequence[Mapping[str, Any]], roots: Sequence[Path]) -> None:
-    """Strategies side by side: each site's Dice at the end, their mean, and what was forgotten."""
-    sites = list(dict.fromkeys(site for s in summaries for site in s["final"]))
-    table = Table(title="Dice at the end, by strategy and site")
-    table.add_column("strategy")
-    for column in [*sites, "mean", "forgetting"]:
-        table.add_column(column, justify="right")
-    for summary in summaries:
-        cells = [summary["final"].get(site) for site in sites]
-        table.add_row(summary["strategy"], *map(number, [*cells, summary["mean"], summary["forgetting"]]))
-    console.print(table)
-    console.print(f"{NOTE} local: each site's own model on its own test set.")
-    show_paths(console, roots)
+def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page: Path) -> None:
+    """Strategies side by side, from ``compare.json``: each site at the end, the whole, and the tests."""
+    sites = list(dict.fromkeys(site for run in told["runs"] for site in run["final"]))
+    ends = _table("Dice at the end, mean over runs", ["strategy", "runs", *sites, "mean ± sd", "95 % of patients"])
+    whole = ["forgetting", "gap closed", "to joint, worst run", "to local, worst site", "cost", "carried"]
+    rest = _table("Against the others", ["strategy", *whole])
+    for row in told["table"]:
+        finals = [run["final"] for run in told["runs"] if run["label"] == row["strategy"]]
+        cells = [mean(final.get(site, math.nan) for final in finals) for site in sites]
+        spread = number(row["mean"]) + ("" if math.isnan(row["sd"]) else f" ± {number(row['sd'])}")
+        ends.add_row(row["strategy"], str(row["runs"]), *map(number, cells), spread, _bounds(row))
+        site = f" ({row['to_local_worst_site']})" if row["to_local_worst_site"] else ""
+        values = [number(row[key]) for key in ("forgetting", "gap_closed", "to_joint_worst", "to_local_worst")]
+        values[-1] += site
+        carried = MISSING if math.isnan(row["bytes"]) else f"{row['bytes'] / 1024:.1f} KiB"
+        rest.add_row(row["strategy"], *values, number(row["cost"], 2), carried)
+    tests = _table("Paired tests", ["difference", "patients", "Dice", "95 %", "p", "p (Holm)", "effect"])
+    for test in told["tests"]:
+        ps = [number(test[key], 4) for key in ("p", "p_holm")]
+        difference = number(test["difference"])
+        tests.add_row(
+            f"{test['a']} − {test['b']}", str(test["pairs"]), difference, _bounds(test), *ps, number(test["effect"], 2)
+        )
+    for table in (ends, rest, *([tests] if told["tests"] else [])):
+        console.print(table)
+    console.print(f"Made of {len(told['runs'])} of {told['planned']} runs. {told['method']}", highlight=False)
+    console.print("Written to:")
+    for path, what in (
+        (root, "compare.json, compare.csv, a folder for each run in runs/"),
+        (page, "the same to look at"),
+    ):
+        console.print(f"  [bold]{escape(str(path))}[/]  {what}", highlight=False, soft_wrap=True)
+    console.print(f"Curves: tensorboard --logdir {escape(str(root / 'runs'))}", highlight=False, soft_wrap=True)
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column in {"strategy", "difference"} else "right")
+    return table
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
+    return MISSING if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
 
 
 def show_predictions(console: Console, summary: Mapping[str, Any], root: Path) -> None:

@@ -1,0 +1,185 @@
+"""Many runs: ``relay compare``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay.cli import configs, options
+from relay.cli.top import command, log_to
+from relay.errors import RelayError, UserError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from relay.compare.jobs import Job
+    from relay.compare.running import Failed
+    from relay.config.devices import Devices
+    from relay.errors import Problem
+
+STRATEGIES = "local,sequential,relay,joint"
+DEFAULT = "demo"
+
+
+@command
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(help="A config, as -c; and key=value over it.", metavar="[CONFIG] [KEY=VALUE]..."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("-c", "--config", help="Name under configs/, or a .yaml file.", callback=options.value),
+    ] = None,
+    strategies: Annotated[str, typer.Option("--strategies", help="Names, with commas between.")] = STRATEGIES,
+    orders: Annotated[
+        str, typer.Option("--orders", help="How many orders of the sites; or orders: a,b,c/c,b,a.", metavar="N|LIST")
+    ] = "1",
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="How many seeds, from the config's own on; or seeds: 7,8.", metavar="N|LIST")
+    ] = "1",
+    reference: Annotated[
+        str | None,
+        typer.Option("--reference", help="What the others are tested against. Default: relay, else the first."),
+    ] = None,
+    note: options.Note = "compare",
+    gpus: options.Gpus = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Runs at a time, each in a process of its own.", min=1)
+    ] = None,
+    slurm: Annotated[
+        str | None,
+        typer.Option("--slurm", help="Give the runs to Slurm: submitit's parameters.", metavar="KEY=VALUE,…"),
+    ] = None,
+    verbose: options.Verbose = False,
+) -> None:
+    """Simulate a config under several strategies, orders of the sites and seeds, and put them side by side.
+
+    Goes on where it was interrupted; runs that are finished are not run again. The default config needs no data: four
+    hospitals are drawn.
+    """
+    found = _config(config, words or [])
+    devices, problems = _devices(gpus, slurm)
+    from relay.compare.jobs import jobs_of
+
+    chosen = list(dict.fromkeys(name.strip() for name in strategies.split(",") if name.strip()))
+    against = _reference(reference, chosen)
+    planned = jobs_of(found.reading.config, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks))
+    root = Path("exps") / found.name / note
+    from relay.compare.running import unfinished
+    from relay.compare.spread import executor_of
+    from relay.leg.processes import is_first
+
+    todo = unfinished(planned, root)
+    spread = jobs is not None or slurm is not None
+    executor = executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None
+    from rich.console import Console
+
+    console = Console() if is_first() else None
+    if console:
+        log_to(root / "logs" / "compare.log", verbose)
+        if len(planned) > len(todo):
+            console.print(f"{len(planned) - len(todo)} of {len(planned)} runs: finished before, skipped")
+    if executor is None:
+        failed = _here(todo, root, devices, console)
+    else:
+        failed = _spread(todo, root, devices, console, executor, jobs, slurm is None)
+    if console:
+        _tell(planned, root, failed, against, console)
+
+
+def _config(config: str | None, words: Sequence[str]) -> configs.Config:
+    named = [word for word in words if "=" not in word]
+    if len(named) + (config is not None) > 1:
+        told = ", ".join([*([f"-c {config}"] if config else []), *named])
+        raise UserError(f"more than one config: {told}", "Give one; what goes over it has the form key=value.")
+    return configs.find(config or (named[0] if named else DEFAULT), [word for word in words if "=" in word])
+
+
+def _devices(gpus: str | None, slurm: str | None) -> tuple[Devices, Sequence[Problem]]:
+    """As ``-g`` says; those of a cluster's nodes can't be seen from here."""
+    from relay.config.devices import Devices, choose
+
+    numbers = (gpus or "").split(",")
+    if slurm is not None and all(number.isdigit() for number in numbers):
+        return Devices("gpu", [int(number) for number in numbers]), []
+    return choose(gpus)
+
+
+def _reference(wanted: str | None, chosen: Sequence[str]) -> str:
+    if wanted is None:
+        return "relay" if "relay" in chosen or not chosen else chosen[0]
+    if wanted not in chosen:
+        near = nearest(wanted, list(chosen))
+        raise UserError(
+            f"--reference {wanted}: is not among the strategies" + (f"; did you mean '{near}'?" if near else ""),
+            f"One of --strategies: {', '.join(chosen)}",
+        )
+    return wanted
+
+
+def _slurm(text: str | None) -> dict[str, Any] | None:
+    """``key=value`` with commas between; values are read as YAML."""
+    if text is None:
+        return None
+    import yaml
+
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
+        raise UserError(f"--slurm {text}: '{wrong[0]}' has not the form key=value", "Such as timeout_min=600")
+    return {key.strip(): yaml.safe_load(value) for key, _, value in pairs}
+
+
+def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
+    from relay.compare.running import planned_steps, run_here
+    from relay.leg.progress import Progress
+
+    steps = planned_steps(todo, root, devices)
+    with Progress(sum(steps), console) as progress:
+        return run_here(todo, root, devices, progress, steps)
+
+
+def _spread(
+    todo: Sequence[Job],
+    root: Path,
+    devices: Devices,
+    console: Console | None,
+    executor: Any,
+    at_once: int | None,
+    local: bool,
+) -> list[Failed]:
+    """Local processes see the GPUs that this one sees, and share its cores: one thread each."""
+    from relay.compare.spread import run_spread
+    from relay.leg.progress import Progress
+
+    environment: Mapping[str, str | None] = {}
+    if local:
+        environment = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
+        environment |= {"OMP_NUM_THREADS": "1"} if at_once and at_once > 1 else {}
+    with Progress(len(todo), console) as progress:
+        progress.note(f"of {len(todo)} runs")
+        return run_spread(todo, root, devices, progress, executor, at_once, environment)
+
+
+def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], reference: str, console: Console) -> None:
+    """The tables, the files, the page; then what failed.
+
+    Raises:
+        RelayError: a run failed.
+    """
+    if len(failed) < len(planned):
+        from relay.compare.gather import comparison
+        from relay.report import write_report
+        from relay.report.screen import show_comparison
+
+        show_comparison(console, comparison(planned, root, failed, reference), root, write_report(root))
+    if failed:
+        lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
+        raise RelayError(
+            f"{len(failed)} of {len(planned)} runs failed:\n" + "\n".join(lines),
+            "Look at the logs. The same command tries these again, and runs nothing that is finished.",
+        )

@@ -1,0 +1,82 @@
+"""Testing: ``relay predict``, which is also ``predict_test.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import configs, options, places
+from relay.cli.top import command, log_to
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.plan import Study
+    from relay.predict.models import Model
+
+
+@command
+def predict(
+    config: options.RunConfig,
+    note: options.Note = "run",
+    gpus: options.Gpus = None,
+    save: Annotated[bool, typer.Option("-s", "--save", help="Save masks and overlays.")] = False,
+    received: Annotated[
+        int | None, typer.Option("--received", help="Test the model of this leg, as it was received.", min=1)
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Test the model in this bundle, once verified", metavar="FILE"),
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option(
+            "--image", help="Predict this image alone, with the last model: mask and overlay.", metavar="FILE"
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else pixels.", min=0)
+    ] = 2.0,
+    passphrase_file: options.PassphraseFile = None,
+    verbose: options.Verbose = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Every metric, sample by sample, of every leg's model (or another) on every test set that is here."""
+    if received is not None and bundle is not None:
+        raise UserError("--received and --bundle name two models", "Give one of them.")
+    study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
+    from rich.console import Console
+
+    from relay.predict import models as choose
+
+    if bundle is not None:
+        models = [_bundled(study, bundle, passphrase_file)]
+    elif received is not None:
+        models = [choose.received(study, received)]
+    else:
+        models = choose.finished(study, root)
+    log_to(root / "logs" / "predict.log", verbose)
+    console = Console()
+    if image is not None:
+        from relay.predict.image import predict_image
+
+        for path in predict_image(models[-1], image.expanduser(), root / "results" / "images", devices):
+            typer.echo(f"Written: {path}")
+        return
+    from relay.predict.study import Testing, predict_study, results_of
+    from relay.predict.table import show
+
+    folder = results_of(models, root)
+    show(console, predict_study(study, models, folder, root, devices, console, Testing(tolerance, save)), folder)
+
+
+def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:
+    from relay.predict import models
+
+    desk = models.desk_of(study)
+    named = study.handoff.passphrase_file if study.handoff else None
+    given = passphrase_file or (Path(named) if named else None)
+    path = bundle.expanduser()
+    keys = places.unlock(desk.home, given) if places.is_sealed(path) else None
+    return models.bundled(study, path, keys)

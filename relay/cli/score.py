@@ -1,0 +1,108 @@
+"""``relay score``: the metrics of predictions that any tool made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from relay.cli.top import command
+from relay.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from relay.score.result import Score
+
+T = TypeVar("T")
+TASKS = ("segmentation", "classification", "regression")
+
+
+@command
+def score(
+    predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks; or a CSV table.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of true masks, of the same names; or a CSV table.")],
+    task: Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")] = TASKS[0],
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Names of the masks' classes, background first, commas between.")
+    ] = None,
+    values: Annotated[
+        str | None, typer.Option("--values", help="What stands for each class in the masks: 0,255. Default: 0,1,…")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else in pixels.")
+    ] = 2.0,
+    spacing: Annotated[
+        str | None, typer.Option("--spacing", help="mm per pixel, of masks whose files do not say: 0.5 or 0.5,0.4.")
+    ] = None,
+    patients: Annotated[
+        str | None, typer.Option("--patients", help="Regular expression that finds the patient in a name.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder to write to. Default: exps/score/<PREDICTIONS>.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes that measure; 0: this one.", min=0)] = 0,
+) -> None:
+    """Score predictions that any tool made: masks in a folder, or a CSV table of probabilities or numbers.
+
+    Masks are PNG or other pictures of class indices, NIfTI or other volumes; pairs have the same name before the
+    ending. A table of probabilities has the columns sample and one for each class, its truth sample and class;
+    for regression both have sample and value.
+    """
+    if task not in TASKS:
+        raise UserError(f"--task {task} is not one of {', '.join(TASKS)}", f"Did you mean {nearest(task, TASKS)}?")
+    if patients is not None:
+        _parsed("--patients", "a regular expression", re.compile, patients)
+    from rich.console import Console
+
+    from relay.score.result import show
+
+    console = Console()
+    if task == "segmentation":
+        done = _masks(predictions, truth, console, classes, values, tolerance, spacing, patients, workers)
+    else:
+        from relay.score.tables import score_classes, score_numbers
+
+        done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
+    folder = out if out is not None else Path("exps") / "score" / done.summary["study"]
+    done.write(folder)
+    show(console, done, folder)
+
+
+def _masks(
+    predictions: Path,
+    truth: Path,
+    console: Console,
+    classes: str | None,
+    values: str | None,
+    tolerance: float,
+    spacing: str | None,
+    patients: str | None,
+    workers: int,
+) -> Score:
+    from relay.score.masks import score_masks
+    from relay.score.pairs import Asked
+
+    asked = Asked(
+        classes=_list("--classes", "names, with commas between", str, classes),
+        values=_list("--values", "whole numbers, with commas between", int, values),
+        tolerance=tolerance,
+        spacing=_list("--spacing", "numbers, with commas between", float, spacing),
+        patients=patients,
+        workers=workers,
+    )
+    return score_masks(predictions, truth, asked, console)
+
+
+def _list(option: str, what: str, kind: Callable[[str], T], text: str | None) -> list[T] | None:
+    return text if text is None else [_parsed(option, what, kind, part.strip()) for part in text.split(",")]
+
+
+def _parsed(option: str, what: str, kind: Callable[[str], Any], text: str) -> Any:
+    try:
+        return kind(text)
+    except (ValueError, re.error) as error:
+        raise UserError(f"{option}: '{text}' is not {what}: {error}") from error

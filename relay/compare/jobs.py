@@ -1,0 +1,197 @@
+"""The runs of a comparison: every strategy, in every order of the sites, with every seed.
+
+A strategy that starts from nothing (local, joint) runs once a seed, whatever the order. One that goes round in laps
+(fedavg) does so, and each lap has its part of the budget: all strategies see as many images, up to the last batch of a
+lap. Where ``num_epochs`` can't be divided, there are fewer laps. Laps that the config asks for are left as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from relay.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from relay.plan import Study
+
+Blocks: TypeAlias = Mapping[str, Any]
+Plan: TypeAlias = "Callable[[Blocks], Study]"
+"""Checks a config and makes a study of it; raises ConfigError."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        label: the strategy.
+        order: names of the sites; empty where the result does not depend on it.
+        laps: that share the budget of one.
+        given: its config; ``study`` is the checked plan of it.
+    """
+
+    label: str
+    order: tuple[str, ...]
+    ids: tuple[int, ...]
+    seed: int
+    laps: int
+    given: Blocks = field(repr=False)
+    study: Study = field(repr=False)
+
+    @property
+    def folder(self) -> str:
+        """Its folder's name: ``relay_1-2-3_seed7``, ``joint_seed7``."""
+        way = ["-".join(map(str, self.ids))] if self.order else []
+        return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, f"seed{self.seed}"])
+
+    def __str__(self) -> str:
+        return ", ".join([self.label, *(["→".join(self.order)] if self.order else []), f"seed {self.seed}"])
+
+
+def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, plan: Plan) -> list[Job]:
+    """All runs, checked; seed by seed, order by order.
+
+    Args:
+        orders: how many, or the orders themselves: see :func:`orders_of`.
+        seeds: how many, or the seeds themselves: see :func:`seeds_of`.
+
+    Raises:
+        UserError: a name, an order or a seed is wrong, or the config is; or it is a deployment's.
+    """
+    bases = {name: plan(with_strategy(config, name)) for name in strategies}
+    first = next(iter(bases.values()), None)
+    if first is None:
+        raise UserError("--strategies names none", "Name some, with commas between: local,sequential,relay,joint")
+    if first.mode == "deployment":
+        raise UserError(
+            f"{first.name} is a deployment", "Give the config of a simulation: compare runs all sites here."
+        )
+    ids: list[int] = config["current_tasks"]["task_ids"]
+    names = {task_id: str(dataset.options.task_name) for task_id, dataset in first.datasets.items()}
+    ways = orders_of(orders, ids, names)
+    chosen = seeds_of(seeds, first.legs[0].conf.random_seed)
+    found = []
+    for seed, (place, way), (label, base) in product(chosen, enumerate(ways), bases.items()):
+        alone = not base.legs[0].strategy.uses_incoming
+        if not (alone and place):
+            order = () if alone else tuple(names[task_id] for task_id in way)
+            turns = ids if alone else way
+            given, laps = _given(config, base, turns, seed)
+            found.append(Job(label, order, tuple(turns), seed, laps, given, plan(given)))
+    return found
+
+
+def with_strategy(config: Blocks, name: str) -> dict[str, Any]:
+    """The same config under another strategy, with that one's defaults; its own keeps its options."""
+    common = config.get("common")
+    if not isinstance(common, dict):
+        return dict(config)  # the check of the config says so
+    own = common.get("strategy")
+    chosen = own if isinstance(own, dict) and own.get("name") == name else {"name": name}
+    return {**config, "common": {**common, "strategy": chosen}}
+
+
+def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[list[int]]:
+    """The orders behind ``--orders``.
+
+    A number is so many of: the config's own and its rotations, in which each site is first once and last once; then
+    these backwards; then the others. Else the orders themselves: sites or task ids with commas between, a slash between
+    two orders: ``drive,hrf/hrf,drive``.
+
+    Raises:
+        UserError: not that; a site that is unknown, missing or there twice; or more than there are.
+    """
+    if text.strip().isdigit():
+        many, found = int(text), list(itertools.islice(_orders(ids), int(text)))
+        if not 1 <= many == len(found):
+            raise UserError(f"--orders {many}: there are {len(found)} of {len(ids)} sites", "Ask for at least 1.")
+        return found
+    found = [[_site(word.strip(), ids, names) for word in order.split(",")] for order in text.split("/")]
+    for order in found:
+        if sorted(order) != sorted(ids):
+            told = ", ".join(f"{names[i]} ({i})" for i in ids)
+            raise UserError(
+                f"--orders {','.join(names[i] for i in order)}: must name each site once: {told}",
+                "Give whole orders, a slash between two; or a number of orders.",
+            )
+    return [list(order) for order in dict.fromkeys(map(tuple, found))]
+
+
+def _site(word: str, ids: Sequence[int], names: Mapping[int, str]) -> int:
+    known = {names[i]: i for i in ids} | {str(i): i for i in ids}
+    if word not in known:
+        near = nearest(word, [names[i] for i in ids])
+        raise UserError(
+            f"--orders: '{word}' is no site of this study" + (f"; did you mean '{near}'?" if near else ""),
+            f"Sites: {', '.join(f'{names[i]} ({i})' for i in ids)}. Commas between sites, a slash between orders.",
+        )
+    return known[word]
+
+
+def _orders(ids: Sequence[int]) -> Iterator[list[int]]:
+    turned = [[*ids[k:], *ids[:k]] for k in range(len(ids))]
+    seen = set()
+    for order in itertools.chain(turned, (order[::-1] for order in turned), itertools.permutations(ids)):
+        if tuple(order) not in seen:
+            seen.add(tuple(order))
+            yield list(order)
+
+
+def seeds_of(text: str, own: int) -> list[int]:
+    """The seeds behind ``--seeds``: so many from the config's own on, or a list: ``7,8``; of one: ``7,``.
+
+    Raises:
+        UserError: not that.
+    """
+    words = [word.strip() for word in text.split(",")]
+    listed = [word for word in words if word]
+    if not listed or not all(word.isdigit() for word in listed) or (len(words) == 1 and int(text) < 1):
+        raise UserError(
+            f"--seeds {text}: must be a number of seeds, at least 1, or seeds with commas between",
+            "Such as 3, or 1,2,7; a single seed has a comma behind it: 7,",
+        )
+    return list(dict.fromkeys(map(int, listed))) if len(words) > 1 else list(range(own, own + int(text)))
+
+
+def _given(config: Blocks, base: Study, way: Sequence[int], seed: int) -> tuple[dict[str, Any], int]:
+    """The config of one run, and the laps that share its budget."""
+    given = copy.deepcopy(with_strategy(config, base.strategy))
+    current, strategy = given["current_tasks"], base.legs[0].strategy
+    laps = _laps(given, strategy.laps) if current.get("laps", 1) == 1 else 1
+    moved = list(way) != list(current["task_ids"])
+    given["common"]["random_seed"], current["task_ids"] = seed, list(way)
+    for block in _blocks(given):
+        if moved or laps > 1:  # what a leg loads was said for the config's own order
+            block.get("checkpoint", {}).pop("load", None)
+        if laps > 1:
+            current["laps"] = laps
+            _share(block.get("train", {}), laps)
+    pooled = {data.options.task_id for data in base.legs[0].pool}
+    if strategy.pools_sites and pooled > set(way):  # what the others never see, it must not see either
+        kwargs = given["common"]["strategy"].setdefault("kwargs", {})
+        kwargs["task_ids"] = sorted(way)
+    return given, laps
+
+
+def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The blocks that may say how a leg is trained and what it loads."""
+    return [given["common"], *(given["current_tasks"].get("task_confs") or {}).values()]
+
+
+def _laps(given: Blocks, wanted: int) -> int:
+    """The most laps up to ``wanted`` that every budget in epochs can be divided by."""
+    epochs = [block["train"]["num_epochs"] for block in _blocks(given) if block.get("train", {}).get("num_epochs")]
+    return max(laps for laps in range(1, wanted + 1) if all(number % laps == 0 for number in epochs))
+
+
+def _share(train: dict[str, Any], laps: int) -> None:
+    if train.get("num_epochs"):
+        train["num_epochs"] //= laps
+    if train.get("num_mimgs"):
+        train["num_mimgs"] /= laps

@@ -1,0 +1,120 @@
+"""Run what is not finished yet, one run after another in this process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relay.compare.jobs import Job
+from relay.config.devices import Devices
+from relay.errors import Interrupted, RelayError
+from relay.leg.place import RunPlace
+from relay.leg.processes import is_first
+
+if TYPE_CHECKING:
+    from relay.leg.progress import Progress
+    from relay.plan import Study
+
+log = logging.getLogger(__name__)
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A run that came to nothing: why, and where more is said."""
+
+    job: Job
+    message: str
+    log: Path
+
+
+def place_of(job: Job, root: Path) -> RunPlace:
+    """The run's folder in the comparison's."""
+    return RunPlace(root / RUNS / job.folder)
+
+
+def log_of(folder: Path) -> Path:
+    """A run's log."""
+    return folder / "logs" / "run.log"
+
+
+def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
+    """The runs of which a leg is left.
+
+    Raises:
+        ChangedConfigError: a leg was made with another config.
+    """
+    left = []
+    for job in jobs:
+        places = [place_of(job, root).leg(leg.folder) for leg in job.study.legs]
+        for place, leg in zip(places, job.study.legs, strict=True):
+            place.check(leg.scientific())
+        if not all(place.finished for place in places):
+            left.append(job)
+    return left
+
+
+def execute(study: Study, folder: Path, devices: Devices, progress: Progress) -> None:
+    """One run, with its log in its folder.
+
+    Raises:
+        RelayError: what went wrong; or another process is at it.
+    """
+    from relay.handoff.ledger import locked
+    from relay.logs import logged
+    from relay.simulate import Simulation
+
+    with ExitStack() as held:
+        if is_first():
+            held.enter_context(locked(folder / ".lock", str(folder)))
+            held.enter_context(logged(log_of(folder)))
+        try:
+            Simulation(study, folder, devices).run(progress)
+        except Exception:
+            log.exception("failed")
+            raise
+
+
+def run_here(
+    todo: Sequence[Job], root: Path, devices: Devices, progress: Progress, steps: Sequence[int]
+) -> list[Failed]:
+    """Run after run in this process; one that fails does not stop the others.
+
+    Args:
+        steps: planned optimiser steps of each run, for the bar.
+    """
+    failed = []
+    for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
+        progress.say(f"run {count}/{len(todo)}: {job}")
+        folder, reached = place_of(job, root).root, progress.done + planned
+        try:
+            execute(job.study, folder, devices, progress)
+        except Interrupted:
+            raise
+        except Exception as error:
+            if devices.world_size > 1:
+                raise  # the processes of a fit would no longer be at the same run
+            failed.append(Failed(job, told(error), log_of(folder)))
+            progress.say(f"failed: {job}: {told(error)}")
+        progress.advance(reached - progress.done)
+    return failed
+
+
+def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int]:
+    """Optimiser steps of each run; reads the names of the images.
+
+    Raises:
+        DataError: a site's data are not as they must be.
+    """
+    from relay.simulate import Simulation
+
+    return [Simulation(job.study, place_of(job, root).root, devices).steps for job in todo]
+
+
+def told(error: BaseException) -> str:
+    """An error in words; of one that is no RelayError the class, too."""
+    return str(error) if isinstance(error, RelayError) else f"{type(error).__name__}: {error}"

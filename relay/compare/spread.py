@@ -1,0 +1,143 @@
+"""Spread runs over processes of this machine or a Slurm cluster, by submitit: an extra that nothing else needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relay.compare.jobs import Job
+from relay.compare.running import Failed, execute, log_of, place_of, told
+from relay.config.devices import Devices
+from relay.errors import UserError
+
+if TYPE_CHECKING:
+    from relay.leg.progress import Progress
+
+WEEK, DAY = 7 * 24 * 60, 24 * 60
+"""Minutes that a run may take here and on a cluster; submitit's own limits are a few minutes."""
+POLL = 0.2
+"""Seconds."""
+
+
+def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None) -> Any:
+    """submitit's executor: of processes of this machine, or of Slurm with these parameters.
+
+    Args:
+        slurm: of ``submitit.AutoExecutor.update_parameters``: ``timeout_min``, ``slurm_partition``, …
+
+    Raises:
+        UserError: submitit is not installed, Slurm is not here, or a parameter is none.
+    """
+    try:
+        import submitit
+    except ImportError as error:
+        raise UserError(
+            "--jobs and --slurm need submitit, which is not installed", 'pip install "relay-learning[cluster]"'
+        ) from error
+    gpus = 1 + max(devices.devices) if isinstance(devices.devices, list) else 0
+    given = {"timeout_min": WEEK, "gpus_per_node": gpus} if slurm is None else {"timeout_min": DAY, **slurm}
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster="local" if slurm is None else "slurm")
+        executor.update_parameters(**given)
+    except (NameError, RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise UserError(
+            f"--slurm: {error}", "Give submitit's parameters: --slurm timeout_min=600,slurm_partition=gpu"
+        ) from error
+    return executor
+
+
+def run_spread(
+    todo: Sequence[Job],
+    root: Path,
+    devices: Devices,
+    progress: Progress,
+    executor: Any,
+    at_once: int | None = None,
+    environment: Mapping[str, str | None] | None = None,
+) -> list[Failed]:
+    """Hand runs to an executor, at most so many at once; a killed or failed one does not stop the others.
+
+    Args:
+        progress: counts runs.
+        environment: for each run's process; None takes a variable away.
+    """
+    waiting, failed = list(todo), []
+    flying: list[tuple[Job, Any]] = []
+    try:
+        while waiting or flying:
+            room = len(waiting) if at_once is None else at_once - len(flying)
+            if taken := waiting[:room]:
+                waiting = waiting[room:]
+                with _deaf(), executor.batch():
+                    sent = [executor.submit(work, *_parcel(job, root, devices, environment or {})) for job in taken]
+                flying += zip(taken, sent, strict=True)
+            done = [(job, handle) for job, handle in flying if handle.done()]
+            flying = [one for one in flying if one not in done]
+            for job, handle in done:
+                problem = _came_of(job, handle, root)
+                failed += [problem] if problem else []
+                progress.advance()
+                progress.say(f"{job}: {f'failed: {problem.message}' if problem else 'done'}")
+            time.sleep(POLL)
+    except BaseException:
+        for _, handle in flying:
+            _stop(handle)
+        raise
+    return failed
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that begin here do not hear Ctrl-C, which a terminal tells all: this one tells them, once."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _stop(handle: Any) -> None:
+    """End a run. A local one is told by SIGTERM, which its controller passes on; submitit would send it Ctrl-C."""
+    from submitit import LocalJob
+
+    if not isinstance(handle, LocalJob):
+        handle.cancel(check=False)
+    elif not handle.done():
+        os.kill(int(handle.job_id), signal.SIGTERM)
+
+
+def _parcel(job: Job, root: Path, devices: Devices, environment: Mapping[str, str | None]) -> tuple[Any, ...]:
+    return job.given, job.study.name, place_of(job, root).root.resolve(), devices, dict(environment)
+
+
+def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
+    try:
+        message = next(filter(None, handle.results()), None)  # one for each process of a fit
+    except Exception as error:  # its process died: what it said last is in submitit's own log
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return Failed(job, f"its process ended without a result: {first}", Path(handle.paths.stderr))
+    return Failed(job, message, log_of(place_of(job, root).root)) if message else None
+
+
+def work(
+    given: Mapping[str, Any], name: str, folder: Path, devices: Devices, environment: Mapping[str, str | None]
+) -> str | None:
+    """One run in a process of its own; what went wrong, or None."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for variable, value in environment.items():  # before torch is imported
+        os.environ.pop(variable, None)
+        if value is not None:
+            os.environ[variable] = value
+    from relay.leg.progress import Progress
+    from relay.plan import plan
+
+    try:
+        execute(plan(given, name), folder, devices, Progress(0))
+    except Exception as error:
+        return told(error)
+    return None

@@ -1,0 +1,80 @@
+"""What TensorBoard shows beside the curves: test images with what was predicted, the matrix, the settings."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+from relay.data.site import SiteData
+from relay.leg.evaluate import Predicted
+from relay.overlay import overlay
+from relay.plan.legs import flat
+
+SHOWN = 2
+"""Test images of each test set whose overlays are shown."""
+FOLDER = "results"
+
+
+def watch(found: Iterable[Predicted], site: SiteData, folder: Path, leg: int) -> Iterable[Predicted]:
+    """Predictions as they come; the first few are drawn on the way.
+
+    Args:
+        folder: the leg's curves.
+        leg: its number, which is the step.
+    """
+    with SummaryWriter(str(folder)) as writer:
+        for number, predicted in enumerate(found):
+            if number < SHOWN:
+                image = site.dataset.read(predicted.sample).image
+                drawn = np.asarray(overlay(image, predicted.mask, predicted.truth))
+                writer.add_image(f"test/{site.dataset.options.task_name}/{number + 1}", drawn, leg, dataformats="HWC")
+            yield predicted
+
+
+def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, Any], figures: Path) -> None:
+    """The matrix as scalars and text, the report's figures, and the settings with what came of them.
+
+    They take the place of earlier ones.
+
+    Args:
+        root: of the curves of a run.
+        summary: as in ``summary.json``.
+        config: of the last leg.
+        figures: a folder of PNGs.
+    """
+    folder = root / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    with SummaryWriter(str(folder)) as writer:
+        for leg, row in summary["matrix"].items():
+            for site, dice in row.items():
+                if not np.isnan(dice):
+                    writer.add_scalar(f"dice/{site}", dice, int(leg))
+        writer.add_text("matrix", as_markdown(summary["matrix"]))
+        for path in sorted(figures.glob("*.png")):
+            with Image.open(path) as image:
+                writer.add_image(f"report/{path.stem}", np.asarray(image.convert("RGB")), dataformats="HWC")
+        settings = {
+            key: value if isinstance(value, int | float | str) else str(value) for key, value in flat(config).items()
+        }
+        came = {f"result/{name}": summary[name] for name in ("mean", "forgetting") if not np.isnan(summary[name])}
+        writer.add_hparams(settings, came, run_name=".")
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def as_markdown(matrix: Mapping[Any, Mapping[str, float]]) -> str:
+    """A row a leg, a column a site; what was not measured is a dash."""
+    sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
+    lines = ["| leg | " + " | ".join(sites) + " |", "|---" * (len(sites) + 1) + "|"]
+    for leg, row in matrix.items():
+        cells = [row.get(site, float("nan")) for site in sites]
+        lines.append(f"| {leg} | " + " | ".join("–" if np.isnan(cell) else f"{cell:.3f}" for cell in cells) + " |")
+    return "\n".join(lines)

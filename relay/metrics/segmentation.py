@@ -1,0 +1,158 @@
+"""All the metrics of one sample: in this process, or beside what else is going on. Imports no torch, nor do workers.
+
+Overlap is in :mod:`relay.metrics.overlap`, what has to do with surfaces in :mod:`relay.metrics.surface`.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any
+
+from relay.errors import DataError, RelayError
+from relay.metrics import overlap as _overlap
+from relay.metrics import surface
+from relay.metrics.overlap import RULE, Counts, Values, as_labels, check_shapes, counts, overlap
+
+__all__ = ["DISTANCES", "METRICS", "RULE", "Counts", "Measuring", "Values", "counts", "measure", "overlap"]
+
+DISTANCES = ("hd95", "asd")
+"""The metrics with a unit; of them less is better."""
+METRICS = (*_overlap.NAMES, *surface.NAMES)
+TOLERANCE = 2.0
+"""Of ``nsd``, where none is given."""
+AHEAD = 8
+"""Samples a worker that may wait to be measured: more would only fill the memory."""
+_SPACING = "Give the millimetres per voxel along each axis, or none to have distances in voxels."
+
+
+def measure(
+    pred: Any, truth: Any, num_classes: int, spacing: Sequence[float] | None = None, tolerance: float = TOLERANCE
+) -> Values:
+    """All of :data:`METRICS` of one sample: :func:`overlap`, and :func:`relay.metrics.surface.surfaces`.
+
+    Args:
+        pred: (*S) labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        truth: (*S), likewise.
+        num_classes: C, background included.
+        spacing: millimetres per voxel along each axis; None: distances and the tolerance are in voxels.
+        tolerance: of ``nsd``.
+
+    Raises:
+        DataError: the shapes differ; the spacing is not a positive number an axis; the tolerance is negative.
+    """
+    pred, truth = as_labels(pred), as_labels(truth)
+    check_shapes(pred, truth)
+    check_spacing(spacing, truth.ndim)
+    check_tolerance(tolerance)
+    return overlap(counts(pred, truth, num_classes)) | surface.surfaces(pred, truth, num_classes, spacing, tolerance)
+
+
+def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
+    """Refuse what is no spacing of an image with so many axes.
+
+    Raises:
+        DataError: it has another length, or a number that is not finite and above 0.
+    """
+    if spacing is None:
+        return
+    given = ", ".join(f"{mm:g}" for mm in spacing)
+    if len(spacing) != axes:
+        raise DataError(f"spacing ({given}) has {len(spacing)} numbers; the image has {axes} axes", _SPACING)
+    if not all(math.isfinite(mm) and mm > 0 for mm in spacing):
+        raise DataError(f"spacing ({given}) must be finite and above 0 along each axis", _SPACING)
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Refuse what is no tolerance of ``nsd``.
+
+    Raises:
+        DataError: it is negative or not finite.
+    """
+    if not (math.isfinite(tolerance) and tolerance >= 0):
+        raise DataError(f"tolerance {tolerance:g} must be finite and not negative", "Give a tolerance of 0 or more.")
+
+
+class Measuring:
+    """:func:`measure`, in other processes.
+
+    ::
+
+        with Measuring(workers=2) as measuring:
+            jobs = [measuring.submit(mask, truth, 3) for mask, truth in predictions]
+            for job in jobs:
+                job.result()
+
+    Take the results before the block ends. An error of ``measure`` is raised by ``result()``.
+
+    Args:
+        workers: how many processes; 0 measures in this one, as samples are submitted.
+    """
+
+    def __init__(self, workers: int = 0) -> None:
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._room = threading.Semaphore(AHEAD * workers)
+
+    def __enter__(self) -> Measuring:
+        """Processes are started when there is work for them."""
+        if self._workers:  # spawned: a forked process would hold a copy of torch, and of its locks
+            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin)
+        return self
+
+    def submit(
+        self,
+        pred: Any,
+        truth: Any,
+        num_classes: int,
+        spacing: Sequence[float] | None = None,
+        tolerance: float = TOLERANCE,
+    ) -> Future[Values]:
+        """What ``measure`` will say; waits where too many samples wait already."""
+        arguments = (as_labels(pred), as_labels(truth), num_classes, spacing, tolerance)
+        if self._pool is None:
+            return _now(*arguments)
+        self._room.acquire()
+        try:
+            job = self._pool.submit(measure, *arguments)
+        except BaseException:
+            self._room.release()
+            raise
+        job.add_done_callback(lambda _: self._room.release())
+        return job
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the processes; after an error, leave what they have not begun.
+
+        Raises:
+            RelayError: a process was killed.
+        """
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=error is not None)
+        if isinstance(error, BrokenProcessPool):
+            raise RelayError(
+                "a process that measures was killed, perhaps for want of memory",
+                "Use fewer workers; with 0 everything is measured in one process.",
+            ) from error
+
+
+def _now(*arguments: Any) -> Future[Values]:
+    job: Future[Values] = Future()
+    try:
+        job.set_result(measure(*arguments))
+    except RelayError as error:
+        job.set_exception(error)
+    return job
+
+
+def _begin() -> None:
+    """Ctrl-C is the first process's business: it stops these."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,115 @@
+"""One model on one test set: what is measured of each sample, of each patient, of all voxels together."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from relay.data.sample import Sample
+from relay.leg.evaluate import Predicted
+from relay.metrics.segmentation import Counts, Measuring, counts, overlap
+from relay.predict.models import Model
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Adds up how long something takes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def time(self, work: Callable[[], T]) -> T:
+        """Do it, and count."""
+        began = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+@dataclass
+class Cell:
+    """A model on a test set.
+
+    Attributes:
+        options: of the data set.
+        unit: of distances: ``mm`` where every image of the test set has a spacing, else ``px``.
+        samples: of each sample, metric → a value a class; NaN where it is missing.
+        calibration: ``ece`` and ``bins``, of all voxels.
+        inference: seconds of prediction.
+        metrics: seconds this process spent on metrics.
+    """
+
+    study: str
+    strategy: str
+    model: Model
+    options: Any
+    unit: Literal["mm", "px"]
+    tolerance: float
+    samples: list[tuple[Sample, dict[str, list[float]]]] = field(default_factory=list)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    inference: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._waiting: list[tuple[Sample, Any]] = []
+        self._patients: dict[str, Counts] = {}
+        self._clock = Clock()
+
+    @property
+    def metrics(self) -> float:
+        """See the class."""
+        return self._clock.seconds
+
+    def measure(self, found: Predicted, measuring: Measuring) -> None:
+        """Take in a prediction."""
+        self._clock.time(lambda: self._measure(found, measuring))
+
+    def _measure(self, found: Predicted, measuring: Measuring) -> None:
+        classes, patient = self.options.num_classes, found.sample.patient
+        here = counts(found.mask, found.truth, classes)
+        self._patients[patient] = self._patients[patient] + here if patient in self._patients else here
+        spacing = found.spacing if self.unit == "mm" else None
+        future = measuring.submit(found.mask, found.truth, classes, spacing, self.tolerance)
+        self._waiting.append((found.sample, future))
+
+    def finish(self, calibration: dict[str, Any], inference: float) -> None:
+        """All is predicted: wait for what is still being measured."""
+        self.calibration, self.inference = calibration, inference
+        self.samples = self._clock.time(lambda: [(sample, future.result()) for sample, future in self._waiting])
+        self._waiting = []
+
+    def patients(self) -> dict[str, dict[str, list[float]]]:
+        """What adds up over a patient's images as if they were one volume, by patient: metric → a value a class."""
+        return {patient: overlap(found) for patient, found in self._patients.items()}
+
+    def voxels(self) -> dict[str, list[float]]:
+        """The same over all voxels of the test set."""
+        every = list(self._patients.values())
+        return overlap(sum(every[1:], start=every[0]))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Tidy: a row a sample, metric and class, then a row a patient."""
+        where = {"study": self.study, "strategy": self.strategy, "leg": self.model.number, "trained": self.model.site}
+        where["site"] = self.options.task_name
+        for sample, metrics in self.samples:
+            yield from self._rows(metrics, where | {"patient": sample.patient, "sample": sample.id})
+        for patient, metrics in self.patients().items():
+            yield from self._rows(metrics, where | {"patient": patient, "sample": ""})
+
+    def _rows(self, metrics: dict[str, list[float]], where: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for metric, values in metrics.items():
+            for name, value in zip(self.options.names, values, strict=True):
+                yield where | {"class": name, "metric": metric, "value": value}
+
+    def values(self) -> dict[tuple[str, str], list[tuple[str, float]]]:
+        """(class, metric) → (patient, value) of every sample."""
+        table: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+        for sample, metrics in self.samples:
+            for metric, values in metrics.items():
+                for name, value in zip(self.options.names, values, strict=True):
+                    table[name, metric].append((sample.patient, value))
+        return table

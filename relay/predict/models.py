@@ -1,0 +1,109 @@
+"""The models to be tested: those of finished legs, or one that another site made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from relay.config.devices import Devices
+from relay.errors import UserError
+from relay.handoff import load_solver
+from relay.handoff.carry import Carry
+from relay.handoff.desk import Desk, home_of
+from relay.handoff.keys import Keys
+from relay.handoff.receive import look_into, reopen
+from relay.leg import checkpoint
+from relay.leg.device import device_of
+from relay.leg.place import RunPlace
+from relay.leg.run import check_fit
+from relay.plan import Leg, Study
+
+
+@dataclass(frozen=True)
+class Model:
+    """A solver to be tested.
+
+    Attributes:
+        folder: names it in the results.
+        leg: the leg of the config whose net and images it fits.
+        number, site: of the leg that made it, in the relay.
+        outside: whether it is no leg's of this run.
+    """
+
+    folder: str
+    leg: Leg
+    number: int
+    site: str
+    weights: Mapping[str, Tensor]
+    outside: bool = False
+
+    def solver(self, devices: Devices) -> nn.Module:
+        """Built, on its device, in evaluation mode."""
+        solver = self.leg.net.build()
+        load_solver(solver, self.weights)
+        return solver.to(device_of(devices)).eval()  # type: ignore[no-any-return]
+
+
+def finished(study: Study, root: Path) -> list[Model]:
+    """The ``last.ckpt`` of each leg that has one.
+
+    Raises:
+        UserError: none has.
+        CarryError: one was made for other images or classes.
+    """
+    run = RunPlace(root)
+    legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
+    if not legs:
+        looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
+        raise UserError(
+            f"no checkpoint to test: looked for {looked}", "Train first, check -c and -n, or copy a last.ckpt there."
+        )
+    return [_checkpoint(leg, run) for leg in legs]
+
+
+def _checkpoint(leg: Leg, run: RunPlace) -> Model:
+    path = run.leg(leg.folder).checkpoint
+    weights, facts = checkpoint.load(path)
+    check_fit(leg, facts, path)
+    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights)
+
+
+def received(study: Study, number: int) -> Model:
+    """The model of a received leg, once more held against the ledger and the config.
+
+    Raises:
+        UserError: it was not received; or the config is of no deployment.
+    """
+    desk = desk_of(study)
+    carry, _ = reopen(desk, number)
+    return _outside(study, carry, f"received_leg_{number}", desk.received(number))
+
+
+def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
+    """The model in a bundle, held against every rule but whose turn it is; the bundle is not taken in.
+
+    Raises:
+        Refused: why not.
+    """
+    verified, carry = look_into(desk_of(study), keys, path)
+    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}", path)
+
+
+def desk_of(study: Study) -> Desk:
+    """What this site holds of the hand-over.
+
+    Raises:
+        UserError: the config is of no deployment.
+    """
+    if study.handoff is None:
+        raise UserError(f"{study.name} has no current_tasks.handoff", "Give the config of a deployment.")
+    return Desk(home_of(study.handoff.key), study.handoff.study)
+
+
+def _outside(study: Study, carry: Carry, folder: str, source: Path) -> Model:
+    leg, made = study.legs[0], carry.legs[-1]
+    check_fit(leg, carry.facts, source)
+    return Model(folder, leg, made["leg"], made["site"], carry.solver, outside=True)

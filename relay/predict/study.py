@@ -1,0 +1,132 @@
+"""Test models on the test sets that are here, sample by sample, with pictures if wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import Progress
+from torch import nn
+
+from relay.config.devices import Devices
+from relay.data.site import SiteData
+from relay.files import write_text
+from relay.leg.device import device_of
+from relay.leg.evaluate import Predicted, predictions
+from relay.leg.place import RunPlace
+from relay.leg.sites import Sites
+from relay.metrics.calibration import CalibrationBins
+from relay.metrics.segmentation import Measuring
+from relay.overlay import save_overlay
+from relay.plan import Study
+from relay.predict.cell import Cell, Clock
+from relay.predict.masks import place_of, save_mask
+from relay.predict.models import Model
+from relay.predict.summary import summary
+from relay.results import no_nan, write_rows
+
+FEW = 64
+"""With fewer images than this, other processes would take longer to begin than to measure."""
+
+
+@dataclass(frozen=True)
+class Testing:
+    """How models are tested.
+
+    Attributes:
+        tolerance: of the normalised surface Dice, in mm where the spacing is known, else in pixels.
+        save: whether masks and overlays are written.
+        workers: processes that measure; 0 for this one.
+    """
+
+    tolerance: float = 2.0
+    save: bool = False
+    workers: int = max(0, min(8, (os.cpu_count() or 1) - 1))
+
+
+def results_of(models: Sequence[Model], root: Path) -> Path:
+    """Where results go: a run's own models under ``results/``, one from outside under its name there."""
+    return root / "results" / (models[0].folder if models[0].outside else "")
+
+
+def predict_study(
+    study: Study,
+    models: Sequence[Model],
+    folder: Path,
+    root: Path,
+    devices: Devices,
+    console: Console,
+    how: Testing,
+) -> dict[str, Any]:
+    """Every metric of each model on each accessible test set.
+
+    Writes ``samples.csv`` (a row a sample, class and metric; a row a patient for what adds up over a patient's images)
+    and ``evaluation.json``; if wanted, masks under ``predictions/<leg>/<site>/`` and overlays under ``overlays/``.
+
+    Args:
+        folder: where to write.
+        root: the run's folder, which has its splits.
+
+    Returns:
+        What is in ``evaluation.json``.
+    """
+    sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
+    images = sum(len(sites(dataset).test) for dataset in study.test_sets) * len(models)
+    cells = []
+    with Measuring(how.workers if images >= FEW else 0) as measuring, Progress(console=console, transient=True) as bar:
+        task = bar.add_task("testing", total=images)
+        for model in models:
+            solver = model.solver(devices)
+            for dataset in study.test_sets:
+                site = sites(dataset)
+                unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
+                cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance)
+                pictures = _Pictures(site, cell, folder) if how.save else None
+                _test(solver, site, cell, devices, measuring, pictures, lambda: bar.advance(task))
+                cells.append(cell)
+    write_rows(folder / "samples.csv", [row for cell in cells for row in cell.rows()])
+    what = summary(study, cells, how.tolerance)
+    write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")
+    return what
+
+
+def _test(
+    solver: nn.Module,
+    site: SiteData,
+    cell: Cell,
+    devices: Devices,
+    measuring: Measuring,
+    pictures: _Pictures | None,
+    step: Callable[[], None],
+) -> None:
+    """Predict all of a site's test images; what is measured meanwhile is collected at the end."""
+    device = device_of(devices)
+    calibration = CalibrationBins(cell.options.num_classes).to(device)
+    inference = Clock()
+    found = predictions(solver, site, device, calibration)
+    while (predicted := inference.time(lambda: next(found, None))) is not None:
+        cell.measure(predicted, measuring)
+        if pictures:
+            pictures.save(predicted)
+        step()
+    cell.finish(calibration.compute(), inference.seconds)
+
+
+class _Pictures:
+    """Writes the masks and overlays of one model on one test set."""
+
+    def __init__(self, site: SiteData, cell: Cell, folder: Path) -> None:
+        self.site = site
+        self.masks, self.overlays = (
+            folder / kind / cell.model.folder / cell.options.task_name for kind in ("predictions", "overlays")
+        )
+
+    def save(self, found: Predicted) -> None:
+        place = place_of(found.sample)
+        save_mask(found.mask, found.sample.image, self.masks / place)
+        save_overlay(self.site.dataset.read(found.sample).image, found.mask, found.truth, self.overlays / place)

@@ -1,0 +1,79 @@
+"""The best, the median and the worst image of each site, as the overlays that ``predict_test.py -s`` has saved."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.errors import UserError
+from relay.report.gather import Run
+
+SIZE = 1152, 512
+"""Most pixels across and down: an overlay has three panels side by side."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image, without its name. ``image``: a ``data:`` address."""
+
+    which: str
+    dice: float
+    image: str
+
+
+def read_cases(run: Run) -> dict[str, list[Case]]:
+    """Site → its cases, of the last leg's model.
+
+    Raises:
+        UserError: the overlays are not there.
+    """
+    last = max(run.scores.trained, default=0)
+    folder = run.root / "results" / "overlays" / _folder(run, last)
+    found: dict[str, list[Case]] = {}
+    for leg, site in run.scores.dice:
+        if leg == last and (values := run.scores.means(leg, site)):
+            chosen = choose(values)
+            found[site] = [Case(which, values[s], _image(_path(folder / site, s))) for which, s in chosen.items()]
+    if not found:
+        raise UserError(f"{run.root} has no scores of single images", "Run predict_test.py -s first.")
+    return found
+
+
+def choose(values: Mapping[str, float]) -> dict[str, str]:
+    """``best``, ``median`` and ``worst`` → sample; a sample is shown once. Of equal ones the first by name."""
+    order = sorted(values, key=lambda sample: (-values[sample], sample))
+    best, median, worst = order[0], order[len(order) // 2], order[-1]
+    chosen = {"best": best} | ({"median": median} if median not in (best, worst) else {})
+    return chosen | ({"worst": worst} if worst != best else {})
+
+
+def _folder(run: Run, leg: int) -> str:
+    """Where the overlays of a leg's model are."""
+    rows = [str(row["checkpoint"]) for row in run.evaluation.get("rows", []) if row.get("leg") == leg]
+    return rows[0] if rows else next((known.folder for known in run.legs if known.number == leg), f"task_{leg}")
+
+
+def _path(folder: Path, sample: str) -> Path:
+    """As the name of a mask is made from a sample's id: never outside of the folder."""
+    return folder / ("/".join(part for part in sample.split("/") if part not in {"", ".", ".."}) + ".png")
+
+
+def _image(path: Path) -> str:
+    """A picture's pixels alone, scaled down, as a ``data:`` address."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except OSError as error:
+        raise UserError(
+            f"the overlay {path} can't be read: {error.strerror or error}",
+            "Run predict_test.py -s first: it saves the overlays. Or leave out --cases.",
+        ) from error
+    image.thumbnail(SIZE)
+    data = io.BytesIO()
+    image.save(data, "PNG")  # in all its colours: they have a meaning
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

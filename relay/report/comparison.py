@@ -1,0 +1,169 @@
+"""A comparison's page: strategies side by side, from ``compare.json``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from relay.report.chain_figure import size
+from relay.report.figures import grid, short
+from relay.report.gather import number
+from relay.report.look import COLOURS, INK, Picture, figure
+from relay.report.screen import MISSING
+from relay.report.screen import number as shown
+from relay.report.tables import Table, duration
+
+Told = Mapping[str, Any]
+
+
+def sentence(told: Told) -> str:
+    """What came out."""
+    rows = [row for row in told.get("table", []) if not math.isnan(number(row.get("mean")))]
+    if not rows:
+        return "No strategy has a result yet."
+    best = max(rows, key=lambda row: number(row["mean"]))
+    runs = sum(int(row.get("runs") or 0) for row in told["table"])
+    return (
+        f"Of {len(told['table'])} strategies in {runs} runs, {best['strategy']} has the highest mean Dice: "
+        f"{_interval(best)}. Whether it differs from the others by more than chance is in the tests below."
+    )
+
+
+def _interval(row: Told, value: str = "mean") -> str:
+    low, high = number(row.get("low")), number(row.get("high"))
+    there = "" if math.isnan(low) or math.isnan(high) else f" ({low:.3f} to {high:.3f})"
+    return shown(number(row.get(value))) + there
+
+
+def tables(told: Told) -> list[Table]:
+    """Strategies, their tests, their runs."""
+    return [table for table in (_strategies(told), _tests(told), _runs(told)) if table.rows]
+
+
+def _strategies(told: Told) -> Table:
+    columns = {
+        "forgetting": "forgetting",
+        "gap_closed": "gap\nclosed",
+        "to_joint_worst": "to joint,\nworst run",
+        "to_local_worst": "to local,\nworst site",
+    }
+    rows = [
+        [
+            str(row.get("strategy")),
+            str(row.get("runs", MISSING)),
+            _interval(row),
+            *(shown(number(row.get(key))) for key in ("sd", *columns)),
+            MISSING if row.get("cost") is None else f"{row['cost']:.2f}",
+            MISSING if row.get("bytes") is None else size(float(row["bytes"])),
+        ]
+        for row in told.get("table", [])
+    ]
+    heads = ["strategy", "runs", "mean Dice\n(interval)", "sd", *columns.values(), "cost", "carried"]
+    notes = (
+        "Gap closed: how much of the way from sequential (0) to joint (1) training a strategy goes.",
+        "To joint, to local: difference in Dice to a model trained on all sites' images together, and to each site's "
+        "own model; above 0 is better than it.",
+        "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The interval "
+        "is over patients, sd over runs.",
+    )
+    return Table("Strategies side by side", heads, rows, notes=notes)
+
+
+def _tests(told: Told) -> Table:
+    rows = [
+        [
+            f"{test.get('a')} − {test.get('b')}",
+            str(test.get("pairs", MISSING)),
+            _interval(test, "difference"),
+            p_value(test.get("p")),
+            p_value(test.get("p_holm")),
+            shown(number(test.get("effect")), 2),
+        ]
+        for test in told.get("tests", [])
+    ]
+    heads = ["pair", "patients", "difference in Dice\n(interval)", "p", "p (Holm)", "effect size"]
+    notes = (
+        "Each row compares two strategies on the same patients. The p after Holm's correction says how often chance "
+        "alone would show such a difference; 0.05 or more says that it may well be chance. The effect size says "
+        "whether it is large: near 0 is none, near 1 or −1 is almost every patient.",
+    )
+    return Table("Paired tests", heads, rows, notes=notes)
+
+
+def p_value(value: Any) -> str:
+    """A p for people."""
+    p = number(value)
+    return "< 0.001" if p < 0.001 else shown(p)
+
+
+def _sites(told: Told) -> list[str]:
+    return list(dict.fromkeys(site for run in told.get("runs", []) for site in run.get("final", {})))
+
+
+def _runs(told: Told) -> Table:
+    sites = _sites(told)
+    rows = [
+        [
+            str(run.get("label")),
+            " → ".join(run.get("order") or []) or MISSING,
+            str(run.get("seed", MISSING)),
+            *(shown(number(run.get("final", {}).get(site))) for site in sites),
+            *(shown(number(run.get(key))) for key in ("mean", "forgetting")),
+            MISSING if run.get("seconds") is None else duration(float(run["seconds"])),
+        ]
+        for run in told.get("runs", [])
+    ]
+    return Table("Every run", ["run", "order", "seed", *sites, "mean", "forgetting", "time"], rows, folded=True)
+
+
+def _by(told: Told, strategy: str) -> list[Told]:
+    return [run for run in told.get("runs", []) if run.get("strategy") == strategy]
+
+
+def pictures(told: Told) -> list[Picture]:
+    """Means with intervals, and each strategy at each site."""
+    rows = told.get("table", [])
+    return [_points(told, rows), _heat(told, rows)] if rows else []
+
+
+def _points(told: Told, rows: Sequence[Told]) -> Picture:
+    drawn = figure(0.9 + 0.42 * len(rows))
+    axes = drawn.subplots()
+    for place, row in enumerate(rows):
+        runs = [number(run.get("mean")) for run in _by(told, row["strategy"])]
+        shift = [((k * 0.618034) % 1 - 0.5) * 0.4 for k in range(len(runs))]
+        axes.plot(runs, [place + s for s in shift], "o", ms=4.5, color=COLOURS[0], alpha=0.8, mew=0)
+        ends = [number(row.get("low")), number(row.get("high"))]
+        axes.plot(ends, [place, place], color=INK, lw=1.6)
+        axes.plot([number(row.get("mean"))], [place], "D", ms=6, color=COLOURS[1])
+    axes.set_yticks(range(len(rows)), [short(str(row["strategy"])) for row in rows])
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="mean Dice over sites, at the end")
+    axes.grid(True, axis="both")
+    return Picture(
+        "strategies",
+        "Mean Dice of each strategy",
+        f"Points with intervals for {len(rows)} strategies; the table below has the numbers.",
+        "The diamond is the mean over runs, the line its interval; each small dot is one run. Where two lines overlap "
+        "widely, do not call one better: look at the paired tests, which compare the same patients.",
+        drawn,
+    )
+
+
+def _heat(told: Told, rows: Sequence[Told]) -> Picture:
+    sites, strategies = _sites(told), [str(row["strategy"]) for row in rows]
+    values = {}
+    for r, strategy in enumerate(strategies):
+        for c, site in enumerate(sites):
+            found = [number(run.get("final", {}).get(site)) for run in _by(told, strategy)]
+            there = [value for value in found if not math.isnan(value)]
+            values[r, c] = fmean(there) if there else math.nan
+    return Picture(
+        "sites",
+        "Each strategy at each site",
+        f"Heat map of {len(strategies)} strategies by {len(sites)} sites.",
+        "Mean Dice over runs at the end, for each site: brighter is better, a hatched cell was not measured. A good "
+        "mean with one dark cell is a strategy that fails one hospital.",
+        grid(strategies, sites, values),
+    )

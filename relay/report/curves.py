@@ -1,0 +1,65 @@
+"""The learning curves of a run, from its event files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.report.gather import Run
+
+MOST = 300
+"""Points of a curve that are drawn."""
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One leg: its loss in each phase and its validation Dice, over optimiser steps since the leg's start."""
+
+    leg: int
+    loss: Mapping[str, Points]
+    dice: Points
+    steps: float
+
+
+def read_curves(run: Run) -> list[Curve]:
+    """A curve for each leg that has any."""
+    found = [_curve(leg.number, run.root / "tensorboard" / leg.folder) for leg in run.legs]
+    return [curve for curve in found if curve.loss or curve.dice]
+
+
+def _curve(leg: int, folder: Path) -> Curve:
+    """Phases one after another. Each counts its steps from 0, and what a resumed fit did twice counts once."""
+    scalars = _scalars(folder)
+    phases = {tag.removesuffix("/loss"): e for tag, e in scalars.items() if tag.endswith("/loss") and e}
+    order = sorted(phases, key=lambda name: phases[name][0].wall_time)
+    begins = [phases[name][0].wall_time for name in order]
+    dice: dict[int, list[Any]] = {}
+    for event in scalars.get("val/dice", []):
+        dice.setdefault(max(sum(begin <= event.wall_time for begin in begins) - 1, 0), []).append(event)
+    loss: dict[str, Points] = {}
+    scores: Points = []
+    offset = 0.0
+    for place, name in enumerate(order or [""]):
+        loss |= {name: _points(phases[name], offset)} if name else {}
+        scores += _points(dice.get(place, []), offset)
+        offset = max([x for x, _ in (*loss.get(name, []), *scores)], default=offset)
+    return Curve(leg, loss, scores, offset)
+
+
+def _points(events: Sequence[Any], offset: float) -> Points:
+    once = {event.step: float(event.value) for event in events}
+    points = [(offset + step, once[step]) for step in sorted(once)]
+    return points if len(points) <= MOST else [points[round(k * (len(points) - 1) / (MOST - 1))] for k in range(MOST)]
+
+
+def _scalars(folder: Path) -> dict[str, list[Any]]:
+    if not any(folder.glob("events.out.tfevents.*")):
+        return {}
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 1, "tensors": 1, "histograms": 1})
+    events.Reload()
+    return {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}

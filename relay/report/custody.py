@@ -1,0 +1,126 @@
+"""Who had the model when: the chain of statements, as far as it can be read without a private key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from relay.errors import RelayError
+from relay.handoff import statement
+from relay.handoff.desk import Desk, home_of
+from relay.handoff.envelope import Signed
+from relay.handoff.receive import chain_in
+from relay.handoff.refusals import Refused
+from relay.handoff.statement import Statement
+from relay.handoff.words import words
+from relay.report.gather import Run
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One leg's hand-over.
+
+    Attributes:
+        digest: of the signed statement, or, where there is none, of the weights that the next leg started from.
+        signer: the signing site's fingerprint, twelve words; empty where nothing is signed.
+        signed, received: when; empty where nobody here knows.
+        fits: whether the signature is by the key that the roster gives to the site, over the leg before.
+        size: bytes of the weights and memories.
+    """
+
+    leg: int
+    site: str
+    to: tuple[str, ...] = ()
+    digest: str = ""
+    signer: str = ""
+    signed: str = ""
+    received: str = ""
+    fits: bool = False
+    size: int = 0
+
+    @property
+    def in_words(self) -> str:
+        """The digest's words, as a receipt says them."""
+        return words(bytes.fromhex(self.digest)) if self.signer else ""
+
+
+def read_custody(run: Run) -> list[list[Hop]]:
+    """A chain for every way through the legs; none where nothing was handed over."""
+    signed = [chain for desks in _studies(run) if (chain := _signed(desks))]
+    return signed or _recorded(run)
+
+
+def _studies(run: Run) -> Iterator[list[Desk]]:
+    """The desks of each study: of a simulation's throw-away homes, or this site's own."""
+    for roster in sorted(run.root.glob("handoff/*/roster")):
+        yield [Desk(path.parents[1], path.name) for path in sorted(roster.parent.glob("*/studies/*"))]
+    tasks = run.given.get("current_tasks")
+    own = tasks.get("handoff") if isinstance(tasks, dict) else None
+    if isinstance(own, dict) and isinstance(own.get("study"), str):
+        yield [Desk(home_of(own.get("key")), own["study"])]
+
+
+def _signed(desks: Sequence[Desk]) -> list[Hop]:
+    """The longest chain in these desks; none where they can't be read."""
+    try:
+        kept = [p for d in desks for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
+        if not kept:
+            return []
+        newest = max(kept, key=lambda path: (path.name, path.parent.name))
+        chain, received = chain_in(newest), _received(desks)
+        return [_hop(desks[0], chain, place, received) for place in range(len(chain))]
+    except (RelayError, OSError):
+        return []
+
+
+def _received(desks: Sequence[Desk]) -> dict[int, str]:
+    """Leg → when another site first took it in, as far as the ledgers here say."""
+    found: dict[int, str] = {}
+    for desk in desks:
+        for line in desk.ledger.lines():
+            if line.event == "received":
+                leg = line.facts["leg"]
+                found[leg] = min(found.get(leg, line.time), line.time)
+    return found
+
+
+def _hop(desk: Desk, chain: Sequence[Statement], place: int, received: dict[int, str]) -> Hop:
+    made = chain[place]
+    claim = made.claim
+    identity = desk.roster.site(claim.site)
+    before = chain[place - 1].digest if place else None
+    carries = (claim.carries.solver, claim.carries.memory, claim.carries.running)
+    return Hop(
+        leg=claim.leg,
+        site=claim.site,
+        to=tuple(recipient.name for recipient in claim.recipients),
+        digest=made.digest,
+        signer=identity.fingerprint,
+        signed=claim.issued,
+        received=received.get(claim.leg, ""),
+        fits=claim.previous == before and _by(made, identity.signing),
+        size=sum(part.bytes for part in carries if part),
+    )
+
+
+def _by(made: Statement, key: str) -> bool:
+    try:
+        Signed(made.envelope, statement.KIND, f"leg {made.claim.leg}").verify(key)
+    except Refused:
+        return False
+    return True
+
+
+def _recorded(run: Run) -> list[list[Hop]]:
+    """What the legs' records say: what each one started from."""
+    if not any(leg.record.get("start") for leg in run.legs):
+        return []
+    starts = [*(leg.record.get("start") or "" for leg in run.legs[1:]), ""]
+    sites = [run.scores.trained.get(leg.number, leg.folder) for leg in run.legs]
+    following = [*((site,) for site in sites[1:]), ()]
+    return [
+        [
+            Hop(leg.number, site, to if start else (), str(start))
+            for leg, site, to, start in zip(run.legs, sites, following, starts, strict=True)
+        ]
+    ]

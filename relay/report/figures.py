@@ -1,0 +1,256 @@
+"""The figures of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from relay.report.curves import Curve
+from relay.report.gather import Cell, Run, number
+from relay.report.look import COLOURS, INK, Picture, figure
+from relay.report.screen import MISSING
+from relay.report.screen import number as shown
+
+DOTS = 6000
+"""Dots of a figure, at most about."""
+
+
+def short(name: str, most: int = 24) -> str:
+    """A name for an axis."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def span(values: Iterable[float]) -> tuple[float, float]:
+    """The tenths below and above all values: an axis that shows differences; 0 to 1 of nothing."""
+    there = [value for value in values if not math.isnan(value)] or [0.0, 1.0]
+    low, high = math.floor(min(there) * 10) / 10, math.ceil(max(there) * 10) / 10
+    return (low, high) if high > low else (low - 0.1, high + 0.1)
+
+
+def grid(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Mapping[tuple[int, int], float],
+    framed: Collection[tuple[int, int]] = (),
+) -> Any:
+    """A heat map with its numbers; what is missing is hatched. ``values`` and ``framed``: by row and column.
+
+    The colours go from one end of the :func:`span` of the values to the other.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    drawn = figure(0.8 + 0.42 * len(rows), min(8.0, 1.8 + 1.1 * len(columns)))
+    axes = drawn.subplots()
+    low, high = span(values.values())
+    for r in range(len(rows)):
+        for c in range(len(columns)):
+            value = values.get((r, c), math.nan)
+            there = not math.isnan(value)
+            fill: Any = colormaps["cividis"]((value - low) / (high - low)) if there else "none"
+            light = there and float(np.dot(fill[:3], (0.299, 0.587, 0.114))) > 0.5
+            on = INK if not there else "#000000" if light else "#ffffff"
+            how = {"facecolor": fill, "edgecolor": "none"} if there else {"fill": False, "hatch": "////", "alpha": 0.45}
+            axes.add_patch(Rectangle((c, r), 1, 1, linewidth=0, **({"edgecolor": INK} | how)))
+            axes.text(
+                c + 0.5,
+                r + 0.5,
+                shown(value),
+                ha="center",
+                va="center",
+                size=10,
+                color=on,
+                weight="bold" if (r, c) in framed else "normal",
+            )
+            if (r, c) in framed:
+                frame = (c + 0.04, r + 0.06), 0.92, 0.88
+                axes.add_patch(Rectangle(*frame, fill=False, edgecolor=on, linewidth=1.8))
+    axes.set(xlim=(0, max(len(columns), 1)), ylim=(len(rows), 0))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [short(c, 14) for c in columns])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [short(r) for r in rows])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return drawn
+
+
+def matrix(run: Run) -> Picture | None:
+    """Legs × sites."""
+    legs, sites = sorted(run.matrix), run.sites
+    if not sites:
+        return None
+    places = [(r, c) for r in range(len(legs)) for c in range(len(sites))]
+    values = {(r, c): run.matrix[legs[r]].get(sites[c], math.nan) for r, c in places}
+    framed = {(r, c) for r, c in places if run.scores.trained.get(legs[r]) == sites[c]}
+    low, high = span(values.values())
+    measured = sum(not math.isnan(value) for value in values.values())
+    return Picture(
+        "matrix",
+        "Dice after each leg, at each site",
+        f"Heat map of {len(legs)} legs by {len(sites)} sites; {measured} of {len(values)} cells were measured. "
+        "The table below has the same numbers.",
+        "A row is the model after one leg, a column is one site's test images. The number is the mean Dice: 1 is "
+        "perfect overlap with the expert's contour, 0 is none; brighter is better (the colours go from "
+        f"{low:.1f} to {high:.1f}). A frame marks the site that the leg was trained at. Read down a column to see "
+        "whether a site is remembered as the model moves on. A hatched cell was not measured.",
+        grid([run.label(leg) for leg in legs], sites, values, framed),
+    )
+
+
+def thinned(values: Sequence[float], most: int) -> list[float]:
+    """At most so many of sorted values, evenly over their ranks; the smallest and the largest stay."""
+    if len(values) <= most:
+        return list(values)
+    return [values[round(k * (len(values) - 1) / (most - 1))] for k in range(most)]
+
+
+def distributions(run: Run) -> Picture | None:
+    """A panel a site: for each leg and class a box, and a dot a sample."""
+    scores, legs = run.scores, sorted(run.scores.trained)
+    sites = list(dict.fromkeys(site for _, site in scores.dice))
+    groups = len(sites) * len(legs) * len(scores.classes)
+    if not groups:
+        return None
+    most = max(12, min(120, DOTS // groups))
+    low, high = span(v for cell in scores.dice.values() for sample in cell.values() for v in sample.values())
+    drawn = figure(0.6 + 1.75 * len(sites))
+    panels = drawn.subplots(len(sites), sharex=True, squeeze=False)[:, 0]
+    for site, axes in zip(sites, panels, strict=True):
+        for place, name in enumerate(scores.classes):
+            _boxes(axes, [scores.of(leg, site, name) for leg in legs], place, len(scores.classes), most)
+        axes.set(title=short(site, 60), ylim=(low - 0.02, high + 0.02), ylabel="Dice", xlim=(-0.5, len(legs) - 0.5))
+    panels[-1].set_xticks(range(len(legs)), [short(run.label(leg), 20) for leg in legs])
+    panels[-1].set_xlabel("model after leg")
+    _legend(drawn, [(short(c, 40), COLOURS[k % len(COLOURS)]) for k, c in enumerate(scores.classes)])
+    samples = max(len(cell) for cell in scores.dice.values())
+    return Picture(
+        "distributions",
+        "Dice of single images",
+        f"Box plots of Dice at {len(sites)} sites after {len(legs)} legs, for {len(scores.classes)} classes; "
+        f"at most {samples} images a box. Means and intervals are in the tables below.",
+        "One panel a site. Each dot is one test image, without its name; where there are many, an even share of them "
+        "is drawn. The box holds the middle half of the images, its line is the median, the whiskers reach from the "
+        "5th to the 95th percentile. A tall box, or dots far below it, means that the model fails on some images "
+        "although the mean looks good. All panels have the same axis. The background is left out.",
+        drawn,
+    )
+
+
+def _boxes(axes: Any, groups: Sequence[Sequence[float]], place: int, count: int, most: int) -> None:
+    colour, width = COLOURS[place % len(COLOURS)], 0.8 / count
+    for leg, values in enumerate(groups):
+        if not values:
+            continue
+        x = leg - 0.4 + width * (place + 0.5)
+        low, q1, median, q3, high = np.percentile(values, [5, 25, 50, 75, 95])
+        stats = {"whislo": low, "q1": q1, "med": median, "q3": q3, "whishi": high}
+        line = {"color": INK, "linewidth": 1.0}
+        axes.bxp(
+            [stats],
+            positions=[x],
+            widths=width * 0.8,
+            showfliers=False,
+            patch_artist=True,
+            manage_ticks=False,
+            boxprops={"facecolor": colour, "alpha": 0.35, "edgecolor": INK, "linewidth": 0.8},
+            medianprops={"color": INK, "linewidth": 2},
+            whiskerprops=line,
+            capprops=line,
+        )
+        dots = thinned(values, most)
+        spread = (np.arange(len(dots)) * 0.618034) % 1 - 0.5  # the golden ratio spreads neighbours apart
+        axes.plot(x + spread * width * 0.6, dots, "o", ms=3, color=colour, alpha=0.7, mew=0)
+
+
+def _legend(drawn: Any, entries: Sequence[tuple[str, str]]) -> None:
+    """Colours and names over a figure. matplotlib passes over names that begin with ``_``, so they begin otherwise."""
+    from matplotlib.lines import Line2D
+
+    marks = [Line2D([], [], color=colour, marker="s", linestyle="", markersize=7) for _, colour in entries]
+    names = [name.lstrip("_") or "-" for name, _ in entries]
+    drawn.legend(marks, names, loc="outside upper right", ncols=min(len(names), 4))
+
+
+def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
+    """Loss and validation Dice, leg after leg."""
+    if not found:
+        return None
+    has_loss, has_dice = any(c.loss for c in found), any(c.dice for c in found)
+    drawn = figure(0.7 + 2.0 * (has_loss + has_dice))
+    panels = list(drawn.subplots(has_loss + has_dice, sharex=True, squeeze=False)[:, 0])
+    offset, middles = 0.0, []
+    for place, curve in enumerate(found):
+        colour = COLOURS[place % len(COLOURS)]
+        for points in curve.loss.values() if has_loss else ():
+            panels[0].plot([offset + x for x, _ in points], [y for _, y in points], color=colour, lw=1.2)
+        style: dict[str, Any] = {"color": colour, "lw": 1.4, "marker": "o", "ms": 3.5}
+        if has_dice:
+            panels[-1].plot([offset + x for x, _ in curve.dice], [y for _, y in curve.dice], **style)
+        middles.append(offset + curve.steps / 2)
+        offset += curve.steps
+        for axes in panels if place < len(found) - 1 else ():
+            axes.axvline(offset, color=INK, lw=0.8, alpha=0.4, ls=":")
+    if has_loss:
+        panels[0].set(title="Loss on training images (lower is better)", ylabel="loss")
+    if has_dice:
+        panels[-1].set(title="Dice on validation images (higher is better)", ylabel="Dice")
+        panels[-1].set_ylim(span(y for c in found for _, y in c.dice))
+    panels[-1].set_xlabel("optimiser steps, leg after leg")
+    top = panels[0].secondary_xaxis("top")
+    top.set_xticks(middles, [short(run.label(c.leg), 18) for c in found])
+    top.tick_params(length=0, labelsize=8, pad=14)
+    top.spines[:].set_visible(False)
+    return Picture(
+        "curves",
+        "Learning curves",
+        f"Line plot over {round(offset)} steps of {len(found)} legs, of "
+        + " and ".join(["training loss"] * has_loss + ["validation Dice"] * has_dice)
+        + ".",
+        "Each leg has its colour; dotted lines are the hand-overs. The loss should fall within a leg and flatten. The "
+        "validation images are of the site that is being trained at, so Dice may fall at a hand-over: the next "
+        "site's images are others. A curve still rising at its end says that more training may help.",
+        drawn,
+    )
+
+
+def calibration(run: Run) -> Picture | None:
+    """A reliability diagram for each site, a line a leg."""
+    rows = [row for row in run.evaluation.get("calibration", []) if row.get("bins")]
+    if not rows:
+        return None
+    sites, legs = list(dict.fromkeys(r["site"] for r in rows)), sorted({int(r["leg"]) for r in rows})
+    across = min(len(sites), 4)
+    drawn = figure(0.8 + 1.95 * math.ceil(len(sites) / across), max(8.0 * across / 4, 3.2))
+    panels = drawn.subplots(math.ceil(len(sites) / across), across, sharex=True, sharey=True, squeeze=False).flat
+    for site, axes in zip(sites, panels, strict=False):
+        axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", alpha=0.6)
+        for row in (r for r in rows if r["site"] == site):
+            colour = COLOURS[legs.index(int(row["leg"])) % len(COLOURS)]
+            bins = [b for b in row["bins"] if b.get("count")]
+            x, y = ([number(b[key]) for b in bins] for key in ("confidence", "accuracy"))
+            axes.plot(x, y, color=colour, lw=1.3, marker="o", ms=3)
+        axes.set(title=short(site, 18), xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.grid(True, axis="both")
+    for axes in list(panels):  # panels without a site
+        axes.set_visible(False)
+    drawn.supxlabel("the model's confidence", size=9)
+    drawn.supylabel("how often it was right", size=9)
+    _legend(drawn, [(f"leg {short(run.label(k), 20)}", COLOURS[n % len(COLOURS)]) for n, k in enumerate(legs)])
+    return Picture(
+        "calibration",
+        "Calibration",
+        f"Reliability diagrams of {len(sites)} sites, a line for each of {len(legs)} legs. The table below has the "
+        "expected calibration errors.",
+        "Can the model's confidence be believed? On the dashed line it can: of pixels that it is 80 % sure of, it has "
+        "80 % right. A line below the dashes is a model too sure of itself, above them one too modest.",
+        drawn,
+    )
+
+
+def table_cells(values: Mapping[Cell, float], legs: Sequence[int], sites: Sequence[str]) -> list[list[str]]:
+    """Rows of an HTML table, without their heads."""
+    return [[shown(values.get((leg, site), math.nan)) if sites else MISSING for site in sites] for leg in legs]

@@ -1,0 +1,225 @@
+"""The tables of a run's page. A cell that was not measured is :data:`relay.report.screen.MISSING`, never 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.report.chain_figure import size
+from relay.report.custody import Hop
+from relay.report.gather import LegRecord, Run, number
+from relay.report.screen import MISSING
+from relay.report.screen import number as shown
+
+METRICS = {
+    "dice": ("Dice", "overlap with the expert's contour: 1 is perfect, 0 is none"),
+    "sensitivity": ("Sensitivity", "share of the true area that was found"),
+    "specificity": ("Specificity", "share of what is not of the class that was left alone"),
+    "hd95": ("HD95", "distance between the contours that 95 % of their points keep within; smaller is better"),
+    "asd": ("ASD", "average distance between the contours; smaller is better"),
+    "nsd": ("NSD", "share of the contours that lie within the tolerance of each other; 1 is all"),
+    "accuracy": ("Accuracy", "share of images that were classed right"),
+    "balanced_accuracy": ("Balanced accuracy", "mean share of each class that was classed right"),
+    "auroc": ("AUROC", "chance that a case is ranked above a non-case; 0.5 is guessing"),
+    "f1": ("F1", "balance of finding cases and of not raising false alarms"),
+    "brier": ("Brier score", "squared error of the probabilities; smaller is better"),
+    "ece": ("ECE", "expected calibration error; smaller is better"),
+    "mae": ("MAE", "mean absolute error; smaller is better"),
+    "rmse": ("RMSE", "root of the mean squared error; smaller is better"),
+    "r2": ("R²", "share of the variance that is explained; 1 is all"),
+}
+
+
+DISTANCES = ("hd95", "asd")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page: the first ``heads`` cells of a row are its head.
+
+    Attributes:
+        folded: whether it is shown only when it is opened.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    heads: int = 1
+    folded: bool = False
+    numeric: bool = True
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def matrix(run: Run) -> Table:
+    """Legs × sites, and each leg's mean."""
+    rows = []
+    for leg in sorted(run.matrix):
+        values = [run.matrix[leg].get(site, math.nan) for site in run.sites]
+        there = [value for value in values if not math.isnan(value)]
+        mean = sum(there) / len(there) if there else math.nan
+        rows.append([run.label(leg), *map(shown, [*values, mean])])
+    return Table("Mean Dice of the model after each leg, at each site", ["leg", *run.sites, "mean"], rows)
+
+
+def relay(run: Run) -> Table:
+    """What the summary says of the relay as a whole; what it does not say is left out."""
+    told: Mapping[str, Any] = run.summary.get("relay") or {}
+    plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
+        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained at"),
+        "backward": (
+            "Backward transfer",
+            _signed,
+            "change at earlier sites since their leg; below 0 is forgetting",
+        ),
+        "forward": ("Forward transfer", _signed, "what earlier legs gave to a site before its own turn"),
+        "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
+        "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
+        "external": ("External sites", _sites, "sites that no leg was trained at"),
+        "bytes": ("Carried", lambda b: size(float(b)), "memories that travel beside the model, in the last hand-over"),
+        "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
+        "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
+        "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),
+    }
+    told = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **told}
+    rows = [
+        [name, show(told[key]) if told[key] is not None else MISSING, means]
+        for key, (name, show, means) in plain.items()
+        if key in told and told[key] != {}
+    ]
+    return Table("Summary of all legs", ["number", "value", "what it says"], rows, numeric=False)
+
+
+def _value(value: Any) -> str:
+    return shown(number(value))
+
+
+def _signed(value: Any) -> str:
+    return MISSING if math.isnan(number(value)) else f"{number(value):+.3f}"
+
+
+def _site(value: Any) -> str:
+    return f"{value['site']}: {_value(value.get('value'))}" if value.get("site") else MISSING
+
+
+def _sites(value: Any) -> str:
+    return ", ".join(f"{site}: {_value(dice)}" for site, dice in value.items())
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def environment(run: Run) -> Table:
+    """Versions and times, leg by leg."""
+    rows = []
+    for leg in run.legs:
+        versions = leg.record.get("versions") or {}
+        times = [leg.record.get(key) for key in ("train_seconds", "seconds")]
+        shown_times = [MISSING if t is None else duration(float(t)) for t in times]
+        parts = [str(versions.get(name, MISSING)) for name in ("relay", "torch", "python")]
+        rows.append([run.label(leg.number), *parts, *shown_times])
+    columns = ["leg", "relay", "torch", "python", "training", "in all"]
+    return Table("Software and time of each leg", columns, rows, numeric=False)
+
+
+def config(legs: Sequence[LegRecord]) -> Table:
+    """The settings that decide what is learnt; where legs differ, all of their values."""
+    configs = [leg.record.get("config") or {} for leg in legs]
+    rows = []
+    for key in dict.fromkeys(key for one in configs for key in one):
+        values = [_text(one[key]) if key in one else MISSING for one in configs]
+        rows.append([key, values[0] if len(set(values)) == 1 else "; ".join(values)])
+    caption = "Settings; where the legs differ, in their order"
+    return Table(caption, ["key", "value"], rows, folded=True, numeric=False)
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+OVER = {
+    "rows": ("images", "mean over images"),
+    "subjects": ("patients", "mean over patients, all images of each taken together"),
+    "voxels": ("", "all pixels of a test set taken together"),
+}
+"""What ``evaluation.json`` has: what is counted, and what is said of it."""
+
+
+def metrics(run: Run) -> Iterator[Table]:
+    """Every metric of each model, a table each: the last leg's over images open, the others folded."""
+    for key in OVER:
+        rows = run.evaluation.get(key, [])
+        checkpoints = {(int(row["leg"]), row["checkpoint"]) for row in rows}
+        for leg, checkpoint in sorted(checkpoints, reverse=True):
+            own = [row for row in rows if row["checkpoint"] == checkpoint]
+            yield _metrics(run, leg, own, key, folded=key != "rows" or leg != max(checkpoints)[0])
+
+
+def _metrics(run: Run, leg: int, rows: Sequence[Mapping[str, Any]], key: str, folded: bool) -> Table:
+    names = list(dict.fromkeys(row["metric"] for row in rows))
+    cells = {(row["site"], row["class"], row["metric"]): row for row in rows}
+    units: Mapping[str, str] = run.evaluation.get("unit") or {}
+    mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit stands with the metric, else the site
+    unit = "" if mixed or not units else f" [{next(iter(units.values()))}]"
+    counted, over = OVER[key]
+    body = []
+    for site, name in dict.fromkeys((row["site"], row["class"]) for row in rows):
+        found = [cells.get((site, name, metric)) for metric in names]
+        count = [str(next(row for row in found if row).get("samples", MISSING))] if counted else []
+        body.append([f"{site} [{units[site]}]" if site in mixed else site, name, *count, *map(_cell, found)])
+    heads = [METRICS.get(metric, (metric,))[0] + (unit if metric in DISTANCES else "") for metric in names]
+    columns = ["site", "class", *([counted] if counted else []), *heads]
+    return Table(f"Model after leg {run.label(leg)}: {over}", columns, body, heads=2, folded=folded)
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    """``mean``, ``(low–high)``, and in how many it was missing, a line each."""
+    if row is None or math.isnan(value := number(row.get("mean", row.get("value")))):
+        return MISSING
+    low, high = number(row.get("low")), number(row.get("high"))
+    digits = 2 if row.get("metric") in DISTANCES else 3
+    interval = "" if math.isnan(low) or math.isnan(high) else f"\n({low:.{digits}f}–{high:.{digits}f})"
+    missing = int(row.get("samples") or 0) - int(row.get("measured") or 0)
+    return f"{value:.{digits}f}{interval}" + (f"\nmissing in {missing}" if missing > 0 else "")
+
+
+def glossary(run: Run) -> list[tuple[str, str]]:
+    """The metrics of the tables, and what they say."""
+    there = dict.fromkeys(row["metric"] for row in run.evaluation.get("rows", []))
+    return [METRICS[metric] for metric in there if metric in METRICS]
+
+
+def calibration(run: Run) -> Table:
+    """Expected calibration errors, legs × sites."""
+    rows = run.evaluation.get("calibration", [])
+    sites = list(dict.fromkeys(row["site"] for row in rows))
+    errors = {(int(row["leg"]), row["site"]): number(row.get("ece")) for row in rows}
+    body = [
+        [run.label(leg), *(shown(errors.get((leg, site))) for site in sites)] for leg in sorted({k for k, _ in errors})
+    ]
+    return Table("Expected calibration error (0 is best)", ["leg", *sites], body)
+
+
+def custody(chain: Sequence[Hop]) -> Table:
+    """A hand-over a row, with all that names it."""
+    rows = [
+        [
+            str(hop.leg),
+            hop.site,
+            ", ".join(hop.to) or MISSING,
+            hop.digest or MISSING,
+            hop.in_words or MISSING,
+            hop.signer or MISSING,
+            ("fits" if hop.fits else "DOES NOT FIT") if hop.signer else "not signed",
+            hop.signed or MISSING,
+            hop.received or MISSING,
+        ]
+        for hop in chain
+    ]
+    columns = "leg", "site", "for", "digest", "digest in words", "site's fingerprint", "signature", "signed", "taken in"
+    return Table("Hand-overs, oldest first", columns, rows, heads=2, folded=True, numeric=False)

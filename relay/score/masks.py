@@ -1,0 +1,126 @@
+"""Two folders of masks, paired by name: every metric of every sample, patient and class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from relay.data.problems import refuse
+from relay.data.sample import Pixels
+from relay.errors import DataError
+from relay.metrics.overlap import NAMES as OVERLAP
+from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
+from relay.results import mean
+from relay.score.pairs import Asked, Pair, levels_of, pairs_of
+from relay.score.result import Score, row, spread
+
+
+@dataclass
+class Found:
+    """What is known of the samples so far."""
+
+    num_classes: int
+    jobs: list[tuple[Pair, Future[Values]]] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    units: set[str] = field(default_factory=set)
+
+    def add(self, pair: Pair, pred: Pixels, truth: Pixels, job: Future[Values], unit: str) -> None:
+        """Take in one that is being measured."""
+        here = counts(pred, truth, self.num_classes)
+        known = self.counts.get(pair.patient)
+        self.counts[pair.patient] = here if known is None else known + here
+        self.jobs.append((pair, job))
+        self.units.add(unit)
+
+
+def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console | None = None) -> Score:
+    """Score a folder of masks against another, sample by sample, patient by patient and over all voxels.
+
+    Args:
+        predictions: masks of any format that :func:`relay.data.files.read_mask` reads.
+        truth: as many, of the same stems.
+        console: shows a progress bar.
+
+    Raises:
+        UserError: what is asked can't be meant.
+        DataError: files are missing, can't be read or do not fit; all of them are named, or counted.
+    """
+    asked.check()
+    pairs, problems = pairs_of(predictions, truth, asked)
+    levels = levels_of(pairs, asked, problems)
+    found = Found(len(levels))
+    shown = track(pairs, "scoring", console=console, transient=True) if console else pairs
+    with Measuring(asked.workers) as measuring:
+        for pair in shown:
+            try:
+                pred, true, spacing = pair.read(levels, asked)
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            if not problems:
+                job = measuring.submit(pred, true, len(levels), spacing, asked.tolerance)
+                found.add(pair, pred, true, job, "mm" if spacing else "px")
+        refuse(
+            problems, f"{predictions} can't be scored", "Mend or remove the files named above, or correct the options."
+        )
+        if len(found.units) > 1:
+            raise DataError("some masks have a spacing and others none", "Say it for those that have none: --spacing")
+        samples = [(pair, job.result()) for pair, job in found.jobs]
+    return _score(predictions.resolve().name, samples, found, asked)
+
+
+def _score(study: str, measured: list[tuple[Pair, Values]], found: Found, asked: Asked) -> Score:
+    names = list(asked.classes or ["background", *(f"class {k}" for k in range(1, found.num_classes))])
+    patients = {patient: overlap(sums) for patient, sums in found.counts.items()} if asked.patients is not None else {}
+    everything = sum(list(found.counts.values())[1:], next(iter(found.counts.values())))
+    rows = [
+        row(study, pair.patient, pair.name, name, metric, value)
+        for pair, values in measured
+        for name, metric, value in _flat(values, names)
+    ]
+    rows += [
+        row(study, patient, "", name, metric, value)
+        for patient, values in patients.items()
+        for name, metric, value in _flat(values, names)
+    ]
+    samples = _summary([values for _, values in measured], names)
+    summary = {
+        "study": study,
+        "task": "segmentation",
+        "rule": RULE,
+        "unit": found.units.pop(),
+        "tolerance": asked.tolerance,
+        "classes": names,
+        "samples": len(measured),
+        "patients": len(found.counts),
+        "rows": samples,
+        "mean": {metric: mean(_foreground(samples, metric, names[0])) for metric in METRICS},
+        "subjects": _summary(list(patients.values()), names),
+        "voxels": {metric: dict(zip(names, values, strict=True)) for metric, values in overlap(everything).items()},
+    }
+    return Score(rows, summary)
+
+
+def _flat(values: Values, names: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+    for metric, by_class in values.items():
+        yield from ((name, metric, value) for name, value in zip(names, by_class, strict=True))
+
+
+def _summary(found: Sequence[Values], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A line a class and metric; none for the background's surfaces, which nobody measures."""
+    return [
+        {"class": name, "metric": metric, **spread(values[metric][label] for values in found)}
+        for label, name in enumerate(names)
+        for metric in (found[0] if found else ())
+        if label or metric in OVERLAP
+    ]
+
+
+def _foreground(lines: Sequence[dict[str, Any]], metric: str, background: str) -> list[float]:
+    return [line["mean"] for line in lines if line["metric"] == metric and line["class"] != background]

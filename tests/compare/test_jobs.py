@@ -1,0 +1,176 @@
+"""Which runs a comparison has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay.compare.jobs import Job, jobs_of, orders_of, seeds_of
+from relay.errors import UserError
+from relay.plan import plan
+from tests.studies import TINY, given
+
+NAMES = {1: "a", 2: "b", 3: "c-d"}
+THREE = {
+    "all_tasks_datasets": [
+        *TINY["all_tasks_datasets"],
+        {"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}},
+    ]
+}
+
+
+def jobs(names: str, orders: str = "1", seeds: str = "1", **changes: Any) -> list[Job]:
+    return jobs_of(given(**changes), names.split(","), orders, seeds, lambda blocks: plan(blocks, "tiny"))
+
+
+# -- orders and seeds --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "orders"),
+    [
+        ("1", [[1, 2, 3]]),
+        ("3", [[1, 2, 3], [2, 3, 1], [3, 1, 2]]),
+        ("a,b,c-d/3,2,1", [[1, 2, 3], [3, 2, 1]]),
+        (" c-d , a,b / c-d,a,b ", [[3, 1, 2]]),
+    ],
+)
+def test_orders(text: str, orders: list[list[int]]) -> None:
+    assert orders_of(text, [1, 2, 3], NAMES) == orders
+
+
+def test_every_order_comes_once_however_many_are_asked_for() -> None:
+    found = orders_of("6", [1, 2, 3], NAMES)
+    assert len({tuple(order) for order in found}) == 6
+    four = orders_of("24", [4, 3, 2, 1], {})
+    assert len({tuple(order) for order in four}) == 24
+    assert {order[0] for order in four[:4]} == {order[-1] for order in four[:4]} == {1, 2, 3, 4}
+    assert orders_of("2", [1, 2], NAMES) == [[1, 2], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "advice"),
+    [
+        ("7", "there are 6 of 3 sites", "at least 1"),
+        ("0", "there are 0 of 3 sites", "at least 1"),
+        ("a,b,x", "'x' is no site of this study", "a (1), b (2), c-d (3)"),
+        ("a,b,c-e", "did you mean 'c-d'?", "a slash between orders"),
+        ("a,b", "must name each site once: a (1), b (2), c-d (3)", "whole orders"),
+        ("a,b,c-d,a", "must name each site once", "whole orders"),
+        ("-1", "'-1' is no site", "Sites:"),
+        ("", "'' is no site", "Sites:"),
+    ],
+)
+def test_wrong_orders(text: str, said: str, advice: str) -> None:
+    with pytest.raises(UserError) as caught:
+        orders_of(text, [1, 2, 3], NAMES)
+    assert said in str(caught.value)
+    assert advice in caught.value.advice()
+
+
+def test_seeds() -> None:
+    assert seeds_of("1", 1314) == [1314]
+    assert seeds_of("3", 7) == [7, 8, 9]
+    assert seeds_of("5, 0,5", 7) == [5, 0]
+    assert seeds_of("7,", 1) == [7]
+
+
+@pytest.mark.parametrize("text", ["0", "", "x", "-1", "1,-2", "1;2", "1.5", ","])
+def test_wrong_seeds(text: str) -> None:
+    with pytest.raises(UserError, match="must be a number of seeds") as caught:
+        seeds_of(text, 7)
+    assert "7," in caught.value.advice()
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_starts_from_nothing_runs_once_a_seed() -> None:
+    found = jobs("local,sequential,joint", "2", "2")
+    assert [job.folder for job in found] == [
+        *(f"{name}_seed7" for name in ("local", "sequential_1-2", "joint", "sequential_2-1")),
+        *(f"{name}_seed8" for name in ("local", "sequential_1-2", "joint", "sequential_2-1")),
+    ]
+    backwards = found[3]
+    assert (backwards.order, backwards.seed) == (("clinic_b", "clinic_a"), 7)
+    assert [leg.task_id for leg in backwards.study.legs] == [2, 1]
+    assert backwards.study.legs[1].start == "task_2"
+    assert {leg.conf.random_seed for job in found[4:] for leg in job.study.legs} == {8}
+    assert str(backwards) == "sequential, clinic_b→clinic_a, seed 7"
+
+
+def test_own_runs_do_not_depend_on_the_orders_asked_for() -> None:
+    (job,) = jobs("local", "clinic_b,clinic_a")
+    (plain,) = jobs("local")
+    assert (job.folder, job.given) == (plain.folder, plain.given)
+
+
+def test_the_configs_own_strategy_keeps_its_options() -> None:
+    own = {"name": "lwf", "kwargs": {"temperature": 3.0}}
+    lwf, sequential = jobs("lwf,sequential", **{"common.strategy": own})
+    assert lwf.given["common"]["strategy"] == own
+    assert sequential.given["common"]["strategy"] == {"name": "sequential"}
+
+
+@pytest.mark.parametrize(("epochs", "laps"), [(6, 3), (10, 2), (4, 2), (7, 1), (1, 1)])
+def test_laps_share_the_epochs_evenly_or_are_fewer(epochs: int, laps: int) -> None:
+    (job,) = jobs("fedavg", **{"common.train.num_epochs": epochs})
+    assert job.laps == laps
+    assert len(job.study.legs) == 2 * laps
+    assert sum(leg.train.num_epochs or 0 for leg in job.study.legs) == 2 * epochs
+
+
+def test_laps_share_millions_of_images_and_every_tasks_own_budget() -> None:
+    own = {2: {"train": {"num_mimgs": 0.3}}}
+    changes = {"common.train.num_epochs": None, "common.train.num_mimgs": 0.03, "current_tasks.task_confs": own}
+    (job,) = jobs("fedavg", **changes)
+    assert job.laps == 3
+    assert [leg.train.num_mimgs for leg in job.study.legs] == pytest.approx([0.01, 0.1] * 3)
+    assert given(**changes)["current_tasks"]["task_confs"][2]["train"]["num_mimgs"] == 0.3
+
+
+def test_laps_that_the_config_asks_for_stay_as_they_are() -> None:
+    fedavg, sequential = jobs("fedavg,sequential", **{"current_tasks.laps": 2})
+    assert fedavg.laps == sequential.laps == 1
+    assert len(fedavg.study.legs) == len(sequential.study.legs) == 4
+    assert fedavg.given["common"]["train"] == sequential.given["common"]["train"]
+
+
+def test_what_a_leg_loads_holds_in_the_configs_own_order_only() -> None:
+    confs = {1: {"checkpoint": {"load": None}}, 2: {"checkpoint": {"load": "task_1", "save": {"dir": "second"}}}}
+    own, turned = jobs("sequential", "2", **{"current_tasks.task_confs": confs})
+    assert [leg.start for leg in own.study.legs] == [None, "task_1"]
+    assert [leg.start for leg in turned.study.legs] == [None, "second"]
+    assert confs[2]["checkpoint"]["load"] == "task_1"
+
+
+def test_joint_pools_the_sites_of_the_orders_and_no_others() -> None:
+    (joint,) = jobs("joint", **THREE)
+    assert [data.options.task_name for data in joint.study.legs[0].pool] == ["clinic_a", "clinic_b"]
+    (whole,) = jobs("joint", **THREE, **{"current_tasks.task_ids": [1, 2, 3]})
+    assert len(whole.study.legs[0].pool) == 3
+    assert whole.given["common"]["strategy"] == {"name": "joint"}
+
+
+def test_a_strategy_of_ones_own_has_a_folder_of_plain_letters() -> None:
+    (job,) = jobs("relay.strategies.local:Local")
+    assert job.folder == "relay.strategies.local-Local_seed7"
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "said"),
+    [
+        ("jiont", {}, "did you mean 'joint'"),
+        ("local", {"common.train.batch_size": 0}, "batch_size"),
+        (
+            "local",
+            {"current_tasks": {"task_ids": [1], "mode": "deployment", "handoff": {"study": "s"}}},
+            "is a deployment",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(names: str, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        jobs(names, **changes)
+    assert said.lower() in f"{caught.value} {caught.value.advice()}".lower()

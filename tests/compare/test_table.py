@@ -1,0 +1,99 @@
+"""The table and the tests of known runs, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from relay.compare.table import Run, against, row
+from relay.statistics import holm, paired
+
+NAN = math.nan
+
+
+def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> Run:
+    told = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
+    return Run({**told, "forgetting": NAN, "seconds": 10.0, "bytes": 0, **more}, {})
+
+
+BY = {
+    "local": [made("local", "", 1, {"a": 0.8, "b": 0.9}), made("local", "", 2, {"a": 0.7, "b": 0.9})],
+    "joint": [made("joint", "", 1, {"a": 0.9, "b": 0.9}), made("joint", "", 2, {"a": 0.8, "b": 0.8})],
+    "sequential": [
+        made("sequential", "a b", 1, {"a": 0.5, "b": 0.9}, forgetting=0.3),
+        made("sequential", "b a", 1, {"a": 0.8, "b": 0.6}, forgetting=0.3, seconds=20.0),
+        made("sequential", "a b", 2, {"a": 0.7, "b": 0.9}, forgetting=0.0),
+    ],
+    "relay": [
+        made("relay", "a b", 1, {"a": 0.8, "b": 0.9}, forgetting=0.01, seconds=13.0, bytes=2048),
+        made("relay", "b a", 1, {"a": 0.8, "b": 0.8}, forgetting=0.03, seconds=22.0, bytes=3072),
+        made("relay", "a b", 2, {"a": 0.8, "b": 0.8}, forgetting=0.02, seconds=12.0, bytes=2048),
+    ],
+}
+
+
+def test_a_row_by_hand() -> None:
+    found = row("relay", BY)
+    assert found["runs"] == 3
+    assert found["mean"] == pytest.approx((0.85 + 0.8 + 0.8) / 3)
+    assert found["sd"] == pytest.approx(0.05 / math.sqrt(3))
+    assert found["forgetting"] == pytest.approx(0.02)
+    assert found["gap_closed"] == pytest.approx((2.45 - 2.2) / (2.6 - 2.2))  # relay, sequential, joint: 3 runs each
+    assert found["to_joint_worst"] == pytest.approx(-0.1)
+    assert (found["to_local_worst"], found["to_local_worst_site"]) == (pytest.approx(-0.2 / 3), "b")
+    assert found["cost"] == pytest.approx(1.2)  # the median of 1.3, 1.1, 1.2
+    assert found["bytes"] == 3072
+
+
+def test_baselines_are_their_own_measure() -> None:
+    assert row("sequential", BY)["gap_closed"] == 0
+    assert row("joint", BY)["gap_closed"] == pytest.approx(1)
+    assert row("local", BY)["to_local_worst"] == 0
+    assert math.isnan(row("joint", BY)["forgetting"])
+
+
+def test_without_baselines_their_columns_are_missing() -> None:
+    found = row("relay", {"relay": BY["relay"]})
+    assert found["to_local_worst_site"] is None
+    for key in ("gap_closed", "to_joint_worst", "to_local_worst", "cost", "low", "high"):
+        assert math.isnan(found[key]), key
+
+
+def test_a_strategy_of_which_every_run_failed_has_an_emptyrow() -> None:
+    found = row("relay", {**BY, "relay": []})
+    assert found["runs"] == 0
+    assert all(math.isnan(found[key]) for key in ("mean", "sd", "low", "forgetting", "gap_closed", "cost", "bytes"))
+
+
+def test_a_gap_that_is_none_is_no_ratio() -> None:
+    by = {"sequential": [made("sequential", "a", 1, {"a": 0.8, "b": 0.8})]}
+    by["joint"] = [made("joint", "", 1, {"a": 0.805, "b": 0.805})]
+    assert math.isnan(row("sequential", by)["gap_closed"])
+
+
+def scored(label: str, order: str, seed: int, shift: float, patients: int = 7) -> Run:
+    """Patients of site a with two samples each; the second one's cup is missing."""
+    values = {("a", f"p{k}", f"s{s}", "cup"): 0.5 + k * shift * (s + 1) for k in range(patients) for s in (0, 1)}
+    values |= {("a", f"p{k}", "s2", "cup"): NAN for k in range(patients)}
+    return Run(made(label, order, seed, {"a": 0.5, "b": 0.5}).told, values)
+
+
+def test_tests_pair_runs_of_one_seed_and_order_patient_by_patient() -> None:
+    by = {
+        "relay": [scored("relay", "a b", 1, 0.02), scored("relay", "b a", 1, 0.01)],
+        "joint": [scored("joint", "", 1, 0.03), scored("joint", "", 2, 0.9)],
+        "few": [scored("few", "a b", 1, 0.0, patients=5)],
+        "elsewhere": [scored("elsewhere", "a b", 3, 0.5)],
+    }
+    joint, few = against(by, "relay")
+    assert (joint["a"], joint["b"], joint["pairs"]) == ("joint", "relay", 7)
+    apart = [k * (0.03 - (0.02 + 0.01) / 2) * 1.5 for k in range(7)]
+    assert joint["difference"] == pytest.approx(sum(apart) / 7)
+    wanted = paired({(k,): v for k, v in enumerate(apart)}, {(k,): 0.0 for k in range(7)})
+    assert (joint["p"], joint["effect"]) == pytest.approx((wanted.p, wanted.effect))
+    assert joint["p_holm"] == holm([wanted.p])[0]  # the other has none and does not count
+    assert (few["a"], few["pairs"]) == ("few", 5)
+    assert math.isnan(few["p"])
+    assert math.isnan(few["p_holm"])

@@ -1,0 +1,47 @@
+"""Masks as files: in their image's geometry, at a place that stays below the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from relay.data import Sample
+from relay.predict.masks import place_of, save_mask
+
+LABELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
+
+
+@given(st.text(alphabet="ab./\\ ", max_size=12))
+def test_no_id_leads_out_of_the_folder(name: str) -> None:
+    place = Path("/folder") / place_of(Sample(name, "p", Path(), Path()))
+    assert ".." not in place.parts
+    assert place.parts[:2] == ("/", "folder")
+
+
+def test_a_picture_gets_a_palette(tmp_path: Path) -> None:
+    path = save_mask(LABELS[0], Path("scan.jpg"), tmp_path / "a" / "scan.v2")
+    assert path == tmp_path / "a" / "scan.v2.png"
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        assert np.array_equal(np.asarray(image), LABELS[0])
+
+
+@pytest.mark.parametrize("mask", [LABELS, LABELS[:1, :, :].reshape(3, 4)], ids=["volume", "one slice"])
+def test_a_volume_keeps_its_geometry(tmp_path: Path, mask: np.ndarray) -> None:
+    like = sitk.GetImageFromArray(np.zeros(mask.shape if mask.ndim == 3 else (1, *mask.shape), np.int16))
+    like.SetSpacing((0.5, 0.7, 3.0))
+    like.SetOrigin((7.0, -3.0, 2.5))
+    like.SetDirection((0, -1, 0, 1, 0, 0, 0, 0, 1))
+    sitk.WriteImage(like, str(tmp_path / "scan.nii.gz"))
+    path = save_mask(mask, tmp_path / "scan.nii.gz", tmp_path / "mask")
+    saved = sitk.ReadImage(str(path))
+    for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+        assert getattr(saved, what)() == pytest.approx(getattr(like, what)(), abs=1e-6)
+    assert np.array_equal(sitk.GetArrayFromImage(saved).reshape(mask.shape), mask)
+    assert not list(tmp_path.glob(".part*"))

@@ -1,0 +1,96 @@
+"""A model that another site made: as it was received, and out of its bundle, verified both times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relay.errors import CarryError
+from relay.handoff.refusals import DigestMismatch, Refused
+from relay.handoff.stick import find
+from relay.leg import checkpoint
+from relay.leg.throwaway import STUDY
+from relay.plan import Study
+from relay.predict.models import Model, bundled, desk_of, finished, received
+from relay.simulate import Simulation
+from tests.leg.test_post import Sites
+from tests.studies import study
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sites, Simulation, Study]:
+    """A leg at the first hospital, its bundle on the stick, and the second one's study."""
+    sites = Sites(tmp_path_factory.mktemp("one"))
+    handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_b")}
+    deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [2], "current_tasks.handoff": handoff}
+    return sites, sites.leg(1), study(**{**deploy, "common.strategy.name": "relay"})
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sites, Simulation, Simulation]:
+    """Two legs at two hospitals, the second started from the bundle of the first."""
+    sites = Sites(tmp_path_factory.mktemp("two"))
+    return sites, sites.leg(1), sites.leg(2)
+
+
+def bundle_of(sites: Sites, leg: int) -> Path:
+    return next(found.path for found in find(sites.study.stick) if found.leg == leg)
+
+
+def holds(model: Model, first: Simulation) -> None:
+    (own,) = finished(first.study, first.run_place.root)
+    assert (model.number, model.site, model.outside) == (1, "clinic_a", True)
+    assert model.weights.keys() == own.weights.keys()
+    assert all(torch.equal(model.weights[name], own.weights[name]) for name in own.weights)
+
+
+def test_a_bundle_holds_what_the_other_site_trained_and_looking_keeps_nothing(
+    one: tuple[Sites, Simulation, Study],
+) -> None:
+    sites, first, there = one
+    desk = desk_of(there)
+    before = sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*"))
+    holds(bundled(there, bundle_of(sites, 1), sites.study.keys("clinic_b")), first)
+    assert sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*")) == before
+
+
+def test_a_bundle_that_was_changed_is_refused(one: tuple[Sites, Simulation, Study], tmp_path: Path) -> None:
+    sites, _, there = one
+    data = bytearray(bundle_of(sites, 1).read_bytes())
+    data[-200] ^= 1
+    (tmp_path / "changed.relay").write_bytes(data)
+    with pytest.raises(Refused):
+        bundled(there, tmp_path / "changed.relay", sites.study.keys("clinic_b"))
+    assert not (desk_of(there).folder / ".looking").exists()
+
+
+def test_what_was_received_is_what_the_other_site_trained(two: tuple[Sites, Simulation, Simulation]) -> None:
+    _, first, second = two
+    holds(received(second.study, 1), first)
+
+
+def test_what_was_received_and_then_changed_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
+    _, _, second = two
+    solver = desk_of(second.study).received(1) / "solver.safetensors"
+    good = solver.read_bytes()
+    try:
+        solver.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        with pytest.raises(DigestMismatch):
+            received(second.study, 1)
+    finally:
+        solver.write_bytes(good)
+
+
+def test_a_checkpoint_for_other_images_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
+    _, first, _ = two
+    path = first.run_place.leg(first.study.legs[0].folder).checkpoint
+    weights, facts = checkpoint.load(path)
+    good = path.read_bytes()
+    try:
+        checkpoint.save(path, weights, {**facts, "data": {**facts["data"], "classes": ["a", "b"]}})
+        with pytest.raises(CarryError, match="classes"):
+            finished(first.study, first.run_place.root)
+    finally:
+        path.write_bytes(good)

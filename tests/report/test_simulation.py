@@ -1,0 +1,75 @@
+"""The report of real runs: what a simulation leaves is what the page shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relay.report import write_report
+from relay.report.custody import read_custody
+from relay.report.gather import read_run
+from tests.report.reading import read
+from tests.report.test_page import SECTIONS, check_form, table, titles
+from tests.studies import simulate
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("run")
+    simulate(root, **{"common.train.log_every_n_steps": 1})
+    return root
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_page_of_a_simulation(root: Path) -> None:
+    html = write_report(root).read_text()
+    check_form(html)
+    page = read(html)
+    assert [section.attrs["id"] for section in page.all("section")] == SECTIONS
+    assert "Learning curves" in titles(page)
+    assert "Loss on training images (lower is better)" in [t.text for t in page.all("text")]
+    software = table(page, "Software and time of each leg")
+    assert list(software) == ["1 · clinic_a", "2 · clinic_b"]
+    assert table(page, "Settings; where the legs differ, in their order")["random_seed"] == {"value": "7"}
+    assert str(root) not in html
+
+
+def test_custody_is_that_of_the_ledgers(root: Path) -> None:
+    (chain,) = read_custody(read_run(root))
+    assert [(hop.leg, hop.site, hop.fits) for hop in chain] == [(1, "clinic_a", True), (2, "clinic_b", True)]
+    home = root / "handoff" / "task_2" / "clinic_b" / "studies" / "simulation"
+    events = [json.loads(line) for line in (home / "ledger.jsonl").read_text().splitlines()]
+    known = {leg: digest for e in events if e["event"] == "signed" for leg, (digest, _) in e["facts"]["chain"].items()}
+    assert {str(hop.leg): hop.digest for hop in chain} == known
+    (received,) = [event["time"] for event in events if event["event"] == "received"]
+    assert [hop.received for hop in chain] == [received, ""]
+    assert chain[0].to == ("clinic_b",)
+    assert len(chain[0].in_words.split()) == len(chain[0].signer.split()) == 12
+
+
+def test_without_the_ledgers_custody_is_that_of_the_records(root: Path) -> None:
+    run = read_run(root)
+    aside = (root / "handoff").rename(root / "aside")
+    try:
+        (chain,) = read_custody(run)
+    finally:
+        aside.rename(root / "handoff")
+    assert [(hop.site, hop.to, hop.signer) for hop in chain] == [("clinic_a", ("clinic_b",), ""), ("clinic_b", (), "")]
+    assert chain[0].digest == run.legs[1].record["start"]
+
+
+def test_a_forged_signature_is_seen(root: Path) -> None:
+    path = root / "handoff" / "task_2" / "clinic_b" / "studies" / "simulation" / "signed" / "leg_0002"
+    envelope = path / "statement.dsse.json"
+    kept = envelope.read_bytes()
+    said = json.loads(kept)
+    first = said["signatures"][0]["sig"]
+    said["signatures"][0]["sig"] = ("B" if first[0] == "A" else "A") + first[1:]
+    envelope.write_text(json.dumps(said, separators=(",", ":"), sort_keys=True))
+    try:
+        (chain,) = read_custody(read_run(root))
+    finally:
+        envelope.write_bytes(kept)
+    assert [hop.fits for hop in chain] == [True, False]

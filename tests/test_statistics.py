@@ -1,0 +1,242 @@
+"""Intervals, tests and Holm: against scipy where it has them, else against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+import sys
+from subprocess import run
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.statistics import MIN_PAIRS, MIN_PATIENTS, Comparison, holm, interval, paired, t_interval
+
+NAN = math.nan
+RNG = np.random.default_rng(5)
+
+
+def names(count: int) -> list[str]:
+    return [f"p{place:03}" for place in range(count)]
+
+
+def one_each(values: Any) -> dict[tuple[str, str], float]:
+    return {(name, "s"): float(value) for name, value in zip(names(len(values)), values, strict=True)}
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "method"), [(8, "percentile"), (MIN_PATIENTS, "BCa"), (60, "BCa")])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_one_sample_a_patient_is_scipys_bootstrap(count: int, method: str, level: float) -> None:
+    values = RNG.beta(8, 2, count)
+    theirs = scipy.stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=999,
+        confidence_level=level,
+        method=method,  # type: ignore[arg-type, unused-ignore]
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    mine = interval(values.tolist(), names(count), 3, level, 999)
+    assert mine.method == method
+    assert mine.mean == pytest.approx(values.mean())
+    assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_several_sites_are_scipys_bootstrap_of_several_samples() -> None:
+    a, b = RNG.beta(8, 2, 12), RNG.beta(3, 3, 7)
+    theirs = scipy.stats.bootstrap(
+        (a, b),
+        lambda x, y, axis: (x.mean(axis=axis) + y.mean(axis=axis)) / 2,
+        n_resamples=500,
+        rng=np.random.default_rng(9),
+        vectorized=True,
+    ).confidence_interval
+    mine = interval([*a, *b], [*names(12), *names(7)], 9, resamples=500, strata=["a"] * 12 + ["b"] * 7)
+    assert mine.mean == pytest.approx((a.mean() + b.mean()) / 2)
+    assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_patients_are_drawn_with_all_their_samples() -> None:
+    """A hundred equal samples of each of twelve patients say as much as twelve samples, not as 1200."""
+    values = RNG.beta(8, 2, 12)
+    few = interval(values.tolist(), names(12), 1)
+    many = interval(np.repeat(values, 100).tolist(), np.repeat(names(12), 100).tolist(), 1)
+    assert (many.low, many.high) == pytest.approx((few.low, few.high))
+
+
+def test_patients_count_by_their_samples_in_the_mean() -> None:
+    found = interval([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"], 1)
+    assert (found.mean, found.low, found.high, found.method) == (0.25, 0.0, 1.0, "percentile")
+
+
+def test_missing_is_left_out_and_one_patient_has_no_bounds() -> None:
+    whole = interval([0.1, 0.5, 0.9], ["a", "b", "c"], 1)
+    assert interval([0.1, NAN, 0.5, 0.9, NAN], ["a", "a", "b", "c", "d"], 1) == whole
+    one = interval([0.2, 0.4, NAN], ["a", "a", "b"], 1)
+    assert one.mean == pytest.approx(0.3)
+    assert (math.isnan(one.low), math.isnan(one.high), one.method) == (True, True, "none")
+    for nothing in (interval([NAN], ["a"], 1), interval([], [], 1), t_interval([], [])):
+        assert math.isnan(nothing.mean)
+        assert nothing.method == "none"
+
+
+def test_values_without_spread_are_their_own_interval() -> None:
+    found = interval([0.5] * 20, names(20), 1)
+    assert (found.mean, found.low, found.high, found.method) == (0.5, 0.5, 0.5, "percentile")
+
+
+def test_another_seed_is_another_draw_and_the_same_is_the_same() -> None:
+    values = RNG.beta(8, 2, 30).tolist()
+    assert interval(values, names(30), 1) == interval(values, names(30), 1)
+    assert interval(values, names(30), 1) != interval(values, names(30), 2)
+
+
+def test_t_interval_is_scipys_over_patients() -> None:
+    means = np.array([0.2, 0.5, 0.9, 0.4])
+    found = t_interval([0.1, 0.3, 0.5, 0.9, NAN, 0.4], ["a", "a", "b", "c", "c", "d"], 0.9)
+    theirs = scipy.stats.t.interval(0.9, 3, means.mean(), scipy.stats.sem(means))
+    assert found.mean == pytest.approx(means.mean())
+    assert (found.low, found.high) == pytest.approx(theirs)
+    assert found.method == "t"
+
+
+def test_nine_of_ten_intervals_hold_the_truth() -> None:
+    """The mean of a skewed thing, 40 patients with two alike samples each; 200 draws, seeded."""
+    held = 0
+    for draw in range(200):
+        rng = np.random.default_rng(draw)
+        of_patient = rng.gamma(2.0, 1.0, 40)
+        values = np.repeat(of_patient, 2) + rng.normal(0, 0.1, 80)
+        found = interval(values.tolist(), np.repeat(names(40), 2).tolist(), draw, 0.9, 400)
+        held += found.low <= 2.0 <= found.high
+    assert 0.84 <= held / 200 <= 0.95
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95])
+def test_wrong_arguments_are_refused(level: float) -> None:
+    for made in (lambda: interval([0.5], ["a"], 1, level), lambda: t_interval([0.5], ["a"], level)):
+        with pytest.raises(ValueError, match="level"):
+            made()
+    with pytest.raises(ValueError, match="2 values, 1 patients"):
+        interval([0.5, 0.6], ["a"], 1)
+
+
+numbers = st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 15)), min_size=1, max_size=40)
+
+
+@given(numbers, st.integers(-1000, 1000), st.sampled_from([0.25, 2.0, 64.0]))
+def test_intervals_move_and_stretch_with_the_values(found: list[tuple[int, int]], shift: int, scale: float) -> None:
+    values, patients = [float(value) for value, _ in found], [patient for _, patient in found]
+    plain = interval(values, patients, 4, resamples=50)
+    moved = interval([value * scale + shift for value in values], patients, 4, resamples=50)
+    wanted = [bound * scale + shift for bound in (plain.mean, plain.low, plain.high)]
+    assert [moved.mean, moved.low, moved.high] == pytest.approx(wanted, abs=1e-6, nan_ok=True)
+    assert moved.method == plain.method
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 15)), min_size=1, max_size=40), st.randoms())
+def test_the_order_of_the_input_is_nothing(found: list[tuple[float, int]], random: Any) -> None:
+    mixed = list(found)
+    random.shuffle(mixed)
+    both = [interval([v for v, _ in rows], [p for _, p in rows], 4, resamples=50) for rows in (found, mixed)]
+    assert repr(both[0]) == repr(both[1])
+    bounds = both[0]
+    assert math.isnan(bounds.low) or bounds.low <= bounds.high
+    assert math.isnan(bounds.low) or min(v for v, _ in found) - 1e-9 <= bounds.low
+    assert math.isnan(bounds.high) or bounds.high <= max(v for v, _ in found) + 1e-9
+
+
+# -- two strategies ----------------------------------------------------------------------------------------------------
+
+
+def test_signed_rank_is_scipys_and_the_effect_by_hand() -> None:
+    a, b = RNG.beta(8, 2, 20), RNG.beta(7, 2, 20)
+    found = paired(one_each(a), one_each(b))
+    assert found.pairs == 20
+    assert found.difference == pytest.approx((a - b).mean())
+    assert found.p == pytest.approx(scipy.stats.wilcoxon(a, b).pvalue)
+    order = sorted(a - b, key=abs)
+    signed = sum(math.copysign(rank, gap) for rank, gap in enumerate(order, 1))
+    assert found.effect == pytest.approx(signed / (20 * 21 / 2))
+    assert found.low < found.difference < found.high
+
+
+def test_pairs_without_a_difference_are_ranked_and_dropped() -> None:
+    gaps = np.array([0.0, 0.0, 0.1, 0.2, -0.3, 0.4, 0.5])
+    found = paired(one_each(gaps), one_each(np.zeros(7)))
+    assert found.pairs == 7
+    assert found.p == pytest.approx(scipy.stats.wilcoxon(gaps, zero_method="pratt").pvalue)
+    assert found.effect == pytest.approx((3 + 4 - 5 + 6 + 7) / (3 + 4 + 5 + 6 + 7))
+
+
+def test_samples_of_a_patient_are_averaged_and_only_what_both_have_counts() -> None:
+    a = {("p1", 1): 0.9, ("p1", 2): 0.7, ("p1", 3): NAN, ("p2", 1): 0.5, ("p3", 1): 0.1}
+    b = {("p1", 1): 0.5, ("p1", 2): 0.6, ("p1", 3): 0.1, ("p2", 1): 0.6, ("p4", 1): 0.9}
+    found = paired(a, b)
+    assert found.pairs == 2
+    assert found.difference == pytest.approx((0.25 - 0.1) / 2)
+    assert math.isnan(found.p)
+    assert found.effect == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("pairs", [MIN_PAIRS - 1, MIN_PAIRS])
+def test_too_few_pairs_have_no_p(pairs: int) -> None:
+    found = paired(one_each(np.linspace(0.1, 0.6, pairs)), one_each(np.zeros(pairs)))
+    assert math.isnan(found.p) == (pairs < MIN_PAIRS)
+    assert found.effect == 1.0
+    if pairs == MIN_PAIRS:
+        assert found.p == pytest.approx(2 / 2**6)
+
+
+def test_no_difference_at_all_is_p_of_one_and_nothing_is_missing() -> None:
+    same = one_each(RNG.beta(8, 2, 10))
+    assert paired(same, same) == Comparison(10, 0.0, 0.0, 0.0, 1.0, 0.0)
+    nothing = paired(same, {})
+    assert nothing.pairs == 0
+    assert all(math.isnan(x) for x in (nothing.difference, nothing.low, nothing.high, nothing.p, nothing.effect))
+
+
+@settings(max_examples=25)  # scipy goes through all signs where there are ties
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=8))
+def test_the_other_way_round_is_the_same_with_the_other_sign(values: list[tuple[int, int]]) -> None:
+    a, b = one_each([x for x, _ in values]), one_each([y for _, y in values])
+    there, back = paired(a, b), paired(b, a)
+    assert (back.difference, back.effect) == pytest.approx((-there.difference, -there.effect))
+    assert back.p == pytest.approx(there.p, nan_ok=True)
+    assert -1 <= there.effect <= 1
+
+
+# -- Holm --------------------------------------------------------------------------------------------------------------
+
+
+def test_holm_by_hand() -> None:
+    """Four tests: 4 × 0.01, 3 × 0.015, 2 × 0.03 = 0.06, 1 × 0.04 under 0.06."""
+    assert holm([0.04, 0.01, 0.03, 0.015]) == pytest.approx([0.06, 0.04, 0.06, 0.045])
+    assert holm([0.6, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_does_not_count_what_is_missing() -> None:
+    found = holm([0.02, NAN, 0.03])
+    assert (found[0], found[2]) == pytest.approx((0.04, 0.04))
+    assert math.isnan(found[1])
+
+
+@given(st.lists(st.floats(0, 1) | st.just(NAN), max_size=8))
+def test_holm_keeps_the_order_and_never_makes_a_p_smaller(ps: list[float]) -> None:
+    found = holm(ps)
+    assert [math.isnan(p) for p in found] == [math.isnan(p) for p in ps]
+    there = sorted((p, q) for p, q in zip(ps, found, strict=True) if not math.isnan(p))
+    assert all(p <= q <= 1 for p, q in there)
+    assert [q for _, q in there] == sorted(q for _, q in there)
+
+
+def test_importing_it_imports_no_scipy() -> None:
+    code = "import sys, relay.statistics; assert 'scipy' not in sys.modules and 'torch' not in sys.modules"
+    assert run([sys.executable, "-c", code], check=False).returncode == 0
