@@ -35,7 +35,9 @@ def compare(
         str | None,
         typer.Option("-c", "--config", help="Name under configs/, or a .yaml file.", callback=options.value),
     ] = None,
-    strategies: Annotated[str, typer.Option("--strategies", help="Names, with commas between.")] = STRATEGIES,
+    strategies: Annotated[
+        str, typer.Option("--strategies", help="Names, with commas between; name[key=value] changes options.")
+    ] = STRATEGIES,
     orders: Annotated[
         str, typer.Option("--orders", help="How many orders of the sites; or orders: a,b,c/c,b,a.", metavar="N|LIST")
     ] = "1",
@@ -64,9 +66,9 @@ def compare(
     """
     found = _config(config, words or [])
     devices, problems = _devices(gpus, slurm)
-    from relay.compare.jobs import jobs_of
+    from relay.compare.jobs import jobs_of, labels_of
 
-    chosen = list(dict.fromkeys(name.strip() for name in strategies.split(",") if name.strip()))
+    chosen = labels_of(strategies)
     against = _reference(reference, chosen)
     planned = jobs_of(found.reading.config, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks))
     root = Path("exps") / found.name / note

@@ -30,7 +30,7 @@ class Job:
     """One run.
 
     Attributes:
-        label: the strategy.
+        label: the strategy, with what is changed of it: ``relay``, ``relay[memory=null]``.
         order: names of the sites; empty where the result does not depend on it.
         laps: that share the budget of one.
         given: its config; ``study`` is the checked plan of it.
@@ -64,7 +64,7 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
     Raises:
         UserError: a name, an order or a seed is wrong, or the config is; or it is a deployment's.
     """
-    bases = {name: plan(with_strategy(config, name)) for name in strategies}
+    bases = {label: plan(with_strategy(config, label)) for label in strategies}
     first = next(iter(bases.values()), None)
     if first is None:
         raise UserError("--strategies names none", "Name some, with commas between: local,sequential,relay,joint")
@@ -82,19 +82,51 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
         if not (alone and place):
             order = () if alone else tuple(names[task_id] for task_id in way)
             turns = ids if alone else way
-            given, laps = _given(config, base, turns, seed)
+            given, laps = _given(with_strategy(config, label), base, turns, seed)
             found.append(Job(label, order, tuple(turns), seed, laps, given, plan(given)))
     return found
 
 
-def with_strategy(config: Blocks, name: str) -> dict[str, Any]:
-    """The same config under another strategy, with that one's defaults; its own keeps its options."""
+def labels_of(text: str) -> list[str]:
+    """Strategies with commas between; what is changed of one stands in brackets: ``relay,relay[memory=null,merge=0]``.
+
+    Raises:
+        UserError: brackets without a partner, or not behind a name.
+    """
+    found = [label.strip() for label in re.split(r",(?![^\[]*\])", text)]
+    for label in filter(None, found):
+        if not re.fullmatch(r"[^\[\]]+(\[[^\[\]]+\])?", label):
+            raise UserError(
+                f"--strategies: '{label}' can't be read", "A name, or a name[key=value,key=value] with options changed."
+            )
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
+    """The same config under another strategy, with that one's defaults; its own keeps its options.
+
+    Args:
+        label: as of :func:`labels_of`.
+    """
     common = config.get("common")
     if not isinstance(common, dict):
         return dict(config)  # the check of the config says so
+    name, _, changes = label.rstrip("]").partition("[")
     own = common.get("strategy")
-    chosen = own if isinstance(own, dict) and own.get("name") == name else {"name": name}
+    chosen: dict[str, Any] = own if isinstance(own, dict) and own.get("name") == name else {"name": name}
+    if changes:
+        chosen = {**chosen, "kwargs": _changed(chosen.get("kwargs") or {}, changes.split(","), label)}
     return {**config, "common": {**common, "strategy": chosen}}
+
+
+def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    if wrong := [change for change in changes if not re.match(r"\s*[\w.]+\s*=", change)]:
+        raise UserError(f"--strategies {label}: '{wrong[0]}' has not the form key=value", "Such as relay[merge=0.2]")
+    merged = OmegaConf.merge(dict(kwargs), OmegaConf.from_dotlist([change.strip() for change in changes]))
+    plain: dict[str, Any] = OmegaConf.to_container(merged)  # type: ignore[assignment]
+    return plain
 
 
 def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[list[int]]:
@@ -161,7 +193,7 @@ def seeds_of(text: str, own: int) -> list[int]:
 
 def _given(config: Blocks, base: Study, way: Sequence[int], seed: int) -> tuple[dict[str, Any], int]:
     """The config of one run, and the laps that share its budget."""
-    given = copy.deepcopy(with_strategy(config, base.strategy))
+    given = copy.deepcopy(dict(config))
     current, strategy = given["current_tasks"], base.legs[0].strategy
     laps = _laps(given, strategy.laps) if current.get("laps", 1) == 1 else 1
     moved = list(way) != list(current["task_ids"])

@@ -65,8 +65,8 @@ def _strategies(told: Told) -> Table:
         "Gap closed: how much of the way from sequential (0) to joint (1) training a strategy goes.",
         "To joint, to local: difference in Dice to a model trained on all sites' images together, and to each site's "
         "own model; above 0 is better than it.",
-        "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The interval "
-        "is over patients, sd over runs.",
+        "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The "
+        "interval is over patients, sd over runs.",
     )
     return Table("Strategies side by side", heads, rows, notes=notes)
 

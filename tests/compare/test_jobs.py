@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.compare.jobs import Job, jobs_of, orders_of, seeds_of
-from relay.errors import UserError
+from relay.compare.jobs import Job, jobs_of, labels_of, orders_of, seeds_of
+from relay.errors import ConfigError, UserError
 from relay.plan import plan
 from tests.studies import TINY, given
 
@@ -21,7 +21,39 @@ THREE = {
 
 
 def jobs(names: str, orders: str = "1", seeds: str = "1", **changes: Any) -> list[Job]:
-    return jobs_of(given(**changes), names.split(","), orders, seeds, lambda blocks: plan(blocks, "tiny"))
+    return jobs_of(given(**changes), labels_of(names), orders, seeds, lambda blocks: plan(blocks, "tiny"))
+
+
+# -- strategies --------------------------------------------------------------------------------------------------------
+
+
+def test_options_of_a_strategy_can_be_changed() -> None:
+    labels = "relay, relay[memory=null,merge=0.5],relay[memory.name=style,memory.kwargs.directions=2] ,relay"
+    assert labels_of(labels) == [
+        "relay",
+        "relay[memory=null,merge=0.5]",
+        "relay[memory.name=style,memory.kwargs.directions=2]",
+    ]
+    plain, changed, directions = jobs(labels, **{"common.strategy": {"name": "relay", "kwargs": {"replay": 0.25}}})
+    assert len({job.folder for job in (plain, changed, directions)}) == 3
+    options = [job.study.legs[0].strategy.options for job in (plain, changed, directions)]
+    assert [option.replay for option in options] == [0.25] * 3
+    assert [option.merge for option in options] == [0, 0.5, 0]
+    assert options[1].memory is None
+    assert options[2].memory.kwargs == {"directions": 2}
+
+
+@pytest.mark.parametrize("text", ["relay[merge=0.2", "relay]", "[merge=0.2]", "relay[]", "relay[merge=1]x"])
+def test_brackets_go_together(text: str) -> None:
+    with pytest.raises(UserError, match="can't be read"):
+        labels_of(text)
+
+
+def test_what_is_changed_is_checked() -> None:
+    with pytest.raises(UserError, match="has not the form key=value"):
+        jobs("relay[merge]")
+    with pytest.raises(ConfigError, match="merge"):
+        jobs("relay[merge=2]")
 
 
 # -- orders and seeds --------------------------------------------------------------------------------------------------
