@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median, stdev
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,7 +21,12 @@ MIN_PATIENTS = 10
 """Below this many the bootstrap's correction is more noise than help: the percentile interval is given."""
 MIN_PAIRS = 6
 """With five pairs no two-sided p is under 0.05, whatever was measured."""
-RESAMPLES = 2000
+LEVEL, RESAMPLES = 0.95, 2000
+INTERVAL = (
+    f"{LEVEL:.0%} intervals of the mean over samples, from {RESAMPLES} bootstrap resamples of whole patients: BCa "
+    "(bias-corrected and accelerated), or percentile where there are few patients"
+)
+"""How :func:`describe` makes them, in words."""
 
 Method = Literal["BCa", "percentile", "t", "none"]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -97,6 +103,30 @@ def interval(
     tails, method = _tails(parts, drawn, mean, level)
     low, high = np.quantile(drawn, tails)
     return Interval(mean, float(low), float(high), method)
+
+
+def describe(found: Sequence[tuple[Hashable, float]], seed: int) -> dict[str, Any]:
+    """Number, spread and interval (:data:`INTERVAL`) of (patient, value); what is missing is counted and left out.
+
+    Returns:
+        ``samples``, ``patients``, ``measured``; ``mean``, ``sd`` (n - 1), ``median``, ``min``, NaN of too few; ``low``
+        and ``high`` of the interval, and its ``method``.
+    """
+    there = [(patient, value) for patient, value in found if not math.isnan(value)]
+    values = [value for _, value in there]
+    about = interval(values, [patient for patient, _ in there], seed, LEVEL, RESAMPLES)
+    return {
+        "samples": len(found),
+        "patients": len({patient for patient, _ in found}),
+        "measured": len(values),
+        "mean": fmean(values) if values else math.nan,
+        "sd": stdev(values) if len(values) > 1 else math.nan,
+        "median": median(values) if values else math.nan,
+        "min": min(values, default=math.nan),
+        "low": about.low,
+        "high": about.high,
+        "method": about.method,
+    }
 
 
 def t_interval(values: Sequence[float], patients: Sequence[Hashable], level: float = 0.95) -> Interval:

@@ -82,12 +82,12 @@ def test_known_answers_come_through_the_whole_chain(two: tuple[Path, Path], tmp_
     said = run(*two, "-o", out, *options)
     lines, summary, rows = scored(out)
     dice = lines["cup", "dice"]
-    assert (dice["measured"], dice["missing"]) == (3, 1)
+    assert (dice["measured"], dice["samples"]) == (3, 4)
     assert dice["mean"] == pytest.approx((1 + 0.6 + 0) / 3)
     assert dice["sd"] == pytest.approx(np.std([1, 0.6, 0], ddof=1))
     assert (dice["median"], dice["min"]) == pytest.approx((0.6, 0))
     assert lines["cup", "hd95"]["mean"] == pytest.approx((0 + 1) / 2)  # 4 columns of 0.25 mm
-    assert (lines["cup", "hd95"]["measured"], lines["cup", "hd95"]["missing"]) == (2, 2)
+    assert (lines["cup", "hd95"]["measured"], lines["cup", "hd95"]["samples"]) == (2, 4)
     assert lines["cup", "sensitivity"]["measured"] == 3
     assert ("background", "hd95") not in lines
     assert summary["mean"]["dice"] == pytest.approx(dice["mean"])

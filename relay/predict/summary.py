@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from statistics import fmean, median, stdev
 from typing import Any
 
 from relay.metrics.segmentation import RULE
 from relay.plan import Study
 from relay.predict.cell import Cell
 from relay.seeds import derive
-from relay.statistics import interval
-
-LEVEL, RESAMPLES = 0.95, 2000
-INTERVAL = (
-    f"{LEVEL:.0%} intervals of the mean over samples, from {RESAMPLES} bootstrap resamples of whole patients: bca "
-    "(bias-corrected and accelerated), or percentile where there are few patients"
-)
+from relay.statistics import INTERVAL, describe
 
 
 def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
@@ -64,22 +56,3 @@ def _voxels(cell: Cell) -> Iterator[dict[str, Any]]:
     for metric, values in cell.voxels().items():
         for name, value in zip(cell.options.names, values, strict=True):
             yield _where(cell) | {"class": name, "metric": metric, "value": value}
-
-
-def describe(found: Sequence[tuple[str, float]], seed: int) -> dict[str, Any]:
-    """Number, spread and interval of (patient, value); what is missing is counted and left out."""
-    there = [(patient, value) for patient, value in found if not math.isnan(value)]
-    values = [value for _, value in there]
-    nan = math.nan
-    about = interval(values, [patient for patient, _ in there], seed, LEVEL, RESAMPLES)
-    return {
-        "samples": len(found),
-        "patients": len({patient for patient, _ in found}),
-        "measured": len(values),
-        "mean": fmean(values) if values else nan,
-        "sd": stdev(values) if len(values) > 1 else nan,
-        "median": median(values) if values else nan,
-        "low": about.low,
-        "high": about.high,
-        "method": about.method,
-    }

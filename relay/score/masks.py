@@ -18,7 +18,8 @@ from relay.metrics.overlap import NAMES as OVERLAP
 from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
 from relay.score.pairs import Asked, Pair, levels_of, pairs_of
-from relay.score.result import Score, row, spread
+from relay.score.result import Score, row
+from relay.statistics import INTERVAL, describe
 
 
 @dataclass
@@ -89,7 +90,7 @@ def _score(study: str, measured: list[tuple[Pair, Values]], found: Found, asked:
         for patient, values in patients.items()
         for name, metric, value in _flat(values, names)
     ]
-    samples = _summary([values for _, values in measured], names)
+    samples = _summary([(pair.patient, values) for pair, values in measured], names)
     summary = {
         "study": study,
         "task": "segmentation",
@@ -101,7 +102,8 @@ def _score(study: str, measured: list[tuple[Pair, Values]], found: Found, asked:
         "patients": len(found.counts),
         "rows": samples,
         "mean": {metric: mean(_foreground(samples, metric, names[0])) for metric in METRICS},
-        "subjects": _summary(list(patients.values()), names),
+        "interval": INTERVAL,
+        "subjects": _summary(list(patients.items()), names),
         "voxels": {metric: dict(zip(names, values, strict=True)) for metric, values in overlap(everything).items()},
     }
     return Score(rows, summary)
@@ -112,12 +114,13 @@ def _flat(values: Values, names: Sequence[str]) -> Iterator[tuple[str, str, floa
         yield from ((name, metric, value) for name, value in zip(names, by_class, strict=True))
 
 
-def _summary(found: Sequence[Values], names: Sequence[str]) -> list[dict[str, Any]]:
+def _summary(found: Sequence[tuple[str, Values]], names: Sequence[str]) -> list[dict[str, Any]]:
     """A line a class and metric; none for the background's surfaces, which nobody measures."""
     return [
-        {"class": name, "metric": metric, **spread(values[metric][label] for values in found)}
+        {"class": name, "metric": metric}
+        | describe([(patient, values[metric][label]) for patient, values in found], seed=0)
         for label, name in enumerate(names)
-        for metric in (found[0] if found else ())
+        for metric in (found[0][1] if found else ())
         if label or metric in OVERLAP
     ]
 

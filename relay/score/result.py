@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median, stdev
 from typing import Any
 
 from rich.console import Console
@@ -17,8 +16,8 @@ from rich.table import Table
 from relay.files import write_text
 from relay.results import no_nan, write_rows
 
-SPREAD = ("mean", "sd", "median", "min")
-NUMBERS = ("measured", "missing")
+SPREAD = ("mean", "low", "high", "sd", "median", "min")
+NUMBERS = ("measured", "samples")
 MISSING = "–"
 
 
@@ -29,7 +28,7 @@ class Score:
     Attributes:
         rows: tidy ones (:data:`relay.results.COLUMNS`), without leg and strategy.
         summary: what they add up to; its ``rows`` have a ``class`` and a ``metric`` each, and ``value`` or
-            :func:`spread`.
+            what :func:`relay.statistics.describe` says.
     """
 
     rows: list[dict[str, Any]]
@@ -47,19 +46,6 @@ def row(study: str, patient: str, sample: str, name: str, metric: str, value: fl
     return {**about, "patient": patient, "sample": sample, "class": name, "metric": metric, "value": value}
 
 
-def spread(values: Iterable[float]) -> dict[str, float]:
-    """``mean``, ``sd`` (of a sample: n - 1), ``median``, ``min`` of what is there, NaN of nothing; how many were
-    ``measured`` and how many are ``missing``."""
-    given = list(values)
-    there = [value for value in given if not math.isnan(value)]
-    found = dict.fromkeys(SPREAD, math.nan)
-    if there:
-        found |= {"mean": fmean(there), "median": median(there), "min": min(there)}
-    if len(there) > 1:
-        found["sd"] = stdev(there)
-    return {**found, "measured": len(there), "missing": len(given) - len(there)}
-
-
 def show(console: Console, score: Score, out: Path) -> None:
     """The table, what it means, and where it was written."""
     summary = score.summary
@@ -73,6 +59,8 @@ def show(console: Console, score: Score, out: Path) -> None:
     if "unit" in summary:
         notes.append(f"hd95 and asd in {summary['unit']}; nsd within {summary['tolerance']:g} {summary['unit']}")
     notes.append(f"Missing ({MISSING}): {summary['rule']}")
+    if "interval" in summary:
+        notes.append(f"low, high: {summary['interval']}")
     for note in notes:
         console.print(f"{note}.", highlight=False, soft_wrap=True)
     console.print(f"Written: {escape(str(out))}/samples.csv, score.json", highlight=False, soft_wrap=True)
