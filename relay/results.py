@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from relay.errors import DataError
 from relay.files import write_text
 
 COLUMNS = ("study", "strategy", "leg", "trained", "site", "patient", "sample", "class", "metric", "value")
@@ -32,22 +33,50 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     for row in rows:
-        value = row["value"]
-        writer.writerow({**row, "value": "" if math.isnan(value) else repr(round(value, 6))})
+        writer.writerow({**row, "value": cell(row["value"])})
     write_text(path, text.getvalue())
 
 
+def cell(value: float) -> str:
+    """A number as CSV has it: nine significant digits, whole numbers as they are; what is missing is empty."""
+    if math.isnan(value):
+        return ""
+    if isinstance(value, int):
+        return repr(value)
+    number = float(value)
+    return repr(number if number.is_integer() else float(f"{number:.9g}"))
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """What :func:`write_rows` wrote."""
-    with path.open(newline="") as file:
-        return [
-            {
-                **row,
-                "leg": int(row["leg"]) if row["leg"] else None,  # None: masks that no leg made
-                "value": float(row["value"]) if row["value"] else math.nan,
-            }
-            for row in csv.DictReader(file)
-        ]
+    """What :func:`write_rows` wrote.
+
+    Raises:
+        DataError: the file is not there, or is not that.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(file, strict=True)
+            if tuple(next(lines, ())) != COLUMNS:
+                raise ValueError(f"the first line must be {','.join(COLUMNS)}")
+            return [_row(cells, lines.line_num) for cells in lines]
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: it is not UTF-8") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+
+
+def _row(cells: Sequence[str], line: int) -> dict[str, Any]:
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"line {line} has {len(cells)} cells, not {len(COLUMNS)}")
+    row: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
+    try:
+        row["leg"] = int(row["leg"]) if row["leg"] else None  # None: masks that no leg made
+        row["value"] = float(row["value"]) if row["value"] else math.nan
+    except ValueError:
+        raise ValueError(f"line {line}: leg or value is no number") from None
+    return row
 
 
 def mean(values: Iterable[float]) -> float:

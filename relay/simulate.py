@@ -24,7 +24,7 @@ from relay.leg.run import planned_steps, run_leg
 from relay.leg.sites import Sites
 from relay.leg.throwaway import post_of
 from relay.plan import Leg, Study
-from relay.results import forgetting, matrix, mean, no_nan, of_relay, read_rows, write_rows
+from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 
 
 class Simulation:
@@ -89,10 +89,13 @@ def summarise(study: Study, run: RunPlace) -> dict[str, Any]:
     """Gather the finished legs' scores: ``results/scores.csv`` and ``results/summary.json``.
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg
-    starts from nothing, of the site's own model; ``mean`` is over sites, ``forgetting`` as in
+    starts from nothing, of the site's own model; ``mean`` is over the sites trained on here, ``forgetting`` as in
     :func:`relay.results.forgetting`, ``relay`` is :func:`relay.results.of_relay`.
+
+    Raises:
+        DataError: a leg's scores are lost or damaged.
     """
-    rows = [row for leg in study.legs for row in read_rows(run.leg(leg.folder).scores)]
+    rows = [row for leg in study.legs for row in run.leg(leg.folder).rows()]
     write_rows(run.root / "results" / "scores.csv", rows)
     summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
     summary["relay"] = _relay(study, run, summary)
@@ -105,9 +108,16 @@ def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
     table = matrix(rows)
     trained = [leg.task_name for leg in legs]
     last, alone = table[max(table)], apart(legs)
-    final = {leg.task_name: table[leg.number][leg.task_name] for leg in legs} if alone else last
+    own = {leg.task_name: table.get(leg.number, {}).get(leg.task_name, float("nan")) for leg in legs}
+    final = own if alone else last
+    ends = [final.get(site, float("nan")) for site in own_legs(sites_of(legs))]
     lost = float("nan") if alone else forgetting(table, trained)
-    return {"matrix": table, "final": final, "mean": mean(final.values()), "forgetting": lost}
+    return {"matrix": table, "final": final, "mean": mean(ends), "forgetting": lost}
+
+
+def sites_of(legs: Sequence[Leg]) -> list[list[str]]:
+    """The sites that each leg trains on: one, or several where they are pooled."""
+    return [[str(dataset.options.task_name) for dataset in leg.pool] for leg in legs]
 
 
 def apart(legs: Sequence[Leg]) -> bool:
@@ -120,7 +130,7 @@ def _relay(study: Study, run: RunPlace, summary: Mapping[str, Any]) -> dict[str,
     places = [run.leg(leg.folder) for leg in study.legs]
     said = of_relay(
         summary["matrix"],
-        [[dataset.options.task_name for dataset in leg.pool] for leg in study.legs],
+        sites_of(study.legs),
         final=summary["final"] if apart(study.legs) else None,
         carried=beside(places),
         seconds=sum(place.record().get("train_seconds", float("nan")) for place in places),

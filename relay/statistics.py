@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any, Literal, TypeAlias
@@ -18,13 +18,19 @@ import numpy as np
 
 MISSING = math.nan
 MIN_PATIENTS = 10
-"""Below this many the bootstrap's correction is more noise than help: the percentile interval is given."""
+"""Below this many in a site a bootstrap's interval is too narrow: Student's t with a jackknife is taken."""
+FEWEST = 3
+"""Below this many in a site there is no interval."""
 MIN_PAIRS = 6
 """With five pairs no two-sided p is under 0.05, whatever was measured."""
 LEVEL, RESAMPLES = 0.95, 2000
+BLOCK = 2**22
+"""Patients that are drawn at once: it bounds memory."""
 INTERVAL = (
-    f"{LEVEL:.0%} intervals of the mean over samples, from {RESAMPLES} bootstrap resamples of whole patients: BCa "
-    "(bias-corrected and accelerated), or percentile where there are few patients"
+    f"{LEVEL:.0%} intervals of the mean over samples, for other patients: BCa (bias-corrected and accelerated) from "
+    f"{RESAMPLES} bootstrap resamples of whole patients, or percentile where all are equal; with fewer than "
+    f"{MIN_PATIENTS} patients Student's t with a jackknife over patients, which may pass the ends of what a metric can "
+    f"be; with fewer than {FEWEST} none"
 )
 """How :func:`describe` makes them, in words."""
 
@@ -32,6 +38,10 @@ Method = Literal["BCa", "percentile", "t", "none"]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Pairs: TypeAlias = Mapping[tuple[Hashable, ...], float]
 """Key → value; the first part of a key names the patient."""
+Part: TypeAlias = "tuple[Floats, Floats]"
+"""Of a site's patients: sum and number of what was measured, each ``(patients, cells)``."""
+Join: TypeAlias = "Callable[[Floats], Floats]"
+"""What the cells' means make together: ``(…, sites, cells)`` to ``(…)``. A cell without a value is NaN."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Comparison:
 
     Attributes:
         pairs: patients measured under both.
-        difference: mean over patients of a − b; ``low`` and ``high`` its bootstrap interval.
+        difference: mean over patients of a − b; ``low`` and ``high`` its interval, made by ``method``.
         p: two-sided, of Wilcoxon's signed-rank test; NaN for fewer than :data:`MIN_PAIRS` pairs.
         effect: matched-pairs rank-biserial correlation, −1 (b is better in every pair) to 1 (a is).
     """
@@ -67,6 +77,7 @@ class Comparison:
     high: float
     p: float
     effect: float
+    method: Method
 
 
 def interval(
@@ -77,11 +88,7 @@ def interval(
     resamples: int = RESAMPLES,
     strata: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Bootstrap interval of the mean over samples, patients drawn with all their samples (cluster bootstrap).
-
-    BCa (Efron 1987, 10.2307/2289144) with a jackknife over patients where there are :data:`MIN_PATIENTS` and the
-    resamples allow it, else percentile. Equal to ``scipy.stats.bootstrap`` with the same generator where each patient
-    has one sample.
+    """Interval of the mean over samples, patients drawn with all their samples: see :func:`bounds`.
 
     Args:
         values: one a sample; NaN is left out.
@@ -92,15 +99,38 @@ def interval(
         ValueError: lengths differ, or ``level`` is not between 0 and 1.
     """
     parts = _clusters(values, patients, strata)
-    _check_level(level)
+    return bounds(parts, lambda cells: cells.mean(axis=(-2, -1)), seed, level, resamples)
+
+
+def bounds(parts: Sequence[Part], join: Join, seed: int, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
+    """Interval of what ``join`` makes of each cell's mean at each site, patients drawn within their site.
+
+    With :data:`MIN_PATIENTS` at every site the cluster bootstrap, BCa (Efron 1987, 10.2307/2289144) with a jackknife
+    over patients: that of ``scipy.stats.bootstrap`` with the same generator where each patient has one sample; where
+    nothing varies its percentiles. With fewer Student's t with the jackknife's standard error and the degrees of
+    freedom of Satterthwaite (1946, 10.2307/3002019): for one site and equally many samples a patient that is the usual
+    t interval of the patients' means. With fewer than :data:`FEWEST` none. A cell (a rare class) of which a resample
+    has no patient keeps its mean there: without it the resample would be of something else.
+
+    Raises:
+        ValueError: ``level`` is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level}: must be between 0 and 1")
     if not parts:
         return Interval(MISSING, MISSING, MISSING, "none")
-    mean = float(np.mean([total.sum() / count.sum() for total, count in parts]))
-    if min(len(total) for total, _ in parts) < 2:
+    whole = np.stack([_ratio(total.sum(axis=0), count.sum(axis=0)) for total, count in parts])
+    mean, fewest = float(join(whole)), min(len(total) for total, _ in parts)
+    if fewest < FEWEST or math.isnan(mean):
         return Interval(mean, MISSING, MISSING, "none")
+    pulls = [_pulls(place, part, whole, join) for place, part in enumerate(parts)]
+    if fewest < MIN_PATIENTS:
+        half = _half(pulls, level)
+        return Interval(mean, mean - half, mean + half, "t")
     rng = np.random.default_rng(seed)
-    drawn = np.mean([_resampled(rng, total, count, resamples) for total, count in parts], axis=0)
-    tails, method = _tails(parts, drawn, mean, level)
+    cells = np.stack([_resampled(rng, *part, resamples) for part in parts], axis=1)
+    drawn = join(_filled(cells, whole))
+    tails, method = _tails(pulls, drawn, mean, level)
     low, high = np.quantile(drawn, tails)
     return Interval(mean, float(low), float(high), method)
 
@@ -129,37 +159,22 @@ def describe(found: Sequence[tuple[Hashable, float]], seed: int) -> dict[str, An
     }
 
 
-def t_interval(values: Sequence[float], patients: Sequence[Hashable], level: float = 0.95) -> Interval:
-    """Student's t interval over patients' means: the mean is over patients, each counted once.
-
-    Raises:
-        ValueError: lengths differ, or ``level`` is not between 0 and 1.
-    """
-    from scipy.stats import t
-
-    _check_level(level)
-    means: Floats = np.concatenate([np.empty(0), *(total / count for total, count in _clusters(values, patients))])
-    if len(means) < 2:
-        return Interval(float(means[0]) if len(means) else MISSING, MISSING, MISSING, "none")
-    half = t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means))
-    return Interval(float(means.mean()), float(means.mean() - half), float(means.mean() + half), "t")
-
-
 def paired(a: Pairs, b: Pairs, seed: int = 0, level: float = 0.95) -> Comparison:
     """Compare what was measured under both a and b, one number a patient: the mean of its differences.
 
     Wilcoxon's signed-rank test (1945, 10.2307/3001968), two-sided; pairs without a difference take part in the ranking
     and then drop out (Pratt 1959, 10.1080/01621459.1959.10501526); no difference at all is p = 1. The effect is the
     rank sum of the pairs where a is better minus that where b is, over both (Kerby 2014, 10.2466/11.IT.3.1).
+    A difference is rounded to 9 decimals: the noise of adding is none.
     """
     apart: dict[Hashable, list[float]] = defaultdict(list)
     for key in a.keys() & b.keys():
         if not math.isnan(gap := a[key] - b[key]):
             apart[key[0]].append(gap)
-    differences = np.sort([math.fsum(found) / len(found) for found in apart.values()])
-    bounds = interval(differences.tolist(), range(len(differences)), seed, level)
+    differences = np.sort([round(math.fsum(found) / len(found), 9) + 0.0 for found in apart.values()])
+    about = interval(differences.tolist(), range(len(differences)), seed, level)
     p, effect = _signed_rank(differences)
-    return Comparison(len(differences), bounds.mean, bounds.low, bounds.high, p, effect)
+    return Comparison(len(differences), about.mean, about.low, about.high, p, effect, about.method)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -175,15 +190,10 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level}: must be between 0 and 1")
-
-
 def _clusters(
     values: Sequence[float], patients: Sequence[Hashable], strata: Sequence[Hashable] | None = None
-) -> list[tuple[Floats, Floats]]:
-    """For each stratum: sum and number of each patient's samples. Sorted, so that the order of the input is nothing."""
+) -> list[Part]:
+    """For each stratum: sum and number of each patient's samples, in one cell. Sorted: the input's order is nothing."""
     strata = [None] * len(values) if strata is None else strata
     if not len(values) == len(patients) == len(strata):
         raise ValueError(f"{len(values)} values, {len(patients)} patients and {len(strata)} strata: lengths differ")
@@ -193,42 +203,75 @@ def _clusters(
             found[repr(stratum)][repr(patient)].append(float(value))
     return [
         (
-            np.array([math.fsum(by[name]) for name in sorted(by)]),
-            np.array([len(by[name]) for name in sorted(by)], float),
+            np.array([[math.fsum(by[name])] for name in sorted(by)]),
+            np.array([[len(by[name])] for name in sorted(by)], float),
         )
         for _, by in sorted(found.items())
     ]
 
 
-def _resampled(rng: np.random.Generator, total: Floats, count: Floats, resamples: int) -> Floats:
-    """The mean of each resample, ``(resamples,)``."""
-    drawn = rng.integers(0, len(total), (resamples, len(total)))
-    means: Floats = total[drawn].sum(axis=1) / count[drawn].sum(axis=1)
+def _ratio(total: Floats, count: Floats) -> Floats:
+    """NaN where nothing was measured."""
+    with np.errstate(invalid="ignore"):
+        means: Floats = np.where(count > 0, total, MISSING) / count
     return means
 
 
-def _tails(parts: Sequence[tuple[Floats, Floats]], drawn: Floats, mean: float, level: float) -> tuple[Floats, Method]:
+def _filled(cells: Floats, whole: Floats) -> Floats:
+    filled: Floats = np.where(np.isnan(cells), whole, cells)
+    return filled
+
+
+def _resampled(rng: np.random.Generator, total: Floats, count: Floats, resamples: int) -> Floats:
+    """Each cell's mean in each resample, ``(resamples, cells)``."""
+    size, found = len(total), []
+    for start in range(0, resamples, step := max(1, BLOCK // size)):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(float)
+        found.append(_ratio(times @ total, times @ count))
+    return np.concatenate(found)
+
+
+def _pulls(place: int, part: Part, whole: Floats, join: Join) -> Floats:
+    """What leaving out each patient of a site changes, ``(patients,)``: the jackknife."""
+    total, count = part
+    cells = np.repeat(whole[None], len(total), axis=0)
+    cells[:, place] = _ratio(total.sum(axis=0) - total, count.sum(axis=0) - count)
+    without = join(_filled(cells, whole))
+    pulls: Floats = (len(total) - 1) * (without.mean() - without) / len(total)
+    return pulls
+
+
+def _half(pulls: Sequence[Floats], level: float) -> float:
+    """Half the width of the t interval."""
+    from scipy.stats import t
+
+    parts = [(len(pull) / (len(pull) - 1) * float((pull**2).sum()), len(pull) - 1) for pull in pulls]
+    variance = sum(part for part, _ in parts)
+    if variance == 0:
+        return 0.0
+    free = variance**2 / sum(part**2 / own for part, own in parts)
+    return float(t.ppf((1 + level) / 2, free)) * math.sqrt(variance)
+
+
+def _tails(pulls: Sequence[Floats], drawn: Floats, mean: float, level: float) -> tuple[Floats, Method]:
     """Which quantiles of the resamples are the bounds."""
     from scipy.special import ndtr, ndtri
 
     plain = np.array([(1 - level) / 2, (1 + level) / 2])
-    if sum(len(total) for total, _ in parts) < MIN_PATIENTS:
-        return plain, "percentile"
-    bias = ndtri(((drawn < mean).mean() + (drawn <= mean).mean()) / 2)
-    skew = _acceleration(parts)
+    near = 1e-12 * float(np.abs(drawn).max())  # the noise of adding in another order
+    bias = ndtri(((drawn < mean - near).mean() + (drawn <= mean + near).mean()) / 2)
+    skew = _acceleration(pulls)
     z = bias + ndtri(plain)
     with np.errstate(invalid="ignore"):
         tails = ndtr(bias + z / (1 - skew * z))
     return (tails, "BCa") if np.isfinite(tails).all() else (plain, "percentile")
 
 
-def _acceleration(parts: Sequence[tuple[Floats, Floats]]) -> float:
+def _acceleration(pulls: Sequence[Floats]) -> float:
     """Of BCa, for several samples as in Davison and Hinkley (1997), eq. 5.26; NaN where no patient matters."""
-    cubes = squares = 0.0
-    for total, count in parts:
-        without = (total.sum() - total) / (count.sum() - count)
-        pull = (len(total) - 1) * (without.mean() - without) / len(total)
-        cubes, squares = cubes + float((pull**3).sum()), squares + float((pull**2).sum())
+    cubes, squares = (sum(float((pull**power).sum()) for pull in pulls) for power in (3, 2))
     return cubes / (6 * squares**1.5) if squares > 0 else MISSING
 
 

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.errors import DataError
 from relay.results import (
     COLUMNS,
     average,
     backward,
+    cell,
     forgetting,
     forward,
     matrix,
@@ -48,7 +50,7 @@ def test_what_is_written_is_read(given_rows: list[dict[str, Any]], tmp_path_fact
     path = tmp_path_factory.mktemp("csv") / "deep" / "scores.csv"
     write_rows(path, given_rows)
     for old, new in zip(given_rows, read_rows(path), strict=True):
-        assert new.pop("value") == pytest.approx(old["value"], abs=5e-7, nan_ok=True)
+        assert new.pop("value") == pytest.approx(old["value"], rel=5e-9, nan_ok=True)
         assert new == {key: value for key, value in old.items() if key != "value"}
 
 
@@ -56,7 +58,43 @@ def test_missing_is_an_empty_cell_and_zero_is_zero(tmp_path: Path) -> None:
     write_rows(tmp_path / "x.csv", [row(1, "a", "cup", NAN), row(1, "a", "cup", 0.0), row(1, "a", "cup", 1 / 3)])
     head, *lines = (tmp_path / "x.csv").read_text().split()
     assert head == "study,strategy,leg,trained,site,patient,sample,class,metric,value"
-    assert [line.rsplit(",", 1)[1] for line in lines] == ["", "0.0", "0.333333"]
+    assert [line.rsplit(",", 1)[1] for line in lines] == ["", "0.0", "0.333333333"]
+
+
+@given(st.floats(allow_infinity=False, allow_nan=False) | st.integers(-(10**15), 10**15))
+def test_small_numbers_stay_and_whole_ones_are_exact(value: float) -> None:
+    told = float(cell(value))
+    assert told == pytest.approx(value, rel=5e-9, abs=0)
+    assert float(cell(told)) == told
+    if isinstance(value, int):
+        assert cell(value) == str(value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: text.replace(b"value", b"valu", 1), "the first line must be study,"),
+        (lambda text: b"", "the first line must be study,"),
+        (lambda text: text.replace(b"0.5", b"x"), "line 2: leg or value is no number"),
+        (lambda text: text.replace(b"relay,1", b"relay,one"), "line 2: leg or value is no number"),
+        (lambda text: text[:-10], "line 2 has 9 cells, not 10"),
+        (lambda text: text.replace(b"relay", b"rel\xffay"), "not UTF-8"),
+        (lambda text: text.replace(b"p1", b'"p1'), "end of data"),
+        (lambda text: text.replace(b"p1", b"p" * 200000), "field larger"),
+    ],
+)
+def test_a_damaged_file_is_named(spoil: Any, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    write_rows(path, [row(1, "a", "cup", 0.5)])
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match=said) as caught:
+        read_rows(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_lost_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.csv can't be read: No such file"):
+        read_rows(tmp_path / "x.csv")
 
 
 def test_no_rows_are_a_head(tmp_path: Path) -> None:

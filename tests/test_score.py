@@ -267,3 +267,21 @@ def test_tables_that_can_not_be_scored(tmp_path: Path, task: str, pred: str, tru
 def test_masks_are_scored_without_torch() -> None:
     code = "import sys, relay.cli.score, relay.score.masks; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_options_of_masks_are_refused_for_tables() -> None:
+    said = run("a.csv", "b.csv", "--task=classification", "--classes=a,b", "--tolerance=1", code=2)
+    assert "--classes, --tolerance: is for masks" in said
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(two: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "no folder of yours to write to" in run(*two, "-o", tmp_path / "file" / "below", code=2)
+
+
+def test_a_class_may_be_called_mean(tmp_path: Path) -> None:
+    pred = table(tmp_path / "pred.csv", "sample,mean,other", [("a", 0.9, 0.1), ("b", 0.2, 0.8)])
+    truth = table(tmp_path / "truth.csv", "sample,class", [("a", "mean"), ("b", "other")])
+    run(pred, truth, "--task=classification", "-o", tmp_path / "out")
+    rows = read_rows(tmp_path / "out" / "samples.csv")
+    assert {row["class"] for row in rows if row["metric"] == "f1"} == {"mean", "other"}

@@ -13,7 +13,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.statistics import MIN_PAIRS, MIN_PATIENTS, Comparison, holm, interval, paired, t_interval
+from relay import statistics
+from relay.statistics import MIN_PAIRS, MIN_PATIENTS, Comparison, holm, interval, paired
 
 NAN = math.nan
 RNG = np.random.default_rng(5)
@@ -30,26 +31,25 @@ def one_each(values: Any) -> dict[tuple[str, str], float]:
 # -- intervals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "method"), [(8, "percentile"), (MIN_PATIENTS, "BCa"), (60, "BCa")])
+@pytest.mark.parametrize("count", [MIN_PATIENTS, 60])
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_one_sample_a_patient_is_scipys_bootstrap(count: int, method: str, level: float) -> None:
+def test_one_sample_a_patient_is_scipys_bootstrap(count: int, level: float) -> None:
     values = RNG.beta(8, 2, count)
     theirs = scipy.stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=999,
         confidence_level=level,
-        method=method,  # type: ignore[arg-type, unused-ignore]
         rng=np.random.default_rng(3),
     ).confidence_interval
     mine = interval(values.tolist(), names(count), 3, level, 999)
-    assert mine.method == method
+    assert mine.method == "BCa"
     assert mine.mean == pytest.approx(values.mean())
     assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_several_sites_are_scipys_bootstrap_of_several_samples() -> None:
-    a, b = RNG.beta(8, 2, 12), RNG.beta(3, 3, 7)
+    a, b = RNG.beta(8, 2, 12), RNG.beta(3, 3, MIN_PATIENTS)
     theirs = scipy.stats.bootstrap(
         (a, b),
         lambda x, y, axis: (x.mean(axis=axis) + y.mean(axis=axis)) / 2,
@@ -57,7 +57,7 @@ def test_several_sites_are_scipys_bootstrap_of_several_samples() -> None:
         rng=np.random.default_rng(9),
         vectorized=True,
     ).confidence_interval
-    mine = interval([*a, *b], [*names(12), *names(7)], 9, resamples=500, strata=["a"] * 12 + ["b"] * 7)
+    mine = interval([*a, *b], [*names(12), *names(10)], 9, resamples=500, strata=["a"] * 12 + ["b"] * 10)
     assert mine.mean == pytest.approx((a.mean() + b.mean()) / 2)
     assert (mine.low, mine.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
@@ -71,17 +71,19 @@ def test_patients_are_drawn_with_all_their_samples() -> None:
 
 
 def test_patients_count_by_their_samples_in_the_mean() -> None:
-    found = interval([0.0, 0.0, 0.0, 1.0], ["a", "a", "a", "b"], 1)
-    assert (found.mean, found.low, found.high, found.method) == (0.25, 0.0, 1.0, "percentile")
+    """The t interval is about the mean over samples, too: of 0, 0, 0 and 1, 1 it is 0.4."""
+    found = interval([0.0, 0.0, 0.0, 1.0, 1.0], ["a", "a", "a", "b", "c"], 1)
+    assert (found.mean, found.method) == (0.4, "t")
+    assert (found.low + found.high) / 2 == pytest.approx(0.4)
 
 
-def test_missing_is_left_out_and_one_patient_has_no_bounds() -> None:
+def test_missing_is_left_out_and_two_patients_have_no_bounds() -> None:
     whole = interval([0.1, 0.5, 0.9], ["a", "b", "c"], 1)
     assert interval([0.1, NAN, 0.5, 0.9, NAN], ["a", "a", "b", "c", "d"], 1) == whole
-    one = interval([0.2, 0.4, NAN], ["a", "a", "b"], 1)
-    assert one.mean == pytest.approx(0.3)
-    assert (math.isnan(one.low), math.isnan(one.high), one.method) == (True, True, "none")
-    for nothing in (interval([NAN], ["a"], 1), interval([], [], 1), t_interval([], [])):
+    for few in (interval([0.2, 0.4, NAN], ["a", "a", "b"], 1), interval([0.2, 0.4], ["a", "b"], 1)):
+        assert few.mean == pytest.approx(0.3)
+        assert (math.isnan(few.low), math.isnan(few.high), few.method) == (True, True, "none")
+    for nothing in (interval([NAN], ["a"], 1), interval([], [], 1)):
         assert math.isnan(nothing.mean)
         assert nothing.method == "none"
 
@@ -99,11 +101,38 @@ def test_another_seed_is_another_draw_and_the_same_is_the_same() -> None:
 
 def test_t_interval_is_scipys_over_patients() -> None:
     means = np.array([0.2, 0.5, 0.9, 0.4])
-    found = t_interval([0.1, 0.3, 0.5, 0.9, NAN, 0.4], ["a", "a", "b", "c", "c", "d"], 0.9)
+    twice = [0.1, 0.3, 0.5, 0.5, 0.9, 0.9, NAN, 0.4, 0.4]
+    found = interval(twice, ["a", "a", "b", "b", "c", "c", "c", "d", "d"], 1, 0.9)
     theirs = scipy.stats.t.interval(0.9, 3, means.mean(), scipy.stats.sem(means))
     assert found.mean == pytest.approx(means.mean())
     assert (found.low, found.high) == pytest.approx(theirs)
     assert found.method == "t"
+
+
+def test_few_patients_of_two_sites_are_welchs_interval() -> None:
+    a, b = RNG.beta(8, 2, 4), RNG.beta(3, 3, 7)
+    found = interval([*a, *b], [*names(4), *names(7)], 1, strata=["a"] * 4 + ["b"] * 7)
+    theirs = scipy.stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert found.method == "t"
+    assert found.high - found.low == pytest.approx((theirs.high - theirs.low) / 2)  # a mean of two, not a difference
+    many = interval([*a, *RNG.beta(8, 2, 30)], [*names(4), *names(30)], 1, strata=["a"] * 4 + ["b"] * 30)
+    assert many.method == "t"  # a bootstrap within four patients is too narrow, however many the other site has
+
+
+@pytest.mark.parametrize("count", [3, 5, 9])
+def test_intervals_of_few_patients_hold_the_truth(count: int) -> None:
+    held = 0
+    for draw in range(400):
+        found = interval(np.random.default_rng(draw).beta(8, 2, count).tolist(), names(count), draw)
+        held += found.low <= 0.8 <= found.high
+    assert held / 400 >= 0.9
+
+
+def test_draws_in_blocks_are_the_draws_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = RNG.beta(8, 2, 33).tolist()
+    whole = interval(values, names(33), 4, resamples=101)
+    monkeypatch.setattr(statistics, "BLOCK", 70)
+    assert interval(values, names(33), 4, resamples=101) == whole
 
 
 def test_nine_of_ten_intervals_hold_the_truth() -> None:
@@ -120,9 +149,8 @@ def test_nine_of_ten_intervals_hold_the_truth() -> None:
 
 @pytest.mark.parametrize("level", [0.0, 1.0, 95])
 def test_wrong_arguments_are_refused(level: float) -> None:
-    for made in (lambda: interval([0.5], ["a"], 1, level), lambda: t_interval([0.5], ["a"], level)):
-        with pytest.raises(ValueError, match="level"):
-            made()
+    with pytest.raises(ValueError, match="level"):
+        interval([0.5], ["a"], 1, level)
     with pytest.raises(ValueError, match="2 values, 1 patients"):
         interval([0.5, 0.6], ["a"], 1)
 
@@ -146,10 +174,12 @@ def test_the_order_of_the_input_is_nothing(found: list[tuple[float, int]], rando
     random.shuffle(mixed)
     both = [interval([v for v, _ in rows], [p for _, p in rows], 4, resamples=50) for rows in (found, mixed)]
     assert repr(both[0]) == repr(both[1])
-    bounds = both[0]
-    assert math.isnan(bounds.low) or bounds.low <= bounds.high
-    assert math.isnan(bounds.low) or min(v for v, _ in found) - 1e-9 <= bounds.low
-    assert math.isnan(bounds.high) or bounds.high <= max(v for v, _ in found) + 1e-9
+    about = both[0]
+    assert math.isnan(about.low) == (about.method == "none")
+    assert math.isnan(about.low) or about.low <= about.high
+    if about.method in ("BCa", "percentile"):
+        assert min(v for v, _ in found) - 1e-9 <= about.low
+        assert about.high <= max(v for v, _ in found) + 1e-9
 
 
 # -- two strategies ----------------------------------------------------------------------------------------------------
@@ -185,18 +215,29 @@ def test_samples_of_a_patient_are_averaged_and_only_what_both_have_counts() -> N
     assert found.effect == pytest.approx(1 / 3)
 
 
+def test_the_noise_of_adding_is_no_difference() -> None:
+    """Six patients whose two samples differ by +0.1 and -0.1, and two that are better: not six more worse ones."""
+    a = {(f"p{i}", s): v for i in range(8) for s, v in ((0, 0.5 if i < 6 else 0.9), (1, 0.3))}
+    b = {(f"p{i}", s): v for i in range(8) for s, v in ((0, 0.4 if i < 6 else 0.1), (1, 0.4))}
+    assert (a["p0", 0] - b["p0", 0]) + (a["p0", 1] - b["p0", 1]) != 0  # in floats
+    found = paired(a, b)
+    assert (found.effect, found.pairs, found.method) == (1.0, 8, "t")
+    wanted = scipy.stats.wilcoxon([0.0] * 6 + [0.35] * 2, zero_method="pratt").pvalue
+    assert found.p == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize("pairs", [MIN_PAIRS - 1, MIN_PAIRS])
 def test_too_few_pairs_have_no_p(pairs: int) -> None:
     found = paired(one_each(np.linspace(0.1, 0.6, pairs)), one_each(np.zeros(pairs)))
     assert math.isnan(found.p) == (pairs < MIN_PAIRS)
-    assert found.effect == 1.0
+    assert (found.effect, found.method) == (1.0, "t")
     if pairs == MIN_PAIRS:
         assert found.p == pytest.approx(2 / 2**6)
 
 
 def test_no_difference_at_all_is_p_of_one_and_nothing_is_missing() -> None:
     same = one_each(RNG.beta(8, 2, 10))
-    assert paired(same, same) == Comparison(10, 0.0, 0.0, 0.0, 1.0, 0.0)
+    assert paired(same, same) == Comparison(10, 0.0, 0.0, 0.0, 1.0, 0.0, "percentile")
     nothing = paired(same, {})
     assert nothing.pairs == 0
     assert all(math.isnan(x) for x in (nothing.difference, nothing.low, nothing.high, nothing.p, nothing.effect))

@@ -107,7 +107,7 @@ def _devices(gpus: str | None, slurm: str | None) -> tuple[Devices, Sequence[Pro
     from relay.config.devices import Devices, choose
 
     numbers = (gpus or "").split(",")
-    if slurm is not None and all(number.isdigit() for number in numbers):
+    if slurm is not None and all(number.isdecimal() for number in numbers):
         return Devices("gpu", [int(number) for number in numbers]), []
     return choose(gpus)
 
@@ -133,7 +133,10 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
     pairs = [part.partition("=") for part in text.split(",") if part]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
         raise UserError(f"--slurm {text}: '{wrong[0]}' has not the form key=value", "Such as timeout_min=600")
-    return {key.strip(): yaml.safe_load(value) for key, _, value in pairs}
+    try:
+        return {key.strip(): yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError as error:
+        raise UserError(f"--slurm {text}: a value can't be read as YAML", "Such as timeout_min=600") from error
 
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
@@ -173,12 +176,15 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
     Raises:
         RelayError: a run failed.
     """
-    if len(failed) < len(planned):
-        from relay.compare.gather import comparison
+    from relay.compare.gather import comparison, read_runs
+
+    runs, failed = read_runs(planned, root, failed)
+    if runs:
         from relay.report import write_report
         from relay.report.screen import show_comparison
 
-        show_comparison(console, comparison(planned, root, failed, reference), root, write_report(root))
+        told = comparison(planned, root, runs, failed, reference)
+        show_comparison(console, told, root, write_report(root))
     if failed:
         lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
         raise RelayError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +34,9 @@ def score(
         str | None, typer.Option("--values", help="What stands for each class in the masks: 0,255. Default: 0,1,…")
     ] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else in pixels.")
-    ] = 2.0,
+        float | None,
+        typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else in pixels. Default: 2."),
+    ] = None,
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="mm per pixel, of masks whose files do not say: 0.5 or 0.5,0.4.")
     ] = None,
@@ -61,9 +63,12 @@ def score(
     from relay.score.result import show
 
     console = Console()
+    if out is not None:
+        _folder(out)
     if task == "segmentation":
         done = _masks(predictions, truth, console, classes, values, tolerance, spacing, patients, workers)
     else:
+        _only_for_masks(classes=classes, values=values, tolerance=tolerance, spacing=spacing)
         from relay.score.tables import score_classes, score_numbers
 
         done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
@@ -72,24 +77,37 @@ def score(
     show(console, done, folder)
 
 
+def _only_for_masks(**given: object) -> None:
+    if named := [f"--{name}" for name, value in given.items() if value is not None]:
+        raise UserError(f"{', '.join(named)}: is for masks", "Leave it out, or score masks: --task segmentation.")
+
+
+def _folder(out: Path) -> None:
+    """Whether it can be written to; asked before anything is measured."""
+    above = next(place for place in (out, *out.absolute().parents) if place.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise UserError(f"can't write to {out}: {above} is no folder of yours to write to", "Name another: -o FOLDER.")
+
+
 def _masks(
     predictions: Path,
     truth: Path,
     console: Console,
     classes: str | None,
     values: str | None,
-    tolerance: float,
+    tolerance: float | None,
     spacing: str | None,
     patients: str | None,
     workers: int,
 ) -> Score:
+    from relay.metrics.segmentation import TOLERANCE
     from relay.score.masks import score_masks
     from relay.score.pairs import Asked
 
     asked = Asked(
         classes=_list("--classes", "names, with commas between", str, classes),
         values=_list("--values", "whole numbers, with commas between", int, values),
-        tolerance=tolerance,
+        tolerance=TOLERANCE if tolerance is None else tolerance,
         spacing=_list("--spacing", "numbers, with commas between", float, spacing),
         patients=patients,
         workers=workers,

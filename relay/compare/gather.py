@@ -5,31 +5,40 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from relay.compare import table
 from relay.compare.jobs import Job
-from relay.compare.running import RUNS, Failed, place_of
+from relay.compare.running import RUNS, Failed, place_of, told
 from relay.compare.table import Run, Sample
+from relay.errors import RelayError
 from relay.files import write_text
-from relay.results import mean, no_nan, read_rows
+from relay.results import cell, mean, no_nan, read_rows
 
+log = logging.getLogger(__name__)
 COLUMNS = ("strategy", "order", "seed", "leg", "site", "metric", "value")
+GAPS = ("to_joint", "to_local")
+NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
 def read_run(job: Job, root: Path) -> Run:
-    """A finished run's numbers, from its folder."""
-    from relay.simulate import apart, summarise
+    """A finished run's numbers, from its folder.
+
+    Raises:
+        RelayError: a file of it is lost or damaged.
+    """
+    from relay.simulate import apart, sites_of, summarise
 
     place = place_of(job, root)
     summary = summarise(job.study, place)
     names = [str(job.study.datasets[task_id].options.task_name) for task_id in job.ids]
-    final = {site: summary["final"].get(site, math.nan) for site in names}
-    told = {
+    final = {site: summary["final"].get(site, float("nan")) for site in names}
+    numbers = {
         "label": job.label,
         "strategy": job.label,
         "order": list(job.order),
@@ -37,13 +46,36 @@ def read_run(job: Job, root: Path) -> Run:
         "folder": f"{RUNS}/{job.folder}",
         "mean": mean(final.values()),
         "forgetting": summary["forgetting"],
+        "backward": summary["relay"]["backward"],
         "final": final,
         "matrix": summary["matrix"],
         "seconds": summary["relay"]["seconds"],
         "bytes": summary["relay"]["bytes"],
     }
     rows = read_rows(place.root / "results" / "scores.csv")
-    return Run(told, _scores(rows, names, apart(job.study.legs)))
+    alone = apart(job.study.legs)
+    return Run(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
+
+
+def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[Run], list[Failed]]:
+    """All runs that are finished and whole, each beside local and joint; and what failed, with those that are not."""
+    lost, runs = list(failed), []
+    for job in jobs:
+        if job.folder not in {problem.job.folder for problem in failed}:
+            try:
+                runs.append(read_run(job, root))
+            except RelayError as error:
+                log.error("%s: %s", job, error)
+                said = f"{told(error)}\n    {error.advice()}"
+                lost.append(Failed(job, said, root / "logs" / "compare.log", type(error).__name__))
+    by = _by(jobs, runs)
+    return [table.beside(run, by) for run in runs], lost
+
+
+def _by(jobs: Sequence[Job], runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Strategy → its runs, in the order asked for."""
+    labels = dict.fromkeys(job.label for job in jobs)
+    return {label: [run for run in runs if run.told["label"] == label] for label in labels}
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool) -> dict[Sample, float]:
@@ -59,31 +91,40 @@ def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool
     return found
 
 
-def comparison(jobs: Sequence[Job], root: Path, failed: Sequence[Failed], reference: str) -> dict[str, Any]:
-    """Gather all runs that are finished; writes ``compare.json`` and ``compare.csv``.
+def comparison(
+    jobs: Sequence[Job], root: Path, runs: Sequence[Run], failed: Sequence[Failed], reference: str
+) -> dict[str, Any]:
+    """What the runs say together; writes ``compare.json`` and ``compare.csv``.
 
     Args:
+        runs, failed: of :func:`read_runs`.
         reference: the strategy that the others are tested against.
     """
-    lost = {problem.job.folder for problem in failed}
-    runs = [read_run(job, root) for job in jobs if job.folder not in lost]
-    by = {label: [run for run in runs if run.told["label"] == label] for label in dict.fromkeys(j.label for j in jobs)}
+    by = _by(jobs, runs)
     tests = table.against(by, reference)
     shared = {job.label: job.laps for job in jobs if job.laps > 1}
-    count = sum(not math.isnan(test["p"]) for test in tests)
+    count = sum(not isnan(test["p"]) for test in tests)
     parts = [table.RULE, table.TESTS.format(reference=reference, count=f"{count} tests" if count != 1 else "1 test")]
-    told = {
+    whole = {
         "study": jobs[0].study.name,
         "method": " ".join([*parts, *(LAPS.format(label=label, laps=laps) for label, laps in shared.items())]),
+        "reference": reference,
         "planned": len(jobs),
-        "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": f.message} for f in failed],
+        "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],
         "runs": [run.told for run in runs],
         "table": [table.row(label, by) for label in by],
         "tests": tests,
     }
-    write_text(root / "compare.json", json.dumps(no_nan(told), indent=1) + "\n")
+    write_text(root / "compare.json", json.dumps(no_nan(whole), indent=1) + "\n")
     write_text(root / "compare.csv", _csv(runs))
-    return told
+    return whole
+
+
+def _where(problem: Failed, root: Path) -> str:
+    """The kind of error and its log; what it said may name files and samples, and this file is shown to others."""
+    log_file, whole = problem.log.resolve(), root.resolve()
+    shown = log_file.relative_to(whole).as_posix() if log_file.is_relative_to(whole) else log_file.name
+    return f"{problem.kind}: see {shown}"
 
 
 def _csv(runs: Sequence[Run]) -> str:
@@ -100,6 +141,7 @@ def _csv(runs: Sequence[Run]) -> str:
 def _numbers(told: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     cells = [(leg, site, "dice", value) for leg, row in told["matrix"].items() for site, value in row.items()]
     cells += [("", site, "final dice", value) for site, value in told["final"].items()]
-    cells += [("", "", name, told[name]) for name in ("mean", "forgetting", "seconds", "bytes")]
+    cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in told[name].items()]
+    cells += [("", "", name, told[name]) for name in NUMBERS]
     for leg, site, metric, value in cells:
-        yield leg, site, metric, "" if math.isnan(value) else round(value, 6)
+        yield leg, site, metric, cell(value)

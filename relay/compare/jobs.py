@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from relay.config.schema import MAX_SEED
 from relay.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from relay.plan import Study
 
+DIGITS = 12
+"""Of a number that is worth reading."""
 Blocks: TypeAlias = Mapping[str, Any]
 Plan: TypeAlias = "Callable[[Blocks], Study]"
 """Checks a config and makes a study of it; raises ConfigError."""
@@ -121,11 +125,17 @@ def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
 
 def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if wrong := [change for change in changes if not re.match(r"\s*[\w.]+\s*=", change)]:
         raise UserError(f"--strategies {label}: '{wrong[0]}' has not the form key=value", "Such as relay[merge=0.2]")
-    merged = OmegaConf.merge(dict(kwargs), OmegaConf.from_dotlist([change.strip() for change in changes]))
-    plain: dict[str, Any] = OmegaConf.to_container(merged)  # type: ignore[assignment]
+    try:
+        merged = OmegaConf.merge(dict(kwargs), OmegaConf.from_dotlist([change.strip() for change in changes]))
+        plain: dict[str, Any] = OmegaConf.to_container(merged)  # type: ignore[assignment]
+    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"--strategies {label}: can't be read: {first}", "Such as relay[merge=0.2]") from error
     return plain
 
 
@@ -139,11 +149,11 @@ def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[l
     Raises:
         UserError: not that; a site that is unknown, missing or there twice; or more than there are.
     """
-    if text.strip().isdigit():
-        many, found = int(text), list(itertools.islice(_orders(ids), int(text)))
-        if not 1 <= many == len(found):
-            raise UserError(f"--orders {many}: there are {len(found)} of {len(ids)} sites", "Ask for at least 1.")
-        return found
+    if text.strip().isdecimal():
+        most = math.factorial(len(ids))
+        if len(text.strip()) > DIGITS or not 1 <= int(text) <= most:
+            raise UserError(f"--orders {text.strip()}: there are {most} of {len(ids)} sites", "Ask for at least 1.")
+        return list(itertools.islice(_orders(ids), int(text)))
     found = [[_site(word.strip(), ids, names) for word in order.split(",")] for order in text.split("/")]
     for order in found:
         if sorted(order) != sorted(ids):
@@ -183,12 +193,18 @@ def seeds_of(text: str, own: int) -> list[int]:
     """
     words = [word.strip() for word in text.split(",")]
     listed = [word for word in words if word]
-    if not listed or not all(word.isdigit() for word in listed) or (len(words) == 1 and int(text) < 1):
+    if any(word.isdecimal() and (len(word) > DIGITS or int(word) > MAX_SEED) for word in listed):
+        raise UserError(f"--seeds {text}: too large", f"A seed is 0 to {MAX_SEED}.")
+    if not listed or not all(word.isdecimal() for word in listed) or (len(words) == 1 and int(text) < 1):
         raise UserError(
             f"--seeds {text}: must be a number of seeds, at least 1, or seeds with commas between",
             "Such as 3, or 1,2,7; a single seed has a comma behind it: 7,",
         )
-    return list(dict.fromkeys(map(int, listed))) if len(words) > 1 else list(range(own, own + int(text)))
+    if len(words) > 1:
+        return list(dict.fromkeys(map(int, listed)))
+    if own + int(text) - 1 > MAX_SEED:
+        raise UserError(f"--seeds {text}: from {own} on there are not so many", f"A seed is 0 to {MAX_SEED}.")
+    return list(range(own, own + int(text)))
 
 
 def _given(config: Blocks, base: Study, way: Sequence[int], seed: int) -> tuple[dict[str, Any], int]:

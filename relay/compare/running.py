@@ -25,11 +25,12 @@ RUNS = "runs"
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that came to nothing: why, and where more is said."""
+    """A run that came to nothing: why, where more is said, and the error's class."""
 
     job: Job
     message: str
     log: Path
+    kind: str
 
 
 def place_of(job: Job, root: Path) -> RunPlace:
@@ -98,7 +99,7 @@ def run_here(
         except Exception as error:
             if devices.world_size > 1:
                 raise  # the processes of a fit would no longer be at the same run
-            failed.append(Failed(job, told(error), log_of(folder)))
+            failed.append(Failed(job, told(error), log_of(folder), type(error).__name__))
             progress.say(f"failed: {job}: {told(error)}")
         progress.advance(reached - progress.done)
     return failed

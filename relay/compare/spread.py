@@ -117,17 +117,19 @@ def _parcel(job: Job, root: Path, devices: Devices, environment: Mapping[str, st
 
 def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
     try:
-        message = next(filter(None, handle.results()), None)  # one for each process of a fit
+        problem = next(filter(None, handle.results()), None)  # one for each process of a fit
     except Exception as error:  # its process died: what it said last is in submitit's own log
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Failed(job, f"its process ended without a result: {first}", Path(handle.paths.stderr))
-    return Failed(job, message, log_of(place_of(job, root).root)) if message else None
+        return Failed(
+            job, f"its process ended without a result: {first}", Path(handle.paths.stderr), type(error).__name__
+        )
+    return Failed(job, problem[0], log_of(place_of(job, root).root), problem[1]) if problem else None
 
 
 def work(
     given: Mapping[str, Any], name: str, folder: Path, devices: Devices, environment: Mapping[str, str | None]
-) -> str | None:
-    """One run in a process of its own; what went wrong, or None."""
+) -> tuple[str, str] | None:
+    """One run in a process of its own; what went wrong and the error's class, or None."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for variable, value in environment.items():  # before torch is imported
         os.environ.pop(variable, None)
@@ -139,5 +141,5 @@ def work(
     try:
         execute(plan(given, name), folder, devices, Progress(0))
     except Exception as error:
-        return told(error)
+        return told(error), type(error).__name__
     return None

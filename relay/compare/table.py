@@ -7,16 +7,17 @@ goes with all. What was not measured is missing.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from statistics import median, stdev
 from typing import Any, TypeAlias
 
-from relay.results import gaps, mean, worst
+import numpy as np
+
+from relay.results import forward, gaps, mean, worst
 from relay.seeds import derive
-from relay.statistics import MIN_PAIRS, MIN_PATIENTS, RESAMPLES, holm, interval, paired
+from relay.statistics import FEWEST, MIN_PAIRS, MIN_PATIENTS, RESAMPLES, Floats, Interval, bounds, holm, paired
 
 Sample: TypeAlias = tuple[str, str, str, str]
 """Site, patient, sample, class."""
@@ -26,9 +27,11 @@ CLEAR = 0.01
 RULE = (
     "Dice at the end: mean over test images, then over classes but background, then over the sites of the orders (of "
     "each site's own model, where every leg starts from nothing). Mean and sd are over runs: orders and seeds. "
-    f"Interval: 95 % bootstrap over patients, drawn within each site, {RESAMPLES} resamples, BCa where there are "
-    f"{MIN_PATIENTS} patients, else percentile; it is about these models on other patients. Runs are compared where "
-    "seed and order are the same. Forgetting: mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
+    f"Interval: 95 % of that mean, bootstrap over patients, drawn within each site, {RESAMPLES} resamples, BCa; where "
+    f"a site has fewer than {MIN_PATIENTS} patients Student's t with a jackknife over patients, fewer than {FEWEST} "
+    "none; it is about these models on other patients. Runs are compared where seed and order are the same. "
+    "Forgetting, backward: mean over runs. Forward: mean over sites of (Dice before the site's first leg - local's own "
+    "model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
     f"the means; missing where joint is not {CLEAR} ahead. To joint: of the run where it is lowest. To local: of the "
     "site where it is lowest, mean over runs. Cost: seconds of training over sequential's, median over runs. Bytes: of "
     "all memories beside the solver in the last carry, the most of all runs."
@@ -36,7 +39,8 @@ RULE = (
 TESTS = (
     "Tests: each strategy minus {reference}, one difference a patient (mean over runs, samples and classes that were "
     "measured under both), Wilcoxon signed-rank, two-sided, zeros after Pratt, Holm's correction over {count}; fewer "
-    f"than {MIN_PAIRS} patients have no p; effect: matched-pairs rank-biserial correlation."
+    f"than {MIN_PAIRS} patients have no p; interval of the mean difference likewise, over the patients of all sites "
+    "together; effect: matched-pairs rank-biserial correlation."
 )
 
 
@@ -47,10 +51,12 @@ class Run:
     Attributes:
         told: as ``compare.json`` has it.
         scores: Dice at the end of each sample and class but background.
+        trained: the sites that each leg trained on; empty where legs do not build on each other.
     """
 
     told: Mapping[str, Any]
     scores: Mapping[Sample, float]
+    trained: Sequence[Sequence[str]] = ()
 
     def goes_with(self, other: Run) -> bool:
         """Whether the two can be compared."""
@@ -61,12 +67,25 @@ class Run:
 Groups: TypeAlias = Mapping[str, Sequence[Run]]
 
 
+def beside(run: Run, by: Groups) -> Run:
+    """With what it says beside local and joint of its seed: ``forward``, ``to_joint``, ``to_local``."""
+    joint, local = (
+        [other.told["final"] for _, other in _pairs([run], by.get(name, ()))] for name in ("joint", "local")
+    )
+    more = {
+        "forward": forward(run.told["matrix"], run.trained, local[0] if local else None) if run.trained else math.nan,
+        "to_joint": gaps(run.told["final"], joint[0]) if joint else {},
+        "to_local": gaps(run.told["final"], local[0]) if local else {},
+    }
+    return replace(run, told={**run.told, **more})
+
+
 def row(label: str, by: Groups) -> dict[str, Any]:
     """A strategy's row, as :data:`RULE` says."""
     own = by[label]
     joint, local, sequential = (_pairs(own, by.get(name, ())) for name in ("joint", "local", "sequential"))
     means = [run.told["mean"] for run in own if not math.isnan(run.told["mean"])]
-    low, high = _bounds(label, own)
+    about = interval_of(label, own)
     site = worst(_to_local(local))
     ratios = [a.told["seconds"] / b.told["seconds"] for a, b in sequential if b.told["seconds"] > 0]
     return {
@@ -74,9 +93,12 @@ def row(label: str, by: Groups) -> dict[str, Any]:
         "runs": len(own),
         "mean": mean(means),
         "sd": stdev(means) if len(means) > 1 else math.nan,
-        "low": low,
-        "high": high,
+        "low": about.low,
+        "high": about.high,
+        "method": about.method,
         "forgetting": mean(run.told["forgetting"] for run in own),
+        "backward": mean(run.told["backward"] for run in own),
+        "forward": mean(run.told["forward"] for run in own),
         "gap_closed": _gap(own, by),
         "to_joint_worst": min((_apart(a, b) for a, b in joint), default=math.nan),
         "to_local_worst": site["value"],
@@ -94,15 +116,35 @@ def _apart(a: Run, b: Run) -> float:
     return float(a.told["mean"] - b.told["mean"])
 
 
-def _bounds(label: str, runs: Sequence[Run]) -> tuple[float, float]:
-    """Interval of the mean over sites: a value for each run and sample, its patients drawn within their site."""
-    found: dict[tuple[int, str, str, str], list[float]] = defaultdict(list)
-    for number, run in enumerate(runs):
-        for (site, patient, sample, _), value in run.scores.items():
-            found[number, site, patient, sample].append(value)
-    values, patients, sites = [mean(v) for v in found.values()], [k[2] for k in found], [k[1] for k in found]
-    bounds = interval(values, patients, derive(0, "compare", label), strata=sites)
-    return bounds.low, bounds.high
+def interval_of(label: str, runs: Sequence[Run]) -> Interval:
+    """Interval of the mean over samples, classes, sites and runs; a patient is drawn with all images in all runs."""
+    there = [
+        (n, *key, value) for n, run in enumerate(runs) for key, value in run.scores.items() if not math.isnan(value)
+    ]
+    classes = {name: place for place, name in enumerate(sorted({name for *_, name, _ in there}))}
+    parts = []
+    for site in sorted({site for _, site, *_ in there}):
+        own = [(n, patient, classes[name], value) for n, where, patient, _, name, value in there if where == site]
+        rows = {patient: place for place, patient in enumerate(sorted({patient for _, patient, *_ in own}))}
+        total, count = np.zeros((2, len(rows), len(runs), len(classes)))
+        for n, patient, name, value in own:
+            total[rows[patient], n, name] += value
+            count[rows[patient], n, name] += 1
+        parts.append((total.reshape(len(rows), -1), count.reshape(len(rows), -1)))
+
+    def join(cells: Floats) -> Floats:
+        by_class = cells.reshape(*cells.shape[:-1], len(runs), len(classes))
+        return _mean(_mean(_mean(by_class, -1), -2), -1)
+
+    return bounds(parts, join, derive(0, "compare", label))
+
+
+def _mean(values: Floats, axis: int) -> Floats:
+    """Of what is there; NaN of nothing."""
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: Floats = np.where(there, values, 0.0).sum(axis) / there.sum(axis)
+    return means
 
 
 def _gap(own: Sequence[Run], by: Groups) -> float:

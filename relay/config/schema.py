@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from relay.config.options import Field, options
 
+MAX_SEED = 2**32 - 1
+"""The most that every library takes."""
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
 
 
@@ -87,7 +89,7 @@ class TaskConf:
         train: see below; so is ``checkpoint``.
     """
 
-    random_seed: Annotated[int, Field(ge=0)] = 0
+    random_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     num_workers: Annotated[int, Field(ge=0)] = 0
     dataset: Named
     strategy: Named

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.errors import ChangedConfigError, UserError
+from relay.errors import ChangedConfigError, DataError, UserError
 from relay.files import write_text
+from relay.results import read_rows
 
 NOT_KNOWN = "not known"
 
@@ -46,6 +47,20 @@ class LegPlace:
     def scores(self) -> Path:
         """The leg's test scores, one row a sample and class."""
         return self.root / "scores.csv"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What :attr:`scores` says.
+
+        Raises:
+            DataError: the file is lost or damaged.
+        """
+        try:
+            rows = read_rows(self.scores)
+            if not rows or any(row["leg"] is None for row in rows):
+                raise DataError(f"{self.scores} is damaged: it has no scores of a leg")
+        except DataError as error:
+            raise DataError(str(error), f"Remove {self.root} to train this leg again.") from error
+        return rows
 
     def phase(self, number: int, name: str) -> Path:
         """The state of an unfinished phase, and of a finished one until the leg ends."""

@@ -20,6 +20,8 @@ from torchmetrics import Metric
 from relay.errors import DataError
 
 BINS = 15
+CHUNK = 1 << 20
+"""Voxels of an image that are looked at together."""
 
 
 class CalibrationBins(Metric):  # type: ignore[misc]
@@ -55,7 +57,12 @@ class CalibrationBins(Metric):  # type: ignore[misc]
             probs: (B, C, *S) probabilities, adding up to 1 over C.
             target: (B, *S) labels of any integer type.
         """
-        sure, named = probs.detach().max(dim=1)
+        flat, labels = probs.detach().reshape(*probs.shape[:2], -1), target.reshape(len(target), -1)
+        for begin in range(0, flat.shape[2], CHUNK):  # a whole volume's would take many times its own memory
+            self._add(flat[:, :, begin : begin + CHUNK], labels[:, begin : begin + CHUNK])
+
+    def _add(self, probs: Tensor, target: Tensor) -> None:
+        sure, named = probs.max(dim=1)
         sure, right = sure.flatten(), (named == target).flatten()
         place = torch.bucketize(sure, self.bounds.to(sure.dtype))
         self.wrong += (~((sure >= 0) & (sure <= 1 + 1e-5))).sum()

@@ -27,8 +27,8 @@ DISTANCES = ("hd95", "asd")
 METRICS = (*_overlap.NAMES, *surface.NAMES)
 TOLERANCE = 2.0
 """Of ``nsd``, where none is given."""
-AHEAD = 8
-"""Samples a worker that may wait to be measured: more would only fill the memory."""
+AHEAD = 1 << 28
+"""Voxels that may wait to be measured: more would only fill the memory."""
 _SPACING = "Give the millimetres per voxel along each axis, or none to have distances in voxels."
 
 
@@ -98,7 +98,7 @@ class Measuring:
     def __init__(self, workers: int = 0) -> None:
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
-        self._room = threading.Semaphore(AHEAD * workers)
+        self._waiting, self._fewer = 0, threading.Condition()
 
     def __enter__(self) -> Measuring:
         """Processes are started when there is work for them."""
@@ -114,18 +114,22 @@ class Measuring:
         spacing: Sequence[float] | None = None,
         tolerance: float = TOLERANCE,
     ) -> Future[Values]:
-        """What ``measure`` will say; waits where too many samples wait already."""
+        """What ``measure`` will say; waits where too much waits already."""
         arguments = (as_labels(pred), as_labels(truth), num_classes, spacing, tolerance)
         if self._pool is None:
             return _now(*arguments)
-        self._room.acquire()
-        try:
-            job = self._pool.submit(measure, *arguments)
-        except BaseException:
-            self._room.release()
-            raise
-        job.add_done_callback(lambda _: self._room.release())
+        voxels = arguments[0].size
+        with self._fewer:
+            self._fewer.wait_for(lambda: self._waiting == 0 or self._waiting + voxels <= AHEAD)
+            self._waiting += voxels
+        job = self._pool.submit(measure, *arguments)
+        job.add_done_callback(lambda _: self._done(voxels))
         return job
+
+    def _done(self, voxels: int) -> None:
+        with self._fewer:
+            self._waiting -= voxels
+            self._fewer.notify()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

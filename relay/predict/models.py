@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from relay.config.devices import Devices
-from relay.errors import UserError
+from relay.errors import CarryError, UserError
 from relay.handoff import load_solver
 from relay.handoff.carry import Carry
 from relay.handoff.desk import Desk, home_of
@@ -30,6 +30,7 @@ class Model:
         folder: names it in the results.
         leg: the leg of the config whose net and images it fits.
         number, site: of the leg that made it, in the relay.
+        source: where it came from.
         outside: whether it is no leg's of this run.
     """
 
@@ -38,12 +39,21 @@ class Model:
     number: int
     site: str
     weights: Mapping[str, Tensor]
+    source: Path
     outside: bool = False
 
     def solver(self, devices: Devices) -> nn.Module:
-        """Built, on its device, in evaluation mode."""
+        """Built, on its device, in evaluation mode.
+
+        Raises:
+            CarryError: the weights are not finite, or do not fit the net of the config.
+        """
         solver = self.leg.net.build()
-        load_solver(solver, self.weights)
+        try:
+            load_solver(solver, self.weights)
+        except CarryError as error:
+            advice = error.advice() if self.outside else "Test it with the config it was trained with, or train again."
+            raise CarryError(f"{self.source}: {error}", advice) from error
         return solver.to(device_of(devices)).eval()  # type: ignore[no-any-return]
 
 
@@ -68,7 +78,7 @@ def _checkpoint(leg: Leg, run: RunPlace) -> Model:
     path = run.leg(leg.folder).checkpoint
     weights, facts = checkpoint.load(path)
     check_fit(leg, facts, path)
-    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights)
+    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path)
 
 
 def received(study: Study, number: int) -> Model:
@@ -106,4 +116,4 @@ def desk_of(study: Study) -> Desk:
 def _outside(study: Study, carry: Carry, folder: str, source: Path) -> Model:
     leg, made = study.legs[0], carry.legs[-1]
     check_fit(leg, carry.facts, source)
-    return Model(folder, leg, made["leg"], made["site"], carry.solver, outside=True)
+    return Model(folder, leg, made["leg"], made["site"], carry.solver, source, outside=True)

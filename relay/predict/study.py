@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +31,8 @@ from relay.predict.models import Model
 from relay.predict.summary import summary
 from relay.results import no_nan, write_rows
 
-FEW = 64
-"""With fewer images than this, other processes would take longer to begin than to measure."""
+FEW = 1 << 22
+"""With fewer voxels than this, other processes would take longer to begin than to measure."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ def predict_study(
         What is in ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
-    images = sum(len(sites(dataset).test) for dataset in study.test_sets) * len(models)
+    shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
+    workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
-    with Measuring(how.workers if images >= FEW else 0) as measuring, Progress(console=console, transient=True) as bar:
-        task = bar.add_task("testing", total=images)
+    with Measuring(workers) as measuring, Progress(console=console, transient=True) as bar:
+        task = bar.add_task("testing", total=len(shapes))
         for model in models:
             solver = model.solver(devices)
             for dataset in study.test_sets:
@@ -89,7 +91,7 @@ def predict_study(
                 pictures = _Pictures(site, cell, folder) if how.save else None
                 _test(solver, site, cell, devices, measuring, pictures, lambda: bar.advance(task))
                 cells.append(cell)
-    write_rows(folder / "samples.csv", [row for cell in cells for row in cell.rows()])
+    write_rows(folder / "samples.csv", (row for cell in cells for row in cell.rows()))
     what = summary(study, cells, how.tolerance)
     write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")
     return what

@@ -29,7 +29,10 @@ def show(console: Console, found: Mapping[str, Any], folder: Path) -> None:
     console.print(f"Missing: {lost} values. NSD within {found['tolerance']:g} {_units(found)}.", highlight=False)
     seconds = found["seconds"]
     share = seconds["metrics"] / seconds["inference"] if seconds["inference"] else 0.0
-    console.print(f"For each second of predicting, {share:.2f} s of waiting for metrics.", highlight=False)
+    console.print(
+        f"For each second of predicting, reading and calibration, {share:.2f} s of waiting for metrics.",
+        highlight=False,
+    )
     console.print(f"Written to: {escape(str(folder))}/", highlight=False, soft_wrap=True)
     for name, what in WRITTEN.items():
         if (folder / name).exists():

@@ -25,18 +25,19 @@ class Case:
 
 
 def read_cases(run: Run) -> dict[str, list[Case]]:
-    """Site → its cases, of the last leg's model.
+    """Site → its cases, of the model that stands for the site at the end.
 
     Raises:
-        UserError: the overlays are not there.
+        UserError: the overlays are not there, or are of other models.
     """
-    last = max(run.scores.trained, default=0)
-    folder = run.root / "results" / "overlays" / _folder(run, last)
+    if run.stale:
+        raise UserError(f"{run.root}: the overlays are not of these models. {run.stale}", "Run predict_test.py -s.")
     found: dict[str, list[Case]] = {}
-    for leg, site in run.scores.dice:
-        if leg == last and (values := run.scores.means(leg, site)):
-            chosen = choose(values)
-            found[site] = [Case(which, values[s], _image(_path(folder / site, s))) for which, s in chosen.items()]
+    for site in dict.fromkeys(site for _, site in run.scores.dice):
+        leg = run.ends(site)
+        if leg is not None and (values := run.scores.means(leg, site)):
+            folder = run.root / "results" / "overlays" / _folder(run, leg) / site
+            found[site] = [Case(which, values[s], _image(_path(folder, s))) for which, s in choose(values).items()]
     if not found:
         raise UserError(f"{run.root} has no scores of single images", "Run predict_test.py -s first.")
     return found

@@ -27,8 +27,45 @@ def sentence(told: Told) -> str:
     runs = sum(int(row.get("runs") or 0) for row in told["table"])
     return (
         f"Of {len(told['table'])} strategies in {runs} runs, {best['strategy']} has the highest mean Dice: "
-        f"{_interval(best)}. Whether it differs from the others by more than chance is in the tests below."
+        f"{_interval(best)}. {_more(told, str(best['strategy']))}"
     )
+
+
+def _more(told: Told, best: str) -> str:
+    """What the tests can say of the best."""
+    pairs = [{str(test["a"]), str(test["b"])} for test in told.get("tests") or []]
+    others = sorted({other for pair in pairs if best in pair for other in pair - {best}})
+    if not others:
+        return "It was not tested whether it differs from others by more than chance."
+    named = f"from {', '.join(others)}"
+    return f"Whether it differs {named} by more than chance is in the tests below; no other pair with it was tested."
+
+
+def reference(told: Told) -> str:
+    """The strategy that the others are tested against; empty where that is not known."""
+    seconds = {str(test["b"]) for test in told.get("tests") or []}
+    return str(told.get("reference") or (seconds.pop() if len(seconds) == 1 else ""))
+
+
+def tested(told: Told) -> str:
+    """What the tests are between."""
+    if not told.get("tests"):
+        return "No paired tests were made."
+    against = reference(told)
+    return (
+        f"The reference is {against}: each strategy below was tested against it, and against no other."
+        if against
+        else "Only the pairs below were tested."
+    )
+
+
+def alerts(told: Told) -> list[str]:
+    """That runs are missing."""
+    there, failed = len(told["runs"]), len(told.get("failed") or [])
+    planned = max(int(told.get("planned") or 0), there + failed)
+    if planned == there:
+        return []
+    return [f"{planned - there} of {planned} runs failed or are not finished; the tables are made without them."]
 
 
 def _interval(row: Told, value: str = "mean") -> str:
@@ -43,8 +80,11 @@ def tables(told: Told) -> list[Table]:
 
 
 def _strategies(told: Told) -> Table:
+    there = told.get("table", [])
+    transfer = {"backward": "backward\ntransfer", "forward": "forward\ntransfer"}
     columns = {
         "forgetting": "forgetting",
+        **{key: head for key, head in transfer.items() if any(key in row for row in there)},
         "gap_closed": "gap\nclosed",
         "to_joint_worst": "to joint,\nworst run",
         "to_local_worst": "to local,\nworst site",
@@ -58,7 +98,7 @@ def _strategies(told: Told) -> Table:
             MISSING if row.get("cost") is None else f"{row['cost']:.2f}",
             MISSING if row.get("bytes") is None else size(float(row["bytes"])),
         ]
-        for row in told.get("table", [])
+        for row in there
     ]
     heads = ["strategy", "runs", "mean Dice\n(interval)", "sd", *columns.values(), "cost", "carried"]
     notes = (
@@ -66,7 +106,9 @@ def _strategies(told: Told) -> Table:
         "To joint, to local: difference in Dice to a model trained on all sites' images together, and to each site's "
         "own model; above 0 is better than it.",
         "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The "
-        "interval is over patients, sd over runs.",
+        "interval is over patients; sd is over orders and seeds (over seeds alone for local and joint, which have no "
+        "order).",
+        *_methods([(str(row["strategy"]), row) for row in there]),
     )
     return Table("Strategies side by side", heads, rows, notes=notes)
 
@@ -88,8 +130,21 @@ def _tests(told: Told) -> Table:
         "Each row compares two strategies on the same patients. The p after Holm's correction says how often chance "
         "alone would show such a difference; 0.05 or more says that it may well be chance. The effect size says "
         "whether it is large: near 0 is none, near 1 or −1 is almost every patient.",
+        "A small p is about these patients and these models: it does not say that other trainings, with other seeds "
+        "or orders, would differ in the same way. The sd above says how much trainings differ.",
+        *_methods([(f"{test['a']} − {test['b']}", test) for test in told.get("tests", [])]),
     )
     return Table("Paired tests", heads, rows, notes=notes)
+
+
+def _methods(rows: Sequence[tuple[str, Told]]) -> list[str]:
+    """How the intervals were made, where that is said."""
+    by: dict[str, list[str]] = {}
+    for name, row in rows:
+        if row.get("method"):
+            by.setdefault(str(row["method"]), []).append(name)
+    told = "; ".join(f"{method} for {', '.join(names)}" for method, names in by.items())
+    return [f"Intervals: {told}."] if by else []
 
 
 def p_value(value: Any) -> str:
@@ -146,7 +201,8 @@ def _points(told: Told, rows: Sequence[Told]) -> Picture:
         "Mean Dice of each strategy",
         f"Points with intervals for {len(rows)} strategies; the table below has the numbers.",
         "The diamond is the mean over runs, the line its interval; each small dot is one run. Where two lines overlap "
-        "widely, do not call one better: look at the paired tests, which compare the same patients.",
+        "widely, do not call one better: look at the paired tests, which compare the same patients, where there is "
+        "one of these two.",
         drawn,
     )
 

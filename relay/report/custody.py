@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from relay.errors import RelayError
 from relay.handoff import statement
@@ -14,6 +15,7 @@ from relay.handoff.refusals import Refused
 from relay.handoff.statement import Statement
 from relay.handoff.words import words
 from relay.report.gather import Run
+from relay.report.shapes import cut
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,40 @@ class Hop:
         return words(bytes.fromhex(self.digest)) if self.signer else ""
 
 
-def read_custody(run: Run) -> list[list[Hop]]:
-    """A chain for every way through the legs; none where nothing was handed over."""
-    signed = [chain for desks in _studies(run) if (chain := _signed(desks))]
-    return signed or _recorded(run)
+@dataclass(frozen=True)
+class Custody:
+    """What is known of the hand-overs.
+
+    Attributes:
+        chains: for every way through the legs; none where nothing was handed over.
+        broken: of each chain that is here but can't be verified, why.
+    """
+
+    chains: list[list[Hop]]
+    broken: list[str]
+
+
+def read_custody(run: Run) -> Custody:
+    """Every chain. What the legs' records say stands in only where there is no chain at all."""
+    chains: list[list[Hop]] = []
+    broken: list[str] = []
+    for desks in _studies(run):
+        try:
+            chain = _signed(desks)
+        except (RelayError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            broken.append(_why(error, [run.root, *(desk.home for desk in desks)]))
+            continue
+        chains += [chain] if chain else []
+        broken += [f"the signature of leg {hop.leg} ({hop.site}) does not fit." for hop in chain if not hop.fits][:1]
+    return Custody(chains if chains or broken else _recorded(run), broken)
+
+
+def _why(error: Exception, folders: Sequence[Path]) -> str:
+    """What went wrong, without the folders of this machine."""
+    said = str(error) if isinstance(error, RelayError) else f"a file is damaged ({type(error).__name__})"
+    for folder in dict.fromkeys(map(str, folders)):
+        said = said.replace(f"{folder}/", "").replace(folder, "the folder")
+    return cut(" ".join(said.split()).rstrip(".")) + "."
 
 
 def _studies(run: Run) -> Iterator[list[Desk]]:
@@ -57,20 +89,25 @@ def _studies(run: Run) -> Iterator[list[Desk]]:
     tasks = run.given.get("current_tasks")
     own = tasks.get("handoff") if isinstance(tasks, dict) else None
     if isinstance(own, dict) and isinstance(own.get("study"), str):
-        yield [Desk(home_of(own.get("key")), own["study"])]
+        key = own.get("key")
+        yield [Desk(home_of(key if isinstance(key, str) else None), own["study"])]
 
 
 def _signed(desks: Sequence[Desk]) -> list[Hop]:
-    """The longest chain in these desks; none where they can't be read."""
-    try:
-        kept = [p for d in desks for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
-        if not kept:
-            return []
-        newest = max(kept, key=lambda path: (path.name, path.parent.name))
-        chain, received = chain_in(newest), _received(desks)
-        return [_hop(desks[0], chain, place, received) for place in range(len(chain))]
-    except (RelayError, OSError):
+    """The longest chain in these desks, or one that does not fit, if there is one; empty where nothing is signed.
+
+    Raises:
+        RelayError: one can't be read.
+    """
+    kept = [p for d in desks for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
+    if not kept:
         return []
+    received = _received(desks)
+    found = []
+    for folder in sorted(kept, key=lambda path: (path.name, path.parent.name), reverse=True):
+        chain = chain_in(folder)
+        found.append([_hop(desks[0], chain, place, received) for place in range(len(chain))])
+    return next((chain for chain in found if not all(hop.fits for hop in chain)), found[0])
 
 
 def _received(desks: Sequence[Desk]) -> dict[int, str]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from relay.report.curves import Curve
-from relay.report.gather import Cell, Run, number
+from relay.report.gather import Run, number
 from relay.report.look import COLOURS, INK, Picture, figure
+from relay.report.scores import Cell
 from relay.report.screen import MISSING
 from relay.report.screen import number as shown
 
@@ -245,8 +246,8 @@ def calibration(run: Run) -> Picture | None:
         "Calibration",
         f"Reliability diagrams of {len(sites)} sites, a line for each of {len(legs)} legs. The table below has the "
         "expected calibration errors.",
-        "Can the model's confidence be believed? On the dashed line it can: of pixels that it is 80 % sure of, it has "
-        "80 % right. A line below the dashes is a model too sure of itself, above them one too modest.",
+        "Can the model's confidence be believed? On the dashed line it can: of pixels that it is 80\u00a0% sure of, it "
+        "has 80\u00a0% right. A line below the dashes is a model too sure of itself, above them one too modest.",
         drawn,
     )
 

@@ -1,49 +1,19 @@
-"""Read what a run has left in its folder; a part that is not there is empty, and only the summary must be."""
+"""Read what a run has left in its folder; a part that is not there is empty, and only scores must be."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from relay.errors import UserError, plain
+from relay.errors import plain
 from relay.leg.place import LegPlace
-from relay.results import mean
-
-Cell = tuple[int, str]
-"""A leg's number and a site."""
-
-
-@dataclass
-class Scores:
-    """Dice of single samples, without the background.
-
-    Attributes:
-        classes: names, the background left out.
-        trained: leg → the site it was trained at.
-        dice: leg and site → sample → class → Dice; a missing value is NaN.
-    """
-
-    classes: list[str] = field(default_factory=list)
-    trained: dict[int, str] = field(default_factory=dict)
-    dice: dict[Cell, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
-
-    def of(self, leg: int, site: str, name: str) -> list[float]:
-        """All that was measured of a class, sorted."""
-        values = [sample.get(name, math.nan) for sample in self.dice.get((leg, site), {}).values()]
-        return sorted(value for value in values if not math.isnan(value))
-
-    def means(self, leg: int, site: str) -> dict[str, float]:
-        """Sample → mean over classes, of the samples where there is one."""
-        found = {sample: mean(values.values()) for sample, values in self.dice.get((leg, site), {}).items()}
-        return {sample: value for sample, value in found.items() if not math.isnan(value)}
+from relay.report.scores import Cell, Scores, read_scores, rows_of
+from relay.report.shapes import Evaluation, Record, Summary, damaged, read_json, read_yaml
+from relay.results import mean, of_relay
 
 
 @dataclass(frozen=True)
@@ -61,7 +31,10 @@ class Run:
 
     Attributes:
         summary: ``results/summary.json``; its matrix is ``matrix`` here: leg → site → Dice.
-        evaluation: ``results/evaluation.json``; empty where predict_test.py has not been run.
+        evaluation: ``results/evaluation.json``; empty where predict_test.py has not been run, or is ``stale``.
+        stale: why what predict_test.py has measured is not of these models; empty where it is.
+        finished: whether all legs are; else everything is of those that predict_test.py has tested.
+        planned: folders of all legs that the config asks for.
         given: the config as it was given.
     """
 
@@ -70,6 +43,9 @@ class Run:
     matrix: Mapping[int, Mapping[str, float]]
     scores: Scores
     evaluation: Mapping[str, Any]
+    stale: str
+    finished: bool
+    planned: Sequence[str]
     legs: list[LegRecord]
     given: Mapping[str, Any]
 
@@ -81,7 +57,12 @@ class Run:
     @property
     def apart(self) -> bool:
         """Whether the sites' models are compared each on its own site: nothing was handed over."""
-        return all("start" in leg.record and leg.record["start"] is None for leg in self.legs) and len(self.legs) > 1
+        return _apart(self.legs)
+
+    def ends(self, site: str) -> int | None:
+        """The leg whose model stands for a site at the end: the last, or, :attr:`apart`, the last one of the site."""
+        trained = self.scores.trained
+        return max((leg for leg in trained if not self.apart or trained[leg] == site), default=None)
 
     def label(self, leg: int) -> str:
         """A leg as people read it."""
@@ -95,20 +76,87 @@ def read_run(root: Path) -> Run:
         UserError: there are no results, or a file of them is damaged.
     """
     results = root / "results"
-    summary = read_json(results / "summary.json")
-    matrix = {int(leg): {s: number(v) for s, v in row.items()} for leg, row in summary.get("matrix", {}).items()}
-    evaluated = results / "samples.csv"
-    scores = read_scores(evaluated if evaluated.is_file() else results / "scores.csv")
-    evaluation = results / "evaluation.json"
+    finished = (results / "summary.json").is_file()
+    planned = list(read_yaml(root / "config.resolved.yaml"))
+    tested, scores = read_scores(results / "samples.csv"), read_scores(results / "scores.csv")
+    scores = scores or tested or Scores()
+    legs = read_legs(root, planned, scores.trained)
+    summary = read_json(results / "summary.json", Summary) if finished else _summary(scores, legs)
+    table = {int(leg): {s: number(v) for s, v in row.items()} for leg, row in summary["matrix"].items()}
+    if finished and scores is not tested:
+        _check(results / "scores.csv", scores, table)
+    path = results / "evaluation.json"
+    evaluation = read_json(path, Evaluation) if path.is_file() else {}
+    stale = _stale(table, tested, evaluation)
     return Run(
         root=root,
         summary=summary,
-        matrix=matrix,
-        scores=scores,
-        evaluation=read_json(evaluation) if evaluation.is_file() else {},
-        legs=read_legs(root, sorted(matrix)),
-        given=_yaml(root / "config.given.yaml"),
+        matrix=table,
+        scores=Scores(trained=scores.trained) if scores is tested and stale else scores,
+        evaluation={} if stale else evaluation,
+        stale=stale,
+        finished=finished,
+        planned=[plain(str(folder)) for folder in planned],
+        legs=legs,
+        given=read_yaml(root / "config.given.yaml"),
     )
+
+
+def _apart(legs: Sequence[LegRecord]) -> bool:
+    return all("start" in leg.record and leg.record["start"] is None for leg in legs) and len(legs) > 1
+
+
+def _summary(scores: Scores, legs: Sequence[LegRecord]) -> dict[str, Any]:
+    """The summary of a run that is not over: of the legs that were tested."""
+    table, trained = scores.matrix, scores.trained
+    last = table[max(table)]
+    own = {site: table[leg].get(site, math.nan) for leg, site in sorted(trained.items())}
+    alone = _apart(legs)
+    relay = of_relay(table, [[trained[leg]] for leg in sorted(table)], final=own if alone else None)
+    final = own if alone else last
+    told = {"study": scores.study, "strategy": scores.strategy, "matrix": table, "final": final, "relay": relay}
+    return told | {"mean": mean(final.values()), "forgetting": relay["forgetting"]}
+
+
+SAME, CLOSE = 1e-4, 0.01
+"""Mean Dice of the same rows, and of the same model twice: another device may change a few pixels."""
+
+
+def _close(one: float, other: float, most: float) -> bool:
+    return (math.isnan(one) and math.isnan(other)) or abs(one - other) <= most
+
+
+def _cells(table: Mapping[int, Collection[str]]) -> set[Cell]:
+    return {(leg, site) for leg, row in table.items() for site in row}
+
+
+def _check(path: Path, scores: Scores, table: Mapping[int, Mapping[str, float]]) -> None:
+    """Whether all scores are there that the summary was made of.
+
+    Raises:
+        UserError: they are not.
+    """
+    found = scores.matrix
+    for leg, site in sorted(_cells(table) | _cells(found) if scores.trained else ()):
+        values = [where.get(leg, {}).get(site) for where in (found, table)]
+        if values[0] is None or values[1] is None or not _close(values[0], values[1], SAME):
+            why = f"leg {leg} at {site} is not what summary.json says; rows are missing, or are of another run"
+            raise damaged(path, why, "Run the study again (python train.py): it writes both anew from the legs.")
+
+
+def _stale(table: Mapping[int, Mapping[str, float]], tested: Scores | None, evaluation: Mapping[str, Any]) -> str:
+    """Why what predict_test.py has measured is not of the models of the matrix; empty where it is."""
+    again = "run predict_test.py again."
+    measured = {(int(row["leg"]), str(row["site"])) for row in evaluation.get("rows", [])}
+    found = tested.matrix if tested else {}
+    for cells in (*([_cells(found)] if tested else []), *([measured] if evaluation else [])):
+        if later := sorted(set(table) - {leg for leg, _ in cells}):
+            return f"Measured before leg {later[0]} was trained; {again}"
+        if cells != _cells(table):
+            return f"Measured at other sites, or of other legs, than the scores here; {again}"
+    if any(not _close(value, table[leg][site], CLOSE) for leg, row in found.items() for site, value in row.items()):
+        return f"Measured with other models than those of the scores here; {again}"
+    return ""
 
 
 def number(value: float | None) -> float:
@@ -116,79 +164,32 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file of results. Its texts are made printable: they may be anybody's.
-
-    Raises:
-        UserError: it is not there, or damaged.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}", "Run the study again, or restore it.") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}", "Run the command that wrote it again.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: it is not an object", "Run the command that wrote it again.")
-    shown: dict[str, Any] = _printable(content)
-    return shown
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {plain(key): _printable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return plain(value) if isinstance(value, str) else value
-
-
-def read_scores(path: Path) -> Scores:
-    """The Dice of single samples in a file of tidy rows; nothing where it is not there.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    scores = Scores()
-    first: dict[str, str] = {}
-    if not path.is_file():
-        return scores
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if row["metric"] != "dice" or not row["sample"]:
-                    continue
-                leg, site, name = int(row["leg"]), plain(row["site"]), plain(row["class"])
-                scores.trained.setdefault(leg, plain(row["trained"]))
-                if name == first.setdefault(site, name):
-                    continue  # the background comes first
-                value = float(row["value"]) if row["value"] else math.nan
-                scores.dice[leg, site].setdefault(row["sample"], {})[name] = value
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error!r}", "Run the command that wrote it again.") from error
-    scores.classes = list(dict.fromkeys(c for cell in scores.dice.values() for s in cell.values() for c in s))
-    return scores
-
-
-def read_legs(root: Path, numbers: list[int]) -> list[LegRecord]:
+def read_legs(root: Path, planned: Sequence[str], trained: Mapping[int, str]) -> list[LegRecord]:
     """The legs' records, in the order of the legs.
 
     Args:
-        numbers: of the legs in the results.
+        planned: folders of all legs, in their order, as the config says.
+        trained: leg → the site it was trained at, as the scores say.
     """
-    found = sorted(path.parent.name for path in (root / "checkpoints").glob("*/leg.json"))
-    planned = list(_yaml(root / "config.resolved.yaml"))
-    order = sorted(found, key=lambda folder: planned.index(folder) if folder in planned else len(planned))
-    known = numbers if len(numbers) == len(order) else range(1, len(order) + 1)
-    records = [LegPlace(root / "checkpoints" / folder).record() for folder in order]
-    legs = zip(known, order, records, strict=True)
-    return [LegRecord(number, plain(folder), _printable(record)) for number, folder, record in legs]
+    found: dict[int, LegRecord] = {}
+    for path in sorted((root / "checkpoints").glob("*/leg.json")):
+        folder = path.parent.name
+        record = read_json(path, Record, f"Remove {path.parent} to train this leg again.")
+        leg = _number(LegPlace(path.parent), planned, trained, record)
+        while leg in found or leg < 1:
+            leg += 1
+        found[leg] = LegRecord(leg, plain(folder), record)
+    return [found[leg] for leg in sorted(found)]
 
 
-def _yaml(path: Path) -> dict[str, Any]:
+def _number(place: LegPlace, planned: Sequence[str], trained: Mapping[int, str], record: Mapping[str, Any]) -> int:
+    """A leg's number: as its own scores say, else the config, else the scores of its site; 0 where nothing does."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is damaged: {error}", "Restore it, or run the study under a new note (-n).") from error
-    return content if isinstance(content, dict) else {}
+        return int(next(rows_of(place.scores))["leg"])
+    except (OSError, ValueError, csv.Error, StopIteration):
+        pass  # not finished yet
+    if place.root.name in planned:
+        return planned.index(place.root.name) + 1
+    site = (record.get("config") or {}).get("dataset.kwargs.task_name")
+    legs = [leg for leg, name in trained.items() if name == site]
+    return legs[0] if len(legs) == 1 else 0

@@ -15,17 +15,19 @@ from typing import Any
 from relay.errors import UserError
 from relay.files import write_bytes, write_folder, write_text
 from relay.report.cases import Case, read_cases
-from relay.report.gather import Run, number, read_json, read_run
+from relay.report.gather import Run, number, read_run
 from relay.report.look import Picture, pdf, styled
 from relay.report.screen import number as shown
+from relay.report.shapes import Comparison, read_json
 from relay.report.tables import Table
+from relay.results import mean
 
-COMPARISON = "compare.json"
+COMPARISON, PAIRED = "compare.json", "Paired tests"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. ``said``: plain paragraphs."""
+    """A part of the page. ``said``: plain paragraphs; ``alerts``: what is wrong."""
 
     id: str
     title: str
@@ -34,21 +36,26 @@ class Section:
     tables: Sequence[Table] = ()
     words: Sequence[tuple[str, str]] = ()
     cases: Mapping[str, Sequence[Case]] = field(default_factory=dict)
+    alerts: Sequence[str] = ()
 
 
 def write_report(root: Path, cases: bool = False) -> Path:
     """Write the page of a run's folder, or of a comparison's, and its figures beside it; returns the page.
 
     Args:
-        root: a run's folder (it has ``results/summary.json``), or a comparison's (it has ``compare.json``).
+        root: a run's folder (it has ``results/summary.json``; one that is not over has at least
+            ``results/samples.csv``), or a comparison's (it has ``compare.json``).
         cases: show the best, the median and the worst image of each site. Such a page must not leave the site.
 
     Raises:
-        UserError: there are no results; a file of them is damaged; cases are wanted and no overlays are there.
+        UserError: there are no results; a file of them is damaged; cases are wanted and no overlays are there, or of a
+            comparison.
     """
     if (root / COMPARISON).is_file():
+        if cases:
+            raise UserError("a comparison has no cases; give a run's folder", f"They are in {root / 'runs'}.")
         return _write_comparison(root)
-    if not (root / "results" / "summary.json").is_file():
+    if not any((root / "results" / name).is_file() for name in ("summary.json", "scores.csv", "samples.csv")):
         raise UserError(
             f"no results in {root}: looked for {root / 'results' / 'summary.json'} and {root / COMPARISON}",
             "Give the folder of a run that is over, as exps/<config>/<note>; or run it first: python train.py -c CONFIG"
@@ -68,18 +75,20 @@ def _write_run(root: Path, cases: bool) -> Path:
 def _write_comparison(root: Path) -> Path:
     from relay.report import comparison
 
-    told = read_json(root / COMPARISON)
+    told = read_json(root / COMPARISON, Comparison, "Run relay compare again: it runs nothing that is finished.")
     with styled():
         pictures, tables = comparison.pictures(told), comparison.tables(told)
         said = [str(told["method"])] if told.get("method") else []
         sections = [
             Section("strategies", "Strategies side by side", (), pictures[:1], tables[:1]),
             Section("sites", "Site by site", pictures=pictures[1:]),
-            Section("tests", "Differences", tables=[t for t in tables if t.caption == "Paired tests"]),
+            Section(
+                "tests", "Differences", [comparison.tested(told)], tables=[t for t in tables if t.caption == PAIRED]
+            ),
             Section("runs", "Runs", tables=[t for t in tables if t.caption == "Every run"]),
             *([Section("method", "How this was measured", said)] if said else []),
         ]
-        return _write(root, _name(root), comparison.sentence(told), sections, False)
+        return _write(root, _name(root), comparison.sentence(told), sections, False, comparison.alerts(told))
 
 
 def _name(root: Path) -> str:
@@ -89,17 +98,21 @@ def _name(root: Path) -> str:
 
 
 def _sentence(run: Run) -> str:
-    """What came out, in plain words."""
-    final = {site: number(value) for site, value in run.summary.get("final", {}).items()}
+    """What came out, in plain words. Sites that no leg was trained at are named apart."""
+    relay = run.summary.get("relay") or {}
+    final = {site: number(value) for site, value in run.summary["final"].items()}
     there = {site: value for site, value in final.items() if not math.isnan(value)}
-    if not there:
+    external = {site: there.pop(site) for site in relay.get("external") or {} if site in there}
+    if not there and not external:
         return "Nothing could be measured."
     after = f"After {_count(len(run.matrix), 'leg')}, the model reaches"
     whose = "Each site's own model reaches" if run.apart else after
-    mean, worst = shown(number(run.summary.get("mean"))), min(there, key=lambda site: there[site])
-    text = f"{whose} a mean Dice of {mean} over {_count(len(there), 'site')}."
+    worst = min(there, key=lambda site: there[site], default="")
+    text = f"{whose} a mean Dice of {shown(mean(there.values()))} over {_count(len(there), 'site')}."
     if len(there) > 1:
         text += f" The lowest is {worst} with {shown(there[worst])}."
+    if external:
+        text += f" At external sites: {', '.join(f'{site} {shown(value)}' for site, value in external.items())}."
     lost = number(run.summary.get("forgetting"))
     if math.isnan(lost):
         return text
@@ -116,9 +129,12 @@ def _run_sections(run: Run, cases: Mapping[str, Sequence[Case]]) -> list[Section
     from relay.report.curves import read_curves
     from relay.report.custody import read_custody
 
-    chains, evaluation = read_custody(run), run.evaluation
-    untested = "Not measured yet: python predict_test.py adds it."
-    only_dice = "Only Dice was measured so far: python predict_test.py adds the other metrics, and intervals."
+    known, evaluation = read_custody(run), run.evaluation
+    chains = known.chains
+    untested = run.stale or "Not measured yet: python predict_test.py adds it."
+    only_dice = (
+        run.stale or "Only Dice was measured so far: python predict_test.py adds the other metrics, and intervals."
+    )
     rules = [_as_sentence(str(evaluation[key])) for key in ("rule", "interval") if evaluation.get(key)]
     if evaluation.get("tolerance") is not None:
         rules.append(f"The tolerance of NSD is {evaluation['tolerance']:g}, in the unit of the site's distances.")
@@ -148,8 +164,11 @@ def _run_sections(run: Run, cases: Mapping[str, Sequence[Case]]) -> list[Section
     if cases:
         sections.append(Section("cases", "Best, median and worst images", cases=cases))
     drawn = [chain_figure.custody(chain, f"custody-{n}" if n else "custody") for n, chain in enumerate(chains)]
-    said = () if chains else ["Nothing was handed over: there is one leg, or each model starts from nothing."]
-    sections.append(Section("custody", "Chain of custody", said, drawn, [tables.custody(c) for c in chains]))
+    none = ["Nothing was handed over: there is one leg, or each model starts from nothing."]
+    said = () if chains or known.broken else none
+    alerts = [f"The chain of custody can't be verified: {why}" for why in known.broken]
+    listed = [tables.custody(chain) for chain in chains]
+    sections.append(Section("custody", "Chain of custody", said, drawn, listed, alerts=alerts))
     return sections
 
 
@@ -165,16 +184,30 @@ def _what(run: Run) -> list[str]:
     order = " → ".join(run.scores.trained[leg] for leg in sorted(run.scores.trained))
     seeds = {str(leg.record["config"].get("random_seed", "0")) for leg in run.legs if leg.record.get("config")}
     lines = [f"Strategy: {run.summary.get('strategy')}."]
+    lines += [_unfinished(run)] if not run.finished else []
     lines += [f"Legs, in their order: {order}."] if order else []
     lines += [f"Test images of: {', '.join(run.sites)}."] if run.sites else []
     lines += [f"Random seed: {', '.join(sorted(seeds))}."] if seeds else []
     return lines
 
 
-def _write(folder: Path, title: str, sentence: str, sections: Sequence[Section], cases: bool) -> Path:
+def _unfinished(run: Run) -> str:
+    legs = ", ".join(map(run.label, sorted(run.matrix)))
+    of = f" of {_count(len(run.planned), 'leg')}" if run.planned else ""
+    return f"This run is not finished, or was not summed up: the page is made of what was tested: leg {legs}{of}."
+
+
+def _write(
+    folder: Path,
+    title: str,
+    sentence: str,
+    sections: Sequence[Section],
+    cases: bool,
+    alerts: Sequence[str] = (),
+) -> Path:
     """Page, PDF and PNGs."""
     pictures = [picture for section in sections for picture in section.pictures]
-    page = _render(title=title, sentence=sentence, sections=sections, cases=cases)
+    page = _render(title=title, sentence=sentence, sections=sections, cases=cases, alerts=alerts)
     write_folder(folder / "figures", {f"{picture.name}.png": picture.png() for picture in pictures})
     if pictures:
         write_bytes(folder / "figures.pdf", pdf(pictures))

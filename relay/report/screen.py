@@ -26,15 +26,10 @@ def show_study(console: Console, summary: Mapping[str, Any], root: Path) -> None
     """The matrix of a study: a row a leg, a column a site."""
     matrix = summary["matrix"]
     sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
-    table = Table(title=f"{summary['study']}: Dice after each leg")
-    table.add_column("leg")
-    for site in [*sites, "mean"]:
-        table.add_column(site, justify="right")
+    table = _table(f"{summary['study']}: Dice after each leg", ["leg", *sites, "mean"])
     for leg, row in matrix.items():
-        cells = [row.get(site) for site in sites]
-        there = [c for c in cells if c is not None and not math.isnan(c)]
-        mean = sum(there) / len(there) if there else None
-        table.add_row(str(leg), *map(number, [*cells, mean]))
+        cells = [math.nan if row.get(site) is None else row[site] for site in sites]
+        table.add_row(str(leg), *map(number, [*cells, mean(cells)]))
     console.print(table)
     console.print(f"mean {number(summary['mean'])}, forgetting {number(summary['forgetting'])}. {NOTE}")
     show_paths(console, [root])
@@ -50,22 +45,21 @@ def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page:
         finals = [run["final"] for run in told["runs"] if run["label"] == row["strategy"]]
         cells = [mean(final.get(site, math.nan) for final in finals) for site in sites]
         spread = number(row["mean"]) + ("" if math.isnan(row["sd"]) else f" ± {number(row['sd'])}")
-        ends.add_row(row["strategy"], str(row["runs"]), *map(number, cells), spread, _bounds(row))
+        ends.add_row(escape(row["strategy"]), str(row["runs"]), *map(number, cells), spread, _bounds(row))
         site = f" ({row['to_local_worst_site']})" if row["to_local_worst_site"] else ""
         values = [number(row[key]) for key in ("forgetting", "gap_closed", "to_joint_worst", "to_local_worst")]
-        values[-1] += site
+        values[-1] += escape(site)
         carried = MISSING if math.isnan(row["bytes"]) else f"{row['bytes'] / 1024:.1f} KiB"
-        rest.add_row(row["strategy"], *values, number(row["cost"], 2), carried)
+        rest.add_row(escape(row["strategy"]), *values, number(row["cost"], 2), carried)
     tests = _table("Paired tests", ["difference", "patients", "Dice", "95 %", "p", "p (Holm)", "effect"])
     for test in told["tests"]:
         ps = [number(test[key], 4) for key in ("p", "p_holm")]
         difference = number(test["difference"])
-        tests.add_row(
-            f"{test['a']} − {test['b']}", str(test["pairs"]), difference, _bounds(test), *ps, number(test["effect"], 2)
-        )
+        pair = escape(f"{test['a']} − {test['b']}")
+        tests.add_row(pair, str(test["pairs"]), difference, _bounds(test), *ps, number(test["effect"], 2))
     for table in (ends, rest, *([tests] if told["tests"] else [])):
         console.print(table)
-    console.print(f"Made of {len(told['runs'])} of {told['planned']} runs. {told['method']}", highlight=False)
+    console.print(f"Made of {len(told['runs'])} of {told['planned']} runs. {escape(told['method'])}", highlight=False)
     console.print("Written to:")
     for path, what in (
         (root, "compare.json, compare.csv, a folder for each run in runs/"),
@@ -75,28 +69,20 @@ def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page:
     console.print(f"Curves: tensorboard --logdir {escape(str(root / 'runs'))}", highlight=False, soft_wrap=True)
 
 
+LEFT = {"leg", "strategy", "difference"}
+
+
 def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column in {"strategy", "difference"} else "right")
+    """Where a screen is narrow, names and numbers go on in the next line; nothing is cut."""
+    table = Table(title=escape(title), title_justify="left")
+    for place, column in enumerate(columns):
+        left = place == 0 and column in LEFT
+        table.add_column(escape(column), justify="left" if left else "right", overflow="fold")
     return table
 
 
 def _bounds(row: Mapping[str, Any]) -> str:
     return MISSING if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
-
-
-def show_predictions(console: Console, summary: Mapping[str, Any], root: Path) -> None:
-    """Dice of each checkpoint on each test set, class by class."""
-    table = Table(title=f"{summary['study']}: sample-wise Dice")
-    for column in ("checkpoint", "test set", "samples", *summary["classes"], "mean"):
-        table.add_column(column, justify="left" if column in {"checkpoint", "test set"} else "right")
-    for row in summary["rows"]:
-        cells = [row["dice"].get(name) for name in summary["classes"]]
-        table.add_row(row["checkpoint"], row["site"], str(row["samples"]), *map(number, [*cells, row["mean"]]))
-    console.print(table)
-    console.print(NOTE)
-    show_paths(console, [root])
 
 
 def show_paths(console: Console, roots: Sequence[Path]) -> None:

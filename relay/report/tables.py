@@ -32,6 +32,8 @@ METRICS = {
 }
 
 
+UNKNOWN = "unknown"
+"""Of a hand-over: nobody here knows."""
 DISTANCES = ("hd95", "asd")
 
 
@@ -151,22 +153,25 @@ OVER = {
 
 
 def metrics(run: Run) -> Iterator[Table]:
-    """Every metric of each model, a table each: the last leg's over images open, the others folded."""
+    """Every metric of each model, a table each: that of the models at the end over images open, the others folded."""
     for key in OVER:
-        rows = run.evaluation.get(key, [])
+        rows = run.evaluation.get(key) or []
+        if run.apart and (own := [row for row in rows if run.ends(row["site"]) == row["leg"]]):
+            yield _metrics(run, f"Each site's own model: {OVER[key][1]}", own, key, folded=key != "rows")
         checkpoints = {(int(row["leg"]), row["checkpoint"]) for row in rows}
         for leg, checkpoint in sorted(checkpoints, reverse=True):
-            own = [row for row in rows if row["checkpoint"] == checkpoint]
-            yield _metrics(run, leg, own, key, folded=key != "rows" or leg != max(checkpoints)[0])
+            found = [row for row in rows if row["checkpoint"] == checkpoint]
+            folded = key != "rows" or leg != max(checkpoints)[0] or run.apart
+            yield _metrics(run, f"Model after leg {run.label(leg)}: {OVER[key][1]}", found, key, folded)
 
 
-def _metrics(run: Run, leg: int, rows: Sequence[Mapping[str, Any]], key: str, folded: bool) -> Table:
+def _metrics(run: Run, caption: str, rows: Sequence[Mapping[str, Any]], key: str, folded: bool) -> Table:
     names = list(dict.fromkeys(row["metric"] for row in rows))
     cells = {(row["site"], row["class"], row["metric"]): row for row in rows}
     units: Mapping[str, str] = run.evaluation.get("unit") or {}
     mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit stands with the metric, else the site
     unit = "" if mixed or not units else f" [{next(iter(units.values()))}]"
-    counted, over = OVER[key]
+    counted = OVER[key][0]
     body = []
     for site, name in dict.fromkeys((row["site"], row["class"]) for row in rows):
         found = [cells.get((site, name, metric)) for metric in names]
@@ -174,7 +179,7 @@ def _metrics(run: Run, leg: int, rows: Sequence[Mapping[str, Any]], key: str, fo
         body.append([f"{site} [{units[site]}]" if site in mixed else site, name, *count, *map(_cell, found)])
     heads = [METRICS.get(metric, (metric,))[0] + (unit if metric in DISTANCES else "") for metric in names]
     columns = ["site", "class", *([counted] if counted else []), *heads]
-    return Table(f"Model after leg {run.label(leg)}: {over}", columns, body, heads=2, folded=folded)
+    return Table(caption, columns, body, heads=2, folded=folded)
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
@@ -211,13 +216,13 @@ def custody(chain: Sequence[Hop]) -> Table:
         [
             str(hop.leg),
             hop.site,
-            ", ".join(hop.to) or MISSING,
-            hop.digest or MISSING,
-            hop.in_words or MISSING,
-            hop.signer or MISSING,
+            ", ".join(hop.to) or UNKNOWN,
+            hop.digest or UNKNOWN,
+            hop.in_words or UNKNOWN,
+            hop.signer or UNKNOWN,
             ("fits" if hop.fits else "DOES NOT FIT") if hop.signer else "not signed",
-            hop.signed or MISSING,
-            hop.received or MISSING,
+            hop.signed or UNKNOWN,
+            hop.received or UNKNOWN,
         ]
         for hop in chain
     ]

@@ -16,7 +16,8 @@ from rich.table import Table
 from relay.files import write_text
 from relay.results import no_nan, write_rows
 
-SPREAD = ("mean", "low", "high", "sd", "median", "min")
+SHOWN = ("mean", "low", "high", "sd")
+"""Median and lowest are in the file."""
 NUMBERS = ("measured", "samples")
 MISSING = "–"
 
@@ -67,10 +68,10 @@ def show(console: Console, score: Score, out: Path) -> None:
 
 
 def _table(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
-    columns = [name for name in (*SPREAD, *NUMBERS, "value") if name in rows[0]]
+    columns = [name for name in (*SHOWN, *NUMBERS, "value") if name in rows[0]]
     table = Table(title=escape(title))
     for name in ("class", "metric"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in columns:
         table.add_column(name, justify="right")
     for line in rows:

@@ -42,7 +42,10 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None) -
     problems = _alone(predictions, said, truth, true)
     samples = [sample for sample in said if sample in true]
     probs = torch.tensor([[_number(cell) for cell in said[sample]] for sample in samples], dtype=torch.float64)
-    if samples:
+    for sample in samples:
+        odd = [cell for cell in said[sample] if math.isnan(_number(cell)) and cell.lower() != "nan"]
+        problems += [f"{predictions}: {sample}: '{cell}' is no number" for cell in odd]
+    if samples and not problems:
         problems += [f"{predictions}: {samples[at]}: {text}" for at, text in classes_of.flaws(probs, names)]
     unknown = [sample for sample in samples if true[sample][0] not in names]
     problems += [f"{truth}: {s}: class '{true[s][0]}' is not one of {', '.join(names)}" for s in unknown]
@@ -60,7 +63,7 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None) -
     for metric in classes_of.PER_CLASS:
         each = zip(names, found[metric], strict=True)
         lines += [{"class": name, "metric": metric, "value": value} for name, value in each]
-        lines.append({"class": "mean", "metric": metric, "value": found["mean"][metric]})
+        lines.append({"class": "mean", "metric": metric, "value": found["mean"][metric], "over_classes": True})
     about = {"classes": names, "bins": found["bins"], "confusion": found["confusion"]}
     return _score(study, "classification", classes_of.RULE, rows, lines, people, about)
 
@@ -100,9 +103,8 @@ def _score(
     about: dict[str, Any],
 ) -> Score:
     """What the whole set scored is a row without a sample."""
-    rows += [
-        row(study, "", "", line["class"], line["metric"], line["value"]) for line in lines if line["class"] != "mean"
-    ]
+    whole = [line for line in lines if not line.get("over_classes")]
+    rows += [row(study, "", "", line["class"], line["metric"], line["value"]) for line in whole]
     counts = {"samples": len(people), "patients": len(set(people.values()))}
     return Score(rows, {"study": study, "task": task, "rule": rule, **counts, **about, "rows": lines})
 
@@ -125,6 +127,8 @@ def _read(path: Path, cells: int | None = None) -> tuple[list[str], Table]:
             problems.append(f"{line[0]} is there twice")
         if len(line) != len(head):
             problems.append(f"{line[0]}: {len(line)} cells under {len(head)} names")
+        if not line[0]:
+            problems.append("a line has no sample")
         table[line[0]] = line[1:]
     refuse(problems, str(path))
     if not table:

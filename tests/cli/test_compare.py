@@ -118,6 +118,7 @@ def test_the_table_is_what_the_csvs_of_the_runs_say(done: Path) -> None:
         assert row["runs"] == len(own)
         assert (row["mean"], row["sd"]) == pytest.approx((fmean(own), stdev(own)), abs=1e-6)
         assert row["low"] < row["mean"] < row["high"]
+        assert row["method"] in ("t", "BCa")
         assert row["to_local_worst"] is row["to_local_worst_site"] is None
         assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in (done / "said.txt").read_text()
     sequential = whole["table"][0]
@@ -126,7 +127,9 @@ def test_the_table_is_what_the_csvs_of_the_runs_say(done: Path) -> None:
 
 
 def test_the_test_pairs_patients_and_the_csv_has_every_number(done: Path) -> None:
+    assert told(done)["reference"] == "joint"
     (test,) = told(done)["tests"]
+    assert test["method"] in ("t", "BCa")
     assert (test["a"], test["b"]) == ("sequential", "joint")
     assert test["pairs"] >= 6
     assert test["p_holm"] == test["p"] is not None
@@ -214,7 +217,23 @@ def test_a_run_that_fails_is_named_and_does_not_stop_the_others(copy: Path, monk
     assert "TrainingError: the loss was not finite" in (copy / log).read_text()
     assert "Made of 5 of 6 runs." in done.out
     assert [row["runs"] for row in told(copy)["table"]] == [3, 2]
-    assert [lost["folder"] for lost in told(copy)["failed"]] == ["runs/sequential_1-2_seed8"]
+    message = "TrainingError: see runs/sequential_1-2_seed8/logs/run.log"
+    assert told(copy)["failed"] == [{"folder": "runs/sequential_1-2_seed8", "message": message}]
+
+
+def test_a_finished_run_whose_scores_are_gone_is_named_and_left_out(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, legs_of = legs(monkeypatch), root(copy) / "runs/sequential_1-2_seed7/checkpoints"
+    (legs_of / "task_1/scores.csv").unlink()
+    damaged = root(copy) / "runs/joint_seed8/checkpoints/task_1/scores.csv"
+    damaged.write_text(damaged.read_text()[:-9])
+    done = typed("compare", "study", *MANY, cwd=copy)
+    done.refused(1, "2 of 6 runs failed", "task_1/scores.csv can't be read", "scores.csv is damaged: line")
+    assert "Remove exps/study/compare/runs/sequential_1-2_seed7/checkpoints/task_1 to train" in done.err
+    assert ran == []
+    assert [row["runs"] for row in told(copy)["table"]] == [3, 1]
+    assert {lost["message"] for lost in told(copy)["failed"]} == {"DataError: see logs/compare.log"}
 
 
 # -- spread ------------------------------------------------------------------------------------------------------------
@@ -263,6 +282,7 @@ def test_slurm_takes_submitits_parameters(copy: Path, monkeypatch: pytest.Monkey
 
 def test_wrong_slurm_parameters(done: Path) -> None:
     typed("compare", "study", *MANY, "--slurm=gpu", cwd=done).refused(2, "'gpu' has not the form key=value")
+    typed("compare", "study", *MANY, "--slurm=a=[", cwd=done).refused(2, "can't be read as YAML")
     typed("compare", "study", *MANY, "--slurm=nonsense=1", cwd=done).refused(2, "--slurm", advice="slurm_partition")
 
 

@@ -52,6 +52,9 @@ def test_brackets_go_together(text: str) -> None:
 def test_what_is_changed_is_checked() -> None:
     with pytest.raises(UserError, match="has not the form key=value"):
         jobs("relay[merge]")
+    for unreadable in ("relay[merge={]", "relay[merge='a]", "relay[merge=${x]", "relay[memory.a=1,memory=${y}]"):
+        with pytest.raises(UserError):
+            jobs(unreadable)
     with pytest.raises(ConfigError, match="merge"):
         jobs("relay[merge=2]")
 
@@ -85,11 +88,14 @@ def test_every_order_comes_once_however_many_are_asked_for() -> None:
     ("text", "said", "advice"),
     [
         ("7", "there are 6 of 3 sites", "at least 1"),
-        ("0", "there are 0 of 3 sites", "at least 1"),
+        ("0", "there are 6 of 3 sites", "at least 1"),
         ("a,b,x", "'x' is no site of this study", "a (1), b (2), c-d (3)"),
         ("a,b,c-e", "did you mean 'c-d'?", "a slash between orders"),
         ("a,b", "must name each site once: a (1), b (2), c-d (3)", "whole orders"),
         ("a,b,c-d,a", "must name each site once", "whole orders"),
+        ("99999999999999999999", "there are 6 of 3 sites", "at least 1"),
+        ("9" * 5000, "there are 6 of 3 sites", "at least 1"),
+        ("²", "'²' is no site", "Sites:"),
         ("-1", "'-1' is no site", "Sites:"),
         ("", "'' is no site", "Sites:"),
     ],
@@ -108,11 +114,19 @@ def test_seeds() -> None:
     assert seeds_of("7,", 1) == [7]
 
 
-@pytest.mark.parametrize("text", ["0", "", "x", "-1", "1,-2", "1;2", "1.5", ","])
+@pytest.mark.parametrize("text", ["0", "", "x", "-1", "1,-2", "1;2", "1.5", ",", "²", "1,²"])
 def test_wrong_seeds(text: str) -> None:
     with pytest.raises(UserError, match="must be a number of seeds") as caught:
         seeds_of(text, 7)
     assert "7," in caught.value.advice()
+
+
+@pytest.mark.parametrize("text", ["4294967296,1", "9" * 5000, "4294967295"])
+def test_seeds_that_are_too_large(text: str) -> None:
+    with pytest.raises(UserError, match=r"too large|not so many") as caught:
+        seeds_of(text, 7)
+    assert caught.value.advice() == "A seed is 0 to 4294967295."
+    assert seeds_of("4294967295,", 7) == [4294967295]
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Handle:
         self.asked += 1
         return self.asked > 1
 
-    def results(self) -> list[str | None]:
+    def results(self) -> list[tuple[str, str] | None]:
         if isinstance(self.result, BaseException):
             raise self.result
         return [None, self.result]
@@ -76,12 +76,14 @@ def test_as_many_at_once_as_asked_for(jobs: list[Job], tmp_path: Path, at_once: 
 
 
 def test_one_that_dies_or_fails_does_not_stop_the_others(jobs: list[Job], tmp_path: Path) -> None:
-    executor = Executor(tmp_path, RuntimeError("killed\nand more"), None, "the loss was not finite", None)
+    executor = Executor(
+        tmp_path, RuntimeError("killed\nand more"), None, ("the loss was not finite", "TrainingError"), None
+    )
     died, failed = spread.run_spread(jobs, tmp_path, Devices(), Progress(4), executor, 2)
     assert (died.job, failed.job) == (jobs[0], jobs[2])
     assert died.message == "its process ended without a result: killed"
     assert died.log == tmp_path / "err"
-    assert failed.message == "the loss was not finite"
+    assert (failed.message, failed.kind) == ("the loss was not finite", "TrainingError")
     assert failed.log == tmp_path / "runs/local_seed9/logs/run.log"
 
 
@@ -110,5 +112,5 @@ def test_a_run_in_its_own_process_has_its_environment(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": None}
-    assert spread.work(given(), "tiny", tmp_path, Devices(), environment) == "ValueError: no"
+    assert spread.work(given(), "tiny", tmp_path, Devices(), environment) == ("ValueError: no", "ValueError")
     assert seen == {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": None}

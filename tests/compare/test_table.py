@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.compare.table import Run, against, row
+from relay.compare.table import Run, against, beside, interval_of, row
+from relay.results import matrix as matrix_of
+from relay.results import mean
 from relay.statistics import holm, paired
 
 NAN = math.nan
@@ -15,7 +17,7 @@ NAN = math.nan
 
 def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> Run:
     told = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
-    return Run({**told, "forgetting": NAN, "seconds": 10.0, "bytes": 0, **more}, {})
+    return Run({**told, "forgetting": NAN, "backward": NAN, "forward": NAN, "seconds": 10.0, "bytes": 0, **more}, {})
 
 
 BY = {
@@ -97,3 +99,48 @@ def test_tests_pair_runs_of_one_seed_and_order_patient_by_patient() -> None:
     assert (few["a"], few["pairs"]) == ("few", 5)
     assert math.isnan(few["p"])
     assert math.isnan(few["p_holm"])
+
+
+def test_the_interval_is_of_the_mean_that_is_told() -> None:
+    """A class that few images have, two sites of unlike size, two runs: classes, then sites, then runs count alike."""
+    values: dict[tuple[str, str, str, str], float] = {}
+    for site, patients in (("a", 20), ("b", 12)):
+        for p in range(patients):
+            for s in range(1 + p % 3):
+                values[site, f"p{p}", f"s{s}", "rim"] = 0.9 + 0.001 * p
+                values[site, f"p{p}", f"s{s}", "cup"] = 0.2 + 0.01 * p if p < 4 else NAN
+    second = {key: value - 0.1 for key, value in values.items() if key[0] == "a" or key[3] == "rim"}
+    wanted = []
+    for scores in (values, second):
+        rows = [{"leg": 1, "site": k[0], "class": k[3], "value": v} for k, v in scores.items()]
+        head = [{"leg": 1, "site": site, "class": "background", "value": 1.0} for site in "ab"]
+        wanted.append(mean(matrix_of([*head, *rows])[1].values()))
+    runs = [Run({}, values), Run({}, second)]
+    for found, told in ((interval_of("x", runs[:1]), wanted[0]), (interval_of("x", runs), mean(wanted))):
+        assert found.mean == pytest.approx(told, abs=1e-12)
+        assert found.method == "BCa"
+        assert found.low < told < found.high
+        assert found.high - found.low < 0.1
+
+
+def test_an_interval_of_few_patients_says_so() -> None:
+    few, none = ({("a", f"p{p}", "s", "cup"): 0.5 + p / 10 for p in range(count)} for count in (5, 2))
+    assert interval_of("x", [Run({}, few)]).method == "t"
+    assert interval_of("x", [Run({}, none)]).method == interval_of("x", []).method == "none"
+
+
+def test_a_run_beside_local_and_joint_of_its_seed() -> None:
+    matrix = {1: {"a": 0.8, "b": 0.3}, 2: {"a": 0.7, "b": 0.9}}
+    trained = [["a"], ["b"]]
+    run = Run({**made("relay", "a b", 2, {"a": 0.7, "b": 0.9}).told, "matrix": matrix}, {}, trained)
+    found = beside(run, BY).told
+    assert found["forward"] == pytest.approx(0.3 - 0.9)
+    assert found["to_joint"] == pytest.approx({"a": -0.1, "b": 0.1})
+    assert found["to_local"] == pytest.approx({"a": 0.0, "b": 0.0})
+    alone = beside(run, {"relay": [run]}).told
+    assert math.isnan(alone["forward"])
+    assert alone["to_joint"] == alone["to_local"] == {}
+    runs = [beside(run, BY), Run({**run.told, "forward": 0.2, "backward": -0.1}, {}, trained)]
+    told = row("relay", {**BY, "relay": runs})
+    assert told["forward"] == pytest.approx((-0.6 + 0.2) / 2)
+    assert told["backward"] == pytest.approx(-0.1)

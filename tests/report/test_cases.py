@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import shutil
 from pathlib import Path
 
 from hypothesis import given
@@ -43,3 +45,18 @@ def test_pictures_are_small_and_carry_pixels_alone(tmp_path: Path) -> None:
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             assert image.size == (1152, 384)  # of 1200 x 400
             assert "PatientName" not in image.info
+
+
+def test_where_models_are_apart_each_site_has_its_own(tmp_path: Path) -> None:
+    root = made.run(tmp_path)
+    for leg, site in enumerate(made.SITES, 1):
+        made.overlays(root, leg)
+        for other in set(made.SITES) - {site}:  # those of the site's own model alone are there
+            shutil.rmtree(root / "results" / "overlays" / f"task_{leg}" / other)
+        path = root / "checkpoints" / f"task_{leg}" / "leg.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"start": None}))
+    run = read_run(root)
+    cases = read_cases(run)
+    assert {site: chosen[0].dice for site, chosen in cases.items()} == {
+        site: max(run.scores.means(leg, site).values()) for leg, site in enumerate(made.SITES, 1)
+    }

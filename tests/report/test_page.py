@@ -183,6 +183,61 @@ def test_a_run_without_tests_of_its_models_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("page_alone")
+def test_sites_that_were_not_trained_at_are_named_apart(tmp_path: Path) -> None:
+    root = made.run(tmp_path)
+    path = root / "results" / "summary.json"
+    told = json.loads(path.read_text())
+    told["final"]["abroad"] = told["matrix"]["3"]["abroad"] = 0.1
+    told["relay"]["external"] = {"abroad": 0.1}
+    (root / "results" / "scores.csv").unlink()
+    for name in ("samples.csv", "evaluation.json"):
+        (root / "results" / name).unlink()
+    path.write_text(json.dumps(told))
+    said = read(write_report(root).read_text()).all("header")[0].text
+    mean = sum(value for site, value in told["final"].items() if site != "abroad") / 3
+    assert f"a mean Dice of {mean:.3f} over 3 sites" in said
+    assert "At external sites: abroad 0.100." in said
+    assert "The lowest is abroad" not in said
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_an_unfinished_run_shows_the_legs_that_were_tested(tmp_path: Path) -> None:
+    root = made.run(tmp_path)
+    for name in ("summary.json", "scores.csv"):
+        (root / "results" / name).unlink()
+    write_text(root / "config.resolved.yaml", "".join(f"task_{leg}: {{}}\n" for leg in range(1, 5)))
+    html = write_report(root).read_text()
+    check_form(html)
+    page = read(html)
+    assert "not finished" in page.text
+    assert "leg 1 · north, 2 · south, 3 · harbour of 4 legs" in page.text
+    again = read(write_report(made.run(tmp_path / "whole")).read_text())
+    caption = "Mean Dice of the model after each leg, at each site"
+    assert table(page, caption) == table(again, caption)
+    assert page.all("h1")[0].text == "made/up"
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_models_apart_are_shown_each_at_its_own_site(tmp_path: Path) -> None:
+    root = made.run(tmp_path)
+    for leg in range(1, 4):
+        path = root / "checkpoints" / f"task_{leg}" / "leg.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"start": None}))
+    page = read(write_report(root).read_text())
+    (found,) = [t for t in page.all("table") if t.all("caption")[0].text == "Each site's own model: mean over images"]
+    rows = [[cell.text for cell in row.all("th", "td")] for row in found.all("tr")][1:]
+    told = json.loads((root / "results" / "evaluation.json").read_text())["rows"]
+    own = {r["site"]: r["mean"] for r in told if (r["trained"], r["class"], r["metric"]) == (r["site"], "cup", "dice")}
+    assert {row[0]: row[3].split()[0] for row in rows if row[1] == "cup"} == {s: f"{v:.3f}" for s, v in own.items()}
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_percent_stays_with_its_number(html: str) -> None:
+    assert "80\u00a0% right" in html
+    assert "80 %" not in html
+
+
+@pytest.mark.usefixtures("page_alone")
 def test_a_summary_alone_is_enough(tmp_path: Path) -> None:
     summary = {"study": "s", "strategy": "local", "matrix": {"1": {"a": None}}, "final": {"a": None}, "mean": None}
     write_text(tmp_path / "results" / "summary.json", json.dumps(summary | {"forgetting": None}))
@@ -197,6 +252,9 @@ def test_class_without_any_measurement_has_no_box(tmp_path: Path) -> None:
     path = root / "results" / "scores.csv"
     rows = read_rows(path)
     write_rows(path, [row | {"value": float("nan")} for row in rows])
+    summary = root / "results" / "summary.json"
+    told = json.loads(summary.read_text())
+    summary.write_text(json.dumps(told | {"matrix": {"1": {"north": None}}, "final": {"north": None}}))
     check_form(write_report(root).read_text())
 
 
@@ -246,3 +304,39 @@ def test_comparison(tmp_path: Path) -> None:
     assert table(page, "Paired tests")["relay − sequential"]["p (Holm)"] == "< 0.001"
     assert table(page, "Every run")["relay 1"]["harbour"] == "– not measured"
     assert {p.stem for p in (path.parent / "figures").glob("*.png")} == {"strategies", "sites"}
+    (tests,) = [section for section in page.all("section") if section.attrs["id"] == "tests"]
+    assert "The reference is sequential" in tests.text
+    assert "not say that other trainings" in tests.text
+    assert "It was not tested whether it differs" in page.all("header")[0].text  # joint is best, and in no test
+    assert "seeds alone for local and joint" in page.text
+    assert "failed" not in page.all("header")[0].text
+    assert "backward transfer" not in rows["relay"]
+
+
+@pytest.mark.usefixtures("page_alone")
+def test_comparison_says_what_is_missing_and_shows_all_it_is_told(tmp_path: Path) -> None:
+    path = made.comparison(tmp_path) / "compare.json"
+    told = json.loads(path.read_text())
+    told |= {"planned": 12, "failed": [{"folder": "a", "message": "b"}], "reference": "joint"}
+    told["table"] = [row | {"backward": -0.125, "forward": None, "method": "bca"} for row in told["table"]]
+    told["table"][0]["method"] = "percentile"
+    told["tests"] = [test | {"b": "joint"} for test in told["tests"]]
+    path.write_text(json.dumps(told))
+    html = write_report(tmp_path).read_text()
+    check_form(html)
+    page = read(html)
+    (alert,) = [p for p in page.all("p") if p.attrs.get("role") == "alert"]
+    assert alert.text.startswith("3 of 12 runs failed or are not finished")
+    rows = table(page, "Strategies side by side")
+    assert rows["relay"]["backward transfer"] == "-0.125"
+    assert rows["relay"]["forward transfer"] == "– not measured"
+    assert "Intervals: percentile for sequential; bca for relay, joint." in page.text
+    assert "The reference is joint" in page.text
+    assert "differs from relay by more than chance" in page.all("header")[0].text
+
+
+def test_a_comparison_has_no_cases(tmp_path: Path) -> None:
+    made.comparison(tmp_path)
+    with pytest.raises(UserError, match="a comparison has no cases; give a run's folder"):
+        write_report(tmp_path, cases=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]

@@ -1,0 +1,113 @@
+"""The Dice of single samples, from a run's tidy rows."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.errors import UserError, plain
+from relay.report.shapes import damaged
+from relay.results import matrix, mean
+
+Cell = tuple[int, str]
+"""A leg's number and a site."""
+
+
+@dataclass
+class Scores:
+    """Dice of single samples, without the background.
+
+    Attributes:
+        classes: names, the background left out.
+        study, strategy: as the rows say.
+        trained: leg → the site it was trained at.
+        dice: leg and site → sample → class → Dice; a missing value is NaN.
+    """
+
+    study: str = ""
+    strategy: str = ""
+    classes: list[str] = field(default_factory=list)
+    trained: dict[int, str] = field(default_factory=dict)
+    dice: dict[Cell, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
+
+    @property
+    def matrix(self) -> dict[int, dict[str, float]]:
+        """Leg → site → mean over samples, then over classes; in the order of the sites."""
+        rows = [
+            {"leg": leg, "site": site, "class": name, "value": value}
+            for (leg, site), cell in sorted(self.dice.items(), key=lambda item: item[0][0])
+            for sample in cell.values()
+            for name, value in {"": math.nan, **sample}.items()  # the first class is the background
+        ]
+        return matrix(rows)
+
+    def of(self, leg: int, site: str, name: str) -> list[float]:
+        """All that was measured of a class, sorted."""
+        values = [sample.get(name, math.nan) for sample in self.dice.get((leg, site), {}).values()]
+        return sorted(value for value in values if not math.isnan(value))
+
+    def means(self, leg: int, site: str) -> dict[str, float]:
+        """Sample → mean over classes, of the samples where there is one."""
+        found = {sample: mean(values.values()) for sample, values in self.dice.get((leg, site), {}).items()}
+        return {sample: value for sample, value in found.items() if not math.isnan(value)}
+
+
+NEEDED = ("study", "strategy", "leg", "trained", "site", "sample", "class", "metric", "value")
+
+
+def read_scores(path: Path) -> Scores | None:
+    """The Dice of single samples in a file of tidy rows; None where it is not there.
+
+    Raises:
+        UserError: it is damaged, cut or empty.
+    """
+    if not path.is_file():
+        return None
+    scores = Scores()
+    first: dict[str, str] = {}
+    try:
+        for row in rows_of(path):
+            if row["metric"] != "dice" or not row["sample"]:
+                continue
+            leg, site, name = int(row["leg"]), plain(row["site"]), plain(row["class"])
+            scores.trained.setdefault(leg, plain(row["trained"]))
+            cell = scores.dice[leg, site].setdefault(row["sample"], {})
+            if name != first.setdefault(site, name):  # the background comes first
+                cell[name] = _dice(row["value"])
+            scores.study, scores.strategy = plain(row["study"]), plain(row["strategy"])
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", "Run the study again, or restore it.") from error
+    except (ValueError, csv.Error) as error:
+        raise damaged(path, error) from error
+    whole = all(len({frozenset(sample) for sample in cell.values()}) == 1 for cell in scores.dice.values())
+    if not scores.dice or not whole:
+        raise damaged(path, "a sample lacks classes; it was cut" if scores.dice else "it has no Dice of any sample")
+    scores.classes = list(dict.fromkeys(c for cell in scores.dice.values() for s in cell.values() for c in s))
+    return scores
+
+
+def rows_of(path: Path) -> Iterator[dict[str, str]]:
+    """Rows of a table with the columns of :data:`NEEDED`; ValueError where a line is not whole."""
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := [column for column in NEEDED if column not in (reader.fieldnames or ())]:
+            raise ValueError(f"no column {', '.join(missing)}")
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"line {reader.line_num} is not whole")
+            yield row
+    with path.open("rb") as end:
+        end.seek(-1, 2)
+        if end.read() != b"\n":
+            raise ValueError("the last line is not whole; it was cut")
+
+
+def _dice(text: str) -> float:
+    value = float(text) if text else math.nan
+    if not (0 <= value <= 1 or math.isnan(value)):
+        raise ValueError(f"a Dice of {text}")
+    return value

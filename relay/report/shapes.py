@@ -1,0 +1,236 @@
+"""What the files of results must look like, and the reading of them: a damaged one ends in one clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from relay.errors import UserError, plain
+
+MOST = 200
+"""Characters of what is said of a file."""
+Number: TypeAlias = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)] | None
+Leg: TypeAlias = Annotated[int, Field(ge=0, le=10**6)]
+LegKey: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
+BySite: TypeAlias = dict[str, Number]
+
+
+class Shape(BaseModel):
+    """Keys that are not named here may be anything: they are not shown, or as they are."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class Worst(Shape):
+    """A site and its value."""
+
+    site: str | None = None
+    value: Number = None
+
+
+class Relay(Shape):
+    """``relay`` of a summary."""
+
+    average: Number = None
+    backward: Number = None
+    forward: Number = None
+    forgetting: Number = None
+    worst: Worst | None = None
+    external: BySite | None = None
+    to_joint: BySite | None = None
+    to_local: BySite | None = None
+    bytes: Number = None
+    seconds: Number = None
+
+
+class Summary(Shape):
+    """``results/summary.json``."""
+
+    study: str = ""
+    strategy: str = ""
+    matrix: dict[LegKey, BySite]
+    final: BySite
+    mean: Number = None
+    forgetting: Number = None
+    relay: Relay | None = None
+
+
+class Cell(Shape):
+    """A leg's model at a site."""
+
+    checkpoint: str
+    leg: Leg
+    site: str
+
+
+class Measured(Cell):
+    """A row of ``evaluation.json``."""
+
+    name: str = Field(alias="class")
+    metric: str
+    samples: int | None = None
+    measured: int | None = None
+    mean: Number = None
+    low: Number = None
+    high: Number = None
+    value: Number = None
+    method: str | None = None
+
+
+class Bin(Shape):
+    """A bin of a reliability diagram."""
+
+    count: int
+    confidence: Number
+    accuracy: Number
+
+
+class Calibrated(Cell):
+    """Calibration of a leg's model at a site."""
+
+    ece: Number = None
+    bins: list[Bin] = Field(default_factory=list)
+
+
+class Evaluation(Shape):
+    """``results/evaluation.json``."""
+
+    rule: str | None = None
+    interval: str | None = None
+    tolerance: Number = None
+    unit: dict[str, str] = Field(default_factory=dict)
+    rows: list[Measured]
+    subjects: list[Measured] = Field(default_factory=list)
+    voxels: list[Measured] = Field(default_factory=list)
+    calibration: list[Calibrated] = Field(default_factory=list)
+
+
+class Record(Shape):
+    """``leg.json``."""
+
+    config: dict[str, Any] | None = None
+    start: str | None = None
+    seconds: Number = None
+    train_seconds: Number = None
+    versions: dict[str, str] | None = None
+
+
+class Compared(Shape):
+    """A run of a comparison."""
+
+    label: str
+    strategy: str
+    order: list[str] | None = None
+    mean: Number = None
+    forgetting: Number = None
+    final: BySite
+    seconds: Number = None
+
+
+class Row(Shape):
+    """A strategy of a comparison."""
+
+    strategy: str
+    runs: int | None = None
+    mean: Number = None
+    sd: Number = None
+    low: Number = None
+    high: Number = None
+    forgetting: Number = None
+    backward: Number = None
+    forward: Number = None
+    gap_closed: Number = None
+    to_joint_worst: Number = None
+    to_local_worst: Number = None
+    cost: Number = None
+    bytes: Number = None
+    method: str | None = None
+
+
+class Test(Shape):
+    """A paired test of a comparison."""
+
+    a: str
+    b: str
+    pairs: int | None = None
+    difference: Number = None
+    low: Number = None
+    high: Number = None
+    p: Number = None
+    p_holm: Number = None
+    effect: Number = None
+    method: str | None = None
+
+
+class Comparison(Shape):
+    """``compare.json``."""
+
+    method: str | None = None
+    reference: str | None = None
+    planned: int | None = None
+    failed: list[Any] = Field(default_factory=list)
+    runs: list[Compared]
+    table: list[Row]
+    tests: list[Test] = Field(default_factory=list)
+
+
+def damaged(path: Path, why: object, advice: str = "Run the command that wrote it again.") -> UserError:
+    """The error for a file that can't be used; no more of it is quoted than a line."""
+    said = "it is not text (UTF-8)" if isinstance(why, UnicodeError) else " ".join(str(why).split())
+    return UserError(f"{path} is damaged: {cut(said)}", advice)
+
+
+def cut(text: str) -> str:
+    """At most :data:`MOST` printable characters."""
+    return plain(text if len(text) <= MOST else text[: MOST - 1] + "…")
+
+
+def read_json(path: Path, shape: type[Shape], advice: str = "Run the command that wrote it again.") -> dict[str, Any]:
+    """A file of results, once it has its shape. Its texts are made printable: they may be anybody's.
+
+    Raises:
+        UserError: it is not there, or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        shape.model_validate(content)
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", "Run the study again, or restore it.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise damaged(path, f"{where}: {first['msg']}" if where else "it is not an object", advice) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error, advice) from error
+    shown: dict[str, Any] = _printable(content)
+    return shown
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {plain(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return plain(value) if isinstance(value, str) else value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A config; nothing where it is not there.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    advice = "Restore it, or run the study under a new note (-n)."
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", advice) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise damaged(path, error, advice) from error
+    return content if isinstance(content, dict) else {}
