@@ -38,7 +38,10 @@ class Layers:
         """One task's block as plain dicts; merged once, since that takes most of a plan's time."""
         if task_id not in self._merged:
             layers = [{"dataset": self._set(task_id)}, self._task(task_id)]
-            merged = OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))
+            try:
+                merged = OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))
+            except TypeError:  # a list where a block must be; the check of the common block says so
+                merged = copy.deepcopy(dict(self.blocks.common))
             self._merged[task_id] = merged  # type: ignore[assignment]
         return copy.deepcopy(self._merged[task_id])
 
