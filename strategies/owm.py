@@ -92,11 +92,11 @@ class OWM(Strategy):
         super().finish(training)
         if not self.held:
             return
-        from relay.memory.projection import correlations, update
+        from relay.memory.projection import seen, update
         from relay.memory.views import views
 
         seed = derive(self.task.seed, self.task.site, "owm")
-        found = correlations(self.solver, views(training, self.task.size, self.options.owm_images, seed), seed)
+        found = seen(self.solver, views(training, self.task.size, self.options.owm_images, seed), seed)
         self.held = {name: update(old, found[name], self.alpha, seed) for name, old in self.held.items()}
 
     def running(self) -> Part | None:

@@ -26,7 +26,7 @@ POSITIONS = 64
 """Of a layer's input that are looked at, an image."""
 SPARE = 16
 """Directions that are looked for beside those that are kept, and the passes it takes: both make these exact."""
-ITERATIONS = 4
+ITERATIONS = 8
 LOOSE = 1e-4
 """How much longer than 1 rounding may make what is held."""
 EPSILON = 1e-6
@@ -102,15 +102,14 @@ def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Ten
 
 
 @torch.no_grad()
-def correlations(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
-    """``sum(x x^T)`` of each layer over positions of the images, ``(features, features)``, by its weight's name."""
+def seen(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
+    """Some of each layer's x in the images, ``(n, features)``, by its weight's name."""
     draw = torch.Generator().manual_seed(seed)
-    found = {name: layer.weight.new_zeros(features(layer), features(layer)) for name, layer in layers(solver).items()}
+    found: dict[str, list[Tensor]] = {name: [] for name in layers(solver)}
 
     def watch(name: str, layer: Layer) -> Any:
         def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            x = inputs(layer, args[0], draw)
-            found[name] += x.T @ x
+            found[name].append(inputs(layer, args[0], draw))
 
         return layer.register_forward_pre_hook(add)
 
@@ -121,33 +120,36 @@ def correlations(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return {name: torch.cat(rows) for name, rows in found.items()}
 
 
-def update(held: Tensor, correlation: Tensor, alpha: float, seed: int) -> Tensor:
+def update(held: Tensor, rows: Tensor, alpha: float, seed: int) -> Tensor:
     """What is held after a site: ``P' = (P^-1 + R / alpha)^-1``.
 
-    R is the correlation, scaled to a mean eigenvalue of 1. This is what recursive least squares comes to (Zeng et al.
-    2019, equation 4), taken over all x at once, and kept as far as K directions say it: those in which P' lets least
-    through, found by subspace iteration (Halko et al. 2011, 10.1137/090771806).
+    R is the correlation of a site's x, scaled to a mean eigenvalue of 1. This is what recursive least squares comes to
+    (Zeng et al. 2019, equation 4), taken over all x at once, and kept as far as K directions say it: those in which P'
+    lets least through, found by subspace iteration (Halko et al. 2011, 10.1137/090771806). Neither P nor R is ever
+    made: they would be the square of a layer's inputs.
 
     Args:
         held: ``(features, K)``: orthogonal columns, each as long as the square root of what P takes of its direction:
             ``P = I - held @ held^T``.
-        correlation: ``(features, features)``.
+        rows: a site's x, ``(n, features)``.
         seed: of the iteration's start.
     """
-    old, r = held.cpu().double(), correlation.cpu().double()
-    power = r.diagonal().mean()
+    old, x = held.cpu().double(), rows.cpu().double()
+    power = x.square().sum() / x.shape[1]
     if power <= 0:
         return held
-    share = old.square().sum(0)
-    inverse = r / (alpha * power) + (old / (1 - share).clamp_min(EPSILON)) @ old.T  # P^-1 - I, old and new
+    before = old / (1 - old.square().sum(0)).clamp_min(EPSILON).sqrt()  # before @ before^T is P^-1 - I
+    root = torch.cat([x / (alpha * power).sqrt(), before.T])  # and root^T @ root is P'^-1 - I
+    many = held.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vectors, values, _ = torch.svd_lowrank(inverse, min(len(old), held.shape[1] + SPARE), niter=ITERATIONS)
-    many = held.shape[1]
-    new: Tensor = vectors[:, :many] * (values[:many] / (1 + values[:many])).sqrt()
+        _, values, vectors = torch.svd_lowrank(root, min(*root.shape, many + SPARE), niter=ITERATIONS)
+    values = values[:many].square()
+    new = torch.zeros_like(old)
+    new[:, : len(values)] = vectors[:, :many] * (values / (1 + values)).sqrt()
     return new.to(held)
 
 

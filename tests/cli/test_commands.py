@@ -252,8 +252,11 @@ def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: 
     results = trained / "exps/study/first/results"
     rows = dice_rows(results / "samples.csv")
     keys = ("leg", "site", "sample", "class")
-    scores = {tuple(row[k] for k in keys): row["value"] for row in table(results / "scores.csv")}
-    assert {tuple(row[k] for k in keys): row["value"] for row in rows} == scores
+    trained_on, tested = (
+        {tuple(row[k] for k in keys): float(row["value"] or "nan") for row in found}
+        for found in (table(results / "scores.csv"), rows)
+    )
+    assert tested == pytest.approx(trained_on, abs=1e-6, nan_ok=True)
     evaluation = json.loads((results / "evaluation.json").read_text())
     assert "missing" in evaluation["rule"]
     assert evaluation["unit"] == {"clinic_a": "px", "clinic_b": "px"}
@@ -278,15 +281,25 @@ def test_predict_of_one_image_writes_its_mask_and_a_picture(trained: Path) -> No
         assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
         assert picture.size[0] > 2 * image.size[0]
     (trained / "notes.txt").write_text("no image")
-    refused(relay("predict", "-c=study", "-n=first", "--image", "notes.txt", cwd=trained), 2, "notes.txt", "read")
-    refused(relay("predict", "-c=study", "-n=first", "--image", "gone.png", cwd=trained), 2, "gone.png")
+    refused(
+        relay("predict", "-c=study", "-n=first", "--image", "notes.txt", cwd=trained),
+        2,
+        "notes.txt: can't be read",
+        "Mend or remove",
+    )
+    refused(
+        relay("predict", "-c=study", "-n=first", "--image", "gone.png", cwd=trained), 2, "gone.png", "Mend or remove"
+    )
 
 
 def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
     both = relay("predict", "-c=study", "-n=first", "--received=1", "--bundle=x.bundle", cwd=trained)
-    refused(both, 2, "--received and --bundle")
-    refused(relay("predict", "-c=study", "-n=first", "--bundle=x.bundle", cwd=trained), 2, "handoff")
-    refused(relay("predict", "-c=study", "-n=first", "--tolerance=nan", cwd=trained), 2, "tolerance")
+    refused(both, 2, "--received and --bundle", "one of them")
+    alone = relay("predict", "-c=study", "-n=first", "--bundle=x.bundle", cwd=trained)
+    refused(alone, 2, "handoff", "config of a deployment")
+    wrong = relay("predict", "-c=study", "-n=first", "--tolerance=nan", cwd=trained)
+    assert wrong.returncode == 2
+    assert "Invalid value for '--tolerance'" in wrong.stderr
 
 
 def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
