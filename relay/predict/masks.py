@@ -22,7 +22,8 @@ COLOURS = (
     (213, 94, 0),
     (204, 121, 167),
 )
-"""Okabe and Ito's, told apart by colour-blind eyes too; class 0 is black. A ninth class begins again."""
+"""Okabe and Ito's, told apart by colour-blind eyes too; class 0 is black. From the ninth class on they begin again."""
+PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 1 if label else 0]]
 
 
 def place_of(sample: Sample) -> Path:
@@ -55,7 +56,7 @@ def _save_png(mask: Pixels, path: Path) -> None:
     from PIL import Image
 
     image = Image.fromarray(mask, mode="P")
-    image.putpalette([value for colour in COLOURS for value in colour])
+    image.putpalette(PALETTE)
     data = io.BytesIO()
     image.save(data, "PNG")
     write_bytes(path, data.getvalue())

@@ -11,7 +11,7 @@ from relay.report.chain_figure import size
 from relay.report.figures import grid, short
 from relay.report.gather import number
 from relay.report.look import COLOURS, INK, Picture, figure
-from relay.report.screen import MISSING
+from relay.report.screen import MISSING, p_value
 from relay.report.screen import number as shown
 from relay.report.tables import Table, duration
 
@@ -145,12 +145,6 @@ def _methods(rows: Sequence[tuple[str, Told]]) -> list[str]:
             by.setdefault(str(row["method"]), []).append(name)
     told = "; ".join(f"{method} for {', '.join(names)}" for method, names in by.items())
     return [f"Intervals: {told}."] if by else []
-
-
-def p_value(value: Any) -> str:
-    """A p for people."""
-    p = number(value)
-    return "< 0.001" if p < 0.001 else shown(p)
 
 
 def _sites(told: Told) -> list[str]:

@@ -22,6 +22,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def p_value(value: float | None) -> str:
+    """A p for people."""
+    return "< 0.001" if value is not None and value < 0.001 else number(value)
+
+
 def show_study(console: Console, summary: Mapping[str, Any], root: Path) -> None:
     """The matrix of a study: a row a leg, a column a site."""
     matrix = summary["matrix"]
@@ -53,7 +58,7 @@ def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page:
         rest.add_row(escape(row["strategy"]), *values, number(row["cost"], 2), carried)
     tests = _table("Paired tests", ["difference", "patients", "Dice", "95 %", "p", "p (Holm)", "effect"])
     for test in told["tests"]:
-        ps = [number(test[key], 4) for key in ("p", "p_holm")]
+        ps = [p_value(test[key]) for key in ("p", "p_holm")]
         difference = number(test["difference"])
         pair = escape(f"{test['a']} − {test['b']}")
         tests.add_row(pair, str(test["pairs"]), difference, _bounds(test), *ps, number(test["effect"], 2))

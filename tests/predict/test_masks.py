@@ -32,6 +32,14 @@ def test_a_picture_gets_a_palette(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), LABELS[0])
 
 
+def test_no_class_looks_like_background(tmp_path: Path) -> None:
+    with Image.open(save_mask(np.arange(256, dtype=np.uint8)[None], Path("scan.png"), tmp_path / "mask")) as image:
+        colours = np.asarray(image.convert("RGB"))[0]
+    assert not colours[0].any()
+    assert colours[1:].any(axis=1).all()
+    assert np.array_equal(colours[1], colours[8])
+
+
 @pytest.mark.parametrize("mask", [LABELS, LABELS[:1, :, :].reshape(3, 4)], ids=["volume", "one slice"])
 def test_a_volume_keeps_its_geometry(tmp_path: Path, mask: np.ndarray) -> None:
     like = sitk.GetImageFromArray(np.zeros(mask.shape if mask.ndim == 3 else (1, *mask.shape), np.int16))
