@@ -66,10 +66,6 @@ def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, An
         writer.add_hparams(settings, came, run_name=".")
 
 
-def _plain(value: Any) -> bool | int | float | str:
-    return value if isinstance(value, bool | int | float | str) else str(value)
-
-
 def as_markdown(matrix: Mapping[Any, Mapping[str, float]]) -> str:
     """A row a leg, a column a site; what was not measured is a dash."""
     sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
