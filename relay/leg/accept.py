@@ -80,8 +80,8 @@ def check_memory(kinds: Iterable[str], policy: Policy) -> None:
     if odd := sorted({kind for kind in kinds if not policy.carries(kind)}):
         raise PolicyBreach(
             f"a memory of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
-            "Use a strategy or options without it (relay with owm_alpha: null carries no owm), or ask the coordinator for "
-            "a roster with another policy.memory.",
+            "Use a strategy or options without it (relay with owm_alpha: null carries no owm), or ask the coordinator "
+            "for a roster with another policy.memory.",
         )
 
 
