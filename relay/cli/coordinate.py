@@ -24,6 +24,8 @@ Policy = Annotated[
 Readers = Annotated[
     str | None, typer.Option("--readers", help="Names that can open every bundle, with commas.", callback=options.value)
 ]
+DAYS = 180
+"""A site that is kept from newer rosters notices after so long, at the latest (docs/decisions/0016)."""
 ORDER = "Site of each leg, with commas: a,b,c; a name may come again."
 
 
@@ -34,7 +36,7 @@ def make(
     to: options.To,
     policy: Policy = None,
     readers: Readers = None,
-    days: Annotated[int, typer.Option("--days", help="How long the roster holds.")] = 365,
+    days: Annotated[int, typer.Option("--days", help="How long the roster holds.")] = DAYS,
     study: options.Study = None,
     yes: options.Yes = False,
     home: options.Home = None,
@@ -54,7 +56,7 @@ def make(
     keys = _as_coordinator(desk, passphrase_file)
     sites = _approved(requests, keys, desk, yes)
     names, also = ask.listed(order) or [], ask.listed(readers) or []
-    made = enrol.first(desk.study, keys.identity, sites, names, rules, desk.clock(), days, also)
+    made = enrol.first(desk.study, keys.identity, sites, names, rules, desk.now(), days, also)
     show.roster_change(None, made)
     _issue(desk, keys, made, folder)
 
@@ -100,7 +102,7 @@ def amend(
     sites = _approved(requests or [], keys, desk, yes)
     made = enrol.amend(
         old,
-        desk.clock(),
+        desk.now(),
         done=done,
         add=sites,
         drop=ask.listed(drop) or [],
@@ -145,7 +147,7 @@ def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[
     """
     from relay.handoff import request
 
-    found = [request.check(places.read_file(path), keys, desk.study, desk.clock()) for path in files]
+    found = [request.check(places.read_file(path), keys, desk.study, desk.now()) for path in files]
     known = {site.name: site for site in desk.trusted.roster.sites} if desk.trusted else {}
     for site in found:
         word = "new keys of" if site.name in known else "request of"

@@ -73,6 +73,7 @@ def receive(
 
 
 def _say_next(desk: Desk) -> None:
+    show.ending(desk)
     turn = desk.next_turn() if desk.standpoint().site else None
     if turn is None:
         typer.echo(

@@ -92,7 +92,7 @@ def invite(
 
     folder, desk = places.folder_there(to), Desk(places.home_of(home), places.check_study(study))
     keys = places.unlock(desk.home, passphrase_file)
-    keys.identity.check_alive(desk.clock())
+    keys.identity.check_alive(desk.now())
     desk.pin(keys.identity)
     places.put_file(folder, request.invitation_name(study), request.invite(keys, study))
     typer.echo(f"You ({keys.identity.name}) are the coordinator of study {study}. Your fingerprint:")
@@ -125,7 +125,7 @@ def request(
     typer.echo(f"An invitation to study {found.study}.")
     trust(desk, found.coordinator, fingerprint)
     keys = places.unlock(place, passphrase_file)
-    keys.identity.check_alive(desk.clock())
+    keys.identity.check_alive(desk.now())
     answer = requests.ask(keys, found)
     desk.pin(found.coordinator)
     places.put_file(folder, requests.request_name(found.study, name), answer)

@@ -162,10 +162,19 @@ def roster_change(old: Roster | None, new: Roster) -> None:
             typer.echo(f"  {line}")
 
 
+def ending(desk: Desk) -> None:
+    """Warn where the newest roster is about to end."""
+    from relay.handoff.roster import ending as of
+
+    if (warning := of(desk.roster, desk.clock())) is not None:
+        typer.echo(f"warning: {warning}", err=True)
+
+
 def turn(desk: Desk) -> None:
-    """Whose home this is, and when its turn is."""
+    """Whose home this is, when its turn is, and whether the roster is about to end."""
     from relay.handoff import keys
 
+    ending(desk)
     if not (desk.home / keys.PUBLIC).is_file():
         return
     name = desk.identity.name

@@ -25,12 +25,12 @@ from pathlib import Path
 from relay.errors import UserError, nearest
 from relay.files import write_bytes
 from relay.handoff import keys, manifest
-from relay.handoff.document import canonical, parse
+from relay.handoff.document import canonical, moment, parse, stamp
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Ledger, Record, locked
-from relay.handoff.refusals import BadRoster, DamagedLedger
+from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
-from relay.handoff.rules import Standpoint
+from relay.handoff.rules import SKEW, Standpoint
 
 Clock = Callable[[], datetime]
 
@@ -78,6 +78,22 @@ class Desk:
     def ledger(self) -> Ledger:
         """This site's record of the study."""
         return Ledger(self.folder)
+
+    def now(self) -> datetime:
+        """The time, which the ledger's newest event bounds from below: a clock that is set back would make expired
+        bundles, keys and rosters good again.
+
+        Raises:
+            ClockSetBack: the clock is more than a day (:data:`~relay.handoff.rules.SKEW`) behind the ledger.
+            DamagedLedger: the ledger can't be read.
+        """
+        now, lines = self.clock(), self.ledger.lines()
+        last = max((line.time for line in lines), default=None)
+        if last is not None and now < moment(last) - SKEW:
+            raise ClockSetBack(
+                f"this computer's clock shows {stamp(now)}; the ledger {self.ledger.path} has an event of {last}"
+            )
+        return now
 
     # -- whom to believe ---------------------------------------------------------------------------------------------
 
@@ -163,7 +179,7 @@ class Desk:
             return here
         if here is not None:
             newer(here, found)
-        self.ledger.append("roster", self.clock(), version=found.roster.version, sha256=found.digest)
+        self.ledger.append("roster", self.now(), version=found.roster.version, sha256=found.digest)
         write_bytes(self.folder / manifest.roster(found.roster.version), data)
         return found
 
@@ -187,7 +203,7 @@ class Desk:
         outside = roster is not None and name not in [site.name for site in roster.roster.sites]
         site = None if outside else name
         record, older = self.whole(), tuple(rosters[:-1])
-        return Standpoint(self.study, site, self.coordinator, roster, record, self.clock(), older)
+        return Standpoint(self.study, site, self.coordinator, roster, record, self.now(), older)
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""

@@ -160,6 +160,11 @@ class Ledger:
         if head.n and digest(raw[head.n - 1]) != head.sha256:
             raise DamagedLedger(f"line {head.n} of {self.path} is not the one that {self.head.name} names")
 
+    def digests(self) -> list[str]:
+        """SHA-256 of each line, oldest first, once their chain was checked."""
+        self.lines()
+        return [digest(line) for line in self._raw()]
+
     def append(self, event: Event, now: datetime, **facts: Any) -> None:
         """Add an event, on the disk when this returns. What a power cut left of a line is dropped first.
 

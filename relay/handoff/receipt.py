@@ -14,7 +14,7 @@ from relay.errors import UserError
 from relay.handoff.desk import Desk
 from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
-from relay.handoff.refusals import BadDocument, Fork, plain
+from relay.handoff.refusals import BadDocument, DamagedLedger, Fork, plain
 from relay.handoff.statement import Claim, Statement
 from relay.handoff.words import from_words, same, words
 
@@ -22,7 +22,7 @@ Kind = Literal["received", "signed"]
 _WHAT = {"received": "taken in by", "signed": "signed and sent by"}
 MAX_TEXT = 2**16
 """Characters of a receipt that is read."""
-_FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time")
+_FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time", "ledger")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Receipt:
         digest: of the statement, hex.
         kind: whether the site that prints it has received the leg, or signed it.
         at: the site that prints it; ``time``: when it did that.
+        lines, head: how many events its ledger had when it printed the receipt, and the SHA-256 of the last one.
+            Whoever keeps the receipt is a witness: a ledger that is put back or rewritten no longer has that line.
     """
 
     study: str
@@ -40,6 +42,8 @@ class Receipt:
     kind: Kind
     at: str
     time: str
+    lines: int
+    head: str
 
     def text(self) -> str:
         """The receipt as plain text of under 80 columns."""
@@ -56,6 +60,7 @@ class Receipt:
             _WHAT[self.kind],
             self.at,
             self.time,
+            f"{self.lines} {self.head}",
         )
         lines = [f"{key + ':':<11}{value}" for key, value in zip(_FIELDS, values, strict=True)]
         return "\n".join(
@@ -86,15 +91,20 @@ def write(desk: Desk, leg: int | None = None) -> Receipt:
             "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
         )
     made = chain_in(folder)[-1]
-    return Receipt(desk.study, made, kind, desk.identity.name, line.time)  # type: ignore[arg-type]
+    digests = desk.ledger.digests()
+    at = desk.identity.name
+    return Receipt(desk.study, made, kind, at, line.time, len(digests), digests[-1])  # type: ignore[arg-type]
 
 
 def check(desk: Desk, text: str) -> str:
     """Compare another site's receipt with this site's ledger; returns what agrees, in a sentence.
 
+    A receipt that this site itself has printed is compared with the ledger's line that it names, too.
+
     Raises:
         BadDocument: it is too long, or not a receipt, or its words and its digest are not of one statement.
         Fork: this site knows another statement for that leg.
+        DamagedLedger: this site printed it, and its ledger has not got the line any more that it had then.
         UserError: it is of another study, or of a leg that this site does not know.
     """
     found = _fields(text)
@@ -108,6 +118,7 @@ def check(desk: Desk, text: str) -> str:
         raise BadDocument("the words of this receipt are not those of its statement")
     if found["study"] != desk.study:
         raise UserError(f"this receipt is of study {found['study']}; this is {desk.study}", "Give the right --study.")
+    _witnessed(desk, found)
     record = desk.ledger.record()
     known = record.legs.get(int(leg))
     if known is None:
@@ -123,6 +134,23 @@ def check(desk: Desk, text: str) -> str:
         f"{found['what']} {found['at']} at {found['time']} is what the paper says: only the signature by hand on it "
         "vouches for that"
     )
+
+
+def _witnessed(desk: Desk, found: Mapping[str, str]) -> None:
+    """Compare this site's ledger with what an own receipt says of it."""
+    said = re.fullmatch("([1-9][0-9]{0,5}) ([0-9a-f]{64})", found["ledger"])
+    if said is None:
+        raise BadDocument("this is not a receipt: its ledger line is not a number and a SHA-256")
+    if found["at"] != desk.identity.name:
+        return
+    number, digests = int(said[1]), desk.ledger.digests()
+    if digests[number - 1 : number] != [said[2]]:
+        raise DamagedLedger(
+            f"line {number} of {desk.ledger.path} is not the one that this receipt of {found['time']} names: "
+            "the ledger was put back or rewritten since",
+            "If you rebuilt it (relay ledger --rebuild), compare the ledger that was put aside then. Otherwise find "
+            "out who changed it, restore the newest backup, and tell the coordinator.",
+        )
 
 
 def _claim(desk: Desk, digest: str) -> Claim | None:

@@ -157,9 +157,7 @@ def _take_in(desk: Desk, part: Path, check: Verification) -> None:
     place.parent.mkdir(exist_ok=True)
     part.rename(place)
     if not check.again:
-        desk.ledger.append(
-            "received", desk.clock(), leg=own.claim.leg, site=own.claim.site, chain=known(check.verified)
-        )
+        desk.ledger.append("received", desk.now(), leg=own.claim.leg, site=own.claim.site, chain=known(check.verified))
 
 
 def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:

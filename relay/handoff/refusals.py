@@ -183,6 +183,15 @@ class Expired(Refused):
     )
 
 
+class ClockSetBack(Refused):
+    """This computer's clock shows a time before the newest event in the site's own ledger."""
+
+    _advice = (
+        "Set this computer's clock. If it is right now and was ahead before, the ledger has wrong times: make it again "
+        "from the bundles at hand (relay ledger --rebuild BUNDLE...)."
+    )
+
+
 class DigestMismatch(Refused):
     """A file in it is not the one that was signed for."""
 

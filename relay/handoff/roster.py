@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from relay.config.options import Field, options
-from relay.handoff.document import Name, Sha256, Slug, Time, canonical, digest, parse
+from relay.handoff.document import Name, Sha256, Slug, Time, canonical, digest, moment, parse
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity, Keys
 from relay.handoff.policy import Gate, Policy, read_policy
@@ -25,6 +26,7 @@ __all__ = [
     "Roster",
     "TrustedRoster",
     "check_roster",
+    "ending",
     "newer",
     "open_roster",
     "read_policy",
@@ -35,6 +37,8 @@ __all__ = [
 KIND = "application/vnd.relay.roster+json"
 MAX_LEGS = 9999
 """Most legs, and most versions of a roster: they have four digits in the names of files."""
+NOTICE = timedelta(days=14)
+"""How long before its end a roster warns."""
 
 
 @options
@@ -244,6 +248,20 @@ def open_roster(data: bytes, coordinator: Identity, study: str) -> TrustedRoster
         raise BadRoster(f"roster {roster.version} gives the coordinator another name or sealing key than pinned here")
     check_roster(roster)
     return TrustedRoster(roster, data, digest(payload))
+
+
+def ending(roster: Roster, now: datetime) -> str | None:
+    """A warning in the last :data:`NOTICE` of a roster's life; None before. Whoever keeps newer rosters from a site can
+    do so no longer than its roster holds: so the end must be seen coming, and not be put off by habit.
+    """
+    left = moment(roster.not_after) - now
+    if left > NOTICE:
+        return None
+    when = f"ends in {left.days} day(s), on" if left > timedelta() else "ended on"
+    return (
+        f"roster {roster.version} of study {roster.study} {when} {roster.not_after[:10]}. Ask the coordinator for the "
+        "newest one (relay roster amend), and install it: no bundle is accepted under a roster that has ended."
+    )
 
 
 def newer(old: TrustedRoster, new: TrustedRoster) -> None:

@@ -116,7 +116,7 @@ def check_turn(desk: Desk, leg: int) -> None:
             f"the keys in {desk.home} are not those of {name} in roster {roster.version}",
             "Install the roster that names these keys, or ask the coordinator for one (relay request).",
         )
-    desk.identity.check_alive(desk.clock())
+    desk.identity.check_alive(desk.now())
 
 
 def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
@@ -157,7 +157,7 @@ def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
     place.parent.mkdir(exist_ok=True)
     drafted.folder.rename(place)
     made = Statement(drafted.claim, digest(listing), digest(payload), envelope)
-    desk.ledger.append("signed", desk.clock(), leg=leg, chain=known((*drafted.earlier, made)))
+    desk.ledger.append("signed", desk.now(), leg=leg, chain=known((*drafted.earlier, made)))
     return place
 
 
@@ -190,7 +190,7 @@ def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> lis
         name = stick.bundle_name(desk.study, leg, made.claim.site, policy.sealed)
         to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
         files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
-    desk.ledger.append("sent", desk.clock(), leg=leg, statement=made.digest, files=[file.name for file in files])
+    desk.ledger.append("sent", desk.now(), leg=leg, statement=made.digest, files=[file.name for file in files])
     return files
 
 
@@ -202,7 +202,7 @@ def _check_fresh(desk: Desk, claim: Claim) -> None:
             "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
             f"gone, relay send {desk.signed(claim.leg)}.",
         )
-    if desk.clock() > moment(claim.expires):
+    if desk.now() > moment(claim.expires):
         raise UserError(
             f"leg {claim.leg} was signed as good until {claim.expires}",
             "Check this computer's clock. If it is right, ask the coordinator for a new roster version, install it, "
@@ -225,7 +225,7 @@ def _check_whole(folder: Path, made: Statement, parts: Sequence[tuple[str, Measu
 def _trusted(desk: Desk) -> TrustedRoster:
     roster, trusted = desk.roster, desk.trusted
     assert trusted is not None
-    now = desk.clock()
+    now = desk.now()
     if not moment(roster.not_before) <= now <= moment(roster.not_after):
         raise UserError(
             f"roster {roster.version} of {roster.study} holds from {roster.not_before} to {roster.not_after}",
@@ -300,7 +300,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]) -> Claim:
-    roster, now = trusted.roster, desk.clock()
+    roster, now = trusted.roster, desk.now()
     sizes = {
         key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size} for key, n in facts.tensors.items()
     }

@@ -20,6 +20,7 @@ from relay.handoff.keys import Keys, load
 from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
+from relay.handoff.roster import ending
 from relay.leg.outgoing import fit_of
 from relay.leg.place import LegPlace, RunPlace
 from relay.leg.processes import is_first, wait_for_all
@@ -129,6 +130,8 @@ class Deployed(Post):
             if number > 1:
                 self._take_in(leg, number - 1, weigh, say)
                 self.policy = self.desk.roster.policy  # a newer roster may have come with it
+            if (warning := ending(self.desk.roster, self.desk.now())) is not None:
+                say(f"warning: {warning}")
         wait_for_all()
         return Incoming(*reopen(self.desk, number - 1)) if number > 1 else None
 

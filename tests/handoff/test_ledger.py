@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from relay.handoff import send
 from relay.handoff.document import canonical, digest
 from relay.handoff.ledger import FIRST, Known, Ledger
 from relay.handoff.manifest import SOLVER
-from relay.handoff.refusals import DamagedLedger, Fork, Replay, UnknownOwnLeg
+from relay.handoff.refusals import ClockSetBack, DamagedLedger, Fork, Replay, UnknownOwnLeg
 from tests.handoff.conftest import At
 from tests.handoff.relays import START, check_words, contents, weights
 
@@ -238,3 +239,21 @@ def test_sending_is_recorded(at: At) -> None:
     assert events == [("roster", None), ("signed", 1), ("sent", 1)]
     assert world.desks["north"].sent() == {1}
     assert (world.desks["north"].signed(1) / SOLVER).is_file()
+
+
+@pytest.mark.parametrize(("hours", "good"), [(0, True), (-23, True), (-25, False)])
+def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> None:
+    """Within a day it may be two clocks that differ; beyond it, every date in a roster would be worth nothing."""
+    world = at(1)
+    desk = world.desks["north"]
+    world.now += timedelta(hours=hours)
+    if good:
+        assert desk.now() == world.now
+        return
+    for use in (desk.now, desk.standpoint):
+        with pytest.raises(ClockSetBack):
+            use()
+    with pytest.raises(ClockSetBack) as caught:
+        send.sign(desk, world.keys["north"], send.draft(desk, world.keys["north"], world.folder / "north" / "carry_1"))
+    check_words(caught.value, "ledger.jsonl", "2026-03-02")
+    assert desk.ledger.lines(), "what is on record can be read all the same"

@@ -6,7 +6,7 @@ import pytest
 
 from relay.errors import UserError
 from relay.handoff import receipt
-from relay.handoff.refusals import BadDocument, Fork
+from relay.handoff.refusals import BadDocument, DamagedLedger, Fork
 from relay.handoff.words import words
 from tests.handoff.conftest import At
 from tests.handoff.relays import World, weights
@@ -162,3 +162,34 @@ def test_the_folder_is_gone(world: World) -> None:
     (world.desks["east"].received(2) / "statement.dsse.json").unlink()
     with pytest.raises(UserError, match="its files are not in"):
         receipt.write(world.desks["east"])
+
+
+def test_an_own_receipt_witnesses_the_ledger(world: World) -> None:
+    """The ledger goes on; the line that was there when the receipt was printed stays."""
+    desk = world.desks["south"]
+    text = receipt.write(desk, 2).text()
+    assert f"ledger:    {len(desk.ledger.lines())} {desk.ledger.digests()[-1]}" in text.splitlines()
+    desk.ledger.append("sent", world.now, leg=2, statement="0" * 64, files=[])
+    assert "the hand-over known here" in receipt.check(desk, text)
+
+
+def test_a_ledger_that_was_put_back_with_its_head_contradicts_the_witness(world: World) -> None:
+    desk = world.desks["south"]
+    older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
+    desk.ledger.append("sent", world.now, leg=2, statement="0" * 64, files=["a"])
+    text = receipt.write(desk, 2).text()
+    for path, data in older.items():
+        path.write_bytes(data)
+    assert desk.ledger.lines(), "on its own the older ledger is whole"
+    with pytest.raises(DamagedLedger, match="put back or rewritten"):
+        receipt.check(desk, text)
+    desk.ledger.append("sent", world.now, leg=2, statement="0" * 64, files=["b"])
+    with pytest.raises(DamagedLedger, match="put back or rewritten"):
+        receipt.check(desk, text)
+
+
+@pytest.mark.parametrize("said", ["", "0 " + "a" * 64, "3", "x " + "a" * 64, "3 " + "a" * 63, "9999999 " + "a" * 64])
+def test_a_ledger_line_that_is_none(world: World, said: str) -> None:
+    own = receipt.write(world.desks["east"], 2)
+    with pytest.raises(BadDocument, match="receipt"):
+        receipt.check(world.desks["south"], own.text().replace(f"{own.lines} {own.head}", said))

@@ -22,6 +22,7 @@ from relay.handoff.refusals import (
     BadSignature,
     BrokenChain,
     CannotOpen,
+    ClockSetBack,
     ConfigMismatch,
     DamagedLedger,
     DigestMismatch,
@@ -166,6 +167,14 @@ def after_the_study(at: At) -> Refusal:
     world = at(1)
     world.now += 500 * DAY
     return world, world.bundle(1), "south", ("roster 1", "2027-03-02")
+
+
+@reaches(ClockSetBack)
+def with_the_clock_set_back(at: At) -> Refusal:
+    """South's ledger has an event of today; by its clock of last week an expired bundle would be good again."""
+    world = at(1)
+    world.now -= 7 * DAY
+    return world, world.bundle(1), "south", ("shows 2026-02-23", "has an event of 2026-03-02")
 
 
 @reaches(WrongStudy)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from relay.errors import ConfigError, RelayError, UserError
 from relay.handoff import keys
-from relay.handoff.document import canonical, digest, parse, stamp
+from relay.handoff.document import canonical, digest, moment, parse, stamp
 from relay.handoff.enrol import amend, describe, first
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity, Keys
@@ -35,12 +35,14 @@ from relay.handoff.roster import (
     Roster,
     TrustedRoster,
     check_roster,
+    ending,
     newer,
     open_roster,
     read_policy,
     roster_name,
     sign_roster,
 )
+from tests.handoff.conftest import At
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)
 THEN = NOW + timedelta(days=10)
@@ -539,3 +541,13 @@ def test_limits_are_numbers_that_can_be_signed(value: str, tmp_path: Path) -> No
 def test_policy_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_policy(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [(100, None), (15, None), (14, "ends in 14 day(s)"), (1, "ends in 1 day(s)"), (0, "ended on"), (-3, "ended on")],
+)
+def test_a_roster_warns_before_it_ends(days: int, says: str | None, at: At) -> None:
+    roster = at(0).roster
+    found = ending(roster, moment(roster.not_after) - timedelta(days=days))
+    assert found is None if says is None else says in (found or "") and roster.not_after[:10] in (found or "")
