@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from relay.errors import UserError
+from relay.files import write_bytes
 from relay.handoff import enrol, keys, send
 from relay.handoff.carry import digest_of
 from relay.handoff.desk import Desk, utc_now
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, receive, reopen
-from relay.handoff.refusals import Fork
+from relay.handoff.refusals import Fork, GateFailed, PolicyBreach
 from relay.handoff.roster import sign_roster
 from relay.handoff.stick import find
 from relay.leg.outgoing import fit_of
@@ -58,7 +60,7 @@ class ThrowAway:
             desk = self.desk(own.identity.name)
             desk.pin(coordinator.identity)
             desk.install(envelope)
-        (self.root / "roster").write_bytes(envelope)  # last: says that all of it is there
+        write_bytes(self.root / "roster", envelope)  # last: says that all of it is there
 
     def coordinator(self) -> Keys:
         """Keys to sign the roster with, which nobody keeps; their name is unlike any site's."""
@@ -139,24 +141,37 @@ class Simulated(Post):
         number = way.index(leg) + 1
         study = self._study(way)
         if is_first():
-            self._bring(study, way, number, weigh)
+            self._bring(study, way, number, weigh, say)
         wait_for_all()
         return Incoming(*reopen(study.desk(leg.task_name), number - 1))
+
+    def own_desk(self, leg: Leg) -> Desk:
+        """The one of its site in its way, or an empty one."""
+        way = self._through(leg)
+        return self._study(way).desk(leg.task_name) if way else super().own_desk(leg)
 
     def send(self, leg: Leg, say: Say) -> None:
         """Put the leg on the stick."""
         way = self._through(leg)
         if way is not None and is_first():
-            self._bring(self._study(way), way, way.index(leg) + 1, None, last=True)
+            self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
 
     def _bring(
-        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool = False
+        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
     ) -> None:
-        """Every hand-over up to a leg's own, in their order; those done before are passed over."""
+        """Every hand-over up to a leg's own, in their order; those done before are passed over.
+
+        Where one is refused, an earlier leg was trained again, or a file here is damaged. All of it can be made anew
+        from the legs, for nobody else holds these keys.
+        """
         try:
             self._walk(study, way, number, weigh, last)
-        except Fork:  # an earlier leg was removed and trained again: these keys are to be thrown away
-            shutil.rmtree(study.root)
+        except (GateFailed, PolicyBreach):
+            raise  # of the leg itself
+        except UserError as error:
+            if not isinstance(error, Fork):
+                say(f"the hand-over in {study.root} is damaged, and is made again from the legs: {error}")
+            shutil.rmtree(study.root, ignore_errors=True)
             self._walk(study, way, number, weigh, last)
 
     def _walk(self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool) -> None:

@@ -169,7 +169,7 @@ def test_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a checkpoint of this program"):
         checkpoint.load(tmp_path / "last.ckpt")
     (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="is damaged"):
         checkpoint.load(tmp_path / "last.ckpt")
     with pytest.raises(UserError, match="no checkpoint"):
         checkpoint.load(tmp_path / "none.ckpt")
