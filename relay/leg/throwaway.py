@@ -14,7 +14,7 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import enrol, keys, send
-from relay.handoff.carry import digest_of
+from relay.handoff.carry import check_whole, digest_of
 from relay.handoff.desk import Desk, utc_now
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
@@ -130,8 +130,13 @@ class Simulated(Post):
 
         Raises:
             CarryError: that leg has not run.
+            UserError: what it handed over is damaged.
         """
-        return digest_of(self.run.leg(leg.start).carry) if leg.start else None
+        if not leg.start:
+            return None
+        carry = self.run.leg(leg.start).carry
+        check_whole(carry)
+        return digest_of(carry)
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
         """Receive what the leg before put on the stick."""
@@ -140,10 +145,9 @@ class Simulated(Post):
             return None
         number = way.index(leg) + 1
         study = self._study(way)
-        if is_first():
-            self._bring(study, way, number, weigh, say)
+        incoming = self._bring(study, way, number, weigh, say) if is_first() else None
         wait_for_all()
-        return Incoming(*reopen(study.desk(leg.task_name), number - 1))
+        return incoming or _incoming(study, number)
 
     def own_desk(self, leg: Leg) -> Desk:
         """The one of its site in its way, or an empty one."""
@@ -158,23 +162,26 @@ class Simulated(Post):
 
     def _bring(
         self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
-    ) -> None:
+    ) -> Incoming | None:
         """Every hand-over up to a leg's own, in their order; those done before are passed over.
 
         Where one is refused, an earlier leg was trained again, or a file here is damaged. All of it can be made anew
         from the legs, for nobody else holds these keys.
         """
         try:
-            self._walk(study, way, number, weigh, last)
+            return self._walk(study, way, number, weigh, last)
         except (GateFailed, PolicyBreach):
             raise  # of the leg itself
         except UserError as error:
-            if not isinstance(error, Fork):
-                say(f"the hand-over in {study.root} is damaged, and is made again from the legs: {error}")
             shutil.rmtree(study.root, ignore_errors=True)
-            self._walk(study, way, number, weigh, last)
+            incoming = self._walk(study, way, number, weigh, last)
+            if not isinstance(error, Fork):
+                say(f"the hand-over in {study.root} was damaged, and was made again from the legs: {error}")
+            return incoming
 
-    def _walk(self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool) -> None:
+    def _walk(
+        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool
+    ) -> Incoming | None:
         study.begin()
         for leg, made in enumerate(way[:number], 1):
             if leg > 1:
@@ -182,6 +189,11 @@ class Simulated(Post):
             if leg < number or last:
                 study.send(leg, self.run.leg(made.folder).carry)
                 study.desk(made.task_name).forget_weights(leg - 1)
+        return None if last else _incoming(study, number)
+
+
+def _incoming(study: ThrowAway, leg: int) -> Incoming:
+    return Incoming(*reopen(study.desk(study.sites[leg - 1]), leg - 1))
 
 
 def post_of(study: Study, run: RunPlace) -> Post:
