@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.config.options import Field, options
 from relay.errors import CarryError
-from relay.files import damaged, write_folder
+from relay.files import write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
@@ -143,23 +143,21 @@ def read_facts(folder: Path) -> Facts:
     """The facts of a leg that was run here.
 
     Raises:
-        CarryError: there is no such leg.
-        UserError: they are damaged.
+        CarryError: there is no such leg, or they are damaged.
     """
     try:
         return parse(Facts, (folder / FACTS).read_bytes(), str(folder / FACTS))
     except OSError as error:
         raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
     except BadDocument as error:
-        raise damaged(folder / FACTS, error, _again(folder)) from error
+        raise _damaged(folder / FACTS, error) from error
 
 
 def check_whole(folder: Path) -> None:
     """Whether every file of a leg that was run here is as it was written.
 
     Raises:
-        CarryError: there is no such leg.
-        UserError: one is damaged, or lost.
+        CarryError: there is no such leg, or one is damaged, or lost.
     """
     read_facts(folder)
     try:
@@ -167,17 +165,17 @@ def check_whole(folder: Path) -> None:
     except OSError:
         return  # an older version wrote none
     except BadDocument as error:
-        raise damaged(folder / DIGESTS, error, _again(folder)) from error
+        raise _damaged(folder / DIGESTS, error) from error
     for name, said in listed.items():
         path = folder / name
         if not path.is_file():
-            raise damaged(folder, f"{name} is lost", _again(folder))
+            raise _damaged(path, "it is lost")
         if measure(path).sha256 != said:
-            raise damaged(path, "it is not what the leg wrote", _again(folder))
+            raise _damaged(path, "it is not what the leg wrote")
 
 
-def _again(folder: Path) -> str:
-    return f"Remove {folder.parent} to train this leg again."
+def _damaged(path: Path, why: object) -> CarryError:
+    return CarryError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
 
 
 def card(part: Part) -> dict[str, Any]:

@@ -17,11 +17,9 @@ from pytorch_lightning.strategies import DDPStrategy
 from relay.config.devices import Devices
 from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
-from relay.leg.curves import rewind
 from relay.leg.learner import Learner
-from relay.leg.processes import is_first
 from relay.leg.state import StateIO, newest
-from relay.leg.watch import KeepState, kept
+from relay.leg.watch import kept
 from relay.plan import Leg
 
 PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
@@ -67,8 +65,6 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
     if (unfit := devices.unfit(learner.leg.train.precision)) is not None:
         raise UserError(f"precision {learner.leg.train.precision}: {unfit}")
     found = newest(state)
-    if found and is_first():
-        rewind(curves, found[1]["callbacks"].get(KeepState.__qualname__, {}).get("curves", {}))
     trainer = _trainer(learner, curves, devices, callbacks)
     try:
         trainer.fit(learner.train(), ckpt_path=str(found[0]) if found else None, weights_only=True)

@@ -31,6 +31,7 @@ from relay.leg.post import Incoming
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
+from relay.leg.state import newest
 from relay.leg.training import task_of, training_of
 from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.plan import Leg, Study
@@ -141,10 +142,10 @@ def _train(
     learner: Learner | None = None
     training = training_of(leg, sites, solver, device, told(samples, policy))
     strategy.begin(training)
-    if is_first() and not any(place.root.glob("phase_*.ckpt")):
-        rewind(curves, {})
-    for number, phase in enumerate(strategy.phases(), 1):
-        state = place.phase(number, phase.name)
+    phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    if is_first():
+        _wind_back(curves, [state for _, state in phases])
+    for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
         watch = [
@@ -161,6 +162,13 @@ def _train(
         strategy.finish(training)
         solver.eval()
     return device
+
+
+def _wind_back(curves: Path, states: Sequence[Path]) -> None:
+    """Take out of a leg's curves what came after the state that it goes on from: that of the last phase with one."""
+    found = next(filter(None, map(newest, reversed(states))), None)
+    callbacks = found[1]["callbacks"] if found else {}
+    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
 
 
 def _scores(
