@@ -66,7 +66,7 @@ def no_noise(show: Callable[[str], None]) -> Iterator[None]:
     Args:
         show: tells the user of a warning while there is no log file.
     """
-    handler, hook = ShowWarning(show), threading.excepthook
+    handler, hook, before = ShowWarning(show), threading.excepthook, list(WARNINGS.handlers)
     logging.captureWarnings(True)
     threading.excepthook = lambda args: log.error(
         "a thread ended: %s", args.exc_value, exc_info=args.exc_value or False
@@ -76,7 +76,7 @@ def no_noise(show: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     finally:
-        WARNINGS.removeHandler(handler)
+        WARNINGS.handlers[:] = before
         WARNINGS.propagate = True
         threading.excepthook = hook
         logging.captureWarnings(False)
