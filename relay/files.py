@@ -73,19 +73,40 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         _flushed(beside / name, data)
     flush_folder(beside)
+    replace_folder(beside, folder)
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Put the folder ``new`` in the place of ``folder``, which may not be there. A process that is killed on the way
+    leaves the old one or the new one; or neither, and then :func:`recover_folder` brings the old one back.
+    """
+    recover_folder(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    old = _aside(folder)
     if folder.exists():
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
         folder.replace(old)
-        try:
-            beside.replace(folder)
-        except OSError:
-            old.replace(folder)
-            raise
-        shutil.rmtree(old)
-    else:
-        beside.replace(folder)
+    try:
+        new.replace(folder)
+    except OSError:
+        recover_folder(folder)
+        raise
     flush_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Finish a replacement of ``folder`` that was cut short: the old one comes back where there is no new one."""
+    old = _aside(folder)
+    if not old.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.replace(folder)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def flush_folder(folder: Path) -> None:

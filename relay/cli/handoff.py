@@ -176,11 +176,9 @@ def _signed_last(desk: Desk) -> int:
             f"no leg of study {desk.study} was signed in {desk.home}",
             "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's carry.",
         )
-    if not desk.signed(max(signed)).is_dir():
-        raise UserError(
-            f"leg {max(signed)} was signed here, but its files are not in {desk.signed(max(signed))}",
-            "Restore that folder from a backup; or rebuild it from the bundle: relay ledger --rebuild BUNDLE.",
-        )
+    from relay.handoff.send import check_there
+
+    check_there(desk, max(signed))
     return max(signed)
 
 

@@ -23,22 +23,15 @@ from functools import cached_property
 from pathlib import Path
 
 from relay.errors import UserError, nearest
-from relay.files import write_bytes
+from relay.files import recover_folder, write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, moment, parse, stamp
 from relay.handoff.keys import Identity
-<<<<<<< HEAD
-from relay.handoff.ledger import Ledger, Record, locked
+from relay.handoff.ledger import Ledger, Record
 from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import SKEW, Standpoint
-=======
-from relay.handoff.ledger import Ledger, Record
-from relay.handoff.refusals import BadRoster, DamagedLedger
-from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
-from relay.handoff.rules import Standpoint
 from relay.locks import locked
->>>>>>> d
 
 Clock = Callable[[], datetime]
 
@@ -215,11 +208,24 @@ class Desk:
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""
-        return self.folder / "received" / f"leg_{leg:04d}"
+        return self._kept("received", leg)
 
     def signed(self, leg: int) -> Path:
         """Where what this site has signed of a leg is kept."""
-        return self.folder / "signed" / f"leg_{leg:04d}"
+        return self._kept("signed", leg)
+
+    def kept(self) -> list[Path]:
+        """Every folder of a leg that was received or signed here, sorted."""
+        found = [path for kind in ("received", "signed") for path in (self.folder / kind).glob("*leg_*")]
+        for path in found:
+            if path.name.startswith("."):
+                recover_folder(path.with_name(path.name.removeprefix(".").removesuffix(".old")))
+        return sorted(path for kind in ("received", "signed") for path in (self.folder / kind).glob("leg_*"))
+
+    def _kept(self, kind: str, leg: int) -> Path:
+        folder = self.folder / kind / f"leg_{leg:04d}"
+        recover_folder(folder)  # of a command that was killed while it put a newer one there
+        return folder
 
     def record(self) -> Record:
         """What the ledger says of the legs that stand: without those that a roster has let be done again."""

@@ -74,7 +74,7 @@ def last_known(desk: Desk) -> Mapping[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path}, which this site has signed, can't be read: {error}",
-            "Check the disk. Restore the folder from a backup, or from the bundle: relay ledger --rebuild BUNDLE",
+            "Check the disk, and restore the folder from a backup; its bundle is sealed to the next site, not to this.",
         ) from error
 
 

@@ -184,7 +184,11 @@ class Ledger:
         """Rename the files, so that a new ledger can be begun; the old one stays readable for people."""
         if not (self.path.exists() or self.head.exists()):
             return None
-        aside = self.path.with_name(f"ledger.{stamp(now).replace(':', '')}.old")
+        name = f"ledger.{stamp(now).replace(':', '')}"
+        tried = (self.path.with_name(f"{name}{suffix}.old") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+        aside = next(
+            path for path in tried if not path.exists()
+        )  # one of this second may be there, of a broken attempt
         aside.mkdir()
         for file in (self.path, self.head):
             if file.exists():

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.errors import UserError
-from relay.files import write_bytes
+from relay.files import replace_folder, write_bytes
 from relay.handoff import manifest, statement
 from relay.handoff.bundle import clear, layout_of, opened
 from relay.handoff.desk import Desk
@@ -121,7 +121,7 @@ def _whole(desk: Desk) -> list[Line] | None:
 
 def _at_home(desk: Desk) -> Iterator[Evidence]:
     """What this site has received and signed before, as far as it still lies there whole."""
-    for folder in sorted([*desk.folder.glob("received/leg_*"), *desk.folder.glob("signed/leg_*")]):
+    for folder in desk.kept():
         try:
             yield Evidence(str(folder), *_documents(desk, folder))
         except (Refused, OSError) as error:
@@ -284,7 +284,5 @@ def _place(desk: Desk, evidence: Evidence, record: Record) -> bool:
     if evidence.files is None or there is None or there.statement != evidence.own.digest:
         return False
     place = desk.signed(leg) if mine else desk.received(leg)
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    evidence.files.rename(place)
+    replace_folder(evidence.files, place)
     return True

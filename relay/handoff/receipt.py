@@ -88,7 +88,9 @@ def write(desk: Desk, leg: int | None = None) -> Receipt:
     if not (folder / STATEMENT).is_file():
         raise UserError(
             f"leg {number} is in the ledger, but its files are not in {folder}",
-            "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
+            "Restore the folder from a backup; its bundle is sealed to the next site, not to this one."
+            if kind == "signed"
+            else "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
         )
     made = chain_in(folder)[-1]
     digests = desk.ledger.digests()
@@ -155,7 +157,7 @@ def _witnessed(desk: Desk, found: Mapping[str, str]) -> None:
 
 def _claim(desk: Desk, digest: str) -> Claim | None:
     """What was signed, as far as its documents lie here."""
-    for folder in sorted([*desk.folder.glob("received/leg_*"), *desk.folder.glob("signed/leg_*")]):
+    for folder in desk.kept():
         for made in chain_in(folder):
             if made.digest == digest:
                 return made.claim

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.errors import RelayError, UserError
-from relay.files import write_bytes
+from relay.files import replace_folder, write_bytes
 from relay.handoff import carry, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
 from relay.handoff.carry import Carry, weights_digest
@@ -153,9 +153,7 @@ def _take_in(desk: Desk, part: Path, check: Verification) -> None:
             write_bytes(path, trusted.data)
     own = check.verified[-1]
     place = desk.received(own.claim.leg)
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(exist_ok=True)
-    part.rename(place)
+    replace_folder(part, place)
     if not check.again:
         desk.ledger.append("received", desk.now(), leg=own.claim.leg, site=own.claim.site, chain=known(check.verified))
 

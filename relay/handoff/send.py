@@ -11,7 +11,7 @@ from pathlib import Path
 import relay
 from relay.config.check import check
 from relay.errors import RelayError, UserError
-from relay.files import write_bytes
+from relay.files import replace_folder, write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
 from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
@@ -82,6 +82,8 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     facts, trusted = read_facts(folder), _trusted(desk)
     check_turn(desk, facts.leg)
     known_here = desk.record().signed.get(facts.leg)
+    if known_here:
+        check_there(desk, facts.leg)
     if known_here and not _unchanged(desk.signed(facts.leg), folder):
         raise Fork(
             f"leg {facts.leg} was signed here before, with other content than {folder}",
@@ -102,6 +104,22 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         shutil.rmtree(part)
         raise
     return Draft(part, claim, earlier, _sizes(part), cards_in(part))
+
+
+def check_there(desk: Desk, leg: int) -> None:
+    """What was signed must lie here: signed anew, it would be a second hand-over of the leg.
+
+    Raises:
+        UserError: it is gone.
+    """
+    folder = desk.signed(leg)
+    if not (folder / manifest.STATEMENT).is_file():
+        raise UserError(
+            f"leg {leg} was signed here, as the ledger says, but {folder} is gone",
+            "Restore that folder from a backup. Its bundle can't bring it back: it is sealed to the next site, not to "
+            "this one. Without a backup, copy the bundle itself from the stick or from the next site; or ask the "
+            "coordinator for a new roster in which this leg does not stand, and train it again.",
+        )
 
 
 def check_turn(desk: Desk, leg: int) -> None:
@@ -155,9 +173,7 @@ def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
     write_bytes(drafted.folder / manifest.MANIFEST, listing)
     write_bytes(drafted.folder / manifest.STATEMENT, envelope)
     place = desk.signed(leg)
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(exist_ok=True)
-    drafted.folder.rename(place)
+    replace_folder(drafted.folder, place)
     made = Statement(drafted.claim, digest(listing), digest(payload), envelope)
     desk.ledger.append("signed", desk.now(), leg=leg, chain=known((*drafted.earlier, made)))
     return place

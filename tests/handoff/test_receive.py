@@ -377,7 +377,7 @@ def test_a_power_cut_while_taking_in(step: str, at: At, monkeypatch: pytest.Monk
 
     target = {
         "roster": "relay.handoff.desk.Desk.install",
-        "files": "pathlib.Path.rename",
+        "files": "relay.handoff.receive.replace_folder",
         "ledger": "relay.handoff.ledger.Ledger.append",
     }[step]
     with monkeypatch.context() as patch:
