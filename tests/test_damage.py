@@ -66,10 +66,10 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def copies(of: Path, to: Path) -> Iterator[tuple[Path, Path, str]]:
-    """The run with one file damaged, for each file; of the hand-over's many for every third."""
+    """The run with one file damaged, for each file; of the hand-over's many for every fifth."""
     for number, path in enumerate(sorted(path.relative_to(of) for path in of.rglob("*") if path.is_file())):
         ways = list(damaged((of / path).read_bytes()).items())
-        if path.parts[0] == "handoff" and number % 3:
+        if path.parts[0] == "handoff" and number % 5:
             continue
         for way, data in ways if path.as_posix() in MUCH else ways[number % 4 :][:1]:
             shutil.rmtree(to, ignore_errors=True)
@@ -154,7 +154,7 @@ def test_train_again_after_any_file_of_an_unfinished_run_was_damaged(
     assert not wrong
 
 
-@pytest.mark.parametrize("way", ["empty", "halved", "zeroed", "garbled", "lost"])
+@pytest.mark.parametrize("way", ["halved", "zeroed", "lost"])
 def test_a_damaged_state_is_passed_over_for_the_one_before(way: str, whole: Path, broken: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"
     shutil.copytree(broken, root)

@@ -104,6 +104,20 @@ def carry_of(leg: Leg, number: int) -> Carry:
     return Carry(solver, {number: memory} if memory else {}, strategy.running(), facts)
 
 
+def as_received(leg: Leg, number: int, made: Carry, before: Carry | None, samples: int) -> Carry:
+    """What the next site will have of it: with the memories of earlier legs, and what each leg said of itself.
+
+    Args:
+        made: of :func:`carry_of`.
+        before: what the leg started from.
+        samples: training samples, as they may be told.
+    """
+    own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
+    legs, memories = (before.legs, before.memories) if before else ([], {})
+    facts = {**made.facts, "legs": [*legs, own]}
+    return Carry(made.solver, {**memories, **made.memories}, made.running, facts)
+
+
 def write(
     leg: Leg,
     number: int,

@@ -72,7 +72,9 @@ class Post:
         except GateFailed as error:
             raise TrainingError(
                 f"leg {leg.number} ({leg.task_name}) can't be handed over, the next site would refuse it: {error}",
-                f"Nothing was signed: it is still your turn. {TrainingError.CURE}",
+                "Nothing was signed: it is still your turn. Where values are too large or not finite: lower "
+                "common.train.optimizer.kwargs.lr, or set common.train.gradient_clip=1; where it scores too low: train "
+                "it longer, and look at the data. Run under a new note (-n), since the config changes.",
             ) from error
 
     def own_desk(self, leg: Leg) -> Desk:

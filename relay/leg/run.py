@@ -82,11 +82,12 @@ def run_leg(
     device = _train(leg, carry, pool, place, run, devices, progress, policy)
     trained = time.monotonic() - ready
     if is_first():
-        made = outgoing.carry_of(leg, _turn(carry))
-        weigh(made)
+        turn, samples = _turn(carry), sum(len(site.train) for site in pool)
+        made = outgoing.carry_of(leg, turn)
+        weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
-        outgoing.write(leg, _turn(carry), made, pool, read_rows(place.scores), start, place)
+        outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
         checkpoint.save(place.checkpoint, made.solver, {**made.facts, "leg": number})
         record["sha256"] = {path.name: measure(path).sha256 for path in (place.scores, place.checkpoint)}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
