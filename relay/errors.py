@@ -44,6 +44,7 @@ class Problem:
     value: object
     allowed: str
     nearest: str | None = None
+    cure: str | None = None
 
     def __str__(self) -> str:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""

@@ -54,7 +54,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".part.{path.name}")
-    _clear(beside)
+    clear(beside)
     try:
         yield beside
         with beside.open("r+b") as file:
@@ -161,7 +161,7 @@ def disk_full(error: OSError, folder: Path) -> str | None:
 
 
 def _flushed(path: Path, data: bytes | memoryview) -> None:
-    _clear(path)
+    clear(path)
     try:
         with path.open("xb") as file:  # never through a link that somebody has put there
             file.write(data)
@@ -172,8 +172,15 @@ def _flushed(path: Path, data: bytes | memoryview) -> None:
         raise
 
 
-def _clear(path: Path) -> None:
-    """Remove what lies where we are about to write, be it a file, a link or a folder."""
+def open_to_others(path: Path) -> None:
+    """Let whoever gets the stick read a file that is meant to be carried: at another computer its user has another
+    number. Sticks without file modes (FAT) take no notice."""
+    if os.name == "posix":
+        path.chmod(0o644)
+
+
+def clear(path: Path) -> None:
+    """Remove what lies where a file is to be written: a file, a link, or a folder with all that is in it."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,7 +83,7 @@ def inspect(
             _no_further(f"{error}. {error.advice()}")
             return
     try:
-        with opened(bundle, keys, place, Policy().max_bundle_bytes) as inside:
+        with opened(bundle, keys, place if place.is_dir() else Path(gettempdir()), Policy().max_bundle_bytes) as inside:
             _inside(place, inside)
     except CannotOpen as error:
         _no_further(f"{error}. {error.advice()}")

@@ -183,9 +183,10 @@ def folder_there(path: Path) -> Path:
 
 def put_file(folder: Path, name: str, data: bytes) -> Path:
     """Write a file to be carried away, and say so."""
-    from relay.files import write_bytes
+    from relay.files import open_to_others, write_bytes
 
     path = folder / name
     write_bytes(path, data)
+    open_to_others(path)
     typer.echo(f"Written: {path}")
     return path

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +27,8 @@ NEWLINE = "\n"
 errors = Console(stderr=True)
 DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
 ROOM = "Make room there, then run the same command again: what was finished before is kept."
+MAX_SHOWN = 6000
+"""Most characters of a message on the screen."""
 _held: list[ExitStack] = []
 """What the command holds, to be let go at its end."""
 log = logging.getLogger("relay")
@@ -37,6 +41,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        umask = _keep_private()
         try:
             with no_noise(_warn), ExitStack() as held:
                 _held.append(held)
@@ -51,8 +56,23 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except Exception:
             log.exception("unexpected")
             raise
+        finally:
+            os.umask(umask)
 
     return guarded
+
+
+def _keep_private() -> int:
+    """What a command writes is its user's alone, and no crash writes keys or images into a core file.
+
+    Returns:
+        The mask of file modes as it was.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    return os.umask(0o077)
 
 
 def fail(error: RelayError, cause: BaseException) -> None:
@@ -66,12 +86,19 @@ def fail(error: RelayError, cause: BaseException) -> None:
     if error.exit_code == REFUSED:  # the class is the heading under which the documents tell more
         word = f"refused ({type(error).__name__})"
     for head, text in ((f"[bold red]{word}:[/]", str(error)), ("[bold]what to do:[/]", error.advice())):
-        errors.print(f"{head} {escape(plain(text, keep=NEWLINE))}", highlight=False, soft_wrap=True)
+        errors.print(f"{head} {escape(shown(text))}", highlight=False, soft_wrap=True)
     raise typer.Exit(error.exit_code) from None
 
 
+def shown(text: str) -> str:
+    """A message that may quote anybody, as it is printed: only lines that this program has indented are lines of their
+    own, so that no name of a file can pass for a message; and no more of it than can be read."""
+    text = plain(re.sub(r"\n(?!  )", lambda _: "\\n", text), keep=NEWLINE)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text) - MAX_SHOWN} more characters)"
+
+
 def _warn(text: str) -> None:
-    errors.print(f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold yellow]warning:[/] {escape(shown(text))}", highlight=False, soft_wrap=True)
 
 
 def hold(lock: AbstractContextManager[None]) -> None:

@@ -108,8 +108,11 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
         Refused: it can't be opened, or is not of the form of a bundle.
     """
     with open_volumes(path) as file:
-        sealed = seal.is_sealed(file.read(len(seal.MAGIC)))
+        head = file.read(len(seal.MAGIC))
+        sealed = seal.is_sealed(head)
         file.seek(0)
+        if not sealed and not head.startswith(container.MAGIC):  # before it is copied: it may be large
+            raise BadContainer(f"{path.name} is neither a sealed bundle nor an open one")
         if file.size > limit:
             raise PolicyBreach(
                 f"{path.name} has {file.size} bytes; the roster here allows {limit}",

@@ -23,9 +23,11 @@ from relay.handoff.document import MAX_BYTES
 from relay.handoff.refusals import BadContainer, DigestMismatch, Incomplete
 from relay.handoff.zipform import FULL, LOCAL, Entry, local, odd, tail
 
-__all__ = ["CHUNK", "Entry", "Limits", "Measured", "Source", "data", "measure", "read", "scan", "write"]
+__all__ = ["CHUNK", "MAGIC", "Entry", "Limits", "Measured", "Source", "data", "measure", "read", "scan", "write"]
 
 CHUNK = 2**20
+MAGIC = b"PK\3\4"
+"""What an open bundle starts with."""
 """Bytes read at a time."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
@@ -153,7 +155,7 @@ def scan(file: BinaryIO, size: int, limits: Limits = Limits()) -> list[Entry]:
     entries: list[Entry] = []
     seen: set[str] = set()
     at = 0
-    while (mark := _read(file, at, 4, size)) == b"PK\3\4":
+    while (mark := _read(file, at, 4, size)) == MAGIC:
         _check_count(len(entries) + 1, limits)
         entry = _entry(file, at, size, seen, limits)
         entries.append(entry)

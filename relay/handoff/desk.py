@@ -15,6 +15,7 @@ No private key is needed for anything here.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from relay.handoff.keys import Identity
 from relay.handoff.ledger import Ledger, Record
 from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
-from relay.handoff.rules import SKEW, Standpoint
+from relay.handoff.rules import SKEW, Standpoint, check_issued
 from relay.locks import locked
 
 Clock = Callable[[], datetime]
@@ -106,10 +107,11 @@ class Desk:
             UserError: none is pinned: the study is not known here.
         """
         path = self.folder / "coordinator.json"
-        if os.name == "posix" and self.home.is_dir() and self.home.stat().st_mode & 0o022:
+        if os.name == "posix" and self.home.is_dir() and (mode := self.home.stat().st_mode & 0o077):
+            may = "write into" if mode & 0o022 else "look into"
             raise UserError(
-                f"others may write into {self.home}, where the keys, the pinned coordinator and the ledger are",
-                f"See whether anything was changed; then: chmod 700 {self.home}",
+                f"others may {may} {self.home}, where the keys, the pinned coordinator and the ledger are",
+                f"See whether anything was changed; then: chmod 700 {shlex.quote(str(self.home))}",
             )
         if not path.is_file():
             known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))
@@ -175,6 +177,7 @@ class Desk:
             Refused: it is not; nothing was changed.
         """
         found = open_roster(data, self.coordinator, self.study)
+        check_issued(found.roster, self.now())
         here = self.trusted
         if here is not None and here.digest == found.digest:
             return here
@@ -248,7 +251,15 @@ class Desk:
                 f"roster {said} is in the ledger {self.ledger.path}, and not beside it",
                 "Install it again (relay roster install), or restore the folder from a backup.",
             )
-        return self.ledger.record()
+        record = self.ledger.record()
+        for path in self.kept():
+            known = record.signed if path.parent.name == "signed" else record.received
+            if int(path.name.removeprefix("leg_")) not in known:
+                raise DamagedLedger(
+                    f"the ledger {self.ledger.path} does not know {path.parent.name}/{path.name}, which lies beside "
+                    "it: an older copy was put back"
+                )
+        return record
 
     def next_turn(self) -> int | None:
         """The next leg that this site is to make, after all that it has signed; None where its turns are over."""

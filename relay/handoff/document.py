@@ -70,6 +70,19 @@ def read(data: bytes, what: str) -> Any:
     return content
 
 
+def travels(content: Mapping[str, Any]) -> list[str]:
+    """The keys of a flat document whose values another site would not read as they are written: RFC 8785 writes a float
+    from 2^53 to 1e21 as a whole number, and whole numbers beyond 2^53 are not read alike everywhere."""
+
+    def same(value: Any) -> bool:
+        try:
+            return bool(read(canonical({"value": value}), "a value") == {"value": value})
+        except (BadDocument, ValueError):  # also what rfc8785 raises
+            return False
+
+    return [key for key, value in content.items() if not same(value)]
+
+
 def parse(schema: type[T], data: bytes, what: str) -> T:
     """Canonical JSON as a schema's dataclass.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 import sys
 from getpass import getpass
 from pathlib import Path
@@ -78,9 +80,11 @@ def only_mine(path: Path) -> bytes:
         UserError: it can't be read, or users other than its owner can read it.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for somebody to write
+            raise UserError(f"{path} is not a file", "Put the passphrase into a file, in one line, and name that.")
         with path.open("rb") as file:
             if os.name == "posix" and (mode := os.fstat(file.fileno()).st_mode & 0o777) & 0o077:
-                raise UserError(f"others can read {path} (mode {mode:o})", f"Run: chmod 600 '{path}'")
+                raise UserError(f"others can read {path} (mode {mode:o})", f"Run: chmod 600 {shlex.quote(str(path))}")
             return file.read()
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", "Check the path.") from error

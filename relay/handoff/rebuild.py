@@ -86,11 +86,6 @@ def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
 
 def _rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
     old = _whole(desk)
-    if old is not None and not bundles:
-        raise UserError(
-            f"the ledger of study {desk.study} is whole ({len(old)} lines); there is nothing to rebuild",
-            "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
-        )
     part = clear(desk.folder / ".rebuild")
     try:
         found = [*_at_home(desk), *(_opened(desk, keys, path, part / str(n)) for n, path in enumerate(bundles))]
@@ -101,7 +96,13 @@ def _rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
         for line in old or []:
             fresh.append(line.event, moment(line.time), **line.facts)
         _hold_against(fresh.record(), found)
-        for event, facts in _missing(old or [], _events(desk, found, rosters)):
+        missing = list(_missing(old or [], _events(desk, found, rosters)))
+        if old is not None and not bundles and not missing:
+            raise UserError(
+                f"the ledger of study {desk.study} is whole ({len(old)} lines); there is nothing to rebuild",
+                "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
+            )
+        for event, facts in missing:
             fresh.append(event, desk.clock(), **facts, rebuilt=True)
         return _commit(desk, fresh, found, rosters, old)
     finally:

@@ -151,11 +151,10 @@ def _take_in(desk: Desk, part: Path, check: Verification) -> None:
     for trusted in older:
         if not (path := desk.folder / manifest.roster(trusted.roster.version)).exists():
             write_bytes(path, trusted.data)
-    own = check.verified[-1]
-    place = desk.received(own.claim.leg)
-    replace_folder(part, place)
+    own = check.verified[-1].claim
     if not check.again:
-        desk.ledger.append("received", desk.now(), leg=own.claim.leg, site=own.claim.site, chain=known(check.verified))
+        desk.ledger.append("received", desk.now(), leg=own.leg, site=own.site, chain=known(check.verified))
+    replace_folder(part, desk.received(own.leg))  # after the ledger: a folder that it does not know is a fault
 
 
 def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:

@@ -42,7 +42,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from relay.handoff import manifest, statement
-from relay.handoff.document import digest, moment, read
+from relay.handoff.document import digest, moment, read, stamp
 from relay.handoff.fit import Fit, check_fit
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
@@ -75,6 +75,20 @@ from relay.handoff.statement import Claim, Statement
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
 SKEW = timedelta(days=1)
 """How far clocks of two hospitals may be apart."""
+
+
+def check_issued(roster: Roster, now: datetime) -> None:
+    """Refuse a roster from the future: once taken in, it would have every honest one look older.
+
+    Raises:
+        RosterPeriod: it was issued more than a day after ``now``.
+    """
+    if moment(roster.issued) > now + SKEW:
+        raise RosterPeriod(
+            f"roster {roster.version} of {roster.study} was issued at {roster.issued}; here it is {stamp(now)}",
+            "Check this computer's clock. If it is right, the coordinator's was wrong: ask for a roster with the right "
+            "dates.",
+        )
 
 
 @dataclass(frozen=True)
@@ -136,6 +150,7 @@ class Verification:
         for old, new in pairwise(ascending):
             newer(old, new)
         now = self.newest
+        check_issued(now, self.at.now)
         if not moment(now.not_before) - SKEW <= self.at.now <= moment(now.not_after) + SKEW:
             raise RosterPeriod(f"roster {now.version} of {now.study} holds from {now.not_before} to {now.not_after}")
 

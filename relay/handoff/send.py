@@ -26,6 +26,9 @@ from relay.handoff.refusals import BadDocument, DigestMismatch, Fork, PolicyBrea
 from relay.handoff.roster import TrustedRoster
 from relay.handoff.statement import Claim, Statement
 
+SIGNING = ".signing"
+"""Where a leg's bundle is put together."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -79,6 +82,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         DigestMismatch: what was received of the leg before is no longer whole.
         Fork: this leg was signed before with other content.
     """
+    _finish(desk)
     facts, trusted = read_facts(folder), _trusted(desk)
     check_turn(desk, facts.leg)
     known_here = desk.record().signed.get(facts.leg)
@@ -95,7 +99,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     if not known_here:
         check_whole(folder)
     earlier = _earlier(desk, facts)
-    part = clear(desk.folder / ".signing")
+    part = clear(desk.folder / SIGNING)
     try:
         claim = _claim(desk, facts, folder, trusted, earlier)
         _gather(desk, folder, part, claim, earlier, trusted)
@@ -172,11 +176,21 @@ def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
     envelope = keys.sign(payload, statement.KIND)
     write_bytes(drafted.folder / manifest.MANIFEST, listing)
     write_bytes(drafted.folder / manifest.STATEMENT, envelope)
-    place = desk.signed(leg)
-    replace_folder(drafted.folder, place)
     made = Statement(drafted.claim, digest(listing), digest(payload), envelope)
     desk.ledger.append("signed", desk.now(), leg=leg, chain=known((*drafted.earlier, made)))
-    return place
+    replace_folder(drafted.folder, desk.signed(leg))  # after the ledger: a folder that it does not know is a fault
+    return desk.signed(leg)
+
+
+def _finish(desk: Desk) -> None:
+    """Put in its place what was signed by a command that was killed between the ledger and there."""
+    part = desk.folder / SIGNING
+    if not (part / manifest.STATEMENT).is_file():
+        return
+    made = chain_in(part)[-1]
+    known_here = desk.ledger.record().signed.get(made.claim.leg)
+    if known_here is not None and known_here.statement == made.digest:
+        replace_folder(part, desk.signed(made.claim.leg))
 
 
 def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> list[Path]:
@@ -194,6 +208,7 @@ def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> lis
         PolicyBreach: sealed, it is too large.
         DigestMismatch: what lies here is no longer what was signed.
     """
+    _finish(desk)
     folder = desk.signed(leg)
     made = chain_in(folder)[-1]
     policy = desk.roster.policy

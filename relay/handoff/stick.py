@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from relay.errors import UserError
-from relay.files import flush_folder
+from relay.files import clear, flush_folder, open_to_others
 from relay.handoff import seal
 from relay.handoff.container import CHUNK
-from relay.handoff.volumes import Found, Volumes, bundle_name, find, listed, open_volumes, same
+from relay.handoff.volumes import Found, Volumes, bundle_name, find, open_volumes, same
 
 __all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "find", "open_volumes", "put"]
 
@@ -125,10 +125,10 @@ class _Writer:
         if self._volume is not None and need > max(self._volume, 0) * MOST_VOLUMES:
             what = f"{self.name} ({need} bytes) does not fit into {MOST_VOLUMES} volumes of {self._volume} bytes"
             raise UserError(what, "Use larger volumes.")
-        for path in listed(self._folder):
-            if path.name.lower().startswith(f".{self.name}.".lower()) and path.suffix == ".part":
-                with _told(self._folder):
-                    path.unlink()
+        with _told(self._folder):
+            for path in list(self._folder.iterdir()):
+                if path.name.lower().startswith(f".{self.name}.".lower()) and path.suffix == ".part":
+                    clear(path)
         with _told(self._folder):
             free = shutil.disk_usage(self._folder).free
         if need > free:
@@ -187,6 +187,7 @@ class _Writer:
                 if count > 1 and old.name.lower() == names[0].lower():
                     old.unlink()  # so that old and new volumes never look like one bundle
             for part, path in reversed(list(zip(self._parts, paths, strict=True))):
+                open_to_others(part)
                 part.replace(path)
                 self._named.append(path)
             for old in before:

@@ -8,10 +8,10 @@ from typing import Any
 
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
-from relay.errors import UserError
+from relay.errors import ConfigError, Problem, UserError
 from relay.handoff import cards, carry, manifest, papers
 from relay.handoff.carry import Carry, Facts
-from relay.handoff.document import canonical, digest
+from relay.handoff.document import canonical, digest, travels
 from relay.handoff.fit import Fit
 from relay.handoff.refusals import BadDocument
 from relay.plan import Leg
@@ -58,6 +58,10 @@ def fit_of(leg: Leg) -> Fit:
     return Fit(_plain(model(leg)), reads(leg), digest(canonical(scientific(leg))))
 
 
+TRAVELS = "can't be written to a signed document: numbers there are below 2^53 (9.007e15), or at least 1e21"
+SMALLER = "Choose a number in that range; leave the option out, or set it to its default, where it is to have no limit."
+
+
 def check(leg: Leg) -> None:
     """Whether the leg can say of itself what other sites want to know; better asked before it is trained.
 
@@ -65,9 +69,12 @@ def check(leg: Leg) -> None:
         UserError: an option has a value that does not travel.
     """
     head = {"format": 1, "model": _plain(model(leg)), "data": reads(leg)}
+    told = scientific(leg)
+    if odd := travels(told):
+        raise ConfigError([Problem(key, told[key], TRAVELS, cure=SMALLER) for key in odd], f"task {leg.task_id}")
     try:
         papers.check_form(manifest.CARRY, head)
-        papers.check_form(manifest.CONFIG, scientific(leg))
+        papers.check_form(manifest.CONFIG, told)
     except BadDocument as error:
         raise UserError(f"task {leg.task_id}: what the leg hands over can't be told: {error}", papers.ADVICE) from error
 
