@@ -89,6 +89,12 @@ class ChangedConfigError(UserError):
 class TrainingError(RelayError):
     """Training went wrong, and the last good state was kept."""
 
+    CURE = (
+        "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, or use precision 32. Run under a "
+        "new note (-n), since the config changes."
+    )
+    _advice = CURE
+
 
 class Interrupted(RelayError):
     """The user (or the system) stopped the run; it can go on."""

@@ -1,24 +1,68 @@
-"""Files that are whole or absent: written beside, flushed to the disk, then renamed into place."""
+"""Files that are whole or absent, and what is said where one is not.
+
+Written beside, flushed to the disk, then renamed into place; the folder is flushed, too, so that after a power failure
+the old content is there or the new one. A disk may still lose what it has promised to keep: whatever we have written is
+read by something that says which file is damaged, and what is done again once it is removed.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from relay.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or a user's share of it, that is full."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` with ``data`` in one step; parents are made."""
+def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None) -> None:
+    """Replace ``path`` with ``data`` in one step; parents are made.
+
+    Args:
+        before: where the file that is replaced is kept; None keeps none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
-    _flushed(beside, data)
+    try:
+        _flushed(beside, data)
+    except OSError:
+        beside.unlink(missing_ok=True)  # on a full disk, half a file would only take more room
+        raise
+    if before is not None and path.exists():
+        path.replace(before)
     beside.replace(path)
+    flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
     """:func:`write_bytes` for UTF-8 text."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """For a library that writes a file itself: yields the place to write to, with the same ending; parents are made.
+
+    What was written there replaces ``path`` in one step; after an error nothing does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".part.{path.name}")
+    _clear(beside)
+    try:
+        yield beside
+        with beside.open("r+b") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+        flush_folder(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -28,6 +72,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     beside.mkdir(parents=True)
     for name, data in files.items():
         _flushed(beside / name, data)
+    flush_folder(beside)
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -40,11 +85,75 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(old)
     else:
         beside.replace(folder)
+    flush_folder(folder.parent)
 
 
-def _flushed(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
-    with path.open("xb") as file:  # never through a link that somebody has put there
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def flush_folder(folder: Path) -> None:
+    """Let a renaming in a folder reach the disk, where the system knows how."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems can't
+            raise
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path, again: str) -> dict[str, Any]:
+    """The JSON object in a file that we wrote.
+
+    Args:
+        again: what to do where it is damaged.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        UserError: it is damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error, again) from error
+    if not isinstance(content, dict):
+        raise damaged(path, "it is not a JSON object", again)
+    return content
+
+
+def damaged(path: Path, why: object, again: str) -> UserError:
+    """The error of a file that we wrote, and that is no longer what it was; ``again``: what to do."""
+    return UserError(f"{path} is damaged: {why}", again)
+
+
+def disk_full(error: OSError, folder: Path) -> str | None:
+    """Where there is no room, and how much is left; None where an error is about something else.
+
+    Args:
+        folder: what was written to, where the error names no file.
+    """
+    if error.errno not in FULL:
+        return None
+    place = Path(os.fsdecode(error.filename)) if error.filename else folder
+    there = next(path for path in (place, *place.absolute().parents) if path.exists())
+    return f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there"
+
+
+def _flushed(path: Path, data: bytes | memoryview) -> None:
+    _clear(path)
+    try:
+        with path.open("xb") as file:  # never through a link that somebody has put there
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = error.filename or str(path)  # writing does not say where
+        raise
+
+
+def _clear(path: Path) -> None:
+    """Remove what lies where we are about to write, be it a file, a link or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

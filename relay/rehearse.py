@@ -30,6 +30,7 @@ from relay.handoff.receive import chain_in
 from relay.handoff.request import invitation_name, request_name
 from relay.handoff.roster import roster_name
 from relay.handoff.statement import Statement
+from relay.locks import locked
 from relay.plan import Study
 
 COORDINATOR = "coordinator"
@@ -69,10 +70,11 @@ class Rehearsal:
             RelayError: a step failed; the ones before it stand.
         """
         self.stick.mkdir(parents=True, exist_ok=True)
-        self._set_up()
-        for number, site in enumerate(self.sites, 1):
-            self._leg(number, site)
-        self._share(self.sites[-1])
+        with locked(self.root / ".lock", str(self.root), "For another rehearsal: a folder of its own (-o)."):
+            self._set_up()
+            for number, site in enumerate(self.sites, 1):
+                self._leg(number, site)
+            self._share(self.sites[-1])
         return chain_in(self._desk(self.sites[-1]).signed(len(self.sites)))
 
     # -- steps -------------------------------------------------------------------------------------------------------

@@ -54,11 +54,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         DataError: the file is not there, or is not that.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = csv.reader(file, strict=True)
-            if tuple(next(lines, ())) != COLUMNS:
-                raise ValueError(f"the first line must be {','.join(COLUMNS)}")
-            return [_row(cells, lines.line_num) for cells in lines]
+        text = path.read_bytes().decode("utf-8")
+        lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if tuple(next(lines, ())) != COLUMNS:
+            raise ValueError(f"the first line must be {','.join(COLUMNS)}")
+        found = [_row(cells, lines.line_num) for cells in lines]
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut")
+        return found
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

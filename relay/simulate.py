@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ class Simulation:
             progress.skip(title, steps)
         else:
             progress.leg(title)
-            incoming = self.post.receive(leg, weigher(leg, self.sites, self.devices), progress.say)
+            weigh = weigher(leg, self.sites, self.devices)
+            incoming = self.post.receive(leg, weigh, progress.say)
             place.check(leg.scientific(), incoming.digest if incoming else None)
-            policy = self.post.policy
-            run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy)
+            policy, check = self.post.policy, partial(self.post.check, leg, weigh=weigh)
+            run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy, check)
             progress.finish_leg(steps)
         self.post.send(leg, progress.say)
 

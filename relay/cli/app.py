@@ -13,7 +13,7 @@ import typer
 import relay
 from relay.cli import compare, configs, handoff, keys, look, predict, record, rehearse, report, roster, score
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
-from relay.cli.top import command, log_to
+from relay.cli.top import command, hold, log_to
 
 app = typer.Typer(no_args_is_help=True, **PLAIN)
 
@@ -38,6 +38,8 @@ def train(
     from relay.leg.processes import is_first
     from relay.leg.throwaway import post_of
 
+    if is_first():
+        hold(RunPlace(root).alone())
     post = post_of(study, RunPlace(root))
     post.prepare(study.legs[0])
     from relay.leg.progress import Progress

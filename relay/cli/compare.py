@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import configs, options
-from relay.cli.top import command, log_to
+from relay.cli.top import command, hold, log_to
 from relay.errors import RelayError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -71,11 +71,16 @@ def compare(
     chosen = labels_of(strategies)
     against = _reference(reference, chosen)
     planned = jobs_of(found.reading.config, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks))
+    for job in planned:
+        configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note
     from relay.compare.running import unfinished
     from relay.compare.spread import executor_of
+    from relay.leg.place import RunPlace
     from relay.leg.processes import is_first
 
+    if is_first():
+        hold(RunPlace(root).alone())
     todo = unfinished(planned, root)
     spread = jobs is not None or slurm is not None
     executor = executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None

@@ -69,7 +69,22 @@ def study_of(
 
     found = find(config, overrides)
     devices, problems = choose(gpus)
-    return found.plan(problems, train=train), Path("exps") / found.name / note, devices
+    study = found.plan(problems, train=train)
+    if train:
+        check_precision(study, devices)
+    return study, Path("exps") / found.name / note, devices
+
+
+def check_precision(study: Study, devices: Devices) -> None:
+    """Whether every leg can be trained here in the precision that its config asks for.
+
+    Raises:
+        ConfigError: one can't.
+    """
+    asked = dict.fromkeys(leg.train.precision for leg in study.legs)
+    unfit = [(precision, why) for precision in asked if (why := devices.unfit(precision))]
+    if unfit:
+        raise ConfigError([Problem("common.train.precision", *found) for found in unfit], study.name)
 
 
 def show(reading: Reading, name: str) -> None:

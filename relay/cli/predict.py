@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli import configs, options, places
-from relay.cli.top import command, log_to
+from relay.cli.top import command, hold, log_to
 from relay.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,10 +64,12 @@ def predict(
         for path in predict_image(models[-1], image.expanduser(), root / "results" / "images", devices):
             typer.echo(f"Written: {path}")
         return
+    from relay.locks import locked
     from relay.predict.study import Testing, predict_study, results_of
     from relay.predict.table import show
 
     folder = results_of(models, root)
+    hold(locked(folder / ".lock", str(folder)))
     show(console, predict_study(study, models, folder, root, devices, console, Testing(tolerance, save)), folder)
 
 

@@ -7,21 +7,26 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from relay.errors import Interrupted, RelayError, plain
-from relay.logs import FORM, PlainFormatter
+from relay.files import disk_full
+from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
 
 P = ParamSpec("P")
 REFUSED = 3
 NEWLINE = "\n"
 errors = Console(stderr=True)
 DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
+ROOM = "Make room there, then run the same command again: what was finished before is kept."
+_held: list[ExitStack] = []
+"""What the command holds, to be let go at its end."""
 log = logging.getLogger("relay")
 log.addHandler(logging.NullHandler())
 
@@ -33,13 +38,16 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            function(*args, **kwargs)
+            with no_noise(_warn), ExitStack() as held:
+                _held.append(held)
+                function(*args, **kwargs)
         except KeyboardInterrupt as error:
             fail(Interrupted("stopped"), error)
         except RelayError as error:
             fail(error, error)
         except OSError as error:
-            fail(RelayError(str(error), DISK), error)
+            full = disk_full(error, Path.cwd())
+            fail(RelayError(full, ROOM) if full else RelayError(str(error), DISK), error)
         except Exception:
             log.exception("unexpected")
             raise
@@ -62,14 +70,21 @@ def fail(error: RelayError, cause: BaseException) -> None:
     raise typer.Exit(error.exit_code) from None
 
 
+def _warn(text: str) -> None:
+    errors.print(f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def hold(lock: AbstractContextManager[None]) -> None:
+    """Hold a lock until the command ends."""
+    _held[-1].enter_context(lock)
+
+
 def log_to(file: Path, verbose: bool) -> None:
-    """Write the log to a file, and with ``verbose`` to the screen as well."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[Any] = [logging.FileHandler(file, encoding="utf-8")]
+    """Write the log to a file, and with ``verbose`` to the screen as well; warnings of libraries go there, too."""
+    to_log(LogFile(file))
     if verbose:
-        handlers.append(logging.StreamHandler(sys.stderr))
-    for handler in handlers:
-        handler.setFormatter(PlainFormatter(FORM))
-        log.addHandler(handler)
+        screen = logging.StreamHandler(sys.stderr)
+        screen.setFormatter(PlainFormatter(FORM))
+        to_log(screen)
     log.setLevel(logging.DEBUG if verbose else logging.INFO)
     log.propagate = False

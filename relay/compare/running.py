@@ -65,13 +65,12 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress) ->
     Raises:
         RelayError: what went wrong; or another process is at it.
     """
-    from relay.handoff.ledger import locked
     from relay.logs import logged
     from relay.simulate import Simulation
 
     with ExitStack() as held:
         if is_first():
-            held.enter_context(locked(folder / ".lock", str(folder)))
+            held.enter_context(RunPlace(folder).alone())
             held.enter_context(logged(log_of(folder)))
         try:
             Simulation(study, folder, devices).run(progress)

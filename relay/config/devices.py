@@ -32,6 +32,12 @@ class Devices:
         """Processes that train together."""
         return self.num_nodes * (self.devices if isinstance(self.devices, int) else len(self.devices))
 
+    def unfit(self, precision: object) -> str | None:
+        """Why these devices can't train in a precision, None where they can: a result says what it was trained in."""
+        if precision == 16 and self.accelerator == "cpu":
+            return "16-bit floats need a GPU (-g 0); on the CPU use bf16, or 32"
+        return None
+
 
 def visible_gpus() -> int:
     """The number of CUDA devices the driver shows to this process; 0 without a driver."""

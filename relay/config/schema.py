@@ -57,7 +57,7 @@ class Train:
         num_epochs: passes over the training images, each seen ``num_replica`` times in one.
         num_mimgs: millions of images (or patches) in all; for a strategy that pools, of each site.
         batch_size: images of a step, on each device.
-        precision: bits; 16 and ``bf16`` are mixed precision.
+        precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
         loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (stepped once a step).
         gradient_clip: largest norm of the gradient; 0 is no limit.
         check_val_every_n_epoch: how often the validation images are scored.
@@ -84,7 +84,8 @@ class TaskConf:
 
     Attributes:
         random_seed: every random choice of the study is derived from it.
-        num_workers: processes that make batches; 0 is fastest while images are small and augmentation is light.
+        num_workers: processes that make batches, at most one for each core; 0 is fastest while images are small and
+            augmentation is light.
         dataset: ``name`` and ``kwargs``; so have ``strategy`` and ``model``.
         train: see below; so is ``checkpoint``.
     """

@@ -6,7 +6,8 @@
 - ``running.safetensors`` and ``running.json``: a memory of all legs so far, which each leg renews. Absent likewise;
 - ``carry.json``: which net they are of, and how it reads images and names classes;
 - ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
-- ``facts.json``: what a statement will be made of. It stays at the site.
+- ``facts.json``: what a statement will be made of. It stays at the site;
+- ``digests.json``: SHA-256 of all these, so that what a disk has damaged is never signed. It stays, too.
 
 Written at the end of a leg, it is what a bundle is packed from. Read, it is a bundle's verified inside.
 """
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
-FACTS = "facts.json"
+FACTS, DIGESTS = "facts.json", "digests.json"
 WEIGHTS = (manifest.SOLVER, *manifest.OWN)
 TRAVELLING = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
 
@@ -134,19 +135,47 @@ def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts
     told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
     head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
     plain = {manifest.CARRY: head, **documents, **told, FACTS: facts}
-    write_folder(folder, files | {name: canonical(content) for name, content in plain.items()})
+    files |= {name: canonical(content) for name, content in plain.items()}
+    write_folder(folder, files | {DIGESTS: manifest.write({name: digest(data) for name, data in files.items()})})
 
 
 def read_facts(folder: Path) -> Facts:
     """The facts of a leg that was run here.
 
     Raises:
-        CarryError: there is no such leg.
+        CarryError: there is no such leg, or they are damaged.
     """
     try:
         return parse(Facts, (folder / FACTS).read_bytes(), str(folder / FACTS))
     except OSError as error:
         raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
+    except BadDocument as error:
+        raise _damaged(folder / FACTS, error) from error
+
+
+def check_whole(folder: Path) -> None:
+    """Whether every file of a leg that was run here is as it was written.
+
+    Raises:
+        CarryError: there is no such leg, or one is damaged, or lost.
+    """
+    read_facts(folder)
+    try:
+        listed = manifest.parse((folder / DIGESTS).read_bytes())
+    except OSError:
+        return  # an older version wrote none
+    except BadDocument as error:
+        raise _damaged(folder / DIGESTS, error) from error
+    for name, said in listed.items():
+        path = folder / name
+        if not path.is_file():
+            raise _damaged(path, "it is lost")
+        if measure(path).sha256 != said:
+            raise _damaged(path, "it is not what the leg wrote")
+
+
+def _damaged(path: Path, why: object) -> CarryError:
+    return CarryError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
 
 
 def card(part: Part) -> dict[str, Any]:

@@ -27,10 +27,11 @@ from relay.files import write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, moment, parse, stamp
 from relay.handoff.keys import Identity
-from relay.handoff.ledger import Ledger, Record, locked
+from relay.handoff.ledger import Ledger, Record
 from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import SKEW, Standpoint
+from relay.locks import locked
 
 Clock = Callable[[], datetime]
 

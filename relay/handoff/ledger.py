@@ -9,42 +9,20 @@ chains, that would notice.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from relay.config.options import Field, options
-from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff.document import Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.refusals import DamagedLedger, Refused
+from relay.locks import locked
 
 Event = Literal["roster", "received", "signed", "sent"]
 FIRST = "0" * 64
-
-
-@contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock in a file, which the end of the process lets go as well.
-
-    Args:
-        what: names it in the error.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{what} is in use by another relay command", "Let that one finish.") from error
-        yield
 
 
 @options

@@ -14,7 +14,7 @@ from relay.errors import RelayError, UserError
 from relay.files import write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
-from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, link, read_facts, weights_digest
+from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
 from relay.handoff.container import Measured, measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest, moment, parse, read, stamp
@@ -90,6 +90,8 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         )
     if known_here and known_here.roster == trusted.roster.version:
         return signed_before(desk, facts.leg)
+    if not known_here:
+        check_whole(folder)
     earlier = _earlier(desk, facts)
     part = clear(desk.folder / ".signing")
     try:

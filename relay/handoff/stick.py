@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from relay.errors import UserError
+from relay.files import flush_folder
 from relay.handoff import seal
 from relay.handoff.container import CHUNK
 from relay.handoff.volumes import Found, Volumes, bundle_name, find, listed, open_volumes, same
@@ -192,7 +193,7 @@ class _Writer:
                 # names that differ in case are the same file on some sticks
                 if old.exists() and not any(old.samefile(path) for path in paths):
                     old.unlink()
-            _flush(self._folder)
+            flush_folder(self._folder)
         return paths
 
     def abandon(self) -> None:
@@ -215,20 +216,6 @@ def _reread(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _flush(folder: Path) -> None:
-    """Let the renaming reach the device, where the system knows how."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems can't
-            raise
-    finally:
-        os.close(handle)
 
 
 @contextmanager

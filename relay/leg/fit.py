@@ -15,8 +15,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from relay.config.devices import Devices
-from relay.errors import Interrupted, TrainingError
+from relay.errors import Interrupted, TrainingError, UserError
+from relay.files import disk_full
 from relay.leg.learner import Learner
+from relay.leg.state import StateIO, newest
+from relay.leg.watch import kept
 from relay.plan import Leg
 
 PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
@@ -25,6 +28,7 @@ MEMORY = (
     "Lower common.train.batch_size, set precision to 16 or bf16, or train on smaller patches (patch_size). "
     "Run under a new note (-n), since the config changes."
 )
+ROOM = "Make room there, then run the same command again: it goes on from the last saved state."
 PATIENCE = timedelta(hours=2)
 """Of the processes that wait while the first one tests a leg."""
 
@@ -54,16 +58,24 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
-        TrainingError: the loss was not finite, or the GPU's memory is too small.
+        TrainingError: loss or weights were not finite, the GPU's memory is too small, or the disk is full.
+        UserError: the state is damaged, and so is the one before.
     """
     quieten()
+    if (unfit := devices.unfit(learner.leg.train.precision)) is not None:
+        raise UserError(f"precision {learner.leg.train.precision}: {unfit}")
+    found = newest(state)
     trainer = _trainer(learner, curves, devices, callbacks)
     try:
-        trainer.fit(learner.train(), ckpt_path=str(state) if state.is_file() else None, weights_only=True)
+        trainer.fit(learner.train(), ckpt_path=str(found[0]) if found else None, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
-        kept = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
+        saved = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"
-        raise Interrupted(f"stopped in {where}; {kept}") from error
+        raise Interrupted(f"stopped in {where}; {saved}") from error
+    except OSError as error:
+        if (full := disk_full(error, state.parent)) is None:
+            raise
+        raise TrainingError(f"{full}; {kept(state)}", ROOM) from error
     except torch.OutOfMemoryError as error:
         raise TrainingError(f"the GPU's memory is too small: {error}", MEMORY) from error
 
@@ -86,6 +98,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         log_every_n_steps=train.log_every_n_steps,
         logger=TensorBoardLogger(curves.parent, name="", version=curves.name),
         callbacks=callbacks,
+        plugins=[StateIO()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +19,16 @@ from relay.metrics.dice import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.plan import Leg
 from relay.seeds import derive
+
+log = logging.getLogger(__name__)
+
+
+def usable(workers: int) -> int:
+    """So many worker processes, or as many as there are cores for them: more would wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers > cores:
+        log.info("num_workers is %d; %d are used, one for each core of this machine", workers, cores)
+    return min(workers, cores)
 
 
 class Validation(IterableDataset[Any]):
@@ -76,7 +88,7 @@ class Learner(pl.LightningModule):
             batch_size=self.leg.train.batch_size,
             seed=derive(self._seed, self.phase.name),
             site=self.leg.task_name,
-            workers=self.leg.conf.num_workers,
+            workers=usable(self.leg.conf.num_workers),
             rank=self.global_rank,
             world_size=self.trainer.world_size,
         )

@@ -88,18 +88,50 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     }
 
 
+def carry_of(leg: Leg, number: int) -> Carry:
+    """What the finished leg hands over: its weights on the CPU, its own memory, the running one, the facts.
+
+    Args:
+        number: the leg's place in the relay.
+    """
+    strategy = leg.strategy
+    for name, buffer in strategy.solver.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
+    solver = {name: tensor.detach().cpu() for name, tensor in strategy.solver.state_dict().items()}
+    memory = strategy.memory()
+    facts = {"model": _plain(model(leg)), "data": reads(leg)}
+    return Carry(solver, {number: memory} if memory else {}, strategy.running(), facts)
+
+
+def as_received(leg: Leg, number: int, made: Carry, before: Carry | None, samples: int) -> Carry:
+    """What the next site will have of it: with the memories of earlier legs, and what each leg said of itself.
+
+    Args:
+        made: of :func:`carry_of`.
+        before: what the leg started from.
+        samples: training samples, as they may be told.
+    """
+    own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
+    legs, memories = (before.legs, before.memories) if before else ([], {})
+    facts = {**made.facts, "legs": [*legs, own]}
+    return Carry(made.solver, {**memories, **made.memories}, made.running, facts)
+
+
 def write(
     leg: Leg,
     number: int,
+    made: Carry,
     sites: Sequence[SiteData],
     scores: Iterable[Mapping[str, Any]],
     start: str | None,
     place: Any,
-) -> dict[str, Any]:
-    """Write the finished leg's carry; returns what ``last.ckpt`` keeps of it.
+) -> None:
+    """Write the finished leg's carry.
 
     Args:
         number: the leg's place in the relay.
+        made: of :func:`carry_of`.
         scores: its rows of single test samples.
         start: digest of what it was trained from.
         place: the leg's :class:`~relay.leg.place.LegPlace`.
@@ -107,13 +139,8 @@ def write(
     import torch
 
     rows = list(scores)
-    for name, buffer in leg.strategy.solver.named_buffers():
-        if name.endswith("num_batches_tracked"):
-            buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
-    solver, memory, running = leg.strategy.solver.state_dict(), leg.strategy.memory(), leg.strategy.running()
-    facts = {"model": _plain(model(leg)), "data": reads(leg)}
-    parts = {"memory": memory, "running": running}
-    tensors = {"solver": len(solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
+    parts = {"memory": made.memories.get(number), "running": made.running}
+    tensors = {"solver": len(made.solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
     mean = no_nan(next(iter(matrix(rows).values()), {}))
     documents = {
         manifest.CONFIG: scientific(leg),
@@ -130,5 +157,4 @@ def write(
         tensors=tensors,
         torch=torch.__version__,
     )
-    carry.write(Carry(solver, {number: memory} if memory else {}, running, facts), place.carry, documents, own)
-    return facts
+    carry.write(made, place.carry, documents, own)

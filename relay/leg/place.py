@@ -4,6 +4,7 @@
 
     config.given.yaml  config.resolved.yaml    what was asked for, and what that became
     logs/run.log       tensorboard/task_1/     the log, the curves
+    .lock                                      held by the command that trains here
     splits/<site>.json                         who is in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's solver (task_1_lap2/: of its second lap)
     checkpoints/task_1/carry/                  what the leg hands over, before it is signed and sealed
@@ -15,16 +16,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.errors import ChangedConfigError, DataError, UserError
-from relay.files import write_text
+from relay.errors import ChangedConfigError, DataError
+from relay.files import damaged, read_json, write_text
+from relay.handoff.container import measure
+from relay.locks import locked
 from relay.results import read_rows
 
 NOT_KNOWN = "not known"
+RECORD: dict[str, type | tuple[type, ...]] = {"state": str, "config": dict, "start": (str, type(None)), "sha256": dict}
+"""What ``leg.json`` must say, and of what type; the digests of its files stand there once a leg is finished."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,24 @@ class LegPlace:
             if not rows or any(row["leg"] is None for row in rows):
                 raise DataError(f"{self.scores} is damaged: it has no scores of a leg")
         except DataError as error:
-            raise DataError(str(error), f"Remove {self.root} to train this leg again.") from error
+            raise DataError(str(error), self.again) from error
+        self.check_whole(self.scores)
         return rows
+
+    @property
+    def again(self) -> str:
+        """What to do where a file of the leg is damaged."""
+        return f"Remove {self.root} to train this leg again."
+
+    def check_whole(self, path: Path) -> None:
+        """Whether a file of the finished leg is as it was written.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        said = self.record().get("sha256", {}).get(path.name)
+        if said is not None and measure(path).sha256 != said:
+            raise damaged(path, "it is not what this leg wrote", self.again)
 
     def phase(self, number: int, name: str) -> Path:
         """The state of an unfinished phase, and of a finished one until the leg ends."""
@@ -74,11 +96,13 @@ class LegPlace:
         """
         path = self.root / "leg.json"
         try:
-            return dict(json.loads(path.read_text()))
+            record = read_json(path, self.again)
         except FileNotFoundError:
             return {}
-        except ValueError as error:
-            raise UserError(f"{path} is damaged: {error}", f"Remove {self.root} to train this leg again.") from error
+        for key, kinds in RECORD.items():
+            if not isinstance(record.get(key, {} if key == "sha256" else ...), kinds):
+                raise damaged(path, f"'{key}' is not there, or is something else than it must be", self.again)
+        return record
 
     def write_record(self, **record: Any) -> None:
         """Replace ``leg.json``."""
@@ -120,6 +144,16 @@ class RunPlace:
     """The folder of one run."""
 
     root: Path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training in this folder meanwhile.
+
+        Raises:
+            UserError: another one is at it.
+        """
+        with locked(self.root / ".lock", str(self.root), "For another run at the same time: a note of its own (-n)."):
+            yield
 
     def leg(self, folder: str) -> LegPlace:
         """The folder of the leg that saves as ``folder``."""

@@ -6,12 +6,13 @@ A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simula
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config.schema import Handoff
-from relay.errors import UserError
+from relay.errors import TrainingError, UserError
 from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
 from relay.handoff.desk import Desk, home_of
@@ -20,6 +21,7 @@ from relay.handoff.keys import Keys, load
 from relay.handoff.passphrases import passphrase
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
+from relay.handoff.refusals import GateFailed
 from relay.handoff.roster import ending
 from relay.leg.outgoing import fit_of
 from relay.leg.place import LegPlace, RunPlace
@@ -58,6 +60,26 @@ class Post:
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
         """What a leg starts from, verified and weighed; None for nothing."""
         return None
+
+    def check(self, leg: Leg, made: Carry, weigh: Weigh) -> None:
+        """Hold what a leg made against all that its receivers will ask of it, before it counts as finished.
+
+        Raises:
+            TrainingError: they would refuse it.
+        """
+        try:
+            weigh(made, self.own_desk(leg), self.policy)
+        except GateFailed as error:
+            raise TrainingError(
+                f"leg {leg.number} ({leg.task_name}) can't be handed over, the next site would refuse it: {error}",
+                "Nothing was signed: it is still your turn. Where values are too large or not finite: lower "
+                "common.train.optimizer.kwargs.lr, or set common.train.gradient_clip=1; where it scores too low: train "
+                "it longer, and look at the data. Run under a new note (-n), since the config changes.",
+            ) from error
+
+    def own_desk(self, leg: Leg) -> Desk:
+        """The desk of the leg's site; an empty one where nothing is handed over."""
+        return Desk(Path(os.devnull), "none")
 
     def send(self, leg: Leg, say: Say) -> None:
         """Hand over what a finished leg made. Doing it again changes nothing."""
@@ -107,6 +129,10 @@ class Deployed(Post):
         if self._keys is None:
             raise RuntimeError("prepare comes first")
         return self._keys
+
+    def own_desk(self, leg: Leg) -> Desk:
+        """This site's."""
+        return self.desk
 
     def _number(self) -> int:
         number = self.desk.next_turn()

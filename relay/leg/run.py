@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.errors import CarryError
 from relay.handoff import Carry
+from relay.handoff.container import measure
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
 from relay.leg.accept import check_memory, check_samples, check_size
 from relay.leg.board import watch
+from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
@@ -29,6 +31,7 @@ from relay.leg.post import Incoming
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
+from relay.leg.state import newest
 from relay.leg.training import task_of, training_of
 from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.plan import Leg, Study
@@ -50,6 +53,7 @@ def run_leg(
     progress: Progress,
     incoming: Incoming | None,
     policy: Policy,
+    weigh: Callable[[Carry], None],
 ) -> None:
     """Train every phase, test on all accessible test sets, write the checkpoint and the carry.
 
@@ -58,6 +62,7 @@ def run_leg(
     Args:
         incoming: what it starts from, received and verified.
         policy: of the study; which counts may be told, how many samples a site must have.
+        weigh: holds what the leg made against what its receivers will check.
 
     Raises:
         RelayError: see the sub-classes; what was there before is still there.
@@ -77,14 +82,18 @@ def run_leg(
     device = _train(leg, carry, pool, place, run, devices, progress, policy)
     trained = time.monotonic() - ready
     if is_first():
+        turn, samples = _turn(carry), sum(len(site.train) for site in pool)
+        made = outgoing.carry_of(leg, turn)
+        weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
-        facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
+        outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
+        checkpoint.save(place.checkpoint, made.solver, {**made.facts, "leg": number})
+        record["sha256"] = {path.name: measure(path).sha256 for path in (place.scores, place.checkpoint)}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
         place.write_record(state="finished", **record)
-        for state in place.root.glob("phase_*.ckpt"):
+        for state in (*place.root.glob("phase_*.ckpt"), *place.root.glob(".phase_*")):
             state.unlink()
     wait_for_all()
 
@@ -134,8 +143,10 @@ def _train(
     learner: Learner | None = None
     training = training_of(leg, sites, solver, device, told(samples, policy))
     strategy.begin(training)
-    for number, phase in enumerate(strategy.phases(), 1):
-        state = place.phase(number, phase.name)
+    phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    if is_first():
+        _wind_back(curves, [state for _, state in phases])
+    for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
         watch = [
@@ -152,6 +163,13 @@ def _train(
         strategy.finish(training)
         solver.eval()
     return device
+
+
+def _wind_back(curves: Path, states: Sequence[Path]) -> None:
+    """Take out of a leg's curves what came after the state that it goes on from: that of the last phase with one."""
+    found = next(filter(None, map(newest, reversed(states))), None)
+    callbacks = found[1]["callbacks"] if found else {}
+    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
 
 
 def _scores(

@@ -8,7 +8,8 @@ from typing import Any
 from relay.data import SplitName
 from relay.data.problems import refuse
 from relay.data.site import SiteData, prepare
-from relay.files import write_text
+from relay.data.splits import SPLITS
+from relay.files import damaged, read_json, write_text
 from relay.leg.place import RunPlace
 from relay.leg.processes import is_first
 
@@ -46,7 +47,11 @@ class Sites:
             if is_first():
                 write_text(path, json.dumps(now, indent=1) + "\n")
             return
-        then = json.loads(path.read_text())
+        again = f"Remove {path}: it is written again, the same as before if images, seed and options are."
+        then = read_json(path, again)
+        for name in SPLITS:
+            if not isinstance(then.get(name), list) or not all(isinstance(sample, str) for sample in then[name]):
+                raise damaged(path, f"'{name}' is no list of samples", again)
         moved = sorted({name for part in now for name in set(now[part]) ^ set(then.get(part, []))})
         refuse(
             moved,

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from relay.errors import UserError
+from relay.files import write_bytes
 from relay.handoff import enrol, keys, send
-from relay.handoff.carry import digest_of
+from relay.handoff.carry import check_whole, digest_of
 from relay.handoff.desk import Desk, utc_now
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, receive, reopen
-from relay.handoff.refusals import Fork
+from relay.handoff.refusals import Fork, GateFailed, PolicyBreach
 from relay.handoff.roster import sign_roster
 from relay.handoff.stick import find
 from relay.leg.outgoing import fit_of
@@ -58,7 +60,7 @@ class ThrowAway:
             desk = self.desk(own.identity.name)
             desk.pin(coordinator.identity)
             desk.install(envelope)
-        (self.root / "roster").write_bytes(envelope)  # last: says that all of it is there
+        write_bytes(self.root / "roster", envelope)  # last: says that all of it is there
 
     def coordinator(self) -> Keys:
         """Keys to sign the roster with, which nobody keeps; their name is unlike any site's."""
@@ -128,8 +130,13 @@ class Simulated(Post):
 
         Raises:
             CarryError: that leg has not run.
+            UserError: what it handed over is damaged.
         """
-        return digest_of(self.run.leg(leg.start).carry) if leg.start else None
+        if not leg.start:
+            return None
+        carry = self.run.leg(leg.start).carry
+        check_whole(carry)
+        return digest_of(carry)
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
         """Receive what the leg before put on the stick."""
@@ -138,28 +145,43 @@ class Simulated(Post):
             return None
         number = way.index(leg) + 1
         study = self._study(way)
-        if is_first():
-            self._bring(study, way, number, weigh)
+        incoming = self._bring(study, way, number, weigh, say) if is_first() else None
         wait_for_all()
-        return Incoming(*reopen(study.desk(leg.task_name), number - 1))
+        return incoming or _incoming(study, number)
+
+    def own_desk(self, leg: Leg) -> Desk:
+        """The one of its site in its way, or an empty one."""
+        way = self._through(leg)
+        return self._study(way).desk(leg.task_name) if way else super().own_desk(leg)
 
     def send(self, leg: Leg, say: Say) -> None:
         """Put the leg on the stick."""
         way = self._through(leg)
         if way is not None and is_first():
-            self._bring(self._study(way), way, way.index(leg) + 1, None, last=True)
+            self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
 
     def _bring(
-        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool = False
-    ) -> None:
-        """Every hand-over up to a leg's own, in their order; those done before are passed over."""
-        try:
-            self._walk(study, way, number, weigh, last)
-        except Fork:  # an earlier leg was removed and trained again: these keys are to be thrown away
-            shutil.rmtree(study.root)
-            self._walk(study, way, number, weigh, last)
+        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
+    ) -> Incoming | None:
+        """Every hand-over up to a leg's own, in their order; those done before are passed over.
 
-    def _walk(self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool) -> None:
+        Where one is refused, an earlier leg was trained again, or a file here is damaged. All of it can be made anew
+        from the legs, for nobody else holds these keys.
+        """
+        try:
+            return self._walk(study, way, number, weigh, last)
+        except (GateFailed, PolicyBreach):
+            raise  # of the leg itself
+        except UserError as error:
+            shutil.rmtree(study.root, ignore_errors=True)
+            incoming = self._walk(study, way, number, weigh, last)
+            if not isinstance(error, Fork):
+                say(f"the hand-over in {study.root} was damaged, and was made again from the legs: {error}")
+            return incoming
+
+    def _walk(
+        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool
+    ) -> Incoming | None:
         study.begin()
         for leg, made in enumerate(way[:number], 1):
             if leg > 1:
@@ -167,6 +189,11 @@ class Simulated(Post):
             if leg < number or last:
                 study.send(leg, self.run.leg(made.folder).carry)
                 study.desk(made.task_name).forget_weights(leg - 1)
+        return None if last else _incoming(study, number)
+
+
+def _incoming(study: ThrowAway, leg: int) -> Incoming:
+    return Incoming(*reopen(study.desk(study.sites[leg - 1]), leg - 1))
 
 
 def post_of(study: Study, run: RunPlace) -> Post:

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 
 from relay.data.loader import sample_ids
 from relay.errors import TrainingError
+from relay.leg.curves import written
 from relay.leg.processes import gather
 from relay.leg.progress import Progress
 
@@ -57,6 +58,11 @@ class KeepState(pl.Callback):
 
     def __init__(self, path: Path, seconds: float) -> None:
         self.path, self.seconds, self.saved = path, seconds, time.monotonic()
+        self.curves: dict[str, int] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is saved beside Lightning's own: how far the curves go."""
+        return {"curves": self.curves}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Save where it is time; the first process decides for all."""
@@ -65,15 +71,22 @@ class KeepState(pl.Callback):
             self.save(trainer, pl_module)
 
     def save(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write beside, then rename."""
-        if not all(bool(p.isfinite().all()) for p in pl_module.module.parameters()):
-            return
-        beside = self.path.with_name(f".{self.path.name}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(beside)
-        if trainer.is_global_zero:
-            beside.replace(self.path)
-        trainer.strategy.barrier()
+        """Write the state, and keep the one before.
+
+        Raises:
+            TrainingError: the weights, or the statistics of a normalisation, are not finite.
+        """
+        weights = pl_module.module.state_dict()
+        odd = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+        if odd := trainer.strategy.broadcast(odd):
+            shown = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+            raise TrainingError(
+                f"the weights were not finite after step {trainer.global_step - 1} (epoch {trainer.current_epoch}): "
+                f"{shown}; {kept(self.path)}"
+            )
+        if trainer.is_global_zero and trainer.logger is not None:
+            self.curves = written(trainer.logger)
+        trainer.save_checkpoint(self.path)
         self.saved = time.monotonic()
 
 
@@ -84,8 +97,8 @@ class StopOnNonFinite(pl.Callback):
     since reading it waits for the device.
     """
 
-    def __init__(self, every: int, kept: Path) -> None:
-        self.every, self.kept = every, kept
+    def __init__(self, every: int, state: Path) -> None:
+        self.every, self.state = every, state
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         """Look at the note now and then."""
@@ -111,9 +124,12 @@ class StopOnNonFinite(pl.Callback):
         names = [name for at, ids in found if at == step for name in ids]
         epoch, place = divmod(step, batches)
         shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        kept = f"the last good state is kept in {self.kept}" if self.kept.is_file() else "no state was saved before it"
         raise TrainingError(
-            f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept}",
-            "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, use precision 32, or "
-            "look at these images. Run under a new note (-n), since the config changes.",
+            f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept(self.state)}",
+            f"{TrainingError.CURE} Where it is this batch again, look at its images.",
         )
+
+
+def kept(state: Path) -> str:
+    """What there is to go on from, in words."""
+    return f"the last good state is kept in {state}" if state.is_file() else "no state was saved before it"

@@ -10,7 +10,7 @@ import numpy as np
 
 from relay.data.files import VOLUMES
 from relay.data.sample import Pixels, Sample
-from relay.files import write_bytes
+from relay.files import atomic, write_bytes
 
 COLOURS = (
     (0, 0, 0),
@@ -69,6 +69,5 @@ def _save_nifti(mask: Pixels, like: Path, path: Path) -> None:
     lost = source.GetDimension() - mask.ndim  # a volume of one slice was read as a picture
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask.reshape((1,) * lost + mask.shape)))
     image.CopyInformation(source)
-    beside = path.with_name(f".part.{path.name}")
-    sitk.WriteImage(image, str(beside))
-    beside.replace(path)
+    with atomic(path) as beside:
+        sitk.WriteImage(image, str(beside))

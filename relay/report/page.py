@@ -14,6 +14,7 @@ from typing import Any
 
 from relay.errors import UserError
 from relay.files import write_bytes, write_folder, write_text
+from relay.locks import locked
 from relay.report.cases import Case, read_cases
 from relay.report.gather import Run, number, read_run
 from relay.report.look import Picture, pdf, styled
@@ -22,6 +23,8 @@ from relay.report.shapes import Comparison, read_json
 from relay.report.tables import Table
 from relay.results import mean
 
+WAIT = 60.0
+"""Seconds for another command that is writing the same page."""
 COMPARISON, PAIRED = "compare.json", "Paired tests"
 
 
@@ -208,11 +211,12 @@ def _write(
     """Page, PDF and PNGs."""
     pictures = [picture for section in sections for picture in section.pictures]
     page = _render(title=title, sentence=sentence, sections=sections, cases=cases, alerts=alerts)
-    write_folder(folder / "figures", {f"{picture.name}.png": picture.png() for picture in pictures})
-    if pictures:
-        write_bytes(folder / "figures.pdf", pdf(pictures))
     path = folder / "report.html"
-    write_text(path, page)
+    with locked(folder / ".report.lock", str(path), patience=WAIT):
+        write_folder(folder / "figures", {f"{picture.name}.png": picture.png() for picture in pictures})
+        if pictures:
+            write_bytes(folder / "figures.pdf", pdf(pictures))
+        write_text(path, page)
     return path
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from relay import simulate
 from relay.errors import TrainingError
-from relay.handoff.ledger import locked
+from relay.locks import locked
 from tests.cli.typed import typed
 from tests.studies import given
 

@@ -82,7 +82,7 @@ def test_the_size_of_a_memory_is_that_of_its_tensors() -> None:
 def test_writing_again_replaces_the_whole_folder(tmp_path: Path) -> None:
     carry.write(some(), tmp_path / "c", DOCUMENTS, FACTS)
     carry.write(some(memories={}), tmp_path / "c", DOCUMENTS, FACTS)
-    names = {CARRY, CONFIG, DATA_CARD, RESULTS, SOLVER, carry.FACTS}
+    names = {CARRY, CONFIG, DATA_CARD, RESULTS, SOLVER, carry.FACTS, carry.DIGESTS}
     assert {path.name for path in (tmp_path / "c").iterdir()} == names
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,10 +11,16 @@ from typing import Any, NoReturn
 import pytest
 import torch
 from relay.strategies.base import Strategy
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from relay.errors import TrainingError
+from relay import files
+from relay.cli.configs import check_precision
+from relay.config.devices import Devices
+from relay.errors import ConfigError, TrainingError, UserError
 from relay.handoff.carry import load
 from relay.leg.fit import steps_of
+from relay.leg.learner import usable
+from relay.logs import no_noise
 from tests.studies import simulate, study
 
 
@@ -60,3 +68,46 @@ def test_a_gpu_that_is_too_small_is_a_training_error_with_advice(
     with pytest.raises(TrainingError, match=r"memory is too small.*2\.00 GiB") as caught:
         simulate(tmp_path)
     assert "batch_size" in caught.value.advice()
+
+
+def test_16_bits_on_a_cpu_are_refused_where_bf16_would_be_trained_in(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="precision 16: 16-bit floats need a GPU"):
+        simulate(tmp_path, **{"common.train.precision": 16})
+    with pytest.raises(ConfigError, match=r"common.train.precision = 16: .*on the CPU use bf16, or 32"):
+        check_precision(study(**{"common.train.precision": 16}), Devices())
+    check_precision(study(**{"common.train.precision": 16}), Devices("gpu", [0]))
+    check_precision(study(**{"common.train.precision": "bf16"}), Devices())
+
+
+@pytest.mark.parametrize("where", ["state", "curves"])
+def test_a_full_disk_is_one_message_and_the_last_state_is_kept(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"current_tasks.task_ids": [1], "common.train.num_epochs": 3, "common.train.log_every_n_steps": 1}
+    simulate(tmp_path / "whole", **changes)
+    state = tmp_path / "run/checkpoints/task_1/phase_1_learn.ckpt"
+    owner, name = (files.os, "fsync") if where == "state" else (RecordWriter, "write")
+    real = getattr(owner, name)
+
+    def full(*given: Any) -> Any:
+        if state.is_file():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    monkeypatch.setattr(owner, name, full)
+    with no_noise(pytest.fail), pytest.raises(TrainingError, match=r"the disk is full: .* MB are free there") as caught:
+        simulate(tmp_path / "run", **changes)
+    assert f"the last good state is kept in {state}" in str(caught.value)
+    assert "run the same command again" in caught.value.advice()
+    assert capfd.readouterr().err == ""
+    monkeypatch.undo()
+    simulate(tmp_path / "run", **changes)
+    one, other = (load(tmp_path / run / "checkpoints/task_1/carry").solver for run in ("whole", "run"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_more_workers_than_cores_are_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "relay"):
+        assert usable(10_000) == usable(9_999) <= (os.cpu_count() or 1)
+    assert "num_workers is 10000; " in caplog.text
+    assert usable(0) == 0

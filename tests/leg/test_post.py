@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from relay.errors import Interrupted, UserError
+from relay.errors import Interrupted, TrainingError, UserError
 from relay.handoff.carry import load
 from relay.handoff.desk import utc_now
 from relay.handoff.enrol import amend
@@ -186,9 +186,20 @@ def test_what_was_received_without_a_config_must_fit_it_before_the_training(site
     assert run.run_place.leg("task_2").finished
 
 
-def test_incoming_weights_are_scored_on_the_validation_images_here(tmp_path: Path) -> None:
+def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_where_they_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sites = Sites(tmp_path, Policy(gate=Gate(min_dice=0.999)))
-    sites.leg(1)
+    with pytest.raises(
+        TrainingError, match=r"leg 1 \(clinic_a\) can't be handed over.* scores 0\.\d+ on the"
+    ) as caught:
+        sites.leg(1)
+    desk = sites.study.desk("clinic_a")
+    assert "it is still your turn" in caught.value.advice()
+    assert (desk.next_turn(), dict(desk.record().signed)) == (1, {})
+    with monkeypatch.context() as patch:  # a sender that does not look
+        patch.setattr(Post, "check", lambda *_, **__: None)
+        sites.leg(1)
     with pytest.raises(GateFailed, match=r"scores 0\.\d+ on the local validation images, below 0\.999"):
         sites.leg(2)
     assert not sites.study.desk("clinic_b").ledger.record().received

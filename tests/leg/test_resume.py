@@ -198,3 +198,37 @@ def test_leg_of_two_phases_resumes_in_the_one_it_was_in(
         simulate(tmp_path / "broken", **changes)
     simulate(tmp_path / "broken", **changes)
     assert same(weights(tmp_path / "whole", "task_1"), weights(tmp_path / "broken", "task_1"))
+
+
+def points(root: Path, leg: str) -> list[tuple[str, int]]:
+    """Every value in the event files as they lie there, whoever reads them."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    files = sorted((root / "tensorboard" / leg).glob("events*"))
+    events = [event for path in files for event in EventFileLoader(str(path)).Load()]
+    return sorted((value.tag, event.step) for event in events for value in event.summary.value)
+
+
+@pytest.mark.parametrize("steps", [5, 11])
+def test_curves_have_every_step_once_after_a_break(steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two phases, each of which counts its steps from 0, and shares ``val/dice`` with the other."""
+    (tmp_path / "twice.py").write_text(TWICE)
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "common.strategy.name": "twice:Twice",
+        "common.train.num_epochs": 4,
+        "common.train.log_every_n_steps": 1,
+        "current_tasks.task_ids": [1],
+    }
+    simulate(tmp_path / "whole", **changes)
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    for left in (steps, 1, 2):  # broken off again before, and after, a state was saved
+        monkeypatch.setattr(StopAt, "left", left)
+        with pytest.raises(Interrupted):
+            simulate(tmp_path / "broken", **changes)
+    monkeypatch.setattr(StopAt, "left", 10**9)
+    simulate(tmp_path / "broken", **changes)
+    found = points(tmp_path / "broken", "task_1")
+    assert [step for tag, step in found if tag == "first/loss"] == list(range(6))
+    assert [step for tag, step in found if tag == "second/loss"] == list(range(6))
+    assert found == points(tmp_path / "whole", "task_1")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,9 @@ from relay.handoff.desk import Desk
 from relay.handoff.receive import chain_in
 from relay.handoff.seal import MAGIC
 from relay.leg import checkpoint
+from relay.leg.place import RunPlace
 from relay.results import COLUMNS
-from tests.studies import TINY, simulate
+from tests.studies import TINY, simulate, study
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +172,7 @@ def test_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a checkpoint of this program"):
         checkpoint.load(tmp_path / "last.ckpt")
     (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04 broken")
-    with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="is damaged"):
         checkpoint.load(tmp_path / "last.ckpt")
     with pytest.raises(UserError, match="no checkpoint"):
         checkpoint.load(tmp_path / "none.ckpt")
@@ -194,3 +197,62 @@ def test_damaged_test_image_of_another_site_stops_the_leg_before_its_training(tm
     with pytest.raises(DataError, match="south"):
         simulate(tmp_path / "run", **changes)
     assert not list((tmp_path / "run").rglob("phase_*"))
+
+
+DIES = """
+import torch
+from relay.strategies.base import Strategy
+
+class Dies(Strategy):
+    def finish(self, training):
+        {0}
+
+class Steep(Strategy):
+    def loss(self, batch):
+        return {{"task": 1e6 * super().loss(batch)["task"]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ("self.solver.state_dict()['{0}'].fill_(float('nan'))", r"{0}: not finite|{0} is not finite"),
+        ("self.solver.register_buffer('odd', torch.ones(2))", "odd: not in the net"),
+    ],
+)
+def test_a_leg_whose_work_would_be_refused_is_not_finished(
+    ends: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as weights that go wrong after the last step."""
+    name = next(iter(study().legs[0].net.build().state_dict()))
+    (tmp_path / "dies.py").write_text(DIES.format(ends.format(name)))
+    monkeypatch.chdir(tmp_path)
+    sys.modules.pop("dies", None)
+    changes = {"common.strategy.name": "dies:Dies", "common.train.num_epochs": 1}
+    with pytest.raises(TrainingError, match=says.format(re.escape(name))) as caught:
+        simulate(tmp_path / "run", **changes)
+    assert "Nothing was signed" in caught.value.advice()
+    leg = RunPlace(tmp_path / "run").leg("task_1")
+    assert leg.record()["state"] == "started"
+    assert not leg.carry.exists()
+    assert not list((tmp_path / "run").rglob("*.age"))
+
+
+def test_a_last_step_that_ruins_the_weights_is_not_the_end_of_a_leg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of that step was finite: nothing looks at the weights after it but this."""
+    (tmp_path / "steep.py").write_text(DIES.format("pass"))
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "common.strategy.name": "steep:Steep",
+        "common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 3e38}},
+        "common.train.num_epochs": 1,
+        "common.train.batch_size": 24,
+        "current_tasks.task_ids": [1],
+    }
+    with pytest.raises(TrainingError, match=r"weights were not finite after step 0 \(epoch 0\): .*no state was saved"):
+        simulate(tmp_path, **changes)
+    assert not RunPlace(tmp_path).leg("task_1").finished
+    simulate(tmp_path, **{**changes, "common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 1e-9}}})
+    assert RunPlace(tmp_path).leg("task_1").finished

@@ -1,0 +1,108 @@
+"""One command at a time in a folder: a lock that says who holds it, and that a process that dies lets go.
+
+The system keeps the lock (:mod:`filelock`: ``flock``, or its like on Windows), so a killed process leaves none behind.
+Who holds it stands in a file beside it, for the message. On a network file system that has no locks, filelock makes do
+with a file that is there or not.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from relay.errors import UserError, plain
+
+LEFTOVERS = 20.0
+"""Seconds for which the workers of a killed process may hold on to its lock: they look for it every few."""
+
+
+@contextmanager
+def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock.
+
+    Args:
+        path: the lock's file; its folder is made.
+        what: names what is in use in the message.
+        instead: what else one could do than wait.
+        patience: seconds to wait for another process.
+
+    Raises:
+        UserError: another process holds it; the message says which, and since when.
+    """
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, note = FileLock(path, mode=0o600), path.with_name(f"{path.name}.by")
+    try:
+        try:
+            lock.acquire(timeout=patience)
+        except Timeout:
+            if not _died(holder := _holder(note)):
+                raise
+            lock.acquire(timeout=LEFTOVERS)
+    except Timeout as error:
+        pid = holder.get("pid", "")
+        stop = f", or stop it: kill {pid}" if _is_here(holder) else ""
+        raise UserError(
+            f"{what} is in use by another relay command{_told(holder)}", f"Let that one finish{stop}. {instead}".strip()
+        ) from error
+    try:
+        note.write_text(json.dumps(_me()))
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def _me() -> dict[str, str]:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user without a name, as in a container
+        user = str(os.getuid()) if hasattr(os, "getuid") else ""
+    return {
+        "user": user,
+        "host": socket.gethostname(),
+        "pid": str(os.getpid()),
+        "command": " ".join(word for word in sys.argv[1:2] if word.isalpha()),
+        "since": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+
+
+def _holder(note: Path) -> dict[str, str]:
+    """Who wrote the note; empty where it is not there yet, or is no such note."""
+    try:
+        found = json.loads(note.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {key: plain(str(value)) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _told(holder: dict[str, str]) -> str:
+    if not {"user", "host", "pid", "since"} <= holder.keys():
+        return ""
+    command = f"relay {holder['command']}, " if holder.get("command") else ""
+    return f": {command}process {holder['pid']} of {holder['user']} on {holder['host']}, since {holder['since']}"
+
+
+def _is_here(holder: dict[str, str]) -> bool:
+    return holder.get("host") == socket.gethostname() and holder.get("pid", "").isdecimal()
+
+
+def _died(holder: dict[str, str]) -> bool:
+    """Whether it was a process of this machine that is no more. What it forked goes, too, but a little later."""
+    if not _is_here(holder) or os.name != "posix":
+        return False
+    try:
+        os.kill(int(holder["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):  # somebody else's, or no number of a process
+        return False
+    return False
