@@ -16,6 +16,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from relay.cli import top
 from relay.handoff import keys
@@ -187,11 +189,13 @@ def clinics(start: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typ
     """Two sites, a stick with the first one's leg: of the net and the images of :func:`config`."""
     from relay.leg.post import fit_of
 
-    fit = fit_of(plan(given(), "tiny").legs[1])
+    leg = plan(given(), "tiny").legs[1]
+    fit = fit_of(leg)
     monkeypatch.setattr(relays, "MODEL", fit.model)
     monkeypatch.setattr(relays, "DATA", fit.data)
     world = Typed(tmp_path, sites=("clinic_a", "clinic_b"))
-    world.make(1)
+    torch.manual_seed(0)
+    world.make(1, solver=leg.net.build().state_dict())
     return world
 
 
@@ -218,6 +222,50 @@ def test_a_bundle_must_fit_the_config(clinics: Typed) -> None:
     done = typed("receive", clinics.stick, "common.model.kwargs.features=[8,8,8,8,16]", "-c", path)
     done.refused(3, "does not fit this site's config: model.kwargs", advice="the same net")
     assert typed("receive", clinics.stick, "-c", path).code == 0
+
+
+def changed(solver: dict[str, torch.Tensor], how: str) -> None:
+    name = "final_conv.weight"
+    match how:
+        case "float64":
+            solver[name] = solver[name].double()
+        case "another shape":
+            solver[name] = solver[name][..., 0]
+        case "missing":
+            del solver[name]
+        case "extra":
+            solver["more"] = solver[name].clone()
+        case "one of 3e38":
+            solver[name].view(-1)[3] = 3e38
+        case "all times 1e30":
+            solver.update({key: tensor * 1e30 for key, tensor in solver.items()})
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("float64", "final_conv.weight: (3, 8, 1, 1) torch.float64, the net has (3, 8, 1, 1) torch.float32"),
+        ("another shape", "final_conv.weight: (3, 8, 1) torch.float32, the net has (3, 8, 1, 1) torch.float32"),
+        ("missing", "final_conv.weight: missing"),
+        ("extra", "more: not in the net"),
+        ("one of 3e38", "final_conv.weight: its largest value is 3e+38"),
+        ("all times 1e30", "the weights look wrong: "),
+    ],
+)
+def test_what_train_would_refuse_is_not_received(clinics: Typed, how: str, says: str) -> None:
+    """And the good bundle is received afterwards."""
+    path, home = config(clinics.folder, key=str(clinics.folder / "clinic_b")), clinics.folder / "clinic_b"
+    with clinics.forged(1, signer="clinic_a") as parts:
+        solver = load(parts.files[SOLVER])
+        changed(solver, how)
+        parts.files[SOLVER] = save(solver)
+        parts.claim["carries"]["solver"]["tensors"] = len(solver)
+    before = contents(home)
+    typed("receive", parts.bundle, "-c", path).refused(3, says)
+    unchanged(clinics, "clinic_b", before)
+    done = typed("receive", clinics.bundle(1), "-c", path)
+    assert done.code == 0, done.err
+    assert "their answers are finite for 4 images of this site" in done.out
 
 
 def test_options_come_before_the_config(clinics: Typed) -> None:
