@@ -22,7 +22,7 @@ def unit(name: str, tensor: Tensor) -> float:
     what a wide layer, a bias or the statistics of activations begin with or soon have."""
     if name.endswith(STATISTICS):
         return 100.0
-    return 0.03 if tensor.ndim > 1 else 0.1
+    return 0.03 if tensor.ndim > 1 else 0.3
 
 
 def rms(tensor: Tensor) -> float:

@@ -72,7 +72,7 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.chain(bundle.chain)
     check.standing()
     check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.papers)
-    check.policy(bundle.size, bundle.sealed, bundle.sizes)
+    check.policy(bundle.size, bundle.sealed, bundle.sizes, bundle.seal)
     check.fit(bundle.read(manifest.CARRY), fit)
     return check
 

@@ -104,7 +104,7 @@ def test_what_stands_out_of_zeros_may_be_of_the_size_of_weights() -> None:
     w = torch.zeros(64)
     w[3] = 5.0
     assert measures.outliers({"bias": w}, 1000.0) == []
-    w[3] = 101.0  # 1000 times 0.1, the usual size of a bias
+    w[3] = 301.0  # 1000 times 0.3, the usual size of a bias
     assert len(measures.outliers({"bias": w}, 1000.0)) == 1
     assert measures.outliers({"norm.running_var": w}, 1000.0) == []
 
@@ -113,7 +113,7 @@ def test_what_stands_out_of_zeros_may_be_of_the_size_of_weights() -> None:
     ("name", "fresh", "fine", "wrong"),
     [
         ("w", {"w": 0.03}, 29.0, 31.0),
-        ("w", {"w": 0.0}, 99.0, 101.0),  # a bias that begins at zero: 1000 times 0.1
+        ("w", {"w": 0.0}, 299.0, 301.0),  # a bias that begins at zero: 1000 times 0.3
         ("w", None, 999.0, 1001.0),  # no config: no net begins with more than about 1
         ("norm.running_mean", {"norm.running_mean": 0.0}, 9.9e4, 1.1e5),
         ("norm.running_var", {"norm.running_var": 1.0}, 9.9e4, 1.1e5),
@@ -212,7 +212,7 @@ def test_changes() -> None:
 
 @pytest.mark.parametrize("before", [0.0, 1e-7])
 @pytest.mark.parametrize(
-    ("name", "shape", "unit"), [("b", (8,), 0.1), ("w", (2, 4), 0.03), ("running_mean", (8,), 100.0)]
+    ("name", "shape", "unit"), [("b", (8,), 0.3), ("w", (2, 4), 0.03), ("running_mean", (8,), 100.0)]
 )
 def test_what_began_at_zero_may_move_as_training_moves_it(
     before: float, name: str, shape: tuple[int, ...], unit: float

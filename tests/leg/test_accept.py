@@ -142,7 +142,7 @@ def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
     last = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 1e-6)}
     later = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 0.3)}
     check_carry(here, Carry(later), Policy(gate=Gate()), last)
-    later[bias] = torch.full_like(first[bias], 3.0)
+    later[bias] = torch.full_like(first[bias], 3.1)
     with pytest.raises(GateFailed, match=r"final_conv\.bias: changed by"):
         check_carry(here, Carry(later), Policy(gate=Gate()), last)
     assert "warning: final_conv.bias" in gate.check_weights(Carry(later), Policy(gate=Gate(on_failure="warn")), last)[0]
