@@ -20,9 +20,10 @@ import torch
 from safetensors.torch import load, save
 
 from relay.cli import top
-from relay.handoff import keys
+from relay.handoff import bundle, keys, statement
 from relay.handoff.desk import Desk
-from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER
+from relay.handoff.document import canonical
+from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER, STATEMENT
 from relay.handoff.policy import Policy
 from relay.plan import plan
 from tests.cli.typed import Done, typed
@@ -545,3 +546,38 @@ def test_gate_failures_say_whom_to_show_the_figures(start: None, tmp_path: Path)
     before = contents(world.folder / "south")
     world.at("south", "receive", world.stick).refused(3, "the weights look wrong", advice="Nothing was changed here")
     unchanged(world, "south", before)
+
+
+def many_legs(world: Typed, legs: int, names: int) -> Path:
+    """A bundle, signed by nobody, of so many earlier legs, each with so many test sets; none of them anybody's."""
+    with world.forged(2, to=()) as parts:
+        for name in [name for name in parts.files if name.startswith("chain/")]:
+            for leg in range(1, legs + 1):
+                parts.files[f"chain/{leg:04d}/{name[11:]}"] = parts.files[name]
+        for leg in range(1, legs + 1):
+            claim = {**parts.claim, "leg": leg, "result": {f"set{leg}_{n}": 0.5 for n in range(names)}}
+            payload = canonical({**parts.payload, "predicate": claim})
+            parts.files[f"chain/{leg:04d}/{STATEMENT}"] = world.keys["north"].sign(payload, statement.KIND)
+    return parts.bundle
+
+
+def test_inspecting_looks_at_a_few_legs_and_cuts_its_tables(world: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = bundle.Opened.read
+    monkeypatch.setattr(bundle.Opened, "read", lambda self, name: (read.append(name), whole(self, name))[1])
+    done = world.at("nobody", "inspect", many_legs(world, 100, 50))
+    assert done.code == 0, done.err
+    assert "NOT VERIFIED" in done.out
+    looked = {name for name in read if name.startswith("chain/") and name.endswith(STATEMENT)}
+    assert looked == {f"chain/{leg:04d}/{STATEMENT}" for leg in range(81, 101)}
+    assert "and the 80 leg(s) before leg 81, not shown" in done.out
+    assert "and 972 more test sets, not shown" in done.out  # 20 legs of 50, two of the own one, less 30 columns
+    assert "more files, not shown" in done.out
+    assert len(done.out) < 100_000
+
+
+def test_a_bundle_with_test_sets_of_nobody_is_refused(world: Typed) -> None:
+    with world.forged(2, signer="south") as parts:
+        parts.claim["result"].update({f"set{n}": 0.5 for n in range(17)})
+    done = world.at("east", "receive", parts.bundle)
+    done.refused(3, "names 18 test sets that are no sites of roster 1", "allowed are 16", advice="write it again")
