@@ -99,14 +99,18 @@ def check(path: Path, count: int | None = None, metadata: bool = False) -> dict[
         BadTensors, OSError: as :func:`load`.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        entries, begin = _header(file, size, MAX_TENSORS if count is None else count, metadata)
-        if count is not None and len(entries) != count:
-            raise BadTensors(f"it holds {len(entries)} tensors; {count} are wanted")
-        _cover(entries, size - begin)
-        for name, entry in entries.items():
-            if entry.dtype == "BOOL":
-                _booleans(file, begin, name, entry)
+        return check_stream(file, os.fstat(file.fileno()).st_size, count, metadata)
+
+
+def check_stream(file: BinaryIO, size: int, count: int | None = None, metadata: bool = False) -> dict[str, Entry]:
+    """As :func:`check`, for a file of so many bytes that is open at its beginning."""
+    entries, begin = _header(file, size, MAX_TENSORS if count is None else count, metadata)
+    if count is not None and len(entries) != count:
+        raise BadTensors(f"it holds {len(entries)} tensors; {count} are wanted")
+    _cover(entries, size - begin)
+    for name, entry in entries.items():
+        if entry.dtype == "BOOL":
+            _booleans(file, begin, name, entry)
     return entries
 
 

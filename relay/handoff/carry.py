@@ -14,6 +14,7 @@ Written at the end of a leg, it is what a bundle is packed from. Read, it is a b
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from relay import tensorfile
 from relay.config.options import Field, options
-from relay.errors import CarryError
+from relay.errors import CarryError, UserError
 from relay.files import write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
@@ -127,12 +128,20 @@ def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
+
+    Raises:
+        UserError: a name, type or number of tensors is one that no other site would read.
     """
     from safetensors.torch import save
 
     parts = {manifest.MEMORY: carry.memories.get(facts.leg), manifest.RUNNING: carry.running}
     tensors = {manifest.SOLVER: carry.solver, **{name: part.tensors for name, part in parts.items() if part}}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
+    for name, data in files.items():
+        try:
+            tensorfile.check_stream(io.BytesIO(data), len(data), len(tensors[name]))
+        except BadTensors as error:
+            raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
     told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
     head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
     plain = {manifest.CARRY: head, **documents, **told, FACTS: facts}

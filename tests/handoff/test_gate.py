@@ -355,9 +355,14 @@ def test_kinds_of_numbers_that_torch_can_hardly_handle(dtype: str, count: int, a
 
 
 def test_names_of_tensors_are_shown_plainly(at: At) -> None:
-    world = at(0)
-    bundle = world.make(1, solver={"w\x1b[2J\n": torch.tensor([torch.nan])})
-    world.refuses(bundle, "south", BadDocument, r"printable characters: w\x1b[2J\n")
+    """One who writes files of his own; an honest site can't write such a name."""
+    world = at(1)
+    odd = {"w\x1b[2J\n": torch.ones(1), "v": torch.ones(1)}
+    with world.forged(1, signer="north") as parts:
+        parts.files[SOLVER] = save(odd)
+    world.refuses(parts.bundle, "south", BadDocument, r"printable characters: w\x1b[2J\n")
+    with pytest.raises(UserError, match=r"solver\.safetensors can't be handed over: .* printable characters"):
+        world.train(1, solver=odd)
 
 
 def test_notes_are_shown_plainly(at: At) -> None:
