@@ -139,4 +139,4 @@ class Geometry:
 
 
 def _list(values: Sequence[float] | NDArray[Any]) -> str:
-    return "(" + ", ".join(f"{value:.7g}" for value in values) + ")"
+    return "(" + ", ".join(f"{value + 0.0:.7g}" for value in values) + ")"

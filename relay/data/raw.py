@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from relay.data.files import DICOM_ADVICE, dicom_files, is_volume
 from relay.data.geometry import Geometry
-from relay.data.nifti import check_length, doubts
+from relay.data.nifti import check
 from relay.errors import DataError
 
 MOST_PIXELS = 1 << 29
@@ -155,12 +155,9 @@ def _volume(path: Path) -> Raw:
         raise _unreadable(path, error) from error
     if "complex" in volume.GetPixelIDTypeAsString():
         raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
-    notes: tuple[str, ...] = ()
-    if "vox_offset" in volume.GetMetaDataKeys():
-        check_length(path, volume)
-        notes = doubts(volume)
     channels = int(volume.GetNumberOfComponentsPerPixel())
     values: NDArray[Any] = sitk.GetArrayFromImage(volume)
+    notes = check(path, volume, values) if "vox_offset" in volume.GetMetaDataKeys() else ()
     shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
     return Raw(path, values.reshape(shape), channels, geometry, notes=notes)
 
