@@ -23,6 +23,10 @@ MOST_PIXELS = 1 << 29
 Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, with a message that names the size
 EXIF_ORIENTATION = 0x0112
 
+DICOM_ROWS = "0028|0010"
+DICOM_SPACING = {"0028|0030", "0018|1164", "0018|2010", "0028|0008"}
+"""Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing; files of many frames say it elsewhere."""
+
 DAMAGED = "The file is damaged, cut short or of another kind: copy it again from its source, or remove it."
 SHEARED = (
     "Resample the image, and its mask with nearest neighbours, to axes at right angles. If it is the header that is "
@@ -157,7 +161,10 @@ def _volume(path: Path) -> Raw:
         raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
     channels = int(volume.GetNumberOfComponentsPerPixel())
     values: NDArray[Any] = sitk.GetArrayFromImage(volume)
-    notes = check(path, volume, values) if "vox_offset" in volume.GetMetaDataKeys() else ()
+    keys = set(volume.GetMetaDataKeys())
+    notes = check(path, volume, values) if "vox_offset" in keys else ()
+    if DICOM_ROWS in keys and not keys & DICOM_SPACING:
+        notes = ("its header does not say how large pixels are; 1 mm was taken",)
     shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
     return Raw(path, values.reshape(shape), channels, geometry, notes=notes)
 

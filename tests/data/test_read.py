@@ -194,6 +194,15 @@ def test_what_a_header_leaves_open_is_said(tmp_path: Path) -> None:
     assert "how large voxels are" in notes(codes=(252, "<hh", (1, 0)), pixels=(80, "<f", (0.0,)))[0]
 
 
+def test_a_radiograph_without_a_spacing_is_said(tmp_path: Path) -> None:
+    scan, drawn = (volume(tmp_path / f"{k}.dcm", VALUES[:1].astype(np.uint16) % (2 + k * 998)) for k in (1, 0))
+    assert read_pair(scan, drawn, range(2)).notes == ()
+    for path in (scan, drawn):
+        path.write_bytes(path.read_bytes().replace(b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"))  # its spacing's tag
+    said = "its header does not say how large pixels are; 1 mm was taken"
+    assert read_pair(scan, drawn, range(2)).notes == (f"1.dcm: {said}", f"0.dcm: {said}")
+
+
 def test_qforms_are_understood(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
