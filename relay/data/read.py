@@ -39,10 +39,7 @@ def read_pair(image: Path, mask: Path, levels: Sequence[int]) -> Picture:
     its, drawn = read_raw(image), read_raw(mask, indices=True)
     geometry, notes = together(drawn, its, "mask", "image")
     pixels, spacing, more = _image(its)
-    notes = (
-        *(f"{image.name}: {note}" for note in (*its.notes, *more)),
-        *(f"{mask.name}: {note}" for note in (*drawn.notes, *notes)),
-    )
+    notes = (*its.notes, *more, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
     return Picture(pixels, class_indices(_mask(drawn, geometry), levels, mask), spacing, notes)
 
 
@@ -94,7 +91,7 @@ def together(one: Raw, other: Raw, what: str, whose: str) -> tuple[Geometry | No
     if one.geometry is None or other.geometry is None:
         volume = other if one.geometry is None else one
         turned = volume.geometry is not None and volume.geometry.turns
-        note = f"a picture does not say how it lies; it was taken to lie as {volume.path.name} is stored"
+        note = "a picture does not say how it lies; it was taken to lie as the volume is stored"
         return other.geometry, (note,) if turned else ()
     wrong = one.geometry.differences(other.geometry)
     if wrong:

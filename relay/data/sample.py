@@ -41,7 +41,7 @@ class Picture:
         image: uint8 ``(*S, C)``.
         mask: uint8 class indices ``(*S)``.
         spacing: Millimetres per voxel along each axis of ``S``, or None where the file does not say.
-        notes: What is legal but suspicious about the files, a phrase each that names its file.
+        notes: What is legal but suspicious about the files, a phrase each.
     """
 
     image: Pixels
