@@ -41,7 +41,9 @@ def check(path: Path, volume: Any, values: NDArray[Any]) -> tuple[str, ...]:
     expected = offset + voxels * bits // 8
     if len(data) < expected:
         raise DataError(f"{path}: can't be read: cut short, {len(data)} bytes where {expected} belong", CUT_SHORT)
-    order = "<" if data[:4] in [struct.pack("<i", size) for size in PIXDIM] else ">"
+    order = next((order for order in "<>" if struct.unpack_from(order + "i", data)[0] in PIXDIM), None)
+    if order is None:  # nothing that a standard describes
+        return ()
     kind = FLOATS.get(int(said("datatype")))
     if kind is not None and values.size == voxels and values.dtype.kind == "f":
         finite = np.isfinite(np.frombuffer(data, order + kind, voxels, offset))

@@ -6,6 +6,7 @@ scale differs from scan to scan (:func:`relay.data.sizes.window`).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from relay.data.sample import Picture, Pixels
 from relay.data.sizes import window
 from relay.errors import DataError
 
+log = logging.getLogger(__name__)
 Spacing = tuple[float, ...] | None
 PLACE = (
     "If the {what} was drawn on another grid, resample it to the {other}'s with nearest neighbours; if its header was "
@@ -46,10 +48,16 @@ def read_pair(image: Path, mask: Path, levels: Sequence[int]) -> Picture:
 def read_image(path: Path) -> tuple[Pixels, Spacing]:
     """An image as uint8 ``(*S, C)``, with ``C`` 1 or 3, and its spacing in mm (None for pictures).
 
+    What is suspicious about it is logged.
+
     Raises:
         DataError: the file can't be read, or is no image of one or three channels.
     """
-    return _image(read_raw(path))[:2]
+    raw = read_raw(path)
+    pixels, spacing, notes = _image(raw)
+    for note in (*raw.notes, *notes):
+        log.warning("%s: %s", path, note)
+    return pixels, spacing
 
 
 def read_masks(one: Path, other: Path, levels: Sequence[int]) -> tuple[Pixels, Pixels, Spacing]:

@@ -194,6 +194,23 @@ def test_what_a_header_leaves_open_is_said(tmp_path: Path) -> None:
     assert "how large voxels are" in notes(codes=(252, "<hh", (1, 0)), pixels=(80, "<f", (0.0,)))[0]
 
 
+HEADER = "i10s18sihcc8h3fhhhh8ffffhccffffii80s24shhffffff4f4f4f16s4s"
+
+
+def test_the_order_of_bytes_does_not_matter(tmp_path: Path) -> None:
+    values = VALUES.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    little = volume(tmp_path / "little.nii", values, "RPS")
+    data = little.read_bytes()
+    big = tmp_path / "big.nii"
+    swapped = np.frombuffer(data, "<f4", offset=352).astype(">f4").tobytes()
+    big.write_bytes(struct.pack(f">{HEADER}", *struct.unpack_from(f"<{HEADER}", data)) + bytes(4) + swapped)
+    drawn = volume(tmp_path / "mask.nii", DRAWN, "RPS")
+    one, other = (read_pair(path, drawn, range(2)) for path in (little, big))
+    assert np.array_equal(one.image, other.image)
+    assert one.notes == other.notes == ("1 of 120 voxels are NaN or infinite; read as black",)
+
+
 def test_a_radiograph_without_a_spacing_is_said(tmp_path: Path) -> None:
     scan, drawn = (volume(tmp_path / f"{k}.dcm", VALUES[:1].astype(np.uint16) % (2 + k * 998)) for k in (1, 0))
     assert read_pair(scan, drawn, range(2)).notes == ()
@@ -319,13 +336,15 @@ def test_transparent_images_are_said(tmp_path: Path) -> None:
     assert (read.image == 9).all()
 
 
-def test_a_suspicious_window_is_said_with_its_file(tmp_path: Path) -> None:
+def test_a_suspicious_window_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sparse = np.zeros((10, 20, 20), np.int16)
     sparse[0, 0, :12] = np.arange(100, 1300, 100)
     image, mask = volume(tmp_path / "a.nii.gz", sparse), volume(tmp_path / "m.nii.gz", (sparse > 500).astype(np.uint8))
     read = read_pair(image, mask, range(2))
     assert read.notes == ("99.7 % of its voxels are 0; its window was taken from the others",)
     assert len(np.unique(read.image)) == 13
+    assert np.array_equal(read_image(image)[0], read.image)
+    assert f"{image}: {read.notes[0]}" in caplog.text
 
 
 def test_a_real_scan_stored_both_ways(shared_data: Path, tmp_path: Path) -> None:
