@@ -13,6 +13,8 @@ from relay.data.raw import Raw
 from relay.data.sample import Pixels
 from relay.errors import DataError
 
+MOST = 256
+"""Classes; their indices are 8-bit numbers."""
 WHOLE = 1e-3
 """How far from an integer a value may be: files scale integers by factors of a few digits, or keep 32-bit numbers."""
 COLOURS = (
@@ -31,6 +33,8 @@ def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixe
     Raises:
         DataError: there are other values, which are named.
     """
+    if len(levels) > MOST:
+        raise DataError(f"{path}: {len(levels)} classes; at most {MOST} can be told apart", "Merge some of them.")
     found = np.unique(mask)
     wrong = np.setdiff1d(found, levels).tolist()
     if wrong:

@@ -81,8 +81,9 @@ def _doubts(volume: Any, pixdim: tuple[float, ...]) -> list[str]:
 
 def _way(columns: NDArray[np.float64]) -> object:
     """Which way a matrix would have a volume lie."""
-    lengths = np.linalg.norm(columns, axis=0)
-    cosines = columns / np.where(lengths > 0, lengths, 1)
+    with np.errstate(all="ignore"):  # numbers without sense differ from those with, which is all that is asked
+        lengths = np.linalg.norm(columns, axis=0)
+        cosines = np.nan_to_num(columns / np.where(lengths > 0, lengths, 1))
     return Geometry((2, 2, 2), (1.0,) * 3, (0.0,) * 3, tuple(cosines.ravel().tolist())).way
 
 

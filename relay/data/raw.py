@@ -5,6 +5,8 @@ Pillow reads the pictures, SimpleITK everything else.
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from relay.errors import DataError
 MOST_PIXELS = 1 << 29
 """Of a picture, 23 000 × 23 000: 1.6 GB in colour. Pillow's own limit, a third of that, is meant for web servers."""
 Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, with a message that names the size
+warnings.filterwarnings(
+    "ignore", module=r"PIL\."
+)  # of tags that nobody needs; a picture that can't be read is an error
 EXIF_ORIENTATION = 0x0112
 
 DICOM_ROWS = "0028|0010"
@@ -173,6 +178,8 @@ def _header(path: Path) -> Any:
     """A reader that has read what stands before the voxels."""
     import SimpleITK as sitk
 
+    if path.suffix.lower() in (".mha", ".mhd") and _metaimage_axes(path) > 10:  # ITK would write past its memory
+        raise DataError(f"{path}: can't be read: its header has more axes than there are", DAMAGED)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of ends in an error or a note of ours
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -181,6 +188,12 @@ def _header(path: Path) -> Any:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     return reader
+
+
+def _metaimage_axes(path: Path) -> int:
+    with path.open("rb") as file:
+        said = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096))
+    return int(said[1][:9]) if said else 0
 
 
 def _geometry(path: Path, header: Any) -> Geometry:

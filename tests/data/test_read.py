@@ -318,6 +318,14 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
     assert pair(soft, "m.jpg", [0, 255])[1].startswith("JPEG changes values")
 
 
+def test_too_many_classes_and_axes(tmp_path: Path) -> None:
+    mask = picture(tmp_path / "m.png", np.arange(300, dtype=np.uint16).reshape(15, 20))
+    assert "300 classes; at most 256" in refused(mask, lambda path: read_masks(path, path, range(300)))[0]
+    scan = volume(tmp_path / "a.mha", VALUES)
+    scan.write_bytes(scan.read_bytes().replace(b"NDims = 3", b"NDims = 38"))
+    assert "more axes than there are" in refused(scan)[0]
+
+
 def test_kinds_of_pictures_in_one_file(tmp_path: Path) -> None:
     pages = [Image.new("L", (6, 8), i) for i in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
