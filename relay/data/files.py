@@ -9,6 +9,7 @@ from relay.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+DAMAGED = "The file is damaged, cut short or of another kind: copy it again from its source, or remove it."
 DICOM_ADVICE = (
     "Series are not read from folders yet. Save each as one volume (.nii.gz, .nrrd or .mha; dcm2niix and 3D Slicer do "
     "that), and its mask in the same grid."

@@ -6,8 +6,9 @@ import io
 from pathlib import Path
 
 from relay.data.files import is_volume
-from relay.data.raw import EXIF_ORIENTATION, exif_of, read_geometry
+from relay.data.pictures import EXIF_ORIENTATION, exif_of
 from relay.data.sample import Pixels, Sample
+from relay.data.volumes import read_geometry
 from relay.errors import DataError
 from relay.files import write_bytes
 

@@ -264,9 +264,11 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
 def test_large_pictures_are_read_and_huge_ones_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("1", (14000, 13000)).save(tmp_path / "large.png")  # 182 megapixels
     with monkeypatch.context() as patch:
-        patch.setattr("relay.data.raw._pixels", lambda path, opened, indices: (np.zeros(opened.size[::-1], bool), ()))
+        patch.setattr(
+            "relay.data.pictures._pixels", lambda path, opened, indices: (np.zeros(opened.size[::-1], bool), ())
+        )
         assert read_raw(tmp_path / "large.png").values.shape == (13000, 14000)
-    monkeypatch.setattr("relay.data.raw.MOST_PIXELS", 100_000_000)
+    monkeypatch.setattr("relay.data.pictures.MOST_PIXELS", 100_000_000)
     message, advice = refused(tmp_path / "large.png")
     assert message == f"{tmp_path / 'large.png'}: 14000×13000 is 182 megapixels; at most 100 are read"
     assert "Crop" in advice
