@@ -60,17 +60,23 @@ def read_image(path: Path) -> tuple[Pixels, Spacing]:
     return pixels, spacing
 
 
-def read_masks(one: Path, other: Path, levels: Sequence[int]) -> tuple[Pixels, Pixels, Spacing]:
-    """Two masks of one image, of class indices, and their spacing; their sizes may differ.
+def read_masks(
+    pred: Path, truth: Path, predicted: Sequence[int], levels: Sequence[int]
+) -> tuple[Pixels, Pixels, Spacing]:
+    """Two masks of one image, as class indices, and their spacing; their sizes may differ.
+
+    Args:
+        predicted, levels: What stands for each class in the prediction, and in the truth.
 
     Raises:
         DataError: a file can't be read, the two lie elsewhere in space, or a value stands for no class.
     """
-    mine, truth = read_raw(one, indices=True), read_raw(other, indices=True)
-    geometry, _ = together(mine, truth, "mask", "truth")
-    geometry = geometry or mine.geometry
-    masks = [class_indices(_mask(raw, geometry), levels, raw.path) for raw in (mine, truth)]
-    return masks[0], masks[1], geometry.turned_spacing if geometry else None
+    one, other = read_raw(pred, indices=True), read_raw(truth, indices=True)
+    geometry, _ = together(one, other, "mask", "truth")
+    geometry = geometry or one.geometry
+    mine, theirs = (_mask(raw, geometry) for raw in (one, other))
+    spacing = geometry.turned_spacing if geometry else None
+    return class_indices(mine, predicted, pred), class_indices(theirs, levels, truth), spacing
 
 
 def read_mask(path: Path) -> NDArray[Any]:

@@ -72,7 +72,7 @@ class Pair:
         Raises:
             DataError: something is wrong with one of them, or they do not fit.
         """
-        pred, truth, own = read_masks(self.pred, self.truth, levels)
+        pred, truth, own = read_masks(self.pred, self.truth, levels, levels)
         if pred.shape != truth.shape:
             raise DataError(f"{self.pred}: size {_x(pred.shape)}, truth {_x(truth.shape)}")
         given = asked.spacing

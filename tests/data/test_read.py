@@ -85,7 +85,7 @@ def test_a_mask_that_lies_elsewhere_is_refused(pair: Any, tmp_path: Path, told: 
 def test_metrics_know_no_orientation(tmp_path: Path, code: str) -> None:
     one = volume(tmp_path / "a.nii.gz", DRAWN, code)
     other = volume(tmp_path / "b.nrrd", np.roll(DRAWN, 1, axis=0), code)
-    pred, truth, spacing = read_masks(one, other, range(2))
+    pred, truth, spacing = read_masks(one, other, range(2), range(2))
     assert np.array_equal(pred, DRAWN)
     assert np.array_equal(truth, np.roll(DRAWN, 1, axis=0))
     assert spacing == (2.0, 0.75, 0.5)
@@ -322,7 +322,7 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
 
 def test_too_many_classes_and_axes(tmp_path: Path) -> None:
     mask = picture(tmp_path / "m.png", np.arange(300, dtype=np.uint16).reshape(15, 20))
-    assert "300 classes; at most 256" in refused(mask, lambda path: read_masks(path, path, range(300)))[0]
+    assert "300 classes; at most 256" in refused(mask, lambda path: read_masks(path, path, range(300), range(300)))[0]
     scan = volume(tmp_path / "a.mha", VALUES)
     scan.write_bytes(scan.read_bytes().replace(b"NDims = 3", b"NDims = 38"))
     assert "more axes than there are" in refused(scan)[0]
@@ -372,7 +372,7 @@ def test_a_real_scan_stored_both_ways(shared_data: Path, tmp_path: Path) -> None
         pictures.append(dataset[0])
         predicted = np.where(pictures[-1].image[..., 0] > 128, pictures[-1].mask, 0).astype(np.uint8)
         saved = save_mask(predicted, dataset.listing[0].image, tmp_path / code / "mask")
-        pred, truth, _ = read_masks(saved, dataset.listing[0].mask, range(3))
+        pred, truth, _ = read_masks(saved, dataset.listing[0].mask, range(3), range(3))
         assert np.array_equal(pred, predicted)
         assert sample_dice(*(torch_of(m) for m in (pred, predicted)), 3)[0].tolist() == [1, 1, 1]
         assert np.array_equal(truth, pictures[-1].mask)
