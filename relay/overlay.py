@@ -18,6 +18,8 @@ MISSED, ADDED, CONFUSED = (0, 114, 178), (213, 94, 0), (204, 121, 167)
 """Okabe and Ito's colours, told apart by colour-blind eyes too."""
 SIDE = 384
 """What a smaller image is enlarged to, by a whole factor, so that contours can be seen."""
+LARGEST = 4096
+"""What a larger image is thinned out to, by a whole factor: no page shows more."""
 GAP = 6
 """Pixels between panels."""
 
@@ -85,7 +87,8 @@ def save_overlay(image: Pixels, prediction: Pixels, truth: Pixels | None, place:
 
 
 def _large(array: Pixels, factor: int) -> Pixels:
-    large: Pixels = array.repeat(factor, axis=0).repeat(factor, axis=1)
+    step = -(-max(array.shape[:2]) // LARGEST)
+    large: Pixels = array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1)
     return large
 
 

@@ -77,3 +77,14 @@ def test_any_size_is_drawn_and_saved(tmp_path: Path, size: tuple[int, int]) -> N
     assert path.name == "s.1.png"
     with Image.open(path) as image:
         assert image.size[0] >= 3 * size[1]
+
+
+def test_a_huge_image_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.overlay.LARGEST", 200)
+    mask = np.zeros((90, 500), np.uint8)
+    mask[30:60, 300:400] = 1
+    sheet = np.asarray(overlay(np.full((*mask.shape, 1), 200, np.uint8), mask, mask))
+    width = 167  # every third column
+    assert sheet.shape[1] == 3 * width + 2 * GAP
+    assert colours(sheet[:30, :width]) == {(200, 200, 200)}
+    assert colours(sheet[:30, width + GAP : 2 * width + GAP]) == {(200, 200, 200), PREDICTION}

@@ -186,8 +186,8 @@ def test_folders_that_are_not_there_or_empty(two: tuple[Path, Path], tmp_path: P
 @pytest.mark.parametrize(
     ("spacing", "origin", "options", "said"),
     [
-        ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), truth (1, 1, 1)"),
-        ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), truth (0, 0, 0)"),
+        ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), but that of its truth is (1, 1, 1)"),
+        ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), but that of its truth is (0, 0, 0)"),
         ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, --spacing says 2 x 2 x 2"),
     ],
 )

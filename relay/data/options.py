@@ -52,8 +52,8 @@ class DatasetOptions:
         num_classes: Number of classes, background included.
         class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
         channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
-        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns);
-            None leaves it as it is.
+        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns: volumes
+            are turned to axial slices first, docs/reference/images.md); None leaves it as it is.
         patch_size: Training sees random patches of this size; None trains on whole images.
         out_range: What the intensities 0 and 255 become for the network.
         num_replica: How often each training sample is seen in an epoch.

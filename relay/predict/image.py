@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from relay.config.devices import Devices
-from relay.data.files import read_image, stem
+from relay.data.files import stem
+from relay.data.read import read_image
 from relay.data.sizes import as_channels, resize_image
 from relay.errors import DataError
 from relay.leg.evaluate import resized

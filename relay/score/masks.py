@@ -44,7 +44,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     """Score a folder of masks against another, sample by sample, patient by patient and over all voxels.
 
     Args:
-        predictions: masks of any format that :func:`relay.data.files.read_mask` reads.
+        predictions: masks of any format that :func:`relay.data.read.read_mask` reads.
         truth: as many, of the same stems.
         console: shows a progress bar.
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from relay.data.files import class_indices, listing, read_mask
+from relay.data.files import listing
 from relay.data.patients import by_regex
 from relay.data.problems import refuse
+from relay.data.read import read_mask, read_masks
 from relay.data.sample import Pixels
 from relay.errors import DataError, UserError
 from relay.metrics.segmentation import TOLERANCE, check_spacing, check_tolerance
-from relay.score.geometry import differences, spacing_of
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,13 @@ class Pair:
         Raises:
             DataError: something is wrong with one of them, or they do not fit.
         """
-        pred, truth = (class_indices(read_mask(path), levels, path) for path in (self.pred, self.truth))
-        wrong = differences(self.pred, self.truth)
+        pred, truth, own = read_masks(self.pred, self.truth, levels, levels)
         if pred.shape != truth.shape:
-            wrong = [f"size {_x(pred.shape)}, truth {_x(truth.shape)}"]
-        if wrong:
-            raise DataError(f"{self.pred}: " + "; ".join(wrong))
+            raise DataError(f"{self.pred}: size {_x(pred.shape)}, truth {_x(truth.shape)}")
         given = asked.spacing
         if given is not None:
             given = tuple(given) * (truth.ndim if len(given) == 1 else 1)
             check_spacing(given, truth.ndim)
-        own = spacing_of(self.truth) or spacing_of(self.pred)
         if own and given and not np.allclose(own, given, rtol=1e-4):
             raise DataError(f"{self.truth}: its spacing is {_x(own)} mm, --spacing says {_x(given)}")
         return pred, truth, own or given

@@ -192,9 +192,11 @@ def test_colours_in_a_volume(site) -> None:
     import SimpleITK as sitk
 
     values = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 3)).astype(np.uint8)
-    site.write("mask/a.mha", np.zeros((2, 3, 4), np.uint8))
+    drawn = sitk.ReadImage(str(site.write("mask/a.mha", np.zeros((2, 3, 4), np.uint8))))
     (site.root / "image").mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(site.root / "image/a.mha"))
+    image = sitk.GetImageFromArray(values, isVector=True)
+    image.CopyInformation(drawn)
+    sitk.WriteImage(image, str(site.root / "image/a.mha"))
     assert folder(site.root)[0].image.shape == (2, 3, 4, 3)
 
 
