@@ -25,6 +25,7 @@ from typing import ClassVar
 
 from relay.data.files import class_indices, read_image, read_mask
 from relay.data.options import DatasetOptions
+from relay.data.patients import named
 from relay.data.problems import refuse
 from relay.data.sample import Picture, Sample
 from relay.data.sizes import as_channels, resize_image, resize_mask
@@ -76,12 +77,12 @@ class Dataset(ABC):
 
     @cached_property
     def listing(self) -> list[Sample]:
-        """:meth:`samples`, once looked up, and checked.
+        """:meth:`samples`, once looked up, with names written one way (:mod:`relay.data.patients`), and checked.
 
         Raises:
-            DataError: there are none, or two have the same id.
+            DataError: there are none, two have the same id, or one has no patient.
         """
-        samples = self.samples()
+        samples = named(self.samples(), str(self))
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]

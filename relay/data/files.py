@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from relay.data.patients import alike, clean
 from relay.data.problems import refuse
 from relay.data.sample import Pixels
 from relay.data.sizes import window
@@ -27,8 +28,12 @@ Spacing = tuple[float, ...] | None
 
 
 def stem(path: Path) -> str:
-    """The name of an image's file without its ending: ``hippocampus_001.nii.gz`` is ``hippocampus_001``."""
-    return next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
+    """The name of an image's file without its ending: ``hippocampus_001.nii.gz`` is ``hippocampus_001``.
+
+    Its letters are composed (NFC): a Mac may write an accent as a character of its own.
+    """
+    name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
+    return clean(name)
 
 
 def listing(folder: Path) -> dict[str, Path]:
@@ -47,7 +52,9 @@ def listing(folder: Path) -> dict[str, Path]:
         if stem(path) in found:
             twice.append(f"{found[stem(path)].name} and {path.name}")
         found[stem(path)] = path
-    refuse(twice, f"{folder}: files of the same name")
+    refuse(
+        twice, f"{folder}: files of the same name", "Keep one of each; the ending and invisible letters don't count."
+    )
     return found
 
 
@@ -65,9 +72,20 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
         DataError: a folder is missing, or an image has no mask or a mask no image.
     """
     left, right = listing(images), listing(masks)
-    alone = [f"no mask for {left[name]} in {masks}" for name in left.keys() - right.keys()]
-    alone += [f"no image for {right[name]} in {images}" for name in right.keys() - left.keys()]
-    refuse(sorted(alone), f"{images.parent}: images and masks without a partner")
+    more, less = left.keys() - right.keys(), right.keys() - left.keys()
+    near = {alike(name): right[name].name for name in less}
+    almost = {name: near[alike(name)] for name in more if alike(name) in near}
+    alone = [
+        f"no mask for {left[name]} in {masks}"
+        + (f": {almost[name]} there has a name that differs only in case, width or zeros" if name in almost else "")
+        for name in more
+    ]
+    alone += [f"no image for {right[name]} in {images}" for name in less if right[name].name not in almost.values()]
+    refuse(
+        sorted(alone),
+        f"{images.parent}: images and masks without a partner",
+        "Give an image and its mask the same name, letter by letter; remove or complete what has no partner.",
+    )
     return [(path, right[name]) for name, path in left.items()]
 
 
