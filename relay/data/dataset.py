@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -98,16 +99,22 @@ class Dataset(ABC):
         picture = self.read(sample)
         shape, size = picture.mask.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
-            raise DataError(f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}")
+            raise DataError(
+                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
+                "Save each mask at the size of its image, or pair it with the image that it was drawn on.",
+            )
         image = as_channels(picture.image, self.options.channels)
         if size is None or tuple(size) == shape:
-            return Picture(image, picture.mask, picture.spacing)
+            return replace(picture, image=image)
         if len(size) != len(shape):
-            raise DataError(f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}")
+            raise DataError(
+                f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}",
+                "Give img_size a number for each axis of the images; don't mix pictures and volumes.",
+            )
         spacing = picture.spacing and tuple(
             mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
         )
-        return Picture(resize_image(image, size), resize_mask(picture.mask, size), spacing)
+        return replace(picture, image=resize_image(image, size), mask=resize_mask(picture.mask, size), spacing=spacing)
 
     def __len__(self) -> int:
         return len(self.listing)

@@ -24,6 +24,10 @@ from relay.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+LEVELS = (
+    "Where masks hold other values than 0, 1, 2, … (0 and 255, say), list them in mask_values: [0, 255]; "
+    "where there are more classes than num_classes, raise it."
+)
 Spacing = tuple[float, ...] | None
 
 
@@ -137,7 +141,7 @@ def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixe
     if wrong:
         shown = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
         expected = f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else ", ".join(map(str, levels))
-        raise DataError(f"{path}: values {shown} stand for no class; expected: {expected}")
+        raise DataError(f"{path}: values {shown} stand for no class; expected: {expected}", LEVELS)
     classes = np.zeros(max(levels) + 1, np.uint8)
     classes[list(levels)] = range(len(levels))
     return np.take(classes, mask)

@@ -39,8 +39,10 @@ class Picture:
         image: uint8 ``(*S, C)``.
         mask: uint8 class indices ``(*S)``.
         spacing: Millimetres per voxel along each axis of ``S``, or None where the file does not say.
+        notes: What was done to it that is to be told before training, such as a window that had to be widened.
     """
 
     image: Pixels
     mask: Pixels
     spacing: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()

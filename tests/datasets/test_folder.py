@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 from relay.datasets.folder import Folder
 
-from relay.data import Store, prepare
+from relay.data import SiteData, Split, prepare
 from relay.data.loader import train_loader
 from relay.errors import DataError
 
@@ -337,7 +337,7 @@ def test_damaged_files_are_named(site, name: str) -> None:
     site.write("mask/b.png", noise[0] % 2)
     dataset = folder(site.root)
     with pytest.raises(DataError, match=r"can't be used \(2\)") as caught:
-        Store(dataset, dataset.listing)
+        SiteData(dataset, Split([], [], dataset.listing)).read(["test"])
     for expected in (f"{name}: can't be read: ", "b.png: can't be read: "):
         assert expected in str(caught.value)
 
