@@ -17,6 +17,7 @@ from torch import nn
 from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.files import write_text
+from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
 from relay.leg.place import RunPlace
@@ -73,10 +74,14 @@ def predict_study(
         folder: where to write.
         root: the run's folder, which has its splits.
 
+    Raises:
+        DataError: images can't be used, or were changed since a leg of this run was tested on them.
+
     Returns:
         What is in ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
+    _check_files(study, models, sites, RunPlace(root))
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
@@ -95,6 +100,18 @@ def predict_study(
     what = summary(study, cells, how.tolerance)
     write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")
     return what
+
+
+def _check_files(study: Study, models: Sequence[Model], sites: Sites, run: RunPlace) -> None:
+    """No score of a test image as it is now beside the scores of what it was when the leg was trained.
+
+    Raises:
+        DataError: test images or masks were changed.
+    """
+    own = [model for model in models if not model.outside]
+    tested = sites.files([(dataset, ["test"]) for dataset in study.test_sets]) if own else {}
+    for model in own:
+        digests.check(run.leg(model.folder), tested)
 
 
 def _test(
