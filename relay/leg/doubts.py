@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from relay.data.checks import Doubt, examine
 from relay.data.site import SiteData
 from relay.files import write_text
+from relay.leg.digests import Files
 from relay.leg.sites import Needs, Sites
 from relay.memory.choice import build
 from relay.plan import Leg
@@ -21,7 +23,21 @@ def doubts(legs: Sequence[Leg], needs: Needs, sites: Sites) -> list[Doubt]:
     """All doubts about what some legs need, each once."""
     found = [doubt for dataset, splits in needs for doubt in examine(sites(dataset), splits)]
     found += [doubt for leg in legs for doubt in _settings(leg, [sites(dataset) for dataset in leg.pool])]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *_shared(sites.files(needs))]))
+
+
+def _shared(files: Files) -> list[Doubt]:
+    """Image files that two sites have: what one trains on, the other may test on."""
+    owner: dict[str, str] = {}
+    shared: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for site, samples in files.items():
+        for name, found in samples.items():
+            if "image" in found and (first := owner.setdefault(found["image"], site)) != site:
+                shared[site, first].append(name)
+    return [
+        Doubt(site, f"{len(names)} of its image files are also at {first}", tuple(names))
+        for (site, first), names in shared.items()
+    ]
 
 
 def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:

@@ -101,10 +101,10 @@ class Sites:
         """
         errors = []
         for dataset, splits in needed:
-            site = self(dataset)
-            count = Count(sum(len(site.split[name]) for name in splits), dataset.options.task_name, say)
             try:
-                site.read(splits, count)
+                site = self(dataset)
+                total = sum(len(site.split[name]) for name in splits)
+                site.read(splits, Count(total, dataset.options.task_name, say))
             except DataError as error:
                 errors.append(error)
         together(errors)

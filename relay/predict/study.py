@@ -21,7 +21,7 @@ from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
 from relay.leg.place import RunPlace
-from relay.leg.sites import Sites
+from relay.leg.sites import Needs, Sites
 from relay.metrics.calibration import CalibrationBins
 from relay.metrics.segmentation import Measuring
 from relay.overlay import save_overlay
@@ -81,7 +81,9 @@ def predict_study(
         What is in ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
-    _check_files(study, models, sites, RunPlace(root))
+    needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
+    sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
+    _check_files(models, sites.files(needed), RunPlace(root))
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
@@ -102,16 +104,15 @@ def predict_study(
     return what
 
 
-def _check_files(study: Study, models: Sequence[Model], sites: Sites, run: RunPlace) -> None:
+def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPlace) -> None:
     """No score of a test image as it is now beside the scores of what it was when the leg was trained.
 
     Raises:
         DataError: test images or masks were changed.
     """
-    own = [model for model in models if not model.outside]
-    tested = sites.files([(dataset, ["test"]) for dataset in study.test_sets]) if own else {}
-    for model in own:
-        digests.check(run.leg(model.folder), tested)
+    for model in models:
+        if not model.outside:
+            digests.check(run.leg(model.folder), tested)
 
 
 def _test(

@@ -22,7 +22,7 @@ from tests.studies import simulate, study
 
 
 def draw(root: Path, site: str, many: int = 6) -> None:
-    rng = np.random.default_rng(len(site))
+    rng = np.random.default_rng(ord(site))
     for kind in ("image", "mask"):
         (root / site / kind).mkdir(parents=True)
     for i in range(many):
@@ -133,7 +133,7 @@ def test_warnings_are_kept_and_shown_in_the_report_without_names(ran: Path) -> N
     assert "batch_size 8 is more than its 5 training images" in page
 
 
-def test_a_site_too_small_for_its_memory_and_patches_too_large(ran: Path) -> None:
+def test_a_site_too_small_for_its_memory_patches_too_large_and_images_of_two_sites(ran: Path) -> None:
     from relay.leg.doubts import doubts
     from relay.leg.place import RunPlace
     from relay.leg.sites import Sites, needs
@@ -141,7 +141,9 @@ def test_a_site_too_small_for_its_memory_and_patches_too_large(ran: Path) -> Non
     memory = {"name": "style", "kwargs": {"min_patients": 6}}
     more = {"common.strategy": {"name": "relay", "kwargs": {"memory": memory}}}
     asked = study(**changes(ran / "data", **more, **{"common.dataset.kwargs.patch_size": [64, 64]}))
+    shutil.copy(ran / "data/a/image/0.png", ran / f"data/{a_test_image(ran, 'b').replace('/', '/image/')}.png")
     texts = [d.text for d in doubts(asked.legs, needs(asked.legs, asked), Sites(7, RunPlace(ran / "new")))]
+    assert "1 of its image files are also at a" in texts
     assert any(text.startswith("5 patients to train on are too few for its memory, which needs 6") for text in texts)
     assert (
         "patch_size [64, 64] is larger than 5 of 5 training images (as 32×32), which are reflected to fill it" in texts
