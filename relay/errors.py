@@ -68,6 +68,11 @@ class DataError(UserError):
 
     _advice = "Mend or remove the files named above; nothing was written."
 
+    @property
+    def own_advice(self) -> str | None:
+        """The cure for this very cause, where it was given one."""
+        return self.__dict__.get("_advice")
+
 
 class CarryError(UserError):
     """What was handed over does not fit, or is not whole."""

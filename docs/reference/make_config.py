@@ -46,6 +46,7 @@ ALIASES = {
     "Size": "list[int]",
     "Width": "int",
     "Fraction": "float, 0 to 1",
+    "TestFraction": "float, 0 to 1",
     "Positive": "float > 0",
     "NotNegative": "float ≥ 0",
     "Weights": "list[float]",

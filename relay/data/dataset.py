@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from relay.data.options import DatasetOptions
+from relay.data.patients import named
 from relay.data.problems import refuse
 from relay.data.read import read_pair
 from relay.data.sample import Picture, Sample
@@ -77,12 +78,12 @@ class Dataset(ABC):
 
     @cached_property
     def listing(self) -> list[Sample]:
-        """:meth:`samples`, once looked up, and checked.
+        """:meth:`samples`, once looked up, with names written one way (:mod:`relay.data.patients`), and checked.
 
         Raises:
-            DataError: there are none, or two have the same id.
+            DataError: there are none, two have the same id, or one has no patient.
         """
-        samples = self.samples()
+        samples = named(self.samples(), str(self))
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
@@ -98,16 +99,22 @@ class Dataset(ABC):
         picture = self.read(sample)
         shape, size = picture.mask.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
-            raise DataError(f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}")
+            raise DataError(
+                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
+                "Save each mask at the size of its image, or pair it with the image that it was drawn on.",
+            )
         image = as_channels(picture.image, self.options.channels)
         if size is None or tuple(size) == shape:
             return replace(picture, image=image)
         if len(size) != len(shape):
-            raise DataError(f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}")
+            raise DataError(
+                f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}",
+                "Give img_size a number for each axis of the images; don't mix pictures and volumes.",
+            )
         spacing = picture.spacing and tuple(
             mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
         )
-        return Picture(resize_image(image, size), resize_mask(picture.mask, size), spacing, picture.notes)
+        return replace(picture, image=resize_image(image, size), mask=resize_mask(picture.mask, size), spacing=spacing)
 
     def __len__(self) -> int:
         return len(self.listing)

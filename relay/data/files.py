@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from relay.data.patients import alike, clean
 from relay.data.problems import refuse
 from relay.errors import DataError
 
@@ -37,8 +38,12 @@ def _is_dicom(path: Path) -> bool:
 
 
 def stem(path: Path) -> str:
-    """The name of an image's file without its ending: ``hippocampus_001.nii.gz`` is ``hippocampus_001``."""
-    return next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
+    """The name of an image's file without its ending: ``hippocampus_001.nii.gz`` is ``hippocampus_001``.
+
+    Its letters are composed (NFC): a Mac may write an accent as a character of its own.
+    """
+    name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
+    return clean(name)
 
 
 def listing(folder: Path) -> dict[str, Path]:
@@ -66,7 +71,9 @@ def listing(folder: Path) -> dict[str, Path]:
     refuse(
         nameless, f"{folder}: DICOM files whose names don't say so", "Let their names end in .dcm, or move them away."
     )
-    refuse(twice, f"{folder}: files of the same name")
+    refuse(
+        twice, f"{folder}: files of the same name", "Keep one of each; the ending and invisible letters don't count."
+    )
     return found
 
 
@@ -84,7 +91,18 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
         DataError: a folder is missing, or an image has no mask or a mask no image.
     """
     left, right = listing(images), listing(masks)
-    alone = [f"no mask for {left[name]} in {masks}" for name in left.keys() - right.keys()]
-    alone += [f"no image for {right[name]} in {images}" for name in right.keys() - left.keys()]
-    refuse(sorted(alone), f"{images.parent}: images and masks without a partner")
+    more, less = left.keys() - right.keys(), right.keys() - left.keys()
+    near = {alike(name): right[name].name for name in less}
+    almost = {name: near[alike(name)] for name in more if alike(name) in near}
+    alone = [
+        f"no mask for {left[name]} in {masks}"
+        + (f": {almost[name]} there has a name that differs only in case, width or zeros" if name in almost else "")
+        for name in more
+    ]
+    alone += [f"no image for {right[name]} in {images}" for name in less if right[name].name not in almost.values()]
+    refuse(
+        sorted(alone),
+        f"{images.parent}: images and masks without a partner",
+        "Give an image and its mask the same name, letter by letter; remove or complete what has no partner.",
+    )
     return [(path, right[name]) for name, path in left.items()]

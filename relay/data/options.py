@@ -39,6 +39,17 @@ Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_leng
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _leaves_some(test: float) -> float:
+    if test >= 1:
+        raise ValueError(
+            "must be less than 1, for patients must be left to train on; to test on all images: split: test"
+        )
+    return test
+
+
+TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
+
+
 @options
 class DatasetOptions:
     """What every data set must know; a plug-in's own options are added in a subclass.
@@ -57,6 +68,8 @@ class DatasetOptions:
         patch_size: Training sees random patches of this size; None trains on whole images.
         out_range: What the intensities 0 and 255 become for the network.
         num_replica: How often each training sample is seen in an epoch.
+        split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps the publisher's test
+            set where there is one, and deals out the rest by patient.
         val_fraction: Part of the patients that is kept for validation.
         test_fraction: Part of the patients that is kept for testing, where the publisher has no test split.
         augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
@@ -74,8 +87,9 @@ class DatasetOptions:
     patch_size: Size | None = None
     out_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
     num_replica: Annotated[int, Field(ge=1)] = 1
+    split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
-    test_fraction: Fraction = 0.2
+    test_fraction: TestFraction = 0.2
     augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
 
     @field_validator("class_names")

@@ -80,6 +80,8 @@ class _Planner:
         if legs and not legs[0].strategy.uses_incoming:
             legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
         self.check_folders(datasets, train)
+        if train:
+            self.check_splits(legs)
         return Study(
             name,
             self.current.mode,
@@ -288,6 +290,14 @@ class _Planner:
                 dig(raw, ["strategy", "name"]),
                 "pools the data of several sites, which never happens in a deployment",
             )
+
+    def check_splits(self, legs: Sequence[Leg]) -> None:
+        """No site is trained on whose images are all for testing."""
+        for options in {
+            d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
+        }.values():
+            path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
+            self.add(path, "test", "leaves nothing to train on: leave it out, or take the task out of those trained on")
 
     def check_folders(self, datasets: Mapping[int, Any], train: bool) -> None:
         """The data of each leg must be here; any other test set may be absent."""

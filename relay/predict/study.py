@@ -17,10 +17,11 @@ from torch import nn
 from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.files import write_text
+from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
 from relay.leg.place import RunPlace
-from relay.leg.sites import Sites
+from relay.leg.sites import Needs, Sites
 from relay.metrics.calibration import CalibrationBins
 from relay.metrics.segmentation import Measuring
 from relay.overlay import save_overlay
@@ -73,10 +74,16 @@ def predict_study(
         folder: where to write.
         root: the run's folder, which has its splits.
 
+    Raises:
+        DataError: images can't be used, or were changed since a leg of this run was tested on them.
+
     Returns:
         What is in ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
+    needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
+    sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
+    _check_files(models, sites.files(needed), RunPlace(root))
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
@@ -95,6 +102,17 @@ def predict_study(
     what = summary(study, cells, how.tolerance)
     write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")
     return what
+
+
+def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPlace) -> None:
+    """No score of a test image as it is now beside the scores of what it was when the leg was trained.
+
+    Raises:
+        DataError: test images or masks were changed.
+    """
+    for model in models:
+        if not model.outside:
+            digests.check(run.leg(model.folder), tested)
 
 
 def _test(

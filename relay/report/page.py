@@ -145,6 +145,7 @@ def _run_sections(run: Run, cases: Mapping[str, Sequence[Case]]) -> list[Section
     calibration = figures.calibration(run)
     sections = [
         Section("run", "What was run", _what(run), (), [tables.environment(run), tables.config(run.legs)]),
+        *([Section("warnings", "Warnings before training", alerts=run.doubts)] if run.doubts else []),
         Section("matrix", "Every leg at every site", (), _one(figures.matrix(run)), [tables.matrix(run)]),
         Section("relay", "The relay in numbers", tables=[tables.relay(run)]),
         Section(

@@ -47,6 +47,19 @@ class Relay(Shape):
     seconds: Number = None
 
 
+class Doubt(Shape):
+    """A warning before training, and of whose data."""
+
+    site: str
+    text: str
+
+
+class Doubts(Shape):
+    """``results/warnings.json``."""
+
+    warnings: list[Doubt]
+
+
 class Summary(Shape):
     """``results/summary.json``."""
 

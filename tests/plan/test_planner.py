@@ -215,3 +215,13 @@ def test_checking_a_config_imports_no_torch() -> None:
     )
     code = code.replace("from tests.studies import TINY", f"TINY = {given()!r}")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_external_test_set_is_never_trained_on() -> None:
+    path = "all_tasks_datasets[0].kwargs.split"
+    found = problems(**{"all_tasks_datasets.0.kwargs.split": "test"})
+    assert "nothing to train on" in found[path].allowed
+    external = {"all_tasks_datasets.0.kwargs.split": "test", "current_tasks.task_ids": [2]}
+    assert [leg.task_name for leg in study(**external).legs] == ["clinic_b"]
+    pooled = study(**external, **{"common.strategy.name": "joint"}).legs[0].pool
+    assert [dataset.options.task_name for dataset in pooled] == ["clinic_b"]
