@@ -297,11 +297,13 @@ def test_comparison(tmp_path: Path) -> None:
     check_form(html)
     page = read(html)
     assert page.all("h1")[0].text == "demo/run"
-    assert page.all("section")[-1].text.endswith("Wilcoxon signed-rank tests on the same samples.")
+    assert page.all("section")[-1].text.endswith("Permutation tests on the same patients.")
     rows = table(page, "Strategies side by side")
     assert rows["relay"]["mean Dice (interval)"] == "0.810 (0.790 to 0.830)"
     assert rows["joint"]["gap closed"] == "– not measured"
     assert table(page, "Paired tests")["relay − sequential"]["p (Holm)"] == "< 0.001"
+    site = table(page, "Paired tests, site by site")["relay − sequential"]
+    assert (site["site"], site["patients"], site["difference in Dice (interval)"]) == ("clinic_a", "9", "-0.020")
     assert table(page, "Every run")["relay 1"]["harbour"] == "– not measured"
     assert {p.stem for p in (path.parent / "figures").glob("*.png")} == {"strategies", "sites"}
     (tests,) = [section for section in page.all("section") if section.attrs["id"] == "tests"]
