@@ -56,6 +56,8 @@ def predict(
         models = [choose.received(study, received)]
     else:
         models = choose.finished(study, root)
+        if lacking := [leg.folder for leg in study.legs if leg.folder not in {model.folder for model in models}]:
+            typer.echo(f"Not tested: {', '.join(lacking)}, of which the training is not finished.", err=True)
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if image is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,7 +81,8 @@ def run_leg(
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
         facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
+        kept = {**facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
+        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), kept)
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
         place.write_record(state="finished", **record)

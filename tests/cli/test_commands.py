@@ -176,9 +176,30 @@ def test_a_changed_config_is_2_and_is_in_the_log(trained: Path) -> None:
     assert "ChangedConfigError" in log
 
 
-def test_a_checkpoint_for_other_images_is_2(trained: Path) -> None:
-    done = relay("predict", "-c=study", "-n=first", "common.dataset.kwargs.out_range=[0,1]", cwd=trained)
-    refused(done, 2, "out_range is [-1.0, 1.0] there, [0.0, 1.0] here", "out_range")
+IMG_SIZE = "common.dataset.kwargs.img_size"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "cure"),
+    [
+        (f"{IMG_SIZE}=[16,16]", "img_size: [32, 32] then, [16, 16] now", f"add to the command: '{IMG_SIZE}=[32,32]'"),
+        ("common.dataset.kwargs.out_range=[0,1]", "out_range: not given then, [0, 1] now", "leave out common.dataset."),
+        ("common.random_seed=8", "random_seed: 7 then, 8 now", "common.random_seed=7"),
+        ("common.strategy.name=relay", "strategy.name: 'sequential' then", 'common.strategy.name="sequential"'),
+        (
+            "all_tasks_datasets[1].kwargs.camera=clinic_a",
+            "camera: 'clinic_b' then, 'clinic_a' now",
+            "all_tasks_datasets[1].kwargs.camera=",
+        ),
+    ],
+)
+def test_predicting_with_other_settings_than_those_of_the_training_is_2(
+    trained: Path, typed: str, said: str, cure: str
+) -> None:
+    samples = trained / "exps/study/first/results/samples.csv"
+    before = samples.read_bytes() if samples.exists() else None
+    refused(relay("predict", "-c=study", "-n=first", typed, cwd=trained), 2, said, cure)
+    assert (samples.read_bytes() if samples.exists() else None) == before
 
 
 def test_failed_training_is_1_and_verbose_shows_where(tmp_path: Path) -> None:
@@ -248,7 +269,8 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
 
 
 def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: Path) -> None:
-    assert relay("predict", "-c=study", "-n=first", cwd=trained).returncode == 0
+    free = ["common.train.batch_size=4", "common.train.num_epochs=9"]  # of the training alone
+    assert relay("predict", "-c=study", "-n=first", *free, cwd=trained).returncode == 0
     results = trained / "exps/study/first/results"
     rows = dice_rows(results / "samples.csv")
     keys = ("leg", "site", "sample", "class")
