@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 
 
@@ -40,6 +41,15 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(old)
     else:
         beside.replace(folder)
+
+
+def inside(name: str) -> Path:
+    """A name that may name folders as a path that never leads out of where it is put. Different names stay different:
+    one that had to be changed gets eight digits of its own."""
+    path = Path(*(part for part in name.split("/") if part not in {"", ".", ".."}))
+    if path.name and path.as_posix() == name:
+        return path
+    return path.parent / (f"{path.name or '_'}-{sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}")
 
 
 def _flushed(path: Path, data: bytes) -> None:

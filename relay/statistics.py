@@ -300,7 +300,7 @@ def _of_both(part: Part) -> Part:
 
 def _measured_twice(count: Floats) -> int:
     """Patients of whom something was measured under both."""
-    return sum(a.any() and b.any() for a, b in zip(*np.split(count, 2, axis=1), strict=True))
+    return sum(bool(a.any() and b.any()) for a, b in zip(*np.split(count, 2, axis=1), strict=True))
 
 
 def _permuted(parts: Sequence[Part], apart: Join, observed: float, seed: int) -> float:

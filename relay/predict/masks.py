@@ -10,7 +10,7 @@ import numpy as np
 
 from relay.data.files import VOLUMES
 from relay.data.sample import Pixels, Sample
-from relay.files import write_bytes
+from relay.files import inside, write_bytes
 
 COLOURS = (
     (0, 0, 0),
@@ -27,8 +27,8 @@ PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 
 
 
 def place_of(sample: Sample) -> Path:
-    """Where a sample's files go below a folder, without an ending: its id, which may name folders, but none above."""
-    return Path(*(part for part in sample.id.split("/") if part not in {"", ".", ".."}))
+    """Where a sample's files go below a folder, without an ending."""
+    return inside(sample.id)
 
 
 def save_mask(mask: Pixels, like: Path, place: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -42,6 +43,11 @@ class Model:
     weights: Mapping[str, Tensor]
     source: Path
     outside: bool = False
+
+    @property
+    def digest(self) -> str:
+        """What names the weights."""
+        return _digest(self.weights)
 
     def solver(self, devices: Devices) -> nn.Module:
         """Built, on its device, in evaluation mode.
@@ -106,7 +112,15 @@ def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
         Refused: why not.
     """
     verified, carry = look_into(desk_of(study), keys, path)
-    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}", path)
+    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}-{_digest(carry.solver)[:8]}", path)
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    whole = sha256()
+    for name, tensor in sorted(weights.items()):
+        whole.update(f"{name}\n{tuple(tensor.shape)}\n".encode())
+        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def desk_of(study: Study) -> Desk:
