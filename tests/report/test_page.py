@@ -193,8 +193,11 @@ def test_sites_that_were_not_trained_at_are_named_apart(tmp_path: Path) -> None:
     for name in ("samples.csv", "evaluation.json"):
         (root / "results" / name).unlink()
     path.write_text(json.dumps(told))
-    said = read(write_report(root).read_text()).all("header")[0].text
+    page = read(write_report(root).read_text())
+    said = page.all("header")[0].text
     mean = sum(value for site, value in told["final"].items() if site != "abroad") / 3
+    rows = table(page, "Mean Dice of the model after each leg, at each site")
+    assert next(row["mean"] for leg, row in rows.items() if leg.startswith("3")) == f"{mean:.3f}"
     assert f"a mean Dice of {mean:.3f} over 3 sites" in said
     assert "At external sites: abroad 0.100." in said
     assert "The lowest is abroad" not in said
