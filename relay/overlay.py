@@ -31,8 +31,8 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
     """Panels side by side: the image; with the contours of truth and prediction; where the two disagree.
 
     Args:
-        image: uint8 ``(*S, C)`` with one or three channels, in two axes, or three, of which the slice is shown that has
-            most of any class but background.
+        image: uint8 ``(*S, C)``, in two axes, or three, of which the slice is shown that has most of any class but
+            background. Three channels are red, green and blue; of any other number the first is shown, in grey.
         prediction: uint8 class indices ``(*S)``.
         truth: likewise; without it there is no third panel.
     """
@@ -41,6 +41,7 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
         at = int(found.sum(axis=(1, 2)).argmax())
         image, prediction, truth = image[at], prediction[at], None if truth is None else truth[at]
     factor = max(1, SIDE // max(prediction.shape))
+    image = image if image.shape[-1] == 3 else image[..., :1]
     grey_or_rgb, p = _large(image, factor), _large(prediction, factor)
     plain = np.broadcast_to(grey_or_rgb, (*grey_or_rgb.shape[:2], 3))
     drawn = _paint(plain, edges(p), PREDICTION)

@@ -70,6 +70,13 @@ def test_of_a_volume_the_fullest_slice_is_shown() -> None:
     assert colours(panels(volume, volume, image)[0]) == {(20, 20, 20)}
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_other_channels_than_three_are_shown_by_the_first(channels: int) -> None:
+    image = np.full((SIZE, SIZE, channels), 200, np.uint8)
+    image[..., 0] = 40
+    assert colours(panels(square(4, side=0), None, image)[0]) == {(40, 40, 40)}
+
+
 @pytest.mark.parametrize("size", [(1, 1), (700, 900), (3, 50)])
 def test_any_size_is_drawn_and_saved(tmp_path: Path, size: tuple[int, int]) -> None:
     mask = np.zeros(size, np.uint8)

@@ -24,10 +24,11 @@ def is_volume(path: Path) -> bool:
 
 def dicom_files(folder: Path) -> int:
     """How many DICOM files lie in a folder and those within it, whatever their names."""
-    return sum(map(_is_dicom, folder.rglob("*")))
+    return sum(map(is_dicom, folder.rglob("*")))
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its first bytes: a scanner's files often have no ending."""
     if path.name.startswith(".") or not path.is_file():
         return False
     try:
@@ -61,7 +62,7 @@ def listing(folder: Path) -> dict[str, Path]:
             series.append(f"{path} holds a series of {count} DICOM files")
             continue
         if path.name.startswith(".") or not path.name.lower().endswith(PICTURES + VOLUMES):
-            if path.name != "DICOMDIR" and _is_dicom(path):
+            if path.name != "DICOMDIR" and is_dicom(path):
                 nameless.append(str(path))
             continue
         if stem(path) in found:

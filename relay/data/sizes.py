@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relay.data.sample import Pixels
+from relay.errors import DataError
 
 WINDOW = (0.5, 99.5)
 CLIPPED = 0.1
@@ -76,9 +77,15 @@ def _bounds(known: NDArray[Any]) -> tuple[float, float, list[str]]:
 
 
 def as_channels(image: Pixels, channels: int) -> Pixels:
-    """An image ``(*S, 1 or 3)`` with the channels wanted: grey is repeated, RGB becomes its luma (BT.601)."""
+    """An image with the channels wanted: grey is repeated, RGB becomes its luma (BT.601).
+
+    Raises:
+        DataError: it has neither the channels wanted, nor one or three.
+    """
     if image.shape[-1] == channels:
         return image
+    if {image.shape[-1], channels} != {1, 3}:
+        raise DataError(f"an image of {image.shape[-1]} channels can't become one of {channels}")
     if channels == 3:
         return np.repeat(image, 3, axis=-1)
     luma: Pixels = np.rint(image @ _LUMA).astype(np.uint8)

@@ -78,7 +78,8 @@ class Carry:
             written, at most the leg's own.
         running: a memory of all legs so far.
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
-            ``site``, ``strategy`` and ``train_samples``, as its own statement says.
+            ``site``, ``strategy`` and ``train_samples``, as its own statement says; read, also ``config``, the newest
+            leg's.
     """
 
     solver: Mapping[str, Tensor]
@@ -234,6 +235,8 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     running = _part(folder, manifest.RUNNING, counts)
     head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
+    if (folder / manifest.CONFIG).is_file():
+        facts["config"] = read((folder / manifest.CONFIG).read_bytes(), manifest.CONFIG)
     return Carry(solver, {leg: part for leg, part in found.items() if part}, running, facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,7 +89,8 @@ def run_leg(
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
         outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, made.solver, {**made.facts, "leg": number})
+        kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
+        checkpoint.save(place.checkpoint, made.solver, kept)
         record["sha256"] = {path.name: measure(path).sha256 for path in (place.scores, place.checkpoint)}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}

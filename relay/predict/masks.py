@@ -10,7 +10,7 @@ from relay.data.pictures import EXIF_ORIENTATION, exif_of
 from relay.data.sample import Pixels, Sample
 from relay.data.volumes import read_geometry
 from relay.errors import DataError
-from relay.files import atomic, write_bytes
+from relay.files import atomic, inside, write_bytes
 
 COLOURS = (
     (0, 0, 0),
@@ -29,8 +29,8 @@ PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 
 
 
 def place_of(sample: Sample) -> Path:
-    """Where a sample's files go below a folder, without an ending: its id, which may name folders, but none above."""
-    return Path(*(part for part in sample.id.split("/") if part not in {"", ".", ".."}))
+    """Where a sample's files go below a folder, without an ending."""
+    return inside(sample.id)
 
 
 def save_mask(mask: Pixels, like: Path, place: Path) -> Path:

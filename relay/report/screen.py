@@ -31,10 +31,12 @@ def show_study(console: Console, summary: Mapping[str, Any], root: Path) -> None
     """The matrix of a study: a row a leg, a column a site."""
     matrix = summary["matrix"]
     sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
+    external = (summary.get("relay") or {}).get("external") or {}  # no leg was trained there: not in the mean
     table = _table(f"{summary['study']}: Dice after each leg", ["leg", *sites, "mean"])
     for leg, row in matrix.items():
         cells = [math.nan if row.get(site) is None else row[site] for site in sites]
-        table.add_row(str(leg), *map(number, [*cells, mean(cells)]))
+        trained = [cell for site, cell in zip(sites, cells, strict=True) if site not in external]
+        table.add_row(str(leg), *map(number, [*cells, mean(trained)]))
     console.print(table)
     console.print(f"mean {number(summary['mean'])}, forgetting {number(summary['forgetting'])}. {NOTE}")
     show_paths(console, [root])

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from relay.errors import plain
 from relay.files import write_text
 from relay.results import no_nan, write_rows
 
@@ -20,6 +21,8 @@ SHOWN = ("mean", "low", "high", "sd")
 """Median and lowest are in the file."""
 NUMBERS = ("measured", "samples")
 MISSING = "–"
+SOME = 5
+"""Names of samples without a prediction that are shown; all are in the file."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,14 @@ def show(console: Console, score: Score, out: Path) -> None:
     _table(console, f"{summary['study']}: {summary['samples']} samples", summary["rows"])
     if summary.get("subjects"):
         _table(console, f"{summary['study']}: {summary['patients']} patients, all voxels of each", summary["subjects"])
+    if missing := summary.get("missing"):
+        named = ", ".join(missing[:SOME]) + (f" and {len(missing) - SOME} more" if len(missing) > SOME else "")
+        console.print(
+            f"[bold yellow]Not scored:[/] {len(missing)} of {len(missing) + summary['samples']} have no prediction: "
+            f"{escape(plain(named))}. The numbers are about the others.",
+            highlight=False,
+            soft_wrap=True,
+        )
     notes = []
     if "mean" in summary:
         means = ", ".join(f"{metric} {_number(value)}" for metric, value in summary["mean"].items())

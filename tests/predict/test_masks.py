@@ -26,6 +26,12 @@ def test_no_id_leads_out_of_the_folder(name: str) -> None:
     assert place.parts[:2] == ("/", "folder")
 
 
+@given(st.lists(st.text(alphabet="ab./ ", max_size=8), unique=True, min_size=2, max_size=6))
+def test_different_ids_have_different_places(names: list[str]) -> None:
+    assert len({place_of(Sample(name, "p", Path(), Path())) for name in names}) == len(names)
+    assert place_of(Sample("site/scan.1", "p", Path(), Path())) == Path("site/scan.1")
+
+
 def test_a_picture_gets_a_palette(tmp_path: Path) -> None:
     path = save_mask(LABELS[0], Path("scan.jpg"), tmp_path / "a" / "scan.v2")
     assert path == tmp_path / "a" / "scan.v2.png"

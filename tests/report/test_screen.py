@@ -28,6 +28,14 @@ def test_names_of_a_study_are_shown_as_text(tmp_path: Path) -> None:
     assert "–" in text.getvalue()
 
 
+def test_the_mean_of_the_table_is_that_of_the_line_below(tmp_path: Path) -> None:
+    on, text = console(200)
+    matrix = {1: {"a": 0.25, "b": 0.75, "abroad": 0.1}}
+    relay = {"external": {"abroad": 0.1}}
+    show_study(on, {"study": "s", "matrix": matrix, "mean": 0.5, "forgetting": 0.0, "relay": relay}, tmp_path)
+    assert text.getvalue().count("0.500") == 2
+
+
 @pytest.mark.parametrize("width", [80, 240])
 def test_names_of_a_comparison_are_shown_whole(tmp_path: Path, width: int) -> None:
     label = "relay[merge=0.2,memory=null]"
