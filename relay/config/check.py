@@ -49,10 +49,15 @@ def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None,
     """
     try:
         # as JSON, strict means JSON's own types: a list may be a tuple, 1 a float, and nothing else is turned
-        return _adapter(cast(Hashable, schema)).validate_json(json.dumps(value, default=os.fspath), strict=True), []
+        return _adapter(cast(Hashable, schema)).validate_json(json.dumps(value, default=_plain), strict=True), []
     except ValidationError as error:
         found = [_problem(schema, e, where) for e in error.errors(include_url=False)]
         return None, found
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass or a path inside the values, as JSON has it."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else os.fspath(value)  # type: ignore[arg-type]
 
 
 def _problem(schema: type, error: Any, where: Where) -> Problem:
@@ -63,7 +68,8 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
         allowed = f"unknown key; allowed: {', '.join(known) or 'none'}"
         return Problem(where(loc), _short(value), allowed, nearest(str(loc[-1]), known))
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return Problem(where(loc), None, "must be given")
+        beside = ", ".join(map(str, value)) if isinstance(value, dict) else ""
+        return Problem(where(loc), None, "must be given" + (f", beside {beside}" if beside else ""))
     context = error.get("ctx", {})
     near = None
     if kind == "literal_error" and isinstance(value, str):
@@ -71,7 +77,7 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
     if kind in WANTED:
         return Problem(where(loc), _short(value), f"must be {WANTED[kind]}{_cure(kind, value)}")
     if kind == "literal_error" and (swapped := _swapped(value, context["expected"])):
-        return Problem(where(loc), value, f"must be {context['expected']}: {swapped}")
+        return Problem(where(loc), _short(value), f"must be {context['expected']}: {swapped}")
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return Problem(where(loc), _short(value), f"must be {text}" if "Input should be" in error["msg"] else text, near)
 

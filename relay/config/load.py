@@ -72,7 +72,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         ConfigError: not YAML, a value with two meanings, not a mapping, an override that is not ``key=value``, a
             reference to nothing.
     """
-    layers, problems = [], []
+    layers: list[dict[str, Any]] = []
+    problems: list[Problem] = []
     for file in (path, *([Path(LOCAL)] if _there(Path(LOCAL)) else [])):
         try:
             layers.append(_parse(file))

@@ -202,7 +202,7 @@ class _Builder:
         text = event.value
         try:
             text.encode()
-            return meaning(text) if event.style is None and event.tag is None else text
+            return meaning(text) if not event.style and event.tag is None else text
         except UnicodeEncodeError:
             self.problem(event, path, ascii(text), "must be UTF-8 text")
         except ValueError as error:
@@ -225,7 +225,7 @@ class _Builder:
         made: dict[str | int, Any] = {}
         below: list[Any] = []
         while not isinstance(event := self.loader.get_event(), yaml.MappingEndEvent):
-            merges = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.style is None
+            merges = isinstance(event, yaml.ScalarEvent) and event.value == "<<" and not event.style
             key = "<<" if merges else self.key(event, path, depth)
             value = self.value(self.loader.get_event(), f"{path}.{key}".lstrip("."), depth + 1)
             if merges:
