@@ -53,7 +53,8 @@ class Problem:
 
     def __str__(self) -> str:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
-        return f"{self.path} = {self.value!r}: {self.allowed}{near}"
+        nothing = self.value is None and self.allowed.startswith(("must be given,", "must be valid", "line "))
+        return f"{self.path}{'' if nothing else f' = {self.value!r}'}: {self.allowed}{near}"
 
 
 class ConfigError(UserError):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from relay.errors import Problem, UserError
 
+NUMBERS = "GPU numbers with commas between, such as 0 or 0,1"
+
 
 def _nodes() -> int:
     """Machines that train together: ``NUM_NODES``, or what Slurm says; 1 without either.
@@ -65,11 +67,7 @@ def choose(gpus: str | None) -> tuple[Devices, list[Problem]]:
     words = [part.strip() for part in gpus.split(",")]
     wanted = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 5]
     if len(wanted) < len(words):
-        return Devices(), [
-            Problem(
-                "-g", gpus, "must be GPU numbers with commas between, such as 0 or 0,1; leave out -g to use the CPU"
-            )
-        ]
+        return Devices(), [Problem("-g", gpus, f"must be {NUMBERS}; leave out -g to use the CPU")]
     there = visible_gpus()
     missing = [g for g in wanted if not 0 <= g < there]
     if missing:

@@ -20,9 +20,20 @@ from relay.errors import ConfigError
 
 @pytest.mark.parametrize(
     ("word", "value"),
-    [("1e-3", 0.001), ("1e3", 1000.0), ("1E-4", 0.0001), (".5", 0.5), ("1.", 1.0), ("16", 16), ("-0", 0), ("+1", 1)]
-    + [("true", True), ("False", False), ("~", None), ("null", None), ("", None), ("2020-01-01", "2020-01-01")]
-    + [("'010'", "010"), ('"yes"', "yes"), ("Domain5", "Domain5"), ("a_1", "a_1"), ("y", "y")],
+    [
+        *[
+            ("1e-3", 0.001),
+            ("1e3", 1000.0),
+            ("1E-4", 0.0001),
+            (".5", 0.5),
+            ("1.", 1.0),
+            ("16", 16),
+            ("-0", 0),
+            ("+1", 1),
+        ],
+        *[("true", True), ("False", False), ("~", None), ("null", None), ("", None), ("2020-01-01", "2020-01-01")],
+        *[("'010'", "010"), ('"yes"', "yes"), ("Domain5", "Domain5"), ("a_1", "a_1"), ("y", "y")],
+    ],
 )
 def test_a_word_has_its_value(word: str, value: Any) -> None:
     found = value_of(word, "key")
@@ -48,7 +59,7 @@ def test_a_word_with_two_meanings_is_refused_in_files_and_overrides(word: str, t
     [
         ("a: " + "[" * 3000, "nest more than"),
         ("a: " + "[" * 100_000, "nest more than"),
-        ("{" * 3000, "nest more than"),
+        ("{a: " * 3000, "nest more than"),
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(f"{x}: &{x} [{','.join([f'*{y}'] * 10)}]\n" for x, y in
          zip("bcdefgh", "abcdefg", strict=True)), "aliases"),
         ("a: &a [*a]", "itself a part of"),
@@ -61,7 +72,8 @@ def test_a_word_with_two_meanings_is_refused_in_files_and_overrides(word: str, t
         ("a: 1\n---\nb: 2", "several documents"),
         ("a: \0", "valid YAML"),
         ("\ta: 1", "line 1"),
-        ('a: "\\ud800"', "UTF-8"),
+        ('a: "\\ud800"', "Unicode"),
+        ("a: \udc80", "UTF-8"),
         ("<<: 1", "takes a block"),
     ],
 )  # fmt: skip
