@@ -112,6 +112,11 @@ def changed(block: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
     for override in overrides:
         if problems := _put(tree, *_parsed(override), override):
             raise ConfigError(problems, "the command line")
+    try:
+        OmegaConf.create(tree)
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError([Problem("a ${reference}", first, "can't be read")], "the command line") from error
     return tree
 
 
