@@ -11,9 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from relay.config.devices import Devices
+from relay.config.text import dump
 from relay.files import write_text
 from relay.leg import digests, doubts, outgoing
 from relay.leg.accept import weigher
@@ -105,7 +104,7 @@ class Simulation:
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}
         for name, content in (("given", dict(self.study.given)), ("resolved", resolved)):
-            write_text(self.run_place.root / f"config.{name}.yaml", yaml.safe_dump(content, sort_keys=False))
+            write_text(self.run_place.root / f"config.{name}.yaml", dump(content))
 
 
 def summarise(study: Study, run: RunPlace) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from relay.handoff.send import Draft
 
 Note = Annotated[
-    str, typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.value)
+    str,
+    typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.plain_note),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import NAMES
+from relay.config.names import plain_name
 from relay.config.options import Field, options
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
@@ -76,7 +77,9 @@ class DatasetOptions:
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$")]
+    task_name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"), AfterValidator(plain_name)
+    ]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."

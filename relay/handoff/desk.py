@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
-from relay.errors import UserError, nearest
+from relay.errors import UserError, nearest, typed
 from relay.files import write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, moment, parse, stamp
@@ -109,7 +109,7 @@ class Desk:
         if os.name == "posix" and self.home.is_dir() and self.home.stat().st_mode & 0o022:
             raise UserError(
                 f"others may write into {self.home}, where the keys, the pinned coordinator and the ledger are",
-                f"See whether anything was changed; then: chmod 700 {self.home}",
+                f"See whether anything was changed; then: {typed('chmod', '700', self.home)}",
             )
         if not path.is_file():
             known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))

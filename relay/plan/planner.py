@@ -309,12 +309,18 @@ class _Planner:
                     "none of these data sets is on this machine; set paths or root_path",
                 )
             return
+        here = [i for i in self.ids if i in datasets and all(folder.is_dir() for folder in datasets[i].folders())]
+        fewer = str(here).replace(" ", "")
+        subset = f"; to run only the sites that are here: 'current_tasks.task_ids={fewer}'"
+        subset = subset if here and self.current.mode == "simulation" else ""
         for task_id in self.ids:
             if (dataset := datasets.get(task_id)) is None:
                 continue
             where = self.layers.where(task_id, "dataset", "kwargs")
             root = Path(dataset.options.root_path).expanduser()
             if dataset.folders() and not root.is_dir():
-                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})")
+                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()}){subset}")
             elif missing := [str(folder) for folder in dataset.folders() if not folder.is_dir()]:
-                self.add(where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}")
+                self.add(
+                    where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}{subset}"
+                )

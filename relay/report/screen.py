@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from relay.errors import typed
 from relay.results import mean
 
 MISSING = "–"
@@ -73,7 +74,7 @@ def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page:
         (page, "the same to look at"),
     ):
         console.print(f"  [bold]{escape(str(path))}[/]  {what}", highlight=False, soft_wrap=True)
-    console.print(f"Curves: tensorboard --logdir {escape(str(root / 'runs'))}", highlight=False, soft_wrap=True)
+    console.print(f"Curves: {escape(typed('tensorboard', '--logdir', root / 'runs'))}", highlight=False, soft_wrap=True)
 
 
 LEFT = {"leg", "strategy", "difference"}
@@ -108,4 +109,4 @@ def show_paths(console: Console, roots: Sequence[Path]) -> None:
         if any((root / name).exists() for root in roots):
             console.print(f"    {name}/  {what}", highlight=False, soft_wrap=True)
     folder = roots[0] if len(roots) == 1 else roots[0].parent
-    console.print(f"Curves: tensorboard --logdir {escape(str(folder))}", highlight=False, soft_wrap=True)
+    console.print(f"Curves: {escape(typed('tensorboard', '--logdir', folder))}", highlight=False, soft_wrap=True)

@@ -54,8 +54,9 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     """
     asked.check()
     together = pairs_of(predictions, truth, asked)
-    pairs, problems = together.pairs, together.problems
-    levels = levels_of(pairs, asked, problems)
+    pairs = together.pairs
+    problems: list[str | DataError] = [*together.problems]
+    levels = levels_of(pairs, asked, together.problems)
     predicted = prediction_levels(pairs, levels, asked)
     found = Found(len(levels))
     shown = track(pairs, "scoring", console=console, transient=True) if console else pairs

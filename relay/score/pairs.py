@@ -107,7 +107,7 @@ class Found:
 
     pairs: list[Pair]
     missing: list[str]
-    problems: list[str | DataError]
+    problems: list[str]
 
 
 def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
@@ -164,7 +164,11 @@ def _by_name(masks: Mapping[str, Path]) -> dict[str, list[str]]:
 
 
 def _nothing_fits(
-    predictions: Path, left: Mapping[str, Path], truth: Path, right: Mapping[str, Path], problems: Sequence[str]
+    predictions: Path,
+    left: Mapping[str, Path],
+    truth: Path,
+    right: Mapping[str, Path],
+    problems: Sequence[str],
 ) -> None:
     unclear = next((problem for problem in problems if problem.startswith("which truth")), None)
     shown = [f"{folder} has {next(iter(masks), 'none')}" for folder, masks in ((predictions, left), (truth, right))]

@@ -85,7 +85,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
     [
         ("common.train.batch_sze", 4, "unknown key", "batch_size"),
         ("common.train.batch_size", 0, "greater than or equal to 1", None),
-        ("common.train.batch_size", "many", "valid integer", None),
+        ("common.train.batch_size", "many", "a whole number", None),
         ("common.train.precision", 8, "16, 32, 64 or 'bf16'", None),
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
@@ -111,7 +111,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.train.batch-size", 4, "common.train.batch-size", "batch_size"),
         ("current_tasks.task_ids", [], "at least 1", None),
         ("current_tasks.laps", 0, "greater than or equal to 1", None),
-        ("current_tasks.laps", 1.5, "valid integer", None),
+        ("current_tasks.laps", 1.5, "a whole number", None),
         ("current_tasks.mode", "deployed", "'simulation' or 'deployment'", "deployment"),
         ("current_tasks.task_confs", {9: {}}, "no data set", None),
         ("current_tasks.task_confs", {1: {"checkpoint": {"load": "task_2"}}}, "points forward", None),
