@@ -71,13 +71,15 @@ class Simulation:
         if place.finished:
             progress.skip(title, steps)
         else:
-            progress.leg(title)
-            incoming = self.post.receive(leg, weigher(leg, self.sites, self.devices), progress.say)
+            progress.leg(title, steps)
+            with progress.stage("receiving"):
+                incoming = self.post.receive(leg, weigher(leg, self.sites, self.devices), progress.say)
             place.check(leg.scientific(), incoming.digest if incoming else None)
             policy = self.post.policy
             run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy)
-            progress.finish_leg(steps)
-        self.post.send(leg, progress.say)
+        with progress.stage("signing and sealing"):
+            self.post.send(leg, progress.say)
+        progress.finish_leg()
 
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}

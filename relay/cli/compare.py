@@ -143,8 +143,10 @@ def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | 
     from relay.compare.running import planned_steps, run_here
     from relay.leg.progress import Progress
 
-    steps = planned_steps(todo, root, devices)
-    with Progress(sum(steps), console) as progress:
+    with Progress(console=console) as progress:
+        with progress.stage("looking up images"):
+            steps = planned_steps(todo, root, devices)
+        progress.expect(sum(steps))
         return run_here(todo, root, devices, progress, steps)
 
 

@@ -66,10 +66,11 @@ def run_leg(
     place = run.leg(leg.folder)
     start = incoming.digest if incoming else None
     record: dict[str, Any] = {"config": leg.scientific(), "start": start}
-    pool = [sites(dataset, train=True) for dataset in leg.pool]
-    check_samples(leg, sum(len(site.split.train) for site in pool), policy)
-    for dataset in study.test_sets:
-        len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
+    with progress.stage("reading images"):
+        pool = [sites(dataset, train=True) for dataset in leg.pool]
+        check_samples(leg, sum(len(site.split.train) for site in pool), policy)
+        for dataset in study.test_sets:
+            len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
     if is_first():
         place.write_record(state="started", **record)
     carry = incoming.carry if incoming else None
@@ -78,9 +79,10 @@ def run_leg(
     trained = time.monotonic() - ready
     if is_first():
         number = _number(leg, study, carry)
-        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
-        facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
+        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
+        with progress.stage("writing the handover"):
+            facts = outgoing.write(leg, _turn(carry), pool, read_rows(place.scores), start, place)
+            checkpoint.save(place.checkpoint, leg.strategy.solver.state_dict(), {**facts, "leg": number})
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
         place.write_record(state="finished", **record)
@@ -133,7 +135,8 @@ def _train(
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
     training = training_of(leg, sites, solver, device, told(samples, policy))
-    strategy.begin(training)
+    with progress.stage("preparing"):
+        strategy.begin(training)
     for number, phase in enumerate(strategy.phases(), 1):
         state = place.phase(number, phase.name)
         steps = steps_of(leg, samples, devices.world_size, phase.share)
@@ -145,17 +148,19 @@ def _train(
             *phase.callbacks,
             KeepState(state, leg.train.save_every_n_seconds),
         ]
-        fit(learner, state, curves, devices, watch)
+        with progress.stage(f"training, phase '{phase.name}'", training=True):
+            fit(learner, state, curves, devices, watch)
     assert learner is not None
     if is_first():
         solver.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
-        strategy.finish(training)
+        with progress.stage("making the memory" if strategy.kinds else "finishing"):
+            strategy.finish(training)
         solver.eval()
     return device
 
 
 def _scores(
-    leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path
+    leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """A row for every class of every sample of every accessible test set."""
     for dataset in study.test_sets:
@@ -167,6 +172,7 @@ def _scores(
             "site": dataset.options.task_name,
         }
         tested = predictions(leg.strategy.solver, sites(dataset), device)
+        tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in watch(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
 
