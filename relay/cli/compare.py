@@ -182,11 +182,14 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
 
     runs, failed = read_runs(planned, root, failed)
     if runs:
+        from relay.leg.progress import Progress
         from relay.report import write_report
         from relay.report.screen import show_comparison
 
-        told = comparison(planned, root, runs, failed, reference)
-        show_comparison(console, told, root, write_report(root))
+        with Progress(console=console) as progress, progress.stage("writing the report"):
+            told = comparison(planned, root, runs, failed, reference)
+            page = write_report(root)
+        show_comparison(console, told, page)
     if failed:
         lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
         raise RelayError(

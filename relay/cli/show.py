@@ -37,21 +37,34 @@ def _print(table: Any) -> None:
 
 
 def matrix(claims: Sequence[Claim]) -> None:
-    """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site."""
-    from rich.table import Table
+    """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site.
 
-    from relay.report.screen import number
+    Where all sites are too wide for the screen, the leg's own site and the lowest of all stand for them.
+    """
+    from rich.console import Console
 
+    from relay.screen import Column, fits, number, show_table
+
+    console = Console()
     sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
-    table = Table(title="Mean Dice of each leg, as its site signed for it", title_justify="left")
-    for column in ("leg", "site", "date", "strategy"):
-        table.add_column(column)
-    for column in ("samples", *sites):
-        table.add_column(column, justify="right")
-    for c in claims:
-        cells = [number(c.result.get(site)) for site in sites]
-        table.add_row(str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples), *cells)
-    _print(table)
+    columns = [Column("leg"), Column("site", left=True), Column("date", 3, left=True)]
+    columns += [Column("strategy", 2, left=True), Column("samples", 1)]
+    about = [[str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples)] for c in claims]
+    every = [[*row, *(number(c.result.get(site)) for site in sites)] for row, c in zip(about, claims, strict=True)]
+    if fits(console, [*columns, *map(Column, sites)], every):
+        columns += map(Column, sites)
+    else:
+        columns += [Column("own site"), Column("lowest", 1)]
+        every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, claims, strict=True)]
+    show_table(console, "Mean Dice of each leg, as its site signed for it", columns, every)
+
+
+def _lowest(claim: Claim) -> str:
+    from relay.results import worst
+    from relay.screen import MISSING, number
+
+    low = worst({site: value for site, value in claim.result.items() if value is not None})
+    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"
 
 
 def custody(statements: Sequence[Statement]) -> None:
