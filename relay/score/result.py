@@ -66,9 +66,10 @@ def _cells(line: Mapping[str, Any], whole: bool) -> list[str]:
 def sentence(summary: Mapping[str, Any]) -> str:
     """Of masks the Dice over all classes, and the units; of tables what a dash stands for."""
     if "mean" not in summary:
-        return f"A dash was not measured: {summary['rule']}."
+        return f"A dash: {summary['rule']}."
     value, unit = summary["mean"]["dice"], summary["unit"]
     said = f"Mean Dice over classes but {summary['classes'][0]}: {number(value)}."
     if math.isnan(value):
         said = "No Dice could be measured."
-    return f"{said} hd95 and asd are in {unit}, nsd is within {summary['tolerance']:g} {unit}; a dash was not measured."
+    units = f"hd95 and asd in {unit}; nsd within {summary['tolerance']:g} {unit}."
+    return f"{said} {units} A dash: {summary['rule']}."
