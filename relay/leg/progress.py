@@ -48,7 +48,7 @@ class Progress:
         self._training = True  # a run without legs (others make them) is measured by what it counts
         self._lock, self._over = threading.Lock(), threading.Event()
         live = console is not None and console.is_terminal
-        self._bar = _Bar(self.doing, console) if live and console else None
+        self._bar = _Bar(self.doing, lambda: self.pace.total > 0, console) if live and console else None
         self._heart = threading.Thread(target=self._beats, daemon=True) if console and not live else None
 
     def __enter__(self) -> Progress:
@@ -174,10 +174,10 @@ class Progress:
 
 
 class _Bar(Bar):
-    """Two lines: what is done; how far, how long still."""
+    """Two lines: what is done; how far, how long still, once it is known how much there is to do."""
 
-    def __init__(self, doing: Callable[[], str], console: Console) -> None:
-        self.doing = doing
+    def __init__(self, doing: Callable[[], str], known: Callable[[], bool], console: Console) -> None:
+        self.doing, self.known = doing, known
         columns = BarColumn(bar_width=None), TaskProgressColumn(), TextColumn("{task.fields[left]}")
         super().__init__(*columns, console=console, transient=True, expand=True)
         self.task = self.add_task("", total=1.0, left="")
@@ -189,4 +189,5 @@ class _Bar(Bar):
     def get_renderables(self) -> Iterator[RenderableType]:
         """The stage in a line of its own: beside a bar there is no room for it on 80 columns."""
         yield Text(self.doing(), no_wrap=True, overflow="ellipsis")
-        yield self.make_tasks_table(self.tasks)
+        if self.known():
+            yield self.make_tasks_table(self.tasks)

@@ -122,6 +122,16 @@ def test_on_a_terminal_of_80_columns_stage_and_time_left_are_whole() -> None:
     assert "100%" not in said
 
 
+def test_there_is_no_bar_before_it_is_known_how_much_there_is_to_do() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=80, color_system=None)
+    with Progress(console=console) as progress, progress.stage("writing the report"):
+        assert progress._bar
+        progress._bar.refresh()
+    assert "writing the report" in text.getvalue()
+    assert "%" not in text.getvalue()
+
+
 def test_every_stage_of_a_leg_has_a_name(tmp_path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:  # type: ignore[no-untyped-def]
     from relay.simulate import Simulation
 
