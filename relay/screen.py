@@ -33,7 +33,7 @@ def bounds(low: float | None, high: float | None) -> str:
 
 
 def show_table(console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with its title above it. Only the first column, which has names, may go on in a next line."""
+    """Print a table with its title above it. Only what is left-justified, names, may go on in a next line."""
     ranks = sorted({column.rank for column in columns if column.rank}, reverse=True)
     shown = list(range(len(columns)))
     for rank in ranks:
@@ -53,8 +53,8 @@ def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], shown: Sequ
     table = Table()
     for place in shown:
         column = columns[place]
-        justify, first = "left" if column.left else "right", place == 0
-        table.add_column(Text(column.head), justify=justify, overflow="fold", no_wrap=not first)  # type: ignore[arg-type]
+        justify = "left" if column.left else "right"
+        table.add_column(Text(column.head), justify=justify, overflow="fold", no_wrap=not column.left)  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(row[place]) for place in shown))
     return table

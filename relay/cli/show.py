@@ -47,7 +47,7 @@ def matrix(claims: Sequence[Claim]) -> None:
 
     console = Console()
     sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
-    columns = [Column("leg"), Column("site", left=True), Column("date", 3, left=True)]
+    columns = [Column("leg", left=True), Column("site", left=True), Column("date", 3, left=True)]
     columns += [Column("strategy", 2, left=True), Column("samples", 1)]
     about = [[str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples)] for c in claims]
     every = [[*row, *(number(c.result.get(site)) for site in sites)] for row, c in zip(about, claims, strict=True)]
