@@ -77,14 +77,16 @@ class Simulation:
         if place.finished:
             progress.skip(title, steps)
         else:
-            progress.leg(title)
+            progress.leg(title, steps)
             weigh = weigher(leg, self.sites, self.devices)
-            incoming = self.post.receive(leg, weigh, progress.say)
+            with progress.stage("receiving"):
+                incoming = self.post.receive(leg, weigh, progress.say)
             place.check(leg.scientific(), incoming.digest if incoming else None)
             policy, check = self.post.policy, partial(self.post.check, leg, weigh=weigh)
             run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy, check)
-            progress.finish_leg(steps)
-        self.post.send(leg, progress.say)
+        with progress.stage("signing and sealing"):
+            self.post.send(leg, progress.say)
+        progress.finish_leg()
 
     def _check_data(self, progress: Progress) -> None:
         """Before any training: are images still those of the legs begun, can all that will be needed be read, and what

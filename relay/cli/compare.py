@@ -149,8 +149,10 @@ def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | 
     from relay.compare.running import planned_steps, run_here
     from relay.leg.progress import Progress
 
-    steps = planned_steps(todo, root, devices)
-    with Progress(sum(steps), console) as progress:
+    with Progress(console=console) as progress:
+        with progress.stage("looking up images"):
+            steps = planned_steps(todo, root, devices)
+        progress.expect(sum(steps))
         return run_here(todo, root, devices, progress, steps)
 
 
@@ -186,11 +188,14 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
 
     runs, failed = read_runs(planned, root, failed)
     if runs:
+        from relay.leg.progress import Progress
         from relay.report import write_report
         from relay.report.screen import show_comparison
 
-        told = comparison(planned, root, runs, failed, reference)
-        show_comparison(console, told, root, write_report(root))
+        with Progress(console=console) as progress, progress.stage("writing the report"):
+            told = comparison(planned, root, runs, failed, reference)
+            page = write_report(root)
+        show_comparison(console, told, page)
     if failed:
         lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
         raise RelayError(

@@ -71,10 +71,12 @@ def predict(
     from relay.locks import locked
     from relay.predict.study import Testing, predict_study, results_of
     from relay.predict.table import show
+    from relay.simulate import apart
 
     folder = results_of(models, root)
     hold(locked(folder / ".lock", str(folder)))
-    show(console, predict_study(study, models, folder, root, devices, console, Testing(tolerance, save)), folder)
+    found = predict_study(study, models, folder, root, devices, console, Testing(tolerance, save))
+    show(console, found, folder, root, own=apart(study.legs) and not models[-1].outside)
 
 
 def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:

@@ -41,29 +41,42 @@ ROWS = 60
 """Of a table of what a bundle holds or says: whoever wrote it may have written thousands."""
 
 
+def _more(count: int, what: str) -> str:
+    return f"and {count:,} more {what}, not shown" if count > 0 else ""
+
+
 def matrix(claims: Sequence[Claim]) -> None:
-    """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site; the newest."""
-    from rich.table import Table
+    """The newest legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site.
+
+    Where all sites are too wide for the screen, the leg's own site and the lowest of all stand for them.
+    """
+    from rich.console import Console
 
     from relay.handoff.cards import test_sets
-    from relay.report.screen import number
+    from relay.screen import Column, fits, number, show_table
 
+    console, shown = Console(), claims[-ROWS:]
     sites, more = test_sets(claims)
-    table = Table(title="Mean Dice of each leg, as its site signed for it", title_justify="left")
-    for column in ("leg", "site", "date", "strategy"):
-        table.add_column(column)
-    for column in ("samples", *sites):
-        table.add_column(column, justify="right")
-    for c in claims[-ROWS:]:
-        cells = [number(c.result.get(site)) for site in sites]
-        table.add_row(str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples), *cells)
-    _print(table)
+    columns = [Column("leg", left=True), Column("site", left=True), Column("date", 3, left=True)]
+    columns += [Column("strategy", 2, left=True), Column("samples", 1)]
+    about = [[str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples)] for c in shown]
+    every = [[*row, *(number(c.result.get(site)) for site in sites)] for row, c in zip(about, shown, strict=True)]
+    if fits(console, [*columns, *map(Column, sites)], every):
+        columns += map(Column, sites)
+    else:
+        columns += [Column("own site"), Column("lowest", 1)]
+        every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, shown, strict=True)]
+    show_table(console, "Mean Dice of each leg, as its site signed for it", columns, every)
     if cut := [text for text in (_more(len(claims) - ROWS, "earlier legs"), _more(more, "test sets")) if text]:
         typer.echo(f"  {', '.join(cut)}")
 
 
-def _more(count: int, what: str) -> str:
-    return f"and {count:,} more {what}, not shown" if count > 0 else ""
+def _lowest(claim: Claim) -> str:
+    from relay.results import worst
+    from relay.screen import MISSING, number
+
+    low = worst({site: value for site, value in claim.result.items() if value is not None})
+    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"
 
 
 def custody(statements: Sequence[Statement]) -> None:

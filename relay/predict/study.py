@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 
 from relay.config.devices import Devices
@@ -21,6 +20,7 @@ from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
 from relay.leg.place import RunPlace
+from relay.leg.progress import Progress
 from relay.leg.sites import Needs, Sites
 from relay.metrics.calibration import CalibrationBins
 from relay.metrics.segmentation import Measuring
@@ -87,8 +87,7 @@ def predict_study(
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
-    with Measuring(workers) as measuring, Progress(console=console, transient=True) as bar:
-        task = bar.add_task("testing", total=len(shapes))
+    with Measuring(workers) as measuring, Progress(len(shapes), console) as progress:
         for model in models:
             solver = model.solver(devices)
             for dataset in study.test_sets:
@@ -96,7 +95,8 @@ def predict_study(
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance)
                 pictures = _Pictures(site, cell, folder) if how.save else None
-                _test(solver, site, cell, devices, measuring, pictures, lambda: bar.advance(task))
+                with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
+                    _test(solver, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
     write_rows(folder / "samples.csv", (row for cell in cells for row in cell.rows()))
     what = summary(study, cells, how.tolerance)
@@ -122,7 +122,7 @@ def _test(
     devices: Devices,
     measuring: Measuring,
     pictures: _Pictures | None,
-    step: Callable[[], None],
+    step: Callable[[], Any],
 ) -> None:
     """Predict all of a site's test images; what is measured meanwhile is collected at the end."""
     device = device_of(devices)

@@ -228,8 +228,11 @@ def test_train_says_what_came_of_it_and_where_it_is(trained: Path) -> None:
     root = trained / "exps/study/first"
     summary = json.loads((root / "results/summary.json").read_text())
     said = (trained / "said.txt").read_text()
-    assert all(word in said for word in ("clinic_a", "clinic_b", "exps/study/first/\n    results/  scores"))
-    assert f"mean {summary['mean']:.3f}" in said
+    assert all(
+        word in said for word in ("clinic_a", "clinic_b", f"The page: {root.relative_to(trained)}/results/report")
+    )
+    assert f"a mean Dice of {summary['mean']:.3f} over 2 sites" in " ".join(said.split())
+    assert "Next: relay predict -c study -n first" in said
 
 
 def test_verbose_logs_to_the_screen_what_is_in_the_log_file(trained: Path) -> None:
