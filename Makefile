@@ -11,7 +11,7 @@ test: .venv/installed   ## lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist worksteal
 
 slow: .venv/installed   ## the long tests, by hand
 	$(BIN)/pytest -m slow

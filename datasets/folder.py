@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -19,9 +19,11 @@ from relay.config.options import Field, options
 from relay.data import Dataset, DatasetOptions, Regex, Sample
 from relay.data.files import pairs, stem
 from relay.data.options import Text
-from relay.data.patients import by_regex
+from relay.data.patients import alike, by_regex, clean, read_table
 from relay.data.problems import refuse
 from relay.errors import DataError
+
+UNKNOWN = "Correct patient_regex, or complete the patient_table; or take these images out."
 
 
 @options
@@ -35,7 +37,8 @@ class FolderOptions(DatasetOptions):
             white ones. None: the class indices 0, 1, ….
         patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it and without
             a table, every image is a patient.
-        patient_table: A CSV file, under ``root_path`` or anywhere, that says whose image each stem is.
+        patient_table: A CSV file (commas, semicolons or tabs; UTF-8), under ``root_path`` or anywhere, that says
+            whose image each stem is.
         id_column: Its column of stems.
         patient_column: Its column of patients.
         test_regex: Images whose stem it matches anywhere are the publisher's test set.
@@ -90,7 +93,7 @@ class Folder(Dataset):
         for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
             for image, mask in pairs(images, masks):
                 found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
-        refuse(problems, f"{self}: images whose patient is not known")
+        refuse(problems, f"{self}: images whose patient is not known", UNKNOWN)
         if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
             names = ", ".join(PurePath(sample.id).name for sample in found[:3])
             raise DataError(
@@ -106,21 +109,23 @@ class Folder(Dataset):
         elif self.options.patient_regex is not None:
             patient = by_regex(self.options.patient_regex, name.name)
         if patient is None:
-            problems.append(str(image))
+            problems.append(self._unknown(image))
         test = self.options.test_regex
-        part: Literal["train", "test"] = "test" if test and re.search(test, name.name) else "train"
+        part: Literal["train", "test"] = (
+            "test" if test and re.search(unicodedata.normalize("NFC", test), name.name) else "train"
+        )
         return Sample(name.as_posix(), patient or "", image, mask, part)
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        wanted = (self.options.id_column, self.options.patient_column)
         path = self.root / (self.options.patient_table or "")
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = reader.fieldnames or []
-                if missing := [column for column in wanted if column not in columns]:
-                    raise DataError(f"{path}: no column {', '.join(missing)}; there are {', '.join(columns)}")
-                return {row[wanted[0]]: row[wanted[1]] for row in reader}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: can't be read as a table: {error}") from error
+        return read_table(path, self.options.id_column, self.options.patient_column)
+
+    def _unknown(self, image: Path) -> str:
+        """What is wrong with an image of no patient."""
+        if self.options.patient_table is None:
+            return f"{image}: patient_regex does not match its name, {stem(image)}"
+        near = [name for name in self._table if alike(name) == alike(stem(image))]
+        near += [name for name in (clean(image.name), *near) if name in self._table]
+        said = f", but {near[0]!r}: ids are names without their ending, letter by letter" if near else ""
+        return f"{image}: the table has no {stem(image)!r}{said}"

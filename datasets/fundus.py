@@ -65,9 +65,11 @@ class Fundus(Dataset):
                 name = PurePath(domain, part, stem(image))
                 patient = self._patient(name)
                 if patient is None:
-                    problems.append(str(image))
+                    problems.append(f"{image}: patient_regex does not match its name, {stem(image)}")
                 found.append(Sample(name.as_posix(), patient or "", image, mask, part))
-        refuse(problems, f"{self}: images whose patient is not known")
+        refuse(
+            problems, f"{self}: images whose patient is not known", "Correct patient_regex, or take these images out."
+        )
         return found
 
     def _patient(self, name: PurePath) -> str | None:

@@ -7,6 +7,8 @@ There is one ``except RelayError`` at the top (:mod:`relay.cli.top`); nothing be
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -36,6 +38,10 @@ class UserError(RelayError):
     _advice = "Correct it and run the same command again."
 
 
+KEY = re.compile(r"(common|all_tasks_datasets\[\d+\]|current_tasks|paths)(\.\w+|\[\d+\])+")
+"""The path of a value in a config."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a config: where it stands, what stands there, what may stand there."""
@@ -48,7 +54,8 @@ class Problem:
 
     def __str__(self) -> str:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
-        return f"{self.path} = {self.value!r}: {self.allowed}{near}"
+        nothing = self.value is None and self.allowed.startswith(("must be given,", "must be valid", "line "))
+        return f"{self.path}{'' if nothing else f' = {self.value!r}'}: {self.allowed}{near}"
 
 
 class ConfigError(UserError):
@@ -60,14 +67,25 @@ class ConfigError(UserError):
         super().__init__(f"{count} in {source}:\n" + "\n".join(f"  - {p}" for p in self.problems))
 
     def advice(self) -> str:
-        """Where each of the problems can be mended."""
-        return "Correct the file, or override a value after the flags: common.train.batch_size=16"
+        """Where the problems can be mended; how stands behind each of them."""
+        places = [p.path for p in self.problems]
+        if all(place.startswith("-") for place in places):
+            return "Correct the options of the command."
+        first = next((p for p in self.problems if KEY.fullmatch(p.path) and p.nearest is None), None)
+        if first is None:
+            return "Correct what is named above, and run the same command again."
+        return f"Correct the file, or override the value after the flags: {typed(first.path)}=VALUE"
 
 
 class DataError(UserError):
     """A data set that can't be read as it lies there: the message names the files."""
 
     _advice = "Mend or remove the files named above; nothing was written."
+
+    @property
+    def own_advice(self) -> str | None:
+        """The cure for this very cause, where it was given one."""
+        return self.__dict__.get("_advice")
 
 
 class CarryError(UserError):
@@ -111,6 +129,11 @@ def plain(text: str, keep: str = "") -> str:
         keep: characters that stay as they are, such as a newline.
     """
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def typed(*words: object) -> str:
+    """A command as it is typed: a word with spaces, or with anything else that a shell would read, is quoted."""
+    return shlex.join(map(str, words))
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

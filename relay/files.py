@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def disk_full(error: OSError, folder: Path) -> str | None:
     place = Path(os.fsdecode(error.filename)) if error.filename else folder
     there = next(path for path in (place, *place.absolute().parents) if path.exists())
     return f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there"
+
+
+def inside(name: str) -> Path:
+    """A name that may name folders as a path that never leads out of where it is put. Different names stay different:
+    one that had to be changed gets eight digits of its own."""
+    path = Path(*(part for part in name.split("/") if part not in {"", ".", ".."}))
+    if path.name and path.as_posix() == name:
+        return path
+    return path.parent / (f"{path.name or '_'}-{sha256(name.encode(errors='surrogateescape')).hexdigest()[:8]}")
 
 
 def _flushed(path: Path, data: bytes | memoryview) -> None:

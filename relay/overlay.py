@@ -18,6 +18,8 @@ MISSED, ADDED, CONFUSED = (0, 114, 178), (213, 94, 0), (204, 121, 167)
 """Okabe and Ito's colours, told apart by colour-blind eyes too."""
 SIDE = 384
 """What a smaller image is enlarged to, by a whole factor, so that contours can be seen."""
+LARGEST = 4096
+"""What a larger image is thinned out to, by a whole factor: no page shows more."""
 GAP = 6
 """Pixels between panels."""
 
@@ -29,8 +31,8 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
     """Panels side by side: the image; with the contours of truth and prediction; where the two disagree.
 
     Args:
-        image: uint8 ``(*S, C)`` with one or three channels, in two axes, or three, of which the slice is shown that has
-            most of any class but background.
+        image: uint8 ``(*S, C)``, in two axes, or three, of which the slice is shown that has most of any class but
+            background. Three channels are red, green and blue; of any other number the first is shown, in grey.
         prediction: uint8 class indices ``(*S)``.
         truth: likewise; without it there is no third panel.
     """
@@ -39,6 +41,7 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
         at = int(found.sum(axis=(1, 2)).argmax())
         image, prediction, truth = image[at], prediction[at], None if truth is None else truth[at]
     factor = max(1, SIDE // max(prediction.shape))
+    image = image if image.shape[-1] == 3 else image[..., :1]
     grey_or_rgb, p = _large(image, factor), _large(prediction, factor)
     plain = np.broadcast_to(grey_or_rgb, (*grey_or_rgb.shape[:2], 3))
     drawn = _paint(plain, edges(p), PREDICTION)
@@ -85,7 +88,8 @@ def save_overlay(image: Pixels, prediction: Pixels, truth: Pixels | None, place:
 
 
 def _large(array: Pixels, factor: int) -> Pixels:
-    large: Pixels = array.repeat(factor, axis=0).repeat(factor, axis=1)
+    step = -(-max(array.shape[:2]) // LARGEST)
+    large: Pixels = array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1)
     return large
 
 

@@ -21,8 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from relay.config.text import dump
 from relay.errors import RelayError, UserError
 from relay.files import write_text
 from relay.handoff.desk import Desk
@@ -102,7 +101,7 @@ class Rehearsal:
 
     def _leg(self, number: int, site: str) -> None:
         """Train; then the receipt, which the site before compares with its own."""
-        write_text(self.root / site / "config.yaml", yaml.safe_dump(self._config(number), sort_keys=False))
+        write_text(self.root / site / "config.yaml", dump(self._config(number)))
         lap = self.sites[:number].count(site)
         note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run is of one leg
         self._relay(site, "train", "-c", "config.yaml", *note, *self.train)

@@ -11,18 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from relay.config.devices import Devices
+from relay.config.text import dump
 from relay.files import write_text
-from relay.leg import outgoing
+from relay.leg import digests, doubts, outgoing
 from relay.leg.accept import weigher
 from relay.leg.place import LegPlace, RunPlace
 from relay.leg.post import Post
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
 from relay.leg.run import planned_steps, run_leg
-from relay.leg.sites import Sites
+from relay.leg.sites import Sites, needs
 from relay.leg.throwaway import post_of
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
@@ -44,7 +43,12 @@ class Simulation:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of all legs, for a progress bar."""
+        """Optimiser steps of all legs, for a progress bar.
+
+        Raises:
+            DataError: data sets are not whole, or what is needed of them is empty.
+        """
+        self.sites.look(self.study)
         return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
 
     def run(self, progress: Progress) -> dict[str, Any]:
@@ -57,6 +61,7 @@ class Simulation:
         for leg in self.study.legs:
             outgoing.check(leg)
             self.run_place.leg(leg.folder).check(leg.scientific())
+        self._check_data(progress)
         if is_first():
             self._write_configs()
         for leg in self.study.legs:
@@ -72,19 +77,36 @@ class Simulation:
         if place.finished:
             progress.skip(title, steps)
         else:
-            progress.leg(title)
+            progress.leg(title, steps)
             weigh = weigher(leg, self.sites, self.devices)
-            incoming = self.post.receive(leg, weigh, progress.say)
+            with progress.stage("receiving"):
+                incoming = self.post.receive(leg, weigh, progress.say)
             place.check(leg.scientific(), incoming.digest if incoming else None)
             policy, check = self.post.policy, partial(self.post.check, leg, weigh=weigh)
             run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy, check)
-            progress.finish_leg(steps)
-        self.post.send(leg, progress.say)
+        with progress.stage("signing and sealing"):
+            self.post.send(leg, progress.say)
+        progress.finish_leg()
+
+    def _check_data(self, progress: Progress) -> None:
+        """Before any training: are images still those of the legs begun, can all that will be needed be read, and what
+        is to be said about it?"""
+        self.sites.look(self.study)
+        for leg in self.study.legs:
+            files = self.sites.files(needs([leg], self.study))
+            digests.keep(self.run_place.leg(leg.folder), files, is_first())
+        waiting = [leg for leg in self.study.legs if not self.run_place.leg(leg.folder).finished]
+        if waiting:
+            needed = needs(waiting, self.study)
+            self.sites.read(needed, progress.say)
+            if is_first():
+                found = doubts.doubts(waiting, needed, self.sites)
+                doubts.tell(found, self.run_place.root / "results", progress.say)
 
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}
         for name, content in (("given", dict(self.study.given)), ("resolved", resolved)):
-            write_text(self.run_place.root / f"config.{name}.yaml", yaml.safe_dump(content, sort_keys=False))
+            write_text(self.run_place.root / f"config.{name}.yaml", dump(content))
 
 
 def summarise(study: Study, run: RunPlace) -> dict[str, Any]:

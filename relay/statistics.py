@@ -1,15 +1,15 @@
-"""How sure a mean is, and whether two strategies differ: bootstrap and t intervals, a signed-rank test, Holm.
+"""How sure a mean is, and whether two strategies differ: bootstrap and t intervals, a permutation test, Holm.
 
-Images of one patient are alike, so the patient is the unit of everything here: patients are resampled, and tests are
-made of one number a patient. What was not measured is NaN, and left out. What is said is about *these* models on other
-patients; how much another order or seed changes is the spread over runs, and not in an interval.
+Images of one patient are alike, so the patient is the unit of everything here: patients are resampled, and in tests all
+of a patient's images change sides together. What was not measured is NaN, and left out. What is said is about *these*
+models on other patients; how much another order or seed changes is the spread over runs, and not in an interval.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any, Literal, TypeAlias
@@ -24,6 +24,10 @@ FEWEST = 3
 MIN_PAIRS = 6
 """With five pairs no two-sided p is under 0.05, whatever was measured."""
 LEVEL, RESAMPLES = 0.95, 2000
+PERMUTATIONS = 9999
+"""Random exchanges of a test; where all there are, 2 to the number of patients, are no more, they are all made."""
+NOISE = 1e-9
+"""Two differences closer than this are equal: sums made in another order differ in their last digits."""
 BLOCK = 2**22
 """Patients that are drawn at once: it bounds memory."""
 INTERVAL = (
@@ -36,8 +40,6 @@ INTERVAL = (
 
 Method = Literal["BCa", "percentile", "t", "none"]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
-Pairs: TypeAlias = Mapping[tuple[Hashable, ...], float]
-"""Key → value; the first part of a key names the patient."""
 Part: TypeAlias = "tuple[Floats, Floats]"
 """Of a site's patients: sum and number of what was measured, each ``(patients, cells)``."""
 Join: TypeAlias = "Callable[[Floats], Floats]"
@@ -66,9 +68,11 @@ class Comparison:
 
     Attributes:
         pairs: patients measured under both.
-        difference: mean over patients of a − b; ``low`` and ``high`` its interval, made by ``method``.
-        p: two-sided, of Wilcoxon's signed-rank test; NaN for fewer than :data:`MIN_PAIRS` pairs.
-        effect: matched-pairs rank-biserial correlation, −1 (b is better in every pair) to 1 (a is).
+        difference: mean of a − mean of b, the means that the table shows; ``low`` and ``high`` its interval, made by
+            ``method``.
+        p: two-sided, of a permutation test of ``difference``; NaN for fewer than :data:`MIN_PAIRS` pairs.
+        effect: ``difference`` as a share of all that patients differ by: 1 where a is better for every patient, −1
+            where b is, 0 where gains and losses are equal. It has the sign of ``difference``.
     """
 
     pairs: int
@@ -159,22 +163,34 @@ def describe(found: Sequence[tuple[Hashable, float]], seed: int) -> dict[str, An
     }
 
 
-def paired(a: Pairs, b: Pairs, seed: int = 0, level: float = 0.95) -> Comparison:
-    """Compare what was measured under both a and b, one number a patient: the mean of its differences.
+def paired(parts: Sequence[Part], join: Join, seed: int = 0, level: float = LEVEL) -> Comparison:
+    """Compare what was measured under a and b: what ``join`` makes of a's cells minus what it makes of b's.
 
-    Wilcoxon's signed-rank test (1945, 10.2307/3001968), two-sided; pairs without a difference take part in the ranking
-    and then drop out (Pratt 1959, 10.1080/01621459.1959.10501526); no difference at all is p = 1. The effect is the
-    rank sum of the pairs where a is better minus that where b is, over both (Kerby 2014, 10.2466/11.IT.3.1).
-    A difference is rounded to 9 decimals: the noise of adding is none.
+    The interval is that of :func:`bounds`. The test exchanges a and b for whole patients, within their site: if the two
+    were alike, every such exchange would be as likely as what was observed (Fisher 1935, The Design of Experiments,
+    §21). p is the share of exchanges whose difference is at least as large, of all of them where they are at most
+    :data:`PERMUTATIONS`, else of so many random ones and the observed one (Phipson and Smyth 2010,
+    10.2202/1544-6115.1585). For one site with a sample a patient it is ``scipy.stats.permutation_test`` of the mean
+    difference, ``permutation_type="samples"``. No difference at all is p = 1.
+
+    Args:
+        parts: of each site's patients, sum and number of what was measured, ``(patients, 2 × cells)``: first a's cells,
+            then as many of b.
+        join: for one side's cells.
     """
-    apart: dict[Hashable, list[float]] = defaultdict(list)
-    for key in a.keys() & b.keys():
-        if not math.isnan(gap := a[key] - b[key]):
-            apart[key[0]].append(gap)
-    differences = np.sort([round(math.fsum(found) / len(found), 9) + 0.0 for found in apart.values()])
-    about = interval(differences.tolist(), range(len(differences)), seed, level)
-    p, effect = _signed_rank(differences)
-    return Comparison(len(differences), about.mean, about.low, about.high, p, effect, about.method)
+    parts = [_of_both(part) for part in parts]
+    pairs = sum(_measured_twice(count) for _, count in parts)
+    if not pairs:
+        return Comparison(0, MISSING, MISSING, MISSING, MISSING, MISSING, "none")
+
+    def apart(cells: Floats) -> Floats:
+        a, b = np.split(cells, 2, axis=-1)
+        difference: Floats = join(a) - join(b)
+        return difference
+
+    about = bounds(parts, apart, seed, level)
+    p = _permuted(parts, apart, about.mean, seed) if pairs >= MIN_PAIRS else MISSING
+    return Comparison(pairs, about.mean, about.low, about.high, p, _share(parts, apart, about.mean), about.method)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -275,15 +291,54 @@ def _acceleration(pulls: Sequence[Floats]) -> float:
     return cubes / (6 * squares**1.5) if squares > 0 else MISSING
 
 
-def _signed_rank(differences: Floats) -> tuple[float, float]:
-    """p and effect."""
-    from scipy.stats import rankdata, wilcoxon
+def _of_both(part: Part) -> Part:
+    """Without the patients of whom nothing was measured."""
+    total, count = part
+    there = count.any(axis=1)
+    return total[there], count[there]
 
-    if not differences.any():
-        none = 1.0 if len(differences) >= MIN_PAIRS else MISSING
-        return none, 0.0 if len(differences) else MISSING
-    ranks = rankdata(np.abs(differences))
-    better, worse = ranks[differences > 0].sum(), ranks[differences < 0].sum()
-    enough = len(differences) >= MIN_PAIRS
-    p = float(wilcoxon(differences, zero_method="pratt").pvalue) if enough else MISSING
-    return p, float((better - worse) / (better + worse))
+
+def _measured_twice(count: Floats) -> int:
+    """Patients of whom something was measured under both."""
+    return sum(bool(a.any() and b.any()) for a, b in zip(*np.split(count, 2, axis=1), strict=True))
+
+
+def _permuted(parts: Sequence[Part], apart: Join, observed: float, seed: int) -> float:
+    """p of the observed difference."""
+    patients = sum(len(total) for total, _ in parts)
+    every = 2**patients <= PERMUTATIONS
+    larger, made = (0, 0) if every else (1, 1)  # the observed one is one of them
+    for swaps in _all_swaps(patients) if every else _random_swaps(patients, seed):
+        found = np.abs(_exchanged(parts, apart, swaps))
+        larger, made = larger + int((found >= abs(observed) - NOISE).sum()), made + len(found)
+    return larger / made
+
+
+def _all_swaps(patients: int) -> Iterator[Floats]:
+    yield (np.arange(2**patients)[:, None] >> np.arange(patients) & 1).astype(float)
+
+
+def _random_swaps(patients: int, seed: int) -> Iterator[Floats]:
+    rng = np.random.default_rng(seed)
+    for start in range(0, PERMUTATIONS, step := max(1, BLOCK // patients)):
+        yield rng.integers(0, 2, (min(step, PERMUTATIONS - start), patients)).astype(float)
+
+
+def _exchanged(parts: Sequence[Part], apart: Join, swaps: Floats) -> Floats:
+    """The difference where a and b are exchanged for the patients marked 1: ``(draws, patients)`` to ``(draws)``."""
+    sites, start = [], 0
+    for part in parts:
+        here = swaps[:, start : start + len(part[0])]
+        start += len(part[0])
+        sums = ((1 - here) @ values + here @ np.roll(values, values.shape[1] // 2, axis=1) for values in part)
+        sites.append(_ratio(*sums))
+    whole = np.stack([_ratio(total.sum(axis=0), count.sum(axis=0)) for total, count in parts])
+    return apart(_filled(np.stack(sites, axis=1), whole))
+
+
+def _share(parts: Sequence[Part], apart: Join, observed: float) -> float:
+    """The effect. Exchanging one patient changes the difference by twice what that patient adds to it."""
+    if abs(observed) <= NOISE:
+        return 0.0
+    adds = (observed - _exchanged(parts, apart, np.eye(sum(len(total) for total, _ in parts)))) / 2
+    return float(np.clip(observed / max(np.abs(adds).sum(), NOISE), -1, 1))

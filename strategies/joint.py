@@ -30,7 +30,7 @@ class Joint(Strategy):
     pools_sites = True
 
     def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
-        """The chosen sites, or all that are here.
+        """The chosen sites, or all that are here and are not for testing alone.
 
         Raises:
             UserError: a chosen site has no data set in the config, or is not here; or none is here.
@@ -42,4 +42,5 @@ class Joint(Strategy):
             tasks = f"task {', '.join(map(str, wrong))}" if wrong else "any site"
             known = ", ".join(map(str, here)) or "none"
             raise UserError(f"joint: no data on this machine for {tasks}", f"Here are: {known}; see root_path.")
-        return [d for i, d in here.items() if chosen is None or i in chosen]
+        trainable = [d for i, d in here.items() if (i in chosen if chosen else d.options.split != "test")]
+        return trainable or list(here.values())

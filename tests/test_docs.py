@@ -11,7 +11,7 @@ import pytest
 from relay.handoff import refusals
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "exps/README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def test_config_reference_is_what_the_code_checks() -> None:
@@ -31,6 +31,11 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not broken
+
+
+def test_results_are_never_committed_but_the_page_about_them_is() -> None:
+    rules = (ROOT / ".gitignore").read_text().splitlines()
+    assert rules.index("exps/*") < rules.index("!exps/README.md")
 
 
 def test_links_to_headings_lead_somewhere() -> None:

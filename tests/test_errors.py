@@ -45,7 +45,10 @@ def test_a_config_error_counts_and_lists_all_problems() -> None:
     both = ConfigError([first, second])
     assert both.problems == (first, second)
     assert str(both).splitlines() == ["2 problems in the config:", f"  - {first}", f"  - {second}"]
-    assert "common.train.batch_size=16" in both.advice()
+    assert "batch_size" not in both.advice()
+    told = ConfigError([Problem("common.train.batch_size", 0, "must be 1 or more")]).advice()
+    assert told.endswith("after the flags: common.train.batch_size=VALUE")
+    assert ConfigError([Problem("-g", "x", "must be numbers")]).advice() == "Correct the options of the command."
     assert both.exit_code == 2
 
 

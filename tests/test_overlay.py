@@ -70,6 +70,13 @@ def test_of_a_volume_the_fullest_slice_is_shown() -> None:
     assert colours(panels(volume, volume, image)[0]) == {(20, 20, 20)}
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_other_channels_than_three_are_shown_by_the_first(channels: int) -> None:
+    image = np.full((SIZE, SIZE, channels), 200, np.uint8)
+    image[..., 0] = 40
+    assert colours(panels(square(4, side=0), None, image)[0]) == {(40, 40, 40)}
+
+
 @pytest.mark.parametrize("size", [(1, 1), (700, 900), (3, 50)])
 def test_any_size_is_drawn_and_saved(tmp_path: Path, size: tuple[int, int]) -> None:
     mask = np.zeros(size, np.uint8)
@@ -77,3 +84,14 @@ def test_any_size_is_drawn_and_saved(tmp_path: Path, size: tuple[int, int]) -> N
     assert path.name == "s.1.png"
     with Image.open(path) as image:
         assert image.size[0] >= 3 * size[1]
+
+
+def test_a_huge_image_is_thinned_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.overlay.LARGEST", 200)
+    mask = np.zeros((90, 500), np.uint8)
+    mask[30:60, 300:400] = 1
+    sheet = np.asarray(overlay(np.full((*mask.shape, 1), 200, np.uint8), mask, mask))
+    width = 167  # every third column
+    assert sheet.shape[1] == 3 * width + 2 * GAP
+    assert colours(sheet[:30, :width]) == {(200, 200, 200)}
+    assert colours(sheet[:30, width + GAP : 2 * width + GAP]) == {(200, 200, 200), PREDICTION}

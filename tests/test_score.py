@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -100,13 +101,13 @@ def test_known_answers_come_through_the_whole_chain(two: tuple[Path, Path], tmp_
     assert list(rows[0]) == list(COLUMNS)
     assert {(r["study"], r["leg"], r["strategy"]) for r in rows} == {("theirs", None, "")}
     for words in ("cup", "0.533", "hd95 and asd in mm; nsd within 0.5 mm", "absent from both truth and prediction"):
-        assert words in said
+        assert words in " ".join(said.split())
 
 
 def test_rows_are_what_is_measured_and_pixels_are_said_so(two: tuple[Path, Path], tmp_path: Path) -> None:
     said = run(*two, "-o", tmp_path / "out", "--workers", 1)
     _, summary, rows = scored(tmp_path / "out")
-    assert "hd95 and asd in px" in said
+    assert "hd95 and asd in px" in " ".join(said.split())
     assert (summary["unit"], summary["subjects"], summary["classes"]) == ("px", [], ["background", "class 1"])
     found = {(r["class"], r["metric"]): r["value"] for r in rows if r["sample"] == "p1_b"}
     expected = measure(square(5, 9), square(5, 5), 2)
@@ -155,13 +156,79 @@ def test_all_that_is_wrong_is_told_at_once(two: tuple[Path, Path], tmp_path: Pat
         f"{pred}/p1_b.png: values 7 stand for no class; expected: 0 to 1",
         f"{pred}/p2_a.png: can't be read",
     ):
-        assert words in said
+        assert words in " ".join(said.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_predicted_is_scored_and_what_is_missing_is_said(two: tuple[Path, Path], tmp_path: Path) -> None:
+    pred, truth = two
+    (pred / "p2_a.png").unlink()
+    said = run(pred, truth, "-o", tmp_path / "out")
+    lines, summary, rows = scored(tmp_path / "out")
+    assert (summary["samples"], summary["missing"]) == (3, ["p2_a"])
+    assert lines["class 1", "dice"]["mean"] == pytest.approx((1 + 0.6) / 2)
+    assert "p2_a" not in {row["sample"] for row in rows}
+    assert "Not scored: 1 of 4 have no prediction: p2_a. The numbers are about the others." in said
+
+
+def test_masks_in_folders_below_go_together_by_path_else_by_name(tmp_path: Path) -> None:
+    """As ``relay predict -s`` writes them, class indices, against masks in 0 and 255 that lie otherwise."""
+    for site, shift in (("a", 0), ("b", 4)):
+        png(tmp_path / "predictions" / site / site / f"{site}1.png", square(5, 5 + shift))
+        png(tmp_path / "predictions" / site / site / "same.png", square(5, 5 + shift))
+        png(tmp_path / "truth" / site / "mask" / f"{site}1.png", square(5, 5) * 255)
+        png(tmp_path / "truth" / site / "mask" / "same.png", square(5, 5) * 255)
+    values, out = ["--values", "0,255"], tmp_path / "out"
+    for site, dice in (("a", 1), ("b", 0.6)):
+        run(tmp_path / "predictions" / site, tmp_path / "truth" / site, *values, "-o", out)
+        lines, summary, _ = scored(out)
+        assert (lines["class 1", "dice"]["mean"], summary["samples"], summary["missing"]) == (dice, 2, [])
+    said = run(tmp_path / "predictions", tmp_path / "truth", *values, code=2)
+    assert "which truth" in said
+    assert "a/mask/same.png" in said
+    for site in "ab":
+        (tmp_path / "truth" / site / "mask").rename(tmp_path / "truth" / site / site)
+    run(tmp_path / "predictions", tmp_path / "truth", *values, "-o", out)
+    lines, summary, rows = scored(out)
+    assert (lines["class 1", "dice"]["mean"], summary["samples"]) == (pytest.approx(0.8), 4)
+    assert {row["sample"] for row in rows} >= {"a/a/a1", "b/b/same"}
+    said = run(tmp_path / "predictions" / "a", tmp_path / "truth" / "b" / "b", *values, code=2)
+    assert "no truth for" in said
+
+
+def test_class_indices_or_values_of_the_truth_in_the_predictions(tmp_path: Path) -> None:
+    """Levels 255, 128, 0: a prediction of nothing but 0 could be all background, or all cup."""
+    truth, pred, out = tmp_path / "truth", tmp_path / "pred", tmp_path / "out"
+    classes = square(5, 5)
+    classes[6:9, 6:9] = 2
+    png(truth / "x.png", np.array([255, 128, 0])[classes])
+    for given in (classes, np.array([255, 128, 0])[classes]):
+        png(pred / "x.png", given)
+        run(pred, truth, "--values", "255,128,0", "-o", out)
+        assert scored(out)[0]["class 2", "dice"]["mean"] == 1
+    png(pred / "x.png", classes * 0)
+    said = run(pred, truth, "--values", "255,128,0", "-o", out, code=2)
+    assert "the predictions hold 0: class indices, or values as in the truth?" in said
+    for asked, dice in (("0,1,2", 0), ("255,128,0", 2 * 9 / (1600 + 9))):
+        run(pred, truth, "--values", "255,128,0", "--prediction-values", asked, "-o", out)
+        assert scored(out)[0]["class 2", "dice"]["mean"] == pytest.approx(dice)
+
+
+def test_scores_of_folders_of_one_name_lie_apart(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    pred, truth = two
+    other = truth.parent / "elsewhere" / pred.name
+    shutil.copytree(truth, other)
+    monkeypatch.chdir(truth.parent)
+    for folder in (pred, other, pred):
+        assert "exps/score/theirs-" in run(folder, truth)
+    dice = [scored(out)[0]["class 1", "dice"]["mean"] for out in (truth.parent / "exps/score").iterdir()]
+    assert sorted(dice) == pytest.approx([1.6 / 3, 1])
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--prediction-values", "0,1,2", "--values", "0,1"], "--values names 2 classes, --prediction-values 3"),
         (["--spacing", "1,1,1"], "spacing (1, 1, 1) has 3 numbers; the image has 2 axes"),
         (["--spacing", "0"], "spacing (0) must be finite and above 0"),
         (["--spacing", "wide"], "--spacing: 'wide' is not numbers"),
@@ -186,8 +253,8 @@ def test_folders_that_are_not_there_or_empty(two: tuple[Path, Path], tmp_path: P
 @pytest.mark.parametrize(
     ("spacing", "origin", "options", "said"),
     [
-        ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), truth (1, 1, 1)"),
-        ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), truth (0, 0, 0)"),
+        ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), but that of its truth is (1, 1, 1)"),
+        ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), but that of its truth is (0, 0, 0)"),
         ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, --spacing says 2 x 2 x 2"),
     ],
 )
@@ -227,6 +294,15 @@ def test_classification_is_scikit_learns(tmp_path: Path) -> None:
     right = [r["value"] for r in rows if r["metric"] == "accuracy" and r["sample"]]
     assert np.mean(right) == pytest.approx(lines["", "accuracy"]["value"])
     assert "balanced_accuracy" in said
+
+
+def test_tables_with_missing_predictions_are_scored_and_say_so(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("sample,value\na,2")
+    (tmp_path / "t.csv").write_text("sample,value\na,1\nb,5")
+    said = run(tmp_path / "p.csv", tmp_path / "t.csv", "--task", "regression", "-o", tmp_path / "out")
+    summary = json.loads((tmp_path / "out/score.json").read_text())
+    assert (summary["samples"], summary["missing"]) == (1, ["b"])
+    assert "Not scored: 1 of 2 have no prediction: b." in said
 
 
 def test_regression_by_hand(tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ For each leg, `current_tasks.task_confs[id]` goes over `all_tasks_datasets[id]` 
 Above the file goes `paths.local.yaml` in the current folder, if there is one (the same form, never committed), and
 above both what the command line says. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
 
+No value is turned into another. A number is written as `16`, `1e-3` or `0.5`, a truth value as `true` or `false`. What
+YAML programs read in two ways is refused, with its line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`, `0x10`; so
+are tags, doubled keys, infinite numbers, `16.0` or `'16'` for a whole number and `16` for text. Quote what is text:
+`task_name: '010'`. A value from the environment is text; for a number write `${oc.decode:${oc.env:NAME}}`. All this
+holds for overrides, `kwargs` and policies, too.
+
 Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices; all
 problems are reported at once. This page is written by `docs/reference/make_config.py` from the code that checks.
 """
@@ -46,6 +52,7 @@ ALIASES = {
     "Size": "list[int]",
     "Width": "int",
     "Fraction": "float, 0 to 1",
+    "TestFraction": "float, 0 to 1",
     "Positive": "float > 0",
     "NotNegative": "float ≥ 0",
     "Weights": "list[float]",

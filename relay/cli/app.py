@@ -44,22 +44,26 @@ def train(
     post.prepare(study.legs[0])
     from relay.leg.progress import Progress
     from relay.report.screen import show_study
-    from relay.simulate import Simulation
+    from relay.simulate import Simulation, apart, sites_of
 
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "run.log", verbose)
     simulation = Simulation(study, root, devices, post)
-    with Progress(simulation.steps, console) as progress:
+    with Progress(console=console) as progress:
+        with progress.stage("looking up images"):
+            progress.expect(simulation.steps)
         summary = simulation.run(progress)
-    if console:
-        from relay.leg.board import show_results
-        from relay.report import write_report
+        if console:
+            from relay.leg.board import show_results
+            from relay.report import write_report
 
-        page = write_report(root)
-        show_results(root / "tensorboard", summary, study.legs[-1].scientific(), page.parent / "figures")
-        show_study(console, summary, root)
-        console.print(f"The report: {page}", highlight=False, soft_wrap=True, markup=False)
+            with progress.stage("writing the report"):
+                page = write_report(root)
+                show_results(root / "tensorboard", summary, study.legs[-1].scientific(), page.parent / "figures")
+    if console:
+        after = ["relay", "predict", "-c", config, "-n", note, *(["-g", gpus] if gpus else []), *(overrides or [])]
+        show_study(console, summary, sites_of(study.legs), apart(study.legs), page, after)
 
 
 @app.command()

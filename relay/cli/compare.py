@@ -11,7 +11,7 @@ import typer
 
 from relay.cli import configs, options
 from relay.cli.top import command, hold, log_to
-from relay.errors import RelayError, UserError, nearest
+from relay.errors import ConfigError, RelayError, UserError, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,23 +133,26 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
     """``key=value`` with commas between; values are read as YAML."""
     if text is None:
         return None
-    import yaml
+    from relay.config.load import value_of
 
     pairs = [part.partition("=") for part in text.split(",") if part]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
         raise UserError(f"--slurm {text}: '{wrong[0]}' has not the form key=value", "Such as timeout_min=600")
     try:
-        return {key.strip(): yaml.safe_load(value) for key, _, value in pairs}
-    except yaml.YAMLError as error:
-        raise UserError(f"--slurm {text}: a value can't be read as YAML", "Such as timeout_min=600") from error
+        return {key.strip(): value_of(value, f"--slurm {key.strip()}") for key, _, value in pairs}
+    except ConfigError as error:
+        why = "; ".join(problem.allowed for problem in error.problems)
+        raise UserError(f"--slurm {text}: a value can't be read as YAML: {why}", "Such as timeout_min=600") from error
 
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
     from relay.compare.running import planned_steps, run_here
     from relay.leg.progress import Progress
 
-    steps = planned_steps(todo, root, devices)
-    with Progress(sum(steps), console) as progress:
+    with Progress(console=console) as progress:
+        with progress.stage("looking up images"):
+            steps = planned_steps(todo, root, devices)
+        progress.expect(sum(steps))
         return run_here(todo, root, devices, progress, steps)
 
 
@@ -185,11 +188,14 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
 
     runs, failed = read_runs(planned, root, failed)
     if runs:
+        from relay.leg.progress import Progress
         from relay.report import write_report
         from relay.report.screen import show_comparison
 
-        told = comparison(planned, root, runs, failed, reference)
-        show_comparison(console, told, root, write_report(root))
+        with Progress(console=console) as progress, progress.stage("writing the report"):
+            told = comparison(planned, root, runs, failed, reference)
+            page = write_report(root)
+        show_comparison(console, told, page)
     if failed:
         lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
         raise RelayError(

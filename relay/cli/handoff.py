@@ -14,11 +14,13 @@ from relay.errors import UserError
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
+    from relay.handoff.fit import Fit
     from relay.handoff.keys import Keys
     from relay.handoff.send import Draft
 
 Note = Annotated[
-    str, typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.value)
+    str,
+    typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.plain_note),
 ]
 
 
@@ -50,16 +52,18 @@ def receive(
     from relay.handoff import gate, pick
     from relay.handoff import receive as receiving
 
-    fit = None
+    fit: Fit | None = None
+    weigh: receiving.Weigh = gate.weigh
     if found is not None:
+        from relay.leg.accept import taster
         from relay.leg.post import fit_of
 
-        fit = fit_of(found.leg)
+        fit, weigh = fit_of(found.leg), taster(found.leg)
     bundle = pick.choose(desk, source) if source.is_dir() else source
     places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
     keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
     typer.echo(f"Opening {bundle}")
-    done = receiving.receive(desk, keys, bundle, gate.weigh, fit)
+    done = receiving.receive(desk, keys, bundle, weigh, fit)
     claim = done.claim
     again = " It had been received before." if done.again else ""
     typer.echo(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")

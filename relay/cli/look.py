@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from relay.handoff.bundle import Opened
     from relay.handoff.statement import Claim
 
+LEGS = 20
+"""Of a bundle that nobody has verified yet: so many of its newest legs are looked at, whoever wrote how many."""
 CARD = 20_000
 """Most characters of a model card that are printed."""
 Bundle = Annotated[Path, typer.Argument(help="The bundle, or one of its volumes.", metavar="BUNDLE")]
@@ -91,13 +94,12 @@ def inspect(
 
 def _outside(bundle: Path) -> None:
     """What anybody can see of a sealed bundle."""
-    from relay.handoff.seal import HEADER
+    from relay.handoff.seal import HEADER, seal_of
     from relay.handoff.stick import open_volumes
 
     with open_volumes(bundle) as file:
         head, size, count = file.read(HEADER), file.size, len(file.paths)
-    recipients = head.partition(b"\n--- ")[0].count(b"\n-> X25519 ")
-    typer.echo(f"{bundle.name}: sealed with age for {recipients} recipient(s), {size:,} B" + f" in {count} file(s).")
+    typer.echo(f"{ask.printable(bundle.name)}: sealed with age for {seal_of(head)}, {size:,} B in {count} file(s).")
 
 
 def _no_further(why: str) -> None:
@@ -107,30 +109,39 @@ def _no_further(why: str) -> None:
 
 def _inside(home: Path, inside: Opened) -> None:
     """Entries, claim, chain and model card, under a line that says whether they can be believed."""
-    claims = _claims(inside)
-    own = claims[-1]
+    from relay.handoff import manifest
+
+    own = _claim(inside, manifest.STATEMENT)
     believed = _belief(home, own.study, inside)
     typer.echo(believed)
-    typer.echo(f"{'Sealed' if inside.sealed else 'Not sealed'}, {inside.size:,} B. It holds:")
+    first = max(1, inside.layout.legs + 1 - LEGS)
+    claims = [*_earlier(inside, first), own]
+    typer.echo(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It holds:")
     show.entries({name: entry.size for name, entry in inside.entries.items()})
     typer.echo("Its site says:")
     show.claim(own)
     show.matrix(claims)
+    if first > 1:
+        typer.echo(f"  and the {first - 1} leg(s) before leg {first}, not shown")
     _memories(claims, inside)
     typer.echo("Model card, made from what its sites say:")
     typer.echo("\n".join(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     typer.echo(believed)
 
 
-def _claims(inside: Opened) -> list[Claim]:
-    """What the sites say of their legs, oldest first. They may be many and by anybody: of earlier ones, not to whom."""
-    from relay.handoff import manifest, statement
+def _claim(inside: Opened, name: str) -> Claim:
+    """What a site says of its leg; by anybody."""
+    from relay.handoff import statement
 
-    def claim(name: str) -> Claim:
-        return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
+    return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
 
-    earlier = (manifest.earlier(leg + 1, manifest.STATEMENT) for leg in range(inside.layout.legs))
-    return [*(replace(claim(name), recipients=[]) for name in earlier), claim(manifest.STATEMENT)]
+
+def _earlier(inside: Opened, first: int) -> Iterator[Claim]:
+    """What the sites of the earlier legs say, from leg ``first`` on; not to whom."""
+    from relay.handoff import manifest
+
+    for leg in range(first, inside.layout.legs + 1):
+        yield replace(_claim(inside, manifest.earlier(leg, manifest.STATEMENT)), recipients=[])
 
 
 def _memories(claims: list[Claim], inside: Opened) -> None:
@@ -141,7 +152,8 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
     from relay.handoff.refusals import Refused
 
     cards = {}
-    for name in inside.layout.memories:
+    shown = {manifest.earlier(claim.leg, manifest.MEMORY) for claim in claims[:-1]} | {*manifest.OWN}
+    for name in [name for name in inside.layout.memories if name in shown]:
         card = manifest.card_of(name)
         try:
             cards[name] = parse(MemoryCard, inside.read(card), card)

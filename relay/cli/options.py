@@ -7,12 +7,31 @@ from typing import Annotated, Any
 
 import typer
 
-PLAIN: Any = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
+from relay.config.names import fault
+
+PLAIN: Any = {
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 
 def value(text: str | None) -> str | None:
     """Let ``-c=fundus/relay`` mean what ``-c fundus/relay`` means."""
     return text.removeprefix("=") if text else text
+
+
+def plain_note(text: str) -> str:
+    """The name of a run, which is that of its folder.
+
+    Raises:
+        typer.BadParameter: it can't be one.
+    """
+    name = text.removeprefix("=")
+    if why := fault(name):
+        raise typer.BadParameter(f"{name[:100]!r} {why}. Give a plain name, such as: -n first")
+    return name
 
 
 Home = Annotated[
@@ -44,7 +63,7 @@ Fingerprint = Annotated[
 RunConfig = Annotated[
     str, typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=value)
 ]
-Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=value)]
+Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=plain_note)]
 Gpus = Annotated[
     str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=value)
 ]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from relay.plan import Leg
 
 
+TRIES = 3
+"""How often a passphrase is asked for."""
+
+
 def home_of(given: str | Path | None) -> Path:
     """This site's own folder."""
     from relay.handoff.desk import home_of as of
@@ -56,16 +60,18 @@ def check_study(name: str) -> str:
     Raises:
         UserError: it can't be one.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
+    from relay.config.names import plain_name
     from relay.handoff.document import Slug
 
     try:
-        TypeAdapter(Slug).validate_python(name)
-    except ValidationError as error:
+        plain_name(TypeAdapter(Slug).validate_python(name))
+    except ValueError as error:  # pydantic's is one, too
         raise UserError(
             f"'{name}' can't be the name of a study",
-            "Use at most 40 of a-z, 0-9 and '-', with no '-' at either end.",
+            "Use at most 40 of a-z, 0-9 and '-', with no '-' at either end; "
+            "con, nul and the like are devices on Windows.",
         ) from error
     return name
 
@@ -122,11 +128,25 @@ def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[s
 
 
 def unlock(home: Path, passphrase_file: Path | None) -> Keys:
-    """This site's keys; the passphrase is asked for where no file or environment gives it."""
-    from relay.handoff.keys import load
-    from relay.handoff.passphrases import passphrase
+    """This site's keys; the passphrase is asked for where no file or environment gives it, up to three times.
 
-    return load(home, lambda: passphrase(passphrase_file.expanduser() if passphrase_file else None))
+    Raises:
+        UserError: as :func:`relay.handoff.keys.load`; for a wrong passphrase it says where it came from.
+    """
+    from relay.handoff.keys import WrongPassphrase, load
+    from relay.handoff.passphrases import passphrase, source
+
+    file = passphrase_file.expanduser() if passphrase_file else None
+    came_from = source(file)
+    for left in reversed(range(TRIES if came_from is None else 1)):
+        try:
+            return load(home, lambda: passphrase(file))
+        except WrongPassphrase as error:
+            if not left:
+                told = f" It came from {came_from}." if came_from else f" It was wrong {TRIES} times."
+                raise UserError(f"{error}", error.advice() + told) from error
+            typer.echo("That is not the passphrase of these keys. Type it again.", err=True)
+    raise AssertionError("the last try returns or raises")
 
 
 def passphrase_file_of(found: Deployment | None, given: Path | None) -> Path | None:

@@ -30,9 +30,11 @@ def predict(
         typer.Option("--bundle", help="Test the model in this bundle, once verified", metavar="FILE"),
     ] = None,
     image: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "--image", help="Predict this image alone, with the last model: mask and overlay.", metavar="FILE"
+            "--image",
+            help="Predict this image, or all in this folder, with the last model: mask and overlay. Again for more.",
+            metavar="PATH",
         ),
     ] = None,
     tolerance: Annotated[
@@ -49,28 +51,32 @@ def predict(
     from rich.console import Console
 
     from relay.predict import models as choose
+    from relay.predict.image import images_in, predict_images
 
+    images = images_in([path.expanduser() for path in image or ()])
     if bundle is not None:
         models = [_bundled(study, bundle, passphrase_file)]
     elif received is not None:
         models = [choose.received(study, received)]
     else:
         models = choose.finished(study, root)
+        if lacking := [leg.folder for leg in study.legs if leg.folder not in {model.folder for model in models}]:
+            typer.echo(f"Left out, since not trained to the end: {', '.join(lacking)}", err=True)
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
-    if image is not None:
-        from relay.predict.image import predict_image
-
-        for path in predict_image(models[-1], image.expanduser(), root / "results" / "images", devices):
+    if images:
+        for path in predict_images(models[-1], images, root / "results" / "images", devices):
             typer.echo(f"Written: {path}")
         return
     from relay.locks import locked
     from relay.predict.study import Testing, predict_study, results_of
     from relay.predict.table import show
+    from relay.simulate import apart
 
     folder = results_of(models, root)
     hold(locked(folder / ".lock", str(folder)))
-    show(console, predict_study(study, models, folder, root, devices, console, Testing(tolerance, save)), folder)
+    found = predict_study(study, models, folder, root, devices, console, Testing(tolerance, save))
+    show(console, found, folder, root, own=apart(study.legs) and not models[-1].outside)
 
 
 def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:

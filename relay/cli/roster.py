@@ -12,6 +12,8 @@ from relay.cli.keys import trust
 from relay.cli.top import command
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from relay.handoff.roster import Roster
 
 roster_app = typer.Typer(
@@ -44,7 +46,25 @@ def install(
     new = desk.install(data).roster
     typer.echo(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
     show.roster_change(old, new)
+    _warn_of_period(new, desk.clock())
     show.turn(desk)
+
+
+def _warn_of_period(new: Roster, now: datetime) -> None:
+    """Say so where the roster does not hold today: it is kept, and nothing can be received or sent under it."""
+    from relay.handoff.document import moment
+
+    if now < moment(new.not_before):
+        when = f"holds only from {new.not_before} on"
+    elif now > moment(new.not_after):
+        when = f"has ended: it held until {new.not_after}"
+    else:
+        return
+    typer.echo(
+        f"WARNING: roster {new.version} {when}. Nothing can be received, trained or sent under it now. Check this "
+        "computer's clock; if it is right, ask the coordinator for a roster with new dates.",
+        err=True,
+    )
 
 
 @roster_app.command("show")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -33,6 +34,10 @@ def score(
     values: Annotated[
         str | None, typer.Option("--values", help="What stands for each class in the masks: 0,255. Default: 0,1,…")
     ] = None,
+    prediction_values: Annotated[
+        str | None,
+        typer.Option("--prediction-values", help="The same for the predictions alone. Default: --values, or 0,1,…"),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else in pixels. Default: 2."),
@@ -44,15 +49,16 @@ def score(
         str | None, typer.Option("--patients", help="Regular expression that finds the patient in a name.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write to. Default: exps/score/<PREDICTIONS>.")
+        Path | None, typer.Option("-o", "--out", help="Folder to write to. Default: exps/score/<PREDICTIONS>-<digits>.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", help="Processes that measure; 0: this one.", min=0)] = 0,
 ) -> None:
     """Score predictions that any tool made: masks in a folder, or a CSV table of probabilities or numbers.
 
-    Masks are PNG or other pictures of class indices, NIfTI or other volumes; pairs have the same name before the
-    ending. A table of probabilities has the columns sample and one for each class, its truth sample and class;
-    for regression both have sample and value.
+    Masks are PNG or other pictures of class indices, NIfTI or other volumes, in the two folders or below; pairs have
+    the same name before the ending. Truths without a prediction are named, and not scored. A table of probabilities
+    has the columns sample and one for each class, its truth sample and class; for regression both have sample and
+    value.
     """
     if task not in TASKS:
         raise UserError(f"--task {task} is not one of {', '.join(TASKS)}", f"Did you mean {nearest(task, TASKS)}?")
@@ -66,19 +72,28 @@ def score(
     if out is not None:
         _folder(out)
     if task == "segmentation":
-        done = _masks(predictions, truth, console, classes, values, tolerance, spacing, patients, workers)
+        stand_for = (values, prediction_values)
+        done = _masks(predictions, truth, console, classes, stand_for, tolerance, spacing, patients, workers)
     else:
-        _only_for_masks(classes=classes, values=values, tolerance=tolerance, spacing=spacing)
+        _only_for_masks(
+            classes=classes, values=values, prediction_values=prediction_values, tolerance=tolerance, spacing=spacing
+        )
         from relay.score.tables import score_classes, score_numbers
 
         done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
-    folder = out if out is not None else Path("exps") / "score" / done.summary["study"]
+    folder = out if out is not None else _default(done.summary["study"], predictions, truth)
     done.write(folder)
     show(console, done, folder)
 
 
+def _default(study: str, predictions: Path, truth: Path) -> Path:
+    """A folder for these two alone: others may have the same names elsewhere."""
+    both = f"{predictions.resolve()}\n{truth.resolve()}"
+    return Path("exps") / "score" / f"{study}-{sha256(both.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
 def _only_for_masks(**given: object) -> None:
-    if named := [f"--{name}" for name, value in given.items() if value is not None]:
+    if named := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
         raise UserError(f"{', '.join(named)}: is for masks", "Leave it out, or score masks: --task segmentation.")
 
 
@@ -94,7 +109,7 @@ def _masks(
     truth: Path,
     console: Console,
     classes: str | None,
-    values: str | None,
+    values: tuple[str | None, str | None],
     tolerance: float | None,
     spacing: str | None,
     patients: str | None,
@@ -106,7 +121,8 @@ def _masks(
 
     asked = Asked(
         classes=_list("--classes", "names, with commas between", str, classes),
-        values=_list("--values", "whole numbers, with commas between", int, values),
+        values=_list("--values", "whole numbers, with commas between", int, values[0]),
+        prediction_values=_list("--prediction-values", "whole numbers, with commas between", int, values[1]),
         tolerance=TOLERANCE if tolerance is None else tolerance,
         spacing=_list("--spacing", "numbers, with commas between", float, spacing),
         patients=patients,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import ndiff
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -36,22 +37,46 @@ def _print(table: Any) -> None:
     Console(highlight=False, markup=False, width=width).print(table)
 
 
+ROWS = 60
+"""Of a table of what a bundle holds or says: whoever wrote it may have written thousands."""
+
+
+def _more(count: int, what: str) -> str:
+    return f"and {count:,} more {what}, not shown" if count > 0 else ""
+
+
 def matrix(claims: Sequence[Claim]) -> None:
-    """The legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site."""
-    from rich.table import Table
+    """The newest legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site.
 
-    from relay.report.screen import number
+    Where all sites are too wide for the screen, the leg's own site and the lowest of all stand for them.
+    """
+    from rich.console import Console
 
-    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
-    table = Table(title="Mean Dice of each leg, as its site signed for it", title_justify="left")
-    for column in ("leg", "site", "date", "strategy"):
-        table.add_column(column)
-    for column in ("samples", *sites):
-        table.add_column(column, justify="right")
-    for c in claims:
-        cells = [number(c.result.get(site)) for site in sites]
-        table.add_row(str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples), *cells)
-    _print(table)
+    from relay.handoff.cards import test_sets
+    from relay.screen import Column, fits, number, show_table
+
+    console, shown = Console(), claims[-ROWS:]
+    sites, more = test_sets(claims)
+    columns = [Column("leg", left=True), Column("site", left=True), Column("date", 3, left=True)]
+    columns += [Column("strategy", 2, left=True), Column("samples", 1)]
+    about = [[str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples)] for c in shown]
+    every = [[*row, *(number(c.result.get(site)) for site in sites)] for row, c in zip(about, shown, strict=True)]
+    if fits(console, [*columns, *map(Column, sites)], every):
+        columns += map(Column, sites)
+    else:
+        columns += [Column("own site"), Column("lowest", 1)]
+        every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, shown, strict=True)]
+    show_table(console, "Mean Dice of each leg, as its site signed for it", columns, every)
+    if cut := [text for text in (_more(len(claims) - ROWS, "earlier legs"), _more(more, "test sets")) if text]:
+        typer.echo(f"  {', '.join(cut)}")
+
+
+def _lowest(claim: Claim) -> str:
+    from relay.results import worst
+    from relay.screen import MISSING, number
+
+    low = worst({site: value for site, value in claim.result.items() if value is not None})
+    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"
 
 
 def custody(statements: Sequence[Statement]) -> None:
@@ -66,13 +91,17 @@ def custody(statements: Sequence[Statement]) -> None:
 
 def entries(sizes: Mapping[str, int]) -> None:
     """Names and sizes of what is in a bundle."""
-    for name, size in sizes.items():
+    *shown, last = sizes.items()
+    for name, size in [*shown[: ROWS - 1], last]:
         typer.echo(f"  {size:>15,} B  {name}")
+    if cut := _more(len(shown) - ROWS + 1, "files"):
+        typer.echo(f"  {cut}")
     typer.echo(f"  {sum(sizes.values()):>15,} B  in {len(sizes)} files")
 
 
 def claim_lines(claim: Claim) -> list[tuple[str, str]]:
     """A claim in labelled lines."""
+    more = _more(len(claim.recipients) - ROWS, "recipients")
     carried = [
         f"{name}: {part.tensors} tensors, {part.bytes:,} B"
         for name, part in vars(claim.carries).items()
@@ -81,7 +110,7 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
     return [
         ("study", claim.study),
         ("leg", f"{claim.leg}, by {claim.site}"),
-        ("for", ", ".join(recipient.name for recipient in claim.recipients)),
+        ("for", ", ".join([*(r.name for r in claim.recipients[:ROWS]), *([more] if more else [])])),
         ("good", f"{claim.issued} to {claim.expires}"),
         ("roster", str(claim.roster.version)),
         ("strategy", ask.printable(claim.strategy)),
@@ -103,8 +132,10 @@ def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
     from relay.handoff import memorycard
 
     typer.echo("Memories:" if cards else "Memories: none.")
-    for label, text in memorycard.lines(cards, claims):
+    for label, text in islice(memorycard.lines(cards, claims), ROWS):
         typer.echo(f"  {label}: {ask.printable(text)}")
+    if cut := _more(len(cards) - ROWS, "memories"):
+        typer.echo(f"  {cut}")
 
 
 def ledger(lines: Sequence[Line]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import logging
 import os
 import re
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -25,7 +29,18 @@ P = ParamSpec("P")
 REFUSED = 3
 NEWLINE = "\n"
 errors = Console(stderr=True)
-DISK = "Is the disk full, a stick pulled out, a folder not yours to write? Then run the same command again."
+MAX_MESSAGE = 900
+MEMORY = "Close other programs, or use less: a smaller batch_size, patch_size or num_workers."
+CURES = {
+    errno.EACCES: "You may not read or write there. Change its permissions, or name another folder.",
+    errno.EPERM: "You may not do that there. Change its permissions, or name another folder.",
+    errno.EROFS: "That disk can only be read. Undo the stick's write protection, or name another folder.",
+    errno.EMFILE: "Too many files are open. Allow more (ulimit -n 4096), then run the same command again.",
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+    errno.EIO: "The disk or stick does not answer. Check that it is in, or use another; then run the command again.",
+}
+"""What to do about what the system says."""
+ELSE = "Is a stick pulled out, or a folder not yours? Then run the same command again."
 ROOM = "Make room there, then run the same command again: what was finished before is kept."
 MAX_SHOWN = 6000
 """Most characters of a message on the screen."""
@@ -41,22 +56,28 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        umask = _keep_private()
+        umask, held = _keep_private(), ExitStack()
+        _held.append(held)
         try:
-            with no_noise(_warn), ExitStack() as held:
-                _held.append(held)
+            with no_noise(_warn), held:
                 function(*args, **kwargs)
         except KeyboardInterrupt as error:
             fail(Interrupted("stopped"), error)
         except RelayError as error:
             fail(error, error)
+        except BrokenPipeError:
+            _hush()
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise  # typer's own ways to leave
         except OSError as error:
             full = disk_full(error, Path.cwd())
-            fail(RelayError(full, ROOM) if full else RelayError(str(error), DISK), error)
-        except Exception:
-            log.exception("unexpected")
-            raise
+            fail(RelayError(full, ROOM) if full else _of_the_system(error), error)
+        except MemoryError as error:
+            fail(RelayError("there is not enough memory", MEMORY), error)
+        except Exception as error:
+            fail(_unexpected(error), error)
         finally:
+            _held.pop()
             os.umask(umask)
 
     return guarded
@@ -73,6 +94,44 @@ def _keep_private() -> int:
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     return os.umask(0o077)
+
+
+def _of_the_system(error: OSError) -> RelayError:
+    """What the system refused, with the cure of its cause."""
+    where = f" ({error.filename})" if error.filename else ""
+    return RelayError(f"{error.strerror or error}{where}", CURES.get(error.errno or 0, ELSE))
+
+
+def _unexpected(error: Exception) -> RelayError:
+    """A fault of the program: one message, and a file with the rest."""
+    said = str(error) or "no message"
+    where = _kept(error)
+    advice = f"This is a fault of relay, not of your files. Report it with {where or 'what -v shows'}."
+    return RelayError(f"unexpected {type(error).__name__}: {said[:MAX_MESSAGE]}", advice)
+
+
+def _kept(error: Exception) -> str | None:
+    """The file in which the traceback is: the log, else one of its own; None where none can be written."""
+    for handler in log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            return handler.baseFilename
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="relay-", suffix=".log", delete=False, encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+            return file.name
+    except OSError:
+        return None
+
+
+def _hush() -> None:
+    """Whoever read the output (a pager, ``head``) has left: say nothing more.
+
+    Raises:
+        typer.Exit: always.
+    """
+    with contextlib.suppress(OSError, ValueError):  # so that the exit of Python does not complain as well
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(1) from None
 
 
 def fail(error: RelayError, cause: BaseException) -> None:

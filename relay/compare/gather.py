@@ -101,7 +101,7 @@ def comparison(
         reference: the strategy that the others are tested against.
     """
     by = _by(jobs, runs)
-    tests = table.against(by, reference)
+    tests, site_tests = table.against(by, reference)
     shared = {job.label: job.laps for job in jobs if job.laps > 1}
     count = sum(not isnan(test["p"]) for test in tests)
     parts = [table.RULE, table.TESTS.format(reference=reference, count=f"{count} tests" if count != 1 else "1 test")]
@@ -114,6 +114,7 @@ def comparison(
         "runs": [run.told for run in runs],
         "table": [table.row(label, by) for label in by],
         "tests": tests,
+        "site_tests": site_tests,
     }
     write_text(root / "compare.json", json.dumps(no_nan(whole), indent=1) + "\n")
     write_text(root / "compare.csv", _csv(runs))

@@ -17,7 +17,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from relay.config.schema import MAX_SEED
-from relay.errors import UserError, nearest
+from relay.errors import ConfigError, UserError, nearest
 
 if TYPE_CHECKING:
     from relay.plan import Study
@@ -124,19 +124,15 @@ def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
 
 
 def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from relay.config.load import changed
 
     if wrong := [change for change in changes if not re.match(r"\s*[\w.]+\s*=", change)]:
         raise UserError(f"--strategies {label}: '{wrong[0]}' has not the form key=value", "Such as relay[merge=0.2]")
     try:
-        merged = OmegaConf.merge(dict(kwargs), OmegaConf.from_dotlist([change.strip() for change in changes]))
-        plain: dict[str, Any] = OmegaConf.to_container(merged)  # type: ignore[assignment]
-    except (OmegaConfBaseException, YAMLError, ValueError, TypeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"--strategies {label}: can't be read: {first}", "Such as relay[merge=0.2]") from error
-    return plain
+        return changed(kwargs, [change.strip() for change in changes])
+    except ConfigError as error:
+        said = "; ".join(str(problem) for problem in error.problems)
+        raise UserError(f"--strategies {label}: can't be read: {said}", "Such as relay[merge=0.2]") from error
 
 
 def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[list[int]]:

@@ -100,7 +100,7 @@ def run_here(
                 raise  # the processes of a fit would no longer be at the same run
             failed.append(Failed(job, told(error), log_of(folder), type(error).__name__))
             progress.say(f"failed: {job}: {told(error)}")
-        progress.advance(reached - progress.done)
+        progress.advance(reached - progress.done, made=False)
     return failed
 
 

@@ -17,7 +17,20 @@ import numpy as np
 
 from relay.results import forward, gaps, mean, worst
 from relay.seeds import derive
-from relay.statistics import FEWEST, MIN_PAIRS, MIN_PATIENTS, RESAMPLES, Floats, Interval, bounds, holm, paired
+from relay.statistics import (
+    FEWEST,
+    MIN_PAIRS,
+    MIN_PATIENTS,
+    PERMUTATIONS,
+    RESAMPLES,
+    Floats,
+    Interval,
+    Join,
+    Part,
+    bounds,
+    holm,
+    paired,
+)
 
 Sample: TypeAlias = tuple[str, str, str, str]
 """Site, patient, sample, class."""
@@ -37,10 +50,12 @@ RULE = (
     "all memories beside the solver in the last carry, the most of all runs."
 )
 TESTS = (
-    "Tests: each strategy minus {reference}, one difference a patient (mean over runs, samples and classes that were "
-    "measured under both), Wilcoxon signed-rank, two-sided, zeros after Pratt, Holm's correction over {count}; fewer "
-    f"than {MIN_PAIRS} patients have no p; interval of the mean difference likewise, over the patients of all sites "
-    "together; effect: matched-pairs rank-biserial correlation."
+    "Tests: each strategy's mean Dice minus that of {reference}, as in the table, over the runs that go together. A "
+    "permutation test, two-sided: the strategies are exchanged for whole patients (all their images, classes and runs) "
+    f"within their site, in all ways or in {PERMUTATIONS} random ones; Holm's correction over {{count}}; fewer than "
+    f"{MIN_PAIRS} patients have no p. Interval of the difference: as that of the mean. Effect: the difference as a "
+    "share of all that patients differ by, from -1 (worse for every patient) to 1 (better for every one). Site by "
+    "site: the same of each site alone, with a Holm's correction of their own."
 )
 
 
@@ -117,12 +132,19 @@ def _apart(a: Run, b: Run) -> float:
 
 
 def interval_of(label: str, runs: Sequence[Run]) -> Interval:
-    """Interval of the mean over samples, classes, sites and runs; a patient is drawn with all images in all runs."""
+    """Interval of the mean over samples, classes, runs and sites; a patient is drawn with all images in all runs."""
+    parts, join = _cells(runs, len(runs))
+    return bounds(list(parts.values()), join, derive(0, "compare", label))
+
+
+def _cells(runs: Sequence[Run], of: int) -> tuple[dict[str, Part], Join]:
+    """Site → of each patient, sum and number of what was measured, a cell a run and class; and the one way in which the
+    cells of ``of`` runs become a mean: over classes, then runs, then sites."""
     there = [
         (n, *key, value) for n, run in enumerate(runs) for key, value in run.scores.items() if not math.isnan(value)
     ]
     classes = {name: place for place, name in enumerate(sorted({name for *_, name, _ in there}))}
-    parts = []
+    parts = {}
     for site in sorted({site for _, site, *_ in there}):
         own = [(n, patient, classes[name], value) for n, where, patient, _, name, value in there if where == site]
         rows = {patient: place for place, patient in enumerate(sorted({patient for _, patient, *_ in own}))}
@@ -130,13 +152,13 @@ def interval_of(label: str, runs: Sequence[Run]) -> Interval:
         for n, patient, name, value in own:
             total[rows[patient], n, name] += value
             count[rows[patient], n, name] += 1
-        parts.append((total.reshape(len(rows), -1), count.reshape(len(rows), -1)))
+        parts[site] = total.reshape(len(rows), -1), count.reshape(len(rows), -1)
 
     def join(cells: Floats) -> Floats:
-        by_class = cells.reshape(*cells.shape[:-1], len(runs), len(classes))
+        by_class = cells.reshape(*cells.shape[:-1], of, len(classes))
         return _mean(_mean(_mean(by_class, -1), -2), -1)
 
-    return bounds(parts, join, derive(0, "compare", label))
+    return parts, join
 
 
 def _mean(values: Floats, axis: int) -> Floats:
@@ -160,21 +182,20 @@ def _to_local(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
     return {site: mean(lead[site] for lead in leads) for site in (leads[0] if leads else ())}
 
 
-def against(by: Groups, reference: str) -> list[dict[str, Any]]:
-    """Each strategy against the reference, as :data:`TESTS` says."""
-    found = []
+def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Each strategy against the reference, as :data:`TESTS` says: over all sites, and site by site."""
+    whole, single = [], []
     for label, runs in by.items():
         pairs = _pairs(runs, by.get(reference, ()))
-        if label != reference and pairs:
-            own, other = (
-                {_key(n, s): v for n, p in enumerate(pairs) for s, v in p[side].scores.items()} for side in (0, 1)
-            )
-            compared = asdict(paired(own, other, derive(0, "compare", label, reference)))
-            found.append({"a": label, "b": reference, **compared})
-    adjusted = holm([test["p"] for test in found])
-    return [{**test, "p_holm": p} for test, p in zip(found, adjusted, strict=True)]
+        if label == reference or not pairs:
+            continue
+        parts, join = _cells([*(a for a, _ in pairs), *(b for _, b in pairs)], len(pairs))
+        names, seed = {"a": label, "b": reference}, derive(0, "compare", label, reference)
+        whole.append(names | asdict(paired(list(parts.values()), join, seed)))
+        single += [names | {"site": site} | asdict(paired([part], join, seed)) for site, part in parts.items()]
+    return _corrected(whole), _corrected(single)
 
 
-def _key(pair: int, sample: Sample) -> tuple[Any, ...]:
-    """A sample in a pair of runs; first whose it is."""
-    return (sample[:2], pair, sample[2:])
+def _corrected(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """With Holm's correction over all of these."""
+    return [{**test, "p_holm": p} for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True)]

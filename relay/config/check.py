@@ -7,15 +7,30 @@ file, the value, what is allowed and the nearest known key.
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import typing
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from functools import cache
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from relay.config.text import meaning
 from relay.errors import Problem, nearest
 
 T = TypeVar("T")
+WANTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+}
+"""What pydantic's kinds of error want, in words."""
 Where = Callable[[Sequence[object]], str]
 
 
@@ -33,10 +48,16 @@ def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None,
         where: turns a path inside ``value`` into the path the user knows.
     """
     try:
-        return TypeAdapter(schema).validate_python(value), []
+        # as JSON, strict means JSON's own types: a list may be a tuple, 1 a float, and nothing else is turned
+        return _adapter(cast(Hashable, schema)).validate_json(json.dumps(value, default=_plain), strict=True), []
     except ValidationError as error:
         found = [_problem(schema, e, where) for e in error.errors(include_url=False)]
         return None, found
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass or a path inside the values, as JSON has it."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else os.fspath(value)  # type: ignore[arg-type]
 
 
 def _problem(schema: type, error: Any, where: Where) -> Problem:
@@ -47,13 +68,53 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
         allowed = f"unknown key; allowed: {', '.join(known) or 'none'}"
         return Problem(where(loc), _short(value), allowed, nearest(str(loc[-1]), known))
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return Problem(where(loc), None, "must be given")
+        beside = ", ".join(map(str, value)) if isinstance(value, dict) else ""
+        return Problem(where(loc), None, "must be given" + (f", beside {beside}" if beside else ""))
     context = error.get("ctx", {})
     near = None
     if kind == "literal_error" and isinstance(value, str):
         near = nearest(value, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
+    if kind in WANTED:
+        return Problem(where(loc), _short(value), f"must be {WANTED[kind]}{_cure(kind, value)}")
+    if kind == "literal_error" and (swapped := _swapped(value, context["expected"])):
+        return Problem(where(loc), _short(value), f"must be {context['expected']}: {swapped}")
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return Problem(where(loc), _short(value), f"must be {text}" if "Input should be" in error["msg"] else text, near)
+
+
+def _cure(kind: str, value: Any) -> str:
+    """What turns the value into what is wanted, where that is plain."""
+    if isinstance(value, str):
+        try:
+            said = meaning(value.strip())
+        except ValueError as error:
+            return f"; {error}" if kind != "string_type" else ""
+        wanted = bool if kind == "bool_type" else int if kind.startswith("int") else (int, float)
+        fits = isinstance(said, wanted) and (kind == "bool_type" or not isinstance(said, bool))
+        env = " (from the environment: ${oc.decode:${oc.env:NAME}})"
+        return f": remove the quotes, write {value.strip()}{env}" if fits else ""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        word = str(value).lower() if isinstance(value, bool) else str(value)
+        return f": quote it, '{word}'"
+    if kind.startswith("int") and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f": write {int(value)}"
+    return ""
+
+
+def _swapped(value: Any, expected: str) -> str | None:
+    """A cure where quotes alone are too many, or missing: ``expected`` is ``16, 32 or 'bf16'``."""
+    words = expected.replace(" or ", ", ").split(", ")
+    if isinstance(value, str) and value in words:
+        return f"remove the quotes, write {value}"
+    if not isinstance(value, str) and f"'{value}'" in words:
+        return f"quote it, '{value}'"
+    return None
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    """pydantic's reader of a schema; to make one takes longer than to use it."""
+    return TypeAdapter(schema)
 
 
 def _is_branch(part: object) -> bool:

@@ -7,12 +7,26 @@ import os
 import sys
 from dataclasses import dataclass, field
 
-from relay.errors import Problem
+from relay.errors import Problem, UserError
+
+NUMBERS = "GPU numbers with commas between, such as 0 or 0,1"
 
 
 def _nodes() -> int:
-    """Machines that train together: ``NUM_NODES``, or what Slurm says; 1 without either."""
-    return int(os.environ.get("NUM_NODES") or os.environ.get("SLURM_NNODES") or 1)
+    """Machines that train together: ``NUM_NODES``, or what Slurm says; 1 without either.
+
+    Raises:
+        UserError: what is set is no such number.
+    """
+    for name in ("NUM_NODES", "SLURM_NNODES"):
+        if given := os.environ.get(name):
+            if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 5 and int(given) >= 1):
+                raise UserError(
+                    f"the environment variable {name} is {given[:40]!r}; it must be a number of machines, 1 or more",
+                    f"Set it to that number, or remove it to train on this machine alone: unset {name}",
+                )
+            return int(given)
+    return 1
 
 
 @dataclass(frozen=True)
@@ -56,10 +70,10 @@ def choose(gpus: str | None) -> tuple[Devices, list[Problem]]:
     """The devices behind ``-g``: absent or empty is the CPU, ``0`` or ``0,1`` those GPUs."""
     if not gpus:
         return Devices(), []
-    try:
-        wanted = [int(part) for part in gpus.split(",")]
-    except ValueError:
-        return Devices(), [Problem("-g", gpus, "must be GPU numbers with commas between, such as 0 or 0,1")]
+    words = [part.strip() for part in gpus.split(",")]
+    wanted = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 5]
+    if len(wanted) < len(words):
+        return Devices(), [Problem("-g", gpus, f"must be {NUMBERS}; leave out -g to use the CPU")]
     there = visible_gpus()
     missing = [g for g in wanted if not 0 <= g < there]
     if missing:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from relay.config.names import fault
+from relay.config.text import parse, parse_file
 from relay.errors import ConfigError, Problem, UserError, nearest
 
 LOCAL = "paths.local.yaml"
 """Per-machine values, in the current folder, never committed; the same form as a config."""
+KEY = re.compile(r"[^.\[\]\s]+(\.[^.\[\]\s]+|\[[0-9]+\])*")
 
 
 def locate(name: str) -> tuple[Path, str]:
@@ -25,13 +30,19 @@ def locate(name: str) -> tuple[Path, str]:
     Raises:
         UserError: there is none; the nearest names are given.
     """
-    for path in (Path(name), Path(f"{name}.yaml")):
-        if path.is_file():
-            return path, _short(path)
-    roots = [Path("configs"), *_installed()]
-    for root in roots:
-        if (root / f"{name}.yaml").is_file():
-            return root / f"{name}.yaml", name
+    try:
+        for path in (Path(name), Path(f"{name}.yaml")):
+            if path.is_file():
+                return path, _short(path)
+        roots = [Path("configs"), *_installed()]
+        for root in roots if not any(fault(part) for part in name.split("/")) else []:
+            if (root / f"{name}.yaml").is_file():
+                return root / f"{name}.yaml", name
+        if _there(Path(name)):
+            raise UserError(f"'{name}' is not a file", "Give the path of a .yaml file, or a name under configs/.")
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"no config '{name[:200]}': {said}", "Give the path of a .yaml file.") from error
     known = sorted({p.relative_to(r).with_suffix("").as_posix() for r in roots for p in r.rglob("*.yaml")})
     near = nearest(name, known)
     raise UserError(
@@ -46,51 +57,129 @@ def _installed() -> list[Path]:
 
 
 def _short(path: Path) -> str:
-    parts = path.with_suffix("").parts
-    return "/".join(parts[parts.index("configs") + 1 :]) if "configs" in parts[:-1] else path.stem
+    parts = Path(os.path.normpath(path.with_suffix("") if path.suffix == ".yaml" else path)).parts
+    parts = parts[parts.index("configs") + 1 :] if "configs" in parts[:-1] else parts[-1:]
+    for part in parts:
+        if why := fault(part):
+            raise UserError(f"the config {path} can't name the folder of its results: '{part}' {why}", "Rename it.")
+    return "/".join(parts)
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """A config file as plain dicts and lists: local paths over it, overrides over both, references resolved.
 
     Raises:
-        ConfigError: not YAML, not a mapping, an override that is not ``key=value``, a reference to nothing.
+        ConfigError: not YAML, a value with two meanings, not a mapping, an override that is not ``key=value``, a
+            reference to nothing.
     """
-    layers = [_parse(path)]
-    if Path(LOCAL).is_file():
-        layers.append(_parse(Path(LOCAL)))
-    problems = [Problem(o, o, "must have the form key=value") for o in overrides if "=" not in o]
-    if problems:
-        raise ConfigError(problems, "the command line")
-    try:
-        merged = OmegaConf.merge(*layers)
-        for override in overrides:
-            _override(merged, override)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, IndexError) as error:
-        raise ConfigError([Problem(str(path), str(error).splitlines()[0], "must merge")], str(path)) from error
-    problems = list(_unresolved(merged))
+    layers: list[dict[str, Any]] = []
+    problems: list[Problem] = []
+    for file in (path, *([Path(LOCAL)] if _there(Path(LOCAL)) else [])):
+        try:
+            layers.append(_parse(file))
+        except ConfigError as error:
+            problems += error.problems
+    changes = []
+    for override in overrides:
+        try:
+            changes.append(_parsed(override))
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems, str(path))
-    return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
-
-
-def _parse(path: Path) -> DictConfig:
     try:
-        config = OmegaConf.load(path)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(
-            [Problem(str(path), " ".join(str(error).split()), "must be valid YAML")], str(path)
-        ) from error
-    if not isinstance(config, DictConfig):
+        plain: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=False)
+        for (keys, value), override in zip(changes, overrides, strict=True):
+            problems += _put(plain, keys, value, override)
+        merged = OmegaConf.create(plain)
+        problems += _unresolved(merged)
+        if problems:
+            raise ConfigError(problems, str(path))
+        return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
+    except (OmegaConfBaseException, ValueError, TypeError, RecursionError, AssertionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        allowed = "can't be put together: are a block and a list mixed up, or is a ${reference} not closed?"
+        raise ConfigError([Problem(str(path), first, allowed)], str(path)) from error
+
+
+def changed(block: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A block with ``key=value`` over it.
+
+    Raises:
+        ConfigError: an override can't be read, or leads nowhere.
+    """
+    tree = copy.deepcopy(dict(block))
+    for override in overrides:
+        if problems := _put(tree, *_parsed(override), override):
+            raise ConfigError(problems, "the command line")
+    try:
+        OmegaConf.create(tree)
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError([Problem("a ${reference}", first, "can't be read")], "the command line") from error
+    return tree
+
+
+def _there(path: Path) -> bool:
+    """Whether something is there, be it a broken link: it is read, or refused, but not passed over."""
+    return os.path.lexists(path)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    config = parse_file(path)
+    if not isinstance(config, dict | None):
         raise ConfigError([Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path))
-    return config
+    return config or {}
 
 
-def _override(config: Any, override: str) -> None:
-    """``a.b.c=value``, the value read as YAML in place of what was there; ``a[0]`` steps into a list."""
-    key, _, value = override.partition("=")
-    plain = OmegaConf.to_container(OmegaConf.create(f"v: {value}"), resolve=False)
-    OmegaConf.update(config, key, plain["v"], merge=False)  # type: ignore[index, call-overload]
+def value_of(text: str, name: str) -> Any:
+    """The value in ``name=text``, read as YAML.
+
+    Raises:
+        ConfigError: it can't be read, or has two meanings.
+    """
+    found = parse(f"v: {text}", name)
+    if not isinstance(found, dict) or list(found) != ["v"]:
+        raise ConfigError([Problem(name, text, "must be one value: quote it")], "the command line")
+    return found["v"]
+
+
+def _parsed(override: str) -> tuple[list[str | int], Any]:
+    """``a.b[0].c=value`` as the keys and the value."""
+    key, equals, text = override.partition("=")
+    if not equals or not KEY.fullmatch(key):
+        allowed = "must have the form key=value, such as common.train.batch_size=8"
+        raise ConfigError([Problem(override, override, allowed)], "the command line")
+    try:
+        value = value_of(text, key)
+    except ConfigError as error:
+        told = [Problem(key, text, _without_line(p.allowed)) for p in error.problems]
+        raise ConfigError(told, "the command line") from error
+    return [
+        int(w) if w.isdecimal() and w.isascii() and len(w) < 10 else w for w in re.findall(r"[^.\[\]]+", key)
+    ], value
+
+
+def _without_line(text: str) -> str:
+    return re.sub(r"^line \d+(, column \d+)?: ", "", text)
+
+
+def _put(tree: Any, keys: Sequence[str | int], value: Any, override: str) -> list[Problem]:
+    """Put an override's value in place of what was there; blocks on the way are made."""
+    *parents, last = keys
+    for key in parents:
+        if isinstance(tree, dict):
+            if tree.get(key) is None:
+                tree[key] = {}
+            tree = tree[key]
+        elif isinstance(tree, list) and isinstance(key, int) and key < len(tree):
+            tree = tree[key]
+        else:
+            return [Problem(override, override, f"leads nowhere: there is no '{key}' to step into")]
+    if isinstance(tree, dict) or (isinstance(tree, list) and isinstance(last, int) and last < len(tree)):
+        tree[last] = value  # type: ignore[index]
+        return []
+    return [Problem(override, override, f"leads nowhere: there is no '{last}' to set")]
 
 
 def _unresolved(node: Any, path: str = "") -> Iterator[Problem]:

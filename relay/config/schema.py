@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator
+
+from relay.config.names import plain_name
 from relay.config.options import Field, options
 
 MAX_SEED = 2**32 - 1
 """The most that every library takes."""
-FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"), AfterValidator(plain_name)]
 
 
 @options

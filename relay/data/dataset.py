@@ -19,13 +19,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from relay.data.files import class_indices, read_image, read_mask
 from relay.data.options import DatasetOptions
+from relay.data.patients import named
 from relay.data.problems import refuse
+from relay.data.read import read_pair
 from relay.data.sample import Picture, Sample
 from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
@@ -52,10 +54,10 @@ class Dataset(ABC):
         """The sample as it lies there, at its own size: an image and a mask of class indices.
 
         Raises:
-            DataError: a file can't be read, or its mask has values that are no class.
+            DataError: a file can't be read, image and mask lie elsewhere in space, or its mask has values that are no
+                class.
         """
-        image, spacing = read_image(sample.image)
-        return Picture(image, class_indices(read_mask(sample.mask), self.levels(), sample.mask), spacing)
+        return read_pair(sample.image, sample.mask, self.levels())
 
     def levels(self) -> Sequence[int]:
         """What stands for each class in the mask files, background first; class indices as a rule."""
@@ -76,12 +78,12 @@ class Dataset(ABC):
 
     @cached_property
     def listing(self) -> list[Sample]:
-        """:meth:`samples`, once looked up, and checked.
+        """:meth:`samples`, once looked up, with names written one way (:mod:`relay.data.patients`), and checked.
 
         Raises:
-            DataError: there are none, or two have the same id.
+            DataError: there are none, two have the same id, or one has no patient.
         """
-        samples = self.samples()
+        samples = named(self.samples(), str(self))
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
@@ -97,16 +99,22 @@ class Dataset(ABC):
         picture = self.read(sample)
         shape, size = picture.mask.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
-            raise DataError(f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}")
+            raise DataError(
+                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
+                "Save each mask at the size of its image, or pair it with the image that it was drawn on.",
+            )
         image = as_channels(picture.image, self.options.channels)
         if size is None or tuple(size) == shape:
-            return Picture(image, picture.mask, picture.spacing)
+            return replace(picture, image=image)
         if len(size) != len(shape):
-            raise DataError(f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}")
+            raise DataError(
+                f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}",
+                "Give img_size a number for each axis of the images; don't mix pictures and volumes.",
+            )
         spacing = picture.spacing and tuple(
             mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
         )
-        return Picture(resize_image(image, size), resize_mask(picture.mask, size), spacing)
+        return replace(picture, image=resize_image(image, size), mask=resize_mask(picture.mask, size), spacing=spacing)
 
     def __len__(self) -> int:
         return len(self.listing)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import NAMES
+from relay.config.names import plain_name
 from relay.config.options import Field, options
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
@@ -39,6 +40,17 @@ Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_leng
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+def _leaves_some(test: float) -> float:
+    if test >= 1:
+        raise ValueError(
+            "must be less than 1, for patients must be left to train on; to test on all images: split: test"
+        )
+    return test
+
+
+TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
+
+
 @options
 class DatasetOptions:
     """What every data set must know; a plug-in's own options are added in a subclass.
@@ -52,18 +64,22 @@ class DatasetOptions:
         num_classes: Number of classes, background included.
         class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
         channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
-        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns);
-            None leaves it as it is.
+        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns: volumes
+            are turned to axial slices first, docs/reference/images.md); None leaves it as it is.
         patch_size: Training sees random patches of this size; None trains on whole images.
         out_range: What the intensities 0 and 255 become for the network.
         num_replica: How often each training sample is seen in an epoch.
+        split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps the publisher's test
+            set where there is one, and deals out the rest by patient.
         val_fraction: Part of the patients that is kept for validation.
         test_fraction: Part of the patients that is kept for testing, where the publisher has no test split.
         augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$")]
+    task_name: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"), AfterValidator(plain_name)
+    ]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
@@ -74,8 +90,9 @@ class DatasetOptions:
     patch_size: Size | None = None
     out_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
     num_replica: Annotated[int, Field(ge=1)] = 1
+    split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
-    test_fraction: Fraction = 0.2
+    test_fraction: TestFraction = 0.2
     augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
 
     @field_validator("class_names")

@@ -1,13 +1,163 @@
-"""Whose image it is, from its name."""
+"""Whose image it is: names of patients and images, written one way; from a file's name, or from a table.
+
+A patient who is written in two ways is two patients, and may then be trained on and tested on. So names are cleaned
+where they are read, names that say "not known" are refused, and names that may well be one person's stay together.
+"""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import io
 import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from relay.data.problems import refuse
+from relay.data.sample import Sample
+from relay.errors import DataError, nearest
+
+MISSING: Final = frozenset(
+    {
+        "",
+        "na",
+        "n/a",
+        "n.a.",
+        "#n/a",
+        "#na",
+        "<na>",
+        "nan",
+        "none",
+        "null",
+        "nil",
+        "missing",
+        "unknown",
+        "?",
+        ".",
+        "nat",
+    }
+)
+"""What tables write where a value is missing, in lower case; dashes alone are meant so, too."""
+ADVICE = "Give every image a patient, or take it out. Images of one patient must have the same name of a patient."
+
+
+def clean(text: str) -> str:
+    """A name as it is compared: composed (NFC), without invisible characters, with single spaces and none around it."""
+    seen = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
+    return " ".join(seen.split())
+
+
+def alike(name: str) -> str:
+    """Equal for names that differ in case or width alone (``P1``, ``p1``), or are one number (``7``, ``007``)."""
+    folded = clean(unicodedata.normalize("NFKC", clean(name)).casefold())
+    number = re.fullmatch(r"0*(\d+)(\.0*)?", folded, re.ASCII)
+    return number[1] if number else folded
+
+
+def is_missing(name: str) -> bool:
+    """Whether a name says that there is none."""
+    folded = clean(name).casefold()
+    return folded in MISSING or not folded.strip("-–—−_")
 
 
 def by_regex(pattern: str, stem: str) -> str | None:
     """The patient in a file's stem: the pattern's first group, or its whole match; None without one."""
-    match = re.search(pattern, stem)
+    match = re.search(unicodedata.normalize("NFC", pattern), clean(stem))
     if match is None:
         return None
     return match[1] if match.re.groups else match[0]
+
+
+def named(samples: Iterable[Sample], who: str) -> list[Sample]:
+    """Samples with their ids and patients :func:`clean`.
+
+    Raises:
+        DataError: images have no patient; they are listed.
+    """
+    cleaned = [dataclasses.replace(s, id=clean(s.id), patient=clean(s.patient)) for s in samples]
+    # where each image is a patient of its own, it is called as its file is
+    unknown = [
+        f"{s.image}: patient {s.patient!r}" for s in cleaned if is_missing(s.patient) and s.patient != (s.id or None)
+    ]
+    refuse(unknown, f"{who}: images whose patient is not known", ADVICE)
+    return cleaned
+
+
+def doubtful(names: Iterable[str]) -> list[list[str]]:
+    """Different names that are :func:`alike`, in groups."""
+    groups = defaultdict(set)
+    for name in names:
+        groups[alike(name)].add(name)
+    return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def read_table(path: Path, id_column: str, patient_column: str) -> dict[str, str]:
+    """Image → patient, of a CSV file with a header; separated by commas, semicolons or tabs.
+
+    Rows of empty cells alone are passed over.
+
+    Raises:
+        DataError: it can't be read or lacks a column; or rows are too short or too long, empty in one of the two
+            columns, or say two patients of one image.
+    """
+    rows, columns = _rows(path, (clean(id_column), clean(patient_column)))
+    table: dict[str, str] = {}
+    problems = []
+    for line, cells, many in rows:
+        if len(cells) != many:
+            problems.append(f"line {line}: {len(cells)} cells under {many} columns")
+            continue
+        name, patient = (clean(cells[column]) for column in columns)
+        if not name or is_missing(patient):
+            problems.append(f"line {line}: {id_column} {name!r}, {patient_column} {patient!r}")
+        elif table.setdefault(name, patient) != patient:
+            problems.append(f"line {line}: {name} is of patient {patient!r}, but of {table[name]!r} in a line above")
+    refuse(problems, f"{path}: rows that do not say whose image it is", "Correct or remove these rows of the table.")
+    return table
+
+
+def _rows(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, list[str], int]], list[int]]:
+    """The rows below the header, as (line, cells, columns of the header); and where the wanted columns are."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: can't be read as a table: it is not UTF-8 ({error.reason})",
+            "Save it as CSV in UTF-8; in a spreadsheet: Save as, CSV UTF-8.",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: can't be read as a table: {error.strerror}", "Correct patient_table in the config."
+        ) from error
+    try:
+        lines = _parsed(text, _separator(text, wanted))
+    except csv.Error as error:
+        raise DataError(f"{path}: can't be read as a table: {error}", "Save it as CSV again.") from error
+    header = [clean(cell) for cell in lines[0][1]] if lines else []
+    for column in wanted:
+        if header.count(column) > 1:
+            raise DataError(f"{path}: two columns {column}", "Rename one of them.")
+    if missing := [column for column in wanted if column not in header]:
+        near = [name for column in missing if (name := nearest(column, header))]
+        raise DataError(
+            f"{path}: no column {', '.join(missing)}; there are {', '.join(header) or 'none'}",
+            "Set id_column and patient_column in the config to the names of the table's columns"
+            + (f"; did you mean {', '.join(near)}?" if near else "."),
+        )
+    found = [(line, cells, len(header)) for line, cells in lines[1:] if any(map(clean, cells))]
+    return found, [header.index(column) for column in wanted]
+
+
+def _separator(text: str, wanted: Sequence[str]) -> str:
+    """The separator under which the header has all the columns that are wanted; else the comma."""
+    first = text.partition("\n")[0]
+    fits = [m for m in ",;\t" if set(wanted) <= {clean(cell.strip(' "\r')) for cell in first.split(m)}]
+    return fits[0] if fits else ","
+
+
+def _parsed(text: str, mark: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
+    return [(reader.line_num, cells) for cells in reader]

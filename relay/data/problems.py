@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain, zip_longest
 
 from relay.errors import DataError
 
 SHOWN = 5
 
 
-def refuse(problems: Sequence[str], what: str, advice: str | None = None) -> None:
+def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = None) -> None:
     """Raise one error for all the problems found; none found, nothing happens.
 
+    Problems of one cure stand together, and of each cure at least one is shown, as far as there is room.
+
     Args:
-        problems: A line each, naming the file.
+        problems: A line each, naming the file; or the error that says it, with a cure of its own.
         what: What they have in common, with the data set's name: ``"task 'drive': unreadable files"``.
-        advice: What to do, where that is not to mend or remove the files.
+        advice: What to do about those that have no cure of their own, where that is not to mend or remove the files.
 
     Raises:
         DataError: there are problems; the first five are listed and the others counted.
     """
     if not problems:
         return
-    lines = [f"  - {problem}" for problem in problems[:SHOWN]]
+    cures: dict[str | None, list[str]] = defaultdict(list)
+    for problem in problems:
+        own = problem.own_advice if isinstance(problem, DataError) else None
+        cures[own or advice].append(str(problem))
+    in_turn = [text for text in chain.from_iterable(zip_longest(*cures.values())) if text is not None]
+    shown = set(in_turn[:SHOWN])
+    lines = [f"  - {text}" for texts in cures.values() for text in texts if text in shown][:SHOWN]
     if len(problems) > SHOWN:
         lines.append(f"  - and {len(problems) - SHOWN} more")
-    raise DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), advice)
+    said = "\n".join(dict.fromkeys(cure or DataError("").advice() for cure in cures))
+    raise DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
+
+
+def together(errors: Sequence[DataError]) -> None:
+    """Raise several errors as one; none, nothing happens.
+
+    Raises:
+        DataError: there are errors.
+    """
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        advice = "\n".join(dict.fromkeys(error.advice() for error in errors))
+        raise DataError("\n".join(map(str, errors)), advice)

@@ -35,12 +35,16 @@ class Sample:
 class Picture:
     """An image and its mask, in memory; two or three spatial axes ``S``.
 
+    Volumes lie in the orientation of :mod:`relay.data.geometry`, however they are stored.
+
     Attributes:
         image: uint8 ``(*S, C)``.
         mask: uint8 class indices ``(*S)``.
         spacing: Millimetres per voxel along each axis of ``S``, or None where the file does not say.
+        notes: What is legal but suspicious about the files, a phrase each.
     """
 
     image: Pixels
     mask: Pixels
     spacing: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 from relay.data.dataset import Dataset
 from relay.data.options import SplitName
 from relay.data.sample import Pixels
 from relay.data.splits import SPLITS, Split, split
-from relay.data.store import Store
+from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
 
 
@@ -26,26 +25,49 @@ class SiteData:
         self.dataset = dataset
         self.split = split
         self._spool = spool
+        self._stores: dict[SplitName, Store] = {}
 
-    @cached_property
+    @property
     def train(self) -> Store:
         """The training pictures."""
-        return self._store("train")
+        return self.store("train")
 
-    @cached_property
+    @property
     def val(self) -> Store:
         """The validation pictures; there may be none."""
-        return self._store("val")
+        return self.store("val")
 
-    @cached_property
+    @property
     def test(self) -> Store:
         """The test pictures."""
-        return self._store("test")
+        return self.store("test")
 
     def store(self, name: SplitName) -> Store:
-        """The pictures of a split, by its name."""
-        store: Store = getattr(self, name)
-        return store
+        """The pictures of a split, by its name.
+
+        Raises:
+            DataError: some can't be used.
+        """
+        self.read([name])
+        return self._stores[name]
+
+    def read(self, names: Sequence[SplitName], step: Step | None = None) -> None:
+        """Read all pictures of some splits.
+
+        Args:
+            step: Called after each picture.
+
+        Raises:
+            DataError: pictures of any of them can't be used.
+        """
+        problems: list[DataError] = []
+        for name in names:
+            try:
+                if name not in self._stores:
+                    self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
+            except BadImages as error:
+                problems += error.problems
+        refuse_images(self.dataset, problems)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
         """A picture's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
@@ -57,9 +79,6 @@ class SiteData:
             return store[index][1], store.spacings[index]
         picture = self.dataset.read(self.split[name][index])
         return picture.mask, picture.spacing
-
-    def _store(self, name: SplitName) -> Store:
-        return Store(self.dataset, self.split[name], self._spool)
 
 
 def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:
@@ -81,7 +100,7 @@ def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequ
             raise DataError(
                 f"{dataset}: the {name} split is empty: {len(dataset)} images of {patients} patients in "
                 + ", ".join(map(str, dataset.folders())),
-                "At least two patients are needed; see test_fraction in the config, and whether the "
-                "publisher's split marks all images as one part.",
+                "At least two patients are needed to train and test; see test_fraction in the config, and whether the "
+                "publisher's split marks all images as one part. A site to test on alone: split: test.",
             )
     return SiteData(dataset, parts, spool)

@@ -10,29 +10,82 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relay.data.sample import Pixels
+from relay.errors import DataError
 
 WINDOW = (0.5, 99.5)
+CLIPPED = 0.1
+"""The share of what is not background that a window may clip: it is a tenth where 95 % is background."""
+FEW_LEVELS = 4
+SMALLEST, LARGEST = 1e-300, 1e30
+"""Differences that are none, and values whose differences could overflow."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def window(values: NDArray[Any]) -> Pixels:
+def window(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
     """Intensities of any scale as uint8: the 0.5 to 99.5 percentile of this picture becomes 0 to 255.
 
-    What lies outside is clipped, what is not finite becomes 0, and a picture of one value is all 0.
+    What lies outside is clipped, what is not finite becomes 0, and a picture of one value is all 0. Where nearly all
+    voxels have one value, so that the window would clip more than a tenth of the others, it runs over that value and
+    the percentiles of the others.
+
+    Returns:
+        The picture, and what is suspicious about it, a phrase each.
     """
+    values = _tamed(values)
     finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(values[finite], WINDOW)
-    scaled = (np.where(finite, values, low).astype(np.float64) - low) * (255 / max(high - low, 1e-12))
+    known = values[finite]
+    if not known.size:
+        return np.zeros(values.shape, np.uint8), ("no voxel is a finite number; read as black",)
+    low, high, notes = _bounds(known)
+    if known.size < values.size:
+        notes.append(f"{values.size - known.size} of {values.size} voxels are NaN or infinite; read as black")
+    factor = 255 / (high - low) if high - low > SMALLEST else 0.0
+    scaled = (np.where(finite, values, low).astype(np.float64) - low) * factor
     rounded: Pixels = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-    return rounded
+    return rounded, tuple(notes)
+
+
+def _tamed(values: NDArray[Any]) -> NDArray[Any]:
+    """The same, small enough that no difference overflows: only the scale is lost, which nobody sees."""
+    if (
+        values.dtype.kind == "f"
+        and np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max() > LARGEST
+    ):
+        return values.astype(np.float64) * 2.0**-64
+    return values
+
+
+def _bounds(known: NDArray[Any]) -> tuple[float, float, list[str]]:
+    """The window of finite values, and what is suspicious about them."""
+    low, usual, high = np.percentile(known, (WINDOW[0], 50, WINDOW[1]))
+    others = known[known != usual]
+    if not others.size:
+        return low, high, [f"every voxel is {usual:g}; read as black"]
+    if ((others < low) | (others > high)).mean() > CLIPPED:
+        first, last = np.percentile(others, WINDOW)
+        share = f"{100 * (1 - others.size / known.size):.4g} % of its voxels are {usual:g}"
+        return min(usual, first), max(usual, last), [f"{share}; its window was taken from the others"]
+    few, many = np.percentile(others, (5, 95))
+    levels = (many - few) * 255 / (high - low)
+    if levels < FEW_LEVELS:
+        return (
+            low,
+            high,
+            [f"outliers stretch its window: nine tenths of its intensities fall into {levels:.0f} of 256 grey levels"],
+        )
+    return low, high, []
 
 
 def as_channels(image: Pixels, channels: int) -> Pixels:
-    """An image ``(*S, 1 or 3)`` with the channels wanted: grey is repeated, RGB becomes its luma (BT.601)."""
+    """An image with the channels wanted: grey is repeated, RGB becomes its luma (BT.601).
+
+    Raises:
+        DataError: it has neither the channels wanted, nor one or three.
+    """
     if image.shape[-1] == channels:
         return image
+    if {image.shape[-1], channels} != {1, 3}:
+        raise DataError(f"an image of {image.shape[-1]} channels can't become one of {channels}")
     if channels == 3:
         return np.repeat(image, 3, axis=-1)
     luma: Pixels = np.rint(image @ _LUMA).astype(np.uint8)

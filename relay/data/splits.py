@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
 from relay.data.options import DatasetOptions, SplitName
+from relay.data.patients import alike
 from relay.data.problems import refuse
 from relay.data.sample import Sample
 from relay.seeds import generator
@@ -35,22 +37,32 @@ def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
 
     Fractions count patients. Where the publisher marks samples as test, these are the test split, and
     validation is drawn from the rest. A fraction above zero gives at least one patient as long as one is left
-    to train on: so with a single training patient, validation is empty.
+    to train on: so with a single training patient, validation is empty. Patients whose names are
+    :func:`~relay.data.patients.alike` go together, for they may be one. With ``split: test`` all are tested on.
 
     Raises:
         DataError: a patient is in both parts of the publisher's split.
     """
     published = {sample.patient for sample in samples if sample.split == "test"}
     both = published & {sample.patient for sample in samples if sample.split != "test"}
-    refuse(sorted(both), f"task '{options.task_name}': patients in both the published test set and the rest")
-    patients = sorted({sample.patient for sample in samples} - published)
+    refuse(
+        sorted(both),
+        f"task '{options.task_name}': patients in both the published test set and the rest",
+        "Take each of these patients out of one part, or deal the test set by patient: leave out test_regex.",
+    )
+    ordered = sorted(samples, key=lambda sample: sample.id)
+    if options.split == "test":
+        return Split([], [], ordered)
+    together = defaultdict(set)
+    for name in {sample.patient for sample in samples} - published:
+        together[alike(name)].add(name)
+    patients = sorted(map(min, together.values()))
     generator(seed, options.task_name, "split").shuffle(patients)
     tested = 0 if published else _share(options.test_fraction, len(patients), len(patients))
     validated = _share(options.val_fraction, len(patients), len(patients) - tested)
-    test, val = published | set(patients[:tested]), set(patients[tested : tested + validated])
-    train = set(patients[tested + validated :])
-    ordered = sorted(samples, key=lambda sample: sample.id)
-    return Split(*([sample for sample in ordered if sample.patient in part] for part in (train, val, test)))
+    parts = patients[tested + validated :], patients[tested : tested + validated], patients[:tested]
+    train, val, test = ({name for first in part for name in together[alike(first)]} for part in parts)
+    return Split(*([sample for sample in ordered if sample.patient in part] for part in (train, val, test | published)))
 
 
 def _share(fraction: float, of: int, left: int) -> int:

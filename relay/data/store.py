@@ -7,7 +7,7 @@ and the system can page it out when it is a file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from math import prod
@@ -23,10 +23,24 @@ from relay.data.sample import Picture, Pixels, Sample
 from relay.errors import DataError
 
 MAX_RAM = 4 << 30
-ADVICE = (
-    "Mend or remove the files named above. Where masks hold other values than 0, 1, 2, … (0 and 255, say), list them "
-    "in the data set's mask_values: [0, 255]."
-)
+Step = Callable[[], object]
+
+
+class BadImages(DataError):
+    """Pictures can't be used; ``problems`` has an error for each of them."""
+
+    def __init__(self, problems: Sequence[DataError]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
+    """One error for all pictures of a data set that can't be used.
+
+    Raises:
+        DataError: there are such.
+    """
+    refuse(sorted(problems, key=str), f"{dataset}: images that can't be used", "Mend or remove the files named above.")
 
 
 class _Buffer:
@@ -72,23 +86,31 @@ class Store:
         spool: A folder of the site's own for buffers larger than ``max_ram``; the file in it has no name and
             is gone with the process. None keeps everything in RAM.
         max_ram: Bytes of pixels kept in RAM.
+        step: Called after each picture.
 
     Attributes:
         samples: The samples, as given.
         shapes: Each picture's spatial shape ``S``.
         spacings: Each picture's spacing in mm, None where unknown.
+        notes: What was done to each picture and is to be told.
 
     Raises:
-        DataError: pictures can't be read or don't fit; the first few are named.
+        BadImages: pictures can't be read or don't fit.
     """
 
     def __init__(
-        self, dataset: Dataset, samples: Sequence[Sample], spool: Path | None = None, max_ram: int = MAX_RAM
+        self,
+        dataset: Dataset,
+        samples: Sequence[Sample],
+        spool: Path | None = None,
+        max_ram: int = MAX_RAM,
+        step: Step | None = None,
     ) -> None:
         self.samples = list(samples)
         self.channels = dataset.options.channels
         self.shapes: list[tuple[int, ...]] = []
         self.spacings: list[tuple[float, ...] | None] = []
+        self.notes: list[tuple[str, ...]] = []
         self._begins: list[int] = []
         images, masks = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
         for picture in _decoded(dataset, self.samples):
@@ -96,6 +118,9 @@ class Store:
             self._begins.append(masks.append(picture.mask))
             self.shapes.append(picture.mask.shape)
             self.spacings.append(picture.spacing)
+            self.notes.append(picture.notes)
+            if step is not None:
+                step()
         self._images, self._masks = images.array(), masks.array()
 
     def __len__(self) -> int:
@@ -115,18 +140,19 @@ class Store:
 
 def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Picture]:
     """The pictures in order, read by a few threads; a few at a time, so that no more wait in memory."""
-    problems: list[str] = []
+    problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 
     def load(sample: Sample) -> Picture | None:
         try:
             return dataset.load(sample)
         except DataError as error:
-            problems.append(str(error))
+            problems.append(error)
             return None
 
     with ThreadPoolExecutor(threads) as pool:
         waiting = iter(samples)
         while some := list(islice(waiting, 4 * threads)):
             yield from (picture for picture in pool.map(load, some) if picture is not None)
-    refuse(sorted(problems), f"{dataset}: images that can't be used", ADVICE)
+    if problems:
+        raise BadImages(problems)

@@ -16,13 +16,13 @@ from relay.handoff import container, manifest, papers, seal
 from relay.handoff.container import Entry, Limits
 from relay.handoff.document import MAX_BYTES, parse
 from relay.handoff.keys import Keys
-from relay.handoff.memorycard import MAX_CARD, MemoryCard
+from relay.handoff.memorycard import MemoryCard
 from relay.handoff.refusals import BadContainer, PolicyBreach, Refused
 from relay.handoff.stick import open_volumes
 
 MAX_STATEMENT = 2**18
 """Largest signed statement, in bytes: there may be hundreds in a bundle."""
-SMALL = {manifest.STATEMENT: MAX_STATEMENT, **dict.fromkeys(papers.CARDS, MAX_CARD)}
+SMALL = {manifest.STATEMENT: MAX_STATEMENT, **papers.LARGEST}
 """Bytes of the documents that are read whole and that there may be many of, by the last part of their name."""
 
 
@@ -32,14 +32,20 @@ class Opened:
 
     Attributes:
         size: bytes of the file on the stick, all volumes together.
+        seal: who can open it; None: anybody, it is not sealed.
         entries: by name, in order.
     """
 
     file: BinaryIO
     size: int
-    sealed: bool
+    seal: seal.Seal | None
     entries: Mapping[str, Entry]
     layout: manifest.Layout
+
+    @property
+    def sealed(self) -> bool:
+        """Whether only its recipients can open it."""
+        return self.seal is not None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -108,8 +114,8 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
         Refused: it can't be opened, or is not of the form of a bundle.
     """
     with open_volumes(path) as file:
-        head = file.read(len(seal.MAGIC))
-        sealed = seal.is_sealed(head)
+        head = file.read(seal.HEADER)
+        sealed = seal.seal_of(head) if seal.is_sealed(head) else None
         file.seek(0)
         if not sealed and not head.startswith(container.MAGIC):  # before it is copied: it may be large
             raise BadContainer(f"{path.name} is neither a sealed bundle nor an open one")
@@ -118,11 +124,11 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
                 f"{path.name} has {file.size} bytes; the roster here allows {limit}",
                 "If the coordinator has allowed more since, install that roster first (relay roster install).",
             )
-        if sealed and keys is None:
+        if sealed is not None and keys is None:
             raise UserError(f"{path} is sealed; a site's keys are needed to look inside", "Give --home.")
         spool.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=spool) as plain:
-            if sealed and keys is not None:
+            if sealed is not None and keys is not None:
                 size = seal.unseal(file, plain, keys.sealing, limit)
             else:
                 size = _copied(file, plain, limit)
@@ -147,7 +153,7 @@ def _copied(file: BinaryIO, target: IO[bytes], limit: int) -> int:
     return size
 
 
-def _scanned(file: BinaryIO, size: int, outer: int, sealed: bool, limit: int) -> Opened:
+def _scanned(file: BinaryIO, size: int, outer: int, sealed: seal.Seal | None, limit: int) -> Opened:
     entries = container.scan(file, size, Limits(total=limit))
     layout = manifest.names_fit([entry.name for entry in entries])
     return Opened(file, outer, sealed, {entry.name: entry for entry in entries}, layout)

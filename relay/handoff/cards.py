@@ -9,6 +9,9 @@ from typing import Any
 from relay.handoff.forms import Head
 from relay.handoff.statement import Claim
 
+COLUMNS = 30
+"""Test sets in a table."""
+
 
 def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Score rows of single samples (:mod:`relay.results`) as means; no sample or patient is named.
@@ -81,9 +84,15 @@ def _memories(claims: Sequence[Claim]) -> str:
     return ", ".join([*single, *(["a running one of all legs"] if claims[-1].carries.running else [])]) or "none"
 
 
+def test_sets(claims: Sequence[Claim]) -> tuple[list[str], int]:
+    """The test sets that claims name, as many as a table has room for, and how many more there are."""
+    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
+    return sites[:COLUMNS], len(sites[COLUMNS:])
+
+
 def _matrix(claims: Sequence[Claim]) -> list[str]:
     """A row a leg, a column a test set."""
-    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
+    sites, more = test_sets(claims)
     lines = [
         "| leg | site | strategy | samples | " + " | ".join(sites) + " |",
         "|---" * (4 + len(sites)) + "|",
@@ -92,4 +101,4 @@ def _matrix(claims: Sequence[Claim]) -> list[str]:
         cells = [claim.result.get(site) for site in sites]
         shown = " | ".join("–" if cell is None else f"{cell:.3f}" for cell in cells)
         lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
-    return lines
+    return [*lines, *(["", f"{more} more test sets are in the statements."] if more else [])]

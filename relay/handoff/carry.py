@@ -15,6 +15,7 @@ Written at the end of a leg, it is what a bundle is packed from. Read, it is a b
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,14 +23,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from relay import tensorfile
 from relay.config.options import Field, options
-from relay.errors import CarryError
+from relay.errors import CarryError, UserError
 from relay.files import write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
 from relay.handoff.memorycard import MemoryCard, Privacy
 from relay.handoff.refusals import BadDocument
+from relay.tensorfile import BadTensors
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +78,8 @@ class Carry:
             written, at most the leg's own.
         running: a memory of all legs so far.
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
-            ``site``, ``strategy`` and ``train_samples``, as its own statement says.
+            ``site``, ``strategy`` and ``train_samples``, as its own statement says; read, also ``config``, the newest
+            leg's.
     """
 
     solver: Mapping[str, Tensor]
@@ -126,12 +130,20 @@ def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
+
+    Raises:
+        UserError: a name, type or number of tensors is one that no other site would read.
     """
     from safetensors.torch import save
 
     parts = {manifest.MEMORY: carry.memories.get(facts.leg), manifest.RUNNING: carry.running}
     tensors = {manifest.SOLVER: carry.solver, **{name: part.tensors for name, part in parts.items() if part}}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
+    for name, data in files.items():
+        try:
+            tensorfile.check_stream(io.BytesIO(data), len(data), len(tensors[name]))
+        except BadTensors as error:
+            raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
     told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
     head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
     plain = {manifest.CARRY: head, **documents, **told, FACTS: facts}
@@ -206,39 +218,43 @@ def digest_of(folder: Path) -> str:
     return weights_digest({path.name: measure(path).sha256 for path in paths if path.is_file()})
 
 
-def load(folder: Path, legs: Sequence[Mapping[str, Any]] = ()) -> Carry:
+def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[str, int] | None = None) -> Carry:
     """Read a carry whose files were verified.
 
     Args:
         legs: what the statements say of the legs so far.
+        counts: how many tensors each file must hold, by its entry, as its statement says. None: not compared.
 
     Raises:
         BadDocument: the weights can't be parsed.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        solver = load_file(folder / manifest.SOLVER)
-        places = {leg["leg"]: folder / manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
-        places |= {leg["leg"]: folder / manifest.MEMORY for leg in legs[-1:]}
-        found = {leg: _part(path) for leg, path in places.items()}
-        running = _part(folder / manifest.RUNNING)
-    except (OSError, SafetensorError) as error:
-        raise BadDocument(f"the weights can't be parsed: {error}") from error
+    solver = _tensors(folder, manifest.SOLVER, counts)
+    places = {leg["leg"]: manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
+    places |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
+    found = {leg: _part(folder, name, counts) for leg, name in places.items()}
+    running = _part(folder, manifest.RUNNING, counts)
     head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
+    if (folder / manifest.CONFIG).is_file():
+        facts["config"] = read((folder / manifest.CONFIG).read_bytes(), manifest.CONFIG)
     return Carry(solver, {leg: part for leg, part in found.items() if part}, running, facts)
 
 
-def _part(path: Path) -> Part | None:
+def _part(folder: Path, name: str, counts: Mapping[str, int] | None) -> Part | None:
     """A memory and its card; None where there is none."""
-    from safetensors.torch import load_file
-
-    if not path.is_file():
+    if not (folder / name).is_file():
         return None
-    told = parse(MemoryCard, path.with_name(manifest.card_of(path.name)).read_bytes(), manifest.card_of(path.name))
-    return Part(load_file(path), told.kind, told.privacy, told.about, told.audit)
+    card_name = manifest.card_of(name)
+    told = parse(MemoryCard, (folder / card_name).read_bytes(), card_name)
+    return Part(_tensors(folder, name, counts), told.kind, told.privacy, told.about, told.audit)
+
+
+def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[str, Tensor]:
+    """A file of weights; where its statement says how many tensors it holds, no longer header is read."""
+    try:
+        return tensorfile.load(folder / name, None if counts is None else counts.get(name, 0))
+    except (OSError, BadTensors) as error:
+        raise BadDocument(f"the weights can't be parsed: {name}: {error}") from error
 
 
 def link(source: Path, target: Path) -> None:

@@ -15,7 +15,6 @@ No private key is needed for anything here.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
-from relay.errors import UserError, nearest
+from relay.errors import UserError, nearest, typed
 from relay.files import recover_folder, write_bytes
 from relay.handoff import keys, manifest
 from relay.handoff.document import canonical, moment, parse, stamp
@@ -111,7 +110,7 @@ class Desk:
             may = "write into" if mode & 0o022 else "look into"
             raise UserError(
                 f"others may {may} {self.home}, where the keys, the pinned coordinator and the ledger are",
-                f"See whether anything was changed; then: chmod 700 {shlex.quote(str(self.home))}",
+                f"See whether anything was changed; then: {typed('chmod', '700', self.home)}",
             )
         if not path.is_file():
             known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))

@@ -73,6 +73,10 @@ class Identity:
             raise ExpiredKey(f"the keys of {self.name} expired at {self.expires}")
 
 
+class WrongPassphrase(UserError):
+    """It does not open the keys, or they are damaged."""
+
+
 @dataclass(frozen=True, eq=False)
 class Keys:
     """An identity with its private keys; its repr shows only the public part.
@@ -238,7 +242,7 @@ def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path)
     try:
         opened = pyrage.passphrase.decrypt(data, passphrase if isinstance(passphrase, str) else passphrase())
     except pyrage.DecryptError as error:  # age can't tell the two apart, and need not
-        raise UserError(
+        raise WrongPassphrase(
             f"wrong passphrase for {path}, or the file is damaged",
             "Type it again. If you are sure of it, restore the file from a backup.",
         ) from error

@@ -47,7 +47,9 @@ class Layout:
 
     def names(self) -> list[str]:
         """All entries, in the one order they may have."""
-        chain = [earlier(leg, name) for leg in range(1, self.legs + 1) for name in self.link(leg)]
+        kept = set(self.remembered)
+        files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
+        chain = [earlier(leg, name) for leg, link in files.items() for name in link]
         own = [name for memory in self._own for name in (card_of(memory), memory)]
         papers = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS]
         return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *papers, *own, SOLVER]
@@ -122,9 +124,10 @@ def names_fit(names: Sequence[str]) -> Layout:
 
 
 def _difference(names: Sequence[str], must: Sequence[str]) -> str:
-    if extra := [name for name in names if name not in set(must)]:
+    wanted, there = set(must), set(names)  # made once: there may be ten thousands
+    if extra := [name for name in names if name not in wanted]:
         return f"extra {_some(extra)}"
-    if missing := [name for name in must if name not in set(names)]:
+    if missing := [name for name in must if name not in there]:
         return f"missing {_some(missing)}"
     if len(names) != len(must):
         return "one is there twice"

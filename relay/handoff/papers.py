@@ -26,7 +26,14 @@ ADVICE = (
     "no other keys than docs/reference/bundle-format.md lists. Change the config, and train with a new note (-n)."
 )
 """For whoever is to send papers of another form."""
+MAX_PAPER = 2**18
+"""Bytes of a paper but ``results.json``: there may be hundreds in a bundle."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
+LARGEST = {
+    **dict.fromkeys((manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD), MAX_PAPER),
+    **dict.fromkeys(CARDS, MAX_CARD),
+}
+"""Most bytes of a paper, where it is less than of any document."""
 FORMS: Mapping[str, Any] = {
     manifest.CARRY: Head,
     manifest.CONFIG: Config,
@@ -47,8 +54,8 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
         BadDocument: another form, or of another leg or site than the claim.
         PolicyBreach: counts are told that must be rounded.
     """
-    if large := [name for name in CARDS if len(documents.get(name, b"")) > MAX_CARD]:
-        raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {MAX_CARD} bytes")
+    if large := [name for name in LARGEST if len(documents.get(name, b"")) > LARGEST[name]]:
+        raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {LARGEST[large[0]]} bytes")
     found = {name: parse(FORMS[name], data, f"{name} of leg {claim.leg}") for name, data in documents.items()}
     results, card = found[manifest.RESULTS], found[manifest.DATA_CARD]
     if (results.leg, results.trained) != (claim.leg, claim.site):

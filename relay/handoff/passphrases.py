@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 import sys
 from getpass import getpass
 from pathlib import Path
 
-from relay.errors import UserError
+from relay.errors import UserError, typed
 
 PASSPHRASE, PASSPHRASE_FILE = "RELAY_PASSPHRASE", "RELAY_PASSPHRASE_FILE"
 MIN_LENGTH = 8
@@ -35,6 +34,16 @@ def passphrase(file: Path | None = None, confirm: bool = False) -> str:
         except UnicodeDecodeError as error:
             raise UserError(f"the passphrase in {file} is not UTF-8 text") from error
     return _readable(_ask(confirm), "the prompt")
+
+
+def source(file: Path | None = None) -> str | None:
+    """Where :func:`passphrase` takes it from, in words; None: it is asked for."""
+    if file is not None:
+        return f"the file {file}"
+    if os.environ.get(PASSPHRASE):
+        return f"the environment variable {PASSPHRASE}"
+    named = os.environ.get(PASSPHRASE_FILE)
+    return f"the file {named}, which {PASSPHRASE_FILE} names" if named else None
 
 
 def _readable(text: str, where: str) -> str:
@@ -84,7 +93,7 @@ def only_mine(path: Path) -> bytes:
             raise UserError(f"{path} is not a file", "Put the passphrase into a file, in one line, and name that.")
         with path.open("rb") as file:
             if os.name == "posix" and (mode := os.fstat(file.fileno()).st_mode & 0o777) & 0o077:
-                raise UserError(f"others can read {path} (mode {mode:o})", f"Run: chmod 600 {shlex.quote(str(path))}")
+                raise UserError(f"others can read {path} (mode {mode:o})", f"Run: {typed('chmod', '600', path)}")
             return file.read()
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", "Check the path.") from error

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from relay.config.check import check
 from relay.config.options import Field, options
-from relay.errors import ConfigError, Problem
+from relay.config.text import parse_file
+from relay.errors import ConfigError
 
 MAX_WHOLE = 2**53 - 1
 """Largest whole number that every JSON reader reads alike."""
@@ -78,13 +79,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         ConfigError: it can't be read, is not YAML, or has unknown keys or wrong values: all are listed.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        problem = Problem(str(path), " ".join(str(error).split()), "must be a YAML file")
-        raise ConfigError([problem], str(path)) from error
+    content = parse_file(path)
     policy, problems = check(Policy, {} if content is None else content)
     if policy is None:
         raise ConfigError(problems, str(path))

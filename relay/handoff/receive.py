@@ -72,7 +72,7 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.chain(bundle.chain)
     check.standing()
     check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.papers)
-    check.policy(bundle.size, bundle.sealed, bundle.sizes)
+    check.policy(bundle.size, bundle.sealed, bundle.sizes, bundle.seal)
     check.fit(bundle.read(manifest.CARRY), fit)
     return check
 
@@ -104,7 +104,7 @@ def look_into(desk: Desk, keys: Keys | None, path: Path, fit: Fit | None = None)
     try:
         with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
             check = judge(bundle, desk.standpoint(look_on=True), fit, part)
-        inside = carry.load(part, legs_of(check.verified))
+        inside = _inside(part, check.verified)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Verified(check.verified, check.again, bundle.sizes, check.memories), inside
@@ -132,7 +132,7 @@ def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit |
         with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
             check = judge(bundle, desk.standpoint(), fit, part)
         statements = check.verified
-        notes = weigh(carry.load(part, legs_of(statements)), desk, check.newest.policy) if weigh else []
+        notes = weigh(_inside(part, statements), desk, check.newest.policy) if weigh else []
         _take_in(desk, part, check)
     except OSError as error:
         raise RelayError(
@@ -170,6 +170,12 @@ def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def _inside(folder: Path, statements: tuple[Statement, ...]) -> Carry:
+    """The carry in a folder of verified files, each with as many tensors as its statement says."""
+    said = statement.said_of_weights([made.claim for made in statements])
+    return carry.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
+
+
 def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
     """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
 
@@ -186,7 +192,7 @@ def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
     listed = manifest.parse(listing)
     if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
         raise DigestMismatch(f"{folder} is not what was received", "Receive the bundle again: relay receive BUNDLE")
-    return carry.load(folder, legs_of(statements)), weights_digest(listed)
+    return _inside(folder, statements), weights_digest(listed)
 
 
 def chain_in(folder: Path) -> tuple[Statement, ...]:

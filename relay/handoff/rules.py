@@ -70,11 +70,14 @@ from relay.handoff.refusals import (
     WrongStudy,
 )
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
+from relay.handoff.seal import Seal
 from relay.handoff.statement import Claim, Statement
 
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
 SKEW = timedelta(days=1)
 """How far clocks of two hospitals may be apart."""
+OUTSIDE = 16
+"""Test sets from outside of the study that one leg may be scored on."""
 
 
 def check_issued(roster: Roster, now: datetime) -> None:
@@ -111,6 +114,15 @@ class Standpoint:
     record: Record
     now: datetime
     older: tuple[TrustedRoster, ...] = ()
+
+
+def expected_recipients(claim: Claim, roster: Roster) -> set[tuple[str, str]]:
+    """Names and age keys that a leg's bundle must be signed for, and sealed to: these and no others.
+
+    Args:
+        roster: the one that the claim names.
+    """
+    return set(roster.recipients(claim.leg))
 
 
 @dataclass
@@ -192,6 +204,7 @@ class Verification:
         judged = self.newest if last else under
         self._key(signed.keyid, site, judged, what)
         claim, about = statement.parse(signed.verify(signed.keyid), what)
+        self._result(claim, under, what)
         identity = judged.site(site)
         if claim.issued > identity.expires:
             raise ExpiredKey(f"{what}, by {site}: issued {claim.issued}, the key's last day is {identity.expires}")
@@ -207,6 +220,15 @@ class Verification:
                 f"to {under.not_after}"
             )
         return Statement(claim, about, digest(signed.unverified), envelope)
+
+    def _result(self, claim: Claim, under: Roster, what: str) -> None:
+        """Test sets are those of the roster's sites, and a few from outside of the study that lie at one of them."""
+        outside = sorted(claim.result.keys() - {site.name for site in under.sites})
+        if len(outside) > OUTSIDE:
+            raise BadDocument(
+                f"{what} names {len(outside)} test sets that are no sites of roster {under.version} "
+                f"({', '.join(outside[:3])}, …); allowed are {OUTSIDE}"
+            )
 
     def _of_this_study(self, study: object, what: str) -> None:
         if study != self.at.study:
@@ -237,7 +259,7 @@ class Verification:
     def _recipients(self, claim: Claim) -> None:
         under = self.trusted[claim.roster.version].roster
         there = {(r.name, r.sealing) for r in claim.recipients}
-        wanted = set(under.recipients(claim.leg))
+        wanted = expected_recipients(claim, under)
         if there != wanted:
             odd = ", ".join(sorted(name for name, _ in there ^ wanted))
             raise WrongRecipient(f"leg {claim.leg} is sealed to others than roster {under.version} says: {odd}")
@@ -350,17 +372,20 @@ class Verification:
         """What lies beside a claim, under the policy of the roster that it names; the cards of its memories."""
         return check(documents, claim, self.trusted[claim.roster.version].roster.policy)
 
-    def policy(self, size: int, sealed: bool, sizes: Mapping[str, int]) -> None:
+    def policy(self, size: int, sealed: bool, sizes: Mapping[str, int], seal: Seal | None = None) -> None:
         """Hold the file against the newest roster's policy, and what it says of itself.
 
         Args:
             size: of the bundle, in bytes; ``sizes``: of its entries.
+            seal: who can open it, where that was looked at.
         """
         self._step("policy")
         claim, policy = self.chain_so_far[-1].claim, self.newest.policy
         wrong = []
         if policy.sealed and not sealed:
             wrong.append("it is not sealed")
+        if policy.sealed and seal is not None and seal != self._signed_seal(claim):
+            wrong.append(f"it is sealed to {seal}, signed for are {self._signed_seal(claim).recipients}")
         if size > policy.max_bundle_bytes:
             wrong.append(f"it has {size} bytes, allowed are {policy.max_bundle_bytes}")
         for name, card in self.memories.items():
@@ -378,6 +403,9 @@ class Verification:
             raise PolicyBreach(
                 f"leg {claim.leg} by {claim.site}, against roster {self.newest.version}: {'; '.join(wrong)}"
             )
+
+    def _signed_seal(self, claim: Claim) -> Seal:
+        return Seal(len(expected_recipients(claim, self.trusted[claim.roster.version].roster)))
 
     def fit(self, facts: bytes, mine: Fit | None) -> None:
         """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``carry.json``."""

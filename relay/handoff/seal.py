@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from typing_extensions import Buffer
 
-from relay.errors import RelayError, UserError
+from relay.errors import RelayError, UserError, plain
 from relay.handoff.container import CHUNK
 from relay.handoff.refusals import BadContainer, CannotOpen, DigestMismatch, Incomplete
 
@@ -19,6 +20,35 @@ MAGIC = b"age-encryption.org/v1\n"
 """What a sealed file starts with."""
 HEADER = 2**16
 """Most bytes of a header that are read: room for 600 recipients."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Who can open a sealed file, as far as its header says.
+
+    Attributes:
+        recipients: how many X25519 keys it is sealed to; which ones, only they can tell.
+        others: kinds of further ways to open it: a passphrase (``scrypt``), an SSH key, a plug-in's.
+    """
+
+    recipients: int
+    others: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        more = f" and {len(self.others)} other key(s) ({', '.join(sorted(set(self.others)))})" if self.others else ""
+        return f"{self.recipients} recipient(s){more}"
+
+
+def seal_of(head: bytes) -> Seal:
+    """What the header of a sealed file says; ``head``: its first :data:`HEADER` bytes, or all there are.
+
+    A stanza whose kind ends in ``-grease`` opens nothing: age writes one of random bytes, so that readers learn to
+    pass over what they don't know. Other bytes than a header's are passed over, too: pyrage refuses them later.
+    """
+    lines = head.partition(b"\n--- ")[0].split(b"\n")[1:]
+    kinds = [line.split(b" ")[1].decode("ascii", "replace") for line in lines if line.startswith(b"-> ")]
+    others = tuple(plain(kind[:40]) for kind in kinds if kind != "X25519" and not kind.endswith("-grease"))
+    return Seal(kinds.count("X25519"), others)
 
 
 class Readable(Protocol):

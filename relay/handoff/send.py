@@ -10,7 +10,7 @@ from pathlib import Path
 
 import relay
 from relay.config.check import check
-from relay.errors import RelayError, UserError
+from relay.errors import RelayError, UserError, typed
 from relay.files import replace_folder, write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
@@ -22,7 +22,7 @@ from relay.handoff.keys import Keys
 from relay.handoff.memorycard import MemoryCard
 from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
-from relay.handoff.refusals import BadDocument, DigestMismatch, Fork, PolicyBreach, WrongLeg
+from relay.handoff.refusals import BadDocument, DigestMismatch, Expired, Fork, PolicyBreach, RosterPeriod, WrongLeg
 from relay.handoff.roster import TrustedRoster
 from relay.handoff.statement import Claim, Statement
 
@@ -233,10 +233,10 @@ def _check_fresh(desk: Desk, claim: Claim) -> None:
         raise UserError(
             f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
             "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
-            f"gone, relay send {desk.signed(claim.leg)}.",
+            f"gone, {typed('relay', 'send', desk.signed(claim.leg))}",
         )
     if desk.now() > moment(claim.expires):
-        raise UserError(
+        raise Expired(
             f"leg {claim.leg} was signed as good until {claim.expires}",
             "Check this computer's clock. If it is right, ask the coordinator for a new roster version, install it, "
             "and send the leg again with its own note (-n): it is then signed anew.",
@@ -260,7 +260,7 @@ def _trusted(desk: Desk) -> TrustedRoster:
     assert trusted is not None
     now = desk.now()
     if not moment(roster.not_before) <= now <= moment(roster.not_after):
-        raise UserError(
+        raise RosterPeriod(
             f"roster {roster.version} of {roster.study} holds from {roster.not_before} to {roster.not_after}",
             "Check this computer's clock; if it is right, ask the coordinator for a roster with new dates.",
         )

@@ -1,17 +1,23 @@
-"""The acceptance gate of a leg: what arrived is sane, fits its net, and is scored on its validation images."""
+"""The acceptance gate of a leg, before anything is taken in: what arrived is sane, fits its net, can be read by its
+strategy, gives finite answers for images of this site, and is scored on its validation images.
+
+So whatever training would refuse is refused here, while the bundle can still be exchanged for a good one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from relay.config.devices import Devices
-from relay.data.site import SiteData
-from relay.errors import CarryError
-from relay.handoff import Carry, gate, load_solver
+from relay.data.site import SiteData, prepare
+from relay.data.store import Store
+from relay.errors import CarryError, DataError
+from relay.handoff import Carry, gate, load_solver, measures
 from relay.handoff.desk import Desk
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh
@@ -19,42 +25,122 @@ from relay.handoff.refusals import GateFailed, PolicyBreach
 from relay.leg.device import device_of, memory_format
 from relay.leg.predict import batches, predict, scale
 from relay.leg.sites import Sites
-from relay.metrics.dice import SampleDice
+from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
+
+LOOK = 4
+"""Images that are looked at where no score is wanted."""
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
-    """The acceptance gate of a leg: the weights are sane, fit its net, and are scored on its validation images."""
+    """The acceptance gate of a leg, score and all."""
 
     def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
-        parts = [*carry.memories.values(), *([carry.running] if carry.running else [])]
-        check_memory((part.kind for part in parts), policy)  # the roster may be newer than what was received
-        notes = gate.weigh(carry, desk, policy)
-        with torch.random.fork_rng(devices=[]):
-            solver = leg.net.build()
-        try:
-            load_solver(solver, carry.solver)
-        except CarryError as error:
-            raise GateFailed(str(error), "Both sites must use the config that the study agreed on.") from error
-        site = sites(leg.pool[0], train=True)
+        solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
+        site, device = sites(leg.pool[0], train=True), device_of(devices)
+        solver.to(device, memory_format=memory_format(leg)).eval()
         if not site.split.val:
-            return [*notes, "no validation images here to score them on"]
-        device = device_of(devices)
-        dice = validation_dice(solver.to(device, memory_format=memory_format(leg)).eval(), [site], device)
+            return [*notes, check_answers(solver, site, device), "no validation images here to score them on"]
+        with _finite_answers(solver):
+            dice = validation_dice(solver, [site], device)
         gate.check_score(dice, policy.gate)
         return [*notes, f"they score {dice:.3f} (mean Dice) on the {len(site.split.val)} validation images here"]
 
     return weigh
 
 
-def validation_dice(solver: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
-    """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
-    options = sites[0].dataset.options
-    score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
-    for batch in chain.from_iterable(batches(site.val) for site in sites):
-        logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
-        score.update(logits.argmax(1), batch["label"].to(device).long())
-    return float(score.class_mean())
+def taster(leg: Leg) -> Weigh:
+    """The acceptance gate where a bundle is received before the leg is run: a few images are looked at, if they are
+    here, and nothing is scored."""
+
+    def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
+        solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
+        later = "relay train will look, before it trains"
+        if not leg.pool[0].accessible():
+            return [*notes, f"the images of {leg.task_name} are not here: their answers were not looked at; {later}"]
+        try:
+            site = prepare(leg.pool[0], leg.conf.random_seed, splits=("train",))
+            return [*notes, check_answers(solver.eval(), site, torch.device("cpu"))]
+        except DataError as error:
+            return [*notes, f"warning: their answers were not looked at, {later}: {error}"]
+
+    return weigh
+
+
+def check_carry(leg: Leg, carry: Carry, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
+    """Hold weights and memories against the config, without an image; returns the net with these weights, and notes.
+
+    Args:
+        last: the model's weights that were known here before; empty for none.
+
+    Raises:
+        GateFailed: they are not sane (:mod:`relay.handoff.gate`), do not fit the net, or its strategy can't read them.
+        PolicyBreach: a memory may not travel.
+    """
+    parts = [*carry.memories.values(), *([carry.running] if carry.running else [])]
+    check_memory((part.kind for part in parts), policy)  # the roster may be newer than what was received
+    with torch.random.fork_rng(devices=[]):
+        solver = leg.net.build()
+        fresh = {
+            name: measures.rms(tensor) for name, tensor in solver.state_dict().items() if tensor.is_floating_point()
+        }
+        notes = gate.check_weights(carry, policy, last, fresh)
+        with _as_refusal():
+            load_solver(solver, carry.solver)
+            start = _rehearsed(leg, carry)
+    gate.check_weights(Carry(start.state_dict()), policy, {}, fresh)
+    return solver, notes
+
+
+def check_answers(solver: nn.Module, site: SiteData, device: torch.device) -> str:
+    """Ask a net for its answers to a few validation images, or training images where there are none.
+
+    Raises:
+        GateFailed: some are not finite.
+        DataError: the images can't be read.
+    """
+    options, kind = site.dataset.options, "val" if site.split.val else "train"
+    few = Store(site.dataset, site.split[kind][:LOOK])  # type: ignore[index]
+    with _finite_answers(solver):
+        for batch in batches(few):
+            predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+    return f"their answers are finite for {len(few)} images of this site"
+
+
+def _rehearsed(leg: Leg, carry: Carry) -> nn.Module:
+    """What the leg's strategy would start from, by a strategy that is then thrown away."""
+    strategy = type(leg.strategy)(leg.strategy.options)
+    strategy.setup(leg.net.build(), leg.loss.build(leg.data.num_classes), task_of(leg))
+    strategy.receive(carry)
+    start: nn.Module = strategy.solver
+    return start
+
+
+@contextmanager
+def _as_refusal() -> Iterator[None]:
+    try:
+        yield
+    except CarryError as error:
+        raise GateFailed(str(error), "Both sites must use the config that the study agreed on.") from error
+
+
+@contextmanager
+def _finite_answers(solver: nn.Module) -> Iterator[None]:
+    """Look at whatever a net answers in the block.
+
+    Raises:
+        GateFailed: some of it is not finite.
+    """
+
+    def look(_: nn.Module, __: Any, logits: Tensor) -> None:
+        if not logits.isfinite().all():
+            raise GateFailed("the weights can't be used: the net's answers to images of this site are not finite")
+
+    hook = solver.register_forward_hook(look)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def check_size(solver: nn.Module, policy: Policy) -> None:

@@ -9,6 +9,7 @@
     checkpoints/task_1/last.ckpt               the leg's solver (task_1_lap2/: of its second lap)
     checkpoints/task_1/carry/                  what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
+    checkpoints/task_1/data.json               digests of the images and masks that it used; stays here
     handoff/                                   in a simulation: keys to throw away, ledgers, and the stick
     results/                                   what people look at
 """
@@ -53,6 +54,11 @@ class LegPlace:
     def scores(self) -> Path:
         """The leg's test scores, one row a sample and class."""
         return self.root / "scores.csv"
+
+    @property
+    def files(self) -> Path:
+        """Digests of the files that the leg is trained and tested on; stays here."""
+        return self.root / "data.json"
 
     def rows(self) -> list[dict[str, Any]]:
         """What :attr:`scores` says.
@@ -120,7 +126,7 @@ class LegPlace:
             ChangedConfigError: it was begun with another config or from another carry.
         """
         record = self.record()
-        if not record or (not self.finished and not any(self.root.glob("phase_*.ckpt"))):
+        if not record or not self.begun:
             return
         old, new = record["config"], json.loads(json.dumps(dict(config), default=str))
         changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
@@ -137,6 +143,11 @@ class LegPlace:
     def finished(self) -> bool:
         """Whether the leg has been run to its end."""
         return bool(self.record().get("state") == "finished")
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is finished, or a state of it was saved."""
+        return self.finished or any(self.root.glob("phase_*.ckpt"))
 
 
 @dataclass(frozen=True)

@@ -1,82 +1,193 @@
-"""One bar for a whole run: which leg, how far, how long still. What it says is in the log, too."""
+"""What a run is doing, how far it is, how long still. What it says is in the log, too.
+
+On a terminal a moving bar with the present stage above it; elsewhere a line for each leg, and one a minute.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
+
+from relay.leg.pace import Pace, spoken
 
 log = logging.getLogger(__name__)
+MINUTE = 60.0
+T = TypeVar("T")
 
 
 class Progress:
-    """Steps done of all steps of a run; where there is no terminal, a line per leg instead of a moving bar.
+    """Stages, and steps done of all steps of a run.
 
     Args:
-        total: optimiser steps of the whole run.
+        total: optimiser steps of the whole run; :meth:`expect` where they are not known yet.
         console: where to show it; None shows nothing (other processes than the first, tests).
+        clock: tells the seconds that have gone by.
+        beat: seconds between two lines where there is no terminal.
     """
 
-    def __init__(self, total: int, console: Console | None = None) -> None:
-        self.console, self.total, self.done, self._title = console, total, 0, ""
-        self._start = 0
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-        )
+    def __init__(
+        self,
+        total: int = 0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        beat: float = MINUTE,
+    ) -> None:
+        self.console, self.pace = console, Pace(total)
+        self._clock, self._then, self._beat = clock, clock(), beat
+        self._title = self._stage = self._note = ""
+        self._training = True  # a run without legs (others make them) is measured by what it counts
+        self._lock, self._over = threading.Lock(), threading.Event()
         live = console is not None and console.is_terminal
-        self._bar = Bar(*columns, console=console, transient=True) if live else None
-        self._task = self._bar.add_task("", total=total, note="") if self._bar else None
+        self._bar = _Bar(self.doing, lambda: self.pace.total > 0, console) if live and console else None
+        self._heart = threading.Thread(target=self._beats, daemon=True) if console and not live else None
 
     def __enter__(self) -> Progress:
         if self._bar:
             self._bar.start()
+        if self._heart:
+            self._heart.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._over.set()
+        if self._heart:
+            self._heart.join()
         if self._bar:
             self._bar.stop()
 
-    def leg(self, title: str) -> None:
-        """A leg begins."""
-        self._title, self._start = title, self.done
+    @property
+    def done(self) -> int:
+        """Steps made so far, with those that were made before."""
+        return self.pace.done
+
+    def expect(self, total: int) -> None:
+        """So many steps has the run."""
+        self.pace.total = total
+
+    def leg(self, title: str, steps: int = 0) -> None:
+        """A leg of so many steps begins."""
+        self._spend()
+        self._title, self._note, self._training = title, "", False
+        self.pace.begin(steps)
         log.info(title)
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, description=title, note="")
-        elif self.console:
-            self.console.print(f"{title} …")
+        if self.console and not self._bar:
+            self.console.print(f"{title} …", soft_wrap=True, markup=False, highlight=False)
 
     def skip(self, title: str, steps: int) -> None:
         """A leg that need not run: its steps count as done."""
         self.say(f"{title}: finished before, skipped")
-        self.advance(steps)
+        self._title, self._training = title, False
+        self.advance(steps, made=False)
+        self.pace.begin(0)
 
-    def advance(self, steps: int = 1) -> None:
-        """So many steps more."""
-        self.done += steps
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, advance=steps)
+    @contextmanager
+    def stage(self, name: str, training: bool = False) -> Iterator[None]:
+        """Name what is done while this lasts; ``training`` is what the steps are counted in."""
+        self._spend()
+        before = self._stage, self._training
+        self._stage, self._training, self._note = name, training, ""
+        log.info(": ".join(filter(None, (self._title, name))))
+        self._show()
+        try:
+            yield
+        finally:
+            self._spend()
+            (self._stage, self._training), self._note = before, ""
+            self._show()
 
-    def finish_leg(self, steps: int) -> None:
-        """The leg of so many planned steps is over, however many were counted."""
-        self.advance(self._start + steps - self.done)
+    def through(self, items: Iterable[T], name: str, count: int) -> Iterator[T]:
+        """Pass items on in a stage that says which of ``count`` is next."""
+        with self.stage(name):
+            for number, item in enumerate(items, 1):
+                self._note = f"{number} of {count}"
+                self._show()
+                yield item
+
+    def advance(self, steps: int = 1, made: bool = True) -> None:
+        """So many steps more, ``made`` here or before."""
+        self._spend()
+        self.pace.done += steps
+        self.pace.made += steps if made else 0
+        self._show()
+
+    def finish_leg(self) -> None:
+        """The leg is over, however many steps were counted."""
+        self._spend()
+        self.pace.finish()
+        self._show()
 
     def note(self, text: str) -> None:
-        """A few words behind the bar."""
+        """A few words behind the stage."""
         log.info("%s: %s", self._title, text)
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, note=text)
+        self._note = text
+        self._show()
 
     def say(self, text: str) -> None:
         """A line that stays."""
         log.info(text)
         if self.console:
             self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def doing(self) -> str:
+        """Leg and stage: ``relay · leg 2/4 · south: testing on north, 3 of 20``."""
+        stage = ", ".join(filter(None, (self._stage, self._note)))
+        return ": ".join(filter(None, (self._title, stage)))
+
+    def left(self) -> str:
+        """``leg 2 min, run 14 min left``; empty while nothing has been measured."""
+        self._spend()
+        leg, run = self.pace.left() or (0.0, 0.0)
+        if run < 1:  # nothing was measured yet; or it takes longer than was thought, and the stage tells more
+            return ""
+        if leg < 1:
+            return f"run: about {spoken(run)} left"
+        return f"about {spoken(leg)} left" if leg == run else f"leg {spoken(leg)}, run {spoken(run)} left"
+
+    def _spend(self) -> None:
+        with self._lock:  # the heart looks at the clock, too
+            now = self._clock()
+            self.pace.spend(now - self._then, self._training)
+            self._then = now
+
+    def _show(self) -> None:
+        if self._bar:
+            self._bar.show(self.pace.share(), self.left())
+
+    def line(self) -> str:
+        """What is said each minute where there is no terminal."""
+        steps = f"step {self.done} of {self.pace.total}" if self.pace.total else ""
+        return "; ".join(filter(None, (self.doing(), steps, self.left())))
+
+    def _beats(self) -> None:
+        while not self._over.wait(self._beat):
+            self.say(f"  {self.line()}")
+
+
+class _Bar(Bar):
+    """Two lines: what is done; how far, how long still, once it is known how much there is to do."""
+
+    def __init__(self, doing: Callable[[], str], known: Callable[[], bool], console: Console) -> None:
+        self.doing, self.known = doing, known
+        columns = BarColumn(bar_width=None), TaskProgressColumn(), TextColumn("{task.fields[left]}")
+        super().__init__(*columns, console=console, transient=True, expand=True)
+        self.task = self.add_task("", total=1.0, left="")
+
+    def show(self, share: float, left: str) -> None:
+        """Move it."""
+        self.update(self.task, completed=share, left=left)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The stage in a line of its own: beside a bar there is no room for it on 80 columns."""
+        yield Text(self.doing(), no_wrap=True, overflow="ellipsis")
+        if self.known():
+            yield self.make_tasks_table(self.tasks)

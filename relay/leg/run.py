@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,10 +72,11 @@ def run_leg(
     place = run.leg(leg.folder)
     start = incoming.digest if incoming else None
     record: dict[str, Any] = {"config": leg.scientific(), "start": start}
-    pool = [sites(dataset, train=True) for dataset in leg.pool]
-    check_samples(leg, sum(len(site.split.train) for site in pool), policy)
-    for dataset in study.test_sets:
-        len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
+    with progress.stage("reading images"):
+        pool = [sites(dataset, train=True) for dataset in leg.pool]
+        check_samples(leg, sum(len(site.split.train) for site in pool), policy)
+        for dataset in study.test_sets:
+            len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
     if is_first():
         place.write_record(state="started", **record)
     carry = incoming.carry if incoming else None
@@ -86,9 +88,11 @@ def run_leg(
         made = outgoing.carry_of(leg, turn)
         weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
         number = _number(leg, study, carry)
-        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder)))
-        outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
-        checkpoint.save(place.checkpoint, made.solver, {**made.facts, "leg": number})
+        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
+        with progress.stage("writing the handover"):
+            outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
+            kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
+            checkpoint.save(place.checkpoint, made.solver, kept)
         record["sha256"] = {path.name: measure(path).sha256 for path in (place.scores, place.checkpoint)}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
@@ -142,7 +146,8 @@ def _train(
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
     training = training_of(leg, sites, solver, device, told(samples, policy))
-    strategy.begin(training)
+    with progress.stage("preparing"):
+        strategy.begin(training)
     phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
     if is_first():
         _wind_back(curves, [state for _, state in phases])
@@ -156,11 +161,13 @@ def _train(
             *phase.callbacks,
             KeepState(state, leg.train.save_every_n_seconds),
         ]
-        fit(learner, state, curves, devices, watch)
+        with progress.stage(f"training, phase '{phase.name}'", training=True):
+            fit(learner, state, curves, devices, watch)
     assert learner is not None
     if is_first():
         solver.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
-        strategy.finish(training)
+        with progress.stage("making the memory" if strategy.kinds else "finishing"):
+            strategy.finish(training)
         solver.eval()
     return device
 
@@ -173,7 +180,7 @@ def _wind_back(curves: Path, states: Sequence[Path]) -> None:
 
 
 def _scores(
-    leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path
+    leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
     """A row for every class of every sample of every accessible test set."""
     for dataset in study.test_sets:
@@ -185,6 +192,7 @@ def _scores(
             "site": dataset.options.task_name,
         }
         tested = predictions(leg.strategy.solver, sites(dataset), device)
+        tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in watch(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
 

@@ -3,15 +3,53 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from relay.data import SplitName
-from relay.data.problems import refuse
+from relay.data.patients import clean
+from relay.data.problems import refuse, together
 from relay.data.site import SiteData, prepare
 from relay.data.splits import SPLITS
+from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
+from relay.leg.digests import digests
 from relay.leg.place import RunPlace
 from relay.leg.processes import is_first
+from relay.plan import Leg, Study
+
+Needs: TypeAlias = Sequence[tuple[Any, Sequence[SplitName]]]
+"""Data sets, each with the splits of it that are used."""
+Say: TypeAlias = Callable[[str], None]
+EVERY = 30.0
+"""Seconds between two lines that say how many images have been read."""
+
+
+def needs(legs: Sequence[Leg], study: Study) -> Needs:
+    """What some legs of a study are trained and tested on."""
+    trained = {d.options.task_id: d for leg in legs for d in leg.pool}
+    tested = {d.options.task_id: d for d in study.test_sets}
+    parts: tuple[tuple[SplitName, ...], ...] = (("train", "val", "test"), ("train", "val"), ("test",))
+    return [
+        (d, parts[0] if i in trained and i in tested else parts[1] if i in trained else parts[2])
+        for i, d in (trained | tested).items()
+    ]
+
+
+class Count:
+    """Says now and then how many images have been read."""
+
+    def __init__(self, total: int, site: str, say: Say) -> None:
+        self.total, self.site, self.say = total, site, say
+        self.done, self.last = 0, time.monotonic()
+
+    def __call__(self) -> None:
+        """One more."""
+        self.done += 1
+        if time.monotonic() - self.last > EVERY:
+            self.last = time.monotonic()
+            self.say(f"{self.site}: {self.done} of {self.total} images read and checked …")
 
 
 class Sites:
@@ -24,6 +62,7 @@ class Sites:
     def __init__(self, seed: int, run: RunPlace) -> None:
         self._seed, self._run = seed, run
         self._made: dict[int, SiteData] = {}
+        self._files: dict[str, dict[str, dict[str, str]]] = {}
 
     def __call__(self, dataset: Any, train: bool = False) -> SiteData:
         """A data set's site.
@@ -40,6 +79,50 @@ class Sites:
             self._made[key] = site
         return self._made[key]
 
+    def look(self, study: Study) -> None:
+        """Look up all sites of a study.
+
+        Raises:
+            DataError: with the problems of all of them.
+        """
+        errors = []
+        trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
+        for dataset, _ in needs(study.legs, study):
+            try:
+                self(dataset, train=dataset.options.task_id in trained)
+            except DataError as error:
+                errors.append(error)
+        together(errors)
+
+    def read(self, needed: Needs, say: Say) -> None:
+        """Read all pictures that are needed, and say how far that is.
+
+        Raises:
+            DataError: with the problems of all sites.
+        """
+        errors = []
+        for dataset, splits in needed:
+            try:
+                site = self(dataset)
+                total = sum(len(site.split[name]) for name in splits)
+                site.read(splits, Count(total, dataset.options.task_name, say))
+            except DataError as error:
+                errors.append(error)
+        together(errors)
+
+    def files(self, needed: Needs) -> dict[str, dict[str, dict[str, str]]]:
+        """The digests of all files that are needed, site by site (see :mod:`relay.leg.digests`)."""
+        found = {}
+        for dataset, splits in needed:
+            split, name = self(dataset).split, dataset.options.task_name
+            if name not in self._files:
+                self._files[name] = {}
+            known = self._files[name]
+            wanted = [sample for part in splits for sample in split[part]]
+            known |= digests([sample for sample in wanted if sample.id not in known])
+            found[name] = {sample.id: known[sample.id] for sample in wanted if sample.id in known}
+        return found
+
     def _check_split(self, site: SiteData) -> None:
         path, now = self._run.split(site.dataset.options.task_name), site.split.to_json()
         begun = any(self._run.root.glob("checkpoints/*/*.ckpt"))  # before that, images may still be mended or removed
@@ -52,7 +135,7 @@ class Sites:
         for name in SPLITS:
             if not isinstance(then.get(name), list) or not all(isinstance(sample, str) for sample in then[name]):
                 raise damaged(path, f"'{name}' is no list of samples", again)
-        moved = sorted({name for part in now for name in set(now[part]) ^ set(then.get(part, []))})
+        moved = sorted({name for part in now for name in set(now[part]) ^ set(map(clean, then[part]))})
         refuse(
             moved,
             f"{site.dataset}: images that are new, gone or in another split than {path} says",

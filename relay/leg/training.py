@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import nn
 
 from relay.data.site import SiteData
-from relay.leg.accept import validation_dice
-from relay.leg.predict import batches, scale
+from relay.leg.predict import batches, predict, scale
+from relay.metrics.dice import SampleDice
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
 
@@ -45,3 +46,13 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
             image = scale(batch["image"].to(device), leg.data.out_range)
             yield Batch(image, batch["label"].to(device).long(), (batch["index"] + before).to(device))
         before += len(site.train)
+
+
+def validation_dice(solver: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
+    """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
+    options = sites[0].dataset.options
+    score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
+    for batch in chain.from_iterable(batches(site.val) for site in sites):
+        logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+        score.update(logits.argmax(1), batch["label"].to(device).long())
+    return float(score.class_mean())

@@ -25,7 +25,7 @@ class ShowProgress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """A resumed phase starts where it was."""
-        self.progress.advance(trainer.global_step)
+        self.progress.advance(trainer.global_step, made=False)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """One step more."""

@@ -43,6 +43,9 @@ class Memory:
     def receive(self, carry: Carry | None) -> None:
         """Read what earlier legs wrote; None is the first leg.
 
+        Others wrote it: hold names, shapes, types and values against the task and the options before anything is made
+        of them, the number of rows, too. The acceptance gate calls this before a bundle is taken in.
+
         Raises:
             CarryError: it is of another kind, or does not fit the task.
         """

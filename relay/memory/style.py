@@ -35,7 +35,7 @@ class StyleOptions:
 
     Attributes:
         quantiles: of the intensity of each channel in each class's region.
-        directions: in which a site's looks vary, at most.
+        directions: in which a site's looks vary, at most; also of what is received.
         min_patients: fewest patients behind a statistic; a site with fewer keeps nothing.
         clip: longest description that is let in, as its root mean square over what it consists of (-1 to 1 each).
         epsilon: of a differentially private release, for replacing one patient; null adds no noise.
@@ -101,6 +101,11 @@ class Style(Memory):
             "described": ("torch.bool", size),
         }:
             raise CarryError(f"the memory of {site} does not fit this config: its tensors are {found}")
+        if (limit := self.options.directions) < int(many):
+            raise CarryError(
+                f"the memory of {site} has {many} directions; this config allows {limit}",
+                "Every site of a study must use the same options of its memory: see directions.",
+            )
         moments = Moments(tensors["mean"], tensors["directions"], tensors["spread"])
         longest = moments.directions.norm(dim=1)
         # NaN, too, is not within these

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from relay import tensorfile
 from relay.errors import UserError
 
 SHOWN = 5
@@ -43,9 +44,7 @@ def read_weights(path: str) -> dict[str, Tensor]:
     """
     try:
         if Path(path).suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            weights = load_file(path)
+            weights = tensorfile.load(Path(path), metadata=True)
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise nearly anything over a broken file

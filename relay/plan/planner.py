@@ -80,6 +80,8 @@ class _Planner:
         if legs and not legs[0].strategy.uses_incoming:
             legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
         self.check_folders(datasets, train)
+        if train:
+            self.check_splits(legs)
         return Study(
             name,
             self.current.mode,
@@ -289,6 +291,14 @@ class _Planner:
                 "pools the data of several sites, which never happens in a deployment",
             )
 
+    def check_splits(self, legs: Sequence[Leg]) -> None:
+        """No site is trained on whose images are all for testing."""
+        for options in {
+            d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
+        }.values():
+            path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
+            self.add(path, "test", "leaves nothing to train on: leave it out, or take the task out of those trained on")
+
     def check_folders(self, datasets: Mapping[int, Any], train: bool) -> None:
         """The data of each leg must be here; any other test set may be absent."""
         if not train:
@@ -299,12 +309,18 @@ class _Planner:
                     "none of these data sets is on this machine; set paths or root_path",
                 )
             return
+        here = [i for i in self.ids if i in datasets and all(folder.is_dir() for folder in datasets[i].folders())]
+        fewer = str(here).replace(" ", "")
+        subset = f"; to run only the sites that are here: 'current_tasks.task_ids={fewer}'"
+        subset = subset if here and self.current.mode == "simulation" else ""
         for task_id in self.ids:
             if (dataset := datasets.get(task_id)) is None:
                 continue
             where = self.layers.where(task_id, "dataset", "kwargs")
             root = Path(dataset.options.root_path).expanduser()
             if dataset.folders() and not root.is_dir():
-                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})")
+                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()}){subset}")
             elif missing := [str(folder) for folder in dataset.folders() if not folder.is_dir()]:
-                self.add(where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}")
+                self.add(
+                    where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}{subset}"
+                )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from relay.data.files import VOLUMES
+from relay.data.files import is_volume
+from relay.data.pictures import EXIF_ORIENTATION, exif_of
 from relay.data.sample import Pixels, Sample
-from relay.files import atomic, write_bytes
+from relay.data.volumes import read_geometry
+from relay.errors import DataError
+from relay.files import atomic, inside, write_bytes
 
 COLOURS = (
     (0, 0, 0),
@@ -23,51 +23,67 @@ COLOURS = (
     (204, 121, 167),
 )
 """Okabe and Ito's, told apart by colour-blind eyes too; class 0 is black. From the ninth class on they begin again."""
+UNTURN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+"""EXIF orientation → the ``Image.Transpose`` that undoes what was done to see a picture upright."""
 PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 1 if label else 0]]
 
 
 def place_of(sample: Sample) -> Path:
-    """Where a sample's files go below a folder, without an ending: its id, which may name folders, but none above."""
-    return Path(*(part for part in sample.id.split("/") if part not in {"", ".", ".."}))
+    """Where a sample's files go below a folder, without an ending."""
+    return inside(sample.id)
 
 
 def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
-    """Class indices, as PNG with a palette, or NIfTI with the image's spacing, origin and orientation.
+    """Class indices, as PNG with a palette, or NIfTI, voxel for voxel as the image is stored.
 
     Args:
-        mask: uint8 ``(*S)``.
+        mask: uint8 ``(*S)``, in the orientation in which images are read (:mod:`relay.data.geometry`).
         like: the image's file.
         place: where to write, without an ending.
 
     Returns:
         The file that was written.
+
+    Raises:
+        DataError: the image is of another size.
     """
-    volume = like.name.lower().endswith(VOLUMES)
-    path = place.with_name(place.name + (".nii.gz" if volume or mask.ndim == 3 else ".png"))
+    path = place.with_name(place.name + (".nii.gz" if is_volume(like) or mask.ndim == 3 else ".png"))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
-        _save_png(mask, path)
+        _save_png(mask, like, path)
     else:
         _save_nifti(mask, like, path)
     return path
 
 
-def _save_png(mask: Pixels, path: Path) -> None:
+def _save_png(mask: Pixels, like: Path, path: Path) -> None:
+    """A photograph taken sideways gets a mask that lies sideways, and says so as the photograph does."""
     from PIL import Image
 
     image = Image.fromarray(mask, mode="P")
     image.putpalette(PALETTE)
+    exif = Image.Exif()
+    turned = exif_of(like) if like.is_file() else 1  # drawn images have no file
+    if turned != 1:
+        image = image.transpose(Image.Transpose(UNTURN[turned]))
+        exif[EXIF_ORIENTATION] = turned
     data = io.BytesIO()
-    image.save(data, "PNG")
+    image.save(data, "PNG", exif=exif)
     write_bytes(path, data.getvalue())
 
 
 def _save_nifti(mask: Pixels, like: Path, path: Path) -> None:
     import SimpleITK as sitk
 
-    source: Any = sitk.ReadImage(str(like))
-    lost = source.GetDimension() - mask.ndim  # a volume of one slice was read as a picture
-    image = sitk.GetImageFromArray(np.ascontiguousarray(mask.reshape((1,) * lost + mask.shape)))
-    image.CopyInformation(source)
+    geometry = read_geometry(like)
+    try:
+        image = sitk.GetImageFromArray(geometry.turn_back(mask) if geometry else mask)
+    except ValueError as error:
+        advice = "A data set whose read() crops or turns a volume can't have its masks saved in the volume's geometry."
+        raise DataError(f"{like}: its mask can't be saved: {error}", advice) from error
+    if geometry:
+        image.SetSpacing(geometry.spacing)
+        image.SetOrigin(geometry.origin)
+        image.SetDirection(geometry.direction)
     with atomic(path) as beside:
         sitk.WriteImage(image, str(beside))

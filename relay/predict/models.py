@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from relay.leg.device import device_of
 from relay.leg.place import RunPlace
 from relay.leg.run import check_fit
 from relay.plan import Leg, Study
+from relay.predict.settings import check_outside, check_own, check_test_sets
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Model:
     source: Path
     outside: bool = False
 
+    @property
+    def digest(self) -> str:
+        """What names the weights."""
+        return _digest(self.weights)
+
     def solver(self, devices: Devices) -> nn.Module:
         """Built, on its device, in evaluation mode.
 
@@ -62,6 +69,7 @@ def finished(study: Study, root: Path) -> list[Model]:
 
     Raises:
         UserError: none has.
+        ChangedConfigError: one was trained with other settings, or a test set was read with others.
         CarryError: one was made for other images or classes.
     """
     run = RunPlace(root)
@@ -71,12 +79,17 @@ def finished(study: Study, root: Path) -> list[Model]:
         raise UserError(
             f"no checkpoint to test: looked for {looked}", "Train first, check -c and -n, or copy a last.ckpt there."
         )
-    return [_checkpoint(leg, run) for leg in legs]
+    models = [_checkpoint(study, leg, run) for leg in legs]
+    check_test_sets(study, root / "config.given.yaml")
+    return models
 
 
-def _checkpoint(leg: Leg, run: RunPlace) -> Model:
-    path = run.leg(leg.folder).checkpoint
+def _checkpoint(study: Study, leg: Leg, run: RunPlace) -> Model:
+    place = run.leg(leg.folder)
+    path = place.checkpoint
     weights, facts = checkpoint.load(path)
+    if then := facts.get("config") or place.record().get("config"):
+        check_own(study, leg, then, path)
     check_fit(leg, facts, path)
     return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path)
 
@@ -99,7 +112,15 @@ def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
         Refused: why not.
     """
     verified, carry = look_into(desk_of(study), keys, path)
-    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}", path)
+    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}-{_digest(carry.solver)[:8]}", path)
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    whole = sha256()
+    for name, tensor in sorted(weights.items()):
+        whole.update(f"{name}\n{tuple(tensor.shape)}\n".encode())
+        whole.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return whole.hexdigest()
 
 
 def desk_of(study: Study) -> Desk:
@@ -115,5 +136,7 @@ def desk_of(study: Study) -> Desk:
 
 def _outside(study: Study, carry: Carry, folder: str, source: Path) -> Model:
     leg, made = study.legs[0], carry.legs[-1]
+    if "config" in carry.facts:
+        check_outside(study, leg, carry.facts["config"], source)
     check_fit(leg, carry.facts, source)
     return Model(folder, leg, made["leg"], made["site"], carry.solver, source, outside=True)

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import Progress
 from torch import nn
 
 from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.files import write_text
+from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
 from relay.leg.place import RunPlace
-from relay.leg.sites import Sites
+from relay.leg.progress import Progress
+from relay.leg.sites import Needs, Sites
 from relay.metrics.calibration import CalibrationBins
 from relay.metrics.segmentation import Measuring
 from relay.overlay import save_overlay
@@ -73,15 +74,20 @@ def predict_study(
         folder: where to write.
         root: the run's folder, which has its splits.
 
+    Raises:
+        DataError: images can't be used, or were changed since a leg of this run was tested on them.
+
     Returns:
         What is in ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
+    needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
+    sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
+    _check_files(models, sites.files(needed), RunPlace(root))
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
-    with Measuring(workers) as measuring, Progress(console=console, transient=True) as bar:
-        task = bar.add_task("testing", total=len(shapes))
+    with Measuring(workers) as measuring, Progress(len(shapes), console) as progress:
         for model in models:
             solver = model.solver(devices)
             for dataset in study.test_sets:
@@ -89,12 +95,24 @@ def predict_study(
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance)
                 pictures = _Pictures(site, cell, folder) if how.save else None
-                _test(solver, site, cell, devices, measuring, pictures, lambda: bar.advance(task))
+                with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
+                    _test(solver, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
     write_rows(folder / "samples.csv", (row for cell in cells for row in cell.rows()))
     what = summary(study, cells, how.tolerance)
     write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")
     return what
+
+
+def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPlace) -> None:
+    """No score of a test image as it is now beside the scores of what it was when the leg was trained.
+
+    Raises:
+        DataError: test images or masks were changed.
+    """
+    for model in models:
+        if not model.outside:
+            digests.check(run.leg(model.folder), tested)
 
 
 def _test(
@@ -104,7 +122,7 @@ def _test(
     devices: Devices,
     measuring: Measuring,
     pictures: _Pictures | None,
-    step: Callable[[], None],
+    step: Callable[[], Any],
 ) -> None:
     """Predict all of a site's test images; what is measured meanwhile is collected at the end."""
     device = device_of(devices)

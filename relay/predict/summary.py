@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 from typing import Any
+
+import numpy as np
 
 from relay.metrics.segmentation import RULE
 from relay.plan import Study
 from relay.predict.cell import Cell
 from relay.seeds import derive
-from relay.statistics import INTERVAL, describe
+from relay.statistics import INTERVAL, Floats, bounds, describe
 
 
 def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, Any]:
@@ -23,6 +26,7 @@ def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, 
         "tolerance": tolerance,
         "unit": {cell.options.task_name: cell.unit for cell in cells},
         "classes": list(cells[0].options.names) if cells else [],
+        "dice": [_where(cell) | _dice(cell, seed) for cell in cells],
         "rows": [row for cell in cells for row in _rows(cell, seed)],
         "subjects": [row for cell in cells for row in _subjects(cell, seed)],
         "voxels": [row for cell in cells for row in _voxels(cell)],
@@ -37,6 +41,29 @@ def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, 
 def _where(cell: Cell) -> dict[str, Any]:
     model = cell.model
     return {"checkpoint": model.folder, "leg": model.number, "trained": model.site, "site": cell.options.task_name}
+
+
+def _dice(cell: Cell, seed: int) -> dict[str, Any]:
+    """Mean over samples for each class, then over classes but background; interval over patients, drawn with all
+    their samples and classes."""
+    found, names = cell.values(), cell.options.names[1:]
+    measured = [(who, k, x) for k, name in enumerate(names) for who, x in found[name, "dice"] if not isnan(x)]
+    rows = {who: place for place, who in enumerate(sorted({who for who, *_ in measured}))}
+    total, count = np.zeros((2, len(rows), len(names)))
+    for who, k, value in measured:
+        total[rows[who], k] += value
+        count[rows[who], k] += 1
+    about = bounds([(total, count)] if rows else [], _over_classes, seed)
+    facts = {"samples": len(cell.samples), "patients": len(rows), "mean": about.mean}
+    return facts | {"low": about.low, "high": about.high, "method": about.method}
+
+
+def _over_classes(cells: Floats) -> Floats:
+    """``(..., 1, classes)`` to ``(...)``; a class that was never measured is left out."""
+    there = ~np.isnan(cells)
+    with np.errstate(invalid="ignore"):
+        means: Floats = np.where(there, cells, 0.0).sum((-2, -1)) / there.sum((-2, -1))
+    return means
 
 
 def _rows(cell: Cell, seed: int) -> Iterator[dict[str, Any]]:

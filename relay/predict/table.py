@@ -1,97 +1,73 @@
-"""What was measured, on the screen."""
+"""What was measured, on the screen: one narrow table; all else is in the files and on the page."""
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from relay.results import mean
+from relay.screen import MISSING, Column, bounds, number, show_place, show_table, show_text
 
-MISSING = "–"
-TITLES = {"sensitivity": "sens.", "specificity": "spec.", "hd95": "HD95", "asd": "ASD", "nsd": "NSD"}
 Row = Mapping[str, Any]
 
 
-def show(console: Console, found: Mapping[str, Any], folder: Path) -> None:
-    """Dice of each model on each test set by class, with intervals; the other metrics as means over the classes.
+def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, own: bool = False) -> None:
+    """Mean Dice at each test set with its interval, of the model at the end; then where everything is.
 
-    The background is left out here; it is in the files.
+    Args:
+        found: what is in ``evaluation.json``.
+        folder: where it was written.
+        root: the run's folder.
+        own: whether each site has a model of its own; then each is shown at its own site.
     """
-    console.print(_dice(found))
-    console.print(_others(found))
-    console.print(f"{found['rule'][:1].upper()}{found['rule'][1:]}.", highlight=False)
+    ends = at_the_end(found["dice"], own)
+    rows = [[row["site"], number(row["mean"]), bounds(row["low"], row["high"]), str(row["samples"])] for row in ends]
+    columns = [Column("test set", left=True), Column("mean Dice"), Column("95 % interval", 1), Column("images", 2)]
+    show_table(console, f"{found['study']}: {_model(ends, own)}", columns, rows)
+    show_text(console, sentence(ends))
     lost = sum(row["samples"] - row["measured"] for row in found["rows"] if row["class"] in found["classes"][1:])
-    console.print(f"Missing: {lost} values. NSD within {found['tolerance']:g} {_units(found)}.", highlight=False)
-    seconds = found["seconds"]
-    share = seconds["metrics"] / seconds["inference"] if seconds["inference"] else 0.0
-    console.print(
-        f"For each second of predicting, reading and calibration, {share:.2f} s of waiting for metrics.",
-        highlight=False,
-    )
-    console.print(f"Written to: {escape(str(folder))}/", highlight=False, soft_wrap=True)
+    if lost:
+        show_text(console, f"{lost} values could not be measured; they are left out, not zero.")
     for name, what in WRITTEN.items():
         if (folder / name).exists():
-            console.print(f"  {name}  {what}", highlight=False, soft_wrap=True)
+            show_place(console, what, folder / name)
+    show_place(console, "Next, the page with these numbers", shlex.join(["relay", "report", str(root)]))
 
 
-def _dice(found: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{escape(found['study'])}: Dice, mean over samples (95 % interval)")
-    for name in ("model", "test set", "n", *found["classes"][1:], "mean"):
-        table.add_column(escape(name), justify="left" if name in ("model", "test set") else "right")
-    for cell in found["calibration"]:
-        rows = {row["class"]: row for row in found["rows"] if _cell(row) == _cell(cell) and row["metric"] == "dice"}
-        dice = [_with_interval(rows[name]) for name in found["classes"][1:]]
-        average = _number(_mean(list(rows.values()), "dice", found["classes"][1:]))
-        table.add_row(*_names(cell), str(next(iter(rows.values()))["samples"]), *dice, average)
-    return table
+def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:
+    """Of the last leg's model at every test set; or of each site's own model at home."""
+    if own:
+        return [row for row in rows if row["trained"] == row["site"]]
+    last = max((row["leg"] for row in rows), default=0)
+    return [row for row in rows if row["leg"] == last]
 
 
-def _others(found: Mapping[str, Any]) -> Table:
-    table = Table(title="Other metrics, means over samples and classes")
-    for name in ("model", "test set", *TITLES.values(), "ECE"):
-        table.add_column(name, justify="left" if name in ("model", "test set") else "right")
-    for cell in found["calibration"]:
-        here = [row for row in found["rows"] if _cell(row) == _cell(cell)]
-        values = {metric: _number(_mean(here, metric, found["classes"][1:])) for metric in TITLES}
-        for metric in ("hd95", "asd"):
-            values[metric] += "" if values[metric] == MISSING else f" {found['unit'][cell['site']]}"
-        table.add_row(*_names(cell), *values.values(), _number(cell["ece"]))
-    return table
+def sentence(ends: Sequence[Row]) -> str:
+    """How good, and where it is worst."""
+    there = {row["site"]: row["mean"] for row in ends if not math.isnan(row["mean"])}
+    if not there:
+        return "No Dice could be measured."
+    if len(there) == 1:
+        return f"Mean Dice at {next(iter(there))}: {number(next(iter(there.values())))}."
+    low = min(there, key=lambda site: there[site])
+    average = f"Mean Dice over {len(there)} test sets: {number(mean(there.values()))}"
+    return f"{average}; lowest at {low} ({number(there[low])})."
 
 
-def _names(cell: Row) -> tuple[str, str]:
-    return escape(cell["checkpoint"]), escape(cell["site"])
+def _model(ends: Sequence[Row], own: bool) -> str:
+    if own or not ends:
+        return "each site's own model at home"
+    return f"the model of leg {ends[0]['leg']}, trained at {ends[0]['trained'] or MISSING}"
 
 
 WRITTEN = {
-    "samples.csv": "every metric of each sample, class and patient",
-    "evaluation.json": "means, intervals, calibration",
-    "predictions": "masks, in the images' own geometry",
-    "overlays": "images with what was predicted, what is true, and where they differ",
+    "samples.csv": "Every metric of each sample, class and patient",
+    "evaluation.json": "Means, intervals, calibration",
+    "predictions": "Masks, in the images' own geometry",
+    "overlays": "Overlays of what was predicted and what is true",
 }
-
-
-def _cell(row: Row) -> tuple[Any, ...]:
-    return row["checkpoint"], row["site"]
-
-
-def _mean(rows: Sequence[Row], metric: str, classes: Sequence[str]) -> float:
-    return mean(row["mean"] for row in rows if row["metric"] == metric and row["class"] in classes)
-
-
-def _units(found: Mapping[str, Any]) -> str:
-    return " or ".join(sorted(set(found["unit"].values())))
-
-
-def _number(value: float | None) -> str:
-    return MISSING if value is None or value != value else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _with_interval(row: Row) -> str:
-    low, high = _number(row["low"]), _number(row["high"])
-    return _number(row["mean"]) + (f" ({low}–{high})" if MISSING not in (low, high) else "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import UserError
+from relay.files import inside
 from relay.report.gather import Run
 
 SIZE = 1152, 512
@@ -37,7 +38,9 @@ def read_cases(run: Run) -> dict[str, list[Case]]:
         leg = run.ends(site)
         if leg is not None and (values := run.scores.means(leg, site)):
             folder = run.root / "results" / "overlays" / _folder(run, leg) / site
-            found[site] = [Case(which, values[s], _image(_path(folder, s))) for which, s in choose(values).items()]
+            found[site] = [
+                Case(which, values[s], _image(_picture(folder / inside(s)))) for which, s in choose(values).items()
+            ]
     if not found:
         raise UserError(f"{run.root} has no scores of single images", "Run predict_test.py -s first.")
     return found
@@ -57,9 +60,8 @@ def _folder(run: Run, leg: int) -> str:
     return rows[0] if rows else next((known.folder for known in run.legs if known.number == leg), f"task_{leg}")
 
 
-def _path(folder: Path, sample: str) -> Path:
-    """As the name of a mask is made from a sample's id: never outside of the folder."""
-    return folder / ("/".join(part for part in sample.split("/") if part not in {"", ".", ".."}) + ".png")
+def _picture(place: Path) -> Path:
+    return place.with_name(f"{place.name}.png")
 
 
 def _image(path: Path) -> str:

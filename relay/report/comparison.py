@@ -76,7 +76,7 @@ def _interval(row: Told, value: str = "mean") -> str:
 
 def tables(told: Told) -> list[Table]:
     """Strategies, their tests, their runs."""
-    return [table for table in (_strategies(told), _tests(told), _runs(told)) if table.rows]
+    return [table for table in (_strategies(told), _tests(told), _site_tests(told), _runs(told)) if table.rows]
 
 
 def _strategies(told: Told) -> Table:
@@ -114,27 +114,39 @@ def _strategies(told: Told) -> Table:
 
 
 def _tests(told: Told) -> Table:
-    rows = [
-        [
-            f"{test.get('a')} − {test.get('b')}",
-            str(test.get("pairs", MISSING)),
-            _interval(test, "difference"),
-            p_value(test.get("p")),
-            p_value(test.get("p_holm")),
-            shown(number(test.get("effect")), 2),
-        ]
-        for test in told.get("tests", [])
-    ]
-    heads = ["pair", "patients", "difference in Dice\n(interval)", "p", "p (Holm)", "effect size"]
+    tests = told.get("tests", [])
     notes = (
-        "Each row compares two strategies on the same patients. The p after Holm's correction says how often chance "
-        "alone would show such a difference; 0.05 or more says that it may well be chance. The effect size says "
-        "whether it is large: near 0 is none, near 1 or −1 is almost every patient.",
+        "Each row compares two strategies on the same patients. The difference is that of their means in the table "
+        "above, over the runs that go together: every site counts alike. The p after Holm's correction says how often "
+        "chance alone would show such a difference; 0.05 or more says that it may well be chance. The effect size has "
+        "the sign of the difference: near 0, some patients gain what others lose; near 1 or −1, almost every patient "
+        "goes the same way.",
         "A small p is about these patients and these models: it does not say that other trainings, with other seeds "
         "or orders, would differ in the same way. The sd above says how much trainings differ.",
-        *_methods([(f"{test['a']} − {test['b']}", test) for test in told.get("tests", [])]),
+        *_methods([(_pair(test), test) for test in tests]),
     )
-    return Table("Paired tests", heads, rows, notes=notes)
+    return Table("Paired tests", ["pair", *TESTED], [[_pair(test), *_tested(test)] for test in tests], notes=notes)
+
+
+def _site_tests(told: Told) -> Table:
+    tests = told.get("site_tests", [])
+    rows = [[_pair(test), str(test.get("site", MISSING)), *_tested(test)] for test in tests]
+    notes = ("The same tests within each site; Holm's correction is over the rows of this table.",)
+    return Table("Paired tests, site by site", ["pair", "site", *TESTED], rows, heads=2, folded=True, notes=notes)
+
+
+TESTED = ("patients", "difference in Dice\n(interval)", "p", "p (Holm)", "effect size")
+
+
+def _pair(test: Told) -> str:
+    return f"{test.get('a')} − {test.get('b')}"
+
+
+def _tested(test: Told) -> list[str]:
+    """The cells under :data:`TESTED`."""
+    ps = [p_value(test.get(key)) for key in ("p", "p_holm")]
+    pairs = str(test.get("pairs", MISSING))
+    return [pairs, _interval(test, "difference"), *ps, shown(number(test.get("effect")), 2)]
 
 
 def _methods(rows: Sequence[tuple[str, Told]]) -> list[str]:

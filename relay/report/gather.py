@@ -12,7 +12,7 @@ from typing import Any
 from relay.errors import plain
 from relay.leg.place import LegPlace
 from relay.report.scores import Cell, Scores, read_scores, rows_of
-from relay.report.shapes import Evaluation, Record, Summary, damaged, read_json, read_yaml
+from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json, read_yaml
 from relay.results import mean, of_relay
 
 
@@ -36,6 +36,7 @@ class Run:
         finished: whether all legs are; else everything is of those that predict_test.py has tested.
         planned: folders of all legs that the config asks for.
         given: the config as it was given.
+        doubts: what was to be looked at before training, each with its site.
     """
 
     root: Path
@@ -48,6 +49,7 @@ class Run:
     planned: Sequence[str]
     legs: list[LegRecord]
     given: Mapping[str, Any]
+    doubts: Sequence[str] = ()
 
     @property
     def sites(self) -> list[str]:
@@ -99,7 +101,13 @@ def read_run(root: Path) -> Run:
         planned=[plain(str(folder)) for folder in planned],
         legs=legs,
         given=read_yaml(root / "config.given.yaml"),
+        doubts=_doubts(results / "warnings.json"),
     )
+
+
+def _doubts(path: Path) -> list[str]:
+    told = read_json(path, Doubts, "Remove it: then the page says nothing of warnings.") if path.is_file() else {}
+    return [f"{doubt['site']}: {doubt['text']}." for doubt in told.get("warnings", [])]
 
 
 def _apart(legs: Sequence[LegRecord]) -> bool:

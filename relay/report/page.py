@@ -81,13 +81,12 @@ def _write_comparison(root: Path) -> Path:
     told = read_json(root / COMPARISON, Comparison, "Run relay compare again: it runs nothing that is finished.")
     with styled():
         pictures, tables = comparison.pictures(told), comparison.tables(told)
+        paired = [table for table in tables if table.caption.startswith(PAIRED)]
         said = [str(told["method"])] if told.get("method") else []
         sections = [
             Section("strategies", "Strategies side by side", (), pictures[:1], tables[:1]),
             Section("sites", "Site by site", pictures=pictures[1:]),
-            Section(
-                "tests", "Differences", [comparison.tested(told)], tables=[t for t in tables if t.caption == PAIRED]
-            ),
+            Section("tests", "Differences", [comparison.tested(told)], tables=paired),
             Section("runs", "Runs", tables=[t for t in tables if t.caption == "Every run"]),
             *([Section("method", "How this was measured", said)] if said else []),
         ]
@@ -145,6 +144,7 @@ def _run_sections(run: Run, cases: Mapping[str, Sequence[Case]]) -> list[Section
     calibration = figures.calibration(run)
     sections = [
         Section("run", "What was run", _what(run), (), [tables.environment(run), tables.config(run.legs)]),
+        *([Section("warnings", "Warnings before training", alerts=run.doubts)] if run.doubts else []),
         Section("matrix", "Every leg at every site", (), _one(figures.matrix(run)), [tables.matrix(run)]),
         Section("relay", "The relay in numbers", tables=[tables.relay(run)]),
         Section(

@@ -1,25 +1,21 @@
-"""What people look at when a run is over: tables on the screen, and where everything was written."""
+"""What people look at when a run is over: one narrow table, what it means, and the page with all else."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from relay.results import mean
+from relay.report import verdict
+from relay.report.gather import number as as_number
+from relay.results import mean, own_legs, worst
+from relay.screen import MISSING, Column, bounds, number, show_place, show_table, show_text
 
-MISSING = "–"
-NOTE = "Dice: mean over test samples, then over classes but background; a class absent from both is left out."
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for a cell; a dash for what was not measured."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+__all__ = ["MISSING", "number", "p_value", "show_comparison", "show_study"]
 
 
 def p_value(value: float | None) -> str:
@@ -27,83 +23,55 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value is not None and value < 0.001 else number(value)
 
 
-def show_study(console: Console, summary: Mapping[str, Any], root: Path) -> None:
-    """The matrix of a study: a row a leg, a column a site."""
-    matrix = summary["matrix"]
-    sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
-    table = _table(f"{summary['study']}: Dice after each leg", ["leg", *sites, "mean"])
-    for leg, row in matrix.items():
-        cells = [math.nan if row.get(site) is None else row[site] for site in sites]
-        table.add_row(str(leg), *map(number, [*cells, mean(cells)]))
-    console.print(table)
-    console.print(f"mean {number(summary['mean'])}, forgetting {number(summary['forgetting'])}. {NOTE}")
-    show_paths(console, [root])
+def show_study(
+    console: Console,
+    summary: Mapping[str, Any],
+    trained: Sequence[Sequence[str]],
+    own: bool,
+    page: Path,
+    after: Sequence[str],
+) -> None:
+    """Dice at each site: right after its own leg, and at the end.
+
+    Args:
+        summary: of :func:`relay.simulate.summarise`.
+        trained: the sites that each leg trained on.
+        own: whether each leg starts from nothing, so that each site has a model of its own.
+        after: the command that comes next.
+    """
+    matrix, final, turns = summary["matrix"], summary["final"], own_legs(trained)
+    legs, rows = sorted(matrix), []
+    for site in dict.fromkeys([*turns, *final]):  # those trained on, then external ones
+        then = as_number(matrix[legs[turns[site]]].get(site)) if site in turns else math.nan
+        end = as_number(final.get(site))
+        change = MISSING if math.isnan(end - then) else f"{end - then:+.3f}"
+        rows.append([site, number(then), number(end), change])
+    columns = [Column("site", left=True), Column("after its own leg", 1), Column("at the end"), Column("change", 2)]
+    if len(legs) == 1 or own:  # nothing came after
+        columns, rows = [columns[0], Column("Dice")], [[row[0], row[2]] for row in rows]
+    show_table(console, f"{summary['study']}, {summary['strategy']}: mean Dice of test images", columns, rows)
+    show_text(console, verdict.of_study(summary, trained, own))
+    show_place(console, "The page", page)
+    show_place(console, "Next", shlex.join(after))
 
 
-def show_comparison(console: Console, told: Mapping[str, Any], root: Path, page: Path) -> None:
-    """Strategies side by side, from ``compare.json``: each site at the end, the whole, and the tests."""
-    sites = list(dict.fromkeys(site for run in told["runs"] for site in run["final"]))
-    ends = _table("Dice at the end, mean over runs", ["strategy", "runs", *sites, "mean ± sd", "95 % of patients"])
-    whole = ["forgetting", "gap closed", "to joint, worst run", "to local, worst site", "cost", "carried"]
-    rest = _table("Against the others", ["strategy", *whole])
+def show_comparison(console: Console, told: Mapping[str, Any], page: Path) -> None:
+    """Strategies side by side, from ``compare.json``."""
+    rows = []
     for row in told["table"]:
-        finals = [run["final"] for run in told["runs"] if run["label"] == row["strategy"]]
-        cells = [mean(final.get(site, math.nan) for final in finals) for site in sites]
-        spread = number(row["mean"]) + ("" if math.isnan(row["sd"]) else f" ± {number(row['sd'])}")
-        ends.add_row(escape(row["strategy"]), str(row["runs"]), *map(number, cells), spread, _bounds(row))
-        site = f" ({row['to_local_worst_site']})" if row["to_local_worst_site"] else ""
-        values = [number(row[key]) for key in ("forgetting", "gap_closed", "to_joint_worst", "to_local_worst")]
-        values[-1] += escape(site)
-        carried = MISSING if math.isnan(row["bytes"]) else f"{row['bytes'] / 1024:.1f} KiB"
-        rest.add_row(escape(row["strategy"]), *values, number(row["cost"], 2), carried)
-    tests = _table("Paired tests", ["difference", "patients", "Dice", "95 %", "p", "p (Holm)", "effect"])
-    for test in told["tests"]:
-        ps = [p_value(test[key]) for key in ("p", "p_holm")]
-        difference = number(test["difference"])
-        pair = escape(f"{test['a']} − {test['b']}")
-        tests.add_row(pair, str(test["pairs"]), difference, _bounds(test), *ps, number(test["effect"], 2))
-    for table in (ends, rest, *([tests] if told["tests"] else [])):
-        console.print(table)
-    console.print(f"Made of {len(told['runs'])} of {told['planned']} runs. {escape(told['method'])}", highlight=False)
-    console.print("Written to:")
-    for path, what in (
-        (root, "compare.json, compare.csv, a folder for each run in runs/"),
-        (page, "the same to look at"),
-    ):
-        console.print(f"  [bold]{escape(str(path))}[/]  {what}", highlight=False, soft_wrap=True)
-    console.print(f"Curves: tensorboard --logdir {escape(str(root / 'runs'))}", highlight=False, soft_wrap=True)
+        interval = bounds(as_number(row["low"]), as_number(row["high"]))
+        low = _worst([run["final"] for run in told["runs"] if run["label"] == row["strategy"]])
+        rows.append([row["strategy"], number(row["mean"]), interval, low, number(row["forgetting"])])
+    heads = [Column("mean Dice"), Column("95 % interval", 2), Column("worst site", 1), Column("forgetting", 3)]
+    show_table(console, f"{told['study']}: Dice at the end", [Column("strategy", left=True), *heads], rows)
+    show_text(console, verdict.of_comparison(told))
+    if len(told["runs"]) < told["planned"]:
+        show_text(console, f"Made of {len(told['runs'])} of {told['planned']} runs.")
+    show_place(console, "The page, with tests and figures", page)
 
 
-LEFT = {"leg", "strategy", "difference"}
-
-
-def _table(title: str, columns: Sequence[str]) -> Table:
-    """Where a screen is narrow, names and numbers go on in the next line; nothing is cut."""
-    table = Table(title=escape(title), title_justify="left")
-    for place, column in enumerate(columns):
-        left = place == 0 and column in LEFT
-        table.add_column(escape(column), justify="left" if left else "right", overflow="fold")
-    return table
-
-
-def _bounds(row: Mapping[str, Any]) -> str:
-    return MISSING if math.isnan(row["low"]) else f"{number(row['low'])} to {number(row['high'])}"
-
-
-def show_paths(console: Console, roots: Sequence[Path]) -> None:
-    """Everything that was written: the folders, and what is in them."""
-    parts = {
-        "results": "scores by sample (CSV) and their summary (JSON)",
-        "checkpoints": "each leg's last.ckpt, and the carry for the next site",
-        "tensorboard": "curves",
-        "splits": "who is in train, val and test",
-        "logs": "the log",
-    }
-    console.print("Written to:")
-    for root in roots:
-        console.print(f"  [bold]{escape(str(root))}/[/]", highlight=False, soft_wrap=True)
-    for name, what in parts.items():
-        if any((root / name).exists() for root in roots):
-            console.print(f"    {name}/  {what}", highlight=False, soft_wrap=True)
-    folder = roots[0] if len(roots) == 1 else roots[0].parent
-    console.print(f"Curves: tensorboard --logdir {escape(str(folder))}", highlight=False, soft_wrap=True)
+def _worst(finals: Sequence[Mapping[str, Any]]) -> str:
+    """``0.809 clinic_b``: mean over runs at the site where it is lowest."""
+    sites = dict.fromkeys(site for final in finals for site in final)
+    low = worst({site: mean(as_number(final.get(site)) for final in finals) for site in sites})
+    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"

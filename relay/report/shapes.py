@@ -47,6 +47,19 @@ class Relay(Shape):
     seconds: Number = None
 
 
+class Doubt(Shape):
+    """A warning before training, and of whose data."""
+
+    site: str
+    text: str
+
+
+class Doubts(Shape):
+    """``results/warnings.json``."""
+
+    warnings: list[Doubt]
+
+
 class Summary(Shape):
     """``results/summary.json``."""
 
@@ -152,10 +165,11 @@ class Row(Shape):
 
 
 class Test(Shape):
-    """A paired test of a comparison."""
+    """A paired test of a comparison; ``site`` where it is of one site alone."""
 
     a: str
     b: str
+    site: str | None = None
     pairs: int | None = None
     difference: Number = None
     low: Number = None
@@ -176,6 +190,7 @@ class Comparison(Shape):
     runs: list[Compared]
     table: list[Row]
     tests: list[Test] = Field(default_factory=list)
+    site_tests: list[Test] = Field(default_factory=list)
 
 
 def damaged(path: Path, why: object, advice: str = "Run the command that wrote it again.") -> UserError:

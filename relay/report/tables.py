@@ -55,13 +55,14 @@ class Table:
 
 
 def matrix(run: Run) -> Table:
-    """Legs × sites, and each leg's mean."""
+    """Legs × sites, and each leg's mean: over the sites that were trained at, as that of the summary."""
+    external = (run.summary.get("relay") or {}).get("external") or {}
     rows = []
     for leg in sorted(run.matrix):
-        values = [run.matrix[leg].get(site, math.nan) for site in run.sites]
-        there = [value for value in values if not math.isnan(value)]
+        values = {site: run.matrix[leg].get(site, math.nan) for site in run.sites}
+        there = [value for site, value in values.items() if site not in external and not math.isnan(value)]
         mean = sum(there) / len(there) if there else math.nan
-        rows.append([run.label(leg), *map(shown, [*values, mean])])
+        rows.append([run.label(leg), *map(shown, [*values.values(), mean])])
     return Table("Mean Dice of the model after each leg, at each site", ["leg", *run.sites, "mean"], rows)
 
 

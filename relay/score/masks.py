@@ -17,7 +17,7 @@ from relay.errors import DataError
 from relay.metrics.overlap import NAMES as OVERLAP
 from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
-from relay.score.pairs import Asked, Pair, levels_of, pairs_of
+from relay.score.pairs import Asked, Pair, levels_of, pairs_of, prediction_levels
 from relay.score.result import Score, row
 from relay.statistics import INTERVAL, describe
 
@@ -44,25 +44,28 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     """Score a folder of masks against another, sample by sample, patient by patient and over all voxels.
 
     Args:
-        predictions: masks of any format that :func:`relay.data.files.read_mask` reads.
-        truth: as many, of the same stems.
+        predictions: masks of any format that :func:`relay.data.read.read_mask` reads; in folders below, too.
+        truth: likewise, of the same names. Those without a prediction are not scored, and told as ``missing``.
         console: shows a progress bar.
 
     Raises:
         UserError: what is asked can't be meant.
-        DataError: files are missing, can't be read or do not fit; all of them are named, or counted.
+        DataError: files have no truth, can't be read or do not fit; all of them are named, or counted.
     """
     asked.check()
-    pairs, problems = pairs_of(predictions, truth, asked)
-    levels = levels_of(pairs, asked, problems)
+    together = pairs_of(predictions, truth, asked)
+    pairs = together.pairs
+    problems: list[str | DataError] = [*together.problems]
+    levels = levels_of(pairs, asked, together.problems)
+    predicted = prediction_levels(pairs, levels, asked)
     found = Found(len(levels))
     shown = track(pairs, "scoring", console=console, transient=True) if console else pairs
     with Measuring(asked.workers) as measuring:
         for pair in shown:
             try:
-                pred, true, spacing = pair.read(levels, asked)
+                pred, true, spacing = pair.read(levels, predicted, asked)
             except DataError as error:
-                problems.append(str(error))
+                problems.append(error)
                 continue
             if not problems:
                 job = measuring.submit(pred, true, len(levels), spacing, asked.tolerance)
@@ -73,10 +76,12 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
         if len(found.units) > 1:
             raise DataError("some masks have a spacing and others none", "Say it for those that have none: --spacing")
         samples = [(pair, job.result()) for pair, job in found.jobs]
-    return _score(predictions.resolve().name, samples, found, asked)
+    return _score(predictions.resolve().name, samples, found, asked, together.missing)
 
 
-def _score(study: str, measured: list[tuple[Pair, Values]], found: Found, asked: Asked) -> Score:
+def _score(
+    study: str, measured: list[tuple[Pair, Values]], found: Found, asked: Asked, missing: Sequence[str]
+) -> Score:
     names = list(asked.classes or ["background", *(f"class {k}" for k in range(1, found.num_classes))])
     patients = {patient: overlap(sums) for patient, sums in found.counts.items()} if asked.patients is not None else {}
     everything = sum(list(found.counts.values())[1:], next(iter(found.counts.values())))
@@ -99,6 +104,7 @@ def _score(study: str, measured: list[tuple[Pair, Values]], found: Found, asked:
         "tolerance": asked.tolerance,
         "classes": names,
         "samples": len(measured),
+        "missing": list(missing),
         "patients": len(found.counts),
         "rows": samples,
         "mean": {metric: mean(_foreground(samples, metric, names[0])) for metric in METRICS},

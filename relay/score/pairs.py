@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
-from relay.data.files import class_indices, listing, read_mask
+from relay.data.files import listing
 from relay.data.patients import by_regex
 from relay.data.problems import refuse
+from relay.data.read import read_mask, read_masks
 from relay.data.sample import Pixels
 from relay.errors import DataError, UserError
 from relay.metrics.segmentation import TOLERANCE, check_spacing, check_tolerance
-from relay.score.geometry import differences, spacing_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Asked:
     Attributes:
         classes: their names, background first. None: ``background, class 1, …``, as many as are in the truth.
         values: what stands for each class in the files, background first. None: 0, 1, ….
+        prediction_values: the same for the predictions alone, where that is not clear: :func:`prediction_levels`.
         tolerance: of ``nsd``, in mm where spacing is known, else in pixels.
         spacing: mm per pixel along each axis, for files that do not say; one number stands for all axes.
         patients: a regular expression that finds the patient in a file's stem: group 1, or the whole match. None: every
@@ -34,6 +35,7 @@ class Asked:
 
     classes: Sequence[str] | None = None
     values: Sequence[int] | None = None
+    prediction_values: Sequence[int] | None = None
     tolerance: float = TOLERANCE
     spacing: Sequence[float] | None = None
     patients: str | None = None
@@ -48,13 +50,17 @@ class Asked:
         check_tolerance(self.tolerance)
         if self.spacing is not None:
             check_spacing(self.spacing, len(self.spacing))
-        for what, given in (("--classes", self.classes), ("--values", self.values)):
+        named = {"--classes": self.classes, "--values": self.values, "--prediction-values": self.prediction_values}
+        for what, given in named.items():
             if given is not None and not 2 <= len(set(given)) == len(given) <= 255:
                 raise UserError(f"{what} {','.join(map(str, given))}: 2 to 255 different ones are needed")
-        if self.classes and self.values and len(self.classes) != len(self.values):
-            raise UserError(f"--classes names {len(self.classes)} classes, --values {len(self.values)}")
-        if self.values and not all(0 <= value <= 65535 for value in self.values):
-            raise UserError("--values must be in 0..65535")
+        (first, many), *others = [(what, len(given)) for what, given in named.items() if given] or [("", 0)]
+        for what, count in others:
+            if count != many:
+                raise UserError(f"{first} names {many} classes, {what} {count}")
+        for what in ("--values", "--prediction-values"):
+            if not all(0 <= int(value) <= 65535 for value in named[what] or ()):
+                raise UserError(f"{what} must be in 0..65535")
 
 
 @dataclass
@@ -66,49 +72,110 @@ class Pair:
     truth: Path
     patient: str = ""
 
-    def read(self, levels: Sequence[int], asked: Asked) -> tuple[Pixels, Pixels, Sequence[float] | None]:
+    def read(
+        self, levels: Sequence[int], predicted: Sequence[int], asked: Asked
+    ) -> tuple[Pixels, Pixels, Sequence[float] | None]:
         """Prediction, truth and spacing.
+
+        Args:
+            levels: what stands for each class in the truth; ``predicted``: in the prediction.
 
         Raises:
             DataError: something is wrong with one of them, or they do not fit.
         """
-        pred, truth = (class_indices(read_mask(path), levels, path) for path in (self.pred, self.truth))
-        wrong = differences(self.pred, self.truth)
+        pred, truth, own = read_masks(self.pred, self.truth, predicted, levels)
         if pred.shape != truth.shape:
-            wrong = [f"size {_x(pred.shape)}, truth {_x(truth.shape)}"]
-        if wrong:
-            raise DataError(f"{self.pred}: " + "; ".join(wrong))
+            raise DataError(f"{self.pred}: size {_x(pred.shape)}, truth {_x(truth.shape)}")
         given = asked.spacing
         if given is not None:
             given = tuple(given) * (truth.ndim if len(given) == 1 else 1)
             check_spacing(given, truth.ndim)
-        own = spacing_of(self.truth) or spacing_of(self.pred)
         if own and given and not np.allclose(own, given, rtol=1e-4):
             raise DataError(f"{self.truth}: its spacing is {_x(own)} mm, --spacing says {_x(given)}")
         return pred, truth, own or given
 
 
-def pairs_of(predictions: Path, truth: Path, asked: Asked) -> tuple[list[Pair], list[str]]:
-    """The pairs of two folders, by stem; and what stands alone or belongs to nobody.
+@dataclass
+class Found:
+    """What two folders hold together.
+
+    Attributes:
+        pairs: predictions with their truths.
+        missing: truths without a prediction, by name: not scored, and said.
+        problems: predictions without a truth, and what else stands in the way.
+    """
+
+    pairs: list[Pair]
+    missing: list[str]
+    problems: list[str]
+
+
+def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
+    """The masks of two folders, and of those in them, in pairs: of the same path below the folder but for the ending;
+    else of the same name, wherever they lie.
 
     Raises:
-        UserError: a folder is not there, or both are empty.
+        UserError: a folder is not there, both are empty, or nothing fits together.
     """
     for folder in (predictions, truth):
         if not folder.is_dir():
             raise UserError(f"folder not found: {folder}", "Name two folders: of predicted masks, and of true ones.")
-    left, right = listing(predictions), listing(truth)
+    left, right = _masks_in(predictions), _masks_in(truth)
     if not left and not right:
         raise UserError(f"no masks in {predictions}, nor in {truth}", "Name two folders of PNG, NIfTI or other images.")
-    problems = [f"no truth for {left[name]} in {truth}" for name in left.keys() - right.keys()]
-    problems += [f"no prediction for {right[name]} in {predictions}" for name in right.keys() - left.keys()]
-    pairs = [Pair(name, path, right[name], name) for name, path in left.items() if name in right]
-    for pair in pairs if asked.patients is not None else []:
-        patient = by_regex(asked.patients or "", pair.name)
+    pairs, problems = [], []
+    by_name = _by_name(right)
+    twice = {name for name, found in _by_name(left).items() if len(found) > 1}
+    for key, path in left.items():
+        name = PurePath(key).name
+        fits = [key] if key in right else by_name.get(name, [])
+        if len(fits) == 1 and (key in right or name not in twice):
+            pairs.append(Pair(key if key in right else name, path, right[fits[0]]))
+        elif fits:
+            problems.append(f"which truth {path} has is not clear: {', '.join(str(right[fit]) for fit in fits[:3])}")
+        else:
+            problems.append(f"no truth for {path} in {truth}")
+    if not pairs:
+        _nothing_fits(predictions, left, truth, right, problems)
+    there = {pair.truth for pair in pairs}
+    missing = sorted(key for key, path in right.items() if path not in there)
+    if problems:  # names may be spelt differently
+        problems += [f"no prediction for {right[key]} in {predictions}" for key in missing]
+    for pair in pairs:
+        patient = pair.name if asked.patients is None else by_regex(asked.patients, PurePath(pair.name).name)
         pair.patient = patient or ""
         if not patient:
             problems.append(f"--patients '{asked.patients}' finds no patient in {pair.name}")
-    return pairs, sorted(problems)
+    return Found(pairs, missing, sorted(problems))
+
+
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """Path below the folder without the ending → file; also of the folders in it, but for hidden ones."""
+    below = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_dir())
+    places = [Path(), *(place for place in below if not any(part.startswith(".") for part in place.parts))]
+    return {(place / name).as_posix(): path for place in places for name, path in listing(folder / place).items()}
+
+
+def _by_name(masks: Mapping[str, Path]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key in masks:
+        found.setdefault(PurePath(key).name, []).append(key)
+    return found
+
+
+def _nothing_fits(
+    predictions: Path,
+    left: Mapping[str, Path],
+    truth: Path,
+    right: Mapping[str, Path],
+    problems: Sequence[str],
+) -> None:
+    unclear = next((problem for problem in problems if problem.startswith("which truth")), None)
+    shown = [f"{folder} has {next(iter(masks), 'none')}" for folder, masks in ((predictions, left), (truth, right))]
+    raise UserError(
+        unclear or f"no prediction has a truth of its name: {'; '.join(shown)}",
+        "Predictions and truths go together by name, before the ending. Name the folder that holds the true masks.",
+    )
 
 
 def levels_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> Sequence[int]:
@@ -122,8 +189,8 @@ def levels_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> S
     """
     if asked.values is not None:
         return asked.values
-    if asked.classes is not None:
-        return range(len(asked.classes))
+    if given := asked.classes or asked.prediction_values:
+        return range(len(given))
     seen = {0, 1}
     for pair in pairs:
         with suppress(DataError):  # it is read again, and then told
@@ -136,6 +203,34 @@ def levels_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> S
             "Name them (--classes background,disc,cup), and say what stands for each if not 0, 1, … (--values 0,255).",
         )
     return range(len(seen))
+
+
+def prediction_levels(pairs: Sequence[Pair], levels: Sequence[int], asked: Asked) -> Sequence[int]:
+    """What stands for each class in the predictions: as asked, else the truth's values or, where they hold only these,
+    the class indices 0, 1, … that this toolkit writes.
+
+    Raises:
+        UserError: it could be either, and that would not be the same.
+    """
+    plain = range(len(levels))
+    if asked.prediction_values is not None:
+        return asked.prediction_values
+    if list(levels) == list(plain):
+        return levels
+    seen: set[int] = set()
+    for pair in pairs:
+        with suppress(DataError):  # it is read again, and then told
+            seen.update(np.unique(read_mask(pair.pred)).tolist())
+    if seen - set(plain):
+        return levels  # what is in neither is told where it is read
+    if seen - set(levels):
+        return plain
+    if any(levels.index(value) != value for value in seen):
+        raise UserError(
+            f"the predictions hold {', '.join(map(str, sorted(seen)))}: class indices, or values as in the truth?",
+            f"Say it: --prediction-values {','.join(map(str, plain))} or {','.join(map(str, levels))}.",
+        )
+    return levels
 
 
 def _x(numbers: Sequence[float]) -> str:

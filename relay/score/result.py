@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from relay.errors import plain
 from relay.files import write_text
 from relay.results import no_nan, write_rows
+from relay.screen import Column, bounds, number, show_place, show_table, show_text
 
-SHOWN = ("mean", "low", "high", "sd")
-"""Median and lowest are in the file."""
-NUMBERS = ("measured", "samples")
-MISSING = "–"
+SOME = 5
+"""Names of samples without a prediction that are shown; all are in the file."""
 
 
 @dataclass(frozen=True)
@@ -48,37 +46,38 @@ def row(study: str, patient: str, sample: str, name: str, metric: str, value: fl
 
 
 def show(console: Console, score: Score, out: Path) -> None:
-    """The table, what it means, and where it was written."""
+    """One table, what it means, and where all the numbers are."""
     summary = score.summary
-    _table(console, f"{summary['study']}: {summary['samples']} samples", summary["rows"])
-    if summary.get("subjects"):
-        _table(console, f"{summary['study']}: {summary['patients']} patients, all voxels of each", summary["subjects"])
-    notes = []
-    if "mean" in summary:
-        means = ", ".join(f"{metric} {_number(value)}" for metric, value in summary["mean"].items())
-        notes.append(f"Mean over classes but background: {means}")
-    if "unit" in summary:
-        notes.append(f"hd95 and asd in {summary['unit']}; nsd within {summary['tolerance']:g} {summary['unit']}")
-    notes.append(f"Missing ({MISSING}): {summary['rule']}")
-    if "interval" in summary:
-        notes.append(f"low, high: {summary['interval']}")
-    for note in notes:
-        console.print(f"{note}.", highlight=False, soft_wrap=True)
-    console.print(f"Written: {escape(str(out))}/samples.csv, score.json", highlight=False, soft_wrap=True)
+    rows, whole = summary["rows"], "value" in summary["rows"][0]
+    columns = [Column("class", left=True), Column("metric", left=True), Column("value" if whole else "mean")]
+    columns += [] if whole else [Column("95 % interval", 1), Column("measured", 2)]
+    cells = [[line["class"], line["metric"], *_cells(line, whole)] for line in rows]
+    if not any(line["class"] for line in rows):  # regression has none
+        columns, cells = columns[1:], [line[1:] for line in cells]
+    title = f"{summary['study']}: {summary['samples']} samples of {summary['patients']} patients"
+    show_table(console, title, columns, cells)
+    if missing := summary.get("missing"):
+        named = ", ".join(missing[:SOME]) + (f" and {len(missing) - SOME} more" if len(missing) > SOME else "")
+        total = len(missing) + summary["samples"]
+        show_text(console, f"Not scored: {len(missing)} of {total} have no prediction: {plain(named)}.")
+    show_text(console, sentence(summary))
+    for name, what in (("samples.csv", "Each sample"), ("score.json", "All that was measured, and how")):
+        show_place(console, what, out / name)
 
 
-def _table(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
-    columns = [name for name in (*SHOWN, *NUMBERS, "value") if name in rows[0]]
-    table = Table(title=escape(title))
-    for name in ("class", "metric"):
-        table.add_column(name, overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for line in rows:
-        cells = [str(line[name]) if name in NUMBERS else _number(line[name]) for name in columns]
-        table.add_row(escape(line["class"]), line["metric"], *cells)
-    console.print(table)
+def _cells(line: Mapping[str, Any], whole: bool) -> list[str]:
+    if whole:
+        return [number(line["value"])]
+    return [number(line["mean"]), bounds(line["low"], line["high"]), f"{line['measured']} of {line['samples']}"]
 
 
-def _number(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{value:.3f}"
+def sentence(summary: Mapping[str, Any]) -> str:
+    """Of masks the Dice over all classes, and the units; of tables what a dash stands for."""
+    if "mean" not in summary:
+        return f"A dash: {summary['rule']}."
+    value, unit = summary["mean"]["dice"], summary["unit"]
+    said = f"Mean Dice over classes but {summary['classes'][0]}: {number(value)}."
+    if math.isnan(value):
+        said = "No Dice could be measured."
+    units = f"hd95 and asd in {unit}; nsd within {summary['tolerance']:g} {unit}."
+    return f"{said} {units} A dash: {summary['rule']}."

@@ -64,7 +64,8 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None) -
         each = zip(names, found[metric], strict=True)
         lines += [{"class": name, "metric": metric, "value": value} for name, value in each]
         lines.append({"class": "mean", "metric": metric, "value": found["mean"][metric], "over_classes": True})
-    about = {"classes": names, "bins": found["bins"], "confusion": found["confusion"]}
+    missing = sorted(true.keys() - said.keys())
+    about = {"missing": missing, "classes": names, "bins": found["bins"], "confusion": found["confusion"]}
     return _score(study, "classification", classes_of.RULE, rows, lines, people, about)
 
 
@@ -90,7 +91,9 @@ def score_numbers(predictions: Path, truth: Path, patients: str | None = None) -
         for sample, a, b in zip(samples, found, right, strict=True)
     ]
     lines = [{"class": "", "metric": m, "value": v} for m, v in numbers_of.regression(found, right).items()]
-    return _score(study, "regression", numbers_of.RULE, rows, lines, people, {})
+    return _score(
+        study, "regression", numbers_of.RULE, rows, lines, people, {"missing": sorted(true.keys() - said.keys())}
+    )
 
 
 def _score(
@@ -137,9 +140,10 @@ def _read(path: Path, cells: int | None = None) -> tuple[list[str], Table]:
 
 
 def _alone(predictions: Path, said: Table, truth: Path, true: Table) -> list[str]:
-    """Samples that only one of the tables has."""
+    """Predictions without a truth; where there are any, also truths without a prediction, whose names may differ."""
     alone = [f"{truth}: no truth for {sample}" for sample in said.keys() - true.keys()]
-    return sorted(alone + [f"{predictions}: no prediction for {sample}" for sample in true.keys() - said.keys()])
+    others = [f"{predictions}: no prediction for {sample}" for sample in true.keys() - said.keys()]
+    return sorted(alone + others) if alone else []
 
 
 def _people(samples: Sequence[str], pattern: str | None, problems: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from relay.cli.app import app
+from relay.leg import checkpoint
 from relay.registry import find
 from tests.studies import given
 
@@ -176,9 +178,30 @@ def test_a_changed_config_is_2_and_is_in_the_log(trained: Path) -> None:
     assert "ChangedConfigError" in log
 
 
-def test_a_checkpoint_for_other_images_is_2(trained: Path) -> None:
-    done = relay("predict", "-c=study", "-n=first", "common.dataset.kwargs.out_range=[0,1]", cwd=trained)
-    refused(done, 2, "out_range is [-1.0, 1.0] there, [0.0, 1.0] here", "out_range")
+IMG_SIZE = "common.dataset.kwargs.img_size"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said", "cure"),
+    [
+        (f"{IMG_SIZE}=[16,16]", "img_size: [32, 32] then, [16, 16] now", f"add to the command: '{IMG_SIZE}=[32,32]'"),
+        ("common.dataset.kwargs.out_range=[0,1]", "out_range: not given then, [0, 1] now", "leave out common.dataset."),
+        ("common.random_seed=8", "random_seed: 7 then, 8 now", "common.random_seed=7"),
+        ("common.strategy.name=relay", "strategy.name: 'sequential' then", 'common.strategy.name="sequential"'),
+        (
+            "all_tasks_datasets[1].kwargs.camera=clinic_a",
+            "camera: 'clinic_b' then, 'clinic_a' now",
+            "all_tasks_datasets[1].kwargs.camera=",
+        ),
+    ],
+)
+def test_predicting_with_other_settings_than_those_of_the_training_is_2(
+    trained: Path, typed: str, said: str, cure: str
+) -> None:
+    samples = trained / "exps/study/first/results/samples.csv"
+    before = samples.read_bytes() if samples.exists() else None
+    refused(relay("predict", "-c=study", "-n=first", typed, cwd=trained), 2, said, cure)
+    assert (samples.read_bytes() if samples.exists() else None) == before
 
 
 def test_failed_training_is_1_and_verbose_shows_where(tmp_path: Path) -> None:
@@ -205,8 +228,11 @@ def test_train_says_what_came_of_it_and_where_it_is(trained: Path) -> None:
     root = trained / "exps/study/first"
     summary = json.loads((root / "results/summary.json").read_text())
     said = (trained / "said.txt").read_text()
-    assert all(word in said for word in ("clinic_a", "clinic_b", "exps/study/first/\n    results/  scores"))
-    assert f"mean {summary['mean']:.3f}" in said
+    assert all(
+        word in said for word in ("clinic_a", "clinic_b", f"The page: {root.relative_to(trained)}/results/report")
+    )
+    assert f"a mean Dice of {summary['mean']:.3f} over 2 sites" in " ".join(said.split())
+    assert "Next: relay predict -c study -n first" in said
 
 
 def test_verbose_logs_to_the_screen_what_is_in_the_log_file(trained: Path) -> None:
@@ -248,7 +274,8 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
 
 
 def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: Path) -> None:
-    assert relay("predict", "-c=study", "-n=first", cwd=trained).returncode == 0
+    free = ["common.train.batch_size=4", "common.train.num_epochs=9"]  # of the training alone
+    assert relay("predict", "-c=study", "-n=first", *free, cwd=trained).returncode == 0
     results = trained / "exps/study/first/results"
     rows = dice_rows(results / "samples.csv")
     keys = ("leg", "site", "sample", "class")
@@ -269,27 +296,92 @@ def test_dice_of_predict_is_that_of_training_and_its_summary_the_means(trained: 
         assert (cell["samples"], cell["measured"]) == (len({row["sample"] for row in mine}), len(values))
 
 
+def pictured(trained: Path, *images: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    words = [word for image in images for word in ("--image", image)]
+    done = relay("predict", "-c=study", "-n=first", *words, cwd=trained)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def masks_said(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line.removeprefix("Written: ") for line in done.stdout.splitlines() if "_mask." in line]
+
+
 def test_predict_of_one_image_writes_its_mask_and_a_picture(trained: Path) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 57, 3), np.uint8))
     image.save(trained / "scan.png")
-    done = relay("predict", "-c=study", "-n=first", "--image", "scan.png", cwd=trained)
-    assert done.returncode == 0, done.stderr
-    folder = trained / "exps/study/first/results/images"
-    assert str(Path("exps/study/first/results/images/scan_mask.png")) in done.stdout
-    with Image.open(folder / "scan_mask.png") as mask, Image.open(folder / "scan_overlay.png") as picture:
+    (said,) = masks_said(pictured(trained, "scan.png"))
+    assert said.startswith("exps/study/first/results/images/task_2/scan.png-")
+    with Image.open(trained / said) as mask, Image.open(trained / said.replace("_mask", "_overlay")) as picture:
         assert mask.size == image.size
         assert set(np.unique(np.asarray(mask))) <= {0, 1, 2}
         assert picture.size[0] > 2 * image.size[0]
-    (trained / "notes.txt").write_text("no image")
-    refused(
-        relay("predict", "-c=study", "-n=first", "--image", "notes.txt", cwd=trained),
-        2,
-        "notes.txt: can't be read",
-        "Mend or remove",
-    )
-    refused(
-        relay("predict", "-c=study", "-n=first", "--image", "gone.png", cwd=trained), 2, "gone.png", "Mend or remove"
-    )
+    assert masks_said(pictured(trained, str(trained / "scan.png"))) == [said]  # the same image and model
+
+
+def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
+    paths = [trained / name for name in ("patient_A/left.png", "patient_B/left.png", "both/scan.png", "both/scan.bmp")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    (trained / "both/notes.txt").write_text("passed over")
+    said = masks_said(pictured(trained, "patient_A/left.png", "patient_B/left.png", "both"))
+    assert len(set(said)) == 4
+    assert [Path(name).name.split("-")[0] for name in said] == ["left.png", "left.png", "scan.bmp", "scan.png"]
+    Image.fromarray(255 - pixels).save(paths[0])
+    (changed,) = masks_said(pictured(trained, "patient_A/left.png"))
+    assert changed not in said
+    last = trained / "exps/study/first/checkpoints/task_2/last.ckpt"
+    kept = last.read_bytes()
+    last.write_bytes((trained / "exps/study/first/checkpoints/task_1/last.ckpt").read_bytes())
+    weights, facts = checkpoint.load(last)
+    checkpoint.save(last, weights, {key: value for key, value in facts.items() if key != "config"})
+    other = masks_said(pictured(trained, "patient_A/left.png"))
+    last.write_bytes(kept)
+    assert other != [changed]
+    last.rename(last.with_name("kept"))
+    done = pictured(trained, "patient_A/left.png")
+    last.with_name("kept").rename(last)
+    assert "/task_1/" in masks_said(done)[0]
+    assert "not trained to the end: task_2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "message", "advice"),
+    [
+        (lambda path: path.write_text("no image"), "in.put: can't be read", "Give a picture"),
+        (lambda path: None, "in.put can't be read: No such file", "Check the path"),
+        (lambda path: os.mkfifo(path), "in.put is not a file, but a pipe", "Copy it"),
+        (lambda path: path.mkdir(), "no images in in.put", "Give a picture"),
+        (lambda path: (path.mkdir(), (path / "1").write_bytes(bytes(128) + b"DICM")), "1 DICOM files", "dcm2niix"),
+        (lambda path: path.symlink_to(path), "in.put can't be read", "Check the path"),
+    ],
+    ids=["text", "missing", "pipe", "empty folder", "DICOM series", "loop"],
+)
+def test_what_is_no_image_is_2(trained: Path, make: Any, message: str, advice: str) -> None:
+    path = trained / "in.put"
+    make(path)
+    done = pictured(trained, "in.put", code=2)
+    refused(done, 2, message, advice)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(trained: Path) -> None:
+    folder = trained / "mixed"
+    folder.mkdir()
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 32, 32), np.int16)), str(folder / "deep.nii.gz"))
+    alone = pictured(trained, "mixed/deep.nii.gz", code=2)
+    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on pictures (2 axes)", "Give a picture")
+    for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings
+        Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
+    Image.fromarray(np.full((32, 32, 4), 9, np.uint8)).save(folder / "alpha.png")
+    done = pictured(trained, "mixed", code=2)
+    refused(done, 2, "not predicted, of 5 images (1)", "The others are predicted")
+    assert [Path(name).name.split("-")[0] for name in masks_said(done)] == ["1.png", "33.png", "5.png", "alpha.png"]
 
 
 def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
@@ -354,6 +446,9 @@ def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path,
     for command in (["train"], ["predict", "-s"]):
         done = relay(*command, "-c", "volumes.yaml", root, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+    Image.new("L", (20, 20)).save(tmp_path / "flat.png")
+    flat = relay("predict", "-c", "volumes.yaml", root, "--image", str(tmp_path / "flat.png"), cwd=tmp_path)
+    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give a picture")
     saved = tmp_path / "exps/volumes/run/results"
     samples = {row["sample"]: row for row in dice_rows(saved / "samples.csv") if row["class"] == "class 1"}
     assert samples

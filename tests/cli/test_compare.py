@@ -120,7 +120,8 @@ def test_the_table_is_what_the_csvs_of_the_runs_say(done: Path) -> None:
         assert row["low"] < row["mean"] < row["high"]
         assert row["method"] in ("t", "BCa")
         assert row["to_local_worst"] is row["to_local_worst_site"] is None
-        assert f"{row['mean']:.3f} ± {row['sd']:.3f}" in (done / "said.txt").read_text()
+        said = (done / "said.txt").read_text()
+        assert f"{row['mean']:.3f} │ {row['low']:.3f} to {row['high']:.3f}" in said
     sequential = whole["table"][0]
     below = [means[name] - means[f"joint_seed{name[-1]}"] for name in FOLDERS[:4]]
     assert sequential["to_joint_worst"] == pytest.approx(min(below), abs=1e-6)

@@ -16,11 +16,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from relay.cli import top
-from relay.handoff import keys
+from relay.handoff import bundle, keys, statement
 from relay.handoff.desk import Desk
-from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER
+from relay.handoff.document import canonical
+from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER, STATEMENT
 from relay.handoff.policy import Policy
 from relay.plan import plan
 from tests.cli.typed import Done, typed
@@ -187,11 +190,13 @@ def clinics(start: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typ
     """Two sites, a stick with the first one's leg: of the net and the images of :func:`config`."""
     from relay.leg.post import fit_of
 
-    fit = fit_of(plan(given(), "tiny").legs[1])
+    leg = plan(given(), "tiny").legs[1]
+    fit = fit_of(leg)
     monkeypatch.setattr(relays, "MODEL", fit.model)
     monkeypatch.setattr(relays, "DATA", fit.data)
     world = Typed(tmp_path, sites=("clinic_a", "clinic_b"))
-    world.make(1)
+    torch.manual_seed(0)
+    world.make(1, solver=leg.net.build().state_dict())
     return world
 
 
@@ -218,6 +223,50 @@ def test_a_bundle_must_fit_the_config(clinics: Typed) -> None:
     done = typed("receive", clinics.stick, "common.model.kwargs.features=[8,8,8,8,16]", "-c", path)
     done.refused(3, "does not fit this site's config: model.kwargs", advice="the same net")
     assert typed("receive", clinics.stick, "-c", path).code == 0
+
+
+def changed(solver: dict[str, torch.Tensor], how: str) -> None:
+    name = "final_conv.weight"
+    match how:
+        case "float64":
+            solver[name] = solver[name].double()
+        case "another shape":
+            solver[name] = solver[name][..., 0]
+        case "missing":
+            del solver[name]
+        case "extra":
+            solver["more"] = solver[name].clone()
+        case "one of 3e38":
+            solver[name].view(-1)[3] = 3e38
+        case "all times 1e30":
+            solver.update({key: tensor * 1e30 for key, tensor in solver.items()})
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("float64", "final_conv.weight: (3, 8, 1, 1) torch.float64, the net has (3, 8, 1, 1) torch.float32"),
+        ("another shape", "final_conv.weight: (3, 8, 1) torch.float32, the net has (3, 8, 1, 1) torch.float32"),
+        ("missing", "final_conv.weight: missing"),
+        ("extra", "more: not in the net"),
+        ("one of 3e38", "final_conv.weight: its largest value is 3e+38"),
+        ("all times 1e30", "the weights look wrong: "),
+    ],
+)
+def test_what_train_would_refuse_is_not_received(clinics: Typed, how: str, says: str) -> None:
+    """And the good bundle is received afterwards."""
+    path, home = config(clinics.folder, key=str(clinics.folder / "clinic_b")), clinics.folder / "clinic_b"
+    with clinics.forged(1, signer="clinic_a") as parts:
+        solver = load(parts.files[SOLVER])
+        changed(solver, how)
+        parts.files[SOLVER] = save(solver)
+        parts.claim["carries"]["solver"]["tensors"] = len(solver)
+    before = contents(home)
+    typed("receive", parts.bundle, "-c", path).refused(3, says)
+    unchanged(clinics, "clinic_b", before)
+    done = typed("receive", clinics.bundle(1), "-c", path)
+    assert done.code == 0, done.err
+    assert "their answers are finite for 4 images of this site" in done.out
 
 
 def test_options_come_before_the_config(clinics: Typed) -> None:
@@ -497,3 +546,38 @@ def test_gate_failures_say_whom_to_show_the_figures(start: None, tmp_path: Path)
     before = contents(world.folder / "south")
     world.at("south", "receive", world.stick).refused(3, "the weights look wrong", advice="Nothing was changed here")
     unchanged(world, "south", before)
+
+
+def many_legs(world: Typed, legs: int, names: int) -> Path:
+    """A bundle, signed by nobody, of so many earlier legs, each with so many test sets; none of them anybody's."""
+    with world.forged(2, to=()) as parts:
+        for name in [name for name in parts.files if name.startswith("chain/")]:
+            for leg in range(1, legs + 1):
+                parts.files[f"chain/{leg:04d}/{name[11:]}"] = parts.files[name]
+        for leg in range(1, legs + 1):
+            claim = {**parts.claim, "leg": leg, "result": {f"set{leg}_{n}": 0.5 for n in range(names)}}
+            payload = canonical({**parts.payload, "predicate": claim})
+            parts.files[f"chain/{leg:04d}/{STATEMENT}"] = world.keys["north"].sign(payload, statement.KIND)
+    return parts.bundle
+
+
+def test_inspecting_looks_at_a_few_legs_and_cuts_its_tables(world: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = bundle.Opened.read
+    monkeypatch.setattr(bundle.Opened, "read", lambda self, name: (read.append(name), whole(self, name))[1])
+    done = world.at("nobody", "inspect", many_legs(world, 100, 50))
+    assert done.code == 0, done.err
+    assert "NOT VERIFIED" in done.out
+    looked = {name for name in read if name.startswith("chain/") and name.endswith(STATEMENT)}
+    assert looked == {f"chain/{leg:04d}/{STATEMENT}" for leg in range(81, 101)}
+    assert "and the 80 leg(s) before leg 81, not shown" in done.out
+    assert "and 972 more test sets, not shown" in done.out  # 20 legs of 50, two of the own one, less 30 columns
+    assert "more files, not shown" in done.out
+    assert len(done.out) < 100_000
+
+
+def test_a_bundle_with_test_sets_of_nobody_is_refused(world: Typed) -> None:
+    with world.forged(2, signer="south") as parts:
+        parts.claim["result"].update({f"set{n}": 0.5 for n in range(17)})
+    done = world.at("east", "receive", parts.bundle)
+    done.refused(3, "names 18 test sets that are no sites of roster 1", "allowed are 16", advice="write it again")

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from relay.data.sizes import as_channels, resize_image, resize_mask, window
+from relay.data import sizes
+from relay.data.sizes import as_channels, resize_image, resize_mask
+
+
+def window(values: np.ndarray) -> np.ndarray:
+    return sizes.window(values)[0]
 
 
 @given(st.floats(0.01, 1e4), st.floats(-1e4, 1e4))
@@ -42,6 +47,65 @@ def test_channels() -> None:
     assert as_channels(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8), 1).tolist() == [
         [[76], [150], [29]]
     ]
+
+
+SPARSE = np.zeros(10_000)
+SPARSE[:60] = np.arange(1, 61)
+
+
+@pytest.mark.parametrize("count", [1, 3, 49, 51, 60])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sparse_picture_keeps_its_gradation(count: int, sign: int) -> None:
+    values = np.where(count >= SPARSE, SPARSE, 0)
+    seen, notes = sizes.window(1000 + sign * 10 * values)
+    share = f"{(10_000 - count) / 100:.4g}"
+    assert notes == (f"{share} % of its voxels are 1000; its window was taken from the others",)
+    levels = seen[:count].astype(int)
+    assert np.abs(levels - (values[:count] if sign > 0 else count - values[:count]) * 255 / count).max() <= 3
+    assert (seen[count:] == (0 if sign > 0 else 255)).all()
+    assert len(np.unique(seen)) >= count
+
+
+def test_a_hot_voxel_does_not_destroy_a_sparse_picture() -> None:
+    values = np.zeros(100_000)
+    values[:1000], values[1000] = np.arange(1, 1001), 1e6
+    assert len(np.unique(sizes.window(values)[0])) > 250
+
+
+def test_a_usual_picture_has_the_percentile_window_exactly() -> None:
+    rng = np.random.default_rng(0)
+    for values in (rng.normal(size=5000), rng.integers(0, 4000, 5000), np.maximum(0, rng.normal(-1.6, 1, 5000))):
+        low, high = np.percentile(values, (0.5, 99.5))
+        expected = np.rint(np.clip((values.astype(float) - low) * (255 / (high - low)), 0, 255)).astype(np.uint8)
+        seen, notes = sizes.window(values)
+        assert np.array_equal(seen, expected)
+        assert notes == ()
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-13, 1e37, 1e308])
+def test_no_scale_destroys_contrast(scale: float) -> None:
+    values = np.linspace(-1, 1, 1001)
+    with np.errstate(all="raise", under="ignore"):
+        assert np.abs(window(values * scale).astype(int) - window(values)).max() <= 1
+        if scale < 1e38:
+            assert np.abs(window((values * scale * 9).astype(np.float32)).astype(int) - window(values)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full(9, 7), "every voxel is 7; read as black"),
+        (np.array([5.0]), "every voxel is 5; read as black"),
+        (np.full(9, np.nan), "no voxel is a finite number; read as black"),
+        (np.array([np.nan, np.inf, *np.linspace(1, 2, 50)]), "2 of 52 voxels are NaN or infinite; read as black"),
+        (
+            np.concatenate([np.linspace(0, 1000, 990), np.full(10, 1e9)]),
+            "outliers stretch its window: nine tenths of its intensities fall into 0 of 256 grey levels",
+        ),
+    ],
+)
+def test_what_is_suspicious_is_said(values: np.ndarray, said: str) -> None:
+    assert sizes.window(values)[1] == (said,)
 
 
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=12)

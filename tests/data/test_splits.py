@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.data import SPLITS, DatasetOptions, Sample, split
+from relay.data.patients import doubtful, named
 from relay.errors import DataError
 
 FRACTIONS = st.floats(0, 0.49)
@@ -84,3 +86,32 @@ def test_the_record_is_ids() -> None:
         "s002",
         "s003",
     ]
+
+
+def spelt(number: int, how: int) -> str:
+    """One patient's name in one of the ways that lists have it."""
+    name = f"Pé{number}"
+    return (name, f" {name}\t", unicodedata.normalize("NFD", name), f"{name}\u200b", name.lower(), f"\uff30é{number}")[
+        how
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=2, max_size=30), st.integers(0, 99))
+def test_a_patient_is_in_one_split_however_the_name_is_written(names, seed) -> None:
+    given_samples = [Sample(f"s{i}", spelt(*name), Path(), Path()) for i, name in enumerate(names)]
+    dealt = split(named(given_samples, "site"), options(0.3, 0.3), seed)
+    whose = {f"s{i}": number for i, (number, _) in enumerate(names)}
+    groups = [{whose[s.id] for s in dealt[name]} for name in SPLITS]
+    assert sum(map(len, groups)) == len(set(whose.values()))
+
+
+def test_names_alike_are_found() -> None:
+    names = ["P1", "p1", "P2", "7", "007", "7.0", "70", "\uff30\uff12"]
+    assert doubtful(names) == [["007", "7", "7.0"], ["P1", "p1"], ["P2", "\uff30\uff12"]]
+
+
+@pytest.mark.parametrize("patient", ["", "nan", " - "])
+def test_no_source_may_leave_the_patient_out(patient: str) -> None:
+    with pytest.raises(DataError, match="patient is not known"):
+        named([Sample("a", patient, Path("a.png"), Path())], "site")
+    assert named([Sample("nan", "nan", Path("nan.png"), Path())], "site")

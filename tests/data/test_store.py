@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from relay.data import SiteData, Split, Store, prepare
+from relay.data.problems import refuse
 from relay.errors import DataError
 
 SHAPES = [(4, 5), (6, 3), (4, 5)]
@@ -55,14 +56,31 @@ def test_grey_pictures_have_one_channel(made) -> None:
     assert store[2][0].max() == 2
 
 
-def test_all_bad_files_are_reported_together(made) -> None:
+def test_all_bad_files_of_all_splits_are_reported_together(made) -> None:
     dataset = made([(2, 2)] * 12, bad=(1, 3, 4, 5, 6, 7, 11))
+    site, read = prepare(dataset, seed=1), []
     with pytest.raises(DataError) as caught:
-        Store(dataset, dataset.listing)
+        site.read(("train", "val", "test"), lambda: read.append(1))
     lines = str(caught.value).splitlines()
     assert lines[0] == "task 'made': images that can't be used (7):"
     assert len(lines) == 7
     assert lines[-1] == "  - and 2 more"
+    assert len(read) == 5
+    assert caught.value.advice() == "Mend or remove the files named above."
+
+
+def test_each_cause_is_shown_with_its_own_cure() -> None:
+    levels = [DataError(f"{i}: values 9", "Set mask_values.") for i in range(6)]
+    with pytest.raises(DataError) as caught:
+        refuse([*levels, DataError("x: can't be read"), DataError("y: size", "Resize it.")], "bad", "Remove them.")
+    assert str(caught.value).splitlines() == [
+        "bad (8):", "  - 0: values 9", "  - 1: values 9", "  - 2: values 9", "  - x: can't be read", "  - y: size",
+        "  - and 3 more",
+    ]  # fmt: skip
+    assert caught.value.advice() == "Set mask_values.\nRemove them.\nResize it."
+    with pytest.raises(DataError) as caught:
+        refuse(["x: can't be read"], "bad")
+    assert "mask_values" not in caught.value.advice()
 
 
 def test_a_wrong_number_of_axes(made) -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import ValidationError
 from relay.datasets.folder import Folder
 
-from relay.data import Store, prepare
+from relay.data import SiteData, Split, prepare
 from relay.data.loader import train_loader
 from relay.errors import DataError
 
@@ -103,6 +103,88 @@ def test_the_patient_in_a_table(site) -> None:
         len(folder(site.root, patient_table="no.csv"))
 
 
+@pytest.mark.parametrize(
+    ("table", "patients"),
+    [
+        ("id,patient\na,P0 \nb,\u00a0P0\nc,P1\n", ["P0", "P0", "P1"]),
+        ("id,patient\na,Zoe\u0301\nb,Zo\u00e9\nc,P\u200b1\n", ["Zoé", "Zoé", "P1"]),
+        (" id ; patient;age\na ;P0;3\nb;P0;4\n\n;;\nc;P1;5\nc;P1;6\n", ["P0", "P0", "P1"]),
+        ("\ufeffid\tpatient\r\na\tP0\r\nb\t P0\r\nc\tP1\r\n", ["P0", "P0", "P1"]),
+        ('"id", "patient"\na,"P0"\nb, "P0"\nc,P1', ["P0", "P0", "P1"]),
+    ],
+)
+def test_a_patient_is_one_however_a_table_writes_the_name(site, table: str, patients: list[str]) -> None:
+    site.pairs("a", "b", "c")
+    (site.root / "who.csv").write_text(table, encoding="utf-8", newline="")
+    assert [s.patient for s in folder(site.root, patient_table="who.csv").listing] == patients
+
+
+@pytest.mark.parametrize("name", ["", " ", "NA", "nan", "None", "-", "N/A", "null", "\u2013", "unknown"])
+def test_a_patient_who_is_not_known_is_refused(site, name: str) -> None:
+    site.pairs("a", "b")
+    (site.root / "who.csv").write_text(f"id,patient\na,{name}\nb,{name}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"whose image it is \(2\):\n  - line 2: id 'a', patient"):
+        len(folder(site.root, patient_table="who.csv"))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("id,patient\na,P0\nb,P1\n a,P1\n", r"line 4: a is of patient 'P1', but of 'P0' in a line above"),
+        ("id,patient\na\nb,P1,x\n", r"\(2\):\n  - line 2: 1 cells under 2 columns\n  - line 3: 3 cells"),
+        ("id,patient\n,P0\nb,P1\n", "line 2: id '', patient 'P0'"),
+        ("id,patient,patient \na,P0,P1\n", "two columns patient"),
+        ('id,patient\na,"P0\nb,P1\n', "can't be read as a table"),
+        ("", "no column id, patient; there are none"),
+        ("id,patient\na.png,P0\nb,P1\n", r"the table has no 'a', but 'a.png': ids are names without their ending"),
+        ("id,patient\nA,P0\nb,P1\n", r"the table has no 'a', but 'A'"),
+    ],
+)
+def test_a_table_that_does_not_say_whose_image_it_is(site, table: str, message: str) -> None:
+    site.pairs("a", "b")
+    (site.root / "who.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        len(folder(site.root, patient_table="who.csv"))
+
+
+def test_a_table_in_another_encoding_says_what_to_save(site) -> None:
+    site.pairs("a")
+    (site.root / "who.csv").write_bytes("id,patient\na,Zoé\n".encode("utf-16"))
+    with pytest.raises(DataError, match="it is not UTF-8") as caught:
+        len(folder(site.root, patient_table="who.csv"))
+    assert "CSV UTF-8" in caught.value.advice()
+
+
+def test_an_empty_group_of_the_pattern_is_no_patient(site) -> None:
+    site.pairs("p1_a", "_b", "_c")
+    with pytest.raises(DataError, match=r"patient is not known \(2\):\n  - .*_b.png: patient ''"):
+        len(folder(site.root, patient_regex=r"^(p?\d*)_"))
+    with pytest.raises(DataError, match=r"_b\.png: patient_regex does not match its name, _b"):
+        len(folder(site.root, patient_regex=r"^(p\d)_|^_"))
+
+
+def test_an_accent_of_two_letters_is_the_accent_of_one(site) -> None:
+    site.pairs("Ze\u0301", "b")
+    (site.root / "mask/Ze\u0301.png").rename(site.root / "mask/Z\u00e9.png")
+    dataset = folder(site.root, patient_regex="Z\u00e9|b", test_regex="Ze\u0301")
+    assert [(s.id, s.patient, s.split) for s in dataset.listing] == [("Zé", "Zé", "test"), ("b", "b", "train")]
+
+
+def test_names_that_differ_in_case_say_so(site) -> None:
+    site.pairs("FALL_00", "b")
+    (site.root / "mask/FALL_00.png").rename(site.root / "mask/Fall_00.PNG")
+    with pytest.raises(DataError, match=r"partner \(1\):\n.*Fall_00.PNG there has a name that differs only in case"):
+        len(folder(site.root))
+
+
+def test_an_external_test_set_uses_all_its_images(site) -> None:
+    site.pairs("a", "b_test", "c")
+    dealt = prepare(folder(site.root, split="test", test_regex="_test$"), seed=1, splits=("test",)).split
+    assert dealt.to_json() == {"train": [], "val": [], "test": ["a", "b_test", "c"]}
+    with pytest.raises(ValidationError, match="split: test"):
+        folder(site.root, test_fraction=1.0)
+
+
 def test_the_publishers_test_set(site) -> None:
     site.pairs("1_test", "2_training", "3_training")
     parts = [sample.split for sample in folder(site.root, test_regex="_test$").listing]
@@ -192,9 +274,11 @@ def test_colours_in_a_volume(site) -> None:
     import SimpleITK as sitk
 
     values = np.random.default_rng(0).integers(0, 255, (2, 3, 4, 3)).astype(np.uint8)
-    site.write("mask/a.mha", np.zeros((2, 3, 4), np.uint8))
+    drawn = sitk.ReadImage(str(site.write("mask/a.mha", np.zeros((2, 3, 4), np.uint8))))
     (site.root / "image").mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(values, isVector=True), str(site.root / "image/a.mha"))
+    image = sitk.GetImageFromArray(values, isVector=True)
+    image.CopyInformation(drawn)
+    sitk.WriteImage(image, str(site.root / "image/a.mha"))
     assert folder(site.root)[0].image.shape == (2, 3, 4, 3)
 
 
@@ -255,7 +339,7 @@ def test_damaged_files_are_named(site, name: str) -> None:
     site.write("mask/b.png", noise[0] % 2)
     dataset = folder(site.root)
     with pytest.raises(DataError, match=r"can't be used \(2\)") as caught:
-        Store(dataset, dataset.listing)
+        SiteData(dataset, Split([], [], dataset.listing)).read(["test"])
     for expected in (f"{name}: can't be read: ", "b.png: can't be read: "):
         assert expected in str(caught.value)
 

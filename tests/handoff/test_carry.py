@@ -47,7 +47,7 @@ def test_round_trip(tmp_path: Path) -> None:
     carry.write(sent, tmp_path / "c", DOCUMENTS, FACTS)
     legs = [{"leg": k, "site": "ab"[k - 1], "strategy": "relay", "train_samples": n} for k, n in ((1, 7), (2, 5))]
     got = carry.load(tmp_path / "c", legs)
-    assert got.facts == {**ABOUT, "legs": legs}
+    assert got.facts == {**ABOUT, "legs": legs, "config": {"a": 1}}
     assert got.legs == legs
     assert got.samples_seen == 12
     assert sent.solver.keys() == got.solver.keys()

@@ -16,7 +16,7 @@ from safetensors.torch import save, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from relay.errors import UserError
-from relay.handoff import gate, receive
+from relay.handoff import gate, measures, receive
 from relay.handoff.carry import Carry, Part
 from relay.handoff.manifest import MEMORY, RUNNING, SOLVER
 from relay.handoff.policy import Gate, Policy
@@ -77,14 +77,54 @@ def test_other_kinds_of_numbers_are_weighed_as_well(dtype: torch.dtype, at: At) 
     world.deliver(world.make(1, solver={"x": torch.ones(4).to(dtype)}), "south")
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e300])
-def test_outliers(scale: float) -> None:
-    one = torch.ones(10**6, dtype=torch.float64) * scale / 1e3
-    assert gate.outliers({"w": one}, 100.0) == []
-    one[7] = scale
-    (found,) = gate.outliers({"w": one}, 100.0)
-    assert found.startswith("w: its largest value is ")
-    assert gate.outliers({"w": one}, None) == []
+@pytest.mark.parametrize("size", [2, 3, 64, 10**6])
+@pytest.mark.parametrize("huge", [3e38, -3e38, 1e6])
+def test_one_huge_value_is_seen_in_a_tensor_of_any_size(size: int, huge: float) -> None:
+    """No value of n can be over sqrt(n) times the root mean square of them all."""
+    w = torch.randn(size, generator=torch.Generator().manual_seed(1)) / 20
+    assert measures.outliers({"w": w}, 1000.0) == []
+    w[size // 2] = huge
+    (found,) = measures.outliers({"w": w}, 1000.0)
+    assert found.startswith(f"w: its largest value is {abs(huge):.3g}, ")
+    assert measures.outliers({"w": w}, None) == []
+
+
+@pytest.mark.parametrize("usual", [0.05, 1.0, 7.0, 1e300])
+def test_outliers_are_measured_against_the_median(usual: float) -> None:
+    w = torch.full((3, 5), usual, dtype=torch.float64)
+    w[1, 1] = 99 * usual
+    assert measures.outliers({"w": w}, 100.0) == []
+    w[1, 1] = 101 * usual
+    (found,) = measures.outliers({"w": w}, 100.0)
+    assert found == f"w: its largest value is {101 * usual:.3g}, 101 times the usual (limit 100)"
+
+
+def test_what_stands_out_of_zeros_may_be_of_the_size_of_weights() -> None:
+    """A bias of which one value was trained is no outlier; a huge one among zeros is."""
+    w = torch.zeros(64)
+    w[3] = 5.0
+    assert measures.outliers({"bias": w}, 1000.0) == []
+    w[3] = 301.0  # 1000 times 0.3, the usual size of a bias
+    assert len(measures.outliers({"bias": w}, 1000.0)) == 1
+    assert measures.outliers({"norm.running_var": w}, 1000.0) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fresh", "fine", "wrong"),
+    [
+        ("w", {"w": 0.03}, 29.0, 31.0),
+        ("w", {"w": 0.0}, 299.0, 301.0),  # a bias that begins at zero: 1000 times 0.3
+        ("w", None, 999.0, 1001.0),  # no config: no net begins with more than about 1
+        ("norm.running_mean", {"norm.running_mean": 0.0}, 9.9e4, 1.1e5),
+        ("norm.running_var", {"norm.running_var": 1.0}, 9.9e4, 1.1e5),
+        ("w", {"w": 0.03}, 0.0, 1e38),
+    ],
+)
+def test_the_scale_of_a_layer_at_first_contact(name: str, fresh: Any, fine: float, wrong: float) -> None:
+    assert measures.oversized({name: torch.full((7,), fine)}, 1000.0, fresh) == []
+    (found,) = measures.oversized({name: torch.full((7,), wrong)}, 1000.0, fresh)
+    assert found.startswith(f"{name}: its RMS is {wrong:.3g}, ")
+    assert measures.oversized({name: torch.full((7,), wrong)}, None, fresh) == []
 
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 13)
@@ -94,20 +134,24 @@ SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 13)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float8_e5m2])
 def test_slices_give_what_the_whole_gives(size: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     random = torch.Generator().manual_seed(size)
-    new, old = (torch.randn(size, 3, generator=random).to(dtype) for _ in range(2))
+    small = 1e-3 if size == 5 else 1.0  # below the unit
+    new, old = ((torch.randn(size, 3, generator=random) * small).to(dtype) for _ in range(2))
     both = {"w": new.T}, {"w": old.T}  # not contiguous
-    whole = gate.outliers(both[0], 1e-9), gate.changes(*both, 1e-9)
+    weighed = lambda: (measures.oversized(both[0], 1e-9, {"w": 2.0}), measures.changes(*both, 1e-9))  # noqa: E731
+    whole = weighed()
     assert [len(found) for found in whole] == [1, 1]
-    monkeypatch.setattr(gate, "SLICE", 4)
-    assert (gate.outliers(both[0], 1e-9), gate.changes(*both, 1e-9)) == whole
+    monkeypatch.setattr(measures, "SLICE", 4)
+    assert weighed() == whole
     wide = new.double()
-    assert f" {wide.abs().max() / wide.square().mean().sqrt():.0f} times its RMS" in whole[0][0]
-    assert f" {(wide - old.double()).norm() / old.double().norm():.1f} times its norm" in whole[1][0]
+    norm = max(old.double().norm(), 0.03 * (3 * size) ** 0.5)
+    assert f"its RMS is {wide.square().mean().sqrt():.3g}, " in whole[0][0]
+    assert f" {(wide - old.double()).norm() / norm:.3g} times its norm" in whole[1][0]
+    assert measures.outliers(both[0], 1e-9)[0].startswith(f"w: its largest value is {wide.abs().max():.3g}, ")
 
 
 @pytest.mark.parametrize("at_", [0, 3, 4, 10])
 def test_one_bad_value_in_any_slice(at_: int, at: At, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "SLICE", 4)
+    monkeypatch.setattr(measures, "SLICE", 4)
     one = torch.ones(11)
     one[at_] = torch.inf
     with pytest.raises(GateFailed, match="w is not finite"):
@@ -131,13 +175,13 @@ def test_nothing_is_widened_whole(dtype: torch.dtype, at: At) -> None:
     """Eight bits as doubles are eight times the file."""
     world = at(2)
     desk = world.desks["south"]
-    big = {"conv.weight": torch.ones(3 * gate.SLICE + 1).to(dtype)}
+    big = {"conv.weight": torch.ones(3 * measures.SLICE + 1).to(dtype)}
     save_file(big, desk.signed(2) / "other")
     (desk.signed(2) / "other").replace(desk.signed(2) / SOLVER)
     with Largest() as largest:
         notes = gate.weigh(carried(**big), desk, Policy())
     assert "compared with" in notes[-1]
-    assert 0 < largest.size <= gate.SLICE
+    assert 0 < largest.size <= measures.SLICE
 
 
 def test_own_weights_that_are_damaged_are_a_users_matter(at: At) -> None:
@@ -155,21 +199,40 @@ def test_own_weights_that_are_damaged_are_a_users_matter(at: At) -> None:
 
 @pytest.mark.parametrize("tensor", [torch.zeros(5), torch.tensor(3.0), torch.zeros(0), torch.tensor([1, 10**6])])
 def test_no_outliers(tensor: torch.Tensor) -> None:
-    assert gate.outliers({"w": tensor}, 1.5) == []
+    assert measures.outliers({"w": tensor}, 1.5) == []
 
 
 def test_changes() -> None:
-    old = {
-        "a": torch.ones(4),
-        "b": torch.ones(4),
-        "zero": torch.zeros(4),
-        "shape": torch.ones(3),
-        "gone": torch.ones(1),
-    }
-    new = {"a": torch.ones(4) * 3, "b": -torch.ones(4) * 9, "zero": torch.ones(4), "shape": torch.ones(4)}
-    assert gate.changes(new, old, 2.0) == ["b: changed by 10.0 times its norm (limit 2)"]
-    assert [found[0] for found in gate.changes(new, old, 1.9)] == ["a", "b"]
-    assert gate.changes(new, old, None) == []
+    old = {"a": torch.ones(4), "b": torch.ones(4), "shape": torch.ones(3), "gone": torch.ones(1)}
+    new = {"a": torch.ones(4) * 3, "b": -torch.ones(4) * 9, "shape": torch.ones(4)}
+    assert measures.changes(new, old, 2.0) == ["b: changed by 10 times its norm (limit 2)"]
+    assert [found[0] for found in measures.changes(new, old, 1.9)] == ["a", "b"]
+    assert measures.changes(new, old, None) == []
+
+
+@pytest.mark.parametrize("before", [0.0, 1e-7])
+@pytest.mark.parametrize(
+    ("name", "shape", "unit"), [("b", (8,), 0.3), ("w", (2, 4), 0.03), ("running_mean", (8,), 100.0)]
+)
+def test_what_began_at_zero_may_move_as_training_moves_it(
+    before: float, name: str, shape: tuple[int, ...], unit: float
+) -> None:
+    """A bias after one step of training is next to nothing: a hundred steps later it is a hundred thousand times that.
+    But from zero to a thousand is a change, too."""
+    old = {name: torch.full(shape, before)}
+    assert measures.changes({name: torch.full(shape, 9.9 * unit)}, old, 10.0) == []
+    (found,) = measures.changes({name: torch.full(shape, 1000 * unit)}, old, 10.0)
+    assert found == f"{name}: changed by 1e+03 times its norm (limit 10)"
+
+
+def test_other_names_shapes_and_types_than_the_last_known() -> None:
+    last = {"a": torch.ones(2), "b": torch.ones(2), "c": torch.ones(2), "d": torch.ones(2)}
+    new = {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(2).double(), "e": torch.ones(2)}
+    with pytest.raises(GateFailed) as caught:
+        gate.check_weights(Carry(new), Policy(), last)
+    for text in ("b: (3,) torch.float32", "c: (2,) torch.float64", "d: missing", "e: not in the last"):
+        assert text in str(caught.value)
+    assert "a:" not in str(caught.value)
 
 
 @pytest.mark.parametrize("limit", [1e-6, 0.01, 10.0])
@@ -200,6 +263,29 @@ def test_an_outlier_in_a_relay(at: At) -> None:
     solver = {**weights(1), "big.weight": torch.ones(2**21)}
     solver["big.weight"][5] = 1e9
     world.refuses(world.make(1, solver=solver), "south", GateFailed, "big.weight", "limit 1000")
+
+
+CRUDE = {
+    "one value": (lambda name, w: w.view(-1).index_fill(0, torch.tensor([5]), 3e38).view(w.shape), "its largest value"),
+    "all weights": (lambda name, w: w * 1e30, "its RMS"),
+}
+
+
+@pytest.mark.parametrize("kind", CRUDE)
+@pytest.mark.parametrize("leg", [1, 3])
+def test_crude_weights_are_refused_and_the_good_bundle_is_then_received(kind: str, leg: int, at: At) -> None:
+    """At first contact (leg 1), and where there is something to compare with."""
+    change, says = CRUDE[kind]
+    world = at(0)
+    world.amend(0, EVERYONE, order=["north", "south", "east", "south"])
+    world.run(leg - 1)
+    good = {name: tensor / 10 for name, tensor in weights(leg).items()}
+    site, following = world.roster.order[leg - 1 : leg + 1]
+    twin = world.copy(world.folder.with_name("twin"))
+    bad = twin.make(leg, solver={**good, "conv.weight": change("conv.weight", good["conv.weight"])})
+    world.refuses(bad, following, GateFailed, "conv.weight", says)
+    notes = world.deliver(world.make(leg, solver=good, site=site), following).notes
+    assert notes[0].startswith("weights are finite")
 
 
 @pytest.mark.parametrize(
@@ -269,16 +355,21 @@ def test_kinds_of_numbers_that_torch_can_hardly_handle(dtype: str, count: int, a
 
 
 def test_names_of_tensors_are_shown_plainly(at: At) -> None:
-    world = at(0)
-    bundle = world.make(1, solver={"w\x1b[2J\n": torch.tensor([torch.nan])})
-    world.refuses(bundle, "south", GateFailed, r"w\x1b[2J\n is not finite")
+    """One who writes files of his own; an honest site can't write such a name."""
+    world = at(1)
+    odd = {"w\x1b[2J\n": torch.ones(1), "v": torch.ones(1)}
+    with world.forged(1, signer="north") as parts:
+        parts.files[SOLVER] = save(odd)
+    world.refuses(parts.bundle, "south", BadDocument, r"printable characters: w\x1b[2J\n")
+    with pytest.raises(UserError, match=r"solver\.safetensors can't be handed over: .* printable characters"):
+        world.train(1, solver=odd)
 
 
 def test_notes_are_shown_plainly(at: At) -> None:
     desk = at(0).desks["south"]
     one = torch.ones(2**12)
-    one[0] = 1e9
-    (note, _) = gate.weigh(carried(**{"w\x1b[2J": one}), desk, Policy(gate=Gate(on_failure="warn", max_outlier=2.0)))
+    one[0] = 1e9  # the median of the others is 1
+    (note, *_) = gate.weigh(carried(**{"w\x1b[2J": one}), desk, Policy(gate=Gate(on_failure="warn", max_outlier=2.0)))
     assert note.isprintable()
 
 

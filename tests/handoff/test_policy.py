@@ -14,7 +14,7 @@ from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
 from tests.handoff.conftest import At
-from tests.handoff.relays import DATA, DAY, FIT, MODEL, World, contents
+from tests.handoff.relays import DATA, DAY, FIT, MODEL, World, contents, packed, sealed
 
 EVERYONE = ["north", "south", "east"]
 
@@ -193,3 +193,29 @@ def test_good_for_so_long(at: At) -> None:
         assert parts.claim["expires"] == stamp(world.now + 7 * DAY)
         parts.claim["expires"] = stamp(world.now + 8 * DAY)
     world.refuses(parts.bundle, "south", PolicyBreach, "for longer than 7 days")
+
+
+@pytest.mark.parametrize("extra", [["other"], ["other", "other"], []])
+def test_sealed_to_others_than_were_signed_for(extra: list[str], at: At) -> None:
+    """To one key more, or twice to one in the place of a reader, which is one less."""
+    world = at(0)
+    other = world.new_keys("other")
+    world.make(1)
+    bare = packed(world.opened(1))
+    south = world.keys["south"].identity.sealing
+    path = world.stick / "resealed.relay"
+    path.write_bytes(sealed(bare, south, *[other.identity.sealing for _ in extra]))
+    if not extra:
+        world.deliver(path, "south")
+        return
+    world.refuses(path, "south", PolicyBreach, f"it is sealed to {1 + len(extra)} recipient(s), signed for are 1")
+
+
+def test_where_nothing_need_be_sealed_more_may_open_it(at: At) -> None:
+    world = at(0)
+    world.with_policy(install=["north", "south", "east"], sealed=False)
+    world.make(1)
+    path = world.stick / "resealed.relay"
+    keys = [world.keys[name].identity.sealing for name in ("south", "north")]
+    path.write_bytes(sealed(packed(world.opened(1)), *keys))
+    world.deliver(path, "south")

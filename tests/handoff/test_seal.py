@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from relay.errors import RelayError, UserError
 from relay.handoff.refusals import BadContainer, CannotOpen, DigestMismatch, Incomplete, Refused
-from relay.handoff.seal import HEADER, MAGIC, is_sealed, seal, sealed_size, unseal
+from relay.handoff.seal import HEADER, MAGIC, Seal, is_sealed, seal, seal_of, sealed_size, unseal
 
 MINE, OTHER = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
 PLAIN = bytes(range(256)) * 1024  # four of age's 64 KiB pieces
@@ -194,3 +194,24 @@ def test_a_stick_that_goes_away_and_a_full_disk_are_told() -> None:
         unseal(Breaking(data, OSError(errno.EIO, os.strerror(errno.EIO)), 2), io.BytesIO(), str(MINE))
     with pytest.raises(UserError, match="can't write the bundle: No space left"):
         unseal(io.BytesIO(data), Breaking(b"", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2), str(MINE))
+
+
+def stanza(kind: str) -> bytes:
+    return f"-> {kind} {'A' * 43}\n{'A' * 43}\n".encode()
+
+
+@pytest.mark.parametrize("many", [1, 2, 7])
+def test_the_header_says_how_many_can_open_it(many: int) -> None:
+    """Whatever age writes beside them to be passed over."""
+    for _ in range(5):
+        assert seal_of(sealed(b"x", *[MINE] * many)[:HEADER]) == Seal(many)
+
+
+def test_other_ways_to_open_it_are_named() -> None:
+    first, rest = SEALED.split(b"\n", 1)
+    for kind in ("ssh-ed25519", "piv-p256", "X25519x", "mlkem768x25519", "grease"):
+        assert seal_of(first + b"\n" + stanza(kind) + rest) == Seal(1, (kind,))
+    assert seal_of(first + b"\n" + stanza("X25519") + stanza("a-grease") + rest) == Seal(2)
+    assert seal_of(pyrage.passphrase.encrypt(b"x", "secret")) == Seal(0, ("scrypt",))
+    assert seal_of(first + b"\n" + stanza("\x1b[2J") + rest).others[0].isprintable()
+    assert str(seal_of(first + b"\n" + stanza("b") + rest)) == "1 recipient(s) and 1 other key(s) (b)"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,28 @@ class StopAt(ShowProgress):
             raise KeyboardInterrupt
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The finished run of these changes, made once."""
+    made: dict[str, Path] = {}
+
+    def run(changes: dict[str, Any]) -> Path:
+        if (key := repr(changes)) not in made:
+            made[key] = tmp_path_factory.mktemp("unbroken")
+            simulate(made[key], **changes)
+        return made[key]
+
+    return run
+
+
 @pytest.mark.parametrize(("steps", "workers", "validated"), [(2, 0, 1), (7, 0, 3), (8, 2, 1), (14, 0, 1)])
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
-    steps: int, workers: int, validated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int,
+    workers: int,
+    validated: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unbroken: Callable[..., Path],
 ) -> None:
     changes = {
         **RELAY,
@@ -55,13 +75,13 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
     }
     changes["common.num_workers"] = workers
     changes["common.train.check_val_every_n_epoch"] = validated  # an epoch may end without a validation
-    simulate(tmp_path / "whole", **changes)
+    whole = unbroken(changes)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", steps)
     with pytest.raises(Interrupted, match="stopped in leg"):
         simulate(tmp_path / "broken", **changes)
     simulate(tmp_path / "broken", **changes)
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+    assert same(weights(whole), weights(tmp_path / "broken"))
     assert not list((tmp_path / "broken").rglob("phase_*"))
 
 

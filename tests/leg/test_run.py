@@ -41,6 +41,7 @@ def test_run_folder_holds_configs_log_curves_checkpoints_results(done: Path) -> 
         assert {p.name for p in (done / "checkpoints" / leg).iterdir()} == {
             "last.ckpt",
             "carry",
+            "data.json",
             "leg.json",
             "scores.csv",
         }

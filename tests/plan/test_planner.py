@@ -85,7 +85,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
     [
         ("common.train.batch_sze", 4, "unknown key", "batch_size"),
         ("common.train.batch_size", 0, "greater than or equal to 1", None),
-        ("common.train.batch_size", "many", "valid integer", None),
+        ("common.train.batch_size", "many", "a whole number", None),
         ("common.train.precision", 8, "16, 32, 64 or 'bf16'", None),
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
@@ -111,7 +111,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.train.batch-size", 4, "common.train.batch-size", "batch_size"),
         ("current_tasks.task_ids", [], "at least 1", None),
         ("current_tasks.laps", 0, "greater than or equal to 1", None),
-        ("current_tasks.laps", 1.5, "valid integer", None),
+        ("current_tasks.laps", 1.5, "a whole number", None),
         ("current_tasks.mode", "deployed", "'simulation' or 'deployment'", "deployment"),
         ("current_tasks.task_confs", {9: {}}, "no data set", None),
         ("current_tasks.task_confs", {1: {"checkpoint": {"load": "task_2"}}}, "points forward", None),
@@ -215,3 +215,13 @@ def test_checking_a_config_imports_no_torch() -> None:
     )
     code = code.replace("from tests.studies import TINY", f"TINY = {given()!r}")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_external_test_set_is_never_trained_on() -> None:
+    path = "all_tasks_datasets[0].kwargs.split"
+    found = problems(**{"all_tasks_datasets.0.kwargs.split": "test"})
+    assert "nothing to train on" in found[path].allowed
+    external = {"all_tasks_datasets.0.kwargs.split": "test", "current_tasks.task_ids": [2]}
+    assert [leg.task_name for leg in study(**external).legs] == ["clinic_b"]
+    pooled = study(**external, **{"common.strategy.name": "joint"}).legs[0].pool
+    assert [dataset.options.task_name for dataset in pooled] == ["clinic_b"]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from relay.errors import CarryError
+from relay.errors import CarryError, ChangedConfigError
 from relay.handoff.refusals import DigestMismatch, Refused
 from relay.handoff.stick import find
 from relay.leg import checkpoint
 from relay.leg.throwaway import STUDY
-from relay.plan import Study
+from relay.plan import Study, plan
 from relay.predict.models import Model, bundled, desk_of, finished, received
+from relay.predict.settings import check_test_sets
 from relay.simulate import Simulation
 from tests.leg.test_post import Sites
 from tests.studies import study
@@ -54,6 +58,35 @@ def test_a_bundle_holds_what_the_other_site_trained_and_looking_keeps_nothing(
     before = sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*"))
     holds(bundled(there, bundle_of(sites, 1), sites.study.keys("clinic_b")), first)
     assert sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("key", ["dataset.kwargs.img_size", "model.kwargs.features"])
+def test_a_model_from_elsewhere_is_not_tested_with_other_settings(
+    one: tuple[Sites, Simulation, Study], key: str
+) -> None:
+    sites, _, there = one
+    blocks = copy.deepcopy(dict(there.given))
+    *parents, last = key.split(".")
+    node = blocks["common"]
+    for part in parents:
+        node = node[part]
+    trained, node[last] = node[last], [value // 2 for value in node[last]]
+    with pytest.raises(ChangedConfigError, match=f"{key}: ") as refused:
+        bundled(plan(blocks, "tiny"), bundle_of(sites, 1), sites.study.keys("clinic_b"))
+    assert f"'common.{key}={json.dumps(trained, separators=(',', ':'))}'" in refused.value.advice()
+
+
+def test_a_test_set_is_read_as_when_the_run_began(tmp_path: Path) -> None:
+    """Of a site that no leg trains on; one that the run did not know is new."""
+    given = tmp_path / "config.given.yaml"
+    then = study(**{"current_tasks.task_ids": [1]})
+    given.write_text(yaml.safe_dump(dict(then.given)))
+    check_test_sets(then, given)
+    now = study(**{"current_tasks.task_ids": [1], "all_tasks_datasets.1.kwargs.camera": "clinic_a"})
+    with pytest.raises(ChangedConfigError, match=r"clinic_b was read .*\n.*camera: 'clinic_b' then, 'clinic_a' now"):
+        check_test_sets(now, given)
+    given.write_text(yaml.safe_dump({**then.given, "all_tasks_datasets": then.given["all_tasks_datasets"][:1]}))
+    check_test_sets(now, given)
 
 
 def test_a_bundle_that_was_changed_is_refused(one: tuple[Sites, Simulation, Study], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections import defaultdict
@@ -21,7 +22,7 @@ from relay.errors import UserError
 from relay.leg.sites import Sites
 from relay.predict.models import finished, received
 from relay.predict.study import Testing, predict_study, results_of
-from relay.predict.table import show
+from relay.predict.table import at_the_end, show
 from relay.results import read_rows
 from relay.simulate import Simulation
 from tests.studies import simulate
@@ -136,17 +137,57 @@ def test_overlays_are_beside_the_masks(run: tuple[Simulation, dict[str, Any]]) -
     assert masks
 
 
-def test_the_screen_shows_what_is_in_the_file(run: tuple[Simulation, dict[str, Any]]) -> None:
-    _, found = run
-    console = Console(record=True, width=100, quiet=True)
-    console.quiet = False
+def test_dice_over_classes_is_that_of_the_training_with_an_interval(run: tuple[Simulation, dict[str, Any]]) -> None:
+    simulation, found = run
+    summary = json.loads((simulation.run_place.root / "results/summary.json").read_text())
+    assert [(row["leg"], row["site"]) for row in found["dice"]] == [
+        (leg, site) for leg in (1, 2) for site in ("clinic_a", "clinic_b")
+    ]
+    for row in found["dice"]:
+        assert row["mean"] == pytest.approx(summary["matrix"][str(row["leg"])][row["site"]], abs=1e-6)
+        assert math.isnan(row["low"]) or row["low"] <= row["mean"] <= row["high"]
+        assert row["samples"] >= row["patients"] > 0
+
+
+def test_interval_over_classes_draws_patients_whole() -> None:
+    from types import SimpleNamespace
+
+    from relay.predict.summary import _dice
+    from relay.statistics import bounds
+
+    values = {f"p{n}": (0.1 * n, 0.5 + 0.02 * n, math.nan) for n in range(4)}  # of three classes the last is nowhere
+    of_class = {("abc"[k], "dice"): [(who, row[k]) for who, row in values.items()] for k in range(3)}
+    options = SimpleNamespace(names=["background", "a", "b", "c"])
+    cell = SimpleNamespace(values=lambda: of_class, options=options, samples=[None] * 4)
+    means = np.array([[fmean(row[:2])] for row in values.values()])
+    by_hand = bounds([(means, np.ones_like(means))], lambda cells: cells.mean((-2, -1)), 0)
+    found = _dice(cell, 0)  # type: ignore[arg-type]
+    assert [found[key] for key in ("mean", "low", "high")] == pytest.approx([by_hand.mean, by_hand.low, by_hand.high])
+    assert (found["samples"], found["patients"], found["method"]) == (4, 4, "t")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_screen_ends_in_a_table_of_sites_that_fits(run: tuple[Simulation, dict[str, Any]], width: int) -> None:
+    simulation, found = run
+    root = simulation.run_place.root
+    console = Console(width=width, file=io.StringIO())
     with console.capture() as captured:
-        show(console, found, Path("results"))
-    text = captured.get()
-    row = next(row for row in found["rows"] if row["class"] == NAMES[1] and row["metric"] == "dice")
-    assert f"{row['mean']:.3f}" in text
-    assert found["rule"][1:40] in text
-    assert "px" in text
+        show(console, found, root / "results", Path("exps/my study"))
+    lines = captured.get().splitlines()
+    assert max(len(line) for line in lines if str(root) not in line and "Next" not in line) <= min(width, 80)
+    assert lines[0] == "tiny: the model of leg 2, trained at clinic_b"
+    cells = [[part.strip() for part in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    ends = {row["site"]: row for row in found["dice"] if row["leg"] == 2}
+    assert [row[:2] for row in cells] == [[site, f"{row['mean']:.3f}"] for site, row in ends.items()]
+    low = min(ends, key=lambda site: ends[site]["mean"])
+    assert f"lowest at {low} ({ends[low]['mean']:.3f})." in " ".join(captured.get().split())
+    assert lines[-1] == "Next, the page with these numbers: relay report 'exps/my study'"
+
+
+def test_where_each_site_has_a_model_of_its_own_that_one_is_shown() -> None:
+    rows = [{"leg": n, "trained": a, "site": b} for n, a in ((1, "x"), (2, "y")) for b in ("x", "y", "z")]
+    assert [(row["leg"], row["site"]) for row in at_the_end(rows, own=True)] == [(1, "x"), (2, "y")]
+    assert [(row["leg"], row["site"]) for row in at_the_end(rows, own=False)] == [(2, "x"), (2, "y"), (2, "z")]
 
 
 def test_a_model_from_outside_needs_a_deployment(run: tuple[Simulation, dict[str, Any]]) -> None:

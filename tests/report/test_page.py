@@ -193,8 +193,11 @@ def test_sites_that_were_not_trained_at_are_named_apart(tmp_path: Path) -> None:
     for name in ("samples.csv", "evaluation.json"):
         (root / "results" / name).unlink()
     path.write_text(json.dumps(told))
-    said = read(write_report(root).read_text()).all("header")[0].text
+    page = read(write_report(root).read_text())
+    said = page.all("header")[0].text
     mean = sum(value for site, value in told["final"].items() if site != "abroad") / 3
+    rows = table(page, "Mean Dice of the model after each leg, at each site")
+    assert next(row["mean"] for leg, row in rows.items() if leg.startswith("3")) == f"{mean:.3f}"
     assert f"a mean Dice of {mean:.3f} over 3 sites" in said
     assert "At external sites: abroad 0.100." in said
     assert "The lowest is abroad" not in said
@@ -297,11 +300,13 @@ def test_comparison(tmp_path: Path) -> None:
     check_form(html)
     page = read(html)
     assert page.all("h1")[0].text == "demo/run"
-    assert page.all("section")[-1].text.endswith("Wilcoxon signed-rank tests on the same samples.")
+    assert page.all("section")[-1].text.endswith("Permutation tests on the same patients.")
     rows = table(page, "Strategies side by side")
     assert rows["relay"]["mean Dice (interval)"] == "0.810 (0.790 to 0.830)"
     assert rows["joint"]["gap closed"] == "– not measured"
     assert table(page, "Paired tests")["relay − sequential"]["p (Holm)"] == "< 0.001"
+    site = table(page, "Paired tests, site by site")["relay − sequential"]
+    assert (site["site"], site["patients"], site["difference in Dice (interval)"]) == ("clinic_a", "9", "-0.020")
     assert table(page, "Every run")["relay 1"]["harbour"] == "– not measured"
     assert {p.stem for p in (path.parent / "figures").glob("*.png")} == {"strategies", "sites"}
     (tests,) = [section for section in page.all("section") if section.attrs["id"] == "tests"]

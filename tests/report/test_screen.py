@@ -1,17 +1,23 @@
-"""Tables on the screen: names as they are, whole, however narrow it is."""
+"""The last screen of a run and of a comparison: one table, no word of it broken, and a sentence that is true."""
 
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from relay.report import verdict
 from relay.report.screen import show_comparison, show_study
 
 BAD = "[/a][red]x[merge=0.2]"
+NAN = math.nan
+SITES = ("clinic_a", "clinic_b", "clinic_c", "clinic_d")
+PAGE = Path("exps/a_study_with_a_long_name/a_note_that_is_long_as_well/results/report.html")
 
 
 def console(width: int) -> tuple[Console, io.StringIO]:
@@ -19,35 +25,207 @@ def console(width: int) -> tuple[Console, io.StringIO]:
     return Console(file=text, width=width, force_terminal=False), text
 
 
-def test_names_of_a_study_are_shown_as_text(tmp_path: Path) -> None:
-    on, text = console(200)
-    summary = {"study": f"s{BAD}", "matrix": {1: {BAD: 0.5, "b": None}}, "mean": 0.5, "forgetting": math.nan}
-    show_study(on, summary, tmp_path)
-    assert f"s{BAD}: Dice after each leg" in text.getvalue()
-    assert text.getvalue().count(BAD) == 2
-    assert "–" in text.getvalue()
-
-
-@pytest.mark.parametrize("width", [80, 240])
-def test_names_of_a_comparison_are_shown_whole(tmp_path: Path, width: int) -> None:
-    label = "relay[merge=0.2,memory=null]"
-    numbers = ("mean", "sd", "low", "high", "forgetting", "gap_closed", "to_joint_worst", "to_local_worst", "cost")
-    row = {"strategy": label, "runs": 4, "bytes": 4096.0, "to_local_worst_site": BAD} | dict.fromkeys(numbers, 0.5)
-    sites = dict.fromkeys((BAD, "south", "harbour"), 0.5)
-    test = {"a": label, "b": "sequential", "pairs": 9} | dict.fromkeys(("difference", "low", "high", "effect"), 0.5)
-    told = {
-        "runs": [{"label": label, "final": sites}],
-        "table": [row],
-        "tests": [test | {"p": 0.25, "p_holm": 0.25}],
-        "planned": 1,
-        "method": f"by {BAD}",
+def comparison(**means: float) -> dict[str, Any]:
+    """What ``compare.json`` has of these strategies, the reference first where relay is not there."""
+    table, low, high = [], means.get("sequential", NAN), means.get("joint", NAN)
+    for name, value in means.items():
+        closed = (value - low) / (high - low) if high - low >= 0.01 else NAN
+        interval = {"low": value - 0.01, "high": value + 0.01}
+        table.append({"strategy": name, "mean": value, "forgetting": 0.5, "gap_closed": closed, **interval})
+    runs = [
+        {"label": name, "final": {site: value + place / 1000 for place, site in enumerate(SITES)}}
+        for name, value in means.items()
+    ]
+    reference = "relay" if "relay" in means else next(iter(means))
+    return {
+        "study": "demo",
+        "table": table,
+        "runs": runs,
+        "planned": len(runs),
+        "reference": reference,
+        "tests": [],
     }
+
+
+DEMO = {"local": 0.913, "sequential": 0.465, "relay": 0.880, "joint": 0.948}
+GAP = "the gap between fine-tuning from site to site ({}) and pooling all images ({})."
+
+
+@pytest.mark.parametrize(
+    ("means", "text"),
+    [
+        (DEMO, "relay closes 86 % of " + GAP.format("0.465", "0.948")),
+        (DEMO | {"relay": 0.4651}, "relay closes none of " + GAP.format("0.465", "0.948")),
+        (DEMO | {"relay": 0.9481}, "relay closes all of " + GAP.format("0.465", "0.948")),
+        (
+            DEMO | {"relay": 0.96},
+            "relay (0.960) is better than fine-tuning from site to site (0.465), and even than pooling all images "
+            "(0.948).",
+        ),
+        (
+            DEMO | {"relay": 0.4},
+            "relay (0.400) is worse than fine-tuning from site to site (0.465), and further from pooling all images "
+            "(0.948).",
+        ),
+        (
+            DEMO | {"joint": 0.46},
+            "There is no gap to close: pooling all images (0.460) is not clearly better than fine-tuning from site to "
+            "site (0.465); relay reaches 0.880.",
+        ),
+        ({"relay": 0.88}, "relay has a mean Dice of 0.880; there is no other strategy to compare it with."),
+        ({"relay": 0.88, "sequential": 0.5}, "relay (0.880) is 0.380 better than sequential (0.500)."),
+        (
+            {"relay": 0.88, "local": 0.9, "sequential": 0.5},
+            "relay (0.880) is 0.020 worse than local (0.900), the best of the others.",
+        ),
+        ({"relay": 0.88, "joint": 0.885}, "relay (0.880) is about as good as joint (0.885)."),
+        ({"sequential": 0.5, "joint": 0.9}, "sequential (0.500) is 0.400 worse than joint (0.900)."),
+        (
+            {"relay": NAN, "sequential": 0.5, "joint": 0.9},
+            "relay has no result; of the others joint has the highest mean Dice (0.900).",
+        ),
+        ({"relay": NAN}, "No strategy has a result yet."),
+    ],
+)
+def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float], text: str) -> None:
+    told = comparison(**means)
+    assert verdict.of_comparison(told) == text
+    assert verdict.of_comparison(json.loads(json.dumps(told).replace("NaN", "null"))) == text
+
+
+FINAL = {"north": 0.9, "south": 0.8}
+TWO = (("north",), ("south",))
+LAST = "The last leg's model has a mean Dice of 0.850 over 2 sites, lowest at south (0.800)."
+
+
+@pytest.mark.parametrize(
+    ("final", "trained", "own", "lost", "text"),
+    [
+        (FINAL, TWO, False, 0.05, LAST +
+         " Earlier sites lost 0.050 on the way."),
+        (FINAL, TWO, False, -0.05, LAST +
+         " Earlier sites gained 0.050."),
+        (FINAL, TWO, False, 0.001, LAST +
+         " Hardly anything was forgotten on the way (0.001)."),
+        (FINAL, TWO, True, NAN, LAST.replace("The last leg's", "Each site's own")),
+        (FINAL, (("south",),), False, NAN, "The model has a mean Dice of 0.800 at south."),  # north is external
+        ({"north": NAN}, (("north",),), False, NAN, "No Dice could be measured."),
+    ],
+)  # fmt: skip
+def test_sentence_of_a_run_is_what_the_numbers_say(
+    final: dict[str, float], trained: Any, own: bool, lost: float, text: str
+) -> None:
+    assert verdict.of_study({"final": final, "forgetting": lost}, trained, own) == text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_comparison_ends_in_one_table_that_fits_and_the_page(width: int) -> None:
     on, text = console(width)
-    show_comparison(on, told, tmp_path, tmp_path / "report.html")
+    show_comparison(on, comparison(**DEMO), PAGE)
     said = text.getvalue()
-    assert "…" not in said
-    if width > 80:
-        assert said.count(label) == 3
-    assert f"by {BAD}" in " ".join(said.split())
-    first = "".join(line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│"))
-    assert first.count(label) == 3  # a row in each table
+    lines = said.splitlines()
+    assert max(len(line) for line in lines if str(PAGE) not in line) <= width
+    assert said.count("┏") == 1
+    assert str(PAGE) in said
+    whole = ["strategy", "mean Dice", *DEMO, "0.880"]
+    whole += ["worst site", "0.880 clinic_a"] if width >= 60 else []
+    whole += ["95 % interval", "0.870 to 0.890", "forgetting"] if width >= 80 else []
+    for word in whole:
+        assert any(word in line for line in lines), word
+    assert len(lines) < 16
+
+
+def test_table_is_narrow_on_a_wide_screen_too() -> None:
+    on, text = console(240)
+    show_comparison(on, comparison(**DEMO), PAGE)
+    assert max(len(line) for line in text.getvalue().splitlines() if line.startswith("┃")) <= 80
+
+
+def test_comparison_says_that_runs_are_missing_and_where_one_site_is_worst_over_runs() -> None:
+    told = comparison(relay=0.5) | {"planned": 3}
+    told["runs"] = [{"label": "relay", "final": final} for final in ({"a": 0.9, "b": 0.4}, {"a": 0.1, "b": 0.5})]
+    on, text = console(80)
+    show_comparison(on, told, PAGE)
+    assert "Made of 2 of 3 runs." in text.getvalue()
+    assert "0.450 b" in text.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 240])
+def test_names_of_a_comparison_are_shown_whole(width: int) -> None:
+    label = "relay[merge=0.2,memory=null]"
+    on, text = console(width)
+    show_comparison(on, comparison(**{label: 0.5, BAD: 0.4}), PAGE)
+    for name in (label, BAD):
+        assert any(name in line for line in text.getvalue().splitlines() if line.startswith("│"))
+
+
+def summary(sites: int) -> dict[str, Any]:
+    names = [f"hospital_{n}" for n in range(1, sites + 1)]
+    matrix = {leg: {name: 0.9 - 0.01 * (leg - n) for n, name in enumerate(names, 1)} for leg in range(1, sites + 1)}
+    return {
+        "study": f"s{BAD}",
+        "strategy": "relay",
+        "matrix": matrix,
+        "final": matrix[sites],
+        "forgetting": 0.02,
+    }
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_run_of_many_sites_ends_in_a_narrow_table_of_sites(width: int) -> None:
+    on, text = console(width)
+    told = summary(12)
+    after = ["relay", "predict", "-c", "my study.yaml", "-n", "run"]
+    show_study(on, told, [[name] for name in told["final"]], False, PAGE, after)
+    lines = text.getvalue().splitlines()
+    assert max(len(line) for line in lines if str(PAGE) not in line) <= width
+    assert f"s{BAD}, relay: mean Dice of test images" in lines
+    cells = [line.strip("│").split("│") for line in lines if line.startswith("│")]
+    assert [part.strip() for part in cells[0]] == ["hospital_1", "0.900", "0.790", "-0.110"]
+    assert [part.strip() for part in cells[-1]] == ["hospital_12", "0.900", "0.900", "+0.000"]
+    assert f"The page: {PAGE}" in lines
+    assert "Next: relay predict -c 'my study.yaml' -n run" in lines
+
+
+def test_run_of_one_leg_has_a_column_and_what_was_not_measured_a_dash() -> None:
+    on, text = console(60)
+    told = {"study": "s", "strategy": "joint", "matrix": {3: {BAD: 0.5, "b": None}}, "forgetting": None}
+    show_study(on, told | {"final": {BAD: 0.5, "b": None}}, [[BAD, "b"]], False, PAGE, ["relay"])
+    cells = [line.strip("│").split("│") for line in text.getvalue().splitlines() if line.startswith("│")]
+    assert [[part.strip() for part in row] for row in cells] == [[BAD, "0.500"], ["b", "–"]]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_score_of_masks_ends_in_one_table_that_fits(width: int) -> None:
+    from relay.score.result import Score, show
+
+    line = {"mean": 0.5, "low": 0.4, "high": 0.6, "measured": 123, "samples": 124}
+    rows = [{"class": name, "metric": "sensitivity"} | line for name in ("background", "optic_cup")]
+    told = {"study": "unet", "samples": 124, "patients": 62, "rows": rows, "classes": ["background", "optic_cup"]}
+    told |= {"mean": {"dice": 0.7}, "unit": "mm", "tolerance": 2.0, "rule": "r", "interval": "i", "subjects": rows}
+    on, text = console(width)
+    show(on, Score([], told), Path("out"))
+    said = text.getvalue()
+    assert max(map(len, said.splitlines())) <= width
+    assert said.count("┏") == 1
+    assert "Mean Dice over classes but background: 0.700." in said
+    for whole in ("sensitivity", "optic_cup", "0.400 to 0.600", *(["123 of 124"] if width == 80 else [])):
+        assert whole in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_legs_of_a_chain_are_shown_in_a_table_that_fits(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from types import SimpleNamespace
+
+    from relay.cli import show
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = {f"hospital_{n}": 0.9 - n / 100 for n in range(8)}
+    facts = {"issued": "2026-01-02T03:04:05Z", "strategy": "relay", "samples": 16, "result": results}
+    show.matrix([SimpleNamespace(leg=1, site="hospital_0", **facts)])  # type: ignore[list-item]
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert ("0.830 hospital_7" in said) == (width < 200)
+    assert ("hospital_3" in said) == (width == 200)

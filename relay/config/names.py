@@ -1,0 +1,37 @@
+"""Names that become names of files and folders: plain ones, that mean the same on every system."""
+
+from __future__ import annotations
+
+MAX_LENGTH = 100
+"""Bytes of a name in UTF-8: some systems allow 255 with everything that is put behind it."""
+FORBIDDEN = '/\\:*?"<>|'
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
+"""Devices, to Windows, whatever stands behind a dot."""
+
+
+def fault(name: str) -> str | None:
+    """Why ``name`` can't name a file or folder here; None where it can."""
+    if not name or not name.strip():
+        return "is empty"
+    if bad := [c for c in name if c in FORBIDDEN or not c.isprintable()]:
+        return f"has {bad[0]!a}, which names of folders can't have"
+    if name[0] in ".-" or name[0].isspace():
+        return f"begins with {name[0]!a}"
+    if name[-1] == "." or name[-1].isspace():
+        return f"ends with {name[-1]!a}"
+    if name.split(".")[0].strip().lower() in RESERVED:
+        return "is the name of a device on Windows"
+    if len(name.encode()) > MAX_LENGTH:
+        return f"has more than {MAX_LENGTH} bytes"
+    return None
+
+
+def plain_name(name: str) -> str:
+    """``name`` as given.
+
+    Raises:
+        ValueError: it can't name a file or folder.
+    """
+    if why := fault(name):
+        raise ValueError(f"must be a plain name: it {why}")
+    return name

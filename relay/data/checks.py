@@ -1,0 +1,138 @@
+"""What is allowed in a data set but hardly meant: said before time is spent on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from relay.data.options import SplitName
+from relay.data.patients import doubtful
+from relay.data.sample import Sample
+from relay.data.site import SiteData
+
+SPREAD = 1.1
+"""Spacings of a site that differ by more than this factor are told."""
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Something to look at.
+
+    Attributes:
+        site: Where.
+        text: What, and what to do; it names no image and no patient, so that it may be shown.
+        names: The images or patients that it is about; they stay at the site.
+    """
+
+    site: str
+    text: str
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.names[:SHOWN]) + (", …" if len(self.names) > SHOWN else "")
+        return f"{self.site}: {self.text}" + (f" ({shown})" if shown else "")
+
+
+def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
+    """All doubts about a site's pictures in some splits, which are read where they have not been."""
+    name = site.dataset.options.task_name
+    found = [*_names(site), *_masks(site, splits), *_images(site, splits), *_copies(site, splits)]
+    found += [*_spacings(site, splits), *_notes(site, splits)]
+    if "train" in splits and not site.split.val:
+        found.append(("there are no patients for validation: nothing tells whether training has gone on too long", ()))
+    return [Doubt(name, text, tuple(names)) for text, names in found]
+
+
+Found = Iterator[tuple[str, Sequence[str]]]
+
+
+def _names(site: SiteData) -> Found:
+    """Names of patients that may be one person's."""
+    for group in doubtful(sample.patient for sample in site.dataset.listing):
+        yield "patients whose names differ only in case, width or zeros; are they one? They stay in one split", group
+
+
+def _masks(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Classes that never occur, split by split."""
+    options = site.dataset.options
+    seen = {split: np.zeros(256, np.int64) for split in splits if site.split[split]}
+    for split, counts in seen.items():
+        store = site.store(split)
+        for i in range(len(store)):
+            counts += np.bincount(store[i][1].ravel(), minlength=256)
+    everywhere = sum(seen.values(), np.zeros(256, np.int64))
+    for split, counts in seen.items():
+        if not counts[1:].any():
+            yield f"all {split} masks are empty: they hold background alone", ()
+    for k in range(1, options.num_classes):
+        without = [split for split, counts in seen.items() if not counts[k] and counts[1:].any()]
+        if without and not everywhere[k]:
+            yield f"class {k} ({options.names[k]}) occurs in no mask; is num_classes too large?", ()
+        elif without:
+            yield f"class {k} ({options.names[k]}) occurs in no {' and no '.join(without)} mask", ()
+
+
+def _images(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Images of one value."""
+    flat = []
+    for split in splits:
+        store = site.store(split)
+        flat += [store.samples[i].id for i in range(len(store)) if store[i][0].min() == store[i][0].max()]
+    if flat:
+        yield f"{_many(flat, 'has', 'have')} one value everywhere: black, or blank", flat
+
+
+def _copies(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Images that are the same, voxel by voxel; the worst kind of each group is told."""
+    same: dict[bytes, list[tuple[SplitName, Sample]]] = defaultdict(list)
+    for split in splits:
+        store = site.store(split)
+        for i, sample in enumerate(store.samples):
+            image = np.ascontiguousarray(store[i][0])
+            same[hashlib.blake2b(image.data, key=str(image.shape).encode()).digest()].append((split, sample))
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for group in (group for group in same.values() if len(group) > 1):
+        ids = [sample.id for _, sample in group]
+        if len({split for split, _ in group}) > 1:
+            kinds["are the same as images in another split: what was trained on is tested on"] += ids
+        elif len({sample.patient for _, sample in group}) > 1:
+            kinds["are the same as images of another patient"] += ids
+        else:
+            kinds["of one patient are the same"] += ids
+    for text, ids in kinds.items():
+        yield f"{len(ids)} images {text}", ids
+
+
+def _spacings(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Voxels of very different sizes."""
+    spacings = [spacing for split in splits for spacing in site.store(split).spacings]
+    known = [spacing for spacing in spacings if spacing is not None]
+    if known and len(known) < len(spacings):
+        yield f"{len(spacings) - len(known)} of {len(spacings)} images do not say their spacing in mm", ()
+    if len({len(spacing) for spacing in known}) == 1:
+        low, high = np.min(known, axis=0), np.max(known, axis=0)
+        if (high > SPREAD * low).any():
+            span = " × ".join(f"{a:.3g}" if a == b else f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True))
+            yield f"the spacing differs from image to image: {span} mm; resample them to one spacing", ()
+
+
+def _notes(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """What the readers have to say."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for split in splits:
+        store = site.store(split)
+        for sample, notes in zip(store.samples, store.notes, strict=True):
+            for note in Counter(notes):
+                said[note].append(sample.id)
+    for note, ids in said.items():
+        yield f"{_many(ids)}: {note}", ids
+
+
+def _many(ids: Sequence[str], one: str = "", more: str = "") -> str:
+    """``1 image has``, ``2 images have``."""
+    return f"1 image {one}".rstrip() if len(ids) == 1 else f"{len(ids)} images {more}".rstrip()

@@ -1,0 +1,142 @@
+"""Where an image lies in space, and the one orientation in which every volume reaches the net.
+
+Files store a volume in any of 48 orientations. It is read as ``(slices, rows, columns)`` that run towards the head, the
+back and the left hand (LPS, the axes of DICOM and ITK; a slice is shown as radiologists look at it): axes are exchanged
+and reversed, and no voxel is resampled. So the axes of an oblique scan are named by the nearest of those directions.
+A volume of one slice is a picture: axial ones lie as above, coronal and sagittal ones with the head up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import permutations
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLOSE = 1e-3
+"""Of a voxel, or of a direction's cosine. ITK allows 1e-6, but NIfTI and DICOM files keep about seven digits, and a
+quaternion fewer; nobody sees a thousandth of a voxel."""
+
+LEFT, BACK, HEAD = range(3)
+TOWARDS = {
+    None: ((HEAD, 1), (BACK, 1), (LEFT, 1)),
+    HEAD: ((HEAD, 1), (BACK, 1), (LEFT, 1)),
+    BACK: ((BACK, 1), (HEAD, -1), (LEFT, 1)),
+    LEFT: ((LEFT, 1), (HEAD, -1), (BACK, 1)),
+}
+"""Where the axes of an array run, by what the axis of its only slice is (None: a volume)."""
+
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The place of a file's voxels, two or three axes in the file's own order (x, y, z).
+
+    Attributes:
+        size: Voxels along each axis.
+        spacing: Millimetres per voxel.
+        origin: Of the first voxel's centre, in mm towards the patient's left, back and head.
+        direction: Row by row, the matrix whose columns say where the axes run.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, header: Any) -> Geometry:
+        """That of a SimpleITK image, or of a reader that has read a header; a fourth axis, of one voxel, is dropped.
+
+        Raises:
+            ValueError: a number is not finite, or a spacing not above 0.
+        """
+        axes = header.GetDimension()
+        kept = min(axes, 3)
+        cosines = np.reshape(header.GetDirection(), (axes, axes))[:kept, :kept]
+        found = cls(
+            header.GetSize()[:kept],
+            header.GetSpacing()[:kept],
+            header.GetOrigin()[:kept],
+            tuple(cosines.ravel().tolist()),
+        )
+        for what in ("spacing", "origin", "direction"):
+            if not np.isfinite(getattr(found, what)).all() or min(found.spacing) <= 0:
+                raise ValueError(f"the {what} {_list(getattr(found, what))} in its header can't be")
+        return found
+
+    def differences(self, other: Geometry) -> list[tuple[str, str, str]]:
+        """What, how it is here and how there; nothing where the sizes differ, for that is told elsewhere."""
+        if self.size != other.size:
+            return []
+        step = np.asarray(other.spacing)
+        told = []
+        for what, tolerance in (("spacing", CLOSE * step), ("origin", CLOSE * step), ("direction", CLOSE)):
+            mine, theirs = (np.asarray(getattr(geometry, what)) for geometry in (self, other))
+            if (np.abs(mine - theirs) > tolerance).any():
+                told.append((what, _list(mine), _list(theirs)))
+        return told
+
+    def turn(self, stored: NDArray[T]) -> NDArray[T]:
+        """An array as stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels, in the orientation of the net."""
+        array = stored if len(self.size) == 3 else stored[None]
+        order, reversed_axes = self.way
+        array = np.flip(array.transpose(*order, *range(3, array.ndim)), reversed_axes)
+        return np.ascontiguousarray(array[0] if self.is_slice else array)
+
+    def turn_back(self, turned: NDArray[T]) -> NDArray[T]:
+        """The inverse of :meth:`turn`.
+
+        Raises:
+            ValueError: the array is not of this geometry's size.
+        """
+        order, reversed_axes = self.way
+        array = np.flip(turned[None] if self.is_slice else turned, reversed_axes)
+        array = array.transpose(*np.argsort(order).tolist(), *range(3, array.ndim))
+        if array.shape[:3] != (*self.size, 1)[2::-1]:
+            raise ValueError(f"{array.shape[:3]} voxels where the file has {self.size[::-1]}")
+        return np.ascontiguousarray(array if len(self.size) == 3 else array[0])
+
+    @property
+    def turns(self) -> bool:
+        """Whether :meth:`turn` changes anything but the number of axes."""
+        order, reversed_axes = self.way
+        return order != (0, 1, 2) or bool(reversed_axes)
+
+    @property
+    def turned_spacing(self) -> tuple[float, ...]:
+        """Millimetres per voxel along each axis of a turned array."""
+        spacing = (*self.spacing, 1.0)[:3]
+        turned = tuple(float(spacing[2 - axis]) for axis in self.way[0])
+        return turned[1:] if self.is_slice else turned
+
+    @property
+    def is_slice(self) -> bool:
+        """A picture of two axes, or a volume with one slice along any."""
+        return len(self.size) == 2 or 1 in self.size
+
+    @cached_property
+    def way(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Which stored axis becomes each axis of the array, and which of these are then reversed."""
+        cosines = np.eye(3)
+        axes = len(self.size)
+        cosines[:axes, :axes] = np.reshape(self.direction, (axes, axes))
+        # nearest[p] is the file's axis along the patient's axis p; rounded, so that noise decides no tie
+        nearest = max(permutations(range(3)), key=lambda along: round(np.abs(cosines[range(3), along]).sum(), 3))
+        flat = None
+        if self.is_slice:
+            size = (*self.size, 1)[:3]
+            flat = nearest.index(2 - size[::-1].index(1))  # of several axes of one voxel the file's last
+        towards = TOWARDS[flat]
+        order = tuple(2 - nearest[patient] for patient, _ in towards)
+        backwards = (cosines[patient, nearest[patient]] * sign < 0 for patient, sign in towards)
+        return order, tuple(axis for axis, back in enumerate(backwards) if back)
+
+
+def _list(values: Sequence[float] | NDArray[Any]) -> str:
+    return "(" + ", ".join(f"{value + 0.0:.7g}" for value in values) + ")"

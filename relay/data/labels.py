@@ -1,0 +1,87 @@
+"""The values of a mask, and the classes that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.data.raw import Raw
+from relay.data.sample import Pixels
+from relay.errors import DataError
+
+MOST = 256
+"""Classes; their indices are 8-bit numbers."""
+WHOLE = 1e-3
+"""How far from an integer a value may be: files scale integers by factors of a few digits, or keep 32-bit numbers."""
+COLOURS = (
+    "Save the mask with one number a pixel, that of its class: an 8-bit grey or palette PNG, or a NIfTI file. If its "
+    "colours are a JPEG's noise, save it from its source again."
+)
+FRACTIONS = (
+    "If it was resampled or smoothed, do that with nearest neighbours. If it holds probabilities, choose the likeliest "
+    "class of each voxel."
+)
+
+
+def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixels:
+    """A mask's values as uint8 class indices: ``levels[k]`` becomes ``k``.
+
+    Raises:
+        DataError: there are other values, which are named.
+    """
+    if len(levels) > MOST:
+        raise DataError(f"{path}: {len(levels)} classes; at most {MOST} can be told apart", "Merge some of them.")
+    found = np.unique(mask)
+    wrong = np.setdiff1d(found, levels).tolist()
+    if wrong:
+        expected = f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else _some(levels, len(levels))
+        message = f"{path}: values {_some(wrong)} stand for no class; expected: {expected}"
+        raise DataError(message, _values_advice(found.tolist(), levels, path))
+    classes = np.zeros(max(levels) + 1, np.uint8)
+    classes[list(levels)] = range(len(levels))
+    return np.take(classes, mask)
+
+
+def _values_advice(found: list[int], levels: Sequence[int], path: Path) -> str:
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return "JPEG changes values where classes meet: save the mask as PNG, from its source and not from the JPEG."
+    if isinstance(levels, range) and len(found) <= len(levels) and min(found) >= 0:
+        pair = [0, max(found)] if len(levels) == 2 and len(found) == 1 else found
+        return f"If they stand for the classes, say so in the data set's mask_values, background first: {pair}."
+    return "Correct the mask, or what the config says of it: num_classes, mask_values."
+
+
+def integers(raw: Raw) -> NDArray[Any]:
+    """A mask's values ``(*S)``, of an integer type.
+
+    Raises:
+        DataError: it is a colour picture, or holds fractions.
+    """
+    values = _one_channel(raw)
+    if values.dtype.kind in "ui":
+        return values
+    whole = np.isfinite(values)
+    near = values[whole]
+    whole[whole] = (np.abs(near) < 2**53) & (np.abs(near - np.rint(near)) <= WHOLE)
+    if not whole.all():
+        wrong = np.unique(values[~whole]).tolist()
+        raise DataError(f"{raw.path}: fractional values, {_some(wrong)}: not a mask of class indices", FRACTIONS)
+    whole_numbers: NDArray[Any] = np.rint(values).astype(np.int64)
+    return whole_numbers
+
+
+def _one_channel(raw: Raw) -> NDArray[Any]:
+    if raw.channels == 1:
+        return raw.values
+    if (raw.values != raw.values[..., :1]).any():
+        raise DataError(f"{raw.path}: a colour picture, not a mask of class indices", COLOURS)
+    values: NDArray[Any] = raw.values[..., 0]
+    return values
+
+
+def _some(values: Sequence[float], most: int = 5) -> str:
+    return ", ".join(f"{value:.9g}" for value in values[:most]) + (", …" if len(values) > most else "")

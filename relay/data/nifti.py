@@ -1,0 +1,105 @@
+"""What ITK reads from a NIfTI file without a word."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relay.data.geometry import Geometry
+from relay.errors import DataError
+
+CUT_SHORT = "Copy the file again from its source, or remove it."
+PIXDIM = {348: (76, "8f"), 540: (104, "8d")}
+"""Where a header says how large voxels are, by its own size, which is its first number: NIfTI-1 and NIfTI-2."""
+FLOATS = {16: "f4", 64: "f8"}
+
+
+def check(path: Path, volume: Any, values: NDArray[Any]) -> tuple[str, ...]:
+    """Look at the file behind what ITK has read of it.
+
+    Args:
+        volume: As ITK has read it.
+        values: Its voxels. What is not finite in the file, where ITK puts 0, becomes NaN here.
+
+    Returns:
+        What the header leaves open, a phrase each.
+
+    Raises:
+        DataError: the file was cut short; ITK puts zeros for what is missing.
+    """
+    said = volume.GetMetaData
+    data = _content(path)
+    offset, bits = int(float(said("vox_offset"))), int(said("bitpix"))
+    voxels = prod(max(1, int(said(f"dim[{axis}]"))) for axis in range(1, 8))
+    expected = offset + voxels * bits // 8
+    if len(data) < expected:
+        raise DataError(f"{path}: can't be read: cut short, {len(data)} bytes where {expected} belong", CUT_SHORT)
+    order = next((order for order in "<>" if struct.unpack_from(order + "i", data)[0] in PIXDIM), None)
+    if order is None:  # nothing that a standard describes
+        return ()
+    kind = FLOATS.get(int(said("datatype")))
+    if kind is not None and values.size == voxels and values.dtype.kind == "f":
+        finite = np.isfinite(np.frombuffer(data, order + kind, voxels, offset))
+        values[~finite.reshape(values.shape)] = np.nan
+    place, form = PIXDIM[struct.unpack_from(order + "i", data)[0]]
+    return tuple(_doubts(volume, struct.unpack_from(order + form, data, place)))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+            return file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: can't be read: {error}", CUT_SHORT) from error
+
+
+def _doubts(volume: Any, pixdim: tuple[float, ...]) -> list[str]:
+    """Orientation and size of voxels, where the header leaves them open.
+
+    ``sform`` and ``qform`` may place a scan in different spaces, and often do. Where they turn it differently one of
+    them is wrong, and programs disagree about which one they believe.
+    """
+    said = volume.GetMetaData
+    axes = volume.GetDimension()
+    codes = int(said("qform_code")), int(said("sform_code"))
+    notes = []
+    if codes == (0, 0):
+        notes.append("its header does not say how it lies; columns were taken to run to the left, rows to the back")
+    if not all(mm > 0 for mm in pixdim[1 : axes + 1]):
+        notes.append("its header does not say how large voxels are; 1 mm was taken")
+    if all(codes) and axes == 3 and _way(_sform(said)) != _way(_qform(said, pixdim[0])):
+        notes.append("its header turns it one way by sform, another by qform; ITK's choice was taken")
+    return notes
+
+
+def _way(columns: NDArray[np.float64]) -> object:
+    """Which way a matrix would have a volume lie."""
+    with np.errstate(all="ignore"):  # numbers without sense differ from those with, which is all that is asked
+        lengths = np.linalg.norm(columns, axis=0)
+        cosines = np.nan_to_num(columns / np.where(lengths > 0, lengths, 1))
+    return Geometry((2, 2, 2), (1.0,) * 3, (0.0,) * 3, tuple(cosines.ravel().tolist())).way
+
+
+def _sform(said: Any) -> NDArray[np.float64]:
+    return np.array([said(f"srow_{axis}").split()[:3] for axis in "xyz"], float)
+
+
+def _qform(said: Any, handed: float) -> NDArray[np.float64]:
+    """By the formula of the NIfTI-1 standard (nifti1.h, method 2); ``handed`` is -1 for left-handed axes."""
+    b, c, d = (float(said(f"quatern_{which}")) for which in "bcd")
+    a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
+    turned = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    return turned * [1, 1, -1 if handed < 0 else 1]

@@ -1,0 +1,86 @@
+"""Pictures, which Pillow reads."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from relay.data.files import DAMAGED
+from relay.errors import DataError
+
+MOST_PIXELS = 1 << 29
+"""Of a picture, 23 000 × 23 000: 1.6 GB in colour. Pillow's own limit, a third of that, is meant for web servers."""
+Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, with a message that names the size
+warnings.filterwarnings(
+    "ignore", module=r"PIL\."
+)  # of tags that nobody needs; a picture that can't be read is an error
+EXIF_ORIENTATION = 0x0112
+
+
+def decode(path: Path, indices: bool) -> tuple[NDArray[Any], int, tuple[str, ...]]:
+    """``(H, W)`` or ``(H, W, 3)``, upright as viewers and annotators show it; its EXIF orientation; notes.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        # by its name, Pillow would map an uncompressed TIFF into memory, and scramble it if its orientation is 5 to 8
+        with path.open("rb") as file, Image.open(file) as opened:
+            _check(path, opened)
+            exif = _exif(opened)  # before it is decoded: TIFF files are turned then
+            values, notes = _pixels(path, ImageOps.exif_transpose(opened), indices)
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: can't be read: not a picture of a known kind", DAMAGED) from error
+    except Exception as error:  # decoders raise whatever they like on a damaged file
+        raise DataError(f"{path}: can't be read: {error}", DAMAGED) from error
+    return values, exif, notes
+
+
+def exif_of(path: Path) -> int:
+    """A picture's EXIF orientation, 1 to 8; 1 is upright."""
+    with Image.open(path) as opened:
+        return _exif(opened)
+
+
+def _exif(opened: Image.Image) -> int:
+    turn = opened.getexif().get(EXIF_ORIENTATION, 1)
+    return turn if turn in range(2, 9) else 1
+
+
+def _check(path: Path, opened: Image.Image) -> None:
+    frames = getattr(opened, "n_frames", 1)
+    if frames != 1 and opened.format != "MPO":  # a camera's JPEG with previews behind the photograph
+        raise DataError(
+            f"{path}: {frames} pictures in one file",
+            "Save each as a file of its own; if they are the slices of a volume, all of them as one .nii.gz or .mha.",
+        )
+    width, height = opened.size
+    if width * height > MOST_PIXELS:
+        size = f"{width}×{height} is {width * height / 1e6:.0f} megapixels"
+        raise DataError(
+            f"{path}: {size}; at most {MOST_PIXELS / 1e6:.0f} are read",
+            "Crop it to what matters, or save it smaller, its mask likewise (nearest neighbour).",
+        )
+
+
+def _pixels(path: Path, picture: Image.Image, indices: bool) -> tuple[NDArray[Any], tuple[str, ...]]:
+    notes: tuple[str, ...] = ()
+    if "A" in picture.mode and picture.mode != "LAB" and picture.getchannel("A").getextrema() != (255, 255):
+        if indices:
+            advice = "Save it without an alpha channel; a class is what a pixel's value says, not how opaque it is."
+            raise DataError(f"{path}: transparent in places, which can't stand for a class", advice)
+        notes = ("transparent in places; the colours beneath were taken",)
+    plain = picture.mode in ("1", "L", "RGB", "F") or picture.mode.startswith("I")
+    plain = plain or (indices and picture.mode == "P")
+    grey = picture.mode in ("LA", "La")
+    array: NDArray[Any] = np.array(picture if plain else picture.convert("L" if grey else "RGB"))
+    if array.dtype == np.bool_:
+        array = np.uint8(1 if indices else 255) * array.astype(np.uint8)
+    return array, notes

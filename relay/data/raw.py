@@ -1,0 +1,63 @@
+"""One image file, decoded: its values as they are stored, and what the file says of its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from relay.data import pictures, volumes
+from relay.data.files import DAMAGED, DICOM_ADVICE, dicom_files, is_volume
+from relay.data.geometry import Geometry
+from relay.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """A file's content.
+
+    Attributes:
+        path: The file.
+        values: ``(*S)``, with a last axis of channels where there are several.
+        channels: Their number.
+        geometry: Where a volume's voxels lie; None for pictures, which have no place.
+        exif: The EXIF orientation by which a picture was turned upright; 1: not at all.
+        notes: What is legal but suspicious, a phrase each.
+    """
+
+    path: Path
+    values: NDArray[Any]
+    channels: int
+    geometry: Geometry | None = None
+    exif: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def read_raw(path: Path, indices: bool = False) -> Raw:
+    """Decode a file.
+
+    Args:
+        path: A picture or a volume.
+        indices: Whether a palette picture is its indices, not its colours: as masks are read.
+
+    Raises:
+        DataError: it can't be read; the advice fits the cause.
+    """
+    if path.is_dir():
+        if dicom_files(path):
+            raise DataError(f"{path} is a folder of DICOM files, where one file is expected", DICOM_ADVICE)
+        raise DataError(f"{path} is a folder, where one image file is expected", "Name the file in it.")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise DataError(f"{path}: can't be read: it is empty", DAMAGED)
+    except OSError as error:
+        advice = "Check that it exists and that you may read it."
+        raise DataError(f"{path}: can't be read: {error.strerror or error}", advice) from error
+    if is_volume(path):
+        values, geometry, channels, notes = volumes.decode(path)
+        return Raw(path, values, channels, geometry, notes=notes)
+    values, exif, notes = pictures.decode(path, indices)
+    return Raw(path, values, values.shape[2] if values.ndim == 3 else 1, exif=exif, notes=notes)

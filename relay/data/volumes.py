@@ -1,0 +1,101 @@
+"""Volumes, which SimpleITK reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from relay.data.files import DAMAGED, is_volume
+from relay.data.geometry import Geometry
+from relay.data.nifti import check
+from relay.errors import DataError
+
+DICOM_ROWS = "0028|0010"
+DICOM_SPACING = {"0028|0030", "0018|1164", "0018|2010", "0028|0008"}
+"""Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing; files of many frames say it elsewhere."""
+
+SHEARED = (
+    "Resample the image, and its mask with nearest neighbours, to axes at right angles. If it is the header that is "
+    "wrong, correct that; the qform of a NIfTI file can't be sheared."
+)
+
+
+def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
+    """Values as they are stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels; geometry; channels; notes.
+
+    Raises:
+        DataError: it can't be read, has four axes, or complex numbers.
+    """
+    import SimpleITK as sitk
+
+    header = _header(path)
+    geometry = _geometry(path, header)
+    try:
+        volume = header.Execute()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    if "complex" in volume.GetPixelIDTypeAsString():
+        raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
+    channels = int(volume.GetNumberOfComponentsPerPixel())
+    values: NDArray[Any] = sitk.GetArrayFromImage(volume)
+    keys = set(volume.GetMetaDataKeys())
+    notes = check(path, volume, values) if "vox_offset" in keys else ()
+    if DICOM_ROWS in keys and not keys & DICOM_SPACING:
+        notes = ("its header does not say how large pixels are; 1 mm was taken",)
+    shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
+    return values.reshape(shape), geometry, channels, notes
+
+
+def read_geometry(path: Path) -> Geometry | None:
+    """A volume's geometry, from its header alone; None for pictures.
+
+    Raises:
+        DataError: the header can't be read, or the file has four axes.
+    """
+    return _geometry(path, _header(path)) if is_volume(path) else None
+
+
+def _header(path: Path) -> Any:
+    """A reader that has read what stands before the voxels."""
+    import SimpleITK as sitk
+
+    if path.suffix.lower() in (".mha", ".mhd") and _metaimage_axes(path) > 10:  # ITK would write past its memory
+        raise DataError(f"{path}: can't be read: its header has more axes than there are", DAMAGED)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of ends in an error or a note of ours
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return reader
+
+
+def _metaimage_axes(path: Path) -> int:
+    with path.open("rb") as file:
+        said = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096))
+    return int(said[1][:9]) if said else 0
+
+
+def _geometry(path: Path, header: Any) -> Geometry:
+    more = [size for size in header.GetSize()[3:] if size > 1]
+    if more:
+        shape = "×".join(map(str, header.GetSize()))
+        raise DataError(
+            f"{path}: a {header.GetDimension()}D volume ({shape}), where 3 axes are expected",
+            "It holds several volumes, of times or contrasts, say. Save the one you need, or their mean, as one file.",
+        )
+    try:
+        return Geometry.of(header)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}", "Correct its header, or convert it again from its source.") from error
+
+
+def _unreadable(path: Path, error: RuntimeError) -> DataError:
+    reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
+    if "orthonormal" in reason:
+        return DataError(f"{path}: sheared: the axes in its header (a NIfTI sform) are not at right angles", SHEARED)
+    return DataError(f"{path}: can't be read: damaged, cut short or of another kind ({reason})", DAMAGED)

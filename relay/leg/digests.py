@@ -1,0 +1,96 @@
+"""Whether images and masks are still those that a leg was trained and tested on: by the digests of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+from relay.data.problems import refuse
+from relay.data.sample import Sample
+from relay.errors import DataError
+from relay.files import write_text
+from relay.leg.place import LegPlace
+
+Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
+"""Site → sample → ``image``, ``mask`` → SHA-256. Images that are drawn have no files: their options say it all."""
+KINDS = ("image", "mask")
+THREADS, BLOCK = 4, 1 << 20
+
+
+def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
+    """The digests of the samples' files, by sample; of those that have files."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        made = pool.map(lambda s: {kind: d for kind in KINDS if (d := _digest(getattr(s, kind)))}, samples)
+        return {sample.id: found for sample, found in zip(samples, made, strict=True) if found}
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of all that belongs to an image; empty where there is no file."""
+    parts = list(_parts(path))
+    whole = hashlib.sha256()
+    for part in parts:
+        try:
+            with part.open("rb") as file:
+                for block in iter(lambda: file.read(BLOCK), b""):
+                    whole.update(block)
+        except OSError as error:
+            raise DataError(f"{part}: can't be read: {error.strerror}") from error
+    return whole.hexdigest() if parts else ""
+
+
+def _parts(path: Path) -> Iterator[Path]:
+    """The file; with the voxels of a ``.mhd``, which lie beside it; of a folder, all in it."""
+    if path.is_dir():
+        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+    elif path.is_file():
+        yield path
+        if path.suffix.lower() == ".mhd":
+            yield from (raw for raw in sorted(path.parent.glob(f"{path.stem}.*")) if raw != path)
+
+
+def keep(place: LegPlace, now: Files, write: bool) -> None:
+    """Record what a leg is about to use; or, once it has begun, hold that against the record.
+
+    Raises:
+        DataError: something was changed since.
+    """
+    if place.begun:
+        check(place, now)
+    elif write:
+        write_text(place.files, json.dumps(now, indent=1) + "\n")
+
+
+def check(place: LegPlace, now: Files) -> None:
+    """Refuse files that were changed since a leg used them. What it did not use, or did not record, is not compared.
+
+    Raises:
+        DataError: these were; or the record is damaged.
+    """
+    try:
+        then = json.loads(place.files.read_text()) if place.files.is_file() else {}
+        changed = [
+            f"{site}: {' and '.join(kinds)} of {name}"
+            for site, samples in now.items()
+            for name, found in samples.items()
+            if (kinds := _differing(then.get(site, {}).get(name, {}), found))
+        ]
+    except (ValueError, AttributeError) as error:
+        raise DataError(
+            f"{place.files} is damaged: {error}",
+            f"Remove it if no image was changed since the leg was begun; else remove {place.root} to train it again.",
+        ) from error
+    refuse(
+        changed,
+        f"{place.root}: files that were changed since this leg was trained or tested on them",
+        f"Restore them; or use a new note (-n), or remove {place.root} and those of the legs after it, to train again. "
+        "To test its model on the files as they are now, copy its last.ckpt to the same place under a new note, and "
+        "run predict_test.py with that.",
+    )
+
+
+def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [kind for kind in KINDS if kind in then and then[kind] != now.get(kind)]

@@ -1,0 +1,77 @@
+"""Everything to look at before a run: about the sites' data, and about data and settings together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from relay.data.checks import Doubt, examine
+from relay.data.site import SiteData
+from relay.files import write_text
+from relay.leg.digests import Files
+from relay.leg.sites import Needs, Sites
+from relay.memory.choice import build
+from relay.plan import Leg
+
+log = logging.getLogger(__name__)
+
+
+def doubts(legs: Sequence[Leg], needs: Needs, sites: Sites) -> list[Doubt]:
+    """All doubts about what some legs need, each once."""
+    found = [doubt for dataset, splits in needs for doubt in examine(sites(dataset), splits)]
+    found += [doubt for leg in legs for doubt in _settings(leg, [sites(dataset) for dataset in leg.pool])]
+    return list(dict.fromkeys([*found, *_shared(sites.files(needs))]))
+
+
+def _shared(files: Files) -> list[Doubt]:
+    """Image files that two sites have: what one trains on, the other may test on."""
+    owner: dict[str, str] = {}
+    shared: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for site, samples in files.items():
+        for name, found in samples.items():
+            if "image" in found and (first := owner.setdefault(found["image"], site)) != site:
+                shared[site, first].append(name)
+    return [
+        Doubt(site, f"{len(names)} of its image files are also at {first}", tuple(names))
+        for (site, first), names in shared.items()
+    ]
+
+
+def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
+    """What of a leg's settings does not go with its data."""
+    found = []
+    samples = sum(len(site.train) for site in pool)
+    if leg.train.batch_size > samples:
+        found.append(f"batch_size {leg.train.batch_size} is more than its {samples} training images")
+    patch = leg.data.patch_size
+    if patch is not None:
+        shapes = [shape for site in pool for shape in site.train.shapes]
+        small = [shape for shape in shapes if len(shape) == len(patch) and any(map(int.__lt__, shape, patch))]
+        if small:
+            size = "×".join(map(str, min(small)))
+            found.append(
+                f"patch_size {patch} is larger than {len(small)} of {len(shapes)} training images (as {size}), which "
+                "are reflected to fill it"
+            )
+    patients = len({sample.patient for site in pool for sample in site.split.train})
+    fewest = getattr(build(getattr(leg.strategy.options, "memory", None)).options, "min_patients", 0)
+    if patients < fewest:
+        found.append(
+            f"{patients} patients to train on are too few for its memory, which needs {fewest} (min_patients): later "
+            "sites will have nothing to remember this one by"
+        )
+    return [Doubt(leg.task_name, text) for text in found]
+
+
+def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None]) -> None:
+    """Show all doubts on one screen, and keep them for the report, without the names."""
+    told = [{"site": doubt.site, "text": doubt.text} for doubt in found]
+    write_text(results / "warnings.json", json.dumps({"warnings": told}, indent=1) + "\n")
+    for doubt in found:
+        log.warning("%s", doubt)
+    if found:
+        count = "1 warning" if len(found) == 1 else f"{len(found)} warnings"
+        say(f"{count} before training:\n" + "\n".join(f"  - {doubt}" for doubt in found))

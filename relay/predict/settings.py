@@ -1,0 +1,122 @@
+"""Are the settings that are given now those that a model was trained with, as far as they decide what it predicts?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relay.config.check import check
+from relay.config.schema import Blocks
+from relay.errors import ChangedConfigError
+from relay.leg import outgoing
+from relay.plan import Leg, Study
+from relay.plan.layers import Layers
+from relay.plan.legs import RUNTIME_KEYS, flat
+
+FREE = (
+    *RUNTIME_KEYS,
+    "train.",
+    "strategy.kwargs.",
+    "dataset.kwargs.augment",
+    "dataset.kwargs.num_replica",
+    "model.kwargs.pretrained",
+    "pool",
+)
+"""Keys that decide how a model is trained, and not what it says of an image, nor which images it is tested on."""
+
+
+def check_own(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
+    """Whether a leg of this run was trained with these settings.
+
+    Args:
+        then: its config as recorded (:meth:`relay.plan.Leg.scientific`).
+        source: what holds the model.
+
+    Raises:
+        ChangedConfigError: naming each setting that differs, and what to add to the command.
+    """
+    _compare(study, leg.task_id, then, _plain(leg.scientific()), f"{source} was trained with other settings")
+
+
+def check_outside(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
+    """Whether a model that another site made has its net and reads its images as this config says.
+
+    Args:
+        then: that site's config, as it came with the model.
+
+    Raises:
+        ChangedConfigError: as :func:`check_own`.
+    """
+    now = _plain(outgoing.scientific(leg))
+    _compare(study, leg.task_id, _of_the_net(then), _of_the_net(now), f"{source} was trained with other settings")
+
+
+def _of_the_net(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What travels of a config and is about the net and how it reads images, under the names that it has here."""
+    found = {key: value for key, value in config.items() if key.startswith(("data.", "model."))}
+    return {key.replace("data.", "dataset.kwargs.", 1): value for key, value in found.items()}
+
+
+def check_test_sets(study: Study, given: Path) -> None:
+    """Whether each test set, also one that no leg trains on, is read as when the run was trained. One that the run did
+    not know is new, and may be anything.
+
+    Args:
+        given: the run's ``config.given.yaml``.
+
+    Raises:
+        ChangedConfigError: as :func:`check_own`.
+    """
+    try:
+        then, _ = check(Blocks, yaml.safe_load(given.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # a copied checkpoint has none; the legs' own records are checked anyway
+    now, _ = check(Blocks, study.given)
+    if then is None or now is None:
+        return
+    before, present = Layers(then), Layers(now)
+    for task_id, dataset in study.datasets.items():
+        if task_id in before.sets and dataset.accessible():
+            said = f"the test set {dataset.options.task_name} was read with other settings when the run began"
+            _compare(study, task_id, _reads(before, task_id), _reads(present, task_id), said)
+
+
+def _reads(layers: Layers, task_id: int) -> dict[str, Any]:
+    return _plain(flat({"dataset": layers.merged(task_id)["dataset"]}))
+
+
+def _compare(study: Study, task_id: int, then: Mapping[str, Any], now: Mapping[str, Any], said: str) -> None:
+    keys = [
+        key for key in sorted(then.keys() | now.keys()) if not key.startswith(FREE) and then.get(key) != now.get(key)
+    ]
+    if keys:
+        lines = [f"  - {key}: {_told(then, key)} then, {_told(now, key)} now" for key in keys]
+        raise ChangedConfigError(f"{said}:\n" + "\n".join(lines), _cure(study, task_id, then, keys))
+
+
+def _told(side: Mapping[str, Any], key: str) -> str:
+    return repr(side[key]) if key in side else "not given"
+
+
+def _cure(study: Study, task_id: int, then: Mapping[str, Any], keys: list[str]) -> str:
+    """What to type, under the paths of the user's own config."""
+    blocks, _ = check(Blocks, study.given)
+    origin = Layers(blocks).where(task_id) if blocks is not None else ".".join
+    paths = {key: origin(key.split(".")) for key in keys}
+    add = [shlex.quote(f"{paths[key]}={json.dumps(then[key], separators=(',', ':'))}") for key in keys if key in then]
+    drop = [paths[key] for key in keys if key not in then]
+    do = [
+        *([f"add to the command: {' '.join(add)}"] if add else []),
+        *([f"leave out {', '.join(drop)}"] if drop else []),
+    ]
+    return f"To test with the settings of the training, {'; and '.join(do)}. Or train with these under a new note (-n)."
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is in a JSON file."""
+    return dict(json.loads(json.dumps(dict(config), default=str)))

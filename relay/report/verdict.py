@@ -1,0 +1,85 @@
+"""What a run or a comparison means, in a sentence made from its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relay.report.gather import number as as_number
+from relay.results import mean, own_legs, worst
+from relay.screen import number
+
+CLEAR = 0.01
+"""A difference in Dice that is smaller is not worth a word; as in :mod:`relay.compare.table`."""
+TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
+
+
+def of_comparison(told: Mapping[str, Any]) -> str:
+    """How the reference (``relay``) stands between fine-tuning and pooling; where one is missing, against the best."""
+    means = {str(row["strategy"]): as_number(row["mean"]) for row in told["table"]}
+    there = {name: value for name, value in means.items() if not math.isnan(value)}
+    if not there:
+        return "No strategy has a result yet."
+    wanted = str(told["reference"])
+    if wanted not in there:
+        best = max(there, key=lambda name: there[name])
+        return f"{wanted} has no result; of the others {best} has the highest mean Dice ({number(there[best])})."
+    if len(there) == 1:
+        return f"{wanted} has a mean Dice of {number(there[wanted])}; there is no other strategy to compare it with."
+    if {"sequential", "joint"} <= there.keys() - {wanted}:
+        row = next(row for row in told["table"] if row["strategy"] == wanted)
+        return _between(wanted, there[wanted], there["sequential"], there["joint"], as_number(row["gap_closed"]))
+    return _against(wanted, there)
+
+
+def _between(name: str, value: float, low: float, high: float, closed: float) -> str:
+    """``closed`` is of the runs that go together, so it may not follow from the means where runs are missing."""
+    tuned, pooled = f"{TUNED} ({number(low)})", f"{POOLED} ({number(high)})"
+    if high - low < CLEAR:
+        return f"There is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
+    if math.isnan(closed):
+        return f"{name} reaches {number(value)}, {tuned}, {pooled}; they have too few runs in common to say more."
+    percent = round(100 * closed)
+    if percent > 100:
+        return f"{name} ({number(value)}) is better than {tuned}, and even than {pooled}."
+    if percent < 0:
+        return f"{name} ({number(value)}) is worse than {tuned}, and further from {pooled}."
+    share = "none" if percent == 0 else "all" if percent == 100 else f"{percent} %"
+    return f"{name} closes {share} of the gap between {tuned} and {pooled}."
+
+
+def _against(name: str, there: Mapping[str, float]) -> str:
+    """One strategy and the best of the others."""
+    others = {other: value for other, value in there.items() if other != name}
+    best = max(others, key=lambda other: others[other])
+    gap = there[name] - others[best]
+    word = "about as good as" if abs(gap) < CLEAR else f"{number(abs(gap))} {'better' if gap > 0 else 'worse'} than"
+    place = f"{best} ({number(others[best])})" + (", the best of the others" if len(others) > 1 else "")
+    return f"{name} ({number(there[name])}) is {word} {place}."
+
+
+def of_study(summary: Mapping[str, Any], trained: Sequence[Sequence[str]], own: bool) -> str:
+    """How good a run is at its end, where it is worst, and what it lost on the way.
+
+    Args:
+        trained: the sites that each leg trained on.
+        own: whether each leg starts from nothing, so that each site has a model of its own.
+    """
+    sites = list(own_legs(trained))
+    ends = {site: as_number(summary["final"].get(site)) for site in sites}
+    if math.isnan(average := mean(ends.values())):
+        return "No Dice could be measured."
+    low = worst(ends)
+    model = "Each site's own model" if own else "The model" if len(trained) == 1 else "The last leg's model"
+    if len(sites) == 1:
+        text = f"{model} has a mean Dice of {number(average)} at {sites[0]}."
+    else:
+        where = f"lowest at {low['site']} ({number(low['value'])})"
+        text = f"{model} has a mean Dice of {number(average)} over {len(sites)} sites, {where}."
+    lost = as_number(summary["forgetting"])
+    if math.isnan(lost):
+        return text
+    if abs(lost) < CLEAR:
+        return f"{text} Hardly anything was forgotten on the way ({number(lost)})."
+    return f"{text} Earlier sites " + (f"lost {number(lost)} on the way." if lost > 0 else f"gained {number(-lost)}.")

@@ -1,0 +1,80 @@
+"""What is said of data before time is spent on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from relay.data import Dataset, DatasetOptions, Picture, Sample, SiteData, Split
+from relay.data.checks import examine
+
+RNG = np.random.default_rng(0)
+
+
+class Told(Dataset):
+    """Pictures by their names."""
+
+    def __init__(self, pictures: dict[str, Picture], classes: int = 2) -> None:
+        super().__init__(DatasetOptions(task_id=0, task_name="site", num_classes=classes, channels=1))
+        self.pictures = pictures
+
+    def samples(self) -> list[Sample]:
+        return [Sample(name, name.split("_")[0], Path(name), Path(name)) for name in self.pictures]
+
+    def read(self, sample: Sample) -> Picture:
+        return self.pictures[sample.id]
+
+
+def picture(classes: int = 2, level: int | None = None, seed: int = -1, **kwargs) -> Picture:
+    rng = RNG if seed < 0 else np.random.default_rng(seed)
+    image = rng.integers(0, 255, (6, 6, 1)) if level is None else np.full((6, 6, 1), level)
+    return Picture(image.astype(np.uint8), (np.arange(36).reshape(6, 6) % classes).astype(np.uint8), **kwargs)
+
+
+def doubts(pictures: dict[str, Picture], classes: int = 2, val: bool = True) -> list[str]:
+    """With the first half to train on, the last picture to test on."""
+    dataset = Told(pictures, classes)
+    *rest, test = dataset.listing
+    parts = Split(rest[:-1], rest[-1:], [test]) if val else Split(rest, [], [test])
+    return list(map(str, examine(SiteData(dataset, parts), ("train", "val", "test"))))
+
+
+def four(**changes: Picture) -> dict[str, Picture]:
+    return {name: picture() for name in ("a_1", "b_1", "c_1", "d_1")} | changes
+
+
+def test_sound_data_are_not_talked_about() -> None:
+    assert doubts(four()) == []
+
+
+@pytest.mark.parametrize(
+    ("pictures", "classes", "said"),
+    [
+        (four(), 4, ["site: class 2 (class 2) occurs in no mask; is num_classes too large?",
+                     "site: class 3 (class 3) occurs in no mask; is num_classes too large?"]),
+        (four(d_1=picture(3)), 3, ["site: class 2 (class 2) occurs in no train and no val mask"]),
+        (four(d_1=picture(1)), 2, ["site: all test masks are empty: they hold background alone"]),
+        (four(a_1=picture(level=0)), 2, ["site: 1 image has one value everywhere: black, or blank (a_1)"]),
+        (four(a_1=picture(seed=1), d_1=picture(seed=1)), 2,
+         ["site: 2 images are the same as images in another split: what was trained on is tested on (a_1, d_1)"]),
+        (four(a_1=picture(seed=1), b_1=picture(seed=1)), 2,
+         ["site: 2 images are the same as images of another patient (a_1, b_1)"]),
+        (four(a_1=picture(spacing=(1.0, 1.0)), b_1=picture(spacing=(1.0, 0.5))), 2,
+         ["site: 2 of 4 images do not say their spacing in mm",
+          "site: the spacing differs from image to image: 1 × 0.5 to 1 mm; resample them to one spacing"]),
+        (four(a_1=picture(notes=("its window was widened",))), 2, ["site: 1 image: its window was widened (a_1)"]),
+        ({"A_1": picture(), "a_2": picture(), "c_1": picture(), "d_1": picture()}, 2,
+         ["site: patients whose names differ only in case, width or zeros; are they one? They stay in one split "
+          "(A, a)"]),
+    ],
+)  # fmt: skip
+def test_what_is_hardly_meant_is_told(pictures: dict[str, Picture], classes: int, said: list[str]) -> None:
+    assert doubts(pictures, classes) == said
+
+
+def test_all_masks_empty_and_nobody_to_validate_on() -> None:
+    found = doubts({name: picture(1) for name in "abc"}, val=False)
+    assert "site: all train masks are empty: they hold background alone" in found
+    assert any("no patients for validation" in text for text in found)

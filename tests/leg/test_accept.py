@@ -1,0 +1,148 @@
+"""The acceptance gate of a leg: whatever training would refuse, or stumble over, is refused before it is taken in."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from relay.data.site import prepare
+from relay.handoff import Carry, Part, gate
+from relay.handoff.memorycard import Privacy
+from relay.handoff.policy import Gate, Policy
+from relay.handoff.refusals import GateFailed, PolicyBreach
+from relay.leg.accept import check_answers, check_carry
+from relay.memory.look import Form
+from relay.plan import Leg
+from tests.studies import study
+
+CPU = torch.device("cpu")
+ANY = Policy(memory="any")
+
+
+def leg(strategy: str = "sequential", **kwargs: Any) -> Leg:
+    return study(**{"common.strategy": {"name": strategy, "kwargs": kwargs}}).legs[1]
+
+
+def net(of: Leg) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return of.net.build().state_dict()
+
+
+LEGS = {"legs": [{"leg": 1, "site": "clinic_a", "strategy": "relay", "train_samples": 8}]}
+
+
+def test_a_net_that_fits_is_accepted() -> None:
+    here = leg()
+    solver, notes = check_carry(here, Carry(net(here)), ANY, {})
+    assert notes == ["weights are finite; no earlier weights here to compare with"]
+    site = prepare(here.pool[0], 1, splits=("train",))
+    assert len(site.split.val) == 4
+    assert check_answers(solver.eval(), site, CPU) == "their answers are finite for 4 images of this site"
+
+
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_answers_that_are_not_finite(split: str) -> None:
+    """Weights that are, each for itself: validation images are looked at, or training images where there are none."""
+    here = leg()
+    solver = here.net.build()
+    with torch.no_grad():
+        for tensor in solver.parameters():
+            tensor.fill_(3e38)
+    site = prepare(here.pool[0], 1, splits=("train",))
+    if split == "train":
+        site.split = dataclasses.replace(site.split, val=[])
+    with pytest.raises(GateFailed, match="answers to images of this site are not finite"):
+        check_answers(solver.eval(), site, CPU)
+
+
+def test_random_numbers_stay_as_they_were() -> None:
+    here = leg()
+    carry = Carry(net(here))
+    torch.manual_seed(5)
+    check_carry(here, carry, ANY, {})
+    after = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(after, torch.rand(3))
+
+
+def running(kind: str, tensors: dict[str, Tensor], **about: Any) -> Part:
+    return Part(tensors, kind, Privacy(derived="weights"), about)
+
+
+def importances(solver: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.ones_like(tensor) for name, tensor in solver.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: t, None),
+        (lambda t: {**t, "more": torch.ones(1)}, "more: not in the net"),
+        (lambda t: {k: v.double() for k, v in t.items()}, "torch.float64"),
+        (lambda t: {k: -v for k, v in t.items()}, "negative importances"),
+    ],
+)
+def test_a_running_memory_is_read_as_its_strategy_will(change: Callable[[Any], Any], says: str | None) -> None:
+    here = leg("ewc")
+    solver = net(here)
+    carry = Carry(solver, {}, running("ewc", change(importances(solver))), LEGS)
+    if says is None:
+        check_carry(here, carry, ANY, {})
+        return
+    with pytest.raises(GateFailed, match=says):
+        check_carry(here, carry, ANY, {})
+
+
+def test_the_start_of_a_fedavg_round_is_weighed_too() -> None:
+    """It is what the leg will train from, not the average."""
+    here = leg("fedavg")
+    solver = net(here)
+    start = {name: tensor.clone() for name, tensor in solver.items()}
+    about = {"samples": 8, "sites": ["clinic_a"]}
+    check_carry(here, Carry(solver, {}, running("fedavg", start, **about), LEGS), ANY, {})
+    start["final_conv.weight"].view(-1)[0] = 1e9
+    with pytest.raises(GateFailed, match=r"final_conv\.weight: its largest value is 1e\+09"):
+        check_carry(here, Carry(solver, {}, running("fedavg", start, **about), LEGS), ANY, {})
+
+
+def test_a_style_memory_has_no_more_directions_than_the_config_allows() -> None:
+    here = leg("relay", owm_alpha=None, memory={"name": "style", "kwargs": {"directions": 2, "quantiles": 2}})
+    form = Form(3, 3, 2, True)
+    tensors = {"mean": torch.zeros(form.size), "described": torch.ones(form.size, dtype=torch.bool)}
+    about = {"channels": 3, "quantiles": 2, "regions": 3, "calibre": form.calibre}
+    for rows, fine in ((2, True), (3, False), (10**5, False)):
+        found = {**tensors, "directions": torch.zeros(rows, form.size), "spread": torch.zeros(rows)}
+        part = Part(found, "style", Privacy(derived="aggregates"), about)
+        carry = Carry(net(here), {1: part}, None, LEGS)
+        if fine:
+            check_carry(here, carry, ANY, {})
+            continue
+        with pytest.raises(GateFailed, match=f"memory of clinic_a has {rows} directions; this config allows 2"):
+            check_carry(here, carry, ANY, {})
+
+
+def test_a_kind_that_may_not_travel() -> None:
+    here = leg("ewc")
+    solver = net(here)
+    with pytest.raises(PolicyBreach, match="ewc may not travel"):
+        check_carry(here, Carry(solver, {}, running("ewc", importances(solver)), LEGS), Policy(memory=()), {})
+
+
+def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
+    """Biases begin at zero: after a step they are next to nothing, after a leg a hundred thousand times that."""
+    here = leg()
+    first = net(here)
+    bias = "final_conv.bias"
+    last = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 1e-6)}
+    later = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 0.3)}
+    check_carry(here, Carry(later), Policy(gate=Gate()), last)
+    later[bias] = torch.full_like(first[bias], 3.1)
+    with pytest.raises(GateFailed, match=r"final_conv\.bias: changed by"):
+        check_carry(here, Carry(later), Policy(gate=Gate()), last)
+    assert "warning: final_conv.bias" in gate.check_weights(Carry(later), Policy(gate=Gate(on_failure="warn")), last)[0]

@@ -1,0 +1,44 @@
+"""One image: its mask lies where the image lies, however that is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from relay.config.devices import Devices
+from relay.predict.image import predict_image
+
+
+def model(**options: Any) -> Any:
+    """One that tells left from right, front from back, and up from down."""
+    torch.manual_seed(0)
+    net = torch.nn.Conv3d(1, 3, 3, padding=1)
+    data = SimpleNamespace(**{"img_size": None, "patch_size": None, "channels": 1, "out_range": (-1.0, 1.0), **options})
+    return SimpleNamespace(leg=SimpleNamespace(data=data), solver=lambda devices: net)
+
+
+@pytest.mark.parametrize("options", [{}, {"img_size": [8, 6, 7]}, {"patch_size": [4, 4, 4]}])
+def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path, options: dict[str, Any]) -> None:
+    scan = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32))
+    scan.SetSpacing((0.5, 0.75, 2.0))
+    scan.SetOrigin((3.0, -4.0, 9.0))
+    scan.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0.1, -0.2, 0.3).GetMatrix())
+    found = {}
+    for code in ("LPS", "RAS", "SAR"):
+        path = tmp_path / code / "scan.nii.gz"
+        path.parent.mkdir()
+        stored = sitk.DICOMOrient(scan, code)
+        sitk.WriteImage(stored, str(path))
+        mask = sitk.ReadImage(str(predict_image(model(**options), path, path.parent, Devices())[0]))
+        for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(mask, what)() == pytest.approx(getattr(stored, what)(), abs=1e-5)
+        found[code] = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS"))
+    assert set(np.unique(found["LPS"])) == {0, 1, 2}
+    assert np.array_equal(found["RAS"], found["LPS"])
+    assert np.array_equal(found["SAR"], found["LPS"])
