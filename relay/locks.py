@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-import socket
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +68,7 @@ def _me() -> dict[str, str]:
         user = str(os.getuid()) if hasattr(os, "getuid") else ""
     return {
         "user": user,
-        "host": socket.gethostname(),
+        "host": platform.node(),
         "pid": str(os.getpid()),
         "command": " ".join(word for word in sys.argv[1:2] if word.isalpha()),
         "since": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z"),
@@ -92,7 +92,7 @@ def _told(holder: dict[str, str]) -> str:
 
 
 def _is_here(holder: dict[str, str]) -> bool:
-    return holder.get("host") == socket.gethostname() and holder.get("pid", "").isdecimal()
+    return holder.get("host") == platform.node() and holder.get("pid", "").isdecimal()
 
 
 def _died(holder: dict[str, str]) -> bool:

@@ -117,7 +117,8 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
         head = file.read(seal.HEADER)
         sealed = seal.seal_of(head) if seal.is_sealed(head) else None
         file.seek(0)
-        if not sealed and not head.startswith(container.MAGIC):  # before it is copied: it may be large
+        other = len(head) >= len(container.MAGIC) and not head.startswith(container.MAGIC)
+        if other and not sealed:  # said before it is copied: it may be large
             raise BadContainer(f"{path.name} is neither a sealed bundle nor an open one")
         if file.size > limit:
             raise PolicyBreach(

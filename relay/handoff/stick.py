@@ -20,7 +20,7 @@ from relay.errors import UserError
 from relay.files import clear, flush_folder, open_to_others
 from relay.handoff import seal
 from relay.handoff.container import CHUNK
-from relay.handoff.volumes import Found, Volumes, bundle_name, find, open_volumes, same
+from relay.handoff.volumes import Found, Volumes, bundle_name, find, listed, open_volumes, same
 
 __all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "find", "open_volumes", "put"]
 
@@ -125,6 +125,7 @@ class _Writer:
         if self._volume is not None and need > max(self._volume, 0) * MOST_VOLUMES:
             what = f"{self.name} ({need} bytes) does not fit into {MOST_VOLUMES} volumes of {self._volume} bytes"
             raise UserError(what, "Use larger volumes.")
+        listed(self._folder)  # says so where the stick is not in
         with _told(self._folder):
             for path in list(self._folder.iterdir()):
                 if path.name.lower().startswith(f".{self.name}.".lower()) and path.suffix == ".part":

@@ -309,6 +309,7 @@ def test_looking_on_does_not_ask_whose_turn_it_is(start: None, tmp_path: Path) -
     done = world.at("east", "verify", bundle, "--look-on")
     assert done.code == 0, done.err
     assert "looks on" in done.out
+    (tmp_path / "auditor").mkdir(mode=0o700)
     auditor = Desk(tmp_path / "auditor", world.study)  # no keys at all
     auditor.pin(world.coordinator.identity)
     auditor.install(world.rosters[1])
@@ -410,7 +411,7 @@ def test_receipts_that_can_not_be_made_are_2(world: Typed) -> None:
     world.at("south", "receipt", "-o", world.stick).refused(2, "is a folder")
     world.at("south", "receipt", "-o", world.folder / "absent/r.txt").refused(2, "there is no folder")
     shutil.rmtree(world.desks["south"].signed(2))
-    world.at("south", "receipt").refused(2, "its files are not in", advice="relay ledger --rebuild")
+    world.at("south", "receipt").refused(2, "its files are not in", advice="from a backup")
 
 
 # -- inspect ---------------------------------------------------------------------------------------------------------

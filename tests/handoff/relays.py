@@ -254,9 +254,11 @@ class World:
         return path
 
     def forget(self, site: str) -> None:
-        """A site's ledger is begun anew: it knows the roster, and nothing of the legs."""
+        """A site's ledger is begun anew: it knows the roster, and nothing of the legs; nor does its home."""
         desk = self.desks[site]
         desk.ledger.put_aside(self.now)
+        for folder in desk.kept():
+            shutil.rmtree(folder)
         trusted = desk.trusted
         assert trusted is not None
         desk.ledger.append("roster", self.now, version=trusted.roster.version, sha256=trusted.digest)

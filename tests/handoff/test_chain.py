@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,16 +139,17 @@ def test_east_rewrites_history(change: Change, why: type[Refused], says: str, at
     world.refuses(parts.bundle, "north", why, says)
 
 
-def test_a_forked_history_that_fits_together(at: At) -> None:
+def test_a_forked_history_that_fits_together(at: At, tmp_path: Path) -> None:
     """North and south make their legs anew, together, for east: every link is right, and east has no way to know.
     But a site that knows the first history does."""
     world = at(2)
+    other = world.copy(tmp_path / "other")
     world.deliver(world.bundle(2), "east")
     with world.forged(2, signer="south") as parts:
         resigned(parts, 1, world.keys["north"], samples=64)
         parts.claim["previous"] = digest(payload_of(parts.files[link(1, STATEMENT)]))
     world.refuses(parts.bundle, "east", Fork, "leg 1 by north")
-    assert at(2).deliver(parts.bundle, "east").statements[0].claim.samples == 64
+    assert other.deliver(parts.bundle, "east").statements[0].claim.samples == 64
 
 
 def test_a_site_finds_its_own_leg_rewritten(at: At) -> None:

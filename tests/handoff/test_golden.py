@@ -24,6 +24,7 @@ FIRST, SECOND = (GOLDEN / f"{ABOUT['study']}.leg-{name}.relay.age" for name in (
 def desk(site: str, folder: Path) -> tuple[Desk, Keys]:
     home = folder / site
     shutil.copytree(GOLDEN / "keys" / site, home)
+    home.chmod(0o700)
     home.joinpath(keys.PLAIN).chmod(0o600)  # git does not keep that
     made = Desk(home, ABOUT["study"], lambda: NOW)
     made.pin(keys.identity(GOLDEN / "keys" / "centre"))

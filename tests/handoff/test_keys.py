@@ -467,6 +467,9 @@ def test_file_that_holds_no_line_is_refused(file: Path, content: bytes) -> None:
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
-    for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(UserError, match="can't be read"):
+    with pytest.raises(UserError, match="can't be read"):
+        keys.passphrase(tmp_path / "none")
+    os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match="is not a file"):
             keys.passphrase(path)

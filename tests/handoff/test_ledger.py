@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 from collections.abc import Callable
@@ -17,7 +18,9 @@ from relay.handoff import send
 from relay.handoff.document import canonical, digest
 from relay.handoff.ledger import FIRST, Known, Ledger
 from relay.handoff.manifest import SOLVER
-from relay.handoff.refusals import ClockSetBack, DamagedLedger, Fork, Replay, UnknownOwnLeg
+from relay.handoff.rebuild import rebuild
+from relay.handoff.refusals import ClockSetBack, DamagedLedger, Fork, Replay, RosterPeriod, UnknownOwnLeg
+from relay.handoff.roster import sign_roster
 from tests.handoff.conftest import At
 from tests.handoff.relays import START, check_words, contents, weights
 
@@ -220,6 +223,37 @@ def test_a_lost_ledger(at: At) -> None:
     aside.rename(aside.with_name("elsewhere"))
     world.forget("north")
     world.refuses(world.bundle(2), "north", UnknownOwnLeg, "leg 1")
+
+
+@pytest.mark.parametrize("kind", ["received", "signed"])
+def test_an_older_copy_of_the_ledger_is_noticed(kind: str, at: At) -> None:
+    """Ledger and head of before leg 2, put back together: on their own they are whole."""
+    world = at(1)
+    desk = world.desks["south"]
+    if kind == "signed":
+        world.deliver(world.bundle(1), "south")
+    older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
+    world.make(2) if kind == "signed" else world.deliver(world.bundle(1), "south")
+    for path, data in older.items():
+        path.write_bytes(data)
+    assert desk.ledger.lines()
+    with pytest.raises(DamagedLedger, match=f"does not know {kind}/leg_000") as caught:
+        desk.whole()
+    assert "relay ledger --rebuild" in caught.value.advice()
+    rebuild(desk, None, [])
+    assert desk.whole().newest == (2 if kind == "signed" else 1)
+
+
+def test_a_roster_from_the_future_is_not_taken_in(at: At) -> None:
+    """Taken in, it would have every honest one after it look older."""
+    world = at(0)
+    later = dataclasses.replace(world.roster, version=2, done=(0, 0), issued="2027-01-01T00:00:00Z")
+    before = contents(world.desks["south"].home)
+    with pytest.raises(RosterPeriod, match="issued at 2027-01-01T00:00:00Z; here it is 2026-03-02"):
+        world.desks["south"].install(sign_roster(later, world.coordinator))
+    assert contents(world.desks["south"].home) == before
+    world.amend(0, ["south"])
+    assert world.desks["south"].roster.version == 2
 
 
 def test_a_lost_roster(at: At) -> None:

@@ -14,6 +14,7 @@ from relay.handoff.document import digest, stamp
 from relay.handoff.refusals import (
     BadDocument,
     BrokenChain,
+    ClockSetBack,
     Expired,
     Refused,
     RosterPeriod,
@@ -135,7 +136,7 @@ def test_clocks_may_differ_by_a_day(hours: int, fine: bool, at: At) -> None:
     if fine:
         world.deliver(world.bundle(1), "south")
     else:
-        world.refuses(world.bundle(1), "south", RosterPeriod if hours < 0 else Expired)
+        world.refuses(world.bundle(1), "south", ClockSetBack if hours < 0 else Expired)
 
 
 def test_from_the_future_of_this_computer(at: At) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relay.errors import UserError
 from relay.handoff import cards, forms, manifest, papers, send, statement
+from relay.handoff.carry import DIGESTS
 from relay.handoff.document import canonical, digest, parse
 from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
 from relay.handoff.policy import Policy
@@ -111,6 +112,7 @@ def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> N
     world = at(0)
     folder = world.train(1)
     (folder / name).write_bytes(canonical(changed(json.loads((folder / name).read_bytes()), path, value)))
+    (folder / DIGESTS).unlink()
     before = world.desks["north"].ledger.lines()
     with pytest.raises(UserError, match="leg 1 can't be sent") as caught:
         send.draft(world.desks["north"], world.keys["north"], folder)

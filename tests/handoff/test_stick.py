@@ -112,12 +112,20 @@ def test_what_a_broken_attempt_left_goes(tmp_path: Path) -> None:
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     (folder := tmp_path / "stick").mkdir()
     (folder / f".{NAME}.001.part").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError):
-        put(Bytes(DATA), folder, NAME)
+    put(Bytes(DATA), folder, NAME)
+    assert not (tmp_path / "elsewhere").exists()
     (tmp_path / "elsewhere").write_bytes(b"mine")
+    (folder / f".{NAME}.001.part").symlink_to(tmp_path / "elsewhere")
     put(Bytes(DATA), folder, NAME)
     assert (tmp_path / "elsewhere").read_bytes() == b"mine"
     assert there(folder) == {NAME: DATA}
+
+
+def test_a_folder_where_a_part_is_to_be_does_not_block(tmp_path: Path) -> None:
+    (tmp_path / f".{NAME}.001.part" / "inner").mkdir(parents=True)
+    put(Bytes(DATA), tmp_path, NAME)
+    assert there(tmp_path) == {NAME: DATA}
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o644, "the next hospital's user has another number"
 
 
 # --- what can go wrong
