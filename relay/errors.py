@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+MAX_SHOWN = 6000
+"""Most characters of a message on the screen."""
+
 
 class RelayError(Exception):
     """Base of all errors with a cure. ``exit_code``: 1 the run failed, 2 the user must change something,
@@ -134,6 +137,13 @@ def plain(text: str, keep: str = "") -> str:
 def typed(*words: object) -> str:
     """A command as it is typed: a word with spaces, or with anything else that a shell would read, is quoted."""
     return shlex.join(map(str, words))
+
+
+def shown(text: str) -> str:
+    """A message that may quote anybody, as it is printed: only lines that this program has indented are lines of their
+    own, so that no name of a file can pass for a message; and no more of it than can be read."""
+    text = plain(re.sub(r"\n(?!  )", lambda _: "\\n", text), keep="\n")
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text) - MAX_SHOWN} more characters)"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import relay
-from relay.cli import compare, configs, handoff, keys, look, predict, record, rehearse, report, roster, score
+from relay.cli import ask, compare, configs, handoff, keys, look, predict, record, rehearse, report, roster, score
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to
 
@@ -75,9 +75,9 @@ def plugins() -> None:
     from relay.registry import names
 
     for group in ("strategies", "memories", "datasets", "nets"):
-        typer.echo(f"{group}: {', '.join(names(group))}")
+        ask.say(f"{group}: {', '.join(names(group))}")
     for title, known in (("losses", LOSSES), ("optimizers", OPTIMIZERS), ("schedulers", SCHEDULERS)):
-        typer.echo(f"{title}: {', '.join(known)}")
+        ask.say(f"{title}: {', '.join(known)}")
 
 
 app.command()(predict.predict)
@@ -102,7 +102,7 @@ for function in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(relay.__version__)
+        ask.say(relay.__version__)
         raise typer.Exit
 
 

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from relay.handoff.keys import Identity
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines. Each may quote anybody, a file on a stick for one: nothing in it moves the cursor, hides what was
+    said, or begins a line of its own. Every command prints through this."""
+    for line in lines:
+        typer.echo(plain(line), err=err)
+
+
 def terminal() -> bool:
     """Whether there is somebody to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
@@ -42,7 +49,7 @@ def show_fingerprint(identity: Identity) -> None:
     """The twelve words in three lines, as they are read out."""
     words = identity.fingerprint.split()
     for first in range(0, len(words), 4):
-        typer.echo("    " + " ".join(words[first : first + 4]))
+        say("    " + " ".join(words[first : first + 4]))
 
 
 def compare_fingerprint(identity: Identity, given: str | None) -> None:
@@ -55,13 +62,13 @@ def compare_fingerprint(identity: Identity, given: str | None) -> None:
         UserError: these are not 12 words; or there is no terminal to ask on.
         BadSignature: it is another fingerprint.
     """
-    typer.echo(f"Coordinator: {identity.name}, with the fingerprint")
+    say(f"Coordinator: {identity.name}, with the fingerprint")
     show_fingerprint(identity)
     if given is not None:
         _check_words(identity, given)
-        typer.echo("It is the fingerprint that was given.")
+        say("It is the fingerprint that was given.")
         return
-    typer.echo("Telephone the coordinator, on a number you know from elsewhere, and have the words read out to you.")
+    say("Telephone the coordinator, on a number you know from elsewhere, and have the words read out to you.")
     if not agreed("Is this what the coordinator read out to you?", instead='--fingerprint "12 words"'):
         raise UserError(
             f"the fingerprint of {identity.name} was not confirmed; nothing was changed",

@@ -112,7 +112,7 @@ def amend(
         readers=ask.listed(readers),
         days=days,
     )
-    typer.echo(
+    ask.say(
         f"Legs up to {done} stand. A later one, made under roster {old.version} or before, is void and is made again."
         if done < len(old.order)
         else f"All {done} legs stand."
@@ -151,7 +151,7 @@ def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[
     known = {site.name: site for site in desk.trusted.roster.sites} if desk.trusted else {}
     for site in found:
         word = "new keys of" if site.name in known else "request of"
-        typer.echo(f"{word} {site.name} (keys until {site.expires[:10]}), with the fingerprint")
+        ask.say(f"{word} {site.name} (keys until {site.expires[:10]}), with the fingerprint")
         ask.show_fingerprint(site)
         if not ask.agreed(f"Did {site.name} read out these words to you?", yes):
             raise UserError(
@@ -160,7 +160,7 @@ def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[
                 "somebody else has made this request.",
             )
     if yes and found:
-        typer.echo("warning: with --yes nobody was asked whether these fingerprints were compared by voice.", err=True)
+        ask.say("warning: with --yes nobody was asked whether these fingerprints were compared by voice.", err=True)
     return found
 
 
@@ -171,4 +171,4 @@ def _issue(desk: Desk, keys: Keys, made: Roster, folder: Path) -> None:
     data = sign_roster(made, keys)
     desk.install(data)
     places.put_file(folder, roster_name(desk.study, made.version), data)
-    typer.echo("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")
+    ask.say("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")

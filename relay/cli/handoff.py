@@ -62,17 +62,17 @@ def receive(
     bundle = pick.choose(desk, source) if source.is_dir() else source
     places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
     keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
-    typer.echo(f"Opening {bundle}")
+    ask.say(f"Opening {bundle}")
     done = receiving.receive(desk, keys, bundle, weigh, fit)
     claim = done.claim
     again = " It had been received before." if done.again else ""
-    typer.echo(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
+    ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     show.matrix([made.claim for made in done.statements])
     wanted = desk.roster.policy.gate.min_dice
     later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
     for note in (*done.notes, *later, *([] if fit else ["not compared with a config (-c)"])):
-        typer.echo(f"  {ask.printable(note)}")
-    typer.echo(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
+        ask.say(f"  {note}")
+    ask.say(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
     _say_next(desk)
 
 
@@ -80,12 +80,12 @@ def _say_next(desk: Desk) -> None:
     show.ending(desk)
     turn = desk.next_turn() if desk.standpoint().site else None
     if turn is None:
-        typer.echo(
+        ask.say(
             f"{desk.identity.name} has no turn left. To test the model here: "
             f"relay predict -c CONFIG --received {desk.ledger.record().newest}"
         )
     else:
-        typer.echo(f"Next: train leg {turn} (relay train -c CONFIG).")
+        ask.say(f"Next: train leg {turn} (relay train -c CONFIG).")
 
 
 @command
@@ -129,10 +129,10 @@ def send(
         leg = drafted.claim.leg
         files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
     for file in files:
-        typer.echo(f"Written and read back: {file} ({file.stat().st_size:,} B)")
+        ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
     whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
-    typer.echo(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
-    typer.echo(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+    ask.say(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
+    ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 
 def _signed(desk: Desk, carry: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
@@ -188,6 +188,6 @@ def _signed_last(desk: Desk) -> int:
 
 def _show_draft(desk: Desk, drafted: Draft, target: Path) -> None:
     """Everything that will leave, before anybody is asked."""
-    typer.echo("\n".join([*drafted.lines(desk.roster.policy), f"{'to':<16} {target}"]))
+    ask.say(*drafted.lines(desk.roster.policy), f"{'to':<16} {target}")
     if drafted.signed:
-        typer.echo(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")
+        ask.say(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")

@@ -44,13 +44,13 @@ def new(
     made = keys.new(name, years)
     secret = passphrase(passphrase_file.expanduser() if passphrase_file else None, confirm=True)
     keys.save(made, place, secret, replace)
-    typer.echo(f"New keys of {name} in {place}, good until {made.identity.expires[:10]}. Their fingerprint:")
+    ask.say(f"New keys of {name} in {place}, good until {made.identity.expires[:10]}. Their fingerprint:")
     ask.show_fingerprint(made.identity)
-    typer.echo(f"Keep a copy of {place} in a safe place, and the passphrase in another: nobody can restore either.")
+    ask.say(f"Keep a copy of {place} in a safe place, and the passphrase in another: nobody can restore either.")
     if replace:
-        typer.echo("Next: relay request INVITATION, for every study; the coordinator makes a roster with the new keys.")
+        ask.say("Next: relay request INVITATION, for every study; the coordinator makes a roster with the new keys.")
     else:
-        typer.echo("Next, at a site: relay request INVITATION. As a coordinator: relay invite STUDY.")
+        ask.say("Next, at a site: relay request INVITATION. As a coordinator: relay invite STUDY.")
 
 
 @keys_app.command("show")
@@ -65,7 +65,7 @@ def show(
     place = places.home_of(home)
     identity = keys.identity(place)
     if words:
-        typer.echo(identity.fingerprint)
+        ask.say(identity.fingerprint)
         return
     for label, text in (
         ("name", identity.name),
@@ -74,8 +74,8 @@ def show(
         ("sealing key", identity.sealing),
         ("good", f"{identity.created} to {identity.expires}"),
     ):
-        typer.echo(f"{label:<12} {text}")
-    typer.echo("fingerprint, to be read out over the telephone:")
+        ask.say(f"{label:<12} {text}")
+    ask.say("fingerprint, to be read out over the telephone:")
     ask.show_fingerprint(identity)
 
 
@@ -95,10 +95,10 @@ def invite(
     keys.identity.check_alive(desk.now())
     desk.pin(keys.identity)
     places.put_file(folder, request.invitation_name(study), request.invite(keys, study))
-    typer.echo(f"You ({keys.identity.name}) are the coordinator of study {study}. Your fingerprint:")
+    ask.say(f"You ({keys.identity.name}) are the coordinator of study {study}. Your fingerprint:")
     ask.show_fingerprint(keys.identity)
-    typer.echo("Next: carry the file to every site. Each site calls you; read these words out to them.")
-    typer.echo("Their requests come back to you: relay roster make REQUEST... --order SITE,SITE -o FOLDER")
+    ask.say("Next: carry the file to every site. Each site calls you; read these words out to them.")
+    ask.say("Their requests come back to you: relay roster make REQUEST... --order SITE,SITE -o FOLDER")
 
 
 @command
@@ -122,17 +122,17 @@ def request(
             f"the coordinator of study {found.study} is called {name}, as this site is",
             "A site needs a name, and keys, of its own: relay keys new --name ANOTHER --home ANOTHER.",
         )
-    typer.echo(f"An invitation to study {found.study}.")
+    ask.say(f"An invitation to study {found.study}.")
     trust(desk, found.coordinator, fingerprint)
     keys = places.unlock(place, passphrase_file)
     keys.identity.check_alive(desk.now())
     answer = requests.ask(keys, found)
     desk.pin(found.coordinator)
     places.put_file(folder, requests.request_name(found.study, name), answer)
-    typer.echo(f"The fingerprint of {name}, which the coordinator must compare:")
+    ask.say(f"The fingerprint of {name}, which the coordinator must compare:")
     ask.show_fingerprint(keys.identity)
-    typer.echo("Next: carry the file to the coordinator, and read these words out over the telephone.")
-    typer.echo("The roster comes back to you: relay roster install ROSTER")
+    ask.say("Next: carry the file to the coordinator, and read these words out over the telephone.")
+    ask.say("The roster comes back to you: relay roster install ROSTER")
 
 
 def trust(desk: Desk, coordinator: Identity, fingerprint: str | None) -> None:
@@ -147,4 +147,4 @@ def trust(desk: Desk, coordinator: Identity, fingerprint: str | None) -> None:
     if not desk.knows_coordinator:
         return
     desk.pin(coordinator)  # refuses another one
-    typer.echo(f"{coordinator.name} is the coordinator that is pinned here: the fingerprint was compared before.")
+    ask.say(f"{coordinator.name} is the coordinator that is pinned here: the fingerprint was compared before.")

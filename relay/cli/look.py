@@ -50,20 +50,20 @@ def verify(
         raise UserError("what is to be verified?", "Name a bundle, or a receipt: relay verify --receipt FILE")
     if receipt is not None:
         text = places.read_file(receipt).decode(errors="replace")
-        typer.echo(f"The receipt is right: {ask.printable(receipts.check(desk, text))}.")
+        ask.say(f"The receipt is right: {receipts.check(desk, text)}.")
         return
     assert bundle is not None
     keys = places.unlock(desk.home, passphrase_file) if places.is_sealed(bundle) else None
     done = hold(desk, keys, bundle, look_on)
     claim = done.claim
-    typer.echo(f"Verified: leg {claim.leg} of {claim.study}, by {claim.site}; {len(done.entries)} files.")
+    ask.say(f"Verified: leg {claim.leg} of {claim.study}, by {claim.site}; {len(done.entries)} files.")
     for step, text in show.STEPS.items():
-        typer.echo(f"  {step:<10} {text}")
+        ask.say(f"  {step:<10} {text}")
     site = desk.standpoint(look_on).site
-    typer.echo(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
+    ask.say(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
     show.custody(done.statements)
     show.memories(done.memories, [made.claim for made in done.statements])
-    typer.echo("Nothing was kept, and the weights were not looked at." + ("" if look_on else " Next: relay receive"))
+    ask.say("Nothing was kept, and the weights were not looked at." + ("" if look_on else " Next: relay receive"))
 
 
 @command
@@ -99,12 +99,12 @@ def _outside(bundle: Path) -> None:
 
     with open_volumes(bundle) as file:
         head, size, count = file.read(HEADER), file.size, len(file.paths)
-    typer.echo(f"{ask.printable(bundle.name)}: sealed with age for {seal_of(head)}, {size:,} B in {count} file(s).")
+    ask.say(f"{bundle.name}: sealed with age for {seal_of(head)}, {size:,} B in {count} file(s).")
 
 
 def _no_further(why: str) -> None:
-    typer.echo(f"Not opened: {why}")
-    typer.echo("NOT VERIFIED: from outside one sees the size and how many can open it, not who made it or for whom.")
+    ask.say(f"Not opened: {why}")
+    ask.say("NOT VERIFIED: from outside one sees the size and how many can open it, not who made it or for whom.")
 
 
 def _inside(home: Path, inside: Opened) -> None:
@@ -113,20 +113,20 @@ def _inside(home: Path, inside: Opened) -> None:
 
     own = _claim(inside, manifest.STATEMENT)
     believed = _belief(home, own.study, inside)
-    typer.echo(believed)
+    ask.say(believed)
     first = max(1, inside.layout.legs + 1 - LEGS)
     claims = [*_earlier(inside, first), own]
-    typer.echo(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It holds:")
+    ask.say(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It holds:")
     show.entries({name: entry.size for name, entry in inside.entries.items()})
-    typer.echo("Its site says:")
+    ask.say("Its site says:")
     show.claim(own)
     show.matrix(claims)
     if first > 1:
-        typer.echo(f"  and the {first - 1} leg(s) before leg {first}, not shown")
+        ask.say(f"  and the {first - 1} leg(s) before leg {first}, not shown")
     _memories(claims, inside)
-    typer.echo("Model card, made from what its sites say:")
-    typer.echo("\n".join(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
-    typer.echo(believed)
+    ask.say("Model card, made from what its sites say:")
+    ask.say(*(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
+    ask.say(believed)
 
 
 def _claim(inside: Opened, name: str) -> Claim:
@@ -158,7 +158,7 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
         try:
             cards[name] = parse(MemoryCard, inside.read(card), card)
         except Refused as error:
-            typer.echo(ask.printable(f"Not shown: {error}"))
+            ask.say(f"Not shown: {error}")
     show.memories(cards, claims)
 
 
@@ -187,5 +187,5 @@ def _belief(home: Path, study: str, inside: Opened) -> str:
     try:
         judge(inside, desk.standpoint(look_on=True))
     except Refused as error:
-        return f"NOT VERIFIED: {ask.printable(str(error))}. {error.advice()}"
+        return f"NOT VERIFIED: {error}. {error.advice()}"
     return "Verified, as by somebody who looks on; relay verify asks whether it is for this site, too."

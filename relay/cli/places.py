@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from relay.cli import ask
 from relay.errors import UserError
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ def unlock(home: Path, passphrase_file: Path | None) -> Keys:
             if not left:
                 told = f" It came from {came_from}." if came_from else f" It was wrong {TRIES} times."
                 raise UserError(f"{error}", error.advice() + told) from error
-            typer.echo("That is not the passphrase of these keys. Type it again.", err=True)
+            ask.say("That is not the passphrase of these keys. Type it again.", err=True)
     raise AssertionError("the last try returns or raises")
 
 
@@ -208,5 +207,5 @@ def put_file(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
     write_bytes(path, data)
     open_to_others(path)
-    typer.echo(f"Written: {path}")
+    ask.say(f"Written: {path}")
     return path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import configs, options, places
+from relay.cli import ask, configs, options, places
 from relay.cli.top import command, hold, log_to
 from relay.errors import UserError
 
@@ -61,12 +61,12 @@ def predict(
     else:
         models = choose.finished(study, root)
         if lacking := [leg.folder for leg in study.legs if leg.folder not in {model.folder for model in models}]:
-            typer.echo(f"Left out, since not trained to the end: {', '.join(lacking)}", err=True)
+            ask.say(f"Left out, since not trained to the end: {', '.join(lacking)}", err=True)
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if images:
         for path in predict_images(models[-1], images, root / "results" / "images", devices):
-            typer.echo(f"Written: {path}")
+            ask.say(f"Written: {path}")
         return
     from relay.locks import locked
     from relay.predict.study import Testing, predict_study, results_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import options, places, show
+from relay.cli import ask, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
 
@@ -31,7 +31,7 @@ def receipt(
     desk = places.desk_of(places.home_of(home), study)
     text = receipts.write(desk, leg).text()
     if to is None:
-        typer.echo(text, nl=False)
+        ask.say(*text.splitlines())
         return
     target = to.expanduser()
     places.folder_there(target.parent)
@@ -40,8 +40,8 @@ def receipt(
     if target.exists() and not target.read_bytes().startswith(b"RELAY RECEIPT"):
         raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
     write_text(target, text)
-    typer.echo(f"Written: {target}")
-    typer.echo("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
+    ask.say(f"Written: {target}")
+    ask.say("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
 
 
 @command
@@ -67,10 +67,10 @@ def ledger(
     desk.whole()
     lines = desk.ledger.lines()
     if not lines:
-        typer.echo(f"The ledger of study {desk.study} in {desk.home} is empty.")
+        ask.say(f"The ledger of study {desk.study} in {desk.home} is empty.")
         return
     show.ledger(lines)
-    typer.echo(f"Whole: {len(lines)} line(s) of study {desk.study}, each chained to the one before.")
+    ask.say(f"Whole: {len(lines)} line(s) of study {desk.study}, each chained to the one before.")
 
 
 def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> None:
@@ -79,16 +79,16 @@ def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> N
     keys = places.unlock(desk.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
     done = rebuild(desk, keys, bundles)
     if done.aside:
-        typer.echo(f"The damaged ledger was put aside: {done.aside}")
-    typer.echo(f"Rebuilt: {len(done.added)} line(s) added" + _restored(done.restored))
+        ask.say(f"The damaged ledger was put aside: {done.aside}")
+    ask.say(f"Rebuilt: {len(done.added)} line(s) added" + _restored(done.restored))
     mine = sorted({line.facts["leg"] for line in done.added if line.event == "signed"})
     if mine:
         name = desk.identity.name
-        typer.echo(
+        ask.say(
             f"These legs are signed in the name of {name}: {', '.join(map(str, mine))}. Did {name} make them? If not, "
-            "somebody else\nhas its key: tell the coordinator."
+            "somebody else has its key: tell the coordinator."
         )
-    typer.echo("What no bundle and no folder here tells of is not in it: name the newest bundles you have.")
+    ask.say("What no bundle and no folder here tells of is not in it: name the newest bundles you have.")
 
 
 def _restored(legs: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from relay.cli import options, places
+from relay.cli import ask, options, places
 from relay.cli.top import command
 
 
@@ -32,9 +32,9 @@ def rehearse(
     from relay.rehearse import Rehearsal
 
     planned = configs.find(config, overrides).plan()
-    statements = Rehearsal(planned, to.resolve(), places.check_study(study), typer.echo, gpus, policy).run()
+    statements = Rehearsal(planned, to.resolve(), places.check_study(study), ask.say, gpus, policy).run()
     from relay.cli import show
 
     show.matrix([made.claim for made in statements])
     show.custody(statements)
-    typer.echo(f"All of it is in {to}: a folder for each site, and the stick.")
+    ask.say(f"All of it is in {to}: a folder for each site, and the stick.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from relay.cli import ask
 from relay.cli.top import command
 
 
@@ -24,6 +25,6 @@ def report(
     from relay.report import write_report
 
     page = write_report(folder, cases)
-    typer.echo(f"Written: {page}, {page.parent / 'figures.pdf'} and {page.parent / 'figures'}")
+    ask.say(f"Written: {page}, {page.parent / 'figures.pdf'} and {page.parent / 'figures'}")
     if cases:
-        typer.echo("The page shows images of patients: it must not leave this site.")
+        ask.say("The page shows images of patients: it must not leave this site.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import coordinate, options, places, show
+from relay.cli import ask, coordinate, options, places, show
 from relay.cli.keys import trust
 from relay.cli.top import command
 
@@ -40,11 +40,11 @@ def install(
     old = desk.trusted.roster if desk.knows_coordinator and desk.trusted else None
     if not desk.knows_coordinator or fingerprint is not None:
         open_roster(data, claimed.coordinator, claimed.study)  # sound, before anybody telephones
-        typer.echo(f"Roster {claimed.version} of study {claimed.study}.")
+        ask.say(f"Roster {claimed.version} of study {claimed.study}.")
         trust(desk, claimed.coordinator, fingerprint)
         desk.pin(claimed.coordinator)
     new = desk.install(data).roster
-    typer.echo(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
+    ask.say(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
     show.roster_change(old, new)
     _warn_of_period(new, desk.clock())
     show.turn(desk)
@@ -60,7 +60,7 @@ def _warn_of_period(new: Roster, now: datetime) -> None:
         when = f"has ended: it held until {new.not_after}"
     else:
         return
-    typer.echo(
+    ask.say(
         f"WARNING: roster {new.version} {when}. Nothing can be received, trained or sent under it now. Check this "
         "computer's clock; if it is right, ask the coordinator for a roster with new dates.",
         err=True,
@@ -91,10 +91,10 @@ def show_roster(
     desk = Desk(place, claimed.study)
     if desk.knows_coordinator:
         found = open_roster(data, desk.coordinator, claimed.study)
-        typer.echo(f"Verified: signed by {desk.coordinator.name}, the coordinator that is pinned here.")
+        ask.say(f"Verified: signed by {desk.coordinator.name}, the coordinator that is pinned here.")
         show.roster(found.roster)
     else:
-        typer.echo(f"NOT VERIFIED: study {claimed.study} is not known in {place}. The file says:")
+        ask.say(f"NOT VERIFIED: study {claimed.study} is not known in {place}. The file says:")
         show.roster(claimed)
 
 
@@ -108,7 +108,7 @@ def export(to: options.To, study: options.Study = None, home: options.Home = Non
     version, trusted = desk.roster.version, desk.trusted
     assert trusted is not None
     places.put_file(folder, roster_name(desk.study, version), trusted.data)
-    typer.echo("Next, at the other site: relay roster install ROSTER")
+    ask.say("Next, at the other site: relay roster install ROSTER")
 
 
 def _unverified(data: bytes) -> Roster:

@@ -7,8 +7,6 @@ from difflib import ndiff
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from relay.cli import ask
 
 if TYPE_CHECKING:
@@ -68,7 +66,7 @@ def matrix(claims: Sequence[Claim]) -> None:
         every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, shown, strict=True)]
     show_table(console, "Mean Dice of each leg, as its site signed for it", columns, every)
     if cut := [text for text in (_more(len(claims) - ROWS, "earlier legs"), _more(more, "test sets")) if text]:
-        typer.echo(f"  {', '.join(cut)}")
+        ask.say(f"  {', '.join(cut)}")
 
 
 def _lowest(claim: Claim) -> str:
@@ -81,22 +79,22 @@ def _lowest(claim: Claim) -> str:
 
 def custody(statements: Sequence[Statement]) -> None:
     """Who had it when, and each statement's digest in words."""
-    typer.echo("Custody, oldest first; the words are what a receipt of that leg says:")
+    ask.say("Custody, oldest first; the words are what a receipt of that leg says:")
     for made in statements:
         claim = made.claim
         words = ask.in_words(made.digest).split()
-        typer.echo(f"  leg {claim.leg}  {claim.site}  {claim.issued}  roster {claim.roster.version}")
-        typer.echo(f"         {' '.join(words[:6])}\n         {' '.join(words[6:])}")
+        ask.say(f"  leg {claim.leg}  {claim.site}  {claim.issued}  roster {claim.roster.version}")
+        ask.say(f"         {' '.join(words[:6])}", f"         {' '.join(words[6:])}")
 
 
 def entries(sizes: Mapping[str, int]) -> None:
     """Names and sizes of what is in a bundle."""
     *shown, last = sizes.items()
     for name, size in [*shown[: ROWS - 1], last]:
-        typer.echo(f"  {size:>15,} B  {name}")
+        ask.say(f"  {size:>15,} B  {name}")
     if cut := _more(len(shown) - ROWS + 1, "files"):
-        typer.echo(f"  {cut}")
-    typer.echo(f"  {sum(sizes.values()):>15,} B  in {len(sizes)} files")
+        ask.say(f"  {cut}")
+    ask.say(f"  {sum(sizes.values()):>15,} B  in {len(sizes)} files")
 
 
 def claim_lines(claim: Claim) -> list[tuple[str, str]]:
@@ -113,10 +111,10 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
         ("for", ", ".join([*(r.name for r in claim.recipients[:ROWS]), *([more] if more else [])])),
         ("good", f"{claim.issued} to {claim.expires}"),
         ("roster", str(claim.roster.version)),
-        ("strategy", ask.printable(claim.strategy)),
+        ("strategy", claim.strategy),
         ("samples", f"{claim.samples} for training, as told"),
         ("carries", "; ".join(carried)),
-        ("made with", ask.printable(f"relay {claim.code.relay}, torch {claim.code.torch}")),
+        ("made with", f"relay {claim.code.relay}, torch {claim.code.torch}"),
         ("config", f"sha256 {claim.config}"),
     ]
 
@@ -124,18 +122,18 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
 def claim(said: Claim) -> None:
     """What a site claims of its leg."""
     for label, text in claim_lines(said):
-        typer.echo(f"  {label:<10} {text}")
+        ask.say(f"  {label:<10} {text}")
 
 
 def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
     """What is said of every memory in a bundle, a line each. ``cards``: by the entry of its tensors."""
     from relay.handoff import memorycard
 
-    typer.echo("Memories:" if cards else "Memories: none.")
+    ask.say("Memories:" if cards else "Memories: none.")
     for label, text in islice(memorycard.lines(cards, claims), ROWS):
-        typer.echo(f"  {label}: {ask.printable(text)}")
+        ask.say(f"  {label}: {text}")
     if cut := _more(len(cards) - ROWS, "memories"):
-        typer.echo(f"  {cut}")
+        ask.say(f"  {cut}")
 
 
 def ledger(lines: Sequence[Line]) -> None:
@@ -185,12 +183,12 @@ def roster_change(old: Roster | None, new: Roster) -> None:
         roster(new)
         return
     if old == new:
-        typer.echo("It was installed before; nothing has changed.")
+        ask.say("It was installed before; nothing has changed.")
         return
-    typer.echo(f"Against roster {old.version}:")
+    ask.say(f"Against roster {old.version}:")
     for line in ndiff(_roster_lines(old), _roster_lines(new)):
         if line[0] in "+-":
-            typer.echo(f"  {line}")
+            ask.say(f"  {line}")
 
 
 def ending(desk: Desk) -> None:
@@ -198,7 +196,7 @@ def ending(desk: Desk) -> None:
     from relay.handoff.roster import ending as of
 
     if (warning := of(desk.roster, desk.clock())) is not None:
-        typer.echo(f"warning: {warning}", err=True)
+        ask.say(f"warning: {warning}", err=True)
 
 
 def turn(desk: Desk) -> None:
@@ -213,6 +211,6 @@ def turn(desk: Desk) -> None:
     if site is None:
         return
     if site.signing != desk.identity.signing:
-        typer.echo(f"Note: the keys in {desk.home} are not those that the roster gives to {name}.")
+        ask.say(f"Note: the keys in {desk.home} are not those that the roster gives to {name}.")
     leg = desk.next_turn()
-    typer.echo(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none, its turns are over."))
+    ask.say(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none, its turns are over."))

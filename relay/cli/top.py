@@ -7,7 +7,6 @@ import errno
 import functools
 import logging
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -21,19 +20,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from relay.errors import Interrupted, RelayError, plain
+from relay.errors import Interrupted, RelayError, shown
 from relay.files import disk_full
 from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
 
 P = ParamSpec("P")
 REFUSED = 3
-NEWLINE = "\n"
 errors = Console(stderr=True)
 MAX_MESSAGE = 900
 MEMORY = "Close other programs, or use less: a smaller batch_size, patch_size or num_workers."
 CURES = {
     errno.EACCES: "You may not read or write there. Change its permissions, or name another folder.",
     errno.EPERM: "You may not do that there. Change its permissions, or name another folder.",
+    errno.ENOTDIR: "There is a file where a folder is needed: move it away, or name another folder.",
     errno.EROFS: "That disk can only be read. Undo the stick's write protection, or name another folder.",
     errno.EMFILE: "Too many files are open. Allow more (ulimit -n 4096), then run the same command again.",
     errno.ENAMETOOLONG: "Give it a shorter name.",
@@ -42,8 +41,6 @@ CURES = {
 """What to do about what the system says."""
 ELSE = "Is a stick pulled out, or a folder not yours? Then run the same command again."
 ROOM = "Make room there, then run the same command again: what was finished before is kept."
-MAX_SHOWN = 6000
-"""Most characters of a message on the screen."""
 _held: list[ExitStack] = []
 """What the command holds, to be let go at its end."""
 log = logging.getLogger("relay")
@@ -147,13 +144,6 @@ def fail(error: RelayError, cause: BaseException) -> None:
     for head, text in ((f"[bold red]{word}:[/]", str(error)), ("[bold]what to do:[/]", error.advice())):
         errors.print(f"{head} {escape(shown(text))}", highlight=False, soft_wrap=True)
     raise typer.Exit(error.exit_code) from None
-
-
-def shown(text: str) -> str:
-    """A message that may quote anybody, as it is printed: only lines that this program has indented are lines of their
-    own, so that no name of a file can pass for a message; and no more of it than can be read."""
-    text = plain(re.sub(r"\n(?!  )", lambda _: "\\n", text), keep=NEWLINE)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text) - MAX_SHOWN} more characters)"
 
 
 def _warn(text: str) -> None:

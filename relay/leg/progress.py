@@ -18,6 +18,7 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from relay.errors import shown
 from relay.leg.pace import Pace, spoken
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Progress:
         """A line that stays."""
         log.info(text)
         if self.console:
-            self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+            self.console.print(shown(text), soft_wrap=True, markup=False, highlight=False)
 
     def doing(self) -> str:
         """Leg and stage: ``relay · leg 2/4 · south: testing on north, 3 of 20``."""
