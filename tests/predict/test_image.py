@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from relay.config.devices import Devices
-from relay.predict.image import predict_image
+from relay.predict.image import predict_images
 
 
 def model(**options: Any) -> Any:
@@ -20,7 +20,8 @@ def model(**options: Any) -> Any:
     torch.manual_seed(0)
     net = torch.nn.Conv3d(1, 3, 3, padding=1)
     data = SimpleNamespace(**{"img_size": None, "patch_size": None, "channels": 1, "out_range": (-1.0, 1.0), **options})
-    return SimpleNamespace(leg=SimpleNamespace(data=data), solver=lambda devices: net)
+    leg = SimpleNamespace(data=data)
+    return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), solver=lambda devices: net)
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [8, 6, 7]}, {"patch_size": [4, 4, 4]}])
@@ -35,7 +36,8 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
         path.parent.mkdir()
         stored = sitk.DICOMOrient(scan, code)
         sitk.WriteImage(stored, str(path))
-        mask = sitk.ReadImage(str(predict_image(model(**options), path, path.parent, Devices())[0]))
+        made, _ = predict_images(model(**options), [path], path.parent, Devices())
+        mask = sitk.ReadImage(str(made))
         for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, what)() == pytest.approx(getattr(stored, what)(), abs=1e-5)
         found[code] = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS"))
