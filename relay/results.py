@@ -20,6 +20,8 @@ from relay.files import write_text
 
 COLUMNS = ("study", "strategy", "leg", "trained", "site", "patient", "sample", "class", "metric", "value")
 
+CLEAR = 0.01
+"""A difference in Dice that is smaller is not worth a word; a gap that is smaller is none, nothing of it is closed."""
 Row = Mapping[str, Any]
 Matrix = dict[int, dict[str, float]]
 """leg → site → mean Dice over its test samples and classes."""

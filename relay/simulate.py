@@ -61,7 +61,8 @@ class Simulation:
         for leg in self.study.legs:
             outgoing.check(leg)
             self.run_place.leg(leg.folder).check(leg.scientific())
-        self._check_data(progress)
+        with progress.stage("reading and checking images"):
+            self._check_data(progress)
         if is_first():
             self._write_configs()
         for leg in self.study.legs:

@@ -168,6 +168,15 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(way: str, whole: Path
     assert not list(root.rglob("*phase_*"))
 
 
+def test_a_state_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(state.zipfile, "ZipFile", refuse)
+    with pytest.raises(PermissionError):
+        state.newest(tmp_path / "phase_1_learn.ckpt")
+
+
 @pytest.mark.parametrize("way", ["empty", "halved", "zeroed", "garbled"])
 def test_where_both_states_are_damaged_it_says_what_to_remove(way: str, broken: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"

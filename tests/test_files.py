@@ -60,7 +60,8 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path, m
     real = os.fsync
     monkeypatch.setattr(files.os, "fsync", lambda fd: (seen.append((tmp_path / "f").read_bytes()), real(fd)))
     write_bytes(tmp_path / "f", b"new")
-    assert seen == [b"old"]
+    assert seen[0] == b"old"
+    assert set(seen[1:]) <= {b"new"}, "then the folder is flushed, too"
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:

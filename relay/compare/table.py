@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from relay.results import forward, gaps, mean, worst
+from relay.results import CLEAR, forward, gaps, mean, worst
 from relay.seeds import derive
 from relay.statistics import (
     FEWEST,
@@ -35,8 +35,6 @@ from relay.statistics import (
 Sample: TypeAlias = tuple[str, str, str, str]
 """Site, patient, sample, class."""
 
-CLEAR = 0.01
-"""A gap between sequential and joint that is smaller is none, and no part of it can be closed."""
 RULE = (
     "Dice at the end: mean over test images, then over classes but background, then over the sites of the orders (of "
     "each site's own model, where every leg starts from nothing). Mean and sd are over runs: orders and seeds. "

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from relay.config.names import fault
-from relay.config.text import parse, parse_file
+from relay.config.text import as_key, parse, parse_file
 from relay.errors import ConfigError, Problem, UserError, nearest
 
 LOCAL = "paths.local.yaml"
@@ -155,9 +155,7 @@ def _parsed(override: str) -> tuple[list[str | int], Any]:
     except ConfigError as error:
         told = [Problem(key, text, _without_line(p.allowed)) for p in error.problems]
         raise ConfigError(told, "the command line") from error
-    return [
-        int(w) if w.isdecimal() and w.isascii() and len(w) < 10 else w for w in re.findall(r"[^.\[\]]+", key)
-    ], value
+    return [as_key(word) for word in re.findall(r"[^.\[\]]+", key)], value
 
 
 def _without_line(text: str) -> str:

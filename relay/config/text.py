@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from relay.errors import ConfigError, Problem
+from relay.errors import ConfigError, Problem, plain
+from relay.files import damaged
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 2**20, 50, 100_000, 300
 """Far above any honest config: its size, how deep its blocks nest, its values, the digits of a number."""
@@ -57,6 +58,11 @@ def meaning(text: str) -> Any:
     if INFINITE.fullmatch(text) or (number and not math.isfinite(float(text))):
         raise ValueError("must be a finite number; quote it if text is meant")
     return float(text) if number else text
+
+
+def as_key(word: str) -> str | int:
+    """A word as a key, or a place in a list: a whole number where it is written as one, without leading zeros."""
+    return int(word) if word.isascii() and word.isdecimal() and INT.fullmatch(word) and len(word) < 10 else word
 
 
 def parse(text: str, source: str, prefix: str = "") -> Any:
@@ -104,6 +110,26 @@ def parse_file(path: Path) -> Any:
         said = getattr(error, "strerror", None) or str(error)
         raise ConfigError([Problem(str(path), said, "must be a YAML file that you can read")], str(path)) from error
     return parse(text, str(path))
+
+
+def read_own(path: Path, again: str) -> dict[str, Any]:
+    """A block that :func:`dump` wrote; empty where there is no such file.
+
+    Args:
+        again: what to do where it is damaged.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = parse_file(path)
+    except ConfigError as error:
+        raise damaged(path, plain(error.problems[0].allowed)[:200], again) from error
+    if not isinstance(content, dict):
+        raise damaged(path, "it is not a mapping of blocks", again)
+    return content
 
 
 def dump(content: Any) -> str:
@@ -246,7 +272,7 @@ class _Builder:
             self.stop(event, "a key must be a word")
         key = self.value(event, f"{path}.{event.value}".lstrip("."), depth + 1)
         if isinstance(key, str):
-            return int(key) if key.isascii() and key.isdecimal() and INT.fullmatch(key) and len(key) < 10 else key
+            return as_key(key)
         if isinstance(key, int) and not isinstance(key, bool):
             return key
         self.problem(event, path, event.value, "a key must be text: quote it")

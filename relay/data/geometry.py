@@ -71,9 +71,14 @@ class Geometry:
         return found
 
     def differences(self, other: Geometry) -> list[tuple[str, str, str]]:
-        """What, how it is here and how there; nothing where the sizes differ, for that is told elsewhere."""
+        """What, how it is here and how there.
+
+        Sizes are among it only where they are the same numbers along other axes: turned, such volumes may look alike.
+        Of others nothing is said here, for whoever compares the arrays does.
+        """
         if self.size != other.size:
-            return []
+            same = len(self.size) == len(other.size) and sorted(self.size) == sorted(other.size)
+            return [("size", _list(self.size), _list(other.size))] if same else []
         step = np.asarray(other.spacing)
         told = []
         for what, tolerance in (("spacing", CLOSE * step), ("origin", CLOSE * step), ("direction", CLOSE)):

@@ -16,9 +16,8 @@ from relay.errors import DataError
 MOST_PIXELS = 1 << 29
 """Of a picture, 23 000 × 23 000: 1.6 GB in colour. Pillow's own limit, a third of that, is meant for web servers."""
 Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, with a message that names the size
-warnings.filterwarnings(
-    "ignore", module=r"PIL\."
-)  # of tags that nobody needs; a picture that can't be read is an error
+# they are about tags that nobody needs; a picture that can't be read is an error
+warnings.filterwarnings("ignore", module=r"PIL\.")
 EXIF_ORIENTATION = 0x0112
 
 
@@ -34,7 +33,7 @@ def decode(path: Path, indices: bool) -> tuple[NDArray[Any], int, tuple[str, ...
             _check(path, opened)
             exif = _exif(opened)  # before it is decoded: TIFF files are turned then
             values, notes = _pixels(path, ImageOps.exif_transpose(opened), indices)
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: can't be read: not a picture of a known kind", DAMAGED) from error

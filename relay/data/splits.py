@@ -41,14 +41,16 @@ def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
     :func:`~relay.data.patients.alike` go together, for they may be one. With ``split: test`` all are tested on.
 
     Raises:
-        DataError: a patient is in both parts of the publisher's split.
+        DataError: a patient is in both parts of the publisher's split, under one name or two that are alike.
     """
     published = {sample.patient for sample in samples if sample.split == "test"}
-    both = published & {sample.patient for sample in samples if sample.split != "test"}
+    rest = {sample.patient for sample in samples if sample.split != "test"}
+    both = {alike(name) for name in published} & {alike(name) for name in rest}
     refuse(
-        sorted(both),
+        sorted(name for name in published | rest if alike(name) in both),
         f"task '{options.task_name}': patients in both the published test set and the rest",
-        "Take each of these patients out of one part, or deal the test set by patient: leave out test_regex.",
+        "Take each of these patients out of one part, or deal the test set by patient: leave out test_regex. Give "
+        "different patients names that differ in more than case, width or leading zeros.",
     )
     ordered = sorted(samples, key=lambda sample: sample.id)
     if options.split == "test":

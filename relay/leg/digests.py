@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TypeAlias
 from relay.data.problems import refuse
 from relay.data.sample import Sample
 from relay.errors import DataError
-from relay.files import write_text
+from relay.files import damaged, read_json, write_text
 from relay.leg.place import LegPlace
 
 Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -22,14 +23,32 @@ THREADS, BLOCK = 4, 1 << 20
 
 
 def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
-    """The digests of the samples' files, by sample; of those that have files."""
+    """The digests of the samples' files, by sample; of those that have files.
+
+    Raises:
+        DataError: files can't be read; the message names them.
+    """
+    problems: list[DataError] = []
+
+    def of(sample: Sample) -> dict[str, str]:
+        try:
+            return {kind: found for kind in KINDS if (found := digest(getattr(sample, kind)))}
+        except DataError as error:
+            problems.append(error)
+            return {}
+
     with ThreadPoolExecutor(THREADS) as pool:
-        made = pool.map(lambda s: {kind: d for kind in KINDS if (d := _digest(getattr(s, kind)))}, samples)
-        return {sample.id: found for sample, found in zip(samples, made, strict=True) if found}
+        made = list(pool.map(of, samples))
+    refuse(sorted(problems, key=str), "files that can't be read")
+    return {sample.id: found for sample, found in zip(samples, made, strict=True) if found}
 
 
-def _digest(path: Path) -> str:
-    """SHA-256 of all that belongs to an image; empty where there is no file."""
+def digest(path: Path) -> str:
+    """SHA-256 of all that belongs to an image; empty where there is no file.
+
+    Raises:
+        DataError: it can't be read.
+    """
     parts = list(_parts(path))
     whole = hashlib.sha256()
     for part in parts:
@@ -38,7 +57,8 @@ def _digest(path: Path) -> str:
                 for block in iter(lambda: file.read(BLOCK), b""):
                     whole.update(block)
         except OSError as error:
-            raise DataError(f"{part}: can't be read: {error.strerror}") from error
+            advice = "Check that you may read it and that the disk is in order."
+            raise DataError(f"{part}: can't be read: {error.strerror}", advice) from error
     return whole.hexdigest() if parts else ""
 
 
@@ -49,7 +69,7 @@ def _parts(path: Path) -> Iterator[Path]:
     elif path.is_file():
         yield path
         if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{path.stem}.*")) if raw != path)
+            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
 def keep(place: LegPlace, now: Files, write: bool) -> None:
@@ -68,21 +88,16 @@ def check(place: LegPlace, now: Files) -> None:
     """Refuse files that were changed since a leg used them. What it did not use, or did not record, is not compared.
 
     Raises:
-        DataError: these were; or the record is damaged.
+        DataError: these were.
+        UserError: the record is damaged.
     """
-    try:
-        then = json.loads(place.files.read_text()) if place.files.is_file() else {}
-        changed = [
-            f"{site}: {' and '.join(kinds)} of {name}"
-            for site, samples in now.items()
-            for name, found in samples.items()
-            if (kinds := _differing(then.get(site, {}).get(name, {}), found))
-        ]
-    except (ValueError, AttributeError) as error:
-        raise DataError(
-            f"{place.files} is damaged: {error}",
-            f"Remove it if no image was changed since the leg was begun; else remove {place.root} to train it again.",
-        ) from error
+    then = _recorded(place)
+    changed = [
+        f"{site}: {' and '.join(kinds)} of {name}"
+        for site, samples in now.items()
+        for name, found in samples.items()
+        if (kinds := _differing(then.get(site, {}).get(name, {}), found))
+    ]
     refuse(
         changed,
         f"{place.root}: files that were changed since this leg was trained or tested on them",
@@ -90,6 +105,21 @@ def check(place: LegPlace, now: Files) -> None:
         "To test its model on the files as they are now, copy its last.ckpt to the same place under a new note, and "
         "run predict_test.py with that.",
     )
+
+
+def _recorded(place: LegPlace) -> Files:
+    """What :func:`keep` wrote; nothing where a leg has no such file, as those of older versions."""
+    again = f"Remove it if no image was changed since the leg was begun; else remove {place.root} to train it again."
+    if not place.files.is_file():
+        return {}
+    then = read_json(place.files, again)
+    if not all(isinstance(found, dict) for site in then.values() for found in [site, *_values(site)]):
+        raise damaged(place.files, "it is no list of sites, samples and digests", again)
+    return then
+
+
+def _values(block: object) -> list[object]:
+    return list(block.values()) if isinstance(block, dict) else []
 
 
 def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

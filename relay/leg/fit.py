@@ -65,9 +65,11 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
     if (unfit := devices.unfit(learner.leg.train.precision)) is not None:
         raise UserError(f"precision {learner.leg.train.precision}: {unfit}")
     found = newest(state)
+    whole = str(found[0]) if found else None
+    del found  # Lightning reads the state itself; this one would stay in memory during the whole fit
     trainer = _trainer(learner, curves, devices, callbacks)
     try:
-        trainer.fit(learner.train(), ckpt_path=str(found[0]) if found else None, weights_only=True)
+        trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
         saved = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"

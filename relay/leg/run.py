@@ -58,7 +58,8 @@ def run_leg(
 ) -> None:
     """Train every phase, test on all accessible test sets, write the checkpoint and the carry.
 
-    Goes on where an interrupted leg was left. A leg that is finished is the caller's to skip.
+    Goes on where an interrupted leg was left. The caller skips a leg that is finished, and reads all images that
+    the leg needs first: one that can't be read is to stop it before its training, not after.
 
     Args:
         incoming: what it starts from, received and verified.
@@ -72,11 +73,8 @@ def run_leg(
     place = run.leg(leg.folder)
     start = incoming.digest if incoming else None
     record: dict[str, Any] = {"config": leg.scientific(), "start": start}
-    with progress.stage("reading images"):
-        pool = [sites(dataset, train=True) for dataset in leg.pool]
-        check_samples(leg, sum(len(site.split.train) for site in pool), policy)
-        for dataset in study.test_sets:
-            len(sites(dataset).test)  # read now: a damaged test image is to stop the leg before its training, not after
+    pool = [sites(dataset, train=True) for dataset in leg.pool]
+    check_samples(leg, sum(len(site.split.train) for site in pool), policy)
     if is_first():
         place.write_record(state="started", **record)
     carry = incoming.carry if incoming else None
@@ -86,7 +84,8 @@ def run_leg(
     if is_first():
         turn, samples = _turn(carry), sum(len(site.train) for site in pool)
         made = outgoing.carry_of(leg, turn)
-        weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
+        with progress.stage("checking the handover"):
+            weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
         number = _number(leg, study, carry)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
         with progress.stage("writing the handover"):

@@ -67,7 +67,7 @@ def read_zip(path: Path, again: str) -> Any:
     """What ``torch.save`` has written, on the CPU, once its checksums were compared: torch's reader doesn't.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError, PermissionError: there is no such file, or you may not read it.
         UserError: it is damaged.
     """
     try:
@@ -75,8 +75,8 @@ def read_zip(path: Path, again: str) -> Any:
             if (bad := whole.testzip()) is not None:
                 raise ValueError(f"the checksum of {bad} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise  # the file may be whole
     except Exception as error:  # torch's reader raises whatever a damaged file leads it to
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise damaged(path, first, again) from error

@@ -18,6 +18,7 @@ from relay.data.read import read_image
 from relay.data.sample import Pixels
 from relay.data.sizes import as_channels, resize_image
 from relay.errors import DataError, UserError
+from relay.leg.digests import digest
 from relay.leg.evaluate import resized
 from relay.leg.predict import predict, scale
 from relay.overlay import save_overlay
@@ -89,8 +90,7 @@ def predict_images(model: Model, paths: Sequence[Path], folder: Path, devices: D
 
 def _identity(path: Path, made: str) -> str:
     """What tells this image and this model from all others."""
-    content = sha256(path.read_bytes()).hexdigest()
-    return sha256(f"{path.resolve()}\n{content}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
+    return sha256(f"{path.resolve()}\n{digest(path)}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 def _predicted(model: Model, solver: nn.Module, path: Path) -> tuple[Pixels, Pixels]:

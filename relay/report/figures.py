@@ -11,8 +11,6 @@ import numpy as np
 from relay.report.curves import Curve
 from relay.report.gather import Run, number
 from relay.report.look import COLOURS, INK, Picture, figure
-from relay.report.scores import Cell
-from relay.report.screen import MISSING
 from relay.report.screen import number as shown
 
 DOTS = 6000
@@ -250,8 +248,3 @@ def calibration(run: Run) -> Picture | None:
         "has 80\u00a0% right. A line below the dashes is a model too sure of itself, above them one too modest.",
         drawn,
     )
-
-
-def table_cells(values: Mapping[Cell, float], legs: Sequence[int], sites: Sequence[str]) -> list[list[str]]:
-    """Rows of an HTML table, without their heads."""
-    return [[shown(values.get((leg, site), math.nan)) if sites else MISSING for site in sites] for leg in legs]

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relay.config.text import read_own
 from relay.errors import plain
 from relay.leg.place import LegPlace
 from relay.report.scores import Cell, Scores, read_scores, rows_of
-from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json, read_yaml
+from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
 from relay.results import mean, of_relay
+
+AGAIN = "Restore it, or run the study under a new note (-n)."
+"""What to do where the config of a run is damaged."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_run(root: Path) -> Run:
     """
     results = root / "results"
     finished = (results / "summary.json").is_file()
-    planned = list(read_yaml(root / "config.resolved.yaml"))
+    planned = list(read_own(root / "config.resolved.yaml", AGAIN))
     tested, scores = read_scores(results / "samples.csv"), read_scores(results / "scores.csv")
     scores = scores or tested or Scores()
     legs = read_legs(root, planned, scores.trained)
@@ -100,7 +104,7 @@ def read_run(root: Path) -> Run:
         finished=finished,
         planned=[plain(str(folder)) for folder in planned],
         legs=legs,
-        given=read_yaml(root / "config.given.yaml"),
+        given=read_own(root / "config.given.yaml", AGAIN),
         doubts=_doubts(results / "warnings.json"),
     )
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.errors import UserError, plain
@@ -231,21 +230,3 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return plain(value) if isinstance(value, str) else value
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A config; nothing where it is not there.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    advice = "Restore it, or run the study under a new note (-n)."
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}", advice) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise damaged(path, error, advice) from error
-    return content if isinstance(content, dict) else {}

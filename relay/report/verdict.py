@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.report.gather import number as as_number
-from relay.results import mean, own_legs, worst
+from relay.results import CLEAR, mean, own_legs, worst
 from relay.screen import number
 
-CLEAR = 0.01
-"""A difference in Dice that is smaller is not worth a word; as in :mod:`relay.compare.table`."""
 TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 
 

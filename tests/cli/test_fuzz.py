@@ -38,7 +38,7 @@ def test_whatever_is_typed(command: str, words: list[str], yaml: str, tmp_path: 
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "The disk is full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "/a"), 1, "Change its permissions"),
         (OSError(errno.EROFS, "Read-only file system"), 1, "can only be read"),
         (MemoryError(), 1, "not enough memory"),

@@ -111,6 +111,14 @@ def test_differences(setter: str, values: tuple[float, ...], found: list[tuple[s
     assert Geometry.of(changed(setter, values)).differences(Geometry.of(plain)) == found
 
 
+@pytest.mark.parametrize(("one", "found"), [((4, 3, 2), True), ((3, 2, 4), True), ((2, 3, 5), False), ((2, 3), False)])
+def test_a_volume_stored_along_other_axes_is_another(one: tuple[int, ...], found: bool) -> None:
+    axes = len(one)
+    other = Geometry((2, 3, 4), (1.0,) * 3, (0.0,) * 3, tuple(np.eye(3).ravel()))
+    told = Geometry(one, (1.0,) * axes, (0.0,) * axes, tuple(np.eye(axes).ravel())).differences(other)
+    assert told == ([("size", f"({one[0]}, {one[1]}, {one[-1]})", "(2, 3, 4)")] if found else [])
+
+
 def test_numbers_that_place_nothing() -> None:
     with pytest.raises(ValueError, match=r"the origin \(nan, 0, 0\) in its header can't be"):
         Geometry.of(changed("SetOrigin", (np.nan, 0, 0)))

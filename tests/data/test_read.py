@@ -68,6 +68,7 @@ def test_the_same_scan_is_read_the_same_however_it_is_stored(pair: Any, code: st
     ("told", "said"),
     [
         ({"of_mask": "RAS"}, "origin (2.5, 3, 0), but that of its image is (0, 0, 0)"),
+        ({"of_mask": "PSR"}, ": size ("),
         ({"Direction": FLIPPED}, "direction (-1, 0, 0, 0, 1, 0, 0, 0, 1), but that of its image is (1, 0, 0"),
         ({"Spacing": (0.5, 0.75, 1.0)}, "spacing (0.5, 0.75, 1), but that of its image is (0.5, 0.75, 2)"),
         ({"Origin": (0, 0, 9.0)}, "origin (0, 0, 9), but that of its image is (0, 0, 0)"),

@@ -75,6 +75,13 @@ def test_a_patient_in_both_published_parts_is_named() -> None:
     wrong = [*samples([1, 2]), Sample("x", "p2", Path(), Path(), "test")]
     with pytest.raises(DataError, match=r"'site': patients in both .*\(1\):\n  - p2$"):
         split(wrong, options(), 1)
+    wrong[-1] = Sample("x", "P02", Path(), Path(), "test")
+    assert split(wrong, options(), 1).test == wrong[-1:]
+    for name in ("P2", "\uff502"):  # written in another way, but perhaps the same person
+        wrong[-1] = Sample("x", name, Path(), Path(), "test")
+        with pytest.raises(DataError, match=rf"\(2\):\n  - {min(name, 'p2')}\n  - {max(name, 'p2')}$") as caught:
+            split(wrong, options(), 1)
+        assert "more than case" in caught.value.advice()
 
 
 def test_the_record_is_ids() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from relay.config.devices import Devices
-from relay.errors import DataError
+from relay.errors import DataError, UserError
 from relay.leg import digests
 from relay.predict import study as testing
 from relay.predict.models import finished
@@ -103,10 +103,11 @@ def test_a_changed_training_mask_is_named(ran: Path) -> None:
 
 
 def test_a_damaged_record_of_files_says_what_to_do(ran: Path) -> None:
-    (ran / "run/checkpoints/task_1/data.json").write_text("{")
-    with pytest.raises(DataError, match=r"data\.json is damaged") as caught:
-        again(ran)
-    assert "Remove it if no image was changed" in caught.value.advice()
+    for text in ("{", "[]", '{"a": 1}', '{"a": {"b": "c"}}', "[" * 3000):
+        (ran / "run/checkpoints/task_1/data.json").write_text(text)
+        with pytest.raises(UserError, match=r"data\.json is damaged") as caught:
+            again(ran)
+        assert "Remove it if no image was changed" in caught.value.advice()
 
 
 def test_bad_images_of_all_sites_and_splits_come_together_before_any_training(ran: Path) -> None:
@@ -154,7 +155,7 @@ def test_voxels_beside_their_header_count(tmp_path: Path) -> None:
     header, raw = tmp_path / "a.mhd", tmp_path / "a.raw"
     header.write_text("ElementDataFile = a.raw")
     raw.write_bytes(b"1")
-    first = digests._digest(header)
+    first = digests.digest(header)
     raw.write_bytes(b"2")
-    assert digests._digest(header) != first
-    assert digests._digest(tmp_path / "none") == ""
+    assert digests.digest(header) != first
+    assert digests.digest(tmp_path / "none") == ""

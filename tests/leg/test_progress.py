@@ -32,6 +32,8 @@ def trained(progress: Progress, clock: Clock, steps: int, seconds: float) -> Non
 def test_time_left_of_leg_and_run_is_that_of_steps_and_of_what_else_a_leg_takes() -> None:
     clock = Clock()
     progress = Progress(200, clock=clock)
+    with progress.stage("reading and checking images"):
+        clock.now += 600  # no step takes longer for it
     progress.leg("relay · leg 1/2 · north", 100)
     assert progress.left() == ""
     trained(progress, clock, 50, 2.0)  # 50 steps are left, and a tenth of a leg's 200 s: 120 s; then as long as a leg
@@ -140,13 +142,15 @@ def test_every_stage_of_a_leg_has_a_name(tmp_path, monkeypatch: pytest.MonkeyPat
         simulation.run(progress)
     stages = [line.split(": ", 1)[1] for line in caplog.messages if "leg 2/2" in line and ": " in line]
     named = [stage for stage in stages if not stage.startswith("val Dice")]
-    assert named[:3] == ["receiving", "reading images", "preparing"]
-    assert named[-5:] == [
+    assert caplog.messages[0] == "reading and checking images"
+    assert named[:2] == ["receiving", "preparing"]
+    assert named[-6:] == [
         "making the memory",
+        "checking the handover",
         "testing on clinic_a",
         "testing on clinic_b",
         "writing the handover",
         "signing and sealing",
     ]
-    assert all(stage.startswith("training, phase '") for stage in named[3:-5])
+    assert all(stage.startswith("training, phase '") for stage in named[2:-6])
     assert progress.pace.share() == 1

@@ -20,9 +20,8 @@ def model(**options: Any) -> Any:
     torch.manual_seed(0)
     net = torch.nn.Conv3d(1, 3, 3, padding=1)
     data = SimpleNamespace(**{"img_size": None, "patch_size": None, "channels": 1, "out_range": (-1.0, 1.0), **options})
-    weights = net.state_dict()
     leg = SimpleNamespace(data=data)
-    return SimpleNamespace(leg=leg, solver=lambda devices: net, weights=weights, digest="0", folder="task_1")
+    return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), solver=lambda devices: net)
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [8, 6, 7]}, {"patch_size": [4, 4, 4]}])
@@ -37,8 +36,8 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
         path.parent.mkdir()
         stored = sitk.DICOMOrient(scan, code)
         sitk.WriteImage(stored, str(path))
-        written, _ = predict_images(model(**options), [path], path.parent, Devices())
-        mask = sitk.ReadImage(str(written))
+        made, _ = predict_images(model(**options), [path], path.parent, Devices())
+        mask = sitk.ReadImage(str(made))
         for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, what)() == pytest.approx(getattr(stored, what)(), abs=1e-5)
         found[code] = sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS"))

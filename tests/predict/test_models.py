@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from relay.errors import CarryError, ChangedConfigError
+from relay.errors import CarryError, ChangedConfigError, UserError
 from relay.handoff.refusals import DigestMismatch, Refused
 from relay.handoff.stick import find
 from relay.leg import checkpoint
@@ -86,6 +86,13 @@ def test_a_test_set_is_read_as_when_the_run_began(tmp_path: Path) -> None:
     with pytest.raises(ChangedConfigError, match=r"clinic_b was read .*\n.*camera: 'clinic_b' then, 'clinic_a' now"):
         check_test_sets(now, given)
     given.write_text(yaml.safe_dump({**then.given, "all_tasks_datasets": then.given["all_tasks_datasets"][:1]}))
+    check_test_sets(now, given)
+    for broken in ("", "[", "a: yes"):
+        given.write_text(broken)
+        with pytest.raises(UserError, match=r"config\.given\.yaml is damaged") as damaged:
+            check_test_sets(now, given)
+        assert damaged.value.advice().startswith("Remove it")
+    given.unlink()
     check_test_sets(now, given)
 
 
