@@ -15,6 +15,7 @@ No private key is needed for anything here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from pathlib import Path
 
 from relay.errors import UserError, nearest, typed
 from relay.files import recover_folder, write_bytes
-from relay.handoff import keys, manifest
-from relay.handoff.document import canonical, moment, parse, stamp
+from relay.handoff import keys, manifest, statement
+from relay.handoff.document import canonical, digest, moment, parse, stamp
+from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity
-from relay.handoff.ledger import Ledger, Record
-from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger
+from relay.handoff.ledger import Ledger, Line, Record
+from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger, Refused
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import SKEW, Standpoint, check_issued
 from relay.locks import locked
@@ -42,6 +44,8 @@ def utc_now() -> datetime:
 
 
 HOME = "RELAY_HOME"
+LEG = re.compile("leg_[0-9]{4}")
+"""The name of a leg's folder."""
 
 
 def home_of(given: str | Path | None) -> Path:
@@ -218,11 +222,11 @@ class Desk:
 
     def kept(self) -> list[Path]:
         """Every folder of a leg that was received or signed here, sorted."""
-        found = [path for kind in ("received", "signed") for path in (self.folder / kind).glob("*leg_*")]
-        for path in found:
-            if path.name.startswith("."):
-                recover_folder(path.with_name(path.name.removeprefix(".").removesuffix(".old")))
-        return sorted(path for kind in ("received", "signed") for path in (self.folder / kind).glob("leg_*"))
+        for kind in ("received", "signed"):
+            for path in (self.folder / kind).glob(".leg_*.old"):
+                recover_folder(path.with_name(path.name[1:].removesuffix(".old")))
+        there = [path for kind in ("received", "signed") for path in (self.folder / kind).glob("leg_*")]
+        return sorted(path for path in there if LEG.fullmatch(path.name))  # a copy that somebody made is no leg's
 
     def _kept(self, kind: str, leg: int) -> Path:
         folder = self.folder / kind / f"leg_{leg:04d}"
@@ -251,12 +255,13 @@ class Desk:
                 "Install it again (relay roster install), or restore the folder from a backup.",
             )
         record = self.ledger.record()
+        known = {(line.event, *pair) for line in lines for pair in _about(line)}
         for path in self.kept():
-            known = record.signed if path.parent.name == "signed" else record.received
-            if int(path.name.removeprefix("leg_")) not in known:
+            kind, made = path.parent.name, _statement_in(path)
+            if made is not None and (kind, int(path.name[4:]), made) not in known:
                 raise DamagedLedger(
-                    f"the ledger {self.ledger.path} does not know {path.parent.name}/{path.name}, which lies beside "
-                    "it: an older copy was put back"
+                    f"the ledger {self.ledger.path} does not know {kind}/{path.name}, which lies beside it: an older "
+                    "copy was put back"
                 )
         return record
 
@@ -281,3 +286,19 @@ class Desk:
         stay: they belong to every later bundle."""
         for name in (manifest.SOLVER, manifest.RUNNING):
             (self.received(leg) / name).unlink(missing_ok=True)
+
+
+def _about(line: Line) -> Iterator[tuple[int, str]]:
+    """The leg that a line says was received or signed, and the digest of its statement."""
+    if line.event in ("received", "signed"):
+        leg = line.facts["leg"]
+        yield leg, line.facts["chain"][str(leg)][0]
+
+
+def _statement_in(folder: Path) -> str | None:
+    """The digest of the statement in a folder of this site's own; None where it can't be read."""
+    try:
+        data = (folder / manifest.STATEMENT).read_bytes()
+        return digest(Signed(data, statement.KIND, str(folder)).unverified)
+    except (OSError, Refused):
+        return None

@@ -94,7 +94,7 @@ def put(
         UserError: no room, or writing failed. What was there before is still there.
     """
     need = seal.sealed_size(source.size, len(recipients)) if recipients else source.size
-    writer = _Writer(folder, name, volume)
+    writer = _Writer(folder, name, volume, bool(recipients) or name.endswith(".age"))
     try:
         writer.make_room(need)
         if recipients:
@@ -111,8 +111,8 @@ def put(
 class _Writer:
     """Files that grow under temporary names, until :meth:`finish` gives them the right ones."""
 
-    def __init__(self, folder: Path, name: str, volume: int | None) -> None:
-        self._folder, self.name, self._volume = folder, name, volume
+    def __init__(self, folder: Path, name: str, volume: int | None, sealed: bool) -> None:
+        self._folder, self.name, self._volume, self._sealed = folder, name, volume, sealed
         self._parts: list[Path] = []
         self._named: list[Path] = []
         self._sums: list[str] = []
@@ -188,7 +188,8 @@ class _Writer:
                 if count > 1 and old.name.lower() == names[0].lower():
                     old.unlink()  # so that old and new volumes never look like one bundle
             for part, path in reversed(list(zip(self._parts, paths, strict=True))):
-                open_to_others(part)
+                if self._sealed:
+                    open_to_others(part)
                 part.replace(path)
                 self._named.append(path)
             for old in before:

@@ -91,6 +91,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_what_a_command_writes_is_its_users_alone(trained: Path) -> None:
+    """Weights, scores, and who is in which split: under the usual umask others could read them."""
+    there = list((trained / "exps").rglob("*"))
+    assert {path.name for path in there} >= {"last.ckpt", "scores.csv", "splits", "report.html"}
+    mine = [path for path in there if path.parent.name != "stick"]  # what is sealed and carried is for others
+    assert not [path for path in mine if path.stat().st_mode & 0o077]
+
+
 # -- help and versions -------------------------------------------------------------------------------------
 
 

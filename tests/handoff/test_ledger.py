@@ -244,6 +244,30 @@ def test_an_older_copy_of_the_ledger_is_noticed(kind: str, at: At) -> None:
     assert desk.whole().newest == (2 if kind == "signed" else 1)
 
 
+def test_an_older_copy_is_noticed_after_a_leg_was_signed_again(at: At) -> None:
+    """The copy knows the leg, but not the statement that lies there."""
+    world = at(1)
+    world.amend(1, readers=["east"])
+    desk, own = world.desks["north"], world.keys["north"]
+    desk.install(world.rosters[2])
+    older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
+    send.sign(desk, own, send.draft(desk, own, world.folder / "north" / "carry_1"))
+    desk.whole()
+    for path, data in older.items():
+        path.write_bytes(data)
+    with pytest.raises(DamagedLedger, match="does not know signed/leg_0001"):
+        desk.whole()
+
+
+@pytest.mark.parametrize("name", ["leg_0001 (copy)", "leg_abc", ".leg_x.old", "leg_00011"])
+def test_other_folders_beside_are_nobodys_leg(name: str, at: At) -> None:
+    world = at(1)
+    desk = world.desks["north"]
+    (desk.folder / "signed" / name).mkdir()
+    assert desk.whole().newest == 1
+    assert [path.name for path in desk.kept()] == ["leg_0001"]
+
+
 def test_a_roster_from_the_future_is_not_taken_in(at: At) -> None:
     """Taken in, it would have every honest one after it look older."""
     world = at(0)

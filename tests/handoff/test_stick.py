@@ -125,7 +125,9 @@ def test_a_folder_where_a_part_is_to_be_does_not_block(tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.001.part" / "inner").mkdir(parents=True)
     put(Bytes(DATA), tmp_path, NAME)
     assert there(tmp_path) == {NAME: DATA}
-    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o644, "the next hospital's user has another number"
+    sealed = f"{NAME}.age"
+    put(Bytes(DATA), tmp_path, sealed)
+    assert (tmp_path / sealed).stat().st_mode & 0o777 == 0o644, "the next hospital's user has another number"
 
 
 # --- what can go wrong

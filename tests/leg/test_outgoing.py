@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from relay.errors import UserError
+from relay.errors import ConfigError, UserError
 from relay.handoff import manifest, papers
 from relay.handoff.carry import read_facts
+from relay.handoff.document import travels
 from relay.leg import outgoing
 from relay.leg.progress import Progress
 from relay.simulate import Simulation
@@ -46,3 +47,23 @@ def test_all_settings_are_told_of_every_strategy() -> None:
     for name in ("sequential", "relay", "local", "joint"):
         for leg in study(**{"common.strategy.name": name}).legs:
             outgoing.check(leg)
+
+
+@pytest.mark.parametrize("value", [1e17, -1e17, 2.0**53, 1e20, 10**30, [1, 2e16], {"a": 3e18}])
+def test_what_another_site_would_read_otherwise_is_found(value: Any) -> None:
+    assert travels({"train.lr": 0.1, "train.odd": value}) == ["train.odd"]
+
+
+@pytest.mark.parametrize(
+    "value", [0, -0.0, 0.1, 2.0**53 - 1, 1e21, 5e-324, True, None, "Ärztin", [1, 2.5], {"a": 1e300}]
+)
+def test_what_is_read_as_it_was_written_travels(value: Any) -> None:
+    assert travels({"train.odd": value}) == []
+
+
+def test_a_number_that_can_not_be_signed_is_refused_before_the_training(tmp_path: Path) -> None:
+    """gradient_clip: 1e17 trained a whole leg that could not be sent."""
+    with pytest.raises(ConfigError, match=r"train\.gradient_clip = 1e\+17") as caught:
+        simulate(tmp_path / "run", **{"common.train.gradient_clip": 1e17})
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "run" / "checkpoints").exists()
