@@ -79,7 +79,8 @@ def test_carry_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None:
     assert facts.samples == len(split["train"])
     assert facts.start == digest_of(done / "checkpoints/task_1/carry")
     solver, told = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
-    assert told == {"leg": 2, **{key: carry.facts[key] for key in ("model", "data")}}
+    config = json.loads((done / "checkpoints/task_2/leg.json").read_text())["config"]
+    assert told == {"leg": 2, "config": config, **{key: carry.facts[key] for key in ("model", "data")}}
     assert all(torch.equal(solver[k], carry.solver[k]) for k in carry.solver)
 
 
