@@ -155,7 +155,7 @@ def test_problems_in_a_config_are_2_and_come_all_at_once(command: str, tmp_path:
 def test_a_config_without_its_blocks_is_2(text: str, tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text(text)
     for command in ("train", "compare"):
-        refused(relay(command, "-c", "empty.yaml", cwd=tmp_path), 2, "common", "Correct the file")
+        refused(relay(command, "-c", "empty.yaml", cwd=tmp_path), 2, "common", "Correct what is named above")
 
 
 def test_an_unknown_option_or_no_command_is_2(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_failed_training_is_1_and_verbose_shows_where(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_1_without_a_traceback(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "exps").write_text("a file where the folder should be")
-    refused(relay("train", "-c=study", cwd=tmp_path), 1, "exps", "Is the disk full")
+    refused(relay("train", "-c=study", cwd=tmp_path), 1, "exps", "Is a stick pulled out")
 
 
 # -- train, predict ----------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message", "advice"),
     [
-        (lambda path: path.write_text("no image"), "in.put: can't be read", "Give a picture"),
+        (lambda path: path.write_text("no image"), "in.put: can't be read", "copy it again"),
         (lambda path: None, "in.put can't be read: No such file", "Check the path"),
         (lambda path: os.mkfifo(path), "in.put is not a file, but a pipe", "Copy it"),
         (lambda path: path.mkdir(), "no images in in.put", "Give a picture"),
