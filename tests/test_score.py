@@ -168,7 +168,7 @@ def test_what_was_predicted_is_scored_and_what_is_missing_is_said(two: tuple[Pat
     assert (summary["samples"], summary["missing"]) == (3, ["p2_a"])
     assert lines["class 1", "dice"]["mean"] == pytest.approx((1 + 0.6) / 2)
     assert "p2_a" not in {row["sample"] for row in rows}
-    assert "Not scored: 1 of 4 have no prediction: p2_a. The numbers are about the others." in said
+    assert "Not scored: 1 of 4 have no prediction: p2_a." in said
 
 
 def test_masks_in_folders_below_go_together_by_path_else_by_name(tmp_path: Path) -> None:
