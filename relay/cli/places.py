@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from relay.plan import Leg
 
 
-TRIES = 3
-"""How often a passphrase is asked for."""
-
-
 def home_of(given: str | Path | None) -> Path:
     """This site's own folder."""
     from relay.handoff.desk import home_of as of
@@ -127,25 +123,10 @@ def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[s
 
 
 def unlock(home: Path, passphrase_file: Path | None) -> Keys:
-    """This site's keys; the passphrase is asked for where no file or environment gives it, up to three times.
+    """This site's keys, as :func:`relay.handoff.keys.unlock` opens them."""
+    from relay.handoff import keys
 
-    Raises:
-        UserError: as :func:`relay.handoff.keys.load`; for a wrong passphrase it says where it came from.
-    """
-    from relay.handoff.keys import WrongPassphrase, load
-    from relay.handoff.passphrases import passphrase, source
-
-    file = passphrase_file.expanduser() if passphrase_file else None
-    came_from = source(file)
-    for left in reversed(range(TRIES if came_from is None else 1)):
-        try:
-            return load(home, lambda: passphrase(file))
-        except WrongPassphrase as error:
-            if not left:
-                told = f" It came from {came_from}." if came_from else f" It was wrong {TRIES} times."
-                raise UserError(f"{error}", error.advice() + told) from error
-            ask.say("That is not the passphrase of these keys. Type it again.", err=True)
-    raise AssertionError("the last try returns or raises")
+    return keys.unlock(home, passphrase_file)
 
 
 def passphrase_file_of(found: Deployment | None, given: Path | None) -> Path | None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from relay.errors import UserError, nearest, typed
 from relay.files import recover_folder, write_bytes
@@ -30,12 +31,13 @@ from relay.handoff.document import canonical, digest, moment, parse, stamp
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Ledger, Line, Record
-from relay.handoff.refusals import BadRoster, ClockSetBack, DamagedLedger, Refused
+from relay.handoff.refusals import BadDocument, BadRoster, BadSignature, ClockSetBack, DamagedLedger, Refused
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import SKEW, Standpoint, check_issued
 from relay.locks import locked
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
@@ -124,7 +126,7 @@ class Desk:
                 + (f"; did you mean '{near}'?" if near else ""),
                 "Begin with the coordinator's invitation (relay request), or install a roster (relay roster install).",
             )
-        return parse(Identity, path.read_bytes(), str(path))
+        return _own(lambda: parse(Identity, path.read_bytes(), str(path)), path)
 
     @property
     def knows_coordinator(self) -> bool:
@@ -147,7 +149,7 @@ class Desk:
 
     def roster_files(self) -> Iterator[Path]:
         """Every roster version known here, oldest first."""
-        yield from sorted((self.folder / "rosters").glob("[0-9]*.dsse.json"))
+        yield from sorted((self.folder / "rosters").glob("[0-9][0-9][0-9][0-9].dsse.json"))
 
     @property
     def trusted(self) -> TrustedRoster | None:
@@ -156,7 +158,7 @@ class Desk:
         return self._open(newest) if newest else None
 
     def _open(self, path: Path) -> TrustedRoster:
-        return open_roster(path.read_bytes(), self.coordinator, self.study)
+        return _own(lambda: open_roster(path.read_bytes(), self.coordinator, self.study), path)
 
     @property
     def roster(self) -> Roster:
@@ -302,3 +304,19 @@ def _statement_in(folder: Path) -> str | None:
         return digest(Signed(data, statement.KIND, str(folder)).unverified)
     except (OSError, Refused):
         return None
+
+
+def _own(read: Callable[[], T], path: Path) -> T:
+    """What is read of a file that this site keeps.
+
+    Raises:
+        UserError: it is damaged, which is no other site's doing.
+    """
+    try:
+        return read()
+    except (BadDocument, BadSignature, OSError) as error:
+        raise UserError(
+            f"{path}, which is kept here, is damaged: {error}",
+            "Restore it from a backup. A roster can be installed again instead: remove the file, then relay roster "
+            "install ROSTER.",
+        ) from error

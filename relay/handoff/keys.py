@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,7 +22,7 @@ from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import envelope, points
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
-from relay.handoff.passphrases import long_enough, only_mine, passphrase
+from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
 from relay.handoff.refusals import BadDocument, ExpiredKey, Refused
 from relay.handoff.words import words
 
@@ -230,6 +231,27 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
             "One of the two files was changed: restore both from one backup.",
         )
     return keys
+
+
+TRIES = 3
+"""How often a passphrase is asked for on a terminal."""
+
+
+def unlock(home: Path, passphrase_file: Path | None = None) -> Keys:
+    """The keys in a home. The passphrase is asked for where no file or environment gives it, up to three times.
+
+    Raises:
+        UserError: as :func:`load`; for a wrong passphrase it says where it came from.
+    """
+    file = passphrase_file.expanduser() if passphrase_file else None
+    came_from = source(file)
+    for tried in range(TRIES if came_from is None else 1):
+        try:
+            return load(home, partial(passphrase, file, again=tried > 0))
+        except WrongPassphrase as error:
+            wrong = error
+    told = f" It came from {came_from}." if came_from else f" It was wrong {TRIES} times."
+    raise UserError(f"{wrong}", wrong.advice() + told) from wrong
 
 
 def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path) -> bytes:

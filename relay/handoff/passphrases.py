@@ -15,11 +15,12 @@ MIN_LENGTH = 8
 """Fewest characters of a new passphrase."""
 
 
-def passphrase(file: Path | None = None, confirm: bool = False) -> str:
+def passphrase(file: Path | None = None, confirm: bool = False, again: bool = False) -> str:
     """The passphrase: from this file, else RELAY_PASSPHRASE, else the file RELAY_PASSPHRASE_FILE, else a prompt.
 
     Args:
         confirm: ask twice at the prompt, as for new keys.
+        again: say at the prompt that the one before was wrong.
 
     Raises:
         UserError: there is no way to ask, the file can't be read or others can read it, or it is empty.
@@ -33,7 +34,7 @@ def passphrase(file: Path | None = None, confirm: bool = False) -> str:
             return _readable(only_mine(file).decode().removesuffix("\n").removesuffix("\r"), str(file))
         except UnicodeDecodeError as error:
             raise UserError(f"the passphrase in {file} is not UTF-8 text") from error
-    return _readable(_ask(confirm), "the prompt")
+    return _readable(_ask(confirm, again), "the prompt")
 
 
 def source(file: Path | None = None) -> str | None:
@@ -52,7 +53,7 @@ def _readable(text: str, where: str) -> str:
     return text
 
 
-def _ask(confirm: bool) -> str:
+def _ask(confirm: bool, again: bool) -> str:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UserError(
             "a passphrase is needed, and there is no terminal to ask for it",
@@ -60,7 +61,7 @@ def _ask(confirm: bool) -> str:
             f"--passphrase-file or {PASSPHRASE_FILE}, or set {PASSPHRASE}.",
         )
     try:
-        given = getpass("Passphrase: ")
+        given = getpass("That is not the passphrase of these keys. Passphrase: " if again else "Passphrase: ")
         if confirm and getpass("The same again: ") != given:
             raise UserError("the two passphrases are not the same", "Run the command again.")
     except EOFError as error:

@@ -17,8 +17,7 @@ from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
 from relay.handoff.desk import Desk, home_of
 from relay.handoff.fit import check_fit
-from relay.handoff.keys import Keys, load
-from relay.handoff.passphrases import passphrase
+from relay.handoff.keys import Keys, unlock
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
 from relay.handoff.refusals import GateFailed
@@ -121,7 +120,7 @@ class Deployed(Post):
                 "Put the stick in; or set handoff.send to null, and send later: relay send.",
             )
         file = self.conf.passphrase_file
-        self._keys = load(self.desk.home, lambda: passphrase(Path(file).expanduser() if file else None))
+        self._keys = unlock(self.desk.home, Path(file) if file else None)
 
     @property
     def keys(self) -> Keys:

@@ -315,3 +315,16 @@ def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> No
         send.sign(desk, world.keys["north"], send.draft(desk, world.keys["north"], world.folder / "north" / "carry_1"))
     check_words(caught.value, "ledger.jsonl", "2026-03-02")
     assert desk.ledger.lines(), "what is on record can be read all the same"
+
+
+@pytest.mark.parametrize("name", ["coordinator.json", "rosters/0001.dsse.json"])
+@pytest.mark.parametrize("data", [b"", b"{}", bytes(64)])
+def test_a_damaged_file_of_this_sites_own_is_not_called_anothers(name: str, data: bytes, at: At) -> None:
+    """A power failure empties files; nobody is to be telephoned about that."""
+    desk = at(1).desks["south"]
+    (desk.folder / name).write_bytes(data)
+    with pytest.raises(UserError, match="which is kept here, is damaged") as caught:
+        desk.standpoint()
+    assert caught.value.exit_code == 2
+    assert str(desk.folder / name) in str(caught.value)
+    assert "backup" in caught.value.advice()
