@@ -92,7 +92,7 @@ def run_leg(
             outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(place.checkpoint, made.solver, kept)
-        record["sha256"] = {path.name: measure(path).sha256 for path in (place.scores, place.checkpoint)}
+        record["sha256"] = {place.scores.name: measure(place.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
         place.write_record(state="finished", **record)
