@@ -47,7 +47,8 @@ KEY = re.compile(r"(common|all_tasks_datasets\[\d+\]|current_tasks|paths)(\.\w+|
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a config: where it stands, what stands there, what may stand there."""
+    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, and a cure of its own
+    where correcting the value is not one."""
 
     path: str
     value: object
@@ -70,11 +71,15 @@ class ConfigError(UserError):
         super().__init__(f"{count} in {source}:\n" + "\n".join(f"  - {p}" for p in self.problems))
 
     def advice(self) -> str:
-        """Where the problems can be mended; how stands behind each of them."""
-        places = [p.path for p in self.problems]
-        if all(place.startswith("-") for place in places):
+        """The cures that problems have of their own; for the others, where they can be corrected."""
+        others = [problem for problem in self.problems if not problem.cure]
+        cures = dict.fromkeys(problem.cure for problem in self.problems if problem.cure)
+        return " ".join([*cures, *([self._where(others)] if others else [])])
+
+    def _where(self, problems: Sequence[Problem]) -> str:
+        if all(problem.path.startswith("-") for problem in problems):
             return "Correct the options of the command."
-        first = next((p for p in self.problems if KEY.fullmatch(p.path) and p.nearest is None), None)
+        first = next((p for p in problems if KEY.fullmatch(p.path) and p.nearest is None), None)
         if first is None:
             return "Correct what is named above, and run the same command again."
         return f"Correct the file, or override the value after the flags: {typed(first.path)}=VALUE"
@@ -83,7 +88,7 @@ class ConfigError(UserError):
 class DataError(UserError):
     """A data set that can't be read as it lies there: the message names the files."""
 
-    _advice = "Mend or remove the files named above; nothing was written."
+    _advice = "Fix or remove the files named above; nothing was written."
 
     @property
     def own_advice(self) -> str | None:

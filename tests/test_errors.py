@@ -72,3 +72,11 @@ def test_nearest(word: str, found: str | None) -> None:
 
 def test_nothing_is_near_where_nothing_is_known() -> None:
     assert nearest("relay", []) is None
+
+
+def test_problems_with_a_cure_of_their_own_come_with_it_and_the_others_with_the_general_one() -> None:
+    own = Problem("common.train", {}, "needs one budget", cure="Keep one.")
+    assert ConfigError([own, own]).advice() == "Keep one."
+    both = ConfigError([own, Problem("common.train.batch_size", 0, "must be 1 or more")]).advice()
+    assert both.startswith("Keep one. Correct the file, or override")
+    assert both.endswith("common.train.batch_size=VALUE")

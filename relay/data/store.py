@@ -40,7 +40,7 @@ def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
     Raises:
         DataError: there are such.
     """
-    refuse(sorted(problems, key=str), f"{dataset}: images that can't be used", "Mend or remove the files named above.")
+    refuse(sorted(problems, key=str), f"{dataset}: images that can't be used", "Fix or remove the files named above.")
 
 
 class _Buffer:

@@ -65,8 +65,8 @@ class _Planner:
         self.ids = [i for i in self.current.task_ids if i in self.layers.sets]
         self.turns = [(i, lap) for lap in range(1, self.current.laps + 1) for i in self.ids]
 
-    def add(self, path: str, value: object, allowed: str, near: str | None = None) -> None:
-        self.problems.append(Problem(path, value, allowed, near))
+    def add(self, path: str, value: object, allowed: str, near: str | None = None, cure: str | None = None) -> None:
+        self.problems.append(Problem(path, value, allowed, near, cure))
 
     def study(self, name: str, train: bool, given: Mapping[str, Any]) -> Study:
         self.check_ids()
@@ -280,7 +280,8 @@ class _Planner:
         if (conf.train.num_epochs is None) == (conf.train.num_mimgs is None):
             value = {"num_epochs": conf.train.num_epochs, "num_mimgs": conf.train.num_mimgs}
             path = self.layers.where(task_id)(["train"])
-            self.add(path, value, "needs exactly one budget: num_epochs, or num_mimgs (millions of images)")
+            allowed = "needs exactly one budget: num_epochs, or num_mimgs (millions of images)"
+            self.add(path, value, allowed, cure=f"Keep one, and set the other to null: {path}.num_epochs=null")
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":
@@ -311,16 +312,16 @@ class _Planner:
             return
         here = [i for i in self.ids if i in datasets and all(folder.is_dir() for folder in datasets[i].folders())]
         fewer = str(here).replace(" ", "")
-        subset = f"; to run only the sites that are here: 'current_tasks.task_ids={fewer}'"
-        subset = subset if here and self.current.mode == "simulation" else ""
+        cure = None
+        if here and self.current.mode == "simulation":
+            cure = f"Correct the folder; or run only the sites whose images are here: 'current_tasks.task_ids={fewer}'"
         for task_id in self.ids:
             if (dataset := datasets.get(task_id)) is None:
                 continue
             where = self.layers.where(task_id, "dataset", "kwargs")
             root = Path(dataset.options.root_path).expanduser()
             if dataset.folders() and not root.is_dir():
-                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()}){subset}")
+                self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})", cure=cure)
             elif missing := [str(folder) for folder in dataset.folders() if not folder.is_dir()]:
-                self.add(
-                    where(["img_folder"]), dataset.options.img_folder, f"no such folder: {', '.join(missing)}{subset}"
-                )
+                allowed = f"no such folder: {', '.join(missing)}"
+                self.add(where(["img_folder"]), dataset.options.img_folder, allowed, cure=cure)

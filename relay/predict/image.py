@@ -84,7 +84,7 @@ def predict_images(model: Model, paths: Sequence[Path], folder: Path, devices: D
     if len(problems) == len(paths) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
     refuse(
-        problems, f"not predicted, of {len(paths)} images", "Mend or leave out these files. The others are predicted."
+        problems, f"not predicted, of {len(paths)} images", "Fix or leave out these files. The others are predicted."
     )
 
 

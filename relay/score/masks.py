@@ -71,7 +71,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
                 job = measuring.submit(pred, true, len(levels), spacing, asked.tolerance)
                 found.add(pair, pred, true, job, "mm" if spacing else "px")
         refuse(
-            problems, f"{predictions} can't be scored", "Mend or remove the files named above, or correct the options."
+            problems, f"{predictions} can't be scored", "Fix or remove the files named above, or correct the options."
         )
         if len(found.units) > 1:
             raise DataError("some masks have a spacing and others none", "Say it for those that have none: --spacing")

@@ -66,7 +66,7 @@ def test_all_bad_files_of_all_splits_are_reported_together(made) -> None:
     assert len(lines) == 7
     assert lines[-1] == "  - and 2 more"
     assert len(read) == 5
-    assert caught.value.advice() == "Mend or remove the files named above."
+    assert caught.value.advice() == "Fix or remove the files named above."
 
 
 def test_each_cause_is_shown_with_its_own_cure() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -169,6 +170,22 @@ def test_missing_folder_is_one_problem_and_names_the_folder(tmp_path: object) ->
     )
     assert list(found) == ["common.dataset.kwargs.root_path"]
     assert "no such folder" in str(found["common.dataset.kwargs.root_path"])
+
+
+def test_sites_whose_images_are_here_can_be_run_and_the_message_says_how(tmp_path: Path) -> None:
+    for name in ("a", "c"):
+        for part in ("image", "mask"):
+            (tmp_path / name / part).mkdir(parents=True)
+    sets = [{"kwargs": {"task_id": i, "task_name": n, "img_folder": n}} for i, n in enumerate("abc", 1)]
+    config = {
+        "common.dataset": {"name": "folder", "kwargs": {"num_classes": 2, "root_path": str(tmp_path)}},
+        "all_tasks_datasets": sets,
+        "current_tasks.task_ids": [1, 2, 3],
+    }
+    with pytest.raises(ConfigError, match="no such folder") as caught:
+        plan(given(**config), "tiny")
+    assert caught.value.advice().endswith("whose images are here: 'current_tasks.task_ids=[1,3]'")
+    assert [leg.task_id for leg in plan(given(**{**config, "current_tasks.task_ids": [1, 3]}), "tiny").legs] == [1, 3]
 
 
 def test_deployment_is_one_leg_that_starts_from_what_it_receives() -> None:
