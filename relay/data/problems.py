@@ -35,7 +35,7 @@ def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = 
     lines = [f"  - {text}" for texts in cures.values() for text in texts if text in shown][:SHOWN]
     if len(problems) > SHOWN:
         lines.append(f"  - and {len(problems) - SHOWN} more")
-    said = "\n".join(dict.fromkeys(cure or DataError("").advice() for cure in cures))
+    said = "\n  ".join(dict.fromkeys(cure or DataError("").advice() for cure in cures))  # as relay.errors.shown wants
     raise DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
 
 
@@ -48,5 +48,6 @@ def together(errors: Sequence[DataError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        advice = "\n".join(dict.fromkeys(error.advice() for error in errors))
-        raise DataError("\n".join(map(str, errors)), advice)
+        advice = "\n  ".join(dict.fromkeys(line.strip() for error in errors for line in error.advice().splitlines()))
+        said = "\n".join(map(str, errors)).replace("\n", "\n  ")
+        raise DataError(f"images of {len(errors)} sites can't be used:\n  {said}", advice)

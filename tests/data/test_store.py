@@ -77,7 +77,7 @@ def test_each_cause_is_shown_with_its_own_cure() -> None:
         "bad (8):", "  - 0: values 9", "  - 1: values 9", "  - 2: values 9", "  - x: can't be read", "  - y: size",
         "  - and 3 more",
     ]  # fmt: skip
-    assert caught.value.advice() == "Set mask_values.\nRemove them.\nResize it."
+    assert caught.value.advice() == "Set mask_values.\n  Remove them.\n  Resize it."
     with pytest.raises(DataError) as caught:
         refuse(["x: can't be read"], "bad")
     assert "mask_values" not in caught.value.advice()
