@@ -72,7 +72,7 @@ def receive(
     later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
     for note in (*done.notes, *later, *([] if fit else ["not compared with a config (-c)"])):
         ask.say(f"  {note}")
-    ask.say(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
+    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', claim.leg)}")
     _say_next(desk)
 
 
@@ -131,7 +131,7 @@ def send(
     for file in files:
         ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
     whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
-    ask.say(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
+    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', leg)}")
     ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 

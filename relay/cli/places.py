@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING
 
 from relay.cli import ask
 from relay.errors import UserError
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.config.schema import Handoff
     from relay.handoff.desk import Desk
     from relay.handoff.keys import Keys
     from relay.plan import Leg
-
-
-def home_of(given: str | Path | None) -> Path:
-    """This site's own folder."""
-    from relay.handoff.desk import home_of as of
-
-    return of(given)
 
 
 def desk_of(home: Path, study: str | None) -> Desk:

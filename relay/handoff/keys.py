@@ -25,6 +25,7 @@ from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse,
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
 from relay.handoff.refusals import BadDocument, ExpiredKey, Refused
 from relay.handoff.words import words
+from relay.home import command
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -163,7 +164,8 @@ def _make_room(home: Path, replace: bool) -> None:
     if not replace:
         raise UserError(
             f"{home} holds keys already ({', '.join(path.name for path in old)})",
-            "Use them (relay keys show); or, to renew them, relay keys new --replace: the old ones are kept beside.",
+            f"Use them ({command(home, 'keys', 'show')} shows them). Or put them aside and make new ones: "
+            f"{command(home, 'keys', 'new', '--replace')} --name NAME",
         )
     try:
         tag = identity(home).signing[:8]
@@ -195,12 +197,16 @@ def identity(home: Path) -> Identity:
         return parse(Identity, path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise UserError(
-            f"there are no keys in {home}", "Make some: relay keys new. Or give the right folder."
+            f"there are no keys in {home}",
+            f"Give the right folder (--home); or make keys there: {command(home, 'keys', 'new')} --name NAME",
         ) from error
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except Refused as error:
-        raise UserError(str(error), f"Restore {path.name} from a backup, or make new keys (relay keys new).") from error
+        again = command(home, "keys", "new", "--replace")
+        raise UserError(
+            str(error), f"Restore {path.name} from a backup; or make new keys: {again} --name NAME"
+        ) from error
 
 
 def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
@@ -218,7 +224,8 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
     if path is None:
         raise UserError(
             f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
-            f"Restore {SEALED} from a backup, or make new keys: relay keys new --replace.",
+            f"Restore {SEALED} from a backup, or make new keys: "
+            f"{command(home, 'keys', 'new', '--replace', '--name', public.name)}",
         )
     secret = only_mine(path)
     if path.name == SEALED:
