@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 from relay.errors import typed
+from relay.files import expanded
 
 HOME = "RELAY_HOME"
 
 
 def home_of(given: str | Path | None) -> Path:
     """A site's own folder: as given, else ``$RELAY_HOME``, else ``~/.relay``."""
-    return Path(given or os.environ.get(HOME) or "~/.relay").expanduser()
+    return expanded(given or os.environ.get(HOME) or "~/.relay")
 
 
 def command(home: Path, *words: object, study: str | None = None) -> str:

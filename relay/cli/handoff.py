@@ -11,6 +11,7 @@ import typer
 from relay.cli import ask, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
+from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
@@ -46,7 +47,7 @@ def receive(
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
     desk = places.desk_for(found, home, study)
-    source = given or (Path(found.handoff.receive).expanduser() if found and found.handoff.receive else None)
+    source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
     if source is None:
         raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
     from relay.handoff import gate, pick

@@ -10,6 +10,7 @@ import typer
 from relay.cli import ask, options, places
 from relay.cli.top import command
 from relay.errors import UserError, typed
+from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def new(
             f"Give {typed('--name', here)}, or another --home.",
         )
     made = keys.new(name, years)
-    secret = passphrase(passphrase_file.expanduser() if passphrase_file else None, confirm=True)
+    secret = passphrase(expanded(passphrase_file) if passphrase_file else None, confirm=True)
     keys.save(made, place, secret, replace)
     ask.say(f"New keys of {name} in {place}, good until {made.identity.expires[:10]}. Their fingerprint:")
     ask.show_fingerprint(made.identity)

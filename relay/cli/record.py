@@ -26,7 +26,7 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
-    from relay.files import write_text
+    from relay.files import expanded, write_text
     from relay.handoff import receipt as receipts
 
     desk = places.desk_of(home_of(home), study)
@@ -34,7 +34,7 @@ def receipt(
     if to is None:
         ask.say(*text.splitlines())
         return
-    target = to.expanduser()
+    target = expanded(to)
     places.folder_there(target.parent)
     if target.is_dir():
         raise UserError(

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from relay.config.check import check
+from relay.config.names import fault
 from relay.config.options import Field, options
 from relay.errors import UserError
-from relay.files import write_bytes
+from relay.files import expanded, write_bytes
 from relay.handoff import envelope, points
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
@@ -121,10 +122,12 @@ def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
         "expires": stamp(now + timedelta(days=365 * years)),
     }
     identity, problems = check(Identity, content)
-    if identity is None:
+    why = fault(name) or ("" if identity else problems[0].allowed)
+    if identity is None or why:
         raise UserError(
-            f"'{name}' can't be a site's name: {problems[0].allowed}",
-            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'.",
+            f"'{name}' can't be a site's name: {why}",
+            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'. "
+            "Con, nul and the like are devices on Windows.",
         )
     return Keys(identity, signing, str(sealing))
 
@@ -250,7 +253,7 @@ def unlock(home: Path, passphrase_file: Path | None = None) -> Keys:
     Raises:
         UserError: as :func:`load`; for a wrong passphrase it says where it came from.
     """
-    file = passphrase_file.expanduser() if passphrase_file else None
+    file = expanded(passphrase_file) if passphrase_file else None
     came_from = source(file)
     for tried in range(TRIES if came_from is None else 1):
         try:

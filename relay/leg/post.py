@@ -13,6 +13,7 @@ from pathlib import Path
 
 from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
+from relay.files import expanded
 from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
 from relay.handoff.desk import Desk
@@ -115,7 +116,7 @@ class Deployed(Post):
             if number > 1:
                 self._bundle(number - 1)
         begun = bool(place.record()) and not place.finished  # it can go on while the stick is elsewhere
-        if self.conf.send and not begun and not Path(self.conf.send).expanduser().is_dir():
+        if self.conf.send and not begun and not expanded(self.conf.send).is_dir():
             raise UserError(
                 f"handoff.send: there is no folder {self.conf.send}",
                 "Put the stick in; or set handoff.send to null, and send later: relay send -c CONFIG -o FOLDER",
@@ -198,7 +199,7 @@ class Deployed(Post):
         """
         if before in self.desk.record().received and self.desk.received(before).is_dir():
             return None
-        source = Path(self.conf.receive).expanduser() if self.conf.receive else None
+        source = expanded(self.conf.receive) if self.conf.receive else None
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
@@ -245,5 +246,5 @@ class Deployed(Post):
             send.sign(self.desk, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)
-            for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
+            for file in send.export(self.desk, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")
