@@ -130,13 +130,15 @@ class Interrupted(RelayError):
     _advice = "Run the same command again: it goes on from the last saved state."
 
 
-def plain(text: str, keep: str = "") -> str:
+def plain(text: str, keep: str = "", most: int | None = None) -> str:
     """A text that may quote anybody, for a terminal: no character moves the cursor or hides what was said.
 
     Args:
         keep: characters that stay as they are, such as a newline.
+        most: so many characters at most; an ellipsis stands for the rest.
     """
-    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+    safe = "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+    return safe if most is None or len(safe) <= most else safe[:most] + "…"
 
 
 def typed(*words: object) -> str:

@@ -124,6 +124,21 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path as it was given, with ``~`` in its place.
+
+    Raises:
+        UserError: ``~somebody`` is nobody here.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # what pathlib says of it
+        raise UserError(
+            f"{path}: there is no user '{Path(path).parts[0][1:]}' whose folder this could be",
+            "Write the folder out; or ./~NAME, if its name does begin with ~.",
+        ) from error
+
+
 def read_json(path: Path, again: str) -> dict[str, Any]:
     """The JSON object in a file that we wrote.
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from relay.config.text import dump
 from relay.errors import RelayError, UserError
-from relay.files import write_text
+from relay.files import expanded, write_text
 from relay.handoff.desk import Desk
 from relay.handoff.receive import chain_in
 from relay.handoff.request import invitation_name, request_name
@@ -175,9 +175,7 @@ def _absolute(tree: Any) -> Any:
     """Folders as seen from here, since each site's commands run in a folder of its own."""
     if isinstance(tree, Mapping):
         return {
-            key: str(Path(value).expanduser().resolve())
-            if key in ("root_path", "pretrained") and value
-            else _absolute(value)
+            key: str(expanded(value).resolve()) if key in ("root_path", "pretrained") and value else _absolute(value)
             for key, value in tree.items()
         }
     return [_absolute(item) for item in tree] if isinstance(tree, Sequence) and not isinstance(tree, str) else tree

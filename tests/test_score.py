@@ -105,8 +105,10 @@ def test_known_answers_come_through_the_whole_chain(two: tuple[Path, Path], tmp_
 
 
 def test_rows_are_what_is_measured_and_pixels_are_said_so(two: tuple[Path, Path], tmp_path: Path) -> None:
-    said = run(*two, "-o", tmp_path / "out", "--workers", 1)
+    (two[0] / "below").mkdir()
+    said = run(two[0] / "below" / "..", two[1], "-o", tmp_path / "out", "--workers", 1)
     _, summary, rows = scored(tmp_path / "out")
+    assert summary["study"] == two[0].name  # not what stands last in the path
     assert "hd95 and asd in px" in " ".join(said.split())
     assert (summary["unit"], summary["subjects"], summary["classes"]) == ("px", [], ["background", "class 1"])
     found = {(r["class"], r["metric"]): r["value"] for r in rows if r["sample"] == "p1_b"}

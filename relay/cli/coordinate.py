@@ -11,6 +11,7 @@ import typer
 from relay.cli import ask, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
@@ -46,7 +47,7 @@ def make(
     from relay.handoff import enrol
     from relay.handoff.policy import Policy, read_policy
 
-    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
     if (there := desk.trusted) is not None:
         raise UserError(
             f"study {desk.study} has roster {there.roster.version} already",
@@ -95,7 +96,7 @@ def amend(
     from relay.handoff import enrol
     from relay.handoff.policy import read_policy
 
-    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
     old = desk.roster
     rules = read_policy(policy) if policy else None
     keys = _as_coordinator(desk, passphrase_file)

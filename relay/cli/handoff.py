@@ -11,6 +11,7 @@ import typer
 from relay.cli import ask, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
+from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
@@ -46,7 +47,7 @@ def receive(
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
     desk = places.desk_for(found, home, study)
-    source = given or (Path(found.handoff.receive).expanduser() if found and found.handoff.receive else None)
+    source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
     if source is None:
         raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
     from relay.handoff import gate, pick
@@ -72,7 +73,7 @@ def receive(
     later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
     for note in (*done.notes, *later, *([] if fit else ["not compared with a config (-c)"])):
         ask.say(f"  {note}")
-    ask.say(f"Receipt, to print and sign: relay receipt --leg {claim.leg} -s {desk.study}")
+    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', claim.leg)}")
     _say_next(desk)
 
 
@@ -131,7 +132,7 @@ def send(
     for file in files:
         ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
     whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
-    ask.say(f"Receipt, to print and sign: relay receipt --leg {leg} -s {desk.study}")
+    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', leg)}")
     ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 

@@ -9,7 +9,9 @@ import typer
 
 from relay.cli import ask, options, places
 from relay.cli.top import command
-from relay.errors import UserError
+from relay.errors import UserError, typed
+from relay.files import expanded
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
@@ -36,13 +38,14 @@ def new(
     from relay.handoff import keys
     from relay.handoff.passphrases import passphrase
 
-    place = places.home_of(home)
+    place = home_of(home)
     if replace and (here := keys.identity(place).name) != name:
         raise UserError(
-            f"the keys in {place} are those of {here}, not of {name}", f"Give --name {here}, or another --home."
+            f"the keys in {place} are those of {here}, not of {name}",
+            f"Give {typed('--name', here)}, or another --home.",
         )
     made = keys.new(name, years)
-    secret = passphrase(passphrase_file.expanduser() if passphrase_file else None, confirm=True)
+    secret = passphrase(expanded(passphrase_file) if passphrase_file else None, confirm=True)
     keys.save(made, place, secret, replace)
     ask.say(f"New keys of {name} in {place}, good until {made.identity.expires[:10]}. Their fingerprint:")
     ask.show_fingerprint(made.identity)
@@ -62,7 +65,7 @@ def show(
     """Show the public part of this site's keys, and their fingerprint."""
     from relay.handoff import keys
 
-    place = places.home_of(home)
+    place = home_of(home)
     identity = keys.identity(place)
     if words:
         ask.say(identity.fingerprint)
@@ -90,7 +93,7 @@ def invite(
     from relay.handoff import request
     from relay.handoff.desk import Desk
 
-    folder, desk = places.folder_there(to), Desk(places.home_of(home), places.check_study(study))
+    folder, desk = places.folder_there(to), Desk(home_of(home), places.check_study(study))
     keys = places.unlock(desk.home, passphrase_file)
     keys.identity.check_alive(desk.now())
     desk.pin(keys.identity)
@@ -113,7 +116,7 @@ def request(
     from relay.handoff import request as requests
     from relay.handoff.desk import Desk
 
-    place, folder = places.home_of(home), places.folder_there(to)
+    place, folder = home_of(home), places.folder_there(to)
     found = requests.read_invitation(places.read_file(invitation))
     desk = Desk(place, found.study)
     name = desk.identity.name

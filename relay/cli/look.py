@@ -13,6 +13,7 @@ import typer
 from relay.cli import ask, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.handoff.bundle import Opened
@@ -45,7 +46,7 @@ def verify(
     from relay.handoff import receipt as receipts
     from relay.handoff.receive import verify as hold
 
-    desk = places.desk_of(places.home_of(home), study)
+    desk = places.desk_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
         raise UserError("what is to be verified?", "Name a bundle, or a receipt: relay verify --receipt FILE")
     if receipt is not None:
@@ -63,7 +64,8 @@ def verify(
     ask.say(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
     show.custody(done.statements)
     show.memories(done.memories, [made.claim for made in done.statements])
-    ask.say("Nothing was kept, and the weights were not looked at." + ("" if look_on else " Next: relay receive"))
+    after = "" if look_on else f" Next: {desk.command('receive', bundle)}"
+    ask.say(f"Nothing was kept, and the weights were not looked at.{after}")
 
 
 @command
@@ -77,7 +79,7 @@ def inspect(
     from relay.handoff.policy import Policy
     from relay.handoff.refusals import CannotOpen
 
-    place, sealed, keys = places.home_of(home), places.is_sealed(bundle), None
+    place, sealed, keys = home_of(home), places.is_sealed(bundle), None
     if sealed:
         _outside(bundle)
         try:

@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING
 
 from relay.cli import ask
 from relay.errors import UserError
+from relay.files import expanded
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.config.schema import Handoff
     from relay.handoff.desk import Desk
     from relay.handoff.keys import Keys
     from relay.plan import Leg
-
-
-def home_of(given: str | Path | None) -> Path:
-    """This site's own folder."""
-    from relay.handoff.desk import home_of as of
-
-    return of(given)
 
 
 def desk_of(home: Path, study: str | None) -> Desk:
@@ -116,7 +111,7 @@ def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[s
         UserError: there are several paths.
     """
     overrides = [word for word in words or () if "=" in word and not Path(word).exists()]
-    paths = [Path(word).expanduser() for word in words or () if word not in overrides]
+    paths = [expanded(word) for word in words or () if word not in overrides]
     if len(paths) > 1:
         raise UserError(f"one path is wanted, these are {len(paths)}: {', '.join(map(str, paths))}")
     return (paths[0] if paths else None), overrides
@@ -154,10 +149,10 @@ def read_file(path: Path) -> bytes:
     from relay.handoff.document import MAX_BYTES
 
     try:
-        kind = path.expanduser().stat().st_mode
+        kind = expanded(path).stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading says what is wrong with a folder
             raise UserError(f"{path} is not a file", "Copy it to a file first, and name that.")
-        with path.expanduser().open("rb") as file:
+        with expanded(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", "Check the path; is the stick in?") from error
@@ -175,7 +170,7 @@ def folder_there(path: Path) -> Path:
     Raises:
         UserError: it is not there.
     """
-    folder = path.expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         raise UserError(f"there is no folder {path}", "Put the stick in, or make the folder first.")
     return folder

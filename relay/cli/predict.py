@@ -10,6 +10,7 @@ import typer
 from relay.cli import ask, configs, options, places
 from relay.cli.top import command, hold, log_to
 from relay.errors import UserError
+from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.plan import Study
@@ -53,7 +54,7 @@ def predict(
     from relay.predict import models as choose
     from relay.predict.image import images_in, predict_images
 
-    images = images_in([path.expanduser() for path in image or ()])
+    images = images_in([expanded(path) for path in image or ()])
     if bundle is not None:
         models = [_bundled(study, bundle, passphrase_file)]
     elif received is not None:
@@ -65,8 +66,11 @@ def predict(
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if images:
-        for path in predict_images(models[-1], images, root / "results" / "images", devices):
-            ask.say(f"Written: {path}")
+        from relay.leg.progress import Progress
+
+        with Progress(len(images), console) as progress:
+            for path in predict_images(models[-1], images, root / "results" / "images", devices, progress):
+                progress.say(f"Written: {path}")
         return
     from relay.locks import locked
     from relay.predict.study import Testing, predict_study, results_of
@@ -85,6 +89,6 @@ def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:
     desk = models.desk_of(study)
     named = study.handoff.passphrase_file if study.handoff else None
     given = passphrase_file or (Path(named) if named else None)
-    path = bundle.expanduser()
+    path = expanded(bundle)
     keys = places.unlock(desk.home, given) if places.is_sealed(path) else None
     return models.bundled(study, path, keys)

@@ -9,7 +9,8 @@ import typer
 
 from relay.cli import ask, options, places, show
 from relay.cli.top import command
-from relay.errors import UserError
+from relay.errors import UserError, typed
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.handoff.desk import Desk
@@ -25,18 +26,20 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
-    from relay.files import write_text
+    from relay.files import expanded, write_text
     from relay.handoff import receipt as receipts
 
-    desk = places.desk_of(places.home_of(home), study)
+    desk = places.desk_of(home_of(home), study)
     text = receipts.write(desk, leg).text()
     if to is None:
         ask.say(*text.splitlines())
         return
-    target = to.expanduser()
+    target = expanded(to)
     places.folder_there(target.parent)
     if target.is_dir():
-        raise UserError(f"{to} is a folder; a receipt is a file", f"Say its name: -o {to}/receipt.txt")
+        raise UserError(
+            f"{to} is a folder; a receipt is a file", f"Say its name: {typed('-o', target / 'receipt.txt')}"
+        )
     if target.exists() and not target.read_bytes().startswith(b"RELAY RECEIPT"):
         raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
     write_text(target, text)
@@ -57,7 +60,7 @@ def ledger(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show and check this site's record of a study; or make it again where it was lost."""
-    desk = places.desk_of(places.home_of(home), study)
+    desk = places.desk_of(home_of(home), study)
     if bundles and not rebuild:
         raise UserError(
             "bundles are named, but not what for", "To rebuild the ledger: relay ledger --rebuild BUNDLE..."

@@ -10,6 +10,7 @@ import typer
 from relay.cli import ask, coordinate, options, places, show
 from relay.cli.keys import trust
 from relay.cli.top import command
+from relay.home import home_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -36,7 +37,7 @@ def install(
 
     data = places.read_file(roster)
     claimed = _unverified(data)
-    desk = Desk(places.home_of(home), claimed.study)
+    desk = Desk(home_of(home), claimed.study)
     old = desk.trusted.roster if desk.knows_coordinator and desk.trusted else None
     if not desk.knows_coordinator or fingerprint is not None:
         open_roster(data, claimed.coordinator, claimed.study)  # sound, before anybody telephones
@@ -80,7 +81,7 @@ def show_roster(
     from relay.handoff.desk import Desk
     from relay.handoff.roster import open_roster
 
-    place = places.home_of(home)
+    place = home_of(home)
     if roster is None:
         desk = places.desk_of(place, study)
         show.roster(desk.roster)
@@ -104,7 +105,7 @@ def export(to: options.To, study: options.Study = None, home: options.Home = Non
     """Write the newest roster as a file, to be carried to another site."""
     from relay.handoff.roster import roster_name
 
-    folder, desk = places.folder_there(to), places.desk_of(places.home_of(home), study)
+    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
     version, trusted = desk.roster.version, desk.trusted
     assert trusted is not None
     places.put_file(folder, roster_name(desk.study, version), trusted.data)

@@ -31,6 +31,7 @@ from relay.data.read import read_pair
 from relay.data.sample import Picture, Sample
 from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
+from relay.files import expanded
 
 
 class Dataset(ABC):
@@ -66,7 +67,7 @@ class Dataset(ABC):
     @property
     def root(self) -> Path:
         """``root_path``, with ``~`` resolved."""
-        return Path(self.options.root_path).expanduser()
+        return expanded(self.options.root_path)
 
     def folders(self) -> list[Path]:
         """The folders that must exist; none for a data set without files."""

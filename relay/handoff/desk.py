@@ -34,6 +34,7 @@ from relay.handoff.ledger import Ledger, Line, Record
 from relay.handoff.refusals import BadDocument, BadRoster, BadSignature, ClockSetBack, DamagedLedger, Refused
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
 from relay.handoff.rules import SKEW, Standpoint, check_issued
+from relay.home import command
 from relay.locks import locked
 
 Clock = Callable[[], datetime]
@@ -45,14 +46,8 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-HOME = "RELAY_HOME"
 LEG = re.compile("leg_[0-9]{4}")
 """The name of a leg's folder."""
-
-
-def home_of(given: str | Path | None) -> Path:
-    """A site's own folder: as given, else ``$RELAY_HOME``, else ``~/.relay``."""
-    return Path(given or os.environ.get(HOME) or "~/.relay").expanduser()
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,10 @@ class Desk:
     home: Path
     study: str
     clock: Clock = utc_now
+
+    def command(self, *words: object) -> str:
+        """A command of the hand-over as it is typed for this study and home (:func:`relay.home.command`)."""
+        return command(self.home, *words, study=self.study)
 
     @property
     def folder(self) -> Path:

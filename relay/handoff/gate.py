@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from relay import tensorfile
-from relay.errors import UserError
+from relay.errors import UserError, plain
 from relay.handoff import manifest
 from relay.handoff.carry import Carry
 from relay.handoff.desk import Desk
 from relay.handoff.policy import Gate, Policy
-from relay.handoff.refusals import GateFailed, plain
+from relay.handoff.refusals import MAX_MESSAGE, GateFailed
 from relay.tensorfile import BadTensors
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def check_weights(
     if found and gate.on_failure == "refuse":
         raise GateFailed(f"the weights look wrong: {_some(found)}")
     compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
-    return [*(plain(f"warning: {text}") for text in found), f"weights are finite; {compared}"]
+    return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
 
 
 def check_score(dice: float, gate: Gate) -> None:

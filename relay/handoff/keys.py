@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from relay.config.check import check
+from relay.config.names import fault
 from relay.config.options import Field, options
 from relay.errors import UserError
-from relay.files import write_bytes
+from relay.files import expanded, write_bytes
 from relay.handoff import envelope, points
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
 from relay.handoff.refusals import BadDocument, ExpiredKey, Refused
 from relay.handoff.words import words
+from relay.home import command
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -120,10 +122,12 @@ def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
         "expires": stamp(now + timedelta(days=365 * years)),
     }
     identity, problems = check(Identity, content)
-    if identity is None:
+    why = fault(name) or ("" if identity else problems[0].allowed)
+    if identity is None or why:
         raise UserError(
-            f"'{name}' can't be a site's name: {problems[0].allowed}",
-            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'.",
+            f"'{name}' can't be a site's name: {why}",
+            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'. "
+            "Con, nul and the like are devices on Windows.",
         )
     return Keys(identity, signing, str(sealing))
 
@@ -163,7 +167,8 @@ def _make_room(home: Path, replace: bool) -> None:
     if not replace:
         raise UserError(
             f"{home} holds keys already ({', '.join(path.name for path in old)})",
-            "Use them (relay keys show); or, to renew them, relay keys new --replace: the old ones are kept beside.",
+            f"Use them ({command(home, 'keys', 'show')} shows them). Or put them aside and make new ones: "
+            f"{command(home, 'keys', 'new', '--replace')} --name NAME",
         )
     try:
         tag = identity(home).signing[:8]
@@ -195,12 +200,16 @@ def identity(home: Path) -> Identity:
         return parse(Identity, path.read_bytes(), str(path))
     except FileNotFoundError as error:
         raise UserError(
-            f"there are no keys in {home}", "Make some: relay keys new. Or give the right folder."
+            f"there are no keys in {home}",
+            f"Give the right folder (--home); or make keys there: {command(home, 'keys', 'new')} --name NAME",
         ) from error
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from error
     except Refused as error:
-        raise UserError(str(error), f"Restore {path.name} from a backup, or make new keys (relay keys new).") from error
+        again = command(home, "keys", "new", "--replace")
+        raise UserError(
+            str(error), f"Restore {path.name} from a backup; or make new keys: {again} --name NAME"
+        ) from error
 
 
 def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
@@ -218,7 +227,8 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
     if path is None:
         raise UserError(
             f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
-            f"Restore {SEALED} from a backup, or make new keys: relay keys new --replace.",
+            f"Restore {SEALED} from a backup, or make new keys: "
+            f"{command(home, 'keys', 'new', '--replace', '--name', public.name)}",
         )
     secret = only_mine(path)
     if path.name == SEALED:
@@ -243,7 +253,7 @@ def unlock(home: Path, passphrase_file: Path | None = None) -> Keys:
     Raises:
         UserError: as :func:`load`; for a wrong passphrase it says where it came from.
     """
-    file = passphrase_file.expanduser() if passphrase_file else None
+    file = expanded(passphrase_file) if passphrase_file else None
     came_from = source(file)
     for tried in range(TRIES if came_from is None else 1):
         try:

@@ -49,13 +49,13 @@ def _before_next_turn(desk: Desk) -> int:
     if turn == 1:
         raise UserError(
             f"leg 1 of study {desk.study} is the turn of {desk.identity.name}: there is nothing to receive before it",
-            "Train it (relay train), then relay send.",
+            "Train it: relay train -c CONFIG. If the config names no stick, then: relay send -c CONFIG -o FOLDER.",
         )
     last = len(desk.roster.order)
     if turn is None and desk.roster.turn(last) == desk.identity.name:
         raise UserError(
             f"the last leg of study {desk.study} is {desk.identity.name}'s own: there is nothing to receive after it",
-            "To send it again: relay send.",
+            f"To send it again: {desk.command('send')} -o FOLDER",
         )
     return turn - 1 if turn else last
 

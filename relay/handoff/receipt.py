@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.errors import UserError
+from relay.errors import UserError, plain
 from relay.handoff.desk import Desk
 from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
-from relay.handoff.refusals import BadDocument, DamagedLedger, Fork, plain
+from relay.handoff.refusals import MAX_MESSAGE, BadDocument, DamagedLedger, Fork
 from relay.handoff.statement import Claim, Statement
 from relay.handoff.words import from_words, same, words
 
@@ -188,4 +188,4 @@ def _fields(text: str) -> dict[str, str]:
     if len(text) > MAX_TEXT:
         raise BadDocument(f"this is not a receipt: it has {len(text)} characters, allowed are {MAX_TEXT}")
     pairs = (line.partition(":") for line in text.splitlines())  # whatever a mail program made of the line ends
-    return {key: plain(value.strip()) for key, _, value in pairs if key in _FIELDS and value.strip()}
+    return {key: plain(value.strip(), most=MAX_MESSAGE) for key, _, value in pairs if key in _FIELDS and value.strip()}

@@ -185,13 +185,18 @@ def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
     """
     folder, entry = desk.received(leg), desk.record().received.get(leg)
     if entry is None or not folder.is_dir():
-        raise UserError(f"leg {leg} of study {desk.study} was not received in {desk.home}", "relay receive BUNDLE")
+        raise UserError(
+            f"leg {leg} of study {desk.study} was not received in {desk.home}",
+            f"Receive it: {desk.command('receive')} BUNDLE",
+        )
     statements = chain_in(folder)
     listing = _own(folder / manifest.MANIFEST)
     whole = statements[-1].digest == entry.statement and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
     if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
-        raise DigestMismatch(f"{folder} is not what was received", "Receive the bundle again: relay receive BUNDLE")
+        raise DigestMismatch(
+            f"{folder} is not what was received", f"Receive the bundle again: {desk.command('receive')} BUNDLE"
+        )
     return _inside(folder, statements), weights_digest(listed)
 
 

@@ -5,17 +5,10 @@ Nothing of a refused bundle has been parsed as weights, and the site's state is 
 
 from __future__ import annotations
 
-from relay import errors
-from relay.errors import CarryError
+from relay.errors import CarryError, plain
 
 MAX_MESSAGE = 900
-"""Characters of a message."""
-
-
-def plain(text: str) -> str:
-    """As :func:`relay.errors.plain`, in one line, and no pages of it."""
-    shown = errors.plain(text)
-    return shown if len(shown) <= MAX_MESSAGE else shown[:MAX_MESSAGE] + "…"
+"""Most characters of a message, and of what it quotes."""
 
 
 class Refused(CarryError):
@@ -25,7 +18,7 @@ class Refused(CarryError):
     _advice = "Do not use it. Ask the previous site, by telephone, what they sent."
 
     def __init__(self, message: str, advice: str | None = None) -> None:
-        super().__init__(plain(message), advice)
+        super().__init__(plain(message, most=MAX_MESSAGE), advice)
 
 
 class Incomplete(Refused):

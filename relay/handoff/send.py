@@ -10,7 +10,7 @@ from pathlib import Path
 
 import relay
 from relay.config.check import check
-from relay.errors import RelayError, UserError, typed
+from relay.errors import RelayError, UserError
 from relay.files import replace_folder, write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
@@ -233,7 +233,7 @@ def _check_fresh(desk: Desk, claim: Claim) -> None:
         raise UserError(
             f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
             "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
-            f"gone, {typed('relay', 'send', desk.signed(claim.leg))}",
+            f"gone, {desk.command('send', desk.signed(claim.leg))} -o FOLDER",
         )
     if desk.now() > moment(claim.expires):
         raise Expired(
@@ -273,7 +273,9 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
         return ()
     folder = desk.received(facts.leg - 1)
     if not folder.is_dir():
-        raise UserError(f"leg {facts.leg - 1} was not received in {desk.home}", "relay receive BUNDLE")
+        raise UserError(
+            f"leg {facts.leg - 1} was not received in {desk.home}", f"Receive it: {desk.command('receive')} BUNDLE"
+        )
     listing, chain = (folder / manifest.MANIFEST).read_bytes(), chain_in(folder)
     known_here = desk.record().received.get(facts.leg - 1)
     if known_here is None or chain[-1].digest != known_here.statement or chain[-1].manifest != digest(listing):

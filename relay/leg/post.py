@@ -13,15 +13,17 @@ from pathlib import Path
 
 from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
+from relay.files import expanded
 from relay.handoff import pick, send
 from relay.handoff.carry import Carry, read_facts
-from relay.handoff.desk import Desk, home_of
+from relay.handoff.desk import Desk
 from relay.handoff.fit import check_fit
 from relay.handoff.keys import Keys, unlock
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
 from relay.handoff.refusals import GateFailed
 from relay.handoff.roster import ending
+from relay.home import home_of
 from relay.leg.outgoing import fit_of
 from relay.leg.place import LegPlace, RunPlace
 from relay.leg.processes import is_first, wait_for_all
@@ -114,10 +116,10 @@ class Deployed(Post):
             if number > 1:
                 self._bundle(number - 1)
         begun = bool(place.record()) and not place.finished  # it can go on while the stick is elsewhere
-        if self.conf.send and not begun and not Path(self.conf.send).expanduser().is_dir():
+        if self.conf.send and not begun and not expanded(self.conf.send).is_dir():
             raise UserError(
                 f"handoff.send: there is no folder {self.conf.send}",
-                "Put the stick in; or set handoff.send to null, and send later: relay send.",
+                "Put the stick in; or set handoff.send to null, and send later: relay send -c CONFIG -o FOLDER",
             )
         file = self.conf.passphrase_file
         self._keys = unlock(self.desk.home, Path(file) if file else None)
@@ -138,7 +140,8 @@ class Deployed(Post):
         if number is None:
             raise UserError(
                 f"{self.desk.identity.name} has no turn left in study {self.desk.study}",
-                "Look up the order: relay roster show. To send a finished leg again: relay send.",
+                f"Look up the order ({self.desk.command('roster', 'show')}). "
+                f"To send a finished leg again: {self.desk.command('send')} -o FOLDER",
             )
         return number
 
@@ -176,7 +179,7 @@ class Deployed(Post):
             return  # not yet
         raise UserError(
             f"{place.root} is leg {done}, which is finished; it is the turn of leg {turn}",
-            "Use a new note (-n) for it. To send the finished leg again: relay send.",
+            f"Use a new note (-n) for it. To send the finished leg again: {self.desk.command('send')} -o FOLDER",
         )
 
     def _check(self, leg: Leg, number: int) -> None:
@@ -196,11 +199,11 @@ class Deployed(Post):
         """
         if before in self.desk.record().received and self.desk.received(before).is_dir():
             return None
-        source = Path(self.conf.receive).expanduser() if self.conf.receive else None
+        source = expanded(self.conf.receive) if self.conf.receive else None
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
-                "Set handoff.receive to the stick's folder, or: relay receive BUNDLE",
+                f"Set handoff.receive to the stick's folder, or: {self.desk.command('receive')} BUNDLE",
             )
         return pick.choose(self.desk, source, before) if source.is_dir() else source
 
@@ -229,18 +232,19 @@ class Deployed(Post):
         """Sign and seal the leg, and put it on the stick, if the config says where."""
         if not is_first():
             return
-        if self.conf.send is None:
-            say("not sent: handoff.send is not set; when you are ready: relay send")
-            return
         folder = self.run.leg(leg.folder).carry
+        if self.conf.send is None:
+            say(f"not sent: handoff.send is not set; when you are ready: {self.desk.command('send', folder)} -o FOLDER")
+            return
         number = read_facts(folder).leg
         with self.desk.alone():
             if number in self.desk.record().signed and number in self.desk.sent():
-                say(f"leg {number} was sent before; to send it again: relay send")
+                again = self.desk.command("send", "-o", self.conf.send)
+                say(f"leg {number} was sent before; to send it again: {again}")
                 return
             drafted = send.draft(self.desk, self.keys, folder)
             send.sign(self.desk, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)
-            for file in send.export(self.desk, number, Path(self.conf.send).expanduser(), self.conf.volume):
+            for file in send.export(self.desk, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")

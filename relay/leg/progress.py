@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
@@ -113,6 +113,15 @@ class Progress:
                 self._note = f"{number} of {count}"
                 self._show()
                 yield item
+
+    def counted(self, items: Sequence[T], name: str) -> Iterator[T]:
+        """Pass items on, each of which is a step of the run: for a run without legs."""
+        with self.stage(name, training=True):
+            for number, item in enumerate(items, 1):
+                self._note = f"{number} of {len(items)}"
+                self._show()
+                yield item
+                self.advance()
 
     def advance(self, steps: int = 1, made: bool = True) -> None:
         """So many steps more, ``made`` here or before."""

@@ -15,6 +15,7 @@ from relay import registry
 from relay.config.check import check
 from relay.config.schema import Blocks, Named, TaskConf
 from relay.errors import ConfigError, Problem, UserError, nearest
+from relay.files import expanded
 from relay.losses import LOSSES
 from relay.optim import OPTIMIZERS, SCHEDULERS
 from relay.plan.layers import Layers
@@ -319,7 +320,7 @@ class _Planner:
             if (dataset := datasets.get(task_id)) is None:
                 continue
             where = self.layers.where(task_id, "dataset", "kwargs")
-            root = Path(dataset.options.root_path).expanduser()
+            root = expanded(dataset.options.root_path)
             if dataset.folders() and not root.is_dir():
                 self.add(where(["root_path"]), str(root), f"no such folder (seen from {Path.cwd()})", cure=cure)
             elif missing := [str(folder) for folder in dataset.folders() if not folder.is_dir()]:

@@ -21,6 +21,7 @@ from relay.errors import DataError, UserError
 from relay.leg.digests import digest
 from relay.leg.evaluate import resized
 from relay.leg.predict import predict, scale
+from relay.leg.progress import Progress
 from relay.overlay import save_overlay
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
@@ -61,7 +62,9 @@ def _inside(folder: Path) -> list[Path]:
     return images
 
 
-def predict_images(model: Model, paths: Sequence[Path], folder: Path, devices: Devices) -> Iterator[Path]:
+def predict_images(
+    model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress
+) -> Iterator[Path]:
     """Predict images; yields the file of each mask and of each overlay once they are written.
 
     They are named after the image, and after what it holds, where it lies and which weights were used, in eight digits:
@@ -72,7 +75,7 @@ def predict_images(model: Model, paths: Sequence[Path], folder: Path, devices: D
     """
     solver, made = model.solver(devices), model.digest
     problems: list[DataError] = []
-    for path in paths:
+    for path in progress.counted(paths, "predicting"):
         try:
             image, mask = _predicted(model, solver, path)
         except DataError as error:

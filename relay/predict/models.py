@@ -13,9 +13,10 @@ from relay.config.devices import Devices
 from relay.errors import CarryError, UserError
 from relay.handoff import load_solver
 from relay.handoff.carry import Carry
-from relay.handoff.desk import Desk, home_of
+from relay.handoff.desk import Desk
 from relay.handoff.keys import Keys
 from relay.handoff.receive import look_into, reopen
+from relay.home import home_of
 from relay.leg import checkpoint
 from relay.leg.device import device_of
 from relay.leg.place import RunPlace

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from relay.errors import RelayError
 from relay.handoff import statement
-from relay.handoff.desk import Desk, home_of
+from relay.handoff.desk import Desk
 from relay.handoff.envelope import Signed
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import Refused
 from relay.handoff.statement import Statement
 from relay.handoff.words import words
+from relay.home import home_of
 from relay.report.gather import Run
 from relay.report.shapes import cut
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
 
 from relay.data.problems import refuse
 from relay.data.sample import Pixels
 from relay.errors import DataError
+from relay.leg.progress import Progress
 from relay.metrics.overlap import NAMES as OVERLAP
 from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
@@ -46,7 +46,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     Args:
         predictions: masks of any format that :func:`relay.data.read.read_mask` reads; in folders below, too.
         truth: likewise, of the same names. Those without a prediction are not scored, and told as ``missing``.
-        console: shows a progress bar.
+        console: shows how far it is, as everywhere (:class:`relay.leg.progress.Progress`).
 
     Raises:
         UserError: what is asked can't be meant.
@@ -59,9 +59,8 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     levels = levels_of(pairs, asked, together.problems)
     predicted = prediction_levels(pairs, levels, asked)
     found = Found(len(levels))
-    shown = track(pairs, "scoring", console=console, transient=True) if console else pairs
-    with Measuring(asked.workers) as measuring:
-        for pair in shown:
+    with Measuring(asked.workers) as measuring, Progress(len(pairs), console) as progress:
+        for pair in progress.counted(pairs, "scoring"):
             try:
                 pred, true, spacing = pair.read(levels, predicted, asked)
             except DataError as error:
@@ -75,7 +74,8 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
         )
         if len(found.units) > 1:
             raise DataError("some masks have a spacing and others none", "Say it for those that have none: --spacing")
-        samples = [(pair, job.result()) for pair, job in found.jobs]
+        with progress.stage("measuring the last masks"):  # other processes may still be at them
+            samples = [(pair, job.result()) for pair, job in found.jobs]
     return _score(predictions.resolve().name, samples, found, asked, together.missing)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -11,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.cli import top
+from relay.cli.app import app
+from relay.handoff import request as requests
 from tests.cli.typed import typed
+from tests.handoff.relays import World
 
 WORDS = st.sampled_from(["-c", "-n", "-g", "-s", "demo", "x.yaml", "..", "../../oops", "0,", "--received", "="]) | (
     st.sampled_from(["common.train.batch_size=010", "a..b=1", "common=[", "-h"])
@@ -33,6 +40,135 @@ def test_whatever_is_typed(command: str, words: list[str], yaml: str, tmp_path: 
     assert done.code == 0 or "what to do:" in done.err or "Usage:" in done.err
     assert "Traceback" not in done.out + done.err
     assert "unexpected" not in done.err
+
+
+# -- every command, with every option ----------------------------------------------------------------------------------
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All that can be typed: a new command is among them without being listed anywhere."""
+    if hasattr(group, "commands"):
+        for name, command in group.commands.items():
+            yield from commands(command, (*path, name))
+    else:
+        yield path, group
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+PLACES = [
+    "absent",
+    "folder",
+    "empty",
+    "text",
+    "binary",
+    "closed",
+    "pipe",
+    "dangling",
+    "loop",
+    "x.yaml",
+    "masks",
+    ".",
+    "..",
+]
+"""Every kind of thing that a path may name."""
+RIGHT = ["vessels", "north,south", "south", "1", "2", "roster", "bundle", "stick", "home", "request", "invitation"]
+"""What is right somewhere, so that a command gets further."""
+ODD = [
+    "",
+    "-1",
+    "0",
+    "nan",
+    "inf",
+    "1e999",
+    str(2**70),
+    "1.5",
+    "no",
+    "a,,b",
+    "a=b",
+    "\x1b[31m",
+    "x" * 300,
+    "é\n",
+    "ü" * 300,
+    "[",
+]
+VALUES = (
+    st.sampled_from(PLACES) | st.sampled_from(RIGHT) | st.sampled_from(ODD) | TEXT.filter(lambda text: "\0" not in text)
+)
+
+
+@st.composite
+def typings(draw: Any, command: Any) -> list[str]:
+    """Arguments for a command: each of its own options, or not, with any value; at times one too many."""
+    options, words = [], []
+    for param in command.params:
+        many = 3 if param.multiple or param.nargs == -1 else 1
+        wanted = draw(st.integers(1 if param.required and draw(st.integers(0, 4)) else 0, many))
+        for _ in range(wanted):
+            if param.param_type_name == "argument":
+                words.append(draw(VALUES))
+            elif getattr(param, "is_flag", False):
+                options.append(param.opts[0])
+            else:
+                options += [draw(st.sampled_from(param.opts)), draw(VALUES)]
+    if "help" not in options and any("--gpus" in param.opts for param in command.params):
+        options += ["--gpus", "no"]  # the last one counts: nothing is ever trained
+    return [*options, *(["--"] if draw(st.booleans()) else []), *words]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that can be named in it, and the homes of a study."""
+    folder = tmp_path_factory.mktemp("typed")
+    world = World(folder)
+    world.make(1)
+    (folder / "south").rename(folder / "home")
+    world.bundle(1).rename(folder / "bundle")
+    (folder / "roster").write_bytes(world.rosters[1])
+    (folder / "invitation").write_bytes(requests.invite(world.coordinator, "vessels"))
+    (folder / "request").write_bytes(b"{}")
+    for name in ("folder", "masks"):
+        (folder / name).mkdir()
+    (folder / "empty").touch()
+    (folder / "text").write_text("a,b\n1,2\n")
+    (folder / "binary").write_bytes(bytes(range(256)) * 8)
+    (folder / "closed").write_text("secret")
+    (folder / "closed").chmod(0)
+    os.mkfifo(folder / "pipe")
+    (folder / "dangling").symlink_to(folder / "nowhere")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "x.yaml").write_text("common: {}\n")
+    return folder
+
+
+def state(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """What lies in a folder, as far as a change of it can be seen; but for locks, whose empty files stay."""
+    found = {str(path): path.lstat() for path in folder.rglob("*") if path.suffix != ".lock"}
+    return {
+        path: (at.st_mode, *((0, 0) if stat.S_ISDIR(at.st_mode) else (at.st_mtime_ns, at.st_size)))
+        for path, at in found.items()
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+@settings(
+    max_examples=20,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_any_command_with_anything(path: tuple[str, ...], data: st.DataObject, study: Path) -> None:
+    words = data.draw(typings(ALL[path]))
+    before = state(study)
+    done = typed(*path, *words, cwd=study, RELAY_HOME=str(study / "home"), HOME=str(study))
+    told = f"{path} {words}\n{done.out}\n{done.err}"
+    assert done.code in {0, 1, 2, 3}, told
+    assert "Traceback" not in done.out + done.err, told
+    assert "unexpected" not in done.err, told
+    if done.code:
+        assert (done.err.count("what to do:") == 1) != ("Usage:" in done.err), told
+    if done.code in {2, 3}:
+        assert state(study) == before, (told, set(state(study).items()) ^ set(before.items()))
 
 
 @pytest.mark.parametrize(

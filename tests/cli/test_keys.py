@@ -6,12 +6,14 @@ import json
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay.handoff import keys, request
 from relay.handoff.desk import Desk
+from relay.handoff.roster import sign_roster
 from tests.cli.typed import Done, typed
 
 SECRET = "tulip anvil harbour"
@@ -93,10 +95,11 @@ def test_replacing_keys_keeps_the_old_ones(world: Hospitals) -> None:
     assert (world.folder / "a" / f"keys.{old[:8]}.json").is_file()
 
 
-def test_a_bad_name_is_2(world: Hospitals) -> None:
-    world.at("new", "keys", "new", "--name", "../x", RELAY_PASSPHRASE=SECRET).refused(
-        2, "'../x' can't be a site's name"
-    )
+@pytest.mark.parametrize("name", ["../x", "con", "NUL.1", "x" * 41, "Köln", ""])
+def test_a_bad_name_is_2(name: str, world: Hospitals) -> None:
+    done = world.at("new", "keys", "new", "--name", name, RELAY_PASSPHRASE=SECRET)
+    done.refused(2, f"'{name}' can't be a site's name")
+    assert not (world.folder / "new").exists()
 
 
 def test_show_prints_the_public_part(world: Hospitals) -> None:
@@ -288,6 +291,27 @@ def test_installing_for_the_first_time_compares_the_fingerprint(world: Hospitals
     assert world.desk("late").roster.version == 1
     again = world.at("late", "roster", "install", roster, "--fingerprint", world.words("a"))
     again.refused(3, "not that of centre")
+
+
+@pytest.mark.parametrize(
+    ("period", "says"),
+    [
+        (("2999-01-01T00:00:00Z", "2999-07-01T00:00:00Z"), "holds only from 2999-01-01T00:00:00Z on"),
+        (("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z"), "has ended: it held until 2020-07-01T00:00:00Z"),
+    ],
+)
+def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
+    period: tuple[str, str], says: str, world: Hospitals
+) -> None:
+    path = world.roster()
+    signer = keys.load(world.folder / "centre", None)
+    made = replace(world.desk("centre").roster, not_before=period[0], not_after=period[1])
+    path.write_bytes(sign_roster(made, signer))
+    done = world.at("b", "roster", "install", path)
+    assert done.code == 0, done.err
+    assert f"WARNING: roster 1 {says}. Nothing can be received, trained or sent under it now." in done.err
+    assert "clock" in done.err
+    assert world.desk("b").roster == made
 
 
 def test_installing_shows_the_order_and_this_sites_turn(world: Hospitals) -> None:

@@ -154,3 +154,14 @@ def test_every_stage_of_a_leg_has_a_name(tmp_path, monkeypatch: pytest.MonkeyPat
     ]
     assert all(stage.startswith("training, phase '") for stage in named[2:-6])
     assert progress.pace.share() == 1
+
+
+def test_what_has_no_legs_is_counted_and_timed() -> None:
+    clock, said = Clock(), []
+    with Progress(4, Console(file=io.StringIO()), clock) as progress:
+        for _ in progress.counted("abcd", "scoring"):
+            said.append(progress.line())
+            clock.now += 60
+    assert said[0] == "scoring, 1 of 4; step 0 of 4"
+    assert said[2] == "scoring, 3 of 4; step 2 of 4; run: about 2 min left"
+    assert progress.done == 4

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from relay.config.devices import Devices
+from relay.leg.progress import Progress
 from relay.predict.image import predict_images
 
 
@@ -36,7 +37,7 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
         path.parent.mkdir()
         stored = sitk.DICOMOrient(scan, code)
         sitk.WriteImage(stored, str(path))
-        made, _ = predict_images(model(**options), [path], path.parent, Devices())
+        made, _ = predict_images(model(**options), [path], path.parent, Devices(), Progress(1))
         mask = sitk.ReadImage(str(made))
         for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, what)() == pytest.approx(getattr(stored, what)(), abs=1e-5)
