@@ -2,7 +2,8 @@
 
 The system keeps the lock (:mod:`filelock`: ``flock``, or its like on Windows), so a killed process leaves none behind.
 Who holds it stands in a file beside it, for the message. On a network file system that has no locks, filelock makes do
-with a file that is there or not.
+with a file that is there or not; only from 4.1 on does that keep a second process out, and those before 3.24, which
+Python 3.10 gets, refuse.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
         patience: seconds to wait for another process.
 
     Raises:
-        UserError: another process holds it; the message says which, and since when.
+        UserError: another process holds it; the message says which, and since when. Or the file system has no locks.
     """
     from filelock import FileLock, Timeout
 
@@ -52,6 +53,10 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
         stop = f", or stop it: kill {pid}" if _is_here(holder) else ""
         raise UserError(
             f"{what} is in use by another relay command{_told(holder)}", f"Let that one finish{stop}. {instead}".strip()
+        ) from error
+    except NotImplementedError as error:
+        raise UserError(
+            f"{what}: the file system of {path.parent} has no locks", "Use a folder on another disk, or Python 3.11."
         ) from error
     try:
         note.write_text(json.dumps(_me()))

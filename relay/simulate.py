@@ -21,7 +21,7 @@ from relay.leg.post import Post
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
 from relay.leg.run import planned_steps, run_leg
-from relay.leg.sites import Sites, needs
+from relay.leg.sites import Known, Sites, needs
 from relay.leg.throwaway import post_of
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
@@ -33,12 +33,20 @@ class Simulation:
     Args:
         root: ``exps/<config>/<note>``.
         post: how its legs are handed over; made from the study where it is not given.
+        known: what other runs have found out about the same sites.
     """
 
-    def __init__(self, study: Study, root: Path, devices: Devices | None = None, post: Post | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        root: Path,
+        devices: Devices | None = None,
+        post: Post | None = None,
+        known: Known | None = None,
+    ) -> None:
         self.study, self.devices = study, devices or Devices()
         self.run_place = RunPlace(root)
-        self.sites = Sites(study.legs[0].conf.random_seed, self.run_place)
+        self.sites = Sites(study.legs[0].conf.random_seed, self.run_place, known)
         self.post = post or post_of(study, self.run_place)
 
     @property
@@ -102,7 +110,7 @@ class Simulation:
             self.sites.read(needed, progress.say)
             if is_first():
                 found = doubts.doubts(waiting, needed, self.sites)
-                doubts.tell(found, self.run_place.root / "results", progress.say)
+                doubts.tell(found, self.run_place.root / "results", progress.say, self.sites.known.said)
 
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}

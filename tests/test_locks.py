@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -94,3 +95,34 @@ def test_a_run_that_somebody_trains_in_is_refused_before_anything_is_written(tmp
     assert done.returncode == 2
     assert "exps/study/run is in use by another relay command" in done.stderr
     assert "a note of its own (-n)" in done.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs filelock 4.1")
+def test_a_file_system_without_locks_keeps_a_second_one_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    for _ in range(2):
+        with (
+            locked(tmp_path / "a.lock", "the folder"),
+            pytest.raises(UserError, match="the folder is in use by another relay command"),
+            locked(tmp_path / "a.lock", "the folder"),
+        ):
+            pass
+
+
+def test_a_file_system_whose_lack_of_locks_can_not_be_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with (
+        pytest.raises(UserError, match=r"the folder: the file system of .* has no locks"),
+        locked(tmp_path / "a.lock", "the folder"),
+    ):
+        pass

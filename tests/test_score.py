@@ -21,8 +21,11 @@ from typer.testing import CliRunner
 
 from relay.cli.options import PLAIN
 from relay.cli.score import score
+from relay.data import files
+from relay.errors import DataError
 from relay.metrics.segmentation import METRICS, measure
 from relay.results import COLUMNS, read_rows
+from relay.score.pairs import _masks_in
 
 app = typer.Typer(**PLAIN)
 app.command()(score)
@@ -363,3 +366,19 @@ def test_a_class_may_be_called_mean(tmp_path: Path) -> None:
     run(pred, truth, "--task=classification", "-o", tmp_path / "out")
     rows = read_rows(tmp_path / "out" / "samples.csv")
     assert {row["class"] for row in rows if row["metric"] == "f1"} == {"mean", "other"}
+
+
+def test_files_of_folders_in_folders_are_looked_at_for_dicom_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "a" / "b" / "c" / "d"
+    deep.mkdir(parents=True)
+    (deep / "mask.png").touch()
+    looked: list[Path] = []
+    monkeypatch.setattr(files, "is_dicom", lambda path: looked.append(path) or False)
+    assert _masks_in(tmp_path) == {"a/b/c/d/mask": deep / "mask.png"}
+    assert looked.count(deep / "mask.png") == 1
+    monkeypatch.undo()
+    (deep / "scan").write_bytes(bytes(128) + b"DICM")
+    with pytest.raises(DataError, match=r"a holds a series of 1 DICOM files"):
+        _masks_in(tmp_path)

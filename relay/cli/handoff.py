@@ -24,6 +24,11 @@ Note = Annotated[
     typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.plain_note),
 ]
 
+UNCHECKED = (
+    "warning: without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images; with it "
+    "you know while the bundle can still be exchanged"
+)
+
 
 @command
 def receive(
@@ -42,7 +47,7 @@ def receive(
 ) -> None:
     """Verify the bundle of the leg before, weigh what is in it, and take it in.
 
-    With -c it must fit that config's net, classes and images, too.
+    Only with -c is it checked that it fits this site: that config's net, classes and images.
     """
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
@@ -60,6 +65,8 @@ def receive(
         from relay.leg.post import fit_of
 
         fit, weigh = fit_of(found.leg), taster(found.leg)
+    else:
+        ask.say(UNCHECKED, err=True)
     bundle = pick.choose(desk, source) if source.is_dir() else source
     places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
     keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
@@ -71,7 +78,7 @@ def receive(
     show.matrix([made.claim for made in done.statements])
     wanted = desk.roster.policy.gate.min_dice
     later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
-    for note in (*done.notes, *later, *([] if fit else ["not compared with a config (-c)"])):
+    for note in (*done.notes, *later):
         ask.say(f"  {note}")
     ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', claim.leg)}")
     _say_next(desk)

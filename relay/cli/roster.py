@@ -47,7 +47,7 @@ def install(
     new = desk.install(data).roster
     ask.say(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
     show.roster_change(old, new)
-    _warn_of_period(new, desk.clock())
+    _warn_of_period(new, desk.now())
     show.turn(desk)
 
 

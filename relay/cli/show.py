@@ -195,7 +195,7 @@ def ending(desk: Desk) -> None:
     """Warn where the newest roster is about to end."""
     from relay.handoff.roster import ending as of
 
-    if (warning := of(desk.roster, desk.clock())) is not None:
+    if (warning := of(desk.roster, desk.now())) is not None:
         ask.say(f"warning: {warning}", err=True)
 
 

@@ -17,6 +17,7 @@ from relay.leg.processes import is_first
 
 if TYPE_CHECKING:
     from relay.leg.progress import Progress
+    from relay.leg.sites import Known
     from relay.plan import Study
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,11 @@ def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
     return left
 
 
-def execute(study: Study, folder: Path, devices: Devices, progress: Progress) -> None:
+def execute(study: Study, folder: Path, devices: Devices, progress: Progress, known: Known | None = None) -> None:
     """One run, with its log in its folder.
+
+    Args:
+        known: what the runs before it have found out about the same sites.
 
     Raises:
         RelayError: what went wrong; or another process is at it.
@@ -73,7 +77,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress) ->
             held.enter_context(RunPlace(folder).alone())
             held.enter_context(logged(log_of(folder)))
         try:
-            Simulation(study, folder, devices).run(progress)
+            Simulation(study, folder, devices, known=known).run(progress)
         except Exception:
             log.exception("failed")
             raise
@@ -82,17 +86,19 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress) ->
 def run_here(
     todo: Sequence[Job], root: Path, devices: Devices, progress: Progress, steps: Sequence[int]
 ) -> list[Failed]:
-    """Run after run in this process; one that fails does not stop the others.
+    """Run after run in this process; one that fails does not stop the others. Runs of one seed share their images.
 
     Args:
         steps: planned optimiser steps of each run, for the bar.
     """
-    failed = []
+    from relay.leg.sites import Known
+
+    failed, known = [], Known()
     for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
         progress.say(f"run {count}/{len(todo)}: {job}")
         folder, reached = place_of(job, root).root, progress.done + planned
         try:
-            execute(job.study, folder, devices, progress)
+            execute(job.study, folder, devices, progress, known)
         except Interrupted:
             raise
         except Exception as error:
@@ -110,9 +116,11 @@ def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int
     Raises:
         DataError: a site's data are not as they must be.
     """
+    from relay.leg.sites import Known
     from relay.simulate import Simulation
 
-    return [Simulation(job.study, place_of(job, root).root, devices).steps for job in todo]
+    known = Known()
+    return [Simulation(job.study, place_of(job, root).root, devices, known=known).steps for job in todo]
 
 
 def told(error: BaseException) -> str:

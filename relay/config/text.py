@@ -1,8 +1,9 @@
 """YAML as this toolkit reads it: plain values, each with one meaning only.
 
 YAML 1.1, which most Python programs read, makes ``yes`` a truth value, ``010`` the number 8 and ``1:30`` the number
-90; YAML 1.2 does not. Whatever the two read differently is refused here, with its line and a cure. Tags, doubled keys,
-aliases that multiply, and nesting beyond any honest config are refused, too.
+90; YAML 1.2 does not. What the two read differently (:data:`OLD`) is refused here, with its line and a cure. Two things
+are read as by YAML 1.2 instead, since nobody means anything else by them: ``1e-3`` is a number, and ``2026-03-02`` is
+text. Tags, doubled keys, aliases that multiply, and nesting beyond any honest config are refused, too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ OLD = {
     re.compile(r"[-+]?[0-9.]+_[0-9_.]*([eE][-+]?[0-9]+)?"): "a number to some programs and text to others; "
     "write a number without underscores",
 }
-"""What YAML 1.1 and 1.2 read differently, and why."""
+"""What YAML 1.1 and 1.2 read differently and is refused, and why."""
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

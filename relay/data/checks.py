@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from relay.data.options import SplitName
 from relay.data.patients import doubtful
@@ -41,7 +42,8 @@ class Doubt:
 def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     """All doubts about a site's pictures in some splits, which are read where they have not been."""
     name = site.dataset.options.task_name
-    found = [*_names(site), *_masks(site, splits), *_images(site, splits), *_copies(site, splits)]
+    seen = [*_seen(site, splits)]
+    found = [*_names(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
     found += [*_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation: nothing tells whether training has gone on too long", ()))
@@ -57,14 +59,36 @@ def _names(site: SiteData) -> Found:
         yield "patients whose names differ only in case, width or zeros; are they one? They stay in one split", group
 
 
-def _masks(site: SiteData, splits: Sequence[SplitName]) -> Found:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What is kept of a picture once its voxels were looked at: how many are of each class, whether its image has one
+    value everywhere, and a digest of that."""
+
+    split: SplitName
+    sample: Sample
+    counts: NDArray[np.int64]
+    flat: bool
+    digest: bytes
+
+
+def _seen(site: SiteData, splits: Sequence[SplitName]) -> Iterator[_Seen]:
+    """All pictures, each looked at once: they may not fit into RAM."""
+    for split in splits:
+        store = site.store(split)
+        for i, sample in enumerate(store.samples):
+            image, mask = store[i]
+            image = np.ascontiguousarray(image)
+            same = hashlib.blake2b(image.data, key=str(image.shape).encode()).digest()
+            counts = np.bincount(mask.ravel(), minlength=256)
+            yield _Seen(split, sample, counts, bool(image.min() == image.max()), same)
+
+
+def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
     """Classes that never occur, split by split."""
     options = site.dataset.options
-    seen = {split: np.zeros(256, np.int64) for split in splits if site.split[split]}
-    for split, counts in seen.items():
-        store = site.store(split)
-        for i in range(len(store)):
-            counts += np.bincount(store[i][1].ravel(), minlength=256)
+    seen: dict[SplitName, NDArray[np.int64]] = {}
+    for picture in pictures:
+        seen[picture.split] = seen.get(picture.split, 0) + picture.counts
     everywhere = sum(seen.values(), np.zeros(256, np.int64))
     for split, counts in seen.items():
         if not counts[1:].any():
@@ -77,24 +101,18 @@ def _masks(site: SiteData, splits: Sequence[SplitName]) -> Found:
             yield f"class {k} ({options.names[k]}) occurs in no {' and no '.join(without)} mask", ()
 
 
-def _images(site: SiteData, splits: Sequence[SplitName]) -> Found:
+def _images(pictures: Sequence[_Seen]) -> Found:
     """Images of one value."""
-    flat = []
-    for split in splits:
-        store = site.store(split)
-        flat += [store.samples[i].id for i in range(len(store)) if store[i][0].min() == store[i][0].max()]
+    flat = [picture.sample.id for picture in pictures if picture.flat]
     if flat:
         yield f"{_many(flat, 'has', 'have')} one value everywhere: black, or blank", flat
 
 
-def _copies(site: SiteData, splits: Sequence[SplitName]) -> Found:
+def _copies(pictures: Sequence[_Seen]) -> Found:
     """Images that are the same, voxel by voxel; the worst kind of each group is told."""
     same: dict[bytes, list[tuple[SplitName, Sample]]] = defaultdict(list)
-    for split in splits:
-        store = site.store(split)
-        for i, sample in enumerate(store.samples):
-            image = np.ascontiguousarray(store[i][0])
-            same[hashlib.blake2b(image.data, key=str(image.shape).encode()).digest()].append((split, sample))
+    for picture in pictures:
+        same[picture.digest].append((picture.split, picture.sample))
     kinds: dict[str, list[str]] = defaultdict(list)
     for group in (group for group in same.values() if len(group) > 1):
         ids = [sample.id for _, sample in group]

@@ -47,8 +47,11 @@ def stem(path: Path) -> str:
     return clean(name)
 
 
-def listing(folder: Path) -> dict[str, Path]:
+def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     """The images of a folder by stem, sorted; hidden files and those of other kinds are passed over.
+
+    Args:
+        below: Whether to look for DICOM series in the folders within it.
 
     Raises:
         DataError: the folder does not exist, two of its files have the same stem, or it holds DICOM series.
@@ -58,7 +61,7 @@ def listing(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     twice, series, nameless = [], [], []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith(".") and (count := dicom_files(path)):
+        if below and path.is_dir() and not path.name.startswith(".") and (count := dicom_files(path)):
             series.append(f"{path} holds a series of {count} DICOM files")
             continue
         if path.name.startswith(".") or not path.name.lower().endswith(PICTURES + VOLUMES):

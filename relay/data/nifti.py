@@ -1,4 +1,4 @@
-"""What ITK reads from a NIfTI file without a word."""
+"""NIfTI files, of which ITK reads some wrong things without a word."""
 
 from __future__ import annotations
 
@@ -16,25 +16,33 @@ from relay.data.geometry import Geometry
 from relay.errors import DataError
 
 CUT_SHORT = "Copy the file again from its source, or remove it."
+MAGIC = {(348, 344): b"n+1\0", (540, 4): b"n+2\0"}
+"""What a header of one file with its voxels says of itself, by its size and the place of the word."""
 PIXDIM = {348: (76, "8f"), 540: (104, "8d")}
 """Where a header says how large voxels are, by its own size, which is its first number: NIfTI-1 and NIfTI-2."""
-FLOATS = {16: "f4", 64: "f8"}
+SCALE = {348: (112, "2f"), 540: (176, "2d")}
+"""Where it says by what stored values are multiplied, and what is added then."""
+KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+"""Numbers by ``datatype``; colours and complex numbers are left to ITK."""
 
 
-def check(path: Path, volume: Any, values: NDArray[Any]) -> tuple[str, ...]:
-    """Look at the file behind what ITK has read of it.
+def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """A file's values as ITK gives them, but NaN where they are not finite (ITK puts 0); unpacked once.
+
+    ITK reads the header, which takes the first bytes of a packed file. It reads the voxels as well where they must be
+    scaled, or are no plain numbers.
 
     Args:
-        volume: As ITK has read it.
-        values: Its voxels. What is not finite in the file, where ITK puts 0, becomes NaN here.
+        reader: ITK's, which has read the header.
 
     Returns:
-        What the header leaves open, a phrase each.
+        The values, in the file's order, and what the header leaves open, a phrase each.
 
     Raises:
         DataError: the file was cut short; ITK puts zeros for what is missing.
+        RuntimeError: ITK can't read it.
     """
-    said = volume.GetMetaData
+    said = reader.GetMetaData
     data = _content(path)
     offset, bits = int(float(said("vox_offset"))), int(said("bitpix"))
     voxels = prod(max(1, int(said(f"dim[{axis}]"))) for axis in range(1, 8))
@@ -43,13 +51,35 @@ def check(path: Path, volume: Any, values: NDArray[Any]) -> tuple[str, ...]:
         raise DataError(f"{path}: can't be read: cut short, {len(data)} bytes where {expected} belong", CUT_SHORT)
     order = next((order for order in "<>" if struct.unpack_from(order + "i", data)[0] in PIXDIM), None)
     if order is None:  # nothing that a standard describes
-        return ()
-    kind = FLOATS.get(int(said("datatype")))
-    if kind is not None and values.size == voxels and values.dtype.kind == "f":
-        finite = np.isfinite(np.frombuffer(data, order + kind, voxels, offset))
-        values[~finite.reshape(values.shape)] = np.nan
-    place, form = PIXDIM[struct.unpack_from(order + "i", data)[0]]
-    return tuple(_doubts(volume, struct.unpack_from(order + form, data, place)))
+        return _by_itk(reader), ()
+    size = struct.unpack_from(order + "i", data)[0]
+    kind = KINDS.get(int(said("datatype")))
+    stored = None
+    if kind is not None and np.dtype(kind).itemsize * 8 == bits and voxels == prod(reader.GetSize()):
+        stored = np.frombuffer(data, order + kind, voxels, offset)
+    if stored is not None and offset >= size and _is_plain(data, order, size):
+        values = stored.astype(kind)
+    else:
+        values = _by_itk(reader)
+    if stored is not None and stored.dtype.kind == values.dtype.kind == "f":
+        values.reshape(-1)[~np.isfinite(stored)] = np.nan
+    place, form = PIXDIM[size]
+    return values, tuple(_doubts(reader, struct.unpack_from(order + form, data, place)))
+
+
+def _is_plain(data: bytes, order: str, size: int) -> bool:
+    """Whether a header is of one file, and has its values taken as they are stored."""
+    place, form = SCALE[size]
+    slope, added = struct.unpack_from(order + form, data, place)
+    whole = any(data[at : at + 4] == word for (its, at), word in MAGIC.items() if its == size)
+    return whole and slope in (0, 1) and added == 0
+
+
+def _by_itk(reader: Any) -> NDArray[Any]:
+    import SimpleITK as sitk
+
+    values: NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    return values
 
 
 def _content(path: Path) -> bytes:

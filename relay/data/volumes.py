@@ -8,9 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from relay.data import nifti
 from relay.data.files import DAMAGED, is_volume
 from relay.data.geometry import Geometry
-from relay.data.nifti import check
 from relay.errors import DataError
 
 DICOM_ROWS = "0028|0010"
@@ -33,18 +33,20 @@ def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
 
     header = _header(path)
     geometry = _geometry(path, header)
+    if "complex" in sitk.GetPixelIDValueAsString(header.GetPixelID()):
+        raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
+    keys = set(header.GetMetaDataKeys())
+    notes: tuple[str, ...] = ()
     try:
-        volume = header.Execute()
+        if "vox_offset" in keys:
+            values, notes = nifti.read(path, header)
+        else:
+            values = sitk.GetArrayFromImage(header.Execute())
     except RuntimeError as error:
         raise _unreadable(path, error) from error
-    if "complex" in volume.GetPixelIDTypeAsString():
-        raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
-    channels = int(volume.GetNumberOfComponentsPerPixel())
-    values: NDArray[Any] = sitk.GetArrayFromImage(volume)
-    keys = set(volume.GetMetaDataKeys())
-    notes = check(path, volume, values) if "vox_offset" in keys else ()
+    channels = int(header.GetNumberOfComponents())
     if DICOM_ROWS in keys and not keys & DICOM_SPACING:
-        notes = ("its header does not say how large pixels are; 1 mm was taken",)
+        notes += ("its header does not say how large pixels are; 1 mm was taken",)
     shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
     return values.reshape(shape), geometry, channels, notes
 

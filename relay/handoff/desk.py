@@ -80,9 +80,9 @@ class Desk:
         """
         return keys.identity(self.home)
 
-    @property
+    @cached_property
     def ledger(self) -> Ledger:
-        """This site's record of the study."""
+        """This site's record of the study; it parses its file again only where that has changed."""
         return Ledger(self.folder)
 
     def now(self) -> datetime:

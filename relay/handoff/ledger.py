@@ -97,9 +97,16 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.path, self.head = folder / "ledger.jsonl", folder / "ledger.head"
+        self._parsed: tuple[list[bytes | None], list[Line]] | None = None
 
     def lines(self) -> list[Line]:
-        """All events, oldest first, once their chain was checked."""
+        """All events, oldest first, once their chain was checked: again only where a byte of them has changed."""
+        found = [path.read_bytes() if path.is_file() else None for path in (self.path, self.head)]
+        if self._parsed is None or self._parsed[0] != found:
+            self._parsed = found, self._checked()
+        return list(self._parsed[1])
+
+    def _checked(self) -> list[Line]:
         raw = self._raw()
         found: list[Line] = []
         before = FIRST

@@ -29,22 +29,27 @@ from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
 
 LOOK = 4
-"""Images that are looked at where no score is wanted."""
+"""Images of each site that are looked at where nothing is scored."""
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
-    """The acceptance gate of a leg, score and all."""
+    """The acceptance gate of a leg: all validation images of all its sites are scored; of a site without any, a few
+    training images are looked at."""
 
     def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
         solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
-        site, device = sites(leg.pool[0], train=True), device_of(devices)
+        device = device_of(devices)
+        pool = [sites(dataset, train=True) for dataset in leg.pool]
+        scored = [site for site in pool if site.split.val]
         solver.to(device, memory_format=memory_format(leg)).eval()
-        if not site.split.val:
-            return [*notes, check_answers(solver, site, device), "no validation images here to score them on"]
+        notes += [check_answers(solver, site, device) for site in pool if not site.split.val]
+        if not scored:
+            return [*notes, "no validation images here to score them on"]
         with _finite_answers(solver):
-            dice = validation_dice(solver, [site], device)
+            dice = validation_dice(solver, scored, device)
         gate.check_score(dice, policy.gate)
-        return [*notes, f"they score {dice:.3f} (mean Dice) on the {len(site.split.val)} validation images here"]
+        count = sum(len(site.split.val) for site in scored)
+        return [*notes, f"they score {dice:.3f} (mean Dice) on the {count} validation images here"]
 
     return weigh
 
@@ -56,11 +61,12 @@ def taster(leg: Leg) -> Weigh:
     def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
         solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
         later = "relay train will look, before it trains"
-        if not leg.pool[0].accessible():
-            return [*notes, f"the images of {leg.task_name} are not here: their answers were not looked at; {later}"]
+        if missing := [str(data.options.task_name) for data in leg.pool if not data.accessible()]:
+            away = ", ".join(missing)
+            return [*notes, f"the images of {away} are not here: their answers were not looked at; {later}"]
         try:
-            site = prepare(leg.pool[0], leg.conf.random_seed, splits=("train",))
-            return [*notes, check_answers(solver.eval(), site, torch.device("cpu"))]
+            pool = [prepare(dataset, leg.conf.random_seed, splits=("train",)) for dataset in leg.pool]
+            return [*notes, *(check_answers(solver.eval(), site, torch.device("cpu")) for site in pool)]
         except DataError as error:
             return [*notes, f"warning: their answers were not looked at, {later}: {error}"]
 

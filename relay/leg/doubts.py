@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay.data.checks import Doubt, examine
+from relay.data.checks import Doubt
 from relay.data.site import SiteData
 from relay.files import write_text
 from relay.leg.digests import Files
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def doubts(legs: Sequence[Leg], needs: Needs, sites: Sites) -> list[Doubt]:
     """All doubts about what some legs need, each once."""
-    found = [doubt for dataset, splits in needs for doubt in examine(sites(dataset), splits)]
+    found = [doubt for dataset, splits in needs for doubt in sites.doubts(dataset, splits)]
     found += [doubt for leg in legs for doubt in _settings(leg, [sites(dataset) for dataset in leg.pool])]
     return list(dict.fromkeys([*found, *_shared(sites.files(needs))]))
 
@@ -66,12 +66,15 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
     return [Doubt(leg.task_name, text) for text in found]
 
 
-def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None]) -> None:
-    """Show all doubts on one screen, and keep them for the report, without the names."""
+def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None], said: set[Doubt]) -> None:
+    """Show all doubts on one screen, but for those that were ``said`` before; keep all for the report, without the
+    names."""
     told = [{"site": doubt.site, "text": doubt.text} for doubt in found]
     write_text(results / "warnings.json", json.dumps({"warnings": told}, indent=1) + "\n")
     for doubt in found:
         log.warning("%s", doubt)
-    if found:
-        count = "1 warning" if len(found) == 1 else f"{len(found)} warnings"
-        say(f"{count} before training:\n" + "\n".join(f"  - {doubt}" for doubt in found))
+    new = [doubt for doubt in found if doubt not in said]
+    said.update(new)
+    if new:
+        count = "1 warning" if len(new) == 1 else f"{len(new)} warnings"
+        say(f"{count} before training:\n" + "\n".join(f"  - {doubt}" for doubt in new))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,8 +59,29 @@ def fit_of(leg: Leg) -> Fit:
     return Fit(_plain(model(leg)), reads(leg), digest(canonical(scientific(leg))))
 
 
-TRAVELS = "can't be written to a signed document: numbers there are below 2^53 (9.007e15), or at least 1e21"
-SMALLER = "Choose a number in that range; leave the option out, or set it to its default, where it is to have no limit."
+NUMBER = (
+    "can't be written to a signed document: numbers there are below 2^53 (9.007e15), or at least 1e21",
+    "Choose a number in that range; leave the option out, or set it to its default, where it is to have no limit.",
+)
+NOT_FINITE = (
+    "can't be written to a signed document: numbers there are finite",
+    "Choose a finite number; leave the option out, or set it to its default, where it is to have no limit.",
+)
+TEXT = (
+    "can't be written to a signed document: text there is UTF-8, which has no halves of characters",
+    "Type the text again; it was cut within a character, or comes from a file in another encoding.",
+)
+
+
+def _why(value: Any) -> tuple[str, str]:
+    """What of a value does not travel, and the cure. A list is as its first item that does not."""
+    if isinstance(value, Mapping):
+        return _why([*value, *value.values()])
+    if isinstance(value, list):
+        return next(_why(item) for item in value if travels({"": item}))
+    if isinstance(value, str):
+        return TEXT
+    return NUMBER if math.isfinite(value) else NOT_FINITE
 
 
 def check(leg: Leg) -> None:
@@ -71,7 +93,9 @@ def check(leg: Leg) -> None:
     head = {"format": 1, "model": _plain(model(leg)), "data": reads(leg)}
     told = scientific(leg)
     if odd := travels(told):
-        raise ConfigError([Problem(key, told[key], TRAVELS, cure=SMALLER) for key in odd], f"task {leg.task_id}")
+        why = [(key, *_why(told[key])) for key in odd]
+        problems = [Problem(key, told[key], allowed, cure=cure) for key, allowed, cure in why]
+        raise ConfigError(problems, f"task {leg.task_id}")
     try:
         papers.check_form(manifest.CARRY, head)
         papers.check_form(manifest.CONFIG, told)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from relay.data import SplitName
+from relay.data.checks import Doubt, examine
 from relay.data.patients import clean
 from relay.data.problems import refuse, together
 from relay.data.site import SiteData, prepare
@@ -52,17 +55,53 @@ class Count:
             self.say(f"{self.site}: {self.done} of {self.total} images read and checked …")
 
 
+@dataclass(frozen=True)
+class Looked:
+    """A site, with what was found out about its files (by sample) and its pictures (by splits)."""
+
+    site: SiteData
+    files: dict[str, dict[str, str]] = field(default_factory=dict)
+    doubts: dict[tuple[SplitName, ...], list[Doubt]] = field(default_factory=dict)
+
+
+class Known:
+    """The sites of several runs in one process: those of one seed and the same options are read, hashed and examined
+    once. Those of the seed before are let go, so that no more memory is held than by one run.
+
+    Attributes:
+        said: Doubts that were shown.
+    """
+
+    def __init__(self) -> None:
+        self.said: set[Doubt] = set()
+        self._seed: int | None = None
+        self._sites: dict[tuple[int, tuple[SplitName, ...]], Looked] = {}
+
+    def site(self, dataset: Any, seed: int, spool: Path, splits: tuple[SplitName, ...]) -> Looked:
+        """A data set's site; arguments and errors as of :func:`relay.data.site.prepare`."""
+        if seed != self._seed:
+            self._seed, self._sites = seed, {}
+        key = dataset.options.task_id, splits
+        found = self._sites.get(key)
+        if found is None or found.site.dataset.options != dataset.options:
+            found = self._sites[key] = Looked(prepare(dataset, seed, spool, splits=splits))
+        return found
+
+
 class Sites:
     """The data of each site, looked up and decoded once for all legs of a run.
 
     Who is in which split is recorded, and may not change in the run once a state has been saved: an
     image that was trained on must never be tested on.
+
+    Args:
+        known: What runs before have found out about the same sites.
     """
 
-    def __init__(self, seed: int, run: RunPlace) -> None:
+    def __init__(self, seed: int, run: RunPlace, known: Known | None = None) -> None:
         self._seed, self._run = seed, run
-        self._made: dict[int, SiteData] = {}
-        self._files: dict[str, dict[str, dict[str, str]]] = {}
+        self.known = known or Known()
+        self._made: dict[int, Looked] = {}
 
     def __call__(self, dataset: Any, train: bool = False) -> SiteData:
         """A data set's site.
@@ -71,13 +110,23 @@ class Sites:
             DataError: a split that is needed (test; with ``train`` also train) is empty or not whole, or the
                 data set, or what deals it out, is not what it was when the run recorded its split.
         """
+        return self._looked(dataset, train).site
+
+    def _looked(self, dataset: Any, train: bool = False) -> Looked:
         key = dataset.options.task_id
         if key not in self._made:
             splits: tuple[SplitName, ...] = ("train", "test") if train else ("test",)
-            site = prepare(dataset, self._seed, self._run.root / "spool", splits=splits)
-            self._check_split(site)
-            self._made[key] = site
+            found = self.known.site(dataset, self._seed, self._run.root / "spool", splits)
+            self._check_split(found.site)
+            self._made[key] = found
         return self._made[key]
+
+    def doubts(self, dataset: Any, splits: Sequence[SplitName]) -> list[Doubt]:
+        """What :func:`relay.data.checks.examine` says of a data set's site."""
+        looked, key = self._looked(dataset), tuple(splits)
+        if key not in looked.doubts:
+            looked.doubts[key] = examine(looked.site, splits)
+        return looked.doubts[key]
 
     def look(self, study: Study) -> None:
         """Look up all sites of a study.
@@ -114,12 +163,10 @@ class Sites:
         """The digests of all files that are needed, site by site (see :mod:`relay.leg.digests`)."""
         found = {}
         for dataset, splits in needed:
-            split, name = self(dataset).split, dataset.options.task_name
-            if name not in self._files:
-                self._files[name] = {}
-            known = self._files[name]
+            looked, name = self._looked(dataset), dataset.options.task_name
+            split, known = looked.site.split, looked.files
             wanted = [sample for part in splits for sample in split[part]]
-            known |= digests([sample for sample in wanted if sample.id not in known])
+            known.update(digests([sample for sample in wanted if sample.id not in known]))
             found[name] = {sample.id: known[sample.id] for sample in wanted if sample.id in known}
         return found
 

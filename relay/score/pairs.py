@@ -150,10 +150,14 @@ def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    """Path below the folder without the ending → file; also of the folders in it, but for hidden ones."""
+    """Path below the folder without the ending → file; also of the folders in it, but for hidden ones.
+
+    DICOM series are looked for once, from the top: each look goes all the way down.
+    """
     below = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_dir())
     places = [Path(), *(place for place in below if not any(part.startswith(".") for part in place.parts))]
-    return {(place / name).as_posix(): path for place in places for name, path in listing(folder / place).items()}
+    found = ((place, listing(folder / place, below=place == Path())) for place in places)
+    return {(place / name).as_posix(): path for place, masks in found for name, path in masks.items()}
 
 
 def _by_name(masks: Mapping[str, Path]) -> dict[str, list[str]]:

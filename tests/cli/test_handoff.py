@@ -78,7 +78,7 @@ def test_receiving_from_a_stick_takes_the_right_bundle(world: Typed) -> None:
     assert "│ 1   │ north │" in done.out
     assert "0.720" in done.out
     assert "weights are finite" in done.out
-    assert "not compared with a config" in done.out
+    assert "without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images" in done.err
     assert "relay receipt --leg 2" in done.out
     assert "Next: train leg 3" in done.out
     assert (world.desks["east"].received(2) / SOLVER).is_file()

@@ -9,6 +9,7 @@ import pytest
 
 from relay.data import Dataset, DatasetOptions, Picture, Sample, SiteData, Split
 from relay.data.checks import examine
+from relay.data.store import Store
 
 RNG = np.random.default_rng(0)
 
@@ -78,3 +79,11 @@ def test_all_masks_empty_and_nobody_to_validate_on() -> None:
     found = doubts({name: picture(1) for name in "abc"}, val=False)
     assert "site: all train masks are empty: they hold background alone" in found
     assert any("no patients for validation" in text for text in found)
+
+
+def test_every_picture_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    get = Store.__getitem__
+    monkeypatch.setattr(Store, "__getitem__", lambda store, i: looked.append(i) or get(store, i))
+    assert doubts(four()) == []
+    assert len(looked) == 4

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from PIL import Image
 from relay.datasets.folder import Folder
 
+from relay.data import volumes
 from relay.data.files import listing
 from relay.data.raw import read_raw
 from relay.data.read import read_image, read_mask, read_masks, read_pair
@@ -400,3 +401,36 @@ def test_what_is_not_finite_in_a_nifti_file_is_black_and_said(tmp_path: Path) ->
         assert read.notes == ("3 of 120 voxels are NaN or infinite; read as black",)
         assert not read.image[1:, 0, 0].any()
         assert read.image[0, 0, 0] > 0
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
+def test_a_nifti_file_is_unpacked_once_and_its_values_are_those_of_itk(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = volume(tmp_path / "scan.nii.gz", (VALUES - VALUES.mean()).astype(kind), "RAS")
+    expected, packed = sitk.GetArrayFromImage(sitk.ReadImage(str(path))), path.read_bytes()
+    opened: list[int] = []
+    monkeypatch.setattr(volumes.nifti, "_by_itk", lambda _: opened.append(1))
+    values = volumes.decode(path)[0]
+    assert (values.dtype, opened) == (np.dtype(kind), [])
+    assert np.array_equal(values, expected)
+    path.write_bytes(packed[: len(packed) // 2])
+    assert "can't be read" in refused(path)[0]
+
+
+@pytest.mark.parametrize("scale", [(2.0, 1.0), (1.0, 3.0), (0.0, 0.0), (0.0, 5.0), (np.nan, 0.0)])
+def test_stored_values_are_scaled_as_by_itk(scale: tuple[float, float], tmp_path: Path) -> None:
+    path = header(volume(tmp_path / "scan.nii", VALUES.astype(np.int16)), scale=(112, "<2f", scale))
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    values = volumes.decode(path)[0]
+    assert values.dtype == expected.dtype
+    assert np.array_equal(values, expected)
+
+
+def test_all_that_a_file_leaves_open_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = volume(tmp_path / "scan.nii", VALUES)
+    monkeypatch.setattr(volumes, "DICOM_ROWS", "vox_offset")  # a file that two notes are made of
+    header(path, codes=(252, "<hh", (0, 0)))
+    lies, pixels = volumes.decode(path)[3]
+    assert lies.startswith("its header does not say how it lies")
+    assert pixels == "its header does not say how large pixels are; 1 mm was taken"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
 import pty
 import shutil
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -243,6 +245,18 @@ def test_home_under_a_passphrase(sealed: tuple[Keys, Path]) -> None:
     assert (mode(home), mode(home / "keys.age")) == (0o700, 0o600)
     assert b"SECRET" not in (home / "keys.age").read_bytes()
     assert same(keys.load(home, lambda: PASSPHRASE), made)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_memory_is_closed_before_a_key_is_in_it(sealed: tuple[Keys, Path]) -> None:
+    libc, get, put = ctypes.CDLL(None), 3, 4
+    before = libc.prctl(get, 0, 0, 0, 0)
+    try:
+        libc.prctl(put, 1, 0, 0, 0)
+        keys.load(sealed[1], lambda: PASSPHRASE if libc.prctl(get, 0, 0, 0, 0) == 0 else pytest.fail("open to others"))
+        assert libc.prctl(get, 0, 0, 0, 0) == 0
+    finally:
+        libc.prctl(put, before, 0, 0, 0)
 
 
 def test_wrong_passphrase(sealed: tuple[Keys, Path]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -328,3 +329,19 @@ def test_a_damaged_file_of_this_sites_own_is_not_called_anothers(name: str, data
     assert caught.value.exit_code == 2
     assert str(desk.folder / name) in str(caught.value)
     assert "backup" in caught.value.advice()
+
+
+def test_the_ledger_is_parsed_again_only_where_it_has_changed(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = replace(at(1).desks["north"])
+    parsed: list[int] = []
+    checked = Ledger._checked
+    monkeypatch.setattr(Ledger, "_checked", lambda ledger: parsed.append(1) or checked(ledger))
+    before = desk.standpoint().record
+    desk.next_turn()
+    assert (desk.record(), desk.sent(), len(parsed)) == (before, {1}, 1)
+    Ledger(desk.folder).append("signed", desk.now(), leg=1, chain={"1": ["0" * 64, 1]})  # by another command
+    assert desk.sent() == set()
+    assert desk.ledger.record().signed[1].statement == "0" * 64
+    desk.ledger.head.write_bytes(b"")
+    with pytest.raises(DamagedLedger):
+        desk.ledger.lines()

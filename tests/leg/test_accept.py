@@ -5,18 +5,23 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from relay.config.devices import Devices
 from relay.data.site import prepare
 from relay.handoff import Carry, Part, gate
+from relay.handoff.desk import Desk
 from relay.handoff.memorycard import Privacy
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import GateFailed, PolicyBreach
-from relay.leg.accept import check_answers, check_carry
+from relay.leg.accept import check_answers, check_carry, taster, weigher
+from relay.leg.place import RunPlace
+from relay.leg.sites import Sites
 from relay.memory.look import Form
 from relay.plan import Leg
 from tests.studies import study
@@ -146,3 +151,18 @@ def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
     with pytest.raises(GateFailed, match=r"final_conv\.bias: changed by"):
         check_carry(here, Carry(later), Policy(gate=Gate()), last)
     assert "warning: final_conv.bias" in gate.check_weights(Carry(later), Policy(gate=Gate(on_failure="warn")), last)[0]
+
+
+def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
+    here = study(**{"common.strategy.name": "joint"}).legs[0]
+    desk, carry = Desk(tmp_path, "none"), Carry(net(here))
+    names = [dataset.options.task_name for dataset in here.pool]
+    assert len(names) > 1
+    sites = Sites(7, RunPlace(tmp_path / "run"))
+    *_, said = weigher(here, sites, Devices("cpu"))(carry, desk, ANY)
+    assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
+    looked = taster(here)(carry, desk, ANY)[1:]
+    assert looked == ["their answers are finite for 4 images of this site"] * len(names)
+    last = sites(here.pool[-1])
+    last.split = dataclasses.replace(last.split, val=[])
+    assert len(weigher(here, sites, Devices("cpu"))(carry, desk, ANY)) == 3

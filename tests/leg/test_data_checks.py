@@ -13,11 +13,14 @@ from PIL import Image
 from rich.console import Console
 
 from relay.config.devices import Devices
+from relay.data import store
 from relay.errors import DataError, UserError
-from relay.leg import digests
+from relay.leg import digests, sites
+from relay.leg.progress import Progress
 from relay.predict import study as testing
 from relay.predict.models import finished
 from relay.report import write_report
+from relay.simulate import Simulation
 from tests.studies import simulate, study
 
 
@@ -159,3 +162,32 @@ def test_voxels_beside_their_header_count(tmp_path: Path) -> None:
     raw.write_bytes(b"2")
     assert digests.digest(header) != first
     assert digests.digest(tmp_path / "none") == ""
+
+
+def test_runs_of_one_seed_read_hash_and_examine_their_images_once(
+    ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them still keeps digests and warnings; what was said once is not said again."""
+    calls: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, **kw: calls.append(name) or real(*args, **kw))
+
+    counted(digests, "digest")
+    counted(sites, "examine")
+    counted(store, "_decoded")
+    known, said, counts = sites.Known(), [], []
+    with Progress(1) as progress:
+        monkeypatch.setattr(progress, "say", said.append)
+        for name, seed in (("one", 7), ("two", 7), ("other", 8)):
+            run = study(**changes(ran / "data", **{"common.random_seed": seed}))
+            Simulation(run, tmp_path / name, known=known)._check_data(progress)
+            told = json.loads((tmp_path / name / "results/warnings.json").read_text())["warnings"]
+            assert {"site": "a", "text": "batch_size 8 is more than its 5 training images"} in told
+            assert (tmp_path / name / "checkpoints/task_1/data.json").is_file()
+            counts.append([calls.count(kind) for kind in ("digest", "examine", "_decoded")])
+    assert counts[0] == counts[1]
+    assert counts[2] == [2 * count for count in counts[0]]
+    assert min(counts[0]) > 0
+    assert sum("batch_size" in text for text in said) == 1

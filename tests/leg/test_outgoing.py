@@ -67,3 +67,24 @@ def test_a_number_that_can_not_be_signed_is_refused_before_the_training(tmp_path
         simulate(tmp_path / "run", **{"common.train.gradient_clip": 1e17})
     assert caught.value.exit_code == 2
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("odd", "allowed", "cure"),
+    [
+        (float("nan"), "numbers there are finite", "finite number"),
+        ([1.0, float("inf")], "numbers there are finite", "finite number"),
+        ({"a": {"b": 2.0**60}}, "numbers there are below 2^53", "in that range"),
+        (10**30, "numbers there are below 2^53", "in that range"),
+        ("a\udc80", "text there is UTF-8", "Type the text again"),
+    ],
+)
+def test_what_does_not_travel_is_told_with_its_own_cure(
+    odd: Any, allowed: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "scientific", lambda leg: {"train.odd": odd})
+    with pytest.raises(ConfigError) as caught:
+        outgoing.check(study().legs[0])
+    (problem,) = caught.value.problems
+    assert allowed in problem.allowed
+    assert cure in caught.value.advice()
