@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.errors import UserError, nearest, typed
-from relay.files import recover_folder, write_bytes
+from relay.files import read_bytes, recover_folder, write_bytes
 from relay.handoff import keys, manifest, statement
 from relay.handoff.document import canonical, digest, moment, parse, stamp
 from relay.handoff.envelope import Signed
@@ -126,7 +126,7 @@ class Desk:
                 + (f"; did you mean '{near}'?" if near else ""),
                 "Begin with the coordinator's invitation (relay request), or install a roster (relay roster install).",
             )
-        return _own(lambda: parse(Identity, path.read_bytes(), str(path)), path)
+        return _own(lambda: parse(Identity, read_bytes(path), str(path)), path)
 
     @property
     def knows_coordinator(self) -> bool:
@@ -158,7 +158,7 @@ class Desk:
         return self._open(newest) if newest else None
 
     def _open(self, path: Path) -> TrustedRoster:
-        return _own(lambda: open_roster(path.read_bytes(), self.coordinator, self.study), path)
+        return _own(lambda: open_roster(read_bytes(path), self.coordinator, self.study), path)
 
     @property
     def roster(self) -> Roster:
@@ -300,7 +300,7 @@ def _about(line: Line) -> Iterator[tuple[int, str]]:
 def _statement_in(folder: Path) -> str | None:
     """The digest of the statement in a folder of this site's own; None where it can't be read."""
     try:
-        data = (folder / manifest.STATEMENT).read_bytes()
+        data = read_bytes(folder / manifest.STATEMENT)
         return digest(Signed(data, statement.KIND, str(folder)).unverified)
     except (OSError, Refused):
         return None

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from relay.config.check import check
+from relay.config.names import fault
 from relay.config.options import Field, options
 from relay.errors import UserError
-from relay.files import write_bytes
+from relay.files import read_bytes, write_bytes
 from relay.handoff import envelope, points
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
@@ -34,6 +35,12 @@ __all__ = ["Identity", "Keys", "identity", "load", "new", "passphrase", "save"]
 PUBLIC, SEALED, PLAIN = "identity.json", "keys.age", "keys.json"
 MIN_YEARS, MAX_YEARS = 0.01, 20.0
 """Shortest and longest life of a key."""
+RESTORE = "Restore it from a backup."
+LOST = (
+    f"Restore {PUBLIC} from a backup, or make new keys, which the coordinator must put into a new roster: relay keys "
+    "new --replace. The old ones are kept beside."
+)
+"""What to do where the public part of keys is lost or damaged."""
 
 
 @options
@@ -119,11 +126,12 @@ def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
         "created": stamp(now),
         "expires": stamp(now + timedelta(days=365 * years)),
     }
-    identity, problems = check(Identity, content)
-    if identity is None:
+    identity, _ = check(Identity, content)
+    if identity is None or fault(name):  # a site's name is a task_name, too, which names folders
         raise UserError(
-            f"'{name}' can't be a site's name: {problems[0].allowed}",
-            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'.",
+            f"'{name[:60]}{'…' * (len(name) > 60)}' can't be a site's name",
+            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'; con, "
+            "nul and the like are devices on Windows.",
         )
     return Keys(identity, signing, str(sealing))
 
@@ -168,7 +176,7 @@ def _make_room(home: Path, replace: bool) -> None:
     try:
         tag = identity(home).signing[:8]
     except UserError:  # the public part is lost or damaged
-        tag = digest(old[0].read_bytes())[:8]
+        tag = digest(read_bytes(old[0]) if old[0].is_file() else b"")[:8]
     for path in old:
         path.replace(home / f"{path.stem}.{tag}{path.suffix}")
 
@@ -192,15 +200,35 @@ def identity(home: Path) -> Identity:
     """
     path = home / PUBLIC
     try:
-        return parse(Identity, path.read_bytes(), str(path))
+        return parse(Identity, read_bytes(path), str(path))
     except FileNotFoundError as error:
         raise UserError(
-            f"there are no keys in {home}", "Make some: relay keys new. Or give the right folder."
+            f"there are no keys in {home}" if not _secret(home) else f"{path} is gone",
+            "Make some: relay keys new. Or give the right folder." if not _secret(home) else LOST,
         ) from error
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
+        raise UserError(f"{path} can't be read: {error.strerror}", LOST) from error
     except Refused as error:
-        raise UserError(str(error), f"Restore {path.name} from a backup, or make new keys (relay keys new).") from error
+        raise UserError(str(error), LOST) from error
+
+
+def named(home: Path) -> str | None:
+    """Whose keys are in a home; None where their public part is lost or damaged.
+
+    Raises:
+        UserError: there are none.
+    """
+    try:
+        return identity(home).name
+    except UserError:
+        if _secret(home) is None and not (home / PUBLIC).exists():
+            raise
+        return None
+
+
+def _secret(home: Path) -> Path | None:
+    """The file of the private keys in a home; None where there is none."""
+    return next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
 
 
 def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
@@ -214,13 +242,13 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
             private part is not that of ``identity.json``.
     """
     public = identity(home)
-    path = next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
+    path = _secret(home)
     if path is None:
         raise UserError(
             f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
             f"Restore {SEALED} from a backup, or make new keys: relay keys new --replace.",
         )
-    secret = only_mine(path)
+    secret = only_mine(path, RESTORE)
     if path.name == SEALED:
         secret = _opened(secret, passphrase, path)
     keys = _private(public, secret, path)
@@ -258,7 +286,7 @@ def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path)
     import pyrage
 
     if not data.startswith(b"age-encryption.org/v1\n-> scrypt "):
-        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", "Restore it from a backup.")
+        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", RESTORE)
     if passphrase is None:
         raise UserError(f"{path} is under a passphrase, and none was given", "Give it by prompt, file or environment.")
     try:
@@ -281,4 +309,4 @@ def _private(public: Identity, secret: bytes, path: Path) -> Keys:
         return Keys(public, signing, content["sealing"])
     except (ValueError, KeyError, TypeError, RecursionError):
         # no cause is shown: it would show the secret
-        raise UserError(f"{path} is damaged: it does not hold two private keys", "Restore it from a backup.") from None
+        raise UserError(f"{path} is damaged: it does not hold two private keys", RESTORE) from None
