@@ -25,7 +25,7 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
-    from relay.files import read_bytes, write_text
+    from relay.files import open_to_others, read_bytes, write_text
     from relay.handoff import receipt as receipts
 
     desk = places.desk_of(places.home_of(home), study)
@@ -40,6 +40,7 @@ def receipt(
     if target.exists() and not (target.is_file() and read_bytes(target).startswith(b"RELAY RECEIPT")):
         raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
     write_text(target, text)
+    open_to_others(target)
     ask.say(f"Written: {target}")
     ask.say("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
 

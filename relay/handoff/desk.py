@@ -254,7 +254,8 @@ class Desk:
         if said > there:
             raise DamagedLedger(
                 f"roster {said} is in the ledger {self.ledger.path}, and not beside it",
-                "Install it again (relay roster install), or restore the folder from a backup.",
+                "Install it again (relay roster install), or restore the folder from a backup. A coordinator whose "
+                "command was stopped while it made this roster runs that command (relay roster make or amend) again.",
             )
         record = self.ledger.record()
         known = {(line.event, *pair) for line in lines for pair in _about(line)}

@@ -330,6 +330,7 @@ def test_a_changed_bundle_is_3_in_verify(world: Typed) -> None:
 def test_a_receipt_agrees_with_the_other_ledger(world: Typed) -> None:
     file = world.folder / "receipt.txt"
     assert world.at("south", "receipt", "--leg", "1", "-o", file).code == 0
+    assert os.name != "posix" or file.stat().st_mode & 0o777 == 0o644, "it is meant to be carried"
     assert "taken in by" in file.read_text()
     done = world.at("north", "verify", "--receipt", file)
     assert done.code == 0, done.err
