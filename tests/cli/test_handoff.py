@@ -338,6 +338,13 @@ def test_a_receipt_agrees_with_the_other_ledger(world: Typed) -> None:
     world.at("east", "verify", "--receipt", file).refused(2, "leg 1 is not in the ledger of east")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_receipt_does_not_take_the_place_of_a_pipe(world: Typed) -> None:
+    os.mkfifo(pipe := world.folder / "pipe")
+    world.at("south", "receipt", "-o", pipe).refused(2, "is there already, and is no receipt", advice="-o FILE")
+    pipe.unlink()
+
+
 def test_a_wrong_receipt_is_3(world: Typed) -> None:
     file = world.folder / "receipt.txt"
     text = world.at("south", "receipt", "--leg", "2").out
