@@ -11,11 +11,12 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from relay.errors import UserError
 
@@ -40,6 +41,26 @@ def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None
         path.replace(before)
     beside.replace(path)
     flush_folder(path.parent)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read it. A pipe that lies in its place is not waited for: nobody writes into it.
+
+    Raises:
+        OSError: it can't be read, or is no file.
+    """
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    kind = os.fstat(number).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # what follows says what is wrong with a folder
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+    return os.fdopen(number, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """What is in a file; raises as :func:`open_file`."""
+    with open_file(path) as file:
+        return file.read()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -150,7 +171,7 @@ def read_json(path: Path, again: str) -> dict[str, Any]:
         UserError: it is damaged.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
         raise damaged(path, error, again) from error
     if not isinstance(content, dict):

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.errors import UserError, plain
+from relay.files import read_bytes
 
 LEFTOVERS = 20.0
 """Seconds for which the workers of a killed process may hold on to its lock: they look for it every few."""
@@ -83,7 +84,7 @@ def _me() -> dict[str, str]:
 def _holder(note: Path) -> dict[str, str]:
     """Who wrote the note; empty where it is not there yet, or is no such note."""
     try:
-        found = json.loads(note.read_bytes())
+        found = json.loads(read_bytes(note))
     except (OSError, ValueError, RecursionError):
         return {}
     return {key: plain(str(value)) for key, value in found.items()} if isinstance(found, dict) else {}

@@ -112,3 +112,16 @@ def test_a_link_that_lies_in_the_way_is_not_written_through(tmp_path: Path) -> N
     assert (tmp_path / "mine").read_text() == "secret"
     assert not (tmp_path / "out").is_symlink()
     assert (tmp_path / "out").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_or_a_device_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or a device, not a file") as caught:
+            files.read_bytes(path)
+        assert caught.value.filename == str(path)
+    (tmp_path / "file").write_bytes(b"x")
+    assert files.read_bytes(tmp_path / "file") == b"x"
+    with pytest.raises(IsADirectoryError):
+        files.read_bytes(tmp_path)

@@ -39,7 +39,7 @@ def new(
     from relay.handoff.passphrases import passphrase
 
     place = home_of(home)
-    if replace and (here := keys.identity(place).name) != name:
+    if replace and (here := keys.named(place)) not in (name, None):
         raise UserError(
             f"the keys in {place} are those of {here}, not of {name}",
             f"Give {typed('--name', here)}, or another --home.",

@@ -26,7 +26,7 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
-    from relay.files import expanded, write_text
+    from relay.files import expanded, open_to_others, read_bytes, write_text
     from relay.handoff import receipt as receipts
 
     desk = places.desk_of(home_of(home), study)
@@ -40,9 +40,10 @@ def receipt(
         raise UserError(
             f"{to} is a folder; a receipt is a file", f"Say its name: {typed('-o', target / 'receipt.txt')}"
         )
-    if target.exists() and not target.read_bytes().startswith(b"RELAY RECEIPT"):
+    if target.exists() and not (target.is_file() and read_bytes(target).startswith(b"RELAY RECEIPT")):
         raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
     write_text(target, text)
+    open_to_others(target)
     ask.say(f"Written: {target}")
     ask.say("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
 
@@ -82,7 +83,9 @@ def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> N
     keys = places.unlock(desk.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
     done = rebuild(desk, keys, bundles)
     if done.aside:
-        ask.say(f"The damaged ledger was put aside: {done.aside}")
+        ask.say(f"The ledger as it was is put aside: {done.aside}")
+    if done.corrected:
+        ask.say(f"{done.corrected} line(s) had a time in the future; they have the present time now.")
     ask.say(f"Rebuilt: {len(done.added)} line(s) added" + _restored(done.restored))
     mine = sorted({line.facts["leg"] for line in done.added if line.event == "signed"})
     if mine:

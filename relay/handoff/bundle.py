@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from relay.errors import UserError
+from relay.files import read_bytes
 from relay.handoff import container, manifest, papers, seal
 from relay.handoff.container import Entry, Limits
 from relay.handoff.document import MAX_BYTES, parse
@@ -176,7 +177,7 @@ def cards_in(folder: Path) -> dict[str, MemoryCard]:
         BadDocument: one is not of the known form.
     """
     names = {name: manifest.card_of(name) for name in layout_of(folder).memories}
-    return {name: parse(MemoryCard, (folder / card).read_bytes(), card) for name, card in names.items()}
+    return {name: parse(MemoryCard, read_bytes(folder / card), card) for name, card in names.items()}
 
 
 def clear(folder: Path) -> Path:

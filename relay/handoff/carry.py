@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relay import tensorfile
 from relay.config.options import Field, options
 from relay.errors import CarryError, UserError
-from relay.files import write_folder
+from relay.files import read_bytes, write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
@@ -158,7 +158,7 @@ def read_facts(folder: Path) -> Facts:
         CarryError: there is no such leg, or they are damaged.
     """
     try:
-        return parse(Facts, (folder / FACTS).read_bytes(), str(folder / FACTS))
+        return parse(Facts, read_bytes(folder / FACTS), str(folder / FACTS))
     except OSError as error:
         raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
     except BadDocument as error:
@@ -173,7 +173,7 @@ def check_whole(folder: Path) -> None:
     """
     read_facts(folder)
     try:
-        listed = manifest.parse((folder / DIGESTS).read_bytes())
+        listed = manifest.parse(read_bytes(folder / DIGESTS))
     except OSError:
         return  # an older version wrote none
     except BadDocument as error:
@@ -233,10 +233,10 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     places |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
     found = {leg: _part(folder, name, counts) for leg, name in places.items()}
     running = _part(folder, manifest.RUNNING, counts)
-    head = read((folder / manifest.CARRY).read_bytes(), manifest.CARRY)
+    head = read(read_bytes(folder / manifest.CARRY), manifest.CARRY)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     if (folder / manifest.CONFIG).is_file():
-        facts["config"] = read((folder / manifest.CONFIG).read_bytes(), manifest.CONFIG)
+        facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
     return Carry(solver, {leg: part for leg, part in found.items() if part}, running, facts)
 
 
@@ -245,7 +245,7 @@ def _part(folder: Path, name: str, counts: Mapping[str, int] | None) -> Part | N
     if not (folder / name).is_file():
         return None
     card_name = manifest.card_of(name)
-    told = parse(MemoryCard, (folder / card_name).read_bytes(), card_name)
+    told = parse(MemoryCard, read_bytes(folder / card_name), card_name)
     return Part(_tensors(folder, name, counts), told.kind, told.privacy, told.about, told.audit)
 
 

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from typing_extensions import Buffer
 
 from relay.errors import UserError
+from relay.files import open_file
 from relay.handoff.document import MAX_BYTES
 from relay.handoff.refusals import BadContainer, DigestMismatch, Incomplete
 from relay.handoff.zipform import FULL, LOCAL, Entry, local, odd, tail
@@ -202,7 +203,7 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
         yield source
         return
     try:
-        with source.open("rb") as file:
+        with open_file(source) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
     except OSError as error:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.errors import UserError, nearest, typed
-from relay.files import recover_folder, write_bytes
+from relay.files import read_bytes, recover_folder, write_bytes
 from relay.handoff import keys, manifest, statement
 from relay.handoff.document import canonical, digest, moment, parse, stamp
 from relay.handoff.envelope import Signed
@@ -125,7 +125,7 @@ class Desk:
                 + (f"; did you mean '{near}'?" if near else ""),
                 "Begin with the coordinator's invitation (relay request), or install a roster (relay roster install).",
             )
-        return _own(lambda: parse(Identity, path.read_bytes(), str(path)), path)
+        return _own(lambda: parse(Identity, read_bytes(path), str(path)), path)
 
     @property
     def knows_coordinator(self) -> bool:
@@ -157,7 +157,7 @@ class Desk:
         return self._open(newest) if newest else None
 
     def _open(self, path: Path) -> TrustedRoster:
-        return _own(lambda: open_roster(path.read_bytes(), self.coordinator, self.study), path)
+        return _own(lambda: open_roster(read_bytes(path), self.coordinator, self.study), path)
 
     @property
     def roster(self) -> Roster:
@@ -253,7 +253,8 @@ class Desk:
         if said > there:
             raise DamagedLedger(
                 f"roster {said} is in the ledger {self.ledger.path}, and not beside it",
-                "Install it again (relay roster install), or restore the folder from a backup.",
+                "Install it again (relay roster install), or restore the folder from a backup. A coordinator whose "
+                "command was stopped while it made this roster runs that command (relay roster make or amend) again.",
             )
         record = self.ledger.record()
         known = {(line.event, *pair) for line in lines for pair in _about(line)}
@@ -299,7 +300,7 @@ def _about(line: Line) -> Iterator[tuple[int, str]]:
 def _statement_in(folder: Path) -> str | None:
     """The digest of the statement in a folder of this site's own; None where it can't be read."""
     try:
-        data = (folder / manifest.STATEMENT).read_bytes()
+        data = read_bytes(folder / manifest.STATEMENT)
         return digest(Signed(data, statement.KIND, str(folder)).unverified)
     except (OSError, Refused):
         return None

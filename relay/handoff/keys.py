@@ -22,7 +22,7 @@ from relay.config.check import check
 from relay.config.names import fault
 from relay.config.options import Field, options
 from relay.errors import UserError
-from relay.files import expanded, write_bytes
+from relay.files import expanded, read_bytes, write_bytes
 from relay.handoff import envelope, points
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
@@ -38,6 +38,7 @@ __all__ = ["Identity", "Keys", "identity", "load", "new", "passphrase", "save"]
 PUBLIC, SEALED, PLAIN = "identity.json", "keys.age", "keys.json"
 MIN_YEARS, MAX_YEARS = 0.01, 20.0
 """Shortest and longest life of a key."""
+RESTORE = "Restore it from a backup."
 
 
 @options
@@ -124,10 +125,10 @@ def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
         "expires": stamp(now + timedelta(days=365 * years)),
     }
     identity, problems = check(Identity, content)
-    why = fault(name) or ("" if identity else problems[0].allowed)
+    why = fault(name) or ("" if identity else problems[0].allowed)  # it is a task_name, too, which names folders
     if identity is None or why:
         raise UserError(
-            f"'{name}' can't be a site's name: {why}",
+            f"'{name[:60]}{'…' * (len(name) > 60)}' can't be a site's name: {why}",
             "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'. "
             "Con, nul and the like are devices on Windows.",
         )
@@ -175,7 +176,7 @@ def _make_room(home: Path, replace: bool) -> None:
     try:
         tag = identity(home).signing[:8]
     except UserError:  # the public part is lost or damaged
-        tag = digest(old[0].read_bytes())[:8]
+        tag = digest(read_bytes(old[0]) if old[0].is_file() else b"")[:8]
     for path in old:
         path.replace(home / f"{path.stem}.{tag}{path.suffix}")
 
@@ -199,19 +200,45 @@ def identity(home: Path) -> Identity:
     """
     path = home / PUBLIC
     try:
-        return parse(Identity, path.read_bytes(), str(path))
+        return parse(Identity, read_bytes(path), str(path))
     except FileNotFoundError as error:
         raise UserError(
-            f"there are no keys in {home}",
-            f"Give the right folder (--home); or make keys there: {command(home, 'keys', 'new')} --name NAME",
+            f"there are no keys in {home}" if not _secret(home) else f"{path} is gone",
+            _lost(home)
+            if _secret(home)
+            else f"Give the right folder (--home); or make keys there: {command(home, 'keys', 'new')} --name NAME",
         ) from error
     except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
+        raise UserError(f"{path} can't be read: {error.strerror}", _lost(home)) from error
     except Refused as error:
-        again = command(home, "keys", "new", "--replace")
-        raise UserError(
-            str(error), f"Restore {path.name} from a backup; or make new keys: {again} --name NAME"
-        ) from error
+        raise UserError(str(error), _lost(home)) from error
+
+
+def _lost(home: Path) -> str:
+    """What to do where the public part of keys is lost or damaged."""
+    return (
+        f"Restore {PUBLIC} from a backup, or make new keys, which the coordinator must put into a new roster: "
+        f"{command(home, 'keys', 'new', '--replace')} --name NAME. The old ones are kept beside."
+    )
+
+
+def named(home: Path) -> str | None:
+    """Whose keys are in a home; None where their public part is lost or damaged.
+
+    Raises:
+        UserError: there are none.
+    """
+    try:
+        return identity(home).name
+    except UserError:
+        if _secret(home) is None and not (home / PUBLIC).exists():
+            raise
+        return None
+
+
+def _secret(home: Path) -> Path | None:
+    """The file of the private keys in a home; None where there is none."""
+    return next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
 
 
 def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
@@ -225,14 +252,14 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
             private part is not that of ``identity.json``.
     """
     public = identity(home)
-    path = next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
+    path = _secret(home)
     if path is None:
         raise UserError(
             f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
             f"Restore {SEALED} from a backup, or make new keys: "
             f"{command(home, 'keys', 'new', '--replace', '--name', public.name)}",
         )
-    secret = only_mine(path)
+    secret = only_mine(path, RESTORE)
     if path.name == SEALED:
         _close_memory()
         secret = _opened(secret, passphrase, path)
@@ -282,7 +309,7 @@ def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path)
     import pyrage
 
     if not data.startswith(b"age-encryption.org/v1\n-> scrypt "):
-        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", "Restore it from a backup.")
+        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", RESTORE)
     if passphrase is None:
         raise UserError(f"{path} is under a passphrase, and none was given", "Give it by prompt, file or environment.")
     try:
@@ -305,4 +332,4 @@ def _private(public: Identity, secret: bytes, path: Path) -> Keys:
         return Keys(public, signing, content["sealing"])
     except (ValueError, KeyError, TypeError, RecursionError):
         # no cause is shown: it would show the secret
-        raise UserError(f"{path} is damaged: it does not hold two private keys", "Restore it from a backup.") from None
+        raise UserError(f"{path} is damaged: it does not hold two private keys", RESTORE) from None

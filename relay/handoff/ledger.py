@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from relay.config.options import Field, options
-from relay.files import write_bytes
+from relay.files import read_bytes, write_bytes
 from relay.handoff.document import Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.refusals import DamagedLedger, Refused
 from relay.locks import locked
@@ -124,7 +124,7 @@ class Ledger:
 
     def _raw(self) -> list[bytes]:
         """The lines as they lie there; one that a power cut left unfinished, and no head counts, is passed over."""
-        data = self.path.read_bytes() if self.path.is_file() else b""
+        data = read_bytes(self.path) if self.path.is_file() else b""
         *whole, rest = data.split(b"\n")
         if rest and self._head().n > len(whole):
             raise DamagedLedger(f"{self.path} ends in the middle of a line")
@@ -134,7 +134,7 @@ class Ledger:
         if not self.head.is_file():
             return Head(n=0, sha256=FIRST)
         try:
-            return parse(Head, self.head.read_bytes(), str(self.head))
+            return parse(Head, read_bytes(self.head), str(self.head))
         except Refused as error:
             raise DamagedLedger(str(error)) from error
 

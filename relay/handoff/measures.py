@@ -15,6 +15,8 @@ SLICE = 2**20
 """Values that are reckoned with at once."""
 STATISTICS = ("running_mean", "running_var")
 """What batch normalisation keeps of images: of any size that activations have."""
+COUNTS = ("running_var", "num_batches_tracked")
+"""What batch normalisation takes the root of, and counts: never negative."""
 
 
 def unit(name: str, tensor: Tensor) -> float:
@@ -94,15 +96,19 @@ def differences(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> li
 
 
 def useless(weights: Mapping[str, Tensor], where: str = "") -> Iterator[str]:
-    """Tensors that hold a value that is not finite, or of a type that can't be reckoned with."""
+    """Tensors that hold a value that is not finite, or negative where it can't be, or of a type that can't be reckoned
+    with."""
     for name, tensor in weights.items():
         try:
             fine = all(_finite(part) for part in slices(tensor))
+            negative = name.endswith(COUNTS) and any(bool((part < 0).any()) for part in slices(tensor))
         except RuntimeError:
             yield f"{name}{where} is of the type {tensor.dtype}, which torch can't reckon with"
         else:
             if not fine:
                 yield f"{name}{where} is not finite"
+            elif negative:
+                yield f"{name}{where} is negative, which it can't be"
 
 
 def slices(tensor: Tensor) -> Iterator[Tensor]:

@@ -83,15 +83,18 @@ def long_enough(given: str) -> str:
     return given
 
 
-def only_mine(path: Path) -> bytes:
+def only_mine(path: Path, cure: str = "Put the passphrase into a file, in one line, and name that.") -> bytes:
     """What is in a secret file.
+
+    Args:
+        cure: what to do where it is something else than a file.
 
     Raises:
         UserError: it can't be read, or users other than its owner can read it.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for somebody to write
-            raise UserError(f"{path} is not a file", "Put the passphrase into a file, in one line, and name that.")
+            raise UserError(f"{path} is not a file", cure)
         with path.open("rb") as file:
             if os.name == "posix" and (mode := os.fstat(file.fileno()).st_mode & 0o777) & 0o077:
                 raise UserError(f"others can read {path} (mode {mode:o})", f"Run: {typed('chmod', '600', path)}")

@@ -2,7 +2,8 @@
 
 Everything is verified once more, as by somebody who looks on: signatures, chains, digests, revoked keys. Two
 hand-overs of one leg under one roster contradict each other, and nothing is changed. A ledger that is whole keeps
-all its lines, and gets those that it lacks; a damaged one is put aside and its lines are not believed.
+all its lines, and gets those that it lacks; where a clock was ahead when they were written, they get the present time.
+A damaged one is put aside and its lines are not believed.
 
 Nothing is received here: what this site has not gone on from, and does not hold already, is to be received again, by
 all the rules. A bundle past its last day counts as on the day it was issued, for it is only remembered.
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.errors import UserError
-from relay.files import replace_folder, write_bytes
+from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import manifest, statement
 from relay.handoff.bundle import clear, layout_of, opened
 from relay.handoff.desk import Desk
@@ -28,7 +29,7 @@ from relay.handoff.ledger import Event, Ledger, Line, Record
 from relay.handoff.receive import judge, known, limit_of
 from relay.handoff.refusals import BrokenChain, DamagedLedger, Fork, Refused, RevokedKey
 from relay.handoff.roster import TrustedRoster, newer, open_roster
-from relay.handoff.rules import Standpoint, Verification
+from relay.handoff.rules import SKEW, Standpoint, Verification
 from relay.handoff.statement import Statement
 
 
@@ -60,13 +61,15 @@ class Rebuilt:
 
     Attributes:
         added: the new lines.
-        aside: where the damaged ledger lies; None if it was whole, or not there.
+        aside: where the ledger that was replaced lies; None if it only got new lines, or was not there.
         restored: legs whose files were taken from the bundles.
+        corrected: how many lines had a time in the future of this computer, and have the present one now.
     """
 
     added: tuple[Line, ...]
     aside: Path | None
     restored: tuple[int, ...]
+    corrected: int = 0
 
 
 def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
@@ -94,10 +97,10 @@ def _rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
         rosters = _rosters(desk, found)
         fresh = Ledger(part)
         for line in old or []:
-            fresh.append(line.event, moment(line.time), **line.facts)
+            fresh.append(line.event, desk.clock() if _ahead([line], desk) else moment(line.time), **line.facts)
         _hold_against(fresh.record(), found)
         missing = list(_missing(old or [], _events(desk, found, rosters)))
-        if old is not None and not bundles and not missing:
+        if old is not None and not bundles and not missing and not _ahead(old, desk):
             raise UserError(
                 f"the ledger of study {desk.study} is whole ({len(old)} lines); there is nothing to rebuild",
                 "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
@@ -117,6 +120,11 @@ def _whole(desk: Desk) -> list[Line] | None:
         return None
 
 
+def _ahead(lines: Sequence[Line] | None, desk: Desk) -> int:
+    """How many lines have a time that blocks :meth:`Desk.now`: the clock was ahead when they were written."""
+    return sum(moment(line.time) > desk.clock() + SKEW for line in lines or [])
+
+
 # -- what there is ---------------------------------------------------------------------------------------------------
 
 
@@ -126,20 +134,23 @@ def _at_home(desk: Desk) -> Iterator[Evidence]:
         try:
             yield Evidence(str(folder), *_documents(desk, folder))
         except (Refused, OSError) as error:
+            why = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else error
+            mine = folder.parent.name == "signed"  # sealed to the next site, its own bundle can't be opened here
+            bundle = "a bundle of a later leg" if mine else "the bundle it came from"
             raise BrokenChain(
-                f"{folder} is not what this site has kept there: {error}",
-                "Restore that folder from a backup, or move it away; then give the bundle it came from.",
+                f"{folder} is not what this site has kept there: {why}",
+                f"Restore that folder from a backup, or move it away; then give {bundle}.",
             ) from error
 
 
 def _documents(desk: Desk, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
     """The statements and rosters in a folder of this site's own, verified."""
     layout = layout_of(folder)
-    envelope = (folder / manifest.STATEMENT).read_bytes()
-    check = Verification(_standpoint(desk, envelope))
-    check.rosters([(folder / manifest.roster(version)).read_bytes() for version in layout.rosters])
+    envelope = read_bytes(folder / manifest.STATEMENT)
+    check = Verification(_standpoint(desk, envelope, mine=True))
+    check.rosters([read_bytes(folder / manifest.roster(version)) for version in layout.rosters])
     check.statement(envelope)
-    check.chain(layout.links(lambda name: (folder / name).read_bytes()))
+    check.chain(layout.links(lambda name: read_bytes(folder / name)))
     return tuple(check.chain_so_far), check.trusted
 
 
@@ -149,12 +160,17 @@ def _opened(desk: Desk, keys: Keys | None, path: Path, part: Path) -> Evidence:
     return Evidence(str(path), check.verified, check.trusted, part)
 
 
-def _standpoint(desk: Desk, envelope: bytes) -> Standpoint:
-    """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards."""
+def _standpoint(desk: Desk, envelope: bytes, mine: bool = False) -> Standpoint:
+    """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards.
+
+    Args:
+        mine: it was signed or taken in here; then that day may be in the future, if the clock was ahead.
+    """
     _, said = statement.peek(envelope, "the statement")
     issued = said.get("issued")
     try:
-        now = min(desk.clock(), moment(issued)) if isinstance(issued, str) else desk.clock()
+        issue = moment(issued) if isinstance(issued, str) else desk.clock()
+        now = issue if mine else min(desk.clock(), issue)
     except ValueError:  # it will be refused for that
         now = desk.clock()
     return Standpoint(desk.study, None, desk.coordinator, None, Record(), now)
@@ -192,7 +208,7 @@ def _hold_against(record: Record, found: Sequence[Evidence]) -> None:
 
 def _rosters(desk: Desk, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
     """All rosters, by version; the newest one revokes no key that is relied on here."""
-    here = [open_roster(path.read_bytes(), desk.coordinator, desk.study) for path in desk.roster_files()]
+    here = [open_roster(read_bytes(path), desk.coordinator, desk.study) for path in desk.roster_files()]
     merged: dict[int, TrustedRoster] = {}
     for trusted in [*here, *(trusted for evidence in found for trusted in evidence.rosters.values())]:
         newer(merged.setdefault(trusted.roster.version, trusted), trusted)
@@ -271,11 +287,12 @@ def _commit(
     for leg in restored:
         if leg + 1 in record.signed:
             desk.forget_weights(leg)
-    aside = desk.ledger.put_aside(desk.clock()) if old is None else None
+    corrected = _ahead(old, desk)
+    aside = desk.ledger.put_aside(desk.clock()) if old is None or corrected else None
     if lines:
         fresh.path.replace(desk.ledger.path)
         fresh.head.replace(desk.ledger.head)
-    return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored))
+    return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored), corrected)
 
 
 def _place(desk: Desk, evidence: Evidence, record: Record) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.errors import RelayError, UserError
-from relay.files import replace_folder, write_bytes
+from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import carry, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
 from relay.handoff.carry import Carry, weights_digest
@@ -214,7 +214,7 @@ def _own(path: Path) -> bytes:
         UserError: it can't be read.
     """
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise UserError(
             f"{path} can't be read: {error.strerror}", "Restore the folder from a backup, or receive the bundle again."

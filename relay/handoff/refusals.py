@@ -39,14 +39,15 @@ class BadContainer(Refused):
 class UnknownFormat(Refused):
     """Of a version, or a kind, that this program does not read."""
 
-    _advice = "Check that it is a bundle of relay; if so, update relay at the older of the two sites."
+    _advice = "Check that you named the right file. If so, update relay at the older of the two sites."
 
 
 class BadDocument(Refused):
     """A document that can't be read, or that two readers could read differently."""
 
     _advice = (
-        "Copy it again; if it is still refused, ask whoever wrote it to write it again with this version of relay."
+        "Check that you named the right file. If so, copy it again; if it is still refused, ask whoever wrote it to "
+        "write it again with this version of relay."
     )
 
 
@@ -180,8 +181,8 @@ class ClockSetBack(Refused):
     """This computer's clock shows a time before the newest event in the site's own ledger."""
 
     _advice = (
-        "Set this computer's clock. If it is right now and was ahead before, the ledger has wrong times: make it again "
-        "from the bundles at hand (relay ledger --rebuild BUNDLE...)."
+        "Set this computer's clock. If it is right now and was ahead before, the ledger has wrong times: relay ledger "
+        "--rebuild corrects them."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import relay
 from relay.config.check import check
 from relay.errors import RelayError, UserError
-from relay.files import replace_folder, write_bytes
+from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
 from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
@@ -245,7 +245,7 @@ def _check_fresh(desk: Desk, claim: Claim) -> None:
 
 def _check_whole(folder: Path, made: Statement, parts: Sequence[tuple[str, Measured]]) -> None:
     _, (_, listing), *rest = parts
-    listed = manifest.parse((folder / manifest.MANIFEST).read_bytes())
+    listed = manifest.parse(read_bytes(folder / manifest.MANIFEST))
     if listing.sha256 != made.manifest or listed != {name: part.sha256 for name, part in rest}:
         raise DigestMismatch(
             f"{folder} is not what was signed", "Somebody changed it: restore it from a backup; do not send it."
@@ -276,7 +276,7 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
         raise UserError(
             f"leg {facts.leg - 1} was not received in {desk.home}", f"Receive it: {desk.command('receive')} BUNDLE"
         )
-    listing, chain = (folder / manifest.MANIFEST).read_bytes(), chain_in(folder)
+    listing, chain = read_bytes(folder / manifest.MANIFEST), chain_in(folder)
     known_here = desk.record().received.get(facts.leg - 1)
     if known_here is None or chain[-1].digest != known_here.statement or chain[-1].manifest != digest(listing):
         raise DigestMismatch(f"{folder} is not what the ledger says was received", "Receive that bundle again.")
@@ -300,7 +300,7 @@ def _but_counts(path: Path) -> MemoryCard | None:
     """A memory's card without its count, which is told as the roster of its day says; None where there is none."""
     if not path.is_file():
         return None
-    card = parse(MemoryCard, path.read_bytes(), path.name)
+    card = parse(MemoryCard, read_bytes(path), path.name)
     return replace(card, privacy=replace(card.privacy, patients=0))
 
 
@@ -347,7 +347,7 @@ def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earli
         "recipients": [{"name": name, "sealing": sealing} for name, sealing in roster.recipients(facts.leg)],
         "previous": earlier[-1].digest if earlier else None,
         "roster": {"version": roster.version, "sha256": trusted.digest},
-        "config": digest((folder / manifest.CONFIG).read_bytes()),
+        "config": digest(read_bytes(folder / manifest.CONFIG)),
         "code": {"relay": relay.__version__, "torch": facts.torch},
         "strategy": facts.strategy,
         "samples": papers.told(facts.samples, roster.policy),
@@ -379,7 +379,7 @@ def _gather(
         if (folder / name).is_file():
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
-        write_bytes(part / manifest.roster(version), (desk.folder / manifest.roster(version)).read_bytes())
+        write_bytes(part / manifest.roster(version), read_bytes(desk.folder / manifest.roster(version)))
     for made in earlier:
         _copy_leg(desk.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
 
@@ -393,7 +393,7 @@ def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     carries = {key for key, part in vars(claim.carries).items() if part}
     cards = [name for name in papers.CARDS if name.removesuffix(".json") in carries]
     try:
-        content = {name: read((folder / name).read_bytes(), name) for name in (*TRAVELLING, *cards)}
+        content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
         content[manifest.DATA_CARD] = papers.told_card(content[manifest.DATA_CARD], policy)
         content |= {name: papers.told_memory(name, content[name], policy) for name in cards}
         documents = {name: canonical(value) for name, value in content.items()}
@@ -413,8 +413,8 @@ def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
         name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *manifest.KEPT)
     }
     for name in manifest.CHAIN:
-        write_bytes(part / manifest.earlier(leg, name), paths[name].read_bytes())
-    listed = manifest.parse(paths[manifest.MANIFEST].read_bytes())
+        write_bytes(part / manifest.earlier(leg, name), read_bytes(paths[name]))
+    listed = manifest.parse(read_bytes(paths[manifest.MANIFEST]))
     for name in manifest.KEPT:
         if listed.get(name) != _sha256(paths[name]):
             raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")

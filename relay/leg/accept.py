@@ -30,6 +30,8 @@ from relay.plan import Leg
 
 LOOK = 4
 """Images of each site that are looked at where nothing is scored."""
+SAME = 1e-12
+"""Logits that differ by no more are the same."""
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
@@ -45,7 +47,7 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
         notes += [check_answers(solver, site, device) for site in pool if not site.split.val]
         if not scored:
             return [*notes, "no validation images here to score them on"]
-        with _finite_answers(solver):
+        with _useful_answers(solver):
             dice = validation_dice(solver, scored, device)
         gate.check_score(dice, policy.gate)
         count = sum(len(site.split.val) for site in scored)
@@ -102,12 +104,12 @@ def check_answers(solver: nn.Module, site: SiteData, device: torch.device) -> st
     """Ask a net for its answers to a few validation images, or training images where there are none.
 
     Raises:
-        GateFailed: some are not finite.
+        GateFailed: some are not finite, or all are the same.
         DataError: the images can't be read.
     """
     options, kind = site.dataset.options, "val" if site.split.val else "train"
     few = Store(site.dataset, site.split[kind][:LOOK])  # type: ignore[index]
-    with _finite_answers(solver):
+    with _useful_answers(solver):
         for batch in batches(few):
             predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
     return f"their answers are finite for {len(few)} images of this site"
@@ -131,22 +133,37 @@ def _as_refusal() -> Iterator[None]:
 
 
 @contextmanager
-def _finite_answers(solver: nn.Module) -> Iterator[None]:
+def _useful_answers(solver: nn.Module) -> Iterator[None]:
     """Look at whatever a net answers in the block.
 
     Raises:
-        GateFailed: some of it is not finite.
+        GateFailed: some of it is not finite; or it is the same everywhere, whatever the images are: such a net is dead,
+            and no training brings it back.
     """
+    ranges: list[Tensor] = []  # of images and of each class's logits, batch by batch: the lowest and the highest
 
-    def look(_: nn.Module, __: Any, logits: Tensor) -> None:
+    def look(_: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
         if not logits.isfinite().all():
             raise GateFailed("the weights can't be used: the net's answers to images of this site are not finite")
+        values = [images[0].reshape(1, -1), logits.transpose(0, 1).flatten(1)]
+        ranges.append(torch.stack([torch.cat([end(v, dim=1) for v in values]) for end in (torch.amin, torch.amax)]))
 
     hook = solver.register_forward_hook(look)
     try:
         yield
     finally:
         hook.remove()
+    seen, *answers = _spread(ranges)
+    if seen > 0 and answers and max(answers) <= SAME:
+        raise GateFailed("the weights can't be used: the net answers the same to every image of this site, everywhere")
+
+
+def _spread(ranges: list[Tensor]) -> list[float]:
+    """Highest less lowest over all batches: of the images, then of each class."""
+    if not ranges:
+        return [0.0]
+    every = torch.stack(ranges).double()
+    return list(map(float, every[:, 1].amax(0) - every[:, 0].amin(0)))
 
 
 def check_size(solver: nn.Module, policy: Policy) -> None:

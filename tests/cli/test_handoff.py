@@ -330,11 +330,19 @@ def test_a_changed_bundle_is_3_in_verify(world: Typed) -> None:
 def test_a_receipt_agrees_with_the_other_ledger(world: Typed) -> None:
     file = world.folder / "receipt.txt"
     assert world.at("south", "receipt", "--leg", "1", "-o", file).code == 0
+    assert os.name != "posix" or file.stat().st_mode & 0o777 == 0o644, "it is meant to be carried"
     assert "taken in by" in file.read_text()
     done = world.at("north", "verify", "--receipt", file)
     assert done.code == 0, done.err
     assert "it was taken in by south" in done.out
     world.at("east", "verify", "--receipt", file).refused(2, "leg 1 is not in the ledger of east")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_receipt_does_not_take_the_place_of_a_pipe(world: Typed) -> None:
+    os.mkfifo(pipe := world.folder / "pipe")
+    world.at("south", "receipt", "-o", pipe).refused(2, "is there already, and is no receipt", advice="-o FILE")
+    pipe.unlink()
 
 
 def test_a_wrong_receipt_is_3(world: Typed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -95,10 +96,32 @@ def test_replacing_keys_keeps_the_old_ones(world: Hospitals) -> None:
     assert (world.folder / "a" / f"keys.{old[:8]}.json").is_file()
 
 
-@pytest.mark.parametrize("name", ["../x", "con", "NUL.1", "x" * 41, "Köln", ""])
+def test_a_lost_or_damaged_public_part_can_be_renewed_as_the_message_says(world: Hospitals) -> None:
+    path = world.folder / "a" / "identity.json"
+    for left in (None, b"", b"{}"):
+        path.unlink() if left is None else path.write_bytes(left)
+        world.at("a", "keys", "show").refused(2, str(path), advice="relay keys new --replace")
+        assert keys.named(world.folder / "a") is None
+    done = world.at("a", "keys", "new", "--name", "a", "--replace", RELAY_PASSPHRASE=SECRET)
+    assert done.code == 0
+    assert keys.identity(world.folder / "a").name == "a"
+    assert len([*(world.folder / "a").glob("keys.*.json")]) == 1, "the old private keys are kept"
+    world.at("none", "keys", "new", "--name", "a", "--replace", RELAY_PASSPHRASE=SECRET).refused(2, "there are no keys")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", ["identity.json", "keys.json"])
+def test_a_pipe_in_a_home_is_not_waited_for(name: str, world: Hospitals) -> None:
+    path = world.folder / "a" / name
+    path.unlink()
+    os.mkfifo(path)
+    world.at("a", "invite", "another", "-o", world.folder).refused(2, str(path), advice="backup")
+
+
+@pytest.mark.parametrize("name", ["../x", "con", "NUL.1", "x" * 300, "Köln", ""])
 def test_a_bad_name_is_2(name: str, world: Hospitals) -> None:
     done = world.at("new", "keys", "new", "--name", name, RELAY_PASSPHRASE=SECRET)
-    done.refused(2, f"'{name}' can't be a site's name")
+    done.refused(2, f"'{name[:60]}", "can't be a site's name", advice="at most 40")
     assert not (world.folder / "new").exists()
 
 

@@ -56,6 +56,15 @@ def test_not_finite(bad: float, part: str, dtype: torch.dtype, at: At) -> None:
     world.refuses(bundle, "south", GateFailed, f"{where[part]} is not finite")
 
 
+@pytest.mark.parametrize("name", ["norm.running_var", "norm.num_batches_tracked"])
+def test_what_is_never_negative(name: str) -> None:
+    """The root of a negative variance is not a number; without a config no image would show it."""
+    whole = name.endswith("tracked")
+    for value, fine in ((0, True), (-1, False)):
+        found = list(measures.useless({name: torch.full((3,), value, dtype=torch.int64 if whole else torch.float32)}))
+        assert found == ([] if fine else [f"{name} is negative, which it can't be"])
+
+
 def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
     """North and south have agreed to pass it on."""
     world = at(0)

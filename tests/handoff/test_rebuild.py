@@ -19,6 +19,7 @@ from relay.handoff.refusals import (
     BadSignature,
     BrokenChain,
     CannotOpen,
+    ClockSetBack,
     DamagedLedger,
     DigestMismatch,
     Fork,
@@ -132,6 +133,28 @@ def test_what_was_not_gone_on_from_is_received_again_and_by_all_the_rules(tmp_pa
         world.make(2)
     world.deliver(world.bundle(1), "south")
     world.deliver(world.make(2), "east")
+
+
+def test_a_clock_that_was_ahead_is_put_right_as_the_refusal_says(tmp_path: Path) -> None:
+    """Roster, leg and bundle were all dated in the future: nothing known is lost, and the site goes on."""
+    world = World(tmp_path)
+    world.now += 40 * DAY
+    world.deliver(world.make(1), "south")
+    world.now -= 40 * DAY
+    for site in ("north", "south"):
+        desk, known = world.desks[site], world.desks[site].ledger.record()
+        count = len(desk.ledger.lines())
+        with pytest.raises(ClockSetBack, match=r"ledger\.jsonl") as caught:
+            desk.now()
+        assert "relay ledger --rebuild corrects them" in caught.value.advice()
+        done = again(world, site)
+        assert (done.added, done.corrected, desk.ledger.record()) == ((), count - 1, known)
+        assert done.aside is not None
+        assert len((done.aside / "ledger.jsonl").read_bytes().splitlines()) == count
+        assert desk.ledger.lines()[0].event == "roster"
+        assert desk.now() == world.now
+    with pytest.raises(UserError, match="is whole"):
+        again(world, "south")
 
 
 def test_a_whole_ledger_keeps_its_lines_and_gets_those_it_lacks(tmp_path: Path) -> None:

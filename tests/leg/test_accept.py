@@ -66,6 +66,19 @@ def test_answers_that_are_not_finite(split: str) -> None:
         check_answers(solver.eval(), site, CPU)
 
 
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-42])
+def test_a_dead_net_is_refused(value: float) -> None:
+    """All its weights are finite, and none is too large; no step of training moves it."""
+    here = leg()
+    solver = here.net.build()
+    site = prepare(here.pool[0], 1, splits=("train",))
+    with torch.no_grad():
+        for tensor in solver.parameters():
+            tensor.fill_(value)
+    with pytest.raises(GateFailed, match="answers the same to every image of this site, everywhere"):
+        check_answers(solver.eval(), site, CPU)
+
+
 def test_random_numbers_stay_as_they_were() -> None:
     here = leg()
     carry = Carry(net(here))
