@@ -339,6 +339,21 @@ def test_kinds_of_pictures_in_one_file(tmp_path: Path) -> None:
     assert read_image((tmp_path / "a.mpo").rename(tmp_path / "a.jpg"))[0].max() == 1
 
 
+@pytest.mark.parametrize("read", [read_image, read_mask])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm"])
+def test_colour_of_which_bits_would_be_lost_is_refused(tmp_path: Path, name: str, read: Any) -> None:
+    deep = np.repeat(VALUES[0, ..., None], 3, axis=2).astype(np.uint16)
+    if name == "a.ppm":
+        (tmp_path / name).write_bytes(b"P6 6 5 1000\n" + deep.astype(">u2").tobytes())
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(deep, isVector=True), str(tmp_path / name))
+    message, advice = refused(tmp_path / name, read)
+    assert "colour of more than 8 bits a channel" in message
+    assert "grey picture, of 8 or 16 bits" in advice
+    grey = picture(tmp_path / "grey.png", deep[..., 0])
+    assert np.array_equal(read_mask(grey), VALUES[0])
+
+
 def test_transparent_images_are_said(tmp_path: Path) -> None:
     values = np.full((4, 4, 4), 9, np.uint8)
     drawn = picture(tmp_path / "m.png", np.zeros((4, 4), np.uint8))
