@@ -78,7 +78,8 @@ def _is_deep_colour(opened: Image.Image) -> bool:
     """Whether decoding drops bits: Pillow has 16 bits for grey pictures only, and scales the others down."""
     if opened.mode.startswith(("I", "F")):
         return False
-    told = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in opened.tile]
+    args = [tile.args for tile in getattr(opened, "tile", ())]
+    told = [given if isinstance(given, tuple) else (given,) for given in args]
     if opened.format == "PPM":  # (raw mode, largest value)
         return any(isinstance(largest, int) and largest > 255 for _, *rest in told for largest in rest)
     return any(isinstance(first, str) and ";16" in first for first, *_ in told)
