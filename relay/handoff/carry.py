@@ -162,7 +162,8 @@ def read_facts(folder: Path) -> Facts:
     except OSError as error:
         if folder.is_dir() and any(folder.iterdir()):  # the leg was run: to run it again would pass it over
             raise _damaged(folder / FACTS, "it is lost") from error
-        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
+        advice = f"Run the leg first. If it is said to be finished, remove {folder.parent} to train it again."
+        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", advice) from error
     except BadDocument as error:
         raise _damaged(folder / FACTS, error) from error
 

@@ -173,7 +173,7 @@ def test_an_accent_of_two_letters_is_the_accent_of_one(site) -> None:
 def test_names_that_differ_in_case_say_so(site) -> None:
     site.pairs("FALL_00", "b")
     (site.root / "mask/FALL_00.png").rename(site.root / "mask/Fall_00.PNG")
-    with pytest.raises(DataError, match=r"partner \(1\):\n.*Fall_00.PNG there differs only in case"):
+    with pytest.raises(DataError, match=r"partner \(1\):\n.*Fall_00.PNG there has a name that differs only in case"):
         len(folder(site.root))
 
 
