@@ -80,8 +80,9 @@ def check(path: Path) -> None:
     size = BYTES.get(header["ElementType"].removeprefix("MET_"), 0)
     expected = prod(map(int, header["DimSize"].split())) * int(header.get(CHANNELS, 1)) * size
     if _is_true(header.get("CompressedData", "")):
-        length = int(header.get(COMPRESSED_SIZE, 0))
-        data = inflated(path, data[:length] if length > 0 else data)
+        if COMPRESSED_SIZE not in header:  # ITK would guess, wrongly
+            raise DataError(f"{path}: can't be read: its header does not say {COMPRESSED_SIZE}", AGAIN)
+        data = inflated(path, data[: int(header[COMPRESSED_SIZE])])
         if size and len(data) > expected:
             raise DataError(f"{path}: can't be read: {len(data)} bytes where its header says {expected}", AGAIN)
     elif not _is_true(header.get("BinaryData", "True")):  # written as text

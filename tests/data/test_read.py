@@ -338,6 +338,7 @@ def test_too_many_classes_and_axes(tmp_path: Path) -> None:
         ("z.mha", lambda data: data[:-9], "cut short"),
         ("z.mha", lambda data: data[:-60] + bytes(20) + data[-40:], "its compressed voxels are damaged"),
         ("z.mha", lambda data: data.replace(b"DimSize = 6", b"DimSize = 5"), "240 bytes where its header says 200"),
+        ("z.mha", lambda data: data.replace(b"dDataSize", b"dDataSite"), "does not say CompressedDataSize"),
         ("z.nrrd", lambda data: data[:-8] + bytes(4) + data[-4:], "its compressed voxels are damaged"),
         ("a.mhd", lambda data: data.replace(b"a.raw", b"b.raw"), "its voxels are in b.raw, which is not beside it"),
     ],
