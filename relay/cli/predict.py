@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli import ask, configs, options, places
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, warn
 from relay.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def predict(
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if images:
-        for path in predict_images(models[-1], images, root / "results" / "images", devices):
+        for path in predict_images(models[-1], images, root / "results" / "images", devices, warn):
             ask.say(f"Written: {path}")
         return
     from relay.locks import locked

@@ -57,7 +57,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         umask, held = _keep_private(), ExitStack()
         _held.append(held)
         try:
-            with no_noise(_warn), held:
+            with no_noise(warn), held:
                 function(*args, **kwargs)
         except KeyboardInterrupt as error:
             fail(Interrupted("stopped"), error)
@@ -147,7 +147,8 @@ def fail(error: RelayError, cause: BaseException) -> None:
     raise typer.Exit(error.exit_code) from None
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Show a warning."""
     errors.print(f"[bold yellow]warning:[/] {escape(shown(text))}", highlight=False, soft_wrap=True)
 
 
