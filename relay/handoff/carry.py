@@ -160,10 +160,7 @@ def read_facts(folder: Path) -> Facts:
     try:
         return parse(Facts, (folder / FACTS).read_bytes(), str(folder / FACTS))
     except OSError as error:
-        if folder.is_dir() and any(folder.iterdir()):  # the leg was run: to run it again would pass it over
-            raise _damaged(folder / FACTS, "it is lost") from error
-        advice = f"Run the leg first. If it is said to be finished, remove {folder.parent} to train it again."
-        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", advice) from error
+        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
     except BadDocument as error:
         raise _damaged(folder / FACTS, error) from error
 
@@ -174,6 +171,8 @@ def check_whole(folder: Path) -> None:
     Raises:
         CarryError: there is no such leg, or one is damaged, or lost.
     """
+    if folder.parent.is_dir() and not (folder / FACTS).is_file():  # to run the leg again would pass it over
+        raise _damaged(folder / FACTS, "it is lost")
     read_facts(folder)
     try:
         listed = manifest.parse((folder / DIGESTS).read_bytes())
