@@ -165,6 +165,26 @@ def test_all_that_is_wrong_is_told_at_once(two: tuple[Path, Path], tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_unknown_values_of_predictions_are_cured_with_options_of_the_command(two: tuple[Path, Path]) -> None:
+    pred, truth = two
+    for path in pred.iterdir():
+        png(path, np.asarray(Image.open(path)) * 255)
+    said = run(pred, truth, code=2)
+    assert "--prediction-values 0,255" in said
+    assert "mask_values" not in said
+    run(pred, truth, "--prediction-values", "0,255")
+
+
+def test_only_a_folder_of_scores_is_written_over(two: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "samples.csv").write_text("of a run")
+    said = run(*two, "-o", tmp_path / "results", code=2)
+    assert "samples.csv is there and no score" in " ".join(said.split())
+    assert (tmp_path / "results" / "samples.csv").read_text() == "of a run"
+    for _ in range(2):
+        run(*two, "-o", tmp_path / "out")
+
+
 def test_what_was_predicted_is_scored_and_what_is_missing_is_said(two: tuple[Path, Path], tmp_path: Path) -> None:
     pred, truth = two
     (pred / "p2_a.png").unlink()

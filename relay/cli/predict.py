@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli import ask, configs, options, places
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, warn
 from relay.errors import UserError
 from relay.files import expanded
 
@@ -68,8 +68,9 @@ def predict(
     if images:
         from relay.leg.progress import Progress
 
+        target = root / "results" / "images"
         with Progress(len(images), console) as progress:
-            for path in predict_images(models[-1], images, root / "results" / "images", devices, progress):
+            for path in predict_images(models[-1], images, target, devices, progress, warn):
                 progress.say(f"Written: {path}")
         return
     from relay.locks import locked

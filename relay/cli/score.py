@@ -102,6 +102,8 @@ def _folder(out: Path) -> None:
     above = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
         raise UserError(f"can't write to {out}: {above} is no folder of yours to write to", "Name another: -o FOLDER.")
+    if (out / "samples.csv").exists() and not (out / "score.json").exists():
+        raise UserError(f"can't write to {out}: a samples.csv is there and no score", "Name another: -o FOLDER.")
 
 
 def _masks(

@@ -35,6 +35,7 @@ CURES = {
     errno.ENOTDIR: "There is a file where a folder is needed: move it away, or name another folder.",
     errno.EROFS: "That disk can only be read. Undo the stick's write protection, or name another folder.",
     errno.EMFILE: "Too many files are open. Allow more (ulimit -n 4096), then run the same command again.",
+    errno.EFBIG: "No file may be that large there: 4 GiB on FAT32, or what ulimit -f says. Use another disk.",
     errno.ENAMETOOLONG: "Give it a shorter name.",
     errno.EIO: "The disk or stick does not answer. Check that it is in, or use another; then run the command again.",
 }
@@ -56,7 +57,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         umask, held = _keep_private(), ExitStack()
         _held.append(held)
         try:
-            with no_noise(_warn), held:
+            with no_noise(warn), held:
                 function(*args, **kwargs)
         except KeyboardInterrupt as error:
             fail(Interrupted("stopped"), error)
@@ -146,7 +147,8 @@ def fail(error: RelayError, cause: BaseException) -> None:
     raise typer.Exit(error.exit_code) from None
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Show a warning."""
     errors.print(f"[bold yellow]warning:[/] {escape(shown(text))}", highlight=False, soft_wrap=True)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from relay.data.site import SiteData
 SPREAD = 1.1
 """Spacings of a site that differ by more than this factor are told."""
 SHOWN = 3
+SO_ALIKE = "differ only in case, width, dashes or zeros"
+STRETCHED = "img_size stretches them differently: crop them to one extent, or train on patches (patch_size) instead"
+NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ Found = Iterator[tuple[str, Sequence[str]]]
 def _names(site: SiteData) -> Found:
     """Names of patients that may be one person's."""
     for group in doubtful(sample.patient for sample in site.dataset.listing):
-        yield "patients whose names differ only in case, width or zeros; are they one? They stay in one split", group
+        yield (
+            "patients whose names differ only in case, width, dashes or zeros; are they one? They stay in one split",
+            group,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +100,8 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
     for split, counts in seen.items():
         if not counts[1:].any():
             yield f"all {split} masks are empty: they hold background alone", ()
+    if everywhere[1:].any() and not everywhere[0]:
+        yield f"class 0 ({options.names[0]}) occurs in no mask: is background, or one of the mask_values, missing?", ()
     for k in range(1, options.num_classes):
         without = [split for split, counts in seen.items() if not counts[k] and counts[1:].any()]
         if without and not everywhere[k]:
@@ -136,19 +145,21 @@ def _spacings(site: SiteData, splits: Sequence[SplitName]) -> Found:
         low, high = np.min(known, axis=0), np.max(known, axis=0)
         if (high > SPREAD * low).any():
             span = " × ".join(f"{a:.3g}" if a == b else f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True))
-            yield f"the spacing differs from image to image: {span} mm; resample them to one spacing", ()
+            cure = STRETCHED if site.dataset.options.img_size else "resample them to one spacing"
+            yield f"the spacing differs from image to image: {span} mm; {cure}", ()
 
 
 def _notes(site: SiteData, splits: Sequence[SplitName]) -> Found:
-    """What the readers have to say."""
-    said: dict[str, list[str]] = defaultdict(list)
+    """What the readers have to say; notes that differ in their numbers alone are told once."""
+    said: dict[str, dict[str, str]] = defaultdict(dict)
     for split in splits:
         store = site.store(split)
         for sample, notes in zip(store.samples, store.notes, strict=True):
-            for note in Counter(notes):
-                said[note].append(sample.id)
-    for note, ids in said.items():
-        yield f"{_many(ids)}: {note}", ids
+            for note in notes:
+                said[NUMBER.sub("#", note)].setdefault(sample.id, note)
+    for told in said.values():
+        ids, first = list(told), "" if len(set(told.values())) == 1 else ", the first"
+        yield f"{_many(ids)}{first}: {told[ids[0]]}", ids
 
 
 def _many(ids: Sequence[str], one: str = "", more: str = "") -> str:

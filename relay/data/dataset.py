@@ -33,6 +33,8 @@ from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
 from relay.files import expanded
 
+ONCE = "Name each folder once in img_folder; a data set of your own must give each sample an id of its own."
+
 
 class Dataset(ABC):
     """A site's images with their masks: ``len(dataset)``, ``dataset[i]`` (a :class:`Picture`)."""
@@ -88,7 +90,7 @@ class Dataset(ABC):
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-        refuse(twice, f"{self}: sample ids used more than once")
+        refuse(twice, f"{self}: sample ids used more than once", ONCE)
         return samples
 
     def load(self, sample: Sample) -> Picture:

@@ -100,7 +100,11 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     almost = {name: near[alike(name)] for name in more if alike(name) in near}
     alone = [
         f"no mask for {left[name]} in {masks}"
-        + (f": {almost[name]} there has a name that differs only in case, width or zeros" if name in almost else "")
+        + (
+            f": {almost[name]} there has a name that differs only in case, width, dashes or zeros"
+            if name in almost
+            else ""
+        )
         for name in more
     ]
     alone += [f"no image for {right[name]} in {images}" for name in less if right[name].name not in almost.values()]

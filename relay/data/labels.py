@@ -21,17 +21,23 @@ COLOURS = (
     "Save the mask with one number a pixel, that of its class: an 8-bit grey or palette PNG, or a NIfTI file. If its "
     "colours are a JPEG's noise, save it from its source again."
 )
+JPEG = "JPEG changes values where classes meet: save the mask as PNG, from its source and not from the JPEG."
 FRACTIONS = (
     "If it was resampled or smoothed, do that with nearest neighbours. If it holds probabilities, choose the likeliest "
     "class of each voxel."
 )
 
 
+class UnknownValues(DataError):
+    """A mask holds values that stand for no class."""
+
+
 def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixels:
     """A mask's values as uint8 class indices: ``levels[k]`` becomes ``k``.
 
     Raises:
-        DataError: there are other values, which are named.
+        UnknownValues: there are other values, which are named.
+        DataError: there are too many classes, or the values are a JPEG's.
     """
     if len(levels) > MOST:
         raise DataError(f"{path}: {len(levels)} classes; at most {MOST} can be told apart", "Merge some of them.")
@@ -40,15 +46,15 @@ def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixe
     if wrong:
         expected = f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else _some(levels, len(levels))
         message = f"{path}: values {_some(wrong)} stand for no class; expected: {expected}"
-        raise DataError(message, _values_advice(found.tolist(), levels, path))
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            raise DataError(message, JPEG)
+        raise UnknownValues(message, _values_advice(found.tolist(), levels))
     classes = np.zeros(max(levels) + 1, np.uint8)
     classes[list(levels)] = range(len(levels))
     return np.take(classes, mask)
 
 
-def _values_advice(found: list[int], levels: Sequence[int], path: Path) -> str:
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return "JPEG changes values where classes meet: save the mask as PNG, from its source and not from the JPEG."
+def _values_advice(found: list[int], levels: Sequence[int]) -> str:
     if isinstance(levels, range) and len(found) <= len(levels) and min(found) >= 0:
         pair = [0, max(found)] if len(levels) == 2 and len(found) == 1 else found
         return f"If they stand for the classes, say so in the data set's mask_values, background first: {pair}."

@@ -28,6 +28,8 @@ MISSING: Final = frozenset(
         "n.a.",
         "#n/a",
         "#na",
+        "#nv",
+        "#n/v",
         "<na>",
         "nan",
         "none",
@@ -35,6 +37,9 @@ MISSING: Final = frozenset(
         "nil",
         "missing",
         "unknown",
+        "unbekannt",
+        "inconnu",
+        "k.a.",
         "?",
         ".",
         "nat",
@@ -44,6 +49,9 @@ MISSING: Final = frozenset(
 ADVICE = "Give every image a patient, or take it out. Images of one patient must have the same name of a patient."
 
 
+MINUS = "\N{MINUS SIGN}"
+
+
 def clean(text: str) -> str:
     """A name as it is compared: composed (NFC), without invisible characters, with single spaces and none around it."""
     seen = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
@@ -51,16 +59,19 @@ def clean(text: str) -> str:
 
 
 def alike(name: str) -> str:
-    """Equal for names that differ in case or width alone (``P1``, ``p1``), or are one number (``7``, ``007``)."""
+    """Equal for names that differ in case, width or kind of dash alone (``P-1``, ``p–1``), or are one number (``7``,
+    ``007``)."""
     folded = clean(unicodedata.normalize("NFKC", clean(name)).casefold())
+    folded = "".join("-" if unicodedata.category(c) == "Pd" or c == MINUS else c for c in folded)
     number = re.fullmatch(r"0*(\d+)(\.0*)?", folded, re.ASCII)
     return number[1] if number else folded
 
 
 def is_missing(name: str) -> bool:
-    """Whether a name says that there is none."""
+    """Whether a name says that there is none, or is a spreadsheet's error (``#REF!``, ``#WERT!``, ``#NAME?``)."""
     folded = clean(name).casefold()
-    return folded in MISSING or not folded.strip("-–—−_")
+    broken = folded.startswith("#") and folded.endswith(("!", "?"))
+    return folded in MISSING or broken or not folded.strip("-–—−_")
 
 
 def by_regex(pattern: str, stem: str) -> str | None:

@@ -67,6 +67,22 @@ def _check(path: Path, opened: Image.Image) -> None:
             f"{path}: {size}; at most {MOST_PIXELS / 1e6:.0f} are read",
             "Crop it to what matters, or save it smaller, its mask likewise (nearest neighbour).",
         )
+    if _is_deep_colour(opened):
+        raise DataError(
+            f"{path}: colour of more than 8 bits a channel, of which Pillow reads the upper 8 alone",
+            "If it is grey, save it as a grey picture, of 8 or 16 bits; if it has colours, with 8 bits a channel.",
+        )
+
+
+def _is_deep_colour(opened: Image.Image) -> bool:
+    """Whether decoding drops bits: Pillow has 16 bits for grey pictures only, and scales the others down."""
+    if opened.mode.startswith(("I", "F")):
+        return False
+    args = [tile.args for tile in getattr(opened, "tile", ())]
+    told = [given if isinstance(given, tuple) else (given,) for given in args]
+    if opened.format == "PPM":  # (raw mode, largest value)
+        return any(isinstance(largest, int) and largest > 255 for _, *rest in told for largest in rest)
+    return any(isinstance(first, str) and ";16" in first for first, *_ in told)
 
 
 def _pixels(path: Path, picture: Image.Image, indices: bool) -> tuple[NDArray[Any], tuple[str, ...]]:

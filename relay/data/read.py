@@ -53,11 +53,21 @@ def read_image(path: Path) -> tuple[Pixels, Spacing]:
     Raises:
         DataError: the file can't be read, or is no image of one or three channels.
     """
-    raw = read_raw(path)
-    pixels, spacing, notes = _image(raw)
-    for note in (*raw.notes, *notes):
+    pixels, spacing, notes = read_noted(path)
+    for note in notes:
         log.warning("%s: %s", path, note)
     return pixels, spacing
+
+
+def read_noted(path: Path) -> tuple[Pixels, Spacing, tuple[str, ...]]:
+    """The same, with what is suspicious about it, a phrase each, instead of a line in the log.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
+    raw = read_raw(path)
+    pixels, spacing, notes = _image(raw)
+    return pixels, spacing, (*raw.notes, *notes)
 
 
 def read_masks(

@@ -50,7 +50,7 @@ def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
         sorted(name for name in published | rest if alike(name) in both),
         f"task '{options.task_name}': patients in both the published test set and the rest",
         "Take each of these patients out of one part, or deal the test set by patient: leave out test_regex. Give "
-        "different patients names that differ in more than case, width or leading zeros.",
+        "different patients names that differ in more than case, width, dashes or leading zeros.",
     )
     ordered = sorted(samples, key=lambda sample: sample.id)
     if options.split == "test":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data import nifti
+from relay.data import metaimage, nifti
 from relay.data.files import DAMAGED, is_volume
 from relay.data.geometry import Geometry
 from relay.errors import DataError
@@ -37,6 +36,10 @@ def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
         raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
     keys = set(header.GetMetaDataKeys())
     notes: tuple[str, ...] = ()
+    if metaimage.is_metaimage(path):
+        metaimage.check(path)
+    elif path.suffix.lower() == ".nrrd":
+        metaimage.check_nrrd(path)
     try:
         if "vox_offset" in keys:
             values, notes = nifti.read(path, header)
@@ -64,8 +67,8 @@ def _header(path: Path) -> Any:
     """A reader that has read what stands before the voxels."""
     import SimpleITK as sitk
 
-    if path.suffix.lower() in (".mha", ".mhd") and _metaimage_axes(path) > 10:  # ITK would write past its memory
-        raise DataError(f"{path}: can't be read: its header has more axes than there are", DAMAGED)
+    if metaimage.is_metaimage(path):
+        metaimage.fields(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of ends in an error or a note of ours
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -74,12 +77,6 @@ def _header(path: Path) -> Any:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     return reader
-
-
-def _metaimage_axes(path: Path) -> int:
-    with path.open("rb") as file:
-        said = re.search(rb"NDims\s*=\s*(\d+)", file.read(4096))
-    return int(said[1][:9]) if said else 0
 
 
 def _geometry(path: Path, header: Any) -> Geometry:

@@ -165,12 +165,23 @@ def read_facts(folder: Path) -> Facts:
         raise _damaged(folder / FACTS, error) from error
 
 
+def check_there(folder: Path) -> None:
+    """Whether a leg that was run here still has its facts: to run it again would pass it over.
+
+    Raises:
+        CarryError: they are lost.
+    """
+    if folder.parent.is_dir() and not (folder / FACTS).is_file():
+        raise _damaged(folder / FACTS, "it is lost")
+
+
 def check_whole(folder: Path) -> None:
     """Whether every file of a leg that was run here is as it was written.
 
     Raises:
         CarryError: there is no such leg, or one is damaged, or lost.
     """
+    check_there(folder)
     read_facts(folder)
     try:
         listed = manifest.parse(read_bytes(folder / DIGESTS))

@@ -14,7 +14,7 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import enrol, keys, send
-from relay.handoff.carry import check_whole, digest_of
+from relay.handoff.carry import check_there, check_whole, digest_of
 from relay.handoff.desk import Desk, utc_now
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
@@ -82,6 +82,7 @@ class ThrowAway:
         """
         site = self.sites[leg - 1]
         desk, own = self.desk(site), self.keys(site)
+        check_there(carry)
         drafted = send.draft(desk, own, carry)
         if not (drafted.signed and leg in desk.sent()):
             send.sign(desk, own, drafted)

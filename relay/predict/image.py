@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from relay.config.devices import Devices
 from relay.data.files import PICTURES, VOLUMES, is_dicom
 from relay.data.problems import refuse
-from relay.data.read import read_image
+from relay.data.read import read_noted
 from relay.data.sample import Pixels
 from relay.data.sizes import as_channels, resize_image
 from relay.errors import DataError, UserError
@@ -27,6 +28,8 @@ from relay.predict.masks import save_mask
 from relay.predict.models import Model
 
 KINDS = "Give a picture (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), or a folder of them."
+log = logging.getLogger(__name__)
+Warn = Callable[[str], None]
 LONGEST = 50
 """Characters of an image's name that are kept in that of its mask."""
 
@@ -63,12 +66,15 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def predict_images(
-    model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress
+    model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress, warn: Warn
 ) -> Iterator[Path]:
     """Predict images; yields the file of each mask and of each overlay once they are written.
 
     They are named after the image, and after what it holds, where it lies and which weights were used, in eight digits:
     another image or another model never takes their place.
+
+    Args:
+        warn: is told what is suspicious about an image.
 
     Raises:
         DataError: some can't be read, or are none for this model; the others are predicted first.
@@ -77,7 +83,7 @@ def predict_images(
     problems: list[DataError] = []
     for path in progress.counted(paths, "predicting"):
         try:
-            image, mask = _predicted(model, solver, path)
+            image, mask = _predicted(model, solver, path, warn)
         except DataError as error:
             problems.append(error)
             continue
@@ -96,14 +102,17 @@ def _identity(path: Path, made: str) -> str:
     return sha256(f"{path.resolve()}\n{digest(path)}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def _predicted(model: Model, solver: nn.Module, path: Path) -> tuple[Pixels, Pixels]:
+def _predicted(model: Model, solver: nn.Module, path: Path, warn: Warn) -> tuple[Pixels, Pixels]:
     """An image, and its mask.
 
     Raises:
         DataError: it can't be read, or is none for this model.
     """
     options = model.leg.data
-    image, _ = read_image(path)
+    image, _, notes = read_noted(path)
+    for note in notes:
+        log.warning("%s: %s", path, note)
+        warn(f"{path}: {note}")
     shape, axes = image.shape[:-1], _axes(model)
     if len(shape) != axes:
         kinds = {2: "pictures (2 axes)", 3: "volumes (3 axes)"}

@@ -192,10 +192,19 @@ class Comparison(Shape):
     site_tests: list[Test] = Field(default_factory=list)
 
 
-def damaged(path: Path, why: object, advice: str = "Run the command that wrote it again.") -> UserError:
-    """The error for a file that can't be used; no more of it is quoted than a line."""
+PREDICTED = ("samples.csv", "evaluation.json")
+"""What ``relay predict`` writes of the results; all else is written by ``relay train``."""
+
+
+def damaged(path: Path, why: object, advice: str | None = None) -> UserError:
+    """The error for a file that can't be used; no more of it is quoted than a line.
+
+    Args:
+        advice: None says which command writes it.
+    """
     said = "it is not text (UTF-8)" if isinstance(why, UnicodeError) else " ".join(str(why).split())
-    return UserError(f"{path} is damaged: {cut(said)}", advice)
+    writer = "relay predict" if path.name in PREDICTED else "relay train"
+    return UserError(f"{path} is damaged: {cut(said)}", advice or f"Run {writer} again, which writes it anew.")
 
 
 def cut(text: str) -> str:
@@ -203,7 +212,7 @@ def cut(text: str) -> str:
     return plain(text if len(text) <= MOST else text[: MOST - 1] + "…")
 
 
-def read_json(path: Path, shape: type[Shape], advice: str = "Run the command that wrote it again.") -> dict[str, Any]:
+def read_json(path: Path, shape: type[Shape], advice: str | None = None) -> dict[str, Any]:
     """A file of results, once it has its shape. Its texts are made printable: they may be anybody's.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from relay.data.labels import UnknownValues
 from relay.data.problems import refuse
 from relay.data.sample import Pixels
 from relay.errors import DataError
@@ -20,6 +21,11 @@ from relay.results import mean
 from relay.score.pairs import Asked, Pair, levels_of, pairs_of, prediction_levels
 from relay.score.result import Score, row
 from relay.statistics import INTERVAL, describe
+
+VALUES = (
+    "Say what stands for each class, background first: --prediction-values 0,255 for the predictions, --values 0,255 "
+    "for the truth. Or correct the masks."
+)
 
 
 @dataclass
@@ -63,6 +69,9 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
         for pair in progress.counted(pairs, "scoring"):
             try:
                 pred, true, spacing = pair.read(levels, predicted, asked)
+            except UnknownValues as error:  # its own advice is for a config
+                problems.append(DataError(str(error), VALUES))
+                continue
             except DataError as error:
                 problems.append(error)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,13 +67,26 @@ def test_sound_data_are_not_talked_about() -> None:
          ["site: 2 of 4 images do not say their spacing in mm",
           "site: the spacing differs from image to image: 1 × 0.5 to 1 mm; resample them to one spacing"]),
         (four(a_1=picture(notes=("its window was widened",))), 2, ["site: 1 image: its window was widened (a_1)"]),
+        (four(a_1=picture(notes=("3 of 9 are NaN",)), b_1=picture(notes=("4 of 9 are NaN",))), 2,
+         ["site: 2 images, the first: 3 of 9 are NaN (a_1, b_1)"]),
+        ({name: replace(picture(), mask=np.ones((6, 6), np.uint8)) for name in four()}, 2,
+         ["site: class 0 (background) occurs in no mask: is background, or one of the mask_values, missing?"]),
         ({"A_1": picture(), "a_2": picture(), "c_1": picture(), "d_1": picture()}, 2,
-         ["site: patients whose names differ only in case, width or zeros; are they one? They stay in one split "
-          "(A, a)"]),
+         ["site: patients whose names differ only in case, width, dashes or zeros; are they one? "
+          "They stay in one split (A, a)"]),
     ],
 )  # fmt: skip
 def test_what_is_hardly_meant_is_told(pictures: dict[str, Picture], classes: int, said: list[str]) -> None:
     assert doubts(pictures, classes) == said
+
+
+def test_what_img_size_stretches_is_not_to_be_resampled() -> None:
+    told = Told({name: picture(spacing=(1.0, 1.0 + (name == "a_1"))) for name in four()})
+    told.options = replace(told.options, img_size=[6, 6])
+    *rest, test = told.listing
+    (said,) = map(str, examine(SiteData(told, Split(rest[:-1], rest[-1:], [test])), ("train", "val", "test")))
+    assert said.startswith("site: the spacing differs from image to image: 1 × 1 to 2 mm; img_size stretches them")
+    assert "resample" not in said
 
 
 def test_all_masks_empty_and_nobody_to_validate_on() -> None:

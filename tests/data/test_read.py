@@ -330,6 +330,31 @@ def test_too_many_classes_and_axes(tmp_path: Path) -> None:
     assert "more axes than there are" in refused(scan)[0]
 
 
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("a.mha", lambda data: data[:-9], "cut short, 231 bytes where 240 belong"),
+        ("a.mha", lambda data: data.replace(b"DimSize", b"DimSite"), "its header does not say DimSize"),
+        ("a.mha", lambda data: data.replace(b"NDims = 3", b"NDims = 4"), "its header has 3 sizes of 4 axes"),
+        ("z.mha", lambda data: data[:-9], "cut short"),
+        ("z.mha", lambda data: data[:-60] + bytes(20) + data[-40:], "its compressed voxels are damaged"),
+        ("z.mha", lambda data: data.replace(b"DimSize = 6", b"DimSize = 5"), "240 bytes where its header says 200"),
+        ("z.mha", lambda data: data.replace(b"dDataSize", b"dDataSite"), "does not say CompressedDataSize"),
+        ("z.nrrd", lambda data: data[:-8] + bytes(4) + data[-4:], "its compressed voxels are damaged"),
+        ("a.mhd", lambda data: data.replace(b"a.raw", b"b.raw"), "its voxels are in b.raw, which is not beside it"),
+    ],
+)
+def test_a_damaged_volume_is_refused_without_a_word_of_itk(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, damage: Any, said: str
+) -> None:
+    path = tmp_path / name
+    sitk.WriteImage(sitk.GetImageFromArray(VALUES), str(path), name[0] == "z")
+    assert read_image(path)[0].shape == (*VALUES.shape, 1)
+    path.write_bytes(damage(path.read_bytes()))
+    assert said in refused(path)[0]
+    assert capfd.readouterr().err == ""
+
+
 def test_kinds_of_pictures_in_one_file(tmp_path: Path) -> None:
     pages = [Image.new("L", (6, 8), i) for i in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
@@ -338,6 +363,21 @@ def test_kinds_of_pictures_in_one_file(tmp_path: Path) -> None:
     assert "file of its own" in advice
     pages[1].save(tmp_path / "a.mpo", save_all=True, append_images=pages[:1])
     assert read_image((tmp_path / "a.mpo").rename(tmp_path / "a.jpg"))[0].max() == 1
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask])
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm"])
+def test_colour_of_which_bits_would_be_lost_is_refused(tmp_path: Path, name: str, read: Any) -> None:
+    deep = np.repeat(VALUES[0, ..., None], 3, axis=2).astype(np.uint16)
+    if name == "a.ppm":
+        (tmp_path / name).write_bytes(b"P6 6 5 1000\n" + deep.astype(">u2").tobytes())
+    else:
+        sitk.WriteImage(sitk.GetImageFromArray(deep, isVector=True), str(tmp_path / name))
+    message, advice = refused(tmp_path / name, read)
+    assert "colour of more than 8 bits a channel" in message
+    assert "grey picture, of 8 or 16 bits" in advice
+    grey = picture(tmp_path / "grey.png", deep[..., 0])
+    assert np.array_equal(read_mask(grey), VALUES[0])
 
 
 def test_transparent_images_are_said(tmp_path: Path) -> None:

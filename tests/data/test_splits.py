@@ -113,11 +113,12 @@ def test_a_patient_is_in_one_split_however_the_name_is_written(names, seed) -> N
 
 
 def test_names_alike_are_found() -> None:
-    names = ["P1", "p1", "P2", "7", "007", "7.0", "70", "\uff30\uff12"]
-    assert doubtful(names) == [["007", "7", "7.0"], ["P1", "p1"], ["P2", "\uff30\uff12"]]
+    names = ["P1", "p1", "P2", "7", "007", "7.0", "70", "\uff30\uff12", "A-1", "A\u20131", "A\u22121", "A\u20111", "A1"]
+    groups = [["007", "7", "7.0"], ["A-1", "A\u20111", "A\u20131", "A\u22121"], ["P1", "p1"], ["P2", "\uff30\uff12"]]
+    assert doubtful(names) == groups
 
 
-@pytest.mark.parametrize("patient", ["", "nan", " - "])
+@pytest.mark.parametrize("patient", ["", "nan", " - ", "#REF!", "#WERT!", "#NAME?", "#N/V", "unbekannt"])
 def test_no_source_may_leave_the_patient_out(patient: str) -> None:
     with pytest.raises(DataError, match="patient is not known"):
         named([Sample("a", patient, Path("a.png"), Path())], "site")

@@ -119,6 +119,16 @@ def test_no_carry(use: Any, tmp_path: Path) -> None:
         use(tmp_path)
 
 
+def test_facts_that_were_lost_are_no_leg_that_was_not_run(tmp_path: Path) -> None:
+    folder = tmp_path / "task_1" / "carry"
+    with pytest.raises(CarryError, match="no carry in"):
+        carry.check_whole(folder)
+    folder.parent.mkdir()
+    with pytest.raises(CarryError, match=r"facts\.json is damaged: it is lost") as caught:
+        carry.check_whole(folder)
+    assert caught.value.advice() == f"Remove {folder.parent} to train this leg again."
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"leg":0}'])
 def test_odd_facts(data: bytes, tmp_path: Path) -> None:
     (tmp_path / carry.FACTS).write_bytes(data)

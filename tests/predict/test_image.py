@@ -37,7 +37,7 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
         path.parent.mkdir()
         stored = sitk.DICOMOrient(scan, code)
         sitk.WriteImage(stored, str(path))
-        made, _ = predict_images(model(**options), [path], path.parent, Devices(), Progress(1))
+        made, _ = predict_images(model(**options), [path], path.parent, Devices(), Progress(1), warn=pytest.fail)
         mask = sitk.ReadImage(str(made))
         for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
             assert getattr(mask, what)() == pytest.approx(getattr(stored, what)(), abs=1e-5)
@@ -45,3 +45,11 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
     assert set(np.unique(found["LPS"])) == {0, 1, 2}
     assert np.array_equal(found["RAS"], found["LPS"])
     assert np.array_equal(found["SAR"], found["LPS"])
+
+
+def test_what_is_suspicious_about_an_image_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "black.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 5, 6), 7, np.int16)), str(path))
+    assert len(list(predict_images(model(), [path], tmp_path, Devices(), Progress(1), told.append))) == 2
+    assert told == [f"{path}: every voxel is 7; read as black"]
