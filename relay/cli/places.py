@@ -179,9 +179,11 @@ def folder_there(path: Path) -> Path:
 def put_file(folder: Path, name: str, data: bytes) -> Path:
     """Write a file to be carried away, and say so."""
     from relay.files import open_to_others, write_bytes
+    from relay.handoff.stick import writing_to
 
     path = folder / name
-    write_bytes(path, data)
-    open_to_others(path)
+    with writing_to(folder):
+        write_bytes(path, data)
+        open_to_others(path)
     ask.say(f"Written: {path}")
     return path

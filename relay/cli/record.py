@@ -28,6 +28,7 @@ def receipt(
     """Print the receipt of a leg that was received or signed here."""
     from relay.files import expanded, open_to_others, read_bytes, write_text
     from relay.handoff import receipt as receipts
+    from relay.handoff.stick import writing_to
 
     desk = places.desk_of(home_of(home), study)
     text = receipts.write(desk, leg).text()
@@ -42,8 +43,9 @@ def receipt(
         )
     if target.exists() and not (target.is_file() and read_bytes(target).startswith(b"RELAY RECEIPT")):
         raise UserError(f"{to} is there already, and is no receipt", "Give another name: -o FILE.")
-    write_text(target, text)
-    open_to_others(target)
+    with writing_to(target.parent):
+        write_text(target, text)
+        open_to_others(target)
     ask.say(f"Written: {target}")
     ask.say("Next: print and sign it; the other site compares it: relay verify --receipt FILE")
 

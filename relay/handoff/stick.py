@@ -29,9 +29,9 @@ FAT32_VOLUME = 4 * 2**30 - 64 * 2**10
 MOST_VOLUMES = 999
 
 _CAUSES = {
-    errno.ENOSPC: ("it is full", "Remove what is not needed from it, or use a larger one, and send again."),
-    errno.EROFS: ("it is read-only", "Slide its write protection off, or use another one, and send again."),
-    errno.EFBIG: ("it takes no file this large", "It is likely FAT32: set a volume size below 4 GiB, and send again."),
+    errno.ENOSPC: ("it is full", "Remove what is not needed from it, or use a larger one, and run the command again."),
+    errno.EROFS: ("it is read-only", "Slide its write protection off, or use another one, and run the command again."),
+    errno.EFBIG: ("it takes no file this large", "It is likely FAT32: set a volume size below 4 GiB, and run the command again."),
     errno.EACCES: ("this user may not write there", "Mount it so that this user may write, or name another folder."),
 }
 _CAUSES |= {errno.EDQUOT: _CAUSES[errno.ENOSPC], errno.EPERM: _CAUSES[errno.EACCES]}
@@ -126,11 +126,11 @@ class _Writer:
             what = f"{self.name} ({need} bytes) does not fit into {MOST_VOLUMES} volumes of {self._volume} bytes"
             raise UserError(what, "Use larger volumes.")
         listed(self._folder)  # says so where the stick is not in
-        with _told(self._folder):
+        with writing_to(self._folder):
             for path in list(self._folder.iterdir()):
                 if path.name.lower().startswith(f".{self.name}.".lower()) and path.suffix == ".part":
                     clear(path)
-        with _told(self._folder):
+        with writing_to(self._folder):
             free = shutil.disk_usage(self._folder).free
         if need > free:
             what = f"{self.name} needs {_size(need)}; {self._folder} has {_size(free)} free"
@@ -140,7 +140,7 @@ class _Writer:
         left = memoryview(data)
         while left:
             file = self._current()
-            with _told(self._folder):
+            with writing_to(self._folder):
                 # the system may take less than it is given
                 count = file.write(left[: self._room] if self._volume else left) or 0
             self._sha256.update(left[:count])
@@ -154,14 +154,14 @@ class _Writer:
         self._close()
         part = self._folder / f".{self.name}.{len(self._parts) + 1:03d}.part"
         self._room = self._volume or 0
-        with _told(self._folder):
+        with writing_to(self._folder):
             self._file = part.open("xb", buffering=0)  # never through a link that lies there
         self._parts.append(part)
         return self._file
 
     def _close(self) -> None:
         if self._file:
-            with _told(self._folder), self._file:
+            with writing_to(self._folder), self._file:
                 os.fsync(self._file.fileno())
             self._file = None
             self._sums.append(self._sha256.hexdigest())
@@ -183,7 +183,7 @@ class _Writer:
         names = [f"{self.name}.{k:03d}" for k in range(1, count + 1)] if count > 1 else [self.name]
         paths = [self._folder / name for name in names]
         before = same(self._folder, self.name)
-        with _told(self._folder):
+        with writing_to(self._folder):
             for old in before:
                 if count > 1 and old.name.lower() == names[0].lower():
                     old.unlink()  # so that old and new volumes never look like one bundle
@@ -213,7 +213,7 @@ class _Writer:
 def _reread(path: Path) -> str:
     """SHA-256 of what the device has, not of what the system remembers of it."""
     digest = hashlib.sha256()
-    with _told(path.parent), path.open("rb") as file:
+    with writing_to(path.parent), path.open("rb") as file:
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         while chunk := file.read(CHUNK):
@@ -222,8 +222,12 @@ def _reread(path: Path) -> str:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """Whatever the system says of a stick, as people should read it."""
+def writing_to(folder: Path) -> Iterator[None]:
+    """Say whatever the system says of a stick as people should read it.
+
+    Raises:
+        UserError: the stick is full, write-protected or gone.
+    """
     try:
         yield
     except OSError as error:
