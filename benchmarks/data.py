@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from setting import BATCH, first_leg, report, site_of, solver_of
+from setting import BATCH, first_leg, model_of, report, site_of
 
 from relay.data.loader import train_loader
 from relay.leg.predict import scale
@@ -27,13 +27,13 @@ def step_cost() -> float:
     """Seconds of one training step on a batch that is there already."""
     leg = first_leg()
     loader = train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")
-    batch, solver = next(iter(loader)), solver_of(leg).train()
-    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(solver.parameters())
+    batch, model = next(iter(loader)), model_of(leg).train()
+    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(model.parameters())
     for step in range(40):
         if step == 10:
             begin = time.perf_counter()
         optimizer.zero_grad()
-        criterion(solver(scale(batch["image"], leg.data.out_range)), batch["label"].long()).backward()
+        criterion(model(scale(batch["image"], leg.data.out_range)), batch["label"].long()).backward()
         optimizer.step()
     return (time.perf_counter() - begin) / 30
 

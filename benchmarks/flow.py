@@ -1,4 +1,4 @@
-"""The flow memory at 64x64: images/s of training it and of drawing from it, against a training step of the solver."""
+"""The flow memory at 64x64: images/s of training it and of drawing from it, against a training step of the model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from setting import BATCH, first_leg, report, site_of, solver_of
+from setting import BATCH, first_leg, model_of, report, site_of
 from torch import Tensor, nn
 
 from relay.data.loader import train_loader
@@ -46,25 +46,25 @@ def main() -> None:
     given = next(iter(train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")))
     batch = Batch(scale(given["image"], leg.data.out_range), given["label"].long(), given["index"])
     task = Task("bench", leg.data.num_classes, leg.data.channels, tuple(leg.data.out_range), (64, 64))
-    solver, criterion = solver_of(leg).train(), leg.loss.build(task.classes)
+    model, criterion = model_of(leg).train(), leg.loss.build(task.classes)
     data, site = join(batch, task), torch.zeros(BATCH, dtype=torch.int64)
     net = VelocityNet(2, data.shape[1], 2, options.features)
     noise, weights = torch.randn_like(data), sum(p.numel() for p in net.parameters())
-    print(f"parameters: {weights:,} (the solver's: {sum(p.numel() for p in solver.parameters()):,})")
+    print(f"parameters: {weights:,} (the model's: {sum(p.numel() for p in model.parameters()):,})")
     print(f"it travels as {2 * weights / 2**20:.1f} MiB")
-    learn = trained(solver, lambda: criterion(solver(batch.image), batch.label))
+    learn = trained(model, lambda: criterion(model(batch.image), batch.label))
     renew = trained(net, lambda: velocity_loss(net, data, site))
     rates = [
         (rate(learn, STEPS), rate(renew, STEPS), rate(lambda: sample(net, noise, site, options.steps), 1))
         for _ in range(PAIRS)
     ]
     best = [max(column) for column in zip(*rates, strict=True)]
-    print("images/s, best: solver trained {:.0f}, flow trained {:.0f}, drawn {:.1f}".format(*best))
+    print("images/s, best: model trained {:.0f}, flow trained {:.0f}, drawn {:.1f}".format(*best))
     report(
-        "a step of the flow : a step of the solver", [learnt / renewed for learnt, renewed, _ in rates], "at most 2.5"
+        "a step of the flow : a step of the model", [learnt / renewed for learnt, renewed, _ in rates], "at most 2.5"
     )
     share = [learnt / drawn for learnt, _, drawn in rates]
-    report(f"an image drawn ({options.steps} steps) : an image learned by the solver", share, "at most 12")
+    report(f"an image drawn ({options.steps} steps) : an image learned by the model", share, "at most 12")
 
 
 if __name__ == "__main__":

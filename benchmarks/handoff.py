@@ -27,24 +27,24 @@ SITES = ("north", "south")
 PAIRS = 3
 
 
-def make_carry(folder: Path, size: int) -> None:
-    """A carry whose solver has so many bytes."""
-    from relay.handoff.carry import FACTS, Facts
+def make_handover(folder: Path, size: int) -> None:
+    """A handover whose model has so many bytes."""
     from relay.handoff.document import canonical
+    from relay.handoff.handover import FACTS, Facts
 
     folder.mkdir()
     count = size // 4
     head = json.dumps({"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
-    with (folder / "solver.safetensors").open("wb") as file:
+    with (folder / "model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(head)) + head)
         for _ in range(4 * count // 2**20):
             file.write(os.urandom(2**20))
     facts = Facts(
-        leg=1, site="north", strategy="relay", start=None, samples=100, result={"north": 0.8}, tensors={"solver": 1},
+        leg=1, site="north", strategy="relay", start=None, samples=100, result={"north": 0.8}, tensors={"model": 1},
         torch="2",
     )  # fmt: skip
     documents = {
-        "carry.json": {
+        "handover.json": {
             "format": 1,
             "model": {"name": "U-Net", "kwargs": {}},
             "data": {"classes": ["background", "vessel"], "channels": 3, "out_range": [0, 1]},
@@ -87,7 +87,7 @@ def run(root: Path, what: str) -> None:
     desk, keys = study.desk(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
-        send.sign(desk, keys, send.draft(desk, keys, root / "carry"))
+        send.sign(desk, keys, send.draft(desk, keys, root / "handover"))
         send.export(desk, 1, study.stick)
     else:
         verify(desk, keys, find(study.stick)[0].path)
@@ -115,13 +115,13 @@ def main(size: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_carry(root / "carry", size)
+        make_handover(root / "handover", size)
         write, check, memory = [], [], []
         for _ in range(PAIRS):
             shutil.rmtree(root / "study", ignore_errors=True)
-            usual = sha256sum(root / "carry" / "solver.safetensors")
+            usual = sha256sum(root / "handover" / "model.safetensors")
             write.append(usual / step(root, "write")["seconds"])
-            usual = sha256sum(root / "carry" / "solver.safetensors")
+            usual = sha256sum(root / "handover" / "model.safetensors")
             verified = step(root, "verify")
             check.append(usual / verified["seconds"])
             memory.append(verified["MB"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from setting import BATCH, first_leg, phase_of, report, scratch, site_of, solver_of
+from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_of
 
 from relay.config.devices import Devices
 from relay.leg.fit import fit
@@ -33,8 +33,8 @@ class Clock(pl.Callback):
 def leg_rate() -> float:
     """Images/s of the leg's loop, without its first steps."""
     leg = first_leg("common.train.num_epochs=1000", "common.dataset.kwargs.augment.train=flip_rotate")
-    solver, clock, folder = solver_of(leg), Clock(), scratch()
-    phase, criterion = phase_of(leg, solver)
+    model, clock, folder = model_of(leg), Clock(), scratch()
+    phase, criterion = phase_of(leg, model)
     learner = Learner(leg, phase, [site_of(leg)], STEPS, companions=(criterion,))
     watch = [
         ShowProgress(Progress(STEPS)),
@@ -50,8 +50,8 @@ def leg_rate() -> float:
 def bare_rate() -> float:
     """Images/s of the shortest loop that trains the same net on the same images."""
     leg = first_leg()
-    solver, site = solver_of(leg).train(), site_of(leg)
-    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(solver.parameters())
+    model, site = model_of(leg).train(), site_of(leg)
+    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(model.parameters())
     images = torch.stack([torch.from_numpy(site.train[i][0]) for i in range(len(site.train))]).movedim(-1, 1)
     labels = torch.stack([torch.from_numpy(site.train[i][1]) for i in range(len(site.train))]).long()
     begin = 0.0
@@ -60,7 +60,7 @@ def bare_rate() -> float:
             begin = time.perf_counter()
         chosen = torch.randint(len(images), (BATCH,))
         optimizer.zero_grad()
-        criterion(solver(scale(images[chosen], leg.data.out_range)), labels[chosen]).backward()
+        criterion(model(scale(images[chosen], leg.data.out_range)), labels[chosen]).backward()
         optimizer.step()
     return BATCH * (STEPS - WARM) / (time.perf_counter() - begin)
 

@@ -31,7 +31,7 @@ def site_of(leg: Leg) -> SiteData:
     return prepare(leg.pool[0], leg.conf.random_seed)
 
 
-def solver_of(leg: Leg) -> Any:
+def model_of(leg: Leg) -> Any:
     """Its net as a leg builds it, from a fixed seed."""
     from relay.leg.device import memory_format
 
@@ -39,10 +39,10 @@ def solver_of(leg: Leg) -> Any:
     return leg.net.build().to(memory_format=memory_format(leg))
 
 
-def phase_of(leg: Leg, solver: Any) -> tuple[Phase, Any]:
+def phase_of(leg: Leg, model: Any) -> tuple[Phase, Any]:
     """The leg's only phase, and its criterion."""
     criterion = leg.loss.build(leg.data.num_classes)
-    leg.strategy.setup(solver, criterion, task_of(leg))
+    leg.strategy.setup(model, criterion, task_of(leg))
     leg.strategy.receive(None)
     return leg.strategy.phases()[0], criterion
 

@@ -12,11 +12,11 @@ from statistics import median
 from typing import Any
 
 import torch
-from setting import BATCH, report, scratch, site_of, solver_of
+from setting import BATCH, model_of, report, scratch, site_of
 
 from relay.config.devices import Devices
 from relay.config.load import locate, read
-from relay.handoff import Carry
+from relay.handoff import Handover
 from relay.leg.device import device_of
 from relay.leg.fit import fit
 from relay.leg.learner import Learner
@@ -36,41 +36,41 @@ def leg_of(strategy: str) -> Leg:
     return plan(read(path, [*settings, f"common.strategy.name={strategy}"]), name).legs[1]
 
 
-def run(strategy: str, carry: Carry) -> float:
-    """Seconds of a leg that starts from ``carry``."""
+def run(strategy: str, handover: Handover) -> float:
+    """Seconds of a leg that starts from ``handover``."""
     leg, folder = leg_of(strategy), scratch()
-    site, solver = site_of(leg), solver_of(leg)
+    site, model = site_of(leg), model_of(leg)
     len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
     criterion, chosen = leg.loss.build(leg.data.num_classes), leg.strategy
-    training: Training = training_of(leg, [site], solver, device_of(Devices()), len(site.train))
+    training: Training = training_of(leg, [site], model, device_of(Devices()), len(site.train))
     begin = time.perf_counter()
-    chosen.setup(solver, criterion, task_of(leg))
-    chosen.receive(carry)
+    chosen.setup(model, criterion, task_of(leg))
+    chosen.receive(handover)
     chosen.begin(training)
     for phase in chosen.phases():
         learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
         fit(learner, folder / "state.ckpt", folder / "curves", Devices(), [])
-    solver.eval()
+    model.eval()
     chosen.finish(training)
     seconds = time.perf_counter() - begin
     shutil.rmtree(folder)
     return seconds
 
 
-def incoming() -> Carry:
-    """What the first leg hands over: an untrained solver, and the memory of its site."""
+def incoming() -> Handover:
+    """What the first leg hands over: an untrained model, and the memory of its site."""
     path, name = locate("demo")
     leg = plan(read(path, ["common.strategy.name=relay"]), name).legs[0]
-    site, solver = site_of(leg), solver_of(leg)
-    training = training_of(leg, [site], solver, device_of(Devices()), len(site.train))
-    leg.strategy.setup(solver, leg.loss.build(leg.data.num_classes), task_of(leg))
+    site, model = site_of(leg), model_of(leg)
+    training = training_of(leg, [site], model, device_of(Devices()), len(site.train))
+    leg.strategy.setup(model, leg.loss.build(leg.data.num_classes), task_of(leg))
     leg.strategy.receive(None)
     leg.strategy.begin(training)
     leg.strategy.finish(training)
     part: Any = leg.strategy.memory()
     print(f"bytes of a site's memory ({CLASSES} classes, colour): {part.size} (wanted at most {16 * 1024})")
     legs = [{"leg": 1, "site": leg.task_name, "train_samples": len(site.train)}]
-    return Carry(solver.state_dict(), {1: part}, None, {"legs": legs})
+    return Handover(model.state_dict(), {1: part}, None, {"legs": legs})
 
 
 def repainted() -> float:
@@ -90,9 +90,9 @@ def repainted() -> float:
 
 
 if __name__ == "__main__":
-    carry = incoming()
+    handover = incoming()
     repainted()
     rate = median(repainted() for _ in range(PAIRS))
     print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {rate:.0f} (wanted at least 3000)")
-    pairs = [run("relay", carry) / run("sequential", carry) for _ in range(PAIRS)]
+    pairs = [run("relay", handover) / run("sequential", handover) for _ in range(PAIRS)]
     report("relay leg with style : sequential leg, seconds", pairs, "at most 1.35")

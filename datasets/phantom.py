@@ -19,7 +19,7 @@ Real: TypeAlias = NDArray[np.float64]
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
 Positive = Annotated[float, Field(gt=0)]
-Part = Annotated[float, Field(gt=0, le=1)]
+MemoryState = Annotated[float, Field(gt=0, le=1)]
 FINE = 4  # vessels are drawn this much larger and averaged, which smooths their edges
 STEPS = 20  # points of a vessel
 TRUNKS = ((1.7, 0.048), (1.1, 0.036), (-1.5, 0.038), (-0.7, 0.026))  # how much each bends, and how wide it is
@@ -52,7 +52,7 @@ class Camera:
     brightness: Annotated[float, Field(ge=-128, le=128)] = 0.0
     blur: Annotated[float, Field(ge=0, le=8)] = 0.4
     noise: Annotated[float, Field(ge=0, le=64)] = 4.0
-    resolution: Part = 1.0
+    resolution: MemoryState = 1.0
     vignette: Annotated[float, Field(ge=0, le=1)] = 0.25
     disc: Annotated[float, Field(gt=0.1, lt=0.8)] = 0.42
     cup_to_disc: Annotated[float, Field(gt=0.1, lt=0.9)] = 0.5

@@ -96,13 +96,13 @@ class DataError(UserError):
         return self.__dict__.get("_advice")
 
 
-class CarryError(UserError):
+class HandoverError(UserError):
     """What was handed over does not fit, or is not whole."""
 
     _advice = "Ask the previous site for the hand-over again, and check that both sites use the same config."
 
 
-class VerificationError(CarryError):
+class VerificationError(HandoverError):
     """What was received is not what was sent."""
 
     exit_code = 3

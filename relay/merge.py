@@ -1,4 +1,4 @@
-"""Average a solver with another's weights, and set its normalisation statistics right afterwards."""
+"""Average a model with another's weights, and set its normalisation statistics right afterwards."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @torch.no_grad()
-def merge(solver: nn.Module, other: Mapping[str, Tensor], weight: float) -> None:
-    """``solver = (1 - weight) * solver + weight * other``, for every floating-point entry of its state.
+def merge(model: nn.Module, other: Mapping[str, Tensor], weight: float) -> None:
+    """``model = (1 - weight) * model + weight * other``, for every floating-point entry of its state.
 
     Args:
         other: a state dict with the same names and shapes, on any device.
@@ -22,19 +22,19 @@ def merge(solver: nn.Module, other: Mapping[str, Tensor], weight: float) -> None
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"weight {weight} is outside [0, 1]")
-    for name, mine in solver.state_dict().items():
+    for name, mine in model.state_dict().items():
         if mine.is_floating_point():
             mine.lerp_(other[name].to(mine.device, mine.dtype), weight)
 
 
 @torch.no_grad()
-def refresh_statistics(solver: nn.Module, images: Iterable[Tensor]) -> None:
+def refresh_statistics(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Recompute the running mean and variance of batch-normalisation layers over ``images``.
 
     An average of two nets has activations that neither net's statistics describe (Izmailov et al. 2018,
     section 3.2). Nets with group or instance normalisation keep no statistics and are left alone, the images
     unread.
     """
-    if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in solver.modules()):
+    if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules()):
         return
-    torch.optim.swa_utils.update_bn(images, solver)
+    torch.optim.swa_utils.update_bn(images, model)

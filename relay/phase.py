@@ -45,7 +45,7 @@ class Training:
         samples: how many there are, as it may be told: rounded, where the study's policy says so.
         patients: whose image each is, by :attr:`Batch.index`.
         batches: gives them once, whole, in their order, on the leg's device.
-        score: mean Dice of the solver, as it is now, on the validation images; NaN where there are none.
+        score: mean Dice of the model, as it is now, on the validation images; NaN where there are none.
     """
 
     samples: int
@@ -83,10 +83,10 @@ class Phase:
         loss: a batch's loss as named terms; what is minimised is their sum.
         share: of the leg's budget (``num_epochs`` or ``num_mimgs``).
         frozen: modules the loss needs beside ``module``: moved to its device, never trained nor checkpointed.
-        keeps: modules that are checkpointed with it but not trained: running sums, an average of weights.
+        extra_state: modules that are checkpointed with it but not trained: running sums, an average of weights.
         callbacks: Lightning callbacks, for methods that act between steps.
         optimizer: options with a ``build`` (:mod:`relay.optim`); None is the leg's.
-        validate: whether ``module`` is a solver, to be scored on the validation images on the way.
+        validate: whether ``module`` is a model, to be scored on the validation images on the way.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Phase:
     loss: Callable[[Batch], Mapping[str, Tensor]]
     share: float = 1.0
     frozen: tuple[nn.Module, ...] = ()
-    keeps: tuple[nn.Module, ...] = ()
+    extra_state: tuple[nn.Module, ...] = ()
     callbacks: tuple[Any, ...] = ()
     optimizer: Any = None
     validate: bool = True

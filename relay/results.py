@@ -195,7 +195,7 @@ def of_relay(
             transfer, no forgetting, and no one model for external sites. None is the last leg's model everywhere.
         joint, local: final Dice of these, for the gaps.
         baseline: see :func:`forward`.
-        carried: bytes of the memories beside the solver in the last carry.
+        carried: bytes of the memories beside the model in the last handover.
         seconds: of training, all legs.
     """
     own, last, apart = own_legs(trained), table[max(table)], final is not None

@@ -174,6 +174,6 @@ def _relay(study: Study, run: RunPlace, summary: Mapping[str, Any]) -> dict[str,
 
 
 def beside(places: Sequence[LegPlace]) -> int:
-    """Bytes of all memories in the last bundle, with their cards: each leg's own, and the last one's running one."""
-    files = [file for place in places for file in place.carry.glob("memory.*")]
-    return sum(file.stat().st_size for file in [*files, *places[-1].carry.glob("running.*")])
+    """Bytes of all memories in the last bundle, with their cards: each leg's own, and the last one's cumulative one."""
+    files = [file for place in places for file in place.handover.glob("memory.*")]
+    return sum(file.stat().st_size for file in [*files, *places[-1].handover.glob("cumulative.*")])

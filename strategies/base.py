@@ -1,9 +1,9 @@
 """What a strategy is: how a leg learns, and nothing else.
 
-A leg calls, in this order: :meth:`~Strategy.setup` (the solver to train), :meth:`~Strategy.receive` (what the
+A leg calls, in this order: :meth:`~Strategy.setup` (the model to train), :meth:`~Strategy.receive` (what the
 previous site handed over), :meth:`~Strategy.begin` (a look at the images), then fits each of :meth:`~Strategy.phases`,
-then :meth:`~Strategy.finish`, and last :meth:`~Strategy.memory` and :meth:`~Strategy.running` for what shall travel
-beside the solver. Data, devices, checkpoints, progress and scores are the leg's.
+then :meth:`~Strategy.finish`, and last :meth:`~Strategy.memory` and :meth:`~Strategy.cumulative` for what shall travel
+beside the model. Data, devices, checkpoints, progress and scores are the leg's.
 
 A strategy's file must import without torch, so that its options are checked in the first second: the maths
 is imported where it is used.
@@ -20,7 +20,7 @@ from relay.phase import Batch, Phase, Task, Training
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
 
 __all__ = ["Batch", "NoOptions", "Phase", "Strategy", "Task", "Training"]
 
@@ -35,11 +35,11 @@ class Strategy:
 
     Attributes:
         Options: the strategy's ``kwargs`` in a config.
-        uses_incoming: a leg starts from the previous site's solver; else every leg starts from scratch.
+        uses_incoming: a leg starts from the previous site's model; else every leg starts from scratch.
         pools_sites: one leg trains on several sites' data at once (never in a deployment).
         laps: how often a comparison lets it go round the sites; each lap has its part of the budget.
         kinds: of the memories that a leg will hand over; a study's policy may forbid some.
-        solver: the net being trained.
+        model: the net being trained.
         criterion: ``(logits, label) -> loss``.
         task: what there is to learn, and where.
         incoming: what was received, or None.
@@ -51,49 +51,49 @@ class Strategy:
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
 
-    solver: nn.Module
+    model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]
     task: Task
-    incoming: Carry | None = None
+    incoming: Handover | None = None
 
     def __init__(self, options: Any) -> None:
         self.options = options
 
-    def setup(self, solver: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], task: Task) -> None:
-        """Take the freshly built solver and the task's loss."""
-        self.solver, self.criterion, self.task = solver, criterion, task
+    def setup(self, model: nn.Module, criterion: Callable[[Tensor, Tensor], Tensor], task: Task) -> None:
+        """Take the freshly built model and the task's loss."""
+        self.model, self.criterion, self.task = model, criterion, task
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Start from what the previous site handed over; None is the first leg.
 
         Raises:
-            CarryError: the weights do not fit the solver.
+            HandoverError: the weights do not fit the model.
         """
-        from relay.handoff import load_solver
+        from relay.handoff import load_model
 
-        self.incoming = carry
-        if carry is not None:
-            load_solver(self.solver, carry.solver)
+        self.incoming = handover
+        if handover is not None:
+            load_model(self.model, handover.model)
 
     def begin(self, training: Training) -> None:
         """Look at the leg's images before the first phase, in every process alike."""
 
     def phases(self) -> Sequence[Phase]:
         """The fits of this leg, in order; their shares of the budget need not sum to one."""
-        return [Phase("learn", self.solver, self.loss)]
+        return [Phase("learn", self.model, self.loss)]
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The terms of one batch's loss; their sum is minimised."""
-        return {"task": self.criterion(self.solver(batch.image), batch.label)}
+        return {"task": self.criterion(self.model(batch.image), batch.label)}
 
     def finish(self, training: Training) -> None:
-        """After the last phase, on one process, the solver on its device."""
+        """After the last phase, on one process, the model on its device."""
 
-    def memory(self) -> Part | None:
-        """What this leg keeps of its own site; it stays in all later carries."""
+    def memory(self) -> MemoryState | None:
+        """What this leg keeps of its own site; it stays in all later handovers."""
         return None
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """What is kept of all sites so far, until the next leg renews it."""
         return None
 

@@ -2,7 +2,7 @@
 
 Dark Experience Replay (Buzzega et al. 2020, arXiv:2004.07211) keeps some earlier samples with the logits that the net
 had for them, and holds it near those; DER++ adds the task's loss on their labels. No sample may be kept here: a
-memory draws them anew, and the frozen incoming solver says what its logits are.
+memory draws them anew, and the frozen incoming model says what its logits are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DEROptions(ReplayOptions):
 
 
 class DER(Replay):
-    """Match the incoming solver's logits on drawn samples."""
+    """Match the incoming model's logits on drawn samples."""
 
     Options = DEROptions
 

@@ -20,7 +20,7 @@ from .base import Batch, Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
     from relay.memory.weights import Anchor
 
 
@@ -49,29 +49,29 @@ class EWC(Strategy):
     kinds = ("ewc",)
     anchor: Anchor
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights and remember them, with their importances.
 
         Raises:
-            CarryError: no importances came, or they do not fit the solver.
+            HandoverError: no importances came, or they do not fit the model.
         """
-        super().receive(carry)
+        super().receive(handover)
         from relay.memory.weights import Anchor
 
-        self.anchor = Anchor.of(self.solver, carry, "ewc")
+        self.anchor = Anchor.of(self.model, handover, "ewc")
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with, and the incoming weights beside the solver."""
+        """Those it is combined with, and the incoming weights beside the model."""
         from relay.memory.weights import beside
 
-        return beside(super().phases(), self.solver, frozen=(self.anchor,))
+        return beside(super().phases(), self.model, frozen=(self.anchor,))
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The terms of what it is combined with, and the penalty."""
         terms = super().loss(batch)
         if self.incoming is None:
             return terms
-        return {**terms, "ewc": self.options.ewc_weight / 2 * self.anchor(self.solver)}
+        return {**terms, "ewc": self.options.ewc_weight / 2 * self.anchor(self.model)}
 
     def finish(self, training: Training) -> None:
         """Add this site's Fisher information at the weights that are handed over."""
@@ -81,11 +81,11 @@ class EWC(Strategy):
 
         seed = derive(self.task.seed, self.task.site, "ewc")
         images = views(training, self.task.size, self.options.ewc_images, seed)
-        own = fisher(self.solver, images, seed)
+        own = fisher(self.model, images, seed)
         self.importance = self.options.ewc_decay * self.anchor.importance.to(own) + own
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """The importances of all sites so far."""
-        from relay.memory.weights import named, part, trained
+        from relay.memory.weights import named, state, trained
 
-        return part("ewc", named(self.importance, trained(self.solver)), super().running())
+        return state("ewc", named(self.importance, trained(self.model)), super().cumulative())

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from relay.config.check import check
 from relay.config.options import Field, options
-from relay.errors import CarryError
+from relay.errors import HandoverError
 
 from .base import Batch, Phase, Strategy, Training
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
 
 __all__ = ["FedAvg", "FedAvgOptions", "Round"]
 
@@ -44,7 +44,7 @@ class FedAvgOptions:
 
 @options
 class Round:
-    """A round so far: what its running memory says of itself.
+    """A round so far: what its cumulative memory says of itself.
 
     Attributes:
         samples: training samples of its legs, as they may be told.
@@ -65,34 +65,34 @@ class FedAvg(Strategy):
     start: Mapping[str, Tensor]
     anchor: nn.Module | None = None
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Go back to the start of the round; a new one starts from what came.
 
         Raises:
-            CarryError: the weights do not fit the solver, or the running memory is not of this strategy.
+            HandoverError: the weights do not fit the model, or the cumulative memory is not of this strategy.
         """
-        from relay.handoff import load_solver
+        from relay.handoff import load_model
 
-        super().receive(carry)
+        super().receive(handover)
         self.round = Round()
-        if carry is not None and carry.running is not None:
-            begun = read_round(carry.running)
+        if handover is not None and handover.cumulative is not None:
+            begun = read_round(handover.cumulative)
             if self.task.site not in begun.sites:
                 self.round = begun
-                load_solver(self.solver, carry.running.tensors)
-        self.start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.solver.state_dict().items()}
+                load_model(self.model, handover.cumulative.tensors)
+        self.start = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.model.state_dict().items()}
         if self.options.proximal > 0:
-            self.anchor = copy.deepcopy(self.solver).requires_grad_(False)
+            self.anchor = copy.deepcopy(self.model).requires_grad_(False)
 
     def phases(self) -> Sequence[Phase]:
-        """One phase; the weights of the start beside the solver where it is held near them."""
-        return [Phase("learn", self.solver, self.loss, frozen=(self.anchor,) if self.anchor else ())]
+        """One phase; the weights of the start beside the model where it is held near them."""
+        return [Phase("learn", self.model, self.loss, frozen=(self.anchor,) if self.anchor else ())]
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The task's loss, and the distance from the start."""
         terms = dict(super().loss(batch))
         if self.anchor is not None:
-            pairs = zip(self.solver.parameters(), self.anchor.parameters(), strict=True)
+            pairs = zip(self.model.parameters(), self.anchor.parameters(), strict=True)
             terms["proximal"] = self.options.proximal / 2 * sum((now - then).square().sum() for now, then in pairs)
         return terms
 
@@ -103,30 +103,30 @@ class FedAvg(Strategy):
         before, samples = self.round, self.round.samples + training.samples
         if before.sites:
             assert self.incoming is not None
-            merge(self.solver, self.incoming.solver, before.samples / samples)
+            merge(self.model, self.incoming.model, before.samples / samples)
         self.round = Round(samples=samples, sites=(*before.sites, self.task.site))
 
-    def running(self) -> Part:
+    def cumulative(self) -> MemoryState:
         """The weights of the start, for the other sites of the round."""
-        from relay.handoff import Part
+        from relay.handoff import MemoryState
         from relay.handoff.memorycard import Privacy
 
         about = {"samples": self.round.samples, "sites": list(self.round.sites)}
-        return Part(self.start, KIND, Privacy(derived="weights"), about)
+        return MemoryState(self.start, KIND, Privacy(derived="weights"), about)
 
 
-def read_round(running: Part) -> Round:
-    """What a running memory says of its round.
+def read_round(cumulative: MemoryState) -> Round:
+    """What a cumulative memory says of its round.
 
     Raises:
-        CarryError: it is another strategy's, or does not say it.
+        HandoverError: it is another strategy's, or does not say it.
     """
-    if running.kind != KIND:
-        raise CarryError(
-            f"fedavg: the running memory is of the kind '{running.kind}', not '{KIND}'",
+    if cumulative.kind != KIND:
+        raise HandoverError(
+            f"fedavg: the cumulative memory is of the kind '{cumulative.kind}', not '{KIND}'",
             "Use the strategy of the leg before: all legs of a study have the same.",
         )
-    found, problems = check(Round, dict(running.about))
+    found, problems = check(Round, dict(cumulative.about))
     if found is None:
-        raise CarryError(f"fedavg: the running memory's 'about' is wrong: {'; '.join(map(str, problems))}")
+        raise HandoverError(f"fedavg: the cumulative memory's 'about' is wrong: {'; '.join(map(str, problems))}")
     return found

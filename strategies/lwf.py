@@ -1,7 +1,7 @@
-"""LwF: hold the solver near what the incoming one says about this site's own images.
+"""LwF: hold the model near what the incoming one says about this site's own images.
 
 Learning without Forgetting (Li and Hoiem 2016, 10.1007/978-3-319-46493-0_37), with distillation (Hinton et al. 2015,
-arXiv:1503.02531) from a *frozen* copy of the incoming solver. It needs nothing but the solver, and can say nothing
+arXiv:1503.02531) from a *frozen* copy of the incoming model. It needs nothing but the model, and can say nothing
 about appearances that do not occur here.
 """
 
@@ -18,17 +18,17 @@ from .base import Batch, Phase, Strategy
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Carry
+    from relay.handoff import Handover
 
 
 @options
 class LwFOptions:
-    """How strongly the incoming solver's word counts.
+    """How strongly the incoming model's word counts.
 
     Attributes:
         distil_weight: weight of the distillation term on this site's images against the task's loss; 0 turns it off.
         temperature: softens both predictions before they are compared.
-        confidence: only voxels where the incoming solver is at least this sure are compared.
+        confidence: only voxels where the incoming model is at least this sure are compared.
     """
 
     distil_weight: Annotated[float, Field(ge=0)] = 1.0
@@ -37,24 +37,24 @@ class LwFOptions:
 
 
 class LwF(Strategy):
-    """Distil from the frozen incoming solver; the first leg is plain training."""
+    """Distil from the frozen incoming model; the first leg is plain training."""
 
     Options = LwFOptions
     teacher: nn.Module | None = None
 
-    def receive(self, carry: Carry | None) -> None:
-        """Start from the incoming solver and keep a frozen copy of it."""
-        super().receive(carry)
-        if carry is not None:
-            self.teacher = copy.deepcopy(self.solver).eval().requires_grad_(False)
+    def receive(self, handover: Handover | None) -> None:
+        """Start from the incoming model and keep a frozen copy of it."""
+        super().receive(handover)
+        if handover is not None:
+            self.teacher = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def phases(self) -> Sequence[Phase]:
-        """One phase, with the teacher beside the solver."""
-        return [Phase("learn", self.solver, self.loss, frozen=(self.teacher,) if self.teacher else ())]
+        """One phase, with the teacher beside the model."""
+        return [Phase("learn", self.model, self.loss, frozen=(self.teacher,) if self.teacher else ())]
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The task's loss, and the distance to the incoming solver's predictions."""
-        return self.terms(self.solver(batch.image), batch)
+        """The task's loss, and the distance to the incoming model's predictions."""
+        return self.terms(self.model(batch.image), batch)
 
     def terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The terms on this site's own images."""
@@ -70,7 +70,7 @@ class LwF(Strategy):
         return terms
 
     def taught(self, image: Tensor) -> Tensor:
-        """The incoming solver's logits."""
+        """The incoming model's logits."""
         import torch
 
         assert self.teacher is not None

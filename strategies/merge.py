@@ -1,4 +1,4 @@
-"""Merge: fine-tune, then average with the incoming solver, each side weighted by the samples it has seen.
+"""Merge: fine-tune, then average with the incoming model, each side weighted by the samples it has seen.
 
 Federated averaging weights its clients this way (McMahan et al. 2017, arXiv:1602.05629); between a net and what it was
 fine-tuned from, the average often keeps both sides' abilities (Wortsman et al. 2022, arXiv:2109.01903).
@@ -17,10 +17,10 @@ Weight = Literal["samples"] | Annotated[float, Field(ge=0, le=1)]
 
 @options
 class MergeOptions:
-    """How much of the incoming solver stays.
+    """How much of the incoming model stays.
 
     Attributes:
-        merge: weight of the incoming solver in the average: ``samples`` (its share of all training samples seen so
+        merge: weight of the incoming model in the average: ``samples`` (its share of all training samples seen so
             far), a number, or 0 for no averaging.
     """
 
@@ -28,7 +28,7 @@ class MergeOptions:
 
 
 class Merge(Strategy):
-    """Average with the incoming solver; the first leg is plain training."""
+    """Average with the incoming model; the first leg is plain training."""
 
     Options = MergeOptions
 
@@ -40,12 +40,12 @@ class Merge(Strategy):
         from relay.memory.views import views
         from relay.merge import merge, refresh_statistics
 
-        merge(self.solver, self.incoming.solver, self.share(training))
+        merge(self.model, self.incoming.model, self.share(training))
         images = views(training, self.task.size, len(training.patients), self.task.seed)
-        refresh_statistics(self.solver, images)
+        refresh_statistics(self.model, images)
 
     def share(self, training: Training) -> float:
-        """The incoming solver's weight in the average."""
+        """The incoming model's weight in the average."""
         if self.options.merge != "samples":
             return float(self.options.merge)
         assert self.incoming is not None

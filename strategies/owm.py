@@ -22,7 +22,7 @@ from .base import Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
 
 
 @options
@@ -60,32 +60,32 @@ class OWM(Strategy):
         if self.alpha is not None:
             self.kinds = (*self.kinds, "owm")
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights, with the directions held for the legs before.
 
         Raises:
-            CarryError: none came, or they do not fit the solver.
+            HandoverError: none came, or they do not fit the model.
         """
-        super().receive(carry)
+        super().receive(handover)
         if self.alpha is None:
             return
         from relay.memory.projection import nothing, received
 
-        empty = nothing(self.solver, self.options.owm_directions)
-        self.held = received(carry, empty) if carry else empty
-        if carry and self.holds_rest:
-            for name, parameter in self.solver.named_parameters():
+        empty = nothing(self.model, self.options.owm_directions)
+        self.held = received(handover, empty) if handover else empty
+        if handover and self.holds_rest:
+            for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(parameter.requires_grad and name in self.held)
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with; where they train the solver, its steps are projected."""
+        """Those it is combined with; where they train the model, its steps are projected."""
         if self.incoming is None or not self.held:
             return super().phases()
         from relay.memory.projection import Projected, Projectors
         from relay.memory.weights import beside
 
-        held = Projectors(self.solver, self.held)
-        return beside(super().phases(), self.solver, frozen=(held,), callbacks=(Projected(held),))
+        held = Projectors(self.model, self.held)
+        return beside(super().phases(), self.model, frozen=(held,), callbacks=(Projected(held),))
 
     def finish(self, training: Training) -> None:
         """Hold the directions of this site's inputs, too."""
@@ -96,13 +96,13 @@ class OWM(Strategy):
         from relay.memory.views import views
 
         seed = derive(self.task.seed, self.task.site, "owm")
-        found = seen(self.solver, views(training, self.task.size, self.options.owm_images, seed), seed)
+        found = seen(self.model, views(training, self.task.size, self.options.owm_images, seed), seed)
         self.held = {name: update(old, found[name], self.alpha, seed) for name, old in self.held.items()}
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """The directions held for all sites so far."""
         if not self.held:
-            return super().running()
-        from relay.memory.weights import part
+            return super().cumulative()
+        from relay.memory.weights import state
 
-        return part("owm", self.held, super().running())
+        return state("owm", self.held, super().cumulative())

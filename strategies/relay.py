@@ -1,9 +1,9 @@
-"""Relay: learn the site's data, and keep what the incoming solver knew of earlier sites.
+"""Relay: learn the site's data, and keep what the incoming model knew of earlier sites.
 
-A part of each batch stands for earlier sites: a memory draws it, and the solver's logits are held to those of the
+A part of each batch stands for earlier sites: a memory draws it, and the model's logits are held to those of the
 *frozen* incoming one. (Distances of logits teach more than divergences of softened predictions: Kim et al. 2021,
 arXiv:2105.08919.) What such images leave open, the weights hold: they change little in the directions that the inputs
-of earlier sites have (:mod:`.owm`). If wanted, the same solver is distilled from on this site's own images
+of earlier sites have (:mod:`.owm`). If wanted, the same model is distilled from on this site's own images
 (:mod:`.lwf`), and the weights are averaged with it afterwards (:mod:`.merge`).
 """
 
@@ -25,7 +25,7 @@ from .replay import Replay, ReplayOptions
 
 @options
 class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
-    """What holds the new solver to the incoming one: those of replay, projection, distillation and averaging.
+    """What holds the new model to the incoming one: those of replay, projection, distillation and averaging.
 
     Attributes:
         owm_alpha: as for ``owm``, where less is left free by default; null for no projection.
@@ -36,16 +36,16 @@ class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
     merge: Weight = 0.0
 
     @model_validator(mode="after")
-    def _one_running_memory(self) -> Self:
-        if self.owm_alpha is not None and type(build(self.memory)).running is not Memory.running:
+    def _one_cumulative_memory(self) -> Self:
+        if self.owm_alpha is not None and type(build(self.memory)).cumulative is not Memory.cumulative:
             raise ValueError(
-                "a leg hands over one running memory, and this memory is one: set owm_alpha: null beside it"
+                "a leg hands over one cumulative memory, and this memory is one: set owm_alpha: null beside it"
             )
         return self
 
 
 class Relay(OWM, Replay, Merge):
-    """Replay from a memory, with the frozen incoming solver as its teacher; the first leg is plain training."""
+    """Replay from a memory, with the frozen incoming model as its teacher; the first leg is plain training."""
 
     Options = RelayOptions
     holds_rest = False  # replay does

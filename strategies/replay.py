@@ -1,6 +1,6 @@
 """Replay: train a part of each batch on images that stand for earlier sites. What ``relay`` and ``der`` share.
 
-The images come from a memory (:mod:`relay.memory`), what they should become from the frozen incoming solver.
+The images come from a memory (:mod:`relay.memory`), what they should become from the frozen incoming model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .lwf import LwF, LwFOptions
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
 
 
 @options
@@ -27,7 +27,7 @@ class ReplayOptions(LwFOptions):
     """What is replayed, and how much of it.
 
     Attributes:
-        memory: what travels beside the solver, by name with kwargs; null for nothing.
+        memory: what travels beside the model, by name with kwargs; null for nothing.
         replay: the part of each batch that stands for earlier sites.
         replay_weight: of its term against the task's loss.
     """
@@ -38,7 +38,7 @@ class ReplayOptions(LwFOptions):
 
 
 class Replay(LwF):
-    """Distil from the frozen incoming solver on what a memory draws."""
+    """Distil from the frozen incoming model on what a memory draws."""
 
     Options = ReplayOptions
 
@@ -47,15 +47,15 @@ class Replay(LwF):
         self.remembered = build(options.memory)
         self.kinds = (*type(self).kinds, *self.remembered.kinds)
 
-    def setup(self, solver: nn.Module, criterion: Any, task: Task) -> None:
-        """Take the solver, the task's loss and the task."""
-        super().setup(solver, criterion, task)
+    def setup(self, model: nn.Module, criterion: Any, task: Task) -> None:
+        """Take the model, the task's loss and the task."""
+        super().setup(model, criterion, task)
         self.remembered.setup(task)
 
-    def receive(self, carry: Carry | None) -> None:
-        """Start from the incoming solver, with its memory and a frozen copy of it."""
-        super().receive(carry)
-        self.remembered.receive(carry)
+    def receive(self, handover: Handover | None) -> None:
+        """Start from the incoming model, with its memory and a frozen copy of it."""
+        super().receive(handover)
+        self.remembered.receive(handover)
         self.remembered.teacher = self.taught if self.teacher is not None else None
 
     def begin(self, training: Training) -> None:
@@ -64,11 +64,11 @@ class Replay(LwF):
         self.remembered.begin(training)
 
     def phases(self) -> Sequence[Phase]:
-        """The solver's fit, then those that renew the memory."""
+        """The model's fit, then those that renew the memory."""
         return [*super().phases(), *self.remembered.phases()]
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The task's loss on one part of the batch, the incoming solver's predictions on what replaces the other."""
+        """The task's loss on one part of the batch, the incoming model's predictions on what replaces the other."""
         import torch
 
         size = len(batch.image)
@@ -77,12 +77,12 @@ class Replay(LwF):
         if drawn is None:
             return super().loss(batch)
         own = batch[many:] if size > 1 else batch  # a single image is learned and, in another look, replayed
-        logits = self.solver(torch.cat([drawn.image, own.image]))
+        logits = self.model(torch.cat([drawn.image, own.image]))
         recalled = self.recall(logits[:many], self.taught(drawn.image), drawn)
         return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * recalled}
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
-        """How far the solver is from the incoming one on the drawn images: the mean squared distance of their
+        """How far the model is from the incoming one on the drawn images: the mean squared distance of their
         logits."""
         from torch.nn import functional as F
 
@@ -93,10 +93,10 @@ class Replay(LwF):
         super().finish(training)
         self.remembered.learn(training)
 
-    def memory(self) -> Part | None:
+    def memory(self) -> MemoryState | None:
         """The memory of this site."""
         return self.remembered.own()
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """The memory of all sites so far."""
-        return self.remembered.running()
+        return self.remembered.cumulative()

@@ -19,7 +19,7 @@ from .base import Batch, Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff import Carry, Part
+    from relay.handoff import Handover, MemoryState
     from relay.memory.path import Path
     from relay.memory.weights import Anchor
 
@@ -46,46 +46,46 @@ class SI(Strategy):
     anchor: Anchor
     path: Path
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights and remember them, with their importances.
 
         Raises:
-            CarryError: no importances came, or they do not fit the solver.
+            HandoverError: no importances came, or they do not fit the model.
         """
-        super().receive(carry)
+        super().receive(handover)
         from relay.memory.path import Path
         from relay.memory.weights import Anchor
 
-        self.anchor = Anchor.of(self.solver, carry, "si")
+        self.anchor = Anchor.of(self.model, handover, "si")
         self.path = Path(self.anchor.weights)
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with; where they train the solver, its way is watched."""
+        """Those it is combined with; where they train the model, its way is watched."""
         from relay.memory.path import AlongThePath
         from relay.memory.weights import beside
 
-        watch = AlongThePath(self.solver, self.path, self.anchor, self.options.si_weight)
-        return beside(super().phases(), self.solver, frozen=(self.anchor,), keeps=(self.path,), callbacks=(watch,))
+        watch = AlongThePath(self.model, self.path, self.anchor, self.options.si_weight)
+        return beside(super().phases(), self.model, frozen=(self.anchor,), extra_state=(self.path,), callbacks=(watch,))
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The terms of what it is combined with, and the penalty."""
         terms = super().loss(batch)
         if self.incoming is None:
             return terms
-        return {**terms, "si": self.options.si_weight * self.anchor(self.solver)}
+        return {**terms, "si": self.options.si_weight * self.anchor(self.model)}
 
     def finish(self, training: Training) -> None:
         """Turn the credits into importances; before anything else moves the weights."""
         from relay.memory.weights import flat, trained
 
-        weights = flat(trained(self.solver).values()).detach()
+        weights = flat(trained(self.model).values()).detach()
         anchor, path = self.anchor.to(weights), self.path.to(weights)
         own = path.importance(weights - anchor.weights, self.options.si_damping)
         self.importance = anchor.importance + own
         super().finish(training)
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """The importances of all sites so far."""
-        from relay.memory.weights import named, part, trained
+        from relay.memory.weights import named, state, trained
 
-        return part("si", named(self.importance, trained(self.solver)), super().running())
+        return state("si", named(self.importance, trained(self.model)), super().cumulative())

@@ -1,4 +1,4 @@
-"""Small studies for the tests: configs as plain dicts, drawn data, a solver of a few thousand weights."""
+"""Small studies for the tests: configs as plain dicts, drawn data, a model of a few thousand weights."""
 
 from __future__ import annotations
 

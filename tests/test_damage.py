@@ -14,7 +14,7 @@ import torch
 from relay import simulate as simulation
 from relay.config.devices import Devices
 from relay.errors import Interrupted, UserError
-from relay.handoff.carry import load
+from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.leg import state
 from relay.predict.models import finished
@@ -89,7 +89,7 @@ def told(error: UserError, path: Path, root: Path) -> bool:
 
 
 def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
-    return dict(load(root / "checkpoints" / leg / "carry").solver)
+    return dict(load(root / "checkpoints" / leg / "handover").model)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -106,7 +106,7 @@ def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, t
             if not told(error, path, root):
                 wrong.append(f"{name} {way}: {error}")
     assert not wrong
-    assert refused >= {"leg.json", "scores.csv", "clinic_a.json", "solver.safetensors", "facts.json"}
+    assert refused >= {"leg.json", "scores.csv", "clinic_a.json", "model.safetensors", "facts.json"}
 
 
 def test_predict_and_report_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_predict_and_report_after_any_file_of_a_finished_run_was_damaged(whole: 
             continue
         try:
             for model, sound in zip(finished(planned, root), finished(planned, whole), strict=True):
-                model.solver(Devices())
+                model.net(Devices())
                 if any(not torch.equal(model.weights[key], sound.weights[key]) for key in sound.weights):
                     wrong.append(f"{name} {way}: other weights are believed")
         except UserError as error:

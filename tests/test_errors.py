@@ -17,7 +17,7 @@ from relay.errors import ConfigError, Problem, RelayError, nearest, plain
         ("TrainingError", 1),
         ("UserError", 2),
         ("DataError", 2),
-        ("CarryError", 2),
+        ("HandoverError", 2),
         ("ChangedConfigError", 2),
         ("Interrupted", 130),
     ],

@@ -65,19 +65,19 @@ def test_a_weight_outside_is_refused_and_nothing_is_changed(weight: float) -> No
 
 def test_statistics_are_those_of_the_images() -> None:
     """By hand: the mean over batches of each batch's mean and unbiased variance behind the convolution."""
-    solver = net(3).eval()
-    weights = [p.clone() for p in solver.parameters()]
+    model = net(3).eval()
+    weights = [p.clone() for p in model.parameters()]
     images = [torch.randn(5, 2, 8, 8) + shift for shift in (0, 4, 8)]
     with torch.no_grad():
-        behind = [solver[0](batch).transpose(0, 1).flatten(1) for batch in images]
-    refresh_statistics(solver, iter(images))
-    norm = solver[1]
+        behind = [model[0](batch).transpose(0, 1).flatten(1) for batch in images]
+    refresh_statistics(model, iter(images))
+    norm = model[1]
     assert isinstance(norm, nn.BatchNorm2d)
     assert torch.allclose(norm.running_mean, torch.stack([x.mean(1) for x in behind]).mean(0), rtol=1e-4)  # type: ignore[arg-type]
     assert torch.allclose(norm.running_var, torch.stack([x.var(1) for x in behind]).mean(0), rtol=1e-4)  # type: ignore[arg-type]
     assert norm.momentum == 0.1
-    assert not solver.training
-    assert all(torch.equal(a, b) for a, b in zip(weights, solver.parameters(), strict=True))
+    assert not model.training
+    assert all(torch.equal(a, b) for a, b in zip(weights, model.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("norm", [nn.GroupNorm, nn.InstanceNorm2d])
@@ -86,7 +86,7 @@ def test_without_statistics_the_images_are_not_read(norm: type[nn.Module]) -> No
         raise AssertionError("an image was read")
         yield
 
-    solver = net(3, norm)
-    before = copy.deepcopy(solver.state_dict())
-    refresh_statistics(solver, images())
-    assert all(torch.equal(before[k], v) for k, v in solver.state_dict().items())
+    model = net(3, norm)
+    before = copy.deepcopy(model.state_dict())
+    refresh_statistics(model, images())
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())

@@ -101,7 +101,7 @@ def send(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The carry of a finished leg; absent: that of -c and -n, else what was signed last. "
+            help="The handover of a finished leg; absent: that of -c and -n, else what was signed last. "
             "With -c, key=value over the config.",
             metavar="CARRY_FOLDER|KEY=VALUE",
         ),
@@ -130,10 +130,10 @@ def send(
     if target is None:
         raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
     target = places.folder_there(target)
-    carry = given or (_carry(found, note) if found else None)
+    handover = given or (_handover(found, note) if found else None)
     secret = places.passphrase_file_of(found, passphrase_file)
     with desk.alone():
-        drafted = _signed(desk, carry, secret, target, yes)
+        drafted = _signed(desk, handover, secret, target, yes)
         leg = drafted.claim.leg
         files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
     for file in files:
@@ -143,7 +143,7 @@ def send(
     ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 
-def _signed(desk: Desk, carry: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
+def _signed(desk: Desk, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
     """Show what would leave, ask, and sign it.
 
     Raises:
@@ -151,7 +151,7 @@ def _signed(desk: Desk, carry: Path | None, passphrase_file: Path | None, target
     """
     from relay.handoff import send as sending
 
-    drafted, keys = _drafted(desk, carry, passphrase_file)
+    drafted, keys = _drafted(desk, handover, passphrase_file)
     try:
         _show_draft(desk, drafted, target)
         if not ask.agreed("Send it?", yes):
@@ -164,21 +164,21 @@ def _signed(desk: Desk, carry: Path | None, passphrase_file: Path | None, target
     return drafted
 
 
-def _carry(found: places.Deployment, note: str) -> Path:
-    """Where a run of this config has left its leg's carry."""
+def _handover(found: places.Deployment, note: str) -> Path:
+    """Where a run of this config has left its leg's handover."""
     from relay.leg.place import RunPlace
 
-    return RunPlace(Path("exps") / found.name / note).leg(found.leg.folder).carry
+    return RunPlace(Path("exps") / found.name / note).leg(found.leg.folder).handover
 
 
-def _drafted(desk: Desk, carry: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
-    """What would leave, and the keys to sign it with; without a carry, what was signed last, and no keys."""
+def _drafted(desk: Desk, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
+    """What would leave, and the keys to sign it with; without a handover, what was signed last, and no keys."""
     from relay.handoff import send as sending
 
-    if carry is None:
+    if handover is None:
         return sending.signed_before(desk, _signed_last(desk)), None
     keys = places.unlock(desk.home, passphrase_file)
-    return sending.draft(desk, keys, carry), keys
+    return sending.draft(desk, keys, handover), keys
 
 
 def _signed_last(desk: Desk) -> int:
@@ -186,7 +186,7 @@ def _signed_last(desk: Desk) -> int:
     if not signed:
         raise UserError(
             f"no leg of study {desk.study} was signed in {desk.home}",
-            "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's carry.",
+            "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
         )
     from relay.handoff.send import check_there
 

@@ -169,7 +169,7 @@ def _card(claims: list[Claim], inside: Opened) -> str:
     from relay.handoff import cards, manifest, papers
     from relay.handoff.refusals import BadDocument
 
-    names = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD)
+    names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
     try:
         head, config, data = (papers.read(name, inside.read(name)) for name in names)
     except BadDocument as error:

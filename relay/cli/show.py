@@ -102,7 +102,7 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
     more = _more(len(claim.recipients) - ROWS, "recipients")
     carried = [
         f"{name}: {part.tensors} tensors, {part.bytes:,} B"
-        for name, part in vars(claim.carries).items()
+        for name, part in vars(claim.handover).items()
         if part is not None
     ]
     return [
@@ -113,7 +113,7 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
         ("roster", str(claim.roster.version)),
         ("strategy", claim.strategy),
         ("samples", f"{claim.samples} for training, as told"),
-        ("carries", "; ".join(carried)),
+        ("handover", "; ".join(carried)),
         ("made with", f"relay {claim.code.relay}, torch {claim.code.torch}"),
         ("config", f"sha256 {claim.config}"),
     ]

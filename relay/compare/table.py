@@ -26,7 +26,7 @@ from relay.statistics import (
     Floats,
     Interval,
     Join,
-    Part,
+    MemoryState,
     bounds,
     holm,
     paired,
@@ -45,7 +45,7 @@ RULE = (
     "model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
     f"the means; missing where joint is not {CLEAR} ahead. To joint: of the run where it is lowest. To local: of the "
     "site where it is lowest, mean over runs. Cost: seconds of training over sequential's, median over runs. Bytes: of "
-    "all memories beside the solver in the last carry, the most of all runs."
+    "all memories beside the model in the last handover, the most of all runs."
 )
 TESTS = (
     "Tests: each strategy's mean Dice minus that of {reference}, as in the table, over the runs that go together. A "
@@ -135,7 +135,7 @@ def interval_of(label: str, runs: Sequence[Run]) -> Interval:
     return bounds(list(parts.values()), join, derive(0, "compare", label))
 
 
-def _cells(runs: Sequence[Run], of: int) -> tuple[dict[str, Part], Join]:
+def _cells(runs: Sequence[Run], of: int) -> tuple[dict[str, MemoryState], Join]:
     """Site → of each patient, sum and number of what was measured, a cell a run and class; and the one way in which the
     cells of ``of`` runs become a mean: over classes, then runs, then sites."""
     there = [

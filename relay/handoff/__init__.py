@@ -1,5 +1,5 @@
-"""Handing over: the carry of a leg, signed and sealed for the next site, and verified there."""
+"""Handing over: the handover of a leg, signed and sealed for the next site, and verified there."""
 
-from relay.handoff.carry import Carry, Part, load_solver
+from relay.handoff.handover import Handover, MemoryState, load_model
 
-__all__ = ["Carry", "Part", "load_solver"]
+__all__ = ["Handover", "MemoryState", "load_model"]

@@ -165,9 +165,9 @@ def layout_of(folder: Path) -> manifest.Layout:
     """The layout of a folder that holds a bundle's files; other files in it are not looked at."""
     rosters = sorted(int(path.name[:4]) for path in folder.glob("rosters/[0-9][0-9][0-9][0-9].dsse.json"))
     legs = len(list(folder.glob("chain/[0-9][0-9][0-9][0-9]")))
-    memory, running = ((folder / name).is_file() for name in papers.CARDS)  # they stay where weights are forgotten
+    memory, cumulative = ((folder / name).is_file() for name in papers.CARDS)  # they stay where weights are forgotten
     kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, papers.CARDS[0])).is_file())
-    return manifest.Layout(rosters, legs, memory, running, kept)
+    return manifest.Layout(rosters, legs, memory, cumulative, kept)
 
 
 def cards_in(folder: Path) -> dict[str, MemoryCard]:

@@ -35,7 +35,7 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
 
     Args:
         claims: of all legs, oldest first, this one's last.
-        head: what is in ``carry.json``.
+        head: what is in ``handover.json``.
         config: the scientific config, flat.
         counts: ``rounded`` or ``exact``, as this leg tells them.
     """
@@ -51,8 +51,8 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
             "",
             "## What it is",
             "",
-            f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.carries.solver.tensors} tensors, "
-            f"{own.carries.solver.bytes} bytes.",
+            f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.handover.model.tensors} tensors, "
+            f"{own.handover.model.bytes} bytes.",
             f"- Reads images of {data.channels} channel(s), scaled to {list(data.out_range)}; tells apart: "
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
@@ -80,8 +80,8 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
 
 
 def _memories(claims: Sequence[Claim]) -> str:
-    single = [f"of {claim.site} (leg {claim.leg})" for claim in claims if claim.carries.memory]
-    return ", ".join([*single, *(["a running one of all legs"] if claims[-1].carries.running else [])]) or "none"
+    single = [f"of {claim.site} (leg {claim.leg})" for claim in claims if claim.handover.memory]
+    return ", ".join([*single, *(["a cumulative one of all legs"] if claims[-1].handover.cumulative else [])]) or "none"
 
 
 def test_sets(claims: Sequence[Claim]) -> tuple[list[str], int]:

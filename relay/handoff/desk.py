@@ -286,7 +286,7 @@ class Desk:
     def forget_weights(self, leg: int) -> None:
         """Remove the weights received of a leg, once the next one is signed. Its documents and memories of single legs
         stay: they belong to every later bundle."""
-        for name in (manifest.SOLVER, manifest.RUNNING):
+        for name in (manifest.MODEL, manifest.CUMULATIVE):
             (self.received(leg) / name).unlink(missing_ok=True)
 
 

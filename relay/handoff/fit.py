@@ -13,7 +13,7 @@ from relay.handoff.statement import Claim
 
 @dataclass(frozen=True)
 class Fit:
-    """What this site's config expects: ``model`` and ``data`` as in ``carry.json``, and ``config``'s digest."""
+    """What this site's config expects: ``model`` and ``data`` as in ``handover.json``, and ``config``'s digest."""
 
     model: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -21,7 +21,7 @@ class Fit:
 
 
 def check_fit(there: Mapping[str, Any], claim: Claim, mine: Fit, policy: Policy) -> None:
-    """Compare a leg with this site's config. ``there``: the content of its ``carry.json``.
+    """Compare a leg with this site's config. ``there``: the content of its ``handover.json``.
 
     Raises:
         ConfigMismatch: naming all that differs.

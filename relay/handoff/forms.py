@@ -48,7 +48,7 @@ class Model:
 
 @options
 class Reads:
-    """What a solver expects of an image, and says about it.
+    """What a model expects of an image, and says about it.
 
     Attributes:
         classes: their names, background first.
@@ -63,7 +63,7 @@ class Reads:
 
 @options
 class Head:
-    """``carry.json``: what the weights are of."""
+    """``handover.json``: what the weights are of."""
 
     format: Literal[1] = 1
     model: Model

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from relay import tensorfile
 from relay.errors import UserError, plain
 from relay.handoff import manifest
-from relay.handoff.carry import Carry
 from relay.handoff.desk import Desk
+from relay.handoff.handover import Handover
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import MAX_MESSAGE, GateFailed
 from relay.tensorfile import BadTensors
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
+def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
     """Hold weights that were just verified against the policy's gate; returns what was found, for the reader.
 
     Raises:
         GateFailed: something is wrong with them, and the policy says to refuse.
     """
-    return check_weights(carry, policy, last_known(desk))
+    return check_weights(handover, policy, last_known(desk))
 
 
 def check_weights(
-    carry: Carry, policy: Policy, last: Mapping[str, Tensor], fresh: Mapping[str, float] | None = None
+    handover: Handover, policy: Policy, last: Mapping[str, Tensor], fresh: Mapping[str, float] | None = None
 ) -> list[str]:
     """As :func:`weigh`, without a desk: also for a site that holds its own work against what the next one will check.
 
@@ -49,17 +49,17 @@ def check_weights(
     """
     from relay.handoff import measures
 
-    memories = {f" in the memory of leg {leg}": part for leg, part in carry.memories.items()}
-    memories |= {" in the running memory": carry.running} if carry.running else {}
-    odd = (found for where, part in memories.items() for found in measures.useless(part.tensors, where))
-    if never := [*measures.useless(carry.solver), *odd]:
+    memories = {f" in the memory of leg {leg}": state for leg, state in handover.memories.items()}
+    memories |= {" in the cumulative memory": handover.cumulative} if handover.cumulative else {}
+    odd = (found for where, state in memories.items() for found in measures.useless(state.tensors, where))
+    if never := [*measures.useless(handover.model), *odd]:
         raise GateFailed(f"the weights can't be used: {_some(never)}")
     gate = policy.gate
-    found = measures.outliers(carry.solver, gate.max_outlier)
-    found += measures.oversized(carry.solver, gate.max_outlier, fresh)
+    found = measures.outliers(handover.model, gate.max_outlier)
+    found += measures.oversized(handover.model, gate.max_outlier, fresh)
     if last:
-        found += measures.differences(carry.solver, last)
-        found += measures.changes(carry.solver, last, gate.max_relative_change)
+        found += measures.differences(handover.model, last)
+        found += measures.changes(handover.model, last, gate.max_relative_change)
     if found and gate.on_failure == "refuse":
         raise GateFailed(f"the weights look wrong: {_some(found)}")
     compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
@@ -67,23 +67,23 @@ def check_weights(
 
 
 def check_score(dice: float, gate: Gate) -> None:
-    """Hold the incoming solver's Dice on the local validation images against the policy.
+    """Hold the incoming model's Dice on the local validation images against the policy.
 
     Raises:
         GateFailed: it is below ``min_dice``, and the policy says to refuse.
     """
     if gate.min_dice is not None and dice < gate.min_dice and gate.on_failure == "refuse":
-        raise GateFailed(f"the incoming solver scores {dice:.3f} on the local validation images, below {gate.min_dice}")
+        raise GateFailed(f"the incoming model scores {dice:.3f} on the local validation images, below {gate.min_dice}")
 
 
 def last_known(desk: Desk) -> Mapping[str, Tensor]:
-    """The solver's weights of the newest leg that this site has signed; empty for none.
+    """The model's weights of the newest leg that this site has signed; empty for none.
 
     Raises:
         UserError: they are damaged.
     """
     signed = desk.record().signed
-    path = desk.signed(max(signed)) / manifest.SOLVER if signed else None
+    path = desk.signed(max(signed)) / manifest.MODEL if signed else None
     try:
         return tensorfile.load(path) if path and path.is_file() else {}
     except (OSError, BadTensors) as error:

@@ -15,13 +15,13 @@ from relay.handoff.refusals import BadContainer, BadDocument
 STATEMENT = "statement.dsse.json"
 MANIFEST = "manifest-sha256.txt"
 MODEL_CARD = "MODEL_CARD.md"
-CARRY = "carry.json"
+HANDOVER = "handover.json"
 CONFIG = "config.json"
 DATA_CARD = "data-card.json"
 RESULTS = "results.json"
 MEMORY = "memory.safetensors"
-RUNNING = "running.safetensors"
-SOLVER = "solver.safetensors"
+CUMULATIVE = "cumulative.safetensors"
+MODEL = "model.safetensors"
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_./-]{0,99})")
 _NUMBERED = re.compile(r"(rosters|chain)/([0-9]{4})(?:\.dsse\.json|/[a-z0-9.-]+)")
@@ -35,14 +35,14 @@ class Layout:
         rosters: versions of the rosters inside, ascending, 1 to 9999.
         legs: how many earlier legs are in the chain.
         memory: whether this leg has a memory of its own.
-        running: whether there is one of all legs so far.
+        cumulative: whether there is one of all legs so far.
         remembered: the earlier legs whose own memories are in the chain, ascending.
     """
 
     rosters: Sequence[int]
     legs: int
     memory: bool = False
-    running: bool = False
+    cumulative: bool = False
     remembered: Sequence[int] = ()
 
     def names(self) -> list[str]:
@@ -51,8 +51,8 @@ class Layout:
         files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
         chain = [earlier(leg, name) for leg, link in files.items() for name in link]
         own = [name for memory in self._own for name in (card_of(memory), memory)]
-        papers = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS]
-        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *papers, *own, SOLVER]
+        papers = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
+        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *papers, *own, MODEL]
 
     def link(self, leg: int) -> list[str]:
         """The files of an earlier leg, as they were named in its own bundle."""
@@ -71,11 +71,11 @@ class Layout:
     @property
     def papers(self) -> list[str]:
         """The JSON entries that lie beside this leg's claim."""
-        return [CARRY, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
+        return [HANDOVER, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
 
     @property
     def _own(self) -> list[str]:
-        return [name for name, there in zip(OWN, (self.memory, self.running), strict=True) if there]
+        return [name for name, there in zip(OWN, (self.memory, self.cumulative), strict=True) if there]
 
 
 def card_of(memory: str) -> str:
@@ -83,7 +83,7 @@ def card_of(memory: str) -> str:
     return memory.removesuffix(".safetensors") + ".json"
 
 
-OWN = (MEMORY, RUNNING)
+OWN = (MEMORY, CUMULATIVE)
 """The memories that a leg writes."""
 CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
 """What stays of an earlier leg, copied from its bundle."""
@@ -114,7 +114,7 @@ def names_fit(names: Sequence[str]) -> Layout:
     there, legs = set(names), max(numbers["chain"], default=0)
     has = {memory: not there.isdisjoint((card_of(memory), memory)) for memory in OWN}
     kept = tuple(k for k in sorted(numbers["chain"] - {0}) if any(earlier(k, name) in there for name in KEPT))
-    layout = Layout(sorted(numbers["rosters"] - {0}), legs, has[MEMORY], has[RUNNING], kept)
+    layout = Layout(sorted(numbers["rosters"] - {0}), legs, has[MEMORY], has[CUMULATIVE], kept)
     must = layout.names()
     if list(names) != must:
         raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")

@@ -1,4 +1,4 @@
-"""What a memory says of itself in a bundle (``memory.json`` and ``running.json``), and what a policy has against it."""
+"""What a memory says of itself in a bundle (``memory.json`` and ``cumulative.json``), and what a policy has against it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Privacy:
     """What is known of how much a memory tells of one patient.
 
     Attributes:
-        derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the solver's size, like gradients),
+        derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the model's size, like gradients),
             or a ``generator`` of images.
         patients: fewest patients behind any of its numbers, rounded as the policy says; 0 where that is not counted.
         epsilon: of its release, by the Gaussian mechanism, for replacing one patient; null: no such guarantee.
@@ -66,7 +66,7 @@ class MemoryCard:
 def breaches(name: str, card: MemoryCard, policy: Policy) -> Iterator[str]:
     """What a policy has against a memory. ``name``: of its entry."""
     privacy, limit = card.privacy, policy.max_epsilon
-    if not policy.carries(card.kind):
+    if not policy.allows(card.kind):
         yield f"{name} is a memory of the kind {card.kind}; allowed: {policy.kinds}"
     if card.kind in USUAL and privacy.derived == "generator":
         yield f"{name} calls itself {card.kind}, and a generator"
@@ -89,7 +89,7 @@ def lines(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> Iterator[
     whose = {manifest.earlier(c.leg, manifest.MEMORY): c for c in claims[:-1]} | {manifest.MEMORY: claims[-1]}
     for name, card in cards.items():
         made, part = whose.get(name), said.get(name)
-        label = f"memory of leg {made.leg}, by {made.site}" if made else "running memory, of all legs"
+        label = f"memory of leg {made.leg}, by {made.site}" if made else "cumulative memory, of all legs"
         size = f"{part.bytes:,} B in {part.tensors} tensors" if part else "not in its statement"
         yield label, f"{card.kind}, {size}; {_privacy(card.privacy)}; {_audit(card)}"
 

@@ -30,12 +30,12 @@ MAX_PAPER = 2**18
 """Bytes of a paper but ``results.json``: there may be hundreds in a bundle."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
 LARGEST = {
-    **dict.fromkeys((manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD), MAX_PAPER),
+    **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_PAPER),
     **dict.fromkeys(CARDS, MAX_CARD),
 }
 """Most bytes of a paper, where it is less than of any document."""
 FORMS: Mapping[str, Any] = {
-    manifest.CARRY: Head,
+    manifest.HANDOVER: Head,
     manifest.CONFIG: Config,
     manifest.DATA_CARD: DataCard,
     manifest.RESULTS: Results,
@@ -111,7 +111,7 @@ def told_card(card: Any, policy: Policy) -> dict[str, Any]:
 
 
 def told_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
-    """A memory's card, as a leg wrote it, as it may leave the site. ``name``: ``memory.json`` or ``running.json``.
+    """A memory's card, as a leg wrote it, as it may leave the site. ``name``: ``memory.json`` or ``cumulative.json``.
 
     Raises:
         BadDocument: it is not of the known form.

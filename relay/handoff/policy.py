@@ -45,7 +45,7 @@ class Policy:
     Attributes:
         sealed: a bundle must be encrypted to its recipients.
         max_bundle_bytes: largest bundle, in bytes.
-        memory: which kinds of memories may travel beside the solver; ``any`` for all.
+        memory: which kinds of memories may travel beside the model; ``any`` for all.
         max_epsilon: largest epsilon that a memory of aggregates, or a generator, may state of its release, and it must
             state one; null: none is asked for.
         sample_counts: whether a site tells how many samples it has exactly, or rounded.
@@ -65,7 +65,7 @@ class Policy:
     expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
     gate: Gate = Gate()
 
-    def carries(self, kind: str) -> bool:
+    def allows(self, kind: str) -> bool:
         """Whether a memory of this kind may travel."""
         return self.memory == "any" or kind in self.memory
 

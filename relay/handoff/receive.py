@@ -10,13 +10,13 @@ from typing import Any
 
 from relay.errors import RelayError, UserError
 from relay.files import read_bytes, replace_folder, write_bytes
-from relay.handoff import carry, manifest, statement
+from relay.handoff import handover, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
-from relay.handoff.carry import Carry, weights_digest
 from relay.handoff.container import measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import digest
 from relay.handoff.fit import Fit
+from relay.handoff.handover import Handover, weights_digest
 from relay.handoff.keys import Keys
 from relay.handoff.memorycard import MemoryCard
 from relay.handoff.refusals import DigestMismatch
@@ -24,7 +24,7 @@ from relay.handoff.roster import Policy
 from relay.handoff.rules import Standpoint, Verification
 from relay.handoff.statement import Claim, Statement
 
-Weigh = Callable[[Carry, "Desk", Policy], list[str]]
+Weigh = Callable[[Handover, "Desk", Policy], list[str]]
 """The acceptance gate: gives notes for the reader.
 
 Raises:
@@ -73,7 +73,7 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.standing()
     check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.papers)
     check.policy(bundle.size, bundle.sealed, bundle.sizes, bundle.seal)
-    check.fit(bundle.read(manifest.CARRY), fit)
+    check.fit(bundle.read(manifest.HANDOVER), fit)
     return check
 
 
@@ -94,7 +94,7 @@ def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit
     return Verified(check.verified, check.again, bundle.sizes, check.memories)
 
 
-def look_into(desk: Desk, keys: Keys | None, path: Path, fit: Fit | None = None) -> tuple[Verified, Carry]:
+def look_into(desk: Desk, keys: Keys | None, path: Path, fit: Fit | None = None) -> tuple[Verified, Handover]:
     """What is in a bundle, once it is verified as one who looks on would; nothing is kept.
 
     Raises:
@@ -170,13 +170,13 @@ def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
     ]
 
 
-def _inside(folder: Path, statements: tuple[Statement, ...]) -> Carry:
-    """The carry in a folder of verified files, each with as many tensors as its statement says."""
+def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
+    """The handover in a folder of verified files, each with as many tensors as its statement says."""
     said = statement.said_of_weights([made.claim for made in statements])
-    return carry.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
+    return handover.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
 
 
-def reopen(desk: Desk, leg: int) -> tuple[Carry, str]:
+def reopen(desk: Desk, leg: int) -> tuple[Handover, str]:
     """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
 
     Raises:

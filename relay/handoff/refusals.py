@@ -5,13 +5,13 @@ Nothing of a refused bundle has been parsed as weights, and the site's state is 
 
 from __future__ import annotations
 
-from relay.errors import CarryError, plain
+from relay.errors import HandoverError, plain
 
 MAX_MESSAGE = 900
 """Most characters of a message, and of what it quotes."""
 
 
-class Refused(CarryError):
+class Refused(HandoverError):
     """A hand-over that is not to be trusted."""
 
     exit_code = 3
@@ -93,7 +93,7 @@ class BadRoster(Refused):
 class OldRoster(Refused):
     """Made under an older roster than the one installed here."""
 
-    _advice = "Carry the newer roster to that site (relay roster export), install it there, and let it send again."
+    _advice = "Handover the newer roster to that site (relay roster export), install it there, and let it send again."
 
 
 class RosterPeriod(Refused):

@@ -408,9 +408,9 @@ class Verification:
         return Seal(len(expected_recipients(claim, self.trusted[claim.roster.version].roster)))
 
     def fit(self, facts: bytes, mine: Fit | None) -> None:
-        """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``carry.json``."""
+        """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``handover.json``."""
         self._step("fit")
-        there = read(facts, manifest.CARRY)
+        there = read(facts, manifest.HANDOVER)
         if mine is not None:
             check_fit(there, self.chain_so_far[-1].claim, mine, self.newest.policy)
 

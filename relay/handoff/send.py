@@ -14,10 +14,10 @@ from relay.errors import RelayError, UserError
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
-from relay.handoff.carry import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
 from relay.handoff.container import Measured, measure
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest, moment, parse, read, stamp
+from relay.handoff.handover import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
 from relay.handoff.keys import Keys
 from relay.handoff.memorycard import MemoryCard
 from relay.handoff.policy import Policy
@@ -74,7 +74,7 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     """Gather what would leave of a leg that was run here.
 
     Args:
-        folder: the leg's carry.
+        folder: the leg's handover.
 
     Raises:
         UserError: this site can't send it (its keys, its turn, the leg it was trained from).
@@ -290,8 +290,8 @@ def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
 
 
 def _unchanged(there: Path, folder: Path) -> bool:
-    """Whether what was signed is this carry."""
-    names = (*WEIGHTS, manifest.CARRY, manifest.CONFIG, manifest.RESULTS)
+    """Whether what was signed is this handover."""
+    names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
     same = all(_sha256(there / name) == _sha256(folder / name) for name in names)
     return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in papers.CARDS)
 
@@ -351,7 +351,7 @@ def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earli
         "code": {"relay": relay.__version__, "torch": facts.torch},
         "strategy": facts.strategy,
         "samples": papers.told(facts.samples, roster.policy),
-        "carries": sizes,
+        "handover": sizes,
         "result": facts.result,
         "issued": stamp(now),
         "expires": stamp(until),
@@ -371,7 +371,7 @@ def _gather(
     """Put the bundle's files together in ``part``."""
     policy = trusted.roster.policy
     documents = _papers(folder, claim, policy)
-    head, config = (papers.read(name, documents[name]) for name in (manifest.CARRY, manifest.CONFIG))
+    head, config = (papers.read(name, documents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
     text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
     for name, data in (*documents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
@@ -390,8 +390,8 @@ def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     Raises:
         UserError: something in it can't leave.
     """
-    carries = {key for key, part in vars(claim.carries).items() if part}
-    cards = [name for name in papers.CARDS if name.removesuffix(".json") in carries]
+    handover = {key for key, part in vars(claim.handover).items() if part}
+    cards = [name for name in papers.CARDS if name.removesuffix(".json") in handover]
     try:
         content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
         content[manifest.DATA_CARD] = papers.told_card(content[manifest.DATA_CARD], policy)

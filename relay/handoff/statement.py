@@ -50,16 +50,16 @@ class Tensors:
 
 
 @options
-class Carries:
+class HandoverTensors:
     """What travels.
 
     Attributes:
-        memory: of this leg alone; ``running``: of all legs so far.
+        memory: of this leg alone; ``cumulative``: of all legs so far.
     """
 
-    solver: Tensors
+    model: Tensors
     memory: Tensors | None = None
-    running: Tensors | None = None
+    cumulative: Tensors | None = None
 
 
 @options
@@ -92,7 +92,7 @@ class Claim:
     code: Code
     strategy: Text
     samples: Annotated[int, Field(ge=1)]
-    carries: Carries
+    handover: HandoverTensors
     result: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)] | None], Field(max_length=1000)]
     issued: Time
     expires: Time
@@ -116,9 +116,14 @@ class Statement:
 def said_of_weights(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
     """What a chain's claims, oldest first, say of the files of weights in its last leg's bundle, by entry."""
     *earlier, own = claims
-    kept = {manifest.earlier(made.leg, manifest.MEMORY): made.carries.memory for made in earlier}
-    carries = own.carries
-    return {**kept, manifest.MEMORY: carries.memory, manifest.RUNNING: carries.running, manifest.SOLVER: carries.solver}
+    kept = {manifest.earlier(made.leg, manifest.MEMORY): made.handover.memory for made in earlier}
+    handover = own.handover
+    return {
+        **kept,
+        manifest.MEMORY: handover.memory,
+        manifest.CUMULATIVE: handover.cumulative,
+        manifest.MODEL: handover.model,
+    }
 
 
 def payload(claim: Claim, listing: bytes) -> bytes:

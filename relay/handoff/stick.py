@@ -31,7 +31,10 @@ MOST_VOLUMES = 999
 _CAUSES = {
     errno.ENOSPC: ("it is full", "Remove what is not needed from it, or use a larger one, and run the command again."),
     errno.EROFS: ("it is read-only", "Slide its write protection off, or use another one, and run the command again."),
-    errno.EFBIG: ("it takes no file this large", "It is likely FAT32: set a volume size below 4 GiB, and run the command again."),
+    errno.EFBIG: (
+        "it takes no file this large",
+        "It is likely FAT32: set a volume size below 4 GiB, and run the command again.",
+    ),
     errno.EACCES: ("this user may not write there", "Mount it so that this user may write, or name another folder."),
 }
 _CAUSES |= {errno.EDQUOT: _CAUSES[errno.ENOSPC], errno.EPERM: _CAUSES[errno.EACCES]}

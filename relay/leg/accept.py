@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from relay.config.devices import Devices
 from relay.data.site import SiteData, prepare
 from relay.data.store import Store
-from relay.errors import CarryError, DataError
-from relay.handoff import Carry, gate, load_solver, measures
+from relay.errors import DataError, HandoverError
+from relay.handoff import Handover, gate, load_model, measures
 from relay.handoff.desk import Desk
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh
@@ -38,17 +38,17 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
     """The acceptance gate of a leg: all validation images of all its sites are scored; of a site without any, a few
     training images are looked at."""
 
-    def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
-        solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
+    def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
+        model, notes = check_handover(leg, handover, policy, gate.last_known(desk))
         device = device_of(devices)
         pool = [sites(dataset, train=True) for dataset in leg.pool]
         scored = [site for site in pool if site.split.val]
-        solver.to(device, memory_format=memory_format(leg)).eval()
-        notes += [check_answers(solver, site, device) for site in pool if not site.split.val]
+        model.to(device, memory_format=memory_format(leg)).eval()
+        notes += [check_answers(model, site, device) for site in pool if not site.split.val]
         if not scored:
             return [*notes, "no validation images here to score them on"]
-        with _useful_answers(solver):
-            dice = validation_dice(solver, scored, device)
+        with _useful_answers(model):
+            dice = validation_dice(model, scored, device)
         gate.check_score(dice, policy.gate)
         count = sum(len(site.split.val) for site in scored)
         return [*notes, f"they score {dice:.3f} (mean Dice) on the {count} validation images here"]
@@ -60,22 +60,22 @@ def taster(leg: Leg) -> Weigh:
     """The acceptance gate where a bundle is received before the leg is run: a few images are looked at, if they are
     here, and nothing is scored."""
 
-    def weigh(carry: Carry, desk: Desk, policy: Policy) -> list[str]:
-        solver, notes = check_carry(leg, carry, policy, gate.last_known(desk))
+    def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
+        model, notes = check_handover(leg, handover, policy, gate.last_known(desk))
         later = "relay train will look, before it trains"
         if missing := [str(data.options.task_name) for data in leg.pool if not data.accessible()]:
             away = ", ".join(missing)
             return [*notes, f"the images of {away} are not here: their answers were not looked at; {later}"]
         try:
             pool = [prepare(dataset, leg.conf.random_seed, splits=("train",)) for dataset in leg.pool]
-            return [*notes, *(check_answers(solver.eval(), site, torch.device("cpu")) for site in pool)]
+            return [*notes, *(check_answers(model.eval(), site, torch.device("cpu")) for site in pool)]
         except DataError as error:
             return [*notes, f"warning: their answers were not looked at, {later}: {error}"]
 
     return weigh
 
 
-def check_carry(leg: Leg, carry: Carry, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
+def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
     """Hold weights and memories against the config, without an image; returns the net with these weights, and notes.
 
     Args:
@@ -85,22 +85,22 @@ def check_carry(leg: Leg, carry: Carry, policy: Policy, last: Mapping[str, Tenso
         GateFailed: they are not sane (:mod:`relay.handoff.gate`), do not fit the net, or its strategy can't read them.
         PolicyBreach: a memory may not travel.
     """
-    parts = [*carry.memories.values(), *([carry.running] if carry.running else [])]
-    check_memory((part.kind for part in parts), policy)  # the roster may be newer than what was received
+    states = [*handover.memories.values(), *([handover.cumulative] if handover.cumulative else [])]
+    check_memory((state.kind for state in states), policy)  # the roster may be newer than what was received
     with torch.random.fork_rng(devices=[]):
-        solver = leg.net.build()
+        model = leg.net.build()
         fresh = {
-            name: measures.rms(tensor) for name, tensor in solver.state_dict().items() if tensor.is_floating_point()
+            name: measures.rms(tensor) for name, tensor in model.state_dict().items() if tensor.is_floating_point()
         }
-        notes = gate.check_weights(carry, policy, last, fresh)
+        notes = gate.check_weights(handover, policy, last, fresh)
         with _as_refusal():
-            load_solver(solver, carry.solver)
-            start = _rehearsed(leg, carry)
-    gate.check_weights(Carry(start.state_dict()), policy, {}, fresh)
-    return solver, notes
+            load_model(model, handover.model)
+            start = _rehearsed(leg, handover)
+    gate.check_weights(Handover(start.state_dict()), policy, {}, fresh)
+    return model, notes
 
 
-def check_answers(solver: nn.Module, site: SiteData, device: torch.device) -> str:
+def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str:
     """Ask a net for its answers to a few validation images, or training images where there are none.
 
     Raises:
@@ -109,18 +109,18 @@ def check_answers(solver: nn.Module, site: SiteData, device: torch.device) -> st
     """
     options, kind = site.dataset.options, "val" if site.split.val else "train"
     few = Store(site.dataset, site.split[kind][:LOOK])  # type: ignore[index]
-    with _useful_answers(solver):
+    with _useful_answers(model):
         for batch in batches(few):
-            predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+            predict(model, scale(batch["image"].to(device), options.out_range), options.patch_size)
     return f"their answers are finite for {len(few)} images of this site"
 
 
-def _rehearsed(leg: Leg, carry: Carry) -> nn.Module:
+def _rehearsed(leg: Leg, handover: Handover) -> nn.Module:
     """What the leg's strategy would start from, by a strategy that is then thrown away."""
     strategy = type(leg.strategy)(leg.strategy.options)
     strategy.setup(leg.net.build(), leg.loss.build(leg.data.num_classes), task_of(leg))
-    strategy.receive(carry)
-    start: nn.Module = strategy.solver
+    strategy.receive(handover)
+    start: nn.Module = strategy.model
     return start
 
 
@@ -128,12 +128,12 @@ def _rehearsed(leg: Leg, carry: Carry) -> nn.Module:
 def _as_refusal() -> Iterator[None]:
     try:
         yield
-    except CarryError as error:
+    except HandoverError as error:
         raise GateFailed(str(error), "Both sites must use the config that the study agreed on.") from error
 
 
 @contextmanager
-def _useful_answers(solver: nn.Module) -> Iterator[None]:
+def _useful_answers(model: nn.Module) -> Iterator[None]:
     """Look at whatever a net answers in the block.
 
     Raises:
@@ -148,7 +148,7 @@ def _useful_answers(solver: nn.Module) -> Iterator[None]:
         values = [images[0].reshape(1, -1), logits.transpose(0, 1).flatten(1)]
         ranges.append(torch.stack([torch.cat([end(v, dim=1) for v in values]) for end in (torch.amin, torch.amax)]))
 
-    hook = solver.register_forward_hook(look)
+    hook = model.register_forward_hook(look)
     try:
         yield
     finally:
@@ -166,13 +166,13 @@ def _spread(ranges: list[Tensor]) -> list[float]:
     return list(map(float, every[:, 1].amax(0) - every[:, 0].amin(0)))
 
 
-def check_size(solver: nn.Module, policy: Policy) -> None:
+def check_size(model: nn.Module, policy: Policy) -> None:
     """Refuse before the training a net whose weights alone are larger than a bundle may be.
 
     Raises:
         PolicyBreach: they are.
     """
-    size = sum(tensor.numel() * tensor.element_size() for tensor in solver.state_dict().values())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size > policy.max_bundle_bytes:
         raise PolicyBreach(
             f"the net's weights have {size} bytes; a bundle of this study may have {policy.max_bundle_bytes}",
@@ -186,7 +186,7 @@ def check_memory(kinds: Iterable[str], policy: Policy) -> None:
     Raises:
         PolicyBreach: the policy forbids one.
     """
-    if odd := sorted({kind for kind in kinds if not policy.carries(kind)}):
+    if odd := sorted({kind for kind in kinds if not policy.allows(kind)}):
         raise PolicyBreach(
             f"a memory of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
             "Use a strategy or options without it (relay with owm_alpha: null carries no owm), or ask the coordinator "

@@ -1,4 +1,4 @@
-"""``last.ckpt``: a finished leg's solver on this machine, read with ``weights_only=True``."""
+"""``last.ckpt``: a finished leg's model on this machine, read with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from relay.leg.state import read_zip, saved
 FORMAT = 2
 
 
-def save(path: Path, solver: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def save(path: Path, model: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write the weights and the facts about them (plain JSON values), whole or not at all."""
-    weights = {k: v.detach().cpu() for k, v in solver.items()}
-    write_bytes(path, saved({"format": FORMAT, "solver": weights, "facts": dict(facts)}))
+    weights = {k: v.detach().cpu() for k, v in model.items()}
+    write_bytes(path, saved({"format": FORMAT, "model": weights, "facts": dict(facts)}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,8 +32,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = read_zip(path, again)
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= {"solver", "facts"}:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= {"model", "facts"}:
         raise UserError(
             f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that it wrote."
         )
-    return content["solver"], content["facts"]
+    return content["model"], content["facts"]

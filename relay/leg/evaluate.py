@@ -1,4 +1,4 @@
-"""Score a solver on test sets, sample by sample, at the images' original geometry."""
+"""Score a model on test sets, sample by sample, at the images' original geometry."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Predicted:
 
 
 def predictions(
-    solver: nn.Module, site: SiteData, device: torch.device, calibration: Calibration | None = None
+    model: nn.Module, site: SiteData, device: torch.device, calibration: Calibration | None = None
 ) -> Iterator[Predicted]:
-    """Predict every test image of a site; the solver is on ``device`` already.
+    """Predict every test image of a site; the model is on ``device`` already.
 
     Where images are resized for the net, its probabilities are resized back before the class is chosen, so
     that a score is about the image the hospital has, and not about the one the net saw.
@@ -48,7 +48,7 @@ def predictions(
     """
     options = site.dataset.options
     for batch in batches(site.test):
-        logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+        logits = predict(model, scale(batch["image"].to(device), options.out_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
             mask, spacing = site.truth("test", index)
             truth = np.array(mask)  # a copy: the store's own can't be written to

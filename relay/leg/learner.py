@@ -68,7 +68,7 @@ class Learner(pl.LightningModule):
         self.module = phase.module
         again = ("lap", lap) if lap > 1 else ()
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
-        self.keeps = nn.ModuleList(phase.keeps)
+        self.extra_state = nn.ModuleList(phase.extra_state)
         self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
         classes = leg.data.num_classes
         self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})

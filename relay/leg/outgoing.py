@@ -10,10 +10,10 @@ from typing import Any
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
 from relay.errors import ConfigError, Problem, UserError
-from relay.handoff import cards, carry, manifest, papers
-from relay.handoff.carry import Carry, Facts
+from relay.handoff import cards, handover, manifest, papers
 from relay.handoff.document import canonical, digest, travels
 from relay.handoff.fit import Fit
+from relay.handoff.handover import Facts, Handover
 from relay.handoff.refusals import BadDocument
 from relay.plan import Leg
 from relay.plan.legs import RUNTIME_KEYS, flat
@@ -22,12 +22,12 @@ from relay.results import matrix, no_nan
 
 
 def reads(leg: Leg) -> dict[str, Any]:
-    """What the solver expects of an image and says about it."""
+    """What the model expects of an image and says about it."""
     data = leg.data
     return {"classes": list(data.names), "channels": data.channels, "out_range": list(data.out_range)}
 
 
-def model(leg: Leg) -> dict[str, Any]:
+def net_of(leg: Leg) -> dict[str, Any]:
     """The net, with all its options; where its first weights came from is this machine's business."""
     options = dataclasses.asdict(leg.net.options)
     return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if k != "pretrained"}}
@@ -38,11 +38,11 @@ def scientific(leg: Leg) -> dict[str, Any]:
     of file names, no option of the data set but those that all sites share."""
     conf = leg.conf
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
-    for part in ("loss", "optimizer", "scheduler"):
-        train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
+    for state in ("loss", "optimizer", "scheduler"):
+        train[state] = {"name": getattr(conf.train, state).name, "kwargs": dataclasses.asdict(getattr(leg, state))}
     data = {key: getattr(leg.data, key) for key in SHARED}
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
-    tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": model(leg), "train": train}
+    tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     return {key: _plain(value) for key, value in flat(tree).items()}
 
 
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 def fit_of(leg: Leg) -> Fit:
     """What a bundle must be like to fit this leg's config."""
-    return Fit(_plain(model(leg)), reads(leg), digest(canonical(scientific(leg))))
+    return Fit(_plain(net_of(leg)), reads(leg), digest(canonical(scientific(leg))))
 
 
 NUMBER = (
@@ -90,14 +90,14 @@ def check(leg: Leg) -> None:
     Raises:
         UserError: an option has a value that does not travel.
     """
-    head = {"format": 1, "model": _plain(model(leg)), "data": reads(leg)}
+    head = {"format": 1, "model": _plain(net_of(leg)), "data": reads(leg)}
     told = scientific(leg)
     if odd := travels(told):
         why = [(key, *_why(told[key])) for key in odd]
         problems = [Problem(key, told[key], allowed, cure=cure) for key, allowed, cure in why]
         raise ConfigError(problems, f"task {leg.task_id}")
     try:
-        papers.check_form(manifest.CARRY, head)
+        papers.check_form(manifest.HANDOVER, head)
         papers.check_form(manifest.CONFIG, told)
     except BadDocument as error:
         raise UserError(f"task {leg.task_id}: what the leg hands over can't be told: {error}", papers.ADVICE) from error
@@ -106,7 +106,7 @@ def check(leg: Leg) -> None:
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """The data a leg learned from, in counts."""
     options = leg.data
-    splits = {part: [sample for site in sites for sample in site.split[part]] for part in SPLITS}
+    splits = {state: [sample for site in sites for sample in site.split[state]] for state in SPLITS}
     return {
         "format": 1,
         "site": leg.task_name,
@@ -114,55 +114,55 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "classes": list(options.names),
         "channels": options.channels,
         "size": _plain(options.img_size or options.patch_size),
-        "images": {part: len(samples) for part, samples in splits.items()},
-        "patients": {part: len({sample.patient for sample in samples}) for part, samples in splits.items()},
+        "images": {state: len(samples) for state, samples in splits.items()},
+        "patients": {state: len({sample.patient for sample in samples}) for state, samples in splits.items()},
     }
 
 
-def carry_of(leg: Leg, number: int) -> Carry:
-    """What the finished leg hands over: its weights on the CPU, its own memory, the running one, the facts.
+def handover_of(leg: Leg, number: int) -> Handover:
+    """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, the facts.
 
     Args:
         number: the leg's place in the relay.
     """
     strategy = leg.strategy
-    for name, buffer in strategy.solver.named_buffers():
+    for name, buffer in strategy.model.named_buffers():
         if name.endswith("num_batches_tracked"):
             buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
-    solver = {name: tensor.detach().cpu() for name, tensor in strategy.solver.state_dict().items()}
+    model = {name: tensor.detach().cpu() for name, tensor in strategy.model.state_dict().items()}
     memory = strategy.memory()
-    facts = {"model": _plain(model(leg)), "data": reads(leg)}
-    return Carry(solver, {number: memory} if memory else {}, strategy.running(), facts)
+    facts = {"model": _plain(net_of(leg)), "data": reads(leg)}
+    return Handover(model, {number: memory} if memory else {}, strategy.cumulative(), facts)
 
 
-def as_received(leg: Leg, number: int, made: Carry, before: Carry | None, samples: int) -> Carry:
+def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
     """What the next site will have of it: with the memories of earlier legs, and what each leg said of itself.
 
     Args:
-        made: of :func:`carry_of`.
+        made: of :func:`handover_of`.
         before: what the leg started from.
         samples: training samples, as they may be told.
     """
     own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
     legs, memories = (before.legs, before.memories) if before else ([], {})
     facts = {**made.facts, "legs": [*legs, own]}
-    return Carry(made.solver, {**memories, **made.memories}, made.running, facts)
+    return Handover(made.model, {**memories, **made.memories}, made.cumulative, facts)
 
 
 def write(
     leg: Leg,
     number: int,
-    made: Carry,
+    made: Handover,
     sites: Sequence[SiteData],
     scores: Iterable[Mapping[str, Any]],
     start: str | None,
     place: Any,
 ) -> None:
-    """Write the finished leg's carry.
+    """Write the finished leg's handover.
 
     Args:
         number: the leg's place in the relay.
-        made: of :func:`carry_of`.
+        made: of :func:`handover_of`.
         scores: its rows of single test samples.
         start: digest of what it was trained from.
         place: the leg's :class:`~relay.leg.place.LegPlace`.
@@ -170,8 +170,8 @@ def write(
     import torch
 
     rows = list(scores)
-    parts = {"memory": made.memories.get(number), "running": made.running}
-    tensors = {"solver": len(made.solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
+    states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
+    tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     mean = no_nan(next(iter(matrix(rows).values()), {}))
     documents = {
         manifest.CONFIG: scientific(leg),
@@ -188,4 +188,4 @@ def write(
         tensors=tensors,
         torch=torch.__version__,
     )
-    carry.write(made, place.carry, documents, own)
+    handover.write(made, place.handover, documents, own)

@@ -6,8 +6,8 @@
     logs/run.log       tensorboard/task_1/     the log, the curves
     .lock                                      held by the command that trains here
     splits/<site>.json                         who is in train, val and test; stays here
-    checkpoints/task_1/last.ckpt               the leg's solver (task_1_lap2/: of its second lap)
-    checkpoints/task_1/carry/                  what the leg hands over, before it is signed and sealed
+    checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)
+    checkpoints/task_1/handover/                  what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
     checkpoints/task_1/data.json               digests of the images and masks that it used; stays here
     handoff/                                   in a simulation: keys to throw away, ledgers, and the stick
@@ -42,13 +42,13 @@ class LegPlace:
 
     @property
     def checkpoint(self) -> Path:
-        """The finished leg's solver, for this machine only."""
+        """The finished leg's model, for this machine only."""
         return self.root / "last.ckpt"
 
     @property
-    def carry(self) -> Path:
+    def handover(self) -> Path:
         """What is handed over."""
-        return self.root / "carry"
+        return self.root / "handover"
 
     @property
     def scores(self) -> Path:
@@ -120,10 +120,10 @@ class LegPlace:
 
         Args:
             config: the leg's scientific config, flat.
-            start: digest of the carry it starts from, None for none; left out where that is not known yet.
+            start: digest of the handover it starts from, None for none; left out where that is not known yet.
 
         Raises:
-            ChangedConfigError: it was begun with another config or from another carry.
+            ChangedConfigError: it was begun with another config or from another handover.
         """
         record = self.record()
         if not record or not self.begun:
@@ -132,7 +132,7 @@ class LegPlace:
         changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
         said = [f"{k}: {old.get(k)!r} then, {new.get(k)!r} now" for k in changed]
         if start not in (NOT_KNOWN, record["start"]):
-            said.append("the carry it starts from is another one")
+            said.append("the handover it starts from is another one")
         if said:
             raise ChangedConfigError(
                 f"{self.root} was {record['state']} with other settings:\n" + "\n".join(f"  - {s}" for s in said),

@@ -15,9 +15,9 @@ from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
 from relay.files import expanded
 from relay.handoff import pick, send
-from relay.handoff.carry import Carry, read_facts
 from relay.handoff.desk import Desk
 from relay.handoff.fit import check_fit
+from relay.handoff.handover import Handover, read_facts
 from relay.handoff.keys import Keys, unlock
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
@@ -36,9 +36,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Incoming:
-    """What a leg starts from: a verified carry, and the digest that names its weights."""
+    """What a leg starts from: a verified handover, and the digest that names its weights."""
 
-    carry: Carry
+    handover: Handover
     digest: str
 
 
@@ -62,7 +62,7 @@ class Post:
         """What a leg starts from, verified and weighed; None for nothing."""
         return None
 
-    def check(self, leg: Leg, made: Carry, weigh: Weigh) -> None:
+    def check(self, leg: Leg, made: Handover, weigh: Weigh) -> None:
         """Hold what a leg made against all that its receivers will ask of it, before it counts as finished.
 
         Raises:
@@ -169,7 +169,7 @@ class Deployed(Post):
         Raises:
             UserError: there is something to train on.
         """
-        done, turn = read_facts(place.carry).leg, self.desk.next_turn()
+        done, turn = read_facts(place.handover).leg, self.desk.next_turn()
         if turn in (None, done):
             return
         try:
@@ -222,17 +222,17 @@ class Deployed(Post):
 
     def _again(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
         """What was received earlier, perhaps without a config at hand, must fit this one and pass its gate, too."""
-        carry, _ = reopen(self.desk, before)
+        handover, _ = reopen(self.desk, before)
         claim = chain_in(self.desk.received(before))[-1].claim
-        check_fit(carry.facts, claim, fit_of(leg), self.policy)
-        for note in weigh(carry, self.desk, self.policy):
+        check_fit(handover.facts, claim, fit_of(leg), self.policy)
+        for note in weigh(handover, self.desk, self.policy):
             say(f"  {note}")
 
     def send(self, leg: Leg, say: Say) -> None:
         """Sign and seal the leg, and put it on the stick, if the config says where."""
         if not is_first():
             return
-        folder = self.run.leg(leg.folder).carry
+        folder = self.run.leg(leg.folder).handover
         if self.conf.send is None:
             say(f"not sent: handoff.send is not set; when you are ready: {self.desk.command('send', folder)} -o FOLDER")
             return

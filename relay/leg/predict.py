@@ -1,4 +1,4 @@
-"""From 8-bit images to logits: the one way a solver is applied to a whole image."""
+"""From 8-bit images to logits: the one way a model is applied to a whole image."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ def scale(image: Tensor, out_range: Sequence[float]) -> Tensor:
 
 
 @torch.no_grad()
-def predict(solver: nn.Module, image: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
+def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
     """Logits of whole images, ``(B, C, *spatial)`` to ``(B, classes, *spatial)``.
 
-    With a ``patch_size``, the size the solver was trained on, windows of that size slide over the image and
-    their logits are blended with Gaussian weights; else the image goes through the solver at once. An image
+    With a ``patch_size``, the size the model was trained on, windows of that size slide over the image and
+    their logits are blended with Gaussian weights; else the image goes through the model at once. An image
     smaller than a window is reflected beyond its edges, as in training.
     """
-    training = solver.training
-    solver.eval()
+    training = model.training
+    model.eval()
     try:
         if patch_size is None:
-            return solver(image)  # type: ignore[no-any-return]
+            return model(image)  # type: ignore[no-any-return]
         from monai.inferers import sliding_window_inference
 
         padded, inside = _reflected(image, patch_size)
-        logits = sliding_window_inference(padded, tuple(patch_size), 16, solver, overlap=OVERLAP, mode="gaussian")
+        logits = sliding_window_inference(padded, tuple(patch_size), 16, model, overlap=OVERLAP, mode="gaussian")
         return logits[inside]  # type: ignore[no-any-return]
     finally:
-        solver.train(training)
+        model.train(training)
 
 
 def _reflected(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:

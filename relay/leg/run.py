@@ -14,8 +14,8 @@ import torch
 import relay
 from relay.config.devices import Devices
 from relay.data.site import SiteData
-from relay.errors import CarryError
-from relay.handoff import Carry
+from relay.errors import HandoverError
+from relay.handoff import Handover
 from relay.handoff.container import measure
 from relay.handoff.papers import told
 from relay.handoff.policy import Policy
@@ -54,9 +54,9 @@ def run_leg(
     progress: Progress,
     incoming: Incoming | None,
     policy: Policy,
-    weigh: Callable[[Carry], None],
+    weigh: Callable[[Handover], None],
 ) -> None:
-    """Train every phase, test on all accessible test sets, write the checkpoint and the carry.
+    """Train every phase, test on all accessible test sets, write the checkpoint and the handover.
 
     Goes on where an interrupted leg was left. The caller skips a leg that is finished, and reads all images that
     the leg needs first: one that can't be read is to stop it before its training, not after.
@@ -77,21 +77,21 @@ def run_leg(
     check_samples(leg, sum(len(site.split.train) for site in pool), policy)
     if is_first():
         place.write_record(state="started", **record)
-    carry = incoming.carry if incoming else None
+    handover = incoming.handover if incoming else None
     ready = time.monotonic()
-    device = _train(leg, carry, pool, place, run, devices, progress, policy)
+    device = _train(leg, handover, pool, place, run, devices, progress, policy)
     trained = time.monotonic() - ready
     if is_first():
-        turn, samples = _turn(carry), sum(len(site.train) for site in pool)
-        made = outgoing.carry_of(leg, turn)
+        turn, samples = _turn(handover), sum(len(site.train) for site in pool)
+        made = outgoing.handover_of(leg, turn)
         with progress.stage("checking the handover"):
-            weigh(outgoing.as_received(leg, turn, made, carry, told(samples, policy)))
-        number = _number(leg, study, carry)
+            weigh(outgoing.as_received(leg, turn, made, handover, told(samples, policy)))
+        number = _number(leg, study, handover)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
         with progress.stage("writing the handover"):
             outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
-            checkpoint.save(place.checkpoint, made.solver, kept)
+            checkpoint.save(place.checkpoint, made.model, kept)
         record["sha256"] = {place.scores.name: measure(place.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
@@ -105,7 +105,7 @@ def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     """Whether weights were trained for the images and classes of this config, going by the facts about them.
 
     Raises:
-        CarryError: naming what differs.
+        HandoverError: naming what differs.
     """
     said = facts.get("data")
     there = said if isinstance(said, Mapping) else {}
@@ -115,7 +115,7 @@ def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
         if there.get(key) != value
     ]
     if wrong:
-        raise CarryError(
+        raise HandoverError(
             f"{source} does not fit this config: " + "; ".join(wrong),
             "Use the config that it was trained with: the same class names, channels and out_range.",
         )
@@ -123,7 +123,7 @@ def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
 
 def _train(
     leg: Leg,
-    incoming: Carry | None,
+    incoming: Handover | None,
     sites: Sequence[SiteData],
     place: LegPlace,
     run: RunPlace,
@@ -131,20 +131,21 @@ def _train(
     progress: Progress,
     policy: Policy,
 ) -> torch.device:
-    """Fit all phases and finish; returns the device the solver is on."""
+    """Fit all phases and finish; returns the device the model is on."""
     with torch.random.fork_rng(devices=[]):
+        # "solver" is the purpose that first weights have always been derived for: the same seed, the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        solver = leg.net.build().to(memory_format=memory_format(leg))
-    check_size(solver, policy)
+        model = leg.net.build().to(memory_format=memory_format(leg))
+    check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     criterion = leg.loss.build(leg.data.num_classes)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
-    strategy.setup(solver.to(device), criterion, task_of(leg))
+    strategy.setup(model.to(device), criterion, task_of(leg))
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
-    training = training_of(leg, sites, solver, device, told(samples, policy))
+    training = training_of(leg, sites, model, device, told(samples, policy))
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
@@ -164,10 +165,10 @@ def _train(
             fit(learner, state, curves, devices, watch)
     assert learner is not None
     if is_first():
-        solver.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
+        model.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
         with progress.stage("making the memory" if strategy.kinds else "finishing"):
             strategy.finish(training)
-        solver.eval()
+        model.eval()
     return device
 
 
@@ -190,25 +191,25 @@ def _scores(
             "trained": leg.task_name,
             "site": dataset.options.task_name,
         }
-        tested = predictions(leg.strategy.solver, sites(dataset), device)
+        tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in watch(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
 
 
-def _turn(carry: Carry | None) -> int:
+def _turn(handover: Handover | None) -> int:
     """The leg's place in the relay: after all that were received."""
-    return len(carry.legs) + 1 if carry else 1
+    return len(handover.legs) + 1 if handover else 1
 
 
-def _lap(leg: Leg, carry: Carry | None) -> int:
+def _lap(leg: Leg, handover: Handover | None) -> int:
     """Which of its site's turns the leg is."""
-    return 1 + [made["site"] for made in (carry.legs if carry else [])].count(leg.task_name)
+    return 1 + [made["site"] for made in (handover.legs if handover else [])].count(leg.task_name)
 
 
-def _number(leg: Leg, study: Study, carry: Carry | None) -> int:
+def _number(leg: Leg, study: Study, handover: Handover | None) -> int:
     """The leg's number in the scores: in a simulation by its place in the config, where ways may branch."""
-    return _turn(carry) if study.mode == "deployment" else leg.number
+    return _turn(handover) if study.mode == "deployment" else leg.number
 
 
 def _versions() -> dict[str, str]:

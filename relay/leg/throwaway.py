@@ -14,8 +14,8 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.files import write_bytes
 from relay.handoff import enrol, keys, send
-from relay.handoff.carry import check_there, check_whole, digest_of
 from relay.handoff.desk import Desk, utc_now
+from relay.handoff.handover import check_there, check_whole, digest_of
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, receive, reopen
@@ -74,7 +74,7 @@ class ThrowAway:
         """A site's keys."""
         return keys.load(self.root / site, None)
 
-    def send(self, leg: int, carry: Path) -> None:
+    def send(self, leg: int, handover: Path) -> None:
         """Sign a leg and put it on the stick, unless that was done.
 
         Raises:
@@ -82,8 +82,8 @@ class ThrowAway:
         """
         site = self.sites[leg - 1]
         desk, own = self.desk(site), self.keys(site)
-        check_there(carry)
-        drafted = send.draft(desk, own, carry)
+        check_there(handover)
+        drafted = send.draft(desk, own, handover)
         if not (drafted.signed and leg in desk.sent()):
             send.sign(desk, own, drafted)
             send.export(desk, leg, self.stick)
@@ -127,17 +127,17 @@ class Simulated(Post):
         return next((way for way in self.ways if leg in way), None)
 
     def start(self, leg: Leg) -> str | None:
-        """Digest of the carry it starts from.
+        """Digest of the handover it starts from.
 
         Raises:
-            CarryError: that leg has not run.
+            HandoverError: that leg has not run.
             UserError: what it handed over is damaged.
         """
         if not leg.start:
             return None
-        carry = self.run.leg(leg.start).carry
-        check_whole(carry)
-        return digest_of(carry)
+        handover = self.run.leg(leg.start).handover
+        check_whole(handover)
+        return digest_of(handover)
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
         """Receive what the leg before put on the stick."""
@@ -188,7 +188,7 @@ class Simulated(Post):
             if leg > 1:
                 study.receive(leg, weigh if leg == number and not last else None, made)
             if leg < number or last:
-                study.send(leg, self.run.leg(made.folder).carry)
+                study.send(leg, self.run.leg(made.folder).handover)
                 study.desk(made.task_name).forget_weights(leg - 1)
         return None if last else _incoming(study, number)
 

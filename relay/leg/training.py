@@ -29,13 +29,13 @@ def task_of(leg: Leg) -> Task:
     )
 
 
-def training_of(leg: Leg, sites: Sequence[SiteData], solver: nn.Module, device: torch.device, samples: int) -> Training:
+def training_of(leg: Leg, sites: Sequence[SiteData], model: nn.Module, device: torch.device, samples: int) -> Training:
     """The training images of a leg; ``samples``: how many there are, as it may be told."""
     return Training(
         samples,
         [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
         lambda: _batches(leg, sites, device),
-        lambda: validation_dice(solver, sites, device),
+        lambda: validation_dice(model, sites, device),
     )
 
 
@@ -48,11 +48,11 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
         before += len(site.train)
 
 
-def validation_dice(solver: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
+def validation_dice(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
     """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
     options = sites[0].dataset.options
     score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
     for batch in chain.from_iterable(batches(site.val) for site in sites):
-        logits = predict(solver, scale(batch["image"].to(device), options.out_range), options.patch_size)
+        logits = predict(model, scale(batch["image"].to(device), options.out_range), options.patch_size)
         score.update(logits.argmax(1), batch["label"].to(device).long())
     return float(score.class_mean())

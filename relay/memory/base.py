@@ -1,8 +1,8 @@
-"""What a memory is: what travels beside the solver so that earlier sites are not forgotten.
+"""What a memory is: what travels beside the model so that earlier sites are not forgotten.
 
 A strategy with a memory calls, in this order: :meth:`~Memory.setup`, :meth:`~Memory.receive` (what earlier legs wrote),
-:meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the solver's phase; fits
-:meth:`~Memory.phases` after it; then :meth:`~Memory.learn`, and last :meth:`~Memory.own` and :meth:`~Memory.running`
+:meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the model's phase; fits
+:meth:`~Memory.phases` after it; then :meth:`~Memory.learn`, and last :meth:`~Memory.own` and :meth:`~Memory.cumulative`
 for what shall travel.
 
 Options import no torch, like a strategy's.
@@ -18,7 +18,7 @@ from relay.phase import Batch, Phase, Task, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff.carry import Carry, Part
+    from relay.handoff.handover import Handover, MemoryState
 
 
 class Memory:
@@ -26,7 +26,7 @@ class Memory:
 
     Attributes:
         kinds: of the parts that it writes.
-        teacher: the frozen incoming solver, images to logits; None at the first leg.
+        teacher: the frozen incoming model, images to logits; None at the first leg.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()
@@ -40,14 +40,14 @@ class Memory:
         """Take in what there is to learn."""
         self.task = task
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Read what earlier legs wrote; None is the first leg.
 
         Others wrote it: hold names, shapes, types and values against the task and the options before anything is made
         of them, the number of rows, too. The acceptance gate calls this before a bundle is taken in.
 
         Raises:
-            CarryError: it is of another kind, or does not fit the task.
+            HandoverError: it is of another kind, or does not fit the task.
         """
 
     def begin(self, training: Training) -> None:
@@ -64,16 +64,16 @@ class Memory:
         return None
 
     def phases(self) -> Sequence[Phase]:
-        """The fits that renew it, after the solver's."""
+        """The fits that renew it, after the model's."""
         return []
 
     def learn(self, training: Training) -> None:
         """Take in this site, after the last phase; on one process."""
 
-    def own(self) -> Part | None:
+    def own(self) -> MemoryState | None:
         """What is kept of this site alone, through all later legs."""
         return None
 
-    def running(self) -> Part | None:
+    def cumulative(self) -> MemoryState | None:
         """What is kept of all sites so far, until the next leg renews it."""
         return None

@@ -1,4 +1,4 @@
-"""The diagonal of the Fisher information of a solver (imports torch: import it late)."""
+"""The diagonal of the Fisher information of a model (imports torch: import it late)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch.nn import functional as F
 from relay.memory.weights import flat, trained
 
 
-def fisher(solver: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
-    """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y that the solver itself gives them, ``(W,)``.
+def fisher(model: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
+    """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y that the model itself gives them, ``(W,)``.
 
-    The labels are drawn from the solver's own predictions, one draw an image: this is the Fisher information, not the
+    The labels are drawn from the model's own predictions, one draw an image: this is the Fisher information, not the
     *empirical* one with the true labels, which says little of the curvature (Kunstner et al. 2019, arXiv:1905.12558).
     Given the image, the voxels' labels are independent, so that the log-likelihood is a sum over them. Divided by
     their number it is the curvature of the mean cross-entropy: its scale does not depend on the size of the images.
 
     Args:
-        images: single ones, ``(1, C, *spatial)``; the solver gives ``(1, classes, *spatial)`` or ``(1, classes)``.
+        images: single ones, ``(1, C, *spatial)``; the model gives ``(1, classes, *spatial)`` or ``(1, classes)``.
     """
-    parameters = list(trained(solver).values())
+    parameters = list(trained(model).values())
     total, count = torch.zeros_like(flat(parameters)), 0
     draw = torch.Generator().manual_seed(seed)
     for image in images:
-        log_p = solver(image).log_softmax(1).movedim(1, -1).flatten(0, -2)
+        log_p = model(image).log_softmax(1).movedim(1, -1).flatten(0, -2)
         chance = torch.rand(len(log_p), 1, generator=draw).to(log_p)
         label = (log_p.detach().exp().cumsum(1)[:, :-1] < chance).sum(1)  # the inverse of the distribution
         gradients = torch.autograd.grad(F.nll_loss(log_p, label, reduction="sum"), parameters, materialize_grads=True)

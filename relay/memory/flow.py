@@ -24,7 +24,7 @@ from relay.seeds import derive
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff.carry import Carry, Part
+    from relay.handoff.handover import Handover, MemoryState
     from relay.memory.flow_net import VelocityNet
     from relay.memory.flow_pool import Pool
 
@@ -83,16 +83,16 @@ class Flow(Memory):
             raise UserError(f"the memory 'flow' is for segmentation, not {task.kind}", "Choose another memory.")
         self.size = task.size
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Take the generator of all sites so far, and make room for this site in a copy of it.
 
         Raises:
-            CarryError: the memory is of another kind, or of images of another form, or damaged.
+            HandoverError: the memory is of another kind, or of images of another form, or damaged.
         """
-        if part := carry.running if carry else None:
-            self.sites = read(part, self._about()).sites
-            self.incoming = self._load(part)
-            self.behind = [part.privacy.patients]
+        if state := handover.cumulative if handover else None:
+            self.sites = read(state, self._about()).sites
+            self.incoming = self._load(state)
+            self.behind = [state.privacy.patients]
         if self.task.site not in self.sites:
             self.sites = (*self.sites, self.task.site)
         self.net = self._widened()
@@ -109,11 +109,11 @@ class Flow(Memory):
             size=self.size,
         )
 
-    def _load(self, part: Part) -> VelocityNet:
-        from relay.handoff.carry import load_solver
+    def _load(self, state: MemoryState) -> VelocityNet:
+        from relay.handoff.handover import load_model
 
         net = self._fresh()
-        load_solver(net, {name: value.float() for name, value in part.tensors.items()})
+        load_model(net, {name: value.float() for name, value in state.tensors.items()})
         return net.eval().requires_grad_(False)
 
     def _fresh(self) -> VelocityNet:
@@ -178,7 +178,7 @@ class Flow(Memory):
                 self.net,
                 self.loss,
                 share=self.options.share,
-                keeps=(self.mean,),
+                extra_state=(self.mean,),
                 callbacks=(Average(self.net, self.mean, self.options.decay),),
                 optimizer=Adam(lr=self.options.lr),
                 validate=False,
@@ -201,11 +201,11 @@ class Flow(Memory):
             site = torch.where(replaced, whose, site)
         return {"flow": velocity_loss(self.net, self.net.standard(data), site)}
 
-    def running(self) -> Part:
+    def cumulative(self) -> MemoryState:
         """The averaged weights in half precision, which is exact enough to sample from."""
-        from relay.handoff.carry import Part
+        from relay.handoff.handover import MemoryState
         from relay.handoff.memorycard import Privacy
 
         tensors = {name: value.cpu().half() for name, value in self.mean.state_dict().items()}
         privacy = Privacy(derived="generator", patients=min(self.behind))
-        return Part(tensors, KIND, privacy, self._about().plain(), self.audit)
+        return MemoryState(tensors, KIND, privacy, self._about().plain(), self.audit)

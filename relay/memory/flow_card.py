@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.config.check import check
 from relay.config.options import Field, options
-from relay.errors import CarryError
+from relay.errors import HandoverError
 from relay.handoff.document import Name
 
 if TYPE_CHECKING:
-    from relay.handoff.carry import Part
+    from relay.handoff.handover import MemoryState
 
 KIND = "flow"
 Width = Annotated[int, Field(ge=16, le=1024, multiple_of=8)]
@@ -41,21 +41,21 @@ class About:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
 
 
-def read(part: Part, here: About) -> About:
+def read(state: MemoryState, here: About) -> About:
     """What a received generator says of itself. ``here``: what this config's would say.
 
     Raises:
-        CarryError: it is of another kind, or of images of another form.
+        HandoverError: it is of another kind, or of images of another form.
     """
-    if part.kind != KIND:
-        raise CarryError(f"the running memory is of the kind '{part.kind}', this config's is '{KIND}'")
-    about, problems = check(About, dict(part.about))
+    if state.kind != KIND:
+        raise HandoverError(f"the cumulative memory is of the kind '{state.kind}', this config's is '{KIND}'")
+    about, problems = check(About, dict(state.about))
     if about is None:
-        raise CarryError("the running memory's card is odd: " + "; ".join(map(str, problems)))
+        raise HandoverError("the cumulative memory's card is odd: " + "; ".join(map(str, problems)))
     if len(set(about.sites)) < len(about.sites):
-        raise CarryError(f"the running memory names a site twice: {', '.join(about.sites)}")
+        raise HandoverError(f"the cumulative memory names a site twice: {', '.join(about.sites)}")
     there, mine = about.plain(), here.plain()
     if wrong := [name for name in ("features", "channels", "classes", "size") if there[name] != mine[name]]:
         told = "; ".join(f"{name} is {there[name]} there, {mine[name]} here" for name in wrong)
-        raise CarryError(f"the running memory does not fit this config: {told}")
+        raise HandoverError(f"the cumulative memory does not fit this config: {told}")
     return about

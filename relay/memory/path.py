@@ -35,7 +35,7 @@ class Path(nn.Module):
 
 
 class AlongThePath(pl.Callback):  # type: ignore[misc]
-    """Gathers a :class:`Path` while a solver is trained.
+    """Gathers a :class:`Path` while a model is trained.
 
     The gradient at hand is that of all terms. That of the penalty is known, and is taken off, so that what is gathered
     is of the other terms alone. It is taken before gradients are clipped; the step is what the optimiser really did.
@@ -44,13 +44,13 @@ class AlongThePath(pl.Callback):  # type: ignore[misc]
         weight: of the anchor's penalty in the loss.
     """
 
-    def __init__(self, solver: nn.Module, path: Path, anchor: Anchor, weight: float) -> None:
-        self.solver, self.path, self.anchor, self.weight = solver, path, anchor, weight
+    def __init__(self, model: nn.Module, path: Path, anchor: Anchor, weight: float) -> None:
+        self.model, self.path, self.anchor, self.weight = model, path, anchor, weight
 
     @torch.no_grad()
     def on_before_optimizer_step(self, *_: Any) -> None:
         """Look at the weights and their gradients."""
-        parameters = trained(self.solver).values()
+        parameters = trained(self.model).values()
         self.weights = flat(parameters)
         gradient = flat(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
         self.gradient = gradient - self.weight * self.anchor.gradient(self.weights)
@@ -58,4 +58,4 @@ class AlongThePath(pl.Callback):  # type: ignore[misc]
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
         """Look at where the weights are now."""
-        self.path.add(self.gradient, flat(trained(self.solver).values()) - self.weights)
+        self.path.add(self.gradient, flat(trained(self.model).values()) - self.weights)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from relay.errors import CarryError
-from relay.handoff import Carry
+from relay.errors import HandoverError
+from relay.handoff import Handover
 from relay.memory.weights import ADVICE, read
 
 Layer: TypeAlias = nn.Linear | _ConvNd
@@ -33,9 +33,9 @@ EPSILON = 1e-6
 """The least that is let through of a direction, in single precision."""
 
 
-def layers(solver: nn.Module) -> dict[str, Layer]:
+def layers(model: nn.Module) -> dict[str, Layer]:
     """The linear and (ungrouped) convolutional layers, by the name of their weight."""
-    found = {f"{name}.weight" if name else "weight": module for name, module in solver.named_modules()}
+    found = {f"{name}.weight" if name else "weight": module for name, module in model.named_modules()}
     return {
         name: module
         for name, module in found.items()
@@ -66,22 +66,22 @@ def inputs(layer: Layer, x: Tensor, draw: torch.Generator) -> Tensor:
     return x[torch.unravel_index(place, x.shape[: axes + 1])].flatten(1)
 
 
-def nothing(solver: nn.Module, directions: int) -> dict[str, Tensor]:
+def nothing(model: nn.Module, directions: int) -> dict[str, Tensor]:
     """What is held before the first site: at most so many columns of zeros a layer, by its weight's name."""
-    sizes = {name: features(layer) for name, layer in layers(solver).items()}
+    sizes = {name: features(layer) for name, layer in layers(model).items()}
     return {name: torch.zeros(size, min(size, directions)) for name, size in sizes.items()}
 
 
-def received(carry: Carry, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def received(handover: Handover, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What is held for the legs before.
 
     Raises:
-        CarryError: nothing came, it does not fit, or it would enlarge a step in place of making it smaller.
+        HandoverError: nothing came, it does not fit, or it would enlarge a step in place of making it smaller.
     """
-    held = read(carry, "owm", {name: tuple(columns.shape) for name, columns in like.items()})
+    held = read(handover, "owm", {name: tuple(columns.shape) for name, columns in like.items()})
     for name, columns in held.items():
         if float(torch.linalg.matrix_norm(columns, 2)) > 1 + LOOSE:
-            raise CarryError(f"the incoming memory 'owm' is no projection: {name}", ADVICE)
+            raise HandoverError(f"the incoming memory 'owm' is no projection: {name}", ADVICE)
     return held
 
 
@@ -102,10 +102,10 @@ def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Ten
 
 
 @torch.no_grad()
-def seen(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
+def seen(model: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
     """Some of each layer's x in the images, ``(n, features)``, by its weight's name."""
     draw = torch.Generator().manual_seed(seed)
-    found: dict[str, list[Tensor]] = {name: [] for name in layers(solver)}
+    found: dict[str, list[Tensor]] = {name: [] for name in layers(model)}
 
     def watch(name: str, layer: Layer) -> Any:
         def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -113,10 +113,10 @@ def seen(solver: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Te
 
         return layer.register_forward_pre_hook(add)
 
-    hooks = [watch(name, layer) for name, layer in layers(solver).items()]
+    hooks = [watch(name, layer) for name, layer in layers(model).items()]
     try:
         for image in images:
-            solver(image)
+            model(image)
     finally:
         for hook in hooks:
             hook.remove()
@@ -160,16 +160,16 @@ def half(held: Tensor) -> Tensor:
 
 
 class Projectors(nn.Module):
-    """Lets a solver's layers move only as far as their projectors allow.
+    """Lets a model's layers move only as far as their projectors allow.
 
     Weights are W = W_incoming + U P^(1/2), and the optimiser works on U: the gradient of U is dL/dW P^(1/2), and its
     step moves W by P^(1/2) once more. For plain gradient descent this is the paper's step, lr * dL/dW P. Adam rescales
     each value of a gradient; if only the gradient were projected, it would turn it out of the subspace again.
     """
 
-    def __init__(self, solver: nn.Module, held: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: nn.Module, held: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.layers = tuple(layers(solver)[name] for name in held)  # a tuple: beside what is this module's own
+        self.layers = tuple(layers(model)[name] for name in held)  # a tuple: beside what is this module's own
         self.held = nn.ParameterList(nn.Parameter(columns, requires_grad=False) for columns in held.values())
 
     @torch.no_grad()

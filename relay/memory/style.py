@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.config.options import Field, options
-from relay.errors import CarryError
+from relay.errors import HandoverError
 from relay.memory.base import Memory
 from relay.phase import Batch, Task, Training
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from relay.handoff.carry import Carry, Part
+    from relay.handoff.handover import Handover, MemoryState
     from relay.memory.look import Form
     from relay.memory.moments import Moments
 
@@ -70,27 +70,27 @@ class Style(Memory):
         regions = 1 if task.kind == "regression" else task.classes
         self.form: Form = Form(regions, task.channels, self.options.quantiles, task.kind == "segmentation")
 
-    def receive(self, carry: Carry | None) -> None:
+    def receive(self, handover: Handover | None) -> None:
         """Take in the looks of the other sites.
 
         Raises:
-            CarryError: a memory is of another kind, or was measured otherwise.
+            HandoverError: a memory is of another kind, or was measured otherwise.
         """
-        if carry is None:
+        if handover is None:
             return
-        self.again = any(leg["site"] == self.task.site and leg["leg"] in carry.memories for leg in carry.legs)
-        for site, part in carry.others(self.task.site).items():
-            self.earlier.append(self._read(site, part))
+        self.again = any(leg["site"] == self.task.site and leg["leg"] in handover.memories for leg in handover.legs)
+        for site, state in handover.others(self.task.site).items():
+            self.earlier.append(self._read(site, state))
 
-    def _read(self, site: str, part: Part) -> tuple[Moments, Tensor]:
+    def _read(self, site: str, state: MemoryState) -> tuple[Moments, Tensor]:
         """A site's moments, and which of its numbers say something."""
         from relay.memory.moments import Moments
 
-        if part.kind != KIND:
-            raise CarryError(f"the memory of {site} is of the kind '{part.kind}', this config's is '{KIND}'")
-        if dict(part.about) != self._about():
-            raise CarryError(f"the memory of {site} has {dict(part.about)}, this config's {self._about()}")
-        tensors, size = part.tensors, self.form.size
+        if state.kind != KIND:
+            raise HandoverError(f"the memory of {site} is of the kind '{state.kind}', this config's is '{KIND}'")
+        if dict(state.about) != self._about():
+            raise HandoverError(f"the memory of {site} has {dict(state.about)}, this config's {self._about()}")
+        tensors, size = state.tensors, self.form.size
         found = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
         many = found.get("spread", ("", 0))[-1]
         real = "torch.float32"
@@ -100,9 +100,9 @@ class Style(Memory):
             "spread": (real, many),
             "described": ("torch.bool", size),
         }:
-            raise CarryError(f"the memory of {site} does not fit this config: its tensors are {found}")
+            raise HandoverError(f"the memory of {site} does not fit this config: its tensors are {found}")
         if (limit := self.options.directions) < int(many):
-            raise CarryError(
+            raise HandoverError(
                 f"the memory of {site} has {many} directions; this config allows {limit}",
                 "Every site of a study must use the same options of its memory: see directions.",
             )
@@ -111,7 +111,9 @@ class Style(Memory):
         # NaN, too, is not within these
         sane = (moments.mean.abs() <= 1, longest <= 1.01, moments.spread >= 0, moments.spread <= math.sqrt(size))
         if not all(bool(test.all()) for test in sane):
-            raise CarryError(f"the memory of {site} has values that no release has", "Ask that site for its leg again.")
+            raise HandoverError(
+                f"the memory of {site} has values that no release has", "Ask that site for its leg again."
+            )
         return moments, tensors["described"]
 
     def _about(self) -> dict[str, Any]:
@@ -210,9 +212,9 @@ class Style(Memory):
         radius = option.clip * math.sqrt(self.form.size)
         self.released = release(looks, whose, many, radius, option.epsilon, option.delta)
 
-    def own(self) -> Part | None:
+    def own(self) -> MemoryState | None:
         """Mean, directions and spreads."""
-        from relay.handoff.carry import Part
+        from relay.handoff.handover import MemoryState
         from relay.handoff.memorycard import Privacy
 
         if self.released is None:
@@ -225,7 +227,7 @@ class Style(Memory):
             delta=None if epsilon is None else delta,
         )
         tensors = {**vars(self.released), "described": self.described}
-        return Part(tensors, KIND, privacy, self._about())
+        return MemoryState(tensors, KIND, privacy, self._about())
 
 
 def _stacked(earlier: list[tuple[Moments, Tensor]], device: torch.device) -> tuple[Tensor, ...]:

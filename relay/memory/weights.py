@@ -1,6 +1,6 @@
 """What the memories of weights share: a net's weights as one vector, and how such vectors travel.
 
-What travels has a tensor for each of the solver's parameters, by its name (imports torch: import it late).
+What travels has a tensor for each of the model's parameters, by its name (imports torch: import it late).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from relay.errors import CarryError, TrainingError, UserError
-from relay.handoff import Carry, Part
+from relay.errors import HandoverError, TrainingError, UserError
+from relay.handoff import Handover, MemoryState
 from relay.handoff.memorycard import Privacy
 from relay.phase import Phase
 
 ADVICE = "Every site of a study must use the same strategy with the same net. Compare the configs of both sites."
 
 
-def trained(solver: nn.Module) -> dict[str, nn.Parameter]:
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that an optimiser changes, by name."""
-    return {name: parameter for name, parameter in solver.named_parameters() if parameter.requires_grad}
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
@@ -31,14 +31,14 @@ def flat(tensors: Iterable[Tensor]) -> Tensor:
 
 def named(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A vector of :func:`flat` as the tensors that it was made of."""
-    parts = torch.split(vector, [tensor.numel() for tensor in like.values()])
-    return {name: part.view(like[name].shape) for name, part in zip(like, parts, strict=True)}
+    states = torch.split(vector, [tensor.numel() for tensor in like.values()])
+    return {name: state.view(like[name].shape) for name, state in zip(like, states, strict=True)}
 
 
 class Anchor(nn.Module):
     """The incoming weights, and how much each of them matters to earlier sites.
 
-    Called with a solver it gives ``sum(importance * (w - weights)^2)``, a scalar.
+    Called with a model it gives ``sum(importance * (w - weights)^2)``, a scalar.
 
     Attributes:
         weights: of the parameters that are trained, one after another, ``(W,)``.
@@ -54,24 +54,24 @@ class Anchor(nn.Module):
         self.register_buffer("importance", importance)
 
     @classmethod
-    def of(cls, solver: nn.Module, carry: Carry | None, kind: str) -> Anchor:
-        """From a solver that has its incoming weights, and the memory that came with them.
+    def of(cls, model: nn.Module, handover: Handover | None, kind: str) -> Anchor:
+        """From a model that has its incoming weights, and the memory that came with them.
 
         Raises:
-            CarryError: the memory is of another kind, does not fit the solver, or holds a negative importance.
+            HandoverError: the memory is of another kind, does not fit the model, or holds a negative importance.
         """
-        here = trained(solver)
+        here = trained(model)
         weights = flat(here.values()).detach().clone()
-        if carry is None:
+        if handover is None:
             return cls(weights, torch.zeros_like(weights))
-        importance = flat(read(carry, kind, {name: tuple(p.shape) for name, p in here.items()}).values())
+        importance = flat(read(handover, kind, {name: tuple(p.shape) for name, p in here.items()}).values())
         if bool((importance < 0).any()):
-            raise CarryError(f"the incoming memory '{kind}' holds negative importances", ADVICE)
+            raise HandoverError(f"the incoming memory '{kind}' holds negative importances", ADVICE)
         return cls(weights, importance.to(weights))
 
-    def forward(self, solver: nn.Module) -> Tensor:
+    def forward(self, model: nn.Module) -> Tensor:
         """The penalty for having moved."""
-        moved = flat(trained(solver).values()) - self.weights
+        moved = flat(trained(model).values()) - self.weights
         return (self.importance * moved.square()).sum()
 
     def gradient(self, weights: Tensor) -> Tensor:
@@ -79,67 +79,69 @@ class Anchor(nn.Module):
         return 2 * self.importance * (weights - self.weights)
 
 
-def read(carry: Carry, kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The running memory of the legs before, in the order of ``shapes``.
+def read(handover: Handover, kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The cumulative memory of the legs before, in the order of ``shapes``.
 
     Raises:
-        CarryError: there is none, or another strategy's; or names, shapes, types or values do not fit: names some.
+        HandoverError: there is none, or another strategy's; or names, shapes, types or values do not fit: names some.
     """
-    part = carry.running
-    if part is None or part.kind != kind:
-        came = f"one of kind '{part.kind}'" if part else "none"
-        raise CarryError(f"strategy '{kind}' needs the running memory '{kind}' of the legs before; {came} came", ADVICE)
-    wrong = [f"{name}: missing" for name in shapes.keys() - part.tensors.keys()]
-    wrong += [f"{name}: not in the net" for name in part.tensors.keys() - shapes.keys()]
-    for name in shapes.keys() & part.tensors.keys():
-        tensor = part.tensors[name]
+    state = handover.cumulative
+    if state is None or state.kind != kind:
+        came = f"one of kind '{state.kind}'" if state else "none"
+        raise HandoverError(
+            f"strategy '{kind}' needs the cumulative memory '{kind}' of the legs before; {came} came", ADVICE
+        )
+    wrong = [f"{name}: missing" for name in shapes.keys() - state.tensors.keys()]
+    wrong += [f"{name}: not in the net" for name in state.tensors.keys() - shapes.keys()]
+    for name in shapes.keys() & state.tensors.keys():
+        tensor = state.tensors[name]
         if tuple(tensor.shape) != shapes[name] or tensor.dtype != torch.float32:
             wrong.append(f"{name}: {tuple(tensor.shape)} {tensor.dtype}, needed is {shapes[name]} torch.float32")
         elif not tensor.isfinite().all():
             wrong.append(f"{name}: not finite")
     if wrong:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CarryError(f"the incoming memory '{kind}' does not fit the net of this config: {shown}", ADVICE)
-    return {name: part.tensors[name] for name in shapes}
+        raise HandoverError(f"the incoming memory '{kind}' does not fit the net of this config: {shown}", ADVICE)
+    return {name: state.tensors[name] for name in shapes}
 
 
-def part(kind: str, tensors: Mapping[str, Tensor], other: Part | None) -> Part:
-    """A running memory to be handed over, in float32.
+def state(kind: str, tensors: Mapping[str, Tensor], other: MemoryState | None) -> MemoryState:
+    """A cumulative memory to be handed over, in float32.
 
     Args:
-        other: the running memory of a strategy that this one is combined with.
+        other: the cumulative memory of a strategy that this one is combined with.
 
     Raises:
-        UserError: there is another one; a carry has room for one.
+        UserError: there is another one; a handover has room for one.
         TrainingError: a value is not finite.
     """
     if other is not None:
         raise UserError(
-            f"a leg hands over one running memory, and there are two: '{kind}' and '{other.kind}'",
+            f"a leg hands over one cumulative memory, and there are two: '{kind}' and '{other.kind}'",
             "Combine it with a strategy or a memory that keeps none: 'style' keeps none, 'flow' does.",
         )
     kept = {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in tensors.items()}
     if wrong := [name for name, tensor in kept.items() if not tensor.isfinite().all()]:
         raise TrainingError(f"the memory '{kind}' is not finite: {', '.join(wrong[:5])}", "Lower the learning rate.")
-    return Part(kept, kind, Privacy(derived="weights"))
+    return MemoryState(kept, kind, Privacy(derived="weights"))
 
 
 def beside(
     phases: Iterable[Phase],
-    solver: nn.Module,
+    model: nn.Module,
     frozen: Sequence[nn.Module] = (),
-    keeps: Sequence[nn.Module] = (),
+    extra_state: Sequence[nn.Module] = (),
     callbacks: Sequence[object] = (),
 ) -> list[Phase]:
-    """The phases, with more beside the solver in those that train it."""
+    """The phases, with more beside the model in those that train it."""
     return [
         dataclasses.replace(
             phase,
             frozen=(*phase.frozen, *frozen),
-            keeps=(*phase.keeps, *keeps),
+            extra_state=(*phase.extra_state, *extra_state),
             callbacks=(*phase.callbacks, *callbacks),
         )
-        if phase.module is solver
+        if phase.module is model
         else phase
         for phase in phases
     ]

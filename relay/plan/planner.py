@@ -22,7 +22,7 @@ from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 
 SHARED = ("task", "num_classes", "channels", "out_range", "img_size", "patch_size")
-"""Options that all data sets of a study must share, since one solver reads them all."""
+"""Options that all data sets of a study must share, since one model reads them all."""
 
 
 def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:

@@ -79,11 +79,11 @@ def predict_images(
     Raises:
         DataError: some can't be read, or are none for this model; the others are predicted first.
     """
-    solver, made = model.solver(devices), model.digest
+    net, made = model.net(devices), model.digest
     problems: list[DataError] = []
     for path in progress.counted(paths, "predicting"):
         try:
-            image, mask = _predicted(model, solver, path, warn)
+            image, mask = _predicted(model, net, path, warn)
         except DataError as error:
             problems.append(error)
             continue
@@ -102,7 +102,7 @@ def _identity(path: Path, made: str) -> str:
     return sha256(f"{path.resolve()}\n{digest(path)}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def _predicted(model: Model, solver: nn.Module, path: Path, warn: Warn) -> tuple[Pixels, Pixels]:
+def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pixels, Pixels]:
     """An image, and its mask.
 
     Raises:
@@ -121,7 +121,7 @@ def _predicted(model: Model, solver: nn.Module, path: Path, warn: Warn) -> tuple
     if options.img_size is not None and tuple(options.img_size) != shape:
         pixels = resize_image(pixels, options.img_size)
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
-    logits = _through(solver, scale(batch, options.out_range), options.patch_size, path)
+    logits = _through(net, scale(batch, options.out_range), options.patch_size, path)
     return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 
@@ -131,9 +131,9 @@ def _axes(model: Model) -> int:
     return len(size) if size else max(weight.ndim for weight in model.weights.values()) - 2
 
 
-def _through(solver: nn.Module, image: Tensor, patch: Sequence[int] | None, path: Path) -> Tensor:
+def _through(net: nn.Module, image: Tensor, patch: Sequence[int] | None, path: Path) -> Tensor:
     try:
-        return predict(solver, image.to(next(solver.parameters()).device), patch)
+        return predict(net, image.to(next(net.parameters()).device), patch)
     except (RuntimeError, ValueError) as error:  # what a net says of a size that it can't take, or of too little memory
         size = "×".join(map(str, image.shape[2:]))
         raise DataError(f"{path}: the net can't take an image of {size}: {str(error).splitlines()[0]}") from error

@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from relay.config.devices import Devices
-from relay.errors import CarryError, UserError
-from relay.handoff import load_solver
-from relay.handoff.carry import Carry
+from relay.errors import HandoverError, UserError
+from relay.handoff import load_model
 from relay.handoff.desk import Desk
+from relay.handoff.handover import Handover
 from relay.handoff.keys import Keys
 from relay.handoff.receive import look_into, reopen
 from relay.home import home_of
@@ -27,7 +27,7 @@ from relay.predict.settings import check_outside, check_own, check_test_sets
 
 @dataclass(frozen=True)
 class Model:
-    """A solver to be tested.
+    """A model to be tested.
 
     Attributes:
         folder: names it in the results.
@@ -50,19 +50,19 @@ class Model:
         """What names the weights."""
         return _digest(self.weights)
 
-    def solver(self, devices: Devices) -> nn.Module:
+    def net(self, devices: Devices) -> nn.Module:
         """Built, on its device, in evaluation mode.
 
         Raises:
-            CarryError: the weights are not finite, or do not fit the net of the config.
+            HandoverError: the weights are not finite, or do not fit the net of the config.
         """
-        solver = self.leg.net.build()
+        model = self.leg.net.build()
         try:
-            load_solver(solver, self.weights)
-        except CarryError as error:
+            load_model(model, self.weights)
+        except HandoverError as error:
             advice = error.advice() if self.outside else "Test it with the config it was trained with, or train again."
-            raise CarryError(f"{self.source}: {error}", advice) from error
-        return solver.to(device_of(devices)).eval()  # type: ignore[no-any-return]
+            raise HandoverError(f"{self.source}: {error}", advice) from error
+        return model.to(device_of(devices)).eval()  # type: ignore[no-any-return]
 
 
 def finished(study: Study, root: Path) -> list[Model]:
@@ -71,7 +71,7 @@ def finished(study: Study, root: Path) -> list[Model]:
     Raises:
         UserError: none has.
         ChangedConfigError: one was trained with other settings, or a test set was read with others.
-        CarryError: one was made for other images or classes.
+        HandoverError: one was made for other images or classes.
     """
     run = RunPlace(root)
     legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
@@ -102,8 +102,8 @@ def received(study: Study, number: int) -> Model:
         UserError: it was not received; or the config is of no deployment.
     """
     desk = desk_of(study)
-    carry, _ = reopen(desk, number)
-    return _outside(study, carry, f"received_leg_{number}", desk.received(number))
+    handover, _ = reopen(desk, number)
+    return _outside(study, handover, f"received_leg_{number}", desk.received(number))
 
 
 def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
@@ -112,8 +112,8 @@ def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
     Raises:
         Refused: why not.
     """
-    verified, carry = look_into(desk_of(study), keys, path)
-    return _outside(study, carry, f"bundle_leg_{verified.claim.leg}-{_digest(carry.solver)[:8]}", path)
+    verified, handover = look_into(desk_of(study), keys, path)
+    return _outside(study, handover, f"bundle_leg_{verified.claim.leg}-{_digest(handover.model)[:8]}", path)
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
@@ -135,9 +135,9 @@ def desk_of(study: Study) -> Desk:
     return Desk(home_of(study.handoff.key), study.handoff.study)
 
 
-def _outside(study: Study, carry: Carry, folder: str, source: Path) -> Model:
-    leg, made = study.legs[0], carry.legs[-1]
-    if "config" in carry.facts:
-        check_outside(study, leg, carry.facts["config"], source)
-    check_fit(leg, carry.facts, source)
-    return Model(folder, leg, made["leg"], made["site"], carry.solver, source, outside=True)
+def _outside(study: Study, handover: Handover, folder: str, source: Path) -> Model:
+    leg, made = study.legs[0], handover.legs[-1]
+    if "config" in handover.facts:
+        check_outside(study, leg, handover.facts["config"], source)
+    check_fit(leg, handover.facts, source)
+    return Model(folder, leg, made["leg"], made["site"], handover.model, source, outside=True)

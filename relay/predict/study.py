@@ -89,14 +89,14 @@ def predict_study(
     cells = []
     with Measuring(workers) as measuring, Progress(len(shapes), console) as progress:
         for model in models:
-            solver = model.solver(devices)
+            net = model.net(devices)
             for dataset in study.test_sets:
                 site = sites(dataset)
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance)
                 pictures = _Pictures(site, cell, folder) if how.save else None
                 with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
-                    _test(solver, site, cell, devices, measuring, pictures, progress.advance)
+                    _test(net, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
     write_rows(folder / "samples.csv", (row for cell in cells for row in cell.rows()))
     what = summary(study, cells, how.tolerance)
@@ -116,7 +116,7 @@ def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPlace) 
 
 
 def _test(
-    solver: nn.Module,
+    net: nn.Module,
     site: SiteData,
     cell: Cell,
     devices: Devices,
@@ -128,7 +128,7 @@ def _test(
     device = device_of(devices)
     calibration = CalibrationBins(cell.options.num_classes).to(device)
     inference = Clock()
-    found = predictions(solver, site, device, calibration)
+    found = predictions(net, site, device, calibration)
     while (predicted := inference.time(lambda: next(found, None))) is not None:
         cell.measure(predicted, measuring)
         if pictures:

@@ -127,7 +127,7 @@ def _hop(desk: Desk, chain: Sequence[Statement], place: int, received: dict[int,
     claim = made.claim
     identity = desk.roster.site(claim.site)
     before = chain[place - 1].digest if place else None
-    carries = (claim.carries.solver, claim.carries.memory, claim.carries.running)
+    handover = (claim.handover.model, claim.handover.memory, claim.handover.cumulative)
     return Hop(
         leg=claim.leg,
         site=claim.site,
@@ -137,7 +137,7 @@ def _hop(desk: Desk, chain: Sequence[Statement], place: int, received: dict[int,
         signed=claim.issued,
         received=received.get(claim.leg, ""),
         fits=claim.previous == before and _by(made, identity.signing),
-        size=sum(part.bytes for part in carries if part),
+        size=sum(part.bytes for part in handover if part),
     )
 
 

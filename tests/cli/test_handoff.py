@@ -23,7 +23,7 @@ from relay.cli import top
 from relay.handoff import bundle, keys, statement
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical
-from relay.handoff.manifest import CARRY, MODEL_CARD, SOLVER, STATEMENT
+from relay.handoff.manifest import HANDOVER, MODEL, MODEL_CARD, STATEMENT
 from relay.handoff.policy import Policy
 from relay.plan import plan
 from tests.cli.typed import Done, typed
@@ -81,16 +81,16 @@ def test_receiving_from_a_stick_takes_the_right_bundle(world: Typed) -> None:
     assert "without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images" in done.err
     assert "relay receipt --leg 2" in done.out
     assert "Next: train leg 3" in done.out
-    assert (world.desks["east"].received(2) / SOLVER).is_file()
+    assert (world.desks["east"].received(2) / MODEL).is_file()
     assert "It had been received before" in world.at("east", "receive", world.bundle(2)).out
 
 
 def test_a_refused_bundle_is_3_and_leaves_nothing(world: Typed) -> None:
     with world.forged(2) as parts:
-        parts.files[SOLVER] += b"x"
+        parts.files[MODEL] += b"x"
     before = contents(world.folder / "east")
     done = world.at("east", "receive", parts.bundle)
-    done.refused(3, "not the file that was signed for: solver.safetensors", advice="telephone the previous site")
+    done.refused(3, "not the file that was signed for: model.safetensors", advice="telephone the previous site")
     unchanged(world, "east", before)
 
 
@@ -140,7 +140,7 @@ def test_without_a_yes_nothing_is_signed(world: Typed, trained: Path, answers: t
     assert contents(world.stick) == stick
 
 
-def test_what_was_signed_is_sent_again_without_a_carry_or_a_key(world: Typed, trained: Path) -> None:
+def test_what_was_signed_is_sent_again_without_a_handover_or_a_key(world: Typed, trained: Path) -> None:
     assert world.at("east", "send", trained, "-o", world.stick, "--yes").code == 0
     first = world.opened(3)
     world.bundle(3).unlink()
@@ -163,7 +163,7 @@ def test_sending_to_nowhere_or_nothing_is_2(world: Typed, trained: Path) -> None
     world.at("east", "send", trained).refused(2, "where is it to be put?", advice="-o FOLDER")
     world.at("east", "send", trained, "-o", world.folder / "media").refused(2, "there is no folder")
     world.at("east", "send", "-o", world.stick, "--yes").refused(2, "no leg of study vessels was signed")
-    world.at("east", "send", world.stick, "-o", world.stick).refused(2, "no carry in")
+    world.at("east", "send", world.stick, "-o", world.stick).refused(2, "no handover in")
 
 
 def test_an_unsealed_study_and_exact_counts_are_said(start: None, tmp_path: Path) -> None:
@@ -192,11 +192,11 @@ def clinics(start: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typ
 
     leg = plan(given(), "tiny").legs[1]
     fit = fit_of(leg)
-    monkeypatch.setattr(relays, "MODEL", fit.model)
+    monkeypatch.setattr(relays, "NET", fit.model)
     monkeypatch.setattr(relays, "DATA", fit.data)
     world = Typed(tmp_path, sites=("clinic_a", "clinic_b"))
     torch.manual_seed(0)
-    world.make(1, solver=leg.net.build().state_dict())
+    world.make(1, model=leg.net.build().state_dict())
     return world
 
 
@@ -206,15 +206,15 @@ def test_home_study_and_sticks_come_from_the_config(clinics: Typed) -> None:
     done = typed("receive", "-c", path)
     assert done.code == 0, done.err
     assert "not compared" not in done.out
-    carry = clinics.train(2)
-    place = clinics.folder / "exps/deploy/first/checkpoints/task_2/carry"
+    handover = clinics.train(2)
+    place = clinics.folder / "exps/deploy/first/checkpoints/task_2/handover"
     place.parent.mkdir(parents=True)
-    carry.rename(place)
+    handover.rename(place)
     done = typed("send", "-c=deploy.yaml", "-n=first", "--yes", cwd=clinics.folder)
     assert done.code == 0, done.err
     clinics.deliver(clinics.bundle(2), "clinic_a", fit=None)
     typed("send", "-c=deploy.yaml", "-n=second", "--yes", cwd=clinics.folder).refused(
-        2, "second/checkpoints/task_2/carry"
+        2, "second/checkpoints/task_2/handover"
     )
 
 
@@ -225,21 +225,21 @@ def test_a_bundle_must_fit_the_config(clinics: Typed) -> None:
     assert typed("receive", clinics.stick, "-c", path).code == 0
 
 
-def changed(solver: dict[str, torch.Tensor], how: str) -> None:
+def changed(model: dict[str, torch.Tensor], how: str) -> None:
     name = "final_conv.weight"
     match how:
         case "float64":
-            solver[name] = solver[name].double()
+            model[name] = model[name].double()
         case "another shape":
-            solver[name] = solver[name][..., 0]
+            model[name] = model[name][..., 0]
         case "missing":
-            del solver[name]
+            del model[name]
         case "extra":
-            solver["more"] = solver[name].clone()
+            model["more"] = model[name].clone()
         case "one of 3e38":
-            solver[name].view(-1)[3] = 3e38
+            model[name].view(-1)[3] = 3e38
         case "all times 1e30":
-            solver.update({key: tensor * 1e30 for key, tensor in solver.items()})
+            model.update({key: tensor * 1e30 for key, tensor in model.items()})
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def test_what_train_would_refuse_is_not_received(clinics: Typed, how: str, says:
     """And the good bundle is received afterwards."""
     path, home = config(clinics.folder, key=str(clinics.folder / "clinic_b")), clinics.folder / "clinic_b"
     with clinics.forged(1, signer="clinic_a") as parts:
-        solver = load(parts.files[SOLVER])
-        changed(solver, how)
-        parts.files[SOLVER] = save(solver)
-        parts.claim["carries"]["solver"]["tensors"] = len(solver)
+        model = load(parts.files[MODEL])
+        changed(model, how)
+        parts.files[MODEL] = save(model)
+        parts.claim["handover"]["model"]["tensors"] = len(model)
     before = contents(home)
     typed("receive", parts.bundle, "-c", path).refused(3, says)
     unchanged(clinics, "clinic_b", before)
@@ -483,11 +483,11 @@ def test_the_model_card_is_made_from_the_claims(world: Typed) -> None:
 
 def test_inspecting_papers_of_another_form_says_that_no_card_can_be_made(world: Typed) -> None:
     with world.forged(2, signer="south") as parts:
-        parts.put(CARRY, {"format": 1, "model": "\x1b[2J", "data": 5})
+        parts.put(HANDOVER, {"format": 1, "model": "\x1b[2J", "data": 5})
     done = world.at("east", "inspect", parts.bundle)
     assert done.code == 0, done.err
-    assert done.out.count("NOT VERIFIED: carry.json of leg 2 is not of the known form") == 2
-    assert "none can be made: carry.json is not of the known form" in done.out
+    assert done.out.count("NOT VERIFIED: handover.json of leg 2 is not of the known form") == 2
+    assert "none can be made: handover.json is not of the known form" in done.out
     assert "\x1b" not in done.out
 
 

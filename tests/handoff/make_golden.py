@@ -33,7 +33,7 @@ def main() -> None:
     folder = GOLDEN / "work"
     shutil.rmtree(folder, ignore_errors=True)
     world = GoldenWorld(folder)
-    for path in (world.run(1)[0], world.make(2, running=remembered(2))):
+    for path in (world.run(1)[0], world.make(2, cumulative=remembered(2))):
         (GOLDEN / path.name).write_bytes(path.read_bytes())
     world.deliver(path, "east")
     (GOLDEN / path.stem).write_bytes(unsealed(path.read_bytes(), world.keys["east"]))

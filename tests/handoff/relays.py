@@ -32,11 +32,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from relay.handoff import carry, container, enrol, gate, keys, manifest, receive, send, statement
-from relay.handoff.carry import Carry, Facts, Part
+from relay.handoff import container, enrol, gate, handover, keys, manifest, receive, send, statement
 from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest
 from relay.handoff.fit import Fit
+from relay.handoff.handover import Facts, Handover, MemoryState
 from relay.handoff.keys import Keys
 from relay.handoff.manifest import DATA_CARD, MANIFEST, RESULTS, STATEMENT
 from relay.handoff.memorycard import Privacy
@@ -48,11 +48,11 @@ from relay.handoff.roster import Roster, sign_roster
 STUDY = "vessels"
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
-MODEL = {"name": "U-Net", "kwargs": {"depth": 2}}
+NET = {"name": "U-Net", "kwargs": {"depth": 2}}
 DATA = {"classes": ["background", "vessel"], "channels": 3, "out_range": [-1.0, 1.0]}
 CONFIG = {"train.lr": 0.1, "train.loss.name": "dice"}
 SAMPLES = 19  # rounded: 16
-FIT = Fit(MODEL, DATA, digest(canonical(CONFIG)))
+FIT = Fit(NET, DATA, digest(canonical(CONFIG)))
 
 
 def weights(leg: int, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -62,11 +62,11 @@ def weights(leg: int, like: Mapping[str, Tensor] | None = None) -> dict[str, Ten
     return {name: tensor + 0.1 * torch.randn(tensor.shape, generator=random) for name, tensor in like.items()}
 
 
-def remembered(leg: int, kind: str = "style", **privacy: Any) -> Part:
+def remembered(leg: int, kind: str = "style", **privacy: Any) -> MemoryState:
     """A small memory, as a leg may make it."""
     tensors = {"mean": torch.arange(3.0) + leg, "spread": torch.full((2,), leg / 10)}
     about = {"quantiles": [0.1, 0.5, 0.9]}
-    return Part(tensors, kind, Privacy(**{"derived": "aggregates", "patients": SAMPLES, **privacy}), about)
+    return MemoryState(tensors, kind, Privacy(**{"derived": "aggregates", "patients": SAMPLES, **privacy}), about)
 
 
 EACH_ITS_OWN = remembered(0)
@@ -160,24 +160,24 @@ class World:
     def train(
         self,
         leg: int,
-        solver: Mapping[str, Tensor] | None = None,
-        memory: Part | None = EACH_ITS_OWN,
-        running: Part | None = None,
+        model: Mapping[str, Tensor] | None = None,
+        memory: MemoryState | None = EACH_ITS_OWN,
+        cumulative: MemoryState | None = None,
         site: str | None = None,
         config: Mapping[str, Any] = CONFIG,
         samples: int = SAMPLES,
         **facts: Any,
     ) -> Path:
-        """A leg's carry, from what its site received."""
+        """A leg's handover, from what its site received."""
         site = site or self.roster.order[leg - 1]
         desk, start, like = self.desks[site], None, None
         if leg > 1:
             before, start = receive.reopen(desk, leg - 1)
-            like = before.solver
-        solver = solver or weights(leg, like)
+            like = before.model
+        model = model or weights(leg, like)
         memory = remembered(leg) if memory is EACH_ITS_OWN else memory
-        parts = {"memory": memory, "running": running}
-        tensors = {"solver": len(solver), **{name: len(part.tensors) for name, part in parts.items() if part}}
+        parts = {"memory": memory, "cumulative": cumulative}
+        tensors = {"model": len(model), **{name: len(part.tensors) for name, part in parts.items() if part}}
         dice = {site: round(0.7 + leg / 100, 2), "outside": None}
         what = {"leg": leg, "site": site, "strategy": "relay", "start": start, "samples": samples, "result": dice}
         counts = {"train": samples, "val": 0, "test": 5}
@@ -185,11 +185,11 @@ class World:
         card |= {"size": [64, 64], "images": counts, "patients": counts}
         rows = [{"site": site, "label": "vessel", "metric": "dice", "mean": dice[site]}]
         results = {"format": 1, "leg": leg, "trained": site, "rows": rows}
-        folder = self.folder / site / f"carry_{leg}"
+        folder = self.folder / site / f"handover_{leg}"
         documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
         made = Facts(**{**what, "torch": "2.6.0", **facts}, tensors=tensors)  # type: ignore[arg-type]
         own = {leg: memory} if memory else {}
-        carry.write(Carry(solver, own, running, {"model": MODEL, "data": DATA}), folder, documents, made)
+        handover.write(Handover(model, own, cumulative, {"model": NET, "data": DATA}), folder, documents, made)
         return folder
 
     def make(self, leg: int, site: str | None = None, volume: int | None = None, **changes: Any) -> Path:
@@ -198,7 +198,7 @@ class World:
         return self.put(leg, self.train(leg, site=site, **changes), site, volume)
 
     def put(self, leg: int, folder: Path, site: str | None = None, volume: int | None = None) -> Path:
-        """Sign a carry, put it on the stick."""
+        """Sign a handover, put it on the stick."""
         site = site or self.roster.order[leg - 1]
         desk, own = self.desks[site], self.keys[site]
         send.sign(desk, own, send.draft(desk, own, folder))
@@ -304,7 +304,7 @@ class Parts:
 
     def sign(self, own: Keys) -> None:
         """A manifest of what is there now, and a statement about it."""
-        for name, part in self.claim["carries"].items():
+        for name, part in self.claim["handover"].items():
             if part and f"{name}.safetensors" in self.files and not self.lies:
                 part["bytes"] = len(self.files[f"{name}.safetensors"])
         listing = manifest.write({n: digest(self.files[n]) for n in self.order() if n not in (STATEMENT, MANIFEST)})

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 FULL, SKEW = 0xFFFFFFFF, timedelta(days=1)
 MEBI4, KIBI256 = 4194304, 262144
 CHAIN = ("statement.dsse.json", "manifest-sha256.txt", "results.json", "data-card.json")
-PAPERS = ("MODEL_CARD.md", "carry.json", "config.json", "data-card.json", "results.json")
+PAPERS = ("MODEL_CARD.md", "handover.json", "config.json", "data-card.json", "results.json")
 
 
 class Bad(Exception):
@@ -197,7 +197,7 @@ a_claim = keys(
     code=keys(relay=words, torch=words),
     strategy=words,
     samples=whole(1),
-    carries=keys(solver=tensors, memory=maybe(tensors), running=maybe(tensors)),
+    handover=keys(model=tensors, memory=maybe(tensors), cumulative=maybe(tensors)),
     result=mapping(name, maybe(real(0, 1))),
     issued=a_time,
     expires=a_time,
@@ -205,7 +205,7 @@ a_claim = keys(
 counts = keys(train=whole(0), val=whole(0), test=whole(0))
 classes = many(words, 1, 255)
 FORMS: Mapping[str, Form] = {
-    "carry.json": keys(
+    "handover.json": keys(
         format=one_of(1),
         model=keys(name=words, kwargs=config),
         data=keys(classes=classes, channels=whole(1), out_range=many(real(-1e308, 1e308), 2, 2)),
@@ -355,14 +355,14 @@ def listing(data: bytes) -> dict[str, str]:
 
 def in_order(entries: Mapping[str, bytes], legs: int, kept: Mapping[int, bool]) -> list[str]:
     """The one list of entries, as the page has it."""
-    own = [f for m in ("memory", "running") if f"{m}.json" in entries for f in (f"{m}.json", f"{m}.safetensors")]
+    own = [f for m in ("memory", "cumulative") if f"{m}.json" in entries for f in (f"{m}.json", f"{m}.safetensors")]
     chain = []
     for leg in range(1, legs + 1):
         files = [*CHAIN, *(("memory.json", "memory.safetensors") if kept[leg] else ())]
         chain += [f"chain/{leg:04d}/{file}" for file in files]
     rosters = sorted(file for file in entries if re.fullmatch(r"rosters/\d{4}\.dsse\.json", file))
     need(rosters, "no roster")
-    return [*CHAIN[:2], *rosters, *chain, *PAPERS, *own, "solver.safetensors"]
+    return [*CHAIN[:2], *rosters, *chain, *PAPERS, *own, "model.safetensors"]
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------
@@ -478,7 +478,7 @@ def check_papers(files: Mapping[str, bytes], claim: Mapping[str, Any], under: Ma
     results, data_card = found["results.json"], found["data-card.json"]
     need((results["leg"], results["trained"]) == (claim["leg"], claim["site"]), "results of another leg")
     need(data_card["site"] == claim["site"], "the data card of another site")
-    cards = [found[file] for file in ("memory.json", "running.json") if file in found]
+    cards = [found[file] for file in ("memory.json", "cumulative.json") if file in found]
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     told = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
@@ -546,7 +546,7 @@ def read(
     need(list(listed) == list(entries)[2:], "what the manifest lists")
     need(all(digest(entries[file]) == value for file, value in listed.items()), "a file's digest")
     need(listed["config.json"] == own["config"], "the config's digest")
-    papers = [file for file in ("memory.json", "running.json") if file in entries]
+    papers = [file for file in ("memory.json", "cumulative.json") if file in entries]
     check_papers({file: entries[file] for file in (*PAPERS[1:], *papers)}, own, newest)
     check_policy(data, stanzas, entries, claims, newest["policy"], len(wanted))
     return claims, digests, tensors_in(entries, claims)
@@ -563,14 +563,14 @@ def check_policy(
     need(moment(own["expires"]) - moment(own["issued"]) <= timedelta(days=rule["expires_days"]), "good for too long")
     need(not rule["same_config"] or len({claim["config"] for claim in claims}) == 1, "different configs")
     for file, content in entries.items():
-        if file.endswith(("memory.json", "running.json")):
+        if file.endswith(("memory.json", "cumulative.json")):
             check_memory(json.loads(content), rule)
 
 
 def tensors_in(entries: Mapping[str, bytes], claims: list[Any]) -> dict[str, Any]:
     """The tensors of every file of weights; as many, and as large, as its statement says."""
-    said = {f"chain/{claim['leg']:04d}/memory.safetensors": claim["carries"]["memory"] for claim in claims[:-1]}
-    said |= {f"{part}.safetensors": claims[-1]["carries"][part] for part in ("memory", "running", "solver")}
+    said = {f"chain/{claim['leg']:04d}/memory.safetensors": claim["handover"]["memory"] for claim in claims[:-1]}
+    said |= {f"{part}.safetensors": claims[-1]["handover"][part] for part in ("memory", "cumulative", "model")}
     for file, carried in said.items():
         need((file in entries) == (carried is not None), "a file that its statement does not know")
         need(carried is None or len(entries[file]) == carried["bytes"], "the size of a file of weights")

@@ -21,7 +21,7 @@ from relay.handoff.container import Limits, measure, scan, write
 from relay.handoff.refusals import BadContainer, DigestMismatch, Incomplete, Refused
 
 GIB = 2**30
-FILES = [("statement.json", b'{"a":1}'), ("chain/0001/results.json", b""), ("solver.safetensors", bytes(range(256)))]
+FILES = [("statement.json", b'{"a":1}'), ("chain/0001/results.json", b""), ("model.safetensors", bytes(range(256)))]
 
 words = st.from_regex(r"[a-z0-9_][a-z0-9_.-]{0,8}", fullmatch=True)
 names = st.lists(words, min_size=1, max_size=3).map("/".join)
@@ -68,25 +68,25 @@ def test_unzip_finds_no_fault(tmp_path: Path) -> None:
 
 
 def test_files_and_bytes_and_measured_give_the_same(tmp_path: Path) -> None:
-    (tmp_path / "solver").write_bytes(b"weights" * 1000)
-    path = measure(tmp_path / "solver")
+    (tmp_path / "model").write_bytes(b"weights" * 1000)
+    path = measure(tmp_path / "model")
     assert (path.size, path.crc) == (7000, zlib.crc32(b"weights" * 1000))
     assert path.sha256 == hashlib.sha256(b"weights" * 1000).hexdigest()
-    streams = [write([("solver", source)]) for source in (b"weights" * 1000, tmp_path / "solver", path)]
+    streams = [write([("model", source)]) for source in (b"weights" * 1000, tmp_path / "model", path)]
     assert len({io.BufferedReader(stream).read() for stream in streams}) == 1
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "solver").write_bytes(b"weights")
-    stream = write([("solver", tmp_path / "solver")])
-    (tmp_path / "solver").write_bytes(b"Weights")
-    with pytest.raises(UserError, match="changed while it was packed as solver"):
+    (tmp_path / "model").write_bytes(b"weights")
+    stream = write([("model", tmp_path / "model")])
+    (tmp_path / "model").write_bytes(b"Weights")
+    with pytest.raises(UserError, match="changed while it was packed as model"):
         io.BufferedReader(stream).read()
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"can't read .*solver: No such file"):
-        write([("solver", tmp_path / "solver")])
+    with pytest.raises(UserError, match=r"can't read .*model: No such file"):
+        write([("model", tmp_path / "model")])
 
 
 @given(st.data())
@@ -124,7 +124,7 @@ def test_changed_data_is_found_when_it_is_read() -> None:
     good = packed()
     entry = scanned(good)[-1]
     bad = changed(good, entry.offset, good[entry.offset] ^ 1)
-    with pytest.raises(DigestMismatch, match=r"solver\.safetensors was damaged"):
+    with pytest.raises(DigestMismatch, match=r"model\.safetensors was damaged"):
         container.read(io.BytesIO(bad), scanned(bad)[-1])
 
 
@@ -231,7 +231,7 @@ def test_limits_hold() -> None:
         scanned(many, Limits(entries=5))
     with pytest.raises(BadContainer, match=f"has {len(many)} bytes; allowed are 100"):
         scanned(many, Limits(total=100))
-    with pytest.raises(BadContainer, match=r"solver.* has 256 bytes; allowed are 255"):
+    with pytest.raises(BadContainer, match=r"model.* has 256 bytes; allowed are 255"):
         container.read(io.BytesIO(packed()), scanned(packed())[-1], 255)
 
 

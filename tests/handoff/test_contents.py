@@ -9,12 +9,22 @@ import pytest
 
 from relay.handoff import manifest
 from relay.handoff.document import canonical, digest
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MODEL_CARD, RESULTS, RUNNING, SOLVER, STATEMENT
+from relay.handoff.manifest import (
+    CONFIG,
+    CUMULATIVE,
+    DATA_CARD,
+    HANDOVER,
+    MANIFEST,
+    MODEL,
+    MODEL_CARD,
+    RESULTS,
+    STATEMENT,
+)
 from relay.handoff.refusals import BadContainer, BadDocument, DigestMismatch, Incomplete, PolicyBreach, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import Parts, packed, taken_apart, unsealed
 
-FILES = [MODEL_CARD, CARRY, CONFIG, DATA_CARD, RESULTS, *manifest.KEPT, SOLVER]
+FILES = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS, *manifest.KEPT, MODEL]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -52,9 +62,9 @@ def test_a_memory_that_was_signed_for_can_not_be_left_out(signer: str | None, at
         "images/0001.png",
         "setup.py",
         "relay.pth",
-        "solver.pkl",
+        "model.pkl",
         "__init__.py",
-        "chain/0001/solver.safetensors",
+        "chain/0001/model.safetensors",
         "chain/0000/results.json",
         "chain/9999/results.json",
         "rosters/0000.dsse.json",
@@ -62,7 +72,7 @@ def test_a_memory_that_was_signed_for_can_not_be_left_out(signer: str | None, at
         "STATEMENT.DSSE.JSON2",
         "memory.safetensors.001",
         "chain/0001/memory.json",
-        RUNNING,
+        CUMULATIVE,
     ],
 )
 def test_none_can_be_added(name: str, at: At) -> None:
@@ -86,7 +96,7 @@ def test_none_can_be_added(name: str, at: At) -> None:
         (".bashrc", "letters"),
         ("caf\u00e9.json", "letters"),
         ("a\x1b[2J", "letters"),
-        ("SOLVER.safetensors", "twice"),
+        ("MODEL.safetensors", "twice"),
     ],
 )
 def test_names(name: str, says: str, at: At) -> None:
@@ -128,7 +138,7 @@ def renamed(bare: bytes, old: bytes, new: bytes) -> bytes:
         (lambda b: b[:22] + b"\xff\xff\xff\x7f" + b[26:], BadContainer),
         (lambda b: b[:18] + b"\xff\xff\xff\x7f" * 2 + b[26:], Incomplete),
         (lambda b: packed(dict(reversed(taken_apart(b).items()))), BadContainer),
-        (lambda b: packed({**taken_apart(b), SOLVER: b""}), DigestMismatch),
+        (lambda b: packed({**taken_apart(b), MODEL: b""}), DigestMismatch),
         (lambda b: b"age-encryption.org/v2\n" + b, BadContainer),
         (lambda b: b"\x1f\x8b\x08" + b, BadContainer),
         (lambda b: b"\x80\x04\x95", Incomplete),
@@ -151,7 +161,7 @@ def test_a_seal_in_a_seal(at: At) -> None:
     ("change", "why", "says"),
     [
         (lambda lines: lines[::-1], BadContainer, "stands where"),
-        (lambda lines: lines[:-1], BadContainer, "missing solver.safetensors"),
+        (lambda lines: lines[:-1], BadContainer, "missing model.safetensors"),
         (lambda lines: [*lines, "0" * 64 + "  more.json"], BadContainer, "extra more.json"),
         (lambda lines: [*lines, lines[0]], BadDocument, "twice"),
         (lambda lines: ["0" * 64 + lines[0][64:], *lines[1:]], DigestMismatch, "rosters/0001"),
@@ -185,7 +195,7 @@ def test_another_manifest_than_the_one_signed(at: At) -> None:
     [
         [],
         [{"name": MANIFEST, "digest": {"sha256": "0" * 64}}] * 2,
-        [{"name": SOLVER, "digest": {"sha256": "0" * 64}}],
+        [{"name": MODEL, "digest": {"sha256": "0" * 64}}],
         [{"name": MANIFEST, "digest": {"sha1": "0" * 40}}],
         [{"name": MANIFEST, "digest": {}}],
         [{"name": MANIFEST}],
@@ -222,7 +232,7 @@ def test_the_config_is_the_one_in_the_claim(at: At) -> None:
         b"1e999",
     ],
 )
-@pytest.mark.parametrize("name", [CARRY])
+@pytest.mark.parametrize("name", [HANDOVER])
 def test_documents_that_are_none(name: str, odd: bytes, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:

@@ -56,8 +56,8 @@ class Range:
         world.run(1)
         self.world, self.keys, self.file = world, world.keys["east"], folder / "mutant"
         twin = world.copy(folder.with_name("twin"))
-        twin.make(2, solver=weights(9), memory=remembered(8), running=remembered(7), strategy="sequential")
-        self.bare = world.make(2, running=remembered(6)).read_bytes()
+        twin.make(2, model=weights(9), memory=remembered(8), cumulative=remembered(7), strategy="sequential")
+        self.bare = world.make(2, cumulative=remembered(6)).read_bytes()
         self.other = twin.bundle(2).read_bytes()
         self.sealed = sealed(self.bare, self.keys.identity.sealing)
         self.files, self.others = taken_apart(self.bare), taken_apart(self.other)

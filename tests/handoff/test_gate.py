@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from relay.errors import UserError
 from relay.handoff import gate, measures, receive
-from relay.handoff.carry import Carry, Part
-from relay.handoff.manifest import MEMORY, RUNNING, SOLVER
+from relay.handoff.handover import Handover, MemoryState
+from relay.handoff.manifest import CUMULATIVE, MEMORY, MODEL
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import BadDocument, GateFailed
 from tests.handoff.conftest import At
@@ -30,20 +30,20 @@ EVERYONE = ["north", "south", "east"]
 BAD = (torch.nan, torch.inf, -torch.inf)
 
 
-def of(tensors: dict[str, torch.Tensor]) -> Part:
+def of(tensors: dict[str, torch.Tensor]) -> MemoryState:
     """A memory of these tensors."""
     return dataclasses.replace(remembered(1), tensors=tensors)
 
 
-def carried(**tensors: torch.Tensor) -> Carry:
-    return Carry(tensors)
+def carried(**tensors: torch.Tensor) -> Handover:
+    return Handover(tensors)
 
 
 @pytest.mark.parametrize(
     ("part", "bad", "dtype"),
     [
-        *(("solver", torch.nan, dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.complex64)),
-        *((part, bad, torch.float32) for part in ("solver", "memory", "running") for bad in BAD),
+        *(("model", torch.nan, dtype) for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.complex64)),
+        *((part, bad, torch.float32) for part in ("model", "memory", "cumulative") for bad in BAD),
     ],
 )
 def test_not_finite(bad: float, part: str, dtype: torch.dtype, at: At) -> None:
@@ -51,8 +51,8 @@ def test_not_finite(bad: float, part: str, dtype: torch.dtype, at: At) -> None:
     world = at(0)
     world.with_policy(install=EVERYONE, gate=Gate(on_failure="warn", max_outlier=None, max_relative_change=None))
     odd = {"x": torch.tensor([1.0, bad, 2.0]).to(dtype)}
-    bundle = world.make(1, **{part: odd if part == "solver" else of(odd)})
-    where = {"solver": "x", "memory": "x in the memory of leg 1", "running": "x in the running memory"}
+    bundle = world.make(1, **{part: odd if part == "model" else of(odd)})
+    where = {"model": "x", "memory": "x in the memory of leg 1", "cumulative": "x in the cumulative memory"}
     world.refuses(bundle, "south", GateFailed, f"{where[part]} is not finite")
 
 
@@ -74,16 +74,16 @@ def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
 
 
 def test_a_name_in_both_files(at: At) -> None:
-    """The memory's good tensor does not stand in for the solver's bad one."""
+    """The memory's good tensor does not stand in for the model's bad one."""
     world = at(0)
-    bundle = world.make(1, solver={"x": torch.tensor([torch.nan])}, memory=of({"x": torch.ones(1)}))
+    bundle = world.make(1, model={"x": torch.tensor([torch.nan])}, memory=of({"x": torch.ones(1)}))
     world.refuses(bundle, "south", GateFailed, "x is not finite")
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bool, torch.int64, torch.uint8])
 def test_other_kinds_of_numbers_are_weighed_as_well(dtype: torch.dtype, at: At) -> None:
     world = at(0)
-    world.deliver(world.make(1, solver={"x": torch.ones(4).to(dtype)}), "south")
+    world.deliver(world.make(1, model={"x": torch.ones(4).to(dtype)}), "south")
 
 
 @pytest.mark.parametrize("size", [2, 3, 64, 10**6])
@@ -186,7 +186,7 @@ def test_nothing_is_widened_whole(dtype: torch.dtype, at: At) -> None:
     desk = world.desks["south"]
     big = {"conv.weight": torch.ones(3 * measures.SLICE + 1).to(dtype)}
     save_file(big, desk.signed(2) / "other")
-    (desk.signed(2) / "other").replace(desk.signed(2) / SOLVER)
+    (desk.signed(2) / "other").replace(desk.signed(2) / MODEL)
     with Largest() as largest:
         notes = gate.weigh(carried(**big), desk, Policy())
     assert "compared with" in notes[-1]
@@ -198,9 +198,9 @@ def test_own_weights_that_are_damaged_are_a_users_matter(at: At) -> None:
     world = at(0)
     world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
     world.run(2, last=False)
-    path = world.desks["north"].signed(1) / SOLVER
+    path = world.desks["north"].signed(1) / MODEL
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"leg_0001.solver\.safetensors, which this site has signed") as caught:
+    with pytest.raises(UserError, match=r"leg_0001.model\.safetensors, which this site has signed") as caught:
         world.deliver(world.bundle(2), "north")
     assert "backup" in caught.value.advice()
     assert 2 not in world.desks["north"].record().received
@@ -238,7 +238,7 @@ def test_other_names_shapes_and_types_than_the_last_known() -> None:
     last = {"a": torch.ones(2), "b": torch.ones(2), "c": torch.ones(2), "d": torch.ones(2)}
     new = {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(2).double(), "e": torch.ones(2)}
     with pytest.raises(GateFailed) as caught:
-        gate.check_weights(Carry(new), Policy(), last)
+        gate.check_weights(Handover(new), Policy(), last)
     for text in ("b: (3,) torch.float32", "c: (2,) torch.float64", "d: missing", "e: not in the last"):
         assert text in str(caught.value)
     assert "a:" not in str(caught.value)
@@ -269,9 +269,9 @@ def test_the_first_weights_have_nothing_to_compare_with(at: At) -> None:
 
 def test_an_outlier_in_a_relay(at: At) -> None:
     world = at(0)
-    solver = {**weights(1), "big.weight": torch.ones(2**21)}
-    solver["big.weight"][5] = 1e9
-    world.refuses(world.make(1, solver=solver), "south", GateFailed, "big.weight", "limit 1000")
+    model = {**weights(1), "big.weight": torch.ones(2**21)}
+    model["big.weight"][5] = 1e9
+    world.refuses(world.make(1, model=model), "south", GateFailed, "big.weight", "limit 1000")
 
 
 CRUDE = {
@@ -291,9 +291,9 @@ def test_crude_weights_are_refused_and_the_good_bundle_is_then_received(kind: st
     good = {name: tensor / 10 for name, tensor in weights(leg).items()}
     site, following = world.roster.order[leg - 1 : leg + 1]
     twin = world.copy(world.folder.with_name("twin"))
-    bad = twin.make(leg, solver={**good, "conv.weight": change("conv.weight", good["conv.weight"])})
+    bad = twin.make(leg, model={**good, "conv.weight": change("conv.weight", good["conv.weight"])})
     world.refuses(bad, following, GateFailed, "conv.weight", says)
-    notes = world.deliver(world.make(leg, solver=good, site=site), following).notes
+    notes = world.deliver(world.make(leg, model=good, site=site), following).notes
     assert notes[0].startswith("weights are finite")
 
 
@@ -339,15 +339,15 @@ NO_WEIGHTS = [
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        *((SOLVER, data) for data in NO_WEIGHTS),
-        *((name, data) for name in (MEMORY, RUNNING) for data in NO_WEIGHTS[1::4]),
+        *((MODEL, data) for data in NO_WEIGHTS),
+        *((name, data) for name in (MEMORY, CUMULATIVE) for data in NO_WEIGHTS[1::4]),
     ],
 )
 def test_files_that_are_no_weights(data: bytes, name: str, at: At) -> None:
     """Signed by north all the same."""
-    world = at(0 if name == RUNNING else 1)
-    if name == RUNNING:
-        world.make(1, running=remembered(1))
+    world = at(0 if name == CUMULATIVE else 1)
+    if name == CUMULATIVE:
+        world.make(1, cumulative=remembered(1))
     with world.forged(1, signer="north") as parts:
         parts.files[name] = data
     world.refuses(parts.bundle, "south", BadDocument, "weights can't be parsed")
@@ -358,7 +358,7 @@ def test_kinds_of_numbers_that_torch_can_hardly_handle(dtype: str, count: int, a
     """They are taken in or refused, as this torch can; never a traceback."""
     world = at(1)
     with world.forged(1, signer="north") as parts:
-        parts.files[SOLVER] = header(w={"dtype": dtype, "shape": [count], "data_offsets": [0, 16]})
+        parts.files[MODEL] = header(w={"dtype": dtype, "shape": [count], "data_offsets": [0, 16]})
     with contextlib.suppress(GateFailed, BadDocument):
         world.deliver(parts.bundle, "south")
 
@@ -368,10 +368,10 @@ def test_names_of_tensors_are_shown_plainly(at: At) -> None:
     world = at(1)
     odd = {"w\x1b[2J\n": torch.ones(1), "v": torch.ones(1)}
     with world.forged(1, signer="north") as parts:
-        parts.files[SOLVER] = save(odd)
+        parts.files[MODEL] = save(odd)
     world.refuses(parts.bundle, "south", BadDocument, r"printable characters: w\x1b[2J\n")
-    with pytest.raises(UserError, match=r"solver\.safetensors can't be handed over: .* printable characters"):
-        world.train(1, solver=odd)
+    with pytest.raises(UserError, match=r"model\.safetensors can't be handed over: .* printable characters"):
+        world.train(1, model=odd)
 
 
 def test_notes_are_shown_plainly(at: At) -> None:
@@ -384,5 +384,5 @@ def test_notes_are_shown_plainly(at: At) -> None:
 
 def test_many_faults_are_summed_up(at: At) -> None:
     world: World = at(0)
-    bundle = world.make(1, solver={f"layer{n:03d}": torch.tensor([torch.nan]) for n in range(300)})
+    bundle = world.make(1, model={f"layer{n:03d}": torch.tensor([torch.nan]) for n in range(300)})
     world.refuses(bundle, "south", GateFailed, "and 295 more")

@@ -39,12 +39,12 @@ def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> N
         number: digest for number, digest in ABOUT["statements"].items() if int(number) <= leg
     }
     carried, _ = receive.reopen(here, leg)
-    assert {name: list(tensor.shape) for name, tensor in carried.solver.items()} == {
+    assert {name: list(tensor.shape) for name, tensor in carried.model.items()} == {
         "conv.weight": [4, 3, 3, 3],
         "norm.bias": [4],
     }
     assert carried.samples_seen == 16 * leg
-    told = [*carried.memories.values(), *([carried.running] if carried.running else [])]
+    told = [*carried.memories.values(), *([carried.cumulative] if carried.cumulative else [])]
     assert [*carried.memories] == [*range(1, leg + 1)]
     assert [part.tensors["mean"].tolist() for part in told] == [[k, k + 1, k + 2] for k in (1, 2, 2)[: 2 * leg - 1]]
     assert {part.privacy.patients for part in told} == {16}
@@ -54,7 +54,7 @@ def test_the_bare_one_is_what_is_in_the_sealed_one(tmp_path: Path) -> None:
     here, own = desk("east", tmp_path)
     bare = SECOND.with_suffix("")
     assert unsealed(SECOND.read_bytes(), own) == bare.read_bytes()
-    assert list(taken_apart(bare.read_bytes()))[-1] == "solver.safetensors"
+    assert list(taken_apart(bare.read_bytes()))[-1] == "model.safetensors"
     with pytest.raises(PolicyBreach, match="not sealed"):
         receive.verify(here, None, bare)
 

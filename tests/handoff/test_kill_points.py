@@ -46,7 +46,7 @@ def killed_at(number: int, changes: Sequence[tuple[object, str]]) -> Iterator[li
 def send_again(world: World) -> None:
     """North signs leg 1 once more, under roster 2, and puts it on the stick."""
     desk, own = world.desks["north"], world.keys["north"]
-    drafted = send.draft(desk, own, world.folder / "north" / "carry_1")
+    drafted = send.draft(desk, own, world.folder / "north" / "handover_1")
     send.sign(desk, own, drafted)
     send.export(desk, 1, world.stick)
 

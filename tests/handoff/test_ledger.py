@@ -18,7 +18,7 @@ from relay.errors import UserError
 from relay.handoff import send
 from relay.handoff.document import canonical, digest
 from relay.handoff.ledger import FIRST, Known, Ledger
-from relay.handoff.manifest import SOLVER
+from relay.handoff.manifest import MODEL
 from relay.handoff.rebuild import rebuild
 from relay.handoff.refusals import ClockSetBack, DamagedLedger, Fork, Replay, RosterPeriod, UnknownOwnLeg
 from relay.handoff.roster import sign_roster
@@ -202,9 +202,9 @@ def test_double_sending(at: At) -> None:
     """A site signs a leg once; the same again is the same, byte for byte inside."""
     world = at(1)
     first = world.opened(1)
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     assert world.opened(1) == first
-    folder = world.train(1, solver=weights(7))
+    folder = world.train(1, model=weights(7))
     before = contents(world.desks["north"].folder)
     with pytest.raises(Fork, match="leg 1 was signed here before") as caught:
         send.draft(world.desks["north"], world.keys["north"], folder)
@@ -252,7 +252,7 @@ def test_an_older_copy_is_noticed_after_a_leg_was_signed_again(at: At) -> None:
     desk, own = world.desks["north"], world.keys["north"]
     desk.install(world.rosters[2])
     older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
-    send.sign(desk, own, send.draft(desk, own, world.folder / "north" / "carry_1"))
+    send.sign(desk, own, send.draft(desk, own, world.folder / "north" / "handover_1"))
     desk.whole()
     for path, data in older.items():
         path.write_bytes(data)
@@ -297,7 +297,7 @@ def test_sending_is_recorded(at: At) -> None:
     events = [(line.event, line.facts.get("leg")) for line in world.desks["north"].ledger.lines()]
     assert events == [("roster", None), ("signed", 1), ("sent", 1)]
     assert world.desks["north"].sent() == {1}
-    assert (world.desks["north"].signed(1) / SOLVER).is_file()
+    assert (world.desks["north"].signed(1) / MODEL).is_file()
 
 
 @pytest.mark.parametrize(("hours", "good"), [(0, True), (-23, True), (-25, False)])
@@ -313,7 +313,9 @@ def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> No
         with pytest.raises(ClockSetBack):
             use()
     with pytest.raises(ClockSetBack) as caught:
-        send.sign(desk, world.keys["north"], send.draft(desk, world.keys["north"], world.folder / "north" / "carry_1"))
+        send.sign(
+            desk, world.keys["north"], send.draft(desk, world.keys["north"], world.folder / "north" / "handover_1")
+        )
     check_words(caught.value, "ledger.jsonl", "2026-03-02")
     assert desk.ledger.lines(), "what is on record can be read all the same"
 

@@ -107,15 +107,15 @@ def test_the_list_of_entries() -> None:
         "chain/0002/memory.json",
         "chain/0002/memory.safetensors",
         "MODEL_CARD.md",
-        "carry.json",
+        "handover.json",
         "config.json",
         "data-card.json",
         "results.json",
         "memory.json",
         "memory.safetensors",
-        "running.json",
-        "running.safetensors",
-        "solver.safetensors",
+        "cumulative.json",
+        "cumulative.safetensors",
+        "model.safetensors",
     ]
 
 
@@ -126,8 +126,8 @@ def test_the_list_of_entries() -> None:
     st.booleans(),
     st.sets(st.integers(1, 5)),
 )
-def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, running: bool, kept: set[int]) -> None:
-    layout = Layout(sorted(rosters), legs, memory, running, tuple(sorted(k for k in kept if k <= legs)))
+def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, cumulative: bool, kept: set[int]) -> None:
+    layout = Layout(sorted(rosters), legs, memory, cumulative, tuple(sorted(k for k in kept if k <= legs)))
     names = layout.names()
     assert names_fit(names) == layout
     assert set(layout.memories) == {name for name in names if name.endswith("y.safetensors") or "running.s" in name}
@@ -156,19 +156,19 @@ def test_each_entry_is_needed(name: str) -> None:
     "name",
     [
         "optimizer.ckpt",
-        "solver.pt",
-        "Solver.safetensors",
+        "model.pt",
+        "Model.safetensors",
         "chain/0000/statement.dsse.json",
-        "chain/0001/solver.safetensors",
-        "chain/0001/running.json",
-        "chain/0001/running.safetensors",
+        "chain/0001/model.safetensors",
+        "chain/0001/cumulative.json",
+        "chain/0001/cumulative.safetensors",
         "chain/0000/memory.safetensors",
         "memory.json.safetensors",
         "chain/1/results.json",
         "rosters/0000.dsse.json",
         "rosters/0002.json",
         "rosters/00001.dsse.json",
-        "carry.json/x",
+        "handover.json/x",
     ],
 )
 def test_nothing_else_may_be_there(name: str) -> None:
@@ -196,7 +196,7 @@ def test_a_roster_is_needed() -> None:
 
 def test_twice_is_refused() -> None:
     with pytest.raises(BadContainer, match="twice"):
-        names_fit([*LAYOUT.names(), manifest.SOLVER])
+        names_fit([*LAYOUT.names(), manifest.MODEL])
 
 
 def test_a_memory_travels_with_its_card() -> None:
@@ -211,7 +211,7 @@ def test_a_manifest_covers_all_but_the_first_two() -> None:
     names = LAYOUT.names()
     listed = dict.fromkeys(names[2:], A)
     covers(listed, names)
-    with pytest.raises(BadContainer, match="missing solver"):
+    with pytest.raises(BadContainer, match="missing model"):
         covers(dict.fromkeys(names[2:-1], A), names)
     with pytest.raises(BadContainer, match="extra other"):
         covers({**listed, "other": A}, names)

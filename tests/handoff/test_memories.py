@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from relay.handoff import carry, manifest, memorycard, receive, send
-from relay.handoff.carry import Part
-from relay.handoff.manifest import KEPT, MANIFEST, MEMORY, RUNNING, SOLVER, card_of
+from relay.handoff import handover, manifest, memorycard, receive, send
+from relay.handoff.handover import MemoryState
+from relay.handoff.manifest import CUMULATIVE, KEPT, MANIFEST, MEMORY, MODEL, card_of
 from relay.handoff.memorycard import MAX_CARD, MemoryCard, Privacy
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadContainer, BadDocument, BrokenChain, Fork, PolicyBreach, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import Parts, remembered
-from tests.handoff.test_carry import same
 from tests.handoff.test_contents import resign
+from tests.handoff.test_handover import same
 from tests.handoff.test_papers import changed, north_says
 
 EVERYONE = ["north", "south", "east"]
@@ -30,20 +30,24 @@ FLOW = remembered(5, "flow", derived="generator")
 
 
 def test_three_legs_bit_for_bit(at: At) -> None:
-    """What north, south and east each kept, and the running memory of the last of them only."""
+    """What north, south and east each kept, and the cumulative memory of the last of them only."""
     world = at(0)
     kept = {1: remembered(1), 2: None, 3: remembered(3, "ewc", derived="weights", patients=0)}
     world.amend(0, EVERYONE, order=[*EVERYONE, "south"])
     for leg, memory in kept.items():
-        found = world.deliver(world.make(leg, memory=memory, running=remembered(10 * leg)), world.roster.order[leg])
+        found = world.deliver(world.make(leg, memory=memory, cumulative=remembered(10 * leg)), world.roster.order[leg])
     told, _ = receive.reopen(world.desks["south"], 3)
     assert [*told.memories] == [1, 3]
     assert same(told.memories[1], remembered(1, patients=16))
     assert same(told.memories[3], kept[3])
-    assert same(told.running, remembered(30, patients=16))
+    assert same(told.cumulative, remembered(30, patients=16))
     assert told.others("south") == {"north": told.memories[1], "east": told.memories[3]}
     assert told.others("east").keys() == {"north"}
-    assert {name: card.kind for name, card in found.memories.items()} == {ONE: "style", MEMORY: "ewc", RUNNING: "style"}
+    assert {name: card.kind for name, card in found.memories.items()} == {
+        ONE: "style",
+        MEMORY: "ewc",
+        CUMULATIVE: "style",
+    }
 
 
 def test_a_sites_newer_memory_stands_for_it(at: At) -> None:
@@ -56,14 +60,14 @@ def test_a_sites_newer_memory_stands_for_it(at: At) -> None:
 
 
 def test_forgotten_weights_are_not_the_memories(at: At) -> None:
-    """Once leg 2 is signed, south needs the solver of leg 1 no more; its memory goes into every later bundle."""
+    """Once leg 2 is signed, south needs the model of leg 1 no more; its memory goes into every later bundle."""
     world = at(0)
-    world.deliver(world.make(1, running=remembered(9)), "south")
+    world.deliver(world.make(1, cumulative=remembered(9)), "south")
     folder = world.train(2)
     world.put(2, folder)
     world.desks["south"].forget_weights(1)
     there = world.desks["south"].received(1)
-    assert [(there / name).is_file() for name in (SOLVER, RUNNING, MEMORY)] == [False, False, True]
+    assert [(there / name).is_file() for name in (MODEL, CUMULATIVE, MEMORY)] == [False, False, True]
     world.with_policy(done=2, install=["south"], min_samples=9)
     world.deliver(world.put(2, folder), "east")
     assert same(receive.reopen(world.desks["east"], 2)[0].memories[1], remembered(1, patients=16))
@@ -71,12 +75,12 @@ def test_forgotten_weights_are_not_the_memories(at: At) -> None:
 
 def test_a_leg_whose_memorys_card_was_changed_is_another_leg(at: At) -> None:
     world = at(0)
-    folder = world.train(1, running=remembered(9))
+    folder = world.train(1, cumulative=remembered(9))
     world.put(1, folder)
     world.put(1, folder)
-    path = folder / card_of(RUNNING)
+    path = folder / card_of(CUMULATIVE)
     card = memorycard.MemoryCard(format=1, kind="style", privacy=remembered(9).privacy, about={"quantiles": [0.5]})
-    path.write_bytes(carry.canonical(card))
+    path.write_bytes(handover.canonical(card))
     with pytest.raises(Fork, match="signed here before"):
         world.put(1, folder)
 
@@ -164,17 +168,17 @@ def test_a_statement_that_lies_about_its_memorys_size(said: Any, at: At) -> None
     """South did not look, or looked away; east looks."""
     world = at(2)
     with world.forged(2, signer="south") as parts:
-        north_says(world, parts, lambda link: link.claim["carries"].update(memory=said))
+        north_says(world, parts, lambda link: link.claim["handover"].update(memory=said))
     world.refuses(parts.bundle, "east", PolicyBreach, f"{ONE} has 148 bytes, its statement says")
 
 
-@pytest.mark.parametrize("name", [MEMORY, RUNNING])
+@pytest.mark.parametrize("name", [MEMORY, CUMULATIVE])
 def test_a_statement_that_lies_about_its_own(name: str, at: At) -> None:
     world = at(0)
-    world.make(1, running=remembered(2))
+    world.make(1, cumulative=remembered(2))
     with world.forged(1, signer="north") as parts:
         parts.lies = True
-        parts.claim["carries"][name.partition(".")[0]]["bytes"] -= 1
+        parts.claim["handover"][name.partition(".")[0]]["bytes"] -= 1
     world.refuses(parts.bundle, "south", PolicyBreach, f"{name} has 148 bytes, its statement says 147")
 
 
@@ -191,11 +195,11 @@ def test_a_memory_that_is_listed_twice(at: At) -> None:
 NO_CARDS = [b"", b"{}", b"[]", b"\x80\x04N.", b'{"format":1,"kind":"style"}']
 
 
-@pytest.mark.parametrize("name", [CARD, card_of(RUNNING)])
+@pytest.mark.parametrize("name", [CARD, card_of(CUMULATIVE)])
 @pytest.mark.parametrize("data", NO_CARDS)
 def test_cards_that_are_none(name: str, data: bytes, at: At) -> None:
     world = at(0)
-    world.make(1, running=remembered(2))
+    world.make(1, cumulative=remembered(2))
     with world.forged(1, signer="north") as parts:
         parts.files[name] = data
     world.refuses(parts.bundle, "south", BadDocument, f"{name} of leg 1")
@@ -223,11 +227,11 @@ def test_cards_are_small(at: At) -> None:
 
 # -- the policy ------------------------------------------------------------------------------------------------------
 
-FORBIDDEN: list[tuple[dict[str, Any], dict[str, Part], str]] = [
+FORBIDDEN: list[tuple[dict[str, Any], dict[str, MemoryState], str]] = [
     ({"memory": []}, {}, "memory.safetensors is a memory of the kind style; allowed: none"),
-    ({"memory": ["flow"]}, {"running": FLOW}, "memory.safetensors is a memory of the kind style; allowed: flow"),
+    ({"memory": ["flow"]}, {"cumulative": FLOW}, "memory.safetensors is a memory of the kind style; allowed: flow"),
     ({}, {"memory": FLOW}, "memory.safetensors is a memory of the kind flow; allowed: style, ewc, si, owm, fedavg"),
-    ({}, {"running": FLOW}, "running.safetensors is a memory of the kind flow"),
+    ({}, {"cumulative": FLOW}, "cumulative.safetensors is a memory of the kind flow"),
     ({}, {"memory": remembered(1, derived="generator")}, "memory.safetensors calls itself style, and a generator"),
     ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee, an epsilon of at most 4 is needed"),
     (
@@ -237,15 +241,15 @@ FORBIDDEN: list[tuple[dict[str, Any], dict[str, Part], str]] = [
     ),
     (
         {"max_epsilon": 4, "memory": "any"},
-        {"memory": remembered(1, epsilon=1, delta=1e-5), "running": FLOW},
-        "running.safetensors has no formal guarantee",
+        {"memory": remembered(1, epsilon=1, delta=1e-5), "cumulative": FLOW},
+        "cumulative.safetensors has no formal guarantee",
     ),
 ]
 
 
 @pytest.mark.parametrize(("policy", "leg", "says"), FORBIDDEN)
 def test_what_is_forbidden_neither_leaves_nor_comes_in(
-    policy: dict[str, Any], leg: dict[str, Part], says: str, at: At, monkeypatch: pytest.MonkeyPatch
+    policy: dict[str, Any], leg: dict[str, MemoryState], says: str, at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = at(0)
     world.with_policy(install=EVERYONE, **policy)
@@ -263,7 +267,7 @@ def test_what_is_forbidden_neither_leaves_nor_comes_in(
     ("policy", "leg"),
     [
         ({"memory": ["flow", "style"]}, {"memory": FLOW}),
-        ({"memory": "any"}, {"memory": FLOW, "running": remembered(2, "theirs")}),
+        ({"memory": "any"}, {"memory": FLOW, "cumulative": remembered(2, "theirs")}),
         ({"memory": []}, {"memory": None}),
         ({"max_epsilon": 4}, {"memory": remembered(1, epsilon=4, delta=1e-5)}),
         ({"max_epsilon": 4}, {"memory": remembered(1, "ewc", derived="weights")}),
@@ -295,14 +299,14 @@ def test_every_memory_is_shown(at: At) -> None:
     world.with_policy(install=EVERYONE, memory="any")
     audited = dataclasses.replace(FLOW, audit={"attack": "membership", "auc": 0.52})
     world.deliver(world.make(1, memory=remembered(1, epsilon=4, delta=1e-5)), "south")
-    folder = world.train(2, running=audited)
+    folder = world.train(2, cumulative=audited)
     drafted = send.draft(world.desks["south"], world.keys["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",
         "memory of leg 2, by south: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal guarantee; "
         "not audited",
-        "running memory, of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
+        "cumulative memory, of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
         'audit {"attack": "membership", "auc": 0.52}',
     ]
     assert drafted.lines(world.roster.policy)[-3:] == lines
@@ -311,12 +315,12 @@ def test_every_memory_is_shown(at: At) -> None:
     assert [f"{label}: {text}" for label, text in memorycard.lines(found.memories, claims)] == lines
     assert send.signed_before(world.desks["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
-    assert "- Memories beside it: of north (leg 1), of south (leg 2), a running one of all legs." in card
+    assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one of all legs." in card
 
 
 def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:
     claims = [made.claim for made in at(3).deliver(at(3).bundle(3), "north").statements]
-    cards = {RUNNING: MemoryCard(format=1, kind="flow", privacy=Privacy(derived="weights"), about={})}
+    cards = {CUMULATIVE: MemoryCard(format=1, kind="flow", privacy=Privacy(derived="weights"), about={})}
     (line,) = memorycard.lines(cards, claims)
     assert line[1] == "flow, not in its statement; weights; patients not counted; no formal guarantee; not audited"
 
@@ -340,7 +344,7 @@ def test_a_guarantee_is_whole() -> None:
 def test_kinds_in_words(memory: Any, kinds: str) -> None:
     policy = Policy() if memory == {} else Policy(memory=memory)
     assert policy.kinds == kinds
-    assert policy.carries("b") == (kinds in ("any", "a, b"))
+    assert policy.allows("b") == (kinds in ("any", "a, b"))
 
 
 @pytest.mark.parametrize("memory", [True, "style", ["a b"], [1], None, ["x" * 41]])

@@ -16,7 +16,7 @@ import torch
 
 import relay.handoff
 from relay.handoff.document import digest
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MEMORY, MODEL_CARD, RESULTS, RUNNING, SOLVER, card_of
+from relay.handoff.manifest import CONFIG, CUMULATIVE, DATA_CARD, HANDOVER, MEMORY, MODEL, MODEL_CARD, RESULTS, card_of
 from relay.handoff.refusals import BadContainer, BadDocument, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import World, contents, remembered
@@ -128,13 +128,13 @@ def hostile(canary: Path) -> dict[str, tuple[str, bytes]]:
     bomb, shell = Bomb(canary), f"touch {canary}"
     code = f"import os; os.system('{shell}')\n".encode()
     return {
-        "a pickle as solver": (SOLVER, pickle.dumps(bomb)),
-        "torch.save as solver": (SOLVER, torch_saved(bomb)),
+        "a pickle as model": (MODEL, pickle.dumps(bomb)),
+        "torch.save as model": (MODEL, torch_saved(bomb)),
         "a pickle as memory": (MEMORY, pickle.dumps(bomb, protocol=0)),
-        "a pickle as running memory": (RUNNING, pickle.dumps(bomb)),
-        "torch.save as running memory": (RUNNING, torch_saved(bomb)),
+        "a pickle as cumulative memory": (CUMULATIVE, pickle.dumps(bomb)),
+        "torch.save as cumulative memory": (CUMULATIVE, torch_saved(bomb)),
         "Python as a memory's card": (card_of(MEMORY), code),
-        "YAML tags as carry": (CARRY, f"!!python/object/apply:os.system ['{shell}']".encode()),
+        "YAML tags as carry": (HANDOVER, f"!!python/object/apply:os.system ['{shell}']".encode()),
         "YAML tags as config": (CONFIG, f"!!python/object/apply:os.system ['{shell}']".encode()),
         "a shell line as results": (RESULTS, f"$({shell})".encode()),
         "Python as data card": (DATA_CARD, code),
@@ -155,9 +155,9 @@ def test_hostile_bundles(kind: str, at: At, tmp_path: Path) -> None:
     """Signed by north with its own good key; whether refused or taken in, nothing of it has run."""
     canary = tmp_path / "canary"
     name, data = hostile(canary)[kind]
-    world = at(0 if name == RUNNING else 1)
-    if name == RUNNING:
-        world.make(1, running=remembered(1))
+    world = at(0 if name == CUMULATIVE else 1)
+    if name == CUMULATIVE:
+        world.make(1, cumulative=remembered(1))
     with world.forged(1, signer="north") as parts:
         parts.files[name] = data
         parts.claim["config"] = digest(parts.files[CONFIG])  # so that this is no reason to refuse
@@ -185,7 +185,7 @@ def test_hostile_words(text: str, place: str, at: At, tmp_path: Path) -> None:
 
 def test_the_bombs_are_live(tmp_path: Path) -> None:
     """Or else nothing was shown: unpickled, they do write the canary."""
-    pickle.loads(hostile(tmp_path / "canary")["a pickle as solver"][1])
+    pickle.loads(hostile(tmp_path / "canary")["a pickle as model"][1])
     assert (tmp_path / "canary").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.handoff.manifest import RESULTS, SOLVER, STATEMENT
+from relay.handoff.manifest import MODEL, RESULTS, STATEMENT
 from tests.handoff.conftest import At
 from tests.handoff.relays import World, taken_apart, unsealed
 
@@ -100,7 +100,7 @@ def test_sha256sum_checks_every_file(unpacked: Path) -> None:
     there = {str(p.relative_to(unpacked)) for p in unpacked.rglob("*") if p.is_file()}
     listed = {line.removesuffix(": OK") for line in done.stdout.splitlines()}
     assert there - listed == {"statement.dsse.json", "manifest-sha256.txt"}
-    (unpacked / SOLVER).write_bytes(b"other")
+    (unpacked / MODEL).write_bytes(b"other")
     assert runs(tool("sha256sum"), "-c", "manifest-sha256.txt", folder=unpacked).returncode != 0
 
 

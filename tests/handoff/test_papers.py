@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from relay.errors import UserError
 from relay.handoff import cards, forms, manifest, papers, send, statement
-from relay.handoff.carry import DIGESTS
 from relay.handoff.document import canonical, digest, parse
-from relay.handoff.manifest import CARRY, CONFIG, DATA_CARD, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
+from relay.handoff.handover import DIGESTS
+from relay.handoff.manifest import CONFIG, DATA_CARD, HANDOVER, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, PolicyBreach, Refused
 from tests.handoff.conftest import At
@@ -64,13 +64,13 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (DATA_CARD, "images/train", 16.5),
     (DATA_CARD, "images/all", 16),
     (DATA_CARD, "patients", 16),
-    (CARRY, "note", "hello"),
-    (CARRY, "model/path", "/home/x"),
-    (CARRY, "model/kwargs", [1]),
-    (CARRY, "model/kwargs/depth", EVIL),
-    (CARRY, "model/name", EVIL),
-    (CARRY, "data/classes", ["background", "a|b"]),
-    (CARRY, "data/out_range", [0.0, 1.0, 2.0]),
+    (HANDOVER, "note", "hello"),
+    (HANDOVER, "model/path", "/home/x"),
+    (HANDOVER, "model/kwargs", [1]),
+    (HANDOVER, "model/kwargs/depth", EVIL),
+    (HANDOVER, "model/name", EVIL),
+    (HANDOVER, "data/classes", ["background", "a|b"]),
+    (HANDOVER, "data/out_range", [0.0, 1.0, 2.0]),
     (CARD, "note", "hello"),
     (CARD, "format", 2),
     (CARD, "kind", "x y"),
@@ -123,7 +123,7 @@ def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> N
     assert not contents(world.stick)
 
 
-@pytest.mark.parametrize("name", [CARRY, CONFIG, DATA_CARD, RESULTS, CARD])
+@pytest.mark.parametrize("name", [HANDOVER, CONFIG, DATA_CARD, RESULTS, CARD])
 @pytest.mark.parametrize("content", [[], None, "x", 7])
 def test_they_are_objects(name: str, content: Any, at: At) -> None:
     world = at(0)
@@ -215,9 +215,9 @@ def test_exact_counts_where_the_policy_says_so_and_later_no_more(at: At) -> None
     world.with_policy(install=["north", "south"], sample_counts="exact")
     world.deliver(world.make(1), "south")
     world.with_policy(done=1, install=["south"], sample_counts="rounded")
-    world.make(2, running=remembered(2))
+    world.make(2, cumulative=remembered(2))
     with world.forged(2, to=["east"]) as parts:
-        cards = [parts.json(name) for name in (manifest.earlier(1, CARD), CARD, "running.json")]
+        cards = [parts.json(name) for name in (manifest.earlier(1, CARD), CARD, "cumulative.json")]
     assert [card["privacy"]["patients"] for card in cards] == [19, 16, 16]
     assert [made.claim.samples for made in world.deliver(world.bundle(2), "east").statements] == [19, 16]
 
@@ -226,7 +226,7 @@ def test_exact_counts_where_the_policy_says_so_and_later_no_more(at: At) -> None
     "value",
     [None, True, 0, -0.5, "", "Gefäß", "x" * 200, [], [1, ["a", None]], {}, {"a.b-c_d": [{"e": 1}]}, [0] * 1000],
 )
-@pytest.mark.parametrize("name", [CONFIG, CARRY])
+@pytest.mark.parametrize("name", [CONFIG, HANDOVER])
 def test_plain_values_travel(name: str, value: Any, at: At) -> None:
     world = at(1)
     path = "strategy.kwargs.odd" if name == CONFIG else "model/kwargs/odd"

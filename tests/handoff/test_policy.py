@@ -14,7 +14,7 @@ from relay.handoff.papers import told
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
 from tests.handoff.conftest import At
-from tests.handoff.relays import DATA, DAY, FIT, MODEL, World, contents, packed, sealed
+from tests.handoff.relays import DATA, DAY, FIT, NET, World, contents, packed, sealed
 
 EVERYONE = ["north", "south", "east"]
 
@@ -70,10 +70,10 @@ def test_the_largest_bundle_is_the_file_on_the_stick(sealed: bool, at: At) -> No
     (world.bundle(1)).unlink()
     world.with_policy(install=["north"], max_bundle_bytes=size - 200)
     with pytest.raises(PolicyBreach, match=f"allowed are {size - 200}"):
-        world.put(1, world.folder / "north" / "carry_1")
+        world.put(1, world.folder / "north" / "handover_1")
     assert not list(world.stick.iterdir())
     world.with_policy(install=["north"], max_bundle_bytes=size + 3000)
-    world.deliver(world.put(1, world.folder / "north" / "carry_1"), "south")
+    world.deliver(world.put(1, world.folder / "north" / "handover_1"), "south")
 
 
 def test_too_large_a_file_is_not_even_opened(at: At) -> None:
@@ -122,7 +122,7 @@ def test_what_is_said_of_the_memory_is_so(way: str, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
         if way == "hidden":
-            parts.claim["carries"]["memory"] = None
+            parts.claim["handover"]["memory"] = None
         else:
             for name in manifest.KEPT:
                 del parts.files[name]
@@ -133,33 +133,33 @@ def test_what_is_said_of_the_weights_is_so(at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
         parts.lies = True
-        parts.claim["carries"]["solver"]["bytes"] += 1
-    world.refuses(parts.bundle, "south", PolicyBreach, "solver.safetensors has", "its statement says")
+        parts.claim["handover"]["model"]["bytes"] += 1
+    world.refuses(parts.bundle, "south", PolicyBreach, "model.safetensors has", "its statement says")
 
 
 def test_same_config(at: At) -> None:
     world = under(at, same_config=True)
     world.deliver(world.make(1), "south")
     world.make(2, config={"train.lr": 0.2})
-    other = Fit(MODEL, DATA, digest(canonical({"train.lr": 0.2})))
+    other = Fit(NET, DATA, digest(canonical({"train.lr": 0.2})))
     world.refuses(world.bundle(2), "east", PolicyBreach, "leg 2 by south", "different configs", fit=other)
 
 
 def test_same_config_as_here(at: At) -> None:
     world = under(at, same_config=True)
     bundle = world.make(1)
-    world.refuses(bundle, "south", ConfigMismatch, "scientific config", fit=Fit(MODEL, DATA, "0" * 64))
+    world.refuses(bundle, "south", ConfigMismatch, "scientific config", fit=Fit(NET, DATA, "0" * 64))
     world.deliver(bundle, "south")
 
 
 @pytest.mark.parametrize(
     ("fit", "says"),
     [
-        (Fit({**MODEL, "name": "V-Net"}, DATA, FIT.config), "model.name is 'U-Net' there, 'V-Net' here"),
+        (Fit({**NET, "name": "V-Net"}, DATA, FIT.config), "model.name is 'U-Net' there, 'V-Net' here"),
         (Fit({"name": "U-Net", "kwargs": {"depth": 5}}, DATA, FIT.config), "model.kwargs"),
-        (Fit(MODEL, {**DATA, "channels": 1}, FIT.config), "data.channels is 3 there, 1 here"),
-        (Fit(MODEL, {**DATA, "out_range": [0.0, 1.0]}, FIT.config), "data.out_range"),
-        (Fit(MODEL, {**DATA, "more": 1}, FIT.config), "data.more is None there, 1 here"),
+        (Fit(NET, {**DATA, "channels": 1}, FIT.config), "data.channels is 3 there, 1 here"),
+        (Fit(NET, {**DATA, "out_range": [0.0, 1.0]}, FIT.config), "data.out_range"),
+        (Fit(NET, {**DATA, "more": 1}, FIT.config), "data.more is None there, 1 here"),
     ],
 )
 def test_configs_that_do_not_fit(fit: Fit, says: str, at: At) -> None:
@@ -172,8 +172,8 @@ def test_configs_that_do_not_fit(fit: Fit, says: str, at: At) -> None:
 def test_facts_of_odd_kinds(part: object, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
-        parts.put("carry.json", {"format": 1, "model": part, "data": part})
-    world.refuses(parts.bundle, "south", BadDocument, "carry.json of leg 1 is not of the known form")
+        parts.put("handover.json", {"format": 1, "model": part, "data": part})
+    world.refuses(parts.bundle, "south", BadDocument, "handover.json of leg 1 is not of the known form")
 
 
 def test_verifying_holds_the_policy_too(at: At) -> None:

@@ -99,9 +99,9 @@ def test_a_lost_home_comes_back_from_bundles(world: World) -> None:
     assert [line.event for line in done.added] == ["roster", "received", "signed"]
     world.deliver(world.bundle(3), "south")  # what it has not gone on from is received by all the rules
     assert desk.ledger.record() == before
-    carry, _ = reopen(desk, 3)
-    assert len(carry.legs) == 3
-    assert not (desk.received(1) / manifest.SOLVER).exists()  # leg 2 was made from it
+    handover, _ = reopen(desk, 3)
+    assert len(handover.legs) == 3
+    assert not (desk.received(1) / manifest.MODEL).exists()  # leg 2 was made from it
     assert desk.roster.version == 1
 
 
@@ -204,7 +204,7 @@ def test_a_leg_done_again_under_a_new_roster_takes_the_place_of_the_old_one(tmp_
     world = World(tmp_path)
     world.run(2)
     world.amend(done=1, install=("north", "south", "east"))
-    world.put(2, world.train(2, solver=weights(8)))
+    world.put(2, world.train(2, model=weights(8)))
     world.deliver(world.bundle(2), "east")
     for site in ("south", "east"):
         before = world.desks[site].ledger.record()
@@ -234,7 +234,7 @@ def test_hostile_bundles_are_refused(world: World) -> None:
         pass
     refuses(world, "south", UnknownKey, world.bundle(1), parts.bundle)
     with world.forged(3, name="changed") as parts:
-        parts.files["solver.safetensors"] += b"x"
+        parts.files["model.safetensors"] += b"x"
     refuses(world, "south", DigestMismatch, parts.bundle)
     with world.forged(3, name="unsigned") as parts:
         parts.claim["strategy"] = "another"

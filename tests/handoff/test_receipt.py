@@ -48,7 +48,7 @@ def test_of_an_earlier_leg_in_the_chain(world: World) -> None:
 def test_another_hand_over(world: World, at: At) -> None:
     other = at(1)
     other.amend(0, ["north"])
-    other.put(1, other.train(1, solver=weights(5)))
+    other.put(1, other.train(1, model=weights(5)))
     with pytest.raises(Fork, match="leg 1"):
         receipt.check(world.desks["south"], receipt.write(other.desks["north"], 1).text())
 

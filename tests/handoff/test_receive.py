@@ -12,9 +12,9 @@ import torch
 
 from relay.errors import RelayError, UserError
 from relay.handoff import keys, manifest, receive, refusals, statement
-from relay.handoff.carry import digest_of, load
 from relay.handoff.document import canonical, stamp
-from relay.handoff.manifest import MEMORY, RESULTS, SOLVER, STATEMENT
+from relay.handoff.handover import digest_of, load
+from relay.handoff.manifest import MEMORY, MODEL, RESULTS, STATEMENT
 from relay.handoff.refusals import (
     BadContainer,
     BadDocument,
@@ -261,8 +261,8 @@ def too_late(at: At) -> Refusal:
 def other_weights(at: At) -> Refusal:
     world = at(1)
     with world.forged(1) as parts:
-        parts.files[SOLVER] = parts.files[SOLVER][:-1] + b"\0"
-    return world, parts.bundle, "south", ("solver.safetensors",)
+        parts.files[MODEL] = parts.files[MODEL][:-1] + b"\0"
+    return world, parts.bundle, "south", ("model.safetensors",)
 
 
 @reaches(PolicyBreach)
@@ -277,18 +277,18 @@ def bare(at: At) -> Refusal:
 def of_another_net(at: At) -> Refusal:
     world = at(1)
     with world.forged(1, signer="north") as parts:
-        facts = parts.json("carry.json")
+        facts = parts.json("handover.json")
         facts["data"]["classes"] = ["background", "artery", "vein"]
-        parts.put("carry.json", facts)
+        parts.put("handover.json", facts)
     return world, parts.bundle, "south", ("data.classes", "'artery'", "'vessel'")
 
 
 @reaches(GateFailed)
 def not_finite(at: At) -> Refusal:
     world = at(0)
-    solver = weights(1)
-    solver["norm.bias"][2] = torch.nan
-    return world, world.make(1, solver=solver), "south", ("norm.bias is not finite",)
+    model = weights(1)
+    model["norm.bias"][2] = torch.nan
+    return world, world.make(1, model=model), "south", ("norm.bias is not finite",)
 
 
 @reaches(DamagedLedger)
@@ -337,16 +337,16 @@ def test_what_is_received_is_the_bundle(leg: int, at: At) -> None:
     assert not found.again
     assert not [path for path in desk.folder.rglob("*") if path.name.startswith(".") and path.is_dir()]
     carried, start = receive.reopen(desk, leg)
-    sender = world.folder / world.roster.order[leg - 1] / f"carry_{leg}"
+    sender = world.folder / world.roster.order[leg - 1] / f"handover_{leg}"
     assert start == digest_of(sender)
     assert carried.samples_seen == 16 * leg
     assert [one["site"] for one in carried.legs] == ["north", "south", "east"][:leg]
-    assert all(torch.equal(carried.solver[name], tensor) for name, tensor in load(sender).solver.items())
+    assert all(torch.equal(carried.model[name], tensor) for name, tensor in load(sender).model.items())
 
 
 @pytest.mark.parametrize(
     "name",
-    [SOLVER, MEMORY, RESULTS, STATEMENT, manifest.MANIFEST, "chain/0001/results.json", "chain/0001/memory.safetensors"],
+    [MODEL, MEMORY, RESULTS, STATEMENT, manifest.MANIFEST, "chain/0001/results.json", "chain/0001/memory.safetensors"],
 )
 @pytest.mark.parametrize("how", ["changed", "gone"])
 def test_what_was_changed_since_is_not_reopened(name: str, how: str, at: At) -> None:

@@ -37,7 +37,7 @@ def test_newer_rosters_travel_in_the_bundle(at: At) -> None:
     """South alone was told of roster 2; east and north learn it from what they receive."""
     world = at(2)
     join(world, "west", 2, ["south"], order=["north", "south", "east", "north", "west"])
-    world.put(2, world.folder / "south" / "carry_2")
+    world.put(2, world.folder / "south" / "handover_2")
     for leg, site in ((2, "east"), (3, "north"), (4, "west")):
         world.deliver(world.bundle(leg), site)
         assert world.desks[site].roster.version == 2
@@ -51,7 +51,7 @@ def test_a_late_site_needs_only_the_coordinator(at: At) -> None:
     world = at(3)
     join(world, "west", 3, ["east"])
     assert world.roster.order == ("north", "south", "east", "west")
-    world.put(3, world.folder / "east" / "carry_3")
+    world.put(3, world.folder / "east" / "handover_3")
     found = world.deliver(world.bundle(3), "west")
     assert [made.claim.site for made in found.statements] == ["north", "south", "east"]
     world.make(4)
@@ -63,8 +63,8 @@ def test_a_site_drops_out_before_its_turn(at: At) -> None:
     world.amend(1, ["north", "east"], drop=["south"])
     assert world.roster.order == ("north", "east")
     first = world.opened(1)
-    world.put(1, world.folder / "north" / "carry_1")
-    assert world.opened(1)[manifest.SOLVER] == first[manifest.SOLVER]
+    world.put(1, world.folder / "north" / "handover_1")
+    assert world.opened(1)[manifest.MODEL] == first[manifest.MODEL]
     world.deliver(world.bundle(1), "east")
     world.make(2)
 
@@ -76,7 +76,7 @@ def test_a_site_drops_out_after_its_turn(at: At) -> None:
     assert [(r.site, r.last_leg) for r in world.roster.revoked] == [("south", 2)]
     world.refuses(world.bundle(2), "east", OldRoster, "leg 2 by south", "roster 2")
     world.desks["south"].install(world.rosters[2])
-    world.put(2, world.folder / "south" / "carry_2")
+    world.put(2, world.folder / "south" / "handover_2")
     world.deliver(world.bundle(2), "east")
     world.make(3)
 
@@ -122,7 +122,7 @@ def test_a_key_that_was_replaced_signs_nothing_under_the_roster_that_replaces_it
     old, world.keys["north"] = world.keys["north"], world.new_keys("north")
     world.amend(1, ["south"], add=[world.keys["north"].identity])
     world.open_desk("north", world.rosters[2])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     with world.forged(1, signer=old) as parts:
         pass
     world.refuses(parts.bundle, "south", RevokedKey, "is revoked (new keys)")
@@ -135,7 +135,7 @@ def test_a_stolen_key_of_a_site_that_was_dropped_makes_no_leg_again(at: At) -> N
     world.deliver(world.bundle(1), "south")
     world.amend(1, ["south"], drop=["north"], revoke={"north": "stolen"})
     world.desks["north"].install(world.rosters[2])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     world.refuses(world.bundle(1), "south", RevokedKey, "is revoked (stolen)")
 
 
@@ -143,7 +143,7 @@ def test_a_leg_is_done_again(at: At) -> None:
     """South has received leg 1, but not gone on. The coordinator has north do it again."""
     world = at(1)
     world.deliver(world.bundle(1), "south")
-    again = world.train(1, solver=weights(7))
+    again = world.train(1, model=weights(7))
     with pytest.raises(Fork, match="signed here before"):
         send.draft(world.desks["north"], world.keys["north"], again)
     world.amend(0, ["north"])
@@ -157,7 +157,7 @@ def test_not_once_somebody_went_on_if_it_stands(at: At) -> None:
     world = at(2)
     world.amend(2, ["north"])
     with pytest.raises(Fork, match="signed here before"):
-        world.put(1, world.train(1, solver=weights(7)))
+        world.put(1, world.train(1, model=weights(7)))
     with world.forged(1, signer="north") as parts:
         under(parts, world, 2, "south")
     world.refuses(parts.bundle, "south", Fork, "leg 1 by north")
@@ -167,8 +167,8 @@ def test_signed_once_more_the_earlier_statement_still_counts_as_its_own(at: At) 
     """North signs leg 1 again under roster 2, for a key that is new. South had gone on from the first one."""
     world = at(2)
     world.amend(2, ["north", "south", "east"])
-    world.put(1, world.folder / "north" / "carry_1")
-    world.put(2, world.folder / "south" / "carry_2")
+    world.put(1, world.folder / "north" / "handover_1")
+    world.put(2, world.folder / "south" / "handover_2")
     world.deliver(world.bundle(2), "east")
     world.make(3)
     world.deliver(world.bundle(3), "north")
@@ -181,13 +181,13 @@ def test_a_site_that_missed_a_roster_takes_no_withdrawn_leg(at: At) -> None:
     world = at(1)
     world.deliver(world.bundle(1), "south")
     world.amend(0, ["north"])
-    world.put(1, world.train(1, solver=weights(7)))
+    world.put(1, world.train(1, model=weights(7)))
     world.amend(1, ["north", "south"])
     assert world.desks["south"].record().received == {}
     assert world.desks["south"].next_turn() == 2
     with pytest.raises(UserError, match="was not received"):
         world.make(2)
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     world.deliver(world.bundle(1), "south")
     world.make(2)
 
@@ -196,7 +196,7 @@ def test_once_somebody_went_on_if_all_is_to_be_done_again(at: At) -> None:
     """Roster 2 says that no leg stands: north makes leg 1 again, and south leg 2, though it had made one."""
     world = at(3)
     world.amend(0, ["north"])
-    world.put(1, world.train(1, solver=weights(7)))
+    world.put(1, world.train(1, model=weights(7)))
     world.deliver(world.bundle(1), "south")
     assert world.desks["south"].next_turn() == 2
     assert world.desks["south"].record().signed == {}
@@ -210,7 +210,7 @@ def test_a_shorter_way_under_a_new_roster(at: At) -> None:
     world = at(2)
     world.deliver(world.bundle(2), "east")
     world.amend(1, ["north", "east"], order=["north", "east", "south"])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     world.deliver(world.bundle(1), "east")
     world.make(2)
     assert world.desks["east"].ledger.record().legs[2] == world.desks["east"].ledger.record().signed[2]
@@ -230,7 +230,7 @@ def test_re_sent_under_a_newer_roster_to_one_who_has_it(at: At) -> None:
     world.with_policy(install=["south"], min_samples=9)
     world.refuses(world.bundle(1), "south", OldRoster, "roster 1", "roster 2")
     world.desks["north"].install(world.rosters[2])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     world.deliver(world.bundle(1), "south")
 
 
@@ -246,7 +246,7 @@ def test_a_signed_leg_does_not_leave_under_an_older_roster(at: At) -> None:
 def test_an_expired_leg_is_signed_anew_under_a_new_roster(at: At) -> None:
     """The advice of Expired must lead somewhere."""
     world = at(1)
-    folder = world.folder / "north" / "carry_1"
+    folder = world.folder / "north" / "handover_1"
     world.now += 91 * DAY
     with pytest.raises(UserError, match="good until 2026-05-31") as caught:
         world.put(1, folder)
@@ -274,7 +274,7 @@ def test_two_rosters_of_one_old_version(at: At) -> None:
     world.with_policy(install=["north"], min_samples=9)
     world.put(1, world.train(1))
     world.amend(0, ["north", "south"])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     with world.forged(1, signer="north") as parts:
         parts.files[manifest.roster(2)] = world.rosters[2]
     world.refuses(parts.bundle, "south", Fork, "version 2")
@@ -312,9 +312,9 @@ def test_rosters_have_their_days(at: At) -> None:
     world.now += 367 * DAY
     world.refuses(world.bundle(1), "south", RosterPeriod, "2027-03-02")
     with pytest.raises(UserError, match="holds from 2026-03-02"):
-        send.draft(world.desks["north"], world.keys["north"], world.folder / "north" / "carry_1")
+        send.draft(world.desks["north"], world.keys["north"], world.folder / "north" / "handover_1")
     world.amend(0, ["north", "south"], days=30)
-    world.deliver(world.put(1, world.folder / "north" / "carry_1"), "south")
+    world.deliver(world.put(1, world.folder / "north" / "handover_1"), "south")
 
 
 def test_a_newer_roster_in_the_bundle_than_it_was_made_under(at: At) -> None:

@@ -36,7 +36,7 @@ def steps(world: World, leg: int, site: str) -> tuple[Verification, Steps]:
         "standing": check.standing,
         "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in layout.papers}),
         "policy": lambda: check.policy(9000, True, {name: len(data) for name, data in files.items()}),
-        "fit": lambda: check.fit(files[manifest.CARRY], FIT),
+        "fit": lambda: check.fit(files[manifest.HANDOVER], FIT),
     }
 
 

@@ -45,7 +45,7 @@ def test_it_believes_the_golden_bundles(path: Path, site: str, legs: int) -> Non
     assert [claim["site"] for claim in claims] == ["north", "south"][:legs]
     kind, shape, data = tensors["memory.safetensors"]["mean"]
     assert (kind, shape, list(struct.unpack("<3f", data))) == ("F32", [3], [legs, legs + 1, legs + 2])
-    assert tensors["solver.safetensors"]["conv.weight"][1] == [4, 3, 3, 3]
+    assert tensors["model.safetensors"]["conv.weight"][1] == [4, 3, 3, 3]
     assert len(tensors) == (2 if legs == 1 else 4)
 
 
@@ -99,7 +99,7 @@ FORGED: dict[str, tuple[Any, str]] = {
     "recipients": (lambda parts: parts.claim.update(recipients=[]), "its recipients"),
     "results": (lambda parts: parts.put("results.json", {"format": 1}), "the form of results.json"),
     "test sets": (lambda parts: parts.claim["result"].update({f"s{n}": 0.5 for n in range(17)}), "test sets of nobody"),
-    "a tensor less": (lambda parts: parts.claim["carries"]["solver"].update(tensors=1), "their number"),
+    "a tensor less": (lambda parts: parts.claim["handover"]["model"].update(tensors=1), "their number"),
     "memory": (lambda parts: parts.files.update({"chain/0001/memory.safetensors": b"x"}), "an earlier leg's file"),
 }
 

@@ -13,8 +13,8 @@ import torch
 
 from relay.errors import RelayError, UserError
 from relay.handoff import manifest, send
-from relay.handoff.carry import FACTS
-from relay.handoff.manifest import DATA_CARD, MODEL_CARD, RESULTS, SOLVER, STATEMENT
+from relay.handoff.handover import FACTS
+from relay.handoff.manifest import DATA_CARD, MODEL, MODEL_CARD, RESULTS, STATEMENT
 from relay.handoff.refusals import BadDocument, DigestMismatch
 from tests.handoff.conftest import At
 from tests.handoff.relays import SAMPLES, contents, unsealed, weights
@@ -30,13 +30,13 @@ CLOSED = [
     "chain/0001/memory.json",
     "chain/0001/memory.safetensors",
     "MODEL_CARD.md",
-    "carry.json",
+    "handover.json",
     "config.json",
     "data-card.json",
     "results.json",
     "memory.json",
     "memory.safetensors",
-    "solver.safetensors",
+    "model.safetensors",
 ]
 
 
@@ -44,7 +44,7 @@ def test_the_list_is_closed(at: At) -> None:
     assert list(at(2).opened(2)) == CLOSED
 
 
-def test_a_carry_without_a_memory(at: At) -> None:
+def test_a_handover_without_a_memory(at: At) -> None:
     world = at(0)
     world.deliver(world.make(1, memory=None), "south")
     assert not [name for name in world.opened(1) if "memory" in name]
@@ -52,7 +52,7 @@ def test_a_carry_without_a_memory(at: At) -> None:
     assert list(world.opened(2)) == [name for name in CLOSED if not name.startswith("chain/0001/memory")]
 
 
-def test_other_files_in_the_carry_stay(at: At) -> None:
+def test_other_files_in_the_handover_stay(at: At) -> None:
     """Whatever else lies beside it, the optimiser's state for one, does not leave."""
     world = at(0)
     folder = world.train(1)
@@ -87,7 +87,7 @@ def test_the_time_of_writing_is_not_in_it(at: At) -> None:
     """The same leg again is the same bundle, byte by byte, below the seal."""
     world = at(1)
     first = unsealed(world.bundle(1).read_bytes(), world.keys["south"])
-    world.put(1, world.folder / "north" / "carry_1")
+    world.put(1, world.folder / "north" / "handover_1")
     assert unsealed(world.bundle(1).read_bytes(), world.keys["south"]) == first
 
 
@@ -156,14 +156,14 @@ def test_a_site_cannot_write_into_the_table_of_another(strategy: str, at: At) ->
     world.refuses(parts.bundle, "south", BadDocument, "torch")
 
 
-@pytest.mark.parametrize("change", ["solver", "statement", "gone"])
+@pytest.mark.parametrize("change", ["model", "statement", "gone"])
 def test_what_was_signed_is_what_leaves(change: str, at: At) -> None:
     """Not what somebody made of it since: better noticed here than at the other end."""
     world = at(1)
     signed = world.desks["north"].signed(1)
-    if change == "solver":
-        (signed / SOLVER).unlink()
-        (signed / SOLVER).write_bytes(b"other")
+    if change == "model":
+        (signed / MODEL).unlink()
+        (signed / MODEL).write_bytes(b"other")
     elif change == "statement":
         (signed / STATEMENT).write_bytes((signed / STATEMENT).read_bytes()[:-1])
     else:
@@ -171,7 +171,7 @@ def test_what_was_signed_is_what_leaves(change: str, at: At) -> None:
     before = contents(world.stick)
     with pytest.raises(RelayError) as caught:
         send.export(world.desks["north"], 1, world.stick)
-    assert isinstance(caught.value, DigestMismatch) or change != "solver"
+    assert isinstance(caught.value, DigestMismatch) or change != "model"
     assert contents(world.stick) == before
 
 
@@ -179,7 +179,7 @@ def test_training_on_does_not_change_what_was_signed(at: At) -> None:
     """Files are shared by name, never written to: the next leg of the same run replaces its own."""
     world = at(1)
     signed = contents(world.desks["north"].signed(1))
-    world.train(1, solver=weights(9))
+    world.train(1, model=weights(9))
     assert contents(world.desks["north"].signed(1)) == signed
 
 
@@ -211,9 +211,9 @@ def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str
     world.put(3, folder)
 
 
-def test_no_carry(at: At, tmp_path: Path) -> None:
+def test_no_handover(at: At, tmp_path: Path) -> None:
     world = at(0)
-    with pytest.raises(RelayError, match=r"no carry in .*facts\.json"):
+    with pytest.raises(RelayError, match=r"no handover in .*facts\.json"):
         send.draft(world.desks["north"], world.keys["north"], tmp_path)
 
 
@@ -229,4 +229,4 @@ def test_no_stick(at: At) -> None:
 
 def test_weights_need_not_lie_in_one_piece(at: At) -> None:
     world = at(0)
-    world.deliver(world.make(1, solver={"w": torch.arange(12.0).reshape(3, 4).t()}), "south")
+    world.deliver(world.make(1, model={"w": torch.arange(12.0).reshape(3, 4).t()}), "south")

@@ -70,7 +70,7 @@ def test_what_was_put_is_read(tmp_path_factory: pytest.TempPathFactory, data: by
 
 
 def test_a_container_goes_straight_onto_it(tmp_path: Path) -> None:
-    source = write([("a.json", b"{}"), ("solver", DATA)])
+    source = write([("a.json", b"{}"), ("model", DATA)])
     put(source, tmp_path, NAME, 1000)
     assert len(joined(tmp_path / NAME)) == source.size
 

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from relay.config.devices import Devices
 from relay.data.site import prepare
-from relay.handoff import Carry, Part, gate
+from relay.handoff import Handover, MemoryState, gate
 from relay.handoff.desk import Desk
 from relay.handoff.memorycard import Privacy
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import GateFailed, PolicyBreach
-from relay.leg.accept import check_answers, check_carry, taster, weigher
+from relay.leg.accept import check_answers, check_handover, taster, weigher
 from relay.leg.place import RunPlace
 from relay.leg.sites import Sites
 from relay.memory.look import Form
@@ -44,57 +44,57 @@ LEGS = {"legs": [{"leg": 1, "site": "clinic_a", "strategy": "relay", "train_samp
 
 def test_a_net_that_fits_is_accepted() -> None:
     here = leg()
-    solver, notes = check_carry(here, Carry(net(here)), ANY, {})
+    model, notes = check_handover(here, Handover(net(here)), ANY, {})
     assert notes == ["weights are finite; no earlier weights here to compare with"]
     site = prepare(here.pool[0], 1, splits=("train",))
     assert len(site.split.val) == 4
-    assert check_answers(solver.eval(), site, CPU) == "their answers are finite for 4 images of this site"
+    assert check_answers(model.eval(), site, CPU) == "their answers are finite for 4 images of this site"
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
 def test_answers_that_are_not_finite(split: str) -> None:
     """Weights that are, each for itself: validation images are looked at, or training images where there are none."""
     here = leg()
-    solver = here.net.build()
+    model = here.net.build()
     with torch.no_grad():
-        for tensor in solver.parameters():
+        for tensor in model.parameters():
             tensor.fill_(3e38)
     site = prepare(here.pool[0], 1, splits=("train",))
     if split == "train":
         site.split = dataclasses.replace(site.split, val=[])
     with pytest.raises(GateFailed, match="answers to images of this site are not finite"):
-        check_answers(solver.eval(), site, CPU)
+        check_answers(model.eval(), site, CPU)
 
 
 @pytest.mark.parametrize("value", [0.0, -0.0, 1e-42])
 def test_a_dead_net_is_refused(value: float) -> None:
     """All its weights are finite, and none is too large; no step of training moves it."""
     here = leg()
-    solver = here.net.build()
+    model = here.net.build()
     site = prepare(here.pool[0], 1, splits=("train",))
     with torch.no_grad():
-        for tensor in solver.parameters():
+        for tensor in model.parameters():
             tensor.fill_(value)
     with pytest.raises(GateFailed, match="answers the same to every image of this site, everywhere"):
-        check_answers(solver.eval(), site, CPU)
+        check_answers(model.eval(), site, CPU)
 
 
 def test_random_numbers_stay_as_they_were() -> None:
     here = leg()
-    carry = Carry(net(here))
+    handover = Handover(net(here))
     torch.manual_seed(5)
-    check_carry(here, carry, ANY, {})
+    check_handover(here, handover, ANY, {})
     after = torch.rand(3)
     torch.manual_seed(5)
     assert torch.equal(after, torch.rand(3))
 
 
-def running(kind: str, tensors: dict[str, Tensor], **about: Any) -> Part:
-    return Part(tensors, kind, Privacy(derived="weights"), about)
+def cumulative(kind: str, tensors: dict[str, Tensor], **about: Any) -> MemoryState:
+    return MemoryState(tensors, kind, Privacy(derived="weights"), about)
 
 
-def importances(solver: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.ones_like(tensor) for name, tensor in solver.items()}
+def importances(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.ones_like(tensor) for name, tensor in model.items()}
 
 
 @pytest.mark.parametrize(
@@ -106,27 +106,27 @@ def importances(solver: dict[str, Tensor]) -> dict[str, Tensor]:
         (lambda t: {k: -v for k, v in t.items()}, "negative importances"),
     ],
 )
-def test_a_running_memory_is_read_as_its_strategy_will(change: Callable[[Any], Any], says: str | None) -> None:
+def test_a_cumulative_memory_is_read_as_its_strategy_will(change: Callable[[Any], Any], says: str | None) -> None:
     here = leg("ewc")
-    solver = net(here)
-    carry = Carry(solver, {}, running("ewc", change(importances(solver))), LEGS)
+    model = net(here)
+    handover = Handover(model, {}, cumulative("ewc", change(importances(model))), LEGS)
     if says is None:
-        check_carry(here, carry, ANY, {})
+        check_handover(here, handover, ANY, {})
         return
     with pytest.raises(GateFailed, match=says):
-        check_carry(here, carry, ANY, {})
+        check_handover(here, handover, ANY, {})
 
 
 def test_the_start_of_a_fedavg_round_is_weighed_too() -> None:
     """It is what the leg will train from, not the average."""
     here = leg("fedavg")
-    solver = net(here)
-    start = {name: tensor.clone() for name, tensor in solver.items()}
+    model = net(here)
+    start = {name: tensor.clone() for name, tensor in model.items()}
     about = {"samples": 8, "sites": ["clinic_a"]}
-    check_carry(here, Carry(solver, {}, running("fedavg", start, **about), LEGS), ANY, {})
+    check_handover(here, Handover(model, {}, cumulative("fedavg", start, **about), LEGS), ANY, {})
     start["final_conv.weight"].view(-1)[0] = 1e9
     with pytest.raises(GateFailed, match=r"final_conv\.weight: its largest value is 1e\+09"):
-        check_carry(here, Carry(solver, {}, running("fedavg", start, **about), LEGS), ANY, {})
+        check_handover(here, Handover(model, {}, cumulative("fedavg", start, **about), LEGS), ANY, {})
 
 
 def test_a_style_memory_has_no_more_directions_than_the_config_allows() -> None:
@@ -136,20 +136,20 @@ def test_a_style_memory_has_no_more_directions_than_the_config_allows() -> None:
     about = {"channels": 3, "quantiles": 2, "regions": 3, "calibre": form.calibre}
     for rows, fine in ((2, True), (3, False), (10**5, False)):
         found = {**tensors, "directions": torch.zeros(rows, form.size), "spread": torch.zeros(rows)}
-        part = Part(found, "style", Privacy(derived="aggregates"), about)
-        carry = Carry(net(here), {1: part}, None, LEGS)
+        state = MemoryState(found, "style", Privacy(derived="aggregates"), about)
+        handover = Handover(net(here), {1: state}, None, LEGS)
         if fine:
-            check_carry(here, carry, ANY, {})
+            check_handover(here, handover, ANY, {})
             continue
         with pytest.raises(GateFailed, match=f"memory of clinic_a has {rows} directions; this config allows 2"):
-            check_carry(here, carry, ANY, {})
+            check_handover(here, handover, ANY, {})
 
 
 def test_a_kind_that_may_not_travel() -> None:
     here = leg("ewc")
-    solver = net(here)
+    model = net(here)
     with pytest.raises(PolicyBreach, match="ewc may not travel"):
-        check_carry(here, Carry(solver, {}, running("ewc", importances(solver)), LEGS), Policy(memory=()), {})
+        check_handover(here, Handover(model, {}, cumulative("ewc", importances(model)), LEGS), Policy(memory=()), {})
 
 
 def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
@@ -159,23 +159,25 @@ def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
     bias = "final_conv.bias"
     last = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 1e-6)}
     later = {**copy.deepcopy(first), bias: torch.full_like(first[bias], 0.3)}
-    check_carry(here, Carry(later), Policy(gate=Gate()), last)
+    check_handover(here, Handover(later), Policy(gate=Gate()), last)
     later[bias] = torch.full_like(first[bias], 3.1)
     with pytest.raises(GateFailed, match=r"final_conv\.bias: changed by"):
-        check_carry(here, Carry(later), Policy(gate=Gate()), last)
-    assert "warning: final_conv.bias" in gate.check_weights(Carry(later), Policy(gate=Gate(on_failure="warn")), last)[0]
+        check_handover(here, Handover(later), Policy(gate=Gate()), last)
+    assert (
+        "warning: final_conv.bias" in gate.check_weights(Handover(later), Policy(gate=Gate(on_failure="warn")), last)[0]
+    )
 
 
 def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
     here = study(**{"common.strategy.name": "joint"}).legs[0]
-    desk, carry = Desk(tmp_path, "none"), Carry(net(here))
+    desk, handover = Desk(tmp_path, "none"), Handover(net(here))
     names = [dataset.options.task_name for dataset in here.pool]
     assert len(names) > 1
     sites = Sites(7, RunPlace(tmp_path / "run"))
-    *_, said = weigher(here, sites, Devices("cpu"))(carry, desk, ANY)
+    *_, said = weigher(here, sites, Devices("cpu"))(handover, desk, ANY)
     assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
-    looked = taster(here)(carry, desk, ANY)[1:]
+    looked = taster(here)(handover, desk, ANY)[1:]
     assert looked == ["their answers are finite for 4 images of this site"] * len(names)
     last = sites(here.pool[-1])
     last.split = dataclasses.replace(last.split, val=[])
-    assert len(weigher(here, sites, Devices("cpu"))(carry, desk, ANY)) == 3
+    assert len(weigher(here, sites, Devices("cpu"))(handover, desk, ANY)) == 3

@@ -15,8 +15,8 @@ import pytest
 import torch
 import yaml
 
-from relay.handoff.carry import load
 from relay.handoff.desk import Desk
+from relay.handoff.handover import load
 from relay.handoff.receive import chain_in
 from relay.results import read_rows
 from tests.studies import given, simulate
@@ -70,7 +70,7 @@ def run(folder: Path, root: str, **changes: Any) -> tuple[int, str, str]:
 
 
 def weights(root: Path, leg: int = 2) -> dict[str, torch.Tensor]:
-    return dict(load(root / f"checkpoints/task_{leg}/carry").solver)
+    return dict(load(root / f"checkpoints/task_{leg}/handover").model)
 
 
 def furthest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:

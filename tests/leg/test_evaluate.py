@@ -1,4 +1,4 @@
-"""A solver on whole images: windows, sizes, what is missing, and how the solver is left."""
+"""A model on whole images: windows, sizes, what is missing, and how the model is left."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def site(mask: Callable[[int], np.ndarray] = blobs, **options: Any) -> SiteData:
     return prepare(Made(mask, **options), seed=0)
 
 
-def found(solver: nn.Module, data: SiteData) -> list[Predicted]:
-    return list(predictions(solver, data, CPU))
+def found(model: nn.Module, data: SiteData) -> list[Predicted]:
+    return list(predictions(model, data, CPU))
 
 
 # -- windows -----------------------------------------------------------------------------------------------

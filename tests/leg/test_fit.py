@@ -17,7 +17,7 @@ from relay import files
 from relay.cli.configs import check_precision
 from relay.config.devices import Devices
 from relay.errors import ConfigError, TrainingError, UserError
-from relay.handoff.carry import load
+from relay.handoff.handover import load
 from relay.leg.fit import steps_of
 from relay.leg.learner import usable
 from relay.logs import no_noise
@@ -25,7 +25,7 @@ from tests.studies import simulate, study
 
 
 def weights(root: Path) -> Mapping[str, torch.Tensor]:
-    return load(root / "checkpoints/task_2/carry").solver
+    return load(root / "checkpoints/task_2/handover").model
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_full_disk_is_one_message_and_the_last_state_is_kept(
     assert capfd.readouterr().err == ""
     monkeypatch.undo()
     simulate(tmp_path / "run", **changes)
-    one, other = (load(tmp_path / run / "checkpoints/task_1/carry").solver for run in ("whole", "run"))
+    one, other = (load(tmp_path / run / "checkpoints/task_1/handover").model for run in ("whole", "run"))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 

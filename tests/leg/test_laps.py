@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from relay.handoff.carry import load, read_facts
 from relay.handoff.desk import Desk
+from relay.handoff.handover import load, read_facts
 from relay.handoff.receive import chain_in
 from tests.leg.test_post import Sites
 from tests.leg.test_resume import StopAt, same, weights
@@ -27,7 +27,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_each_leg_starts_from_the_one_before_it_and_is_handed_over(done: Path) -> None:
-    facts = [read_facts(done / "checkpoints" / folder / "carry") for folder in FOLDERS]
+    facts = [read_facts(done / "checkpoints" / folder / "handover") for folder in FOLDERS]
     assert [(own.leg, own.site) for own in facts] == [(k, f"clinic_{s}") for k, s in enumerate("abab", 1)]
     made = chain_in(Desk(done / "handoff/task_2_lap2/clinic_b", "simulation").signed(4))
     assert [statement.claim.site for statement in made] == [own.site for own in facts]
@@ -54,12 +54,12 @@ def test_site_by_site_equals_the_simulation_in_the_second_lap_too(done: Path, tm
     for lap in ("lap 1", "lap 2"):
         for task in (1, 2):
             sites.leg(task, note=lap, **{"common.train.num_epochs": 1})
-    deployed = load(tmp_path / "lap 2/clinic_b/checkpoints/task_2/carry").solver
+    deployed = load(tmp_path / "lap 2/clinic_b/checkpoints/task_2/handover").model
     assert same(dict(deployed), weights(done, "task_2_lap2"))
 
 
 def test_a_second_lap_draws_other_batches(tmp_path: Path) -> None:
-    """With a learning rate near zero both laps see the solver as it was: their losses differ by their batches."""
+    """With a learning rate near zero both laps see the model as it was: their losses differ by their batches."""
     still = {"name": "SGD", "kwargs": {"lr": 1e-30}}
     changes = {"common.strategy.name": "sequential", "common.train.optimizer": still, "common.train.num_epochs": 1}
     seen: list[torch.Tensor] = []

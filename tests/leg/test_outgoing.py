@@ -9,8 +9,8 @@ import pytest
 
 from relay.errors import ConfigError, UserError
 from relay.handoff import manifest, papers
-from relay.handoff.carry import read_facts
 from relay.handoff.document import travels
+from relay.handoff.handover import read_facts
 from relay.leg import outgoing
 from relay.leg.progress import Progress
 from relay.simulate import Simulation
@@ -19,8 +19,8 @@ from tests.studies import simulate, study
 
 def test_what_a_finished_leg_wrote_has_its_form(tmp_path: Path) -> None:
     done = simulate(tmp_path, **{"current_tasks.task_ids": [1]})
-    folder = done.run_place.leg("task_1").carry
-    for name in (manifest.CARRY, manifest.CONFIG, manifest.RESULTS):
+    folder = done.run_place.leg("task_1").handover
+    for name in (manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS):
         papers.read(name, (folder / name).read_bytes())
     found = papers.read(manifest.RESULTS, (folder / manifest.RESULTS).read_bytes())
     facts = read_facts(folder)
@@ -35,7 +35,7 @@ def test_an_option_that_does_not_travel_is_told_first(
     odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plug-in may have options of any kind."""
-    monkeypatch.setattr(outgoing, "model", lambda leg: {"name": "U-Net", "kwargs": {"odd": odd}})
+    monkeypatch.setattr(outgoing, "net_of", lambda leg: {"name": "U-Net", "kwargs": {"odd": odd}})
     simulation = Simulation(study(), tmp_path / "run")
     with Progress(1) as progress, pytest.raises(UserError, match=r"task 1: .* model\.kwargs\.odd") as caught:
         simulation.run(progress)

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from relay.errors import Interrupted, TrainingError, UserError
-from relay.handoff.carry import load
 from relay.handoff.desk import utc_now
 from relay.handoff.enrol import amend
+from relay.handoff.handover import load
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.receive import chain_in
@@ -79,8 +79,8 @@ def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: 
     for task in (1, 2):
         sites.leg(task)
     simulate(tmp_path / "simulated", **{"common.strategy.name": "relay"})
-    deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/carry").solver
-    simulated = load(tmp_path / "simulated/checkpoints/task_2/carry").solver
+    deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/handover").model
+    simulated = load(tmp_path / "simulated/checkpoints/task_2/handover").model
     assert all(torch.equal(deployed[name], simulated[name]) for name in simulated)
     scores = (tmp_path / "run/clinic_b/results/summary.json").read_text()
     assert '"matrix": {\n  "2"' in scores
@@ -146,8 +146,8 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
 def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
     """Batch normalisation counts its batches: exact sample counts, where the policy says rounded."""
     simulate(tmp_path, **{"common.model.kwargs.norm": "batch"})
-    solver = load(tmp_path / "checkpoints/task_2/carry").solver
-    counters = [tensor for name, tensor in solver.items() if name.endswith("num_batches_tracked")]
+    model = load(tmp_path / "checkpoints/task_2/handover").model
+    counters = [tensor for name, tensor in model.items() if name.endswith("num_batches_tracked")]
     assert counters
     assert not any(counter.any() for counter in counters)
 
@@ -233,6 +233,6 @@ def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp
     simulate(tmp_path / "anew", **{"current_tasks.task_ids": [1], "common.train.num_epochs": 1})
     with pytest.raises(UserError, match="no turn left"):
         sites.leg(1, note="again")
-    carry = tmp_path / "anew/checkpoints/task_1/carry"
+    handover = tmp_path / "anew/checkpoints/task_1/handover"
     with pytest.raises(Fork, match="signed here before"):
-        draft(sites.study.desk("clinic_a"), sites.study.keys("clinic_a"), carry)
+        draft(sites.study.desk("clinic_a"), sites.study.keys("clinic_a"), handover)

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from relay.errors import ChangedConfigError, Interrupted
-from relay.handoff.carry import load
+from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.leg.place import RunPlace
 from relay.leg.watch import ShowProgress
@@ -26,7 +26,7 @@ RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
 
 
 def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
-    return dict(load(RunPlace(root).leg(leg).carry).solver)
+    return dict(load(RunPlace(root).leg(leg).handover).model)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -200,7 +200,7 @@ from relay.strategies.base import Phase, Strategy
 
 class Twice(Strategy):
     def phases(self):
-        return [Phase(name, self.solver, self.loss, share=0.5) for name in ("first", "second")]
+        return [Phase(name, self.model, self.loss, share=0.5) for name in ("first", "second")]
 """
 
 

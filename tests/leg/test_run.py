@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from relay.errors import DataError, TrainingError
-from relay.handoff.carry import digest_of, load, read_facts
 from relay.handoff.desk import Desk
+from relay.handoff.handover import digest_of, load, read_facts
 from relay.handoff.receive import chain_in
 from relay.handoff.seal import MAGIC
 from relay.leg import checkpoint
@@ -40,7 +40,7 @@ def test_run_folder_holds_configs_log_curves_checkpoints_results(done: Path) -> 
         assert list((done / "tensorboard" / leg).glob("events*"))
         assert {p.name for p in (done / "checkpoints" / leg).iterdir()} == {
             "last.ckpt",
-            "carry",
+            "handover",
             "data.json",
             "leg.json",
             "scores.csv",
@@ -71,17 +71,17 @@ def received(done: Path) -> Desk:
     return Desk(done / "handoff/task_2/clinic_b", "simulation")
 
 
-def test_carry_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None:
-    place = done / "checkpoints/task_2/carry"
-    facts, carry = read_facts(place), load(place)
+def test_handover_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None:
+    place = done / "checkpoints/task_2/handover"
+    facts, handover = read_facts(place), load(place)
     split = json.loads((done / "splits/clinic_b.json").read_text())
     assert (facts.leg, facts.site, facts.strategy) == (2, "clinic_b", "relay")
     assert facts.samples == len(split["train"])
-    assert facts.start == digest_of(done / "checkpoints/task_1/carry")
-    solver, told = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
+    assert facts.start == digest_of(done / "checkpoints/task_1/handover")
+    model, told = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
     config = json.loads((done / "checkpoints/task_2/leg.json").read_text())["config"]
-    assert told == {"leg": 2, "config": config, **{key: carry.facts[key] for key in ("model", "data")}}
-    assert all(torch.equal(solver[k], carry.solver[k]) for k in carry.solver)
+    assert told == {"leg": 2, "config": config, **{key: handover.facts[key] for key in ("model", "data")}}
+    assert all(torch.equal(model[k], handover.model[k]) for k in handover.model)
 
 
 def test_legs_of_a_simulation_are_handed_over_as_signed_and_sealed_bundles(done: Path) -> None:
@@ -121,7 +121,9 @@ def test_a_leg_trained_again_is_handed_over_again(tmp_path: Path) -> None:
     simulate(tmp_path, **{"common.train.num_epochs": 1})
     after = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
     assert [s.manifest for s in before] != [s.manifest for s in after]
-    assert read_facts(tmp_path / "checkpoints/task_2/carry").start == digest_of(tmp_path / "checkpoints/task_1/carry")
+    assert read_facts(tmp_path / "checkpoints/task_2/handover").start == digest_of(
+        tmp_path / "checkpoints/task_1/handover"
+    )
 
 
 def test_ways_that_branch_are_studies_of_their_own(tmp_path: Path) -> None:
@@ -163,7 +165,7 @@ def test_batch_norm_relay_and_mimgs_budget(tmp_path: Path) -> None:
         "common.train.num_mimgs": 0.00004,
     }
     simulate(tmp_path, **changes)
-    norms = [k for k in load(tmp_path / "checkpoints/task_2/carry").solver if k.endswith("running_mean")]
+    norms = [k for k in load(tmp_path / "checkpoints/task_2/handover").model if k.endswith("running_mean")]
     assert norms
 
 
@@ -218,8 +220,8 @@ class Steep(Strategy):
 @pytest.mark.parametrize(
     ("ends", "says"),
     [
-        ("self.solver.state_dict()['{0}'].fill_(float('nan'))", r"{0}: not finite|{0} is not finite"),
-        ("self.solver.register_buffer('odd', torch.ones(2))", "odd: not in the net"),
+        ("self.model.state_dict()['{0}'].fill_(float('nan'))", r"{0}: not finite|{0} is not finite"),
+        ("self.model.register_buffer('odd', torch.ones(2))", "odd: not in the net"),
     ],
 )
 def test_a_leg_whose_work_would_be_refused_is_not_finished(
@@ -236,7 +238,7 @@ def test_a_leg_whose_work_would_be_refused_is_not_finished(
     assert "Nothing was signed" in caught.value.advice()
     leg = RunPlace(tmp_path / "run").leg("task_1")
     assert leg.record()["state"] == "started"
-    assert not leg.carry.exists()
+    assert not leg.handover.exists()
     assert not list((tmp_path / "run").rglob("*.age"))
 
 

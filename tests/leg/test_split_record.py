@@ -49,5 +49,5 @@ def test_path_of_pretrained_weights_stays_here(tmp_path: Path) -> None:
     model = {"backbone": "resnet18", "pretrained": str(tmp_path / "resnet18.pth")}
     changes = {"common.model.kwargs": model, "current_tasks.task_ids": [1], "common.train.num_epochs": 1}
     simulate(tmp_path / "run", **changes)
-    documents = (tmp_path / "run/checkpoints/task_1/carry").glob("*.json")
+    documents = (tmp_path / "run/checkpoints/task_1/handover").glob("*.json")
     assert not any(str(tmp_path) in document.read_text() for document in documents)

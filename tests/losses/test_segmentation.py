@@ -226,7 +226,7 @@ def test_explog_weights_of_another_number_are_refused_before_training() -> None:
 
 @pytest.mark.parametrize(("name", "options"), EXAMPLES)
 def test_losses_have_no_state(name: str, options: dict[str, Any]) -> None:
-    """A loss is part of the config, and must not travel with a solver's weights."""
+    """A loss is part of the config, and must not travel with a model's weights."""
     assert build(name, **options).state_dict() == {}
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from relay.config.check import check
-from relay.errors import CarryError, Interrupted, UserError
-from relay.handoff import Carry, Part
-from relay.handoff.carry import load
+from relay.errors import HandoverError, Interrupted, UserError
+from relay.handoff import Handover, MemoryState
+from relay.handoff.handover import load
 from relay.handoff.memorycard import Privacy
 from relay.leg import run as leg_run
 from relay.leg.place import RunPlace
@@ -50,15 +50,15 @@ def training(level: float = 1.0, patients: int = 4) -> Training:
     return Training(8, names, lambda: iter([batch(level)]), lambda: 0.5)
 
 
-def begun(site: str = "north", incoming: Part | None = None, level: float = 1.4, **options: Any) -> Flow:
+def begun(site: str = "north", incoming: MemoryState | None = None, level: float = 1.4, **options: Any) -> Flow:
     memory = Flow(FlowOptions(**{**TINY, **options}))
     memory.setup(task(site))
-    memory.receive(Carry({}, running=incoming) if incoming else None)
+    memory.receive(Handover({}, cumulative=incoming) if incoming else None)
     memory.begin(training(level))
     return memory
 
 
-def renewed(memory: Flow, level: float, steps: int) -> Part:
+def renewed(memory: Flow, level: float, steps: int) -> MemoryState:
     """The memory after a fit on :func:`batch`, as Lightning would do it."""
     (phase,) = memory.phases()
     optimizer = phase.optimizer.build(phase.module.parameters())
@@ -68,11 +68,11 @@ def renewed(memory: Flow, level: float, steps: int) -> Part:
         optimizer.step()
         for callback in phase.callbacks:
             callback.on_train_batch_end(SimpleNamespace(global_step=step))
-    return memory.running()
+    return memory.cumulative()
 
 
 @pytest.fixture(scope="module")
-def part() -> Part:
+def state() -> MemoryState:
     """The generator of a site whose images are dark."""
     torch.manual_seed(0)
     return renewed(begun(lr=5e-3, level=0.6), 0.6, 80)
@@ -156,8 +156,8 @@ def test_the_first_leg_remembers_nothing() -> None:
     assert memory.own() is None
 
 
-def test_drawn_samples_stand_for_the_earlier_site(part: Part) -> None:
-    memory = begun("south", part)
+def test_drawn_samples_stand_for_the_earlier_site(state: MemoryState) -> None:
+    memory = begun("south", state)
     here = batch(1.4, count=5)
     kept = dataclasses.replace(here, image=here.image.clone())
     drawn = memory.draw(here)
@@ -172,18 +172,18 @@ def test_drawn_samples_stand_for_the_earlier_site(part: Part) -> None:
     assert torch.equal(here.image, kept.image)
 
 
-def test_drawn_samples_have_the_type_of_the_batch(part: Part) -> None:
+def test_drawn_samples_have_the_type_of_the_batch(state: MemoryState) -> None:
     here = batch()
-    drawn = begun("south", part).draw(dataclasses.replace(here, image=here.image.double()))
+    drawn = begun("south", state).draw(dataclasses.replace(here, image=here.image.double()))
     assert drawn is not None
     assert drawn.image.dtype == torch.float64
 
 
-def test_the_pool_depends_on_nothing_but_seed_site_and_generator(part: Part) -> None:
+def test_the_pool_depends_on_nothing_but_seed_site_and_generator(state: MemoryState) -> None:
     torch.manual_seed(1)
-    one = begun("south", part).pool
+    one = begun("south", state).pool
     torch.manual_seed(2)
-    same, other = begun("south", part).pool, begun("west", part).pool
+    same, other = begun("south", state).pool, begun("west", state).pool
     assert one is not None
     assert same is not None
     assert other is not None
@@ -194,11 +194,11 @@ def test_the_pool_depends_on_nothing_but_seed_site_and_generator(part: Part) -> 
 
 
 def test_the_pool_is_drawn_once_and_choosing_from_it_follows_torchs_own_seed(
-    part: Part, monkeypatch: pytest.MonkeyPatch
+    state: MemoryState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     monkeypatch.setattr(flow_pool, "sample", lambda *args: calls.append(1) or sample(*args))
-    memory, drawn = begun("south", part), []
+    memory, drawn = begun("south", state), []
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
         drawn.append(memory.draw(batch()))
@@ -208,14 +208,14 @@ def test_the_pool_is_drawn_once_and_choosing_from_it_follows_torchs_own_seed(
     assert not torch.equal(drawn[0].image, drawn[2].image)
 
 
-def test_a_pool_that_is_drawn_in_pieces_is_whole(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_that_is_drawn_in_pieces_is_whole(state: MemoryState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow_pool, "VOXELS", 7 * 64)
-    pool = begun("south", part).pool
+    pool = begun("south", state).pool
     assert pool is not None
     assert len(pool.image) == len(pool.label) == len(pool.site) == 24
 
 
-def test_labels_are_what_the_teacher_sees_in_the_image_as_the_solver_knows_it(part: Part) -> None:
+def test_labels_are_what_the_teacher_sees_in_the_image_as_the_model_knows_it(state: MemoryState) -> None:
     seen = []
 
     def teacher(image: Tensor) -> Tensor:
@@ -224,7 +224,7 @@ def test_labels_are_what_the_teacher_sees_in_the_image_as_the_solver_knows_it(pa
 
     memory = Flow(FlowOptions(**TINY))
     memory.setup(task("south"))
-    memory.receive(Carry({}, running=part))
+    memory.receive(Handover({}, cumulative=state))
     memory.teacher = teacher
     memory.begin(training())
     pool = memory.pool
@@ -236,9 +236,9 @@ def test_labels_are_what_the_teacher_sees_in_the_image_as_the_solver_knows_it(pa
 # What it learns
 
 
-def test_one_generator_covers_both_sites(part: Part) -> None:
+def test_one_generator_covers_both_sites(state: MemoryState) -> None:
     torch.manual_seed(0)
-    both = renewed(begun("south", part, lr=5e-3), 1.4, 80)
+    both = renewed(begun("south", state, lr=5e-3), 1.4, 80)
     assert both.about["sites"] == ["north", "south"]
     drawn = begun("west", both).pool
     assert drawn is not None
@@ -249,23 +249,23 @@ def test_one_generator_covers_both_sites(part: Part) -> None:
 
 @pytest.mark.parametrize("size", [(6, 9, 7), (5, 12)])
 def test_volumes_and_odd_sizes_go_from_leg_to_leg(size: tuple[int, ...]) -> None:
-    here, part = batch(size=size, count=4), None
+    here, state = batch(size=size, count=4), None
     for site in ("north", "south"):
         memory = Flow(FlowOptions(**TINY))
         memory.setup(task(site, size=size))
-        memory.receive(Carry({}, running=part))
+        memory.receive(Handover({}, cumulative=state))
         memory.begin(dataclasses.replace(training(), batches=lambda: iter([here])))
         memory.loss(here)["flow"].backward()
         memory.phases()
-        part = memory.running()
+        state = memory.cumulative()
     drawn = memory.draw(here)
     assert drawn is not None
     assert drawn.image.shape == here.image.shape
     assert drawn.label.shape == here.label.shape
 
 
-def test_a_batch_of_one_is_local_or_replayed(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory, sites = begun("south", part), []
+def test_a_batch_of_one_is_local_or_replayed(state: MemoryState, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, sites = begun("south", state), []
     monkeypatch.setattr(
         "relay.memory.flow_net.velocity_loss", lambda net, data, site: sites.append((site.item(), data.mean())) or data
     )
@@ -275,55 +275,62 @@ def test_a_batch_of_one_is_local_or_replayed(part: Part, monkeypatch: pytest.Mon
     assert max(level for site, level in sites if site == 0) < min(level for site, level in sites if site == 1)
 
 
-def test_a_site_that_comes_again_replays_the_others_only(part: Part) -> None:
-    both = renewed(begun("south", part), 1.4, 1)
+def test_a_site_that_comes_again_replays_the_others_only(state: MemoryState) -> None:
+    both = renewed(begun("south", state), 1.4, 1)
     again = begun("north", both)
     assert again.sites == ("north", "south")
     assert again.pool is not None
     assert again.pool.site.unique().tolist() == [1]
-    assert begun("north", part).pool is None
+    assert begun("north", state).pool is None
 
 
-def test_a_new_site_begins_apart_from_the_others_and_the_rest_as_it_was(part: Part) -> None:
-    weights = begun("south", part).net.state_dict()
+def test_a_new_site_begins_apart_from_the_others_and_the_rest_as_it_was(state: MemoryState) -> None:
+    weights = begun("south", state).net.state_dict()
     rows = weights.pop("site.weight")
-    assert torch.equal(rows[:1], part.tensors["site.weight"].float())
+    assert torch.equal(rows[:1], state.tensors["site.weight"].float())
     assert (rows[0] - rows[1]).norm() > 5
-    assert all(torch.equal(value, part.tensors[name].float()) for name, value in weights.items())
+    assert all(torch.equal(value, state.tensors[name].float()) for name, value in weights.items())
 
 
 # What travels
 
 
-def test_what_travels_is_half_precision_and_says_what_it_is(part: Part) -> None:
-    assert part.kind == "flow"
-    assert part.privacy == Privacy(derived="generator", patients=4)
-    assert {tensor.dtype for tensor in part.tensors.values()} == {torch.float16}
-    assert part.about == {"sites": ["north"], "features": [16], "steps": 4, "channels": 1, "classes": 2, "size": [8, 8]}
-    assert part.audit is None
+def test_what_travels_is_half_precision_and_says_what_it_is(state: MemoryState) -> None:
+    assert state.kind == "flow"
+    assert state.privacy == Privacy(derived="generator", patients=4)
+    assert {tensor.dtype for tensor in state.tensors.values()} == {torch.float16}
+    assert state.about == {
+        "sites": ["north"],
+        "features": [16],
+        "steps": 4,
+        "channels": 1,
+        "classes": 2,
+        "size": [8, 8],
+    }
+    assert state.audit is None
 
 
-def test_the_fewest_patients_of_any_site_are_told(part: Part) -> None:
-    memory = begun("south", dataclasses.replace(part, privacy=Privacy(derived="generator", patients=2)))
+def test_the_fewest_patients_of_any_site_are_told(state: MemoryState) -> None:
+    memory = begun("south", dataclasses.replace(state, privacy=Privacy(derived="generator", patients=2)))
     memory.phases()
-    assert memory.running().privacy.patients == 2
+    assert memory.cumulative().privacy.patients == 2
 
 
-Change = Callable[[Part], Part]
+Change = Callable[[MemoryState], MemoryState]
 
 
 def about(**changes: Any) -> Change:
-    return lambda part: dataclasses.replace(part, about={**part.about, **changes})
+    return lambda state: dataclasses.replace(state, about={**state.about, **changes})
 
 
 def tensors(**changes: Tensor) -> Change:
-    return lambda part: dataclasses.replace(part, tensors={**part.tensors, **changes})
+    return lambda state: dataclasses.replace(state, tensors={**state.tensors, **changes})
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda part: dataclasses.replace(part, kind="ewc"), "'ewc'.*'flow'"),
+        (lambda state: dataclasses.replace(state, kind="ewc"), "'ewc'.*'flow'"),
         (about(size=[8, 16]), r"size is \[8, 16\] there, \[8, 8\] here"),
         (about(classes=3, features=[32]), r"features is \[32\] there.*classes is 3 there, 2 here"),
         (about(sites=["north", "north"]), "twice"),
@@ -331,21 +338,21 @@ def tensors(**changes: Tensor) -> Change:
         (about(sites=[]), "sites"),
         (about(sites=["north", "east"]), "site.weight"),
         (about(net="unet"), "net"),
-        (lambda part: dataclasses.replace(part, about={}), "sites"),
-        (lambda part: dataclasses.replace(part, tensors={}), "missing"),
+        (lambda state: dataclasses.replace(state, about={}), "sites"),
+        (lambda state: dataclasses.replace(state, tensors={}), "missing"),
         (tensors(more=torch.zeros(1)), "more: not in the net"),
         (tensors(**{"site.weight": torch.full((1, 128), torch.nan)}), "site.weight: not finite"),
     ],
 )
-def test_a_memory_that_does_not_fit_is_refused(part: Part, change: Change, words: str) -> None:
-    with pytest.raises(CarryError, match=words):
-        begun("south", change(part))
+def test_a_memory_that_does_not_fit_is_refused(state: MemoryState, change: Change, words: str) -> None:
+    with pytest.raises(HandoverError, match=words):
+        begun("south", change(state))
 
 
-def test_a_carry_without_a_generator_is_a_first_leg() -> None:
+def test_a_handover_without_a_generator_is_a_first_leg() -> None:
     memory = Flow(FlowOptions(**TINY))
     memory.setup(task())
-    memory.receive(Carry({}))
+    memory.receive(Handover({}))
     assert memory.sites == ("north",)
 
 
@@ -378,7 +385,7 @@ cards = st.builds(
 @settings(max_examples=25)
 @given(cards)
 def test_a_card_reads_as_it_was_written(card: About) -> None:
-    assert read(Part({}, "flow", Privacy(derived="generator"), card.plain()), card) == card
+    assert read(MemoryState({}, "flow", Privacy(derived="generator"), card.plain()), card) == card
 
 
 # In a leg
@@ -390,8 +397,8 @@ RELAY: dict[str, Any] = {
 }
 
 
-def carried(root: Path, leg: str = "task_2") -> Carry:
-    return load(RunPlace(root).leg(leg).carry)
+def carried(root: Path, leg: str = "task_2") -> Handover:
+    return load(RunPlace(root).leg(leg).handover)
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +409,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_relay_hands_on_one_generator_of_all_its_sites(whole: Path) -> None:
-    one, two = (carried(whole, leg).running for leg in ("task_1", "task_2"))
+    one, two = (carried(whole, leg).cumulative for leg in ("task_1", "task_2"))
     assert one is not None
     assert two is not None
     assert one.about["sites"] == ["clinic_a"]
@@ -433,8 +440,8 @@ def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
         simulate(tmp_path / "broken", **RELAY)
     simulate(tmp_path / "broken", **RELAY)
     wanted, found = carried(whole), carried(tmp_path / "broken")
-    assert wanted.running is not None
-    assert found.running is not None
-    for mine, theirs in ((wanted.solver, found.solver), (wanted.running.tensors, found.running.tensors)):
+    assert wanted.cumulative is not None
+    assert found.cumulative is not None
+    for mine, theirs in ((wanted.model, found.model), (wanted.cumulative.tensors, found.cumulative.tensors)):
         assert mine.keys() == theirs.keys()
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from relay.errors import CarryError
-from relay.handoff import Carry, Part
+from relay.errors import HandoverError
+from relay.handoff import Handover, MemoryState
 from relay.memory.style import Style, StyleOptions
 from relay.phase import Batch, Task, Training
 
@@ -38,7 +38,7 @@ def training(many: int = 8, **how: Any) -> Training:
     return Training(many, [f"p{number // 2}" for number in range(many)], batches, lambda: 0.5)
 
 
-def learned(task: Task = TASK, many: int = 12, shade: int = 0, **options: Any) -> Part | None:
+def learned(task: Task = TASK, many: int = 12, shade: int = 0, **options: Any) -> MemoryState | None:
     style = Style(StyleOptions(**options))
     style.setup(task)
     there = training(many, shade=shade, task=task)
@@ -47,32 +47,32 @@ def learned(task: Task = TASK, many: int = 12, shade: int = 0, **options: Any) -
     return style.own()
 
 
-def carry(*parts: tuple[str, Part]) -> Carry:
-    legs = [{"leg": n, "site": site, "train_samples": 8} for n, (site, _) in enumerate(parts, 1)]
-    return Carry({}, {n: part for n, (_, part) in enumerate(parts, 1)}, None, {"legs": legs})
+def handover(*states: tuple[str, MemoryState]) -> Handover:
+    legs = [{"leg": n, "site": site, "train_samples": 8} for n, (site, _) in enumerate(states, 1)]
+    return Handover({}, {n: state for n, (_, state) in enumerate(states, 1)}, None, {"legs": legs})
 
 
-def begun(*parts: tuple[str, Part], task: Task = TASK, **options: Any) -> Style:
+def begun(*states: tuple[str, MemoryState], task: Task = TASK, **options: Any) -> Style:
     style = Style(StyleOptions(**options))
     style.setup(task)
-    style.receive(carry(*parts))
+    style.receive(handover(*states))
     style.begin(training(task=task))
     return style
 
 
-def some(**options: Any) -> Part:
-    part = learned(**options)
-    assert part is not None
-    return part
+def some(**options: Any) -> MemoryState:
+    state = learned(**options)
+    assert state is not None
+    return state
 
 
 def test_what_is_kept_is_small_and_says_what_it_is() -> None:
-    part = some()
-    assert part.kind == "style"
-    assert (part.privacy.derived, part.privacy.patients, part.privacy.epsilon) == ("aggregates", 6, None)
-    assert part.size <= 16 * 1024
-    assert set(part.tensors) == {"mean", "directions", "spread", "described"}
-    assert part.tensors["mean"].shape == (3 * 3 * 9 + 2,)
+    state = some()
+    assert state.kind == "style"
+    assert (state.privacy.derived, state.privacy.patients, state.privacy.epsilon) == ("aggregates", 6, None)
+    assert state.size <= 16 * 1024
+    assert set(state.tensors) == {"mean", "directions", "spread", "described"}
+    assert state.tensors["mean"].shape == (3 * 3 * 9 + 2,)
     noisy = some(epsilon=4.0)
     assert (noisy.privacy.epsilon, noisy.privacy.delta) == (4.0, 1e-5)
 
@@ -147,12 +147,12 @@ def test_draws_come_from_torchs_own_generator() -> None:
 )
 def test_a_memory_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
     changes = dict(changes)
-    part = some(directions=3)
-    assert part.tensors["spread"].shape == (3,)
-    tensors = {name: changes.pop(name) for name in list(changes) if name in part.tensors}
-    changes = {"tensors": {**part.tensors, **tensors}} if tensors else changes
-    with pytest.raises(CarryError, match=message) as caught:
-        begun(("north", dataclasses.replace(part, **changes)))
+    state = some(directions=3)
+    assert state.tensors["spread"].shape == (3,)
+    tensors = {name: changes.pop(name) for name in list(changes) if name in state.tensors}
+    changes = {"tensors": {**state.tensors, **tensors}} if tensors else changes
+    with pytest.raises(HandoverError, match=message) as caught:
+        begun(("north", dataclasses.replace(state, **changes)))
     assert "north" in str(caught.value)
 
 
@@ -175,7 +175,7 @@ def test_whole_images_where_no_pixel_has_a_label(task: Task, label: Tensor) -> N
     first, second = (Style(StyleOptions(min_patients=2)) for _ in range(2))
     for style, shade, came in ((first, 70, None), (second, 0, "north")):
         style.setup(task)
-        style.receive(carry((came, part)) if came and (part := first.own()) else None)
+        style.receive(handover((came, state)) if came and (state := first.own()) else None)
         style.begin(there(shade))
         style.learn(there(shade))
     drawn = second.draw(made(0))
@@ -223,12 +223,12 @@ def test_a_class_that_some_lack_looks_as_in_those_who_have_it(having: int, descr
     style.setup(TASK)
     style.begin(lesioned(having))
     style.learn(lesioned(having))
-    part = style.own()
-    assert part is not None
-    assert part.privacy.patients == (having if described else 20)
-    assert bool(part.tensors["described"][-1]) is described
+    state = style.own()
+    assert state is not None
+    assert state.privacy.patients == (having if described else 20)
+    assert bool(state.tensors["described"][-1]) is described
     torch.manual_seed(0)
-    drawn = begun(("north", part)).draw(batch(3, 32))
+    drawn = begun(("north", state)).draw(batch(3, 32))
     assert drawn is not None
     if described:
         assert (medians(drawn)[2] - medians(batch(3, 32))[2]).abs() < 12
@@ -248,10 +248,10 @@ def test_a_site_where_no_class_is_in_enough_patients_keeps_nothing(caplog: pytes
 
 
 def test_a_larger_calibre_enlarges_the_image_and_its_labels() -> None:
-    part = some()
-    tensors = {**part.tensors, "mean": part.tensors["mean"].clone(), "spread": part.tensors["spread"] * 0}
+    state = some()
+    tensors = {**state.tensors, "mean": state.tensors["mean"].clone(), "spread": state.tensors["spread"] * 0}
     tensors["mean"][-2:] += 0.15
-    drawn = begun(("north", dataclasses.replace(part, tensors=tensors))).draw(batch())
+    drawn = begun(("north", dataclasses.replace(state, tensors=tensors))).draw(batch())
     assert drawn is not None
     assert int((drawn.label > 0).sum()) > 1.5 * int((batch().label > 0).sum())
     bright = (drawn.image.mean(1) + 1) * 127.5 > 75
@@ -298,10 +298,10 @@ def test_drawing_is_the_same_in_double_precision() -> None:
     single = begun(("north", some(shade=40)))
     torch.manual_seed(1)
     wanted = single.draw(batch())
-    part = some(shade=40)
+    state = some(shade=40)
     torch.set_default_dtype(torch.float64)
     try:
-        double = begun(("north", part))
+        double = begun(("north", state))
         torch.manual_seed(1)
         made = batch()
         found = double.draw(Batch(made.image.double(), made.label, made.index))

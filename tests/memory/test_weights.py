@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from relay.errors import CarryError, TrainingError, UserError
-from relay.handoff import Carry, Part
-from relay.handoff.carry import Facts, load, write
+from relay.errors import HandoverError, TrainingError, UserError
+from relay.handoff import Handover, MemoryState
+from relay.handoff.handover import Facts, load, write
 from relay.handoff.memorycard import Privacy
 from relay.memory.views import views
-from relay.memory.weights import Anchor, beside, flat, named, part, read, trained
+from relay.memory.weights import Anchor, beside, flat, named, read, state, trained
 from relay.phase import Batch, Phase, Training
 
 
@@ -25,12 +25,12 @@ def net() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
 
 
-def importances(solver: nn.Module) -> dict[str, Tensor]:
-    return {name: torch.rand(p.shape) for name, p in trained(solver).items()}
+def importances(model: nn.Module) -> dict[str, Tensor]:
+    return {name: torch.rand(p.shape) for name, p in trained(model).items()}
 
 
-def came(tensors: dict[str, Tensor], kind: str = "ewc") -> Carry:
-    return Carry(net().state_dict(), running=Part(tensors, kind, Privacy(derived="weights")))
+def came(tensors: dict[str, Tensor], kind: str = "ewc") -> Handover:
+    return Handover(net().state_dict(), cumulative=MemoryState(tensors, kind, Privacy(derived="weights")))
 
 
 # -- vectors -----------------------------------------------------------------------------------------------
@@ -50,34 +50,34 @@ def test_a_vector_gives_back_the_tensors_it_was_made_of(shapes: list[list[int]],
 
 
 def test_what_is_not_trained_has_no_place_in_it() -> None:
-    solver = net()
-    solver[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
-    assert list(trained(solver)) == ["0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]
+    model = net()
+    model[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
+    assert list(trained(model)) == ["0.bias", "1.weight", "1.bias", "2.weight", "2.bias"]
 
 
 def test_the_anchor_penalises_by_importance_and_knows_its_gradient() -> None:
-    solver = net()
-    given = importances(solver)
-    anchor = Anchor.of(solver, came(given), "ewc")
-    start = {name: p.detach().clone() for name, p in solver.named_parameters()}
-    assert anchor(solver) == 0
+    model = net()
+    given = importances(model)
+    anchor = Anchor.of(model, came(given), "ewc")
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    assert anchor(model) == 0
     with torch.no_grad():
-        for p in solver.parameters():
+        for p in model.parameters():
             p += torch.randn(p.shape)
-    by_hand = sum((given[n] * (p - start[n]) ** 2).sum() for n, p in solver.named_parameters())
-    assert torch.allclose(anchor(solver), torch.as_tensor(by_hand))
-    anchor(solver).backward()
-    gradient = flat(p.grad for p in solver.parameters() if p.grad is not None)
-    assert torch.allclose(gradient, anchor.gradient(flat(solver.parameters())))
+    by_hand = sum((given[n] * (p - start[n]) ** 2).sum() for n, p in model.named_parameters())
+    assert torch.allclose(anchor(model), torch.as_tensor(by_hand))
+    anchor(model).backward()
+    gradient = flat(p.grad for p in model.parameters() if p.grad is not None)
+    assert torch.allclose(gradient, anchor.gradient(flat(model.parameters())))
 
 
 # -- what came ---------------------------------------------------------------------------------------------
 
 
 def test_in_the_first_leg_nothing_matters() -> None:
-    solver = net()
-    anchor = Anchor.of(solver, None, "ewc")
-    assert torch.equal(anchor.weights, flat(solver.parameters()))
+    model = net()
+    anchor = Anchor.of(model, None, "ewc")
+    assert torch.equal(anchor.weights, flat(model.parameters()))
     assert not anchor.importance.any()
 
 
@@ -100,57 +100,57 @@ def test_the_order_is_the_nets_whatever_came() -> None:
 )
 def test_what_does_not_fit_is_refused(change: dict[str, Tensor | None], said: str) -> None:
     tensors = {n: t for n, t in {**importances(net()), **change}.items() if t is not None}
-    with pytest.raises(CarryError, match=said) as caught:
+    with pytest.raises(HandoverError, match=said) as caught:
         Anchor.of(net(), came(tensors), "ewc")
     assert "configs" in caught.value.advice()
 
 
 def test_at_most_five_are_named() -> None:
-    with pytest.raises(CarryError, match="and 1 more"):
+    with pytest.raises(HandoverError, match="and 1 more"):
         Anchor.of(net(), came({}), "ewc")
 
 
 @pytest.mark.parametrize(
-    ("carry", "said"),
-    [(Carry(net().state_dict()), "none came"), (came(importances(net()), "si"), "one of kind 'si' came")],
+    ("handover", "said"),
+    [(Handover(net().state_dict()), "none came"), (came(importances(net()), "si"), "one of kind 'si' came")],
 )
-def test_another_strategys_memory_is_refused(carry: Carry, said: str) -> None:
-    with pytest.raises(CarryError, match=said):
-        Anchor.of(net(), carry, "ewc")
+def test_another_strategys_memory_is_refused(handover: Handover, said: str) -> None:
+    with pytest.raises(HandoverError, match=said):
+        Anchor.of(net(), handover, "ewc")
 
 
 # -- what is handed over -----------------------------------------------------------------------------------
 
 
 def test_a_part_travels_as_float32_and_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    solver = net()
-    vector = torch.rand(flat(solver.parameters()).shape, dtype=torch.float64)
-    made = part("ewc", named(vector, trained(solver)), None)
+    model = net()
+    vector = torch.rand(flat(model.parameters()).shape, dtype=torch.float64)
+    made = state("ewc", named(vector, trained(model)), None)
     assert (made.kind, made.privacy.derived, made.size) == ("ewc", "weights", 4 * len(vector))
-    folder = tmp_path / "carry"
+    folder = tmp_path / "handover"
     facts = Facts(leg=1, site="a", strategy="ewc", start=None, samples=1, result={}, tensors={}, torch="2")
     head = {"model": {"name": "net", "kwargs": {}}, "data": {}}
-    write(Carry(solver.state_dict(), running=made, facts=head), folder, {}, facts)
-    anchor = Anchor.of(solver, load(folder), "ewc")
+    write(Handover(model.state_dict(), cumulative=made, facts=head), folder, {}, facts)
+    anchor = Anchor.of(model, load(folder), "ewc")
     assert torch.equal(anchor.importance, vector.float())
 
 
 def test_a_part_that_is_not_finite_is_not_handed_over() -> None:
     with pytest.raises(TrainingError, match=r"0\.bias"):
-        part("si", {"0.bias": torch.tensor([1.0, torch.inf])}, None)
+        state("si", {"0.bias": torch.tensor([1.0, torch.inf])}, None)
 
 
-def test_two_running_memories_are_one_too_many() -> None:
-    other = Part({}, "flow", Privacy(derived="generator"))
+def test_two_cumulative_memories_are_one_too_many() -> None:
+    other = MemoryState({}, "flow", Privacy(derived="generator"))
     with pytest.raises(UserError, match="'si' and 'flow'"):
-        part("si", {}, other)
+        state("si", {}, other)
 
 
-def test_only_phases_of_the_solver_get_more_beside_it() -> None:
-    solver, other, more = net(), net(), net()
-    phases = [Phase("learn", solver, dict, frozen=(other,)), Phase("renew", other, dict)]  # type: ignore[arg-type]
-    learn, renew = beside(phases, solver, frozen=(more,), keeps=(more,), callbacks=("c",))
-    assert (learn.frozen, learn.keeps, learn.callbacks) == ((other, more), (more,), ("c",))
+def test_only_phases_of_the_model_get_more_beside_it() -> None:
+    model, other, more = net(), net(), net()
+    phases = [Phase("learn", model, dict, frozen=(other,)), Phase("renew", other, dict)]  # type: ignore[arg-type]
+    learn, renew = beside(phases, model, frozen=(more,), extra_state=(more,), callbacks=("c",))
+    assert (learn.frozen, learn.extra_state, learn.callbacks) == ((other, more), (more,), ("c",))
     assert renew is phases[1]
 
 

@@ -194,7 +194,7 @@ def test_deployment_is_one_leg_that_starts_from_what_it_receives() -> None:
     assert "study, key, receive, send" in found["current_tasks.handoff"].allowed
     deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [2]}
     assert "the roster's order" in problems(**deploy, **{"current_tasks.laps": 2})["current_tasks.laps"].allowed
-    for load in (None, "task_1", "/mnt/usb/carry"):
+    for load in (None, "task_1", "/mnt/usb/handover"):
         found = problems(**deploy, **{"common.checkpoint.load": load})
         assert "left out in a deployment" in found["common.checkpoint.load"].allowed
     made = study(**deploy, **{"current_tasks.handoff": {"study": "vessels", "key": "site"}})

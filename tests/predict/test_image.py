@@ -22,7 +22,7 @@ def model(**options: Any) -> Any:
     net = torch.nn.Conv3d(1, 3, 3, padding=1)
     data = SimpleNamespace(**{"img_size": None, "patch_size": None, "channels": 1, "out_range": (-1.0, 1.0), **options})
     leg = SimpleNamespace(data=data)
-    return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), solver=lambda devices: net)
+    return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [8, 6, 7]}, {"patch_size": [4, 4, 4]}])

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from relay.errors import CarryError, ChangedConfigError, UserError
+from relay.errors import ChangedConfigError, HandoverError, UserError
 from relay.handoff.refusals import DigestMismatch, Refused
 from relay.handoff.stick import find
 from relay.leg import checkpoint
@@ -113,14 +113,14 @@ def test_what_was_received_is_what_the_other_site_trained(two: tuple[Sites, Simu
 
 def test_what_was_received_and_then_changed_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
     _, _, second = two
-    solver = desk_of(second.study).received(1) / "solver.safetensors"
-    good = solver.read_bytes()
+    weights = desk_of(second.study).received(1) / "model.safetensors"
+    good = weights.read_bytes()
     try:
-        solver.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         with pytest.raises(DigestMismatch):
             received(second.study, 1)
     finally:
-        solver.write_bytes(good)
+        weights.write_bytes(good)
 
 
 def test_a_checkpoint_for_other_images_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
@@ -130,7 +130,7 @@ def test_a_checkpoint_for_other_images_is_refused(two: tuple[Sites, Simulation, 
     good = path.read_bytes()
     try:
         checkpoint.save(path, weights, {**facts, "data": {**facts["data"], "classes": ["a", "b"]}})
-        with pytest.raises(CarryError, match="classes"):
+        with pytest.raises(HandoverError, match="classes"):
             finished(first.study, first.run_place.root)
     finally:
         path.write_bytes(good)

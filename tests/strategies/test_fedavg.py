@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relay.errors import CarryError, Interrupted
-from relay.handoff import Carry, Part
-from relay.handoff.carry import load
+from relay.errors import HandoverError, Interrupted
+from relay.handoff import Handover, MemoryState
+from relay.handoff.handover import load
 from relay.handoff.memorycard import Privacy
 from relay.leg import run as leg_run
 from relay.phase import Batch, Task, Training
@@ -49,18 +49,18 @@ def batches(site: str) -> list[Batch]:
     ]
 
 
-def begun(site: str, carry: Carry | None = None, **options: Any) -> Any:
+def begun(site: str, handover: Handover | None = None, **options: Any) -> Any:
     """A strategy that has received."""
     cls = find("strategies", "fedavg")
     strategy = cls(cls.Options(**options))
     strategy.setup(net(), criterion, Task(site, 3, 3, (-1.0, 1.0)))
-    strategy.receive(carry)
+    strategy.receive(handover)
     return strategy
 
 
-def leg(site: str, carry: Carry | None = None, **options: Any) -> Carry:
+def leg(site: str, handover: Handover | None = None, **options: Any) -> Handover:
     """What a leg makes of what it received."""
-    strategy = begun(site, carry, **options)
+    strategy = begun(site, handover, **options)
     training = Training(SAMPLES[site], [], lambda: iter(()), lambda: 0.0)
     strategy.begin(training)
     (phase,) = strategy.phases()
@@ -71,12 +71,12 @@ def leg(site: str, carry: Carry | None = None, **options: Any) -> Carry:
         torch.stack(list(phase.loss(batch).values())).sum().backward()
         optimizer.step()
     strategy.finish(training)
-    return Carry(copy.deepcopy(strategy.solver.state_dict()), running=strategy.running())
+    return Handover(copy.deepcopy(strategy.model.state_dict()), cumulative=strategy.cumulative())
 
 
-def ring(sites: str, **options: Any) -> list[Carry]:
+def ring(sites: str, **options: Any) -> list[Handover]:
     """The carries of all legs, one after another."""
-    made: list[Carry] = []
+    made: list[Handover] = []
     for site in sites:
         made.append(leg(site, made[-1] if made else None, **options))
     return made
@@ -84,19 +84,19 @@ def ring(sites: str, **options: Any) -> list[Carry]:
 
 def trained(start: Weights, site: str, mu: float = 0.0) -> Weights:
     """A client's update, with nothing of the toolkit's."""
-    solver = net()
-    solver.load_state_dict(start)
-    solver.train()
-    first = [p.detach().clone() for p in solver.parameters()]
+    model = net()
+    model.load_state_dict(start)
+    model.train()
+    first = [p.detach().clone() for p in model.parameters()]
     for batch in batches(site):
-        loss = criterion(solver(batch.image), batch.label)
-        for now, then in zip(solver.parameters(), first, strict=True):
+        loss = criterion(model(batch.image), batch.label)
+        for now, then in zip(model.parameters(), first, strict=True):
             loss = loss + mu / 2 * ((now - then) ** 2).sum()
-        grads = torch.autograd.grad(loss, list(solver.parameters()))
+        grads = torch.autograd.grad(loss, list(model.parameters()))
         with torch.no_grad():
-            for parameter, grad in zip(solver.parameters(), grads, strict=True):
+            for parameter, grad in zip(model.parameters(), grads, strict=True):
                 parameter -= LR * grad
-    return solver.state_dict()
+    return model.state_dict()
 
 
 def federated(rounds: Sequence[str], mu: float = 0.0) -> Weights:
@@ -131,60 +131,60 @@ def near(a: Weights, b: Weights) -> bool:
     ],
 )
 def test_a_ring_is_a_loop_over_clients(order: str, rounds: list[str]) -> None:
-    assert near(ring(order)[-1].solver, federated(rounds))
+    assert near(ring(order)[-1].model, federated(rounds))
 
 
 def test_proximal_is_fedprox_and_matters() -> None:
-    found = ring("abab", proximal=0.7)[-1].solver
+    found = ring("abab", proximal=0.7)[-1].model
     assert near(found, federated(["ab", "ab"], mu=0.7))
     assert not near(found, federated(["ab", "ab"]))
 
 
-def test_the_running_memory_is_the_start_of_the_round() -> None:
+def test_the_cumulative_memory_is_the_start_of_the_round() -> None:
     made = ring("abab")
-    parts = [carry.running for carry in made]
-    assert all(part and part.kind == "fedavg" and part.privacy.derived == "weights" for part in parts)
-    said = [(part.about["samples"], part.about["sites"]) for part in parts if part]
+    states = [handover.cumulative for handover in made]
+    assert all(state and state.kind == "fedavg" and state.privacy.derived == "weights" for state in states)
+    said = [(state.about["samples"], state.about["sites"]) for state in states if state]
     assert said == [(30, ["a"]), (40, ["a", "b"]), (30, ["a"]), (40, ["a", "b"])]
-    for part, start in zip(parts, [net().state_dict()] * 2 + [made[1].solver] * 2, strict=True):
-        assert part
-        assert near(part.tensors, start)
-        assert part.tensors.keys() == start.keys()
+    for state, start in zip(states, [net().state_dict()] * 2 + [made[1].model] * 2, strict=True):
+        assert state
+        assert near(state.tensors, start)
+        assert state.tensors.keys() == start.keys()
 
 
-def test_without_a_round_in_the_carry_one_begins() -> None:
-    """After legs of a strategy that keeps no running memory."""
-    came = Carry(trained(net().state_dict(), "c"))
+def test_without_a_round_in_the_handover_one_begins() -> None:
+    """After legs of a strategy that keeps no cumulative memory."""
+    came = Handover(trained(net().state_dict(), "c"))
     found = leg("a", came)
-    assert near(found.solver, trained(came.solver, "a"))
-    assert found.running
-    assert near(found.running.tensors, came.solver)
+    assert near(found.model, trained(came.model, "a"))
+    assert found.cumulative
+    assert near(found.cumulative.tensors, came.model)
 
 
-def running(about: Mapping[str, Any], kind: str = "fedavg", **change: Tensor) -> Carry:
+def cumulative(about: Mapping[str, Any], kind: str = "fedavg", **change: Tensor) -> Handover:
     state = net().state_dict()
-    return Carry(state, running=Part({**state, **change}, kind, Privacy(derived="weights"), about))
+    return Handover(state, cumulative=MemoryState({**state, **change}, kind, Privacy(derived="weights"), about))
 
 
 GOOD = {"samples": 30, "sites": ["a"]}
 
 
 @pytest.mark.parametrize(
-    ("carry", "said"),
+    ("handover", "said"),
     [
-        (running(GOOD, "ewc"), "of the kind 'ewc'"),
-        (running({**GOOD, "samples": -1}), "samples = -1"),
-        (running({**GOOD, "samples": "many"}), "samples"),
-        (running({**GOOD, "sites": "a"}), "sites"),
-        (running({**GOOD, "more": 1}), "more"),
-        (running(GOOD, **{"3.bias": torch.zeros(4)}), "3.bias"),
-        (running(GOOD, **{"3.bias": torch.full((3,), torch.nan)}), "3.bias: not finite"),
-        (running(GOOD, more=torch.zeros(1)), "more: not in the net"),
+        (cumulative(GOOD, "ewc"), "of the kind 'ewc'"),
+        (cumulative({**GOOD, "samples": -1}), "samples = -1"),
+        (cumulative({**GOOD, "samples": "many"}), "samples"),
+        (cumulative({**GOOD, "sites": "a"}), "sites"),
+        (cumulative({**GOOD, "more": 1}), "more"),
+        (cumulative(GOOD, **{"3.bias": torch.zeros(4)}), "3.bias"),
+        (cumulative(GOOD, **{"3.bias": torch.full((3,), torch.nan)}), "3.bias: not finite"),
+        (cumulative(GOOD, more=torch.zeros(1)), "more: not in the net"),
     ],
 )
-def test_a_round_that_can_not_be_gone_on_with_is_refused(carry: Carry, said: str) -> None:
-    with pytest.raises(CarryError, match=said):
-        begun("b", carry)
+def test_a_round_that_can_not_be_gone_on_with_is_refused(handover: Handover, said: str) -> None:
+    with pytest.raises(HandoverError, match=said):
+        begun("b", handover)
 
 
 def test_proximal_has_a_range() -> None:
@@ -199,19 +199,19 @@ def test_two_rounds_through_bundles(tmp_path: Path) -> None:
     simulate(tmp_path / "there", **changes, **{"current_tasks.laps": 2})
     simulate(tmp_path / "back", **changes, **{"current_tasks.task_ids": [2, 1]})
     a, round_1, half, round_2 = (
-        load(tmp_path / "there/checkpoints" / leg / "carry")
+        load(tmp_path / "there/checkpoints" / leg / "handover")
         for leg in ("task_1", "task_2", "task_1_lap2", "task_2_lap2")
     )
-    b, back = (load(tmp_path / "back/checkpoints" / leg / "carry") for leg in ("task_2", "task_1"))
-    mean = {name: (a.solver[name] + b.solver[name]) / 2 for name in a.solver}
-    assert near(mean, round_1.solver)
-    assert near(round_1.solver, back.solver)
-    assert not near(a.solver, b.solver)
-    for carry in (half, round_2):
-        assert carry.running
-        assert all(torch.equal(carry.running.tensors[name], round_1.solver[name]) for name in round_1.solver)
-    assert round_2.running
-    assert round_2.running.about == {"samples": 16, "sites": ["clinic_a", "clinic_b"]}
+    b, back = (load(tmp_path / "back/checkpoints" / leg / "handover") for leg in ("task_2", "task_1"))
+    mean = {name: (a.model[name] + b.model[name]) / 2 for name in a.model}
+    assert near(mean, round_1.model)
+    assert near(round_1.model, back.model)
+    assert not near(a.model, b.model)
+    for handover in (half, round_2):
+        assert handover.cumulative
+        assert all(torch.equal(handover.cumulative.tensors[name], round_1.model[name]) for name in round_1.model)
+    assert round_2.cumulative
+    assert round_2.cumulative.about == {"samples": 16, "sites": ["clinic_a", "clinic_b"]}
 
 
 def test_interrupted_in_the_middle_of_a_round_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +224,8 @@ def test_interrupted_in_the_middle_of_a_round_and_resumed(tmp_path: Path, monkey
         simulate(tmp_path / "broken", **changes)
     assert list((tmp_path / "broken").rglob("task_2/phase_*"))
     simulate(tmp_path / "broken", **changes)
-    whole, broken = (load(tmp_path / run / "checkpoints/task_2/carry") for run in ("whole", "broken"))
-    assert all(torch.equal(whole.solver[name], broken.solver[name]) for name in whole.solver)
-    assert whole.running
-    assert broken.running
-    assert whole.running.about == broken.running.about
+    whole, broken = (load(tmp_path / run / "checkpoints/task_2/handover") for run in ("whole", "broken"))
+    assert all(torch.equal(whole.model[name], broken.model[name]) for name in whole.model)
+    assert whole.cumulative
+    assert broken.cumulative
+    assert whole.cumulative.about == broken.cumulative.about

@@ -11,12 +11,12 @@ from relay.strategies.owm import OWM
 from relay.strategies.sequential import Sequential
 from torch import Tensor, nn
 
-from relay.errors import CarryError
-from relay.handoff import Carry, Part
-from relay.handoff.carry import load
+from relay.errors import HandoverError
+from relay.handoff import Handover, MemoryState
+from relay.handoff.handover import load
 from relay.handoff.memorycard import Privacy
 from relay.memory.projection import features, half, inputs, layers, nothing, project, seen, update
-from tests.strategies.toys import SMALL, adam, begun, carry, learn, relay, sgd, site_a, site_b
+from tests.strategies.toys import SMALL, adam, begun, handover, learn, relay, sgd, site_a, site_b
 from tests.studies import simulate
 
 LAYERS = [
@@ -167,8 +167,8 @@ def test_two_legs_of_plain_gradient_descent_are_those_of_a_plain_loop() -> None:
     """The second leg's step is lr * gradient * P, as in the paper."""
     first = begun(OWM)
     learn(first, [site_a()] * 5)
-    came = carry(first)
-    held = came.running.tensors["weight"]  # type: ignore[union-attr]
+    came = handover(first)
+    held = came.cumulative.tensors["weight"]  # type: ignore[union-attr]
     p = torch.eye(2) - held @ held.T
     x = site_a().image.movedim(1, -1).reshape(-1, 2)
     r = x.T @ x
@@ -176,11 +176,11 @@ def test_two_legs_of_plain_gradient_descent_are_those_of_a_plain_loop() -> None:
     second = begun(OWM, came)
     learn(second, [site_b()] * 5)
     x, label = site_b().image.movedim(1, -1).reshape(-1, 2), site_b().label.reshape(-1)
-    w = came.solver["weight"][:, :, 0, 0].clone()
+    w = came.model["weight"][:, :, 0, 0].clone()
     for _ in range(5):
         gradient = ((x @ w.T).softmax(1) - nn.functional.one_hot(label, 2)).T @ x / len(x)
         w -= 0.5 * gradient @ p
-    assert torch.allclose(second.solver.weight[:, :, 0, 0], w, atol=1e-6)  # type: ignore[index]
+    assert torch.allclose(second.model.weight[:, :, 0, 0], w, atol=1e-6)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam])
@@ -193,15 +193,15 @@ def test_what_a_layer_makes_of_earlier_inputs_stays_whatever_the_optimiser(optim
 
     line = torch.tensor([1.0, 2.0, -1.0]).view(1, 3, 1, 1)
     held = update(torch.zeros(3, 3), line.reshape(1, 3), 1e-9, seed=1)
-    came = Carry(net().state_dict(), running=Part({"weight": held}, "owm", Privacy(derived="weights")))
+    came = Handover(net().state_dict(), cumulative=MemoryState({"weight": held}, "owm", Privacy(derived="weights")))
     strategy = begun(OWM, came, net)
-    before, bias = strategy.solver(line).detach(), came.solver["bias"]
+    before, bias = strategy.model(line).detach(), came.model["bias"]
     other = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     batch = type(site_a())(other, (other[:, 1] > 0).long(), torch.arange(2))
     learn(strategy, [batch] * 20, optimizer)
-    assert torch.allclose(strategy.solver(line), before, atol=1e-3)
-    assert torch.equal(strategy.solver.bias, bias)  # type: ignore[arg-type]
-    assert (strategy.solver.weight - came.solver["weight"]).abs().max() > 0.1  # type: ignore[operator]
+    assert torch.allclose(strategy.model(line), before, atol=1e-3)
+    assert torch.equal(strategy.model.bias, bias)  # type: ignore[arg-type]
+    assert (strategy.model.weight - came.model["weight"]).abs().max() > 0.1  # type: ignore[operator]
 
 
 def test_the_first_leg_is_plain_training() -> None:
@@ -210,7 +210,7 @@ def test_the_first_leg_is_plain_training() -> None:
     assert (phase.frozen, phase.callbacks) == ((), ())
     for strategy in (first, plain):
         learn(strategy, [site_a()] * 3)
-    assert torch.equal(first.solver.weight, plain.solver.weight)  # type: ignore[arg-type]
+    assert torch.equal(first.model.weight, plain.model.weight)  # type: ignore[arg-type]
 
 
 def test_norms_and_biases_are_held_after_the_first_leg() -> None:
@@ -220,12 +220,12 @@ def test_norms_and_biases_are_held_after_the_first_leg() -> None:
 
     first = begun(OWM, net=net)
     learn(first, [site_a()] * 3)
-    assert not torch.equal(first.solver[1].weight, net()[1].weight)  # type: ignore[index]
-    came = carry(first)
+    assert not torch.equal(first.model[1].weight, net()[1].weight)  # type: ignore[index]
+    came = handover(first)
     second = begun(OWM, came, net)
     learn(second, [site_b()] * 3)
-    now = second.solver.state_dict()
-    assert [n for n in now if not torch.equal(now[n], came.solver[n])] == ["0.weight", "2.weight"]
+    now = second.model.state_dict()
+    assert [n for n in now if not torch.equal(now[n], came.model[n])] == ["0.weight", "2.weight"]
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam])
@@ -248,34 +248,34 @@ def test_it_forgets_less_than_sequential_and_still_learns(optimizer: Any) -> Non
     ids=["shape", "longer", "nan"],
 )
 def test_what_does_not_fit_is_refused(held: Tensor, said: str) -> None:
-    wrong = Part({"weight": held}, "owm", Privacy(derived="weights"))
+    wrong = MemoryState({"weight": held}, "owm", Privacy(derived="weights"))
     first = begun(OWM)
-    with pytest.raises(CarryError, match=said):
-        begun(OWM, Carry(first.solver.state_dict(), running=wrong))
+    with pytest.raises(HandoverError, match=said):
+        begun(OWM, Handover(first.model.state_dict(), cumulative=wrong))
 
 
 def test_without_alpha_nothing_is_held() -> None:
     first, plain = begun(OWM, owm_alpha=None), begun(Sequential)
     for strategy in (first, plain):
         learn(strategy, [site_a()] * 3)
-    came = carry(first)
-    assert came.running is None
+    came = handover(first)
+    assert came.cumulative is None
     assert first.kinds == ()
-    second, fine_tuned = begun(OWM, came, owm_alpha=None), begun(Sequential, carry(plain))
+    second, fine_tuned = begun(OWM, came, owm_alpha=None), begun(Sequential, handover(plain))
     for strategy in (second, fine_tuned):
         learn(strategy, [site_b()] * 3)
-    assert torch.equal(second.solver.weight, fine_tuned.solver.weight)  # type: ignore[arg-type]
+    assert torch.equal(second.model.weight, fine_tuned.model.weight)  # type: ignore[arg-type]
 
 
 def test_directions_travel_by_bundle(tmp_path: Path) -> None:
     changes = {**SMALL, "common.strategy": {"name": "owm", "kwargs": {"owm_images": 4}}}
     simulate(tmp_path, **changes)
-    one, two = (load(tmp_path / f"checkpoints/task_{n}/carry") for n in (1, 2))
-    assert one.running is not None
-    assert two.running is not None
-    for name, held in one.running.tensors.items():
-        assert two.running.tensors[name].shape == held.shape
+    one, two = (load(tmp_path / f"checkpoints/task_{n}/handover") for n in (1, 2))
+    assert one.cumulative is not None
+    assert two.cumulative is not None
+    for name, held in one.cumulative.tensors.items():
+        assert two.cumulative.tensors[name].shape == held.shape
         assert held.shape[1] == min(32, len(held))
-        assert two.running.tensors[name].norm() > held.norm() > 0
-    moved = {name for name in one.solver if not torch.equal(one.solver[name], two.solver[name])}
-    assert moved == set(one.running.tensors)
+        assert two.cumulative.tensors[name].norm() > held.norm() > 0
+    moved = {name for name in one.model if not torch.equal(one.model[name], two.model[name])}
+    assert moved == set(one.cumulative.tensors)

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from relay.config.options import options
 from relay.errors import ConfigError
-from relay.handoff import Carry
-from relay.handoff.carry import load
+from relay.handoff import Handover
+from relay.handoff.handover import load
 from relay.memory.base import Memory
 from relay.phase import Batch, Phase, Task, Training
 from tests.studies import simulate, study
@@ -34,7 +34,7 @@ class Shifted(Memory):
         return Batch(batch.image + 2, torch.zeros_like(batch.label), batch.index)
 
 
-def solver(seed: int = 1) -> nn.Module:
+def model(seed: int = 1) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Conv2d(3, 3, 1)
 
@@ -54,14 +54,14 @@ def images() -> Iterator[Batch]:
 
 
 def begun(strategy: Replay, memory: Memory | None = None) -> Any:
-    """At its second leg, the solver moved away from the incoming one."""
+    """At its second leg, the model moved away from the incoming one."""
     strategy.remembered = memory or Shifted()
-    strategy.setup(solver(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
+    strategy.setup(model(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
     legs = [{"leg": 1, "site": "north", "train_samples": 30}]
-    strategy.receive(Carry(solver(2).state_dict(), facts={"legs": legs}))
+    strategy.receive(Handover(model(2).state_dict(), facts={"legs": legs}))
     strategy.begin(Training(6, ["p"] * 6, images, lambda: 0.5))
     with torch.no_grad():
-        next(strategy.solver.parameters()).mul_(1.5)
+        next(strategy.model.parameters()).mul_(1.5)
     return strategy
 
 
@@ -70,16 +70,16 @@ def relay(**options: Any) -> Any:
 
 
 def test_one_part_of_a_batch_is_replayed_and_the_other_learned() -> None:
-    """Against a computation by hand; the targets are the incoming solver's."""
+    """Against a computation by hand; the targets are the incoming model's."""
     strategy, b = relay(replay=1 / 3), batch()
     terms = strategy.loss(b)
     assert len(strategy.remembered.asked.image) == 2
     drawn = b.image[:2] + 2
-    student, teacher = strategy.solver(drawn), solver(2)(drawn)
+    student, teacher = strategy.model(drawn), model(2)(drawn)
     by_hand = (student - teacher).square().mean()
     assert list(terms) == ["task", "replay"]
     assert float(terms["task"].detach()) == pytest.approx(
-        float(criterion(strategy.solver(b.image[2:]), b.label[2:]).detach())
+        float(criterion(strategy.model(b.image[2:]), b.label[2:]).detach())
     )
     assert float(terms["replay"].detach()) == pytest.approx(float(by_hand), rel=1e-5)
 
@@ -96,10 +96,10 @@ def test_der_matches_logits_and_der_plus_plus_labels() -> None:
     plain = begun(DER(DEROptions(memory=None, alpha=0.3, beta=0.0)))
     found = plain.loss(b)["replay"]
     drawn = b.image[:3] + 2
-    by_hand = 0.3 * (plain.solver(drawn) - solver(2)(drawn)).square().mean()
+    by_hand = 0.3 * (plain.model(drawn) - model(2)(drawn)).square().mean()
     assert float(found) == pytest.approx(float(by_hand), rel=1e-5)
     both = begun(DER(DEROptions(memory=None, alpha=0.3, beta=0.7))).loss(b)["replay"]
-    labels = criterion(plain.solver(drawn), torch.zeros_like(b.label[:3]))
+    labels = criterion(plain.model(drawn), torch.zeros_like(b.label[:3]))
     assert float(both) == pytest.approx(float(by_hand + 0.7 * labels), rel=1e-5)
 
 
@@ -131,10 +131,10 @@ def test_without_anything_remembered_a_leg_is_that_of_lwf() -> None:
     assert list(strategy.loss(batch())) == ["task", "distil"]
 
 
-def test_the_solver_is_held_and_its_teacher_stays_as_it_is() -> None:
+def test_the_model_is_held_and_its_teacher_stays_as_it_is() -> None:
     strategy = relay()
     before = copy.deepcopy(strategy.teacher.state_dict())
-    optimizer = torch.optim.SGD(strategy.solver.parameters(), lr=0.05)
+    optimizer = torch.optim.SGD(strategy.model.parameters(), lr=0.05)
     found = []
     for _ in range(60):
         terms = strategy.loss(batch())
@@ -146,7 +146,7 @@ def test_the_solver_is_held_and_its_teacher_stays_as_it_is() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in strategy.teacher.state_dict().items())
 
 
-def test_phases_that_renew_the_memory_come_after_the_solvers() -> None:
+def test_phases_that_renew_the_memory_come_after_the_models() -> None:
     class Renewed(Memory):
         def phases(self) -> list[Phase]:
             return [Phase("renew", nn.Linear(1, 1), lambda _: {}, share=0.5)]
@@ -175,9 +175,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_relay_has_room_for_one_running_memory() -> None:
+def test_relay_has_room_for_one_cumulative_memory() -> None:
     flow = {"name": "relay", "kwargs": {"memory": {"name": "flow"}}}
-    with pytest.raises(ConfigError, match=r"one running memory.*owm_alpha: null"):
+    with pytest.raises(ConfigError, match=r"one cumulative memory.*owm_alpha: null"):
         study(**{"common.strategy": flow})
     study(**{"common.strategy": {**flow, "kwargs": {**flow["kwargs"], "owm_alpha": None}}})
 
@@ -185,10 +185,10 @@ def test_relay_has_room_for_one_running_memory() -> None:
 def test_relay_moves_the_weights_little_where_earlier_inputs_are(run: Path, tmp_path: Path) -> None:
     """Against the same leg without projection: along the directions held by the first leg, and everywhere."""
     simulate(tmp_path, **{"common.strategy": {"name": "relay", "kwargs": {"owm_alpha": None}}})
-    held = load(run / "checkpoints/task_1/carry").running.tensors  # type: ignore[union-attr]
+    held = load(run / "checkpoints/task_1/handover").cumulative.tensors  # type: ignore[union-attr]
     along = {}
     for root in (run, tmp_path):
-        one, two = (load(root / f"checkpoints/task_{leg}/carry").solver for leg in (1, 2))
+        one, two = (load(root / f"checkpoints/task_{leg}/handover").model for leg in (1, 2))
         moved = {name: two[name] - one[name] for name in held}
         usual = [
             d.flatten(1) if d.shape[1] * d[0, 0].numel() == len(held[n]) else d.flatten(1).T for n, d in moved.items()
@@ -201,13 +201,13 @@ def test_relay_moves_the_weights_little_where_earlier_inputs_are(run: Path, tmp_
 def test_a_relay_of_two_sites_hands_on_both_memories(run: Path) -> None:
     legs = [{"leg": n, "site": f"clinic_{name}", "train_samples": 8} for n, name in enumerate("ab", 1)]
     (bundle,) = (run / "handoff").glob("*/clinic_b/studies/*/signed/*")
-    carry = load(bundle, legs)
-    assert list(carry.memories) == [1, 2]
-    assert all(part.kind == "style" and part.size < 16 * 1024 for part in carry.memories.values())
-    assert list(carry.others("clinic_b")) == ["clinic_a"]
+    handover = load(bundle, legs)
+    assert list(handover.memories) == [1, 2]
+    assert all(state.kind == "style" and state.size < 16 * 1024 for state in handover.memories.values())
+    assert list(handover.others("clinic_b")) == ["clinic_a"]
 
 
 def test_replaying_changes_what_is_learned(run: Path, tmp_path: Path) -> None:
     simulate(tmp_path, **{"common.strategy": {"name": "relay", "kwargs": {"memory": None}}})
-    with_memory, without = (load(root / "checkpoints/task_2/carry").solver for root in (run, tmp_path))
+    with_memory, without = (load(root / "checkpoints/task_2/handover").model for root in (run, tmp_path))
     assert any(not torch.equal(with_memory[name], without[name]) for name in without)

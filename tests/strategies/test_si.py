@@ -12,12 +12,12 @@ from relay.strategies.sequential import Sequential
 from relay.strategies.si import SI
 from torch import Tensor, nn
 
-from relay.errors import CarryError, Interrupted
-from relay.handoff.carry import load
+from relay.errors import HandoverError, Interrupted
+from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.memory.path import Path as Steps
 from tests.leg.test_resume import StopAt
-from tests.strategies.toys import SMALL, adam, begun, carry, criterion, learn, loss, relay, sgd, site_a, site_b
+from tests.strategies.toys import SMALL, adam, begun, criterion, handover, learn, loss, relay, sgd, site_a, site_b
 from tests.studies import simulate
 
 
@@ -35,10 +35,10 @@ def test_two_legs_are_those_of_a_plain_loop(optimizer: Any) -> None:
     conf: Any = {"si_weight": c, "si_damping": xi}
     first = begun(SI, **conf)
     learn(first, [site_a()] * steps, optimizer)
-    second = begun(SI, carry(first), **conf)
+    second = begun(SI, handover(first), **conf)
     learn(second, [site_b()] * steps, optimizer)
 
-    w = begun(SI).solver.weight.detach().clone()  # type: ignore[union-attr, operator]
+    w = begun(SI).model.weight.detach().clone()  # type: ignore[union-attr, operator]
     big = torch.zeros_like(w)
     for strategy, batch in ((first, site_a()), (second, site_b())):
         start, omega, stepper = w.clone(), torch.zeros_like(w), optimizer([w])
@@ -48,8 +48,8 @@ def test_two_legs_are_those_of_a_plain_loop(optimizer: Any) -> None:
             stepper.step()
             omega -= gradient * (w - before)
         big = big + omega.clamp(min=0) / ((w - start) ** 2 + xi)
-        assert torch.allclose(strategy.solver.weight, w, atol=1e-5)  # type: ignore[arg-type]
-        found = strategy.running().tensors["weight"]  # type: ignore[union-attr]
+        assert torch.allclose(strategy.model.weight, w, atol=1e-5)  # type: ignore[arg-type]
+        found = strategy.cumulative().tensors["weight"]  # type: ignore[union-attr]
         assert torch.allclose(found, big, rtol=1e-3, atol=1e-5)
 
 
@@ -77,7 +77,7 @@ def test_the_first_leg_is_plain_training() -> None:
     assert list(first.loss(site_a())) == ["task"]
     for strategy in (first, plain):
         learn(strategy, [site_a()] * 3)
-    assert torch.equal(first.solver.weight, plain.solver.weight)  # type: ignore[arg-type]
+    assert torch.equal(first.model.weight, plain.model.weight)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("optimizer", [sgd, adam])
@@ -91,8 +91,8 @@ def test_it_forgets_less_than_sequential_and_still_learns(optimizer: Any) -> Non
 
 
 def test_a_leg_without_what_came_is_refused() -> None:
-    with pytest.raises(CarryError, match="none came"):
-        begun(SI, carry(begun(Sequential)))
+    with pytest.raises(HandoverError, match="none came"):
+        begun(SI, handover(begun(Sequential)))
 
 
 CHANGES = {**SMALL, "common.strategy": {"name": "si", "kwargs": {"si_weight": 2.0}}}
@@ -117,17 +117,17 @@ def test_interrupted_and_resumed_gives_the_same_weights_and_importances(
         simulate(tmp_path, **CHANGES)
     simulate(tmp_path, **CHANGES)
     for leg in ("task_1", "task_2"):
-        ours, theirs = (load(root / "checkpoints" / leg / "carry") for root in (tmp_path, whole))
-        assert ours.running is not None
-        assert theirs.running is not None
-        assert max(float(t.max()) for t in ours.running.tensors.values()) > 0
-        for a, b in ((ours.solver, theirs.solver), (ours.running.tensors, theirs.running.tensors)):
+        ours, theirs = (load(root / "checkpoints" / leg / "handover") for root in (tmp_path, whole))
+        assert ours.cumulative is not None
+        assert theirs.cumulative is not None
+        assert max(float(t.max()) for t in ours.cumulative.tensors.values()) > 0
+        for a, b in ((ours.model, theirs.model), (ours.cumulative.tensors, theirs.cumulative.tensors)):
             assert a.keys() == b.keys()
             assert not {name for name in a if not torch.equal(a[name], b[name])}, leg
 
 
 def test_the_gradient_by_hand_is_torchs() -> None:
-    solver: Any = begun(SI).solver
+    model: Any = begun(SI).model
     batch = site_b()
-    criterion(solver(batch.image), batch.label).backward()
-    assert torch.allclose(solver.weight.grad, task_gradient(solver.weight.detach(), batch), atol=1e-6)
+    criterion(model(batch.image), batch.label).backward()
+    assert torch.allclose(model.weight.grad, task_gradient(model.weight.detach(), batch), atol=1e-6)

@@ -18,14 +18,14 @@ from relay.strategies.base import Strategy
 from torch import Tensor, nn
 
 from relay.errors import UserError
-from relay.handoff import Carry
-from relay.handoff.carry import load, read_facts
+from relay.handoff import Handover
+from relay.handoff.handover import load, read_facts
 from relay.phase import Batch, Task, Training
 from relay.registry import find
 from tests.studies import simulate, study
 
 
-def solver(seed: int = 1) -> nn.Module:
+def model(seed: int = 1) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 1))
 
@@ -34,9 +34,9 @@ def criterion(logits: Tensor, label: Tensor) -> Tensor:
     return nn.functional.cross_entropy(logits, label)
 
 
-def carry(seed: int = 2, samples: int = 30) -> Carry:
+def handover(seed: int = 2, samples: int = 30) -> Handover:
     legs = [{"leg": 1, "site": "north", "train_samples": samples}]
-    return Carry(solver(seed).state_dict(), facts={"legs": legs})
+    return Handover(model(seed).state_dict(), facts={"legs": legs})
 
 
 def training(samples: int = 10, read: list[bool] | None = None) -> Training:
@@ -49,11 +49,11 @@ def training(samples: int = 10, read: list[bool] | None = None) -> Training:
     return Training(samples, ["p0", "p1"], batches, lambda: 0.5)
 
 
-def begun(name: str, incoming: Carry | None = None, /, **options: Any) -> Strategy:
-    """A strategy that has its solver and has received."""
+def begun(name: str, incoming: Handover | None = None, /, **options: Any) -> Strategy:
+    """A strategy that has its model and has received."""
     cls = find("strategies", name)
     strategy: Strategy = cls(cls.Options(**options))
-    strategy.setup(solver(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
+    strategy.setup(model(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
     strategy.receive(incoming)
     strategy.begin(training())
     return strategy
@@ -91,46 +91,46 @@ def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 # -- local, sequential, joint ------------------------------------------------------------------------------
 
 
-def test_local_starts_every_leg_from_the_same_fresh_solver(tmp_path: Path) -> None:
-    """The legs are what each site gets alone: the first leg's carry is not even there for the second."""
+def test_local_starts_every_leg_from_the_same_fresh_model(tmp_path: Path) -> None:
+    """The legs are what each site gets alone: the first leg's handover is not even there for the second."""
     both = simulate(tmp_path / "both", **{"common.strategy.name": "local"})
     assert [leg.start for leg in both.study.legs] == [None, None]
     alone = {"common.strategy.name": "local", "current_tasks.task_ids": [2]}
     simulate(tmp_path / "alone", **alone)
-    folders = [tmp_path / run / "checkpoints/task_2/carry" for run in ("both", "alone")]
-    assert same(*(load(folder).solver for folder in folders))
+    folders = [tmp_path / run / "checkpoints/task_2/handover" for run in ("both", "alone")]
+    assert same(*(load(folder).model for folder in folders))
     assert read_facts(folders[0]).site == "clinic_b"
 
 
 def test_sequential_starts_from_the_incoming_weights() -> None:
-    came = carry()
+    came = handover()
     strategy = begun("sequential", came)
-    assert same(strategy.solver.state_dict(), came.solver)
+    assert same(strategy.model.state_dict(), came.model)
     learn(strategy)
-    assert not same(strategy.solver.state_dict(), came.solver)
-    assert same(came.solver, carry().solver)
+    assert not same(strategy.model.state_dict(), came.model)
+    assert same(came.model, handover().model)
 
 
 @pytest.mark.parametrize("name", ["local", "sequential", "joint", "relay", "lwf", "merge", "der"])
-def test_without_a_carry_a_leg_is_plain_training(name: str) -> None:
+def test_without_a_handover_a_leg_is_plain_training(name: str) -> None:
     strategy = begun(name, None, **({"owm_alpha": None} if name == "relay" else {}))
     (phase,) = strategy.phases()
-    assert (phase.module, phase.share, phase.frozen) == (strategy.solver, 1.0, ())
+    assert (phase.module, phase.share, phase.frozen) == (strategy.model, 1.0, ())
     terms = phase.loss(batch())
     assert list(terms) == ["task"]
-    assert torch.equal(terms["task"], criterion(strategy.solver(batch().image), batch().label))
+    assert torch.equal(terms["task"], criterion(strategy.model(batch().image), batch().label))
     learn(strategy)
-    learned = copied(strategy.solver.state_dict())
+    learned = copied(strategy.model.state_dict())
     strategy.finish(dataclasses.replace(training(), batches=unread))
-    assert same(strategy.solver.state_dict(), learned)
-    assert strategy.memory() is strategy.running() is None
+    assert same(strategy.model.state_dict(), learned)
+    assert strategy.memory() is strategy.cumulative() is None
 
 
 def test_the_first_leg_of_relay_gives_the_weights_of_sequential(tmp_path: Path) -> None:
     for name in ("relay", "sequential"):
         simulate(tmp_path / name, **{"common.strategy.name": name, "current_tasks.task_ids": [1]})
-    folders = [tmp_path / name / "checkpoints/task_1/carry" for name in ("relay", "sequential")]
-    assert same(*(load(folder).solver for folder in folders))
+    folders = [tmp_path / name / "checkpoints/task_1/handover" for name in ("relay", "sequential")]
+    assert same(*(load(folder).model for folder in folders))
 
 
 @pytest.mark.parametrize(("chosen", "pooled"), [(None, [1, 2]), ([2], [2]), ([1, 2], [1, 2])])
@@ -158,7 +158,7 @@ def test_joint_refuses_a_site_whose_data_is_not_here() -> None:
 
 def test_joint_learns_from_all_of_them(tmp_path: Path) -> None:
     simulate(tmp_path, **{"common.strategy.name": "joint"})
-    own = read_facts(tmp_path / "checkpoints/task_1/carry")
+    own = read_facts(tmp_path / "checkpoints/task_1/handover")
     alone = simulate(tmp_path / "alone", **{"common.strategy.name": "local"})
     counts = [len(alone.sites(d, train=True).split.train) for d in alone.study.datasets.values()]
     assert own.samples == sum(counts)
@@ -168,24 +168,24 @@ def test_joint_learns_from_all_of_them(tmp_path: Path) -> None:
 # -- lwf, merge -------------------------------------------------------------------------------------------------
 
 
-def test_the_teacher_is_the_incoming_solver_and_stays_frozen() -> None:
-    came = carry()
+def test_the_teacher_is_the_incoming_model_and_stays_frozen() -> None:
+    came = handover()
     strategy: Any = begun("lwf", came)
-    assert strategy.teacher is not strategy.solver
+    assert strategy.teacher is not strategy.model
     assert strategy.phases()[0].frozen == (strategy.teacher,)
-    assert same(strategy.solver.state_dict(), came.solver)
+    assert same(strategy.model.state_dict(), came.model)
     learn(strategy)
-    assert same(strategy.teacher.state_dict(), came.solver)
+    assert same(strategy.teacher.state_dict(), came.model)
     assert not any(module.training for module in strategy.teacher.modules())
     assert all(p.grad is None and not p.requires_grad for p in strategy.teacher.parameters())
-    assert all(p.grad is not None for p in strategy.solver.parameters())
-    assert not same(strategy.solver.state_dict(), came.solver)
+    assert all(p.grad is not None for p in strategy.model.parameters())
+    assert not same(strategy.model.state_dict(), came.model)
 
 
 def test_in_a_leg_the_teacher_is_what_the_first_leg_sent_to_the_last(tmp_path: Path) -> None:
     run = simulate(tmp_path, **{"common.strategy.name": "relay", "common.model.kwargs.norm": "batch"})
     teacher = run.study.legs[1].strategy.teacher
-    assert same(teacher.cpu().state_dict(), load(tmp_path / "checkpoints/task_1/carry").solver)
+    assert same(teacher.cpu().state_dict(), load(tmp_path / "checkpoints/task_1/handover").model)
     assert not any(module.training for module in teacher.modules())
     assert run.study.legs[0].strategy.teacher is None
 
@@ -195,12 +195,12 @@ def distil(strategy: Strategy) -> float:
 
 
 def test_distillation_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
-    strategy = begun("lwf", carry())
-    strategy.solver.eval()
+    strategy = begun("lwf", handover())
+    strategy.model.eval()
     found = [distil(strategy)]
     for _ in range(3):
         with torch.no_grad():
-            next(strategy.solver.parameters()).add_(0.5)
+            next(strategy.model.parameters()).add_(0.5)
         found.append(distil(strategy))
     assert found[0] == pytest.approx(0, abs=1e-6)
     assert found[1] > 1e-3
@@ -208,11 +208,11 @@ def test_distillation_is_zero_at_the_teacher_and_grows_away_from_it() -> None:
 
 
 def moved(**options: Any) -> Strategy:
-    """One whose solver is not at its teacher any more."""
-    strategy = begun("lwf", carry(), **options)
-    strategy.solver.eval()
+    """One whose model is not at its teacher any more."""
+    strategy = begun("lwf", handover(), **options)
+    strategy.model.eval()
     with torch.no_grad():
-        next(strategy.solver.parameters()).add_(1)
+        next(strategy.model.parameters()).add_(1)
     return strategy
 
 
@@ -233,30 +233,30 @@ def test_confidence_leaves_out_voxels_where_the_teacher_is_unsure() -> None:
 def averaged(strategy: Strategy, samples: int) -> tuple[dict[str, Tensor], dict[str, Tensor], list[bool]]:
     """The learned and the merged weights, and a mark for each image that was read."""
     learn(strategy)
-    learned = copied(strategy.solver.state_dict())
+    learned = copied(strategy.model.state_dict())
     read: list[bool] = []
     strategy.finish(training(samples, read))
-    return learned, copied(strategy.solver.state_dict()), read
+    return learned, copied(strategy.model.state_dict()), read
 
 
-TRAINED = [name for name, _ in solver().named_parameters()]
+TRAINED = [name for name, _ in model().named_parameters()]
 
 
 @given(st.integers(1, 500), st.integers(1, 500))
 def test_merged_by_samples_is_the_average_by_hand(seen: int, samples: int) -> None:
-    came = carry(samples=seen)
+    came = handover(samples=seen)
     learned, merged, _ = averaged(begun("merge", came), samples)
     for name in TRAINED:
-        by_hand = (seen * came.solver[name].double() + samples * learned[name].double()) / (seen + samples)
+        by_hand = (seen * came.model[name].double() + samples * learned[name].double()) / (seen + samples)
         assert torch.allclose(merged[name].double(), by_hand, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0])
 def test_merged_by_a_number(weight: float) -> None:
-    came = carry()
+    came = handover()
     learned, merged, read = averaged(begun("merge", came, merge=weight), 10)
     for name in TRAINED:
-        by_hand = weight * came.solver[name] + (1 - weight) * learned[name]
+        by_hand = weight * came.model[name] + (1 - weight) * learned[name]
         assert torch.allclose(merged[name], by_hand, rtol=1e-5, atol=1e-6)
     assert read
     behind = nn.functional.conv2d(batch().image, merged["0.weight"], merged["0.bias"])
@@ -264,17 +264,17 @@ def test_merged_by_a_number(weight: float) -> None:
 
 
 def test_merge_of_nothing_changes_nothing_and_reads_no_image() -> None:
-    learned, merged, read = averaged(begun("merge", carry(), merge=0.0), 10)
+    learned, merged, read = averaged(begun("merge", handover(), merge=0.0), 10)
     assert same(learned, merged)
     assert not read
 
 
 def test_samples_seen_are_those_of_all_legs_before() -> None:
-    came = carry()
+    came = handover()
     legs = [{"leg": n, "site": "north", "train_samples": 20 * n} for n in (1, 2)]
-    several = Carry(came.solver, facts={"legs": legs})
+    several = Handover(came.model, facts={"legs": legs})
     learned, merged, _ = averaged(begun("merge", several), 20)
-    by_hand = 0.75 * came.solver["0.weight"] + 0.25 * learned["0.weight"]
+    by_hand = 0.75 * came.model["0.weight"] + 0.25 * learned["0.weight"]
     assert torch.allclose(merged["0.weight"], by_hand, rtol=1e-5, atol=1e-6)
 
 
@@ -304,7 +304,7 @@ class Mine(Strategy):
     def phases(self):
         self.counts = [Count(), Count()]
         return [
-            Phase(name, self.solver, self.loss, share=self.options.half, callbacks=(count,))
+            Phase(name, self.model, self.loss, share=self.options.half, callbacks=(count,))
             for name, count in zip(("first", "second"), self.counts)
         ]
 
@@ -321,9 +321,9 @@ class Mine(Strategy):
     def part(self, seen):
         import torch
 
-        from relay.handoff.carry import Part, Privacy
+        from relay.handoff.handover import MemoryState, Privacy
 
-        return Part({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
+        return MemoryState({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
 '''
 
 
@@ -345,9 +345,9 @@ def test_a_strategy_of_ones_own_runs_legs_with_its_callbacks(own: str, tmp_path:
         assert [count.steps for count in leg.strategy.counts] == [per_epoch, per_epoch]
     incoming = run.study.legs[1].strategy.incoming
     assert int(incoming.memories[1].tensors["seen"]) == split[0]
-    sent = load(tmp_path / "run/checkpoints/task_2/carry", [{"leg": 2, "site": "clinic_b"}])
+    sent = load(tmp_path / "run/checkpoints/task_2/handover", [{"leg": 2, "site": "clinic_b"}])
     assert int(sent.memories[2].tensors["seen"]) == split[1]
-    assert int(sent.running.tensors["seen"]) == sum(split)
+    assert int(sent.cumulative.tensors["seen"]) == sum(split)
 
 
 NAMES = ["base", "local", "sequential", "joint", "relay", "lwf", "merge", "der", "replay", "ewc", "si", "owm", "fedavg"]
@@ -363,9 +363,9 @@ def test_their_files_import_without_torch(name: str) -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_solver_is_never_shared_with_the_carry() -> None:
-    came = carry()
-    kept = copy.deepcopy(came.solver)
+def test_the_model_is_never_shared_with_the_handover() -> None:
+    came = handover()
+    kept = copy.deepcopy(came.model)
     for name, options in (("sequential", {}), ("relay", {"owm_alpha": None})):
         averaged(begun(name, came, **options), 5)
-    assert same(came.solver, kept)
+    assert same(came.model, kept)

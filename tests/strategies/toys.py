@@ -9,7 +9,7 @@ import torch
 from relay.strategies.base import Strategy
 from torch import Tensor, nn
 
-from relay.handoff import Carry
+from relay.handoff import Handover
 from relay.phase import Batch, Task, Training
 
 Net = Callable[[], nn.Module]
@@ -54,8 +54,8 @@ def training(*batches: Batch) -> Training:
     return Training(count, [str(i) for i in range(count)], again, lambda: float("nan"))
 
 
-def begun(cls: type[Strategy], incoming: Carry | None = None, net: Net = net, **options: Any) -> Strategy:
-    """A strategy that has its solver and has received."""
+def begun(cls: type[Strategy], incoming: Handover | None = None, net: Net = net, **options: Any) -> Strategy:
+    """A strategy that has its model and has received."""
     strategy = cls(cls.Options(**options))
     strategy.setup(net(), criterion, Task("b" if incoming else "a", 2, 2, (0.0, 1.0), seed=5))
     strategy.receive(incoming)
@@ -85,10 +85,12 @@ def learn(strategy: Strategy, batches: Sequence[Batch], optimizer: Callable[[Any
     strategy.finish(training(*batches[:1]))
 
 
-def carry(strategy: Strategy) -> Carry:
+def handover(strategy: Strategy) -> Handover:
     """What a leg hands over."""
-    solver = {name: tensor.clone() for name, tensor in strategy.solver.state_dict().items()}
-    return Carry(solver, running=strategy.running(), facts={"legs": [{"site": "a", "leg": 1, "train_samples": 8}]})
+    model = {name: tensor.clone() for name, tensor in strategy.model.state_dict().items()}
+    return Handover(
+        model, cumulative=strategy.cumulative(), facts={"legs": [{"site": "a", "leg": 1, "train_samples": 8}]}
+    )
 
 
 def relay(cls: type[Strategy], optimizer: Callable[[Any], Any] = sgd, **options: Any) -> tuple[float, float, float]:
@@ -96,11 +98,11 @@ def relay(cls: type[Strategy], optimizer: Callable[[Any], Any] = sgd, **options:
     first = begun(cls, **options)
     learn(first, [site_a()] * 40, optimizer)
     before = loss(first, site_a(7))
-    second = begun(cls, carry(first), **options)
+    second = begun(cls, handover(first), **options)
     learn(second, [site_b()] * 40, optimizer)
     return before, loss(second, site_a(7)), loss(second, site_b(8))
 
 
 def loss(strategy: Strategy, batch: Batch) -> float:
-    """The task's loss of the solver as it is."""
-    return float(criterion(strategy.solver(batch.image), batch.label).detach())
+    """The task's loss of the model as it is."""
+    return float(criterion(strategy.model(batch.image), batch.label).detach())

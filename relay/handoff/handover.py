@@ -1,10 +1,10 @@
-"""The carry: all that a leg hands over, as a folder of files that are never unpickled or executed.
+"""The handover: all that a leg hands over, as a folder of files that are never unpickled or executed.
 
-- ``solver.safetensors``: the weights of the network that does the clinical task;
+- ``model.safetensors``: the weights of the network that does the clinical task;
 - ``memory.safetensors`` and its card ``memory.json``: what this leg keeps of its site so that it is not forgotten. It
-  stays in all later carries, signed with its leg. Absent where a leg keeps nothing;
-- ``running.safetensors`` and ``running.json``: a memory of all legs so far, which each leg renews. Absent likewise;
-- ``carry.json``: which net they are of, and how it reads images and names classes;
+  stays in all later handovers, signed with its leg. Absent where a leg keeps nothing;
+- ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, which each leg renews. Absent likewise;
+- ``handover.json``: which net they are of, and how it reads images and names classes;
 - ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
 - ``facts.json``: what a statement will be made of. It stays at the site;
 - ``digests.json``: SHA-256 of all these, so that what a disk has damaged is never signed. It stays, too.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from relay import tensorfile
 from relay.config.options import Field, options
-from relay.errors import CarryError, UserError
+from relay.errors import HandoverError, UserError
 from relay.files import read_bytes, write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FACTS, DIGESTS = "facts.json", "digests.json"
-WEIGHTS = (manifest.SOLVER, *manifest.OWN)
-TRAVELLING = (manifest.CARRY, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
+WEIGHTS = (manifest.MODEL, *manifest.OWN)
+TRAVELLING = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
 
 
 @dataclass(frozen=True)
-class Part:
+class MemoryState:
     """A memory as it travels: plain tensors, and what they are.
 
     Attributes:
@@ -69,22 +69,22 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Carry:
-    """Solver, memories, and the facts about them.
+class Handover:
+    """Model, memories, and the facts about them.
 
     Attributes:
-        solver: the solver's weights by name, on the CPU.
+        model: the model's weights by name, on the CPU.
         memories: what each leg keeps of its own site, by the leg's number. Read, all that there are so far; to be
             written, at most the leg's own.
-        running: a memory of all legs so far.
+        cumulative: a memory of all legs so far.
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
             ``site``, ``strategy`` and ``train_samples``, as its own statement says; read, also ``config``, the newest
             leg's.
     """
 
-    solver: Mapping[str, Tensor]
-    memories: Mapping[int, Part] = field(default_factory=dict)
-    running: Part | None = None
+    model: Mapping[str, Tensor]
+    memories: Mapping[int, MemoryState] = field(default_factory=dict)
+    cumulative: MemoryState | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,7 +97,7 @@ class Carry:
         """Training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
-    def others(self, site: str) -> dict[str, Part]:
+    def others(self, site: str) -> dict[str, MemoryState]:
         """The newest memory of every other site that has one, by name, in the order of the legs."""
         newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
         return {name: part for name, part in newest.items() if name != site}
@@ -111,7 +111,7 @@ class Facts:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: training samples, exact.
         result: mean Dice on each test set here; null where nothing could be measured.
-        tensors: how many the solver and each memory have.
+        tensors: how many the model and each memory have.
         torch: version.
     """
 
@@ -125,8 +125,8 @@ class Facts:
     torch: str
 
 
-def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
-    """Write a leg's carry as a folder: whole or not at all. Of its memories, its own is written.
+def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
+    """Write a leg's handover as a folder: whole or not at all. Of its memories, its own is written.
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
@@ -136,8 +136,8 @@ def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts
     """
     from safetensors.torch import save
 
-    parts = {manifest.MEMORY: carry.memories.get(facts.leg), manifest.RUNNING: carry.running}
-    tensors = {manifest.SOLVER: carry.solver, **{name: part.tensors for name, part in parts.items() if part}}
+    parts = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
+    tensors = {manifest.MODEL: handover.model, **{name: part.tensors for name, part in parts.items() if part}}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
     for name, data in files.items():
         try:
@@ -145,8 +145,8 @@ def write(carry: Carry, folder: Path, documents: Mapping[str, Any], facts: Facts
         except BadTensors as error:
             raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
     told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
-    head = {"format": FORMAT, "model": carry.facts["model"], "data": carry.facts["data"]}
-    plain = {manifest.CARRY: head, **documents, **told, FACTS: facts}
+    head = {"format": FORMAT, "model": handover.facts["model"], "data": handover.facts["data"]}
+    plain = {manifest.HANDOVER: head, **documents, **told, FACTS: facts}
     files |= {name: canonical(content) for name, content in plain.items()}
     write_folder(folder, files | {DIGESTS: manifest.write({name: digest(data) for name, data in files.items()})})
 
@@ -155,12 +155,12 @@ def read_facts(folder: Path) -> Facts:
     """The facts of a leg that was run here.
 
     Raises:
-        CarryError: there is no such leg, or they are damaged.
+        HandoverError: there is no such leg, or they are damaged.
     """
     try:
         return parse(Facts, read_bytes(folder / FACTS), str(folder / FACTS))
     except OSError as error:
-        raise CarryError(f"no carry in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
+        raise HandoverError(f"no handover in {folder}: {error.strerror} ({FACTS})", "Run the leg first.") from error
     except BadDocument as error:
         raise _damaged(folder / FACTS, error) from error
 
@@ -169,7 +169,7 @@ def check_there(folder: Path) -> None:
     """Whether a leg that was run here still has its facts: to run it again would pass it over.
 
     Raises:
-        CarryError: they are lost.
+        HandoverError: they are lost.
     """
     if folder.parent.is_dir() and not (folder / FACTS).is_file():
         raise _damaged(folder / FACTS, "it is lost")
@@ -179,7 +179,7 @@ def check_whole(folder: Path) -> None:
     """Whether every file of a leg that was run here is as it was written.
 
     Raises:
-        CarryError: there is no such leg, or one is damaged, or lost.
+        HandoverError: there is no such leg, or one is damaged, or lost.
     """
     check_there(folder)
     read_facts(folder)
@@ -197,11 +197,11 @@ def check_whole(folder: Path) -> None:
             raise _damaged(path, "it is not what the leg wrote")
 
 
-def _damaged(path: Path, why: object) -> CarryError:
-    return CarryError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
+def _damaged(path: Path, why: object) -> HandoverError:
+    return HandoverError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
 
 
-def card(part: Part) -> dict[str, Any]:
+def card(part: MemoryState) -> dict[str, Any]:
     """What a memory's JSON file says."""
     return {
         "format": 1,
@@ -213,7 +213,7 @@ def card(part: Part) -> dict[str, Any]:
 
 
 def weights_digest(listed: Mapping[str, str]) -> str:
-    """What names the weights, whoever signed them: SHA-256 over those of solver and memories, from a manifest."""
+    """What names the weights, whoever signed them: SHA-256 over those of model and memories, from a manifest."""
     return digest("".join(listed.get(name, "-") for name in WEIGHTS).encode())
 
 
@@ -221,16 +221,16 @@ def digest_of(folder: Path) -> str:
     """:func:`weights_digest` of a leg that was run here.
 
     Raises:
-        CarryError: there is no such leg.
+        HandoverError: there is no such leg.
     """
     paths = [folder / name for name in WEIGHTS]
     if not paths[0].is_file():
-        raise CarryError(f"no carry in {folder}", "Run the leg before this one first.")
+        raise HandoverError(f"no handover in {folder}", "Run the leg before this one first.")
     return weights_digest({path.name: measure(path).sha256 for path in paths if path.is_file()})
 
 
-def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[str, int] | None = None) -> Carry:
-    """Read a carry whose files were verified.
+def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[str, int] | None = None) -> Handover:
+    """Read a handover whose files were verified.
 
     Args:
         legs: what the statements say of the legs so far.
@@ -239,25 +239,25 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     Raises:
         BadDocument: the weights can't be parsed.
     """
-    solver = _tensors(folder, manifest.SOLVER, counts)
+    model = _tensors(folder, manifest.MODEL, counts)
     places = {leg["leg"]: manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
     places |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
-    found = {leg: _part(folder, name, counts) for leg, name in places.items()}
-    running = _part(folder, manifest.RUNNING, counts)
-    head = read(read_bytes(folder / manifest.CARRY), manifest.CARRY)
+    found = {leg: _memory_state(folder, name, counts) for leg, name in places.items()}
+    cumulative = _memory_state(folder, manifest.CUMULATIVE, counts)
+    head = read(read_bytes(folder / manifest.HANDOVER), manifest.HANDOVER)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     if (folder / manifest.CONFIG).is_file():
         facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
-    return Carry(solver, {leg: part for leg, part in found.items() if part}, running, facts)
+    return Handover(model, {leg: part for leg, part in found.items() if part}, cumulative, facts)
 
 
-def _part(folder: Path, name: str, counts: Mapping[str, int] | None) -> Part | None:
+def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> MemoryState | None:
     """A memory and its card; None where there is none."""
     if not (folder / name).is_file():
         return None
     card_name = manifest.card_of(name)
     told = parse(MemoryCard, read_bytes(folder / card_name), card_name)
-    return Part(_tensors(folder, name, counts), told.kind, told.privacy, told.about, told.audit)
+    return MemoryState(_tensors(folder, name, counts), told.kind, told.privacy, told.about, told.audit)
 
 
 def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[str, Tensor]:
@@ -279,13 +279,13 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def load_solver(solver: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put received weights into a net: the names, shapes and types must fit exactly, the values be finite.
 
     Raises:
-        CarryError: naming the first few that do not fit; the net is left as it was.
+        HandoverError: naming the first few that do not fit; the net is left as it was.
     """
-    have = solver.state_dict()
+    have = model.state_dict()
     wrong = [f"{k}: missing" for k in have.keys() - weights.keys()]
     wrong += [f"{k}: not in the net" for k in weights.keys() - have.keys()]
     for name in have.keys() & weights.keys():
@@ -296,5 +296,5 @@ def load_solver(solver: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
             wrong.append(f"{name}: not finite")
     if wrong:
         shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise CarryError(f"the weights do not fit the net of this config: {shown}")
-    solver.load_state_dict(weights)
+        raise HandoverError(f"the weights do not fit the net of this config: {shown}")
+    model.load_state_dict(weights)
