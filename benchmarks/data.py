@@ -14,7 +14,7 @@ PAIRS = 5
 
 def batch_cost(augment: str) -> float:
     """Seconds a batch of the second epoch takes, all of it: order, copy, augmentation."""
-    leg = first_leg(f"common.dataset.kwargs.augment.train={augment}", "common.dataset.kwargs.num_replica=32")
+    leg = first_leg(f"common.dataset.kwargs.augment.train={augment}", "common.dataset.kwargs.repeats=32")
     loader = train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")
     for epoch in (0, 1):
         loader.sampler.set_epoch(epoch)
@@ -33,7 +33,7 @@ def step_cost() -> float:
         if step == 10:
             begin = time.perf_counter()
         optimizer.zero_grad()
-        criterion(model(scale(batch["image"], leg.data.out_range)), batch["label"].long()).backward()
+        criterion(model(scale(batch["image"], leg.data.intensity_range)), batch["label"].long()).backward()
         optimizer.step()
     return (time.perf_counter() - begin) / 30
 

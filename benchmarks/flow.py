@@ -44,8 +44,8 @@ def main() -> None:
     """Measure in pairs, so that a noisy machine changes both sides alike."""
     leg, options = first_leg("common.dataset.kwargs.img_size=[64,64]"), FlowOptions()
     given = next(iter(train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")))
-    batch = Batch(scale(given["image"], leg.data.out_range), given["label"].long(), given["index"])
-    task = Task("bench", leg.data.num_classes, leg.data.channels, tuple(leg.data.out_range), (64, 64))
+    batch = Batch(scale(given["image"], leg.data.intensity_range), given["label"].long(), given["index"])
+    task = Task("bench", leg.data.num_classes, leg.data.channels, tuple(leg.data.intensity_range), (64, 64))
     model, criterion = model_of(leg).train(), leg.loss.build(task.classes)
     data, site = join(batch, task), torch.zeros(BATCH, dtype=torch.int64)
     net = VelocityNet(2, data.shape[1], 2, options.features)

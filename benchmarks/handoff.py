@@ -47,7 +47,7 @@ def make_handover(folder: Path, size: int) -> None:
         "handover.json": {
             "format": 1,
             "model": {"name": "U-Net", "kwargs": {}},
-            "data": {"classes": ["background", "vessel"], "channels": 3, "out_range": [0, 1]},
+            "data": {"classes": ["background", "vessel"], "channels": 3, "intensity_range": [0, 1]},
         },
         "config.json": {},
         "data-card.json": {

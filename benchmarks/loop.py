@@ -60,7 +60,7 @@ def bare_rate() -> float:
             begin = time.perf_counter()
         chosen = torch.randint(len(images), (BATCH,))
         optimizer.zero_grad()
-        criterion(model(scale(images[chosen], leg.data.out_range)), labels[chosen]).backward()
+        criterion(model(scale(images[chosen], leg.data.intensity_range)), labels[chosen]).backward()
         optimizer.step()
     return BATCH * (STEPS - WARM) / (time.perf_counter() - begin)
 

@@ -21,7 +21,7 @@ from relay.leg.device import device_of
 from relay.leg.fit import fit
 from relay.leg.learner import Learner
 from relay.leg.training import task_of, training_of
-from relay.memory.look import Form, describe, repaint
+from relay.memory.appearance import Form, describe, repaint
 from relay.phase import Training
 from relay.plan import Leg, plan
 

@@ -81,9 +81,9 @@ class Folder(Dataset):
         parts = (self.options.image_dir, self.options.mask_dir)
         return [self.root / name / part for name in self.options.folder_names for part in parts]
 
-    def levels(self) -> Sequence[int]:
+    def mask_values(self) -> Sequence[int]:
         """``mask_values``, or class indices."""
-        return self.options.mask_values or super().levels()
+        return self.options.mask_values or super().mask_values()
 
     def samples(self) -> list[Sample]:
         """All pairs, folder by folder, each sorted by name."""

@@ -51,7 +51,7 @@ class Fundus(Dataset):
         parts = [Path(part, inner, kind) for part in PARTS for kind in ("image", "mask")]
         return [self.root / domain / part for domain in self.options.folder_names for part in parts]
 
-    def levels(self) -> Sequence[int]:
+    def mask_values(self) -> Sequence[int]:
         """Exact ones: a level in between tells of a mask that was smoothed or compressed."""
         return LEVELS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from relay.config.options import Field, options
-from relay.data import Dataset, DatasetOptions, Picture, Sample
+from relay.data import Case, Dataset, DatasetOptions, Sample
 from relay.data.options import Word
 from relay.seeds import generator
 
@@ -56,7 +56,7 @@ class Synthetic(Dataset):
             found.append(Sample(name, patient, drawn, drawn))
         return found
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> Case:
         """Draw it."""
         camera = self.options.camera
         site = (self.options.seed, self.options.task_name)
@@ -68,4 +68,4 @@ class Synthetic(Dataset):
             generator(*site, "eye", index),
             left=index % 2 == 1,
         )
-        return Picture(image, mask)
+        return Case(image, mask)

@@ -22,7 +22,7 @@ class Task:
         site: the site's name.
         classes: number of classes, background included.
         channels: of an image.
-        out_range: what the lowest and the highest intensity became.
+        intensity_range: what the lowest and the highest intensity became.
         size: of the images that are trained on, ``(*spatial)``, slowest axis first; None where sizes differ.
         seed: of the study; derive others from it (:mod:`relay.seeds`).
         kind: ``segmentation``.
@@ -31,7 +31,7 @@ class Task:
     site: str
     classes: int
     channels: int
-    out_range: tuple[float, float]
+    intensity_range: tuple[float, float]
     size: tuple[int, ...] | None = None
     seed: int = 0
     kind: str = "segmentation"
@@ -59,7 +59,7 @@ class Batch:
     """What a phase learns from, on the device.
 
     Attributes:
-        image: float, ``(B, C, *spatial)``, scaled to the data set's ``out_range``.
+        image: float, ``(B, C, *spatial)``, scaled to the data set's ``intensity_range``.
         label: int64 class indices, ``(B, *spatial)``.
         index: int64, ``(B,)``: which training samples these are.
     """

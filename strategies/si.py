@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relay.handoff import Handover, MemoryState
-    from relay.memory.path import Path
+    from relay.memory.path_integral import PathIntegral
     from relay.memory.weights import Anchor
 
 
@@ -44,7 +44,7 @@ class SI(Strategy):
     Options: ClassVar[type] = SIOptions
     kinds = ("si",)
     anchor: Anchor
-    path: Path
+    path: PathIntegral
 
     def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights and remember them, with their importances.
@@ -53,18 +53,18 @@ class SI(Strategy):
             HandoverError: no importances came, or they do not fit the model.
         """
         super().receive(handover)
-        from relay.memory.path import Path
+        from relay.memory.path_integral import PathIntegral
         from relay.memory.weights import Anchor
 
         self.anchor = Anchor.of(self.model, handover, "si")
-        self.path = Path(self.anchor.weights)
+        self.path = PathIntegral(self.anchor.weights)
 
     def phases(self) -> Sequence[Phase]:
         """Those it is combined with; where they train the model, its way is watched."""
-        from relay.memory.path import AlongThePath
+        from relay.memory.path_integral import IntegrateAlongPath
         from relay.memory.weights import beside
 
-        watch = AlongThePath(self.model, self.path, self.anchor, self.options.si_weight)
+        watch = IntegrateAlongPath(self.model, self.path, self.anchor, self.options.si_weight)
         return beside(super().phases(), self.model, frozen=(self.anchor,), extra_state=(self.path,), callbacks=(watch,))
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:

@@ -15,7 +15,7 @@ TINY: dict[str, Any] = {
         "random_seed": 7,
         "dataset": {
             "name": "synthetic",
-            "kwargs": {"num_classes": 3, "count": 20, "size": 32, "img_size": [32, 32], "num_replica": 2},
+            "kwargs": {"num_classes": 3, "count": 20, "size": 32, "img_size": [32, 32], "repeats": 2},
         },
         "strategy": {"name": "sequential"},
         "model": {"name": "U-Net", "kwargs": {"features": [8, 8, 8, 8, 8]}},

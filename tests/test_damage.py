@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
     "common.strategy.name": "relay",
     "common.train.num_epochs": 3,
     "common.dataset.kwargs.count": 10,
-    "common.dataset.kwargs.num_replica": 1,
+    "common.dataset.kwargs.repeats": 1,
     "common.train.batch_size": 4,
     "common.model.kwargs.features": [4, 4, 4, 4, 4],
 }

@@ -74,11 +74,11 @@ CHAINS = {
 
 def _budget(command: str, data: Path) -> dict[str, Any]:
     """A ``paths.local.yaml`` that makes a command take seconds."""
-    dataset = {"kwargs": {"num_replica": 1}}
+    dataset = {"kwargs": {"repeats": 1}}
     if "fundus" not in command:
         local: dict[str, Any] = {"common": {"train": {"num_epochs": 1}, "dataset": dataset, "model": NET}}
     else:
-        dataset["kwargs"] = {"img_size": [64, 64], "num_replica": 4}
+        dataset["kwargs"] = {"img_size": [64, 64], "repeats": 4}
         train = {"num_mimgs": 0.000016, "batch_size": 4}
         local = {"paths": {"fundus": str(data / "fundus_dofe")}}
         local["common"] = {"train": train, "dataset": dataset, "model": NET}

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import relay
-from relay.cli import ask, compare, configs, handoff, keys, look, predict, record, rehearse, report, roster, score
+from relay.cli import ask, compare, configs, handoff, inspect, keys, predict, record, rehearse, report, roster, score
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to
 
@@ -91,8 +91,8 @@ for function in (
     keys.request,
     handoff.receive,
     handoff.send,
-    look.verify,
-    look.inspect,
+    inspect.verify,
+    inspect.inspect,
     rehearse.rehearse,
     record.receipt,
     record.ledger,

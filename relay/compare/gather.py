@@ -13,8 +13,8 @@ from typing import Any
 
 from relay.compare import table
 from relay.compare.jobs import Job
-from relay.compare.running import RUNS, Failed, place_of, told
-from relay.compare.table import Run, Sample
+from relay.compare.running import RUNS, Failed, place_of, reason_of
+from relay.compare.table import ComparedRun, Sample
 from relay.errors import RelayError
 from relay.files import write_text
 from relay.results import cell, mean, no_nan, read_rows
@@ -26,7 +26,7 @@ NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
-def read_run(job: Job, root: Path) -> Run:
+def read_run(job: Job, root: Path) -> ComparedRun:
     """A finished run's numbers, from its folder.
 
     Raises:
@@ -54,10 +54,10 @@ def read_run(job: Job, root: Path) -> Run:
     }
     rows = read_rows(place.root / "results" / "scores.csv")
     alone = apart(job.study.legs)
-    return Run(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
+    return ComparedRun(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
 
 
-def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[Run], list[Failed]]:
+def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[ComparedRun], list[Failed]]:
     """All runs that are finished and whole, each beside local and joint; and what failed, with those that are not."""
     lost, runs = list(failed), []
     for job in jobs:
@@ -66,16 +66,16 @@ def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tupl
                 runs.append(read_run(job, root))
             except RelayError as error:
                 log.error("%s: %s", job, error)
-                said = f"{told(error)}\n    {error.advice()}"
+                said = f"{reason_of(error)}\n    {error.advice()}"
                 lost.append(Failed(job, said, root / "logs" / "compare.log", type(error).__name__))
     by = _by(jobs, runs)
     return [table.beside(run, by) for run in runs], lost
 
 
-def _by(jobs: Sequence[Job], runs: Sequence[Run]) -> dict[str, list[Run]]:
+def _by(jobs: Sequence[Job], runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
     """Strategy → its runs, in the order asked for."""
     labels = dict.fromkeys(job.label for job in jobs)
-    return {label: [run for run in runs if run.told["label"] == label] for label in labels}
+    return {label: [run for run in runs if run.summary["label"] == label] for label in labels}
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool) -> dict[Sample, float]:
@@ -92,7 +92,7 @@ def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool
 
 
 def comparison(
-    jobs: Sequence[Job], root: Path, runs: Sequence[Run], failed: Sequence[Failed], reference: str
+    jobs: Sequence[Job], root: Path, runs: Sequence[ComparedRun], failed: Sequence[Failed], reference: str
 ) -> dict[str, Any]:
     """What the runs say together; writes ``compare.json`` and ``compare.csv``.
 
@@ -111,7 +111,7 @@ def comparison(
         "reference": reference,
         "planned": len(jobs),
         "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],
-        "runs": [run.told for run in runs],
+        "runs": [run.summary for run in runs],
         "table": [table.row(label, by) for label in by],
         "tests": tests,
         "site_tests": site_tests,
@@ -128,21 +128,21 @@ def _where(problem: Failed, root: Path) -> str:
     return f"{problem.kind}: see {shown}"
 
 
-def _csv(runs: Sequence[Run]) -> str:
+def _csv(runs: Sequence[ComparedRun]) -> str:
     """A row for each number of each run."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for run in runs:
-        head = (run.told["label"], " ".join(run.told["order"]), run.told["seed"])
-        writer.writerows((*head, *number) for number in _numbers(run.told))
+        head = (run.summary["label"], " ".join(run.summary["order"]), run.summary["seed"])
+        writer.writerows((*head, *number) for number in _numbers(run.summary))
     return text.getvalue()
 
 
-def _numbers(told: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    cells = [(leg, site, "dice", value) for leg, row in told["matrix"].items() for site, value in row.items()]
-    cells += [("", site, "final dice", value) for site, value in told["final"].items()]
-    cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in told[name].items()]
-    cells += [("", "", name, told[name]) for name in NUMBERS]
+def _numbers(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    cells = [(leg, site, "dice", value) for leg, row in summary["matrix"].items() for site, value in row.items()]
+    cells += [("", site, "final dice", value) for site, value in summary["final"].items()]
+    cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in summary[name].items()]
+    cells += [("", "", name, summary[name]) for name in NUMBERS]
     for leg, site, metric, value in cells:
         yield leg, site, metric, cell(value)

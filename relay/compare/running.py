@@ -104,8 +104,8 @@ def run_here(
         except Exception as error:
             if devices.world_size > 1:
                 raise  # the processes of a fit would no longer be at the same run
-            failed.append(Failed(job, told(error), log_of(folder), type(error).__name__))
-            progress.say(f"failed: {job}: {told(error)}")
+            failed.append(Failed(job, reason_of(error), log_of(folder), type(error).__name__))
+            progress.say(f"failed: {job}: {reason_of(error)}")
         progress.advance(reached - progress.done, made=False)
     return failed
 
@@ -123,6 +123,6 @@ def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int
     return [Simulation(job.study, place_of(job, root).root, devices, known=known).steps for job in todo]
 
 
-def told(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """An error in words; of one that is no RelayError the class, too."""
     return str(error) if isinstance(error, RelayError) else f"{type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.compare.jobs import Job
-from relay.compare.running import Failed, execute, log_of, place_of, told
+from relay.compare.running import Failed, execute, log_of, place_of, reason_of
 from relay.config.devices import Devices
 from relay.errors import UserError
 
@@ -141,5 +141,5 @@ def work(
     try:
         execute(plan(given, name), folder, devices, Progress(0))
     except Exception as error:
-        return told(error), type(error).__name__
+        return reason_of(error), type(error).__name__
     return None

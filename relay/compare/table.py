@@ -58,49 +58,51 @@ TESTS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """A finished run.
 
     Attributes:
-        told: as ``compare.json`` has it.
+        summary: as ``compare.json`` has it.
         scores: Dice at the end of each sample and class but background.
         trained: the sites that each leg trained on; empty where legs do not build on each other.
     """
 
-    told: Mapping[str, Any]
+    summary: Mapping[str, Any]
     scores: Mapping[Sample, float]
     trained: Sequence[Sequence[str]] = ()
 
-    def goes_with(self, other: Run) -> bool:
+    def goes_with(self, other: ComparedRun) -> bool:
         """Whether the two can be compared."""
-        one, two = self.told, other.told
+        one, two = self.summary, other.summary
         return one["seed"] == two["seed"] and (not one["order"] or not two["order"] or one["order"] == two["order"])
 
 
-Groups: TypeAlias = Mapping[str, Sequence[Run]]
+Groups: TypeAlias = Mapping[str, Sequence[ComparedRun]]
 
 
-def beside(run: Run, by: Groups) -> Run:
+def beside(run: ComparedRun, by: Groups) -> ComparedRun:
     """With what it says beside local and joint of its seed: ``forward``, ``to_joint``, ``to_local``."""
     joint, local = (
-        [other.told["final"] for _, other in _pairs([run], by.get(name, ()))] for name in ("joint", "local")
+        [other.summary["final"] for _, other in _pairs([run], by.get(name, ()))] for name in ("joint", "local")
     )
     more = {
-        "forward": forward(run.told["matrix"], run.trained, local[0] if local else None) if run.trained else math.nan,
-        "to_joint": gaps(run.told["final"], joint[0]) if joint else {},
-        "to_local": gaps(run.told["final"], local[0]) if local else {},
+        "forward": forward(run.summary["matrix"], run.trained, local[0] if local else None)
+        if run.trained
+        else math.nan,
+        "to_joint": gaps(run.summary["final"], joint[0]) if joint else {},
+        "to_local": gaps(run.summary["final"], local[0]) if local else {},
     }
-    return replace(run, told={**run.told, **more})
+    return replace(run, summary={**run.summary, **more})
 
 
 def row(label: str, by: Groups) -> dict[str, Any]:
     """A strategy's row, as :data:`RULE` says."""
     own = by[label]
     joint, local, sequential = (_pairs(own, by.get(name, ())) for name in ("joint", "local", "sequential"))
-    means = [run.told["mean"] for run in own if not math.isnan(run.told["mean"])]
+    means = [run.summary["mean"] for run in own if not math.isnan(run.summary["mean"])]
     about = interval_of(label, own)
     site = worst(_to_local(local))
-    ratios = [a.told["seconds"] / b.told["seconds"] for a, b in sequential if b.told["seconds"] > 0]
+    ratios = [a.summary["seconds"] / b.summary["seconds"] for a, b in sequential if b.summary["seconds"] > 0]
     return {
         "strategy": label,
         "runs": len(own),
@@ -109,33 +111,33 @@ def row(label: str, by: Groups) -> dict[str, Any]:
         "low": about.low,
         "high": about.high,
         "method": about.method,
-        "forgetting": mean(run.told["forgetting"] for run in own),
-        "backward": mean(run.told["backward"] for run in own),
-        "forward": mean(run.told["forward"] for run in own),
+        "forgetting": mean(run.summary["forgetting"] for run in own),
+        "backward": mean(run.summary["backward"] for run in own),
+        "forward": mean(run.summary["forward"] for run in own),
         "gap_closed": _gap(own, by),
         "to_joint_worst": min((_apart(a, b) for a, b in joint), default=math.nan),
         "to_local_worst": site["value"],
         "to_local_worst_site": site["site"],
         "cost": median(ratios) if ratios else math.nan,
-        "bytes": max((run.told["bytes"] for run in own), default=math.nan),
+        "bytes": max((run.summary["bytes"] for run in own), default=math.nan),
     }
 
 
-def _pairs(some: Sequence[Run], others: Sequence[Run]) -> list[tuple[Run, Run]]:
+def _pairs(some: Sequence[ComparedRun], others: Sequence[ComparedRun]) -> list[tuple[ComparedRun, ComparedRun]]:
     return [(a, b) for a, b in product(some, others) if a.goes_with(b)]
 
 
-def _apart(a: Run, b: Run) -> float:
-    return float(a.told["mean"] - b.told["mean"])
+def _apart(a: ComparedRun, b: ComparedRun) -> float:
+    return float(a.summary["mean"] - b.summary["mean"])
 
 
-def interval_of(label: str, runs: Sequence[Run]) -> Interval:
+def interval_of(label: str, runs: Sequence[ComparedRun]) -> Interval:
     """Interval of the mean over samples, classes, runs and sites; a patient is drawn with all images in all runs."""
     parts, join = _cells(runs, len(runs))
     return bounds(list(parts.values()), join, derive(0, "compare", label))
 
 
-def _cells(runs: Sequence[Run], of: int) -> tuple[dict[str, MemoryState], Join]:
+def _cells(runs: Sequence[ComparedRun], of: int) -> tuple[dict[str, MemoryState], Join]:
     """Site → of each patient, sum and number of what was measured, a cell a run and class; and the one way in which the
     cells of ``of`` runs become a mean: over classes, then runs, then sites."""
     there = [
@@ -167,16 +169,16 @@ def _mean(values: Floats, axis: int) -> Floats:
     return means
 
 
-def _gap(own: Sequence[Run], by: Groups) -> float:
+def _gap(own: Sequence[ComparedRun], by: Groups) -> float:
     """How much of the way from sequential to joint; of the means over runs that go together."""
     sequential, joint = by.get("sequential", ()), by.get("joint", ())
     found = [(a, b, c) for a, b in _pairs(own, sequential) for _, c in _pairs([b], joint)]
-    x, low, high = (mean(three[place].told["mean"] for three in found) for place in range(3))
+    x, low, high = (mean(three[place].summary["mean"] for three in found) for place in range(3))
     return (x - low) / (high - low) if high - low >= CLEAR else math.nan
 
 
-def _to_local(pairs: Sequence[tuple[Run, Run]]) -> dict[str, float]:
-    leads = [gaps(a.told["final"], b.told["final"]) for a, b in pairs]
+def _to_local(pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> dict[str, float]:
+    leads = [gaps(a.summary["final"], b.summary["final"]) for a, b in pairs]
     return {site: mean(lead[site] for lead in leads) for site in (leads[0] if leads else ())}
 
 

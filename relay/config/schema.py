@@ -57,7 +57,7 @@ class Train:
     """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` is the budget.
 
     Attributes:
-        num_epochs: passes over the training images, each seen ``num_replica`` times in one.
+        num_epochs: passes over the training images, each seen ``repeats`` times in one.
         num_mimgs: millions of images (or patches) in all; for a strategy that pools, of each site.
         batch_size: images of a step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.

@@ -28,7 +28,7 @@ from relay.data.options import DatasetOptions
 from relay.data.patients import named
 from relay.data.problems import refuse
 from relay.data.read import read_pair
-from relay.data.sample import Picture, Sample
+from relay.data.sample import Case, Sample
 from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
 from relay.files import expanded
@@ -37,7 +37,7 @@ ONCE = "Name each folder once in img_folder; a data set of your own must give ea
 
 
 class Dataset(ABC):
-    """A site's images with their masks: ``len(dataset)``, ``dataset[i]`` (a :class:`Picture`)."""
+    """A site's images with their masks: ``len(dataset)``, ``dataset[i]`` (a :class:`Case`)."""
 
     Options: ClassVar[type[DatasetOptions]] = DatasetOptions
     options: DatasetOptions
@@ -53,16 +53,16 @@ class Dataset(ABC):
             DataError: a folder is missing, or images and masks don't pair.
         """
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> Case:
         """The sample as it lies there, at its own size: an image and a mask of class indices.
 
         Raises:
             DataError: a file can't be read, image and mask lie elsewhere in space, or its mask has values that are no
                 class.
         """
-        return read_pair(sample.image, sample.mask, self.levels())
+        return read_pair(sample.image, sample.mask, self.mask_values())
 
-    def levels(self) -> Sequence[int]:
+    def mask_values(self) -> Sequence[int]:
         """What stands for each class in the mask files, background first; class indices as a rule."""
         return range(self.options.num_classes)
 
@@ -93,7 +93,7 @@ class Dataset(ABC):
         refuse(twice, f"{self}: sample ids used more than once", ONCE)
         return samples
 
-    def load(self, sample: Sample) -> Picture:
+    def load(self, sample: Sample) -> Case:
         """The sample as training sees it: checked, with ``channels`` channels, resized to ``img_size``.
 
         Raises:
@@ -122,7 +122,7 @@ class Dataset(ABC):
     def __len__(self) -> int:
         return len(self.listing)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> Case:
         return self.load(self.listing[index])
 
     def __str__(self) -> str:

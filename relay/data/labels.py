@@ -32,31 +32,35 @@ class UnknownValues(DataError):
     """A mask holds values that stand for no class."""
 
 
-def class_indices(mask: NDArray[Any], levels: Sequence[int], path: Path) -> Pixels:
-    """A mask's values as uint8 class indices: ``levels[k]`` becomes ``k``.
+def class_indices(mask: NDArray[Any], mask_values: Sequence[int], path: Path) -> Pixels:
+    """A mask's values as uint8 class indices: ``mask_values[k]`` becomes ``k``.
 
     Raises:
         UnknownValues: there are other values, which are named.
         DataError: there are too many classes, or the values are a JPEG's.
     """
-    if len(levels) > MOST:
-        raise DataError(f"{path}: {len(levels)} classes; at most {MOST} can be told apart", "Merge some of them.")
+    if len(mask_values) > MOST:
+        raise DataError(f"{path}: {len(mask_values)} classes; at most {MOST} can be told apart", "Merge some of them.")
     found = np.unique(mask)
-    wrong = np.setdiff1d(found, levels).tolist()
+    wrong = np.setdiff1d(found, mask_values).tolist()
     if wrong:
-        expected = f"{levels[0]} to {levels[-1]}" if isinstance(levels, range) else _some(levels, len(levels))
+        expected = (
+            f"{mask_values[0]} to {mask_values[-1]}"
+            if isinstance(mask_values, range)
+            else _some(mask_values, len(mask_values))
+        )
         message = f"{path}: values {_some(wrong)} stand for no class; expected: {expected}"
         if path.suffix.lower() in (".jpg", ".jpeg"):
             raise DataError(message, JPEG)
-        raise UnknownValues(message, _values_advice(found.tolist(), levels))
-    classes = np.zeros(max(levels) + 1, np.uint8)
-    classes[list(levels)] = range(len(levels))
+        raise UnknownValues(message, _values_advice(found.tolist(), mask_values))
+    classes = np.zeros(max(mask_values) + 1, np.uint8)
+    classes[list(mask_values)] = range(len(mask_values))
     return np.take(classes, mask)
 
 
-def _values_advice(found: list[int], levels: Sequence[int]) -> str:
-    if isinstance(levels, range) and len(found) <= len(levels) and min(found) >= 0:
-        pair = [0, max(found)] if len(levels) == 2 and len(found) == 1 else found
+def _values_advice(found: list[int], mask_values: Sequence[int]) -> str:
+    if isinstance(mask_values, range) and len(found) <= len(mask_values) and min(found) >= 0:
+        pair = [0, max(found)] if len(mask_values) == 2 and len(found) == 1 else found
         return f"If they stand for the classes, say so in the data set's mask_values, background first: {pair}."
     return "Correct the mask, or what the config says of it: num_classes, mask_values."
 

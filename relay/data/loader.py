@@ -4,7 +4,7 @@ What a batch holds is a function of (seed, site, epoch, its place in the epoch) 
 before, so a leg that is resumed at epoch 7, with other workers, sees the batches it would have seen.
 
 A batch is a dict: ``image`` uint8 ``(B, C, *S)``, ``label`` uint8 ``(B, *S)``, ``index`` int64 ``(B)``, the
-samples' places in the (pooled) stores. Intensities become floats in ``out_range`` later, on the device.
+samples' places in the (pooled) stores. Intensities become floats in ``intensity_range`` later, on the device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay.data.store import Store
 from relay.errors import DataError
 from relay.seeds import generator
 
-Batch: TypeAlias = dict[str, Tensor]
+Collated: TypeAlias = dict[str, Tensor]
 
 
 class Pool:
@@ -55,7 +55,7 @@ class Pool:
         return self.stores[which], index - (self._ends[which - 1] if which else 0)
 
 
-class TrainBatches(Dataset[Batch]):
+class TrainBatches(Dataset[Collated]):
     """Makes whole batches: crops, augments, stacks."""
 
     def __init__(self, pool: Pool, options: DatasetOptions, seed: int, site: str) -> None:
@@ -63,7 +63,7 @@ class TrainBatches(Dataset[Batch]):
         self.patch_size = options.patch_size
         self.augmentation = options.augment.get("train", "none")
 
-    def __getitems__(self, requests: list[Request]) -> Batch:
+    def __getitems__(self, requests: list[Request]) -> Collated:
         epoch, first, _ = requests[0]
         indices = [index for _, _, index in requests]
         rng = generator(self.seed, self.site, "augment", epoch, first)
@@ -84,12 +84,12 @@ def train_loader(
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
-) -> DataLoader[Batch]:
+) -> DataLoader[Collated]:
     """Training batches from one site's store, or from several sites' together.
 
     Args:
         stores: The training stores.
-        options: Whose ``num_replica``, ``patch_size`` and ``augment`` hold for all of them.
+        options: Whose ``repeats``, ``patch_size`` and ``augment`` hold for all of them.
         batch_size: Samples in a batch, on each rank.
         seed: The study's seed.
         site: The name the randomness is for.
@@ -107,7 +107,7 @@ def train_loader(
     shapes = [shape for store in stores for shape in store.shapes]
     _check_shapes(shapes, options.patch_size, site)
     check(options.augment.get("train", "none"), len(shapes[0]))
-    sampler = TrainSampler(len(pool), options.num_replica, batch_size, seed, site, rank, world_size)
+    sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size)
     return DataLoader(
         TrainBatches(pool, options, seed, site),
         batch_size=batch_size,
@@ -119,7 +119,7 @@ def train_loader(
     )
 
 
-def sample_ids(loader: DataLoader[Batch], epoch: int, batch_index: int) -> list[str]:
+def sample_ids(loader: DataLoader[Collated], epoch: int, batch_index: int) -> list[str]:
     """The ids of the samples in a batch of :func:`train_loader`: for error reports, at the site."""
     sampler, batches = loader.sampler, loader.dataset
     assert isinstance(sampler, TrainSampler)
@@ -129,7 +129,7 @@ def sample_ids(loader: DataLoader[Batch], epoch: int, batch_index: int) -> list[
     return [batches.pool.sample(index).id for index in order]
 
 
-def eval_batches(store: Store, batch_size: int) -> Iterator[Batch]:
+def eval_batches(store: Store, batch_size: int) -> Iterator[Collated]:
     """A store's pictures in order, whole; a batch ends early where the next picture has another size."""
     for _, same in groupby(range(len(store)), key=store.shapes.__getitem__):
         while indices := list(islice(same, batch_size)):
@@ -140,7 +140,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Batch:
+def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Collated:
     """Channels go first by their strides alone: the layout (channels last) is the one convolutions are fastest in."""
     return {
         "image": torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1),

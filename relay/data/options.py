@@ -67,8 +67,8 @@ class DatasetOptions:
         img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns: volumes
             are turned to axial slices first, docs/reference/images.md); None leaves it as it is.
         patch_size: Training sees random patches of this size; None trains on whole images.
-        out_range: What the intensities 0 and 255 become for the network.
-        num_replica: How often each training sample is seen in an epoch.
+        intensity_range: What the intensities 0 and 255 become for the network.
+        repeats: How often each training sample is seen in an epoch.
         split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps the publisher's test
             set where there is one, and deals out the rest by patient.
         val_fraction: Part of the patients that is kept for validation.
@@ -88,8 +88,8 @@ class DatasetOptions:
     channels: Literal[1, 3] = 3
     img_size: Size | None = None
     patch_size: Size | None = None
-    out_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
-    num_replica: Annotated[int, Field(ge=1)] = 1
+    intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
+    repeats: Annotated[int, Field(ge=1)] = 1
     split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2

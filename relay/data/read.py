@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
-from relay.data.sample import Picture, Pixels
+from relay.data.sample import Case, Pixels
 from relay.data.sizes import window
 from relay.errors import DataError
 
@@ -29,11 +29,11 @@ PLACE = (
 )
 
 
-def read_pair(image: Path, mask: Path, levels: Sequence[int]) -> Picture:
+def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
     """An image and its mask, in one geometry.
 
     Args:
-        levels: What stands for each class in the mask, background first.
+        mask_values: What stands for each class in the mask, background first.
 
     Raises:
         DataError: a file can't be read, the two lie elsewhere in space, or a value stands for no class.
@@ -42,7 +42,7 @@ def read_pair(image: Path, mask: Path, levels: Sequence[int]) -> Picture:
     geometry, notes = together(drawn, its, "mask", "image")
     pixels, spacing, more = _image(its)
     notes = (*its.notes, *more, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
-    return Picture(pixels, class_indices(_mask(drawn, geometry), levels, mask), spacing, notes)
+    return Case(pixels, class_indices(_mask(drawn, geometry), mask_values, mask), spacing, notes)
 
 
 def read_image(path: Path) -> tuple[Pixels, Spacing]:
@@ -71,12 +71,12 @@ def read_noted(path: Path) -> tuple[Pixels, Spacing, tuple[str, ...]]:
 
 
 def read_masks(
-    pred: Path, truth: Path, predicted: Sequence[int], levels: Sequence[int]
+    pred: Path, truth: Path, predicted: Sequence[int], mask_values: Sequence[int]
 ) -> tuple[Pixels, Pixels, Spacing]:
     """Two masks of one image, as class indices, and their spacing; their sizes may differ.
 
     Args:
-        predicted, levels: What stands for each class in the prediction, and in the truth.
+        predicted, mask_values: What stands for each class in the prediction, and in the truth.
 
     Raises:
         DataError: a file can't be read, the two lie elsewhere in space, or a value stands for no class.
@@ -86,7 +86,7 @@ def read_masks(
     geometry = geometry or one.geometry
     mine, theirs = (_mask(raw, geometry) for raw in (one, other))
     spacing = geometry.turned_spacing if geometry else None
-    return class_indices(mine, predicted, pred), class_indices(theirs, levels, truth), spacing
+    return class_indices(mine, predicted, pred), class_indices(theirs, mask_values, truth), spacing
 
 
 def read_mask(path: Path) -> NDArray[Any]:

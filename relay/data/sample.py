@@ -32,7 +32,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Case:
     """An image and its mask, in memory; two or three spatial axes ``S``.
 
     Volumes lie in the orientation of :mod:`relay.data.geometry`, however they are stored.

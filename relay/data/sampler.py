@@ -16,7 +16,7 @@ Request: TypeAlias = tuple[int, int, int]
 class TrainSampler(Sampler[Request]):
     """The order of an epoch: ``(epoch, position, index)`` for each of this rank's samples.
 
-    An epoch shows every sample ``num_replica`` times, in as many permutations one after the other. Batches
+    An epoch shows every sample ``repeats`` times, in as many permutations one after the other. Batches
     are full: the last incomplete one is dropped, or if it is the only one, filled by more permutations.
     Rank ``r`` of ``w`` takes the batches ``r, r + w, …``, all ranks the same number of them.
     """
@@ -24,7 +24,7 @@ class TrainSampler(Sampler[Request]):
     def __init__(
         self,
         samples: int,
-        num_replica: int,
+        repeats: int,
         batch_size: int,
         seed: int,
         site: str,
@@ -33,7 +33,7 @@ class TrainSampler(Sampler[Request]):
     ) -> None:
         self.samples, self.batch_size = samples, batch_size
         self.seed, self.site, self.rank, self.world_size = seed, site, rank, world_size
-        self.batches = max(1, samples * num_replica // (batch_size * world_size))
+        self.batches = max(1, samples * repeats // (batch_size * world_size))
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from relay.data.dataset import Dataset
 from relay.data.problems import refuse
-from relay.data.sample import Picture, Pixels, Sample
+from relay.data.sample import Case, Pixels, Sample
 from relay.errors import DataError
 
 MAX_RAM = 4 << 30
@@ -138,12 +138,12 @@ class Store:
         return self._images.nbytes + self._masks.nbytes
 
 
-def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Picture]:
+def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Case]:
     """The pictures in order, read by a few threads; a few at a time, so that no more wait in memory."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 
-    def load(sample: Sample) -> Picture | None:
+    def load(sample: Sample) -> Case | None:
         try:
             return dataset.load(sample)
         except DataError as error:

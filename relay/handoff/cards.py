@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from relay.handoff.forms import Head
+from relay.handoff.forms import HandoverSpec
 from relay.handoff.statement import Claim
 
 COLUMNS = 30
@@ -30,7 +30,7 @@ def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str,
     return {"format": 1, "leg": leg, "trained": site, "rows": means}
 
 
-def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], counts: str) -> str:
+def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str) -> str:
     """The model card, in Markdown.
 
     Args:
@@ -53,7 +53,7 @@ def model_card(claims: Sequence[Claim], head: Head, config: Mapping[str, Any], c
             "",
             f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.handover.model.tensors} tensors, "
             f"{own.handover.model.bytes} bytes.",
-            f"- Reads images of {data.channels} channel(s), scaled to {list(data.out_range)}; tells apart: "
+            f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; tells apart: "
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",

@@ -47,27 +47,27 @@ class Model:
 
 
 @options
-class Reads:
+class InputSpec:
     """What a model expects of an image, and says about it.
 
     Attributes:
         classes: their names, background first.
         channels: of an image.
-        out_range: what the lowest and the highest intensity became.
+        intensity_range: what the lowest and the highest intensity became.
     """
 
     classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
     channels: Annotated[int, Field(ge=1)]
-    out_range: tuple[float, float]
+    intensity_range: tuple[float, float]
 
 
 @options
-class Head:
+class HandoverSpec:
     """``handover.json``: what the weights are of."""
 
     format: Literal[1] = 1
     model: Model
-    data: Reads
+    data: InputSpec
 
 
 @options

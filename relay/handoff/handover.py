@@ -144,9 +144,9 @@ def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts:
             tensorfile.check_stream(io.BytesIO(data), len(data), len(tensors[name]))
         except BadTensors as error:
             raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
-    told = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
+    disclosed = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
     head = {"format": FORMAT, "model": handover.facts["model"], "data": handover.facts["data"]}
-    plain = {manifest.HANDOVER: head, **documents, **told, FACTS: facts}
+    plain = {manifest.HANDOVER: head, **documents, **disclosed, FACTS: facts}
     files |= {name: canonical(content) for name, content in plain.items()}
     write_folder(folder, files | {DIGESTS: manifest.write({name: digest(data) for name, data in files.items()})})
 
@@ -256,8 +256,10 @@ def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> 
     if not (folder / name).is_file():
         return None
     card_name = manifest.card_of(name)
-    told = parse(MemoryCard, read_bytes(folder / card_name), card_name)
-    return MemoryState(_tensors(folder, name, counts), told.kind, told.privacy, told.about, told.audit)
+    disclosed = parse(MemoryCard, read_bytes(folder / card_name), card_name)
+    return MemoryState(
+        _tensors(folder, name, counts), disclosed.kind, disclosed.privacy, disclosed.about, disclosed.audit
+    )
 
 
 def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[str, Tensor]:

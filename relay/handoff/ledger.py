@@ -37,7 +37,7 @@ class Line:
 
 
 @options
-class Head:
+class LedgerHead:
     """Where the ledger ends."""
 
     n: int
@@ -130,11 +130,11 @@ class Ledger:
             raise DamagedLedger(f"{self.path} ends in the middle of a line")
         return whole
 
-    def _head(self) -> Head:
+    def _head(self) -> LedgerHead:
         if not self.head.is_file():
-            return Head(n=0, sha256=FIRST)
+            return LedgerHead(n=0, sha256=FIRST)
         try:
-            return parse(Head, read_bytes(self.head), str(self.head))
+            return parse(LedgerHead, read_bytes(self.head), str(self.head))
         except Refused as error:
             raise DamagedLedger(str(error)) from error
 
@@ -167,7 +167,7 @@ class Ledger:
                 file.write(data + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-            write_bytes(self.head, canonical(Head(n=len(raw) + 1, sha256=digest(data))))
+            write_bytes(self.head, canonical(LedgerHead(n=len(raw) + 1, sha256=digest(data))))
 
     def record(self) -> Record:
         """What its events come to."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from relay.handoff import manifest
 from relay.handoff.document import parse, shaped
-from relay.handoff.forms import Config, DataCard, Head, Results
+from relay.handoff.forms import Config, DataCard, HandoverSpec, Results
 from relay.handoff.memorycard import MAX_CARD, MemoryCard
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, PolicyBreach
@@ -35,7 +35,7 @@ LARGEST = {
 }
 """Most bytes of a paper, where it is less than of any document."""
 FORMS: Mapping[str, Any] = {
-    manifest.HANDOVER: Head,
+    manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
     manifest.DATA_CARD: DataCard,
     manifest.RESULTS: Results,
@@ -66,7 +66,7 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
         raise BadDocument(f"{manifest.DATA_CARD} of leg {claim.leg}, by {claim.site}, is of {card.site}")
     memories = {name: found[name] for name in CARDS if name in found}
     if policy.sample_counts == "rounded":
-        odd = [f"{key} = {count}" for key, count in _counts(claim, card, memories) if count != told(count, policy)]
+        odd = [f"{key} = {count}" for key, count in _counts(claim, card, memories) if count != disclosed(count, policy)]
         if odd or card.counts != "rounded":
             what = ", ".join(odd) or f"{manifest.DATA_CARD} calls them {card.counts}"
             raise PolicyBreach(f"leg {claim.leg} by {claim.site}: counts must be rounded to powers of two: {what}")
@@ -91,12 +91,12 @@ def check_form(name: str, content: Any) -> None:
     shaped(FORMS[name], content, name)
 
 
-def told(count: int, policy: Policy) -> int:
+def disclosed(count: int, policy: Policy) -> int:
     """A count as it may leave the site; telling what was told before changes nothing."""
     return count if policy.sample_counts == "exact" or count < 1 else 2 ** round(math.log2(count))
 
 
-def told_card(card: Any, policy: Policy) -> dict[str, Any]:
+def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     """A data card, as a leg wrote it, as it may leave the site: its ``images`` and ``patients`` of each split.
 
     Raises:
@@ -105,12 +105,13 @@ def told_card(card: Any, policy: Policy) -> dict[str, Any]:
     counted = {**card, "counts": policy.sample_counts} if isinstance(card, dict) else card
     check_form(manifest.DATA_CARD, counted)
     counts = {
-        kind: {split: told(count, policy) for split, count in card[kind].items()} for kind in ("images", "patients")
+        kind: {split: disclosed(count, policy) for split, count in card[kind].items()}
+        for kind in ("images", "patients")
     }
     return {**counted, **counts}
 
 
-def told_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
+def disclosed_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
     """A memory's card, as a leg wrote it, as it may leave the site. ``name``: ``memory.json`` or ``cumulative.json``.
 
     Raises:
@@ -118,7 +119,7 @@ def told_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
     """
     check_form(name, content)
     privacy = content["privacy"]
-    return {**content, "privacy": {**privacy, "patients": told(privacy["patients"], policy)}}
+    return {**content, "privacy": {**privacy, "patients": disclosed(privacy["patients"], policy)}}
 
 
 def _counts(claim: Claim, card: DataCard, memories: Mapping[str, MemoryCard]) -> Iterator[tuple[str, int]]:

@@ -201,7 +201,7 @@ class PolicyBreach(Refused):
 class ConfigMismatch(Refused):
     """Made with a config that does not fit this site's."""
 
-    _advice = "Use the config that the study agreed on: the same net, classes, channels and out_range."
+    _advice = "Use the config that the study agreed on: the same net, classes, channels and intensity_range."
 
 
 class GateFailed(Refused):

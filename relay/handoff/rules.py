@@ -47,7 +47,7 @@ from relay.handoff.fit import Fit, check_fit
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
 from relay.handoff.memorycard import MemoryCard, breaches
-from relay.handoff.papers import check, told
+from relay.handoff.papers import check, disclosed
 from relay.handoff.refusals import (
     BadDocument,
     BrokenChain,
@@ -393,7 +393,7 @@ class Verification:
         for name, part in statement.said_of_weights([made.claim for made in self.chain_so_far]).items():
             if (there := sizes.get(name)) != (part.bytes if part else None):
                 wrong.append(f"{name} has {there or 'no'} bytes, its statement says {part.bytes if part else 'none'}")
-        if claim.samples < told(policy.min_samples, policy):
+        if claim.samples < disclosed(policy.min_samples, policy):
             wrong.append(f"it was trained on {claim.samples} samples, at least {policy.min_samples} are needed")
         if moment(claim.expires) - moment(claim.issued) > timedelta(days=policy.expires_days):
             wrong.append(f"it is good until {claim.expires}, for longer than {policy.expires_days} days")

@@ -52,7 +52,7 @@ class Draft:
         """Everything that leaves, for people: each file and its size, for whom, and what is told of the leg."""
         claim = self.claim
         scores = ", ".join(f"{site} {'–' if dice is None else f'{dice:.3f}'}" for site, dice in claim.result.items())
-        told = (
+        disclosed = (
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
             ("result", f"mean Dice {scores or 'not measured'}"),
@@ -65,7 +65,7 @@ class Draft:
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made when it is signed"]),
-            *(f"{label:<16} {text}" for label, text in told),
+            *(f"{label:<16} {text}" for label, text in disclosed),
             *(f"{label}: {text}" for label, text in memories),
         ]
 
@@ -350,7 +350,7 @@ def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earli
         "config": digest(read_bytes(folder / manifest.CONFIG)),
         "code": {"relay": relay.__version__, "torch": facts.torch},
         "strategy": facts.strategy,
-        "samples": papers.told(facts.samples, roster.policy),
+        "samples": papers.disclosed(facts.samples, roster.policy),
         "handover": sizes,
         "result": facts.result,
         "issued": stamp(now),
@@ -394,8 +394,8 @@ def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     cards = [name for name in papers.CARDS if name.removesuffix(".json") in handover]
     try:
         content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
-        content[manifest.DATA_CARD] = papers.told_card(content[manifest.DATA_CARD], policy)
-        content |= {name: papers.told_memory(name, content[name], policy) for name in cards}
+        content[manifest.DATA_CARD] = papers.disclosed_card(content[manifest.DATA_CARD], policy)
+        content |= {name: papers.disclosed_memory(name, content[name], policy) for name in cards}
         documents = {name: canonical(value) for name, value in content.items()}
         papers.check(documents, claim, policy)
     except BadDocument as error:

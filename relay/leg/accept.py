@@ -111,7 +111,7 @@ def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str
     few = Store(site.dataset, site.split[kind][:LOOK])  # type: ignore[index]
     with _useful_answers(model):
         for batch in batches(few):
-            predict(model, scale(batch["image"].to(device), options.out_range), options.patch_size)
+            predict(model, scale(batch["image"].to(device), options.intensity_range), options.patch_size)
     return f"their answers are finite for {len(few)} images of this site"
 
 

@@ -48,7 +48,7 @@ def predictions(
     """
     options = site.dataset.options
     for batch in batches(site.test):
-        logits = predict(model, scale(batch["image"].to(device), options.out_range), options.patch_size)
+        logits = predict(model, scale(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
             mask, spacing = site.truth("test", index)
             truth = np.array(mask)  # a copy: the store's own can't be written to

@@ -46,7 +46,7 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
     if leg.train.num_mimgs is not None:
         return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share * len(leg.pool) / batch))
     assert leg.train.num_epochs is not None
-    epoch = max(1, samples * int(leg.data.num_replica) // batch)
+    epoch = max(1, samples * int(leg.data.repeats) // batch)
     return max(1, round(leg.train.num_epochs * share)) * epoch
 
 

@@ -133,7 +133,7 @@ class Learner(pl.LightningModule):
             score.reset()
 
     def _image(self, batch: dict[str, Tensor]) -> Tensor:
-        return scale(batch["image"], self.leg.data.out_range).to(self.dtype)
+        return scale(batch["image"], self.leg.data.intensity_range).to(self.dtype)
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""

@@ -21,10 +21,10 @@ from relay.plan.planner import SHARED
 from relay.results import matrix, no_nan
 
 
-def reads(leg: Leg) -> dict[str, Any]:
+def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image and says about it."""
     data = leg.data
-    return {"classes": list(data.names), "channels": data.channels, "out_range": list(data.out_range)}
+    return {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _plain(value: Any) -> Any:
 
 def fit_of(leg: Leg) -> Fit:
     """What a bundle must be like to fit this leg's config."""
-    return Fit(_plain(net_of(leg)), reads(leg), digest(canonical(scientific(leg))))
+    return Fit(_plain(net_of(leg)), input_spec(leg), digest(canonical(scientific(leg))))
 
 
 NUMBER = (
@@ -90,15 +90,15 @@ def check(leg: Leg) -> None:
     Raises:
         UserError: an option has a value that does not travel.
     """
-    head = {"format": 1, "model": _plain(net_of(leg)), "data": reads(leg)}
-    told = scientific(leg)
-    if odd := travels(told):
-        why = [(key, *_why(told[key])) for key in odd]
-        problems = [Problem(key, told[key], allowed, cure=cure) for key, allowed, cure in why]
+    head = {"format": 1, "model": _plain(net_of(leg)), "data": input_spec(leg)}
+    disclosed = scientific(leg)
+    if odd := travels(disclosed):
+        why = [(key, *_why(disclosed[key])) for key in odd]
+        problems = [Problem(key, disclosed[key], allowed, cure=cure) for key, allowed, cure in why]
         raise ConfigError(problems, f"task {leg.task_id}")
     try:
         papers.check_form(manifest.HANDOVER, head)
-        papers.check_form(manifest.CONFIG, told)
+        papers.check_form(manifest.CONFIG, disclosed)
     except BadDocument as error:
         raise UserError(f"task {leg.task_id}: what the leg hands over can't be told: {error}", papers.ADVICE) from error
 
@@ -131,7 +131,7 @@ def handover_of(leg: Leg, number: int) -> Handover:
             buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
     model = {name: tensor.detach().cpu() for name, tensor in strategy.model.state_dict().items()}
     memory = strategy.memory()
-    facts = {"model": _plain(net_of(leg)), "data": reads(leg)}
+    facts = {"model": _plain(net_of(leg)), "data": input_spec(leg)}
     return Handover(model, {number: memory} if memory else {}, strategy.cumulative(), facts)
 
 

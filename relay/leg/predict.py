@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from relay.data import Store
-from relay.data.loader import Batch, eval_batches
+from relay.data.loader import Collated, eval_batches
 
 OVERLAP = 0.25
 """Of neighbouring windows, as a share of their side."""
@@ -19,15 +19,15 @@ MAX_BATCH, MAX_VOXELS = 32, 1 << 22
 """Images predicted together, and their voxels: a CT volume goes alone."""
 
 
-def batches(store: Store) -> Iterator[Batch]:
+def batches(store: Store) -> Iterator[Collated]:
     """A store's images in order, whole, as many at a time as memory surely holds."""
     largest = max(map(prod, store.shapes), default=1)
     return eval_batches(store, max(1, min(MAX_BATCH, MAX_VOXELS // largest)))
 
 
-def scale(image: Tensor, out_range: Sequence[float]) -> Tensor:
-    """uint8 ``0..255`` to float ``out_range``."""
-    low, high = out_range
+def scale(image: Tensor, intensity_range: Sequence[float]) -> Tensor:
+    """uint8 ``0..255`` to float ``intensity_range``."""
+    low, high = intensity_range
     return image.float().mul_((high - low) / 255).add_(low)
 
 

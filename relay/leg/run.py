@@ -17,7 +17,7 @@ from relay.data.site import SiteData
 from relay.errors import HandoverError
 from relay.handoff import Handover
 from relay.handoff.container import measure
-from relay.handoff.papers import told
+from relay.handoff.papers import disclosed
 from relay.handoff.policy import Policy
 from relay.leg import checkpoint, outgoing
 from relay.leg.accept import check_memory, check_samples, check_size
@@ -85,7 +85,7 @@ def run_leg(
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = outgoing.handover_of(leg, turn)
         with progress.stage("checking the handover"):
-            weigh(outgoing.as_received(leg, turn, made, handover, told(samples, policy)))
+            weigh(outgoing.as_received(leg, turn, made, handover, disclosed(samples, policy)))
         number = _number(leg, study, handover)
         write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
         with progress.stage("writing the handover"):
@@ -101,7 +101,7 @@ def run_leg(
     wait_for_all()
 
 
-def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
+def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     """Whether weights were trained for the images and classes of this config, going by the facts about them.
 
     Raises:
@@ -111,13 +111,13 @@ def check_fit(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     there = said if isinstance(said, Mapping) else {}
     wrong = [
         f"{key} is {there.get(key)!r} there, {value!r} here"
-        for key, value in outgoing.reads(leg).items()
+        for key, value in outgoing.input_spec(leg).items()
         if there.get(key) != value
     ]
     if wrong:
         raise HandoverError(
             f"{source} does not fit this config: " + "; ".join(wrong),
-            "Use the config that it was trained with: the same class names, channels and out_range.",
+            "Use the config that it was trained with: the same class names, channels and intensity_range.",
         )
 
 
@@ -145,7 +145,7 @@ def _train(
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
-    training = training_of(leg, sites, model, device, told(samples, policy))
+    training = training_of(leg, sites, model, device, disclosed(samples, policy))
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]

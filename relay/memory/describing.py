@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relay.memory.look import Form, describe, quantiles
+from relay.memory.appearance import Form, describe, quantiles
 
 AT_ONCE = 2**20
 """Pixels that are described together."""
@@ -96,8 +96,8 @@ def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
 
 
 def _whole(image: Tensor, form: Form) -> Tensor:
-    """Descriptions ``(B, form.size)`` as if every region were the image's whole; nothing is known of calibres: 0."""
-    one = Form(1, form.channels, form.quantiles, calibre=False)
+    """Descriptions ``(B, form.size)`` as if every region were the image's whole; nothing is known of area-to-perimeter ratios: 0."""
+    one = Form(1, form.channels, form.quantiles, area_to_perimeter=False)
     nowhere = torch.zeros_like(image[:, 0], dtype=torch.long)
     found = (quantiles(image, nowhere, one) / 127.5 - 1).nan_to_num(0).repeat(1, form.regions, 1, 1).flatten(1)
     return F.pad(found, (0, form.size - form.intensities))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay.handoff.handover import Handover, MemoryState
     from relay.memory.flow_net import VelocityNet
-    from relay.memory.flow_pool import Pool
+    from relay.memory.flow_pool import DrawnPool
 
 
 @options
@@ -62,7 +62,7 @@ class Flow(Memory):
     Options = FlowOptions
     kinds = ("flow",)
     audit: Mapping[str, Any] | None = None
-    pool: Pool | None = None
+    pool: DrawnPool | None = None
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -153,7 +153,7 @@ class Flow(Memory):
         self.behind.append(len(set(training.patients)))
         task, own = self.task, self.options
         if self.incoming is None:
-            self.net.fit_scale(centred(batch.image, task.out_range).cpu() for batch in training.batches())
+            self.net.fit_scale(centred(batch.image, task.intensity_range).cpu() for batch in training.batches())
         elif others := [number for number, site in enumerate(self.sites) if site != task.site]:
             device = next(iter(training.batches())).image.device
             shape = (own.pool, task.channels + task.classes, *self.size)
@@ -163,7 +163,7 @@ class Flow(Memory):
 
     def draw(self, batch: Batch) -> Batch | None:
         """Samples of the pool; their ``index`` is -1, since they are none of the training samples."""
-        return self.pool.pick(batch, self.task.out_range)[0] if self.pool else None
+        return self.pool.pick(batch, self.task.intensity_range)[0] if self.pool else None
 
     def phases(self) -> Sequence[Phase]:
         """The fit of the generator; the moving average of its weights is kept beside it."""
@@ -195,7 +195,7 @@ class Flow(Memory):
         data = join(batch, self.task)
         site = torch.full_like(batch.index, self.sites.index(self.task.site))
         if self.pool is not None:
-            drawn, whose = self.pool.pick(batch, self.task.out_range)
+            drawn, whose = self.pool.pick(batch, self.task.intensity_range)
             replaced = torch.rand(len(data), device=data.device) < 0.5
             data = torch.where(replaced.view(-1, *[1] * (data.ndim - 1)), join(drawn, self.task), data)
             site = torch.where(replaced, whose, site)

@@ -18,7 +18,7 @@ VOXELS = 2**18
 
 
 @dataclass(frozen=True)
-class Pool:
+class DrawnPool:
     """What was drawn.
 
     Attributes:
@@ -31,16 +31,16 @@ class Pool:
     label: Tensor
     site: Tensor
 
-    def pick(self, batch: Batch, out_range: tuple[float, float]) -> tuple[Batch, Tensor]:
+    def pick(self, batch: Batch, intensity_range: tuple[float, float]) -> tuple[Batch, Tensor]:
         """As many as ``batch`` has, at random, of its type; and their sites."""
         chosen = torch.randint(len(self.site), (len(batch.image),), device=self.site.device)
-        image = torch.empty_like(batch.image).copy_(scaled(self.image[chosen], out_range))
+        image = torch.empty_like(batch.image).copy_(scaled(self.image[chosen], intensity_range))
         return Batch(image, self.label[chosen].long(), torch.full_like(batch.index, -1)), self.site[chosen]
 
 
-def scaled(image: Tensor, out_range: tuple[float, float]) -> Tensor:
-    """uint8 ``0..255`` to float ``out_range``."""
-    low, high = out_range
+def scaled(image: Tensor, intensity_range: tuple[float, float]) -> Tensor:
+    """uint8 ``0..255`` to float ``intensity_range``."""
+    low, high = intensity_range
     return image.float().mul_((high - low) / 255).add_(low)
 
 
@@ -52,13 +52,13 @@ def draw_pool(
     task: Task,
     teacher: Callable[[Tensor], Tensor] | None,
     seed: int,
-) -> Pool:
+) -> DrawnPool:
     """A pool from a generator, on the generator's device; the noise is the same on every device.
 
     Args:
         shape: ``(N, channels + classes, *spatial)``.
         sites: that are drawn from in turn.
-        teacher: images in ``out_range`` to logits, whose classes are the labels; else they are those that were drawn.
+        teacher: images in ``intensity_range`` to logits, whose classes are the labels; else they are those that were drawn.
     """
     device = next(net.parameters()).device
     source, together = torch.Generator().manual_seed(seed), max(1, VOXELS // prod(shape[2:]))
@@ -69,18 +69,18 @@ def draw_pool(
         image, label = torch.split(net.restored(sample(net, noise, some, steps)), [task.channels, task.classes], 1)
         image = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         images.append(image)
-        seen = label if teacher is None else teacher(scaled(image, task.out_range)).detach()
+        seen = label if teacher is None else teacher(scaled(image, task.intensity_range)).detach()
         labels.append(seen.argmax(1).to(torch.uint8))
-    return Pool(torch.cat(images), torch.cat(labels), site)
+    return DrawnPool(torch.cat(images), torch.cat(labels), site)
 
 
 def join(batch: Batch, task: Task) -> Tensor:
     """Image and one-hot label channels as one, all in [-1, 1]: ``(B, channels + classes, *spatial)``."""
     label = functional.one_hot(batch.label, task.classes).movedim(-1, 1).to(batch.image.dtype)
-    return torch.cat([centred(batch.image, task.out_range), label * 2 - 1], 1)
+    return torch.cat([centred(batch.image, task.intensity_range), label * 2 - 1], 1)
 
 
-def centred(image: Tensor, out_range: tuple[float, float]) -> Tensor:
-    """Intensities of ``out_range`` in [-1, 1]."""
-    low, high = out_range
+def centred(image: Tensor, intensity_range: tuple[float, float]) -> Tensor:
+    """Intensities of ``intensity_range`` in [-1, 1]."""
+    low, high = intensity_range
     return (image - low) * (2 / (high - low)) - 1

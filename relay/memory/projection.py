@@ -107,13 +107,13 @@ def seen(model: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Ten
     draw = torch.Generator().manual_seed(seed)
     found: dict[str, list[Tensor]] = {name: [] for name in layers(model)}
 
-    def watch(name: str, layer: Layer) -> Any:
+    def hook_of(name: str, layer: Layer) -> Any:
         def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:
             found[name].append(inputs(layer, args[0], draw))
 
         return layer.register_forward_pre_hook(add)
 
-    hooks = [watch(name, layer) for name, layer in layers(model).items()]
+    hooks = [hook_of(name, layer) for name, layer in layers(model).items()]
     try:
         for image in images:
             model(image)

@@ -1,7 +1,7 @@
 """Style: remember of each site only how its images look, in aggregates, and repaint this site's images that way.
 
 Hospitals differ mostly in how images look, not in anatomy. What is kept of a site is the mean of its images'
-descriptions (:mod:`relay.memory.look`) and the leading directions in which they vary (:mod:`relay.memory.moments`): a
+descriptions (:mod:`relay.memory.appearance`) and the leading directions in which they vary (:mod:`relay.memory.moments`): a
 few thousand numbers, no image, no position. To draw, an earlier site is chosen, a description is drawn from its
 normal distribution, and an image of this site is repainted to fit it.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relay.handoff.handover import Handover, MemoryState
-    from relay.memory.look import Form
+    from relay.memory.appearance import Form
     from relay.memory.moments import Moments
 
 KIND = "style"
@@ -64,7 +64,7 @@ class Style(Memory):
 
     def setup(self, task: Task) -> None:
         """What there is to describe follows from the task."""
-        from relay.memory.look import Form
+        from relay.memory.appearance import Form
 
         super().setup(task)
         regions = 1 if task.kind == "regression" else task.classes
@@ -123,7 +123,7 @@ class Style(Memory):
             "channels": form.channels,
             "quantiles": form.quantiles,
             "regions": form.regions,
-            "calibre": form.calibre,
+            "area_to_perimeter": form.area_to_perimeter,
         }
 
     def begin(self, training: Training) -> None:
@@ -140,7 +140,7 @@ class Style(Memory):
         """A batch as 8-bit images, regions and indices."""
         import torch
 
-        low, high = self.task.out_range
+        low, high = self.task.intensity_range
         image = ((batch.image - low) * (255 / (high - low))).round_().clamp_(0, 255).to(torch.uint8)
         return image, self._regions(batch), batch.index
 
@@ -158,13 +158,13 @@ class Style(Memory):
             return None
         import torch
 
-        from relay.memory.look import repaint
+        from relay.memory.appearance import repaint
 
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
             wanted, described = self._wanted(len(image), image.device)
             painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
-        low, high = self.task.out_range
+        low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
         label = moved if self.task.kind == "segmentation" else batch.label
         return Batch(torch.empty_like(batch.image).copy_(painted), label, batch.index)

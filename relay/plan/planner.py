@@ -21,7 +21,7 @@ from relay.optim import OPTIMIZERS, SCHEDULERS
 from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 
-SHARED = ("task", "num_classes", "channels", "out_range", "img_size", "patch_size")
+SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
 """Options that all data sets of a study must share, since one model reads them all."""
 
 

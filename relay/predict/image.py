@@ -121,7 +121,7 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     if options.img_size is not None and tuple(options.img_size) != shape:
         pixels = resize_image(pixels, options.img_size)
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
-    logits = _through(net, scale(batch, options.out_range), options.patch_size, path)
+    logits = _through(net, scale(batch, options.intensity_range), options.patch_size, path)
     return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 

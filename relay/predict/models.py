@@ -20,7 +20,7 @@ from relay.home import home_of
 from relay.leg import checkpoint
 from relay.leg.device import device_of
 from relay.leg.place import RunPlace
-from relay.leg.run import check_fit
+from relay.leg.run import check_input_spec
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
 
@@ -91,7 +91,7 @@ def _checkpoint(study: Study, leg: Leg, run: RunPlace) -> Model:
     weights, facts = checkpoint.load(path)
     if then := facts.get("config") or place.record().get("config"):
         check_own(study, leg, then, path)
-    check_fit(leg, facts, path)
+    check_input_spec(leg, facts, path)
     return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path)
 
 
@@ -139,5 +139,5 @@ def _outside(study: Study, handover: Handover, folder: str, source: Path) -> Mod
     leg, made = study.legs[0], handover.legs[-1]
     if "config" in handover.facts:
         check_outside(study, leg, handover.facts["config"], source)
-    check_fit(leg, handover.facts, source)
+    check_input_spec(leg, handover.facts, source)
     return Model(folder, leg, made["leg"], made["site"], handover.model, source, outside=True)

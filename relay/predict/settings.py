@@ -23,7 +23,7 @@ FREE = (
     "train.",
     "strategy.kwargs.",
     "dataset.kwargs.augment",
-    "dataset.kwargs.num_replica",
+    "dataset.kwargs.repeats",
     "model.kwargs.pretrained",
     "pool",
 )

@@ -17,7 +17,7 @@ SIZE = 1152, 512
 
 
 @dataclass(frozen=True)
-class Case:
+class ShownCase:
     """One image, without its name. ``image``: a ``data:`` address."""
 
     which: str
@@ -25,7 +25,7 @@ class Case:
     image: str
 
 
-def read_cases(run: Run) -> dict[str, list[Case]]:
+def read_cases(run: Run) -> dict[str, list[ShownCase]]:
     """Site → its cases, of the model that stands for the site at the end.
 
     Raises:
@@ -33,13 +33,13 @@ def read_cases(run: Run) -> dict[str, list[Case]]:
     """
     if run.stale:
         raise UserError(f"{run.root}: the overlays are not of these models. {run.stale}", "Run predict_test.py -s.")
-    found: dict[str, list[Case]] = {}
+    found: dict[str, list[ShownCase]] = {}
     for site in dict.fromkeys(site for _, site in run.scores.dice):
         leg = run.ends(site)
         if leg is not None and (values := run.scores.means(leg, site)):
             folder = run.root / "results" / "overlays" / _folder(run, leg) / site
             found[site] = [
-                Case(which, values[s], _image(_picture(folder / inside(s)))) for which, s in choose(values).items()
+                ShownCase(which, values[s], _image(_picture(folder / inside(s)))) for which, s in choose(values).items()
             ]
     if not found:
         raise UserError(f"{run.root} has no scores of single images", "Run predict_test.py -s first.")

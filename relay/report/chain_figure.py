@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.report.custody import Hop
 from relay.report.figures import short
-from relay.report.look import COLOURS, INK, WIDTH, Picture, figure
+from relay.report.plot_style import COLOURS, INK, WIDTH, Picture, figure
 
 STEP, BOX = 1.0, 0.5
 """Inches from a site to the next, and of a site's box."""

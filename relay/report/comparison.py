@@ -10,30 +10,30 @@ from typing import Any
 from relay.report.chain_figure import size
 from relay.report.figures import grid, short
 from relay.report.gather import number
-from relay.report.look import COLOURS, INK, Picture, figure
+from relay.report.plot_style import COLOURS, INK, Picture, figure
 from relay.report.screen import MISSING, p_value
 from relay.report.screen import number as shown
 from relay.report.tables import Table, duration
 
-Told = Mapping[str, Any]
+Content = Mapping[str, Any]
 
 
-def sentence(told: Told) -> str:
+def sentence(content: Content) -> str:
     """What came out."""
-    rows = [row for row in told.get("table", []) if not math.isnan(number(row.get("mean")))]
+    rows = [row for row in content.get("table", []) if not math.isnan(number(row.get("mean")))]
     if not rows:
         return "No strategy has a result yet."
     best = max(rows, key=lambda row: number(row["mean"]))
-    runs = sum(int(row.get("runs") or 0) for row in told["table"])
+    runs = sum(int(row.get("runs") or 0) for row in content["table"])
     return (
-        f"Of {len(told['table'])} strategies in {runs} runs, {best['strategy']} has the highest mean Dice: "
-        f"{_interval(best)}. {_more(told, str(best['strategy']))}"
+        f"Of {len(content['table'])} strategies in {runs} runs, {best['strategy']} has the highest mean Dice: "
+        f"{_interval(best)}. {_more(content, str(best['strategy']))}"
     )
 
 
-def _more(told: Told, best: str) -> str:
+def _more(content: Content, best: str) -> str:
     """What the tests can say of the best."""
-    pairs = [{str(test["a"]), str(test["b"])} for test in told.get("tests") or []]
+    pairs = [{str(test["a"]), str(test["b"])} for test in content.get("tests") or []]
     others = sorted({other for pair in pairs if best in pair for other in pair - {best}})
     if not others:
         return "It was not tested whether it differs from others by more than chance."
@@ -41,17 +41,17 @@ def _more(told: Told, best: str) -> str:
     return f"Whether it differs {named} by more than chance is in the tests below; no other pair with it was tested."
 
 
-def reference(told: Told) -> str:
+def reference(content: Content) -> str:
     """The strategy that the others are tested against; empty where that is not known."""
-    seconds = {str(test["b"]) for test in told.get("tests") or []}
-    return str(told.get("reference") or (seconds.pop() if len(seconds) == 1 else ""))
+    seconds = {str(test["b"]) for test in content.get("tests") or []}
+    return str(content.get("reference") or (seconds.pop() if len(seconds) == 1 else ""))
 
 
-def tested(told: Told) -> str:
+def tested(content: Content) -> str:
     """What the tests are between."""
-    if not told.get("tests"):
+    if not content.get("tests"):
         return "No paired tests were made."
-    against = reference(told)
+    against = reference(content)
     return (
         f"The reference is {against}: each strategy below was tested against it, and against no other."
         if against
@@ -59,28 +59,30 @@ def tested(told: Told) -> str:
     )
 
 
-def alerts(told: Told) -> list[str]:
+def alerts(content: Content) -> list[str]:
     """That runs are missing."""
-    there, failed = len(told["runs"]), len(told.get("failed") or [])
-    planned = max(int(told.get("planned") or 0), there + failed)
+    there, failed = len(content["runs"]), len(content.get("failed") or [])
+    planned = max(int(content.get("planned") or 0), there + failed)
     if planned == there:
         return []
     return [f"{planned - there} of {planned} runs failed or are not finished; the tables are made without them."]
 
 
-def _interval(row: Told, value: str = "mean") -> str:
+def _interval(row: Content, value: str = "mean") -> str:
     low, high = number(row.get("low")), number(row.get("high"))
     there = "" if math.isnan(low) or math.isnan(high) else f" ({low:.3f} to {high:.3f})"
     return shown(number(row.get(value))) + there
 
 
-def tables(told: Told) -> list[Table]:
+def tables(content: Content) -> list[Table]:
     """Strategies, their tests, their runs."""
-    return [table for table in (_strategies(told), _tests(told), _site_tests(told), _runs(told)) if table.rows]
+    return [
+        table for table in (_strategies(content), _tests(content), _site_tests(content), _runs(content)) if table.rows
+    ]
 
 
-def _strategies(told: Told) -> Table:
-    there = told.get("table", [])
+def _strategies(content: Content) -> Table:
+    there = content.get("table", [])
     transfer = {"backward": "backward\ntransfer", "forward": "forward\ntransfer"}
     columns = {
         "forgetting": "forgetting",
@@ -113,8 +115,8 @@ def _strategies(told: Told) -> Table:
     return Table("Strategies side by side", heads, rows, notes=notes)
 
 
-def _tests(told: Told) -> Table:
-    tests = told.get("tests", [])
+def _tests(content: Content) -> Table:
+    tests = content.get("tests", [])
     notes = (
         "Each row compares two strategies on the same patients. The difference is that of their means in the table "
         "above, over the runs that go together: every site counts alike. The p after Holm's correction says how often "
@@ -128,8 +130,8 @@ def _tests(told: Told) -> Table:
     return Table("Paired tests", ["pair", *TESTED], [[_pair(test), *_tested(test)] for test in tests], notes=notes)
 
 
-def _site_tests(told: Told) -> Table:
-    tests = told.get("site_tests", [])
+def _site_tests(content: Content) -> Table:
+    tests = content.get("site_tests", [])
     rows = [[_pair(test), str(test.get("site", MISSING)), *_tested(test)] for test in tests]
     notes = ("The same tests within each site; Holm's correction is over the rows of this table.",)
     return Table("Paired tests, site by site", ["pair", "site", *TESTED], rows, heads=2, folded=True, notes=notes)
@@ -138,33 +140,33 @@ def _site_tests(told: Told) -> Table:
 TESTED = ("patients", "difference in Dice\n(interval)", "p", "p (Holm)", "effect size")
 
 
-def _pair(test: Told) -> str:
+def _pair(test: Content) -> str:
     return f"{test.get('a')} − {test.get('b')}"
 
 
-def _tested(test: Told) -> list[str]:
+def _tested(test: Content) -> list[str]:
     """The cells under :data:`TESTED`."""
     ps = [p_value(test.get(key)) for key in ("p", "p_holm")]
     pairs = str(test.get("pairs", MISSING))
     return [pairs, _interval(test, "difference"), *ps, shown(number(test.get("effect")), 2)]
 
 
-def _methods(rows: Sequence[tuple[str, Told]]) -> list[str]:
+def _methods(rows: Sequence[tuple[str, Content]]) -> list[str]:
     """How the intervals were made, where that is said."""
     by: dict[str, list[str]] = {}
     for name, row in rows:
         if row.get("method"):
             by.setdefault(str(row["method"]), []).append(name)
-    told = "; ".join(f"{method} for {', '.join(names)}" for method, names in by.items())
-    return [f"Intervals: {told}."] if by else []
+    content = "; ".join(f"{method} for {', '.join(names)}" for method, names in by.items())
+    return [f"Intervals: {content}."] if by else []
 
 
-def _sites(told: Told) -> list[str]:
-    return list(dict.fromkeys(site for run in told.get("runs", []) for site in run.get("final", {})))
+def _sites(content: Content) -> list[str]:
+    return list(dict.fromkeys(site for run in content.get("runs", []) for site in run.get("final", {})))
 
 
-def _runs(told: Told) -> Table:
-    sites = _sites(told)
+def _runs(content: Content) -> Table:
+    sites = _sites(content)
     rows = [
         [
             str(run.get("label")),
@@ -174,26 +176,26 @@ def _runs(told: Told) -> Table:
             *(shown(number(run.get(key))) for key in ("mean", "forgetting")),
             MISSING if run.get("seconds") is None else duration(float(run["seconds"])),
         ]
-        for run in told.get("runs", [])
+        for run in content.get("runs", [])
     ]
     return Table("Every run", ["run", "order", "seed", *sites, "mean", "forgetting", "time"], rows, folded=True)
 
 
-def _by(told: Told, strategy: str) -> list[Told]:
-    return [run for run in told.get("runs", []) if run.get("strategy") == strategy]
+def _by(content: Content, strategy: str) -> list[Content]:
+    return [run for run in content.get("runs", []) if run.get("strategy") == strategy]
 
 
-def pictures(told: Told) -> list[Picture]:
+def pictures(content: Content) -> list[Picture]:
     """Means with intervals, and each strategy at each site."""
-    rows = told.get("table", [])
-    return [_points(told, rows), _heat(told, rows)] if rows else []
+    rows = content.get("table", [])
+    return [_points(content, rows), _heat(content, rows)] if rows else []
 
 
-def _points(told: Told, rows: Sequence[Told]) -> Picture:
+def _points(content: Content, rows: Sequence[Content]) -> Picture:
     drawn = figure(0.9 + 0.42 * len(rows))
     axes = drawn.subplots()
     for place, row in enumerate(rows):
-        runs = [number(run.get("mean")) for run in _by(told, row["strategy"])]
+        runs = [number(run.get("mean")) for run in _by(content, row["strategy"])]
         shift = [((k * 0.618034) % 1 - 0.5) * 0.4 for k in range(len(runs))]
         axes.plot(runs, [place + s for s in shift], "o", ms=4.5, color=COLOURS[0], alpha=0.8, mew=0)
         ends = [number(row.get("low")), number(row.get("high"))]
@@ -213,12 +215,12 @@ def _points(told: Told, rows: Sequence[Told]) -> Picture:
     )
 
 
-def _heat(told: Told, rows: Sequence[Told]) -> Picture:
-    sites, strategies = _sites(told), [str(row["strategy"]) for row in rows]
+def _heat(content: Content, rows: Sequence[Content]) -> Picture:
+    sites, strategies = _sites(content), [str(row["strategy"]) for row in rows]
     values = {}
     for r, strategy in enumerate(strategies):
         for c, site in enumerate(sites):
-            found = [number(run.get("final", {}).get(site)) for run in _by(told, strategy)]
+            found = [number(run.get("final", {}).get(site)) for run in _by(content, strategy)]
             there = [value for value in found if not math.isnan(value)]
             values[r, c] = fmean(there) if there else math.nan
     return Picture(

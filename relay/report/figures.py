@@ -10,7 +10,7 @@ import numpy as np
 
 from relay.report.curves import Curve
 from relay.report.gather import Run, number
-from relay.report.look import COLOURS, INK, Picture, figure
+from relay.report.plot_style import COLOURS, INK, Picture, figure
 from relay.report.screen import number as shown
 
 DOTS = 6000

@@ -110,8 +110,8 @@ def read_run(root: Path) -> Run:
 
 
 def _doubts(path: Path) -> list[str]:
-    told = read_json(path, Doubts, "Remove it: then the page says nothing of warnings.") if path.is_file() else {}
-    return [f"{doubt['site']}: {doubt['text']}." for doubt in told.get("warnings", [])]
+    content = read_json(path, Doubts, "Remove it: then the page says nothing of warnings.") if path.is_file() else {}
+    return [f"{doubt['site']}: {doubt['text']}." for doubt in content.get("warnings", [])]
 
 
 def _apart(legs: Sequence[LegRecord]) -> bool:
@@ -126,8 +126,8 @@ def _summary(scores: Scores, legs: Sequence[LegRecord]) -> dict[str, Any]:
     alone = _apart(legs)
     relay = of_relay(table, [[trained[leg]] for leg in sorted(table)], final=own if alone else None)
     final = own if alone else last
-    told = {"study": scores.study, "strategy": scores.strategy, "matrix": table, "final": final, "relay": relay}
-    return told | {"mean": mean(final.values()), "forgetting": relay["forgetting"]}
+    content = {"study": scores.study, "strategy": scores.strategy, "matrix": table, "final": final, "relay": relay}
+    return content | {"mean": mean(final.values()), "forgetting": relay["forgetting"]}
 
 
 SAME, CLOSE = 1e-4, 0.01

@@ -15,9 +15,9 @@ from typing import Any
 from relay.errors import UserError
 from relay.files import write_bytes, write_folder, write_text
 from relay.locks import locked
-from relay.report.cases import Case, read_cases
+from relay.report.cases import ShownCase, read_cases
 from relay.report.gather import Run, number, read_run
-from relay.report.look import Picture, pdf, styled
+from relay.report.plot_style import Picture, pdf, styled
 from relay.report.screen import number as shown
 from relay.report.shapes import Comparison, read_json
 from relay.report.tables import Table
@@ -38,7 +38,7 @@ class Section:
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     words: Sequence[tuple[str, str]] = ()
-    cases: Mapping[str, Sequence[Case]] = field(default_factory=dict)
+    cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
     alerts: Sequence[str] = ()
 
 
@@ -78,19 +78,19 @@ def _write_run(root: Path, cases: bool) -> Path:
 def _write_comparison(root: Path) -> Path:
     from relay.report import comparison
 
-    told = read_json(root / COMPARISON, Comparison, "Run relay compare again: it runs nothing that is finished.")
+    content = read_json(root / COMPARISON, Comparison, "Run relay compare again: it runs nothing that is finished.")
     with styled():
-        pictures, tables = comparison.pictures(told), comparison.tables(told)
+        pictures, tables = comparison.pictures(content), comparison.tables(content)
         paired = [table for table in tables if table.caption.startswith(PAIRED)]
-        said = [str(told["method"])] if told.get("method") else []
+        said = [str(content["method"])] if content.get("method") else []
         sections = [
             Section("strategies", "Strategies side by side", (), pictures[:1], tables[:1]),
             Section("sites", "Site by site", pictures=pictures[1:]),
-            Section("tests", "Differences", [comparison.tested(told)], tables=paired),
+            Section("tests", "Differences", [comparison.tested(content)], tables=paired),
             Section("runs", "Runs", tables=[t for t in tables if t.caption == "Every run"]),
             *([Section("method", "How this was measured", said)] if said else []),
         ]
-        return _write(root, _name(root), comparison.sentence(told), sections, False, comparison.alerts(told))
+        return _write(root, _name(root), comparison.sentence(content), sections, False, comparison.alerts(content))
 
 
 def _name(root: Path) -> str:
@@ -126,7 +126,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _run_sections(run: Run, cases: Mapping[str, Sequence[Case]]) -> list[Section]:
+def _run_sections(run: Run, cases: Mapping[str, Sequence[ShownCase]]) -> list[Section]:
     from relay.report import chain_figure, figures, tables
     from relay.report.curves import read_curves
     from relay.report.custody import read_custody

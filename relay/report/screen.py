@@ -55,18 +55,18 @@ def show_study(
     show_place(console, "Next", shlex.join(after))
 
 
-def show_comparison(console: Console, told: Mapping[str, Any], page: Path) -> None:
+def show_comparison(console: Console, content: Mapping[str, Any], page: Path) -> None:
     """Strategies side by side, from ``compare.json``."""
     rows = []
-    for row in told["table"]:
+    for row in content["table"]:
         interval = bounds(as_number(row["low"]), as_number(row["high"]))
-        low = _worst([run["final"] for run in told["runs"] if run["label"] == row["strategy"]])
+        low = _worst([run["final"] for run in content["runs"] if run["label"] == row["strategy"]])
         rows.append([row["strategy"], number(row["mean"]), interval, low, number(row["forgetting"])])
     heads = [Column("mean Dice"), Column("95 % interval", 2), Column("worst site", 1), Column("forgetting", 3)]
-    show_table(console, f"{told['study']}: Dice at the end", [Column("strategy", left=True), *heads], rows)
-    show_text(console, verdict.of_comparison(told))
-    if len(told["runs"]) < told["planned"]:
-        show_text(console, f"Made of {len(told['runs'])} of {told['planned']} runs.")
+    show_table(console, f"{content['study']}: Dice at the end", [Column("strategy", left=True), *heads], rows)
+    show_text(console, verdict.of_comparison(content))
+    if len(content["runs"]) < content["planned"]:
+        show_text(console, f"Made of {len(content['runs'])} of {content['planned']} runs.")
     show_place(console, "The page, with tests and figures", page)
 
 

@@ -68,7 +68,7 @@ def matrix(run: Run) -> Table:
 
 def relay(run: Run) -> Table:
     """What the summary says of the relay as a whole; what it does not say is left out."""
-    told: Mapping[str, Any] = run.summary.get("relay") or {}
+    content: Mapping[str, Any] = run.summary.get("relay") or {}
     plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
         "average": ("Average", _value, "mean Dice at the end, over the sites that were trained at"),
         "backward": (
@@ -85,11 +85,11 @@ def relay(run: Run) -> Table:
         "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
         "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),
     }
-    told = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **told}
+    content = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **content}
     rows = [
-        [name, show(told[key]) if told[key] is not None else MISSING, means]
+        [name, show(content[key]) if content[key] is not None else MISSING, means]
         for key, (name, show, means) in plain.items()
-        if key in told and told[key] != {}
+        if key in content and content[key] != {}
     ]
     return Table("Summary of all legs", ["number", "value", "what it says"], rows, numeric=False)
 

@@ -13,20 +13,20 @@ from relay.screen import number
 TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 
 
-def of_comparison(told: Mapping[str, Any]) -> str:
+def of_comparison(content: Mapping[str, Any]) -> str:
     """How the reference (``relay``) stands between fine-tuning and pooling; where one is missing, against the best."""
-    means = {str(row["strategy"]): as_number(row["mean"]) for row in told["table"]}
+    means = {str(row["strategy"]): as_number(row["mean"]) for row in content["table"]}
     there = {name: value for name, value in means.items() if not math.isnan(value)}
     if not there:
         return "No strategy has a result yet."
-    wanted = str(told["reference"])
+    wanted = str(content["reference"])
     if wanted not in there:
         best = max(there, key=lambda name: there[name])
         return f"{wanted} has no result; of the others {best} has the highest mean Dice ({number(there[best])})."
     if len(there) == 1:
         return f"{wanted} has a mean Dice of {number(there[wanted])}; there is no other strategy to compare it with."
     if {"sequential", "joint"} <= there.keys() - {wanted}:
-        row = next(row for row in told["table"] if row["strategy"] == wanted)
+        row = next(row for row in content["table"] if row["strategy"] == wanted)
         return _between(wanted, there[wanted], there["sequential"], there["joint"], as_number(row["gap_closed"]))
     return _against(wanted, there)
 

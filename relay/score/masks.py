@@ -18,7 +18,7 @@ from relay.leg.progress import Progress
 from relay.metrics.overlap import NAMES as OVERLAP
 from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
-from relay.score.pairs import Asked, Pair, levels_of, pairs_of, prediction_levels
+from relay.score.pairs import Asked, Pair, mask_values_of, pairs_of, prediction_mask_values
 from relay.score.result import Score, row
 from relay.statistics import INTERVAL, describe
 
@@ -62,13 +62,13 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     together = pairs_of(predictions, truth, asked)
     pairs = together.pairs
     problems: list[str | DataError] = [*together.problems]
-    levels = levels_of(pairs, asked, together.problems)
-    predicted = prediction_levels(pairs, levels, asked)
-    found = Found(len(levels))
+    mask_values = mask_values_of(pairs, asked, together.problems)
+    predicted = prediction_mask_values(pairs, mask_values, asked)
+    found = Found(len(mask_values))
     with Measuring(asked.workers) as measuring, Progress(len(pairs), console) as progress:
         for pair in progress.counted(pairs, "scoring"):
             try:
-                pred, true, spacing = pair.read(levels, predicted, asked)
+                pred, true, spacing = pair.read(mask_values, predicted, asked)
             except UnknownValues as error:  # its own advice is for a config
                 problems.append(DataError(str(error), VALUES))
                 continue
@@ -76,7 +76,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
                 problems.append(error)
                 continue
             if not problems:
-                job = measuring.submit(pred, true, len(levels), spacing, asked.tolerance)
+                job = measuring.submit(pred, true, len(mask_values), spacing, asked.tolerance)
                 found.add(pair, pred, true, job, "mm" if spacing else "px")
         refuse(
             problems, f"{predictions} can't be scored", "Fix or remove the files named above, or correct the options."

@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         classes: their names, background first. None: ``background, class 1, …``, as many as are in the truth.
         values: what stands for each class in the files, background first. None: 0, 1, ….
-        prediction_values: the same for the predictions alone, where that is not clear: :func:`prediction_levels`.
+        prediction_values: the same for the predictions alone, where that is not clear: :func:`prediction_mask_values`.
         tolerance: of ``nsd``, in mm where spacing is known, else in pixels.
         spacing: mm per pixel along each axis, for files that do not say; one number stands for all axes.
         patients: a regular expression that finds the patient in a file's stem: group 1, or the whole match. None: every
@@ -73,17 +73,17 @@ class Pair:
     patient: str = ""
 
     def read(
-        self, levels: Sequence[int], predicted: Sequence[int], asked: Asked
+        self, mask_values: Sequence[int], predicted: Sequence[int], asked: Asked
     ) -> tuple[Pixels, Pixels, Sequence[float] | None]:
         """Prediction, truth and spacing.
 
         Args:
-            levels: what stands for each class in the truth; ``predicted``: in the prediction.
+            mask_values: what stands for each class in the truth; ``predicted``: in the prediction.
 
         Raises:
             DataError: something is wrong with one of them, or they do not fit.
         """
-        pred, truth, own = read_masks(self.pred, self.truth, predicted, levels)
+        pred, truth, own = read_masks(self.pred, self.truth, predicted, mask_values)
         if pred.shape != truth.shape:
             raise DataError(f"{self.pred}: size {_x(pred.shape)}, truth {_x(truth.shape)}")
         given = asked.spacing
@@ -182,7 +182,7 @@ def _nothing_fits(
     )
 
 
-def levels_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> Sequence[int]:
+def mask_values_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> Sequence[int]:
     """What stands for each class: as asked, or what is in the truth.
 
     Args:
@@ -209,32 +209,32 @@ def levels_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> S
     return range(len(seen))
 
 
-def prediction_levels(pairs: Sequence[Pair], levels: Sequence[int], asked: Asked) -> Sequence[int]:
+def prediction_mask_values(pairs: Sequence[Pair], mask_values: Sequence[int], asked: Asked) -> Sequence[int]:
     """What stands for each class in the predictions: as asked, else the truth's values or, where they hold only these,
     the class indices 0, 1, … that this toolkit writes.
 
     Raises:
         UserError: it could be either, and that would not be the same.
     """
-    plain = range(len(levels))
+    plain = range(len(mask_values))
     if asked.prediction_values is not None:
         return asked.prediction_values
-    if list(levels) == list(plain):
-        return levels
+    if list(mask_values) == list(plain):
+        return mask_values
     seen: set[int] = set()
     for pair in pairs:
         with suppress(DataError):  # it is read again, and then told
             seen.update(np.unique(read_mask(pair.pred)).tolist())
     if seen - set(plain):
-        return levels  # what is in neither is told where it is read
-    if seen - set(levels):
+        return mask_values  # what is in neither is told where it is read
+    if seen - set(mask_values):
         return plain
-    if any(levels.index(value) != value for value in seen):
+    if any(mask_values.index(value) != value for value in seen):
         raise UserError(
             f"the predictions hold {', '.join(map(str, sorted(seen)))}: class indices, or values as in the truth?",
-            f"Say it: --prediction-values {','.join(map(str, plain))} or {','.join(map(str, levels))}.",
+            f"Say it: --prediction-values {','.join(map(str, plain))} or {','.join(map(str, mask_values))}.",
         )
-    return levels
+    return mask_values
 
 
 def _x(numbers: Sequence[float]) -> str:

@@ -27,7 +27,7 @@ from tests.studies import given
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = "{'torch', 'monai', 'imgaug', 'SimpleITK', 'pytorch_lightning', 'numpy.testing'}"
-QUICK = {"common.train.num_epochs": 1, "common.dataset.kwargs.num_replica": 1}
+QUICK = {"common.train.num_epochs": 1, "common.dataset.kwargs.repeats": 1}
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -193,7 +193,11 @@ IMG_SIZE = "common.dataset.kwargs.img_size"
     ("typed", "said", "cure"),
     [
         (f"{IMG_SIZE}=[16,16]", "img_size: [32, 32] then, [16, 16] now", f"add to the command: '{IMG_SIZE}=[32,32]'"),
-        ("common.dataset.kwargs.out_range=[0,1]", "out_range: not given then, [0, 1] now", "leave out common.dataset."),
+        (
+            "common.dataset.kwargs.intensity_range=[0,1]",
+            "intensity_range: not given then, [0, 1] now",
+            "leave out common.dataset.",
+        ),
         ("common.random_seed=8", "random_seed: 7 then, 8 now", "common.random_seed=7"),
         ("common.strategy.name=relay", "strategy.name: 'sequential' then", 'common.strategy.name="sequential"'),
         (

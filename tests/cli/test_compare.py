@@ -21,7 +21,7 @@ from relay.locks import locked
 from tests.cli.typed import typed
 from tests.studies import given
 
-QUICK = {"common.train.num_epochs": 1, "common.dataset.kwargs.num_replica": 1}
+QUICK = {"common.train.num_epochs": 1, "common.dataset.kwargs.repeats": 1}
 MANY = ("--strategies", "sequential,joint", "--orders", "2", "--seeds", "7,8", "--reference", "joint")
 FOLDERS = [
     *(f"sequential_{order}_seed{seed}" for order in ("1-2", "2-1") for seed in (7, 8)),

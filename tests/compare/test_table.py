@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.compare.table import Run, against, beside, interval_of, row
+from relay.compare.table import ComparedRun, against, beside, interval_of, row
 from relay.results import matrix as matrix_of
 from relay.results import mean
 from relay.statistics import holm
@@ -15,9 +15,11 @@ from relay.statistics import holm
 NAN = math.nan
 
 
-def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> Run:
-    told = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
-    return Run({**told, "forgetting": NAN, "backward": NAN, "forward": NAN, "seconds": 10.0, "bytes": 0, **more}, {})
+def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> ComparedRun:
+    summary = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
+    return ComparedRun(
+        {**summary, "forgetting": NAN, "backward": NAN, "forward": NAN, "seconds": 10.0, "bytes": 0, **more}, {}
+    )
 
 
 BY = {
@@ -75,11 +77,11 @@ def test_a_gap_that_is_none_is_no_ratio() -> None:
     assert math.isnan(row("sequential", by)["gap_closed"])
 
 
-def scored(label: str, order: str, seed: int, shift: float, patients: int = 7) -> Run:
+def scored(label: str, order: str, seed: int, shift: float, patients: int = 7) -> ComparedRun:
     """Patients of site a with two samples each; the second one's cup is missing."""
     values = {("a", f"p{k}", f"s{s}", "cup"): 0.5 + k * shift * (s + 1) for k in range(patients) for s in (0, 1)}
     values |= {("a", f"p{k}", "s2", "cup"): NAN for k in range(patients)}
-    return Run(made(label, order, seed, {"a": 0.5, "b": 0.5}).told, values)
+    return ComparedRun(made(label, order, seed, {"a": 0.5, "b": 0.5}).summary, values)
 
 
 def test_tests_pair_runs_of_one_seed_and_order_patient_by_patient() -> None:
@@ -104,7 +106,7 @@ def test_table_and_tests_do_not_contradict_each_other() -> None:
     """A strategy that is better at a small site and a little worse at a large one, with a class that is often missing:
     the test's difference is that of the table's means, pooled patients would give the other sign."""
 
-    def run(label: str, order: str, small: float, large: float) -> Run:
+    def run(label: str, order: str, small: float, large: float) -> ComparedRun:
         scores = {}
         for site, patients, level in (("a", 6, small), ("b", 40, large)):
             for p in range(patients):
@@ -114,7 +116,7 @@ def test_table_and_tests_do_not_contradict_each_other() -> None:
         rows = [{"leg": 1, "site": k[0], "class": k[3], "value": v} for k, v in scores.items()]
         head = [{"leg": 1, "site": site, "class": "background", "value": 1.0} for site in "ab"]
         final = matrix_of([*head, *rows])[1]
-        return Run({**made(label, order, 1, final).told, "mean": mean(final.values())}, scores)
+        return ComparedRun({**made(label, order, 1, final).summary, "mean": mean(final.values())}, scores)
 
     by = {
         "relay": [run("relay", "a b", 0.6, 0.7), run("relay", "b a", 0.6, 0.7)],
@@ -147,32 +149,32 @@ def test_the_interval_is_of_the_mean_that_is_told() -> None:
         rows = [{"leg": 1, "site": k[0], "class": k[3], "value": v} for k, v in scores.items()]
         head = [{"leg": 1, "site": site, "class": "background", "value": 1.0} for site in "ab"]
         wanted.append(mean(matrix_of([*head, *rows])[1].values()))
-    runs = [Run({}, values), Run({}, second)]
-    for found, told in ((interval_of("x", runs[:1]), wanted[0]), (interval_of("x", runs), mean(wanted))):
-        assert found.mean == pytest.approx(told, abs=1e-12)
+    runs = [ComparedRun({}, values), ComparedRun({}, second)]
+    for found, summary in ((interval_of("x", runs[:1]), wanted[0]), (interval_of("x", runs), mean(wanted))):
+        assert found.mean == pytest.approx(summary, abs=1e-12)
         assert found.method == "BCa"
-        assert found.low < told < found.high
+        assert found.low < summary < found.high
         assert found.high - found.low < 0.1
 
 
 def test_an_interval_of_few_patients_says_so() -> None:
     few, none = ({("a", f"p{p}", "s", "cup"): 0.5 + p / 10 for p in range(count)} for count in (5, 2))
-    assert interval_of("x", [Run({}, few)]).method == "t"
-    assert interval_of("x", [Run({}, none)]).method == interval_of("x", []).method == "none"
+    assert interval_of("x", [ComparedRun({}, few)]).method == "t"
+    assert interval_of("x", [ComparedRun({}, none)]).method == interval_of("x", []).method == "none"
 
 
 def test_a_run_beside_local_and_joint_of_its_seed() -> None:
     matrix = {1: {"a": 0.8, "b": 0.3}, 2: {"a": 0.7, "b": 0.9}}
     trained = [["a"], ["b"]]
-    run = Run({**made("relay", "a b", 2, {"a": 0.7, "b": 0.9}).told, "matrix": matrix}, {}, trained)
-    found = beside(run, BY).told
+    run = ComparedRun({**made("relay", "a b", 2, {"a": 0.7, "b": 0.9}).summary, "matrix": matrix}, {}, trained)
+    found = beside(run, BY).summary
     assert found["forward"] == pytest.approx(0.3 - 0.9)
     assert found["to_joint"] == pytest.approx({"a": -0.1, "b": 0.1})
     assert found["to_local"] == pytest.approx({"a": 0.0, "b": 0.0})
-    alone = beside(run, {"relay": [run]}).told
+    alone = beside(run, {"relay": [run]}).summary
     assert math.isnan(alone["forward"])
     assert alone["to_joint"] == alone["to_local"] == {}
-    runs = [beside(run, BY), Run({**run.told, "forward": 0.2, "backward": -0.1}, {}, trained)]
-    told = row("relay", {**BY, "relay": runs})
-    assert told["forward"] == pytest.approx((-0.6 + 0.2) / 2)
-    assert told["backward"] == pytest.approx(-0.1)
+    runs = [beside(run, BY), ComparedRun({**run.summary, "forward": 0.2, "backward": -0.1}, {}, trained)]
+    summary = row("relay", {**BY, "relay": runs})
+    assert summary["forward"] == pytest.approx((-0.6 + 0.2) / 2)
+    assert summary["backward"] == pytest.approx(-0.1)

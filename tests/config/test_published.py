@@ -68,7 +68,7 @@ def published(name: str, root: Path | str = "/home/user/data/fundus") -> dict[st
         tasks = {1: tasks[1]}
     for task_id, task in tasks.items():
         task["checkpoint"]["save"] = {"dir": f"task_{task_id}"}
-    image = {"img_size": [64, 64], "use_roi": True, "out_range": [-1.0, 1.0], "num_replica": 200 if relay else 10}
+    image = {"img_size": [64, 64], "use_roi": True, "intensity_range": [-1.0, 1.0], "repeats": 200 if relay else 10}
     kwargs = {"task": "segmentation", "num_classes": 3, "root_path": str(root), **image}
     strategy = {"load_state_dict_from_previous_task": False} if name == "local" else {}
     model = {"name": "doublegan", "kwargs": DOUBLEGAN} if relay else {"name": "U-Net", "kwargs": SOLVER}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay.data import Dataset, DatasetOptions, Picture, Sample
+from relay.data import Case, Dataset, DatasetOptions, Sample
 from relay.errors import DataError
 
 
@@ -28,14 +28,14 @@ class Made(Dataset):
     def samples(self) -> list[Sample]:
         return [Sample(f"s{i}", f"p{i}", Path(str(i)), Path(str(i))) for i in range(len(self.shapes))]
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> Case:
         self.reads += 1
         i = int(sample.image.name)
         if i in self.bad:
             raise DataError(f"{i}.png: can't be read")
         shape = self.shapes[i]
         mask = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) % self.options.num_classes
-        return Picture(np.full((*shape, 3), i, np.uint8), mask.astype(np.uint8), (1.0,) * len(shape))
+        return Case(np.full((*shape, 3), i, np.uint8), mask.astype(np.uint8), (1.0,) * len(shape))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relay.data import Dataset, DatasetOptions, Picture, Sample, SiteData, Split
+from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, Split
 from relay.data.checks import examine
 from relay.data.store import Store
 
@@ -18,24 +18,24 @@ RNG = np.random.default_rng(0)
 class Told(Dataset):
     """Pictures by their names."""
 
-    def __init__(self, pictures: dict[str, Picture], classes: int = 2) -> None:
+    def __init__(self, pictures: dict[str, Case], classes: int = 2) -> None:
         super().__init__(DatasetOptions(task_id=0, task_name="site", num_classes=classes, channels=1))
         self.pictures = pictures
 
     def samples(self) -> list[Sample]:
         return [Sample(name, name.split("_")[0], Path(name), Path(name)) for name in self.pictures]
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> Case:
         return self.pictures[sample.id]
 
 
-def picture(classes: int = 2, level: int | None = None, seed: int = -1, **kwargs) -> Picture:
+def picture(classes: int = 2, level: int | None = None, seed: int = -1, **kwargs) -> Case:
     rng = RNG if seed < 0 else np.random.default_rng(seed)
     image = rng.integers(0, 255, (6, 6, 1)) if level is None else np.full((6, 6, 1), level)
-    return Picture(image.astype(np.uint8), (np.arange(36).reshape(6, 6) % classes).astype(np.uint8), **kwargs)
+    return Case(image.astype(np.uint8), (np.arange(36).reshape(6, 6) % classes).astype(np.uint8), **kwargs)
 
 
-def doubts(pictures: dict[str, Picture], classes: int = 2, val: bool = True) -> list[str]:
+def doubts(pictures: dict[str, Case], classes: int = 2, val: bool = True) -> list[str]:
     """With the first half to train on, the last picture to test on."""
     dataset = Told(pictures, classes)
     *rest, test = dataset.listing
@@ -43,7 +43,7 @@ def doubts(pictures: dict[str, Picture], classes: int = 2, val: bool = True) -> 
     return list(map(str, examine(SiteData(dataset, parts), ("train", "val", "test"))))
 
 
-def four(**changes: Picture) -> dict[str, Picture]:
+def four(**changes: Case) -> dict[str, Case]:
     return {name: picture() for name in ("a_1", "b_1", "c_1", "d_1")} | changes
 
 
@@ -76,7 +76,7 @@ def test_sound_data_are_not_talked_about() -> None:
           "They stay in one split (A, a)"]),
     ],
 )  # fmt: skip
-def test_what_is_hardly_meant_is_told(pictures: dict[str, Picture], classes: int, said: list[str]) -> None:
+def test_what_is_hardly_meant_is_told(pictures: dict[str, Case], classes: int, said: list[str]) -> None:
     assert doubts(pictures, classes) == said
 
 

@@ -16,13 +16,13 @@ def test_what_is_not_given_has_a_default() -> None:
     assert options.augment == {"train": "none"}
     assert options.folder_names == ["."]
     assert options.names == ["background", "class 1"]
-    assert options.out_range == (-1.0, 1.0)
+    assert options.intensity_range == (-1.0, 1.0)
 
 
 def test_yaml_lists_are_taken() -> None:
-    options = DatasetOptions(**GOOD, img_folder=["a", "b"], out_range=[0, 1], class_names=["none", "vessel"])
+    options = DatasetOptions(**GOOD, img_folder=["a", "b"], intensity_range=[0, 1], class_names=["none", "vessel"])
     assert options.folder_names == ["a", "b"]
-    assert options.out_range == (0, 1)
+    assert options.intensity_range == (0, 1)
     assert options.names == ["none", "vessel"]
 
 
@@ -45,8 +45,8 @@ def test_yaml_lists_are_taken() -> None:
         ("img_size", [64], "at least 2 items"),
         ("img_size", [64, 0], "greater than or equal to 1"),
         ("patch_size", [8, 8, 8, 8], "at most 3 items"),
-        ("out_range", [1, -1], "first number must be less"),
-        ("num_replica", 0, "greater than or equal to 1"),
+        ("intensity_range", [1, -1], "first number must be less"),
+        ("repeats", 0, "greater than or equal to 1"),
         ("val_fraction", 1.0, "less than 1"),
         ("test_fraction", 0.9, "must leave patients"),
         ("augment", {"train": "flips"}, "'flips' is not one of none, flip"),

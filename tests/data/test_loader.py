@@ -91,7 +91,7 @@ def test_resumed_is_the_same(made, name: str) -> None:
 
 
 def _augmented(made, name: str, **kwargs):
-    dataset = made([(20, 18)] * 9, augment={"train": name}, patch_size=[12, 12], num_replica=2)
+    dataset = made([(20, 18)] * 9, augment={"train": name}, patch_size=[12, 12], repeats=2)
     return loader(dataset, **kwargs)
 
 
@@ -102,7 +102,7 @@ def test_workers_make_the_same_batches(made) -> None:
 
 
 def test_each_batch_has_its_own_luck(made) -> None:
-    dataset = made([(40, 40)], patch_size=[8, 8], num_replica=6)
+    dataset = made([(40, 40)], patch_size=[8, 8], repeats=6)
     first, second = epoch(loader(dataset, batch_size=3), 0)
     assert not torch.equal(first["label"], second["label"])
     assert len({bytes(label.numpy()) for label in first["label"]}) > 1
@@ -125,7 +125,7 @@ def test_few_samples_still_fill_a_batch(made) -> None:
 
 @pytest.mark.parametrize("shape", [(9, 11), (6, 7, 8)])
 def test_patches_lie_anywhere_within(made, shape: tuple[int, ...]) -> None:
-    dataset = made([shape] * 2, patch_size=[4] * len(shape), num_replica=100, channels=1)
+    dataset = made([shape] * 2, patch_size=[4] * len(shape), repeats=100, channels=1)
     rows = np.arange(np.prod(shape), dtype=np.int64).reshape(shape).astype(np.uint8)
     dataset.read = lambda sample: _numbered(rows)  # every voxel has its own number
     (batch,) = epoch(loader(dataset, batch_size=200), 0)
@@ -139,9 +139,9 @@ def test_patches_lie_anywhere_within(made, shape: tuple[int, ...]) -> None:
 
 
 def _numbered(rows: np.ndarray):
-    from relay.data import Picture
+    from relay.data import Case
 
-    return Picture(rows[..., None], rows % 3)
+    return Case(rows[..., None], rows % 3)
 
 
 def test_small_pictures_are_reflected(made) -> None:

@@ -310,13 +310,13 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
 
     scan = picture(tmp_path / "scan.png", drawn)
 
-    def pair(values: np.ndarray, name: str = "m.png", levels: Any = range(2)) -> tuple[str, str]:
-        return refused(picture(tmp_path / name, values), lambda path: read_pair(scan, path, levels))
+    def pair(values: np.ndarray, name: str = "m.png", mask_values: Any = range(2)) -> tuple[str, str]:
+        return refused(picture(tmp_path / name, values), lambda path: read_pair(scan, path, mask_values))
 
     assert pair(drawn * 255)[1].endswith("mask_values, background first: [0, 255].")
     assert pair(drawn * 0 + 255)[1].endswith("mask_values, background first: [0, 255].")
     assert pair(UPRIGHT)[1] == "Correct the mask, or what the config says of it: num_classes, mask_values."
-    assert pair(drawn * 128, levels=[0, 255])[1].startswith("Correct the mask")
+    assert pair(drawn * 128, mask_values=[0, 255])[1].startswith("Correct the mask")
     soft = np.zeros((16, 16), np.uint8)
     soft[4:9, 3:11] = 255
     assert pair(soft, "m.jpg", [0, 255])[1].startswith("JPEG changes values")

@@ -70,9 +70,9 @@ def test_all_bad_files_of_all_splits_are_reported_together(made) -> None:
 
 
 def test_each_cause_is_shown_with_its_own_cure() -> None:
-    levels = [DataError(f"{i}: values 9", "Set mask_values.") for i in range(6)]
+    mask_values = [DataError(f"{i}: values 9", "Set mask_values.") for i in range(6)]
     with pytest.raises(DataError) as caught:
-        refuse([*levels, DataError("x: can't be read"), DataError("y: size", "Resize it.")], "bad", "Remove them.")
+        refuse([*mask_values, DataError("x: can't be read"), DataError("y: size", "Resize it.")], "bad", "Remove them.")
     assert str(caught.value).splitlines() == [
         "bad (8):", "  - 0: values 9", "  - 1: values 9", "  - 2: values 9", "  - x: can't be read", "  - y: size",
         "  - and 3 more",

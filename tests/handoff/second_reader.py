@@ -208,7 +208,7 @@ FORMS: Mapping[str, Form] = {
     "handover.json": keys(
         format=one_of(1),
         model=keys(name=words, kwargs=config),
-        data=keys(classes=classes, channels=whole(1), out_range=many(real(-1e308, 1e308), 2, 2)),
+        data=keys(classes=classes, channels=whole(1), intensity_range=many(real(-1e308, 1e308), 2, 2)),
     ),
     "config.json": config,
     "data-card.json": keys(
@@ -481,10 +481,12 @@ def check_papers(files: Mapping[str, bytes], claim: Mapping[str, Any], under: Ma
     cards = [found[file] for file in ("memory.json", "cumulative.json") if file in found]
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
-    told = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
-    told += [one["privacy"]["patients"] for one in cards]
+    disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
+    disclosed += [one["privacy"]["patients"] for one in cards]
     if under["policy"]["sample_counts"] == "rounded":
-        need(data_card["counts"] == "rounded" and all(rounded(n) == n for n in told), "counts that are not rounded")
+        need(
+            data_card["counts"] == "rounded" and all(rounded(n) == n for n in disclosed), "counts that are not rounded"
+        )
 
 
 def check_memory(said: Mapping[str, Any], rule: Mapping[str, Any]) -> None:

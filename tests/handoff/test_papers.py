@@ -70,7 +70,7 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (HANDOVER, "model/kwargs/depth", EVIL),
     (HANDOVER, "model/name", EVIL),
     (HANDOVER, "data/classes", ["background", "a|b"]),
-    (HANDOVER, "data/out_range", [0.0, 1.0, 2.0]),
+    (HANDOVER, "data/intensity_range", [0.0, 1.0, 2.0]),
     (CARD, "note", "hello"),
     (CARD, "format", 2),
     (CARD, "kind", "x y"),
@@ -250,12 +250,12 @@ def test_results_have_their_form(rows: list[dict[str, Any]]) -> None:
 
 
 @given(st.integers(0, 2**40))
-def test_what_is_told_is_a_power_of_two_and_stays_it(count: int) -> None:
-    said = papers.told(count, Policy())
+def test_what_is_disclosed_is_a_power_of_two_and_stays_it(count: int) -> None:
+    said = papers.disclosed(count, Policy())
     assert said & (said - 1) == 0
     assert count / 1.5 <= said <= count * 1.5
-    assert papers.told(said, Policy()) == said
-    assert papers.told(count, Policy(sample_counts="exact")) == count
+    assert papers.disclosed(said, Policy()) == said
+    assert papers.disclosed(count, Policy(sample_counts="exact")) == count
 
 
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(canonical))

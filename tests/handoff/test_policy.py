@@ -10,7 +10,7 @@ from relay.errors import UserError
 from relay.handoff import manifest, receive, send
 from relay.handoff.document import canonical, digest, stamp
 from relay.handoff.fit import Fit
-from relay.handoff.papers import told
+from relay.handoff.papers import disclosed
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
 from tests.handoff.conftest import At
@@ -95,7 +95,7 @@ def test_counts_are_rounded(samples: int, rounded: int, at: At) -> None:
     world = at(0)
     found = world.deliver(world.make(1, samples=samples), "south")
     assert found.claim.samples == rounded
-    assert told(rounded, Policy()) == rounded
+    assert disclosed(rounded, Policy()) == rounded
 
 
 def test_counts_are_exact_where_the_policy_says_so(at: At) -> None:
@@ -158,7 +158,7 @@ def test_same_config_as_here(at: At) -> None:
         (Fit({**NET, "name": "V-Net"}, DATA, FIT.config), "model.name is 'U-Net' there, 'V-Net' here"),
         (Fit({"name": "U-Net", "kwargs": {"depth": 5}}, DATA, FIT.config), "model.kwargs"),
         (Fit(NET, {**DATA, "channels": 1}, FIT.config), "data.channels is 3 there, 1 here"),
-        (Fit(NET, {**DATA, "out_range": [0.0, 1.0]}, FIT.config), "data.out_range"),
+        (Fit(NET, {**DATA, "intensity_range": [0.0, 1.0]}, FIT.config), "data.intensity_range"),
         (Fit(NET, {**DATA, "more": 1}, FIT.config), "data.more is None there, 1 here"),
     ],
 )

@@ -22,7 +22,7 @@ from relay.handoff.refusals import GateFailed, PolicyBreach
 from relay.leg.accept import check_answers, check_handover, taster, weigher
 from relay.leg.place import RunPlace
 from relay.leg.sites import Sites
-from relay.memory.look import Form
+from relay.memory.appearance import Form
 from relay.plan import Leg
 from tests.studies import study
 
@@ -133,7 +133,7 @@ def test_a_style_memory_has_no_more_directions_than_the_config_allows() -> None:
     here = leg("relay", owm_alpha=None, memory={"name": "style", "kwargs": {"directions": 2, "quantiles": 2}})
     form = Form(3, 3, 2, True)
     tensors = {"mean": torch.zeros(form.size), "described": torch.ones(form.size, dtype=torch.bool)}
-    about = {"channels": 3, "quantiles": 2, "regions": 3, "calibre": form.calibre}
+    about = {"channels": 3, "quantiles": 2, "regions": 3, "area_to_perimeter": form.area_to_perimeter}
     for rows, fine in ((2, True), (3, False), (10**5, False)):
         found = {**tensors, "directions": torch.zeros(rows, form.size), "spread": torch.zeros(rows)}
         state = MemoryState(found, "style", Privacy(derived="aggregates"), about)

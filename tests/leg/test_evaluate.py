@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relay.data import Dataset, DatasetOptions, Picture, Sample, SiteData, prepare
+from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, prepare
 from relay.leg import predict as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
 from relay.leg.predict import batches, predict, scale
@@ -35,9 +35,9 @@ class Made(Dataset):
         parts = ("test", "train")
         return [Sample(f"s{i}", f"p{i}", Path(str(i)), Path(), parts[i % 2]) for i in range(self.count)]
 
-    def read(self, sample: Sample) -> Picture:
+    def read(self, sample: Sample) -> Case:
         mask = self.mask(int(sample.image.name))
-        return Picture((40 * mask)[..., None].astype(np.uint8), mask)
+        return Case((40 * mask)[..., None].astype(np.uint8), mask)
 
 
 class Oracle(nn.Module):

@@ -78,9 +78,9 @@ def test_handover_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None
     assert (facts.leg, facts.site, facts.strategy) == (2, "clinic_b", "relay")
     assert facts.samples == len(split["train"])
     assert facts.start == digest_of(done / "checkpoints/task_1/handover")
-    model, told = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
+    model, disclosed = checkpoint.load(done / "checkpoints/task_2/last.ckpt")
     config = json.loads((done / "checkpoints/task_2/leg.json").read_text())["config"]
-    assert told == {"leg": 2, "config": config, **{key: handover.facts[key] for key in ("model", "data")}}
+    assert disclosed == {"leg": 2, "config": config, **{key: handover.facts[key] for key in ("model", "data")}}
     assert all(torch.equal(model[k], handover.model[k]) for k in handover.model)
 
 

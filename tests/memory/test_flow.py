@@ -167,7 +167,7 @@ def test_drawn_samples_stand_for_the_earlier_site(state: MemoryState) -> None:
     assert drawn.label.shape == here.label.shape
     assert drawn.index.tolist() == [-1] * 5
     assert 0 <= drawn.image.min() <= drawn.image.max() <= 2
-    assert abs(drawn.image.mean() - 0.6) < 0.2  # as dark as that site's, in out_range
+    assert abs(drawn.image.mean() - 0.6) < 0.2  # as dark as that site's, in intensity_range
     assert (drawn.label == here.label).float().mean() > 0.9  # labels come with the images
     assert torch.equal(here.image, kept.image)
 

@@ -19,7 +19,7 @@ TASK = Task("south", 3, 3, (-1.0, 1.0), (16, 16))
 
 
 def batch(seed: int = 0, many: int = 8, shade: int = 0, task: Task = TASK) -> Batch:
-    """8-bit images in ``out_range``: three shades with noise."""
+    """8-bit images in ``intensity_range``: three shades with noise."""
     draw = torch.Generator().manual_seed(seed)
     shape = task.size or (16, 16)
     label = torch.zeros(many, *shape, dtype=torch.long)
@@ -27,7 +27,7 @@ def batch(seed: int = 0, many: int = 8, shade: int = 0, task: Task = TASK) -> Ba
     label[:, 6:10, 6:10] = 2
     noise = torch.randint(0, 30, (many, task.channels, *shape), generator=draw)
     grey = (40 + 50 * label[:, None] + shade + noise).clamp(0, 255).float()
-    low, high = task.out_range
+    low, high = task.intensity_range
     return Batch(grey / 255 * (high - low) + low, label, torch.arange(many))
 
 
@@ -232,7 +232,9 @@ def test_a_class_that_some_lack_looks_as_in_those_who_have_it(having: int, descr
     assert drawn is not None
     if described:
         assert (medians(drawn)[2] - medians(batch(3, 32))[2]).abs() < 12
-    assert float((drawn.label == batch(3, 32).label).float().mean()) > 0.9, "nothing is enlarged for want of a calibre"
+    assert float((drawn.label == batch(3, 32).label).float().mean()) > 0.9, (
+        "nothing is enlarged for want of a area-to-perimeter ratio"
+    )
 
 
 def test_a_site_where_no_class_is_in_enough_patients_keeps_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -247,7 +249,7 @@ def test_a_site_where_no_class_is_in_enough_patients_keeps_nothing(caplog: pytes
     assert "min_patients" in caplog.text
 
 
-def test_a_larger_calibre_enlarges_the_image_and_its_labels() -> None:
+def test_a_larger_area_to_perimeter_enlarges_the_image_and_its_labels() -> None:
     state = some()
     tensors = {**state.tensors, "mean": state.tensors["mean"].clone(), "spread": state.tensors["spread"] * 0}
     tensors["mean"][-2:] += 0.15

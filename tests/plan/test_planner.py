@@ -67,18 +67,18 @@ def test_task_is_merged_over_dataset_over_common() -> None:
     changes = {
         "common.dataset.kwargs.count": 30,
         "all_tasks_datasets.1.kwargs.count": 40,
-        "current_tasks.task_confs": {2: {"dataset": {"kwargs": {"num_replica": 5}}, "train": {"batch_size": 2}}},
+        "current_tasks.task_confs": {2: {"dataset": {"kwargs": {"repeats": 5}}, "train": {"batch_size": 2}}},
     }
     first, second = study(**changes).legs
     assert (first.pool[0].options.count, first.train.batch_size) == (30, 8)
-    assert first.conf.dataset.kwargs["num_replica"] == 2
+    assert first.conf.dataset.kwargs["repeats"] == 2
     assert (second.pool[0].options.count, second.train.batch_size) == (40, 2)
-    assert second.conf.dataset.kwargs["num_replica"] == 5
+    assert second.conf.dataset.kwargs["repeats"] == 5
 
 
 def test_task_conf_changes_the_data_of_its_own_leg() -> None:
-    legs = study(**{"current_tasks.task_confs": {2: {"dataset": {"kwargs": {"num_replica": 5}}}}}).legs
-    assert [leg.data.num_replica for leg in legs] == [2, 5]
+    legs = study(**{"current_tasks.task_confs": {2: {"dataset": {"kwargs": {"repeats": 5}}}}}).legs
+    assert [leg.data.repeats for leg in legs] == [2, 5]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.strategy.name", "relai", "Did you mean 'relay'", None),
         ("common.train.loss", {"name": "DiceCEE"}, "unknown name", "DiceCE"),
         ("common.train.optimizer", {"name": "Adam", "kwargs": {"lr": -1}}, "greater than 0", None),
-        ("common.dataset.kwargs.out_range", [1, -1], "less than", None),
+        ("common.dataset.kwargs.intensity_range", [1, -1], "less than", None),
         ("common.dataset.kwargs.augment", {"train": "flup"}, "flup", None),
         ("common.random_seed", -1, "greater than or equal to 0", None),
         ("current_tasks.task_ids", [1, 3], "no data set", None),

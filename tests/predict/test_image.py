@@ -20,7 +20,9 @@ def model(**options: Any) -> Any:
     """One that tells left from right, front from back, and up from down."""
     torch.manual_seed(0)
     net = torch.nn.Conv3d(1, 3, 3, padding=1)
-    data = SimpleNamespace(**{"img_size": None, "patch_size": None, "channels": 1, "out_range": (-1.0, 1.0), **options})
+    data = SimpleNamespace(
+        **{"img_size": None, "patch_size": None, "channels": 1, "intensity_range": (-1.0, 1.0), **options}
+    )
     leg = SimpleNamespace(data=data)
     return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 

@@ -89,8 +89,8 @@ def run(
         config = {"random_seed": 7, "dataset.kwargs.task_name": site, "train.batch_size": 8}
         versions = {"relay": "0.1.0", "torch": "2.13.0", "python": "3.11.7"}
         start = f"{leg:064x}" if leg > 1 else None
-        told = {"config": config, "start": start, "seconds": 80.0, "train_seconds": 60.0, "versions": versions}
-        LegPlace(root / "checkpoints" / f"task_{leg}").write_record(state="finished", **told)
+        content = {"config": config, "start": start, "seconds": 80.0, "train_seconds": 60.0, "versions": versions}
+        LegPlace(root / "checkpoints" / f"task_{leg}").write_record(state="finished", **content)
     if evaluated:
         write_rows(root / "results" / "samples.csv", every)
         write_text(root / "results" / "evaluation.json", json.dumps(no_nan(evaluation(every, sites, classes))))
@@ -108,9 +108,9 @@ def evaluation(every: Sequence[dict[str, Any]], sites: Sequence[str], classes: S
         there = [value for value in values if not math.isnan(value)]
         mean = float(np.mean(there))
         where = {"checkpoint": f"task_{leg}", "leg": leg, "trained": trained, "site": site}
-        told = {"samples": len(values), "patients": len(values) // 2, "measured": len(there), "mean": mean}
+        content = {"samples": len(values), "patients": len(values) // 2, "measured": len(there), "mean": mean}
         spread = {"sd": 0.1, "median": float(np.median(there)), "low": mean - 0.02, "high": mean + 0.02}
-        found.append(where | {"class": name, "metric": metric} | told | spread)
+        found.append(where | {"class": name, "metric": metric} | content | spread)
     x = np.linspace(0.05, 0.95, 10)
     bins = [{"count": 50, "confidence": float(c), "accuracy": float(c**1.3)} for c in x]
     bins.append({"count": 0, "confidence": math.nan, "accuracy": math.nan})
@@ -179,7 +179,9 @@ def comparison(root: Path) -> Path:
     ]
     test = {"a": "relay", "b": "sequential", "pairs": 72, "difference": 0.1, "low": 0.08, "high": 0.12}
     tests = [test | {"p": 0.00001, "p_holm": 0.00002, "effect": 0.8}]
-    told = {"method": "Permutation tests on the same patients.", "runs": runs, "table": table, "tests": tests}
-    told["site_tests"] = [tests[0] | {"site": "clinic_a", "pairs": 9, "difference": -0.02, "low": None, "high": None}]
-    write_bytes(root / "compare.json", json.dumps(told).encode())
+    content = {"method": "Permutation tests on the same patients.", "runs": runs, "table": table, "tests": tests}
+    content["site_tests"] = [
+        tests[0] | {"site": "clinic_a", "pairs": 9, "difference": -0.02, "low": None, "high": None}
+    ]
+    write_bytes(root / "compare.json", json.dumps(content).encode())
     return root

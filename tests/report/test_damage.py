@@ -114,8 +114,8 @@ def test_what_was_measured_of_other_cells_is_not_shown(tmp_path: Path, keep: Any
     path = root / "results" / "samples.csv"
     write_rows(path, [row for row in read_rows(path) if keep(row)])
     path = root / "results" / "evaluation.json"
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"rows": [row for row in told["rows"] if keep(row)]}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"rows": [row for row in content["rows"] if keep(row)]}))
     html = write_report(root).read_text()
     check_form(html)
     page = read(html)

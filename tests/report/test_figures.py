@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.report.curves import MOST, _points
 from relay.report.figures import span, thinned
-from relay.report.look import Picture, figure, styled
+from relay.report.plot_style import Picture, figure, styled
 
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.integers(2, 50))

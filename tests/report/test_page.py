@@ -186,16 +186,16 @@ def test_a_run_without_tests_of_its_models_says_so(tmp_path: Path) -> None:
 def test_sites_that_were_not_trained_at_are_named_apart(tmp_path: Path) -> None:
     root = made.run(tmp_path)
     path = root / "results" / "summary.json"
-    told = json.loads(path.read_text())
-    told["final"]["abroad"] = told["matrix"]["3"]["abroad"] = 0.1
-    told["relay"]["external"] = {"abroad": 0.1}
+    content = json.loads(path.read_text())
+    content["final"]["abroad"] = content["matrix"]["3"]["abroad"] = 0.1
+    content["relay"]["external"] = {"abroad": 0.1}
     (root / "results" / "scores.csv").unlink()
     for name in ("samples.csv", "evaluation.json"):
         (root / "results" / name).unlink()
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(content))
     page = read(write_report(root).read_text())
     said = page.all("header")[0].text
-    mean = sum(value for site, value in told["final"].items() if site != "abroad") / 3
+    mean = sum(value for site, value in content["final"].items() if site != "abroad") / 3
     rows = table(page, "Mean Dice of the model after each leg, at each site")
     assert next(row["mean"] for leg, row in rows.items() if leg.startswith("3")) == f"{mean:.3f}"
     assert f"a mean Dice of {mean:.3f} over 3 sites" in said
@@ -229,8 +229,10 @@ def test_models_apart_are_shown_each_at_its_own_site(tmp_path: Path) -> None:
     page = read(write_report(root).read_text())
     (found,) = [t for t in page.all("table") if t.all("caption")[0].text == "Each site's own model: mean over images"]
     rows = [[cell.text for cell in row.all("th", "td")] for row in found.all("tr")][1:]
-    told = json.loads((root / "results" / "evaluation.json").read_text())["rows"]
-    own = {r["site"]: r["mean"] for r in told if (r["trained"], r["class"], r["metric"]) == (r["site"], "cup", "dice")}
+    content = json.loads((root / "results" / "evaluation.json").read_text())["rows"]
+    own = {
+        r["site"]: r["mean"] for r in content if (r["trained"], r["class"], r["metric"]) == (r["site"], "cup", "dice")
+    }
     assert {row[0]: row[3].split()[0] for row in rows if row[1] == "cup"} == {s: f"{v:.3f}" for s, v in own.items()}
 
 
@@ -256,8 +258,8 @@ def test_class_without_any_measurement_has_no_box(tmp_path: Path) -> None:
     rows = read_rows(path)
     write_rows(path, [row | {"value": float("nan")} for row in rows])
     summary = root / "results" / "summary.json"
-    told = json.loads(summary.read_text())
-    summary.write_text(json.dumps(told | {"matrix": {"1": {"north": None}}, "final": {"north": None}}))
+    content = json.loads(summary.read_text())
+    summary.write_text(json.dumps(content | {"matrix": {"1": {"north": None}}, "final": {"north": None}}))
     check_form(write_report(root).read_text())
 
 
@@ -321,12 +323,12 @@ def test_comparison(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("page_alone")
 def test_comparison_says_what_is_missing_and_shows_all_it_is_told(tmp_path: Path) -> None:
     path = made.comparison(tmp_path) / "compare.json"
-    told = json.loads(path.read_text())
-    told |= {"planned": 12, "failed": [{"folder": "a", "message": "b"}], "reference": "joint"}
-    told["table"] = [row | {"backward": -0.125, "forward": None, "method": "bca"} for row in told["table"]]
-    told["table"][0]["method"] = "percentile"
-    told["tests"] = [test | {"b": "joint"} for test in told["tests"]]
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content |= {"planned": 12, "failed": [{"folder": "a", "message": "b"}], "reference": "joint"}
+    content["table"] = [row | {"backward": -0.125, "forward": None, "method": "bca"} for row in content["table"]]
+    content["table"][0]["method"] = "percentile"
+    content["tests"] = [test | {"b": "joint"} for test in content["tests"]]
+    path.write_text(json.dumps(content))
     html = write_report(tmp_path).read_text()
     check_form(html)
     page = read(html)

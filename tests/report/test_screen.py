@@ -88,9 +88,9 @@ GAP = "the gap between fine-tuning from site to site ({}) and pooling all images
     ],
 )
 def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float], text: str) -> None:
-    told = comparison(**means)
-    assert verdict.of_comparison(told) == text
-    assert verdict.of_comparison(json.loads(json.dumps(told).replace("NaN", "null"))) == text
+    content = comparison(**means)
+    assert verdict.of_comparison(content) == text
+    assert verdict.of_comparison(json.loads(json.dumps(content).replace("NaN", "null"))) == text
 
 
 FINAL = {"north": 0.9, "south": 0.8}
@@ -142,10 +142,10 @@ def test_table_is_narrow_on_a_wide_screen_too() -> None:
 
 
 def test_comparison_says_that_runs_are_missing_and_where_one_site_is_worst_over_runs() -> None:
-    told = comparison(relay=0.5) | {"planned": 3}
-    told["runs"] = [{"label": "relay", "final": final} for final in ({"a": 0.9, "b": 0.4}, {"a": 0.1, "b": 0.5})]
+    content = comparison(relay=0.5) | {"planned": 3}
+    content["runs"] = [{"label": "relay", "final": final} for final in ({"a": 0.9, "b": 0.4}, {"a": 0.1, "b": 0.5})]
     on, text = console(80)
-    show_comparison(on, told, PAGE)
+    show_comparison(on, content, PAGE)
     assert "Made of 2 of 3 runs." in text.getvalue()
     assert "0.450 b" in text.getvalue()
 
@@ -174,9 +174,9 @@ def summary(sites: int) -> dict[str, Any]:
 @pytest.mark.parametrize("width", [60, 80])
 def test_run_of_many_sites_ends_in_a_narrow_table_of_sites(width: int) -> None:
     on, text = console(width)
-    told = summary(12)
+    content = summary(12)
     after = ["relay", "predict", "-c", "my study.yaml", "-n", "run"]
-    show_study(on, told, [[name] for name in told["final"]], False, PAGE, after)
+    show_study(on, content, [[name] for name in content["final"]], False, PAGE, after)
     lines = text.getvalue().splitlines()
     assert max(len(line) for line in lines if str(PAGE) not in line) <= width
     assert f"s{BAD}, relay: mean Dice of test images" in lines
@@ -189,8 +189,8 @@ def test_run_of_many_sites_ends_in_a_narrow_table_of_sites(width: int) -> None:
 
 def test_run_of_one_leg_has_a_column_and_what_was_not_measured_a_dash() -> None:
     on, text = console(60)
-    told = {"study": "s", "strategy": "joint", "matrix": {3: {BAD: 0.5, "b": None}}, "forgetting": None}
-    show_study(on, told | {"final": {BAD: 0.5, "b": None}}, [[BAD, "b"]], False, PAGE, ["relay"])
+    content = {"study": "s", "strategy": "joint", "matrix": {3: {BAD: 0.5, "b": None}}, "forgetting": None}
+    show_study(on, content | {"final": {BAD: 0.5, "b": None}}, [[BAD, "b"]], False, PAGE, ["relay"])
     cells = [line.strip("│").split("│") for line in text.getvalue().splitlines() if line.startswith("│")]
     assert [[part.strip() for part in row] for row in cells] == [[BAD, "0.500"], ["b", "–"]]
 
@@ -201,10 +201,10 @@ def test_score_of_masks_ends_in_one_table_that_fits(width: int) -> None:
 
     line = {"mean": 0.5, "low": 0.4, "high": 0.6, "measured": 123, "samples": 124}
     rows = [{"class": name, "metric": "sensitivity"} | line for name in ("background", "optic_cup")]
-    told = {"study": "unet", "samples": 124, "patients": 62, "rows": rows, "classes": ["background", "optic_cup"]}
-    told |= {"mean": {"dice": 0.7}, "unit": "mm", "tolerance": 2.0, "rule": "r", "interval": "i", "subjects": rows}
+    content = {"study": "unet", "samples": 124, "patients": 62, "rows": rows, "classes": ["background", "optic_cup"]}
+    content |= {"mean": {"dice": 0.7}, "unit": "mm", "tolerance": 2.0, "rule": "r", "interval": "i", "subjects": rows}
     on, text = console(width)
-    show(on, Score([], told), Path("out"))
+    show(on, Score([], content), Path("out"))
     said = text.getvalue()
     assert max(map(len, said.splitlines())) <= width
     assert said.count("┏") == 1

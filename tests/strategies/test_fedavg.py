@@ -194,7 +194,7 @@ def test_proximal_has_a_range() -> None:
 
 def test_two_rounds_through_bundles(tmp_path: Path) -> None:
     """Both sites start each round from the same weights, whoever comes first, so that the order does not matter."""
-    few = {"common.dataset.kwargs.count": 14, "common.dataset.kwargs.num_replica": 1, "common.train.num_epochs": 1}
+    few = {"common.dataset.kwargs.count": 14, "common.dataset.kwargs.repeats": 1, "common.train.num_epochs": 1}
     changes = {"common.strategy.name": "fedavg", "common.model.kwargs.norm": "batch", **few}
     simulate(tmp_path / "there", **changes, **{"current_tasks.laps": 2})
     simulate(tmp_path / "back", **changes, **{"current_tasks.task_ids": [2, 1]})

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from relay.errors import HandoverError, Interrupted
 from relay.handoff.handover import load
 from relay.leg import run as leg_run
-from relay.memory.path import Path as Steps
+from relay.memory.path_integral import PathIntegral as Steps
 from tests.leg.test_resume import StopAt
 from tests.strategies.toys import SMALL, adam, begun, criterion, handover, learn, loss, relay, sgd, site_a, site_b
 from tests.studies import simulate

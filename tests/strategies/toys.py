@@ -15,7 +15,7 @@ from relay.phase import Batch, Task, Training
 Net = Callable[[], nn.Module]
 
 SMALL: dict[str, Any] = {
-    "common.dataset.kwargs": {"num_classes": 3, "count": 20, "size": 16, "img_size": [16, 16], "num_replica": 2},
+    "common.dataset.kwargs": {"num_classes": 3, "count": 20, "size": 16, "img_size": [16, 16], "repeats": 2},
 }
 """Of :func:`tests.studies.simulate`: smaller still."""
 

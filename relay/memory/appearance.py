@@ -1,8 +1,8 @@
 """What a site's images look like, in numbers: measured (:func:`describe`), and put onto other images (:func:`repaint`).
 
-Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class its calibre,
+Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class its area-to-perimeter ratio,
 area over circumference, which grows with magnification. An image is repainted in another look by enlarging it until
-the calibres agree, and then mapping each region's intensities, monotonically, from its own quantiles to the others.
+the area-to-perimeter ratios agree, and then mapping each region's intensities, monotonically, from its own quantiles to the others.
 
 Matching quantiles is histogram specification (Gonzalez and Woods, Digital Image Processing), here per class.
 """
@@ -20,8 +20,8 @@ LEAST = 8
 """Pixels that a region must have to be described."""
 ENDS = (0.02, 0.98)
 """The outermost quantiles: beyond them are reflections and dead pixels."""
-CALIBRE = (2.0, 3.5)
-"""Middle and half-width of the logarithm of a calibre in pixels: 0.2 to 245 become -1 to 1."""
+AREA_TO_PERIMETER = (2.0, 3.5)
+"""Middle and half-width of the logarithm of a area-to-perimeter ratio in pixels: 0.2 to 245 become -1 to 1."""
 MOST = 2.5
 """An image is enlarged or reduced by at most this factor."""
 
@@ -34,13 +34,13 @@ class Form:
         regions: number of classes; 1 where an image has no classes.
         channels: of an image.
         quantiles: of each channel in each region.
-        calibre: whether regions have a size of their own (segmentation).
+        area_to_perimeter: whether regions have a size of their own (segmentation).
     """
 
     regions: int
     channels: int
     quantiles: int
-    calibre: bool
+    area_to_perimeter: bool
 
     @property
     def intensities(self) -> int:
@@ -50,7 +50,7 @@ class Form:
     @property
     def size(self) -> int:
         """Numbers in a description."""
-        return self.intensities + (self.regions - 1 if self.calibre else 0)
+        return self.intensities + (self.regions - 1 if self.area_to_perimeter else 0)
 
 
 def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
@@ -64,9 +64,9 @@ def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
         float32 ``(B, form.size)``.
     """
     parts = [quantiles(image, region, form).flatten(1) / 127.5 - 1]
-    if form.calibre:
-        middle, half = CALIBRE
-        parts.append(((calibres(region, form.regions).log() - middle) / half).clamp(-1, 1))
+    if form.area_to_perimeter:
+        middle, half = AREA_TO_PERIMETER
+        parts.append(((areas_to_perimeters(region, form.regions).log() - middle) / half).clamp(-1, 1))
     return torch.cat(parts, 1)
 
 
@@ -86,7 +86,7 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
     return found.view(many, form.regions, channels, form.quantiles)
 
 
-def calibres(region: Tensor, regions: int) -> Tensor:
+def areas_to_perimeters(region: Tensor, regions: int) -> Tensor:
     """Area over circumference of each region but the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
     found = [torch.empty(len(region), 0, device=region.device, dtype=torch.float32)]
     for number in range(1, regions):
@@ -117,11 +117,11 @@ def repaint(
     Returns:
         float32 ``(B, C, *S)`` in 0..255, and the regions, which are enlarged with the image.
     """
-    if form.calibre:
+    if form.area_to_perimeter:
         known = torch.ones_like(wanted) if described is None else described.float()
         differs = ((wanted - usual) * known)[:, form.intensities :].sum(1)
         differs = differs / known[:, form.intensities :].sum(1).clamp(min=1)
-        image, region = enlarged(image, region, (differs * CALIBRE[1]).exp().clamp(1 / MOST, MOST))
+        image, region = enlarged(image, region, (differs * AREA_TO_PERIMETER[1]).exp().clamp(1 / MOST, MOST))
     shape = (len(image), form.regions, form.channels, form.quantiles)
     target = ((wanted[:, : form.intensities] + 1) * 127.5).view(shape).cummax(-1).values
     source = quantiles(image, region, form)

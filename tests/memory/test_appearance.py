@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from relay.memory.appearance import (
+    ENDS,
+    Form,
+    areas_to_perimeters,
+    curves,
+    describe,
+    enlarged,
+    quantiles,
+    repaint,
+    softened,
+)
 from relay.memory.describing import descriptions, tiled
-from relay.memory.look import ENDS, Form, calibres, curves, describe, enlarged, quantiles, repaint, softened
 
 SHAPES = [((24, 20), 1), ((24, 20), 3), ((8, 10, 12), 1)]
 
@@ -49,10 +59,10 @@ def test_a_region_of_a_few_pixels_is_not_described() -> None:
 
 
 @pytest.mark.parametrize("side", [6, 12])
-def test_the_calibre_of_a_square_is_a_quarter_of_its_side(side: int) -> None:
+def test_the_area_to_perimeter_of_a_square_is_a_quarter_of_its_side(side: int) -> None:
     region = torch.zeros(1, 40, 40, dtype=torch.long)
     region[:, 5 : 5 + side, 9 : 9 + side] = 1
-    assert float(calibres(region, 2)) == pytest.approx(side / 4)
+    assert float(areas_to_perimeters(region, 2)) == pytest.approx(side / 4)
 
 
 @given(st.integers(0, 500))
@@ -105,7 +115,7 @@ def test_repainting_is_monotone_within_a_region() -> None:
 
 
 @pytest.mark.parametrize(("shape", "channels"), SHAPES)
-def test_larger_calibres_enlarge_the_image_with_its_regions(shape: tuple[int, ...], channels: int) -> None:
+def test_larger_areas_to_perimeters_enlarge_the_image_with_its_regions(shape: tuple[int, ...], channels: int) -> None:
     image, region = drawn(shape, channels)
     factor = torch.tensor([0.5, 1.0, 2.0])
     bigger, moved = enlarged(image, region, factor)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from relay.memory.weights import Anchor, flat, trained
 
 
-class Path(nn.Module):
+class PathIntegral(nn.Module):
     """How much each weight has lowered the loss on its way.
 
     Attributes:
@@ -34,8 +34,8 @@ class Path(nn.Module):
         return self.omega.clamp(min=0) / (moved.square() + damping)
 
 
-class AlongThePath(pl.Callback):  # type: ignore[misc]
-    """Gathers a :class:`Path` while a model is trained.
+class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
+    """Gathers a :class:`PathIntegral` while a model is trained.
 
     The gradient at hand is that of all terms. That of the penalty is known, and is taken off, so that what is gathered
     is of the other terms alone. It is taken before gradients are clipped; the step is what the optimiser really did.
@@ -44,7 +44,7 @@ class AlongThePath(pl.Callback):  # type: ignore[misc]
         weight: of the anchor's penalty in the loss.
     """
 
-    def __init__(self, model: nn.Module, path: Path, anchor: Anchor, weight: float) -> None:
+    def __init__(self, model: nn.Module, path: PathIntegral, anchor: Anchor, weight: float) -> None:
         self.model, self.path, self.anchor, self.weight = model, path, anchor, weight
 
     @torch.no_grad()
