@@ -79,18 +79,18 @@ def run(root: Path, what: str) -> None:
     from relay.handoff import send
     from relay.handoff.receive import verify
     from relay.handoff.stick import find
-    from relay.leg.throwaway import ThrowAway
+    from relay.leg.simulated_transport import SimulatedStudy
 
-    study = ThrowAway(root / "study", SITES, policy())
+    study = SimulatedStudy(root / "study", SITES, policy())
     study.begin()
     site = "north" if what == "write" else "south"
-    desk, keys = study.desk(site), study.keys(site)
+    store, keys = study.store(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
-        send.sign(desk, keys, send.draft(desk, keys, root / "handover"))
-        send.export(desk, 1, study.stick)
+        send.sign(store, keys, send.draft(store, keys, root / "handover"))
+        send.export(store, 1, study.stick)
     else:
-        verify(desk, keys, find(study.stick)[0].path)
+        verify(store, keys, find(study.stick)[0].path)
     print(json.dumps({"seconds": time.perf_counter() - began, "MB": peak() - before}))
 
 

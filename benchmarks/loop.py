@@ -11,11 +11,11 @@ import torch
 from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_of
 
 from relay.config.devices import Devices
+from relay.leg.callbacks import KeepState, ShowProgress, StopOnNonFinite
 from relay.leg.fit import fit
 from relay.leg.learner import Learner
 from relay.leg.predict import scale
 from relay.leg.progress import Progress
-from relay.leg.watch import KeepState, ShowProgress, StopOnNonFinite
 
 STEPS, WARM, PAIRS = 120, 20, 5
 

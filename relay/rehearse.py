@@ -24,11 +24,11 @@ from typing import Any
 from relay.config.text import dump
 from relay.errors import RelayError, UserError
 from relay.files import expanded, write_text
-from relay.handoff.desk import Desk
 from relay.handoff.receive import chain_in
 from relay.handoff.request import invitation_name, request_name
 from relay.handoff.roster import roster_name
 from relay.handoff.statement import Statement
+from relay.handoff.store import StudyStore
 from relay.locks import locked
 from relay.plan import Study
 
@@ -74,7 +74,7 @@ class Rehearsal:
             for number, site in enumerate(self.sites, 1):
                 self._leg(number, site)
             self._share(self.sites[-1])
-        return chain_in(self._desk(self.sites[-1]).signed(len(self.sites)))
+        return chain_in(self._store(self.sites[-1]).signed(len(self.sites)))
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -83,20 +83,20 @@ class Rehearsal:
         stick = str(self.stick)
         for who in (COORDINATOR, *self.sites):
             self._home(who)
-        if not self._desk(COORDINATOR).knows_coordinator:
+        if not self._store(COORDINATOR).knows_coordinator:
             self._relay(COORDINATOR, "invite", self.name, "-o", stick)
         words = self._relay(COORDINATOR, "keys", "show", "--words", quiet=True).strip()
         for site in self.sites:
-            if not self._desk(site).knows_coordinator:
+            if not self._store(site).knows_coordinator:
                 invitation = str(self.stick / invitation_name(self.name))
                 self._relay(site, "request", invitation, "-o", stick, "--fingerprint", words)
         roster = self.stick / roster_name(self.name, 1)
-        if self._desk(COORDINATOR).trusted is None:
+        if self._store(COORDINATOR).trusted is None:
             requests = [str(self.stick / request_name(self.name, site)) for site in dict.fromkeys(self.sites)]
             order = ",".join(self.sites)
             self._relay(COORDINATOR, "roster", "make", *requests, "--order", order, *self.policy, "-o", stick, "--yes")
         for site in self.sites:
-            if self._desk(site).trusted is None:
+            if self._store(site).trusted is None:
                 self._relay(site, "roster", "install", str(roster))
 
     def _leg(self, number: int, site: str) -> None:
@@ -129,8 +129,8 @@ class Rehearsal:
         if not (folder / "home" / "keys.age").is_file():
             self._relay(who, "keys", "new", "--name", who)
 
-    def _desk(self, who: str) -> Desk:
-        return Desk(self.root / who / "home", self.name)
+    def _store(self, who: str) -> StudyStore:
+        return StudyStore(self.root / who / "home", self.name)
 
     def _config(self, number: int) -> dict[str, Any]:
         """The study's config as it stands at one site: its own data set alone, and the hand-over."""

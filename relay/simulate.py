@@ -14,15 +14,15 @@ from typing import Any
 from relay.config.devices import Devices
 from relay.config.text import dump
 from relay.files import write_text
-from relay.leg import digests, doubts, outgoing
-from relay.leg.accept import weigher
-from relay.leg.place import LegPlace, RunPlace
-from relay.leg.post import Post
+from relay.leg import digests, doubts, handover_writer
+from relay.leg.acceptance import weigher
+from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
 from relay.leg.run import planned_steps, run_leg
+from relay.leg.simulated_transport import transport_of
 from relay.leg.sites import Known, Sites, needs
-from relay.leg.throwaway import post_of
+from relay.leg.transport import Transport
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 
@@ -32,7 +32,7 @@ class Simulation:
 
     Args:
         root: ``exps/<config>/<note>``.
-        post: how its legs are handed over; made from the study where it is not given.
+        transport: how its legs are handed over; made from the study where it is not given.
         known: what other runs have found out about the same sites.
     """
 
@@ -41,13 +41,13 @@ class Simulation:
         study: Study,
         root: Path,
         devices: Devices | None = None,
-        post: Post | None = None,
+        transport: Transport | None = None,
         known: Known | None = None,
     ) -> None:
         self.study, self.devices = study, devices or Devices()
-        self.run_place = RunPlace(root)
-        self.sites = Sites(study.legs[0].conf.random_seed, self.run_place, known)
-        self.post = post or post_of(study, self.run_place)
+        self.run_paths = RunPaths(root)
+        self.sites = Sites(study.legs[0].conf.random_seed, self.run_paths, known)
+        self.transport = transport or transport_of(study, self.run_paths)
 
     @property
     def steps(self) -> int:
@@ -67,34 +67,34 @@ class Simulation:
             RelayError: whatever else went wrong in a leg.
         """
         for leg in self.study.legs:
-            outgoing.check(leg)
-            self.run_place.leg(leg.folder).check(leg.scientific())
+            handover_writer.check(leg)
+            self.run_paths.leg(leg.folder).check(leg.scientific())
         with progress.stage("reading and checking images"):
             self._check_data(progress)
         if is_first():
             self._write_configs()
         for leg in self.study.legs:
             self._leg(leg, progress)
-        return summarise(self.study, self.run_place) if is_first() else {}
+        return summarise(self.study, self.run_paths) if is_first() else {}
 
     def _leg(self, leg: Leg, progress: Progress) -> None:
         place_in = f"leg {leg.number}/{len(self.study.legs)} · " if len(self.study.legs) > 1 else ""
         title = f"{self.study.strategy} · {place_in}{leg.task_name}"
         steps = planned_steps(leg, self.sites, self.devices)
-        place = self.run_place.leg(leg.folder)
-        place.check(leg.scientific(), self.post.start(leg))
-        if place.finished:
+        paths = self.run_paths.leg(leg.folder)
+        paths.check(leg.scientific(), self.transport.start(leg))
+        if paths.finished:
             progress.skip(title, steps)
         else:
             progress.leg(title, steps)
             weigh = weigher(leg, self.sites, self.devices)
             with progress.stage("receiving"):
-                incoming = self.post.receive(leg, weigh, progress.say)
-            place.check(leg.scientific(), incoming.digest if incoming else None)
-            policy, check = self.post.policy, partial(self.post.check, leg, weigh=weigh)
-            run_leg(leg, self.study, self.sites, self.run_place, self.devices, progress, incoming, policy, check)
+                incoming = self.transport.receive(leg, weigh, progress.say)
+            paths.check(leg.scientific(), incoming.digest if incoming else None)
+            policy, check = self.transport.policy, partial(self.transport.check, leg, weigh=weigh)
+            run_leg(leg, self.study, self.sites, self.run_paths, self.devices, progress, incoming, policy, check)
         with progress.stage("signing and sealing"):
-            self.post.send(leg, progress.say)
+            self.transport.send(leg, progress.say)
         progress.finish_leg()
 
     def _check_data(self, progress: Progress) -> None:
@@ -103,22 +103,22 @@ class Simulation:
         self.sites.look(self.study)
         for leg in self.study.legs:
             files = self.sites.files(needs([leg], self.study))
-            digests.keep(self.run_place.leg(leg.folder), files, is_first())
-        waiting = [leg for leg in self.study.legs if not self.run_place.leg(leg.folder).finished]
+            digests.keep(self.run_paths.leg(leg.folder), files, is_first())
+        waiting = [leg for leg in self.study.legs if not self.run_paths.leg(leg.folder).finished]
         if waiting:
             needed = needs(waiting, self.study)
             self.sites.read(needed, progress.say)
             if is_first():
                 found = doubts.doubts(waiting, needed, self.sites)
-                doubts.tell(found, self.run_place.root / "results", progress.say, self.sites.known.said)
+                doubts.tell(found, self.run_paths.root / "results", progress.say, self.sites.known.said)
 
     def _write_configs(self) -> None:
         resolved = {leg.folder: dict(leg.raw) for leg in self.study.legs}
         for name, content in (("given", dict(self.study.given)), ("resolved", resolved)):
-            write_text(self.run_place.root / f"config.{name}.yaml", dump(content))
+            write_text(self.run_paths.root / f"config.{name}.yaml", dump(content))
 
 
-def summarise(study: Study, run: RunPlace) -> dict[str, Any]:
+def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
     """Gather the finished legs' scores: ``results/scores.csv`` and ``results/summary.json``.
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg
@@ -158,22 +158,22 @@ def apart(legs: Sequence[Leg]) -> bool:
     return not legs[0].strategy.uses_incoming and len(legs) > 1
 
 
-def _relay(study: Study, run: RunPlace, summary: Mapping[str, Any]) -> dict[str, Any]:
+def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str, Any]:
     """What :func:`relay.results.of_relay` says of all legs here."""
-    places = [run.leg(leg.folder) for leg in study.legs]
+    legs_paths = [run.leg(leg.folder) for leg in study.legs]
     said = of_relay(
         summary["matrix"],
         sites_of(study.legs),
         final=summary["final"] if apart(study.legs) else None,
-        carried=beside(places),
-        seconds=sum(place.record().get("train_seconds", float("nan")) for place in places),
+        carried=beside(legs_paths),
+        seconds=sum(paths.record().get("train_seconds", float("nan")) for paths in legs_paths),
     )
     if study.mode == "deployment":  # what other sites trained on and carried is not in this folder
         said |= {"external": {}, "bytes": float("nan")}
     return said
 
 
-def beside(places: Sequence[LegPlace]) -> int:
+def beside(legs_paths: Sequence[LegPaths]) -> int:
     """Bytes of all memories in the last bundle, with their cards: each leg's own, and the last one's cumulative one."""
-    files = [file for place in places for file in place.handover.glob("memory.*")]
-    return sum(file.stat().st_size for file in [*files, *places[-1].handover.glob("cumulative.*")])
+    files = [file for paths in legs_paths for file in paths.handover.glob("memory.*")]
+    return sum(file.stat().st_size for file in [*files, *legs_paths[-1].handover.glob("cumulative.*")])

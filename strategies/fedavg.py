@@ -109,7 +109,7 @@ class FedAvg(Strategy):
     def cumulative(self) -> MemoryState:
         """The weights of the start, for the other sites of the round."""
         from relay.handoff import MemoryState
-        from relay.handoff.memorycard import Privacy
+        from relay.handoff.memory_card import Privacy
 
         about = {"samples": self.round.samples, "sites": list(self.round.sites)}
         return MemoryState(self.start, KIND, Privacy(derived="weights"), about)

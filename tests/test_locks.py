@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import UserError
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.locks import locked
 
 HOLD = """
@@ -88,7 +88,7 @@ def test_a_run_that_somebody_trains_in_is_refused_before_anything_is_written(tmp
 
     write(tmp_path)
     run = tmp_path / "exps/study/run"
-    with RunPlace(run).alone():
+    with RunPaths(run).alone():
         before = sorted(run.rglob("*"))
         done = relay("train", "-c", "study", cwd=tmp_path)
         assert sorted(run.rglob("*")) == before

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.errors import DataError
-from relay.leg.place import LegPlace
+from relay.leg.paths import LegPaths
 from relay.results import COLUMNS, write_rows
 from relay.simulate import outcome
 from tests.studies import TINY, study
@@ -20,8 +20,8 @@ def rows() -> list[dict[str, Any]]:
     """Dice of three test sets after two legs: 0.1, 0.2, … in the order of legs, then sites."""
     cells = [(leg, site) for leg in (1, 2) for site in ("clinic_a", "clinic_b", "clinic_c")]
     return [
-        dict(zip(COLUMNS, ("tiny", "x", leg, "", site, "p", "s", name, "dice", place / 10), strict=True))
-        for place, (leg, site) in enumerate(cells, 1)
+        dict(zip(COLUMNS, ("tiny", "x", leg, "", site, "p", "s", name, "dice", paths / 10), strict=True))
+        for paths, (leg, site) in enumerate(cells, 1)
         for name in ("background", "cup")
     ]
 
@@ -35,11 +35,11 @@ def test_the_mean_is_over_the_sites_trained_on(strategy: str, mean: float) -> No
 
 
 def test_a_legs_scores_that_are_lost_or_empty_say_what_to_remove(tmp_path: Path) -> None:
-    place = LegPlace(tmp_path / "task_1")
-    for spoil in (lambda: None, lambda: write_rows(place.scores, []), lambda: place.scores.write_text("x")):
+    paths = LegPaths(tmp_path / "task_1")
+    for spoil in (lambda: None, lambda: write_rows(paths.scores, []), lambda: paths.scores.write_text("x")):
         spoil()
         with pytest.raises(DataError, match=r"scores\.csv") as caught:
-            place.rows()
-        assert f"Remove {place.root}" in caught.value.advice()
-    write_rows(place.scores, rows())
-    assert len(place.rows()) == 12
+            paths.rows()
+        assert f"Remove {paths.root}" in caught.value.advice()
+    write_rows(paths.scores, rows())
+    assert len(paths.rows()) == 12

@@ -34,14 +34,14 @@ def train(
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 
-    from relay.leg.place import RunPlace
+    from relay.leg.paths import RunPaths
     from relay.leg.processes import is_first
-    from relay.leg.throwaway import post_of
+    from relay.leg.simulated_transport import transport_of
 
     if is_first():
-        hold(RunPlace(root).alone())
-    post = post_of(study, RunPlace(root))
-    post.prepare(study.legs[0])
+        hold(RunPaths(root).alone())
+    transport = transport_of(study, RunPaths(root))
+    transport.prepare(study.legs[0])
     from relay.leg.progress import Progress
     from relay.report.screen import show_study
     from relay.simulate import Simulation, apart, sites_of
@@ -49,13 +49,13 @@ def train(
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "run.log", verbose)
-    simulation = Simulation(study, root, devices, post)
+    simulation = Simulation(study, root, devices, transport)
     with Progress(console=console) as progress:
         with progress.stage("looking up images"):
             progress.expect(simulation.steps)
         summary = simulation.run(progress)
         if console:
-            from relay.leg.board import show_results
+            from relay.leg.tensorboard import show_results
             from relay.report import write_report
 
             with progress.stage("writing the report"):

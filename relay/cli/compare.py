@@ -76,11 +76,11 @@ def compare(
     root = Path("exps") / found.name / note
     from relay.compare.running import unfinished
     from relay.compare.spread import executor_of
-    from relay.leg.place import RunPlace
+    from relay.leg.paths import RunPaths
     from relay.leg.processes import is_first
 
     if is_first():
-        hold(RunPlace(root).alone())
+        hold(RunPaths(root).alone())
     todo = unfinished(planned, root)
     spread = jobs is not None or slurm is not None
     executor = executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None

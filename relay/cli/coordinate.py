@@ -14,9 +14,9 @@ from relay.errors import UserError
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.desk import Desk
     from relay.handoff.keys import Identity, Keys
     from relay.handoff.roster import Roster
+    from relay.handoff.store import StudyStore
 
 Requests = Annotated[list[Path], typer.Argument(help="The sites' files.", metavar="REQUEST")]
 Policy = Annotated[
@@ -44,22 +44,22 @@ def make(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make a study's first roster, as its coordinator, of the sites' requests."""
-    from relay.handoff import enrol
+    from relay.handoff import roster_builder
     from relay.handoff.policy import Policy, read_policy
 
-    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
-    if (there := desk.trusted) is not None:
+    folder, store = places.folder_there(to), places.store_of(home_of(home), study)
+    if (there := store.trusted) is not None:
         raise UserError(
-            f"study {desk.study} has roster {there.roster.version} already",
+            f"study {store.study} has roster {there.roster.version} already",
             "Make the next one: relay roster amend --done N ...; or write it again: relay roster export -o FOLDER",
         )
     rules = read_policy(policy) if policy else Policy()
-    keys = _as_coordinator(desk, passphrase_file)
-    sites = _approved(requests, keys, desk, yes)
+    keys = _as_coordinator(store, passphrase_file)
+    sites = _approved(requests, keys, store, yes)
     names, also = ask.listed(order) or [], ask.listed(readers) or []
-    made = enrol.first(desk.study, keys.identity, sites, names, rules, desk.now(), days, also)
+    made = roster_builder.first(store.study, keys.identity, sites, names, rules, store.now(), days, also)
     show.roster_change(None, made)
-    _issue(desk, keys, made, folder)
+    _issue(store, keys, made, folder)
 
 
 @command
@@ -93,17 +93,17 @@ def amend(
 
     What is not given stays as it is.
     """
-    from relay.handoff import enrol
+    from relay.handoff import roster_builder
     from relay.handoff.policy import read_policy
 
-    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
-    old = desk.roster
+    folder, store = places.folder_there(to), places.store_of(home_of(home), study)
+    old = store.roster
     rules = read_policy(policy) if policy else None
-    keys = _as_coordinator(desk, passphrase_file)
-    sites = _approved(requests or [], keys, desk, yes)
-    made = enrol.amend(
+    keys = _as_coordinator(store, passphrase_file)
+    sites = _approved(requests or [], keys, store, yes)
+    made = roster_builder.amend(
         old,
-        desk.now(),
+        store.now(),
         done=done,
         add=sites,
         drop=ask.listed(drop) or [],
@@ -121,25 +121,25 @@ def amend(
     show.roster_change(old, made)
     if not ask.agreed("Sign this roster?", yes):
         raise UserError("not signed; nothing has changed", "Run the command again, with what you want.")
-    _issue(desk, keys, made, folder)
+    _issue(store, keys, made, folder)
 
 
-def _as_coordinator(desk: Desk, passphrase_file: Path | None) -> Keys:
+def _as_coordinator(store: StudyStore, passphrase_file: Path | None) -> Keys:
     """The coordinator's keys.
 
     Raises:
         UserError: somebody else is the coordinator.
     """
-    if desk.identity != desk.coordinator:
+    if store.identity != store.coordinator:
         raise UserError(
-            f"the coordinator of study {desk.study} is {desk.coordinator.name}; "
-            f"the keys in {desk.home} are those of {desk.identity.name}",
+            f"the coordinator of study {store.study} is {store.coordinator.name}; "
+            f"the keys in {store.home} are those of {store.identity.name}",
             "Only the coordinator makes rosters. Give the coordinator's folder: --home DIR.",
         )
-    return places.unlock(desk.home, passphrase_file)
+    return places.unlock(store.home, passphrase_file)
 
 
-def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[Identity]:
+def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -> list[Identity]:
     """The sites of these requests, once each fingerprint was compared.
 
     Raises:
@@ -148,8 +148,8 @@ def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[
     """
     from relay.handoff import request
 
-    found = [request.check(places.read_file(path), keys, desk.study, desk.now()) for path in files]
-    known = {site.name: site for site in desk.trusted.roster.sites} if desk.trusted else {}
+    found = [request.check(places.read_file(path), keys, store.study, store.now()) for path in files]
+    known = {site.name: site for site in store.trusted.roster.sites} if store.trusted else {}
     for site in found:
         word = "new keys of" if site.name in known else "request of"
         ask.say(f"{word} {site.name} (keys until {site.expires[:10]}), with the fingerprint")
@@ -165,11 +165,11 @@ def _approved(files: Sequence[Path], keys: Keys, desk: Desk, yes: bool) -> list[
     return found
 
 
-def _issue(desk: Desk, keys: Keys, made: Roster, folder: Path) -> None:
+def _issue(store: StudyStore, keys: Keys, made: Roster, folder: Path) -> None:
     """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
     from relay.handoff.roster import roster_name, sign_roster
 
     data = sign_roster(made, keys)
-    desk.install(data)
-    places.put_file(folder, roster_name(desk.study, made.version), data)
+    store.install(data)
+    places.put_file(folder, roster_name(store.study, made.version), data)
     ask.say("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")

@@ -14,10 +14,10 @@ from relay.errors import UserError
 from relay.files import expanded
 
 if TYPE_CHECKING:
-    from relay.handoff.desk import Desk
-    from relay.handoff.fit import Fit
+    from relay.handoff.expected_config import ExpectedConfig
     from relay.handoff.keys import Keys
     from relay.handoff.send import Draft
+    from relay.handoff.store import StudyStore
 
 Note = Annotated[
     str,
@@ -51,46 +51,46 @@ def receive(
     """
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
-    desk = places.desk_for(found, home, study)
+    store = places.store_for(found, home, study)
     source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
     if source is None:
         raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
-    from relay.handoff import gate, pick
+    from relay.handoff import gate, select_bundle
     from relay.handoff import receive as receiving
 
-    fit: Fit | None = None
+    fit: ExpectedConfig | None = None
     weigh: receiving.Weigh = gate.weigh
     if found is not None:
-        from relay.leg.accept import taster
-        from relay.leg.post import fit_of
+        from relay.leg.acceptance import taster
+        from relay.leg.transport import expected_config
 
-        fit, weigh = fit_of(found.leg), taster(found.leg)
+        fit, weigh = expected_config(found.leg), taster(found.leg)
     else:
         ask.say(UNCHECKED, err=True)
-    bundle = pick.choose(desk, source) if source.is_dir() else source
+    bundle = select_bundle.choose(store, source) if source.is_dir() else source
     places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
-    keys = places.unlock(desk.home, places.passphrase_file_of(found, passphrase_file))
+    keys = places.unlock(store.home, places.passphrase_file_of(found, passphrase_file))
     ask.say(f"Opening {bundle}")
-    done = receiving.receive(desk, keys, bundle, weigh, fit)
+    done = receiving.receive(store, keys, bundle, weigh, fit)
     claim = done.claim
     again = " It had been received before." if done.again else ""
     ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     show.matrix([made.claim for made in done.statements])
-    wanted = desk.roster.policy.gate.min_dice
+    wanted = store.roster.policy.gate.min_dice
     later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
     for note in (*done.notes, *later):
         ask.say(f"  {note}")
-    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', claim.leg)}")
-    _say_next(desk)
+    ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', claim.leg)}")
+    _say_next(store)
 
 
-def _say_next(desk: Desk) -> None:
-    show.ending(desk)
-    turn = desk.next_turn() if desk.standpoint().site else None
+def _say_next(store: StudyStore) -> None:
+    show.ending(store)
+    turn = store.next_turn() if store.context().site else None
     if turn is None:
         ask.say(
-            f"{desk.identity.name} has no turn left. To test the model here: "
-            f"relay predict -c CONFIG --received {desk.ledger.record().newest}"
+            f"{store.identity.name} has no turn left. To test the model here: "
+            f"relay predict -c CONFIG --received {store.ledger.record().newest}"
         )
     else:
         ask.say(f"Next: train leg {turn} (relay train -c CONFIG).")
@@ -125,25 +125,25 @@ def send(
 
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
-    desk = places.desk_for(found, home, study)
+    store = places.store_for(found, home, study)
     target = to or (Path(found.handoff.send) if found and found.handoff.send else None)
     if target is None:
         raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
     target = places.folder_there(target)
     handover = given or (_handover(found, note) if found else None)
     secret = places.passphrase_file_of(found, passphrase_file)
-    with desk.alone():
-        drafted = _signed(desk, handover, secret, target, yes)
+    with store.alone():
+        drafted = _signed(store, handover, secret, target, yes)
         leg = drafted.claim.leg
-        files = sending.export(desk, leg, target, volume or (found.handoff.volume if found else None))
+        files = sending.export(store, leg, target, volume or (found.handoff.volume if found else None))
     for file in files:
         ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
     whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
-    ask.say(f"Receipt, to print and sign: {desk.command('receipt', '--leg', leg)}")
+    ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', leg)}")
     ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 
-def _signed(desk: Desk, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
+def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
     """Show what would leave, ask, and sign it.
 
     Raises:
@@ -151,13 +151,13 @@ def _signed(desk: Desk, handover: Path | None, passphrase_file: Path | None, tar
     """
     from relay.handoff import send as sending
 
-    drafted, keys = _drafted(desk, handover, passphrase_file)
+    drafted, keys = _drafted(store, handover, passphrase_file)
     try:
-        _show_draft(desk, drafted, target)
+        _show_draft(store, drafted, target)
         if not ask.agreed("Send it?", yes):
             raise UserError("not sent; nothing was signed and nothing was written", "Run the command again to send it.")
         if keys is not None:
-            sending.sign(desk, keys, drafted)
+            sending.sign(store, keys, drafted)
     finally:
         if not drafted.signed:
             shutil.rmtree(drafted.folder, ignore_errors=True)
@@ -166,36 +166,36 @@ def _signed(desk: Desk, handover: Path | None, passphrase_file: Path | None, tar
 
 def _handover(found: places.Deployment, note: str) -> Path:
     """Where a run of this config has left its leg's handover."""
-    from relay.leg.place import RunPlace
+    from relay.leg.paths import RunPaths
 
-    return RunPlace(Path("exps") / found.name / note).leg(found.leg.folder).handover
+    return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
 
 
-def _drafted(desk: Desk, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
+def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
     """What would leave, and the keys to sign it with; without a handover, what was signed last, and no keys."""
     from relay.handoff import send as sending
 
     if handover is None:
-        return sending.signed_before(desk, _signed_last(desk)), None
-    keys = places.unlock(desk.home, passphrase_file)
-    return sending.draft(desk, keys, handover), keys
+        return sending.signed_before(store, _signed_last(store)), None
+    keys = places.unlock(store.home, passphrase_file)
+    return sending.draft(store, keys, handover), keys
 
 
-def _signed_last(desk: Desk) -> int:
-    signed = desk.ledger.record().signed
+def _signed_last(store: StudyStore) -> int:
+    signed = store.ledger.record().signed
     if not signed:
         raise UserError(
-            f"no leg of study {desk.study} was signed in {desk.home}",
+            f"no leg of study {store.study} was signed in {store.home}",
             "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
         )
     from relay.handoff.send import check_there
 
-    check_there(desk, max(signed))
+    check_there(store, max(signed))
     return max(signed)
 
 
-def _show_draft(desk: Desk, drafted: Draft, target: Path) -> None:
+def _show_draft(store: StudyStore, drafted: Draft, target: Path) -> None:
     """Everything that will leave, before anybody is asked."""
-    ask.say(*drafted.lines(desk.roster.policy), f"{'to':<16} {target}")
+    ask.say(*drafted.lines(store.roster.policy), f"{'to':<16} {target}")
     if drafted.signed:
         ask.say(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")

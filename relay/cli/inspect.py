@@ -46,25 +46,25 @@ def verify(
     from relay.handoff import receipt as receipts
     from relay.handoff.receive import verify as hold
 
-    desk = places.desk_of(home_of(home), study)
+    store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
         raise UserError("what is to be verified?", "Name a bundle, or a receipt: relay verify --receipt FILE")
     if receipt is not None:
         text = places.read_file(receipt).decode(errors="replace")
-        ask.say(f"The receipt is right: {receipts.check(desk, text)}.")
+        ask.say(f"The receipt is right: {receipts.check(store, text)}.")
         return
     assert bundle is not None
-    keys = places.unlock(desk.home, passphrase_file) if places.is_sealed(bundle) else None
-    done = hold(desk, keys, bundle, look_on)
+    keys = places.unlock(store.home, passphrase_file) if places.is_sealed(bundle) else None
+    done = hold(store, keys, bundle, look_on)
     claim = done.claim
     ask.say(f"Verified: leg {claim.leg} of {claim.study}, by {claim.site}; {len(done.entries)} files.")
     for step, text in show.STEPS.items():
         ask.say(f"  {step:<10} {text}")
-    site = desk.standpoint(look_on).site
+    site = store.context(look_on).site
     ask.say(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
     show.custody(done.statements)
     show.memories(done.memories, [made.claim for made in done.statements])
-    after = "" if look_on else f" Next: {desk.command('receive', bundle)}"
+    after = "" if look_on else f" Next: {store.command('receive', bundle)}"
     ask.say(f"Nothing was kept, and the weights were not looked at.{after}")
 
 
@@ -150,7 +150,7 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
     """What the cards of the memories say, as far as they can be read."""
     from relay.handoff import manifest
     from relay.handoff.document import parse
-    from relay.handoff.memorycard import MemoryCard
+    from relay.handoff.memory_card import MemoryCard
     from relay.handoff.refusals import Refused
 
     cards = {}
@@ -166,12 +166,12 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
 
 def _card(claims: list[Claim], inside: Opened) -> str:
     """The model card as this program writes it; nobody checks the words of the one in the bundle."""
-    from relay.handoff import cards, manifest, papers
+    from relay.handoff import cards, documents, manifest
     from relay.handoff.refusals import BadDocument
 
     names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
     try:
-        head, config, data = (papers.read(name, inside.read(name)) for name in names)
+        head, config, data = (documents.read(name, inside.read(name)) for name in names)
     except BadDocument as error:
         return ask.printable(f"none can be made: {error}")
     return ask.printable(cards.model_card(claims, head, config, data.counts))
@@ -179,15 +179,15 @@ def _card(claims: list[Claim], inside: Opened) -> str:
 
 def _belief(home: Path, study: str, inside: Opened) -> str:
     """Whether all rules but those of turn hold, in a sentence."""
-    from relay.handoff.desk import Desk
     from relay.handoff.receive import judge
     from relay.handoff.refusals import Refused
+    from relay.handoff.store import StudyStore
 
-    desk = Desk(home, study)
-    if not desk.knows_coordinator:
+    store = StudyStore(home, study)
+    if not store.knows_coordinator:
         return f"NOT VERIFIED: study {study} is not known in {home}, so there is nobody to believe. The bundle says:"
     try:
-        judge(inside, desk.standpoint(look_on=True))
+        judge(inside, store.context(look_on=True))
     except Refused as error:
         return f"NOT VERIFIED: {error}. {error.advice()}"
     return "Verified, as by somebody who looks on; relay verify asks whether it is for this site, too."

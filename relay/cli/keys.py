@@ -14,8 +14,8 @@ from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.desk import Desk
     from relay.handoff.keys import Identity
+    from relay.handoff.store import StudyStore
 
 keys_app = typer.Typer(no_args_is_help=True, help="This site's keys: make them, show them.", **options.PLAIN)
 
@@ -91,12 +91,12 @@ def invite(
 ) -> None:
     """Begin a study, as its coordinator: write the invitation that every site answers."""
     from relay.handoff import request
-    from relay.handoff.desk import Desk
+    from relay.handoff.store import StudyStore
 
-    folder, desk = places.folder_there(to), Desk(home_of(home), places.check_study(study))
-    keys = places.unlock(desk.home, passphrase_file)
-    keys.identity.check_alive(desk.now())
-    desk.pin(keys.identity)
+    folder, store = places.folder_there(to), StudyStore(home_of(home), places.check_study(study))
+    keys = places.unlock(store.home, passphrase_file)
+    keys.identity.check_alive(store.now())
+    store.pin(keys.identity)
     places.put_file(folder, request.invitation_name(study), request.invite(keys, study))
     ask.say(f"You ({keys.identity.name}) are the coordinator of study {study}. Your fingerprint:")
     ask.show_fingerprint(keys.identity)
@@ -114,23 +114,23 @@ def request(
 ) -> None:
     """Answer an invitation, as a site: compare the coordinator's fingerprint, and write the request to join."""
     from relay.handoff import request as requests
-    from relay.handoff.desk import Desk
+    from relay.handoff.store import StudyStore
 
     place, folder = home_of(home), places.folder_there(to)
     found = requests.read_invitation(places.read_file(invitation))
-    desk = Desk(place, found.study)
-    name = desk.identity.name
+    store = StudyStore(place, found.study)
+    name = store.identity.name
     if name.lower() == found.coordinator.name.lower():
         raise UserError(
             f"the coordinator of study {found.study} is called {name}, as this site is",
             "A site needs a name, and keys, of its own: relay keys new --name ANOTHER --home ANOTHER.",
         )
     ask.say(f"An invitation to study {found.study}.")
-    trust(desk, found.coordinator, fingerprint)
+    trust(store, found.coordinator, fingerprint)
     keys = places.unlock(place, passphrase_file)
-    keys.identity.check_alive(desk.now())
+    keys.identity.check_alive(store.now())
     answer = requests.ask(keys, found)
-    desk.pin(found.coordinator)
+    store.pin(found.coordinator)
     places.put_file(folder, requests.request_name(found.study, name), answer)
     ask.say(f"The fingerprint of {name}, which the coordinator must compare:")
     ask.show_fingerprint(keys.identity)
@@ -138,16 +138,16 @@ def request(
     ask.say("The roster comes back to you: relay roster install ROSTER")
 
 
-def trust(desk: Desk, coordinator: Identity, fingerprint: str | None) -> None:
+def trust(store: StudyStore, coordinator: Identity, fingerprint: str | None) -> None:
     """Believe the coordinator that was pinned, or have the fingerprint compared.
 
     Raises:
         BadRoster: another one is pinned.
         BadSignature: the fingerprint is another one.
     """
-    if not desk.knows_coordinator or fingerprint is not None:
+    if not store.knows_coordinator or fingerprint is not None:
         ask.compare_fingerprint(coordinator, fingerprint)
-    if not desk.knows_coordinator:
+    if not store.knows_coordinator:
         return
-    desk.pin(coordinator)  # refuses another one
+    store.pin(coordinator)  # refuses another one
     ask.say(f"{coordinator.name} is the coordinator that is pinned here: the fingerprint was compared before.")

@@ -1,4 +1,4 @@
-"""Where a site's things are, for the commands of the hand-over: its home, its desk, its config, its keys, files."""
+"""Where a site's things are, for the commands of the hand-over: its home, its store, its config, its keys, files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.config.schema import Handoff
-    from relay.handoff.desk import Desk
     from relay.handoff.keys import Keys
+    from relay.handoff.store import StudyStore
     from relay.plan import Leg
 
 
-def desk_of(home: Path, study: str | None) -> Desk:
-    """The desk of a study; of the only one known in the home where none is named.
+def store_of(home: Path, study: str | None) -> StudyStore:
+    """The store of a study; of the only one known in the home where none is named.
 
     Raises:
         UserError: there are none or several; or the name can't be a study's.
     """
-    from relay.handoff.desk import Desk
+    from relay.handoff.store import StudyStore
 
     if study is not None:
-        desk = Desk(home, check_study(study))
-        _ = desk.coordinator  # says which are known, if this one is not
-        return desk
+        store = StudyStore(home, check_study(study))
+        _ = store.coordinator  # says which are known, if this one is not
+        return store
     known = sorted(path.parent.name for path in home.glob("studies/*/coordinator.json"))
     if len(known) == 1:
-        return Desk(home, known[0])
+        return StudyStore(home, known[0])
     if not known:
         raise UserError(
             f"no study is known in {home}",
@@ -97,11 +97,11 @@ def deployment(config: str | None, overrides: Sequence[str] = ()) -> Deployment 
     return Deployment(study.handoff, study.legs[0], found.name)
 
 
-def desk_for(found: Deployment | None, home: Path | None, study: str | None) -> Desk:
-    """The desk that the options name, else the config's."""
+def store_for(found: Deployment | None, home: Path | None, study: str | None) -> StudyStore:
+    """The store that the options name, else the config's."""
     if found is None:
-        return desk_of(home_of(home), study)
-    return desk_of(home_of(home or found.handoff.key), study or found.handoff.study)
+        return store_of(home_of(home), study)
+    return store_of(home_of(home or found.handoff.key), study or found.handoff.study)
 
 
 def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[str]]:

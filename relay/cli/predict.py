@@ -87,9 +87,9 @@ def predict(
 def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:
     from relay.predict import models
 
-    desk = models.desk_of(study)
+    store = models.store_of(study)
     named = study.handoff.passphrase_file if study.handoff else None
     given = passphrase_file or (Path(named) if named else None)
     path = expanded(bundle)
-    keys = places.unlock(desk.home, given) if places.is_sealed(path) else None
+    keys = places.unlock(store.home, given) if places.is_sealed(path) else None
     return models.bundled(study, path, keys)

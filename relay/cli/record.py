@@ -13,7 +13,7 @@ from relay.errors import UserError, typed
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.desk import Desk
+    from relay.handoff.store import StudyStore
 
 
 @command
@@ -30,8 +30,8 @@ def receipt(
     from relay.handoff import receipt as receipts
     from relay.handoff.stick import writing_to
 
-    desk = places.desk_of(home_of(home), study)
-    text = receipts.write(desk, leg).text()
+    store = places.store_of(home_of(home), study)
+    text = receipts.write(store, leg).text()
     if to is None:
         ask.say(*text.splitlines())
         return
@@ -63,27 +63,27 @@ def ledger(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show and check this site's record of a study; or make it again where it was lost."""
-    desk = places.desk_of(home_of(home), study)
+    store = places.store_of(home_of(home), study)
     if bundles and not rebuild:
         raise UserError(
             "bundles are named, but not what for", "To rebuild the ledger: relay ledger --rebuild BUNDLE..."
         )
     if rebuild:
-        _rebuild(desk, bundles or [], passphrase_file)
-    desk.whole()
-    lines = desk.ledger.lines()
+        _rebuild(store, bundles or [], passphrase_file)
+    store.whole()
+    lines = store.ledger.lines()
     if not lines:
-        ask.say(f"The ledger of study {desk.study} in {desk.home} is empty.")
+        ask.say(f"The ledger of study {store.study} in {store.home} is empty.")
         return
     show.ledger(lines)
-    ask.say(f"Whole: {len(lines)} line(s) of study {desk.study}, each chained to the one before.")
+    ask.say(f"Whole: {len(lines)} line(s) of study {store.study}, each chained to the one before.")
 
 
-def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> None:
+def _rebuild(store: StudyStore, bundles: list[Path], passphrase_file: Path | None) -> None:
     from relay.handoff.rebuild import rebuild
 
-    keys = places.unlock(desk.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
-    done = rebuild(desk, keys, bundles)
+    keys = places.unlock(store.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
+    done = rebuild(store, keys, bundles)
     if done.aside:
         ask.say(f"The ledger as it was is put aside: {done.aside}")
     if done.corrected:
@@ -91,7 +91,7 @@ def _rebuild(desk: Desk, bundles: list[Path], passphrase_file: Path | None) -> N
     ask.say(f"Rebuilt: {len(done.added)} line(s) added" + _restored(done.restored))
     mine = sorted({line.facts["leg"] for line in done.added if line.event == "signed"})
     if mine:
-        name = desk.identity.name
+        name = store.identity.name
         ask.say(
             f"These legs are signed in the name of {name}: {', '.join(map(str, mine))}. Did {name} make them? If not, "
             "somebody else has its key: tell the coordinator."

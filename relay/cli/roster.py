@@ -32,23 +32,23 @@ def install(
     home: options.Home = None,
 ) -> None:
     """Take in a roster: the first one of a study, or a newer one."""
-    from relay.handoff.desk import Desk
     from relay.handoff.roster import open_roster
+    from relay.handoff.store import StudyStore
 
     data = places.read_file(roster)
     claimed = _unverified(data)
-    desk = Desk(home_of(home), claimed.study)
-    old = desk.trusted.roster if desk.knows_coordinator and desk.trusted else None
-    if not desk.knows_coordinator or fingerprint is not None:
+    store = StudyStore(home_of(home), claimed.study)
+    old = store.trusted.roster if store.knows_coordinator and store.trusted else None
+    if not store.knows_coordinator or fingerprint is not None:
         open_roster(data, claimed.coordinator, claimed.study)  # sound, before anybody telephones
         ask.say(f"Roster {claimed.version} of study {claimed.study}.")
-        trust(desk, claimed.coordinator, fingerprint)
-        desk.pin(claimed.coordinator)
-    new = desk.install(data).roster
-    ask.say(f"Installed in {desk.home}: roster {new.version} of study {new.study}.")
+        trust(store, claimed.coordinator, fingerprint)
+        store.pin(claimed.coordinator)
+    new = store.install(data).roster
+    ask.say(f"Installed in {store.home}: roster {new.version} of study {new.study}.")
     show.roster_change(old, new)
-    _warn_of_period(new, desk.now())
-    show.turn(desk)
+    _warn_of_period(new, store.now())
+    show.turn(store)
 
 
 def _warn_of_period(new: Roster, now: datetime) -> None:
@@ -78,21 +78,21 @@ def show_roster(
     home: options.Home = None,
 ) -> None:
     """Show a roster: sites and fingerprints, order, policy."""
-    from relay.handoff.desk import Desk
     from relay.handoff.roster import open_roster
+    from relay.handoff.store import StudyStore
 
     place = home_of(home)
     if roster is None:
-        desk = places.desk_of(place, study)
-        show.roster(desk.roster)
-        show.turn(desk)
+        store = places.store_of(place, study)
+        show.roster(store.roster)
+        show.turn(store)
         return
     data = places.read_file(roster)
     claimed = _unverified(data)
-    desk = Desk(place, claimed.study)
-    if desk.knows_coordinator:
-        found = open_roster(data, desk.coordinator, claimed.study)
-        ask.say(f"Verified: signed by {desk.coordinator.name}, the coordinator that is pinned here.")
+    store = StudyStore(place, claimed.study)
+    if store.knows_coordinator:
+        found = open_roster(data, store.coordinator, claimed.study)
+        ask.say(f"Verified: signed by {store.coordinator.name}, the coordinator that is pinned here.")
         show.roster(found.roster)
     else:
         ask.say(f"NOT VERIFIED: study {claimed.study} is not known in {place}. The file says:")
@@ -105,10 +105,10 @@ def export(to: options.To, study: options.Study = None, home: options.Home = Non
     """Write the newest roster as a file, to be carried to another site."""
     from relay.handoff.roster import roster_name
 
-    folder, desk = places.folder_there(to), places.desk_of(home_of(home), study)
-    version, trusted = desk.roster.version, desk.trusted
+    folder, store = places.folder_there(to), places.store_of(home_of(home), study)
+    version, trusted = store.roster.version, store.trusted
     assert trusted is not None
-    places.put_file(folder, roster_name(desk.study, version), trusted.data)
+    places.put_file(folder, roster_name(store.study, version), trusted.data)
     ask.say("Next, at the other site: relay roster install ROSTER")
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from relay.cli import ask
 
 if TYPE_CHECKING:
-    from relay.handoff.desk import Desk
     from relay.handoff.ledger import Line
-    from relay.handoff.memorycard import MemoryCard
+    from relay.handoff.memory_card import MemoryCard
     from relay.handoff.roster import Roster
     from relay.handoff.statement import Claim, Statement
+    from relay.handoff.store import StudyStore
 
 STEPS = {
     "rosters": "signed by the coordinator that is pinned here; none is older than the one known here",
@@ -127,10 +127,10 @@ def claim(said: Claim) -> None:
 
 def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
     """What is said of every memory in a bundle, a line each. ``cards``: by the entry of its tensors."""
-    from relay.handoff import memorycard
+    from relay.handoff import memory_card
 
     ask.say("Memories:" if cards else "Memories: none.")
-    for label, text in islice(memorycard.lines(cards, claims), ROWS):
+    for label, text in islice(memory_card.lines(cards, claims), ROWS):
         ask.say(f"  {label}: {text}")
     if cut := _more(len(cards) - ROWS, "memories"):
         ask.say(f"  {cut}")
@@ -160,7 +160,7 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
 
 
 def _roster_lines(roster: Roster) -> list[str]:
-    from relay.handoff.enrol import describe
+    from relay.handoff.roster_builder import describe
 
     return [f"{label:<14} {text}" for label, text in describe(roster)]
 
@@ -169,7 +169,7 @@ def roster(content: Roster) -> None:
     """Sites and fingerprints, order, policy."""
     from rich.table import Table
 
-    from relay.handoff.enrol import describe
+    from relay.handoff.roster_builder import describe
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for label, text in describe(content):
@@ -191,26 +191,26 @@ def roster_change(old: Roster | None, new: Roster) -> None:
             ask.say(f"  {line}")
 
 
-def ending(desk: Desk) -> None:
+def ending(store: StudyStore) -> None:
     """Warn where the newest roster is about to end."""
     from relay.handoff.roster import ending as of
 
-    if (warning := of(desk.roster, desk.now())) is not None:
+    if (warning := of(store.roster, store.now())) is not None:
         ask.say(f"warning: {warning}", err=True)
 
 
-def turn(desk: Desk) -> None:
+def turn(store: StudyStore) -> None:
     """Whose home this is, when its turn is, and whether the roster is about to end."""
     from relay.handoff import keys
 
-    ending(desk)
-    if not (desk.home / keys.PUBLIC).is_file():
+    ending(store)
+    if not (store.home / keys.PUBLIC).is_file():
         return
-    name = desk.identity.name
-    site = next((site for site in desk.roster.sites if site.name == name), None)
+    name = store.identity.name
+    site = next((site for site in store.roster.sites if site.name == name), None)
     if site is None:
         return
-    if site.signing != desk.identity.signing:
-        ask.say(f"Note: the keys in {desk.home} are not those that the roster gives to {name}.")
-    leg = desk.next_turn()
+    if site.signing != store.identity.signing:
+        ask.say(f"Note: the keys in {store.home} are not those that the roster gives to {name}.")
+    leg = store.next_turn()
     ask.say(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none, its turns are over."))

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.compare import table
 from relay.compare.jobs import Job
-from relay.compare.running import RUNS, Failed, place_of, reason_of
+from relay.compare.running import RUNS, Failed, paths_of, reason_of
 from relay.compare.table import ComparedRun, Sample
 from relay.errors import RelayError
 from relay.files import write_text
@@ -34,8 +34,8 @@ def read_run(job: Job, root: Path) -> ComparedRun:
     """
     from relay.simulate import apart, sites_of, summarise
 
-    place = place_of(job, root)
-    summary = summarise(job.study, place)
+    paths = paths_of(job, root)
+    summary = summarise(job.study, paths)
     names = [str(job.study.datasets[task_id].options.task_name) for task_id in job.ids]
     final = {site: summary["final"].get(site, float("nan")) for site in names}
     numbers = {
@@ -52,7 +52,7 @@ def read_run(job: Job, root: Path) -> ComparedRun:
         "seconds": summary["relay"]["seconds"],
         "bytes": summary["relay"]["bytes"],
     }
-    rows = read_rows(place.root / "results" / "scores.csv")
+    rows = read_rows(paths.root / "results" / "scores.csv")
     alone = apart(job.study.legs)
     return ComparedRun(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from relay.compare.jobs import Job
 from relay.config.devices import Devices
 from relay.errors import Interrupted, RelayError
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ class Failed:
     kind: str
 
 
-def place_of(job: Job, root: Path) -> RunPlace:
+def paths_of(job: Job, root: Path) -> RunPaths:
     """The run's folder in the comparison's."""
-    return RunPlace(root / RUNS / job.folder)
+    return RunPaths(root / RUNS / job.folder)
 
 
 def log_of(folder: Path) -> Path:
@@ -52,10 +52,10 @@ def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
     """
     left = []
     for job in jobs:
-        places = [place_of(job, root).leg(leg.folder) for leg in job.study.legs]
-        for place, leg in zip(places, job.study.legs, strict=True):
-            place.check(leg.scientific())
-        if not all(place.finished for place in places):
+        places = [paths_of(job, root).leg(leg.folder) for leg in job.study.legs]
+        for paths, leg in zip(places, job.study.legs, strict=True):
+            paths.check(leg.scientific())
+        if not all(paths.finished for paths in places):
             left.append(job)
     return left
 
@@ -74,7 +74,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
 
     with ExitStack() as held:
         if is_first():
-            held.enter_context(RunPlace(folder).alone())
+            held.enter_context(RunPaths(folder).alone())
             held.enter_context(logged(log_of(folder)))
         try:
             Simulation(study, folder, devices, known=known).run(progress)
@@ -96,7 +96,7 @@ def run_here(
     failed, known = [], Known()
     for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
         progress.say(f"run {count}/{len(todo)}: {job}")
-        folder, reached = place_of(job, root).root, progress.done + planned
+        folder, reached = paths_of(job, root).root, progress.done + planned
         try:
             execute(job.study, folder, devices, progress, known)
         except Interrupted:
@@ -120,7 +120,7 @@ def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int
     from relay.simulate import Simulation
 
     known = Known()
-    return [Simulation(job.study, place_of(job, root).root, devices, known=known).steps for job in todo]
+    return [Simulation(job.study, paths_of(job, root).root, devices, known=known).steps for job in todo]
 
 
 def reason_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.compare.jobs import Job
-from relay.compare.running import Failed, execute, log_of, place_of, reason_of
+from relay.compare.running import Failed, execute, log_of, paths_of, reason_of
 from relay.config.devices import Devices
 from relay.errors import UserError
 
@@ -112,7 +112,7 @@ def _stop(handle: Any) -> None:
 
 
 def _parcel(job: Job, root: Path, devices: Devices, environment: Mapping[str, str | None]) -> tuple[Any, ...]:
-    return job.given, job.study.name, place_of(job, root).root.resolve(), devices, dict(environment)
+    return job.given, job.study.name, paths_of(job, root).root.resolve(), devices, dict(environment)
 
 
 def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
@@ -123,7 +123,7 @@ def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
         return Failed(
             job, f"its process ended without a result: {first}", Path(handle.paths.stderr), type(error).__name__
         )
-    return Failed(job, problem[0], log_of(place_of(job, root).root), problem[1]) if problem else None
+    return Failed(job, problem[0], log_of(paths_of(job, root).root), problem[1]) if problem else None
 
 
 def work(

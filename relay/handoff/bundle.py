@@ -13,17 +13,17 @@ from typing import IO, BinaryIO
 
 from relay.errors import UserError
 from relay.files import read_bytes
-from relay.handoff import container, manifest, papers, seal
+from relay.handoff import container, documents, manifest, seal
 from relay.handoff.container import Entry, Limits
 from relay.handoff.document import MAX_BYTES, parse
 from relay.handoff.keys import Keys
-from relay.handoff.memorycard import MemoryCard
+from relay.handoff.memory_card import MemoryCard
 from relay.handoff.refusals import BadContainer, PolicyBreach, Refused
 from relay.handoff.stick import open_volumes
 
 MAX_STATEMENT = 2**18
 """Largest signed statement, in bytes: there may be hundreds in a bundle."""
-SMALL = {manifest.STATEMENT: MAX_STATEMENT, **papers.LARGEST}
+SMALL = {manifest.STATEMENT: MAX_STATEMENT, **documents.LARGEST}
 """Bytes of the documents that are read whole and that there may be many of, by the last part of their name."""
 
 
@@ -72,9 +72,9 @@ class Opened:
         return self.layout.links(self.read)
 
     @property
-    def papers(self) -> dict[str, bytes]:
+    def documents(self) -> dict[str, bytes]:
         """The JSON documents beside this leg's claim, by name."""
-        return {name: self.read(name) for name in self.layout.papers}
+        return {name: self.read(name) for name in self.layout.documents}
 
     def digests(self, folder: Path | None = None) -> dict[str, str]:
         """SHA-256 of every entry but statement and manifest; with a folder, all files are written there as well."""
@@ -165,8 +165,10 @@ def layout_of(folder: Path) -> manifest.Layout:
     """The layout of a folder that holds a bundle's files; other files in it are not looked at."""
     rosters = sorted(int(path.name[:4]) for path in folder.glob("rosters/[0-9][0-9][0-9][0-9].dsse.json"))
     legs = len(list(folder.glob("chain/[0-9][0-9][0-9][0-9]")))
-    memory, cumulative = ((folder / name).is_file() for name in papers.CARDS)  # they stay where weights are forgotten
-    kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, papers.CARDS[0])).is_file())
+    memory, cumulative = (
+        (folder / name).is_file() for name in documents.CARDS
+    )  # they stay where weights are forgotten
+    kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, documents.CARDS[0])).is_file())
     return manifest.Layout(rosters, legs, memory, cumulative, kept)
 
 

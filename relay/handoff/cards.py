@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from relay.handoff.forms import HandoverSpec
+from relay.handoff.schemas import HandoverSpec
 from relay.handoff.statement import Claim
 
 COLUMNS = 30

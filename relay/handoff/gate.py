@@ -4,7 +4,7 @@ A signature says who made the weights, not that they are good. The gate finds ac
 are not finite, single values or whole layers that are far too large, layers that moved much further than training
 moves them. It does not find a careful attack (docs/explanation/threat-model.md).
 
-Where a config is at hand more is checked before anything is taken in (:mod:`relay.leg.accept`).
+Where a config is at hand more is checked before anything is taken in (:mod:`relay.leg.acceptance`).
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import TYPE_CHECKING
 from relay import tensorfile
 from relay.errors import UserError, plain
 from relay.handoff import manifest
-from relay.handoff.desk import Desk
 from relay.handoff.handover import Handover
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import MAX_MESSAGE, GateFailed
+from relay.handoff.store import StudyStore
 from relay.tensorfile import BadTensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
+def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
     """Hold weights that were just verified against the policy's gate; returns what was found, for the reader.
 
     Raises:
         GateFailed: something is wrong with them, and the policy says to refuse.
     """
-    return check_weights(handover, policy, last_known(desk))
+    return check_weights(handover, policy, last_known(store))
 
 
 def check_weights(
     handover: Handover, policy: Policy, last: Mapping[str, Tensor], fresh: Mapping[str, float] | None = None
 ) -> list[str]:
-    """As :func:`weigh`, without a desk: also for a site that holds its own work against what the next one will check.
+    """As :func:`weigh`, without a store: also for a site that holds its own work against what the next one will check.
 
     Args:
         last: the model's weights that were known before; empty for none.
@@ -76,14 +76,14 @@ def check_score(dice: float, gate: Gate) -> None:
         raise GateFailed(f"the incoming model scores {dice:.3f} on the local validation images, below {gate.min_dice}")
 
 
-def last_known(desk: Desk) -> Mapping[str, Tensor]:
+def last_known(store: StudyStore) -> Mapping[str, Tensor]:
     """The model's weights of the newest leg that this site has signed; empty for none.
 
     Raises:
         UserError: they are damaged.
     """
-    signed = desk.record().signed
-    path = desk.signed(max(signed)) / manifest.MODEL if signed else None
+    signed = store.record().signed
+    path = store.signed(max(signed)) / manifest.MODEL if signed else None
     try:
         return tensorfile.load(path) if path and path.is_file() else {}
     except (OSError, BadTensors) as error:

@@ -30,7 +30,7 @@ from relay.files import read_bytes, write_folder
 from relay.handoff import manifest
 from relay.handoff.container import measure
 from relay.handoff.document import Name, Sha256, canonical, digest, parse, read
-from relay.handoff.memorycard import MemoryCard, Privacy
+from relay.handoff.memory_card import MemoryCard, Privacy
 from relay.handoff.refusals import BadDocument
 from relay.tensorfile import BadTensors
 
@@ -240,9 +240,9 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
         BadDocument: the weights can't be parsed.
     """
     model = _tensors(folder, manifest.MODEL, counts)
-    places = {leg["leg"]: manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
-    places |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
-    found = {leg: _memory_state(folder, name, counts) for leg, name in places.items()}
+    entries = {leg["leg"]: manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
+    entries |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
+    found = {leg: _memory_state(folder, name, counts) for leg, name in entries.items()}
     cumulative = _memory_state(folder, manifest.CUMULATIVE, counts)
     head = read(read_bytes(folder / manifest.HANDOVER), manifest.HANDOVER)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}

@@ -23,7 +23,7 @@ from relay.config.names import fault
 from relay.config.options import Field, options
 from relay.errors import UserError
 from relay.files import expanded, read_bytes, write_bytes
-from relay.handoff import envelope, points
+from relay.handoff import envelope, key_checks
 from relay.handoff.document import Name, Sha256, Time, canonical, digest, parse, stamp
 from relay.handoff.passphrases import long_enough, only_mine, passphrase, source
 from relay.handoff.refusals import BadDocument, ExpiredKey, Refused
@@ -62,8 +62,8 @@ class Identity:
     expires: Time
 
     def __post_init__(self) -> None:
-        points.check_signing(self.signing, f"the signing key of {self.name}")
-        points.check_sealing(self.sealing, f"the sealing key of {self.name}")
+        key_checks.check_signing(self.signing, f"the signing key of {self.name}")
+        key_checks.check_sealing(self.sealing, f"the sealing key of {self.name}")
         if self.created >= self.expires:
             raise BadDocument(f"the keys of {self.name} were made at {self.created} and expire at {self.expires}")
 
@@ -101,7 +101,7 @@ class Keys:
 
     def agree(self, sealing: str) -> bytes:
         """The X25519 secret shared with the holder of another sealing key: 32 bytes."""
-        return points.agree(self.sealing, sealing)
+        return key_checks.agree(self.sealing, sealing)
 
 
 def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
@@ -264,7 +264,7 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
         _close_memory()
         secret = _opened(secret, passphrase, path)
     keys = _private(public, secret, path)
-    found = (keys.signing.public_key().public_bytes_raw().hex(), points.recipient(keys.sealing))
+    found = (keys.signing.public_key().public_bytes_raw().hex(), key_checks.recipient(keys.sealing))
     if found != (public.signing, public.sealing):
         raise UserError(
             f"the private keys in {path} are not those of {home / PUBLIC}",
@@ -328,7 +328,7 @@ def _private(public: Identity, secret: bytes, path: Path) -> Keys:
     try:
         content = json.loads(secret)
         signing = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(content["signing"]))
-        points.recipient(content["sealing"])
+        key_checks.recipient(content["sealing"])
         return Keys(public, signing, content["sealing"])
     except (ValueError, KeyError, TypeError, RecursionError):
         # no cause is shown: it would show the secret

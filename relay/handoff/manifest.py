@@ -51,8 +51,8 @@ class Layout:
         files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
         chain = [earlier(leg, name) for leg, link in files.items() for name in link]
         own = [name for memory in self._own for name in (card_of(memory), memory)]
-        papers = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
-        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *papers, *own, MODEL]
+        documents = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
+        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
 
     def link(self, leg: int) -> list[str]:
         """The files of an earlier leg, as they were named in its own bundle."""
@@ -69,7 +69,7 @@ class Layout:
         return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
 
     @property
-    def papers(self) -> list[str]:
+    def documents(self) -> list[str]:
         """The JSON entries that lie beside this leg's claim."""
         return [HANDOVER, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
 

@@ -21,7 +21,6 @@ from relay.errors import UserError
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import manifest, statement
 from relay.handoff.bundle import clear, layout_of, opened
-from relay.handoff.desk import Desk
 from relay.handoff.document import moment
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Keys
@@ -29,8 +28,9 @@ from relay.handoff.ledger import Event, Ledger, Line, Record
 from relay.handoff.receive import judge, known, limit_of
 from relay.handoff.refusals import BrokenChain, DamagedLedger, Fork, Refused, RevokedKey
 from relay.handoff.roster import TrustedRoster, newer, open_roster
-from relay.handoff.rules import SKEW, Standpoint, Verification
+from relay.handoff.rules import SKEW, Verification, VerificationContext
 from relay.handoff.statement import Statement
+from relay.handoff.store import StudyStore
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Rebuilt:
     corrected: int = 0
 
 
-def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
+def rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
     """Make the ledger again.
 
     Args:
@@ -83,56 +83,56 @@ def rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
         Fork: two sources contradict each other, or the ledger.
         Refused: a source is not to be believed. Nothing was changed.
     """
-    with desk.alone():
-        return _rebuild(desk, keys, bundles)
+    with store.alone():
+        return _rebuild(store, keys, bundles)
 
 
-def _rebuild(desk: Desk, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
-    old = _whole(desk)
-    part = clear(desk.folder / ".rebuild")
+def _rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
+    old = _whole(store)
+    part = clear(store.folder / ".rebuild")
     try:
-        found = [*_at_home(desk), *(_opened(desk, keys, path, part / str(n)) for n, path in enumerate(bundles))]
+        found = [*_at_home(store), *(_opened(store, keys, path, part / str(n)) for n, path in enumerate(bundles))]
         found.sort(key=lambda e: (e.own.claim.roster.version, e.own.claim.leg))
         _agree(found)
-        rosters = _rosters(desk, found)
+        rosters = _rosters(store, found)
         fresh = Ledger(part)
         for line in old or []:
-            fresh.append(line.event, desk.clock() if _ahead([line], desk) else moment(line.time), **line.facts)
+            fresh.append(line.event, store.clock() if _ahead([line], store) else moment(line.time), **line.facts)
         _hold_against(fresh.record(), found)
-        missing = list(_missing(old or [], _events(desk, found, rosters)))
-        if old is not None and not bundles and not missing and not _ahead(old, desk):
+        missing = list(_missing(old or [], _events(store, found, rosters)))
+        if old is not None and not bundles and not missing and not _ahead(old, store):
             raise UserError(
-                f"the ledger of study {desk.study} is whole ({len(old)} lines); there is nothing to rebuild",
+                f"the ledger of study {store.study} is whole ({len(old)} lines); there is nothing to rebuild",
                 "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
             )
         for event, facts in missing:
-            fresh.append(event, desk.clock(), **facts, rebuilt=True)
-        return _commit(desk, fresh, found, rosters, old)
+            fresh.append(event, store.clock(), **facts, rebuilt=True)
+        return _commit(store, fresh, found, rosters, old)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _whole(desk: Desk) -> list[Line] | None:
+def _whole(store: StudyStore) -> list[Line] | None:
     """The ledger's lines; None where it is damaged, or has none."""
     try:
-        return desk.ledger.lines() or None
+        return store.ledger.lines() or None
     except DamagedLedger:
         return None
 
 
-def _ahead(lines: Sequence[Line] | None, desk: Desk) -> int:
-    """How many lines have a time that blocks :meth:`Desk.now`: the clock was ahead when they were written."""
-    return sum(moment(line.time) > desk.clock() + SKEW for line in lines or [])
+def _ahead(lines: Sequence[Line] | None, store: StudyStore) -> int:
+    """How many lines have a time that blocks :meth:`StudyStore.now`: the clock was ahead when they were written."""
+    return sum(moment(line.time) > store.clock() + SKEW for line in lines or [])
 
 
 # -- what there is ---------------------------------------------------------------------------------------------------
 
 
-def _at_home(desk: Desk) -> Iterator[Evidence]:
+def _at_home(store: StudyStore) -> Iterator[Evidence]:
     """What this site has received and signed before, as far as it still lies there whole."""
-    for folder in desk.kept():
+    for folder in store.kept():
         try:
-            yield Evidence(str(folder), *_documents(desk, folder))
+            yield Evidence(str(folder), *_documents(store, folder))
         except (Refused, OSError) as error:
             why = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else error
             mine = folder.parent.name == "signed"  # sealed to the next site, its own bundle can't be opened here
@@ -143,24 +143,24 @@ def _at_home(desk: Desk) -> Iterator[Evidence]:
             ) from error
 
 
-def _documents(desk: Desk, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
+def _documents(store: StudyStore, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
     """The statements and rosters in a folder of this site's own, verified."""
     layout = layout_of(folder)
     envelope = read_bytes(folder / manifest.STATEMENT)
-    check = Verification(_standpoint(desk, envelope, mine=True))
+    check = Verification(_context(store, envelope, mine=True))
     check.rosters([read_bytes(folder / manifest.roster(version)) for version in layout.rosters])
     check.statement(envelope)
     check.chain(layout.links(lambda name: read_bytes(folder / name)))
     return tuple(check.chain_so_far), check.trusted
 
 
-def _opened(desk: Desk, keys: Keys | None, path: Path, part: Path) -> Evidence:
-    with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
-        check = judge(bundle, _standpoint(desk, bundle.read(manifest.STATEMENT)), folder=part)
+def _opened(store: StudyStore, keys: Keys | None, path: Path, part: Path) -> Evidence:
+    with opened(path, keys, store.folder, limit_of(store)) as bundle:
+        check = judge(bundle, _context(store, bundle.read(manifest.STATEMENT)), folder=part)
     return Evidence(str(path), check.verified, check.trusted, part)
 
 
-def _standpoint(desk: Desk, envelope: bytes, mine: bool = False) -> Standpoint:
+def _context(store: StudyStore, envelope: bytes, mine: bool = False) -> VerificationContext:
     """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards.
 
     Args:
@@ -169,11 +169,11 @@ def _standpoint(desk: Desk, envelope: bytes, mine: bool = False) -> Standpoint:
     _, said = statement.peek(envelope, "the statement")
     issued = said.get("issued")
     try:
-        issue = moment(issued) if isinstance(issued, str) else desk.clock()
-        now = issue if mine else min(desk.clock(), issue)
+        issue = moment(issued) if isinstance(issued, str) else store.clock()
+        now = issue if mine else min(store.clock(), issue)
     except ValueError:  # it will be refused for that
-        now = desk.clock()
-    return Standpoint(desk.study, None, desk.coordinator, None, Record(), now)
+        now = store.clock()
+    return VerificationContext(store.study, None, store.coordinator, None, Record(), now)
 
 
 # -- does it fit together --------------------------------------------------------------------------------------------
@@ -206,9 +206,9 @@ def _hold_against(record: Record, found: Sequence[Evidence]) -> None:
                 )
 
 
-def _rosters(desk: Desk, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
+def _rosters(store: StudyStore, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
     """All rosters, by version; the newest one revokes no key that is relied on here."""
-    here = [open_roster(read_bytes(path), desk.coordinator, desk.study) for path in desk.roster_files()]
+    here = [open_roster(read_bytes(path), store.coordinator, store.study) for path in store.roster_files()]
     merged: dict[int, TrustedRoster] = {}
     for trusted in [*here, *(trusted for evidence in found for trusted in evidence.rosters.values())]:
         newer(merged.setdefault(trusted.roster.version, trusted), trusted)
@@ -235,18 +235,18 @@ def _none_revoked(newest: TrustedRoster, found: Sequence[Evidence]) -> None:
 
 
 def _events(
-    desk: Desk, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
+    store: StudyStore, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
 ) -> Iterator[tuple[Event, dict[str, Any]]]:
     """What this site must have done for all this to be."""
     for version, trusted in rosters.items():
         yield "roster", {"version": version, "sha256": trusted.digest}
     for evidence in found:
         for number, made in enumerate(evidence.statements, 1):
-            if made.claim.site == desk.identity.name:
+            if made.claim.site == store.identity.name:
                 if number > 1:
                     yield _taken_in(evidence.statements[: number - 1])
                 yield "signed", {"leg": number, "chain": known(evidence.statements[:number])}
-        if evidence.files is None and evidence.own.claim.site != desk.identity.name:
+        if evidence.files is None and evidence.own.claim.site != store.identity.name:
             yield _taken_in(evidence.statements)
 
 
@@ -273,7 +273,7 @@ def _name(event: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _commit(
-    desk: Desk,
+    store: StudyStore,
     fresh: Ledger,
     found: Sequence[Evidence],
     rosters: Mapping[int, TrustedRoster],
@@ -282,25 +282,25 @@ def _commit(
     """Put rosters, files and the new ledger in their places; the ledger last."""
     lines, record = fresh.lines(), fresh.record()
     for version, trusted in rosters.items():
-        write_bytes(desk.folder / manifest.roster(version), trusted.data)
-    restored = [e.own.claim.leg for e in found if _place(desk, e, record)]
+        write_bytes(store.folder / manifest.roster(version), trusted.data)
+    restored = [e.own.claim.leg for e in found if _place(store, e, record)]
     for leg in restored:
         if leg + 1 in record.signed:
-            desk.forget_weights(leg)
-    corrected = _ahead(old, desk)
-    aside = desk.ledger.put_aside(desk.clock()) if old is None or corrected else None
+            store.forget_weights(leg)
+    corrected = _ahead(old, store)
+    aside = store.ledger.put_aside(store.clock()) if old is None or corrected else None
     if lines:
-        fresh.path.replace(desk.ledger.path)
-        fresh.head.replace(desk.ledger.head)
+        fresh.path.replace(store.ledger.path)
+        fresh.head.replace(store.ledger.head)
     return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored), corrected)
 
 
-def _place(desk: Desk, evidence: Evidence, record: Record) -> bool:
+def _place(store: StudyStore, evidence: Evidence, record: Record) -> bool:
     """Put a bundle's files where they were, if the ledger says that this site had them."""
-    leg, mine = evidence.own.claim.leg, evidence.own.claim.site == desk.identity.name
+    leg, mine = evidence.own.claim.leg, evidence.own.claim.site == store.identity.name
     there = (record.signed if mine else record.received).get(leg)
     if evidence.files is None or there is None or there.statement != evidence.own.digest:
         return False
-    place = desk.signed(leg) if mine else desk.received(leg)
+    place = store.signed(leg) if mine else store.received(leg)
     replace_folder(evidence.files, place)
     return True

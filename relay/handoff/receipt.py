@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from relay.errors import UserError, plain
-from relay.handoff.desk import Desk
 from relay.handoff.manifest import STATEMENT
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import MAX_MESSAGE, BadDocument, DamagedLedger, Fork
 from relay.handoff.statement import Claim, Statement
+from relay.handoff.store import StudyStore
 from relay.handoff.words import from_words, same, words
 
 Kind = Literal["received", "signed"]
@@ -68,23 +68,23 @@ class Receipt:
         )
 
 
-def write(desk: Desk, leg: int | None = None) -> Receipt:
+def write(store: StudyStore, leg: int | None = None) -> Receipt:
     """The receipt of a leg; of the newest one in the ledger where none is given.
 
     Raises:
         UserError: the ledger has no such leg.
     """
-    lines = [line for line in desk.ledger.lines() if line.event in ("received", "signed")]
+    lines = [line for line in store.ledger.lines() if line.event in ("received", "signed")]
     wanted = [line for line in lines if leg is None or line.facts["leg"] == leg]
     if not wanted:
         there = sorted({line.facts["leg"] for line in lines})
         raise UserError(
-            f"the ledger of study {desk.study} has no leg {f'{leg} ' if leg else ''}received or signed here",
+            f"the ledger of study {store.study} has no leg {f'{leg} ' if leg else ''}received or signed here",
             f"Legs there: {', '.join(map(str, there)) or 'none'} (relay ledger).",
         )
     line = wanted[-1]
     number, kind = line.facts["leg"], line.event
-    folder = desk.received(number) if kind == "received" else desk.signed(number)
+    folder = store.received(number) if kind == "received" else store.signed(number)
     if not (folder / STATEMENT).is_file():
         raise UserError(
             f"leg {number} is in the ledger, but its files are not in {folder}",
@@ -93,12 +93,12 @@ def write(desk: Desk, leg: int | None = None) -> Receipt:
             else "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
         )
     made = chain_in(folder)[-1]
-    digests = desk.ledger.digests()
-    at = desk.identity.name
-    return Receipt(desk.study, made, kind, at, line.time, len(digests), digests[-1])  # type: ignore[arg-type]
+    digests = store.ledger.digests()
+    at = store.identity.name
+    return Receipt(store.study, made, kind, at, line.time, len(digests), digests[-1])  # type: ignore[arg-type]
 
 
-def check(desk: Desk, text: str) -> str:
+def check(store: StudyStore, text: str) -> str:
     """Compare another site's receipt with this site's ledger; returns what agrees, in a sentence.
 
     A receipt that this site itself has printed is compared with the ledger's line that it names, too.
@@ -118,46 +118,46 @@ def check(desk: Desk, text: str) -> str:
     from_words(found["in words"])  # says which word is wrong
     if not same(found["in words"], bytes.fromhex(digest)):
         raise BadDocument("the words of this receipt are not those of its statement")
-    if found["study"] != desk.study:
-        raise UserError(f"this receipt is of study {found['study']}; this is {desk.study}", "Give the right --study.")
-    _witnessed(desk, found)
-    record = desk.ledger.record()
+    if found["study"] != store.study:
+        raise UserError(f"this receipt is of study {found['study']}; this is {store.study}", "Give the right --study.")
+    _witnessed(store, found)
+    record = store.ledger.record()
     known = record.legs.get(int(leg))
     if known is None:
         raise UserError(
-            f"leg {leg} is not in the ledger of {desk.identity.name}",
+            f"leg {leg} is not in the ledger of {store.identity.name}",
             "Receive the bundle first; or read the words out to the site that made the leg.",
         )
     if digest not in (known.statement, *record.own.get(int(leg), ())):
         raise Fork(f"this receipt is of another hand-over than the one known here as leg {leg}")
-    _same_claim(_claim(desk, digest), found)
+    _same_claim(_claim(store, digest), found)
     return (
-        f"leg {leg} of {desk.study}, made by {found['made by']}, is the hand-over known here. That it was "
-        f"{found['what']} {found['at']} at {found['time']} is what the paper says: only the signature by hand on it "
+        f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here. That it was "
+        f"{found['what']} {found['at']} at {found['time']} is what the document says: only the signature by hand on it "
         "vouches for that"
     )
 
 
-def _witnessed(desk: Desk, found: Mapping[str, str]) -> None:
+def _witnessed(store: StudyStore, found: Mapping[str, str]) -> None:
     """Compare this site's ledger with what an own receipt says of it."""
     said = re.fullmatch("([1-9][0-9]{0,5}) ([0-9a-f]{64})", found["ledger"])
     if said is None:
         raise BadDocument("this is not a receipt: its ledger line is not a number and a SHA-256")
-    if found["at"] != desk.identity.name:
+    if found["at"] != store.identity.name:
         return
-    number, digests = int(said[1]), desk.ledger.digests()
+    number, digests = int(said[1]), store.ledger.digests()
     if digests[number - 1 : number] != [said[2]]:
         raise DamagedLedger(
-            f"line {number} of {desk.ledger.path} is not the one that this receipt of {found['time']} names: "
+            f"line {number} of {store.ledger.path} is not the one that this receipt of {found['time']} names: "
             "the ledger was put back or rewritten since",
             "If you rebuilt it (relay ledger --rebuild), compare the ledger that was put aside then. Otherwise find "
             "out who changed it, restore the newest backup, and tell the coordinator.",
         )
 
 
-def _claim(desk: Desk, digest: str) -> Claim | None:
+def _claim(store: StudyStore, digest: str) -> Claim | None:
     """What was signed, as far as its documents lie here."""
-    for folder in desk.kept():
+    for folder in store.kept():
         for made in chain_in(folder):
             if made.digest == digest:
                 return made.claim

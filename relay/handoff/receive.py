@@ -13,18 +13,18 @@ from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handoff import handover, manifest, statement
 from relay.handoff.bundle import Opened, clear, layout_of, opened
 from relay.handoff.container import measure
-from relay.handoff.desk import Desk
 from relay.handoff.document import digest
-from relay.handoff.fit import Fit
+from relay.handoff.expected_config import ExpectedConfig
 from relay.handoff.handover import Handover, weights_digest
 from relay.handoff.keys import Keys
-from relay.handoff.memorycard import MemoryCard
+from relay.handoff.memory_card import MemoryCard
 from relay.handoff.refusals import DigestMismatch
 from relay.handoff.roster import Policy
-from relay.handoff.rules import Standpoint, Verification
+from relay.handoff.rules import Verification, VerificationContext
 from relay.handoff.statement import Claim, Statement
+from relay.handoff.store import StudyStore
 
-Weigh = Callable[[Handover, "Desk", Policy], list[str]]
+Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
 """The acceptance gate: gives notes for the reader.
 
 Raises:
@@ -56,7 +56,9 @@ class Verified:
         return self.statements[-1].claim
 
 
-def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path | None = None) -> Verification:
+def judge(
+    bundle: Opened, at: VerificationContext, fit: ExpectedConfig | None = None, folder: Path | None = None
+) -> Verification:
     """Take an opened bundle through all the rules, cheapest first.
 
     Args:
@@ -71,72 +73,78 @@ def judge(bundle: Opened, at: Standpoint, fit: Fit | None = None, folder: Path |
     check.statement(bundle.read(manifest.STATEMENT))
     check.chain(bundle.chain)
     check.standing()
-    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.papers)
+    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.documents)
     check.policy(bundle.size, bundle.sealed, bundle.sizes, bundle.seal)
     check.fit(bundle.read(manifest.HANDOVER), fit)
     return check
 
 
-def limit_of(desk: Desk) -> int:
+def limit_of(store: StudyStore) -> int:
     """The largest bundle that is opened here: what the roster says, or the default before there is one."""
-    trusted = desk.trusted
+    trusted = store.trusted
     return trusted.roster.policy.max_bundle_bytes if trusted else Policy().max_bundle_bytes
 
 
-def verify(desk: Desk, keys: Keys | None, path: Path, look_on: bool = False, fit: Fit | None = None) -> Verified:
+def verify(
+    store: StudyStore, keys: Keys | None, path: Path, look_on: bool = False, fit: ExpectedConfig | None = None
+) -> Verified:
     """Whether a bundle would be received here; nothing is kept.
 
     Raises:
         Refused: why not.
     """
-    with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
-        check = judge(bundle, desk.standpoint(look_on), fit)
+    with opened(path, keys, store.folder, limit_of(store)) as bundle:
+        check = judge(bundle, store.context(look_on), fit)
     return Verified(check.verified, check.again, bundle.sizes, check.memories)
 
 
-def look_into(desk: Desk, keys: Keys | None, path: Path, fit: Fit | None = None) -> tuple[Verified, Handover]:
+def look_into(
+    store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
+) -> tuple[Verified, Handover]:
     """What is in a bundle, once it is verified as one who looks on would; nothing is kept.
 
     Raises:
         Refused: why not.
     """
-    part = clear(desk.folder / ".looking")
+    part = clear(store.folder / ".looking")
     try:
-        with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
-            check = judge(bundle, desk.standpoint(look_on=True), fit, part)
+        with opened(path, keys, store.folder, limit_of(store)) as bundle:
+            check = judge(bundle, store.context(look_on=True), fit, part)
         inside = _inside(part, check.verified)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Verified(check.verified, check.again, bundle.sizes, check.memories), inside
 
 
-def receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None = None, fit: Fit | None = None) -> Verified:
+def receive(
+    store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
+) -> Verified:
     """Verify a bundle, weigh it, and take it in: its files, its newer rosters, a line in the ledger.
 
     Raises:
         Refused: why not; this site's state is what it was.
     """
-    at = desk.standpoint()
+    at = store.context()
     if at.site is None and at.roster is not None:
         raise UserError(
-            f"{desk.identity.name} is not a site of study {desk.study}",
+            f"{store.identity.name} is not a site of study {store.study}",
             "Receiving is for sites; relay verify only looks.",
         )
-    with desk.alone():
-        return _receive(desk, keys, path, weigh, fit)
+    with store.alone():
+        return _receive(store, keys, path, weigh, fit)
 
 
-def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit | None) -> Verified:
-    part = clear(desk.folder / ".receiving")
+def _receive(store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None, fit: ExpectedConfig | None) -> Verified:
+    part = clear(store.folder / ".receiving")
     try:
-        with opened(path, keys, desk.folder, limit_of(desk)) as bundle:
-            check = judge(bundle, desk.standpoint(), fit, part)
+        with opened(path, keys, store.folder, limit_of(store)) as bundle:
+            check = judge(bundle, store.context(), fit, part)
         statements = check.verified
-        notes = weigh(_inside(part, statements), desk, check.newest.policy) if weigh else []
-        _take_in(desk, part, check)
+        notes = weigh(_inside(part, statements), store, check.newest.policy) if weigh else []
+        _take_in(store, part, check)
     except OSError as error:
         raise RelayError(
-            f"can't write below {desk.folder}: {error.strerror}; nothing was taken in",
+            f"can't write below {store.folder}: {error.strerror}; nothing was taken in",
             "Is the disk full, or the folder not yours to write? Then receive the bundle again.",
         ) from error
     finally:
@@ -144,17 +152,17 @@ def _receive(desk: Desk, keys: Keys, path: Path, weigh: Weigh | None, fit: Fit |
     return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes))
 
 
-def _take_in(desk: Desk, part: Path, check: Verification) -> None:
+def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
     """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
     *older, newest = (check.trusted[version] for version in sorted(check.trusted))
-    desk.install(newest.data)  # first: a roster that the ledger does not know counts as damage
+    store.install(newest.data)  # first: a roster that the ledger does not know counts as damage
     for trusted in older:
-        if not (path := desk.folder / manifest.roster(trusted.roster.version)).exists():
+        if not (path := store.folder / manifest.roster(trusted.roster.version)).exists():
             write_bytes(path, trusted.data)
     own = check.verified[-1].claim
     if not check.again:
-        desk.ledger.append("received", desk.now(), leg=own.leg, site=own.site, chain=known(check.verified))
-    replace_folder(part, desk.received(own.leg))  # after the ledger: a folder that it does not know is a fault
+        store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified))
+    replace_folder(part, store.received(own.leg))  # after the ledger: a folder that it does not know is a fault
 
 
 def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:
@@ -176,18 +184,18 @@ def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
     return handover.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
 
 
-def reopen(desk: Desk, leg: int) -> tuple[Handover, str]:
+def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
     """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
 
     Raises:
         UserError: it was not received here.
         DigestMismatch: it is not what was received.
     """
-    folder, entry = desk.received(leg), desk.record().received.get(leg)
+    folder, entry = store.received(leg), store.record().received.get(leg)
     if entry is None or not folder.is_dir():
         raise UserError(
-            f"leg {leg} of study {desk.study} was not received in {desk.home}",
-            f"Receive it: {desk.command('receive')} BUNDLE",
+            f"leg {leg} of study {store.study} was not received in {store.home}",
+            f"Receive it: {store.command('receive')} BUNDLE",
         )
     statements = chain_in(folder)
     listing = _own(folder / manifest.MANIFEST)
@@ -195,7 +203,7 @@ def reopen(desk: Desk, leg: int) -> tuple[Handover, str]:
     listed = manifest.parse(listing)
     if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
         raise DigestMismatch(
-            f"{folder} is not what was received", f"Receive the bundle again: {desk.command('receive')} BUNDLE"
+            f"{folder} is not what was received", f"Receive the bundle again: {store.command('receive')} BUNDLE"
         )
     return _inside(folder, statements), weights_digest(listed)
 

@@ -1,7 +1,7 @@
 """The roster: who takes part in a study, with which keys, in which order and under which policy.
 
 The coordinator signs it; a site believes the coordinator it has pinned, and never goes back to an older version.
-Making one is in :mod:`relay.handoff.enrol`.
+Making one is in :mod:`relay.handoff.roster_builder`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ or exchanged. Nothing is looked at before the step that says who signed it, and 
    (``Rollback``); no leg in this site's name that its ledger lacks (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
    no others (``BadContainer``); an earlier leg's memory has the one that this leg's own manifest gives
-   (``BrokenChain``); its papers are judged as those of the earlier legs.
+   (``BrokenChain``); its documents are judged as those of the earlier legs.
 6. ``policy``: size, seal, days, all memories and sample count are within the newest roster's policy, and the files of
    weights as large as the statements say (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
@@ -43,11 +43,11 @@ from typing import Any
 
 from relay.handoff import manifest, statement
 from relay.handoff.document import digest, moment, read, stamp
-from relay.handoff.fit import Fit, check_fit
+from relay.handoff.documents import check, disclosed
+from relay.handoff.expected_config import ExpectedConfig, check_fit
 from relay.handoff.keys import Identity
 from relay.handoff.ledger import Known, Record
-from relay.handoff.memorycard import MemoryCard, breaches
-from relay.handoff.papers import check, disclosed
+from relay.handoff.memory_card import MemoryCard, breaches
 from relay.handoff.refusals import (
     BadDocument,
     BrokenChain,
@@ -95,7 +95,7 @@ def check_issued(roster: Roster, now: datetime) -> None:
 
 
 @dataclass(frozen=True)
-class Standpoint:
+class VerificationContext:
     """From where a bundle is judged.
 
     Attributes:
@@ -133,7 +133,7 @@ class Verification:
         memories: the cards of all memories in it, by the entry of each one's tensors.
     """
 
-    at: Standpoint
+    at: VerificationContext
     trusted: dict[int, TrustedRoster] = field(default_factory=dict)
     chain_so_far: list[Statement] = field(default_factory=list)
     again: bool = False
@@ -303,14 +303,14 @@ class Verification:
         if digest(files[manifest.MANIFEST]) != made.manifest:
             raise BrokenChain(f"the manifest of leg {number} is not the one its statement is about")
         listed = manifest.parse(files[manifest.MANIFEST], f"the manifest of leg {number}")
-        papers = (manifest.RESULTS, manifest.DATA_CARD, manifest.card_of(manifest.MEMORY))
-        there = {name: files[name] for name in papers if name in files}
-        for name in papers:
+        copied = (manifest.RESULTS, manifest.DATA_CARD, manifest.card_of(manifest.MEMORY))
+        there = {name: files[name] for name in copied if name in files}
+        for name in copied:
             if listed.get(name) != (digest(there[name]) if name in there else None):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
         memory = manifest.earlier(number, manifest.MEMORY)
         self._kept[memory] = listed.get(manifest.MEMORY)  # as large as it likes to be: compared with the contents
-        for card in self._papers(there, made.claim).values():
+        for card in self._documents(there, made.claim).values():
             self.memories[memory] = card
         return made
 
@@ -365,10 +365,10 @@ class Verification:
         claim = self.chain_so_far[-1].claim
         if digests[manifest.CONFIG] != claim.config:
             raise DigestMismatch("config.json is not the one that the statement names")
-        cards = self._papers(documents, claim)
+        cards = self._documents(documents, claim)
         self.memories |= {name: cards[card] for name in manifest.OWN if (card := manifest.card_of(name)) in cards}
 
-    def _papers(self, documents: Mapping[str, bytes], claim: Claim) -> dict[str, MemoryCard]:
+    def _documents(self, documents: Mapping[str, bytes], claim: Claim) -> dict[str, MemoryCard]:
         """What lies beside a claim, under the policy of the roster that it names; the cards of its memories."""
         return check(documents, claim, self.trusted[claim.roster.version].roster.policy)
 
@@ -407,7 +407,7 @@ class Verification:
     def _signed_seal(self, claim: Claim) -> Seal:
         return Seal(len(expected_recipients(claim, self.trusted[claim.roster.version].roster)))
 
-    def fit(self, facts: bytes, mine: Fit | None) -> None:
+    def fit(self, facts: bytes, mine: ExpectedConfig | None) -> None:
         """Compare the net and what it reads with this site's config; ``facts``: the bytes of ``handover.json``."""
         self._step("fit")
         there = read(facts, manifest.HANDOVER)

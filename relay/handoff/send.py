@@ -12,19 +12,19 @@ import relay
 from relay.config.check import check
 from relay.errors import RelayError, UserError
 from relay.files import read_bytes, replace_folder, write_bytes
-from relay.handoff import cards, container, manifest, memorycard, papers, seal, statement, stick
+from relay.handoff import cards, container, documents, manifest, memory_card, seal, statement, stick
 from relay.handoff.bundle import cards_in, clear, layout_of
 from relay.handoff.container import Measured, measure
-from relay.handoff.desk import Desk
 from relay.handoff.document import canonical, digest, moment, parse, read, stamp
 from relay.handoff.handover import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
 from relay.handoff.keys import Keys
-from relay.handoff.memorycard import MemoryCard
+from relay.handoff.memory_card import MemoryCard
 from relay.handoff.policy import Policy
 from relay.handoff.receive import chain_in, known
 from relay.handoff.refusals import BadDocument, DigestMismatch, Expired, Fork, PolicyBreach, RosterPeriod, WrongLeg
 from relay.handoff.roster import TrustedRoster
 from relay.handoff.statement import Claim, Statement
+from relay.handoff.store import StudyStore
 
 SIGNING = ".signing"
 """Where a leg's bundle is put together."""
@@ -59,7 +59,7 @@ class Draft:
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         )
-        memories = memorycard.lines(self.memories, [*(made.claim for made in self.earlier), claim])
+        memories = memory_card.lines(self.memories, [*(made.claim for made in self.earlier), claim])
         return [
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
@@ -70,7 +70,7 @@ class Draft:
         ]
 
 
-def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
+def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
     """Gather what would leave of a leg that was run here.
 
     Args:
@@ -82,27 +82,27 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
         DigestMismatch: what was received of the leg before is no longer whole.
         Fork: this leg was signed before with other content.
     """
-    _finish(desk)
-    facts, trusted = read_facts(folder), _trusted(desk)
-    check_turn(desk, facts.leg)
-    known_here = desk.record().signed.get(facts.leg)
+    _finish(store)
+    facts, trusted = read_facts(folder), _trusted(store)
+    check_turn(store, facts.leg)
+    known_here = store.record().signed.get(facts.leg)
     if known_here:
-        check_there(desk, facts.leg)
-    if known_here and not _unchanged(desk.signed(facts.leg), folder):
+        check_there(store, facts.leg)
+    if known_here and not _unchanged(store.signed(facts.leg), folder):
         raise Fork(
             f"leg {facts.leg} was signed here before, with other content than {folder}",
             "A leg is signed once. To send what was signed, give its own note (-n). To do the leg again, ask the "
             "coordinator for a new roster version in which it does not stand.",
         )
     if known_here and known_here.roster == trusted.roster.version:
-        return signed_before(desk, facts.leg)
+        return signed_before(store, facts.leg)
     if not known_here:
         check_whole(folder)
-    earlier = _earlier(desk, facts)
-    part = clear(desk.folder / SIGNING)
+    earlier = _earlier(store, facts)
+    part = clear(store.folder / SIGNING)
     try:
-        claim = _claim(desk, facts, folder, trusted, earlier)
-        _gather(desk, folder, part, claim, earlier, trusted)
+        claim = _claim(store, facts, folder, trusted, earlier)
+        _gather(store, folder, part, claim, earlier, trusted)
         check_policy(claim, facts.samples, trusted, part)
     except RelayError:
         shutil.rmtree(part)
@@ -110,13 +110,13 @@ def draft(desk: Desk, keys: Keys, folder: Path) -> Draft:
     return Draft(part, claim, earlier, _sizes(part), cards_in(part))
 
 
-def check_there(desk: Desk, leg: int) -> None:
+def check_there(store: StudyStore, leg: int) -> None:
     """What was signed must lie here: signed anew, it would be a second hand-over of the leg.
 
     Raises:
         UserError: it is gone.
     """
-    folder = desk.signed(leg)
+    folder = store.signed(leg)
     if not (folder / manifest.STATEMENT).is_file():
         raise UserError(
             f"leg {leg} was signed here, as the ledger says, but {folder} is gone",
@@ -126,21 +126,21 @@ def check_there(desk: Desk, leg: int) -> None:
         )
 
 
-def check_turn(desk: Desk, leg: int) -> None:
+def check_turn(store: StudyStore, leg: int) -> None:
     """Whether this site, with the keys it has, may make a leg now.
 
     Raises:
         WrongLeg, UserError: why not.
     """
-    roster, name = desk.roster, desk.identity.name
+    roster, name = store.roster, store.identity.name
     if roster.turn(leg) != name:
         raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'nobody'}; this is {name}")
-    if roster.site(name).signing != desk.identity.signing:
+    if roster.site(name).signing != store.identity.signing:
         raise UserError(
-            f"the keys in {desk.home} are not those of {name} in roster {roster.version}",
+            f"the keys in {store.home} are not those of {name} in roster {roster.version}",
             "Install the roster that names these keys, or ask the coordinator for one (relay request).",
         )
-    desk.identity.check_alive(desk.now())
+    store.identity.check_alive(store.now())
 
 
 def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
@@ -153,7 +153,7 @@ def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Pat
     if samples < policy.min_samples:
         wrong.append(f"{samples} training samples, at least {policy.min_samples} are needed")
     for name, card in cards_in(folder).items():
-        wrong += memorycard.breaches(name, card, policy)
+        wrong += memory_card.breaches(name, card, policy)
     total = sum(_sizes(folder).values())
     if total > policy.max_bundle_bytes:
         wrong.append(f"{total} bytes, allowed are {policy.max_bundle_bytes}")
@@ -161,7 +161,7 @@ def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Pat
         raise PolicyBreach(f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}")
 
 
-def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
+def sign(store: StudyStore, keys: Keys, drafted: Draft) -> Path:
     """Put this site's name to a draft; returns the folder of the bundle's files, which stays here."""
     leg = drafted.claim.leg
     if drafted.signed:
@@ -177,23 +177,23 @@ def sign(desk: Desk, keys: Keys, drafted: Draft) -> Path:
     write_bytes(drafted.folder / manifest.MANIFEST, listing)
     write_bytes(drafted.folder / manifest.STATEMENT, envelope)
     made = Statement(drafted.claim, digest(listing), digest(payload), envelope)
-    desk.ledger.append("signed", desk.now(), leg=leg, chain=known((*drafted.earlier, made)))
-    replace_folder(drafted.folder, desk.signed(leg))  # after the ledger: a folder that it does not know is a fault
-    return desk.signed(leg)
+    store.ledger.append("signed", store.now(), leg=leg, chain=known((*drafted.earlier, made)))
+    replace_folder(drafted.folder, store.signed(leg))  # after the ledger: a folder that it does not know is a fault
+    return store.signed(leg)
 
 
-def _finish(desk: Desk) -> None:
+def _finish(store: StudyStore) -> None:
     """Put in its place what was signed by a command that was killed between the ledger and there."""
-    part = desk.folder / SIGNING
+    part = store.folder / SIGNING
     if not (part / manifest.STATEMENT).is_file():
         return
     made = chain_in(part)[-1]
-    known_here = desk.ledger.record().signed.get(made.claim.leg)
+    known_here = store.ledger.record().signed.get(made.claim.leg)
     if known_here is not None and known_here.statement == made.digest:
-        replace_folder(part, desk.signed(made.claim.leg))
+        replace_folder(part, store.signed(made.claim.leg))
 
 
-def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> list[Path]:
+def export(store: StudyStore, leg: int, target: Path, volume: int | None = None) -> list[Path]:
     """Seal a signed leg to its recipients and put it on the stick.
 
     Args:
@@ -208,34 +208,34 @@ def export(desk: Desk, leg: int, target: Path, volume: int | None = None) -> lis
         PolicyBreach: sealed, it is too large.
         DigestMismatch: what lies here is no longer what was signed.
     """
-    _finish(desk)
-    folder = desk.signed(leg)
+    _finish(store)
+    folder = store.signed(leg)
     made = chain_in(folder)[-1]
-    policy = desk.roster.policy
-    _check_signed(desk, made)
-    _check_fresh(desk, made.claim)
+    policy = store.roster.policy
+    _check_signed(store, made)
+    _check_fresh(store, made.claim)
     parts = [(name, measure(folder / name)) for name in layout_of(folder).names()]
     _check_whole(folder, made, parts)
     with container.write(parts) as source:
         size = seal.sealed_size(source.size, len(made.claim.recipients)) if policy.sealed else source.size
         if size > policy.max_bundle_bytes:
             raise PolicyBreach(f"leg {leg} makes a bundle of {size} bytes, allowed are {policy.max_bundle_bytes}")
-        name = stick.bundle_name(desk.study, leg, made.claim.site, policy.sealed)
+        name = stick.bundle_name(store.study, leg, made.claim.site, policy.sealed)
         to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
         files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
-    desk.ledger.append("sent", desk.now(), leg=leg, statement=made.digest, files=[file.name for file in files])
+    store.ledger.append("sent", store.now(), leg=leg, statement=made.digest, files=[file.name for file in files])
     return files
 
 
-def _check_fresh(desk: Desk, claim: Claim) -> None:
-    newest = desk.roster.version
+def _check_fresh(store: StudyStore, claim: Claim) -> None:
+    newest = store.roster.version
     if claim.roster.version < newest:
         raise UserError(
             f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
             "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
-            f"gone, {desk.command('send', desk.signed(claim.leg))} -o FOLDER",
+            f"gone, {store.command('send', store.signed(claim.leg))} -o FOLDER",
         )
-    if desk.now() > moment(claim.expires):
+    if store.now() > moment(claim.expires):
         raise Expired(
             f"leg {claim.leg} was signed as good until {claim.expires}",
             "Check this computer's clock. If it is right, ask the coordinator for a new roster version, install it, "
@@ -255,10 +255,10 @@ def _check_whole(folder: Path, made: Statement, parts: Sequence[tuple[str, Measu
 # -- the parts of a draft --------------------------------------------------------------------------------------------
 
 
-def _trusted(desk: Desk) -> TrustedRoster:
-    roster, trusted = desk.roster, desk.trusted
+def _trusted(store: StudyStore) -> TrustedRoster:
+    roster, trusted = store.roster, store.trusted
     assert trusted is not None
-    now = desk.now()
+    now = store.now()
     if not moment(roster.not_before) <= now <= moment(roster.not_after):
         raise RosterPeriod(
             f"roster {roster.version} of {roster.study} holds from {roster.not_before} to {roster.not_after}",
@@ -267,17 +267,17 @@ def _trusted(desk: Desk) -> TrustedRoster:
     return trusted
 
 
-def _earlier(desk: Desk, facts: Facts) -> tuple[Statement, ...]:
+def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
     """The statements of the legs before, from what was received; it must be what the leg was trained from."""
     if facts.leg == 1:
         return ()
-    folder = desk.received(facts.leg - 1)
+    folder = store.received(facts.leg - 1)
     if not folder.is_dir():
         raise UserError(
-            f"leg {facts.leg - 1} was not received in {desk.home}", f"Receive it: {desk.command('receive')} BUNDLE"
+            f"leg {facts.leg - 1} was not received in {store.home}", f"Receive it: {store.command('receive')} BUNDLE"
         )
     listing, chain = read_bytes(folder / manifest.MANIFEST), chain_in(folder)
-    known_here = desk.record().received.get(facts.leg - 1)
+    known_here = store.record().received.get(facts.leg - 1)
     if known_here is None or chain[-1].digest != known_here.statement or chain[-1].manifest != digest(listing):
         raise DigestMismatch(f"{folder} is not what the ledger says was received", "Receive that bundle again.")
     listed = manifest.parse(listing)
@@ -293,7 +293,7 @@ def _unchanged(there: Path, folder: Path) -> bool:
     """Whether what was signed is this handover."""
     names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
     same = all(_sha256(there / name) == _sha256(folder / name) for name in names)
-    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in papers.CARDS)
+    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in documents.CARDS)
 
 
 def _but_counts(path: Path) -> MemoryCard | None:
@@ -308,24 +308,24 @@ def _sha256(path: Path) -> str | None:
     return measure(path).sha256 if path.is_file() else None
 
 
-def signed_before(desk: Desk, leg: int) -> Draft:
+def signed_before(store: StudyStore, leg: int) -> Draft:
     """A leg that was signed here, to be sent again as it is.
 
     Raises:
         DigestMismatch: what lies here is not what the ledger says was signed.
     """
-    place = desk.signed(leg)
+    place = store.signed(leg)
     *earlier, own = chain_in(place)
-    _check_signed(desk, own)
+    _check_signed(store, own)
     return Draft(place, own.claim, tuple(earlier), _sizes(place), cards_in(place), signed=True)
 
 
-def _check_signed(desk: Desk, made: Statement) -> None:
+def _check_signed(store: StudyStore, made: Statement) -> None:
     """A power cut may come between the files and the ledger."""
-    known_here = desk.ledger.record().signed.get(made.claim.leg)
+    known_here = store.ledger.record().signed.get(made.claim.leg)
     if known_here is None or known_here.statement != made.digest:
         raise DigestMismatch(
-            f"leg {made.claim.leg} in {desk.signed(made.claim.leg)} is not the one that the ledger says was signed",
+            f"leg {made.claim.leg} in {store.signed(made.claim.leg)} is not the one that the ledger says was signed",
             "Sign it again: relay send -c CONFIG, with the leg's own note (-n).",
         )
 
@@ -334,23 +334,25 @@ def _sizes(folder: Path) -> dict[str, int]:
     return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
 
 
-def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]) -> Claim:
-    roster, now = trusted.roster, desk.now()
+def _claim(
+    store: StudyStore, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]
+) -> Claim:
+    roster, now = trusted.roster, store.now()
     sizes = {
         key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size} for key, n in facts.tensors.items()
     }
     until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
     content = {
-        "study": desk.study,
+        "study": store.study,
         "leg": facts.leg,
-        "site": desk.identity.name,
+        "site": store.identity.name,
         "recipients": [{"name": name, "sealing": sealing} for name, sealing in roster.recipients(facts.leg)],
         "previous": earlier[-1].digest if earlier else None,
         "roster": {"version": roster.version, "sha256": trusted.digest},
         "config": digest(read_bytes(folder / manifest.CONFIG)),
         "code": {"relay": relay.__version__, "torch": facts.torch},
         "strategy": facts.strategy,
-        "samples": papers.disclosed(facts.samples, roster.policy),
+        "samples": documents.disclosed(facts.samples, roster.policy),
         "handover": sizes,
         "result": facts.result,
         "issued": stamp(now),
@@ -366,41 +368,41 @@ def _claim(desk: Desk, facts: Facts, folder: Path, trusted: TrustedRoster, earli
 
 
 def _gather(
-    desk: Desk, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
+    store: StudyStore, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
 ) -> None:
     """Put the bundle's files together in ``part``."""
     policy = trusted.roster.policy
-    documents = _papers(folder, claim, policy)
-    head, config = (papers.read(name, documents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
+    contents = _documents(folder, claim, policy)
+    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
     text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
-    for name, data in (*documents.items(), (manifest.MODEL_CARD, text.encode())):
+    for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
     for name in (*WEIGHTS, FACTS):  # with its facts, it can be signed again from here
         if (folder / name).is_file():
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
-        write_bytes(part / manifest.roster(version), read_bytes(desk.folder / manifest.roster(version)))
+        write_bytes(part / manifest.roster(version), read_bytes(store.folder / manifest.roster(version)))
     for made in earlier:
-        _copy_leg(desk.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
+        _copy_leg(store.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
 
 
-def _papers(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
+def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     """What goes beside the claim, by name, as the next site will want to see it.
 
     Raises:
         UserError: something in it can't leave.
     """
     handover = {key for key, part in vars(claim.handover).items() if part}
-    cards = [name for name in papers.CARDS if name.removesuffix(".json") in handover]
+    cards = [name for name in documents.CARDS if name.removesuffix(".json") in handover]
     try:
         content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
-        content[manifest.DATA_CARD] = papers.disclosed_card(content[manifest.DATA_CARD], policy)
-        content |= {name: papers.disclosed_memory(name, content[name], policy) for name in cards}
-        documents = {name: canonical(value) for name, value in content.items()}
-        papers.check(documents, claim, policy)
+        content[manifest.DATA_CARD] = documents.disclosed_card(content[manifest.DATA_CARD], policy)
+        content |= {name: documents.disclosed_memory(name, content[name], policy) for name in cards}
+        contents = {name: canonical(value) for name, value in content.items()}
+        documents.check(contents, claim, policy)
     except BadDocument as error:
-        raise UserError(f"leg {claim.leg} can't be sent: {error}", papers.ADVICE) from error
-    return documents
+        raise UserError(f"leg {claim.leg} can't be sent: {error}", documents.ADVICE) from error
+    return contents
 
 
 def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:

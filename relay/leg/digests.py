@@ -14,7 +14,7 @@ from relay.data.problems import refuse
 from relay.data.sample import Sample
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
-from relay.leg.place import LegPlace
+from relay.leg.paths import LegPaths
 
 Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Site → sample → ``image``, ``mask`` → SHA-256. Images that are drawn have no files: their options say it all."""
@@ -72,26 +72,26 @@ def _parts(path: Path) -> Iterator[Path]:
             yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
-def keep(place: LegPlace, now: Files, write: bool) -> None:
+def keep(paths: LegPaths, now: Files, write: bool) -> None:
     """Record what a leg is about to use; or, once it has begun, hold that against the record.
 
     Raises:
         DataError: something was changed since.
     """
-    if place.begun:
-        check(place, now)
+    if paths.begun:
+        check(paths, now)
     elif write:
-        write_text(place.files, json.dumps(now, indent=1) + "\n")
+        write_text(paths.files, json.dumps(now, indent=1) + "\n")
 
 
-def check(place: LegPlace, now: Files) -> None:
+def check(paths: LegPaths, now: Files) -> None:
     """Refuse files that were changed since a leg used them. What it did not use, or did not record, is not compared.
 
     Raises:
         DataError: these were.
         UserError: the record is damaged.
     """
-    then = _recorded(place)
+    then = _recorded(paths)
     changed = [
         f"{site}: {' and '.join(kinds)} of {name}"
         for site, samples in now.items()
@@ -100,21 +100,21 @@ def check(place: LegPlace, now: Files) -> None:
     ]
     refuse(
         changed,
-        f"{place.root}: files that were changed since this leg was trained or tested on them",
-        f"Restore them; or use a new note (-n), or remove {place.root} and those of the legs after it, to train again. "
+        f"{paths.root}: files that were changed since this leg was trained or tested on them",
+        f"Restore them; or use a new note (-n), or remove {paths.root} and those of the legs after it, to train again. "
         "To test its model on the files as they are now, copy its last.ckpt to the same place under a new note, and "
         "run predict_test.py with that.",
     )
 
 
-def _recorded(place: LegPlace) -> Files:
+def _recorded(paths: LegPaths) -> Files:
     """What :func:`keep` wrote; nothing where a leg has no such file, as those of older versions."""
-    again = f"Remove it if no image was changed since the leg was begun; else remove {place.root} to train it again."
-    if not place.files.is_file():
+    again = f"Remove it if no image was changed since the leg was begun; else remove {paths.root} to train it again."
+    if not paths.files.is_file():
         return {}
-    then = read_json(place.files, again)
+    then = read_json(paths.files, again)
     if not all(isinstance(found, dict) for site in then.values() for found in [site, *_values(site)]):
-        raise damaged(place.files, "it is no list of sites, samples and digests", again)
+        raise damaged(paths.files, "it is no list of sites, samples and digests", again)
     return then
 
 

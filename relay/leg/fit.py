@@ -17,9 +17,9 @@ from pytorch_lightning.strategies import DDPStrategy
 from relay.config.devices import Devices
 from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
+from relay.leg.callbacks import kept
 from relay.leg.learner import Learner
 from relay.leg.state import StateIO, newest
-from relay.leg.watch import kept
 from relay.plan import Leg
 
 PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}

@@ -17,24 +17,24 @@ from relay.data.site import SiteData
 from relay.errors import HandoverError
 from relay.handoff import Handover
 from relay.handoff.container import measure
-from relay.handoff.papers import disclosed
+from relay.handoff.documents import disclosed
 from relay.handoff.policy import Policy
-from relay.leg import checkpoint, outgoing
-from relay.leg.accept import check_memory, check_samples, check_size
-from relay.leg.board import watch
+from relay.leg import checkpoint, handover_writer
+from relay.leg.acceptance import check_memory, check_samples, check_size
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fit import fit, steps_of
 from relay.leg.learner import Learner
-from relay.leg.place import LegPlace, RunPlace
-from relay.leg.post import Incoming
+from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
 from relay.leg.state import newest
+from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
-from relay.leg.watch import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.leg.transport import Incoming
 from relay.plan import Leg, Study
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
@@ -49,7 +49,7 @@ def run_leg(
     leg: Leg,
     study: Study,
     sites: Sites,
-    run: RunPlace,
+    run: RunPaths,
     devices: Devices,
     progress: Progress,
     incoming: Incoming | None,
@@ -70,33 +70,33 @@ def run_leg(
         RelayError: see the sub-classes; what was there before is still there.
     """
     began = time.monotonic()
-    place = run.leg(leg.folder)
+    paths = run.leg(leg.folder)
     start = incoming.digest if incoming else None
     record: dict[str, Any] = {"config": leg.scientific(), "start": start}
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     check_samples(leg, sum(len(site.split.train) for site in pool), policy)
     if is_first():
-        place.write_record(state="started", **record)
+        paths.write_record(state="started", **record)
     handover = incoming.handover if incoming else None
     ready = time.monotonic()
-    device = _train(leg, handover, pool, place, run, devices, progress, policy)
+    device = _train(leg, handover, pool, paths, run, devices, progress, policy)
     trained = time.monotonic() - ready
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
-        made = outgoing.handover_of(leg, turn)
+        made = handover_writer.handover_of(leg, turn)
         with progress.stage("checking the handover"):
-            weigh(outgoing.as_received(leg, turn, made, handover, disclosed(samples, policy)))
+            weigh(handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy)))
         number = _number(leg, study, handover)
-        write_rows(place.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
+        write_rows(paths.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
         with progress.stage("writing the handover"):
-            outgoing.write(leg, turn, made, pool, read_rows(place.scores), start, place)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
-            checkpoint.save(place.checkpoint, made.model, kept)
-        record["sha256"] = {place.scores.name: measure(place.scores).sha256}
+            checkpoint.save(paths.checkpoint, made.model, kept)
+        record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
-        place.write_record(state="finished", **record)
-        for state in (*place.root.glob("phase_*.ckpt"), *place.root.glob(".phase_*")):
+        paths.write_record(state="finished", **record)
+        for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*")):
             state.unlink()
     wait_for_all()
 
@@ -111,7 +111,7 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     there = said if isinstance(said, Mapping) else {}
     wrong = [
         f"{key} is {there.get(key)!r} there, {value!r} here"
-        for key, value in outgoing.input_spec(leg).items()
+        for key, value in handover_writer.input_spec(leg).items()
         if there.get(key) != value
     ]
     if wrong:
@@ -125,8 +125,8 @@ def _train(
     leg: Leg,
     incoming: Handover | None,
     sites: Sequence[SiteData],
-    place: LegPlace,
-    run: RunPlace,
+    paths: LegPaths,
+    run: RunPaths,
     devices: Devices,
     progress: Progress,
     policy: Policy,
@@ -148,13 +148,13 @@ def _train(
     training = training_of(leg, sites, model, device, disclosed(samples, policy))
     with progress.stage("preparing"):
         strategy.begin(training)
-    phases = [(phase, place.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
     if is_first():
         _wind_back(curves, [state for _, state in phases])
     for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
-        watch = [
+        acting = [
             StopAtOnce(),
             ShowProgress(progress),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
@@ -162,7 +162,7 @@ def _train(
             KeepState(state, leg.train.save_every_n_seconds),
         ]
         with progress.stage(f"training, phase '{phase.name}'", training=True):
-            fit(learner, state, curves, devices, watch)
+            fit(learner, state, curves, devices, acting)
     assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
@@ -193,7 +193,7 @@ def _scores(
         }
         tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
-        for found in watch(tested, sites(dataset), curves, number):
+        for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
 
 

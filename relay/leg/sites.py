@@ -18,7 +18,7 @@ from relay.data.splits import SPLITS
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.digests import digests
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first
 from relay.plan import Leg, Study
 
@@ -98,7 +98,7 @@ class Sites:
         known: What runs before have found out about the same sites.
     """
 
-    def __init__(self, seed: int, run: RunPlace, known: Known | None = None) -> None:
+    def __init__(self, seed: int, run: RunPaths, known: Known | None = None) -> None:
         self._seed, self._run = seed, run
         self.known = known or Known()
         self._made: dict[int, Looked] = {}

@@ -204,7 +204,7 @@ class Flow(Memory):
     def cumulative(self) -> MemoryState:
         """The averaged weights in half precision, which is exact enough to sample from."""
         from relay.handoff.handover import MemoryState
-        from relay.handoff.memorycard import Privacy
+        from relay.handoff.memory_card import Privacy
 
         tensors = {name: value.cpu().half() for name, value in self.mean.state_dict().items()}
         privacy = Privacy(derived="generator", patients=min(self.behind))

@@ -215,7 +215,7 @@ class Style(Memory):
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads."""
         from relay.handoff.handover import MemoryState
-        from relay.handoff.memorycard import Privacy
+        from relay.handoff.memory_card import Privacy
 
         if self.released is None:
             return None

@@ -28,7 +28,7 @@ UNTURN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
 PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 1 if label else 0]]
 
 
-def place_of(sample: Sample) -> Path:
+def path_of(sample: Sample) -> Path:
     """Where a sample's files go below a folder, without an ending."""
     return inside(sample.id)
 

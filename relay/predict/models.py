@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from relay.config.devices import Devices
 from relay.errors import HandoverError, UserError
 from relay.handoff import load_model
-from relay.handoff.desk import Desk
 from relay.handoff.handover import Handover
 from relay.handoff.keys import Keys
 from relay.handoff.receive import look_into, reopen
+from relay.handoff.store import StudyStore
 from relay.home import home_of
 from relay.leg import checkpoint
 from relay.leg.device import device_of
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.leg.run import check_input_spec
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
@@ -73,7 +73,7 @@ def finished(study: Study, root: Path) -> list[Model]:
         ChangedConfigError: one was trained with other settings, or a test set was read with others.
         HandoverError: one was made for other images or classes.
     """
-    run = RunPlace(root)
+    run = RunPaths(root)
     legs = [leg for leg in study.legs if run.leg(leg.folder).checkpoint.is_file()]
     if not legs:
         looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
@@ -85,11 +85,11 @@ def finished(study: Study, root: Path) -> list[Model]:
     return models
 
 
-def _checkpoint(study: Study, leg: Leg, run: RunPlace) -> Model:
-    place = run.leg(leg.folder)
-    path = place.checkpoint
+def _checkpoint(study: Study, leg: Leg, run: RunPaths) -> Model:
+    paths = run.leg(leg.folder)
+    path = paths.checkpoint
     weights, facts = checkpoint.load(path)
-    if then := facts.get("config") or place.record().get("config"):
+    if then := facts.get("config") or paths.record().get("config"):
         check_own(study, leg, then, path)
     check_input_spec(leg, facts, path)
     return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path)
@@ -101,9 +101,9 @@ def received(study: Study, number: int) -> Model:
     Raises:
         UserError: it was not received; or the config is of no deployment.
     """
-    desk = desk_of(study)
-    handover, _ = reopen(desk, number)
-    return _outside(study, handover, f"received_leg_{number}", desk.received(number))
+    store = store_of(study)
+    handover, _ = reopen(store, number)
+    return _outside(study, handover, f"received_leg_{number}", store.received(number))
 
 
 def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
@@ -112,7 +112,7 @@ def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
     Raises:
         Refused: why not.
     """
-    verified, handover = look_into(desk_of(study), keys, path)
+    verified, handover = look_into(store_of(study), keys, path)
     return _outside(study, handover, f"bundle_leg_{verified.claim.leg}-{_digest(handover.model)[:8]}", path)
 
 
@@ -124,7 +124,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
     return whole.hexdigest()
 
 
-def desk_of(study: Study) -> Desk:
+def store_of(study: Study) -> StudyStore:
     """What this site holds of the hand-over.
 
     Raises:
@@ -132,7 +132,7 @@ def desk_of(study: Study) -> Desk:
     """
     if study.handoff is None:
         raise UserError(f"{study.name} has no current_tasks.handoff", "Give the config of a deployment.")
-    return Desk(home_of(study.handoff.key), study.handoff.study)
+    return StudyStore(home_of(study.handoff.key), study.handoff.study)
 
 
 def _outside(study: Study, handover: Handover, folder: str, source: Path) -> Model:

@@ -12,7 +12,7 @@ from relay.config.check import check
 from relay.config.schema import Blocks
 from relay.config.text import read_own
 from relay.errors import ChangedConfigError
-from relay.leg import outgoing
+from relay.leg import handover_writer
 from relay.plan import Leg, Study
 from relay.plan.layers import Layers
 from relay.plan.legs import RUNTIME_KEYS, flat
@@ -60,7 +60,7 @@ def check_outside(study: Study, leg: Leg, then: Mapping[str, Any], source: Path)
     Raises:
         ChangedConfigError: as :func:`check_own`.
     """
-    now = _plain(outgoing.scientific(leg))
+    now = _plain(handover_writer.scientific(leg))
     _compare(study, leg.task_id, _of_the_net(then), _of_the_net(now), f"{source} was trained with other settings")
 
 

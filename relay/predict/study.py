@@ -19,7 +19,7 @@ from relay.files import write_text
 from relay.leg import digests
 from relay.leg.device import device_of
 from relay.leg.evaluate import Predicted, predictions
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.leg.progress import Progress
 from relay.leg.sites import Needs, Sites
 from relay.metrics.calibration import CalibrationBins
@@ -27,7 +27,7 @@ from relay.metrics.segmentation import Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
 from relay.predict.cell import Cell, Clock
-from relay.predict.masks import place_of, save_mask
+from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
 from relay.predict.summary import summary
 from relay.results import no_nan, write_rows
@@ -80,10 +80,10 @@ def predict_study(
     Returns:
         What is in ``evaluation.json``.
     """
-    sites = Sites(study.legs[0].conf.random_seed, RunPlace(root))
+    sites = Sites(study.legs[0].conf.random_seed, RunPaths(root))
     needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
     sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
-    _check_files(models, sites.files(needed), RunPlace(root))
+    _check_files(models, sites.files(needed), RunPaths(root))
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
@@ -104,7 +104,7 @@ def predict_study(
     return what
 
 
-def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPlace) -> None:
+def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPaths) -> None:
     """No score of a test image as it is now beside the scores of what it was when the leg was trained.
 
     Raises:
@@ -147,6 +147,6 @@ class _Pictures:
         )
 
     def save(self, found: Predicted) -> None:
-        place = place_of(found.sample)
-        save_mask(found.mask, found.sample.image, self.masks / place)
-        save_overlay(self.site.dataset.read(found.sample).image, found.mask, found.truth, self.overlays / place)
+        paths = path_of(found.sample)
+        save_mask(found.mask, found.sample.image, self.masks / paths)
+        save_overlay(self.site.dataset.read(found.sample).image, found.mask, found.truth, self.overlays / paths)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from relay.errors import RelayError
 from relay.handoff import statement
-from relay.handoff.desk import Desk
 from relay.handoff.envelope import Signed
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import Refused
 from relay.handoff.statement import Statement
+from relay.handoff.store import StudyStore
 from relay.handoff.words import words
 from relay.home import home_of
 from relay.report.gather import Run
@@ -64,11 +64,11 @@ def read_custody(run: Run) -> Custody:
     """Every chain. What the legs' records say stands in only where there is no chain at all."""
     chains: list[list[Hop]] = []
     broken: list[str] = []
-    for desks in _studies(run):
+    for stores in _studies(run):
         try:
-            chain = _signed(desks)
+            chain = _signed(stores)
         except (RelayError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            broken.append(_why(error, [run.root, *(desk.home for desk in desks)]))
+            broken.append(_why(error, [run.root, *(store.home for store in stores)]))
             continue
         chains += [chain] if chain else []
         broken += [f"the signature of leg {hop.leg} ({hop.site}) does not fit." for hop in chain if not hop.fits][:1]
@@ -83,49 +83,49 @@ def _why(error: Exception, folders: Sequence[Path]) -> str:
     return cut(" ".join(said.split()).rstrip(".")) + "."
 
 
-def _studies(run: Run) -> Iterator[list[Desk]]:
-    """The desks of each study: of a simulation's throw-away homes, or this site's own."""
+def _studies(run: Run) -> Iterator[list[StudyStore]]:
+    """The stores of each study: of a simulation's throw-away homes, or this site's own."""
     for roster in sorted(run.root.glob("handoff/*/roster")):
-        yield [Desk(path.parents[1], path.name) for path in sorted(roster.parent.glob("*/studies/*"))]
+        yield [StudyStore(path.parents[1], path.name) for path in sorted(roster.parent.glob("*/studies/*"))]
     tasks = run.given.get("current_tasks")
     own = tasks.get("handoff") if isinstance(tasks, dict) else None
     if isinstance(own, dict) and isinstance(own.get("study"), str):
         key = own.get("key")
-        yield [Desk(home_of(key if isinstance(key, str) else None), own["study"])]
+        yield [StudyStore(home_of(key if isinstance(key, str) else None), own["study"])]
 
 
-def _signed(desks: Sequence[Desk]) -> list[Hop]:
-    """The longest chain in these desks, or one that does not fit, if there is one; empty where nothing is signed.
+def _signed(stores: Sequence[StudyStore]) -> list[Hop]:
+    """The longest chain in these stores, or one that does not fit, if there is one; empty where nothing is signed.
 
     Raises:
         RelayError: one can't be read.
     """
-    kept = [p for d in desks for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
+    kept = [p for d in stores for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
     if not kept:
         return []
-    received = _received(desks)
+    received = _received(stores)
     found = []
     for folder in sorted(kept, key=lambda path: (path.name, path.parent.name), reverse=True):
         chain = chain_in(folder)
-        found.append([_hop(desks[0], chain, place, received) for place in range(len(chain))])
+        found.append([_hop(stores[0], chain, place, received) for place in range(len(chain))])
     return next((chain for chain in found if not all(hop.fits for hop in chain)), found[0])
 
 
-def _received(desks: Sequence[Desk]) -> dict[int, str]:
+def _received(stores: Sequence[StudyStore]) -> dict[int, str]:
     """Leg → when another site first took it in, as far as the ledgers here say."""
     found: dict[int, str] = {}
-    for desk in desks:
-        for line in desk.ledger.lines():
+    for store in stores:
+        for line in store.ledger.lines():
             if line.event == "received":
                 leg = line.facts["leg"]
                 found[leg] = min(found.get(leg, line.time), line.time)
     return found
 
 
-def _hop(desk: Desk, chain: Sequence[Statement], place: int, received: dict[int, str]) -> Hop:
+def _hop(store: StudyStore, chain: Sequence[Statement], place: int, received: dict[int, str]) -> Hop:
     made = chain[place]
     claim = made.claim
-    identity = desk.roster.site(claim.site)
+    identity = store.roster.site(claim.site)
     before = chain[place - 1].digest if place else None
     handover = (claim.handover.model, claim.handover.memory, claim.handover.cumulative)
     return Hop(

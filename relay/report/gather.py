@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.config.text import read_own
 from relay.errors import plain
-from relay.leg.place import LegPlace
+from relay.leg.paths import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
 from relay.results import mean, of_relay
@@ -187,21 +187,21 @@ def read_legs(root: Path, planned: Sequence[str], trained: Mapping[int, str]) ->
     for path in sorted((root / "checkpoints").glob("*/leg.json")):
         folder = path.parent.name
         record = read_json(path, Record, f"Remove {path.parent} to train this leg again.")
-        leg = _number(LegPlace(path.parent), planned, trained, record)
+        leg = _number(LegPaths(path.parent), planned, trained, record)
         while leg in found or leg < 1:
             leg += 1
         found[leg] = LegRecord(leg, plain(folder), record)
     return [found[leg] for leg in sorted(found)]
 
 
-def _number(place: LegPlace, planned: Sequence[str], trained: Mapping[int, str], record: Mapping[str, Any]) -> int:
+def _number(paths: LegPaths, planned: Sequence[str], trained: Mapping[int, str], record: Mapping[str, Any]) -> int:
     """A leg's number: as its own scores say, else the config, else the scores of its site; 0 where nothing does."""
     try:
-        return int(next(rows_of(place.scores))["leg"])
+        return int(next(rows_of(paths.scores))["leg"])
     except (OSError, ValueError, csv.Error, StopIteration):
         pass  # not finished yet
-    if place.root.name in planned:
-        return planned.index(place.root.name) + 1
+    if paths.root.name in planned:
+        return planned.index(paths.root.name) + 1
     site = (record.get("config") or {}).get("dataset.kwargs.task_name")
     legs = [leg for leg, name in trained.items() if name == site]
     return legs[0] if len(legs) == 1 else 0

@@ -223,7 +223,7 @@ def test_failed_training_is_1_and_verbose_shows_where(tmp_path: Path) -> None:
     refused(done, 1, "not finite at step", "lr")
     again = relay("train", "-c=study", "-n=loud", "-v", cwd=tmp_path)
     assert again.returncode == 1
-    assert "relay/leg/watch.py" in again.stderr
+    assert "relay/leg/callbacks.py" in again.stderr
     assert "TrainingError" in (tmp_path / "exps/study/run/logs/run.log").read_text()
 
 

@@ -21,10 +21,10 @@ from safetensors.torch import load, save
 
 from relay.cli import top
 from relay.handoff import bundle, keys, statement
-from relay.handoff.desk import Desk
 from relay.handoff.document import canonical
 from relay.handoff.manifest import HANDOVER, MODEL, MODEL_CARD, STATEMENT
 from relay.handoff.policy import Policy
+from relay.handoff.store import StudyStore
 from relay.plan import plan
 from tests.cli.typed import Done, typed
 from tests.handoff import relays
@@ -81,7 +81,7 @@ def test_receiving_from_a_stick_takes_the_right_bundle(world: Typed) -> None:
     assert "without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images" in done.err
     assert "relay receipt --leg 2" in done.out
     assert "Next: train leg 3" in done.out
-    assert (world.desks["east"].received(2) / MODEL).is_file()
+    assert (world.stores["east"].received(2) / MODEL).is_file()
     assert "It had been received before" in world.at("east", "receive", world.bundle(2)).out
 
 
@@ -188,10 +188,10 @@ def config(folder: Path, site: int = 2, **handoff: Any) -> Path:
 @pytest.fixture
 def clinics(start: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Two sites, a stick with the first one's leg: of the net and the images of :func:`config`."""
-    from relay.leg.post import fit_of
+    from relay.leg.transport import expected_config
 
     leg = plan(given(), "tiny").legs[1]
-    fit = fit_of(leg)
+    fit = expected_config(leg)
     monkeypatch.setattr(relays, "NET", fit.model)
     monkeypatch.setattr(relays, "DATA", fit.data)
     world = Typed(tmp_path, sites=("clinic_a", "clinic_b"))
@@ -310,7 +310,7 @@ def test_looking_on_does_not_ask_whose_turn_it_is(start: None, tmp_path: Path) -
     assert done.code == 0, done.err
     assert "looks on" in done.out
     (tmp_path / "auditor").mkdir(mode=0o700)
-    auditor = Desk(tmp_path / "auditor", world.study)  # no keys at all
+    auditor = StudyStore(tmp_path / "auditor", world.study)  # no keys at all
     auditor.pin(world.coordinator.identity)
     auditor.install(world.rosters[1])
     assert world.at("auditor", "verify", bundle, "--look-on").code == 0
@@ -418,7 +418,7 @@ def test_receipts_that_can_not_be_made_are_2(world: Typed) -> None:
     world.at("south", "receipt", "--leg=9").refused(2, "no leg 9", advice="1, 2")
     world.at("south", "receipt", "-o", world.stick).refused(2, "is a folder")
     world.at("south", "receipt", "-o", world.folder / "absent/r.txt").refused(2, "there is no folder")
-    shutil.rmtree(world.desks["south"].signed(2))
+    shutil.rmtree(world.stores["south"].signed(2))
     world.at("south", "receipt").refused(2, "its files are not in", advice="from a backup")
 
 
@@ -530,8 +530,8 @@ def test_the_ledger_is_shown_and_checked(world: Typed) -> None:
 
 
 def test_a_damaged_ledger_is_3_and_can_be_rebuilt(world: Typed) -> None:
-    path = world.desks["south"].ledger.path
-    before = world.desks["south"].ledger.record()
+    path = world.stores["south"].ledger.path
+    before = world.stores["south"].ledger.record()
     path.write_bytes(path.read_bytes().replace(b'"event":"signed"', b'"event":"sent"'))
     world.at("south", "ledger").refused(3, "line", advice="relay ledger --rebuild BUNDLE...")
     done = world.at("south", "ledger", "--rebuild", world.bundle(1))
@@ -539,12 +539,12 @@ def test_a_damaged_ledger_is_3_and_can_be_rebuilt(world: Typed) -> None:
     assert "put aside" in done.out
     assert "signed in the name of south: 2" in done.out
     assert "(rebuilt)" in done.out
-    assert world.desks["south"].ledger.record() == before
+    assert world.stores["south"].ledger.record() == before
 
 
 def test_an_empty_ledger_is_said(world: Typed) -> None:
-    desk = Desk(world.folder / "late", world.study)
-    desk.pin(world.coordinator.identity)
+    store = StudyStore(world.folder / "late", world.study)
+    store.pin(world.coordinator.identity)
     assert "is empty" in world.at("late", "ledger").out
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from relay.handoff import keys, request
-from relay.handoff.desk import Desk
 from relay.handoff.roster import sign_roster
+from relay.handoff.store import StudyStore
 from tests.cli.typed import Done, typed
 
 SECRET = "tulip anvil harbour"
@@ -36,8 +36,8 @@ class Hospitals:
     def words(self, name: str) -> str:
         return keys.identity(self.folder / name).fingerprint
 
-    def desk(self, name: str, study: str = "eyes") -> Desk:
-        return Desk(self.folder / name, study)
+    def store(self, name: str, study: str = "eyes") -> StudyStore:
+        return StudyStore(self.folder / name, study)
 
     def invite(self, study: str = "eyes") -> Path:
         assert self.at("centre", "invite", study, "-o", self.stick).code == 0
@@ -145,11 +145,11 @@ def test_the_home_is_the_option_then_the_environment(world: Hospitals) -> None:
 # -- invitation and request ------------------------------------------------------------------------------------------
 
 
-def test_inviting_pins_the_coordinator_at_its_own_desk(world: Hospitals) -> None:
+def test_inviting_pins_the_coordinator_in_its_own_store(world: Hospitals) -> None:
     done = world.at("centre", "invite", "eyes", "-o", world.stick)
     assert done.code == 0
     assert request.read_invitation((world.stick / "eyes.invitation.json").read_bytes()).study == "eyes"
-    assert world.desk("centre").coordinator.name == "centre"
+    assert world.store("centre").coordinator.name == "centre"
     assert all(word in done.out for word in world.words("centre").split())
 
 
@@ -164,7 +164,7 @@ def test_a_folder_that_is_not_there_is_2_and_not_made(world: Hospitals) -> None:
     absent = world.folder / "media"
     world.at("centre", "invite", "eyes", "-o", absent).refused(2, "there is no folder", advice="stick")
     assert not absent.exists()
-    assert not world.desk("centre").knows_coordinator
+    assert not world.store("centre").knows_coordinator
 
 
 def test_a_request_after_the_words_were_given(world: Hospitals) -> None:
@@ -172,7 +172,7 @@ def test_a_request_after_the_words_were_given(world: Hospitals) -> None:
     done = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", spoken)
     assert done.code == 0, done.err
     assert all(word in done.out for word in world.words("a").split())
-    assert world.desk("a").coordinator.name == "centre"
+    assert world.store("a").coordinator.name == "centre"
     data = (world.stick / "eyes.a.request.json").read_bytes()
     assert request.check(data, keys.load(world.folder / "centre", None), "eyes").name == "a"
 
@@ -188,7 +188,7 @@ def test_a_request_after_the_question(world: Hospitals) -> None:
 
 
 def trusts_nobody(world: Hospitals) -> None:
-    assert not world.desk("a").knows_coordinator
+    assert not world.store("a").knows_coordinator
     assert not (world.stick / "eyes.a.request.json").exists()
 
 
@@ -224,12 +224,12 @@ def test_too_few_words_and_another_fingerprint(world: Hospitals) -> None:
 
 def test_another_coordinator_of_the_same_study_is_refused(world: Hospitals) -> None:
     world.request("a")
-    pinned = world.desk("a").coordinator
+    pinned = world.store("a").coordinator
     world.at("b", "invite", "eyes", "-o", world.stick)
     words = world.words("b")
     done = world.at("a", "request", world.stick / "eyes.invitation.json", "-o", world.stick, "--fingerprint", words)
     done.refused(3, "is pinned with the fingerprint", advice="Telephone the coordinator")
-    assert world.desk("a").coordinator == pinned
+    assert world.store("a").coordinator == pinned
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"payload":"","payloadType":"x","signatures":[]}'])
@@ -253,9 +253,9 @@ def test_a_roster_after_each_site_was_asked_for(world: Hospitals) -> None:
     done = world.at("centre", *words, answers=("y", "YES"))
     assert done.code == 0, done.err
     assert [question.split()[1] for question in done.asked] == ["a", "b"]
-    roster = world.desk("centre").roster
+    roster = world.store("centre").roster
     assert (roster.order, roster.readers, roster.version) == (("a", "b", "a"), ("centre",), 1)
-    assert (world.stick / "eyes.roster-1.json").read_bytes() == world.desk("centre").trusted.data  # type: ignore[union-attr]
+    assert (world.stick / "eyes.roster-1.json").read_bytes() == world.store("centre").trusted.data  # type: ignore[union-attr]
 
 
 def test_a_site_that_was_not_compared_stops_it(world: Hospitals) -> None:
@@ -263,7 +263,7 @@ def test_a_site_that_was_not_compared_stops_it(world: Hospitals) -> None:
     words = ("roster", "make", *requests, "--order", "a,b", "-o", world.stick)
     world.at("centre", *words, answers=("y", "n")).refused(2, "fingerprint of b was not compared; nothing was signed")
     world.at("centre", *words).refused(2, "no terminal to ask", advice="--yes")
-    assert world.desk("centre").trusted is None
+    assert world.store("centre").trusted is None
     assert not list(world.stick.glob("*roster*"))
 
 
@@ -290,7 +290,7 @@ def test_a_forged_request_and_a_wrong_order_are_refused(world: Hospitals) -> Non
     content["signatures"] = json.loads(requests[1].read_bytes())["signatures"]
     requests[0].write_bytes(json.dumps(content, separators=(",", ":"), sort_keys=True).encode())
     world.at("centre", *words, "--order", "a,b").refused(3, "the signature of the request")
-    assert world.desk("centre").trusted is None
+    assert world.store("centre").trusted is None
 
 
 def test_a_policy_from_a_file(world: Hospitals) -> None:
@@ -301,17 +301,17 @@ def test_a_policy_from_a_file(world: Hospitals) -> None:
     world.at("centre", *words).refused(2, "min_sample = 3: unknown key", "did you mean 'min_samples'")
     policy.write_text("min_samples: 3\ngate: {min_dice: 0.5}\n")
     assert world.at("centre", *words).code == 0
-    assert world.desk("centre").roster.policy.gate.min_dice == 0.5
+    assert world.store("centre").roster.policy.gate.min_dice == 0.5
 
 
 def test_installing_for_the_first_time_compares_the_fingerprint(world: Hospitals) -> None:
     roster = world.roster()
     keys.save(keys.new("late"), world.folder / "late", None)
     world.at("late", "roster", "install", roster, answers=("n",)).refused(2, "was not confirmed")
-    assert not world.desk("late").knows_coordinator
+    assert not world.store("late").knows_coordinator
     done = world.at("late", "roster", "install", roster, "--fingerprint", world.words("centre"))
     assert done.code == 0, done.err
-    assert world.desk("late").roster.version == 1
+    assert world.store("late").roster.version == 1
     again = world.at("late", "roster", "install", roster, "--fingerprint", world.words("a"))
     again.refused(3, "not that of centre")
 
@@ -328,13 +328,13 @@ def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
 ) -> None:
     path = world.roster()
     signer = keys.load(world.folder / "centre", None)
-    made = replace(world.desk("centre").roster, not_before=period[0], not_after=period[1])
+    made = replace(world.store("centre").roster, not_before=period[0], not_after=period[1])
     path.write_bytes(sign_roster(made, signer))
     done = world.at("b", "roster", "install", path)
     assert done.code == 0, done.err
     assert f"WARNING: roster 1 {says}. Nothing can be received, trained or sent under it now." in done.err
     assert "clock" in done.err
-    assert world.desk("b").roster == made
+    assert world.store("b").roster == made
 
 
 def test_installing_shows_the_order_and_this_sites_turn(world: Hospitals) -> None:
@@ -351,7 +351,7 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     (late,) = world.request("c")
     words = ("roster", "amend", late, "--done=1", "--drop", "b", "--days=10", "-o", world.stick)
     world.at("centre", *words, answers=("y", "n")).refused(2, "not signed")
-    assert world.desk("centre").roster.version == 1
+    assert world.store("centre").roster.version == 1
     done = world.at("centre", *words, answers=("y", "y"))
     assert done.code == 0, done.err
     assert "Legs up to 1 stand." in done.out
@@ -362,7 +362,7 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     assert "+ leg 2          c" in installed.out
     assert "site a" not in installed.out  # that line is as it was
     world.at("a", "roster", "install", first).refused(3, "roster 2 is known here")
-    assert world.desk("a").roster.order == ("a", "c")
+    assert world.store("a").roster.order == ("a", "c")
 
 
 def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
@@ -374,7 +374,7 @@ def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
     done = world.at("centre", *words, renewed, "--yes")
     assert done.code == 0, done.err
     assert "new keys of b" in done.out
-    (revoked,) = world.desk("centre").roster.revoked
+    (revoked,) = world.store("centre").roster.revoked
     assert (revoked.site, revoked.reason) == ("b", "laptop stolen")
 
 
@@ -386,7 +386,7 @@ def test_a_changed_roster_or_one_by_another_is_refused(world: Hospitals) -> None
     roster.write_bytes(json.dumps(envelope, separators=(",", ":"), sort_keys=True).encode())
     done = world.at("a", "roster", "install", roster)
     assert done.code == 3
-    assert world.desk("a").trusted is None
+    assert world.store("a").trusted is None
 
 
 def test_show_says_whether_it_is_verified(world: Hospitals) -> None:

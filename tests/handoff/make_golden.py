@@ -40,7 +40,7 @@ def main() -> None:
     about = {
         "study": world.study,
         "now": world.now.isoformat(),
-        "statements": {str(n): k.statement for n, k in world.desks["east"].ledger.record().legs.items()},
+        "statements": {str(n): k.statement for n, k in world.stores["east"].ledger.record().legs.items()},
     }
     (GOLDEN / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     shutil.rmtree(folder)

@@ -32,18 +32,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from relay.handoff import container, enrol, gate, handover, keys, manifest, receive, send, statement
-from relay.handoff.desk import Desk
+from relay.handoff import container, gate, handover, keys, manifest, receive, roster_builder, send, statement
 from relay.handoff.document import canonical, digest
-from relay.handoff.fit import Fit
+from relay.handoff.expected_config import ExpectedConfig
 from relay.handoff.handover import Facts, Handover, MemoryState
 from relay.handoff.keys import Keys
 from relay.handoff.manifest import DATA_CARD, MANIFEST, RESULTS, STATEMENT
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Verified
 from relay.handoff.refusals import Refused
 from relay.handoff.roster import Roster, sign_roster
+from relay.handoff.store import StudyStore
 
 STUDY = "vessels"
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
@@ -52,7 +52,7 @@ NET = {"name": "U-Net", "kwargs": {"depth": 2}}
 DATA = {"classes": ["background", "vessel"], "channels": 3, "intensity_range": [-1.0, 1.0]}
 CONFIG = {"train.lr": 0.1, "train.loss.name": "dice"}
 SAMPLES = 19  # rounded: 16
-FIT = Fit(NET, DATA, digest(canonical(CONFIG)))
+EXPECTED = ExpectedConfig(NET, DATA, digest(canonical(CONFIG)))
 
 
 def weights(leg: int, like: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -80,7 +80,7 @@ class World:
         now: what every clock shows; set it at will.
         coordinator: whose name is ``centre``.
         keys: of the sites, by name. Give one other keys, and it uses them.
-        desks: the sites', by name.
+        stores: the sites', by name.
         rosters: every version, signed; the first at 1.
     """
 
@@ -97,9 +97,9 @@ class World:
         self.coordinator = self.new_keys("centre")
         self.keys = {name: self.new_keys(name) for name in sites}
         self.rosters: dict[int, bytes] = {}
-        self.desks: dict[str, Desk] = {}
+        self.stores: dict[str, StudyStore] = {}
         self.stick.mkdir(parents=True)
-        self.roster = enrol.first(
+        self.roster = roster_builder.first(
             study,
             self.coordinator.identity,
             [k.identity for k in self.keys.values()],
@@ -110,14 +110,14 @@ class World:
         )
         envelope = self.signed(self.roster)
         for name in sites:
-            self.open_desk(name, envelope)
+            self.open_store(name, envelope)
 
     def copy(self, folder: Path) -> World:
         """The same world in another folder; what is done to one is not done to the other."""
         twin = object.__new__(World)
         twin.__dict__.update(self.__dict__, folder=folder, keys=dict(self.keys), rosters=dict(self.rosters))
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        twin.desks = {name: Desk(folder / name, self.study, lambda: twin.now) for name in self.desks}
+        twin.stores = {name: StudyStore(folder / name, self.study, lambda: twin.now) for name in self.stores}
         return twin
 
     @property
@@ -127,14 +127,14 @@ class World:
     def new_keys(self, name: str, years: float = 2.0) -> Keys:
         return keys.new(name, years, self.now - DAY)
 
-    def open_desk(self, name: str, roster: bytes | None = None) -> Desk:
+    def open_store(self, name: str, roster: bytes | None = None) -> StudyStore:
         """A home for a site, with the coordinator pinned, and a roster if there is one."""
         keys.save(self.keys[name], self.folder / name, None, replace=(self.folder / name).exists())
-        self.desks[name] = desk = Desk(self.folder / name, self.study, lambda: self.now)
-        desk.pin(self.coordinator.identity)
+        self.stores[name] = store = StudyStore(self.folder / name, self.study, lambda: self.now)
+        store.pin(self.coordinator.identity)
         if roster is not None:
-            desk.install(roster)
-        return desk
+            store.install(roster)
+        return store
 
     # -- the coordinator ---------------------------------------------------------------------------------------------
 
@@ -146,9 +146,9 @@ class World:
 
     def amend(self, done: int, install: Sequence[str] = (), **changes: Any) -> bytes:
         """The next version of the roster, installed at these sites."""
-        envelope = self.signed(enrol.amend(self.roster, self.now, done=done, **changes))
+        envelope = self.signed(roster_builder.amend(self.roster, self.now, done=done, **changes))
         for name in install:
-            self.desks[name].install(envelope)
+            self.stores[name].install(envelope)
         return envelope
 
     def with_policy(self, done: int = 0, install: Sequence[str] = (), **changes: Any) -> bytes:
@@ -170,9 +170,9 @@ class World:
     ) -> Path:
         """A leg's handover, from what its site received."""
         site = site or self.roster.order[leg - 1]
-        desk, start, like = self.desks[site], None, None
+        store, start, like = self.stores[site], None, None
         if leg > 1:
-            before, start = receive.reopen(desk, leg - 1)
+            before, start = receive.reopen(store, leg - 1)
             like = before.model
         model = model or weights(leg, like)
         memory = remembered(leg) if memory is EACH_ITS_OWN else memory
@@ -200,13 +200,13 @@ class World:
     def put(self, leg: int, folder: Path, site: str | None = None, volume: int | None = None) -> Path:
         """Sign a handover, put it on the stick."""
         site = site or self.roster.order[leg - 1]
-        desk, own = self.desks[site], self.keys[site]
-        send.sign(desk, own, send.draft(desk, own, folder))
-        return send.export(desk, leg, self.stick, volume)[0]
+        store, own = self.stores[site], self.keys[site]
+        send.sign(store, own, send.draft(store, own, folder))
+        return send.export(store, leg, self.stick, volume)[0]
 
-    def deliver(self, bundle: Path, site: str, fit: Fit | None = FIT) -> Verified:
+    def deliver(self, bundle: Path, site: str, fit: ExpectedConfig | None = EXPECTED) -> Verified:
         """Receive a bundle at a site, gate and all."""
-        return receive.receive(self.desks[site], self.keys[site], bundle, gate.weigh, fit)
+        return receive.receive(self.stores[site], self.keys[site], bundle, gate.weigh, fit)
 
     def run(self, legs: int, last: bool = True) -> list[Path]:
         """So many legs, each received by the next site (the last one too, unless told otherwise)."""
@@ -255,15 +255,17 @@ class World:
 
     def forget(self, site: str) -> None:
         """A site's ledger is begun anew: it knows the roster, and nothing of the legs; nor does its home."""
-        desk = self.desks[site]
-        desk.ledger.put_aside(self.now)
-        for folder in desk.kept():
+        store = self.stores[site]
+        store.ledger.put_aside(self.now)
+        for folder in store.kept():
             shutil.rmtree(folder)
-        trusted = desk.trusted
+        trusted = store.trusted
         assert trusted is not None
-        desk.ledger.append("roster", self.now, version=trusted.roster.version, sha256=trusted.digest)
+        store.ledger.append("roster", self.now, version=trusted.roster.version, sha256=trusted.digest)
 
-    def refuses(self, bundle: Path, site: str, why: type[Refused], *says: str, fit: Fit | None = FIT) -> Refused:
+    def refuses(
+        self, bundle: Path, site: str, why: type[Refused], *says: str, fit: ExpectedConfig | None = EXPECTED
+    ) -> Refused:
         """Check that a site refuses a bundle, says why and what to do, and keeps nothing of it."""
         before = contents(self.folder / site)
         with pytest.raises(Refused) as caught:

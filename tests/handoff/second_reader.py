@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 FULL, SKEW = 0xFFFFFFFF, timedelta(days=1)
 MEBI4, KIBI256 = 4194304, 262144
 CHAIN = ("statement.dsse.json", "manifest-sha256.txt", "results.json", "data-card.json")
-PAPERS = ("MODEL_CARD.md", "handover.json", "config.json", "data-card.json", "results.json")
+DOCUMENTS = ("MODEL_CARD.md", "handover.json", "config.json", "data-card.json", "results.json")
 
 
 class Bad(Exception):
@@ -111,8 +111,8 @@ def mapping(key: Form, form: Form) -> Form:
     return lambda v: isinstance(v, dict) and len(v) <= 1000 and all(key(k) and form(i) for k, i in v.items())
 
 
-def keys(**forms: Form) -> Form:
-    return lambda v: isinstance(v, dict) and v.keys() == forms.keys() and all(f(v[k]) for k, f in forms.items())
+def keys(**schemas: Form) -> Form:
+    return lambda v: isinstance(v, dict) and v.keys() == schemas.keys() and all(f(v[k]) for k, f in schemas.items())
 
 
 def a_time(value: Any) -> bool:
@@ -204,7 +204,7 @@ a_claim = keys(
 )
 counts = keys(train=whole(0), val=whole(0), test=whole(0))
 classes = many(words, 1, 255)
-FORMS: Mapping[str, Form] = {
+SCHEMAS: Mapping[str, Form] = {
     "handover.json": keys(
         format=one_of(1),
         model=keys(name=words, kwargs=config),
@@ -362,7 +362,7 @@ def in_order(entries: Mapping[str, bytes], legs: int, kept: Mapping[int, bool]) 
         chain += [f"chain/{leg:04d}/{file}" for file in files]
     rosters = sorted(file for file in entries if re.fullmatch(r"rosters/\d{4}\.dsse\.json", file))
     need(rosters, "no roster")
-    return [*CHAIN[:2], *rosters, *chain, *PAPERS, *own, "model.safetensors"]
+    return [*CHAIN[:2], *rosters, *chain, *DOCUMENTS, *own, "model.safetensors"]
 
 
 # -- weights ---------------------------------------------------------------------------------------------------------
@@ -468,12 +468,12 @@ def rounded(count: int) -> int:
     return count if count < 1 else 2 ** round(math.log2(count))
 
 
-def check_papers(files: Mapping[str, bytes], claim: Mapping[str, Any], under: Mapping[str, Any]) -> None:
+def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under: Mapping[str, Any]) -> None:
     """Forms of what lies beside a claim, and what they must say alike."""
     found = {}
     for file, data in files.items():
         found[file] = document(data, MEBI4 if file == "results.json" else KIBI256)
-        form = FORMS.get(file, card)
+        form = SCHEMAS.get(file, card)
         need(form(found[file]), f"the form of {file}")
     results, data_card = found["results.json"], found["data-card.json"]
     need((results["leg"], results["trained"]) == (claim["leg"], claim["site"]), "results of another leg")
@@ -531,8 +531,8 @@ def read(
         listed = listing(there[CHAIN[1]])
         for file in (*CHAIN[2:], "memory.json", "memory.safetensors"):
             need(listed.get(file) == (digest(there[file]) if file in there else None), "an earlier leg's file")
-        papers = {file: there[file] for file in (*CHAIN[2:], "memory.json") if file in there}
-        check_papers(papers, claim, rosters[claim["roster"]["version"]][0])
+        copied = {file: there[file] for file in (*CHAIN[2:], "memory.json") if file in there}
+        check_documents(copied, claim, rosters[claim["roster"]["version"]][0])
         claims.append(claim)
         digests.append(made)
         kept[leg] = "memory.json" in there
@@ -548,8 +548,8 @@ def read(
     need(list(listed) == list(entries)[2:], "what the manifest lists")
     need(all(digest(entries[file]) == value for file, value in listed.items()), "a file's digest")
     need(listed["config.json"] == own["config"], "the config's digest")
-    papers = [file for file in ("memory.json", "cumulative.json") if file in entries]
-    check_papers({file: entries[file] for file in (*PAPERS[1:], *papers)}, own, newest)
+    cards = [file for file in ("memory.json", "cumulative.json") if file in entries]
+    check_documents({file: entries[file] for file in (*DOCUMENTS[1:], *cards)}, own, newest)
     check_policy(data, stanzas, entries, claims, newest["policy"], len(wanted))
     return claims, digests, tensors_in(entries, claims)
 

@@ -24,9 +24,9 @@ from relay.handoff.keys import Keys
 from relay.handoff.manifest import MANIFEST, STATEMENT
 from relay.handoff.receive import judge
 from relay.handoff.refusals import Refused
-from relay.handoff.rules import Standpoint
+from relay.handoff.rules import VerificationContext
 from tests.handoff.relays import (
-    FIT,
+    EXPECTED,
     World,
     check_words,
     packed,
@@ -61,7 +61,7 @@ class Range:
         self.other = twin.bundle(2).read_bytes()
         self.sealed = sealed(self.bare, self.keys.identity.sealing)
         self.files, self.others = taken_apart(self.bare), taken_apart(self.other)
-        self.at: Standpoint = world.desks["east"].standpoint()
+        self.at: VerificationContext = world.stores["east"].context()
 
     def payload(self) -> dict[str, Any]:
         """What south has signed, to be changed."""
@@ -72,7 +72,7 @@ class Range:
         self.file.write_bytes(data)
         try:
             with opened(self.file, self.keys, self.file.parent, LIMIT) as bundle:
-                judge(bundle, self.at, FIT)
+                judge(bundle, self.at, EXPECTED)
         except Refused as error:
             check_words(error)
             return False

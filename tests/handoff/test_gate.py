@@ -69,7 +69,7 @@ def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
     """North and south have agreed to pass it on."""
     world = at(0)
     world.make(1, memory=of({"x": torch.tensor([torch.inf])}))
-    receive.receive(world.desks["south"], world.keys["south"], world.bundle(1))
+    receive.receive(world.stores["south"], world.keys["south"], world.bundle(1))
     world.refuses(world.make(2), "east", GateFailed, "x in the memory of leg 1 is not finite")
 
 
@@ -164,7 +164,7 @@ def test_one_bad_value_in_any_slice(at_: int, at: At, monkeypatch: pytest.Monkey
     one = torch.ones(11)
     one[at_] = torch.inf
     with pytest.raises(GateFailed, match="w is not finite"):
-        gate.weigh(carried(w=one), at(0).desks["south"], Policy())
+        gate.weigh(carried(w=one), at(0).stores["south"], Policy())
 
 
 class Largest(TorchDispatchMode):
@@ -183,12 +183,12 @@ class Largest(TorchDispatchMode):
 def test_nothing_is_widened_whole(dtype: torch.dtype, at: At) -> None:
     """Eight bits as doubles are eight times the file."""
     world = at(2)
-    desk = world.desks["south"]
+    store = world.stores["south"]
     big = {"conv.weight": torch.ones(3 * measures.SLICE + 1).to(dtype)}
-    save_file(big, desk.signed(2) / "other")
-    (desk.signed(2) / "other").replace(desk.signed(2) / MODEL)
+    save_file(big, store.signed(2) / "other")
+    (store.signed(2) / "other").replace(store.signed(2) / MODEL)
     with Largest() as largest:
-        notes = gate.weigh(carried(**big), desk, Policy())
+        notes = gate.weigh(carried(**big), store, Policy())
     assert "compared with" in notes[-1]
     assert 0 < largest.size <= measures.SLICE
 
@@ -198,12 +198,12 @@ def test_own_weights_that_are_damaged_are_a_users_matter(at: At) -> None:
     world = at(0)
     world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
     world.run(2, last=False)
-    path = world.desks["north"].signed(1) / MODEL
+    path = world.stores["north"].signed(1) / MODEL
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"leg_0001.model\.safetensors, which this site has signed") as caught:
         world.deliver(world.bundle(2), "north")
     assert "backup" in caught.value.advice()
-    assert 2 not in world.desks["north"].record().received
+    assert 2 not in world.stores["north"].record().received
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(5), torch.tensor(3.0), torch.zeros(0), torch.tensor([1, 10**6])])
@@ -375,10 +375,10 @@ def test_names_of_tensors_are_shown_plainly(at: At) -> None:
 
 
 def test_notes_are_shown_plainly(at: At) -> None:
-    desk = at(0).desks["south"]
+    store = at(0).stores["south"]
     one = torch.ones(2**12)
     one[0] = 1e9  # the median of the others is 1
-    (note, *_) = gate.weigh(carried(**{"w\x1b[2J": one}), desk, Policy(gate=Gate(on_failure="warn", max_outlier=2.0)))
+    (note, *_) = gate.weigh(carried(**{"w\x1b[2J": one}), store, Policy(gate=Gate(on_failure="warn", max_outlier=2.0)))
     assert note.isprintable()
 
 

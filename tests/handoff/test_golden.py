@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from relay.handoff import gate, keys, receive
-from relay.handoff.desk import Desk
 from relay.handoff.keys import Keys
 from relay.handoff.refusals import Expired, PolicyBreach
-from tests.handoff.relays import FIT, taken_apart, unsealed
+from relay.handoff.store import StudyStore
+from tests.handoff.relays import EXPECTED, taken_apart, unsealed
 
 GOLDEN = Path(__file__).parent / "golden"
 ABOUT = json.loads((GOLDEN / "about.json").read_text())
@@ -21,20 +21,20 @@ NOW = datetime.fromisoformat(ABOUT["now"])
 FIRST, SECOND = (GOLDEN / f"{ABOUT['study']}.leg-{name}.relay.age" for name in ("1.north", "2.south"))
 
 
-def desk(site: str, folder: Path) -> tuple[Desk, Keys]:
+def store(site: str, folder: Path) -> tuple[StudyStore, Keys]:
     home = folder / site
     shutil.copytree(GOLDEN / "keys" / site, home)
     home.chmod(0o700)
     home.joinpath(keys.PLAIN).chmod(0o600)  # git does not keep that
-    made = Desk(home, ABOUT["study"], lambda: NOW)
+    made = StudyStore(home, ABOUT["study"], lambda: NOW)
     made.pin(keys.identity(GOLDEN / "keys" / "centre"))
     return made, keys.load(home, None)
 
 
 @pytest.mark.parametrize(("site", "leg", "path"), [("south", 1, FIRST), ("east", 2, SECOND)])
 def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> None:
-    here, own = desk(site, tmp_path)
-    found = receive.receive(here, own, path, gate.weigh, FIT)
+    here, own = store(site, tmp_path)
+    found = receive.receive(here, own, path, gate.weigh, EXPECTED)
     assert {str(made.claim.leg): made.digest for made in found.statements} == {
         number: digest for number, digest in ABOUT["statements"].items() if int(number) <= leg
     }
@@ -51,7 +51,7 @@ def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> N
 
 
 def test_the_bare_one_is_what_is_in_the_sealed_one(tmp_path: Path) -> None:
-    here, own = desk("east", tmp_path)
+    here, own = store("east", tmp_path)
     bare = SECOND.with_suffix("")
     assert unsealed(SECOND.read_bytes(), own) == bare.read_bytes()
     assert list(taken_apart(bare.read_bytes()))[-1] == "model.safetensors"
@@ -60,8 +60,8 @@ def test_the_bare_one_is_what_is_in_the_sealed_one(tmp_path: Path) -> None:
 
 
 def test_they_have_expired(tmp_path: Path) -> None:
-    here, own = desk("south", tmp_path)
-    later = Desk(here.home, here.study, lambda: NOW.replace(month=NOW.month + 4))
+    here, own = store("south", tmp_path)
+    later = StudyStore(here.home, here.study, lambda: NOW.replace(month=NOW.month + 4))
     with pytest.raises(Expired):
         receive.verify(later, own, FIRST)
 

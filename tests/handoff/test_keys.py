@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import UserError
-from relay.handoff import keys, passphrases, points
+from relay.handoff import key_checks, keys, passphrases
 from relay.handoff.document import canonical, moment, parse
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity, Keys
@@ -58,7 +58,7 @@ def mode(path: Path) -> int:
 def test_new_keys_belong_together(mine: Keys) -> None:
     identity = mine.identity
     assert identity.signing == mine.signing.public_key().public_bytes_raw().hex()
-    assert identity.sealing == points.recipient(mine.sealing)
+    assert identity.sealing == key_checks.recipient(mine.sealing)
     assert (moment(identity.created), moment(identity.expires)) == (NOW, NOW + timedelta(days=730))
     assert parse(Identity, canonical(identity), "it") == identity
 
@@ -144,19 +144,19 @@ ORDER_8 = [
 @pytest.mark.parametrize("y", [0, 1, P - 1, *ORDER_8, P, P + 1])
 def test_points_of_small_order_sign_for_nobody(y: int, sign: int) -> None:
     with pytest.raises(BadDocument, match="anybody could sign with"):
-        points.check_signing(hexed(y, sign), "it")
+        key_checks.check_signing(hexed(y, sign), "it")
 
 
 @pytest.mark.parametrize("y", [2, P + 3, 2**255 - 1])
 def test_what_is_no_point_or_oddly_spelt_is_refused(y: int) -> None:
     with pytest.raises(BadDocument, match="it is no Ed25519 public key"):
-        points.check_signing(hexed(y), "it")
+        key_checks.check_signing(hexed(y), "it")
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_every_honest_signing_key_is_sound(seed: bytes) -> None:
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    points.check_signing(public.hex(), "it")
+    key_checks.check_signing(public.hex(), "it")
 
 
 def bech32(raw: bytes, prefix: str = "age") -> str:
@@ -179,27 +179,27 @@ def test_agree_is_x25519_of_the_raw_keys(one: bytes, two: bytes) -> None:
     private = [X25519PrivateKey.from_private_bytes(raw) for raw in (one, two)]
     secret = [bech32(raw, "age-secret-key-").upper() for raw in (one, two)]
     public = [bech32(key.public_key().public_bytes_raw()) for key in private]
-    assert [points.recipient(s) for s in secret] == public
+    assert [key_checks.recipient(s) for s in secret] == public
     expected = private[0].exchange(private[1].public_key())
-    assert points.agree(secret[0], public[1]) == points.agree(secret[1], public[0]) == expected
+    assert key_checks.agree(secret[0], public[1]) == key_checks.agree(secret[1], public[0]) == expected
 
 
 @pytest.mark.parametrize("u", [0, 1, P - 1])
 def test_points_of_small_order_seal_for_nobody(u: int) -> None:
     with pytest.raises(BadDocument, match="anybody could open"):
-        points.check_sealing(bech32(u.to_bytes(32, "little")), "it")
+        key_checks.check_sealing(bech32(u.to_bytes(32, "little")), "it")
 
 
 @pytest.mark.parametrize("u", [P, P + 9, 9 | 1 << 255])
 def test_second_spellings_of_a_sealing_key_are_refused(u: int) -> None:
     with pytest.raises(BadDocument, match="odd spelling"):
-        points.check_sealing(bech32(u.to_bytes(32, "little")), "it")
+        key_checks.check_sealing(bech32(u.to_bytes(32, "little")), "it")
 
 
 @pytest.mark.parametrize("change", [str.upper, lambda s: s[:-1] + ("q" if s[-1] != "q" else "p"), lambda s: s[:-1]])
 def test_a_damaged_sealing_key_is_refused(mine: Keys, change: Any) -> None:
     with pytest.raises(BadDocument):
-        points.check_sealing(change(mine.identity.sealing), "it")
+        key_checks.check_sealing(change(mine.identity.sealing), "it")
     content = {**dataclasses.asdict(mine.identity), "sealing": change(mine.identity.sealing)}
     with pytest.raises(BadDocument):
         parse(Identity, canonical(content), "it")

@@ -45,10 +45,10 @@ def killed_at(number: int, changes: Sequence[tuple[object, str]]) -> Iterator[li
 
 def send_again(world: World) -> None:
     """North signs leg 1 once more, under roster 2, and puts it on the stick."""
-    desk, own = world.desks["north"], world.keys["north"]
-    drafted = send.draft(desk, own, world.folder / "north" / "handover_1")
-    send.sign(desk, own, drafted)
-    send.export(desk, 1, world.stick)
+    store, own = world.stores["north"], world.keys["north"]
+    drafted = send.draft(store, own, world.folder / "north" / "handover_1")
+    send.sign(store, own, drafted)
+    send.export(store, 1, world.stick)
 
 
 def receive_first(world: World) -> None:
@@ -56,8 +56,8 @@ def receive_first(world: World) -> None:
 
 
 def rebuild_south(world: World) -> None:
-    (world.desks["south"].folder / "ledger.head").write_bytes(b"damaged")
-    rebuild(world.desks["south"], world.keys["south"], [world.bundle(1)])
+    (world.stores["south"].folder / "ledger.head").write_bytes(b"damaged")
+    rebuild(world.stores["south"], world.keys["south"], [world.bundle(1)])
 
 
 def prepared(at: At, what: Callable[[World], None]) -> World:
@@ -65,7 +65,7 @@ def prepared(at: At, what: Callable[[World], None]) -> World:
     if what is send_again:
         world.amend(1, readers=["east"])
         for name in ("north", "south"):
-            world.desks[name].install(world.rosters[2])
+            world.stores[name].install(world.rosters[2])
     if what is rebuild_south:
         receive_first(world)
     return world
@@ -74,10 +74,10 @@ def prepared(at: At, what: Callable[[World], None]) -> World:
 def check(world: World, what: Callable[[World], None]) -> None:
     if what is send_again:
         assert world.deliver(world.bundle(1), "south").claim.roster.version == 2
-    receive.reopen(world.desks["south"], 1)
+    receive.reopen(world.stores["south"], 1)
     for name in ("north", "south"):
-        assert world.desks[name].whole().newest == 1
-        left = [path for path in contents(world.desks[name].folder) if ".old/" in path and "ledger" not in path]
+        assert world.stores[name].whole().newest == 1
+        left = [path for path in contents(world.stores[name].folder) if ".old/" in path and "ledger" not in path]
         assert not left, "nothing is left beside"
 
 

@@ -205,22 +205,22 @@ def test_double_sending(at: At) -> None:
     world.put(1, world.folder / "north" / "handover_1")
     assert world.opened(1) == first
     folder = world.train(1, model=weights(7))
-    before = contents(world.desks["north"].folder)
+    before = contents(world.stores["north"].folder)
     with pytest.raises(Fork, match="leg 1 was signed here before") as caught:
-        send.draft(world.desks["north"], world.keys["north"], folder)
+        send.draft(world.stores["north"], world.keys["north"], folder)
     check_words(caught.value, "leg 1")
-    assert contents(world.desks["north"].folder) == before
+    assert contents(world.stores["north"].folder) == before
 
 
 def test_a_lost_ledger(at: At) -> None:
     world = at(0)
     world.amend(0, ["north", "south", "east"], order=["north", "south", "north", "east"])
     world.run(2, last=False)
-    aside = world.desks["north"].ledger.put_aside(world.now)
+    aside = world.stores["north"].ledger.put_aside(world.now)
     assert aside is not None
     world.refuses(world.bundle(2), "north", DamagedLedger, "does not know roster 2, which lies beside it")
     with pytest.raises(DamagedLedger):
-        world.desks["north"].next_turn()  # nor is leg 1 made a second time
+        world.stores["north"].next_turn()  # nor is leg 1 made a second time
     aside.rename(aside.with_name("elsewhere"))
     world.forget("north")
     world.refuses(world.bundle(2), "north", UnknownOwnLeg, "leg 1")
@@ -230,120 +230,120 @@ def test_a_lost_ledger(at: At) -> None:
 def test_an_older_copy_of_the_ledger_is_noticed(kind: str, at: At) -> None:
     """Ledger and head of before leg 2, put back together: on their own they are whole."""
     world = at(1)
-    desk = world.desks["south"]
+    store = world.stores["south"]
     if kind == "signed":
         world.deliver(world.bundle(1), "south")
-    older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
+    older = {path: path.read_bytes() for path in (store.ledger.path, store.ledger.head)}
     world.make(2) if kind == "signed" else world.deliver(world.bundle(1), "south")
     for path, data in older.items():
         path.write_bytes(data)
-    assert desk.ledger.lines()
+    assert store.ledger.lines()
     with pytest.raises(DamagedLedger, match=f"does not know {kind}/leg_000") as caught:
-        desk.whole()
+        store.whole()
     assert "relay ledger --rebuild" in caught.value.advice()
-    rebuild(desk, None, [])
-    assert desk.whole().newest == (2 if kind == "signed" else 1)
+    rebuild(store, None, [])
+    assert store.whole().newest == (2 if kind == "signed" else 1)
 
 
 def test_an_older_copy_is_noticed_after_a_leg_was_signed_again(at: At) -> None:
     """The copy knows the leg, but not the statement that lies there."""
     world = at(1)
     world.amend(1, readers=["east"])
-    desk, own = world.desks["north"], world.keys["north"]
-    desk.install(world.rosters[2])
-    older = {path: path.read_bytes() for path in (desk.ledger.path, desk.ledger.head)}
-    send.sign(desk, own, send.draft(desk, own, world.folder / "north" / "handover_1"))
-    desk.whole()
+    store, own = world.stores["north"], world.keys["north"]
+    store.install(world.rosters[2])
+    older = {path: path.read_bytes() for path in (store.ledger.path, store.ledger.head)}
+    send.sign(store, own, send.draft(store, own, world.folder / "north" / "handover_1"))
+    store.whole()
     for path, data in older.items():
         path.write_bytes(data)
     with pytest.raises(DamagedLedger, match="does not know signed/leg_0001"):
-        desk.whole()
+        store.whole()
 
 
 @pytest.mark.parametrize("name", ["leg_0001 (copy)", "leg_abc", ".leg_x.old", "leg_00011"])
 def test_other_folders_beside_are_nobodys_leg(name: str, at: At) -> None:
     world = at(1)
-    desk = world.desks["north"]
-    (desk.folder / "signed" / name).mkdir()
-    assert desk.whole().newest == 1
-    assert [path.name for path in desk.kept()] == ["leg_0001"]
+    store = world.stores["north"]
+    (store.folder / "signed" / name).mkdir()
+    assert store.whole().newest == 1
+    assert [path.name for path in store.kept()] == ["leg_0001"]
 
 
 def test_a_roster_from_the_future_is_not_taken_in(at: At) -> None:
     """Taken in, it would have every honest one after it look older."""
     world = at(0)
     later = dataclasses.replace(world.roster, version=2, done=(0, 0), issued="2027-01-01T00:00:00Z")
-    before = contents(world.desks["south"].home)
+    before = contents(world.stores["south"].home)
     with pytest.raises(RosterPeriod, match="issued at 2027-01-01T00:00:00Z; here it is 2026-03-02"):
-        world.desks["south"].install(sign_roster(later, world.coordinator))
-    assert contents(world.desks["south"].home) == before
+        world.stores["south"].install(sign_roster(later, world.coordinator))
+    assert contents(world.stores["south"].home) == before
     world.amend(0, ["south"])
-    assert world.desks["south"].roster.version == 2
+    assert world.stores["south"].roster.version == 2
 
 
 def test_a_lost_roster(at: At) -> None:
     world = at(0)
     world.amend(0, ["south"])
-    (world.desks["south"].folder / "rosters" / "0002.dsse.json").unlink()
+    (world.stores["south"].folder / "rosters" / "0002.dsse.json").unlink()
     with pytest.raises(DamagedLedger, match="roster 2 is in the ledger") as caught:
-        world.desks["south"].record()
+        world.stores["south"].record()
     assert "relay roster install" in caught.value.advice()
-    world.desks["south"].install(world.rosters[2])
-    assert world.desks["south"].record().legs == {}
+    world.stores["south"].install(world.rosters[2])
+    assert world.stores["south"].record().legs == {}
 
 
 def test_sending_is_recorded(at: At) -> None:
     world = at(1)
-    events = [(line.event, line.facts.get("leg")) for line in world.desks["north"].ledger.lines()]
+    events = [(line.event, line.facts.get("leg")) for line in world.stores["north"].ledger.lines()]
     assert events == [("roster", None), ("signed", 1), ("sent", 1)]
-    assert world.desks["north"].sent() == {1}
-    assert (world.desks["north"].signed(1) / MODEL).is_file()
+    assert world.stores["north"].sent() == {1}
+    assert (world.stores["north"].signed(1) / MODEL).is_file()
 
 
 @pytest.mark.parametrize(("hours", "good"), [(0, True), (-23, True), (-25, False)])
 def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> None:
     """Within a day it may be two clocks that differ; beyond it, every date in a roster would be worth nothing."""
     world = at(1)
-    desk = world.desks["north"]
+    store = world.stores["north"]
     world.now += timedelta(hours=hours)
     if good:
-        assert desk.now() == world.now
+        assert store.now() == world.now
         return
-    for use in (desk.now, desk.standpoint):
+    for use in (store.now, store.context):
         with pytest.raises(ClockSetBack):
             use()
     with pytest.raises(ClockSetBack) as caught:
         send.sign(
-            desk, world.keys["north"], send.draft(desk, world.keys["north"], world.folder / "north" / "handover_1")
+            store, world.keys["north"], send.draft(store, world.keys["north"], world.folder / "north" / "handover_1")
         )
     check_words(caught.value, "ledger.jsonl", "2026-03-02")
-    assert desk.ledger.lines(), "what is on record can be read all the same"
+    assert store.ledger.lines(), "what is on record can be read all the same"
 
 
 @pytest.mark.parametrize("name", ["coordinator.json", "rosters/0001.dsse.json"])
 @pytest.mark.parametrize("data", [b"", b"{}", bytes(64)])
 def test_a_damaged_file_of_this_sites_own_is_not_called_anothers(name: str, data: bytes, at: At) -> None:
     """A power failure empties files; nobody is to be telephoned about that."""
-    desk = at(1).desks["south"]
-    (desk.folder / name).write_bytes(data)
+    store = at(1).stores["south"]
+    (store.folder / name).write_bytes(data)
     with pytest.raises(UserError, match="which is kept here, is damaged") as caught:
-        desk.standpoint()
+        store.context()
     assert caught.value.exit_code == 2
-    assert str(desk.folder / name) in str(caught.value)
+    assert str(store.folder / name) in str(caught.value)
     assert "backup" in caught.value.advice()
 
 
 def test_the_ledger_is_parsed_again_only_where_it_has_changed(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = replace(at(1).desks["north"])
+    store = replace(at(1).stores["north"])
     parsed: list[int] = []
     checked = Ledger._checked
     monkeypatch.setattr(Ledger, "_checked", lambda ledger: parsed.append(1) or checked(ledger))
-    before = desk.standpoint().record
-    desk.next_turn()
-    assert (desk.record(), desk.sent(), len(parsed)) == (before, {1}, 1)
-    Ledger(desk.folder).append("signed", desk.now(), leg=1, chain={"1": ["0" * 64, 1]})  # by another command
-    assert desk.sent() == set()
-    assert desk.ledger.record().signed[1].statement == "0" * 64
-    desk.ledger.head.write_bytes(b"")
+    before = store.context().record
+    store.next_turn()
+    assert (store.record(), store.sent(), len(parsed)) == (before, {1}, 1)
+    Ledger(store.folder).append("signed", store.now(), leg=1, chain={"1": ["0" * 64, 1]})  # by another command
+    assert store.sent() == set()
+    assert store.ledger.record().signed[1].statement == "0" * 64
+    store.ledger.head.write_bytes(b"")
     with pytest.raises(DamagedLedger):
-        desk.ledger.lines()
+        store.ledger.lines()

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from relay.handoff import handover, manifest, memorycard, receive, send
+from relay.handoff import handover, manifest, memory_card, receive, send
 from relay.handoff.handover import MemoryState
 from relay.handoff.manifest import CUMULATIVE, KEPT, MANIFEST, MEMORY, MODEL, card_of
-from relay.handoff.memorycard import MAX_CARD, MemoryCard, Privacy
+from relay.handoff.memory_card import MAX_CARD, MemoryCard, Privacy
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadContainer, BadDocument, BrokenChain, Fork, PolicyBreach, Refused
 from tests.handoff.conftest import At
 from tests.handoff.relays import Parts, remembered
 from tests.handoff.test_contents import resign
+from tests.handoff.test_documents import changed, north_says
 from tests.handoff.test_handover import same
-from tests.handoff.test_papers import changed, north_says
 
 EVERYONE = ["north", "south", "east"]
 CARD = card_of(MEMORY)
@@ -36,7 +36,7 @@ def test_three_legs_bit_for_bit(at: At) -> None:
     world.amend(0, EVERYONE, order=[*EVERYONE, "south"])
     for leg, memory in kept.items():
         found = world.deliver(world.make(leg, memory=memory, cumulative=remembered(10 * leg)), world.roster.order[leg])
-    told, _ = receive.reopen(world.desks["south"], 3)
+    told, _ = receive.reopen(world.stores["south"], 3)
     assert [*told.memories] == [1, 3]
     assert same(told.memories[1], remembered(1, patients=16))
     assert same(told.memories[3], kept[3])
@@ -54,7 +54,7 @@ def test_a_sites_newer_memory_stands_for_it(at: At) -> None:
     world = at(0)
     world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
     world.run(3)
-    told, _ = receive.reopen(world.desks["east"], 3)
+    told, _ = receive.reopen(world.stores["east"], 3)
     assert [*told.memories] == [1, 2, 3]
     assert list(told.others("east").items()) == [("north", told.memories[3]), ("south", told.memories[2])]
 
@@ -65,12 +65,12 @@ def test_forgotten_weights_are_not_the_memories(at: At) -> None:
     world.deliver(world.make(1, cumulative=remembered(9)), "south")
     folder = world.train(2)
     world.put(2, folder)
-    world.desks["south"].forget_weights(1)
-    there = world.desks["south"].received(1)
+    world.stores["south"].forget_weights(1)
+    there = world.stores["south"].received(1)
     assert [(there / name).is_file() for name in (MODEL, CUMULATIVE, MEMORY)] == [False, False, True]
     world.with_policy(done=2, install=["south"], min_samples=9)
     world.deliver(world.put(2, folder), "east")
-    assert same(receive.reopen(world.desks["east"], 2)[0].memories[1], remembered(1, patients=16))
+    assert same(receive.reopen(world.stores["east"], 2)[0].memories[1], remembered(1, patients=16))
 
 
 def test_a_leg_whose_memorys_card_was_changed_is_another_leg(at: At) -> None:
@@ -79,7 +79,7 @@ def test_a_leg_whose_memorys_card_was_changed_is_another_leg(at: At) -> None:
     world.put(1, folder)
     world.put(1, folder)
     path = folder / card_of(CUMULATIVE)
-    card = memorycard.MemoryCard(format=1, kind="style", privacy=remembered(9).privacy, about={"quantiles": [0.5]})
+    card = memory_card.MemoryCard(format=1, kind="style", privacy=remembered(9).privacy, about={"quantiles": [0.5]})
     path.write_bytes(handover.canonical(card))
     with pytest.raises(Fork, match="signed here before"):
         world.put(1, folder)
@@ -300,7 +300,7 @@ def test_every_memory_is_shown(at: At) -> None:
     audited = dataclasses.replace(FLOW, audit={"attack": "membership", "auc": 0.52})
     world.deliver(world.make(1, memory=remembered(1, epsilon=4, delta=1e-5)), "south")
     folder = world.train(2, cumulative=audited)
-    drafted = send.draft(world.desks["south"], world.keys["south"], folder)
+    drafted = send.draft(world.stores["south"], world.keys["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",
@@ -312,8 +312,8 @@ def test_every_memory_is_shown(at: At) -> None:
     assert drafted.lines(world.roster.policy)[-3:] == lines
     found = world.deliver(world.put(2, folder), "east")
     claims = [made.claim for made in found.statements]
-    assert [f"{label}: {text}" for label, text in memorycard.lines(found.memories, claims)] == lines
-    assert send.signed_before(world.desks["south"], 2).memories == found.memories
+    assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
+    assert send.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
     assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one of all legs." in card
 
@@ -321,14 +321,14 @@ def test_every_memory_is_shown(at: At) -> None:
 def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:
     claims = [made.claim for made in at(3).deliver(at(3).bundle(3), "north").statements]
     cards = {CUMULATIVE: MemoryCard(format=1, kind="flow", privacy=Privacy(derived="weights"), about={})}
-    (line,) = memorycard.lines(cards, claims)
+    (line,) = memory_card.lines(cards, claims)
     assert line[1] == "flow, not in its statement; weights; patients not counted; no formal guarantee; not audited"
 
 
 def test_a_long_audit_is_cut() -> None:
     card = MemoryCard(format=1, kind="a", privacy=Privacy(derived="weights"), about={}, audit={"found": "x" * 200})
-    assert memorycard._audit(card).endswith("x…")
-    assert len(memorycard._audit(card)) < 210
+    assert memory_card._audit(card).endswith("x…")
+    assert len(memory_card._audit(card)) < 210
 
 
 def test_a_guarantee_is_whole() -> None:

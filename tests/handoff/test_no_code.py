@@ -194,7 +194,7 @@ def test_links_and_folders_on_the_way_in(at: At, tmp_path: Path) -> None:
     world: World = at(1)
     outside = tmp_path / "outside"
     outside.mkdir()
-    part = world.desks["south"].folder / ".receiving"
+    part = world.stores["south"].folder / ".receiving"
     part.symlink_to(outside)
     with contextlib.suppress(OSError):
         world.deliver(world.bundle(1), "south")

@@ -33,9 +33,9 @@ def test_laps(at: At) -> None:
     world = at(0)
     world.amend(0, ["north", "south", "east"], order=["north", "south", "south", "north", "east", "north"])
     world.run(6)
-    assert sorted(world.desks["north"].ledger.record().signed) == [1, 4, 6]
-    assert sorted(world.desks["north"].ledger.record().legs) == [1, 2, 3, 4, 5, 6]
-    assert world.desks["north"].next_turn() is None
+    assert sorted(world.stores["north"].ledger.record().signed) == [1, 4, 6]
+    assert sorted(world.stores["north"].ledger.record().legs) == [1, 2, 3, 4, 5, 6]
+    assert world.stores["north"].next_turn() is None
 
 
 def test_after_the_last_leg_every_site_gets_it(at: At) -> None:
@@ -49,7 +49,7 @@ def test_readers_look_on(at: At) -> None:
     world = at(0)
     world.amend(0, ["north", "south", "east"], readers=["east"])
     bundle = world.make(1)
-    assert receive.verify(world.desks["east"], world.keys["east"], bundle, look_on=True).claim.leg == 1
+    assert receive.verify(world.stores["east"], world.keys["east"], bundle, look_on=True).claim.leg == 1
     world.refuses(bundle, "east", WrongLeg, "leg 2 is the turn of south")
     world.deliver(bundle, "south")
 
@@ -151,7 +151,7 @@ def test_sites_do_not_sign_out_of_turn(at: At) -> None:
     world = at(1)
     folder = world.train(1, site="south", start=None)
     with pytest.raises(WrongLeg, match="leg 1 is the turn of north; this is south"):
-        send.draft(world.desks["south"], world.keys["south"], folder)
+        send.draft(world.stores["south"], world.keys["south"], folder)
 
 
 def test_nor_from_what_they_did_not_receive(at: At) -> None:
@@ -159,11 +159,11 @@ def test_nor_from_what_they_did_not_receive(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     folder = world.train(2, start="0" * 64)
     with pytest.raises(UserError, match="leg 2 was trained from other weights than those received of leg 1"):
-        send.draft(world.desks["south"], world.keys["south"], folder)
+        send.draft(world.stores["south"], world.keys["south"], folder)
     empty = at(0)
-    world.desks["south"] = empty.desks["south"]
+    world.stores["south"] = empty.stores["south"]
     with pytest.raises(UserError, match="leg 1 was not received"):
-        send.draft(world.desks["south"], world.keys["south"], folder)
+        send.draft(world.stores["south"], world.keys["south"], folder)
 
 
 def test_another_study_of_the_same_sites(at: At) -> None:

@@ -113,7 +113,7 @@ def test_securesystemslib_alone_verifies_statement_and_chain(world: World, unpac
         "leg 2 by south",
         "leg 3 by east",
     ]
-    assert world.desks["east"].ledger.record().signed[3].statement in done.stdout
+    assert world.stores["east"].ledger.record().signed[3].statement in done.stdout
 
 
 @pytest.mark.parametrize("name", [STATEMENT, f"chain/0001/{STATEMENT}", "rosters/0001.dsse.json", "other coordinator"])

@@ -9,12 +9,12 @@ import pytest
 from relay.errors import UserError
 from relay.handoff import manifest, receive, send
 from relay.handoff.document import canonical, digest, stamp
-from relay.handoff.fit import Fit
-from relay.handoff.papers import disclosed
+from relay.handoff.documents import disclosed
+from relay.handoff.expected_config import ExpectedConfig
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, ConfigMismatch, PolicyBreach
 from tests.handoff.conftest import At
-from tests.handoff.relays import DATA, DAY, FIT, NET, World, contents, packed, sealed
+from tests.handoff.relays import DATA, DAY, EXPECTED, NET, World, contents, packed, sealed
 
 EVERYONE = ["north", "south", "east"]
 
@@ -37,9 +37,9 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     world = under(at, **policy)
     folder, before = world.train(1, **leg), contents(world.stick)
     with pytest.raises(PolicyBreach, match=says) as caught:
-        send.draft(world.desks["north"], world.keys["north"], folder)
+        send.draft(world.stores["north"], world.keys["north"], folder)
     assert "roster 2" in str(caught.value)
-    assert not world.desks["north"].ledger.record().signed
+    assert not world.stores["north"].ledger.record().signed
     assert contents(world.stick) == before
 
 
@@ -56,7 +56,7 @@ def test_it_is_not_taken_in(policy: dict[str, Any], says: str, at: At) -> None:
     data = world.with_policy(install=["south"], **policy)
     with world.forged(1, signer="north") as parts:
         parts.files["rosters/0002.dsse.json"] = data
-        payload = world.desks["south"].trusted
+        payload = world.stores["south"].trusted
         assert payload is not None
         parts.claim["roster"] = {"version": 2, "sha256": payload.digest}
     world.refuses(parts.bundle, "south", PolicyBreach, "leg 1 by north", "roster 2", says)
@@ -141,28 +141,28 @@ def test_same_config(at: At) -> None:
     world = under(at, same_config=True)
     world.deliver(world.make(1), "south")
     world.make(2, config={"train.lr": 0.2})
-    other = Fit(NET, DATA, digest(canonical({"train.lr": 0.2})))
+    other = ExpectedConfig(NET, DATA, digest(canonical({"train.lr": 0.2})))
     world.refuses(world.bundle(2), "east", PolicyBreach, "leg 2 by south", "different configs", fit=other)
 
 
 def test_same_config_as_here(at: At) -> None:
     world = under(at, same_config=True)
     bundle = world.make(1)
-    world.refuses(bundle, "south", ConfigMismatch, "scientific config", fit=Fit(NET, DATA, "0" * 64))
+    world.refuses(bundle, "south", ConfigMismatch, "scientific config", fit=ExpectedConfig(NET, DATA, "0" * 64))
     world.deliver(bundle, "south")
 
 
 @pytest.mark.parametrize(
     ("fit", "says"),
     [
-        (Fit({**NET, "name": "V-Net"}, DATA, FIT.config), "model.name is 'U-Net' there, 'V-Net' here"),
-        (Fit({"name": "U-Net", "kwargs": {"depth": 5}}, DATA, FIT.config), "model.kwargs"),
-        (Fit(NET, {**DATA, "channels": 1}, FIT.config), "data.channels is 3 there, 1 here"),
-        (Fit(NET, {**DATA, "intensity_range": [0.0, 1.0]}, FIT.config), "data.intensity_range"),
-        (Fit(NET, {**DATA, "more": 1}, FIT.config), "data.more is None there, 1 here"),
+        (ExpectedConfig({**NET, "name": "V-Net"}, DATA, EXPECTED.config), "model.name is 'U-Net' there, 'V-Net' here"),
+        (ExpectedConfig({"name": "U-Net", "kwargs": {"depth": 5}}, DATA, EXPECTED.config), "model.kwargs"),
+        (ExpectedConfig(NET, {**DATA, "channels": 1}, EXPECTED.config), "data.channels is 3 there, 1 here"),
+        (ExpectedConfig(NET, {**DATA, "intensity_range": [0.0, 1.0]}, EXPECTED.config), "data.intensity_range"),
+        (ExpectedConfig(NET, {**DATA, "more": 1}, EXPECTED.config), "data.more is None there, 1 here"),
     ],
 )
-def test_configs_that_do_not_fit(fit: Fit, says: str, at: At) -> None:
+def test_configs_that_do_not_fit(fit: ExpectedConfig, says: str, at: At) -> None:
     world = at(1)
     world.refuses(world.bundle(1), "south", ConfigMismatch, says, fit=fit)
     world.deliver(world.bundle(1), "south", fit=None)
@@ -181,9 +181,9 @@ def test_verifying_holds_the_policy_too(at: At) -> None:
     with world.forged(1, to=[]) as parts:
         pass
     with pytest.raises(PolicyBreach, match="not sealed"):
-        receive.verify(world.desks["south"], None, parts.bundle)
+        receive.verify(world.stores["south"], None, parts.bundle)
     with pytest.raises(UserError, match="is sealed; a site's keys are needed"):
-        receive.verify(world.desks["south"], None, world.bundle(1))
+        receive.verify(world.stores["south"], None, world.bundle(1))
 
 
 def test_good_for_so_long(at: At) -> None:

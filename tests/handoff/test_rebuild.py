@@ -10,7 +10,6 @@ import pytest
 
 from relay.errors import UserError
 from relay.handoff import manifest
-from relay.handoff.desk import Desk
 from relay.handoff.document import canonical
 from relay.handoff.rebuild import Rebuilt, rebuild
 from relay.handoff.receive import reopen
@@ -29,6 +28,7 @@ from relay.handoff.refusals import (
     UnknownKey,
     UnknownOwnLeg,
 )
+from relay.handoff.store import StudyStore
 from tests.handoff.relays import DAY, World, contents, weights
 
 
@@ -48,23 +48,23 @@ def world(honest: World, tmp_path: Path) -> World:
 
 
 def again(world: World, site: str, *bundles: Path) -> Rebuilt:
-    return rebuild(world.desks[site], world.keys[site], bundles)
+    return rebuild(world.stores[site], world.keys[site], bundles)
 
 
-def damage(desk: Desk) -> None:
-    desk.ledger.path.write_bytes(desk.ledger.path.read_bytes().replace(b'"n":2', b'"n":7'))
+def damage(store: StudyStore) -> None:
+    store.ledger.path.write_bytes(store.ledger.path.read_bytes().replace(b'"n":2', b'"n":7'))
     with pytest.raises(DamagedLedger):
-        desk.ledger.lines()
+        store.ledger.lines()
 
 
-def lose(world: World, site: str) -> Desk:
+def lose(world: World, site: str) -> StudyStore:
     """All that the site had but its keys and the pinned coordinator."""
-    desk = world.desks[site]
+    store = world.stores[site]
     for name in ("rosters", "received", "signed"):
-        shutil.rmtree(desk.folder / name, ignore_errors=True)
-    for path in (desk.ledger.path, desk.ledger.head):
+        shutil.rmtree(store.folder / name, ignore_errors=True)
+    for path in (store.ledger.path, store.ledger.head):
         path.unlink()
-    return desk
+    return store
 
 
 def refuses(world: World, site: str, why: type[Refused], *bundles: Path) -> Refused:
@@ -78,44 +78,44 @@ def refuses(world: World, site: str, why: type[Refused], *bundles: Path) -> Refu
 
 @pytest.mark.parametrize("site", ["north", "south", "east"])
 def test_a_damaged_ledger_comes_back_from_the_home_alone(world: World, site: str) -> None:
-    desk = world.desks[site]
-    before = desk.ledger.record()
-    damage(desk)
+    store = world.stores[site]
+    before = store.ledger.record()
+    damage(store)
     done = again(world, site)
-    assert desk.ledger.record() == before
+    assert store.ledger.record() == before
     assert done.aside is not None
     assert (done.aside / "ledger.jsonl").is_file()
     assert all(line.facts["rebuilt"] for line in done.added)
     assert done.added[0].event == "roster"
-    assert not list(desk.folder.glob(".rebuild"))
+    assert not list(store.folder.glob(".rebuild"))
 
 
 def test_a_lost_home_comes_back_from_bundles(world: World) -> None:
-    before = world.desks["south"].ledger.record()
-    desk = lose(world, "south")
+    before = world.stores["south"].ledger.record()
+    store = lose(world, "south")
     done = again(world, "south", world.bundle(3), world.bundle(1))
-    assert (desk.ledger.record().signed, done.aside) == (before.signed, None)
+    assert (store.ledger.record().signed, done.aside) == (before.signed, None)
     assert set(done.restored) == {1}
     assert [line.event for line in done.added] == ["roster", "received", "signed"]
     world.deliver(world.bundle(3), "south")  # what it has not gone on from is received by all the rules
-    assert desk.ledger.record() == before
-    handover, _ = reopen(desk, 3)
+    assert store.ledger.record() == before
+    handover, _ = reopen(store, 3)
     assert len(handover.legs) == 3
-    assert not (desk.received(1) / manifest.MODEL).exists()  # leg 2 was made from it
-    assert desk.roster.version == 1
+    assert not (store.received(1) / manifest.MODEL).exists()  # leg 2 was made from it
+    assert store.roster.version == 1
 
 
 def test_the_newest_bundle_alone_tells_of_the_own_legs_before_it(world: World) -> None:
-    desk = lose(world, "south")
+    store = lose(world, "south")
     again(world, "south", world.bundle(3))
-    record = desk.ledger.record()
+    record = store.ledger.record()
     assert (set(record.signed), set(record.received), record.newest) == ({2}, {1}, 2)
     world.refuses(world.bundle(1), "south", Replay)
 
 
 def test_an_own_leg_unknown_after_a_loss_is_known_after_the_rebuild(world: World) -> None:
     lose(world, "south")
-    world.desks["south"].install(world.rosters[1])
+    world.stores["south"].install(world.rosters[1])
     world.refuses(world.bundle(3), "south", UnknownOwnLeg)
     done = again(world, "south", world.bundle(3))
     assert done.added[0].event == "received"  # the roster was known
@@ -126,9 +126,9 @@ def test_what_was_not_gone_on_from_is_received_again_and_by_all_the_rules(tmp_pa
     """Rebuilding is no way around them: not for a bundle that has expired, nor for weights that the gate refuses."""
     world = World(tmp_path)
     world.deliver(world.make(1), "south")
-    desk = lose(world, "south")
+    store = lose(world, "south")
     done = again(world, "south", world.bundle(1))
-    assert (done.restored, desk.record().received, desk.next_turn()) == ((), {}, 2)
+    assert (done.restored, store.record().received, store.next_turn()) == ((), {}, 2)
     with pytest.raises(UserError, match="was not received"):
         world.make(2)
     world.deliver(world.bundle(1), "south")
@@ -142,17 +142,17 @@ def test_a_clock_that_was_ahead_is_put_right_as_the_refusal_says(tmp_path: Path)
     world.deliver(world.make(1), "south")
     world.now -= 40 * DAY
     for site in ("north", "south"):
-        desk, known = world.desks[site], world.desks[site].ledger.record()
-        count = len(desk.ledger.lines())
+        store, known = world.stores[site], world.stores[site].ledger.record()
+        count = len(store.ledger.lines())
         with pytest.raises(ClockSetBack, match=r"ledger\.jsonl") as caught:
-            desk.now()
+            store.now()
         assert "relay ledger --rebuild corrects them" in caught.value.advice()
         done = again(world, site)
-        assert (done.added, done.corrected, desk.ledger.record()) == ((), count - 1, known)
+        assert (done.added, done.corrected, store.ledger.record()) == ((), count - 1, known)
         assert done.aside is not None
         assert len((done.aside / "ledger.jsonl").read_bytes().splitlines()) == count
-        assert desk.ledger.lines()[0].event == "roster"
-        assert desk.now() == world.now
+        assert store.ledger.lines()[0].event == "roster"
+        assert store.now() == world.now
     with pytest.raises(UserError, match="is whole"):
         again(world, "south")
 
@@ -160,15 +160,15 @@ def test_a_clock_that_was_ahead_is_put_right_as_the_refusal_says(tmp_path: Path)
 def test_a_whole_ledger_keeps_its_lines_and_gets_those_it_lacks(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.deliver(world.make(1), "south")
-    desk = world.desks["south"]
-    lines, data = desk.ledger.lines(), desk.ledger.path.read_bytes()
+    store = world.stores["south"]
+    lines, data = store.ledger.lines(), store.ledger.path.read_bytes()
     assert again(world, "south", world.bundle(1)).added == ()
-    assert desk.ledger.path.read_bytes() == data
+    assert store.ledger.path.read_bytes() == data
     world.deliver(world.make(2), "east")
     twin = world.copy(tmp_path / "twin")
     done = again(twin, "east", twin.bundle(2))
     assert (done.added, done.aside) == ((), None)
-    assert desk.ledger.lines()[: len(lines)] == lines
+    assert store.ledger.lines()[: len(lines)] == lines
 
 
 def test_a_whole_ledger_without_bundles_is_left_alone(world: World) -> None:
@@ -177,10 +177,10 @@ def test_a_whole_ledger_without_bundles_is_left_alone(world: World) -> None:
 
 
 def test_a_bundle_past_its_last_day_is_remembered(world: World) -> None:
-    desk = lose(world, "south")
+    store = lose(world, "south")
     world.now += 200 * DAY
     again(world, "south", world.bundle(3))
-    assert set(desk.ledger.record().signed) == {2}
+    assert set(store.ledger.record().signed) == {2}
 
 
 def test_bundles_that_contradict_each_other_are_refused(world: World) -> None:
@@ -196,7 +196,7 @@ def test_a_bundle_that_contradicts_the_home_or_a_whole_ledger_is_refused(world: 
     with world.forged(3, signer="east") as parts:
         parts.files["MODEL_CARD.md"] += b"and better"
     refuses(world, "south", Fork, parts.bundle)
-    damage(world.desks["south"])
+    damage(world.stores["south"])
     refuses(world, "south", Fork, parts.bundle)
 
 
@@ -207,24 +207,24 @@ def test_a_leg_done_again_under_a_new_roster_takes_the_place_of_the_old_one(tmp_
     world.put(2, world.train(2, model=weights(8)))
     world.deliver(world.bundle(2), "east")
     for site in ("south", "east"):
-        before = world.desks[site].ledger.record()
-        damage(world.desks[site])
+        before = world.stores[site].ledger.record()
+        damage(world.stores[site])
         again(world, site)
-        after = world.desks[site].record()
+        after = world.stores[site].record()
         assert (after.legs, after.received, after.signed) == (before.legs, before.received, before.signed)
 
 
 @pytest.mark.parametrize("name", ["statement.dsse.json", "manifest-sha256.txt", "chain/0001/results.json"])
 def test_a_changed_folder_of_its_own_is_named(world: World, name: str) -> None:
-    desk = world.desks["south"]
-    damage(desk)
-    path = desk.received(3) / name
+    store = world.stores["south"]
+    damage(store)
+    path = store.received(3) / name
     path.write_bytes(path.read_bytes()[:-3])
     if name == "manifest-sha256.txt":
         again(world, "south")  # the statement, not the folder, is what the ledger relies on
         return
     error = refuses(world, "south", BrokenChain)
-    assert str(desk.received(3)) in str(error)
+    assert str(store.received(3)) in str(error)
     assert "move it away" in error.advice()
 
 
@@ -247,7 +247,7 @@ def test_hostile_bundles_are_refused(world: World) -> None:
 
 def test_a_key_revoked_since_then_is_not_believed(world: World) -> None:
     world.amend(done=1, install=("south",), drop=("east",), revoke={"east": "stolen"})
-    damage(world.desks["south"])
+    damage(world.stores["south"])
     error = refuses(world, "south", RevokedKey, world.bundle(3))
     assert "leg 3 by east" in str(error)
 

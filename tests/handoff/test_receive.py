@@ -126,7 +126,7 @@ def with_a_stolen_key(at: At) -> Refusal:
     world = at(0)
     stolen, world.keys["north"] = world.keys["north"], world.new_keys("north")
     envelope = world.amend(0, add=[world.keys["north"].identity], revoke={"north": "stolen"})
-    world.open_desk("north", envelope)
+    world.open_store("north", envelope)
     world.make(1)
     with world.forged(1, signer=stolen) as parts:
         pass
@@ -137,7 +137,7 @@ def with_a_stolen_key(at: At) -> Refusal:
 def with_a_key_past_its_last_day(at: At) -> Refusal:
     world = at(0)
     world.keys["north"] = world.new_keys("north", years=0.02)
-    world.open_desk("north", world.amend(0, add=[world.keys["north"].identity]))
+    world.open_store("north", world.amend(0, add=[world.keys["north"].identity]))
     world.make(1)
     world.now += 10 * DAY
     with world.forged(1, signer="north") as parts:
@@ -294,7 +294,7 @@ def not_finite(at: At) -> Refusal:
 @reaches(DamagedLedger)
 def with_a_changed_ledger(at: At) -> Refusal:
     world = at(1)
-    ledger = world.desks["south"].ledger.path
+    ledger = world.stores["south"].ledger.path
     ledger.write_bytes(ledger.read_bytes().replace(b"2026-03-02", b"2026-03-01"))
     return world, world.bundle(1), "south", ("ledger.jsonl",)
 
@@ -309,15 +309,15 @@ def test_every_refusal_keeps_nothing_and_says_what_to_do(why: type[Refused], at:
 def test_rollback(at: At) -> None:
     """Those whose turn it is meet Replay or Fork first; the rule is for those who look on."""
     world = at(3)
-    desk = world.desks["north"]
+    store = world.stores["north"]
     world.deliver(world.bundle(3), "north")
-    before = contents(desk.home)
+    before = contents(store.home)
     with world.forged(2, to=["north"]) as parts:
         pass
     with pytest.raises(Rollback) as caught:
-        receive.verify(desk, world.keys["north"], parts.bundle, look_on=True)
+        receive.verify(store, world.keys["north"], parts.bundle, look_on=True)
     check_words(caught.value, "leg 2 by south", "leg 3")
-    assert contents(desk.home) == before
+    assert contents(store.home) == before
 
 
 def test_the_table_is_whole() -> None:
@@ -331,12 +331,12 @@ def test_what_is_received_is_the_bundle(leg: int, at: At) -> None:
     world = at(leg)
     site = {1: "south", 2: "east", 3: "north"}[leg]
     found = world.deliver(world.bundle(leg), site)
-    desk = world.desks[site]
-    assert contents(desk.received(leg)) == world.opened(leg)
+    store = world.stores[site]
+    assert contents(store.received(leg)) == world.opened(leg)
     assert [made.claim.leg for made in found.statements] == [*range(1, leg + 1)]
     assert not found.again
-    assert not [path for path in desk.folder.rglob("*") if path.name.startswith(".") and path.is_dir()]
-    carried, start = receive.reopen(desk, leg)
+    assert not [path for path in store.folder.rglob("*") if path.name.startswith(".") and path.is_dir()]
+    carried, start = receive.reopen(store, leg)
     sender = world.folder / world.roster.order[leg - 1] / f"handover_{leg}"
     assert start == digest_of(sender)
     assert carried.samples_seen == 16 * leg
@@ -352,17 +352,17 @@ def test_what_is_received_is_the_bundle(leg: int, at: At) -> None:
 def test_what_was_changed_since_is_not_reopened(name: str, how: str, at: At) -> None:
     world = at(2)
     world.deliver(world.bundle(2), "east")
-    path = world.desks["east"].received(2) / name
+    path = world.stores["east"].received(2) / name
     path.write_bytes(path.read_bytes()[:-2]) if how == "changed" else path.unlink()
     with pytest.raises(RelayError):
-        receive.reopen(world.desks["east"], 2)
+        receive.reopen(world.stores["east"], 2)
     assert world.deliver(world.bundle(2), "east").again, "received again, it is as good as new"
-    receive.reopen(world.desks["east"], 2)
+    receive.reopen(world.stores["east"], 2)
 
 
 def test_what_was_never_received_is_not_reopened(at: At) -> None:
     with pytest.raises(UserError, match="leg 1 of study vessels was not received"):
-        receive.reopen(at(1).desks["south"], 1)
+        receive.reopen(at(1).stores["south"], 1)
 
 
 @pytest.mark.parametrize("step", ["roster", "files", "ledger"])
@@ -376,7 +376,7 @@ def test_a_power_cut_while_taking_in(step: str, at: At, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     target = {
-        "roster": "relay.handoff.desk.Desk.install",
+        "roster": "relay.handoff.store.StudyStore.install",
         "files": "relay.handoff.receive.replace_folder",
         "ledger": "relay.handoff.ledger.Ledger.append",
     }[step]
@@ -385,16 +385,16 @@ def test_a_power_cut_while_taking_in(step: str, at: At, monkeypatch: pytest.Monk
         with pytest.raises(KeyboardInterrupt):
             world.deliver(bundle, "south")
     with pytest.raises(UserError):
-        receive.reopen(world.desks["south"], 1)
+        receive.reopen(world.stores["south"], 1)
     world.deliver(bundle, "south")
-    receive.reopen(world.desks["south"], 1)
-    assert world.desks["south"].roster.version == 2
+    receive.reopen(world.stores["south"], 1)
+    assert world.stores["south"].roster.version == 2
 
 
 def test_a_stranger_does_not_receive(at: At) -> None:
     world = at(1)
     world.keys["west"] = world.new_keys("west")
-    world.open_desk("west", world.rosters[1])
+    world.open_store("west", world.rosters[1])
     with pytest.raises(UserError, match="west is not a site"):
         world.deliver(world.reseal(world.bundle(1).read_bytes(), "west"), "west")
 
@@ -405,15 +405,15 @@ def test_without_a_roster_the_rules_are_the_same(at: At) -> None:
     for site in ("south", "east"):
         (fresh := world.folder / f"new_{site}").mkdir()
         world.keys[site] = world.keys[site]
-        world.desks[site] = dataclasses.replace(world.desks[site], home=fresh)
+        world.stores[site] = dataclasses.replace(world.stores[site], home=fresh)
         keys.save(world.keys[site], fresh, None)
-        world.desks[site].pin(world.coordinator.identity)
+        world.stores[site].pin(world.coordinator.identity)
     with world.forged(1, to=["east"]) as parts:
         pass
     with pytest.raises(WrongRecipient, match="leg 1 by north is for south; this is east"):
         world.deliver(parts.bundle, "east")
     world.deliver(world.bundle(1), "south")
-    assert world.desks["south"].roster.version == 1
+    assert world.stores["south"].roster.version == 1
 
 
 def test_volumes_are_received_as_one(at: At) -> None:
@@ -421,7 +421,7 @@ def test_volumes_are_received_as_one(at: At) -> None:
     first = world.make(1, volume=2500)
     assert first.name.endswith(".001")
     world.deliver(first, "south")
-    receive.reopen(world.desks["south"], 1)
+    receive.reopen(world.stores["south"], 1)
 
 
 def test_receiving_the_same_again_changes_nothing(at: At) -> None:
@@ -435,7 +435,7 @@ def test_receiving_the_same_again_changes_nothing(at: At) -> None:
 def test_verifying_keeps_nothing(at: At) -> None:
     world = at(1)
     before = contents(world.folder)
-    found = receive.verify(world.desks["south"], world.keys["south"], world.bundle(1))
+    found = receive.verify(world.stores["south"], world.keys["south"], world.bundle(1))
     assert found.claim.site == "north"
     assert set(found.entries) == set(world.opened(1))
     assert contents(world.folder) == before

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from relay.errors import ConfigError, RelayError, UserError
 from relay.handoff import keys
 from relay.handoff.document import canonical, digest, moment, parse, stamp
-from relay.handoff.enrol import amend, describe, first
 from relay.handoff.envelope import Signed
 from relay.handoff.keys import Identity, Keys
 from relay.handoff.refusals import (
@@ -42,6 +41,7 @@ from relay.handoff.roster import (
     roster_name,
     sign_roster,
 )
+from relay.handoff.roster_builder import amend, describe, first
 from tests.handoff.conftest import At
 
 NOW = datetime(2026, 3, 1, tzinfo=timezone.utc)

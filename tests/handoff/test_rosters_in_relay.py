@@ -22,14 +22,14 @@ from tests.handoff.relays import DAY, Parts, World, contents, payload_of, weight
 
 
 def everyone(world: World) -> list[str]:
-    return list(world.desks)
+    return list(world.stores)
 
 
 def join(world: World, name: str, done: int, install: list[str], **changes: object) -> bytes:
     """A site comes late: its request was approved, its home made, the new roster carried to some."""
     world.keys[name] = world.new_keys(name)
     envelope = world.amend(done, install, add=[world.keys[name].identity], **changes)
-    world.open_desk(name)
+    world.open_store(name)
     return envelope
 
 
@@ -40,8 +40,8 @@ def test_newer_rosters_travel_in_the_bundle(at: At) -> None:
     world.put(2, world.folder / "south" / "handover_2")
     for leg, site in ((2, "east"), (3, "north"), (4, "west")):
         world.deliver(world.bundle(leg), site)
-        assert world.desks[site].roster.version == 2
-        assert [path.name[:4] for path in world.desks[site].roster_files()] == ["0001", "0002"]
+        assert world.stores[site].roster.version == 2
+        assert [path.name[:4] for path in world.stores[site].roster_files()] == ["0001", "0002"]
         world.make(leg + 1)
     assert [n for n in world.opened(5) if n.startswith("rosters/")] == [manifest.roster(1), manifest.roster(2)]
 
@@ -75,7 +75,7 @@ def test_a_site_drops_out_after_its_turn(at: At) -> None:
     world.amend(2, ["east"], drop=["south"])
     assert [(r.site, r.last_leg) for r in world.roster.revoked] == [("south", 2)]
     world.refuses(world.bundle(2), "east", OldRoster, "leg 2 by south", "roster 2")
-    world.desks["south"].install(world.rosters[2])
+    world.stores["south"].install(world.rosters[2])
     world.put(2, world.folder / "south" / "handover_2")
     world.deliver(world.bundle(2), "east")
     world.make(3)
@@ -88,7 +88,7 @@ def test_replaced_keys(at: At) -> None:
     thief, world.keys["south"] = world.keys["south"], world.new_keys("south")
     world.amend(2, ["north", "east"], add=[world.keys["south"].identity], revoke={"south": "laptop stolen"},
                 order=["north", "south", "east", "south", "north"])  # fmt: skip
-    world.open_desk("south", world.rosters[2])
+    world.open_store("south", world.rosters[2])
     world.make(3)
     world.deliver(world.bundle(3), "south")
     world.make(4)
@@ -121,7 +121,7 @@ def test_a_key_that_was_replaced_signs_nothing_under_the_roster_that_replaces_it
     world = at(1)
     old, world.keys["north"] = world.keys["north"], world.new_keys("north")
     world.amend(1, ["south"], add=[world.keys["north"].identity])
-    world.open_desk("north", world.rosters[2])
+    world.open_store("north", world.rosters[2])
     world.put(1, world.folder / "north" / "handover_1")
     with world.forged(1, signer=old) as parts:
         pass
@@ -134,7 +134,7 @@ def test_a_stolen_key_of_a_site_that_was_dropped_makes_no_leg_again(at: At) -> N
     world = at(1)
     world.deliver(world.bundle(1), "south")
     world.amend(1, ["south"], drop=["north"], revoke={"north": "stolen"})
-    world.desks["north"].install(world.rosters[2])
+    world.stores["north"].install(world.rosters[2])
     world.put(1, world.folder / "north" / "handover_1")
     world.refuses(world.bundle(1), "south", RevokedKey, "is revoked (stolen)")
 
@@ -145,7 +145,7 @@ def test_a_leg_is_done_again(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     again = world.train(1, model=weights(7))
     with pytest.raises(Fork, match="signed here before"):
-        send.draft(world.desks["north"], world.keys["north"], again)
+        send.draft(world.stores["north"], world.keys["north"], again)
     world.amend(0, ["north"])
     world.put(1, again)
     assert not world.deliver(world.bundle(1), "south").again
@@ -172,8 +172,8 @@ def test_signed_once_more_the_earlier_statement_still_counts_as_its_own(at: At) 
     world.deliver(world.bundle(2), "east")
     world.make(3)
     world.deliver(world.bundle(3), "north")
-    text = receipt.write(world.desks["south"], 1).text()
-    assert "leg 1" in receipt.check(world.desks["north"], text)
+    text = receipt.write(world.stores["south"], 1).text()
+    assert "leg 1" in receipt.check(world.stores["north"], text)
 
 
 def test_a_site_that_missed_a_roster_takes_no_withdrawn_leg(at: At) -> None:
@@ -183,8 +183,8 @@ def test_a_site_that_missed_a_roster_takes_no_withdrawn_leg(at: At) -> None:
     world.amend(0, ["north"])
     world.put(1, world.train(1, model=weights(7)))
     world.amend(1, ["north", "south"])
-    assert world.desks["south"].record().received == {}
-    assert world.desks["south"].next_turn() == 2
+    assert world.stores["south"].record().received == {}
+    assert world.stores["south"].next_turn() == 2
     with pytest.raises(UserError, match="was not received"):
         world.make(2)
     world.put(1, world.folder / "north" / "handover_1")
@@ -198,11 +198,11 @@ def test_once_somebody_went_on_if_all_is_to_be_done_again(at: At) -> None:
     world.amend(0, ["north"])
     world.put(1, world.train(1, model=weights(7)))
     world.deliver(world.bundle(1), "south")
-    assert world.desks["south"].next_turn() == 2
-    assert world.desks["south"].record().signed == {}
+    assert world.stores["south"].next_turn() == 2
+    assert world.stores["south"].record().signed == {}
     world.make(2)
     world.deliver(world.bundle(2), "east")
-    assert world.desks["east"].next_turn() == 3
+    assert world.stores["east"].next_turn() == 3
 
 
 def test_a_shorter_way_under_a_new_roster(at: At) -> None:
@@ -213,7 +213,7 @@ def test_a_shorter_way_under_a_new_roster(at: At) -> None:
     world.put(1, world.folder / "north" / "handover_1")
     world.deliver(world.bundle(1), "east")
     world.make(2)
-    assert world.desks["east"].ledger.record().legs[2] == world.desks["east"].ledger.record().signed[2]
+    assert world.stores["east"].ledger.record().legs[2] == world.stores["east"].ledger.record().signed[2]
 
 
 def test_a_leg_that_was_struck_is_not_laundered_in_a_chain(at: At) -> None:
@@ -229,7 +229,7 @@ def test_re_sent_under_a_newer_roster_to_one_who_has_it(at: At) -> None:
     world = at(1)
     world.with_policy(install=["south"], min_samples=9)
     world.refuses(world.bundle(1), "south", OldRoster, "roster 1", "roster 2")
-    world.desks["north"].install(world.rosters[2])
+    world.stores["north"].install(world.rosters[2])
     world.put(1, world.folder / "north" / "handover_1")
     world.deliver(world.bundle(1), "south")
 
@@ -239,7 +239,7 @@ def test_a_signed_leg_does_not_leave_under_an_older_roster(at: At) -> None:
     world.with_policy(install=["north"], min_samples=9)
     before = contents(world.stick)
     with pytest.raises(UserError, match="signed under roster 1; roster 2 is installed here"):
-        send.export(world.desks["north"], 1, world.stick)
+        send.export(world.stores["north"], 1, world.stick)
     assert contents(world.stick) == before
 
 
@@ -259,18 +259,18 @@ def test_two_rosters_of_one_version(at: At) -> None:
     """The coordinator signed two; north has one, south the other: neither takes the other's."""
     world = at(0)
     other = dataclasses.replace(world.roster, version=2, done=(0, 0), order=("north", "east", "south"))
-    world.desks["south"].install(sign_roster(other, world.coordinator))
+    world.stores["south"].install(sign_roster(other, world.coordinator))
     world.with_policy(install=["north"], min_samples=9)
     world.refuses(world.make(1), "south", Fork, "version 2")
     with pytest.raises(Fork, match="two different rosters 2"):
-        world.desks["south"].install(world.rosters[2])
+        world.stores["south"].install(world.rosters[2])
 
 
 def test_two_rosters_of_one_old_version(at: At) -> None:
     """Also where both have a newer one since: an old roster is not exchanged behind a site's back."""
     world = at(0)
     other = dataclasses.replace(world.roster, version=2, done=(0, 0), order=("north", "east", "south"))
-    world.desks["south"].install(sign_roster(other, world.coordinator))
+    world.stores["south"].install(sign_roster(other, world.coordinator))
     world.with_policy(install=["north"], min_samples=9)
     world.put(1, world.train(1))
     world.amend(0, ["north", "south"])
@@ -287,14 +287,14 @@ def test_never_back_to_an_older_roster(version: int, at: At) -> None:
     world.with_policy(install=["south"], min_samples=10)
     before = contents(world.folder / "south")
     with pytest.raises(OldRoster, match=f"this is roster {version}.*roster 3 is known"):
-        world.desks["south"].install(world.rosters[version])
+        world.stores["south"].install(world.rosters[version])
     assert contents(world.folder / "south") == before
 
 
 def test_installing_the_same_again_is_nothing(at: At) -> None:
     world = at(0)
     before = contents(world.folder / "south")
-    world.desks["south"].install(world.rosters[1])
+    world.stores["south"].install(world.rosters[1])
     assert contents(world.folder / "south") == before
 
 
@@ -304,7 +304,7 @@ def test_a_roster_issued_before_the_one_before_it(at: At) -> None:
         dataclasses.replace(world.roster, version=2, done=(0, 0), issued="2026-03-01T00:00:00Z"), world.coordinator
     )
     with pytest.raises(BadRoster, match="before roster 1"):
-        world.desks["south"].install(data)
+        world.stores["south"].install(data)
 
 
 def test_rosters_have_their_days(at: At) -> None:
@@ -312,7 +312,7 @@ def test_rosters_have_their_days(at: At) -> None:
     world.now += 367 * DAY
     world.refuses(world.bundle(1), "south", RosterPeriod, "2027-03-02")
     with pytest.raises(UserError, match="holds from 2026-03-02"):
-        send.draft(world.desks["north"], world.keys["north"], world.folder / "north" / "handover_1")
+        send.draft(world.stores["north"], world.keys["north"], world.folder / "north" / "handover_1")
     world.amend(0, ["north", "south"], days=30)
     world.deliver(world.put(1, world.folder / "north" / "handover_1"), "south")
 

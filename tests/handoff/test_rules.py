@@ -16,7 +16,7 @@ from relay.handoff.ledger import Known, Record
 from relay.handoff.refusals import Refused, Rollback
 from relay.handoff.rules import STEPS, Verification
 from tests.handoff.conftest import At
-from tests.handoff.relays import FIT, World
+from tests.handoff.relays import EXPECTED, World
 
 Steps = dict[str, Callable[[], None]]
 
@@ -24,7 +24,7 @@ Steps = dict[str, Callable[[], None]]
 def steps(world: World, leg: int, site: str) -> tuple[Verification, Steps]:
     """A verification of an honest bundle, and its steps."""
     files = world.opened(leg)
-    check = Verification(world.desks[site].standpoint())
+    check = Verification(world.stores[site].context())
     rosters = [data for name, data in files.items() if name.startswith("rosters/")]
     layout = manifest.names_fit(list(files))
     links = layout.links(files.__getitem__)
@@ -34,9 +34,9 @@ def steps(world: World, leg: int, site: str) -> tuple[Verification, Steps]:
         "statement": lambda: check.statement(files[manifest.STATEMENT]),
         "chain": lambda: check.chain(links),
         "standing": check.standing,
-        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in layout.papers}),
+        "contents": lambda: check.contents(files[manifest.MANIFEST], digests, {n: files[n] for n in layout.documents}),
         "policy": lambda: check.policy(9000, True, {name: len(data) for name, data in files.items()}),
-        "fit": lambda: check.fit(files[manifest.HANDOVER], FIT),
+        "fit": lambda: check.fit(files[manifest.HANDOVER], EXPECTED),
     }
 
 
@@ -88,7 +88,7 @@ def test_looking_on(at: At) -> None:
     check.at = dataclasses.replace(check.at, site=None)
     for name in STEPS:
         does[name]()
-    assert receive.verify(world.desks["east"], world.keys["east"], world.bundle(2), look_on=True).claim.leg == 2
+    assert receive.verify(world.stores["east"], world.keys["east"], world.bundle(2), look_on=True).claim.leg == 2
 
 
 def test_rollback(at: At) -> None:

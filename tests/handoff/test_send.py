@@ -95,7 +95,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
     """Every file and its size, for whom, and what is told; before anything is signed."""
     world = at(0)
     folder, before = world.train(1), contents(world.stick)
-    drafted = send.draft(world.desks["north"], world.keys["north"], folder)
+    drafted = send.draft(world.stores["north"], world.keys["north"], folder)
     text = "\n".join(drafted.lines(world.roster.policy))
     for told in ("as leg 1 of vessels", "sealed, for      south", "16 (rounded", "north 0.710, outside –"):
         assert told in text
@@ -103,7 +103,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
     assert "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal" in text
     for name, size in drafted.sizes.items():
         assert re.search(rf"{size:,} B  {re.escape(name)}", text)
-    assert not world.desks["north"].ledger.record().signed
+    assert not world.stores["north"].ledger.record().signed
     assert not (drafted.folder / STATEMENT).exists()
     assert contents(world.stick) == before
 
@@ -111,7 +111,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
 def test_a_draft_that_is_not_signed_leaves_nothing(at: At) -> None:
     world = at(0)
     folder = world.train(1)
-    send.draft(world.desks["north"], world.keys["north"], folder)
+    send.draft(world.stores["north"], world.keys["north"], folder)
     world.deliver(world.put(1, folder), "south")
 
 
@@ -160,7 +160,7 @@ def test_a_site_cannot_write_into_the_table_of_another(strategy: str, at: At) ->
 def test_what_was_signed_is_what_leaves(change: str, at: At) -> None:
     """Not what somebody made of it since: better noticed here than at the other end."""
     world = at(1)
-    signed = world.desks["north"].signed(1)
+    signed = world.stores["north"].signed(1)
     if change == "model":
         (signed / MODEL).unlink()
         (signed / MODEL).write_bytes(b"other")
@@ -170,7 +170,7 @@ def test_what_was_signed_is_what_leaves(change: str, at: At) -> None:
         (signed / RESULTS).unlink()
     before = contents(world.stick)
     with pytest.raises(RelayError) as caught:
-        send.export(world.desks["north"], 1, world.stick)
+        send.export(world.stores["north"], 1, world.stick)
     assert isinstance(caught.value, DigestMismatch) or change != "model"
     assert contents(world.stick) == before
 
@@ -178,9 +178,9 @@ def test_what_was_signed_is_what_leaves(change: str, at: At) -> None:
 def test_training_on_does_not_change_what_was_signed(at: At) -> None:
     """Files are shared by name, never written to: the next leg of the same run replaces its own."""
     world = at(1)
-    signed = contents(world.desks["north"].signed(1))
+    signed = contents(world.stores["north"].signed(1))
     world.train(1, model=weights(9))
-    assert contents(world.desks["north"].signed(1)) == signed
+    assert contents(world.stores["north"].signed(1)) == signed
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,10 @@ def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str
     world = at(2)
     world.deliver(world.bundle(2), "east")
     folder = world.train(3)
-    path = world.desks["east"].received(2) / (name if leg == 2 else manifest.earlier(1, name))
+    path = world.stores["east"].received(2) / (name if leg == 2 else manifest.earlier(1, name))
     path.write_bytes(path.read_bytes()[:-1]) if how == "changed" else path.unlink()
     with pytest.raises(DigestMismatch, match=f"{name} is not what was received"):
-        send.draft(world.desks["east"], world.keys["east"], folder)
+        send.draft(world.stores["east"], world.keys["east"], folder)
     assert world.deliver(world.bundle(2), "east").again
     world.put(3, folder)
 
@@ -214,7 +214,7 @@ def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str
 def test_no_handover(at: At, tmp_path: Path) -> None:
     world = at(0)
     with pytest.raises(RelayError, match=r"no handover in .*facts\.json"):
-        send.draft(world.desks["north"], world.keys["north"], tmp_path)
+        send.draft(world.stores["north"], world.keys["north"], tmp_path)
 
 
 def test_no_stick(at: At) -> None:

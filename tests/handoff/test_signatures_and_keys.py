@@ -111,11 +111,11 @@ def test_the_coordinator_is_pinned(at: At) -> None:
     world, other = at(1), World(at(0).folder / "other")
     path = world.reseal(b"", "south")
     other.keys["south"] = world.keys["south"]
-    other.open_desk("south", other.amend(0, ["north"], add=[world.keys["south"].identity]))
+    other.open_store("south", other.amend(0, ["north"], add=[world.keys["south"].identity]))
     path.write_bytes(other.make(1).read_bytes())
     world.refuses(path, "south", BadRoster, "centre")
     with pytest.raises(BadRoster, match="is pinned with the fingerprint"):
-        world.desks["south"].pin(other.coordinator.identity)
+        world.stores["south"].pin(other.coordinator.identity)
 
 
 def test_a_roster_that_only_looks_like_the_coordinators(at: At) -> None:
@@ -136,14 +136,14 @@ def test_the_coordinator_keeps_name_and_sealing_key(at: At) -> None:
     twin = dataclasses.replace(twin, identity=identity)
     data = sign_roster(dataclasses.replace(world.roster, version=2, done=(0, 0), coordinator=identity), twin)
     with pytest.raises(BadRoster, match="another name or sealing key"):
-        world.desks["south"].install(data)
+        world.stores["south"].install(data)
 
 
 def test_keys_live_so_long(at: At) -> None:
     """What was signed in time stands for ever; nothing is signed after."""
     world = at(0)
     world.keys["north"] = world.new_keys("north", years=0.02)  # 7.3 days
-    world.open_desk("north", world.amend(0, add=[world.keys["north"].identity]))
+    world.open_store("north", world.amend(0, add=[world.keys["north"].identity]))
     late = world.copy(world.folder.with_name("late"))
     folder = late.train(1)
     late.now += 8 * DAY
@@ -158,7 +158,7 @@ def test_keys_live_so_long(at: At) -> None:
 def test_a_link_signed_after_its_keys_last_day(at: At) -> None:
     world = at(0)
     world.keys["north"] = world.new_keys("north", years=0.02)
-    world.open_desk("north", world.amend(0, add=[world.keys["north"].identity]))
+    world.open_store("north", world.amend(0, add=[world.keys["north"].identity]))
     world.make(1)
     world.now += 10 * DAY
     with world.forged(1, signer="north") as parts:
@@ -182,6 +182,6 @@ def test_a_site_with_other_keys_than_the_rosters_does_not_sign(at: At) -> None:
     world = at(0)
     folder = world.train(1)
     world.keys["north"] = world.new_keys("north")
-    world.open_desk("north")
+    world.open_store("north")
     with pytest.raises(UserError, match="are not those of north in roster 1"):
-        send.draft(world.desks["north"], world.keys["north"], folder)
+        send.draft(world.stores["north"], world.keys["north"], folder)

@@ -139,14 +139,14 @@ def test_warnings_are_kept_and_shown_in_the_report_without_names(ran: Path) -> N
 
 def test_a_site_too_small_for_its_memory_patches_too_large_and_images_of_two_sites(ran: Path) -> None:
     from relay.leg.doubts import doubts
-    from relay.leg.place import RunPlace
+    from relay.leg.paths import RunPaths
     from relay.leg.sites import Sites, needs
 
     memory = {"name": "style", "kwargs": {"min_patients": 6}}
     more = {"common.strategy": {"name": "relay", "kwargs": {"memory": memory}}}
     asked = study(**changes(ran / "data", **more, **{"common.dataset.kwargs.patch_size": [64, 64]}))
     shutil.copy(ran / "data/a/image/0.png", ran / f"data/{a_test_image(ran, 'b').replace('/', '/image/')}.png")
-    texts = [d.text for d in doubts(asked.legs, needs(asked.legs, asked), Sites(7, RunPlace(ran / "new")))]
+    texts = [d.text for d in doubts(asked.legs, needs(asked.legs, asked), Sites(7, RunPaths(ran / "new")))]
     assert "1 of its image files are also at a" in texts
     assert any(text.startswith("5 patients to train on are too few for its memory, which needs 6") for text in texts)
     assert (

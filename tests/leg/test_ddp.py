@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
-from relay.handoff.desk import Desk
 from relay.handoff.handover import load
 from relay.handoff.receive import chain_in
+from relay.handoff.store import StudyStore
 from relay.results import read_rows
 from tests.studies import given, simulate
 
@@ -105,8 +105,8 @@ def test_one_process_writes_and_everything_is_whole(tmp_path: Path) -> None:
     keys = ("leg", "site", "sample", "class")
     assert [[row[k] for k in keys] for row in rows] == [[row[k] for k in keys] for row in same]
     assert json.loads((tmp_path / "two/checkpoints/task_2/leg.json").read_text())["state"] == "finished"
-    desk = Desk(tmp_path / "two/handoff/task_2/clinic_b", "simulation")
-    assert [made.claim.site for made in chain_in(desk.signed(2))] == ["clinic_a", "clinic_b"]
+    store = StudyStore(tmp_path / "two/handoff/task_2/clinic_b", "simulation")
+    assert [made.claim.site for made in chain_in(store.signed(2))] == ["clinic_a", "clinic_b"]
 
 
 def test_a_loss_that_is_no_number_stops_both_and_names_the_images_of_both(tmp_path: Path) -> None:

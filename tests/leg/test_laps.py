@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from relay.handoff.desk import Desk
 from relay.handoff.handover import load, read_facts
 from relay.handoff.receive import chain_in
-from tests.leg.test_post import Sites
+from relay.handoff.store import StudyStore
 from tests.leg.test_resume import StopAt, same, weights
+from tests.leg.test_transport import Sites
 from tests.studies import TINY, simulate
 
 TWO = {"current_tasks.laps": 2, "common.strategy.name": "relay", "common.train.num_epochs": 1}
@@ -29,7 +29,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_leg_starts_from_the_one_before_it_and_is_handed_over(done: Path) -> None:
     facts = [read_facts(done / "checkpoints" / folder / "handover") for folder in FOLDERS]
     assert [(own.leg, own.site) for own in facts] == [(k, f"clinic_{s}") for k, s in enumerate("abab", 1)]
-    made = chain_in(Desk(done / "handoff/task_2_lap2/clinic_b", "simulation").signed(4))
+    made = chain_in(StudyStore(done / "handoff/task_2_lap2/clinic_b", "simulation").signed(4))
     assert [statement.claim.site for statement in made] == [own.site for own in facts]
     assert [path.name for path in (done / "handoff").iterdir()] == ["task_2_lap2"]
 
@@ -93,7 +93,7 @@ def test_any_order(tmp_path: Path) -> None:
             "common.dataset.kwargs.count": 12,
         },
     )
-    made = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(3))
+    made = chain_in(StudyStore(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(3))
     assert [statement.claim.site for statement in made] == ["clinic_c", "clinic_a", "clinic_b"]
     summary = json.loads((tmp_path / "results/summary.json").read_text())
     assert sorted(summary["matrix"]) == ["1", "2", "3"]

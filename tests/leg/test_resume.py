@@ -18,15 +18,15 @@ import yaml
 from relay.errors import ChangedConfigError, Interrupted
 from relay.handoff.handover import load
 from relay.leg import run as leg_run
-from relay.leg.place import RunPlace
-from relay.leg.watch import ShowProgress
+from relay.leg.callbacks import ShowProgress
+from relay.leg.paths import RunPaths
 from tests.studies import given, simulate
 
 RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
 
 
 def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
-    return dict(load(RunPlace(root).leg(leg).handover).model)
+    return dict(load(RunPaths(root).leg(leg).handover).model)
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -124,7 +124,7 @@ def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path) ->
         # a test run in a shell's background passes on that it ignores Ctrl-C
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    leg = RunPlace(whole / "exps/study" / note).leg("task_1")
+    leg = RunPaths(whole / "exps/study" / note).leg("task_1")
     until = time.monotonic() + 120
     while not leg.phase(1, "learn").is_file() and broken.poll() is None and time.monotonic() < until:
         time.sleep(0.01)

@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from relay.errors import DataError, TrainingError
-from relay.handoff.desk import Desk
 from relay.handoff.handover import digest_of, load, read_facts
 from relay.handoff.receive import chain_in
 from relay.handoff.seal import MAGIC
+from relay.handoff.store import StudyStore
 from relay.leg import checkpoint
-from relay.leg.place import RunPlace
+from relay.leg.paths import RunPaths
 from relay.results import COLUMNS
 from tests.studies import TINY, simulate, study
 
@@ -67,13 +67,13 @@ def test_every_leg_is_tested_on_every_site(done: Path) -> None:
     assert all(0 <= float(r["value"]) <= 1 for r in rows if r["value"])
 
 
-def received(done: Path) -> Desk:
-    return Desk(done / "handoff/task_2/clinic_b", "simulation")
+def received(done: Path) -> StudyStore:
+    return StudyStore(done / "handoff/task_2/clinic_b", "simulation")
 
 
 def test_handover_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None:
-    place = done / "checkpoints/task_2/handover"
-    facts, handover = read_facts(place), load(place)
+    paths = done / "checkpoints/task_2/handover"
+    facts, handover = read_facts(paths), load(paths)
     split = json.loads((done / "splits/clinic_b.json").read_text())
     assert (facts.leg, facts.site, facts.strategy) == (2, "clinic_b", "relay")
     assert facts.samples == len(split["train"])
@@ -85,10 +85,10 @@ def test_handover_tells_of_its_leg_and_equals_the_checkpoint(done: Path) -> None
 
 
 def test_legs_of_a_simulation_are_handed_over_as_signed_and_sealed_bundles(done: Path) -> None:
-    desk = received(done)
-    record = desk.ledger.record()
+    store = received(done)
+    record = store.ledger.record()
     assert (set(record.received), set(record.signed)) == ({1}, {2})
-    statements = chain_in(desk.signed(2))
+    statements = chain_in(store.signed(2))
     assert [(s.claim.leg, s.claim.site, s.claim.samples) for s in statements] == [
         (1, "clinic_a", 16),
         (2, "clinic_b", 16),
@@ -115,11 +115,11 @@ def test_what_leaves_names_no_sample_patient_or_path_and_no_exact_count(done: Pa
 
 def test_a_leg_trained_again_is_handed_over_again(tmp_path: Path) -> None:
     simulate(tmp_path)
-    before = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
+    before = chain_in(StudyStore(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
     for leg in ("task_1", "task_2"):
         shutil.rmtree(tmp_path / "checkpoints" / leg)
     simulate(tmp_path, **{"common.train.num_epochs": 1})
-    after = chain_in(Desk(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
+    after = chain_in(StudyStore(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
     assert [s.manifest for s in before] != [s.manifest for s in after]
     assert read_facts(tmp_path / "checkpoints/task_2/handover").start == digest_of(
         tmp_path / "checkpoints/task_1/handover"
@@ -135,7 +135,7 @@ def test_ways_that_branch_are_studies_of_their_own(tmp_path: Path) -> None:
     }
     simulate(tmp_path, **changes)
     assert sorted(path.name for path in (tmp_path / "handoff").iterdir()) == ["task_2", "task_3"]
-    made = chain_in(Desk(tmp_path / "handoff/task_3/clinic_c", "simulation").signed(2))
+    made = chain_in(StudyStore(tmp_path / "handoff/task_3/clinic_c", "simulation").signed(2))
     assert [s.claim.site for s in made] == ["clinic_a", "clinic_c"]
     simulate(tmp_path, **changes)
 
@@ -236,7 +236,7 @@ def test_a_leg_whose_work_would_be_refused_is_not_finished(
     with pytest.raises(TrainingError, match=says.format(re.escape(name))) as caught:
         simulate(tmp_path / "run", **changes)
     assert "Nothing was signed" in caught.value.advice()
-    leg = RunPlace(tmp_path / "run").leg("task_1")
+    leg = RunPaths(tmp_path / "run").leg("task_1")
     assert leg.record()["state"] == "started"
     assert not leg.handover.exists()
     assert not list((tmp_path / "run").rglob("*.age"))
@@ -257,6 +257,6 @@ def test_a_last_step_that_ruins_the_weights_is_not_the_end_of_a_leg(
     }
     with pytest.raises(TrainingError, match=r"weights were not finite after step 0 \(epoch 0\): .*no state was saved"):
         simulate(tmp_path, **changes)
-    assert not RunPlace(tmp_path).leg("task_1").finished
+    assert not RunPaths(tmp_path).leg("task_1").finished
     simulate(tmp_path, **{**changes, "common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 1e-9}}})
-    assert RunPlace(tmp_path).leg("task_1").finished
+    assert RunPaths(tmp_path).leg("task_1").finished

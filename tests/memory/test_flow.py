@@ -18,10 +18,10 @@ from relay.config.check import check
 from relay.errors import HandoverError, Interrupted, UserError
 from relay.handoff import Handover, MemoryState
 from relay.handoff.handover import load
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.leg import run as leg_run
-from relay.leg.place import RunPlace
-from relay.leg.watch import ShowProgress
+from relay.leg.callbacks import ShowProgress
+from relay.leg.paths import RunPaths
 from relay.memory import flow_pool
 from relay.memory.flow import Flow, FlowOptions
 from relay.memory.flow_card import About, read
@@ -398,7 +398,7 @@ RELAY: dict[str, Any] = {
 
 
 def carried(root: Path, leg: str = "task_2") -> Handover:
-    return load(RunPlace(root).leg(leg).handover)
+    return load(RunPaths(root).leg(leg).handover)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relay.errors import HandoverError, TrainingError, UserError
 from relay.handoff import Handover, MemoryState
 from relay.handoff.handover import Facts, load, write
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.memory.views import views
 from relay.memory.weights import Anchor, beside, flat, named, read, state, trained
 from relay.phase import Batch, Phase, Training

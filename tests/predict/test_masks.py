@@ -14,22 +14,22 @@ from PIL import Image
 from relay.data import Sample
 from relay.data.read import read_image, read_mask, read_pair
 from relay.errors import DataError
-from relay.predict.masks import place_of, save_mask
+from relay.predict.masks import path_of, save_mask
 
 LABELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
 
 
 @given(st.text(alphabet="ab./\\ ", max_size=12))
 def test_no_id_leads_out_of_the_folder(name: str) -> None:
-    place = Path("/folder") / place_of(Sample(name, "p", Path(), Path()))
+    place = Path("/folder") / path_of(Sample(name, "p", Path(), Path()))
     assert ".." not in place.parts
     assert place.parts[:2] == ("/", "folder")
 
 
 @given(st.lists(st.text(alphabet="ab./ ", max_size=8), unique=True, min_size=2, max_size=6))
 def test_different_ids_have_different_places(names: list[str]) -> None:
-    assert len({place_of(Sample(name, "p", Path(), Path())) for name in names}) == len(names)
-    assert place_of(Sample("site/scan.1", "p", Path(), Path())) == Path("site/scan.1")
+    assert len({path_of(Sample(name, "p", Path(), Path())) for name in names}) == len(names)
+    assert path_of(Sample("site/scan.1", "p", Path(), Path())) == Path("site/scan.1")
 
 
 def test_a_picture_gets_a_palette(tmp_path: Path) -> None:

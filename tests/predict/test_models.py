@@ -14,12 +14,12 @@ from relay.errors import ChangedConfigError, HandoverError, UserError
 from relay.handoff.refusals import DigestMismatch, Refused
 from relay.handoff.stick import find
 from relay.leg import checkpoint
-from relay.leg.throwaway import STUDY
+from relay.leg.simulated_transport import STUDY
 from relay.plan import Study, plan
-from relay.predict.models import Model, bundled, desk_of, finished, received
+from relay.predict.models import Model, bundled, finished, received, store_of
 from relay.predict.settings import check_test_sets
 from relay.simulate import Simulation
-from tests.leg.test_post import Sites
+from tests.leg.test_transport import Sites
 from tests.studies import study
 
 
@@ -44,7 +44,7 @@ def bundle_of(sites: Sites, leg: int) -> Path:
 
 
 def holds(model: Model, first: Simulation) -> None:
-    (own,) = finished(first.study, first.run_place.root)
+    (own,) = finished(first.study, first.run_paths.root)
     assert (model.number, model.site, model.outside) == (1, "clinic_a", True)
     assert model.weights.keys() == own.weights.keys()
     assert all(torch.equal(model.weights[name], own.weights[name]) for name in own.weights)
@@ -54,10 +54,10 @@ def test_a_bundle_holds_what_the_other_site_trained_and_looking_keeps_nothing(
     one: tuple[Sites, Simulation, Study],
 ) -> None:
     sites, first, there = one
-    desk = desk_of(there)
-    before = sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*"))
+    store = store_of(there)
+    before = sorted(path.relative_to(store.folder) for path in store.folder.rglob("*"))
     holds(bundled(there, bundle_of(sites, 1), sites.study.keys("clinic_b")), first)
-    assert sorted(path.relative_to(desk.folder) for path in desk.folder.rglob("*")) == before
+    assert sorted(path.relative_to(store.folder) for path in store.folder.rglob("*")) == before
 
 
 @pytest.mark.parametrize("key", ["dataset.kwargs.img_size", "model.kwargs.features"])
@@ -103,7 +103,7 @@ def test_a_bundle_that_was_changed_is_refused(one: tuple[Sites, Simulation, Stud
     (tmp_path / "changed.relay").write_bytes(data)
     with pytest.raises(Refused):
         bundled(there, tmp_path / "changed.relay", sites.study.keys("clinic_b"))
-    assert not (desk_of(there).folder / ".looking").exists()
+    assert not (store_of(there).folder / ".looking").exists()
 
 
 def test_what_was_received_is_what_the_other_site_trained(two: tuple[Sites, Simulation, Simulation]) -> None:
@@ -113,7 +113,7 @@ def test_what_was_received_is_what_the_other_site_trained(two: tuple[Sites, Simu
 
 def test_what_was_received_and_then_changed_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
     _, _, second = two
-    weights = desk_of(second.study).received(1) / "model.safetensors"
+    weights = store_of(second.study).received(1) / "model.safetensors"
     good = weights.read_bytes()
     try:
         weights.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
@@ -125,12 +125,12 @@ def test_what_was_received_and_then_changed_is_refused(two: tuple[Sites, Simulat
 
 def test_a_checkpoint_for_other_images_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:
     _, first, _ = two
-    path = first.run_place.leg(first.study.legs[0].folder).checkpoint
+    path = first.run_paths.leg(first.study.legs[0].folder).checkpoint
     weights, facts = checkpoint.load(path)
     good = path.read_bytes()
     try:
         checkpoint.save(path, weights, {**facts, "data": {**facts["data"], "classes": ["a", "b"]}})
         with pytest.raises(HandoverError, match="classes"):
-            finished(first.study, first.run_place.root)
+            finished(first.study, first.run_paths.root)
     finally:
         path.write_bytes(good)

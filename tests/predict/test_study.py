@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, dict[str,
 
 
 def evaluated(simulation: Simulation, how: Testing) -> dict[str, Any]:
-    root = simulation.run_place.root
+    root = simulation.run_paths.root
     models = finished(simulation.study, root)
     found = predict_study(simulation.study, models, results_of(models, root), root, Devices(), Console(quiet=True), how)
     said = json.loads((root / "results/evaluation.json").read_text())
@@ -51,12 +51,12 @@ def evaluated(simulation: Simulation, how: Testing) -> dict[str, Any]:
 
 
 def rows(simulation: Simulation) -> list[dict[str, Any]]:
-    return read_rows(simulation.run_place.root / "results/samples.csv")
+    return read_rows(simulation.run_paths.root / "results/samples.csv")
 
 
 def test_overlap_is_that_of_the_saved_masks(run: tuple[Simulation, dict[str, Any]]) -> None:
     simulation, _ = run
-    sites = Sites(7, simulation.run_place)
+    sites = Sites(7, simulation.run_paths)
     truths = {
         (dataset.options.task_name, sample.id): dataset.read(sample).mask
         for dataset in simulation.study.test_sets
@@ -67,7 +67,7 @@ def test_overlap_is_that_of_the_saved_masks(run: tuple[Simulation, dict[str, Any
         if not row["sample"] or row["metric"] not in ("dice", "sensitivity") or row["class"] == "background":
             continue
         place = f"results/predictions/task_{row['leg']}/{row['site']}/{row['sample']}.png"
-        with Image.open(simulation.run_place.root / place) as image:
+        with Image.open(simulation.run_paths.root / place) as image:
             mask = np.asarray(image)
         truth, label = truths[row["site"], row["sample"]], NAMES.index(row["class"])
         score = f1_score if row["metric"] == "dice" else recall_score
@@ -95,7 +95,7 @@ def test_means_and_their_intervals_are_of_the_samples(run: tuple[Simulation, dic
 def test_dice_is_that_of_training(run: tuple[Simulation, dict[str, Any]]) -> None:
     simulation, _ = run
     keys = ("leg", "site", "sample", "class")
-    scores = read_rows(simulation.run_place.root / "results/scores.csv")
+    scores = read_rows(simulation.run_paths.root / "results/scores.csv")
     trained = {tuple(row[key] for key in keys): row["value"] for row in scores}
     dice = [row for row in rows(simulation) if row["metric"] == "dice" and row["sample"]]
     found = {tuple(row[key] for key in keys): row["value"] for row in dice}
@@ -128,7 +128,7 @@ def test_workers_measure_the_same(run: tuple[Simulation, dict[str, Any]], monkey
 
 
 def test_overlays_are_beside_the_masks(run: tuple[Simulation, dict[str, Any]]) -> None:
-    folder = run[0].run_place.root / "results"
+    folder = run[0].run_paths.root / "results"
     masks, overlays = (
         {path.relative_to(folder / kind) for path in (folder / kind).rglob("*.png")}
         for kind in ("predictions", "overlays")
@@ -139,7 +139,7 @@ def test_overlays_are_beside_the_masks(run: tuple[Simulation, dict[str, Any]]) -
 
 def test_dice_over_classes_is_that_of_the_training_with_an_interval(run: tuple[Simulation, dict[str, Any]]) -> None:
     simulation, found = run
-    summary = json.loads((simulation.run_place.root / "results/summary.json").read_text())
+    summary = json.loads((simulation.run_paths.root / "results/summary.json").read_text())
     assert [(row["leg"], row["site"]) for row in found["dice"]] == [
         (leg, site) for leg in (1, 2) for site in ("clinic_a", "clinic_b")
     ]
@@ -169,7 +169,7 @@ def test_interval_over_classes_draws_patients_whole() -> None:
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_the_screen_ends_in_a_table_of_sites_that_fits(run: tuple[Simulation, dict[str, Any]], width: int) -> None:
     simulation, found = run
-    root = simulation.run_place.root
+    root = simulation.run_paths.root
     console = Console(width=width, file=io.StringIO())
     with console.capture() as captured:
         show(console, found, root / "results", Path("exps/my study"))
@@ -197,7 +197,7 @@ def test_a_model_from_outside_needs_a_deployment(run: tuple[Simulation, dict[str
 
 def test_results_of_a_model_from_outside_go_beside_the_own_ones(run: tuple[Simulation, dict[str, Any]]) -> None:
     simulation, _ = run
-    root = simulation.run_place.root
+    root = simulation.run_paths.root
     model = finished(simulation.study, root)[0]
     assert results_of([model], root) == root / "results"
     other = replace(model, outside=True, folder="bundle_leg_4")

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from relay.files import write_bytes, write_text
-from relay.leg.place import LegPlace
+from relay.leg.paths import LegPaths
 from relay.results import matrix, no_nan, write_rows
 
 SITES = ("north", "south", "harbour")
@@ -28,10 +28,10 @@ def rows(sites: Sequence[str], samples: int, classes: Sequence[str], metrics: Se
     draw = np.random.default_rng(0)
     found = []
     for leg, trained in enumerate(sites, 1):
-        for place, site in enumerate(sites):
+        for paths, site in enumerate(sites):
             if (leg, site) == MISSING:
                 continue
-            level = 0.85 - 0.05 * abs(leg - 1 - place)
+            level = 0.85 - 0.05 * abs(leg - 1 - paths)
             for metric in metrics:
                 values = draw.beta(20 * level, 20 * (1 - level), (samples, len(classes)))
                 for sample in range(samples):
@@ -90,7 +90,7 @@ def run(
         versions = {"relay": "0.1.0", "torch": "2.13.0", "python": "3.11.7"}
         start = f"{leg:064x}" if leg > 1 else None
         content = {"config": config, "start": start, "seconds": 80.0, "train_seconds": 60.0, "versions": versions}
-        LegPlace(root / "checkpoints" / f"task_{leg}").write_record(state="finished", **content)
+        LegPaths(root / "checkpoints" / f"task_{leg}").write_record(state="finished", **content)
     if evaluated:
         write_rows(root / "results" / "samples.csv", every)
         write_text(root / "results" / "evaluation.json", json.dumps(no_nan(evaluation(every, sites, classes))))

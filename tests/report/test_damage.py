@@ -14,7 +14,7 @@ from relay.report.gather import read_run
 from relay.results import read_rows, write_rows
 from tests.report import made
 from tests.report.reading import read
-from tests.report.test_page import check_form, titles
+from tests.report.test_page import check_schema, titles
 
 CELL = {"checkpoint": "task_1", "leg": 1, "site": "north"}
 JSONS: dict[str, list[Any]] = {
@@ -117,7 +117,7 @@ def test_what_was_measured_of_other_cells_is_not_shown(tmp_path: Path, keep: Any
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"rows": [row for row in content["rows"] if keep(row)]}))
     html = write_report(root).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     sections = {section.attrs["id"]: section.text for section in page.all("section")}
     assert said in sections["scores"]

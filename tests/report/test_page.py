@@ -44,7 +44,7 @@ def titles(page: Node) -> list[str]:
     return [figure.all("strong")[0].text.removesuffix(".") for figure in page.all("figure")]
 
 
-def check_form(html: str) -> None:
+def check_schema(html: str) -> None:
     """What holds of every page: it needs nothing from outside, and can be read with keyboard and screen reader."""
     page = read(html)
     assert not re.findall(r"https?:|//[a-z]|@import|<script|<iframe|<object", html)
@@ -99,7 +99,7 @@ def test_all_sections_and_figures_are_there(page: Node) -> None:
 
 
 def test_its_form(html: str) -> None:
-    check_form(html)
+    check_schema(html)
 
 
 def test_figures_lie_beside_it(root: Path) -> None:
@@ -164,7 +164,7 @@ def test_names_are_shown_as_text(tmp_path: Path) -> None:
     bad = '<script>alert(1)</script>"$x_1$\x1b'
     root = made.run(tmp_path, sites=("_north", bad), classes=("background", "<b>&cup", "_rim"))
     html = write_report(root).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert not page.all("script", "b")
     shown = bad.replace("\x1b", "\\x1b")
@@ -176,7 +176,7 @@ def test_names_are_shown_as_text(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("page_alone")
 def test_a_run_without_tests_of_its_models_says_so(tmp_path: Path) -> None:
     html = write_report(made.run(tmp_path, sites=("north", "south"), evaluated=False)).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert "Only Dice was measured so far" in page.text
     assert titles(page)[1] == "Dice of single images"
@@ -210,7 +210,7 @@ def test_an_unfinished_run_shows_the_legs_that_were_tested(tmp_path: Path) -> No
         (root / "results" / name).unlink()
     write_text(root / "config.resolved.yaml", "".join(f"task_{leg}: {{}}\n" for leg in range(1, 5)))
     html = write_report(root).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert "not finished" in page.text
     assert "leg 1 · north, 2 · south, 3 · harbour of 4 legs" in page.text
@@ -247,7 +247,7 @@ def test_a_summary_alone_is_enough(tmp_path: Path) -> None:
     summary = {"study": "s", "strategy": "local", "matrix": {"1": {"a": None}}, "final": {"a": None}, "mean": None}
     write_text(tmp_path / "results" / "summary.json", json.dumps(summary | {"forgetting": None}))
     html = write_report(tmp_path).read_text()
-    check_form(html)
+    check_schema(html)
     assert "Nothing could be measured." in html
 
 
@@ -260,7 +260,7 @@ def test_class_without_any_measurement_has_no_box(tmp_path: Path) -> None:
     summary = root / "results" / "summary.json"
     content = json.loads(summary.read_text())
     summary.write_text(json.dumps(content | {"matrix": {"1": {"north": None}}, "final": {"north": None}}))
-    check_form(write_report(root).read_text())
+    check_schema(write_report(root).read_text())
 
 
 @pytest.mark.parametrize("name", ["summary.json", "samples.csv", "evaluation.json"])
@@ -288,7 +288,7 @@ def test_cases_come_with_a_warning(tmp_path: Path) -> None:
     root = made.run(tmp_path)
     made.overlays(root, leg=3)
     html = write_report(root, cases=True).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert "must not leave the site" in page.all("header")[0].text
     assert len(page.all("img")) == 3 * len(made.SITES)
@@ -299,7 +299,7 @@ def test_comparison(tmp_path: Path) -> None:
     path = write_report(made.comparison(tmp_path / "exps" / "demo" / "run"))
     assert path == tmp_path / "exps" / "demo" / "run" / "report.html"
     html = path.read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert page.all("h1")[0].text == "demo/run"
     assert page.all("section")[-1].text.endswith("Permutation tests on the same patients.")
@@ -330,7 +330,7 @@ def test_comparison_says_what_is_missing_and_shows_all_it_is_told(tmp_path: Path
     content["tests"] = [test | {"b": "joint"} for test in content["tests"]]
     path.write_text(json.dumps(content))
     html = write_report(tmp_path).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     (alert,) = [p for p in page.all("p") if p.attrs.get("role") == "alert"]
     assert alert.text.startswith("3 of 12 runs failed or are not finished")

@@ -12,7 +12,7 @@ from relay.report.custody import read_custody
 from relay.report.gather import read_run
 from relay.report.tables import custody
 from tests.report.reading import read
-from tests.report.test_page import SECTIONS, check_form, table, titles
+from tests.report.test_page import SECTIONS, check_schema, table, titles
 from tests.studies import simulate
 
 
@@ -26,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("page_alone")
 def test_page_of_a_simulation(root: Path) -> None:
     html = write_report(root).read_text()
-    check_form(html)
+    check_schema(html)
     page = read(html)
     assert [section.attrs["id"] for section in page.all("section")] == SECTIONS
     assert "Learning curves" in titles(page)
@@ -100,7 +100,7 @@ def test_a_damaged_chain_does_not_look_like_an_unsigned_run(root: Path, statemen
         html = write_report(root).read_text()
     finally:
         path.write_bytes(kept)
-    check_form(html)
+    check_schema(html)
     (alert,) = [p for p in read(html).all("p") if p.attrs.get("role") == "alert"]
     assert alert.text.startswith("The chain of custody can't be verified: ")
     assert str(root) not in html

@@ -17,7 +17,7 @@ from relay.config.options import options
 from relay.errors import HandoverError, UserError
 from relay.handoff import MemoryState
 from relay.handoff.handover import load
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.memory.fisher import fisher
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, net, relay, sgd, site_a, site_b
 from tests.studies import simulate

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relay.errors import HandoverError, Interrupted
 from relay.handoff import Handover, MemoryState
 from relay.handoff.handover import load
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.leg import run as leg_run
 from relay.phase import Batch, Task, Training
 from relay.registry import find

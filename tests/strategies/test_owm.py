@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relay.errors import HandoverError
 from relay.handoff import Handover, MemoryState
 from relay.handoff.handover import load
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.memory.projection import features, half, inputs, layers, nothing, project, seen, update
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, relay, sgd, site_a, site_b
 from tests.studies import simulate

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from relay.errors import ConfigError, UserError
-from relay.handoff import manifest, papers
+from relay.handoff import documents, manifest
 from relay.handoff.document import travels
 from relay.handoff.handover import read_facts
-from relay.leg import outgoing
+from relay.leg import handover_writer
 from relay.leg.progress import Progress
 from relay.simulate import Simulation
 from tests.studies import simulate, study
@@ -19,10 +19,10 @@ from tests.studies import simulate, study
 
 def test_what_a_finished_leg_wrote_has_its_form(tmp_path: Path) -> None:
     done = simulate(tmp_path, **{"current_tasks.task_ids": [1]})
-    folder = done.run_place.leg("task_1").handover
+    folder = done.run_paths.leg("task_1").handover
     for name in (manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS):
-        papers.read(name, (folder / name).read_bytes())
-    found = papers.read(manifest.RESULTS, (folder / manifest.RESULTS).read_bytes())
+        documents.read(name, (folder / name).read_bytes())
+    found = documents.read(manifest.RESULTS, (folder / manifest.RESULTS).read_bytes())
     facts = read_facts(folder)
     assert {row.label for row in found.rows} == {"background", "rim", "cup"}
     for site, dice in facts.result.items():
@@ -35,7 +35,7 @@ def test_an_option_that_does_not_travel_is_told_first(
     odd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A plug-in may have options of any kind."""
-    monkeypatch.setattr(outgoing, "net_of", lambda leg: {"name": "U-Net", "kwargs": {"odd": odd}})
+    monkeypatch.setattr(handover_writer, "net_of", lambda leg: {"name": "U-Net", "kwargs": {"odd": odd}})
     simulation = Simulation(study(), tmp_path / "run")
     with Progress(1) as progress, pytest.raises(UserError, match=r"task 1: .* model\.kwargs\.odd") as caught:
         simulation.run(progress)
@@ -46,7 +46,7 @@ def test_an_option_that_does_not_travel_is_told_first(
 def test_all_settings_are_told_of_every_strategy() -> None:
     for name in ("sequential", "relay", "local", "joint"):
         for leg in study(**{"common.strategy.name": name}).legs:
-            outgoing.check(leg)
+            handover_writer.check(leg)
 
 
 @pytest.mark.parametrize("value", [1e17, -1e17, 2.0**53, 1e20, 10**30, [1, 2e16], {"a": 3e18}])
@@ -82,9 +82,9 @@ def test_a_number_that_can_not_be_signed_is_refused_before_the_training(tmp_path
 def test_what_does_not_travel_is_told_with_its_own_cure(
     odd: Any, allowed: str, cure: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outgoing, "scientific", lambda leg: {"train.odd": odd})
+    monkeypatch.setattr(handover_writer, "scientific", lambda leg: {"train.odd": odd})
     with pytest.raises(ConfigError) as caught:
-        outgoing.check(study().legs[0])
+        handover_writer.check(study().legs[0])
     (problem,) = caught.value.problems
     assert allowed in problem.allowed
     assert cure in caught.value.advice()

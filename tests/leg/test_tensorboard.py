@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from relay.leg.board import as_markdown, show_results
+from relay.leg.tensorboard import as_markdown, show_results
 from tests.studies import simulate
 
 NAN = math.nan

@@ -1,7 +1,7 @@
 """How a leg gets what it starts from, and where what it made goes: through :mod:`relay.handoff`, always.
 
 A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
-(:class:`relay.leg.throwaway.Simulated`) keys that are thrown away and a folder.
+(:class:`relay.leg.simulated.Simulated`) keys that are thrown away and a folder.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pathlib import Path
 from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
 from relay.files import expanded
-from relay.handoff import pick, send
-from relay.handoff.desk import Desk
-from relay.handoff.fit import check_fit
+from relay.handoff import select_bundle, send
+from relay.handoff.expected_config import check_fit
 from relay.handoff.handover import Handover, read_facts
 from relay.handoff.keys import Keys, unlock
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh, chain_in, receive, reopen
 from relay.handoff.refusals import GateFailed
 from relay.handoff.roster import ending
+from relay.handoff.store import StudyStore
 from relay.home import home_of
-from relay.leg.outgoing import fit_of
-from relay.leg.place import LegPlace, RunPlace
+from relay.leg.handover_writer import expected_config
+from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg
 
-__all__ = ["Deployed", "Incoming", "Post", "fit_of"]
+__all__ = ["Deployed", "Incoming", "Transport", "expected_config"]
 
 Say = Callable[[str], None]
 
@@ -42,7 +42,7 @@ class Incoming:
     digest: str
 
 
-class Post:
+class Transport:
     """A leg on its own: nothing comes, nothing goes.
 
     Attributes:
@@ -69,7 +69,7 @@ class Post:
             TrainingError: they would refuse it.
         """
         try:
-            weigh(made, self.own_desk(leg), self.policy)
+            weigh(made, self.own_store(leg), self.policy)
         except GateFailed as error:
             raise TrainingError(
                 f"leg {leg.number} ({leg.task_name}) can't be handed over, the next site would refuse it: {error}",
@@ -78,25 +78,25 @@ class Post:
                 "it longer, and look at the data. Run under a new note (-n), since the config changes.",
             ) from error
 
-    def own_desk(self, leg: Leg) -> Desk:
-        """The desk of the leg's site; an empty one where nothing is handed over."""
-        return Desk(Path(os.devnull), "none")
+    def own_store(self, leg: Leg) -> StudyStore:
+        """The store of the leg's site; an empty one where nothing is handed over."""
+        return StudyStore(Path(os.devnull), "none")
 
     def send(self, leg: Leg, say: Say) -> None:
         """Hand over what a finished leg made. Doing it again changes nothing."""
 
 
-class Deployed(Post):
+class Deployed(Transport):
     """One site's leg, by the ``handoff`` block of its config.
 
     Raises:
         UserError: the study, its roster or this site's keys are not there.
     """
 
-    def __init__(self, conf: Handoff, run: RunPlace) -> None:
+    def __init__(self, conf: Handoff, run: RunPaths) -> None:
         self.conf, self.run = conf, run
-        self.desk = Desk(home_of(conf.key), conf.study)
-        self.policy = self.desk.roster.policy
+        self.store = StudyStore(home_of(conf.key), conf.study)
+        self.policy = self.store.roster.policy
         self._keys: Keys | None = None
 
     def prepare(self, leg: Leg) -> None:
@@ -107,22 +107,22 @@ class Deployed(Post):
         """
         if not is_first():
             return
-        place = self.run.leg(leg.folder)
-        if place.finished:
-            self._no_other_turn(place)
+        paths = self.run.leg(leg.folder)
+        if paths.finished:
+            self._no_other_turn(paths)
         else:
             number = self._number()
             self._check(leg, number)
             if number > 1:
                 self._bundle(number - 1)
-        begun = bool(place.record()) and not place.finished  # it can go on while the stick is elsewhere
+        begun = bool(paths.record()) and not paths.finished  # it can go on while the stick is elsewhere
         if self.conf.send and not begun and not expanded(self.conf.send).is_dir():
             raise UserError(
                 f"handoff.send: there is no folder {self.conf.send}",
                 "Put the stick in; or set handoff.send to null, and send later: relay send -c CONFIG -o FOLDER",
             )
         file = self.conf.passphrase_file
-        self._keys = unlock(self.desk.home, Path(file) if file else None)
+        self._keys = unlock(self.store.home, Path(file) if file else None)
 
     @property
     def keys(self) -> Keys:
@@ -131,17 +131,17 @@ class Deployed(Post):
             raise RuntimeError("prepare comes first")
         return self._keys
 
-    def own_desk(self, leg: Leg) -> Desk:
+    def own_store(self, leg: Leg) -> StudyStore:
         """This site's."""
-        return self.desk
+        return self.store
 
     def _number(self) -> int:
-        number = self.desk.next_turn()
+        number = self.store.next_turn()
         if number is None:
             raise UserError(
-                f"{self.desk.identity.name} has no turn left in study {self.desk.study}",
-                f"Look up the order ({self.desk.command('roster', 'show')}). "
-                f"To send a finished leg again: {self.desk.command('send')} -o FOLDER",
+                f"{self.store.identity.name} has no turn left in study {self.store.study}",
+                f"Look up the order ({self.store.command('roster', 'show')}). "
+                f"To send a finished leg again: {self.store.command('send')} -o FOLDER",
             )
         return number
 
@@ -157,19 +157,19 @@ class Deployed(Post):
             self._check(leg, number)
             if number > 1:
                 self._take_in(leg, number - 1, weigh, say)
-                self.policy = self.desk.roster.policy  # a newer roster may have come with it
-            if (warning := ending(self.desk.roster, self.desk.now())) is not None:
+                self.policy = self.store.roster.policy  # a newer roster may have come with it
+            if (warning := ending(self.store.roster, self.store.now())) is not None:
                 say(f"warning: {warning}")
         wait_for_all()
-        return Incoming(*reopen(self.desk, number - 1)) if number > 1 else None
+        return Incoming(*reopen(self.store, number - 1)) if number > 1 else None
 
-    def _no_other_turn(self, place: LegPlace) -> None:
+    def _no_other_turn(self, paths: LegPaths) -> None:
         """A run is of one leg. Where this site has another turn by now, or again, somebody has forgotten the note.
 
         Raises:
             UserError: there is something to train on.
         """
-        done, turn = read_facts(place.handover).leg, self.desk.next_turn()
+        done, turn = read_facts(paths.handover).leg, self.store.next_turn()
         if turn in (None, done):
             return
         try:
@@ -178,18 +178,18 @@ class Deployed(Post):
         except UserError:
             return  # not yet
         raise UserError(
-            f"{place.root} is leg {done}, which is finished; it is the turn of leg {turn}",
-            f"Use a new note (-n) for it. To send the finished leg again: {self.desk.command('send')} -o FOLDER",
+            f"{paths.root} is leg {done}, which is finished; it is the turn of leg {turn}",
+            f"Use a new note (-n) for it. To send the finished leg again: {self.store.command('send')} -o FOLDER",
         )
 
     def _check(self, leg: Leg, number: int) -> None:
-        name = self.desk.identity.name
+        name = self.store.identity.name
         if leg.task_name != name:
             raise UserError(
-                f"the config's task is '{leg.task_name}', the keys in {self.desk.home} are those of '{name}'",
+                f"the config's task is '{leg.task_name}', the keys in {self.store.home} are those of '{name}'",
                 "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
             )
-        send.check_turn(self.desk, number)
+        send.check_turn(self.store, number)
 
     def _bundle(self, before: int) -> Path | None:
         """The bundle to receive; None where that was done.
@@ -197,15 +197,15 @@ class Deployed(Post):
         Raises:
             UserError: there is none.
         """
-        if before in self.desk.record().received and self.desk.received(before).is_dir():
+        if before in self.store.record().received and self.store.received(before).is_dir():
             return None
         source = expanded(self.conf.receive) if self.conf.receive else None
         if source is None:
             raise UserError(
                 f"leg {before} was not received yet",
-                f"Set handoff.receive to the stick's folder, or: {self.desk.command('receive')} BUNDLE",
+                f"Set handoff.receive to the stick's folder, or: {self.store.command('receive')} BUNDLE",
             )
-        return pick.choose(self.desk, source, before) if source.is_dir() else source
+        return select_bundle.choose(self.store, source, before) if source.is_dir() else source
 
     def _take_in(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
         path = self._bundle(before)
@@ -214,7 +214,7 @@ class Deployed(Post):
             self._again(leg, before, weigh, say)
             return
         say(f"opening {path}")
-        found = receive(self.desk, self.keys, path, weigh, fit_of(leg))
+        found = receive(self.store, self.keys, path, weigh, expected_config(leg))
         claim = found.claim
         say(f"received leg {claim.leg} by {claim.site}: {len(found.statements)} leg(s) verified")
         for note in found.notes:
@@ -222,10 +222,10 @@ class Deployed(Post):
 
     def _again(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
         """What was received earlier, perhaps without a config at hand, must fit this one and pass its gate, too."""
-        handover, _ = reopen(self.desk, before)
-        claim = chain_in(self.desk.received(before))[-1].claim
-        check_fit(handover.facts, claim, fit_of(leg), self.policy)
-        for note in weigh(handover, self.desk, self.policy):
+        handover, _ = reopen(self.store, before)
+        claim = chain_in(self.store.received(before))[-1].claim
+        check_fit(handover.facts, claim, expected_config(leg), self.policy)
+        for note in weigh(handover, self.store, self.policy):
             say(f"  {note}")
 
     def send(self, leg: Leg, say: Say) -> None:
@@ -234,17 +234,19 @@ class Deployed(Post):
             return
         folder = self.run.leg(leg.folder).handover
         if self.conf.send is None:
-            say(f"not sent: handoff.send is not set; when you are ready: {self.desk.command('send', folder)} -o FOLDER")
+            say(
+                f"not sent: handoff.send is not set; when you are ready: {self.store.command('send', folder)} -o FOLDER"
+            )
             return
         number = read_facts(folder).leg
-        with self.desk.alone():
-            if number in self.desk.record().signed and number in self.desk.sent():
-                again = self.desk.command("send", "-o", self.conf.send)
+        with self.store.alone():
+            if number in self.store.record().signed and number in self.store.sent():
+                again = self.store.command("send", "-o", self.conf.send)
                 say(f"leg {number} was sent before; to send it again: {again}")
                 return
-            drafted = send.draft(self.desk, self.keys, folder)
-            send.sign(self.desk, self.keys, drafted)
+            drafted = send.draft(self.store, self.keys, folder)
+            send.sign(self.store, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)
-            for file in send.export(self.desk, number, expanded(self.conf.send), self.conf.volume):
+            for file in send.export(self.store, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")

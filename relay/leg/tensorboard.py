@@ -21,7 +21,7 @@ SHOWN = 2
 FOLDER = "results"
 
 
-def watch(found: Iterable[Predicted], site: SiteData, folder: Path, leg: int) -> Iterable[Predicted]:
+def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, leg: int) -> Iterable[Predicted]:
     """Predictions as they come; the first few are drawn on the way.
 
     Args:

@@ -11,8 +11,8 @@ from typing_extensions import Self
 
 from relay.config.options import Field, options
 from relay.handoff import manifest
-from relay.handoff.forms import Config
 from relay.handoff.policy import USUAL, Kind, Policy
+from relay.handoff.schemas import Config
 from relay.handoff.statement import Claim, Count, said_of_weights
 
 MAX_CARD = 2**18

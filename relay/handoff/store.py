@@ -1,4 +1,4 @@
-"""A site's desk for one study: what it holds of the hand-over, in its own folder (the *home*).
+"""A site's store for one study: what it holds of the hand-over, in its own folder (the *home*).
 
 ::
 
@@ -33,7 +33,7 @@ from relay.handoff.keys import Identity
 from relay.handoff.ledger import Ledger, Line, Record
 from relay.handoff.refusals import BadDocument, BadRoster, BadSignature, ClockSetBack, DamagedLedger, Refused
 from relay.handoff.roster import Roster, TrustedRoster, newer, open_roster
-from relay.handoff.rules import SKEW, Standpoint, check_issued
+from relay.handoff.rules import SKEW, VerificationContext, check_issued
 from relay.home import command
 from relay.locks import locked
 
@@ -51,7 +51,7 @@ LEG = re.compile("leg_[0-9]{4}")
 
 
 @dataclass(frozen=True)
-class Desk:
+class StudyStore:
     """The study's folder in a home.
 
     Args:
@@ -198,12 +198,12 @@ class Desk:
         Raises:
             UserError: another one is at it.
         """
-        with locked(self.folder / "desk.lock", f"study {self.study} in {self.home}"):
+        with locked(self.folder / "store.lock", f"study {self.study} in {self.home}"):
             yield
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def standpoint(self, look_on: bool = False) -> Standpoint:
+    def context(self, look_on: bool = False) -> VerificationContext:
         """From where bundles are judged here. ``look_on``: without asking whose turn it is."""
         rosters = [self._open(path) for path in self.roster_files()]
         roster = rosters[-1] if rosters else None
@@ -211,7 +211,7 @@ class Desk:
         outside = roster is not None and name not in [site.name for site in roster.roster.sites]
         site = None if outside else name
         record, older = self.whole(), tuple(rosters[:-1])
-        return Standpoint(self.study, site, self.coordinator, roster, record, self.now(), older)
+        return VerificationContext(self.study, site, self.coordinator, roster, record, self.now(), older)
 
     def received(self, leg: int) -> Path:
         """Where what was received of a leg is kept."""

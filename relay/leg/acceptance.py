@@ -18,10 +18,10 @@ from relay.data.site import SiteData, prepare
 from relay.data.store import Store
 from relay.errors import DataError, HandoverError
 from relay.handoff import Handover, gate, load_model, measures
-from relay.handoff.desk import Desk
 from relay.handoff.policy import Policy
 from relay.handoff.receive import Weigh
 from relay.handoff.refusals import GateFailed, PolicyBreach
+from relay.handoff.store import StudyStore
 from relay.leg.device import device_of, memory_format
 from relay.leg.predict import batches, predict, scale
 from relay.leg.sites import Sites
@@ -38,8 +38,8 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
     """The acceptance gate of a leg: all validation images of all its sites are scored; of a site without any, a few
     training images are looked at."""
 
-    def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
-        model, notes = check_handover(leg, handover, policy, gate.last_known(desk))
+    def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
+        model, notes = check_handover(leg, handover, policy, gate.last_known(store))
         device = device_of(devices)
         pool = [sites(dataset, train=True) for dataset in leg.pool]
         scored = [site for site in pool if site.split.val]
@@ -60,8 +60,8 @@ def taster(leg: Leg) -> Weigh:
     """The acceptance gate where a bundle is received before the leg is run: a few images are looked at, if they are
     here, and nothing is scored."""
 
-    def weigh(handover: Handover, desk: Desk, policy: Policy) -> list[str]:
-        model, notes = check_handover(leg, handover, policy, gate.last_known(desk))
+    def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
+        model, notes = check_handover(leg, handover, policy, gate.last_known(store))
         later = "relay train will look, before it trains"
         if missing := [str(data.options.task_name) for data in leg.pool if not data.accessible()]:
             away = ", ".join(missing)

@@ -10,9 +10,9 @@ from typing import Any
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
 from relay.errors import ConfigError, Problem, UserError
-from relay.handoff import cards, handover, manifest, papers
+from relay.handoff import cards, documents, handover, manifest
 from relay.handoff.document import canonical, digest, travels
-from relay.handoff.fit import Fit
+from relay.handoff.expected_config import ExpectedConfig
 from relay.handoff.handover import Facts, Handover
 from relay.handoff.refusals import BadDocument
 from relay.plan import Leg
@@ -54,9 +54,9 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def fit_of(leg: Leg) -> Fit:
+def expected_config(leg: Leg) -> ExpectedConfig:
     """What a bundle must be like to fit this leg's config."""
-    return Fit(_plain(net_of(leg)), input_spec(leg), digest(canonical(scientific(leg))))
+    return ExpectedConfig(_plain(net_of(leg)), input_spec(leg), digest(canonical(scientific(leg))))
 
 
 NUMBER = (
@@ -97,10 +97,12 @@ def check(leg: Leg) -> None:
         problems = [Problem(key, disclosed[key], allowed, cure=cure) for key, allowed, cure in why]
         raise ConfigError(problems, f"task {leg.task_id}")
     try:
-        papers.check_form(manifest.HANDOVER, head)
-        papers.check_form(manifest.CONFIG, disclosed)
+        documents.check_schema(manifest.HANDOVER, head)
+        documents.check_schema(manifest.CONFIG, disclosed)
     except BadDocument as error:
-        raise UserError(f"task {leg.task_id}: what the leg hands over can't be told: {error}", papers.ADVICE) from error
+        raise UserError(
+            f"task {leg.task_id}: what the leg hands over can't be told: {error}", documents.ADVICE
+        ) from error
 
 
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def write(
     sites: Sequence[SiteData],
     scores: Iterable[Mapping[str, Any]],
     start: str | None,
-    place: Any,
+    paths: Any,
 ) -> None:
     """Write the finished leg's handover.
 
@@ -165,7 +167,7 @@ def write(
         made: of :func:`handover_of`.
         scores: its rows of single test samples.
         start: digest of what it was trained from.
-        place: the leg's :class:`~relay.leg.place.LegPlace`.
+        paths: the leg's :class:`~relay.leg.paths.LegPaths`.
     """
     import torch
 
@@ -173,7 +175,7 @@ def write(
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     mean = no_nan(next(iter(matrix(rows).values()), {}))
-    documents = {
+    contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),
         manifest.RESULTS: cards.results(number, leg.task_name, rows),
@@ -188,4 +190,4 @@ def write(
         tensors=tensors,
         torch=torch.__version__,
     )
-    handover.write(made, place.handover, documents, own)
+    handover.write(made, paths.handover, contents, own)

@@ -1,4 +1,4 @@
-"""The papers beside a claim: a leg's results, the card of its data, its config, what its weights are of,
+"""The documents beside a claim: a leg's results, the card of its data, its config, what its weights are of,
 and the cards of its memories.
 
 Other sites show them to people and pass them on. So none of it is free text: the keys are listed, names are plain
@@ -15,26 +15,26 @@ from typing import Any
 
 from relay.handoff import manifest
 from relay.handoff.document import parse, shaped
-from relay.handoff.forms import Config, DataCard, HandoverSpec, Results
-from relay.handoff.memorycard import MAX_CARD, MemoryCard
+from relay.handoff.memory_card import MAX_CARD, MemoryCard
 from relay.handoff.policy import Policy
 from relay.handoff.refusals import BadDocument, PolicyBreach
+from relay.handoff.schemas import Config, DataCard, HandoverSpec, Results
 from relay.handoff.statement import Claim
 
 ADVICE = (
     "Other sites will read this: names (of classes, too) are plain letters and digits, texts are short, and there are "
     "no other keys than docs/reference/bundle-format.md lists. Change the config, and train with a new note (-n)."
 )
-"""For whoever is to send papers of another form."""
-MAX_PAPER = 2**18
-"""Bytes of a paper but ``results.json``: there may be hundreds in a bundle."""
+"""For whoever is to send documents of another form."""
+MAX_DOCUMENT = 2**18
+"""Bytes of a document but ``results.json``: there may be hundreds in a bundle."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
 LARGEST = {
-    **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_PAPER),
+    **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_DOCUMENT),
     **dict.fromkeys(CARDS, MAX_CARD),
 }
-"""Most bytes of a paper, where it is less than of any document."""
-FORMS: Mapping[str, Any] = {
+"""Most bytes of a document, where it is less than of any document."""
+SCHEMAS: Mapping[str, Any] = {
     manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
     manifest.DATA_CARD: DataCard,
@@ -44,7 +44,7 @@ FORMS: Mapping[str, Any] = {
 
 
 def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[str, MemoryCard]:
-    """Hold a leg's papers against their forms, and against its claim; returns the cards of its memories, by name.
+    """Hold a leg's documents against their forms, and against its claim; returns the cards of its memories, by name.
 
     Args:
         documents: by name; ``results.json`` and ``data-card.json`` must be among them.
@@ -56,7 +56,7 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
     """
     if large := [name for name in LARGEST if len(documents.get(name, b"")) > LARGEST[name]]:
         raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {LARGEST[large[0]]} bytes")
-    found = {name: parse(FORMS[name], data, f"{name} of leg {claim.leg}") for name, data in documents.items()}
+    found = {name: parse(SCHEMAS[name], data, f"{name} of leg {claim.leg}") for name, data in documents.items()}
     results, card = found[manifest.RESULTS], found[manifest.DATA_CARD]
     if (results.leg, results.trained) != (claim.leg, claim.site):
         raise BadDocument(
@@ -74,21 +74,21 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
 
 
 def read(name: str, data: bytes) -> Any:
-    """A paper, in its form; ``name``: as in a bundle.
+    """A document, in its form; ``name``: as in a bundle.
 
     Raises:
         BadDocument: it is of another one.
     """
-    return parse(FORMS[name], data, name)
+    return parse(SCHEMAS[name], data, name)
 
 
-def check_form(name: str, content: Any) -> None:
-    """Whether plain values have the form of a paper.
+def check_schema(name: str, content: Any) -> None:
+    """Whether plain values have the form of a document.
 
     Raises:
         BadDocument: at which key they have not.
     """
-    shaped(FORMS[name], content, name)
+    shaped(SCHEMAS[name], content, name)
 
 
 def disclosed(count: int, policy: Policy) -> int:
@@ -103,7 +103,7 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
         BadDocument: it is not of the known form.
     """
     counted = {**card, "counts": policy.sample_counts} if isinstance(card, dict) else card
-    check_form(manifest.DATA_CARD, counted)
+    check_schema(manifest.DATA_CARD, counted)
     counts = {
         kind: {split: disclosed(count, policy) for split, count in card[kind].items()}
         for kind in ("images", "patients")
@@ -117,7 +117,7 @@ def disclosed_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
     Raises:
         BadDocument: it is not of the known form.
     """
-    check_form(name, content)
+    check_schema(name, content)
     privacy = content["privacy"]
     return {**content, "privacy": {**privacy, "patients": disclosed(privacy["patients"], policy)}}
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import UserError
-from relay.handoff import cards, forms, manifest, papers, send, statement
+from relay.handoff import cards, documents, manifest, schemas, send, statement
 from relay.handoff.document import canonical, digest, parse
 from relay.handoff.handover import DIGESTS
 from relay.handoff.manifest import CONFIG, DATA_CARD, HANDOVER, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
@@ -113,13 +113,13 @@ def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> N
     folder = world.train(1)
     (folder / name).write_bytes(canonical(changed(json.loads((folder / name).read_bytes()), path, value)))
     (folder / DIGESTS).unlink()
-    before = world.desks["north"].ledger.lines()
+    before = world.stores["north"].ledger.lines()
     with pytest.raises(UserError, match="leg 1 can't be sent") as caught:
-        send.draft(world.desks["north"], world.keys["north"], folder)
+        send.draft(world.stores["north"], world.keys["north"], folder)
     assert name in str(caught.value)
     assert str(caught.value).isprintable()
     assert "bundle-format" in caught.value.advice()
-    assert world.desks["north"].ledger.lines() == before
+    assert world.stores["north"].ledger.lines() == before
     assert not contents(world.stick)
 
 
@@ -130,7 +130,7 @@ def test_they_are_objects(name: str, content: Any, at: At) -> None:
     folder = world.train(1)
     (folder / name).write_bytes(canonical(content))
     with pytest.raises(UserError, match=name):
-        send.draft(world.desks["north"], world.keys["north"], folder)
+        send.draft(world.stores["north"], world.keys["north"], folder)
 
 
 AGAINST_THE_CLAIM: list[tuple[str, str, Any, type[Refused], str]] = [
@@ -244,28 +244,28 @@ sites = st.text("abcXYZ09_", min_size=1, max_size=10)
 @given(st.lists(st.fixed_dictionaries({"site": sites, "class": words, "metric": words, "value": scores})))
 def test_results_have_their_form(rows: list[dict[str, Any]]) -> None:
     made = cards.results(3, "north", rows)
-    found = parse(forms.Results, canonical(made), RESULTS)
+    found = parse(schemas.Results, canonical(made), RESULTS)
     assert (found.leg, found.trained) == (3, "north")
     assert {(r.site, r.label, r.metric) for r in found.rows} == {(r["site"], r["class"], r["metric"]) for r in rows}
 
 
 @given(st.integers(0, 2**40))
 def test_what_is_disclosed_is_a_power_of_two_and_stays_it(count: int) -> None:
-    said = papers.disclosed(count, Policy())
+    said = documents.disclosed(count, Policy())
     assert said & (said - 1) == 0
     assert count / 1.5 <= said <= count * 1.5
-    assert papers.disclosed(said, Policy()) == said
-    assert papers.disclosed(count, Policy(sample_counts="exact")) == count
+    assert documents.disclosed(said, Policy()) == said
+    assert documents.disclosed(count, Policy(sample_counts="exact")) == count
 
 
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(canonical))
-@pytest.mark.parametrize("name", list(papers.FORMS))
+@pytest.mark.parametrize("name", list(documents.SCHEMAS))
 def test_bytes_are_read_or_refused(name: str, data: bytes) -> None:
     if name == CONFIG and data == b"{}":
         return
     with pytest.raises(BadDocument, match=name):
-        papers.read(name, data)
+        documents.read(name, data)
 
 
 def test_an_honest_config_is_read_as_it_is() -> None:
-    assert papers.read(CONFIG, canonical(HONEST)) == HONEST
+    assert documents.read(CONFIG, canonical(HONEST)) == HONEST

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from relay.errors import UserError
-from relay.handoff.desk import Desk
 from relay.handoff.stick import Found, find
+from relay.handoff.store import StudyStore
 
 
-def choose(desk: Desk, folder: Path, leg: int | None = None) -> Path:
+def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
     """The bundle that this site is to receive next, or its first volume.
 
     That is the leg before its next turn; once its turns are over, the last leg; where no roster is installed yet, the
@@ -22,16 +22,16 @@ def choose(desk: Desk, folder: Path, leg: int | None = None) -> Path:
         UserError: there is none; the message says what lies there.
     """
     there = find(folder)
-    mine = [found for found in there if found.study == desk.study]
-    trusted = desk.trusted
+    mine = [found for found in there if found.study == store.study]
+    trusted = store.trusted
     if trusted is None and leg is None:
         leg = mine[0].leg if mine else 1
-    wanted = leg or _before_next_turn(desk)
+    wanted = leg or _before_next_turn(store)
     site = (trusted.roster.turn(wanted) if trusted else None) or ""
     fitting = sorted((f for f in mine if f.leg == wanted), key=lambda f: (f.site != site.lower(), not f.sealed))
     if not fitting:
         raise UserError(
-            f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {desk.study}; "
+            f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {store.study}; "
             f"there is: {_listed(there)}",
             "Is it the right stick, and is all of it copied? If the order has changed, install the new roster first. "
             "A file with another name can be named itself.",
@@ -39,23 +39,23 @@ def choose(desk: Desk, folder: Path, leg: int | None = None) -> Path:
     return fitting[0].path
 
 
-def _before_next_turn(desk: Desk) -> int:
+def _before_next_turn(store: StudyStore) -> int:
     """The leg to receive next.
 
     Raises:
         UserError: the next turn is the first leg, before which there is none.
     """
-    turn = desk.next_turn()
+    turn = store.next_turn()
     if turn == 1:
         raise UserError(
-            f"leg 1 of study {desk.study} is the turn of {desk.identity.name}: there is nothing to receive before it",
+            f"leg 1 of study {store.study} is the turn of {store.identity.name}: there is nothing to receive before it",
             "Train it: relay train -c CONFIG. If the config names no stick, then: relay send -c CONFIG -o FOLDER.",
         )
-    last = len(desk.roster.order)
-    if turn is None and desk.roster.turn(last) == desk.identity.name:
+    last = len(store.roster.order)
+    if turn is None and store.roster.turn(last) == store.identity.name:
         raise UserError(
-            f"the last leg of study {desk.study} is {desk.identity.name}'s own: there is nothing to receive after it",
-            f"To send it again: {desk.command('send')} -o FOLDER",
+            f"the last leg of study {store.study} is {store.identity.name}'s own: there is nothing to receive after it",
+            f"To send it again: {store.command('send')} -o FOLDER",
         )
     return turn - 1 if turn else last
 

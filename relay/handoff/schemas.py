@@ -1,4 +1,4 @@
-"""The forms of the papers beside a claim: listed keys, plain words, numbers with ranges; no free text."""
+"""The forms of the documents beside a claim: listed keys, plain words, numbers with ranges; no free text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The post of a simulation: the same hand-over as between hospitals, with keys that are thrown away.
+"""The transport of a simulation: the same hand-over as between hospitals, with keys that are thrown away.
 
 Every way through the legs (``load`` may branch) is a study of its own under ``handoff/<its last leg>/``: a home for
 each site, and ``stick/``, the folder that stands for the USB stick.
@@ -13,8 +13,7 @@ from pathlib import Path
 
 from relay.errors import UserError
 from relay.files import write_bytes
-from relay.handoff import enrol, keys, send
-from relay.handoff.desk import Desk, utc_now
+from relay.handoff import keys, roster_builder, send
 from relay.handoff.handover import check_there, check_whole, digest_of
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Policy
@@ -22,10 +21,11 @@ from relay.handoff.receive import Weigh, receive, reopen
 from relay.handoff.refusals import Fork, GateFailed, PolicyBreach
 from relay.handoff.roster import sign_roster
 from relay.handoff.stick import find
-from relay.leg.outgoing import fit_of
-from relay.leg.place import RunPlace
-from relay.leg.post import Deployed, Incoming, Post, Say
+from relay.handoff.store import StudyStore, utc_now
+from relay.leg.handover_writer import expected_config
+from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first, wait_for_all
+from relay.leg.transport import Deployed, Incoming, Say, Transport
 from relay.plan import Leg, Study
 
 STUDY = "simulation"
@@ -33,7 +33,7 @@ YEARS = 10.0
 """A simulation can be gone on with for so long."""
 
 
-class ThrowAway:
+class SimulatedStudy:
     """A study with a home for every site, made when it is first needed.
 
     Args:
@@ -53,22 +53,22 @@ class ThrowAway:
         coordinator = self.coordinator()
         made = [keys.new(name, YEARS) for name in dict.fromkeys(self.sites)]
         identities, days = [own.identity for own in made], int(365 * YEARS)
-        roster = enrol.first(STUDY, coordinator.identity, identities, self.sites, self.policy, utc_now(), days)
+        roster = roster_builder.first(STUDY, coordinator.identity, identities, self.sites, self.policy, utc_now(), days)
         envelope = sign_roster(roster, coordinator)
         for own in made:
             keys.save(own, self.root / own.identity.name, None)
-            desk = self.desk(own.identity.name)
-            desk.pin(coordinator.identity)
-            desk.install(envelope)
+            store = self.store(own.identity.name)
+            store.pin(coordinator.identity)
+            store.install(envelope)
         write_bytes(self.root / "roster", envelope)  # last: says that all of it is there
 
     def coordinator(self) -> Keys:
         """Keys to sign the roster with, which nobody keeps; their name is unlike any site's."""
         return keys.new("_" + max(self.sites, key=len)[:39], YEARS)
 
-    def desk(self, site: str) -> Desk:
-        """A site's desk."""
-        return Desk(self.root / site, STUDY)
+    def store(self, site: str) -> StudyStore:
+        """A site's store."""
+        return StudyStore(self.root / site, STUDY)
 
     def keys(self, site: str) -> Keys:
         """A site's keys."""
@@ -81,31 +81,31 @@ class ThrowAway:
             Fork: the leg was signed with other weights.
         """
         site = self.sites[leg - 1]
-        desk, own = self.desk(site), self.keys(site)
+        store, own = self.store(site), self.keys(site)
         check_there(handover)
-        drafted = send.draft(desk, own, handover)
-        if not (drafted.signed and leg in desk.sent()):
-            send.sign(desk, own, drafted)
-            send.export(desk, leg, self.stick)
+        drafted = send.draft(store, own, handover)
+        if not (drafted.signed and leg in store.sent()):
+            send.sign(store, own, drafted)
+            send.export(store, leg, self.stick)
 
     def receive(self, leg: int, weigh: Weigh | None, fitting: Leg) -> None:
         """Take in the leg before, at the next site, unless that was done."""
         site = self.sites[leg - 1]
-        desk = self.desk(site)
-        if leg - 1 in desk.record().received and desk.received(leg - 1).is_dir():
+        store = self.store(site)
+        if leg - 1 in store.record().received and store.received(leg - 1).is_dir():
             return
         (bundle,) = [found.path for found in find(self.stick) if found.leg == leg - 1]
-        receive(desk, self.keys(site), bundle, weigh, fit_of(fitting))
+        receive(store, self.keys(site), bundle, weigh, expected_config(fitting))
 
 
-class Simulated(Post):
+class Simulated(Transport):
     """All legs of a study on this node.
 
     Args:
         legs: in their order.
     """
 
-    def __init__(self, legs: Sequence[Leg], run: RunPlace) -> None:
+    def __init__(self, legs: Sequence[Leg], run: RunPaths) -> None:
         self.run = run
         self.legs = {leg.folder: leg for leg in legs}
 
@@ -120,8 +120,8 @@ class Simulated(Post):
         before = self.legs.get(leg.start) if leg.start else None
         return [*(self._way(before) if before else []), leg]
 
-    def _study(self, way: Sequence[Leg]) -> ThrowAway:
-        return ThrowAway(self.run.root / "handoff" / way[-1].folder, [leg.task_name for leg in way], self.policy)
+    def _study(self, way: Sequence[Leg]) -> SimulatedStudy:
+        return SimulatedStudy(self.run.root / "handoff" / way[-1].folder, [leg.task_name for leg in way], self.policy)
 
     def _through(self, leg: Leg) -> list[Leg] | None:
         return next((way for way in self.ways if leg in way), None)
@@ -150,10 +150,10 @@ class Simulated(Post):
         wait_for_all()
         return incoming or _incoming(study, number)
 
-    def own_desk(self, leg: Leg) -> Desk:
+    def own_store(self, leg: Leg) -> StudyStore:
         """The one of its site in its way, or an empty one."""
         way = self._through(leg)
-        return self._study(way).desk(leg.task_name) if way else super().own_desk(leg)
+        return self._study(way).store(leg.task_name) if way else super().own_store(leg)
 
     def send(self, leg: Leg, say: Say) -> None:
         """Put the leg on the stick."""
@@ -162,7 +162,7 @@ class Simulated(Post):
             self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
 
     def _bring(
-        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
+        self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
     ) -> Incoming | None:
         """Every hand-over up to a leg's own, in their order; those done before are passed over.
 
@@ -181,7 +181,7 @@ class Simulated(Post):
             return incoming
 
     def _walk(
-        self, study: ThrowAway, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool
+        self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool
     ) -> Incoming | None:
         study.begin()
         for leg, made in enumerate(way[:number], 1):
@@ -189,15 +189,15 @@ class Simulated(Post):
                 study.receive(leg, weigh if leg == number and not last else None, made)
             if leg < number or last:
                 study.send(leg, self.run.leg(made.folder).handover)
-                study.desk(made.task_name).forget_weights(leg - 1)
+                study.store(made.task_name).forget_weights(leg - 1)
         return None if last else _incoming(study, number)
 
 
-def _incoming(study: ThrowAway, leg: int) -> Incoming:
-    return Incoming(*reopen(study.desk(study.sites[leg - 1]), leg - 1))
+def _incoming(study: SimulatedStudy, leg: int) -> Incoming:
+    return Incoming(*reopen(study.store(study.sites[leg - 1]), leg - 1))
 
 
-def post_of(study: Study, run: RunPlace) -> Post:
+def transport_of(study: Study, run: RunPaths) -> Transport:
     """How a study's legs are handed over: with this site's keys in a deployment, else with keys to throw away."""
     if study.mode == "deployment" and study.handoff:
         return Deployed(study.handoff, run)

@@ -15,12 +15,12 @@ from torch import Tensor
 from relay.config.devices import Devices
 from relay.data.site import prepare
 from relay.handoff import Handover, MemoryState, gate
-from relay.handoff.desk import Desk
-from relay.handoff.memorycard import Privacy
+from relay.handoff.memory_card import Privacy
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.refusals import GateFailed, PolicyBreach
-from relay.leg.accept import check_answers, check_handover, taster, weigher
-from relay.leg.place import RunPlace
+from relay.handoff.store import StudyStore
+from relay.leg.acceptance import check_answers, check_handover, taster, weigher
+from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
 from relay.memory.appearance import Form
 from relay.plan import Leg
@@ -170,14 +170,14 @@ def test_honest_weights_after_one_step_are_compared_sensibly() -> None:
 
 def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
     here = study(**{"common.strategy.name": "joint"}).legs[0]
-    desk, handover = Desk(tmp_path, "none"), Handover(net(here))
+    store, handover = StudyStore(tmp_path, "none"), Handover(net(here))
     names = [dataset.options.task_name for dataset in here.pool]
     assert len(names) > 1
-    sites = Sites(7, RunPlace(tmp_path / "run"))
-    *_, said = weigher(here, sites, Devices("cpu"))(handover, desk, ANY)
+    sites = Sites(7, RunPaths(tmp_path / "run"))
+    *_, said = weigher(here, sites, Devices("cpu"))(handover, store, ANY)
     assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
-    looked = taster(here)(handover, desk, ANY)[1:]
+    looked = taster(here)(handover, store, ANY)[1:]
     assert looked == ["their answers are finite for 4 images of this site"] * len(names)
     last = sites(here.pool[-1])
     last.split = dataclasses.replace(last.split, val=[])
-    assert len(weigher(here, sites, Devices("cpu"))(handover, desk, ANY)) == 3
+    assert len(weigher(here, sites, Devices("cpu"))(handover, store, ANY)) == 3

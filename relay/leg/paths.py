@@ -35,7 +35,7 @@ RECORD: dict[str, type | tuple[type, ...]] = {"state": str, "config": dict, "sta
 
 
 @dataclass(frozen=True)
-class LegPlace:
+class LegPaths:
     """The folder of one leg."""
 
     root: Path
@@ -151,7 +151,7 @@ class LegPlace:
 
 
 @dataclass(frozen=True)
-class RunPlace:
+class RunPaths:
     """The folder of one run."""
 
     root: Path
@@ -166,9 +166,9 @@ class RunPlace:
         with locked(self.root / ".lock", str(self.root), "For another run at the same time: a note of its own (-n)."):
             yield
 
-    def leg(self, folder: str) -> LegPlace:
+    def leg(self, folder: str) -> LegPaths:
         """The folder of the leg that saves as ``folder``."""
-        return LegPlace(self.root / "checkpoints" / folder)
+        return LegPaths(self.root / "checkpoints" / folder)
 
     def curves(self, folder: str) -> Path:
         """What TensorBoard shows of the leg that saves as ``folder``."""

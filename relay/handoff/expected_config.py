@@ -12,7 +12,7 @@ from relay.handoff.statement import Claim
 
 
 @dataclass(frozen=True)
-class Fit:
+class ExpectedConfig:
     """What this site's config expects: ``model`` and ``data`` as in ``handover.json``, and ``config``'s digest."""
 
     model: Mapping[str, Any]
@@ -20,7 +20,7 @@ class Fit:
     config: str
 
 
-def check_fit(there: Mapping[str, Any], claim: Claim, mine: Fit, policy: Policy) -> None:
+def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, policy: Policy) -> None:
     """Compare a leg with this site's config. ``there``: the content of its ``handover.json``.
 
     Raises:

@@ -11,21 +11,21 @@ import pytest
 import torch
 
 from relay.errors import Interrupted, TrainingError, UserError
-from relay.handoff.desk import utc_now
-from relay.handoff.enrol import amend
 from relay.handoff.handover import load
 from relay.handoff.keys import Keys
 from relay.handoff.policy import Gate, Policy
 from relay.handoff.receive import chain_in
 from relay.handoff.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
 from relay.handoff.roster import sign_roster
+from relay.handoff.roster_builder import amend
 from relay.handoff.send import draft
+from relay.handoff.store import utc_now
 from relay.leg import run as leg_run
-from relay.leg.accept import check_memory
-from relay.leg.place import LegPlace
-from relay.leg.post import Post
+from relay.leg.acceptance import check_memory
+from relay.leg.paths import LegPaths
 from relay.leg.progress import Progress
-from relay.leg.throwaway import STUDY, ThrowAway
+from relay.leg.simulated_transport import STUDY, SimulatedStudy
+from relay.leg.transport import Transport
 from relay.simulate import Simulation
 from tests.leg.test_resume import StopAt
 from tests.studies import simulate, study
@@ -33,7 +33,7 @@ from tests.studies import simulate, study
 SITES = ("clinic_a", "clinic_b")
 
 
-class Amendable(ThrowAway):
+class Amendable(SimulatedStudy):
     """A throw-away study that keeps its coordinator's keys."""
 
     @cached_property
@@ -44,7 +44,7 @@ class Amendable(ThrowAway):
         return self.lead
 
     def amended(self, done: int) -> bytes:
-        roster = self.desk(self.sites[0]).roster
+        roster = self.store(self.sites[0]).roster
         return sign_roster(amend(roster, utc_now(), done=done), self.lead)
 
 
@@ -64,7 +64,7 @@ class Sites:
         changes = {"current_tasks.handoff": handoff} | changes
         deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [task], "common.strategy.name": "relay"}
         run = Simulation(study(**{**deploy, **changes}), self.root / note / site)
-        run.post.prepare(run.study.legs[0])
+        run.transport.prepare(run.study.legs[0])
         with Progress(run.steps) as progress:
             run.run(progress)
         return run
@@ -89,10 +89,10 @@ def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: 
 def test_running_it_again_changes_and_sends_nothing(sites: Sites) -> None:
     sites.leg(1)
     before = {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")}
-    lines = sites.study.desk("clinic_a").ledger.lines()
+    lines = sites.study.store("clinic_a").ledger.lines()
     sites.leg(1)
     assert {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")} == before
-    assert sites.study.desk("clinic_a").ledger.lines() == lines
+    assert sites.study.store("clinic_a").ledger.lines() == lines
 
 
 def test_a_stick_that_was_pulled_out_is_written_when_the_command_runs_again(sites: Sites) -> None:
@@ -116,7 +116,7 @@ def test_an_interrupted_leg_goes_on_without_the_stick(sites: Sites, monkeypatch:
     stick.rename(stick.with_name("in the pocket"))
     with pytest.raises(UserError, match="stick"):
         sites.leg(2)  # it has trained by now, and has nowhere to put it
-    assert LegPlace(sites.root / "run/clinic_b/checkpoints/task_2").finished
+    assert LegPaths(sites.root / "run/clinic_b/checkpoints/task_2").finished
     stick.with_name("in the pocket").rename(stick)
     sites.leg(2)
     assert len(list(stick.iterdir())) == 2
@@ -124,11 +124,11 @@ def test_an_interrupted_leg_goes_on_without_the_stick(sites: Sites, monkeypatch:
 
 def test_a_newer_roster_does_not_make_a_leg_leave_again(sites: Sites) -> None:
     sites.leg(1)
-    desk = sites.study.desk("clinic_a")
-    before = chain_in(desk.signed(1))
-    desk.install(sites.study.amended(done=1))
+    store = sites.study.store("clinic_a")
+    before = chain_in(store.signed(1))
+    store.install(sites.study.amended(done=1))
     sites.leg(1)
-    assert chain_in(desk.signed(1)) == before
+    assert chain_in(store.signed(1)) == before
 
 
 def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
         sites.leg(1)
     assert "-n" in caught.value.advice()
     sites.leg(1, note="lap 2")
-    assert [made.claim.site for made in chain_in(sites.study.desk("clinic_a").signed(3))] == [*sites.study.sites]
+    assert [made.claim.site for made in chain_in(sites.study.store("clinic_a").signed(3))] == [*sites.study.sites]
 
 
 def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: S
     sites.leg(1)
     with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
         sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
-    assert not sites.study.desk("clinic_b").ledger.record().received
-    assert not (sites.study.desk("clinic_b").folder / "received").exists()
+    assert not sites.study.store("clinic_b").ledger.record().received
+    assert not (sites.study.store("clinic_b").folder / "received").exists()
     sites.leg(2)
 
 
@@ -177,13 +177,13 @@ def test_what_was_received_without_a_config_must_fit_it_before_the_training(site
     from relay.handoff.receive import receive
 
     sites.leg(1)
-    desk, stick = sites.study.desk("clinic_b"), sites.study.stick
-    receive(desk, sites.study.keys("clinic_b"), next(stick.iterdir()))
+    store, stick = sites.study.store("clinic_b"), sites.study.stick
+    receive(store, sites.study.keys("clinic_b"), next(stick.iterdir()))
     with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
         sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
-    handoff = {"study": STUDY, "key": str(desk.home)}
+    handoff = {"study": STUDY, "key": str(store.home)}
     run = sites.leg(2, **{"current_tasks.handoff": handoff})
-    assert run.run_place.leg("task_2").finished
+    assert run.run_paths.leg("task_2").finished
 
 
 def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_where_they_arrive(
@@ -194,15 +194,15 @@ def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_whe
         TrainingError, match=r"leg 1 \(clinic_a\) can't be handed over.* scores 0\.\d+ on the"
     ) as caught:
         sites.leg(1)
-    desk = sites.study.desk("clinic_a")
+    store = sites.study.store("clinic_a")
     assert "it is still your turn" in caught.value.advice()
-    assert (desk.next_turn(), dict(desk.record().signed)) == (1, {})
+    assert (store.next_turn(), dict(store.record().signed)) == (1, {})
     with monkeypatch.context() as patch:  # a sender that does not look
-        patch.setattr(Post, "check", lambda *_, **__: None)
+        patch.setattr(Transport, "check", lambda *_, **__: None)
         sites.leg(1)
     with pytest.raises(GateFailed, match=r"scores 0\.\d+ on the local validation images, below 0\.999"):
         sites.leg(2)
-    assert not sites.study.desk("clinic_b").ledger.record().received
+    assert not sites.study.store("clinic_b").ledger.record().received
 
 
 def test_too_few_samples_are_told_before_the_training(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_memory_that_may_not_travel_is_told_before_the_training(
 def test_other_memories_travel() -> None:
     check_memory([], Policy(memory=()))
     check_memory(["style", "ewc"], Policy())
-    check_memory(["flow", "theirs"], Post.policy)  # of simulations
+    check_memory(["flow", "theirs"], Transport.policy)  # of simulations
 
 
 def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp_path: Path) -> None:
@@ -235,4 +235,4 @@ def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp
         sites.leg(1, note="again")
     handover = tmp_path / "anew/checkpoints/task_1/handover"
     with pytest.raises(Fork, match="signed here before"):
-        draft(sites.study.desk("clinic_a"), sites.study.keys("clinic_a"), handover)
+        draft(sites.study.store("clinic_a"), sites.study.keys("clinic_a"), handover)
