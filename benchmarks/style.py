@@ -16,7 +16,7 @@ from setting import BATCH, model_of, report, scratch, site_of
 
 from relay.config.devices import Devices
 from relay.config.load import locate, read
-from relay.handoff import Handover
+from relay.handover import Handover
 from relay.leg.device import device_of
 from relay.leg.fit import fit
 from relay.leg.learner import Learner

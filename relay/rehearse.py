@@ -23,14 +23,14 @@ from typing import Any
 
 from relay.config.text import dump
 from relay.errors import RelayError, UserError
+from relay.exchange.receive import chain_in
+from relay.exchange.store import StudyStore
 from relay.files import expanded, write_text
-from relay.handoff.receive import chain_in
-from relay.handoff.request import invitation_name, request_name
-from relay.handoff.roster import roster_name
-from relay.handoff.statement import Statement
-from relay.handoff.store import StudyStore
 from relay.locks import locked
 from relay.plan import Study
+from relay.trust.request import invitation_name, request_name
+from relay.trust.roster import roster_name
+from relay.trust.statement import Statement
 
 COORDINATOR = "coordinator"
 Say = Callable[[str], None]

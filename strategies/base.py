@@ -20,7 +20,7 @@ from relay.phase import Batch, Phase, Task, Training
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
 
 __all__ = ["Batch", "NoOptions", "Phase", "Strategy", "Task", "Training"]
 
@@ -69,7 +69,7 @@ class Strategy:
         Raises:
             HandoverError: the weights do not fit the model.
         """
-        from relay.handoff import load_model
+        from relay.handover import load_model
 
         self.incoming = handover
         if handover is not None:

@@ -20,7 +20,7 @@ from .base import Batch, Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
     from relay.memory.weights import Anchor
 
 

@@ -23,7 +23,7 @@ from .base import Batch, Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
 
 __all__ = ["FedAvg", "FedAvgOptions", "Round"]
 
@@ -71,7 +71,7 @@ class FedAvg(Strategy):
         Raises:
             HandoverError: the weights do not fit the model, or the cumulative memory is not of this strategy.
         """
-        from relay.handoff import load_model
+        from relay.handover import load_model
 
         super().receive(handover)
         self.round = Round()
@@ -108,8 +108,7 @@ class FedAvg(Strategy):
 
     def cumulative(self) -> MemoryState:
         """The weights of the start, for the other sites of the round."""
-        from relay.handoff import MemoryState
-        from relay.handoff.memory_card import Privacy
+        from relay.handover import MemoryState, Privacy
 
         about = {"samples": self.round.samples, "sites": list(self.round.sites)}
         return MemoryState(self.start, KIND, Privacy(derived="weights"), about)

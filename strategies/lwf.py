@@ -18,7 +18,7 @@ from .base import Batch, Phase, Strategy
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Handover
+    from relay.handover import Handover
 
 
 @options

@@ -22,7 +22,7 @@ from .base import Phase, Strategy, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
 
 
 @options

@@ -19,7 +19,7 @@ from .lwf import LwF, LwFOptions
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handoff import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
 
 
 @options

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.relays import At, World
 
 settings.register_profile("relay", deadline=None)  # how long an example takes is the machine's business
 settings.load_profile("relay")
@@ -23,3 +27,25 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real images are not here: {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def _stages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, World]:
+    """The relay of north, south and east after so many legs: the last one lies on the stick, not received yet."""
+    from tests.relays import World
+
+    folder = tmp_path_factory.mktemp("relay")
+    world = World(folder / "now")
+    stages = {0: world.copy(folder / "0")}
+    for leg in (1, 2, 3):
+        if leg > 1:
+            world.deliver(world.bundle(leg - 1), world.roster.order[leg - 1])
+        world.make(leg)
+        stages[leg] = world.copy(folder / str(leg))
+    return stages
+
+
+@pytest.fixture
+def at(_stages: dict[int, World], tmp_path: Path) -> At:
+    """``at(2)``: a world of one's own in which two legs were made; leg 1 was received, leg 2 lies on the stick."""
+    return lambda leg: _stages[leg].copy(tmp_path / f"at_{leg}")

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from relay import simulate as simulation
+from relay.bundle.handover_files import load
 from relay.config.devices import Devices
 from relay.errors import Interrupted, UserError
-from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.leg import state
 from relay.predict.models import finished

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.handoff import refusals
+from relay.trust import refusals
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "exps/README.md", *(ROOT / "docs").rglob("*.md")])

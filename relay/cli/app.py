@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import relay
-from relay.cli import ask, compare, configs, handoff, inspect, keys, predict, record, rehearse, report, roster, score
+from relay.cli import ask, compare, configs, exchange, inspect, keys, predict, record, rehearse, report, roster, score
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to
 
@@ -89,8 +89,8 @@ app.add_typer(roster.roster_app, name="roster")
 for function in (
     keys.invite,
     keys.request,
-    handoff.receive,
-    handoff.send,
+    exchange.receive,
+    exchange.send,
     inspect.verify,
     inspect.inspect,
     rehearse.rehearse,

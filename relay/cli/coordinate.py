@@ -14,9 +14,9 @@ from relay.errors import UserError
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.keys import Identity, Keys
-    from relay.handoff.roster import Roster
-    from relay.handoff.store import StudyStore
+    from relay.exchange.store import StudyStore
+    from relay.trust.keys import Identity, Keys
+    from relay.trust.roster import Roster
 
 Requests = Annotated[list[Path], typer.Argument(help="The sites' files.", metavar="REQUEST")]
 Policy = Annotated[
@@ -44,8 +44,8 @@ def make(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make a study's first roster, as its coordinator, of the sites' requests."""
-    from relay.handoff import roster_builder
-    from relay.handoff.policy import Policy, read_policy
+    from relay.trust import roster_builder
+    from relay.trust.policy import Policy, read_policy
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     if (there := store.trusted) is not None:
@@ -93,8 +93,8 @@ def amend(
 
     What is not given stays as it is.
     """
-    from relay.handoff import roster_builder
-    from relay.handoff.policy import read_policy
+    from relay.trust import roster_builder
+    from relay.trust.policy import read_policy
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     old = store.roster
@@ -146,7 +146,7 @@ def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -
         UserError: one was not.
         Refused: a request is not in order.
     """
-    from relay.handoff import request
+    from relay.trust import request
 
     found = [request.check(places.read_file(path), keys, store.study, store.now()) for path in files]
     known = {site.name: site for site in store.trusted.roster.sites} if store.trusted else {}
@@ -167,7 +167,7 @@ def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -
 
 def _issue(store: StudyStore, keys: Keys, made: Roster, folder: Path) -> None:
     """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
-    from relay.handoff.roster import roster_name, sign_roster
+    from relay.trust.roster import roster_name, sign_roster
 
     data = sign_roster(made, keys)
     store.install(data)

@@ -16,8 +16,8 @@ from relay.errors import UserError
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.bundle import Opened
-    from relay.handoff.statement import Claim
+    from relay.bundle.opening import Opened
+    from relay.trust.statement import Claim
 
 LEGS = 20
 """Of a bundle that nobody has verified yet: so many of its newest legs are looked at, whoever wrote how many."""
@@ -43,8 +43,8 @@ def verify(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Hold a bundle, or a receipt, against every rule; nothing is kept."""
-    from relay.handoff import receipt as receipts
-    from relay.handoff.receive import verify as hold
+    from relay.exchange import receipt as receipts
+    from relay.exchange.receive import verify as hold
 
     store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
@@ -75,9 +75,9 @@ def inspect(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show what is in a bundle, as far as one may see, and whether it can be believed."""
-    from relay.handoff.bundle import opened
-    from relay.handoff.policy import Policy
-    from relay.handoff.refusals import CannotOpen
+    from relay.bundle.opening import opened
+    from relay.trust.policy import Policy
+    from relay.trust.refusals import CannotOpen
 
     place, sealed, keys = home_of(home), places.is_sealed(bundle), None
     if sealed:
@@ -96,8 +96,8 @@ def inspect(
 
 def _outside(bundle: Path) -> None:
     """What anybody can see of a sealed bundle."""
-    from relay.handoff.seal import HEADER, seal_of
-    from relay.handoff.stick import open_volumes
+    from relay.bundle.seal import HEADER, seal_of
+    from relay.bundle.stick import open_volumes
 
     with open_volumes(bundle) as file:
         head, size, count = file.read(HEADER), file.size, len(file.paths)
@@ -111,7 +111,7 @@ def _no_further(why: str) -> None:
 
 def _inside(home: Path, inside: Opened) -> None:
     """Entries, claim, chain and model card, under a line that says whether they can be believed."""
-    from relay.handoff import manifest
+    from relay.bundle import manifest
 
     own = _claim(inside, manifest.STATEMENT)
     believed = _belief(home, own.study, inside)
@@ -133,14 +133,14 @@ def _inside(home: Path, inside: Opened) -> None:
 
 def _claim(inside: Opened, name: str) -> Claim:
     """What a site says of its leg; by anybody."""
-    from relay.handoff import statement
+    from relay.trust import statement
 
     return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
 
 
 def _earlier(inside: Opened, first: int) -> Iterator[Claim]:
     """What the sites of the earlier legs say, from leg ``first`` on; not to whom."""
-    from relay.handoff import manifest
+    from relay.bundle import manifest
 
     for leg in range(first, inside.layout.legs + 1):
         yield replace(_claim(inside, manifest.earlier(leg, manifest.STATEMENT)), recipients=[])
@@ -148,10 +148,10 @@ def _earlier(inside: Opened, first: int) -> Iterator[Claim]:
 
 def _memories(claims: list[Claim], inside: Opened) -> None:
     """What the cards of the memories say, as far as they can be read."""
-    from relay.handoff import manifest
-    from relay.handoff.document import parse
-    from relay.handoff.memory_card import MemoryCard
-    from relay.handoff.refusals import Refused
+    from relay.bundle import manifest
+    from relay.bundle.memory_card import MemoryCard
+    from relay.trust.document import parse
+    from relay.trust.refusals import Refused
 
     cards = {}
     shown = {manifest.earlier(claim.leg, manifest.MEMORY) for claim in claims[:-1]} | {*manifest.OWN}
@@ -166,8 +166,8 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
 
 def _card(claims: list[Claim], inside: Opened) -> str:
     """The model card as this program writes it; nobody checks the words of the one in the bundle."""
-    from relay.handoff import cards, documents, manifest
-    from relay.handoff.refusals import BadDocument
+    from relay.bundle import cards, documents, manifest
+    from relay.trust.refusals import BadDocument
 
     names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
     try:
@@ -179,9 +179,9 @@ def _card(claims: list[Claim], inside: Opened) -> str:
 
 def _belief(home: Path, study: str, inside: Opened) -> str:
     """Whether all rules but those of turn hold, in a sentence."""
-    from relay.handoff.receive import judge
-    from relay.handoff.refusals import Refused
-    from relay.handoff.store import StudyStore
+    from relay.exchange.receive import judge
+    from relay.exchange.store import StudyStore
+    from relay.trust.refusals import Refused
 
     store = StudyStore(home, study)
     if not store.knows_coordinator:

@@ -15,9 +15,9 @@ from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.config.schema import Handoff
-    from relay.handoff.keys import Keys
-    from relay.handoff.store import StudyStore
+    from relay.exchange.store import StudyStore
     from relay.plan import Leg
+    from relay.trust.keys import Keys
 
 
 def store_of(home: Path, study: str | None) -> StudyStore:
@@ -26,7 +26,7 @@ def store_of(home: Path, study: str | None) -> StudyStore:
     Raises:
         UserError: there are none or several; or the name can't be a study's.
     """
-    from relay.handoff.store import StudyStore
+    from relay.exchange.store import StudyStore
 
     if study is not None:
         store = StudyStore(home, check_study(study))
@@ -53,7 +53,7 @@ def check_study(name: str) -> str:
     from pydantic import TypeAdapter
 
     from relay.config.names import plain_name
-    from relay.handoff.document import Slug
+    from relay.trust.document import Slug
 
     try:
         plain_name(TypeAdapter(Slug).validate_python(name))
@@ -118,8 +118,8 @@ def path_and_overrides(words: Sequence[str] | None) -> tuple[Path | None, list[s
 
 
 def unlock(home: Path, passphrase_file: Path | None) -> Keys:
-    """This site's keys, as :func:`relay.handoff.keys.unlock` opens them."""
-    from relay.handoff import keys
+    """This site's keys, as :func:`relay.trust.keys.unlock` opens them."""
+    from relay.trust import keys
 
     return keys.unlock(home, passphrase_file)
 
@@ -132,9 +132,9 @@ def passphrase_file_of(found: Deployment | None, given: Path | None) -> Path | N
 
 def is_sealed(bundle: Path) -> bool:
     """Whether a bundle is sealed, by its first bytes."""
-    from relay.handoff.seal import MAGIC
-    from relay.handoff.seal import is_sealed as sealed
-    from relay.handoff.stick import open_volumes
+    from relay.bundle.seal import MAGIC
+    from relay.bundle.seal import is_sealed as sealed
+    from relay.bundle.stick import open_volumes
 
     with open_volumes(bundle) as file:
         return sealed(file.read(len(MAGIC)))
@@ -146,7 +146,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         UserError: it can't be read, is too large, or is no file at all but a pipe or a device, which may have no end.
     """
-    from relay.handoff.document import MAX_BYTES
+    from relay.trust.document import MAX_BYTES
 
     try:
         kind = expanded(path).stat().st_mode
@@ -178,8 +178,8 @@ def folder_there(path: Path) -> Path:
 
 def put_file(folder: Path, name: str, data: bytes) -> Path:
     """Write a file to be carried away, and say so."""
+    from relay.bundle.stick import writing_to
     from relay.files import open_to_others, write_bytes
-    from relay.handoff.stick import writing_to
 
     path = folder / name
     with writing_to(folder):

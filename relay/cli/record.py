@@ -13,7 +13,7 @@ from relay.errors import UserError, typed
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.handoff.store import StudyStore
+    from relay.exchange.store import StudyStore
 
 
 @command
@@ -26,9 +26,9 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
+    from relay.bundle.stick import writing_to
+    from relay.exchange import receipt as receipts
     from relay.files import expanded, open_to_others, read_bytes, write_text
-    from relay.handoff import receipt as receipts
-    from relay.handoff.stick import writing_to
 
     store = places.store_of(home_of(home), study)
     text = receipts.write(store, leg).text()
@@ -80,7 +80,7 @@ def ledger(
 
 
 def _rebuild(store: StudyStore, bundles: list[Path], passphrase_file: Path | None) -> None:
-    from relay.handoff.rebuild import rebuild
+    from relay.exchange.rebuild import rebuild
 
     keys = places.unlock(store.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
     done = rebuild(store, keys, bundles)

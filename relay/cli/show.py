@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from relay.cli import ask
 
 if TYPE_CHECKING:
-    from relay.handoff.ledger import Line
-    from relay.handoff.memory_card import MemoryCard
-    from relay.handoff.roster import Roster
-    from relay.handoff.statement import Claim, Statement
-    from relay.handoff.store import StudyStore
+    from relay.bundle.memory_card import MemoryCard
+    from relay.exchange.store import StudyStore
+    from relay.trust.ledger import Line
+    from relay.trust.roster import Roster
+    from relay.trust.statement import Claim, Statement
 
 STEPS = {
     "rosters": "signed by the coordinator that is pinned here; none is older than the one known here",
@@ -50,7 +50,7 @@ def matrix(claims: Sequence[Claim]) -> None:
     """
     from rich.console import Console
 
-    from relay.handoff.cards import test_sets
+    from relay.bundle.cards import test_sets
     from relay.screen import Column, fits, number, show_table
 
     console, shown = Console(), claims[-ROWS:]
@@ -127,7 +127,7 @@ def claim(said: Claim) -> None:
 
 def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
     """What is said of every memory in a bundle, a line each. ``cards``: by the entry of its tensors."""
-    from relay.handoff import memory_card
+    from relay.bundle import memory_card
 
     ask.say("Memories:" if cards else "Memories: none.")
     for label, text in islice(memory_card.lines(cards, claims), ROWS):
@@ -160,7 +160,7 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
 
 
 def _roster_lines(roster: Roster) -> list[str]:
-    from relay.handoff.roster_builder import describe
+    from relay.trust.roster_builder import describe
 
     return [f"{label:<14} {text}" for label, text in describe(roster)]
 
@@ -169,7 +169,7 @@ def roster(content: Roster) -> None:
     """Sites and fingerprints, order, policy."""
     from rich.table import Table
 
-    from relay.handoff.roster_builder import describe
+    from relay.trust.roster_builder import describe
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for label, text in describe(content):
@@ -193,7 +193,7 @@ def roster_change(old: Roster | None, new: Roster) -> None:
 
 def ending(store: StudyStore) -> None:
     """Warn where the newest roster is about to end."""
-    from relay.handoff.roster import ending as of
+    from relay.trust.roster import ending as of
 
     if (warning := of(store.roster, store.now())) is not None:
         ask.say(f"warning: {warning}", err=True)
@@ -201,7 +201,7 @@ def ending(store: StudyStore) -> None:
 
 def turn(store: StudyStore) -> None:
     """Whose home this is, when its turn is, and whether the roster is about to end."""
-    from relay.handoff import keys
+    from relay.trust import keys
 
     ending(store)
     if not (store.home / keys.PUBLIC).is_file():

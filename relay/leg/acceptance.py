@@ -17,16 +17,17 @@ from relay.config.devices import Devices
 from relay.data.site import SiteData, prepare
 from relay.data.store import Store
 from relay.errors import DataError, HandoverError
-from relay.handoff import Handover, gate, load_model, measures
-from relay.handoff.policy import Policy
-from relay.handoff.receive import Weigh
-from relay.handoff.refusals import GateFailed, PolicyBreach
-from relay.handoff.store import StudyStore
+from relay.exchange import gate, measures
+from relay.exchange.receive import Weigh
+from relay.exchange.store import StudyStore
+from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
 from relay.leg.predict import batches, predict, scale
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
+from relay.trust.policy import Policy
+from relay.trust.refusals import GateFailed, PolicyBreach
 
 LOOK = 4
 """Images of each site that are looked at where nothing is scored."""
@@ -82,7 +83,7 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
         last: the model's weights that were known here before; empty for none.
 
     Raises:
-        GateFailed: they are not sane (:mod:`relay.handoff.gate`), do not fit the net, or its strategy can't read them.
+        GateFailed: they are not sane (:mod:`relay.exchange.gate`), do not fit the net, or its strategy can't read them.
         PolicyBreach: a memory may not travel.
     """
     states = [*handover.memories.values(), *([handover.cumulative] if handover.cumulative else [])]

@@ -7,18 +7,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from relay.bundle import cards, documents, handover_files, manifest
+from relay.bundle.handover_files import Facts
 from relay.data.site import SiteData
 from relay.data.splits import SPLITS
 from relay.errors import ConfigError, Problem, UserError
-from relay.handoff import cards, documents, handover, manifest
-from relay.handoff.document import canonical, digest, travels
-from relay.handoff.expected_config import ExpectedConfig
-from relay.handoff.handover import Facts, Handover
-from relay.handoff.refusals import BadDocument
+from relay.exchange.expected_config import ExpectedConfig
+from relay.handover import Handover
 from relay.plan import Leg
 from relay.plan.legs import RUNTIME_KEYS, flat
 from relay.plan.planner import SHARED
 from relay.results import matrix, no_nan
+from relay.trust.document import canonical, digest, travels
+from relay.trust.refusals import BadDocument
 
 
 def input_spec(leg: Leg) -> dict[str, Any]:
@@ -190,4 +191,4 @@ def write(
         tensors=tensors,
         torch=torch.__version__,
     )
-    handover.write(made, paths.handover, contents, own)
+    handover_files.write(made, paths.handover, contents, own)

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relay.bundle.container import measure
 from relay.errors import ChangedConfigError, DataError
 from relay.files import damaged, read_json, write_text
-from relay.handoff.container import measure
 from relay.locks import locked
 from relay.results import read_rows
 

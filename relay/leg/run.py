@@ -12,13 +12,12 @@ from typing import Any
 import torch
 
 import relay
+from relay.bundle.container import measure
+from relay.bundle.documents import disclosed
 from relay.config.devices import Devices
 from relay.data.site import SiteData
 from relay.errors import HandoverError
-from relay.handoff import Handover
-from relay.handoff.container import measure
-from relay.handoff.documents import disclosed
-from relay.handoff.policy import Policy
+from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_memory, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
@@ -38,6 +37,7 @@ from relay.leg.transport import Incoming
 from relay.plan import Leg, Study
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
+from relay.trust.policy import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:

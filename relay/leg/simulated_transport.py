@@ -11,22 +11,23 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from relay.bundle.handover_files import check_there, check_whole, digest_of
+from relay.bundle.stick import find
 from relay.errors import UserError
+from relay.exchange import send
+from relay.exchange.receive import Weigh, receive, reopen
+from relay.exchange.store import StudyStore, utc_now
 from relay.files import write_bytes
-from relay.handoff import keys, roster_builder, send
-from relay.handoff.handover import check_there, check_whole, digest_of
-from relay.handoff.keys import Keys
-from relay.handoff.policy import Policy
-from relay.handoff.receive import Weigh, receive, reopen
-from relay.handoff.refusals import Fork, GateFailed, PolicyBreach
-from relay.handoff.roster import sign_roster
-from relay.handoff.stick import find
-from relay.handoff.store import StudyStore, utc_now
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.transport import Deployed, Incoming, Say, Transport
 from relay.plan import Leg, Study
+from relay.trust import keys, roster_builder
+from relay.trust.keys import Keys
+from relay.trust.policy import Policy
+from relay.trust.refusals import Fork, GateFailed, PolicyBreach
+from relay.trust.roster import sign_roster
 
 STUDY = "simulation"
 YEARS = 10.0

@@ -11,23 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.bundle.handover_files import read_facts
 from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
+from relay.exchange import select_bundle, send
+from relay.exchange.expected_config import check_fit
+from relay.exchange.receive import Weigh, chain_in, receive, reopen
+from relay.exchange.store import StudyStore
 from relay.files import expanded
-from relay.handoff import select_bundle, send
-from relay.handoff.expected_config import check_fit
-from relay.handoff.handover import Handover, read_facts
-from relay.handoff.keys import Keys, unlock
-from relay.handoff.policy import Policy
-from relay.handoff.receive import Weigh, chain_in, receive, reopen
-from relay.handoff.refusals import GateFailed
-from relay.handoff.roster import ending
-from relay.handoff.store import StudyStore
+from relay.handover import Handover
 from relay.home import home_of
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg
+from relay.trust.keys import Keys, unlock
+from relay.trust.policy import Policy
+from relay.trust.refusals import GateFailed
+from relay.trust.roster import ending
 
 __all__ = ["Deployed", "Incoming", "Transport", "expected_config"]
 

@@ -18,7 +18,7 @@ from relay.phase import Batch, Phase, Task, Training
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff.handover import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
 
 
 class Memory:

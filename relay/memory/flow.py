@@ -24,7 +24,7 @@ from relay.seeds import derive
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relay.handoff.handover import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
     from relay.memory.flow_net import VelocityNet
     from relay.memory.flow_pool import DrawnPool
 
@@ -110,7 +110,7 @@ class Flow(Memory):
         )
 
     def _load(self, state: MemoryState) -> VelocityNet:
-        from relay.handoff.handover import load_model
+        from relay.handover import load_model
 
         net = self._fresh()
         load_model(net, {name: value.float() for name, value in state.tensors.items()})
@@ -203,8 +203,7 @@ class Flow(Memory):
 
     def cumulative(self) -> MemoryState:
         """The averaged weights in half precision, which is exact enough to sample from."""
-        from relay.handoff.handover import MemoryState
-        from relay.handoff.memory_card import Privacy
+        from relay.handover import MemoryState, Privacy
 
         tensors = {name: value.cpu().half() for name, value in self.mean.state_dict().items()}
         privacy = Privacy(derived="generator", patients=min(self.behind))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relay.config.check import check
 from relay.config.options import Field, options
 from relay.errors import HandoverError
-from relay.handoff.document import Name
+from relay.trust.document import Name
 
 if TYPE_CHECKING:
-    from relay.handoff.handover import MemoryState
+    from relay.handover import MemoryState
 
 KIND = "flow"
 Width = Annotated[int, Field(ge=16, le=1024, multiple_of=8)]

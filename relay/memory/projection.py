@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from relay.errors import HandoverError
-from relay.handoff import Handover
+from relay.handover import Handover
 from relay.memory.weights import ADVICE, read
 
 Layer: TypeAlias = nn.Linear | _ConvNd

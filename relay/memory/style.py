@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from relay.handoff.handover import Handover, MemoryState
+    from relay.handover import Handover, MemoryState
     from relay.memory.appearance import Form
     from relay.memory.moments import Moments
 
@@ -214,8 +214,7 @@ class Style(Memory):
 
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads."""
-        from relay.handoff.handover import MemoryState
-        from relay.handoff.memory_card import Privacy
+        from relay.handover import MemoryState, Privacy
 
         if self.released is None:
             return None

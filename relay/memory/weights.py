@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from relay.errors import HandoverError, TrainingError, UserError
-from relay.handoff import Handover, MemoryState
-from relay.handoff.memory_card import Privacy
+from relay.handover import Handover, MemoryState, Privacy
 from relay.phase import Phase
 
 ADVICE = "Every site of a study must use the same strategy with the same net. Compare the configs of both sites."

@@ -11,11 +11,9 @@ from torch import Tensor, nn
 
 from relay.config.devices import Devices
 from relay.errors import HandoverError, UserError
-from relay.handoff import load_model
-from relay.handoff.handover import Handover
-from relay.handoff.keys import Keys
-from relay.handoff.receive import look_into, reopen
-from relay.handoff.store import StudyStore
+from relay.exchange.receive import look_into, reopen
+from relay.exchange.store import StudyStore
+from relay.handover import Handover, load_model
 from relay.home import home_of
 from relay.leg import checkpoint
 from relay.leg.device import device_of
@@ -23,6 +21,7 @@ from relay.leg.paths import RunPaths
 from relay.leg.run import check_input_spec
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
+from relay.trust.keys import Keys
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import relays
 from tests.cli.typed import Done, typed
-from tests.handoff import relays
-from tests.handoff.relays import DAY, World
+from tests.relays import DAY, World
 
 CONFIG = ["train", "predict", "compare", "rehearse -o stick", "receive", "send"]
 HOME = [

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from relay.cli import top
 from relay.cli.app import app
-from relay.handoff import request as requests
+from relay.trust import request as requests
 from tests.cli.typed import typed
-from tests.handoff.relays import World
+from tests.relays import World
 
 WORDS = st.sampled_from(["-c", "-n", "-g", "-s", "demo", "x.yaml", "..", "../../oops", "0,", "--received", "="]) | (
     st.sampled_from(["common.train.batch_size=010", "a..b=1", "common=[", "-h"])

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.handoff import keys, request
-from relay.handoff.roster import sign_roster
-from relay.handoff.store import StudyStore
+from relay.exchange.store import StudyStore
+from relay.trust import keys, request
+from relay.trust.roster import sign_roster
 from tests.cli.typed import Done, typed
 
 SECRET = "tulip anvil harbour"

@@ -8,7 +8,7 @@ import pytest
 
 from relay.cli import ask
 from relay.errors import MAX_SHOWN, shown
-from tests.cli.test_handoff import Typed, start  # noqa: F401  (a fixture)
+from tests.cli.test_exchange import Typed, start  # noqa: F401  (a fixture)
 
 NAMES = [
     "z\nVerified: leg 9 of vessels",

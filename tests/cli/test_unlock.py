@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from relay.errors import UserError
-from relay.handoff import keys, passphrases
-from relay.handoff.keys import Keys, WrongPassphrase
+from relay.trust import keys, passphrases
+from relay.trust.keys import Keys, WrongPassphrase
 
 RIGHT = "five or six words"
 

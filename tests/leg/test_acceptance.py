@@ -14,16 +14,16 @@ from torch import Tensor
 
 from relay.config.devices import Devices
 from relay.data.site import prepare
-from relay.handoff import Handover, MemoryState, gate
-from relay.handoff.memory_card import Privacy
-from relay.handoff.policy import Gate, Policy
-from relay.handoff.refusals import GateFailed, PolicyBreach
-from relay.handoff.store import StudyStore
+from relay.exchange import gate
+from relay.exchange.store import StudyStore
+from relay.handover import Handover, MemoryState, Privacy
 from relay.leg.acceptance import check_answers, check_handover, taster, weigher
 from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
 from relay.memory.appearance import Form
 from relay.plan import Leg
+from relay.trust.policy import Gate, Policy
+from relay.trust.refusals import GateFailed, PolicyBreach
 from tests.studies import study
 
 CPU = torch.device("cpu")

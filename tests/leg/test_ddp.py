@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
-from relay.handoff.handover import load
-from relay.handoff.receive import chain_in
-from relay.handoff.store import StudyStore
+from relay.bundle.handover_files import load
+from relay.exchange.receive import chain_in
+from relay.exchange.store import StudyStore
 from relay.results import read_rows
 from tests.studies import given, simulate
 

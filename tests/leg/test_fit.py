@@ -14,10 +14,10 @@ from relay.strategies.base import Strategy
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from relay import files
+from relay.bundle.handover_files import load
 from relay.cli.configs import check_precision
 from relay.config.devices import Devices
 from relay.errors import ConfigError, TrainingError, UserError
-from relay.handoff.handover import load
 from relay.leg.fit import steps_of
 from relay.leg.learner import usable
 from relay.logs import no_noise

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from relay.bundle import documents, manifest
+from relay.bundle.handover_files import read_facts
 from relay.errors import ConfigError, UserError
-from relay.handoff import documents, manifest
-from relay.handoff.document import travels
-from relay.handoff.handover import read_facts
 from relay.leg import handover_writer
 from relay.leg.progress import Progress
 from relay.simulate import Simulation
+from relay.trust.document import travels
 from tests.studies import simulate, study
 
 

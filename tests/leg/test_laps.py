@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from relay.handoff.handover import load, read_facts
-from relay.handoff.receive import chain_in
-from relay.handoff.store import StudyStore
+from relay.bundle.handover_files import load, read_facts
+from relay.exchange.receive import chain_in
+from relay.exchange.store import StudyStore
 from tests.leg.test_resume import StopAt, same, weights
 from tests.leg.test_transport import Sites
 from tests.studies import TINY, simulate

@@ -15,8 +15,8 @@ import pytest
 import torch
 import yaml
 
+from relay.bundle.handover_files import load
 from relay.errors import ChangedConfigError, Interrupted
-from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.leg.callbacks import ShowProgress
 from relay.leg.paths import RunPaths

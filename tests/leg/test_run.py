@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
+from relay.bundle.handover_files import digest_of, load, read_facts
+from relay.bundle.seal import MAGIC
 from relay.errors import DataError, TrainingError
-from relay.handoff.handover import digest_of, load, read_facts
-from relay.handoff.receive import chain_in
-from relay.handoff.seal import MAGIC
-from relay.handoff.store import StudyStore
+from relay.exchange.receive import chain_in
+from relay.exchange.store import StudyStore
 from relay.leg import checkpoint
 from relay.leg.paths import RunPaths
 from relay.results import COLUMNS

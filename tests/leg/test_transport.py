@@ -10,16 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from relay.bundle.handover_files import load
 from relay.errors import Interrupted, TrainingError, UserError
-from relay.handoff.handover import load
-from relay.handoff.keys import Keys
-from relay.handoff.policy import Gate, Policy
-from relay.handoff.receive import chain_in
-from relay.handoff.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
-from relay.handoff.roster import sign_roster
-from relay.handoff.roster_builder import amend
-from relay.handoff.send import draft
-from relay.handoff.store import utc_now
+from relay.exchange.receive import chain_in
+from relay.exchange.send import draft
+from relay.exchange.store import utc_now
 from relay.leg import run as leg_run
 from relay.leg.acceptance import check_memory
 from relay.leg.paths import LegPaths
@@ -27,6 +22,11 @@ from relay.leg.progress import Progress
 from relay.leg.simulated_transport import STUDY, SimulatedStudy
 from relay.leg.transport import Transport
 from relay.simulate import Simulation
+from relay.trust.keys import Keys
+from relay.trust.policy import Gate, Policy
+from relay.trust.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
+from relay.trust.roster import sign_roster
+from relay.trust.roster_builder import amend
 from tests.leg.test_resume import StopAt
 from tests.studies import simulate, study
 
@@ -174,7 +174,7 @@ def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: S
 
 
 def test_what_was_received_without_a_config_must_fit_it_before_the_training(sites: Sites) -> None:
-    from relay.handoff.receive import receive
+    from relay.exchange.receive import receive
 
     sites.leg(1)
     store, stick = sites.study.store("clinic_b"), sites.study.stick

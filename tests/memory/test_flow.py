@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from relay.bundle.handover_files import load
 from relay.config.check import check
 from relay.errors import HandoverError, Interrupted, UserError
-from relay.handoff import Handover, MemoryState
-from relay.handoff.handover import load
-from relay.handoff.memory_card import Privacy
+from relay.handover import Handover, MemoryState, Privacy
 from relay.leg import run as leg_run
 from relay.leg.callbacks import ShowProgress
 from relay.leg.paths import RunPaths

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from relay.errors import HandoverError
-from relay.handoff import Handover, MemoryState
+from relay.handover import Handover, MemoryState
 from relay.memory.style import Style, StyleOptions
 from relay.phase import Batch, Task, Training
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import Facts, load, write
 from relay.errors import HandoverError, TrainingError, UserError
-from relay.handoff import Handover, MemoryState
-from relay.handoff.handover import Facts, load, write
-from relay.handoff.memory_card import Privacy
+from relay.handover import Handover, MemoryState, Privacy
 from relay.memory.views import views
 from relay.memory.weights import Anchor, beside, flat, named, read, state, trained
 from relay.phase import Batch, Phase, Training

@@ -10,15 +10,15 @@ import pytest
 import torch
 import yaml
 
+from relay.bundle.stick import find
 from relay.errors import ChangedConfigError, HandoverError, UserError
-from relay.handoff.refusals import DigestMismatch, Refused
-from relay.handoff.stick import find
 from relay.leg import checkpoint
 from relay.leg.simulated_transport import STUDY
 from relay.plan import Study, plan
 from relay.predict.models import Model, bundled, finished, received, store_of
 from relay.predict.settings import check_test_sets
 from relay.simulate import Simulation
+from relay.trust.refusals import DigestMismatch, Refused
 from tests.leg.test_transport import Sites
 from tests.studies import study
 

@@ -13,11 +13,10 @@ from relay.strategies.merge import Merge, MergeOptions
 from relay.strategies.sequential import Sequential
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import load
 from relay.config.options import options
 from relay.errors import HandoverError, UserError
-from relay.handoff import MemoryState
-from relay.handoff.handover import load
-from relay.handoff.memory_card import Privacy
+from relay.handover import MemoryState, Privacy
 from relay.memory.fisher import fisher
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, net, relay, sgd, site_a, site_b
 from tests.studies import simulate

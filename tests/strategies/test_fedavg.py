@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import load
 from relay.errors import HandoverError, Interrupted
-from relay.handoff import Handover, MemoryState
-from relay.handoff.handover import load
-from relay.handoff.memory_card import Privacy
+from relay.handover import Handover, MemoryState, Privacy
 from relay.leg import run as leg_run
 from relay.phase import Batch, Task, Training
 from relay.registry import find

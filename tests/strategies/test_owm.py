@@ -11,10 +11,9 @@ from relay.strategies.owm import OWM
 from relay.strategies.sequential import Sequential
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import load
 from relay.errors import HandoverError
-from relay.handoff import Handover, MemoryState
-from relay.handoff.handover import load
-from relay.handoff.memory_card import Privacy
+from relay.handover import Handover, MemoryState, Privacy
 from relay.memory.projection import features, half, inputs, layers, nothing, project, seen, update
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, relay, sgd, site_a, site_b
 from tests.studies import simulate

@@ -16,10 +16,10 @@ from relay.strategies.replay import Replay, ReplayOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from relay.bundle.handover_files import load
 from relay.config.options import options
 from relay.errors import ConfigError
-from relay.handoff import Handover
-from relay.handoff.handover import load
+from relay.handover import Handover
 from relay.memory.base import Memory
 from relay.phase import Batch, Phase, Task, Training
 from tests.studies import simulate, study

@@ -12,8 +12,8 @@ from relay.strategies.sequential import Sequential
 from relay.strategies.si import SI
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import load
 from relay.errors import HandoverError, Interrupted
-from relay.handoff.handover import load
 from relay.leg import run as leg_run
 from relay.memory.path_integral import PathIntegral as Steps
 from tests.leg.test_resume import StopAt

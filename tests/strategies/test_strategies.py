@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from relay.strategies.base import Strategy
 from torch import Tensor, nn
 
+from relay.bundle.handover_files import load, read_facts
 from relay.errors import UserError
-from relay.handoff import Handover
-from relay.handoff.handover import load, read_facts
+from relay.handover import Handover
 from relay.phase import Batch, Task, Training
 from relay.registry import find
 from tests.studies import simulate, study
@@ -321,7 +321,7 @@ class Mine(Strategy):
     def part(self, seen):
         import torch
 
-        from relay.handoff.handover import MemoryState, Privacy
+        from relay.bundle.handover_files import MemoryState, Privacy
 
         return MemoryState({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
 '''

@@ -9,7 +9,7 @@ import torch
 from relay.strategies.base import Strategy
 from torch import Tensor, nn
 
-from relay.handoff import Handover
+from relay.handover import Handover
 from relay.phase import Batch, Task, Training
 
 Net = Callable[[], nn.Module]

@@ -1,0 +1,104 @@
+"""What people read of a leg: its results, and the model card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from relay.bundle.schemas import HandoverSpec
+from relay.trust.statement import Claim
+
+COLUMNS = 30
+"""Test sets in a table."""
+
+
+def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Score rows of single samples (:mod:`relay.results`) as means; no sample or patient is named.
+
+    A mean is null where nothing could be measured. Rows are in the order of the scores.
+    """
+    cells: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
+        if not math.isnan(row["value"]):
+            values.append(float(row["value"]))
+    means = [
+        {"site": s, "label": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
+        for (s, c, m), v in cells.items()
+    ]
+    return {"format": 1, "leg": leg, "trained": site, "rows": means}
+
+
+def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str) -> str:
+    """The model card, in Markdown.
+
+    Args:
+        claims: of all legs, oldest first, this one's last.
+        head: what is in ``handover.json``.
+        config: the scientific config, flat.
+        counts: ``rounded`` or ``exact``, as this leg tells them.
+    """
+    own, data, model = claims[-1], head.data, head.model
+    kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
+    about = "exact" if counts == "exact" else "rounded to powers of two"
+    return "\n".join(
+        [
+            f"# {own.study}: model after leg {own.leg}, by {own.site}",
+            "",
+            f"Made on {own.issued[:10]} with relay {own.code.relay} (torch {own.code.torch}), under roster "
+            f"{own.roster.version}.",
+            "",
+            "## What it is",
+            "",
+            f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.handover.model.tensors} tensors, "
+            f"{own.handover.model.bytes} bytes.",
+            f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; tells apart: "
+            f"{', '.join(data.classes)}.",
+            f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
+            f"- Memories beside it: {_memories(claims)}.",
+            f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
+            f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
+            "",
+            "## Which sites, and what it scored",
+            "",
+            f"Mean Dice (0 to 1) of each leg's model on the test images that lay at its site. Samples are {about}.",
+            "",
+            *_matrix(claims),
+            "",
+            "## Known limits",
+            "",
+            "- Each row was measured by the site that made the leg, and signed by it. Nobody else has seen its images:",
+            "  a signature says who claims a score, not that the score is true.",
+            "- Scores of this leg's model at other sites are not known here; expect them to be lower.",
+            "- A cell without a number was not measured. Nothing here says how the model does on other scanners,",
+            "  populations or protocols.",
+            "- Not a medical device; for research until it has been validated for its use.",
+            "",
+        ]
+    )
+
+
+def _memories(claims: Sequence[Claim]) -> str:
+    single = [f"of {claim.site} (leg {claim.leg})" for claim in claims if claim.handover.memory]
+    return ", ".join([*single, *(["a cumulative one of all legs"] if claims[-1].handover.cumulative else [])]) or "none"
+
+
+def test_sets(claims: Sequence[Claim]) -> tuple[list[str], int]:
+    """The test sets that claims name, as many as a table has room for, and how many more there are."""
+    sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
+    return sites[:COLUMNS], len(sites[COLUMNS:])
+
+
+def _matrix(claims: Sequence[Claim]) -> list[str]:
+    """A row a leg, a column a test set."""
+    sites, more = test_sets(claims)
+    lines = [
+        "| leg | site | strategy | samples | " + " | ".join(sites) + " |",
+        "|---" * (4 + len(sites)) + "|",
+    ]
+    for claim in claims:
+        cells = [claim.result.get(site) for site in sites]
+        shown = " | ".join("–" if cell is None else f"{cell:.3f}" for cell in cells)
+        lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
+    return [*lines, *(["", f"{more} more test sets are in the statements."] if more else [])]

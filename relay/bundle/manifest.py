@@ -1,0 +1,200 @@
+"""What is in a bundle: the closed list of its entries, and the manifest of their digests.
+
+The manifest has one line an entry, ``<sha-256>  <name>``, so that ``sha256sum -c`` checks an unpacked bundle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from relay.trust.document import MAX_BYTES
+from relay.trust.refusals import BadContainer, BadDocument
+from relay.trust.statement import SUBJECT, Claim, Tensors
+
+STATEMENT = "statement.dsse.json"
+MANIFEST = SUBJECT
+MODEL_CARD = "MODEL_CARD.md"
+HANDOVER = "handover.json"
+CONFIG = "config.json"
+DATA_CARD = "data-card.json"
+RESULTS = "results.json"
+MEMORY = "memory.safetensors"
+CUMULATIVE = "cumulative.safetensors"
+MODEL = "model.safetensors"
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_./-]{0,99})")
+_NUMBERED = re.compile(r"(rosters|chain)/([0-9]{4})(?:\.dsse\.json|/[a-z0-9.-]+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which entries a bundle has, where there is a choice.
+
+    Attributes:
+        rosters: versions of the rosters inside, ascending, 1 to 9999.
+        legs: how many earlier legs are in the chain.
+        memory: whether this leg has a memory of its own.
+        cumulative: whether there is one of all legs so far.
+        remembered: the earlier legs whose own memories are in the chain, ascending.
+    """
+
+    rosters: Sequence[int]
+    legs: int
+    memory: bool = False
+    cumulative: bool = False
+    remembered: Sequence[int] = ()
+
+    def names(self) -> list[str]:
+        """All entries, in the one order they may have."""
+        kept = set(self.remembered)
+        files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
+        chain = [earlier(leg, name) for leg, link in files.items() for name in link]
+        own = [name for memory in self._own for name in (card_of(memory), memory)]
+        documents = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
+        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
+
+    def link(self, leg: int) -> list[str]:
+        """The files of an earlier leg, as they were named in its own bundle."""
+        return [*CHAIN, *KEPT] if leg in self.remembered else [*CHAIN]
+
+    def links(self, read: Callable[[str], bytes]) -> Iterator[dict[str, bytes]]:
+        """The documents of each earlier leg by those names, oldest first; each is read when it is asked for."""
+        for leg in range(1, self.legs + 1):
+            yield {name: read(earlier(leg, name)) for name in self.link(leg) if name != MEMORY}
+
+    @property
+    def memories(self) -> list[str]:
+        """The entries that hold a memory's tensors: of the earlier legs, this leg's own, and of all legs."""
+        return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
+
+    @property
+    def documents(self) -> list[str]:
+        """The JSON entries that lie beside this leg's claim."""
+        return [HANDOVER, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
+
+    @property
+    def _own(self) -> list[str]:
+        return [name for name, there in zip(OWN, (self.memory, self.cumulative), strict=True) if there]
+
+
+def card_of(memory: str) -> str:
+    """The entry that says what a memory is: ``memory.json`` for ``memory.safetensors``."""
+    return memory.removesuffix(".safetensors") + ".json"
+
+
+OWN = (MEMORY, CUMULATIVE)
+"""The memories that a leg writes."""
+CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
+"""What stays of an earlier leg, copied from its bundle."""
+KEPT = (card_of(MEMORY), MEMORY)
+"""What stays of it as well, if it had a memory of its own."""
+
+
+def roster(version: int) -> str:
+    """The entry that holds a roster."""
+    return f"rosters/{version:04d}.dsse.json"
+
+
+def earlier(leg: int, name: str) -> str:
+    """The entry that holds a file of an earlier leg's bundle."""
+    return f"chain/{leg:04d}/{name}"
+
+
+def names_fit(names: Sequence[str]) -> Layout:
+    """The layout that these entries, in this order, are of.
+
+    Raises:
+        BadContainer: an entry that does not belong there, a missing one, or another order.
+    """
+    numbers: dict[str, set[int]] = {"rosters": set(), "chain": set()}
+    for name in names:
+        if found := _NUMBERED.fullmatch(name):
+            numbers[found[1]].add(int(found[2]))
+    there, legs = set(names), max(numbers["chain"], default=0)
+    has = {memory: not there.isdisjoint((card_of(memory), memory)) for memory in OWN}
+    kept = tuple(k for k in sorted(numbers["chain"] - {0}) if any(earlier(k, name) in there for name in KEPT))
+    layout = Layout(sorted(numbers["rosters"] - {0}), legs, has[MEMORY], has[CUMULATIVE], kept)
+    must = layout.names()
+    if list(names) != must:
+        raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")
+    if not layout.rosters:
+        raise BadContainer("its entries are not those of a bundle: there is no roster in it")
+    return layout
+
+
+def _difference(names: Sequence[str], must: Sequence[str]) -> str:
+    wanted, there = set(must), set(names)  # made once: there may be ten thousands
+    if extra := [name for name in names if name not in wanted]:
+        return f"extra {_some(extra)}"
+    if missing := [name for name in must if name not in there]:
+        return f"missing {_some(missing)}"
+    if len(names) != len(must):
+        return "one is there twice"
+    first, expected = next((a, b) for a, b in zip(names, must, strict=True) if a != b)
+    return f"{first} stands where {expected} must be"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(name[:100] for name in names[:5]) + more
+
+
+def write(digests: Mapping[str, str]) -> bytes:
+    """The manifest of these entries.
+
+    Args:
+        digests: name to SHA-256 in hex, in the container's order.
+    """
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode()
+
+
+def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
+    """Name to SHA-256 of a manifest, in its order.
+
+    Args:
+        what: names it in errors.
+
+    Raises:
+        BadDocument: a byte is not as :func:`write` puts it, or a name is there twice.
+    """
+    if not 0 < len(data) <= MAX_BYTES:
+        raise BadDocument(f"{what} has {len(data)} bytes; allowed are 1 to {MAX_BYTES}")
+    digests: dict[str, str] = {}
+    # not splitlines: that splits at other characters, too
+    lines = data.decode("ascii", "replace").split("\n")
+    for number, line in enumerate(lines[:-1], 1):
+        found = _LINE.fullmatch(line)
+        if not found or ".." in found[2].split("/"):
+            raise BadDocument(f"{what}, line {number}: {line[:80]!a} is not '<sha-256>  <name>'")
+        if found[2] in digests:
+            raise BadDocument(f"{what}, line {number}: {found[2]} is there twice")
+        digests[found[2]] = found[1]
+    if lines[-1]:
+        raise BadDocument(f"{what} does not end with a newline")
+    return digests
+
+
+def stated_tensors(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
+    """What a chain's claims, oldest first, say of the files of weights in its last leg's bundle, by entry."""
+    *before, own = claims
+    kept = {earlier(made.leg, MEMORY): made.handover.memory for made in before}
+    handover = own.handover
+    return {
+        **kept,
+        MEMORY: handover.memory,
+        CUMULATIVE: handover.cumulative,
+        MODEL: handover.model,
+    }
+
+
+def covers(digests: Mapping[str, str], names: Sequence[str]) -> None:
+    """Check that a manifest lists all of a container's entries but statement and manifest, in their order.
+
+    Raises:
+        BadContainer: naming what is not listed, or not there.
+    """
+    listed, must = list(digests), [name for name in names if name not in (STATEMENT, MANIFEST)]
+    if listed != must:
+        raise BadContainer(f"{MANIFEST} does not list the entries that are there: {_difference(listed, must)}")

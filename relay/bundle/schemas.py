@@ -1,0 +1,119 @@
+"""The forms of the documents beside a claim: listed keys, plain words, numbers with ranges; no free text."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+
+from relay.config.options import Field, options
+from relay.trust.document import Name
+from relay.trust.statement import Count, Text
+
+MAX_TEXT = 200
+"""Characters of a text in a config."""
+MAX_ITEMS = 1000
+"""Of a list or an object in a config."""
+KEY = r"^[A-Za-z0-9_.-]{1,200}$"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and not (value.isprintable() and len(value) <= MAX_TEXT):
+        raise ValueError(f"a text must be printable, of at most {MAX_TEXT} characters")
+    if isinstance(value, list | dict) and len(value) > MAX_ITEMS:
+        raise ValueError(f"{len(value)} items, allowed are {MAX_ITEMS}")
+    if isinstance(value, dict) and (odd := [key for key in value if not re.fullmatch(KEY, key)]):
+        raise ValueError(f"{odd[0][:50]!a} is not a plain key")
+    if isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            _plain(item)
+    return value
+
+
+Key = Annotated[str, Field(pattern=KEY)]
+Plain = Annotated[Any, AfterValidator(_plain)]
+"""Null, a boolean, a number, a short printable text; or a list of these, or an object of these with plain keys."""
+Config = Annotated[dict[Key, Plain], Field(max_length=MAX_ITEMS)]
+"""``config.json``: the scientific config, flat."""
+
+
+@options
+class Model:
+    """A net and all its options."""
+
+    name: Text
+    kwargs: Config
+
+
+@options
+class InputSpec:
+    """What a model expects of an image, and says about it.
+
+    Attributes:
+        classes: their names, background first.
+        channels: of an image.
+        intensity_range: what the lowest and the highest intensity became.
+    """
+
+    classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
+    channels: Annotated[int, Field(ge=1)]
+    intensity_range: tuple[float, float]
+
+
+@options
+class HandoverSpec:
+    """``handover.json``: what the weights are of."""
+
+    format: Literal[1] = 1
+    model: Model
+    data: InputSpec
+
+
+@options
+class Splits:
+    """A count for each split."""
+
+    train: Count
+    val: Count
+    test: Count
+
+
+@options
+class DataCard:
+    """``data-card.json``: the data a leg learned from, in counts.
+
+    Attributes:
+        size: of an image or a patch, in pixels or voxels, slowest axis first; null where sizes differ.
+        counts: whether they are rounded to powers of two.
+    """
+
+    format: Literal[1] = 1
+    site: Name
+    task: Text
+    classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
+    channels: Annotated[int, Field(ge=1)]
+    size: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)] | None
+    images: Splits
+    patients: Splits
+    counts: Literal["rounded", "exact"]
+
+
+@options
+class Row:
+    """A mean score (0 to 1) of a class on a site's test set; null where nothing could be measured."""
+
+    site: Name
+    label: Text
+    metric: Text
+    mean: Annotated[float, Field(ge=0, le=1)] | None
+
+
+@options
+class Results:
+    """``results.json``: how the model of a leg, trained at a site, scores."""
+
+    format: Literal[1] = 1
+    leg: Annotated[int, Field(ge=1)]
+    trained: Name
+    rows: list[Row]

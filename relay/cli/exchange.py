@@ -1,0 +1,201 @@
+"""Handing over: ``relay receive`` and ``relay send``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay.cli import ask, options, places, show
+from relay.cli.top import command
+from relay.errors import UserError
+from relay.files import expanded
+
+if TYPE_CHECKING:
+    from relay.exchange.expected_config import ExpectedConfig
+    from relay.exchange.send import Draft
+    from relay.exchange.store import StudyStore
+    from relay.trust.keys import Keys
+
+Note = Annotated[
+    str,
+    typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.plain_note),
+]
+
+UNCHECKED = (
+    "warning: without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images; with it "
+    "you know while the bundle can still be exchanged"
+)
+
+
+@command
+def receive(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The bundle, or the folder (a stick) to find it in; absent: handoff.receive of -c. "
+            "With -c, key=value over the config.",
+            metavar="BUNDLE|FOLDER|KEY=VALUE",
+        ),
+    ] = None,
+    config: options.SomeConfig = None,
+    study: options.Study = None,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Verify the bundle of the leg before, weigh what is in it, and take it in.
+
+    Only with -c is it checked that it fits this site: that config's net, classes and images.
+    """
+    given, overrides = places.path_and_overrides(words)
+    found = places.deployment(config, overrides)
+    store = places.store_for(found, home, study)
+    source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
+    if source is None:
+        raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
+    from relay.exchange import gate, select_bundle
+    from relay.exchange import receive as receiving
+
+    fit: ExpectedConfig | None = None
+    weigh: receiving.Weigh = gate.weigh
+    if found is not None:
+        from relay.leg.acceptance import taster
+        from relay.leg.transport import expected_config
+
+        fit, weigh = expected_config(found.leg), taster(found.leg)
+    else:
+        ask.say(UNCHECKED, err=True)
+    bundle = select_bundle.choose(store, source) if source.is_dir() else source
+    places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
+    keys = places.unlock(store.home, places.passphrase_file_of(found, passphrase_file))
+    ask.say(f"Opening {bundle}")
+    done = receiving.receive(store, keys, bundle, weigh, fit)
+    claim = done.claim
+    again = " It had been received before." if done.again else ""
+    ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
+    show.matrix([made.claim for made in done.statements])
+    wanted = store.roster.policy.gate.min_dice
+    later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
+    for note in (*done.notes, *later):
+        ask.say(f"  {note}")
+    ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', claim.leg)}")
+    _say_next(store)
+
+
+def _say_next(store: StudyStore) -> None:
+    show.ending(store)
+    turn = store.next_turn() if store.context().site else None
+    if turn is None:
+        ask.say(
+            f"{store.identity.name} has no turn left. To test the model here: "
+            f"relay predict -c CONFIG --received {store.ledger.record().newest}"
+        )
+    else:
+        ask.say(f"Next: train leg {turn} (relay train -c CONFIG).")
+
+
+@command
+def send(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The handover of a finished leg; absent: that of -c and -n, else what was signed last. "
+            "With -c, key=value over the config.",
+            metavar="CARRY_FOLDER|KEY=VALUE",
+        ),
+    ] = None,
+    config: options.SomeConfig = None,
+    note: Note = "run",
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", help="Folder (a stick) to put it in; absent: handoff.send of -c.", metavar="FOLDER"),
+    ] = None,
+    volume: Annotated[
+        int | None, typer.Option("--volume", help="Largest file in bytes. Absent: what the stick needs.", min=2**20)
+    ] = None,
+    study: options.Study = None,
+    yes: options.Yes = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Show what would leave, ask, sign it, seal it for the next site, and put it on the stick."""
+    from relay.exchange import send as sending
+
+    given, overrides = places.path_and_overrides(words)
+    found = places.deployment(config, overrides)
+    store = places.store_for(found, home, study)
+    target = to or (Path(found.handoff.send) if found and found.handoff.send else None)
+    if target is None:
+        raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
+    target = places.folder_there(target)
+    handover = given or (_handover(found, note) if found else None)
+    secret = places.passphrase_file_of(found, passphrase_file)
+    with store.alone():
+        drafted = _signed(store, handover, secret, target, yes)
+        leg = drafted.claim.leg
+        files = sending.export(store, leg, target, volume or (found.handoff.volume if found else None))
+    for file in files:
+        ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
+    whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
+    ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', leg)}")
+    ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+
+
+def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
+    """Show what would leave, ask, and sign it.
+
+    Raises:
+        UserError: the answer was no; nothing was signed.
+    """
+    from relay.exchange import send as sending
+
+    drafted, keys = _drafted(store, handover, passphrase_file)
+    try:
+        _show_draft(store, drafted, target)
+        if not ask.agreed("Send it?", yes):
+            raise UserError("not sent; nothing was signed and nothing was written", "Run the command again to send it.")
+        if keys is not None:
+            sending.sign(store, keys, drafted)
+    finally:
+        if not drafted.signed:
+            shutil.rmtree(drafted.folder, ignore_errors=True)
+    return drafted
+
+
+def _handover(found: places.Deployment, note: str) -> Path:
+    """Where a run of this config has left its leg's handover."""
+    from relay.leg.paths import RunPaths
+
+    return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
+
+
+def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
+    """What would leave, and the keys to sign it with; without a handover, what was signed last, and no keys."""
+    from relay.exchange import send as sending
+
+    if handover is None:
+        return sending.signed_before(store, _signed_last(store)), None
+    keys = places.unlock(store.home, passphrase_file)
+    return sending.draft(store, keys, handover), keys
+
+
+def _signed_last(store: StudyStore) -> int:
+    signed = store.ledger.record().signed
+    if not signed:
+        raise UserError(
+            f"no leg of study {store.study} was signed in {store.home}",
+            "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
+        )
+    from relay.exchange.send import check_there
+
+    check_there(store, max(signed))
+    return max(signed)
+
+
+def _show_draft(store: StudyStore, drafted: Draft, target: Path) -> None:
+    """Everything that will leave, before anybody is asked."""
+    ask.say(*drafted.lines(store.roster.policy), f"{'to':<16} {target}")
+    if drafted.signed:
+        ask.say(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")

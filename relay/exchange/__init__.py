@@ -1,0 +1,1 @@
+"""Sending and receiving: the rules by which a bundle is believed, and the store of what a site knows."""

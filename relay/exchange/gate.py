@@ -1,0 +1,97 @@
+"""The acceptance gate: after a bundle is verified, do its weights look sane?
+
+A signature says who made the weights, not that they are good. The gate finds accidents and crude faults: values that
+are not finite, single values or whole layers that are far too large, layers that moved much further than training
+moves them. It does not find a careful attack (docs/explanation/threat-model.md).
+
+Where a config is at hand more is checked before anything is taken in (:mod:`relay.leg.acceptance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from relay import tensorfile
+from relay.bundle import manifest
+from relay.errors import UserError, plain
+from relay.exchange.store import StudyStore
+from relay.handover import Handover
+from relay.tensorfile import BadTensors
+from relay.trust.policy import Gate, Policy
+from relay.trust.refusals import MAX_MESSAGE, GateFailed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
+    """Hold weights that were just verified against the policy's gate; returns what was found, for the reader.
+
+    Raises:
+        GateFailed: something is wrong with them, and the policy says to refuse.
+    """
+    return check_weights(handover, policy, last_known(store))
+
+
+def check_weights(
+    handover: Handover, policy: Policy, last: Mapping[str, Tensor], fresh: Mapping[str, float] | None = None
+) -> list[str]:
+    """As :func:`weigh`, without a store: also for a site that holds its own work against what the next one will check.
+
+    Args:
+        last: the model's weights that were known before; empty for none.
+        fresh: RMS of each tensor of an untrained net (:func:`relay.exchange.measures.rms`); None where no config is
+            at hand.
+
+    Raises:
+        GateFailed: values are not finite; or something else is wrong with them, and the policy says to refuse.
+    """
+    from relay.exchange import measures
+
+    memories = {f" in the memory of leg {leg}": state for leg, state in handover.memories.items()}
+    memories |= {" in the cumulative memory": handover.cumulative} if handover.cumulative else {}
+    odd = (found for where, state in memories.items() for found in measures.useless(state.tensors, where))
+    if never := [*measures.useless(handover.model), *odd]:
+        raise GateFailed(f"the weights can't be used: {_some(never)}")
+    gate = policy.gate
+    found = measures.outliers(handover.model, gate.max_outlier)
+    found += measures.oversized(handover.model, gate.max_outlier, fresh)
+    if last:
+        found += measures.differences(handover.model, last)
+        found += measures.changes(handover.model, last, gate.max_relative_change)
+    if found and gate.on_failure == "refuse":
+        raise GateFailed(f"the weights look wrong: {_some(found)}")
+    compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
+    return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
+
+
+def check_score(dice: float, gate: Gate) -> None:
+    """Hold the incoming model's Dice on the local validation images against the policy.
+
+    Raises:
+        GateFailed: it is below ``min_dice``, and the policy says to refuse.
+    """
+    if gate.min_dice is not None and dice < gate.min_dice and gate.on_failure == "refuse":
+        raise GateFailed(f"the incoming model scores {dice:.3f} on the local validation images, below {gate.min_dice}")
+
+
+def last_known(store: StudyStore) -> Mapping[str, Tensor]:
+    """The model's weights of the newest leg that this site has signed; empty for none.
+
+    Raises:
+        UserError: they are damaged.
+    """
+    signed = store.record().signed
+    path = store.signed(max(signed)) / manifest.MODEL if signed else None
+    try:
+        return tensorfile.load(path) if path and path.is_file() else {}
+    except (OSError, BadTensors) as error:
+        raise UserError(
+            f"{path}, which this site has signed, can't be read: {error}",
+            "Check the disk, and restore the folder from a backup; its bundle is sealed to the next site, not to this.",
+        ) from error
+
+
+def _some(found: list[str]) -> str:
+    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

@@ -1,0 +1,307 @@
+"""A ledger that was lost or damaged, made again from what is signed: bundles at hand, and this site's own folders.
+
+Everything is verified once more, as by somebody who looks on: signatures, chains, digests, revoked keys. Two
+hand-overs of one leg under one roster contradict each other, and nothing is changed. A ledger that is whole keeps
+all its lines, and gets those that it lacks; where a clock was ahead when they were written, they get the present time.
+A damaged one is put aside and its lines are not believed.
+
+Nothing is received here: what this site has not gone on from, and does not hold already, is to be received again, by
+all the rules. A bundle past its last day counts as on the day it was issued, for it is only remembered.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.bundle import manifest
+from relay.bundle.opening import clear, layout_of, opened
+from relay.errors import UserError
+from relay.exchange.receive import judge, known, limit_of
+from relay.exchange.rules import SKEW, Verification, VerificationContext
+from relay.exchange.store import StudyStore
+from relay.files import read_bytes, replace_folder, write_bytes
+from relay.trust import statement
+from relay.trust.document import moment
+from relay.trust.envelope import Signed
+from relay.trust.keys import Keys
+from relay.trust.ledger import Event, Ledger, Line, Record
+from relay.trust.refusals import BrokenChain, DamagedLedger, Fork, Refused, RevokedKey
+from relay.trust.roster import TrustedRoster, newer, open_roster
+from relay.trust.statement import Statement
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One source, verified.
+
+    Attributes:
+        source: names it in messages.
+        statements: of its own leg and all before, oldest first.
+        rosters: by version.
+        files: where its files were unpacked; None for what lies in this home already.
+    """
+
+    source: str
+    statements: tuple[Statement, ...]
+    rosters: Mapping[int, TrustedRoster]
+    files: Path | None = None
+
+    @property
+    def own(self) -> Statement:
+        """The statement of its own leg."""
+        return self.statements[-1]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was done.
+
+    Attributes:
+        added: the new lines.
+        aside: where the ledger that was replaced lies; None if it only got new lines, or was not there.
+        restored: legs whose files were taken from the bundles.
+        corrected: how many lines had a time in the future of this computer, and have the present one now.
+    """
+
+    added: tuple[Line, ...]
+    aside: Path | None
+    restored: tuple[int, ...]
+    corrected: int = 0
+
+
+def rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
+    """Make the ledger again.
+
+    Args:
+        keys: to open sealed bundles.
+
+    Raises:
+        UserError: the ledger is whole, and there are no bundles to add to it.
+        Fork: two sources contradict each other, or the ledger.
+        Refused: a source is not to be believed. Nothing was changed.
+    """
+    with store.alone():
+        return _rebuild(store, keys, bundles)
+
+
+def _rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
+    old = _whole(store)
+    part = clear(store.folder / ".rebuild")
+    try:
+        found = [*_at_home(store), *(_opened(store, keys, path, part / str(n)) for n, path in enumerate(bundles))]
+        found.sort(key=lambda e: (e.own.claim.roster.version, e.own.claim.leg))
+        _agree(found)
+        rosters = _rosters(store, found)
+        fresh = Ledger(part)
+        for line in old or []:
+            fresh.append(line.event, store.clock() if _ahead([line], store) else moment(line.time), **line.facts)
+        _hold_against(fresh.record(), found)
+        missing = list(_missing(old or [], _events(store, found, rosters)))
+        if old is not None and not bundles and not missing and not _ahead(old, store):
+            raise UserError(
+                f"the ledger of study {store.study} is whole ({len(old)} lines); there is nothing to rebuild",
+                "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
+            )
+        for event, facts in missing:
+            fresh.append(event, store.clock(), **facts, rebuilt=True)
+        return _commit(store, fresh, found, rosters, old)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _whole(store: StudyStore) -> list[Line] | None:
+    """The ledger's lines; None where it is damaged, or has none."""
+    try:
+        return store.ledger.lines() or None
+    except DamagedLedger:
+        return None
+
+
+def _ahead(lines: Sequence[Line] | None, store: StudyStore) -> int:
+    """How many lines have a time that blocks :meth:`StudyStore.now`: the clock was ahead when they were written."""
+    return sum(moment(line.time) > store.clock() + SKEW for line in lines or [])
+
+
+# -- what there is ---------------------------------------------------------------------------------------------------
+
+
+def _at_home(store: StudyStore) -> Iterator[Evidence]:
+    """What this site has received and signed before, as far as it still lies there whole."""
+    for folder in store.kept():
+        try:
+            yield Evidence(str(folder), *_documents(store, folder))
+        except (Refused, OSError) as error:
+            why = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else error
+            mine = folder.parent.name == "signed"  # sealed to the next site, its own bundle can't be opened here
+            bundle = "a bundle of a later leg" if mine else "the bundle it came from"
+            raise BrokenChain(
+                f"{folder} is not what this site has kept there: {why}",
+                f"Restore that folder from a backup, or move it away; then give {bundle}.",
+            ) from error
+
+
+def _documents(store: StudyStore, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
+    """The statements and rosters in a folder of this site's own, verified."""
+    layout = layout_of(folder)
+    envelope = read_bytes(folder / manifest.STATEMENT)
+    check = Verification(_context(store, envelope, mine=True))
+    check.rosters([read_bytes(folder / manifest.roster(version)) for version in layout.rosters])
+    check.statement(envelope)
+    check.chain(layout.links(lambda name: read_bytes(folder / name)))
+    return tuple(check.chain_so_far), check.trusted
+
+
+def _opened(store: StudyStore, keys: Keys | None, path: Path, part: Path) -> Evidence:
+    with opened(path, keys, store.folder, limit_of(store)) as bundle:
+        check = judge(bundle, _context(store, bundle.read(manifest.STATEMENT)), folder=part)
+    return Evidence(str(path), check.verified, check.trusted, part)
+
+
+def _context(store: StudyStore, envelope: bytes, mine: bool = False) -> VerificationContext:
+    """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards.
+
+    Args:
+        mine: it was signed or taken in here; then that day may be in the future, if the clock was ahead.
+    """
+    _, said = statement.peek(envelope, "the statement")
+    issued = said.get("issued")
+    try:
+        issue = moment(issued) if isinstance(issued, str) else store.clock()
+        now = issue if mine else min(store.clock(), issue)
+    except ValueError:  # it will be refused for that
+        now = store.clock()
+    return VerificationContext(store.study, None, store.coordinator, None, Record(), now)
+
+
+# -- does it fit together --------------------------------------------------------------------------------------------
+
+
+def _agree(found: Sequence[Evidence]) -> None:
+    """No two sources tell of different hand-overs of one leg under one roster."""
+    seen: dict[tuple[int, int], tuple[str, str]] = {}
+    for evidence in found:
+        for made in evidence.statements:
+            leg, version = made.claim.leg, made.claim.roster.version
+            digest, source = seen.setdefault((leg, version), (made.digest, evidence.source))
+            if digest != made.digest:
+                raise Fork(
+                    f"{source} and {evidence.source} tell of different hand-overs of leg {leg}",
+                    "Ask the coordinator which one is right, and name only bundles that agree with it. Nothing was "
+                    "changed.",
+                )
+
+
+def _hold_against(record: Record, found: Sequence[Evidence]) -> None:
+    """What a whole ledger knows stands, but for a leg that a newer roster has let be done again."""
+    for evidence in found:
+        for made in evidence.statements:
+            there, version = record.legs.get(made.claim.leg), made.claim.roster.version
+            if there is not None and there.statement != made.digest and version <= there.roster:
+                raise Fork(
+                    f"{evidence.source} tells of another hand-over of leg {made.claim.leg} than the ledger",
+                    "Leave this bundle out. If it is the right one, ask the coordinator: only a new roster can decide.",
+                )
+
+
+def _rosters(store: StudyStore, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
+    """All rosters, by version; the newest one revokes no key that is relied on here."""
+    here = [open_roster(read_bytes(path), store.coordinator, store.study) for path in store.roster_files()]
+    merged: dict[int, TrustedRoster] = {}
+    for trusted in [*here, *(trusted for evidence in found for trusted in evidence.rosters.values())]:
+        newer(merged.setdefault(trusted.roster.version, trusted), trusted)
+    ascending = {version: merged[version] for version in sorted(merged)}
+    for old, new in zip([*ascending.values()], [*ascending.values()][1:], strict=False):
+        newer(old, new)
+    if ascending:
+        _none_revoked(ascending[max(ascending)], found)
+    return ascending
+
+
+def _none_revoked(newest: TrustedRoster, found: Sequence[Evidence]) -> None:
+    last = {revoked.key: revoked.last_leg for revoked in newest.roster.revoked}
+    for evidence in found:
+        for made in evidence.statements:
+            what = f"leg {made.claim.leg} by {made.claim.site}, in {evidence.source}"
+            if made.claim.leg > last.get(Signed(made.envelope, statement.KIND, what).keyid, made.claim.leg):
+                raise RevokedKey(
+                    f"{what}: its key is revoked by roster {newest.roster.version}", "Leave this bundle out."
+                )
+
+
+# -- the new ledger --------------------------------------------------------------------------------------------------
+
+
+def _events(
+    store: StudyStore, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
+) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """What this site must have done for all this to be."""
+    for version, trusted in rosters.items():
+        yield "roster", {"version": version, "sha256": trusted.digest}
+    for evidence in found:
+        for number, made in enumerate(evidence.statements, 1):
+            if made.claim.site == store.identity.name:
+                if number > 1:
+                    yield _taken_in(evidence.statements[: number - 1])
+                yield "signed", {"leg": number, "chain": known(evidence.statements[:number])}
+        if evidence.files is None and evidence.own.claim.site != store.identity.name:
+            yield _taken_in(evidence.statements)
+
+
+def _taken_in(statements: tuple[Statement, ...]) -> tuple[Event, dict[str, Any]]:
+    claim = statements[-1].claim
+    return "received", {"leg": claim.leg, "site": claim.site, "chain": known(statements)}
+
+
+def _missing(
+    old: Sequence[Line], events: Iterator[tuple[Event, dict[str, Any]]]
+) -> Iterator[tuple[Event, dict[str, Any]]]:
+    """The events that are not there yet, each once."""
+    there = {_name(line.event, line.facts) for line in old}
+    for event, facts in events:
+        if (name := _name(event, facts)) not in there:
+            there.add(name)
+            yield event, facts
+
+
+def _name(event: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
+    if event in ("received", "signed"):
+        return event, facts["leg"], facts["chain"][str(facts["leg"])][0]
+    return event, facts.get("sha256"), facts.get("version"), facts.get("leg")
+
+
+def _commit(
+    store: StudyStore,
+    fresh: Ledger,
+    found: Sequence[Evidence],
+    rosters: Mapping[int, TrustedRoster],
+    old: Sequence[Line] | None,
+) -> Rebuilt:
+    """Put rosters, files and the new ledger in their places; the ledger last."""
+    lines, record = fresh.lines(), fresh.record()
+    for version, trusted in rosters.items():
+        write_bytes(store.folder / manifest.roster(version), trusted.data)
+    restored = [e.own.claim.leg for e in found if _place(store, e, record)]
+    for leg in restored:
+        if leg + 1 in record.signed:
+            store.forget_weights(leg)
+    corrected = _ahead(old, store)
+    aside = store.ledger.put_aside(store.clock()) if old is None or corrected else None
+    if lines:
+        fresh.path.replace(store.ledger.path)
+        fresh.head.replace(store.ledger.head)
+    return Rebuilt(tuple(lines[len(old or []) :]), aside, tuple(restored), corrected)
+
+
+def _place(store: StudyStore, evidence: Evidence, record: Record) -> bool:
+    """Put a bundle's files where they were, if the ledger says that this site had them."""
+    leg, mine = evidence.own.claim.leg, evidence.own.claim.site == store.identity.name
+    there = (record.signed if mine else record.received).get(leg)
+    if evidence.files is None or there is None or there.statement != evidence.own.digest:
+        return False
+    place = store.signed(leg) if mine else store.received(leg)
+    replace_folder(evidence.files, place)
+    return True

@@ -1,0 +1,238 @@
+"""Receiving: verify a bundle, weigh what is in it, and only then take it in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.bundle import handover_files, manifest
+from relay.bundle.container import measure
+from relay.bundle.handover_files import weights_digest
+from relay.bundle.memory_card import MemoryCard
+from relay.bundle.opening import Opened, clear, layout_of, opened
+from relay.errors import RelayError, UserError
+from relay.exchange.expected_config import ExpectedConfig
+from relay.exchange.rules import Verification, VerificationContext
+from relay.exchange.store import StudyStore
+from relay.files import read_bytes, replace_folder, write_bytes
+from relay.handover import Handover
+from relay.trust import statement
+from relay.trust.document import digest
+from relay.trust.keys import Keys
+from relay.trust.refusals import DigestMismatch
+from relay.trust.roster import Policy
+from relay.trust.statement import Claim, Statement
+
+Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
+"""The acceptance gate: gives notes for the reader.
+
+Raises:
+    GateFailed: the weights are not to be taken in.
+"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A bundle that passed every rule.
+
+    Attributes:
+        statements: of all legs, oldest first; the last is the bundle's own.
+        again: it had been received before.
+        entries: name and bytes of all that is in it.
+        memories: the cards of all memories in it, by the entry of each one's tensors.
+        notes: what a reader should know, such as what the acceptance gate found.
+    """
+
+    statements: tuple[Statement, ...]
+    again: bool
+    entries: Mapping[str, int]
+    memories: Mapping[str, MemoryCard]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def claim(self) -> Claim:
+        """The claim of the bundle's own leg."""
+        return self.statements[-1].claim
+
+
+def judge(
+    bundle: Opened, at: VerificationContext, fit: ExpectedConfig | None = None, folder: Path | None = None
+) -> Verification:
+    """Take an opened bundle through all the rules, cheapest first.
+
+    Args:
+        fit: what this site's config expects; None: not compared.
+        folder: where its files are written meanwhile; they are not to be used before this has returned.
+
+    Raises:
+        Refused: at the first rule that is broken.
+    """
+    check = Verification(at)
+    check.rosters(bundle.rosters)
+    check.statement(bundle.read(manifest.STATEMENT))
+    check.chain(bundle.chain)
+    check.standing()
+    check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.documents)
+    check.policy(bundle.size, bundle.sealed, bundle.sizes, bundle.seal)
+    check.fit(bundle.read(manifest.HANDOVER), fit)
+    return check
+
+
+def limit_of(store: StudyStore) -> int:
+    """The largest bundle that is opened here: what the roster says, or the default before there is one."""
+    trusted = store.trusted
+    return trusted.roster.policy.max_bundle_bytes if trusted else Policy().max_bundle_bytes
+
+
+def verify(
+    store: StudyStore, keys: Keys | None, path: Path, look_on: bool = False, fit: ExpectedConfig | None = None
+) -> Verified:
+    """Whether a bundle would be received here; nothing is kept.
+
+    Raises:
+        Refused: why not.
+    """
+    with opened(path, keys, store.folder, limit_of(store)) as bundle:
+        check = judge(bundle, store.context(look_on), fit)
+    return Verified(check.verified, check.again, bundle.sizes, check.memories)
+
+
+def look_into(
+    store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
+) -> tuple[Verified, Handover]:
+    """What is in a bundle, once it is verified as one who looks on would; nothing is kept.
+
+    Raises:
+        Refused: why not.
+    """
+    part = clear(store.folder / ".looking")
+    try:
+        with opened(path, keys, store.folder, limit_of(store)) as bundle:
+            check = judge(bundle, store.context(look_on=True), fit, part)
+        inside = _inside(part, check.verified)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Verified(check.verified, check.again, bundle.sizes, check.memories), inside
+
+
+def receive(
+    store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
+) -> Verified:
+    """Verify a bundle, weigh it, and take it in: its files, its newer rosters, a line in the ledger.
+
+    Raises:
+        Refused: why not; this site's state is what it was.
+    """
+    at = store.context()
+    if at.site is None and at.roster is not None:
+        raise UserError(
+            f"{store.identity.name} is not a site of study {store.study}",
+            "Receiving is for sites; relay verify only looks.",
+        )
+    with store.alone():
+        return _receive(store, keys, path, weigh, fit)
+
+
+def _receive(store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None, fit: ExpectedConfig | None) -> Verified:
+    part = clear(store.folder / ".receiving")
+    try:
+        with opened(path, keys, store.folder, limit_of(store)) as bundle:
+            check = judge(bundle, store.context(), fit, part)
+        statements = check.verified
+        notes = weigh(_inside(part, statements), store, check.newest.policy) if weigh else []
+        _take_in(store, part, check)
+    except OSError as error:
+        raise RelayError(
+            f"can't write below {store.folder}: {error.strerror}; nothing was taken in",
+            "Is the disk full, or the folder not yours to write? Then receive the bundle again.",
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes))
+
+
+def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
+    """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
+    *older, newest = (check.trusted[version] for version in sorted(check.trusted))
+    store.install(newest.data)  # first: a roster that the ledger does not know counts as damage
+    for trusted in older:
+        if not (path := store.folder / manifest.roster(trusted.roster.version)).exists():
+            write_bytes(path, trusted.data)
+    own = check.verified[-1].claim
+    if not check.again:
+        store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified))
+    replace_folder(part, store.received(own.leg))  # after the ledger: a folder that it does not know is a fault
+
+
+def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:
+    """A chain as the ledger keeps it: leg to digest and roster version."""
+    return {str(made.claim.leg): [made.digest, made.claim.roster.version] for made in statements}
+
+
+def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
+    """What strategies are told of the legs so far, as each one's own statement says."""
+    return [
+        {"leg": c.leg, "site": c.site, "strategy": c.strategy, "train_samples": c.samples}
+        for c in (made.claim for made in statements)
+    ]
+
+
+def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
+    """The handover in a folder of verified files, each with as many tensors as its statement says."""
+    said = manifest.stated_tensors([made.claim for made in statements])
+    return handover_files.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
+
+
+def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
+    """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
+
+    Raises:
+        UserError: it was not received here.
+        DigestMismatch: it is not what was received.
+    """
+    folder, entry = store.received(leg), store.record().received.get(leg)
+    if entry is None or not folder.is_dir():
+        raise UserError(
+            f"leg {leg} of study {store.study} was not received in {store.home}",
+            f"Receive it: {store.command('receive')} BUNDLE",
+        )
+    statements = chain_in(folder)
+    listing = _own(folder / manifest.MANIFEST)
+    whole = statements[-1].digest == entry.statement and digest(listing) == statements[-1].manifest
+    listed = manifest.parse(listing)
+    if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
+        raise DigestMismatch(
+            f"{folder} is not what was received", f"Receive the bundle again: {store.command('receive')} BUNDLE"
+        )
+    return _inside(folder, statements), weights_digest(listed)
+
+
+def chain_in(folder: Path) -> tuple[Statement, ...]:
+    """The statements in a folder of this site's own, which were verified when they came in."""
+    layout = layout_of(folder)
+    paths = [folder / manifest.earlier(leg, manifest.STATEMENT) for leg in range(1, layout.legs + 1)]
+    return tuple(_trusted(path) for path in [*paths, folder / manifest.STATEMENT])
+
+
+def _own(path: Path) -> bytes:
+    """A small file of this site's own.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be read: {error.strerror}", "Restore the folder from a backup, or receive the bundle again."
+        ) from error
+
+
+def _trusted(path: Path) -> Statement:
+    data = _own(path)
+    signed, _ = statement.peek(data, str(path))
+    claim, about = statement.parse(signed.unverified, str(path))
+    return Statement(claim, about, digest(signed.unverified), data)

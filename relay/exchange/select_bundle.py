@@ -1,0 +1,65 @@
+"""Which of the bundles on a stick is the one to receive: a choice by their names, which verification then judges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relay.bundle.stick import Found, find
+from relay.errors import UserError
+from relay.exchange.store import StudyStore
+
+
+def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
+    """The bundle that this site is to receive next, or its first volume.
+
+    That is the leg before its next turn; once its turns are over, the last leg; where no roster is installed yet, the
+    newest leg there is. Of several for that leg, the one by the site whose turn it was, and a sealed one first.
+
+    Args:
+        leg: take this one instead.
+
+    Raises:
+        UserError: there is none; the message says what lies there.
+    """
+    there = find(folder)
+    mine = [found for found in there if found.study == store.study]
+    trusted = store.trusted
+    if trusted is None and leg is None:
+        leg = mine[0].leg if mine else 1
+    wanted = leg or _before_next_turn(store)
+    site = (trusted.roster.turn(wanted) if trusted else None) or ""
+    fitting = sorted((f for f in mine if f.leg == wanted), key=lambda f: (f.site != site.lower(), not f.sealed))
+    if not fitting:
+        raise UserError(
+            f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {store.study}; "
+            f"there is: {_listed(there)}",
+            "Is it the right stick, and is all of it copied? If the order has changed, install the new roster first. "
+            "A file with another name can be named itself.",
+        )
+    return fitting[0].path
+
+
+def _before_next_turn(store: StudyStore) -> int:
+    """The leg to receive next.
+
+    Raises:
+        UserError: the next turn is the first leg, before which there is none.
+    """
+    turn = store.next_turn()
+    if turn == 1:
+        raise UserError(
+            f"leg 1 of study {store.study} is the turn of {store.identity.name}: there is nothing to receive before it",
+            "Train it: relay train -c CONFIG. If the config names no stick, then: relay send -c CONFIG -o FOLDER.",
+        )
+    last = len(store.roster.order)
+    if turn is None and store.roster.turn(last) == store.identity.name:
+        raise UserError(
+            f"the last leg of study {store.study} is {store.identity.name}'s own: there is nothing to receive after it",
+            f"To send it again: {store.command('send')} -o FOLDER",
+        )
+    return turn - 1 if turn else last
+
+
+def _listed(there: list[Found]) -> str:
+    names = [found.path.name for found in there]
+    return (", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")) or "no bundle at all"

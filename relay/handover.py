@@ -1,0 +1,125 @@
+"""What a leg hands on: its model, the memories beside it, and the facts about them, as plain tensors and JSON.
+
+Strategies and memories read and make these. How they become files is in :mod:`relay.bundle.handover_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import model_validator
+from typing_extensions import Self
+
+from relay.config.options import Field, options
+from relay.errors import HandoverError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@options
+class Privacy:
+    """What is known of how much a memory tells of one patient.
+
+    Attributes:
+        derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the model's size, like gradients),
+            or a ``generator`` of images.
+        patients: fewest patients behind any of its numbers, rounded as the policy says; 0 where that is not counted.
+        epsilon: of its release, by the Gaussian mechanism, for replacing one patient; null: no such guarantee.
+        delta: likewise; null where epsilon is.
+    """
+
+    derived: Literal["aggregates", "weights", "generator"]
+    patients: Annotated[int, Field(ge=0)] = 0
+    epsilon: Annotated[float, Field(gt=0)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    unit: Literal["patient"] = "patient"
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.epsilon is None) != (self.delta is None):
+            raise ValueError("epsilon and delta stand together, or not at all")
+        return self
+
+
+@dataclass(frozen=True)
+class MemoryState:
+    """A memory as it travels: plain tensors, and what they are.
+
+    Attributes:
+        tensors: by name, on the CPU, finite.
+        kind: what wrote it, and can read it: ``style``, ``flow``, ``ewc``, ...
+        privacy: what is known of how much it tells of a patient.
+        about: whatever else its reader needs: plain JSON.
+        audit: what a check of it has found; None where there was none.
+    """
+
+    tensors: Mapping[str, Tensor]
+    kind: str
+    privacy: Privacy
+    about: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True)
+class Handover:
+    """Model, memories, and the facts about them.
+
+    Attributes:
+        model: the model's weights by name, on the CPU.
+        memories: what each leg keeps of its own site, by the leg's number. Read, all that there are so far; to be
+            written, at most the leg's own.
+        cumulative: a memory of all legs so far.
+        facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
+            ``site``, ``strategy`` and ``train_samples``, as its own statement says; read, also ``config``, the newest
+            leg's.
+    """
+
+    model: Mapping[str, Tensor]
+    memories: Mapping[int, MemoryState] = field(default_factory=dict)
+    cumulative: MemoryState | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def legs(self) -> list[dict[str, Any]]:
+        """What each leg so far said of itself, oldest first."""
+        return list(self.facts.get("legs", []))
+
+    @property
+    def samples_seen(self) -> int:
+        """Training samples of all legs so far."""
+        return sum(int(leg["train_samples"]) for leg in self.legs)
+
+    def others(self, site: str) -> dict[str, MemoryState]:
+        """The newest memory of every other site that has one, by name, in the order of the legs."""
+        newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
+        return {name: part for name, part in newest.items() if name != site}
+
+
+def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put received weights into a net: the names, shapes and types must fit exactly, the values be finite.
+
+    Raises:
+        HandoverError: naming the first few that do not fit; the net is left as it was.
+    """
+    have = model.state_dict()
+    wrong = [f"{k}: missing" for k in have.keys() - weights.keys()]
+    wrong += [f"{k}: not in the net" for k in weights.keys() - have.keys()]
+    for name in have.keys() & weights.keys():
+        mine, theirs = have[name], weights[name]
+        if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+            wrong.append(f"{name}: {tuple(theirs.shape)} {theirs.dtype}, the net has {tuple(mine.shape)} {mine.dtype}")
+        elif not theirs.isfinite().all():
+            wrong.append(f"{name}: not finite")
+    if wrong:
+        shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise HandoverError(f"the weights do not fit the net of this config: {shown}")
+    model.load_state_dict(weights)

@@ -1,0 +1,134 @@
+"""The documents of a hand-over: JSON in one canonical form, checked against a schema.
+
+Canonical is RFC 8785. Bytes that are not canonical are refused, which shuts out doubled keys, NaN, odd
+spellings of a number and everything else that two readers could read differently.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Hashable, Mapping
+from datetime import datetime, timezone
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from relay.config.options import Field
+from relay.trust.refusals import BadDocument
+
+MAX_BYTES = 4 * 2**20
+"""Largest document that is read: far above any honest one."""
+
+
+def _moment_there_is(text: str) -> str:
+    if stamp(moment(text)) != text:
+        raise ValueError("no such moment, or not written in plain digits")
+    return text
+
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+"""Name of a study: lower case, so that sticks that ignore case can't confuse two."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$")]
+"""Name of a site, as ``task_name`` in a config."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_moment_there_is)]
+"""UTC to the second, so that text order is time order."""
+
+T = TypeVar("T")
+
+
+def canonical(content: Any) -> bytes:
+    """Plain JSON values, or a schema's dataclass, as RFC 8785 bytes."""
+    import rfc8785
+
+    is_one = dataclasses.is_dataclass(content) and not isinstance(content, type)
+    plain = dataclasses.asdict(content) if is_one else content
+    return rfc8785.dumps(plain)
+
+
+def read(data: bytes, what: str) -> Any:
+    """Canonical JSON as plain values.
+
+    Args:
+        what: names the document in errors.
+
+    Raises:
+        BadDocument: too large, not JSON, or not in canonical form.
+    """
+    if len(data) > MAX_BYTES:
+        raise BadDocument(f"{what} has {len(data)} bytes; allowed are {MAX_BYTES}")
+    try:
+        content = json.loads(data.decode())
+        same = canonical(content) == data
+    except (ValueError, RecursionError) as error:  # also what rfc8785 and the decoder raise
+        raise BadDocument(f"{what} is not JSON as this format writes it: {error}") from error
+    if not same:
+        raise BadDocument(f"{what} is not in canonical form (RFC 8785)")
+    return content
+
+
+def travels(content: Mapping[str, Any]) -> list[str]:
+    """The keys of a flat document whose values another site would not read as they are written: RFC 8785 writes a float
+    from 2^53 to 1e21 as a whole number, and whole numbers beyond 2^53 are not read alike everywhere."""
+
+    def same(value: Any) -> bool:
+        try:
+            return bool(read(canonical({"value": value}), "a value") == {"value": value})
+        except (BadDocument, ValueError):  # also what rfc8785 raises
+            return False
+
+    return [key for key, value in content.items() if not same(value)]
+
+
+def parse(schema: type[T], data: bytes, what: str) -> T:
+    """Canonical JSON as a schema's dataclass.
+
+    Raises:
+        BadDocument: as :func:`read`; or a key is missing, unknown, or of a wrong kind.
+    """
+    return shaped(schema, read(data, what), what)
+
+
+def shaped(schema: type[T], content: Any, what: str) -> T:
+    """Plain values as a schema's dataclass.
+
+    Raises:
+        BadDocument: a key is missing, unknown, or of a wrong kind.
+    """
+    if isinstance(content, Mapping) and (content.get("format", 1) != 1 or content.get("format") is True):
+        raise BadDocument(f"{what} has format {content['format']!r}; this program reads 1")
+    adapter: TypeAdapter[T] = _adapter(cast(Hashable, schema))
+    try:
+        # from JSON text: strict there means JSON's own types, with arrays allowed for tuples
+        made = adapter.validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its top"
+        raise BadDocument(f"{what} is not of the known form: at {where}: {first['msg']}") from error
+    if dataclasses.is_dataclass(made) and adapter.dump_python(made, mode="json") != content:
+        raise BadDocument(f"{what} leaves out what has a default; every key must be written")
+    return made
+
+
+@cache
+def _adapter(schema: Any) -> TypeAdapter[Any]:
+    """pydantic's reader of a schema; to make one takes longer than to use it."""
+    return TypeAdapter(schema)
+
+
+def digest(data: bytes) -> str:
+    """SHA-256, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def stamp(moment: datetime) -> str:
+    """A moment as :data:`Time`."""
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> datetime:
+    """The moment behind a :data:`Time`."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

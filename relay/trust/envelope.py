@@ -1,0 +1,85 @@
+"""Signed documents: DSSE envelopes with one Ed25519 signature, through securesystemslib.
+
+A key's id is its raw public key in hex, so that there is no table to get wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from relay.trust.document import canonical, read
+from relay.trust.refusals import BadDocument, BadSignature, UnknownFormat
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_KEYID = re.compile("[0-9a-f]{64}")
+
+
+def sign(payload: bytes, kind: str, private: Ed25519PrivateKey) -> bytes:
+    """A payload in its envelope, as canonical JSON.
+
+    Args:
+        kind: the DSSE payload type.
+    """
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner, SSlibKey
+
+    keyid = private.public_key().public_bytes_raw().hex()
+    envelope = Envelope(payload, kind, {})
+    envelope.sign(CryptoSigner(private, SSlibKey.from_crypto(private.public_key(), keyid=keyid)))
+    return canonical(envelope.to_dict())
+
+
+class Signed:
+    """An envelope that was taken apart; nothing in it is to be believed before :meth:`verify`.
+
+    Attributes:
+        data: the envelope's bytes.
+        keyid: who claims to have signed (public key, hex).
+
+    Raises:
+        BadDocument: it is not an envelope with exactly one signature.
+        UnknownFormat: its payload is of another kind.
+    """
+
+    def __init__(self, data: bytes, kind: str, what: str) -> None:
+        from securesystemslib.dsse import Envelope
+
+        self.data, self.what = data, what
+        content = read(data, what)
+        try:
+            self._envelope = Envelope.from_dict(content)
+            whole = canonical(self._envelope.to_dict()) == data
+        except Exception as error:  # the library raises whatever odd content leads it to
+            raise BadDocument(f"{what} is not a DSSE envelope: {error!r}") from error
+        if not whole or len(self._envelope.signatures) != 1:
+            raise BadDocument(f"{what} is not a DSSE envelope with one signature, in canonical form")
+        ((self.keyid, signature),) = self._envelope.signatures.items()
+        if not (isinstance(self.keyid, str) and _KEYID.fullmatch(self.keyid)) or signature.unrecognized_fields:
+            raise BadDocument(f"{what} has a signature that is not a key id (64 hex digits) and a sig")
+        if self._envelope.payload_type != kind:
+            raise UnknownFormat(f"{what} is signed as {self._envelope.payload_type!r}; this program reads {kind!r}")
+
+    @property
+    def unverified(self) -> bytes:
+        """The payload, whoever wrote it: only to learn whose key to ask for."""
+        return bytes(self._envelope.payload)
+
+    def verify(self, keyid: str) -> bytes:
+        """The payload, once the holder of this key is known to have signed it.
+
+        Raises:
+            BadSignature: somebody else signed it, or it was changed since.
+        """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        from securesystemslib.exceptions import VerificationError
+        from securesystemslib.signer import SSlibKey
+
+        try:
+            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(keyid))
+            self._envelope.verify([SSlibKey.from_crypto(public, keyid=keyid)], 1)
+        except (VerificationError, ValueError) as error:
+            raise BadSignature(f"the signature of {self.what} is not by the key {keyid[:16]}…") from error
+        return bytes(self._envelope.payload)

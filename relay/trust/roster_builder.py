@@ -1,0 +1,210 @@
+"""Making rosters, as the coordinator does: the first one, and each that follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from relay.config.check import check
+from relay.errors import UserError, nearest
+from relay.trust.document import stamp
+from relay.trust.keys import Identity
+from relay.trust.policy import Policy
+from relay.trust.refusals import Refused
+from relay.trust.roster import Revoked, Roster, check_roster
+
+MAX_DAYS = 3650
+"""Longest life of a roster."""
+
+T = TypeVar("T")
+
+
+def first(
+    study: str,
+    coordinator: Identity,
+    sites: Sequence[Identity],
+    order: Sequence[str],
+    policy: Policy,
+    now: datetime,
+    days: int = 365,
+    readers: Sequence[str] = (),
+) -> Roster:
+    """Version 1, good for so many days from now.
+
+    Raises:
+        UserError: it would contradict itself; the message says where.
+    """
+    content = {
+        "study": study,
+        "version": 1,
+        "issued": stamp(now),
+        "not_before": stamp(now),
+        "not_after": _end(now, days),
+        "coordinator": coordinator,
+        "sites": sites,
+        "order": order,
+        "readers": readers,
+        "policy": policy,
+    }
+    return _sound(content)
+
+
+def amend(
+    old: Roster,
+    now: datetime,
+    *,
+    done: int,
+    add: Sequence[Identity] = (),
+    drop: Sequence[str] = (),
+    revoke: Mapping[str, str] | None = None,
+    order: Sequence[str] | None = None,
+    policy: Policy | None = None,
+    readers: Sequence[str] | None = None,
+    days: int | None = None,
+) -> Roster:
+    """The next version; whatever is not given stays as it is.
+
+    Args:
+        done: how many legs stand as they were done. Their place in the order stays, no key that is replaced or
+            revoked can sign a later leg, and what was done beyond them is to be done again.
+        add: sites. One whose name is known gets these keys in place of its own, which are revoked.
+        drop: sites that leave. Their turns after ``done`` go; a site with earlier turns stays, its key revoked.
+        revoke: why, by site name or key id. The site must get new keys (``add``) or leave (``drop``).
+        order: of all legs, the done ones included. Without it, each new site gets a turn at the end.
+        days: good for so many days from now.
+
+    Raises:
+        UserError: a site that is not known, a done leg that would change, or the result would contradict itself.
+    """
+    reasons = {_site(old, who).name: why for who, why in (revoke or {}).items()}
+    leaving = {_site(old, name).name for name in drop}
+    added = {identity.name: identity for identity in add}
+    if len(added) < len(add):
+        raise UserError("two of the sites to add have the same name", "Ask one of them to take another name.")
+    if both := sorted(leaving & added.keys()):
+        raise UserError(f"{', '.join(both)} can't be added and dropped at once")
+    turns = _order(old, order, leaving, added, done)
+    gone = leaving - {*turns}
+    known = {s.name for s in old.sites}
+    content = {
+        "study": old.study,
+        "version": old.version + 1,
+        "issued": max(stamp(now), old.issued),  # a clock that was once ahead is not to stop the study
+        "not_before": min(stamp(now), old.not_before),
+        "not_after": old.not_after if days is None else _end(now, days),
+        "coordinator": old.coordinator,
+        "sites": [
+            *(added.get(s.name, s) for s in old.sites if s.name not in gone),
+            *(identity for name, identity in added.items() if name not in known),
+        ],
+        "order": turns,
+        "done": (*old.done, done),
+        "readers": [name for name in old.readers if name not in leaving] if readers is None else readers,
+        "revoked": _revoked(old, reasons, added, leaving - gone, done),
+        "policy": policy or old.policy,
+    }
+    return _sound(content)
+
+
+def _order(
+    old: Roster, order: Sequence[str] | None, leaving: AbstractSet[str], added: Mapping[str, Identity], done: int
+) -> list[str]:
+    """The order of the next version."""
+    if not 0 <= done <= len(old.order):
+        raise UserError(f"{done} legs can't be done: the order has {len(old.order)}")
+    if order is not None:
+        if tuple(order[:done]) != old.order[:done]:
+            raise UserError(
+                f"the order must begin with the legs that are done: {', '.join(old.order[:done])}",
+                "Give the whole order, the done legs first; only what comes after them can change.",
+            )
+        return list(order)
+    late = [name for name in added if name not in {s.name for s in old.sites}]
+    return [*old.order[:done], *(name for name in old.order[done:] if name not in leaving), *late]
+
+
+def _revoked(
+    old: Roster, reasons: Mapping[str, str], added: Mapping[str, Identity], left: AbstractSet[str], done: int
+) -> list[Revoked]:
+    """Those revoked before, and the keys that are replaced, given up or revoked now."""
+    found = [
+        dataclasses.replace(
+            r,
+            last_leg=min(r.last_leg, done),
+            reason=reasons.get(r.site, r.reason) if r.left else r.reason,
+            left=r.left and r.site not in reasons,
+        )
+        for r in old.revoked
+    ]
+    known = {r.key for r in found}
+    for site in old.sites:
+        reason, gone = reasons.get(site.name), False
+        if site.name in added and added[site.name].signing != site.signing:
+            reason = reason or "new keys"
+        elif site.name in left:
+            reason, gone = reason or "left the study", reason is None
+        if reason is not None and site.signing not in known:
+            found.append(_checked(Revoked, key=site.signing, site=site.name, last_leg=done, reason=reason, left=gone))
+    return found
+
+
+def _sound(content: Mapping[str, object]) -> Roster:
+    roster = _checked(Roster, **content)
+    try:
+        check_roster(roster)
+    except Refused as error:
+        raise UserError(str(error), "Change what you gave; nothing was signed.") from error
+    return roster
+
+
+def _checked(schema: type[T], **content: object) -> T:
+    found, problems = check(schema, content)
+    if found is None:
+        raise UserError("; ".join(map(str, problems)), "Change what you gave; nothing was signed.")
+    return found
+
+
+def _site(old: Roster, who: str) -> Identity:
+    """A site by its name or its key id."""
+    for site in old.sites:
+        if who in (site.name, site.signing):
+            return site
+    near = nearest(who, [s.name for s in old.sites])
+    hint = f"; did you mean '{near}'?" if near else ""
+    raise UserError(f"'{who}' is not a site of roster {old.version} of study {old.study}{hint}")
+
+
+def _end(now: datetime, days: int) -> str:
+    if not 1 <= days <= MAX_DAYS:
+        raise UserError(f"a roster can't hold for {days} days; allowed are 1 to {MAX_DAYS}")
+    return stamp(now + timedelta(days=days))
+
+
+def describe(roster: Roster) -> list[tuple[str, str]]:
+    """A roster in labelled lines, for people."""
+    gate, policy = roster.policy.gate, roster.policy
+    lines = [
+        ("study", f"{roster.study}, roster {roster.version}, issued {roster.issued}"),
+        ("holds", f"{roster.not_before} to {roster.not_after}"),
+        ("coordinator", f"{roster.coordinator.name}: {roster.coordinator.fingerprint}"),
+        *((f"site {s.name}", f"{s.fingerprint} (keys until {s.expires[:10]})") for s in roster.sites),
+        *((f"leg {leg}", name) for leg, name in enumerate(roster.order, 1)),
+        ("stand", f"legs 1 to {roster.done[-1]}" if roster.done[-1] else "no legs yet"),
+        ("readers", ", ".join(roster.readers) or "none but the next site"),
+    ]
+    for r in roster.revoked:
+        lines.append(("revoked", f"{r.site}, key {r.key[:16]}…, stands up to leg {r.last_leg}: {r.reason}"))
+    lines += [("policy", f"{key} = {_plain(value)}") for key, value in vars(policy).items() if value is not gate]
+    lines += [("gate", f"{key} = {_plain(value)}") for key, value in vars(gate).items()]
+    return lines
+
+
+def _plain(value: object) -> str:
+    """A value as people say it."""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    words = {True: "yes", False: "no", None: "not checked"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,164 @@
+"""The statement of a leg: an in-toto Statement v1 about a bundle's manifest, with a claim as its predicate.
+
+The in-toto attestation framework: https://github.com/in-toto/attestation/tree/main/spec/v1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from relay.config.options import Field, options
+from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
+from relay.trust.envelope import Signed
+from relay.trust.refusals import BadDocument, UnknownFormat
+
+KIND = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:relay-learning:leg:v1"
+SUBJECT = "manifest-sha256.txt"
+"""What a statement is about: the manifest of its bundle (:mod:`relay.bundle.manifest`)."""
+
+Count = Annotated[int, Field(ge=0)]
+Text = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+"""A word or two of another site's that is shown to people, in a table of the model card, too."""
+
+
+@options
+class Recipient:
+    """Someone who can open the seal: a name of the roster and the age key sealed to."""
+
+    name: Name
+    sealing: Text
+
+
+@options
+class RosterRef:
+    """The roster that a leg was made under: its version and the SHA-256 of its signed payload."""
+
+    version: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+
+
+@options
+class Tensors:
+    """How many tensors a file of weights holds, and their bytes."""
+
+    tensors: Count
+    bytes: Count
+
+
+@options
+class HandoverTensors:
+    """What travels.
+
+    Attributes:
+        memory: of this leg alone; ``cumulative``: of all legs so far.
+    """
+
+    model: Tensors
+    memory: Tensors | None = None
+    cumulative: Tensors | None = None
+
+
+@options
+class Code:
+    """The software that made it."""
+
+    relay: Text
+    torch: Text
+
+
+@options
+class Claim:
+    """What a site signs of its leg.
+
+    Attributes:
+        recipients: who the bundle is sealed to, all of them.
+        previous: digest of the statement before this one; null for the first leg.
+        config: SHA-256 of ``config.json``, the scientific config.
+        samples: training samples, exact or rounded as the policy says.
+        result: mean Dice (0 to 1) on each test set that lay at this site; null where nothing could be measured.
+    """
+
+    study: Slug
+    leg: Annotated[int, Field(ge=1, le=9999)]
+    site: Name
+    recipients: list[Recipient]
+    previous: Sha256 | None
+    roster: RosterRef
+    config: Sha256
+    code: Code
+    strategy: Text
+    samples: Annotated[int, Field(ge=1)]
+    handover: HandoverTensors
+    result: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)] | None], Field(max_length=1000)]
+    issued: Time
+    expires: Time
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """A claim and the manifest it is about, once the signature was checked.
+
+    Attributes:
+        digest: SHA-256 of the signed payload: the name of this hand-over in chains, ledgers and receipts.
+        envelope: the signed bytes.
+    """
+
+    claim: Claim
+    manifest: str
+    digest: str
+    envelope: bytes
+
+
+def payload(claim: Claim, listing: bytes) -> bytes:
+    """What is signed: the claim about a manifest; ``listing``: its bytes."""
+    subject = [{"name": SUBJECT, "digest": {"sha256": digest(listing)}}]
+    return canonical(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": subject,
+            "predicateType": PREDICATE_TYPE,
+            "predicate": dataclasses.asdict(claim),
+        }
+    )
+
+
+@options
+class _Digest:
+    sha256: Sha256
+
+
+@options
+class _Subject:
+    name: Literal["manifest-sha256.txt"]
+    digest: _Digest
+
+
+def parse(data: bytes, what: str) -> tuple[Claim, str]:
+    """The claim of a payload and the SHA-256 of the manifest it is about.
+
+    Raises:
+        UnknownFormat: a statement of another kind or version.
+        BadDocument: not of the known form.
+    """
+    content = read(data, what)
+    keys = {"_type", "subject", "predicateType", "predicate"}
+    if not isinstance(content, dict) or content.keys() != keys:
+        raise BadDocument(f"{what} is not an in-toto statement (keys {', '.join(sorted(keys))})")
+    kinds = (content["_type"], content["predicateType"])
+    if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
+        raise UnknownFormat(f"{what} is of the kind {kinds}; this program reads {(STATEMENT_TYPE, PREDICATE_TYPE)}")
+    subjects: list[_Subject] = shaped(list[_Subject], content["subject"], f"{what}, subject")
+    if len(subjects) != 1:
+        raise BadDocument(f"{what} has {len(subjects)} subjects; it must have one, the manifest")
+    return shaped(Claim, content["predicate"], what), subjects[0].digest.sha256
+
+
+def peek(data: bytes, what: str) -> tuple[Signed, dict[str, Any]]:
+    """An envelope and its predicate as it stands there, unverified: to learn which roster and key to ask."""
+    signed = Signed(data, KIND, what)
+    content = read(signed.unverified, what)
+    claimed = content.get("predicate") if isinstance(content, dict) else None
+    return signed, claimed if isinstance(claimed, dict) else {}
