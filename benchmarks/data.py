@@ -7,7 +7,7 @@ import time
 from setting import BATCH, first_leg, model_of, report, site_of
 
 from relay.data.loader import train_loader
-from relay.leg.predict import scale
+from relay.leg.inference import scale
 
 PAIRS = 5
 

@@ -10,7 +10,7 @@ from setting import BATCH, first_leg, model_of, report, site_of
 from torch import Tensor, nn
 
 from relay.data.loader import train_loader
-from relay.leg.predict import scale
+from relay.leg.inference import scale
 from relay.memory.flow import FlowOptions
 from relay.memory.flow_net import VelocityNet, sample, velocity_loss
 from relay.memory.flow_pool import join

@@ -77,8 +77,8 @@ def step(root: Path, what: str) -> dict[str, float]:
 def run(root: Path, what: str) -> None:
     """What :func:`step` starts."""
     from relay.bundle.stick import find
-    from relay.exchange import send
-    from relay.exchange.receive import verify
+    from relay.exchange import sending
+    from relay.exchange.receiving import verify
     from relay.leg.simulated_transport import SimulatedStudy
 
     study = SimulatedStudy(root / "study", SITES, policy())
@@ -87,8 +87,8 @@ def run(root: Path, what: str) -> None:
     store, keys = study.store(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
-        send.sign(store, keys, send.draft(store, keys, root / "handover"))
-        send.export(store, 1, study.stick)
+        sending.sign(store, keys, sending.draft(store, keys, root / "handover"))
+        sending.export(store, 1, study.stick)
     else:
         verify(store, keys, find(study.stick)[0].path)
     print(json.dumps({"seconds": time.perf_counter() - began, "MB": peak() - before}))

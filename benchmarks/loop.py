@@ -12,9 +12,9 @@ from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_
 
 from relay.config.devices import Devices
 from relay.leg.callbacks import KeepState, ShowProgress, StopOnNonFinite
-from relay.leg.fit import fit
+from relay.leg.fitting import fit
+from relay.leg.inference import scale
 from relay.leg.learner import Learner
-from relay.leg.predict import scale
 from relay.leg.progress import Progress
 
 STEPS, WARM, PAIRS = 120, 20, 5

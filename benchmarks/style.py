@@ -18,7 +18,7 @@ from relay.config.devices import Devices
 from relay.config.load import locate, read
 from relay.handover import Handover
 from relay.leg.device import device_of
-from relay.leg.fit import fit
+from relay.leg.fitting import fit
 from relay.leg.learner import Learner
 from relay.leg.training import task_of, training_of
 from relay.memory.appearance import Form, describe, repaint

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.data import Dataset, DatasetOptions, Regex, Sample
 from relay.data.files import pairs, stem
 from relay.data.options import Text

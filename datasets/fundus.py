@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.data import Dataset, DatasetOptions, Regex, Sample
 from relay.data.files import pairs, stem
 from relay.data.options import Text, Word

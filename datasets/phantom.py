@@ -12,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.data.sample import Pixels
 
 Real: TypeAlias = NDArray[np.float64]

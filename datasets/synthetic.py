@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.data import Case, Dataset, DatasetOptions, Sample
 from relay.data.options import Word
 from relay.seeds import generator

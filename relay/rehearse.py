@@ -23,7 +23,7 @@ from typing import Any
 
 from relay.config.text import dump
 from relay.errors import RelayError, UserError
-from relay.exchange.receive import chain_in
+from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.files import expanded, write_text
 from relay.locks import locked

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.seeds import derive
 
 from .base import Batch, Phase, Strategy, Training
@@ -76,8 +76,8 @@ class EWC(Strategy):
     def finish(self, training: Training) -> None:
         """Add this site's Fisher information at the weights that are handed over."""
         super().finish(training)
-        from relay.memory.fisher import fisher
-        from relay.memory.views import views
+        from relay.memory.fisher_information import fisher
+        from relay.memory.image_views import views
 
         seed = derive(self.task.seed, self.task.site, "ewc")
         images = views(training, self.task.size, self.options.ewc_images, seed)

@@ -14,8 +14,8 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from relay.config.check import check
-from relay.config.options import Field, options
+from relay.config.checking import check
+from relay.config.decorator import Field, options
 from relay.errors import HandoverError
 
 from .base import Batch, Phase, Strategy, Training

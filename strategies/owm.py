@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.seeds import derive
 
 from .base import Phase, Strategy, Training
@@ -92,8 +92,8 @@ class OWM(Strategy):
         super().finish(training)
         if not self.held:
             return
+        from relay.memory.image_views import views
         from relay.memory.projection import seen, update
-        from relay.memory.views import views
 
         seed = derive(self.task.seed, self.task.site, "owm")
         found = seen(self.model, views(training, self.task.size, self.options.owm_images, seed), seed)

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import model_validator
 from typing_extensions import Self
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.memory.base import Memory
 from relay.memory.choice import build
 

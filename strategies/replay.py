@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.config.schema import Named
 from relay.memory.choice import Choice, build
 

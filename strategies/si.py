@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 
 from .base import Batch, Phase, Strategy, Training
 

@@ -35,9 +35,9 @@ from torch import Tensor
 from relay.bundle import container, handover_files, manifest
 from relay.bundle.handover_files import Facts
 from relay.bundle.manifest import DATA_CARD, MANIFEST, RESULTS, STATEMENT
-from relay.exchange import gate, receive, send
+from relay.exchange import gate, receiving, sending
 from relay.exchange.expected_config import ExpectedConfig
-from relay.exchange.receive import Verified
+from relay.exchange.receiving import Verified
 from relay.exchange.store import StudyStore
 from relay.handover import Handover, MemoryState, Privacy
 from relay.trust import keys, roster_builder, statement
@@ -174,7 +174,7 @@ class World:
         site = site or self.roster.order[leg - 1]
         store, start, like = self.stores[site], None, None
         if leg > 1:
-            before, start = receive.reopen(store, leg - 1)
+            before, start = receiving.reopen(store, leg - 1)
             like = before.model
         model = model or weights(leg, like)
         memory = remembered(leg) if memory is EACH_ITS_OWN else memory
@@ -203,12 +203,12 @@ class World:
         """Sign a handover, put it on the stick."""
         site = site or self.roster.order[leg - 1]
         store, own = self.stores[site], self.keys[site]
-        send.sign(store, own, send.draft(store, own, folder))
-        return send.export(store, leg, self.stick, volume)[0]
+        sending.sign(store, own, sending.draft(store, own, folder))
+        return sending.export(store, leg, self.stick, volume)[0]
 
     def deliver(self, bundle: Path, site: str, fit: ExpectedConfig | None = EXPECTED) -> Verified:
         """Receive a bundle at a site, gate and all."""
-        return receive.receive(self.stores[site], self.keys[site], bundle, gate.weigh, fit)
+        return receiving.receive(self.stores[site], self.keys[site], bundle, gate.weigh, fit)
 
     def run(self, legs: int, last: bool = True) -> list[Path]:
         """So many legs, each received by the next site (the last one too, unless told otherwise)."""

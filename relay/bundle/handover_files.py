@@ -26,7 +26,7 @@ from relay import tensorfile
 from relay.bundle import manifest
 from relay.bundle.container import measure
 from relay.bundle.memory_card import MemoryCard
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.errors import HandoverError, UserError
 from relay.files import read_bytes, write_folder
 from relay.handover import Handover, MemoryState

@@ -8,7 +8,7 @@ from typing import Literal
 
 from relay.bundle import manifest
 from relay.bundle.schemas import Config
-from relay.config.options import options
+from relay.config.decorator import options
 from relay.handover import Privacy
 from relay.trust.policy import USUAL, Kind, Policy
 from relay.trust.statement import Claim

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from relay.config.options import Field, options
+from relay.config.decorator import Field, options
 from relay.trust.document import Name
 from relay.trust.statement import Count, Text
 

@@ -77,7 +77,7 @@ def compare_fingerprint(identity: Identity, given: str | None) -> None:
 
 
 def _check_words(identity: Identity, given: str) -> None:
-    from relay.trust.words import from_words
+    from relay.trust.fingerprints import from_words
 
     said, true = given.replace(",", " ").lower().split(), identity.fingerprint.split()
     if len(said) != len(true):
@@ -104,7 +104,7 @@ def listed(text: str | None) -> list[str] | None:
 
 def in_words(digest: str) -> str:
     """A statement's digest, in hex, as words."""
-    from relay.trust.words import words
+    from relay.trust.fingerprints import words
 
     return words(bytes.fromhex(digest))
 

@@ -15,7 +15,7 @@ from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.exchange.expected_config import ExpectedConfig
-    from relay.exchange.send import Draft
+    from relay.exchange.sending import Draft
     from relay.exchange.store import StudyStore
     from relay.trust.keys import Keys
 
@@ -55,8 +55,7 @@ def receive(
     source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
     if source is None:
         raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
-    from relay.exchange import gate, select_bundle
-    from relay.exchange import receive as receiving
+    from relay.exchange import gate, receiving, select_bundle
 
     fit: ExpectedConfig | None = None
     weigh: receiving.Weigh = gate.weigh
@@ -121,7 +120,7 @@ def send(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show what would leave, ask, sign it, seal it for the next site, and put it on the stick."""
-    from relay.exchange import send as sending
+    from relay.exchange import sending
 
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
@@ -149,7 +148,7 @@ def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | No
     Raises:
         UserError: the answer was no; nothing was signed.
     """
-    from relay.exchange import send as sending
+    from relay.exchange import sending
 
     drafted, keys = _drafted(store, handover, passphrase_file)
     try:
@@ -173,7 +172,7 @@ def _handover(found: places.Deployment, note: str) -> Path:
 
 def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
     """What would leave, and the keys to sign it with; without a handover, what was signed last, and no keys."""
-    from relay.exchange import send as sending
+    from relay.exchange import sending
 
     if handover is None:
         return sending.signed_before(store, _signed_last(store)), None
@@ -188,7 +187,7 @@ def _signed_last(store: StudyStore) -> int:
             f"no leg of study {store.study} was signed in {store.home}",
             "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
         )
-    from relay.exchange.send import check_there
+    from relay.exchange.sending import check_there
 
     check_there(store, max(signed))
     return max(signed)

@@ -44,7 +44,7 @@ def verify(
 ) -> None:
     """Hold a bundle, or a receipt, against every rule; nothing is kept."""
     from relay.exchange import receipt as receipts
-    from relay.exchange.receive import verify as hold
+    from relay.exchange.receiving import verify as hold
 
     store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
@@ -179,7 +179,7 @@ def _card(claims: list[Claim], inside: Opened) -> str:
 
 def _belief(home: Path, study: str, inside: Opened) -> str:
     """Whether all rules but those of turn hold, in a sentence."""
-    from relay.exchange.receive import judge
+    from relay.exchange.receiving import judge
     from relay.exchange.store import StudyStore
     from relay.trust.refusals import Refused
 

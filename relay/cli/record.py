@@ -80,7 +80,7 @@ def ledger(
 
 
 def _rebuild(store: StudyStore, bundles: list[Path], passphrase_file: Path | None) -> None:
-    from relay.exchange.rebuild import rebuild
+    from relay.exchange.rebuilding import rebuild
 
     keys = places.unlock(store.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
     done = rebuild(store, keys, bundles)

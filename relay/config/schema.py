@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from relay.config.decorator import Field, options
 from relay.config.names import plain_name
-from relay.config.options import Field, options
 
 MAX_SEED = 2**32 - 1
 """The most that every library takes."""

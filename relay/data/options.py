@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import NAMES
+from relay.config.decorator import Field, options
 from relay.config.names import plain_name
-from relay.config.options import Field, options
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 

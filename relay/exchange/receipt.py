@@ -12,11 +12,11 @@ from typing import Literal
 
 from relay.bundle.manifest import STATEMENT
 from relay.errors import UserError, plain
-from relay.exchange.receive import chain_in
+from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
+from relay.trust.fingerprints import from_words, same, words
 from relay.trust.refusals import MAX_MESSAGE, BadDocument, DamagedLedger, Fork
 from relay.trust.statement import Claim, Statement
-from relay.trust.words import from_words, same, words
 
 Kind = Literal["received", "signed"]
 _WHAT = {"received": "taken in by", "signed": "signed and sent by"}

@@ -18,11 +18,11 @@ from relay.data.site import SiteData, prepare
 from relay.data.store import Store
 from relay.errors import DataError, HandoverError
 from relay.exchange import gate, measures
-from relay.exchange.receive import Weigh
+from relay.exchange.receiving import Weigh
 from relay.exchange.store import StudyStore
 from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
-from relay.leg.predict import batches, predict, scale
+from relay.leg.inference import batches, predict, scale
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg

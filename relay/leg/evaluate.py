@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from relay.data.sample import Pixels, Sample
 from relay.data.site import SiteData
-from relay.leg.predict import batches, predict, scale
+from relay.leg.inference import batches, predict, scale
 from relay.metrics.dice import sample_dice
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from relay.data.loader import train_loader
 from relay.data.site import SiteData
-from relay.leg.predict import batches, predict, scale
+from relay.leg.inference import batches, predict, scale
 from relay.metrics.dice import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.plan import Leg

@@ -24,7 +24,7 @@ from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFi
 from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
-from relay.leg.fit import fit, steps_of
+from relay.leg.fitting import fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all

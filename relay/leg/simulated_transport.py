@@ -14,8 +14,8 @@ from pathlib import Path
 from relay.bundle.handover_files import check_there, check_whole, digest_of
 from relay.bundle.stick import find
 from relay.errors import UserError
-from relay.exchange import send
-from relay.exchange.receive import Weigh, receive, reopen
+from relay.exchange import sending
+from relay.exchange.receiving import Weigh, receive, reopen
 from relay.exchange.store import StudyStore, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
@@ -84,10 +84,10 @@ class SimulatedStudy:
         site = self.sites[leg - 1]
         store, own = self.store(site), self.keys(site)
         check_there(handover)
-        drafted = send.draft(store, own, handover)
+        drafted = sending.draft(store, own, handover)
         if not (drafted.signed and leg in store.sent()):
-            send.sign(store, own, drafted)
-            send.export(store, leg, self.stick)
+            sending.sign(store, own, drafted)
+            sending.export(store, leg, self.stick)
 
     def receive(self, leg: int, weigh: Weigh | None, fitting: Leg) -> None:
         """Take in the leg before, at the next site, unless that was done."""

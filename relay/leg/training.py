@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from relay.data.site import SiteData
-from relay.leg.predict import batches, predict, scale
+from relay.leg.inference import batches, predict, scale
 from relay.metrics.dice import SampleDice
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg

@@ -14,9 +14,9 @@ from pathlib import Path
 from relay.bundle.handover_files import read_facts
 from relay.config.schema import Handoff
 from relay.errors import TrainingError, UserError
-from relay.exchange import select_bundle, send
+from relay.exchange import select_bundle, sending
 from relay.exchange.expected_config import check_fit
-from relay.exchange.receive import Weigh, chain_in, receive, reopen
+from relay.exchange.receiving import Weigh, chain_in, receive, reopen
 from relay.exchange.store import StudyStore
 from relay.files import expanded
 from relay.handover import Handover
@@ -190,7 +190,7 @@ class Deployed(Transport):
                 f"the config's task is '{leg.task_name}', the keys in {self.store.home} are those of '{name}'",
                 "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
             )
-        send.check_turn(self.store, number)
+        sending.check_turn(self.store, number)
 
     def _bundle(self, before: int) -> Path | None:
         """The bundle to receive; None where that was done.
@@ -245,9 +245,9 @@ class Deployed(Transport):
                 again = self.store.command("send", "-o", self.conf.send)
                 say(f"leg {number} was sent before; to send it again: {again}")
                 return
-            drafted = send.draft(self.store, self.keys, folder)
-            send.sign(self.store, self.keys, drafted)
+            drafted = sending.draft(self.store, self.keys, folder)
+            sending.sign(self.store, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)
-            for file in send.export(self.store, number, expanded(self.conf.send), self.conf.volume):
+            for file in sending.export(self.store, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")

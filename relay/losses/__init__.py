@@ -1,4 +1,4 @@
-"""Losses by name, checked without torch; :mod:`relay.losses.distillation` imports torch."""
+"""Losses by name, checked without torch; :mod:`relay.losses.distilling` imports torch."""
 
 from relay.losses.segmentation import LOSSES, Loss
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.check import check
-from relay.config.options import Field, options
+from relay.config.checking import check
+from relay.config.decorator import Field, options
 from relay.errors import HandoverError
 from relay.trust.document import Name
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from relay.metrics.overlap import RULE as RULE
+from relay.metrics.overlap_measures import RULE as RULE
 
 
 def sizes(pred: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

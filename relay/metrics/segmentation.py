@@ -1,6 +1,6 @@
 """All the metrics of one sample: in this process, or beside what else is going on. Imports no torch, nor do workers.
 
-Overlap is in :mod:`relay.metrics.overlap`, what has to do with surfaces in :mod:`relay.metrics.surface`.
+Overlap is in :mod:`relay.metrics.overlap_measures`, what has to do with surfaces in :mod:`relay.metrics.surface`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 
 from relay.errors import DataError, RelayError
-from relay.metrics import overlap as _overlap
+from relay.metrics import overlap_measures as _overlap
 from relay.metrics import surface
-from relay.metrics.overlap import RULE, Counts, Values, as_labels, check_shapes, counts, overlap
+from relay.metrics.overlap_measures import RULE, Counts, Values, as_labels, check_shapes, counts, overlap
 
 __all__ = ["DISTANCES", "METRICS", "RULE", "Counts", "Measuring", "Values", "counts", "measure", "overlap"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from relay.config.check import dotted
+from relay.config.checking import dotted
 from relay.config.schema import Blocks
 
 

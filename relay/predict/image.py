@@ -21,7 +21,7 @@ from relay.data.sizes import as_channels, resize_image
 from relay.errors import DataError, UserError
 from relay.leg.digests import digest
 from relay.leg.evaluate import resized
-from relay.leg.predict import predict, scale
+from relay.leg.inference import predict, scale
 from relay.leg.progress import Progress
 from relay.overlay import save_overlay
 from relay.predict.masks import save_mask

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from relay.config.devices import Devices
 from relay.errors import HandoverError, UserError
-from relay.exchange.receive import look_into, reopen
+from relay.exchange.receiving import look_into, reopen
 from relay.exchange.store import StudyStore
 from relay.handover import Handover, load_model
 from relay.home import home_of

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relay.config.check import check
+from relay.config.checking import check
 from relay.config.schema import Blocks
 from relay.config.text import read_own
 from relay.errors import ChangedConfigError

@@ -15,7 +15,7 @@ from relay.data.problems import refuse
 from relay.data.sample import Pixels
 from relay.errors import DataError
 from relay.leg.progress import Progress
-from relay.metrics.overlap import NAMES as OVERLAP
+from relay.metrics.overlap_measures import NAMES as OVERLAP
 from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
 from relay.score.pairs import Asked, Pair, mask_values_of, pairs_of, prediction_mask_values

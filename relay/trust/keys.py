@@ -18,17 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from relay.config.check import check
+from relay.config.checking import check
+from relay.config.decorator import Field, options
 from relay.config.names import fault
-from relay.config.options import Field, options
 from relay.errors import UserError
 from relay.files import expanded, read_bytes, write_bytes
 from relay.home import command
 from relay.trust import envelope, key_checks
 from relay.trust.document import Name, Sha256, Time, canonical, digest, parse, stamp
+from relay.trust.fingerprints import words
 from relay.trust.passphrases import long_enough, only_mine, passphrase, source
 from relay.trust.refusals import BadDocument, ExpiredKey, Refused
-from relay.trust.words import words
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from relay.config.check import check
-from relay.config.options import Field, options
+from relay.config.checking import check
+from relay.config.decorator import Field, options
 from relay.config.text import parse_file
 from relay.errors import ConfigError
 

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relay.config.check import check
+from relay.config.checking import check
 from relay.errors import UserError, nearest
 from relay.trust.document import stamp
 from relay.trust.keys import Identity

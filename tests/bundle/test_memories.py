@@ -11,7 +11,7 @@ import pytest
 from relay.bundle import handover_files, manifest, memory_card
 from relay.bundle.manifest import CUMULATIVE, KEPT, MANIFEST, MEMORY, MODEL, card_of
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
-from relay.exchange import receive, send
+from relay.exchange import receiving, sending
 from relay.handover import MemoryState, Privacy
 from relay.trust.policy import Policy
 from relay.trust.refusals import BadContainer, BadDocument, BrokenChain, Fork, PolicyBreach, Refused
@@ -36,7 +36,7 @@ def test_three_legs_bit_for_bit(at: At) -> None:
     world.amend(0, EVERYONE, order=[*EVERYONE, "south"])
     for leg, memory in kept.items():
         found = world.deliver(world.make(leg, memory=memory, cumulative=remembered(10 * leg)), world.roster.order[leg])
-    told, _ = receive.reopen(world.stores["south"], 3)
+    told, _ = receiving.reopen(world.stores["south"], 3)
     assert [*told.memories] == [1, 3]
     assert same(told.memories[1], remembered(1, patients=16))
     assert same(told.memories[3], kept[3])
@@ -54,7 +54,7 @@ def test_a_sites_newer_memory_stands_for_it(at: At) -> None:
     world = at(0)
     world.amend(0, EVERYONE, order=["north", "south", "north", "east"])
     world.run(3)
-    told, _ = receive.reopen(world.stores["east"], 3)
+    told, _ = receiving.reopen(world.stores["east"], 3)
     assert [*told.memories] == [1, 2, 3]
     assert list(told.others("east").items()) == [("north", told.memories[3]), ("south", told.memories[2])]
 
@@ -70,7 +70,7 @@ def test_forgotten_weights_are_not_the_memories(at: At) -> None:
     assert [(there / name).is_file() for name in (MODEL, CUMULATIVE, MEMORY)] == [False, False, True]
     world.with_policy(done=2, install=["south"], min_samples=9)
     world.deliver(world.put(2, folder), "east")
-    assert same(receive.reopen(world.stores["east"], 2)[0].memories[1], remembered(1, patients=16))
+    assert same(receiving.reopen(world.stores["east"], 2)[0].memories[1], remembered(1, patients=16))
 
 
 def test_a_leg_whose_memorys_card_was_changed_is_another_leg(at: At) -> None:
@@ -259,7 +259,7 @@ def test_what_is_forbidden_neither_leaves_nor_comes_in(
     assert "roster 2" in str(caught.value)
     assert says in str(caught.value)
     assert not list(world.stick.iterdir())
-    monkeypatch.setattr(send, "check_policy", lambda *args: None)  # north's program does not look
+    monkeypatch.setattr(sending, "check_policy", lambda *args: None)  # north's program does not look
     world.refuses(world.put(1, folder), "south", PolicyBreach, "roster 2", says)
 
 
@@ -287,7 +287,7 @@ def test_memories_of_earlier_legs_are_held_against_the_newest_policy(at: At, mon
     folder = world.train(2, memory=None)
     with pytest.raises(PolicyBreach, match=f"{ONE} is a memory of the kind style; allowed: none"):
         world.put(2, folder)
-    monkeypatch.setattr(send, "check_policy", lambda *args: None)
+    monkeypatch.setattr(sending, "check_policy", lambda *args: None)
     world.refuses(world.put(2, folder), "east", PolicyBreach, f"{ONE} is a memory of the kind style; allowed: none")
 
 
@@ -300,7 +300,7 @@ def test_every_memory_is_shown(at: At) -> None:
     audited = dataclasses.replace(FLOW, audit={"attack": "membership", "auc": 0.52})
     world.deliver(world.make(1, memory=remembered(1, epsilon=4, delta=1e-5)), "south")
     folder = world.train(2, cumulative=audited)
-    drafted = send.draft(world.stores["south"], world.keys["south"], folder)
+    drafted = sending.draft(world.stores["south"], world.keys["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",
@@ -313,7 +313,7 @@ def test_every_memory_is_shown(at: At) -> None:
     found = world.deliver(world.put(2, folder), "east")
     claims = [made.claim for made in found.statements]
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
-    assert send.signed_before(world.stores["south"], 2).memories == found.memories
+    assert sending.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
     assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one of all legs." in card
 

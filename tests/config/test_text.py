@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.check import check
+from relay.config.checking import check
 from relay.config.load import read, value_of
 from relay.config.names import fault
 from relay.config.schema import Train

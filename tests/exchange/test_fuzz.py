@@ -20,7 +20,7 @@ import pytest
 from relay.bundle import manifest
 from relay.bundle.manifest import MANIFEST, STATEMENT
 from relay.bundle.opening import opened
-from relay.exchange.receive import judge
+from relay.exchange.receiving import judge
 from relay.exchange.rules import VerificationContext
 from relay.trust import statement
 from relay.trust.document import canonical, digest

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from relay.bundle.manifest import CUMULATIVE, MEMORY, MODEL
 from relay.errors import UserError
-from relay.exchange import gate, measures, receive
+from relay.exchange import gate, measures, receiving
 from relay.handover import Handover, MemoryState
 from relay.trust.policy import Gate, Policy
 from relay.trust.refusals import BadDocument, GateFailed
@@ -68,7 +68,7 @@ def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
     """North and south have agreed to pass it on."""
     world = at(0)
     world.make(1, memory=of({"x": torch.tensor([torch.inf])}))
-    receive.receive(world.stores["south"], world.keys["south"], world.bundle(1))
+    receiving.receive(world.stores["south"], world.keys["south"], world.bundle(1))
     world.refuses(world.make(2), "east", GateFailed, "x in the memory of leg 1 is not finite")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.exchange import gate, receive
+from relay.exchange import gate, receiving
 from relay.exchange.store import StudyStore
 from relay.trust import keys
 from relay.trust.keys import Keys
@@ -35,11 +35,11 @@ def store(site: str, folder: Path) -> tuple[StudyStore, Keys]:
 @pytest.mark.parametrize(("site", "leg", "path"), [("south", 1, FIRST), ("east", 2, SECOND)])
 def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> None:
     here, own = store(site, tmp_path)
-    found = receive.receive(here, own, path, gate.weigh, EXPECTED)
+    found = receiving.receive(here, own, path, gate.weigh, EXPECTED)
     assert {str(made.claim.leg): made.digest for made in found.statements} == {
         number: digest for number, digest in ABOUT["statements"].items() if int(number) <= leg
     }
-    carried, _ = receive.reopen(here, leg)
+    carried, _ = receiving.reopen(here, leg)
     assert {name: list(tensor.shape) for name, tensor in carried.model.items()} == {
         "conv.weight": [4, 3, 3, 3],
         "norm.bias": [4],
@@ -57,14 +57,14 @@ def test_the_bare_one_is_what_is_in_the_sealed_one(tmp_path: Path) -> None:
     assert unsealed(SECOND.read_bytes(), own) == bare.read_bytes()
     assert list(taken_apart(bare.read_bytes()))[-1] == "model.safetensors"
     with pytest.raises(PolicyBreach, match="not sealed"):
-        receive.verify(here, None, bare)
+        receiving.verify(here, None, bare)
 
 
 def test_they_have_expired(tmp_path: Path) -> None:
     here, own = store("south", tmp_path)
     later = StudyStore(here.home, here.study, lambda: NOW.replace(month=NOW.month + 4))
     with pytest.raises(Expired):
-        receive.verify(later, own, FIRST)
+        receiving.verify(later, own, FIRST)
 
 
 def test_they_are_small() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.exchange import receive, send
-from relay.exchange.rebuild import rebuild
+from relay.exchange import receiving, sending
+from relay.exchange.rebuilding import rebuild
 from tests.relays import At, World, contents
 
 CHANGES = ((Path, "replace"), (Path, "rename"), (shutil, "rmtree"))
@@ -45,9 +45,9 @@ def killed_at(number: int, changes: Sequence[tuple[object, str]]) -> Iterator[li
 def send_again(world: World) -> None:
     """North signs leg 1 once more, under roster 2, and puts it on the stick."""
     store, own = world.stores["north"], world.keys["north"]
-    drafted = send.draft(store, own, world.folder / "north" / "handover_1")
-    send.sign(store, own, drafted)
-    send.export(store, 1, world.stick)
+    drafted = sending.draft(store, own, world.folder / "north" / "handover_1")
+    sending.sign(store, own, drafted)
+    sending.export(store, 1, world.stick)
 
 
 def receive_first(world: World) -> None:
@@ -73,7 +73,7 @@ def prepared(at: At, what: Callable[[World], None]) -> World:
 def check(world: World, what: Callable[[World], None]) -> None:
     if what is send_again:
         assert world.deliver(world.bundle(1), "south").claim.roster.version == 2
-    receive.reopen(world.stores["south"], 1)
+    receiving.reopen(world.stores["south"], 1)
     for name in ("north", "south"):
         assert world.stores[name].whole().newest == 1
         left = [path for path in contents(world.stores[name].folder) if ".old/" in path and "ledger" not in path]

@@ -73,7 +73,7 @@ MINE = reached()
 
 
 def test_the_walk_gets_somewhere() -> None:
-    assert {"relay.exchange.rules", "relay.bundle.container", "relay.files", "relay.config.check"} <= set(MINE)
+    assert {"relay.exchange.rules", "relay.bundle.container", "relay.files", "relay.config.checking"} <= set(MINE)
     assert len(MINE) > 25
     assert not [
         name for name in MINE if name.startswith(("relay.strategies", "relay.datasets", "relay.leg", "relay.cli"))

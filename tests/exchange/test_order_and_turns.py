@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.errors import UserError
-from relay.exchange import receive, send
+from relay.exchange import receiving, sending
 from relay.trust.document import digest, stamp
 from relay.trust.refusals import (
     BadDocument,
@@ -48,7 +48,7 @@ def test_readers_look_on(at: At) -> None:
     world = at(0)
     world.amend(0, ["north", "south", "east"], readers=["east"])
     bundle = world.make(1)
-    assert receive.verify(world.stores["east"], world.keys["east"], bundle, look_on=True).claim.leg == 1
+    assert receiving.verify(world.stores["east"], world.keys["east"], bundle, look_on=True).claim.leg == 1
     world.refuses(bundle, "east", WrongLeg, "leg 2 is the turn of south")
     world.deliver(bundle, "south")
 
@@ -150,7 +150,7 @@ def test_sites_do_not_sign_out_of_turn(at: At) -> None:
     world = at(1)
     folder = world.train(1, site="south", start=None)
     with pytest.raises(WrongLeg, match="leg 1 is the turn of north; this is south"):
-        send.draft(world.stores["south"], world.keys["south"], folder)
+        sending.draft(world.stores["south"], world.keys["south"], folder)
 
 
 def test_nor_from_what_they_did_not_receive(at: At) -> None:
@@ -158,11 +158,11 @@ def test_nor_from_what_they_did_not_receive(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     folder = world.train(2, start="0" * 64)
     with pytest.raises(UserError, match="leg 2 was trained from other weights than those received of leg 1"):
-        send.draft(world.stores["south"], world.keys["south"], folder)
+        sending.draft(world.stores["south"], world.keys["south"], folder)
     empty = at(0)
     world.stores["south"] = empty.stores["south"]
     with pytest.raises(UserError, match="leg 1 was not received"):
-        send.draft(world.stores["south"], world.keys["south"], folder)
+        sending.draft(world.stores["south"], world.keys["south"], folder)
 
 
 def test_another_study_of_the_same_sites(at: At) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from relay.errors import UserError
 from relay.exchange import receipt
+from relay.trust.fingerprints import words
 from relay.trust.refusals import BadDocument, DamagedLedger, Fork
-from relay.trust.words import words
 from tests.relays import At, World, weights
 
 

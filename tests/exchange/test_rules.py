@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay.bundle import manifest
-from relay.exchange import receive, rules
+from relay.exchange import receiving, rules
 from relay.exchange.rules import STEPS, Verification
 from relay.trust.document import digest
 from relay.trust.ledger import Known, Record
@@ -88,7 +88,7 @@ def test_looking_on(at: At) -> None:
     check.at = dataclasses.replace(check.at, site=None)
     for name in STEPS:
         does[name]()
-    assert receive.verify(world.stores["east"], world.keys["east"], world.bundle(2), look_on=True).claim.leg == 2
+    assert receiving.verify(world.stores["east"], world.keys["east"], world.bundle(2), look_on=True).claim.leg == 2
 
 
 def test_rollback(at: At) -> None:

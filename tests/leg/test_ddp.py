@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from relay.bundle.handover_files import load
-from relay.exchange.receive import chain_in
+from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.results import read_rows
 from tests.studies import given, simulate

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, prepare
-from relay.leg import predict as leg_predict
+from relay.leg import inference as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
-from relay.leg.predict import batches, predict, scale
+from relay.leg.inference import batches, predict, scale
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from relay.bundle.handover_files import load, read_facts
-from relay.exchange.receive import chain_in
+from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from tests.leg.test_resume import StopAt, same, weights
 from tests.leg.test_transport import Sites

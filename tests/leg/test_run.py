@@ -16,7 +16,7 @@ import yaml
 from relay.bundle.handover_files import digest_of, load, read_facts
 from relay.bundle.seal import MAGIC
 from relay.errors import DataError, TrainingError
-from relay.exchange.receive import chain_in
+from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.leg import checkpoint
 from relay.leg.paths import RunPaths

@@ -12,8 +12,8 @@ import torch
 
 from relay.bundle.handover_files import load
 from relay.errors import Interrupted, TrainingError, UserError
-from relay.exchange.receive import chain_in
-from relay.exchange.send import draft
+from relay.exchange.receiving import chain_in
+from relay.exchange.sending import draft
 from relay.exchange.store import utc_now
 from relay.leg import run as leg_run
 from relay.leg.acceptance import check_memory
@@ -174,7 +174,7 @@ def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: S
 
 
 def test_what_was_received_without_a_config_must_fit_it_before_the_training(sites: Sites) -> None:
-    from relay.exchange.receive import receive
+    from relay.exchange.receiving import receive
 
     sites.leg(1)
     store, stick = sites.study.store("clinic_b"), sites.study.stick

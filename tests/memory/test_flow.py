@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from relay.bundle.handover_files import load
-from relay.config.check import check
+from relay.config.checking import check
 from relay.errors import HandoverError, Interrupted, UserError
 from relay.handover import Handover, MemoryState, Privacy
 from relay.leg import run as leg_run

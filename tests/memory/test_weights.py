@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relay.bundle.handover_files import Facts, load, write
 from relay.errors import HandoverError, TrainingError, UserError
 from relay.handover import Handover, MemoryState, Privacy
-from relay.memory.views import views
+from relay.memory.image_views import views
 from relay.memory.weights import Anchor, beside, flat, named, read, state, trained
 from relay.phase import Batch, Phase, Training
 

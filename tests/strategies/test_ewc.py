@@ -14,10 +14,10 @@ from relay.strategies.sequential import Sequential
 from torch import Tensor, nn
 
 from relay.bundle.handover_files import load
-from relay.config.options import options
+from relay.config.decorator import options
 from relay.errors import HandoverError, UserError
 from relay.handover import MemoryState, Privacy
-from relay.memory.fisher import fisher
+from relay.memory.fisher_information import fisher
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, net, relay, sgd, site_a, site_b
 from tests.studies import simulate
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from relay.bundle.handover_files import load
-from relay.config.options import options
+from relay.config.decorator import options
 from relay.errors import ConfigError
 from relay.handover import Handover
 from relay.memory.base import Memory

@@ -283,7 +283,7 @@ def test_samples_seen_are_those_of_all_legs_before() -> None:
 OWN = '''
 from pytorch_lightning import Callback
 
-from relay.config.options import options
+from relay.config.decorator import options
 from relay.strategies.base import Phase, Strategy
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.options import options
+from relay.config.decorator import options
 from relay.errors import RelayError
 from relay.trust.document import MAX_BYTES, Name, Slug, Time, canonical, digest, moment, parse, read, shaped, stamp
 from relay.trust.refusals import BadDocument

@@ -9,7 +9,7 @@ import pytest
 from relay.bundle import manifest
 from relay.bundle.documents import disclosed
 from relay.errors import UserError
-from relay.exchange import receive, send
+from relay.exchange import receiving, sending
 from relay.exchange.expected_config import ExpectedConfig
 from relay.trust.document import canonical, digest, stamp
 from relay.trust.policy import Policy
@@ -37,7 +37,7 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     world = under(at, **policy)
     folder, before = world.train(1, **leg), contents(world.stick)
     with pytest.raises(PolicyBreach, match=says) as caught:
-        send.draft(world.stores["north"], world.keys["north"], folder)
+        sending.draft(world.stores["north"], world.keys["north"], folder)
     assert "roster 2" in str(caught.value)
     assert not world.stores["north"].ledger.record().signed
     assert contents(world.stick) == before
@@ -181,9 +181,9 @@ def test_verifying_holds_the_policy_too(at: At) -> None:
     with world.forged(1, to=[]) as parts:
         pass
     with pytest.raises(PolicyBreach, match="not sealed"):
-        receive.verify(world.stores["south"], None, parts.bundle)
+        receiving.verify(world.stores["south"], None, parts.bundle)
     with pytest.raises(UserError, match="is sealed; a site's keys are needed"):
-        receive.verify(world.stores["south"], None, world.bundle(1))
+        receiving.verify(world.stores["south"], None, world.bundle(1))
 
 
 def test_good_for_so_long(at: At) -> None:

@@ -15,6 +15,7 @@ from relay.trust import keys
 from relay.trust.document import canonical, digest, moment, parse, stamp
 from relay.trust.envelope import Signed
 from relay.trust.keys import Identity, Keys
+from relay.trust.policy import Policy
 from relay.trust.refusals import (
     BadDocument,
     BadRoster,
@@ -29,7 +30,6 @@ from relay.trust.refusals import (
 from relay.trust.roster import (
     KIND,
     Gate,
-    Policy,
     Revoked,
     Roster,
     TrustedRoster,

@@ -14,7 +14,7 @@ from relay.bundle import manifest
 from relay.bundle.handover_files import digest_of, load
 from relay.bundle.manifest import MEMORY, MODEL, RESULTS, STATEMENT
 from relay.errors import RelayError, UserError
-from relay.exchange import receive
+from relay.exchange import receiving
 from relay.trust import keys, refusals, statement
 from relay.trust.document import canonical, stamp
 from relay.trust.refusals import (
@@ -316,7 +316,7 @@ def test_rollback(at: At) -> None:
     with world.forged(2, to=["north"]) as parts:
         pass
     with pytest.raises(Rollback) as caught:
-        receive.verify(store, world.keys["north"], parts.bundle, look_on=True)
+        receiving.verify(store, world.keys["north"], parts.bundle, look_on=True)
     check_words(caught.value, "leg 2 by south", "leg 3")
     assert contents(store.home) == before
 
@@ -337,7 +337,7 @@ def test_what_is_received_is_the_bundle(leg: int, at: At) -> None:
     assert [made.claim.leg for made in found.statements] == [*range(1, leg + 1)]
     assert not found.again
     assert not [path for path in store.folder.rglob("*") if path.name.startswith(".") and path.is_dir()]
-    carried, start = receive.reopen(store, leg)
+    carried, start = receiving.reopen(store, leg)
     sender = world.folder / world.roster.order[leg - 1] / f"handover_{leg}"
     assert start == digest_of(sender)
     assert carried.samples_seen == 16 * leg
@@ -356,14 +356,14 @@ def test_what_was_changed_since_is_not_reopened(name: str, how: str, at: At) -> 
     path = world.stores["east"].received(2) / name
     path.write_bytes(path.read_bytes()[:-2]) if how == "changed" else path.unlink()
     with pytest.raises(RelayError):
-        receive.reopen(world.stores["east"], 2)
+        receiving.reopen(world.stores["east"], 2)
     assert world.deliver(world.bundle(2), "east").again, "received again, it is as good as new"
-    receive.reopen(world.stores["east"], 2)
+    receiving.reopen(world.stores["east"], 2)
 
 
 def test_what_was_never_received_is_not_reopened(at: At) -> None:
     with pytest.raises(UserError, match="leg 1 of study vessels was not received"):
-        receive.reopen(at(1).stores["south"], 1)
+        receiving.reopen(at(1).stores["south"], 1)
 
 
 @pytest.mark.parametrize("step", ["roster", "files", "ledger"])
@@ -378,7 +378,7 @@ def test_a_power_cut_while_taking_in(step: str, at: At, monkeypatch: pytest.Monk
 
     target = {
         "roster": "relay.exchange.store.StudyStore.install",
-        "files": "relay.exchange.receive.replace_folder",
+        "files": "relay.exchange.receiving.replace_folder",
         "ledger": "relay.trust.ledger.Ledger.append",
     }[step]
     with monkeypatch.context() as patch:
@@ -386,9 +386,9 @@ def test_a_power_cut_while_taking_in(step: str, at: At, monkeypatch: pytest.Monk
         with pytest.raises(KeyboardInterrupt):
             world.deliver(bundle, "south")
     with pytest.raises(UserError):
-        receive.reopen(world.stores["south"], 1)
+        receiving.reopen(world.stores["south"], 1)
     world.deliver(bundle, "south")
-    receive.reopen(world.stores["south"], 1)
+    receiving.reopen(world.stores["south"], 1)
     assert world.stores["south"].roster.version == 2
 
 
@@ -422,7 +422,7 @@ def test_volumes_are_received_as_one(at: At) -> None:
     first = world.make(1, volume=2500)
     assert first.name.endswith(".001")
     world.deliver(first, "south")
-    receive.reopen(world.stores["south"], 1)
+    receiving.reopen(world.stores["south"], 1)
 
 
 def test_receiving_the_same_again_changes_nothing(at: At) -> None:
@@ -436,7 +436,7 @@ def test_receiving_the_same_again_changes_nothing(at: At) -> None:
 def test_verifying_keeps_nothing(at: At) -> None:
     world = at(1)
     before = contents(world.folder)
-    found = receive.verify(world.stores["south"], world.keys["south"], world.bundle(1))
+    found = receiving.verify(world.stores["south"], world.keys["south"], world.bundle(1))
     assert found.claim.site == "north"
     assert set(found.entries) == set(world.opened(1))
     assert contents(world.folder) == before

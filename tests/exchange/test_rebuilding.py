@@ -10,8 +10,8 @@ import pytest
 
 from relay.bundle import manifest
 from relay.errors import UserError
-from relay.exchange.rebuild import Rebuilt, rebuild
-from relay.exchange.receive import reopen
+from relay.exchange.rebuilding import Rebuilt, rebuild
+from relay.exchange.receiving import reopen
 from relay.exchange.store import StudyStore
 from relay.trust.document import canonical
 from relay.trust.refusals import (

@@ -18,7 +18,7 @@ from relay.bundle.handover_files import load
 from relay.cli.configs import check_precision
 from relay.config.devices import Devices
 from relay.errors import ConfigError, TrainingError, UserError
-from relay.leg.fit import steps_of
+from relay.leg.fitting import steps_of
 from relay.leg.learner import usable
 from relay.logs import no_noise
 from tests.studies import simulate, study

@@ -14,9 +14,9 @@ from relay.bundle.container import Measured, measure
 from relay.bundle.handover_files import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
 from relay.bundle.memory_card import MemoryCard
 from relay.bundle.opening import cards_in, clear, layout_of
-from relay.config.check import check
+from relay.config.checking import check
 from relay.errors import RelayError, UserError
-from relay.exchange.receive import chain_in, known
+from relay.exchange.receiving import chain_in, known
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.trust import statement

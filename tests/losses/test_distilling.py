@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-from relay.losses.distillation import distillation
+from relay.losses.distilling import distillation
 
 
 def logits(seed: int, size: tuple[int, ...] = (6, 5)) -> Tensor:

@@ -22,8 +22,8 @@ from relay.handover import Handover
 from relay.trust import statement
 from relay.trust.document import digest
 from relay.trust.keys import Keys
+from relay.trust.policy import Policy
 from relay.trust.refusals import DigestMismatch
-from relay.trust.roster import Policy
 from relay.trust.statement import Claim, Statement
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]

@@ -20,7 +20,7 @@ from typing import Any
 from relay.bundle import manifest
 from relay.bundle.opening import clear, layout_of, opened
 from relay.errors import UserError
-from relay.exchange.receive import judge, known, limit_of
+from relay.exchange.receiving import judge, known, limit_of
 from relay.exchange.rules import SKEW, Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import UserError
-from relay.trust.words import from_words, same, words
+from relay.trust.fingerprints import from_words, same, words
 
 ZERO = "abandon " * 11 + "about"
 
