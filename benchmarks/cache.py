@@ -18,7 +18,7 @@ def peak() -> int:
 
 def measure() -> float:
     """Growth of the process by a store, over its pixels; run in a process of its own."""
-    from relay.data.store import Store
+    from relay.data import Store
     from relay.registry import find
 
     synthetic = find("datasets", "synthetic")

@@ -6,8 +6,8 @@ import time
 
 from setting import BATCH, first_leg, model_of, report, site_of
 
-from relay.data.loader import train_loader
-from relay.leg.inference import scale
+from relay.data import train_loader
+from relay.leg import scale
 
 PAIRS = 5
 

@@ -9,11 +9,9 @@ import torch
 from setting import BATCH, first_leg, model_of, report, site_of
 from torch import Tensor, nn
 
-from relay.data.loader import train_loader
-from relay.leg.inference import scale
-from relay.memory.flow import FlowOptions
-from relay.memory.flow_net import VelocityNet, sample, velocity_loss
-from relay.memory.flow_pool import join
+from relay.data import train_loader
+from relay.leg import scale
+from relay.memory import FlowOptions, VelocityNet, join, sample, velocity_loss
 from relay.phase import Batch, Task
 
 STEPS, PAIRS = 8, 3

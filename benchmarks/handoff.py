@@ -21,7 +21,7 @@ from pathlib import Path
 
 from setting import report
 
-from relay.trust.policy import Policy
+from relay.trust import Policy
 
 SITES = ("north", "south")
 PAIRS = 3
@@ -29,8 +29,8 @@ PAIRS = 3
 
 def make_handover(folder: Path, size: int) -> None:
     """A handover whose model has so many bytes."""
-    from relay.bundle.handover_files import FACTS, Facts
-    from relay.trust.document import canonical
+    from relay.bundle import FACTS, Facts
+    from relay.trust import canonical
 
     folder.mkdir()
     count = size // 4
@@ -76,10 +76,9 @@ def step(root: Path, what: str) -> dict[str, float]:
 
 def run(root: Path, what: str) -> None:
     """What :func:`step` starts."""
-    from relay.bundle.stick import find
-    from relay.exchange import sending
-    from relay.exchange.receiving import verify
-    from relay.leg.simulated_transport import SimulatedStudy
+    from relay.bundle import find
+    from relay.exchange import sending, verify
+    from relay.leg import SimulatedStudy
 
     study = SimulatedStudy(root / "study", SITES, policy())
     study.begin()

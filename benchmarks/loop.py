@@ -10,12 +10,8 @@ import pytorch_lightning as pl
 import torch
 from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_of
 
-from relay.config.devices import Devices
-from relay.leg.callbacks import KeepState, ShowProgress, StopOnNonFinite
-from relay.leg.fitting import fit
-from relay.leg.inference import scale
-from relay.leg.learner import Learner
-from relay.leg.progress import Progress
+from relay.config import Devices
+from relay.leg import KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, fit, scale
 
 STEPS, WARM, PAIRS = 120, 20, 5
 

@@ -21,7 +21,7 @@ from monai.metrics import (
 from scipy.ndimage import gaussian_filter
 from setting import report
 
-from relay.metrics.segmentation import Measuring, measure
+from relay.metrics import Measuring, measure
 
 COUNT, SIDE, CLASSES, PAIRS, WORKERS = 100, 256, 3, 5, 2
 TOLERANCE, SPACING = 2.0, (0.5, 0.4)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from relay.config.load import locate, read
-from relay.data.site import SiteData, prepare
-from relay.leg.training import task_of
+from relay.config import locate, read
+from relay.data import SiteData, prepare
+from relay.leg import task_of
 from relay.phase import Phase
 from relay.plan import Leg, plan
 
@@ -33,7 +33,7 @@ def site_of(leg: Leg) -> SiteData:
 
 def model_of(leg: Leg) -> Any:
     """Its net as a leg builds it, from a fixed seed."""
-    from relay.leg.device import memory_format
+    from relay.leg import memory_format
 
     torch.manual_seed(0)
     return leg.net.build().to(memory_format=memory_format(leg))

@@ -14,14 +14,10 @@ from typing import Any
 import torch
 from setting import BATCH, model_of, report, scratch, site_of
 
-from relay.config.devices import Devices
-from relay.config.load import locate, read
+from relay.config import Devices, locate, read
 from relay.handover import Handover
-from relay.leg.device import device_of
-from relay.leg.fitting import fit
-from relay.leg.learner import Learner
-from relay.leg.training import task_of, training_of
-from relay.memory.appearance import Form, describe, repaint
+from relay.leg import Learner, device_of, fit, task_of, training_of
+from relay.memory import Form, describe, repaint
 from relay.phase import Training
 from relay.plan import Leg, plan
 

@@ -15,12 +15,21 @@ from typing import Annotated, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from relay.config.decorator import Field, options
-from relay.data import Dataset, DatasetOptions, Regex, Sample
-from relay.data.files import pairs, stem
-from relay.data.options import Text
-from relay.data.patients import alike, by_regex, clean, read_table
-from relay.data.problems import refuse
+from relay.config import Field, options
+from relay.data import (
+    Dataset,
+    DatasetOptions,
+    Regex,
+    Sample,
+    Text,
+    alike,
+    by_regex,
+    clean,
+    pairs,
+    read_table,
+    refuse,
+    stem,
+)
 from relay.errors import DataError
 
 UNKNOWN = "Correct patient_regex, or complete the patient_table; or take these images out."

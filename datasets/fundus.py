@@ -11,12 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
-from relay.config.decorator import Field, options
-from relay.data import Dataset, DatasetOptions, Regex, Sample
-from relay.data.files import pairs, stem
-from relay.data.options import Text, Word
-from relay.data.patients import by_regex
-from relay.data.problems import refuse
+from relay.config import Field, options
+from relay.data import Dataset, DatasetOptions, Regex, Sample, Text, Word, by_regex, pairs, refuse, stem
 
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 LEVELS = (255, 128, 0)

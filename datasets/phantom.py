@@ -12,8 +12,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from relay.config.decorator import Field, options
-from relay.data.sample import Pixels
+from relay.config import Field, options
+from relay.data import Pixels
 
 Real: TypeAlias = NDArray[np.float64]
 Level = Annotated[int, Field(ge=0, le=255)]

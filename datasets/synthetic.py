@@ -10,9 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from relay.config.decorator import Field, options
-from relay.data import Case, Dataset, DatasetOptions, Sample
-from relay.data.options import Word
+from relay.config import Field, options
+from relay.data import Case, Dataset, DatasetOptions, Sample, Word
 from relay.seeds import generator
 
 from .phantom import CAMERAS, Camera, photograph

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import model_validator
 from typing_extensions import Self
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.errors import HandoverError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.errors import UserError
 
 if TYPE_CHECKING:

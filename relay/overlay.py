@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from relay.data.sample import Pixels
+from relay.data import Pixels
 from relay.files import write_bytes
 
 TRUTH, PREDICTION = (0, 158, 115), (230, 159, 0)

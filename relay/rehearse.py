@@ -21,16 +21,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.config.text import dump
+from relay.config import dump
 from relay.errors import RelayError, UserError
-from relay.exchange.receiving import chain_in
-from relay.exchange.store import StudyStore
+from relay.exchange import StudyStore, chain_in
 from relay.files import expanded, write_text
 from relay.locks import locked
 from relay.plan import Study
-from relay.trust.request import invitation_name, request_name
-from relay.trust.roster import roster_name
-from relay.trust.statement import Statement
+from relay.trust import Statement, invitation_name, request_name, roster_name
 
 COORDINATOR = "coordinator"
 Say = Callable[[str], None]

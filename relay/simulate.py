@@ -11,18 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.config.devices import Devices
-from relay.config.text import dump
+from relay.config import Devices, dump
 from relay.files import write_text
-from relay.leg import digests, doubts, handover_writer
-from relay.leg.acceptance import weigher
-from relay.leg.paths import LegPaths, RunPaths
-from relay.leg.processes import is_first
-from relay.leg.progress import Progress
-from relay.leg.run import planned_steps, run_leg
-from relay.leg.simulated_transport import transport_of
-from relay.leg.sites import Known, Sites, needs
-from relay.leg.transport import Transport
+from relay.leg import (
+    Known,
+    LegPaths,
+    Progress,
+    RunPaths,
+    Sites,
+    Transport,
+    digests,
+    doubts,
+    handover_writer,
+    is_first,
+    needs,
+    planned_steps,
+    run_leg,
+    transport_of,
+    weigher,
+)
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from relay.config.decorator import options
+from relay.config import options
 from relay.phase import Batch, Phase, Task, Training
 
 if TYPE_CHECKING:

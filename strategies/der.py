@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 from .base import Batch
 from .replay import Replay, ReplayOptions

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.seeds import derive
 
 from .base import Batch, Phase, Strategy, Training
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relay.handover import Handover, MemoryState
-    from relay.memory.weights import Anchor
+    from relay.memory import Anchor
 
 
 @options
@@ -56,13 +56,13 @@ class EWC(Strategy):
             HandoverError: no importances came, or they do not fit the model.
         """
         super().receive(handover)
-        from relay.memory.weights import Anchor
+        from relay.memory import Anchor
 
         self.anchor = Anchor.of(self.model, handover, "ewc")
 
     def phases(self) -> Sequence[Phase]:
         """Those it is combined with, and the incoming weights beside the model."""
-        from relay.memory.weights import beside
+        from relay.memory import beside
 
         return beside(super().phases(), self.model, frozen=(self.anchor,))
 
@@ -76,8 +76,7 @@ class EWC(Strategy):
     def finish(self, training: Training) -> None:
         """Add this site's Fisher information at the weights that are handed over."""
         super().finish(training)
-        from relay.memory.fisher_information import fisher
-        from relay.memory.image_views import views
+        from relay.memory import fisher, views
 
         seed = derive(self.task.seed, self.task.site, "ewc")
         images = views(training, self.task.size, self.options.ewc_images, seed)
@@ -86,6 +85,6 @@ class EWC(Strategy):
 
     def cumulative(self) -> MemoryState | None:
         """The importances of all sites so far."""
-        from relay.memory.weights import named, state, trained
+        from relay.memory import named, state, trained
 
         return state("ewc", named(self.importance, trained(self.model)), super().cumulative())

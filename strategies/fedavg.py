@@ -14,8 +14,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from relay.config.checking import check
-from relay.config.decorator import Field, options
+from relay.config import Field, check, options
 from relay.errors import HandoverError
 
 from .base import Batch, Phase, Strategy, Training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.config.decorator import options
+from relay.config import options
 from relay.errors import UserError
 
 from .base import Strategy

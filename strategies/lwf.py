@@ -11,7 +11,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 from .base import Batch, Phase, Strategy
 
@@ -60,7 +60,7 @@ class LwF(Strategy):
         """The terms on this site's own images."""
         terms = {"task": self.criterion(logits, batch.label)}
         if self.teacher is not None and self.options.distil_weight > 0:
-            from relay.losses.distilling import distillation
+            from relay.losses import distillation
 
             wanted = self.taught(batch.image)
             kept = distillation(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 from .base import Strategy, Training
 
@@ -37,7 +37,7 @@ class Merge(Strategy):
         super().finish(training)
         if self.incoming is None or self.options.merge == 0:
             return
-        from relay.memory.image_views import views
+        from relay.memory import views
         from relay.merge import merge, refresh_statistics
 
         merge(self.model, self.incoming.model, self.share(training))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.seeds import derive
 
 from .base import Phase, Strategy, Training
@@ -69,7 +69,7 @@ class OWM(Strategy):
         super().receive(handover)
         if self.alpha is None:
             return
-        from relay.memory.projection import nothing, received
+        from relay.memory import nothing, received
 
         empty = nothing(self.model, self.options.owm_directions)
         self.held = received(handover, empty) if handover else empty
@@ -81,8 +81,7 @@ class OWM(Strategy):
         """Those it is combined with; where they train the model, its steps are projected."""
         if self.incoming is None or not self.held:
             return super().phases()
-        from relay.memory.projection import Projected, Projectors
-        from relay.memory.weights import beside
+        from relay.memory import Projected, Projectors, beside
 
         held = Projectors(self.model, self.held)
         return beside(super().phases(), self.model, frozen=(held,), callbacks=(Projected(held),))
@@ -92,8 +91,7 @@ class OWM(Strategy):
         super().finish(training)
         if not self.held:
             return
-        from relay.memory.image_views import views
-        from relay.memory.projection import seen, update
+        from relay.memory import seen, update, views
 
         seed = derive(self.task.seed, self.task.site, "owm")
         found = seen(self.model, views(training, self.task.size, self.options.owm_images, seed), seed)
@@ -103,6 +101,6 @@ class OWM(Strategy):
         """The directions held for all sites so far."""
         if not self.held:
             return super().cumulative()
-        from relay.memory.weights import state
+        from relay.memory import state
 
         return state("owm", self.held, super().cumulative())

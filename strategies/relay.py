@@ -14,9 +14,8 @@ from typing import Annotated
 from pydantic import model_validator
 from typing_extensions import Self
 
-from relay.config.decorator import Field, options
-from relay.memory.base import Memory
-from relay.memory.choice import build
+from relay.config import Field, options
+from relay.memory import Memory, build
 
 from .merge import Merge, MergeOptions, Weight
 from .owm import OWM, OWMOptions

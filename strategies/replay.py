@@ -9,9 +9,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.decorator import Field, options
-from relay.config.schema import Named
-from relay.memory.choice import Choice, build
+from relay.config import Field, Named, options
+from relay.memory import Choice, build
 
 from .base import Batch, Phase, Task, Training
 from .lwf import LwF, LwFOptions

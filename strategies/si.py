@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 from .base import Batch, Phase, Strategy, Training
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from relay.handover import Handover, MemoryState
-    from relay.memory.path_integral import PathIntegral
-    from relay.memory.weights import Anchor
+    from relay.memory import Anchor, PathIntegral
 
 
 @options
@@ -53,16 +52,14 @@ class SI(Strategy):
             HandoverError: no importances came, or they do not fit the model.
         """
         super().receive(handover)
-        from relay.memory.path_integral import PathIntegral
-        from relay.memory.weights import Anchor
+        from relay.memory import Anchor, PathIntegral
 
         self.anchor = Anchor.of(self.model, handover, "si")
         self.path = PathIntegral(self.anchor.weights)
 
     def phases(self) -> Sequence[Phase]:
         """Those it is combined with; where they train the model, its way is watched."""
-        from relay.memory.path_integral import IntegrateAlongPath
-        from relay.memory.weights import beside
+        from relay.memory import IntegrateAlongPath, beside
 
         watch = IntegrateAlongPath(self.model, self.path, self.anchor, self.options.si_weight)
         return beside(super().phases(), self.model, frozen=(self.anchor,), extra_state=(self.path,), callbacks=(watch,))
@@ -76,7 +73,7 @@ class SI(Strategy):
 
     def finish(self, training: Training) -> None:
         """Turn the credits into importances; before anything else moves the weights."""
-        from relay.memory.weights import flat, trained
+        from relay.memory import flat, trained
 
         weights = flat(trained(self.model).values()).detach()
         anchor, path = self.anchor.to(weights), self.path.to(weights)
@@ -86,6 +83,6 @@ class SI(Strategy):
 
     def cumulative(self) -> MemoryState | None:
         """The importances of all sites so far."""
-        from relay.memory.weights import named, state, trained
+        from relay.memory import named, state, trained
 
         return state("si", named(self.importance, trained(self.model)), super().cumulative())

@@ -15,8 +15,7 @@ from relay import simulate as simulation
 from relay.bundle.handover_files import load
 from relay.config.devices import Devices
 from relay.errors import Interrupted, UserError
-from relay.leg import run as leg_run
-from relay.leg import state
+from relay.leg import run as leg_run, state
 from relay.predict.models import finished
 from relay.report.curves import read_curves
 from relay.report.gather import read_run

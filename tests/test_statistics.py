@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from relay import statistics
 from relay.statistics import MIN_PAIRS, MIN_PATIENTS, Comparison, holm, interval, paired

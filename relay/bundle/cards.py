@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.bundle.schemas import HandoverSpec
-from relay.trust.statement import Claim
+from relay.trust import Claim
 
 COLUMNS = 30
 """Test sets in a table."""

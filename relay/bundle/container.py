@@ -21,8 +21,7 @@ from typing_extensions import Buffer
 from relay.bundle.zipform import FULL, LOCAL, Entry, local, odd, tail
 from relay.errors import UserError
 from relay.files import open_file
-from relay.trust.document import MAX_BYTES
-from relay.trust.refusals import BadContainer, DigestMismatch, Incomplete
+from relay.trust import MAX_BYTES, BadContainer, DigestMismatch, Incomplete
 
 __all__ = ["CHUNK", "MAGIC", "Entry", "Limits", "Measured", "Source", "data", "measure", "read", "scan", "write"]
 

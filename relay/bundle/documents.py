@@ -16,10 +16,7 @@ from typing import Any
 from relay.bundle import manifest
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
 from relay.bundle.schemas import Config, DataCard, HandoverSpec, Results
-from relay.trust.document import parse, shaped
-from relay.trust.policy import Policy
-from relay.trust.refusals import BadDocument, PolicyBreach
-from relay.trust.statement import Claim
+from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
 
 ADVICE = (
     "Other sites will read this: names (of classes, too) are plain letters and digits, texts are short, and there are "

@@ -26,13 +26,12 @@ from relay import tensorfile
 from relay.bundle import manifest
 from relay.bundle.container import measure
 from relay.bundle.memory_card import MemoryCard
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.errors import HandoverError, UserError
 from relay.files import read_bytes, write_folder
 from relay.handover import Handover, MemoryState
 from relay.tensorfile import BadTensors
-from relay.trust.document import Name, Sha256, canonical, digest, parse, read
-from relay.trust.refusals import BadDocument
+from relay.trust import BadDocument, Name, Sha256, canonical, digest, parse, read
 
 if TYPE_CHECKING:
     from torch import Tensor

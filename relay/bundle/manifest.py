@@ -9,9 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from relay.trust.document import MAX_BYTES
-from relay.trust.refusals import BadContainer, BadDocument
-from relay.trust.statement import SUBJECT, Claim, Tensors
+from relay.trust import MAX_BYTES, SUBJECT, BadContainer, BadDocument, Claim, Tensors
 
 STATEMENT = "statement.dsse.json"
 MANIFEST = SUBJECT

@@ -8,10 +8,9 @@ from typing import Literal
 
 from relay.bundle import manifest
 from relay.bundle.schemas import Config
-from relay.config.decorator import options
+from relay.config import options
 from relay.handover import Privacy
-from relay.trust.policy import USUAL, Kind, Policy
-from relay.trust.statement import Claim
+from relay.trust import USUAL, Claim, Kind, Policy
 
 MAX_CARD = 2**18
 """Largest card, in bytes: there may be hundreds in a bundle."""

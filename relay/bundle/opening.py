@@ -17,9 +17,7 @@ from relay.bundle.memory_card import MemoryCard
 from relay.bundle.stick import open_volumes
 from relay.errors import UserError
 from relay.files import read_bytes
-from relay.trust.document import MAX_BYTES, parse
-from relay.trust.keys import Keys
-from relay.trust.refusals import BadContainer, PolicyBreach, Refused
+from relay.trust import MAX_BYTES, BadContainer, Keys, PolicyBreach, Refused, parse
 
 MAX_STATEMENT = 2**18
 """Largest signed statement, in bytes: there may be hundreds in a bundle."""

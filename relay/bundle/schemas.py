@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from relay.config.decorator import Field, options
-from relay.trust.document import Name
-from relay.trust.statement import Count, Text
+from relay.config import Field, options
+from relay.trust import Count, Name, Text
 
 MAX_TEXT = 200
 """Characters of a text in a config."""

@@ -14,7 +14,7 @@ from typing_extensions import Buffer
 
 from relay.bundle.container import CHUNK
 from relay.errors import RelayError, UserError, plain
-from relay.trust.refusals import BadContainer, CannotOpen, DigestMismatch, Incomplete
+from relay.trust import BadContainer, CannotOpen, DigestMismatch, Incomplete
 
 MAGIC = b"age-encryption.org/v1\n"
 """What a sealed file starts with."""

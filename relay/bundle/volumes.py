@@ -16,7 +16,7 @@ from pathlib import Path
 from typing_extensions import Buffer
 
 from relay.errors import UserError
-from relay.trust.refusals import Incomplete
+from relay.trust import Incomplete
 
 _BUNDLE = re.compile(
     r"(?P<study>[a-z0-9][a-z0-9-]{0,39})\.leg-(?P<leg>[1-9][0-9]{0,3})\.(?P<site>[a-z0-9_][a-z0-9_.-]{0,39})"

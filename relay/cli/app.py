@@ -34,16 +34,14 @@ def train(
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 
-    from relay.leg.paths import RunPaths
-    from relay.leg.processes import is_first
-    from relay.leg.simulated_transport import transport_of
+    from relay.leg import RunPaths, is_first, transport_of
 
     if is_first():
         hold(RunPaths(root).alone())
     transport = transport_of(study, RunPaths(root))
     transport.prepare(study.legs[0])
-    from relay.leg.progress import Progress
-    from relay.report.screen import show_study
+    from relay.leg import Progress
+    from relay.report import show_study
     from relay.simulate import Simulation, apart, sites_of
 
     console = Console() if is_first() else None
@@ -55,7 +53,7 @@ def train(
             progress.expect(simulation.steps)
         summary = simulation.run(progress)
         if console:
-            from relay.leg.tensorboard import show_results
+            from relay.leg import show_results
             from relay.report import write_report
 
             with progress.stage("writing the report"):

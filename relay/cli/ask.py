@@ -10,7 +10,7 @@ import typer
 from relay.errors import UserError, plain
 
 if TYPE_CHECKING:
-    from relay.trust.keys import Identity
+    from relay.trust import Identity
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -77,7 +77,7 @@ def compare_fingerprint(identity: Identity, given: str | None) -> None:
 
 
 def _check_words(identity: Identity, given: str) -> None:
-    from relay.trust.fingerprints import from_words
+    from relay.trust import from_words
 
     said, true = given.replace(",", " ").lower().split(), identity.fingerprint.split()
     if len(said) != len(true):
@@ -88,7 +88,7 @@ def _check_words(identity: Identity, given: str) -> None:
 
 
 def _other(identity: Identity, why: str) -> Exception:
-    from relay.trust.refusals import BadSignature
+    from relay.trust import BadSignature
 
     return BadSignature(
         f"the fingerprint in this file is not that of {identity.name}: {why}",
@@ -104,7 +104,7 @@ def listed(text: str | None) -> list[str] | None:
 
 def in_words(digest: str) -> str:
     """A statement's digest, in hex, as words."""
-    from relay.trust.fingerprints import words
+    from relay.trust import words
 
     return words(bytes.fromhex(digest))
 

@@ -16,9 +16,8 @@ from relay.errors import ConfigError, RelayError, UserError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from relay.compare.jobs import Job
-    from relay.compare.running import Failed
-    from relay.config.devices import Devices
+    from relay.compare import Failed, Job
+    from relay.config import Devices
     from relay.errors import Problem
 
 STRATEGIES = "local,sequential,relay,joint"
@@ -66,7 +65,7 @@ def compare(
     """
     found = _config(config, words or [])
     devices, problems = _devices(gpus, slurm)
-    from relay.compare.jobs import jobs_of, labels_of
+    from relay.compare import jobs_of, labels_of
 
     chosen = labels_of(strategies)
     against = _reference(reference, chosen)
@@ -74,10 +73,8 @@ def compare(
     for job in planned:
         configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note
-    from relay.compare.running import unfinished
-    from relay.compare.spread import executor_of
-    from relay.leg.paths import RunPaths
-    from relay.leg.processes import is_first
+    from relay.compare import executor_of, unfinished
+    from relay.leg import RunPaths, is_first
 
     if is_first():
         hold(RunPaths(root).alone())
@@ -109,7 +106,7 @@ def _config(config: str | None, words: Sequence[str]) -> configs.Config:
 
 def _devices(gpus: str | None, slurm: str | None) -> tuple[Devices, Sequence[Problem]]:
     """As ``-g`` says; those of a cluster's nodes can't be seen from here."""
-    from relay.config.devices import Devices, choose
+    from relay.config import Devices, choose
 
     numbers = (gpus or "").split(",")
     if slurm is not None and all(number.isdecimal() for number in numbers):
@@ -133,7 +130,7 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
     """``key=value`` with commas between; values are read as YAML."""
     if text is None:
         return None
-    from relay.config.load import value_of
+    from relay.config import value_of
 
     pairs = [part.partition("=") for part in text.split(",") if part]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
@@ -146,8 +143,8 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
 
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
-    from relay.compare.running import planned_steps, run_here
-    from relay.leg.progress import Progress
+    from relay.compare import planned_steps, run_here
+    from relay.leg import Progress
 
     with Progress(console=console) as progress:
         with progress.stage("looking up images"):
@@ -166,8 +163,8 @@ def _spread(
     local: bool,
 ) -> list[Failed]:
     """Local processes see the GPUs that this one sees, and share its cores: one thread each."""
-    from relay.compare.spread import run_spread
-    from relay.leg.progress import Progress
+    from relay.compare import run_spread
+    from relay.leg import Progress
 
     environment: Mapping[str, str | None] = {}
     if local:
@@ -184,13 +181,12 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
     Raises:
         RelayError: a run failed.
     """
-    from relay.compare.gather import comparison, read_runs
+    from relay.compare import comparison, read_runs
 
     runs, failed = read_runs(planned, root, failed)
     if runs:
-        from relay.leg.progress import Progress
-        from relay.report import write_report
-        from relay.report.screen import show_comparison
+        from relay.leg import Progress
+        from relay.report import show_comparison, write_report
 
         with Progress(console=console) as progress, progress.stage("writing the report"):
             told = comparison(planned, root, runs, failed, reference)

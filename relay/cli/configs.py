@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay.config.published import Reading
+from relay.config import Reading
 from relay.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from relay.config.devices import Devices
+    from relay.config import Devices
     from relay.plan import Study
 
 
@@ -46,9 +46,8 @@ def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) 
     Raises:
         UserError: there is none, or it can't be read.
     """
-    from relay.config.load import locate, read
-    from relay.config.published import translate
-    from relay.leg.processes import is_first
+    from relay.config import locate, read, translate
+    from relay.leg import is_first
 
     path, name = locate(config)
     reading = translate(read(path, overrides or ()))
@@ -65,7 +64,7 @@ def study_of(
     Raises:
         UserError: there is none, it can't be read, or something in it or in ``gpus`` is wrong.
     """
-    from relay.config.devices import choose
+    from relay.config import choose
 
     found = find(config, overrides)
     devices, problems = choose(gpus)

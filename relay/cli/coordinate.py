@@ -14,9 +14,8 @@ from relay.errors import UserError
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.exchange.store import StudyStore
-    from relay.trust.keys import Identity, Keys
-    from relay.trust.roster import Roster
+    from relay.exchange import StudyStore
+    from relay.trust import Identity, Keys, Roster
 
 Requests = Annotated[list[Path], typer.Argument(help="The sites' files.", metavar="REQUEST")]
 Policy = Annotated[
@@ -44,8 +43,7 @@ def make(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make a study's first roster, as its coordinator, of the sites' requests."""
-    from relay.trust import roster_builder
-    from relay.trust.policy import Policy, read_policy
+    from relay.trust import Policy, read_policy, roster_builder
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     if (there := store.trusted) is not None:
@@ -93,8 +91,7 @@ def amend(
 
     What is not given stays as it is.
     """
-    from relay.trust import roster_builder
-    from relay.trust.policy import read_policy
+    from relay.trust import read_policy, roster_builder
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     old = store.roster
@@ -167,7 +164,7 @@ def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -
 
 def _issue(store: StudyStore, keys: Keys, made: Roster, folder: Path) -> None:
     """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
-    from relay.trust.roster import roster_name, sign_roster
+    from relay.trust import roster_name, sign_roster
 
     data = sign_roster(made, keys)
     store.install(data)

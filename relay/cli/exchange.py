@@ -14,10 +14,8 @@ from relay.errors import UserError
 from relay.files import expanded
 
 if TYPE_CHECKING:
-    from relay.exchange.expected_config import ExpectedConfig
-    from relay.exchange.sending import Draft
-    from relay.exchange.store import StudyStore
-    from relay.trust.keys import Keys
+    from relay.exchange import Draft, ExpectedConfig, StudyStore
+    from relay.trust import Keys
 
 Note = Annotated[
     str,
@@ -60,8 +58,7 @@ def receive(
     fit: ExpectedConfig | None = None
     weigh: receiving.Weigh = gate.weigh
     if found is not None:
-        from relay.leg.acceptance import taster
-        from relay.leg.transport import expected_config
+        from relay.leg import expected_config, taster
 
         fit, weigh = expected_config(found.leg), taster(found.leg)
     else:
@@ -165,7 +162,7 @@ def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | No
 
 def _handover(found: places.Deployment, note: str) -> Path:
     """Where a run of this config has left its leg's handover."""
-    from relay.leg.paths import RunPaths
+    from relay.leg import RunPaths
 
     return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
 
@@ -187,7 +184,7 @@ def _signed_last(store: StudyStore) -> int:
             f"no leg of study {store.study} was signed in {store.home}",
             "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
         )
-    from relay.exchange.sending import check_there
+    from relay.exchange import check_there
 
     check_there(store, max(signed))
     return max(signed)

@@ -16,8 +16,8 @@ from relay.errors import UserError
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.bundle.opening import Opened
-    from relay.trust.statement import Claim
+    from relay.bundle import Opened
+    from relay.trust import Claim
 
 LEGS = 20
 """Of a bundle that nobody has verified yet: so many of its newest legs are looked at, whoever wrote how many."""
@@ -43,8 +43,7 @@ def verify(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Hold a bundle, or a receipt, against every rule; nothing is kept."""
-    from relay.exchange import receipt as receipts
-    from relay.exchange.receiving import verify as hold
+    from relay.exchange import receipt as receipts, verify as hold
 
     store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
@@ -75,9 +74,8 @@ def inspect(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show what is in a bundle, as far as one may see, and whether it can be believed."""
-    from relay.bundle.opening import opened
-    from relay.trust.policy import Policy
-    from relay.trust.refusals import CannotOpen
+    from relay.bundle import opened
+    from relay.trust import CannotOpen, Policy
 
     place, sealed, keys = home_of(home), places.is_sealed(bundle), None
     if sealed:
@@ -96,8 +94,7 @@ def inspect(
 
 def _outside(bundle: Path) -> None:
     """What anybody can see of a sealed bundle."""
-    from relay.bundle.seal import HEADER, seal_of
-    from relay.bundle.stick import open_volumes
+    from relay.bundle import HEADER, open_volumes, seal_of
 
     with open_volumes(bundle) as file:
         head, size, count = file.read(HEADER), file.size, len(file.paths)
@@ -148,10 +145,8 @@ def _earlier(inside: Opened, first: int) -> Iterator[Claim]:
 
 def _memories(claims: list[Claim], inside: Opened) -> None:
     """What the cards of the memories say, as far as they can be read."""
-    from relay.bundle import manifest
-    from relay.bundle.memory_card import MemoryCard
-    from relay.trust.document import parse
-    from relay.trust.refusals import Refused
+    from relay.bundle import MemoryCard, manifest
+    from relay.trust import Refused, parse
 
     cards = {}
     shown = {manifest.earlier(claim.leg, manifest.MEMORY) for claim in claims[:-1]} | {*manifest.OWN}
@@ -167,7 +162,7 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
 def _card(claims: list[Claim], inside: Opened) -> str:
     """The model card as this program writes it; nobody checks the words of the one in the bundle."""
     from relay.bundle import cards, documents, manifest
-    from relay.trust.refusals import BadDocument
+    from relay.trust import BadDocument
 
     names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
     try:
@@ -179,9 +174,8 @@ def _card(claims: list[Claim], inside: Opened) -> str:
 
 def _belief(home: Path, study: str, inside: Opened) -> str:
     """Whether all rules but those of turn hold, in a sentence."""
-    from relay.exchange.receiving import judge
-    from relay.exchange.store import StudyStore
-    from relay.trust.refusals import Refused
+    from relay.exchange import StudyStore, judge
+    from relay.trust import Refused
 
     store = StudyStore(home, study)
     if not store.knows_coordinator:

@@ -14,8 +14,8 @@ from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.exchange.store import StudyStore
-    from relay.trust.keys import Identity
+    from relay.exchange import StudyStore
+    from relay.trust import Identity
 
 keys_app = typer.Typer(no_args_is_help=True, help="This site's keys: make them, show them.", **options.PLAIN)
 
@@ -35,8 +35,7 @@ def new(
 
     The passphrase is asked for twice; or it is read from --passphrase-file, RELAY_PASSPHRASE or RELAY_PASSPHRASE_FILE.
     """
-    from relay.trust import keys
-    from relay.trust.passphrases import passphrase
+    from relay.trust import keys, passphrase
 
     place = home_of(home)
     if replace and (here := keys.named(place)) not in (name, None):
@@ -90,7 +89,7 @@ def invite(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Begin a study, as its coordinator: write the invitation that every site answers."""
-    from relay.exchange.store import StudyStore
+    from relay.exchange import StudyStore
     from relay.trust import request
 
     folder, store = places.folder_there(to), StudyStore(home_of(home), places.check_study(study))
@@ -113,7 +112,7 @@ def request(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Answer an invitation, as a site: compare the coordinator's fingerprint, and write the request to join."""
-    from relay.exchange.store import StudyStore
+    from relay.exchange import StudyStore
     from relay.trust import request as requests
 
     place, folder = home_of(home), places.folder_there(to)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relay.config.names import fault
+from relay.config import fault
 
 PLAIN: Any = {
     "add_completion": False,

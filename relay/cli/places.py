@@ -14,10 +14,10 @@ from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.config.schema import Handoff
-    from relay.exchange.store import StudyStore
+    from relay.config import Handoff
+    from relay.exchange import StudyStore
     from relay.plan import Leg
-    from relay.trust.keys import Keys
+    from relay.trust import Keys
 
 
 def store_of(home: Path, study: str | None) -> StudyStore:
@@ -26,7 +26,7 @@ def store_of(home: Path, study: str | None) -> StudyStore:
     Raises:
         UserError: there are none or several; or the name can't be a study's.
     """
-    from relay.exchange.store import StudyStore
+    from relay.exchange import StudyStore
 
     if study is not None:
         store = StudyStore(home, check_study(study))
@@ -52,8 +52,8 @@ def check_study(name: str) -> str:
     """
     from pydantic import TypeAdapter
 
-    from relay.config.names import plain_name
-    from relay.trust.document import Slug
+    from relay.config import plain_name
+    from relay.trust import Slug
 
     try:
         plain_name(TypeAdapter(Slug).validate_python(name))
@@ -132,9 +132,7 @@ def passphrase_file_of(found: Deployment | None, given: Path | None) -> Path | N
 
 def is_sealed(bundle: Path) -> bool:
     """Whether a bundle is sealed, by its first bytes."""
-    from relay.bundle.seal import MAGIC
-    from relay.bundle.seal import is_sealed as sealed
-    from relay.bundle.stick import open_volumes
+    from relay.bundle import MAGIC, is_sealed as sealed, open_volumes
 
     with open_volumes(bundle) as file:
         return sealed(file.read(len(MAGIC)))
@@ -146,7 +144,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         UserError: it can't be read, is too large, or is no file at all but a pipe or a device, which may have no end.
     """
-    from relay.trust.document import MAX_BYTES
+    from relay.trust import MAX_BYTES
 
     try:
         kind = expanded(path).stat().st_mode
@@ -178,7 +176,7 @@ def folder_there(path: Path) -> Path:
 
 def put_file(folder: Path, name: str, data: bytes) -> Path:
     """Write a file to be carried away, and say so."""
-    from relay.bundle.stick import writing_to
+    from relay.bundle import writing_to
     from relay.files import open_to_others, write_bytes
 
     path = folder / name

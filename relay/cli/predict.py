@@ -14,7 +14,7 @@ from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.plan import Study
-    from relay.predict.models import Model
+    from relay.predict import Model
 
 
 @command
@@ -51,8 +51,7 @@ def predict(
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
-    from relay.predict import models as choose
-    from relay.predict.image import images_in, predict_images
+    from relay.predict import images_in, models as choose, predict_images
 
     images = images_in([expanded(path) for path in image or ()])
     if bundle is not None:
@@ -66,7 +65,7 @@ def predict(
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if images:
-        from relay.leg.progress import Progress
+        from relay.leg import Progress
 
         target = root / "results" / "images"
         with Progress(len(images), console) as progress:
@@ -74,8 +73,7 @@ def predict(
                 progress.say(f"Written: {path}")
         return
     from relay.locks import locked
-    from relay.predict.study import Testing, predict_study, results_of
-    from relay.predict.table import show
+    from relay.predict import Testing, predict_study, results_of, show
     from relay.simulate import apart
 
     folder = results_of(models, root)

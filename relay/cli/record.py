@@ -13,7 +13,7 @@ from relay.errors import UserError, typed
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.exchange.store import StudyStore
+    from relay.exchange import StudyStore
 
 
 @command
@@ -26,7 +26,7 @@ def receipt(
     home: options.Home = None,
 ) -> None:
     """Print the receipt of a leg that was received or signed here."""
-    from relay.bundle.stick import writing_to
+    from relay.bundle import writing_to
     from relay.exchange import receipt as receipts
     from relay.files import expanded, open_to_others, read_bytes, write_text
 
@@ -80,7 +80,7 @@ def ledger(
 
 
 def _rebuild(store: StudyStore, bundles: list[Path], passphrase_file: Path | None) -> None:
-    from relay.exchange.rebuilding import rebuild
+    from relay.exchange import rebuild
 
     keys = places.unlock(store.home, passphrase_file) if any(map(places.is_sealed, bundles)) else None
     done = rebuild(store, keys, bundles)

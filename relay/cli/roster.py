@@ -15,7 +15,7 @@ from relay.home import home_of
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from relay.trust.roster import Roster
+    from relay.trust import Roster
 
 roster_app = typer.Typer(
     no_args_is_help=True, help="Who takes part in a study, in which order, under which policy.", **options.PLAIN
@@ -32,8 +32,8 @@ def install(
     home: options.Home = None,
 ) -> None:
     """Take in a roster: the first one of a study, or a newer one."""
-    from relay.exchange.store import StudyStore
-    from relay.trust.roster import open_roster
+    from relay.exchange import StudyStore
+    from relay.trust import open_roster
 
     data = places.read_file(roster)
     claimed = _unverified(data)
@@ -53,7 +53,7 @@ def install(
 
 def _warn_of_period(new: Roster, now: datetime) -> None:
     """Say so where the roster does not hold today: it is kept, and nothing can be received or sent under it."""
-    from relay.trust.document import moment
+    from relay.trust import moment
 
     if now < moment(new.not_before):
         when = f"holds only from {new.not_before} on"
@@ -78,8 +78,8 @@ def show_roster(
     home: options.Home = None,
 ) -> None:
     """Show a roster: sites and fingerprints, order, policy."""
-    from relay.exchange.store import StudyStore
-    from relay.trust.roster import open_roster
+    from relay.exchange import StudyStore
+    from relay.trust import open_roster
 
     place = home_of(home)
     if roster is None:
@@ -103,7 +103,7 @@ def show_roster(
 @command
 def export(to: options.To, study: options.Study = None, home: options.Home = None) -> None:
     """Write the newest roster as a file, to be carried to another site."""
-    from relay.trust.roster import roster_name
+    from relay.trust import roster_name
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     version, trusted = store.roster.version, store.trusted
@@ -114,8 +114,6 @@ def export(to: options.To, study: options.Study = None, home: options.Home = Non
 
 def _unverified(data: bytes) -> Roster:
     """What a file says, whoever wrote it."""
-    from relay.trust.document import parse
-    from relay.trust.envelope import Signed
-    from relay.trust.roster import KIND, Roster
+    from relay.trust import KIND, Roster, Signed, parse
 
     return parse(Roster, Signed(data, KIND, "the roster").unverified, "the roster")

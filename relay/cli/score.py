@@ -17,7 +17,7 @@ from relay.errors import UserError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from relay.score.result import Score
+    from relay.score import Score
 
 T = TypeVar("T")
 TASKS = ("segmentation", "classification", "regression")
@@ -66,7 +66,7 @@ def score(
         _parsed("--patients", "a regular expression", re.compile, patients)
     from rich.console import Console
 
-    from relay.score.result import show
+    from relay.score import show
 
     console = Console()
     if out is not None:
@@ -78,7 +78,7 @@ def score(
         _only_for_masks(
             classes=classes, values=values, prediction_values=prediction_values, tolerance=tolerance, spacing=spacing
         )
-        from relay.score.tables import score_classes, score_numbers
+        from relay.score import score_classes, score_numbers
 
         done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
     folder = out if out is not None else _default(done.summary["study"], predictions, truth)
@@ -117,9 +117,8 @@ def _masks(
     patients: str | None,
     workers: int,
 ) -> Score:
-    from relay.metrics.segmentation import TOLERANCE
-    from relay.score.masks import score_masks
-    from relay.score.pairs import Asked
+    from relay.metrics import TOLERANCE
+    from relay.score import Asked, score_masks
 
     asked = Asked(
         classes=_list("--classes", "names, with commas between", str, classes),

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from relay.cli import ask
 
 if TYPE_CHECKING:
-    from relay.bundle.memory_card import MemoryCard
-    from relay.exchange.store import StudyStore
-    from relay.trust.ledger import Line
-    from relay.trust.roster import Roster
-    from relay.trust.statement import Claim, Statement
+    from relay.bundle import MemoryCard
+    from relay.exchange import StudyStore
+    from relay.trust import Claim, Line, Roster, Statement
 
 STEPS = {
     "rosters": "signed by the coordinator that is pinned here; none is older than the one known here",
@@ -50,7 +48,7 @@ def matrix(claims: Sequence[Claim]) -> None:
     """
     from rich.console import Console
 
-    from relay.bundle.cards import test_sets
+    from relay.bundle import test_sets
     from relay.screen import Column, fits, number, show_table
 
     console, shown = Console(), claims[-ROWS:]
@@ -160,7 +158,7 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
 
 
 def _roster_lines(roster: Roster) -> list[str]:
-    from relay.trust.roster_builder import describe
+    from relay.trust import describe
 
     return [f"{label:<14} {text}" for label, text in describe(roster)]
 
@@ -169,7 +167,7 @@ def roster(content: Roster) -> None:
     """Sites and fingerprints, order, policy."""
     from rich.table import Table
 
-    from relay.trust.roster_builder import describe
+    from relay.trust import describe
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for label, text in describe(content):
@@ -193,7 +191,7 @@ def roster_change(old: Roster | None, new: Roster) -> None:
 
 def ending(store: StudyStore) -> None:
     """Warn where the newest roster is about to end."""
-    from relay.trust.roster import ending as of
+    from relay.trust import ending as of
 
     if (warning := of(store.roster, store.now())) is not None:
         ask.say(f"warning: {warning}", err=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from relay.config.schema import MAX_SEED
+from relay.config import MAX_SEED
 from relay.errors import ConfigError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
 
 
 def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> dict[str, Any]:
-    from relay.config.load import changed
+    from relay.config import changed
 
     if wrong := [change for change in changes if not re.match(r"\s*[\w.]+\s*=", change)]:
         raise UserError(f"--strategies {label}: '{wrong[0]}' has not the form key=value", "Such as relay[merge=0.2]")

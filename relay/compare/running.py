@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay.compare.jobs import Job
-from relay.config.devices import Devices
+from relay.config import Devices
 from relay.errors import Interrupted, RelayError
-from relay.leg.paths import RunPaths
-from relay.leg.processes import is_first
+from relay.leg import RunPaths, is_first
 
 if TYPE_CHECKING:
-    from relay.leg.progress import Progress
-    from relay.leg.sites import Known
+    from relay.leg import Known, Progress
     from relay.plan import Study
 
 log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ def run_here(
     Args:
         steps: planned optimiser steps of each run, for the bar.
     """
-    from relay.leg.sites import Known
+    from relay.leg import Known
 
     failed, known = [], Known()
     for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
@@ -116,7 +114,7 @@ def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int
     Raises:
         DataError: a site's data are not as they must be.
     """
-    from relay.leg.sites import Known
+    from relay.leg import Known
     from relay.simulate import Simulation
 
     known = Known()

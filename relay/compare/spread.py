@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from relay.compare.jobs import Job
 from relay.compare.running import Failed, execute, log_of, paths_of, reason_of
-from relay.config.devices import Devices
+from relay.config import Devices
 from relay.errors import UserError
 
 if TYPE_CHECKING:
-    from relay.leg.progress import Progress
+    from relay.leg import Progress
 
 WEEK, DAY = 7 * 24 * 60, 24 * 60
 """Minutes that a run may take here and on a cluster; submitit's own limits are a few minutes."""
@@ -135,7 +135,7 @@ def work(
         os.environ.pop(variable, None)
         if value is not None:
             os.environ[variable] = value
-    from relay.leg.progress import Progress
+    from relay.leg import Progress
     from relay.plan import plan
 
     try:

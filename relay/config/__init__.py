@@ -1,1 +1,5 @@
 """Configs: from YAML to checked dataclasses, before any data or weight is touched."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

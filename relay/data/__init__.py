@@ -3,24 +3,6 @@
 The loaders are in :mod:`relay.data.loader`, apart, for they need torch and a config is checked without it.
 """
 
-from relay.data.dataset import Dataset
-from relay.data.options import DatasetOptions, Regex, SplitName
-from relay.data.sample import Case, Sample
-from relay.data.site import SiteData, prepare
-from relay.data.splits import SPLITS, Split, split
-from relay.data.store import Store
+import lazy_loader
 
-__all__ = [
-    "SPLITS",
-    "Case",
-    "Dataset",
-    "DatasetOptions",
-    "Regex",
-    "Sample",
-    "SiteData",
-    "Split",
-    "SplitName",
-    "Store",
-    "prepare",
-    "split",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

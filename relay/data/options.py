@@ -8,8 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import NAMES
-from relay.config.decorator import Field, options
-from relay.config.names import plain_name
+from relay.config import Field, options, plain_name
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay.trust.policy import Policy
-from relay.trust.refusals import ConfigMismatch
-from relay.trust.statement import Claim
+from relay.trust import Claim, ConfigMismatch, Policy
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from relay.errors import UserError, plain
 from relay.exchange.store import StudyStore
 from relay.handover import Handover
 from relay.tensorfile import BadTensors
-from relay.trust.policy import Gate, Policy
-from relay.trust.refusals import MAX_MESSAGE, GateFailed
+from relay.trust import MAX_MESSAGE, Gate, GateFailed, Policy
 
 if TYPE_CHECKING:
     from torch import Tensor

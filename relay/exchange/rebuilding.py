@@ -17,21 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.bundle import manifest
-from relay.bundle.opening import clear, layout_of, opened
+from relay.bundle import clear, layout_of, manifest, opened
 from relay.errors import UserError
 from relay.exchange.receiving import judge, known, limit_of
 from relay.exchange.rules import SKEW, Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
-from relay.trust import statement
-from relay.trust.document import moment
-from relay.trust.envelope import Signed
-from relay.trust.keys import Keys
-from relay.trust.ledger import Event, Ledger, Line, Record
-from relay.trust.refusals import BrokenChain, DamagedLedger, Fork, Refused, RevokedKey
-from relay.trust.roster import TrustedRoster, newer, open_roster
-from relay.trust.statement import Statement
+from relay.trust import (
+    BrokenChain,
+    DamagedLedger,
+    Event,
+    Fork,
+    Keys,
+    Ledger,
+    Line,
+    Record,
+    Refused,
+    RevokedKey,
+    Signed,
+    Statement,
+    TrustedRoster,
+    moment,
+    newer,
+    open_roster,
+    statement,
+)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.bundle.manifest import STATEMENT
+from relay.bundle import STATEMENT
 from relay.errors import UserError, plain
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
-from relay.trust.fingerprints import from_words, same, words
-from relay.trust.refusals import MAX_MESSAGE, BadDocument, DamagedLedger, Fork
-from relay.trust.statement import Claim, Statement
+from relay.trust import MAX_MESSAGE, BadDocument, Claim, DamagedLedger, Fork, Statement, from_words, same, words
 
 Kind = Literal["received", "signed"]
 _WHAT = {"received": "taken in by", "signed": "signed and sent by"}

@@ -8,23 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.bundle import handover_files, manifest
-from relay.bundle.container import measure
-from relay.bundle.handover_files import weights_digest
-from relay.bundle.memory_card import MemoryCard
-from relay.bundle.opening import Opened, clear, layout_of, opened
+from relay.bundle import MemoryCard, Opened, clear, handover_files, layout_of, manifest, measure, opened, weights_digest
 from relay.errors import RelayError, UserError
 from relay.exchange.expected_config import ExpectedConfig
 from relay.exchange.rules import Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
-from relay.trust import statement
-from relay.trust.document import digest
-from relay.trust.keys import Keys
-from relay.trust.policy import Policy
-from relay.trust.refusals import DigestMismatch
-from relay.trust.statement import Claim, Statement
+from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
 """The acceptance gate: gives notes for the reader.

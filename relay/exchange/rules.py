@@ -41,38 +41,43 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import Any
 
-from relay.bundle import manifest
-from relay.bundle.documents import check, disclosed
-from relay.bundle.memory_card import MemoryCard, breaches
-from relay.bundle.seal import Seal
+from relay.bundle import MemoryCard, Seal, breaches, check, disclosed, manifest
 from relay.exchange.expected_config import ExpectedConfig, check_fit
-from relay.trust import statement
-from relay.trust.document import digest, moment, read, stamp
-from relay.trust.keys import Identity
-from relay.trust.ledger import Known, Record
-from relay.trust.refusals import (
+from relay.trust import (
     BadDocument,
     BrokenChain,
+    Claim,
     DigestMismatch,
     Expired,
     ExpiredKey,
     Fork,
+    Identity,
+    Known,
     OldRoster,
     PolicyBreach,
     PredecessorMismatch,
+    Record,
     Replay,
     RevokedKey,
     Rollback,
+    Roster,
     RosterPeriod,
+    Statement,
+    TrustedRoster,
     UnknownKey,
     UnknownOwnLeg,
     WrongLeg,
     WrongOrder,
     WrongRecipient,
     WrongStudy,
+    digest,
+    moment,
+    newer,
+    open_roster,
+    read,
+    stamp,
+    statement,
 )
-from relay.trust.roster import Roster, TrustedRoster, newer, open_roster
-from relay.trust.statement import Claim, Statement
 
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
 SKEW = timedelta(days=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relay.bundle.stick import Found, find
+from relay.bundle import Found, find
 from relay.errors import UserError
 from relay.exchange.store import StudyStore
 

@@ -9,23 +9,55 @@ from datetime import timedelta
 from pathlib import Path
 
 import relay
-from relay.bundle import cards, container, documents, manifest, memory_card, seal, stick
-from relay.bundle.container import Measured, measure
-from relay.bundle.handover_files import FACTS, TRAVELLING, WEIGHTS, Facts, check_whole, link, read_facts, weights_digest
-from relay.bundle.memory_card import MemoryCard
-from relay.bundle.opening import cards_in, clear, layout_of
-from relay.config.checking import check
+from relay.bundle import (
+    FACTS,
+    TRAVELLING,
+    WEIGHTS,
+    Facts,
+    Measured,
+    MemoryCard,
+    cards,
+    cards_in,
+    check_whole,
+    clear,
+    container,
+    documents,
+    layout_of,
+    link,
+    manifest,
+    measure,
+    memory_card,
+    read_facts,
+    seal,
+    stick,
+    weights_digest,
+)
+from relay.config import check
 from relay.errors import RelayError, UserError
 from relay.exchange.receiving import chain_in, known
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
-from relay.trust import statement
-from relay.trust.document import canonical, digest, moment, parse, read, stamp
-from relay.trust.keys import Keys
-from relay.trust.policy import Policy
-from relay.trust.refusals import BadDocument, DigestMismatch, Expired, Fork, PolicyBreach, RosterPeriod, WrongLeg
-from relay.trust.roster import TrustedRoster
-from relay.trust.statement import Claim, Statement
+from relay.trust import (
+    BadDocument,
+    Claim,
+    DigestMismatch,
+    Expired,
+    Fork,
+    Keys,
+    Policy,
+    PolicyBreach,
+    RosterPeriod,
+    Statement,
+    TrustedRoster,
+    WrongLeg,
+    canonical,
+    digest,
+    moment,
+    parse,
+    read,
+    stamp,
+    statement,
+)
 
 SIGNING = ".signing"
 """Where a leg's bundle is put together."""

@@ -30,13 +30,30 @@ from relay.exchange.rules import SKEW, VerificationContext, check_issued
 from relay.files import read_bytes, recover_folder, write_bytes
 from relay.home import command
 from relay.locks import locked
-from relay.trust import keys, statement
-from relay.trust.document import canonical, digest, moment, parse, stamp
-from relay.trust.envelope import Signed
-from relay.trust.keys import Identity
-from relay.trust.ledger import Ledger, Line, Record
-from relay.trust.refusals import BadDocument, BadRoster, BadSignature, ClockSetBack, DamagedLedger, Refused
-from relay.trust.roster import Roster, TrustedRoster, newer, open_roster
+from relay.trust import (
+    BadDocument,
+    BadRoster,
+    BadSignature,
+    ClockSetBack,
+    DamagedLedger,
+    Identity,
+    Ledger,
+    Line,
+    Record,
+    Refused,
+    Roster,
+    Signed,
+    TrustedRoster,
+    canonical,
+    digest,
+    keys,
+    moment,
+    newer,
+    open_roster,
+    parse,
+    stamp,
+    statement,
+)
 
 Clock = Callable[[], datetime]
 T = TypeVar("T")

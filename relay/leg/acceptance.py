@@ -13,21 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relay.config.devices import Devices
-from relay.data.site import SiteData, prepare
-from relay.data.store import Store
+from relay.config import Devices
+from relay.data import SiteData, Store, prepare
 from relay.errors import DataError, HandoverError
-from relay.exchange import gate, measures
-from relay.exchange.receiving import Weigh
-from relay.exchange.store import StudyStore
+from relay.exchange import StudyStore, Weigh, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict, scale
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
-from relay.trust.policy import Policy
-from relay.trust.refusals import GateFailed, PolicyBreach
+from relay.trust import GateFailed, Policy, PolicyBreach
 
 LOOK = 4
 """Images of each site that are looked at where nothing is scored."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from relay.data.loader import sample_ids
+from relay.data import sample_ids
 from relay.errors import TrainingError
 from relay.leg.curves import written
 from relay.leg.processes import gather

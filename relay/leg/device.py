@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from relay.config.devices import Devices
+from relay.config import Devices
 from relay.plan import Leg
 
 

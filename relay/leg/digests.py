@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data.problems import refuse
-from relay.data.sample import Sample
+from relay.data import Sample, refuse
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths

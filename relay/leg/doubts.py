@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay.data.checks import Doubt
-from relay.data.site import SiteData
+from relay.data import Doubt, SiteData
 from relay.files import write_text
 from relay.leg.digests import Files
 from relay.leg.sites import Needs, Sites
-from relay.memory.choice import build
+from relay.memory import build
 from relay.plan import Leg
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data.sample import Pixels, Sample
-from relay.data.site import SiteData
+from relay.data import Pixels, Sample, SiteData
 from relay.leg.inference import batches, predict, scale
-from relay.metrics.dice import sample_dice
+from relay.metrics import sample_dice
 
 
 class Calibration(Protocol):

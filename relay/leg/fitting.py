@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
-from relay.config.devices import Devices
+from relay.config import Devices
 from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
 from relay.leg.callbacks import kept

@@ -7,19 +7,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from relay.bundle import cards, documents, handover_files, manifest
-from relay.bundle.handover_files import Facts
-from relay.data.site import SiteData
-from relay.data.splits import SPLITS
+from relay.bundle import Facts, cards, documents, handover_files, manifest
+from relay.data import SPLITS, SiteData
 from relay.errors import ConfigError, Problem, UserError
-from relay.exchange.expected_config import ExpectedConfig
+from relay.exchange import ExpectedConfig
 from relay.handover import Handover
-from relay.plan import Leg
-from relay.plan.legs import RUNTIME_KEYS, flat
-from relay.plan.planner import SHARED
+from relay.plan import RUNTIME_KEYS, SHARED, Leg, flat
 from relay.results import matrix, no_nan
-from relay.trust.document import canonical, digest, travels
-from relay.trust.refusals import BadDocument
+from relay.trust import BadDocument, canonical, digest, travels
 
 
 def input_spec(leg: Leg) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data import Store
-from relay.data.loader import Collated, eval_batches
+from relay.data import Collated, Store, eval_batches
 
 OVERLAP = 0.25
 """Of neighbouring windows, as a share of their side."""

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from relay.data.loader import train_loader
-from relay.data.site import SiteData
+from relay.data import SiteData, train_loader
 from relay.leg.inference import batches, predict, scale
-from relay.metrics.dice import SampleDice, VoxelDice
+from relay.metrics import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.plan import Leg
 from relay.seeds import derive

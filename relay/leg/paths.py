@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.bundle.container import measure
+from relay.bundle import measure
 from relay.errors import ChangedConfigError, DataError
 from relay.files import damaged, read_json, write_text
 from relay.locks import locked

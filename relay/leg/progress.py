@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextColumn
 from rich.text import Text
 
 from relay.errors import shown

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 import relay
-from relay.bundle.container import measure
-from relay.bundle.documents import disclosed
-from relay.config.devices import Devices
-from relay.data.site import SiteData
+from relay.bundle import disclosed, measure
+from relay.config import Devices
+from relay.data import SiteData
 from relay.errors import HandoverError
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
@@ -37,7 +36,7 @@ from relay.leg.transport import Incoming
 from relay.plan import Leg, Study
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
-from relay.trust.policy import Policy
+from relay.trust import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:

@@ -11,23 +11,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from relay.bundle.handover_files import check_there, check_whole, digest_of
-from relay.bundle.stick import find
+from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
-from relay.exchange import sending
-from relay.exchange.receiving import Weigh, receive, reopen
-from relay.exchange.store import StudyStore, utc_now
+from relay.exchange import StudyStore, Weigh, receive, reopen, sending, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.transport import Deployed, Incoming, Say, Transport
 from relay.plan import Leg, Study
-from relay.trust import keys, roster_builder
-from relay.trust.keys import Keys
-from relay.trust.policy import Policy
-from relay.trust.refusals import Fork, GateFailed, PolicyBreach
-from relay.trust.roster import sign_roster
+from relay.trust import Fork, GateFailed, Keys, Policy, PolicyBreach, keys, roster_builder, sign_roster
 
 STUDY = "simulation"
 YEARS = 10.0

@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from relay.data import SplitName
-from relay.data.checks import Doubt, examine
-from relay.data.patients import clean
-from relay.data.problems import refuse, together
-from relay.data.site import SiteData, prepare
-from relay.data.splits import SPLITS
+from relay.data import SPLITS, Doubt, SiteData, SplitName, clean, examine, prepare, refuse, together
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.digests import digests

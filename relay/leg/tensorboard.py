@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from relay.data.site import SiteData
+from relay.data import SiteData
 from relay.leg.evaluate import Predicted
 from relay.overlay import overlay
-from relay.plan.legs import flat
+from relay.plan import flat
 
 SHOWN = 2
 """Test images of each test set whose overlays are shown."""

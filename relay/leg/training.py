@@ -8,9 +8,9 @@ from itertools import chain
 import torch
 from torch import nn
 
-from relay.data.site import SiteData
+from relay.data import SiteData
 from relay.leg.inference import batches, predict, scale
-from relay.metrics.dice import SampleDice
+from relay.metrics import SampleDice
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
 

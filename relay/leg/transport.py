@@ -11,13 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.bundle.handover_files import read_facts
-from relay.config.schema import Handoff
+from relay.bundle import read_facts
+from relay.config import Handoff
 from relay.errors import TrainingError, UserError
-from relay.exchange import select_bundle, sending
-from relay.exchange.expected_config import check_fit
-from relay.exchange.receiving import Weigh, chain_in, receive, reopen
-from relay.exchange.store import StudyStore
+from relay.exchange import StudyStore, Weigh, chain_in, check_fit, receive, reopen, select_bundle, sending
 from relay.files import expanded
 from relay.handover import Handover
 from relay.home import home_of
@@ -25,10 +22,7 @@ from relay.leg.handover_writer import expected_config
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg
-from relay.trust.keys import Keys, unlock
-from relay.trust.policy import Policy
-from relay.trust.refusals import GateFailed
-from relay.trust.roster import ending
+from relay.trust import GateFailed, Keys, Policy, ending, unlock
 
 __all__ = ["Deployed", "Incoming", "Transport", "expected_config"]
 

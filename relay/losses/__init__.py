@@ -1,5 +1,5 @@
 """Losses by name, checked without torch; :mod:`relay.losses.distilling` imports torch."""
 
-from relay.losses.segmentation import LOSSES, Loss
+import lazy_loader
 
-__all__ = ["LOSSES", "Loss"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

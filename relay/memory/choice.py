@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from relay import registry
-from relay.config.checking import check
-from relay.config.schema import Named
+from relay.config import Named, check
 from relay.errors import UserError
 from relay.memory.base import Memory
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.errors import UserError
 from relay.memory.base import Memory
 from relay.memory.flow_card import KIND, About, Count, Steps, Widths, read

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.checking import check
-from relay.config.decorator import Field, options
+from relay.config import Field, check, options
 from relay.errors import HandoverError
-from relay.trust.document import Name
+from relay.trust import Name
 
 if TYPE_CHECKING:
     from relay.handover import MemoryState

@@ -12,7 +12,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.errors import HandoverError
 from relay.memory.base import Memory
 from relay.phase import Batch, Task, Training

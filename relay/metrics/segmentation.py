@@ -16,8 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from relay.errors import DataError, RelayError
-from relay.metrics import overlap_measures as _overlap
-from relay.metrics import surface
+from relay.metrics import overlap_measures as _overlap, surface
 from relay.metrics.overlap_measures import RULE, Counts, Values, as_labels, check_shapes, counts, overlap
 
 __all__ = ["DISTANCES", "METRICS", "RULE", "Counts", "Measuring", "Values", "counts", "measure", "overlap"]

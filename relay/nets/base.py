@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 
 from .base import Net, NetOptions
 

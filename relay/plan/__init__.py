@@ -1,6 +1,5 @@
 """From a checked config to a plan: which legs run here, with what, starting from where."""
 
-from relay.plan.legs import Leg, Study
-from relay.plan.planner import plan
+import lazy_loader
 
-__all__ = ["Leg", "Study", "plan"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,8 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from relay.config.checking import dotted
-from relay.config.schema import Blocks
+from relay.config import Blocks, dotted
 
 
 class Layers:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.config.schema import Handoff, TaskConf, Train
+from relay.config import Handoff, TaskConf, Train
 
 RUNTIME_KEYS = (
     "num_workers",

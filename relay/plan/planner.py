@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from relay import registry
-from relay.config.checking import check
-from relay.config.schema import Blocks, Named, TaskConf
+from relay.config import Blocks, Named, TaskConf, check
 from relay.errors import ConfigError, Problem, UserError, nearest
 from relay.files import expanded
 from relay.losses import LOSSES

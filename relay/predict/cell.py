@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from relay.data.sample import Sample
-from relay.leg.evaluate import Predicted
-from relay.metrics.segmentation import Counts, Measuring, counts, overlap
+from relay.data import Sample
+from relay.leg import Predicted
+from relay.metrics import Counts, Measuring, counts, overlap
 from relay.predict.models import Model
 
 T = TypeVar("T")

@@ -12,17 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.config.devices import Devices
-from relay.data.files import PICTURES, VOLUMES, is_dicom
-from relay.data.problems import refuse
-from relay.data.read import read_noted
-from relay.data.sample import Pixels
-from relay.data.sizes import as_channels, resize_image
+from relay.config import Devices
+from relay.data import PICTURES, VOLUMES, Pixels, as_channels, is_dicom, read_noted, refuse, resize_image
 from relay.errors import DataError, UserError
-from relay.leg.digests import digest
-from relay.leg.evaluate import resized
-from relay.leg.inference import predict, scale
-from relay.leg.progress import Progress
+from relay.leg import Progress, digest, predict, resized, scale
 from relay.overlay import save_overlay
 from relay.predict.masks import save_mask
 from relay.predict.models import Model

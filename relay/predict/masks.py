@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from relay.data.files import is_volume
-from relay.data.pictures import EXIF_ORIENTATION, exif_of
-from relay.data.sample import Pixels, Sample
-from relay.data.volumes import read_geometry
+from relay.data import EXIF_ORIENTATION, Pixels, Sample, exif_of, is_volume, read_geometry
 from relay.errors import DataError
 from relay.files import atomic, inside, write_bytes
 

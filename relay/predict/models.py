@@ -9,19 +9,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from relay.config.devices import Devices
+from relay.config import Devices
 from relay.errors import HandoverError, UserError
-from relay.exchange.receiving import look_into, reopen
-from relay.exchange.store import StudyStore
+from relay.exchange import StudyStore, look_into, reopen
 from relay.handover import Handover, load_model
 from relay.home import home_of
-from relay.leg import checkpoint
-from relay.leg.device import device_of
-from relay.leg.paths import RunPaths
-from relay.leg.run import check_input_spec
+from relay.leg import RunPaths, check_input_spec, checkpoint, device_of
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
-from relay.trust.keys import Keys
+from relay.trust import Keys
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relay.config.checking import check
-from relay.config.schema import Blocks
-from relay.config.text import read_own
+from relay.config import Blocks, check, read_own
 from relay.errors import ChangedConfigError
 from relay.leg import handover_writer
-from relay.plan import Leg, Study
-from relay.plan.layers import Layers
-from relay.plan.legs import RUNTIME_KEYS, flat
-from relay.plan.planner import SHARED
+from relay.plan import RUNTIME_KEYS, SHARED, Layers, Leg, Study, flat
 
 FREE = (
     *RUNTIME_KEYS,

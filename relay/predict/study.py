@@ -13,17 +13,11 @@ from typing import Any, Literal
 from rich.console import Console
 from torch import nn
 
-from relay.config.devices import Devices
-from relay.data.site import SiteData
+from relay.config import Devices
+from relay.data import SiteData
 from relay.files import write_text
-from relay.leg import digests
-from relay.leg.device import device_of
-from relay.leg.evaluate import Predicted, predictions
-from relay.leg.paths import RunPaths
-from relay.leg.progress import Progress
-from relay.leg.sites import Needs, Sites
-from relay.metrics.calibration import CalibrationBins
-from relay.metrics.segmentation import Measuring
+from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
+from relay.metrics import CalibrationBins, Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
 from relay.predict.cell import Cell, Clock

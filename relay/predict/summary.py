@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from relay.metrics.segmentation import RULE
+from relay.metrics import RULE
 from relay.plan import Study
 from relay.predict.cell import Cell
 from relay.seeds import derive

@@ -1,7 +1,5 @@
 """What people look at: tables on the screen (:mod:`relay.report.screen`), and a page (:func:`write_report`)."""
 
-from __future__ import annotations
+import lazy_loader
 
-from relay.report.page import write_report
-
-__all__ = ["write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,8 +11,7 @@ from relay.report.chain_figure import size
 from relay.report.figures import grid, short
 from relay.report.gather import number
 from relay.report.plot_style import COLOURS, INK, Picture, figure
-from relay.report.screen import MISSING, p_value
-from relay.report.screen import number as shown
+from relay.report.screen import MISSING, number as shown, p_value
 from relay.report.tables import Table, duration
 
 Content = Mapping[str, Any]

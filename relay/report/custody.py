@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import RelayError
-from relay.exchange.receiving import chain_in
-from relay.exchange.store import StudyStore
+from relay.exchange import StudyStore, chain_in
 from relay.home import home_of
 from relay.report.gather import Run
 from relay.report.shapes import cut
-from relay.trust import statement
-from relay.trust.envelope import Signed
-from relay.trust.fingerprints import words
-from relay.trust.refusals import Refused
-from relay.trust.statement import Statement
+from relay.trust import Refused, Signed, Statement, statement, words
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.config.text import read_own
+from relay.config import read_own
 from relay.errors import plain
-from relay.leg.paths import LegPaths
+from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
 from relay.results import mean, of_relay

@@ -10,8 +10,7 @@ from typing import Any
 from relay.report.chain_figure import size
 from relay.report.custody import Hop
 from relay.report.gather import LegRecord, Run, number
-from relay.report.screen import MISSING
-from relay.report.screen import number as shown
+from relay.report.screen import MISSING, number as shown
 
 METRICS = {
     "dice": ("Dice", "overlap with the expert's contour: 1 is perfect, 0 is none"),

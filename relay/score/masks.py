@@ -10,13 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from relay.data.labels import UnknownValues
-from relay.data.problems import refuse
-from relay.data.sample import Pixels
+from relay.data import Pixels, UnknownValues, refuse
 from relay.errors import DataError
-from relay.leg.progress import Progress
-from relay.metrics.overlap_measures import NAMES as OVERLAP
-from relay.metrics.segmentation import METRICS, RULE, Counts, Measuring, Values, counts, overlap
+from relay.leg import Progress
+from relay.metrics import METRICS, NAMES as OVERLAP, RULE, Counts, Measuring, Values, counts, overlap
 from relay.results import mean
 from relay.score.pairs import Asked, Pair, mask_values_of, pairs_of, prediction_mask_values
 from relay.score.result import Score, row

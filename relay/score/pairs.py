@@ -9,13 +9,9 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from relay.data.files import listing
-from relay.data.patients import by_regex
-from relay.data.problems import refuse
-from relay.data.read import read_mask, read_masks
-from relay.data.sample import Pixels
+from relay.data import Pixels, by_regex, listing, read_mask, read_masks, refuse
 from relay.errors import DataError, UserError
-from relay.metrics.segmentation import TOLERANCE, check_spacing, check_tolerance
+from relay.metrics import TOLERANCE, check_spacing, check_tolerance
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from relay.data.patients import by_regex
-from relay.data.problems import refuse
+from relay.data import by_regex, refuse
 from relay.errors import DataError, UserError
-from relay.metrics import classification as classes_of
-from relay.metrics import regression as numbers_of
+from relay.metrics import classification as classes_of, regression as numbers_of
 from relay.score.result import Score, row
 
 Table = dict[str, list[str]]

@@ -1,1 +1,5 @@
 """Who says what: keys, signed documents, rosters, statements, and the record that a site keeps of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from relay.config.decorator import Field
+from relay.config import Field
 from relay.trust.refusals import BadDocument
 
 MAX_BYTES = 4 * 2**20

@@ -18,9 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from relay.config.checking import check
-from relay.config.decorator import Field, options
-from relay.config.names import fault
+from relay.config import Field, check, fault, options
 from relay.errors import UserError
 from relay.files import expanded, read_bytes, write_bytes
 from relay.home import command

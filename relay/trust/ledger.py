@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.files import read_bytes, write_bytes
 from relay.locks import locked
 from relay.trust.document import Sha256, Time, canonical, digest, parse, stamp

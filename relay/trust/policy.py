@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from relay.config.checking import check
-from relay.config.decorator import Field, options
-from relay.config.text import parse_file
+from relay.config import Field, check, options, parse_file
 from relay.errors import ConfigError
 
 MAX_WHOLE = 2**53 - 1

@@ -11,7 +11,7 @@ import hmac
 from datetime import datetime, timezone
 from typing import Literal
 
-from relay.config.decorator import options
+from relay.config import options
 from relay.trust.document import Sha256, Slug, canonical, parse
 from relay.trust.envelope import Signed
 from relay.trust.keys import Identity, Keys

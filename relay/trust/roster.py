@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, moment, parse
 from relay.trust.envelope import Signed
 from relay.trust.keys import Identity, Keys

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from relay.config.checking import check
+from relay.config import check
 from relay.errors import UserError, nearest
 from relay.trust.document import stamp
 from relay.trust.keys import Identity

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from relay.config.decorator import Field, options
+from relay.config import Field, options
 from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
 from relay.trust.envelope import Signed
 from relay.trust.refusals import BadDocument, UnknownFormat

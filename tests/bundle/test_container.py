@@ -12,8 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from relay.bundle import container, zipform
 from relay.bundle.container import Limits, measure, scan, write

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relay.bundle import cards, documents, manifest, schemas
 from relay.bundle.handover_files import DIGESTS
@@ -19,8 +18,7 @@ from relay.trust import statement
 from relay.trust.document import canonical, digest, parse
 from relay.trust.policy import Policy
 from relay.trust.refusals import BadDocument, PolicyBreach, Refused
-from tests.relays import CONFIG as HONEST
-from tests.relays import At, Parts, World, contents, payload_of, remembered
+from tests.relays import CONFIG as HONEST, At, Parts, World, contents, payload_of, remembered
 
 EVIL = "\x1b[2J"
 CARD = card_of(MEMORY)

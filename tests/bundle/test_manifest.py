@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relay.bundle import manifest
 from relay.bundle.manifest import Layout, covers, names_fit, parse, write

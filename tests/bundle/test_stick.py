@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from relay.bundle import seal, stick
 from relay.bundle.container import write

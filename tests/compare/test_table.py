@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from relay.compare.table import ComparedRun, against, beside, interval_of, row
-from relay.results import matrix as matrix_of
-from relay.results import mean
+from relay.results import matrix as matrix_of, mean
 from relay.statistics import holm
 
 NAN = math.nan

@@ -11,8 +11,7 @@ from typing import Any
 
 import pyrage
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relay.trust.document import canonical
 from tests.exchange import second_reader

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from relay.strategies.base import Strategy
 from torch import Tensor, nn
 

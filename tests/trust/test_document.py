@@ -6,8 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relay.config.decorator import options
 from relay.errors import RelayError

@@ -25,8 +25,7 @@ from relay.trust.refusals import (
     UnknownFormat,
     UnknownKey,
 )
-from relay.trust.roster import KIND as ROSTER_KIND
-from relay.trust.roster import sign_roster
+from relay.trust.roster import KIND as ROSTER_KIND, sign_roster
 from tests.relays import DAY, At, World
 
 Envelope = dict[str, Any]

@@ -1,0 +1,15 @@
+from .checking import check as check, dotted as dotted
+from .decorator import Field as Field, options as options
+from .devices import Devices as Devices, choose as choose
+from .load import changed as changed, locate as locate, read as read, value_of as value_of
+from .names import fault as fault, plain_name as plain_name
+from .published import Reading as Reading, translate as translate
+from .schema import (
+    MAX_SEED as MAX_SEED,
+    Blocks as Blocks,
+    Handoff as Handoff,
+    Named as Named,
+    TaskConf as TaskConf,
+    Train as Train,
+)
+from .text import dump as dump, parse_file as parse_file, read_own as read_own

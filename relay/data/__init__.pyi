@@ -1,0 +1,35 @@
+from .checks import Doubt as Doubt, examine as examine
+from .dataset import Dataset as Dataset
+from .files import (
+    PICTURES as PICTURES,
+    VOLUMES as VOLUMES,
+    is_dicom as is_dicom,
+    is_volume as is_volume,
+    listing as listing,
+    pairs as pairs,
+    stem as stem,
+)
+from .labels import UnknownValues as UnknownValues
+from .loader import (
+    Collated as Collated,
+    eval_batches as eval_batches,
+    sample_ids as sample_ids,
+    train_loader as train_loader,
+)
+from .options import (
+    DatasetOptions as DatasetOptions,
+    Regex as Regex,
+    SplitName as SplitName,
+    Text as Text,
+    Word as Word,
+)
+from .patients import alike as alike, by_regex as by_regex, clean as clean, read_table as read_table
+from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
+from .problems import refuse as refuse, together as together
+from .read import read_mask as read_mask, read_masks as read_masks, read_noted as read_noted
+from .sample import Case as Case, Pixels as Pixels, Sample as Sample
+from .site import SiteData as SiteData, prepare as prepare
+from .sizes import as_channels as as_channels, resize_image as resize_image
+from .splits import SPLITS as SPLITS, Split as Split, split as split
+from .store import Store as Store
+from .volumes import read_geometry as read_geometry

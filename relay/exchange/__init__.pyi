@@ -1,0 +1,21 @@
+from . import (
+    gate as gate,
+    measures as measures,
+    receipt as receipt,
+    receiving as receiving,
+    select_bundle as select_bundle,
+    sending as sending,
+)
+from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as check_fit
+from .rebuilding import rebuild as rebuild
+from .receiving import (
+    Weigh as Weigh,
+    chain_in as chain_in,
+    judge as judge,
+    look_into as look_into,
+    receive as receive,
+    reopen as reopen,
+    verify as verify,
+)
+from .sending import Draft as Draft, check_there as check_there
+from .store import StudyStore as StudyStore, utc_now as utc_now

@@ -1,0 +1,25 @@
+from .appearance import Form as Form, describe as describe, repaint as repaint
+from .base import Memory as Memory
+from .choice import Choice as Choice, build as build
+from .fisher_information import fisher as fisher
+from .flow import FlowOptions as FlowOptions
+from .flow_net import VelocityNet as VelocityNet, sample as sample, velocity_loss as velocity_loss
+from .flow_pool import join as join
+from .image_views import views as views
+from .path_integral import IntegrateAlongPath as IntegrateAlongPath, PathIntegral as PathIntegral
+from .projection import (
+    Projected as Projected,
+    Projectors as Projectors,
+    nothing as nothing,
+    received as received,
+    seen as seen,
+    update as update,
+)
+from .weights import (
+    Anchor as Anchor,
+    beside as beside,
+    flat as flat,
+    named as named,
+    state as state,
+    trained as trained,
+)

@@ -1,0 +1,3 @@
+from .layers import Layers as Layers
+from .legs import RUNTIME_KEYS as RUNTIME_KEYS, Leg as Leg, Study as Study, flat as flat
+from .planner import SHARED as SHARED, plan as plan
