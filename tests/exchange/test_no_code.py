@@ -8,20 +8,17 @@ import io
 import os
 import pickle
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import relay.handoff
 import torch
 
 from relay.bundle.manifest import CONFIG, CUMULATIVE, DATA_CARD, HANDOVER, MEMORY, MODEL, MODEL_CARD, RESULTS, card_of
 from relay.trust.document import digest
 from relay.trust.refusals import BadContainer, BadDocument, Refused
+from tests import rooms
 from tests.relays import At, World, contents, remembered
 
-HERE = Path(relay.handoff.__file__).parent
-ROOT = HERE.parent
 MODULES = {
     "pickle",
     "marshal",
@@ -42,31 +39,15 @@ CALLS |= {"yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "t
 
 
 def reached() -> dict[str, Path]:
-    """Every module of the project that relay/handoff imports, at its top or in a function, and so on."""
+    """Every module that the rooms of the hand-over import, at its top or in a function, and so on."""
     found: dict[str, Path] = {}
-    todo = [f"relay.handoff.{path.stem}" for path in HERE.glob("*.py") if path.stem != "__init__"]
+    todo = [name for name in rooms.MODULES if rooms.room_of(name) in ("trust", "bundle", "exchange")]
     while todo:
         name = todo.pop()
-        path = source(name)
-        if path and name not in found:
-            found[name] = path
-            todo += [n for n in imports(path) if n.split(".")[0] == "relay"]
+        if name in rooms.MODULES and name not in found:
+            found[name] = rooms.MODULES[name]
+            todo += [rooms.target(*pair) for pair in rooms.imports(found[name])]
     return found
-
-
-def source(name: str) -> Path | None:
-    base = ROOT.joinpath(*name.split(".")[1:])
-    return next((p for p in (base.with_suffix(".py"), base / "__init__.py") if p.is_file()), None)
-
-
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: relative import"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 MINE = reached()
@@ -82,7 +63,7 @@ def test_the_walk_gets_somewhere() -> None:
 
 @pytest.mark.parametrize("name", MINE)
 def test_no_module_that_runs_what_it_reads(name: str) -> None:
-    assert not {n.split(".")[0] for n in imports(MINE[name])} & MODULES
+    assert not {module.split(".")[0] for module, _ in rooms.imports(MINE[name])} & MODULES
 
 
 @pytest.mark.parametrize("name", MINE)
