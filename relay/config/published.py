@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from relay.config.renamed import rename
 from relay.errors import Problem, nearest
 
 Block = dict[str, Any]
@@ -81,8 +82,9 @@ class Reading:
 
 
 def translate(given: Mapping[str, Any]) -> Reading:
-    """A config in our words, whoever it was written for; one of ours comes back as it was."""
+    """A config in our words, whoever it was written for; one of ours comes back as it was, but for old names."""
     read = Reading(copy.deepcopy(dict(given)))
+    read.moved, read.problems = rename(read.config)
     common = _block(read.config, "common")
     gans = _block(common, "model").get("name") == "doublegan"
     if gans or _block(common, "strategy").get("name") == "baseline":

@@ -1,0 +1,49 @@
+"""Options that had another name once, as in the published configs; the old name is still read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from relay.errors import Problem
+
+RENAMED = {"num_replica": "repeats", "out_range": "intensity_range"}
+"""Of a data set's ``kwargs``: the old name, and the one it has now."""
+
+
+def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
+    """Give a config's options the names they have now, in place.
+
+    Returns:
+        The path of each such key → its path in the file, and a problem for each that is given under both names.
+    """
+    moved: dict[str, str] = {}
+    problems = []
+    for path, kwargs in _datasets(config):
+        for old in RENAMED.keys() & kwargs.keys():
+            new = RENAMED[old]
+            if new in kwargs:
+                problems.append(Problem(f"{path}.{old}", kwargs[old], f"is the old name of {new}, which is given, too"))
+            else:
+                kwargs[new] = kwargs.pop(old)
+                moved[f"{path}.{new}"] = f"{path}.{old}"
+    return moved, problems
+
+
+def _datasets(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The ``kwargs`` of every data set in a config, which may be anything that YAML can say."""
+    found = [("common.dataset", _at(config, "common", "dataset"))]
+    sets, tasks = _at(config, "all_tasks_datasets"), _at(config, "current_tasks", "task_confs")
+    found += [(f"all_tasks_datasets[{i}]", layer) for i, layer in enumerate(sets if isinstance(sets, list) else ())]
+    if isinstance(tasks, dict):
+        found += [(f"current_tasks.task_confs.{key}.dataset", _at(layer, "dataset")) for key, layer in tasks.items()]
+    for path, layer in found:
+        kwargs = _at(layer, "kwargs")
+        if isinstance(kwargs, dict):
+            yield f"{path}.kwargs", kwargs
+
+
+def _at(tree: Any, *keys: str) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
