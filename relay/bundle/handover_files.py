@@ -3,7 +3,7 @@
 - ``model.safetensors``: the weights of the network that does the clinical task;
 - ``memory.safetensors`` and its card ``memory.json``: what this leg keeps of its site so that it is not forgotten. It
   stays in all later handovers, signed with its leg. Absent where a leg keeps nothing;
-- ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, which each leg renews. Absent likewise;
+- ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, renewed by each leg. Absent likewise;
 - ``handover.json``: which net they are of, and how it reads images and names classes;
 - ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
 - ``facts.json``: what a statement will be made of. It stays at the site;

@@ -1,4 +1,4 @@
-"""What a memory says of itself in a bundle (``memory.json`` and ``cumulative.json``), and what a policy has against it."""
+"""What a memory says of itself in a bundle (``memory.json``, ``cumulative.json``), and what a policy has against it."""
 
 from __future__ import annotations
 

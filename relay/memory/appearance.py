@@ -1,8 +1,9 @@
 """What a site's images look like, in numbers: measured (:func:`describe`), and put onto other images (:func:`repaint`).
 
-Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class its area-to-perimeter ratio,
-area over circumference, which grows with magnification. An image is repainted in another look by enlarging it until
-the area-to-perimeter ratios agree, and then mapping each region's intensities, monotonically, from its own quantiles to the others.
+Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class the ratio of its
+area to its perimeter, which grows with magnification. An image is repainted in another appearance by enlarging it until
+the area-to-perimeter ratios agree, and then mapping each region's intensities, monotonically, from its own quantiles to
+the others.
 
 Matching quantiles is histogram specification (Gonzalez and Woods, Digital Image Processing), here per class.
 """

@@ -58,7 +58,7 @@ def draw_pool(
     Args:
         shape: ``(N, channels + classes, *spatial)``.
         sites: that are drawn from in turn.
-        teacher: images in ``intensity_range`` to logits, whose classes are the labels; else they are those that were drawn.
+        teacher: images in ``intensity_range`` to logits, whose classes become the labels; None keeps those drawn.
     """
     device = next(net.parameters()).device
     source, together = torch.Generator().manual_seed(seed), max(1, VOXELS // prod(shape[2:]))

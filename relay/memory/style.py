@@ -1,9 +1,9 @@
 """Style: remember of each site only how its images look, in aggregates, and repaint this site's images that way.
 
 Hospitals differ mostly in how images look, not in anatomy. What is kept of a site is the mean of its images'
-descriptions (:mod:`relay.memory.appearance`) and the leading directions in which they vary (:mod:`relay.memory.moments`): a
-few thousand numbers, no image, no position. To draw, an earlier site is chosen, a description is drawn from its
-normal distribution, and an image of this site is repainted to fit it.
+descriptions (:mod:`relay.memory.appearance`) and the leading directions in which they vary
+(:mod:`relay.memory.moments`): a few thousand numbers, no image, no position. To draw, an earlier site is chosen, a
+description is drawn from its normal distribution, and an image of this site is repainted to fit it.
 """
 
 from __future__ import annotations
