@@ -1,4 +1,4 @@
-"""How a leg gets what it starts from, and where what it made goes: through :mod:`relay.handoff`, always.
+"""How a leg gets what it starts from, and where what it made goes: through :mod:`relay.exchange`, always.
 
 A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
 (:class:`relay.leg.simulated.Simulated`) keys that are thrown away and a folder.

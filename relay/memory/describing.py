@@ -96,7 +96,7 @@ def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
 
 
 def _whole(image: Tensor, form: Form) -> Tensor:
-    """Descriptions ``(B, form.size)`` as if every region were the whole image; area-to-perimeter ratios are unknown: 0."""
+    """Descriptions ``(B, form.size)`` of whole images, as if each were a region; area-to-perimeter ratios are 0."""
     one = Form(1, form.channels, form.quantiles, area_to_perimeter=False)
     nowhere = torch.zeros_like(image[:, 0], dtype=torch.long)
     found = (quantiles(image, nowhere, one) / 127.5 - 1).nan_to_num(0).repeat(1, form.regions, 1, 1).flatten(1)
