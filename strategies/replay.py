@@ -26,7 +26,7 @@ class ReplayOptions(LwFOptions):
     """What is replayed, and how much of it.
 
     Attributes:
-        memory: what travels beside the model, as name and kwargs; null for nothing.
+        memory: what travels with the model, as name and kwargs; null for nothing.
         replay: share of each batch that stands for earlier sites.
         replay_weight: weight of the replay term relative to the task's loss.
     """
