@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow install clean
+.PHONY: demo test slow bench install clean
 
-demo: .venv/installed   ## four drawn hospitals, four strategies, one table
+demo: .venv/installed   ## four synthetic hospitals, four strategies, one table
 	$(BIN)/relay compare -c demo
 
 test: .venv/installed   ## lint, types, tests
@@ -15,6 +15,9 @@ test: .venv/installed   ## lint, types, tests
 
 slow: .venv/installed   ## the long tests, by hand
 	$(BIN)/pytest -m slow
+
+bench: .venv/installed   ## every benchmark, one table of ratios; leave the machine alone meanwhile
+	$(BIN)/python benchmarks/all.py
 
 install: .venv/installed
 
