@@ -385,7 +385,8 @@ def test_what_is_no_image_is_2(trained: Path, make: Any, message: str, advice: s
 def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(trained: Path) -> None:
     folder = trained / "mixed"
     folder.mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(np.arange(4096, dtype=np.int16).reshape(4, 32, 32)), str(folder / "deep.nii.gz"))
+    deep = np.arange(4096, dtype=np.int16).reshape(4, 32, 32)
+    sitk.WriteImage(sitk.GetImageFromArray(deep), str(folder / "deep.nii.gz"))
     alone = pictured(trained, "mixed/deep.nii.gz", code=2)
     refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on pictures (2 axes)", "Give a picture")
     for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings

@@ -21,14 +21,13 @@ from relay.exchange.store import StudyStore
 from relay.leg import checkpoint
 from relay.leg.paths import RunPaths
 from relay.results import COLUMNS
-from tests.studies import TINY, simulate, study
+from tests.studies import TINY, finished, simulate, study
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("done")
-    simulate(root, **{"common.strategy.name": "relay"})
-    return root
+    return finished(root, **{"common.strategy.name": "relay"})
 
 
 def test_run_folder_holds_configs_log_curves_checkpoints_results(done: Path) -> None:
@@ -124,7 +123,7 @@ def test_what_leaves_names_no_sample_patient_or_path_and_no_exact_count(done: Pa
 
 
 def test_a_leg_trained_again_is_handed_over_again(tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     before = chain_in(StudyStore(tmp_path / "handoff/task_2/clinic_b", "simulation").signed(2))
     for leg in ("task_1", "task_2"):
         shutil.rmtree(tmp_path / "checkpoints" / leg)
