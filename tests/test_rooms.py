@@ -10,8 +10,8 @@ from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
     {"errors", "phase", "screen", "seeds", "statistics"},
-    {"augment", "files", "locks", "logs", "metrics", "registry", "tensorfile"},
-    {"config", "home", "results"},
+    {"augment", "files", "logs", "metrics", "registry", "tensorfile"},
+    {"config", "home", "locks", "results"},
     {"data", "handover", "losses", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},

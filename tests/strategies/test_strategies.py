@@ -320,7 +320,7 @@ class Mine(Strategy):
     def part(self, seen):
         import torch
 
-        from relay.bundle.handover_files import MemoryState, Privacy
+        from relay.handover import MemoryState, Privacy
 
         return MemoryState({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
 '''
