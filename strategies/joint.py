@@ -16,14 +16,14 @@ class JointOptions:
     """Options of :class:`Joint`.
 
     Attributes:
-        task_ids: the sites to pool; null is all that lie on this machine.
+        task_ids: the sites to pool; null pools all sites on this machine.
     """
 
     task_ids: list[int] | None = None
 
 
 class Joint(Strategy):
-    """Needs everybody's images in one place, so it refuses to run in a deployment."""
+    """Train on all sites' images in one place; refused in a deployment."""
 
     Options = JointOptions
     uses_incoming = False
