@@ -24,6 +24,7 @@ exclude_patterns = [".*", "build", "dist", "**/__pycache__"]
 highlight_language = "text"
 # JSON on the pages leaves parts out (…); a type of one name in two rooms, as Text, is linked to one of them.
 suppress_warnings = ["misc.highlighting_failure", "ref.python"]
+smartquotes_action = "D"  # dashes, but quotes as they are written
 myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"

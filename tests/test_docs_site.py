@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from tests.rooms import MODULES, ROOMS
+from tests.test_rooms import FLOOR
 
 ROOT = Path(__file__).resolve().parents[1]
 API = ROOT / "docs/reference/api"
@@ -28,7 +29,7 @@ def listed() -> Counter[Path]:
     while new:
         index = new.pop()
         parts = NAVIGATION["parts"](index.read_text()) if NAVIGATION["is_index"](docname(index)) else ()
-        pages = [(index.parent / f"{page}.md").resolve() for _, names in parts for page in names]
+        pages = [(index.parent / f"{page}.md").resolve() for _, entries in parts for _, page in entries]
         new += [page for page in pages if page not in found and page.is_file()]
         found.update(pages)
     return found
@@ -56,13 +57,17 @@ def test_every_face_has_an_api_page_and_no_page_is_of_nothing() -> None:
     assert sorted(pages - modules) == [], "no such room or module"
 
 
+def test_rooms_are_listed_from_the_ground_up() -> None:
+    rooms = dict(NAVIGATION["parts"]((API / "README.md").read_text()))["Rooms"]
+    floors = [FLOOR[page] for _, page in rooms]
+    assert floors == sorted(floors)
+
+
 def test_navigation_is_what_the_lists_say() -> None:
-    text = (
-        "# T\n\n- [A](a.md): one.\n- [Out](https://example.org/x.md)\n\n## More\n\n- [B](../b/B.md)\n- [C](c.md#part)\n"
-    )
-    assert list(NAVIGATION["parts"](text)) == [("", ["a"]), ("More", ["../b/B"])]
+    text = "# T\n\n- [A a](a.md): one.\n- [X](https://x.org/x.md)\n\n## More\n\n- [B](../b/B.md)\n- [C](c.md#part)\n"
+    assert list(NAVIGATION["parts"](text)) == [("", [("A a", "a")]), ("More", [("B", "../b/B")])]
     assert NAVIGATION["toctrees"](text) == (
-        "\n```{toctree}\n:hidden:\na\n```\n\n```{toctree}\n:hidden:\n:caption: More\n../b/B\n```\n"
+        "\n```{toctree}\n:hidden:\nA a <a>\n```\n\n```{toctree}\n:hidden:\n:caption: More\nB <../b/B>\n```\n"
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
@@ -22,6 +23,9 @@ import relay
 HOUSE = Path(relay.__file__).parent
 FOLDER = "docs/reference/api/"
 GROUPS = {"class": "Classes", "function": "Functions", "exception": "Errors", "data": "Values", "module": "Modules"}
+
+SHARED = re.compile(r"^( +)(\w+(?:, \w+)+)(: .*(?:\n\1 +\S.*)*)", re.MULTILINE)
+"""``low, high: NaN where there are too few patients.``"""
 
 
 def face(module: str) -> dict[str, str]:
@@ -91,6 +95,18 @@ def _read(app: Any, page: str, source: list[str]) -> None:
         source[0] += documentation(f"relay.{name}")
 
 
+def _prepare(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """What napoleon reads otherwise than people: entries of two names, and a colon in what a property says."""
+    lines[:] = SHARED.sub(_each, "\n".join(lines)).split("\n")
+    if what in ("attribute", "property"):
+        lines.insert(0, "\\")  # napoleon takes a first line up to its colon for a type; this one is empty once rendered
+
+
+def _each(entry: re.Match[str]) -> str:
+    indent, names, words = entry.groups()
+    return "\n".join(f"{indent}{name}{words}" for name in names.split(", "))
+
+
 @cache
 def _in_faces() -> dict[str, str]:
     """What is defined inside a room, and the name that its face gives it."""
@@ -109,5 +125,6 @@ def _find_in_face(app: Any, env: Any, node: Any, text: Any) -> Any:
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("source-read", _read)
+    app.connect("autodoc-process-docstring", _prepare, priority=400)  # before napoleon
     app.connect("missing-reference", _find_in_face)
     return {"parallel_read_safe": True}

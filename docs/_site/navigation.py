@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HEADING = re.compile(r"^## +(.+)$", re.MULTILINE)
-ENTRY = re.compile(r"^- \[[^\]]+\]\(([^)#:]+)\.md\)", re.MULTILINE)
+ENTRY = re.compile(r"^- \[([^\]]+)\]\(([^)#:]+)\.md\)", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)\)")
 
 
@@ -20,8 +20,8 @@ def is_index(page: str) -> bool:
     return page == "docs/index" or (page.startswith("docs/") and page.endswith("/README"))
 
 
-def parts(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The lists of an index page: the heading of each (empty before the first one), and the pages under it."""
+def parts(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """The lists of an index page: the heading of each (empty before the first one), and its titles and pages."""
     heads = ["", *HEADING.findall(text)]
     bodies = HEADING.split(text)[::2]
     yield from ((head, pages) for head, body in zip(heads, bodies, strict=True) if (pages := ENTRY.findall(body)))
@@ -29,10 +29,12 @@ def parts(text: str) -> Iterator[tuple[str, list[str]]]:
 
 def toctrees(text: str) -> str:
     """The lists of an index page in Sphinx's form, which its readers need not see."""
-    return "".join(
-        "\n".join(["", "```{toctree}", ":hidden:", *([f":caption: {head}"] if head else []), *pages, "```", ""])
-        for head, pages in parts(text)
-    )
+    return "".join(_toctree(head, pages) for head, pages in parts(text))
+
+
+def _toctree(caption: str, pages: list[tuple[str, str]]) -> str:
+    options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
+    return "\n".join(["", "```{toctree}", *options, *(f"{title} <{page}>" for title, page in pages), "```", ""])
 
 
 def without_folders(text: str, folder: Path) -> str:
