@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import runpy
 import subprocess
@@ -13,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from relay.trust import Policy, Signed
 from tests.rooms import MODULES, ROOMS
 from tests.test_rooms import FLOOR
 
@@ -142,9 +144,13 @@ def test_site_needs_no_other_host_and_its_links_lead_somewhere(site: Path) -> No
 @pytest.mark.slow
 def test_site_says_what_the_docstrings_say(site: Path) -> None:
     trust = (site / "docs/reference/api/trust.html").read_text()
-    words = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", trust))
-    assert "What may be handed over." in words  # the docstring of a class
-    assert "a bundle must be encrypted to its recipients" in words  # of its attribute
-    assert "Kinds of memories that travel unless the coordinator says otherwise" in words  # of a value
+    words = html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", trust)))
+    assert str(Policy.__doc__).splitlines()[0] in words
+    assert "sealed (bool) –" in words
+    assert "created (str) –" in words, "an entry for two attributes is one for each"
+    assert f"unverified: bytes# {Signed.unverified.__doc__}" in words, "a colon in what a property says is no type"
+    of_usual = re.search(r'^USUAL = .*\n"""(.+)"""', (ROOT / "relay/trust/policy.py").read_text(), re.MULTILINE)
+    assert of_usual is not None
+    assert of_usual[1] in words
     assert 'id="relay.trust.Policy"' in trust
     assert "relay.trust.policy.Policy" not in words, "a name inside the room is none of its public ones"

@@ -68,7 +68,8 @@ def documentation(module: str) -> str:
 def _entry(group: str, name: str, shown: dict[str, str]) -> str:
     """One public name of a room. Of a module, what the face shows by itself is not said twice."""
     if group == "module":
-        doubled = ", ".join(word for word in dir(import_module(name)) if shown.get(word) in (name, *shown.values()))
+        room, module = import_module(name.rpartition(".")[0]), import_module(name)
+        doubled = ", ".join(word for word in shown if getattr(module, word, None) is getattr(room, word))
         return f"\n### `{name}`\n" + _directive("automodule", name, "members", f"exclude-members: {doubled}")
     if group == "data":
         return _value(name, shown)
