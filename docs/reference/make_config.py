@@ -38,8 +38,8 @@ command line overrides both. References are OmegaConf's: `${paths.fundus}`, `${o
 relay never converts a value silently. Write numbers as `16`, `1e-3` or `0.5`, and booleans as `true` or `false`. Values
 that YAML programs read in two ways are refused, with their line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`,
 `0x10`. So are tags, duplicate keys, infinite numbers, `16.0` or `'16'` for a whole number, and `16` for text. Quote
-text: `task_name: '010'`. A value from the environment is text; for a number write `${oc.decode:${oc.env:NAME}}`. The same
-rules apply to overrides, `kwargs` and policies.
+text: `task_name: '010'`. A value from the environment is text; for a number write `${oc.decode:${oc.env:NAME}}`. The
+same rules apply to overrides, `kwargs` and policies.
 
 Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices. All
 problems are reported at once. `docs/reference/make_config.py` generates this page from the code that checks.
