@@ -47,17 +47,19 @@ KEY = re.compile(r"(common|all_tasks_datasets\[\d+\]|current_tasks|paths)(\.\w+|
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, and a cure of its own
-    where correcting the value is not one."""
+    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, a cure of its own
+    where correcting the value is not one, and the file it is in where that is not the config itself."""
 
     path: str
     value: object
     allowed: str
     nearest: str | None = None
     cure: str | None = None
+    file: str | None = None
 
     def __str__(self) -> str:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
+        near += f" (in {self.file})" if self.file else ""
         nothing = self.value is None and self.allowed.startswith(("must be given,", "must be valid", "line "))
         return f"{self.path}{'' if nothing else f' = {self.value!r}'}: {self.allowed}{near}"
 

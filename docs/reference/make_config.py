@@ -35,6 +35,20 @@ For each leg, `current_tasks.task_confs[id]` goes over `all_tasks_datasets[id]` 
 Above the file goes `paths.local.yaml` in the current folder, if there is one (the same form, never committed), and
 above both what the command line says. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
 
+A config can build on another with `extends:`, followed by the path of a file, relative to this one, or the name of a
+config (`fundus/relay`):
+
+```yaml
+extends: ../fundus/relay.yaml
+common:
+  strategy: {name: sequential}            # another name: the kwargs of the other strategy are dropped
+current_tasks:
+  task_confs: {}                          # an empty block removes the other file's
+```
+
+Blocks are merged; everything else, including lists, is replaced. The file that is extended may extend another in turn.
+`paths.local.yaml` and the command line still come on top, and results record the merged config in full.
+
 No value is turned into another. A number is written as `16`, `1e-3` or `0.5`, a truth value as `true` or `false`. What
 YAML programs read in two ways is refused, with its line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`, `0x10`; so
 are tags, doubled keys, infinite numbers, `16.0` or `'16'` for a whole number and `16` for text. Quote what is text:

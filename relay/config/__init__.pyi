@@ -1,7 +1,7 @@
-from .checking import check as check, dotted as dotted
+from .checking import check as check, dotted as dotted, holds as holds
 from .decorator import Field as Field, options as options
 from .devices import Devices as Devices, choose as choose
-from .load import changed as changed, locate as locate, read as read, value_of as value_of
+from .load import changed as changed, locate as locate, read as read, value_of as value_of, with_files as with_files
 from .names import fault as fault, plain_name as plain_name
 from .published import Reading as Reading, translate as translate
 from .schema import (
