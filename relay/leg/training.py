@@ -22,7 +22,7 @@ def task_of(leg: Leg) -> Task:
         site=leg.task_name,
         classes=data.num_classes,
         channels=data.channels,
-        intensity_range=tuple(data.intensity_range),
+        intensity_range=data.intensity_range,
         size=tuple(size) if size else None,
         seed=leg.conf.random_seed,
         kind=data.task,
