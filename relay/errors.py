@@ -143,6 +143,13 @@ def plain(text: str, keep: str = "", most: int | None = None) -> str:
     return safe if most is None or len(safe) <= most else safe[:most] + "…"
 
 
+def some(words: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """A list as a message shows it: the first few words, and how many more there are."""
+    more = len(words) - most
+    comma = "" if between == ", " else between.rstrip()
+    return between.join(words[:most]) + (f"{comma} and {more} more" if more > 0 else "")
+
+
 def typed(*words: object) -> str:
     """A command as it is typed: a word with spaces, or with anything else that a shell would read, is quoted."""
     return shlex.join(map(str, words))

@@ -50,6 +50,15 @@ def holds(tree: Any, path: Sequence[object]) -> bool:
     return True
 
 
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined with dots; an empty mapping stays a value."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        out.update(flat(value, path + ".") if isinstance(value, Mapping) and value else {path: value})
+    return out
+
+
 def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None, list[Problem]]:
     """``value`` as an instance of ``schema``, or None and all the problems in it.
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from relay.data import SiteData, train_loader
-from relay.leg.inference import batches, predict, scale
+from relay.data import SiteData, scaled, train_loader
+from relay.leg.inference import batches, predict
 from relay.metrics import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.plan import Leg
@@ -132,7 +132,7 @@ class Learner(pl.LightningModule):
             score.reset()
 
     def _image(self, batch: dict[str, Tensor]) -> Tensor:
-        return scale(batch["image"], self.leg.data.intensity_range).to(self.dtype)
+        return scaled(batch["image"], self.leg.data.intensity_range).to(self.dtype)
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""

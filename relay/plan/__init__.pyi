@@ -1,5 +1,5 @@
 from .layers import Layers as Layers
-from .legs import RUNTIME_KEYS as RUNTIME_KEYS, Leg as Leg, Study as Study, flat as flat
+from .legs import RUNTIME_KEYS as RUNTIME_KEYS, Leg as Leg, Study as Study
 from .parts import (
     LossLike as LossLike,
     NetLike as NetLike,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.config import Handoff, TaskConf, Train
+from relay.config import Handoff, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
 from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
 
@@ -80,12 +80,3 @@ class Study:
     def test_sets(self) -> list[Dataset]:
         """The data sets that lie on this machine."""
         return [d for d in self.datasets.values() if d.accessible()]
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined with dots; an empty mapping stays a value."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        out.update(flat(value, path + ".") if isinstance(value, Mapping) and value else {path: value})
-    return out
