@@ -35,6 +35,20 @@ For each leg, `current_tasks.task_confs[id]` overrides `all_tasks_datasets[id]` 
 `common`, key by key. `paths.local.yaml` in the current folder (same form, never committed) overrides the file, and the
 command line overrides both. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
 
+A config can extend another. `extends:` takes the path of a file, relative to this one, or the name of a config
+(`fundus/relay`):
+
+```yaml
+extends: ../fundus/relay.yaml
+common:
+  strategy: {name: sequential}            # another name: the kwargs of the other strategy are dropped
+current_tasks:
+  task_confs: {}                          # an empty block removes the other file's
+```
+
+Blocks are merged; everything else, including lists, is replaced. The extended file may extend another one.
+`paths.local.yaml` and the command line override the result, and a run records the merged config in full.
+
 relay never converts a value silently. Write numbers as `16`, `1e-3` or `0.5`, and booleans as `true` or `false`. Values
 that YAML programs read in two ways are refused, with their line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`,
 `0x10`. So are tags, duplicate keys, infinite numbers, `16.0` or `'16'` for a whole number, and `16` for text. Quote

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import NAMES
-from relay.config import Field, options, plain_name
+from relay.config import SITE_NAME, WORDS, Field, options, plain_name
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -33,7 +33,7 @@ def _no_augmentation() -> dict[SplitName, str]:
 
 Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+Word = Annotated[str, Field(pattern=WORDS)]
 """What other sites read, such as the name of a class."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -76,9 +76,7 @@ class DatasetOptions:
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"), AfterValidator(plain_name)
-    ]
+    task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
