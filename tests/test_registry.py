@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import UserError
-from relay.registry import Group, find, names
+from relay.registry import Kind, find, names
 
 
 @pytest.fixture
@@ -24,18 +24,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("group", "known"),
+    ("kind", "known"),
     [
         ("strategies", {"local", "sequential", "joint", "relay"}),
         ("datasets", {"fundus", "folder", "synthetic"}),
         ("nets", {"U-Net"}),
     ],
 )
-def test_installed_names_are_found(group: Group, known: set[str]) -> None:
-    assert known <= set(names(group))
-    assert names(group) == sorted(names(group))
+def test_installed_names_are_found(kind: Kind, known: set[str]) -> None:
+    assert known <= set(names(kind))
+    assert names(kind) == sorted(names(kind))
     for name in known:
-        assert find(group, name).__name__.lower() == name.replace("-", "").lower()
+        assert find(kind, name).__name__.lower() == name.replace("-", "").lower()
 
 
 def test_an_unknown_name_gives_the_nearest_and_all_known() -> None:

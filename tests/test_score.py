@@ -23,7 +23,8 @@ from relay.cli.options import PLAIN
 from relay.cli.score import score
 from relay.data import files
 from relay.errors import DataError
-from relay.metrics.segmentation import METRICS, measure
+from relay.metrics.base import ORDER as METRICS
+from relay.metrics.segmentation import measure
 from relay.results import COLUMNS, read_rows
 from relay.score.pairs import _masks_in
 

@@ -1,17 +1,19 @@
 from . import classification as classification, regression as regression
+from .base import (
+    CountMetric as CountMetric,
+    Counts as Counts,
+    MaskPair as MaskPair,
+    Metric as Metric,
+    about as about,
+    metrics as metrics,
+)
 from .calibration import CalibrationBins as CalibrationBins
 from .dice import SampleDice as SampleDice, VoxelDice as VoxelDice, class_mean as class_mean, sample_dice as sample_dice
-from .overlap_measures import NAMES as NAMES
+from .overlap_measures import RULE as RULE, Values as Values, counts as counts, overlap as overlap
 from .segmentation import (
-    METRICS as METRICS,
-    RULE as RULE,
     TOLERANCE as TOLERANCE,
-    Counts as Counts,
     Measuring as Measuring,
-    Values as Values,
     check_spacing as check_spacing,
     check_tolerance as check_tolerance,
-    counts as counts,
     measure as measure,
-    overlap as overlap,
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.config import Handoff, TaskConf, Train
+from relay.config import Handoff, Results, TaskConf, Train
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -73,6 +73,7 @@ class Study:
     datasets: Mapping[int, Any]
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
+    results: Results = field(default_factory=Results)
 
     @property
     def test_sets(self) -> list[Any]:

@@ -21,7 +21,9 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
 from relay.errors import DataError, RelayError
-from relay.metrics.segmentation import METRICS, Measuring, Values, counts, measure, overlap
+from relay.metrics.base import ORDER as METRICS
+from relay.metrics.overlap_measures import Values, counts, overlap
+from relay.metrics.segmentation import Measuring, measure
 from relay.metrics.surface import edges
 
 C, NAN = 3, math.nan

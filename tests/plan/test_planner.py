@@ -91,7 +91,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
         ("common.strategy.name", "relai", "Did you mean 'relay'", None),
-        ("common.train.loss", {"name": "DiceCEE"}, "unknown name", "DiceCE"),
+        ("common.train.loss", {"name": "DiceCEE"}, "Did you mean 'DiceCE'?", None),
         ("common.train.optimizer", {"name": "Adam", "kwargs": {"lr": -1}}, "greater than 0", None),
         ("common.dataset.kwargs.intensity_range", [1, -1], "less than", None),
         ("common.dataset.kwargs.augment", {"train": "flup"}, "flup", None),
