@@ -118,10 +118,11 @@ def blamed(what: str, plugin: Any) -> Iterator[None]:
         module = getattr(plugin, "__module__", type(plugin).__module__)
         if module.split(".")[0] == "relay":
             raise  # a fault of ours
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"{what} failed: {_said(error)}", f"Correct {module}; it stopped in line {last.lineno} of {last.filename}."
-        ) from error
+        frames = traceback.extract_tb(error.__traceback__)
+        own = getattr(sys.modules.get(module), "__file__", None)
+        last = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
+        where = f"it stopped in line {last.lineno} of {last.filename}."
+        raise UserError(f"{what} failed: {_said(error)}", f"Correct {module}: {where}") from error
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from PIL import Image
 from typer.testing import CliRunner
 
 from relay import registry
 from relay.augment import augment
 from relay.cli.app import app
 from relay.config import dump, read
+from relay.errors import UserError
 from relay.metrics import measure, metrics
 from relay.metrics.base import ORDER
 from relay.plan import Study, plan
 from relay.report.curves import read_curves
 from relay.report.gather import read_run
+from relay.report.plot_style import styled
+from relay.report.sections import sections
 from relay.results import read_rows
 from tests.report.reading import read as read_page
 from tests.studies import given
@@ -152,6 +156,39 @@ def test_the_section_is_on_the_page(newcomer: Newcomer) -> None:
     (row,) = section.all("tbody")[0].all("tr")
     cells = [cell.text for cell in row.all("th", "td")]
     assert cells == ["clinic_a", str(len(dice)), str(sum(value < 0.5 for value in dice))]
+
+
+def test_predictions_of_another_tool_are_scored_by_it_too(newcomer: Newcomer, tmp_path: Path) -> None:
+    mask = np.zeros((4, 4), np.uint8)
+    for folder, columns in (("pred", 3), ("truth", 1)):
+        mask[:, :columns], mask[:, columns:] = 1, 0
+        (tmp_path / folder).mkdir()
+        Image.fromarray(mask).save(tmp_path / folder / "a.png")
+    words = ["score", *(str(tmp_path / name) for name in ("pred", "truth")), "-o", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*words, "--metrics", "my_metric:Jaccard"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "jaccard" in done.output
+    found = json.loads((tmp_path / "out/score.json").read_text())
+    assert found["mean"]["jaccard"] == pytest.approx(1 / 3)
+    assert found["voxels"]["jaccard"]["class 1"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 3", "TypeError: it gave int; it must give a relay.report.Section, or None"),
+        ("return Section('custody', 'Mine')", "ValueError: its id 'custody' is not plain, or is another section's"),
+        ("return Section('a b', 'Mine')", "ValueError: its id 'a b' is not plain"),
+        ("return run.nothing", "AttributeError: 'Run' object has no attribute 'nothing'"),
+    ],
+)
+def test_a_broken_section_is_its_authors_error(body: str, said: str, newcomer: Newcomer, tmp_path: Path) -> None:
+    name = f"section_{tmp_path.name}".replace("-", "_")
+    text = f"from relay.report import Section\ndef mine(run):\n    {body}\n"
+    (newcomer.folder / f"{name}.py").write_text(text)
+    run = replace(read_run(newcomer.run), given={"results": {"report_sections": [f"{name}:mine"]}})
+    with styled(), pytest.raises(UserError, match=re.escape(f"report section '{name}:mine' failed: {said}")):
+        list(sections(run))
 
 
 def test_optimiser_schedule_and_augmentation_are_those_of_the_pages(newcomer: Newcomer) -> None:

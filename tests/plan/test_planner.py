@@ -131,6 +131,12 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.model.kwargs.spatial_dims", 3, "must be 2", None),
         ("common.train.num_mimgs", 0.1, "exactly one budget", None),
         ("extra", {}, "unknown key", None),
+        ("results", {"metrics": ["dice"]}, "match pattern", None),
+        ("results", {"metrics": ["no_such_module:Mine"]}, "No module named 'no_such_module'", None),
+        ("results", {"metrics": ["json:loads"]}, "is no plug-in: it has no measure", None),
+        ("results", {"report_sections": ["json:no_such"]}, "has no attribute 'no_such'", None),
+        ("results", {"sections": []}, "unknown key", None),
+        ("all_tasks_datasets.0.kwargs.augment", {"train": "flips"}, "Did you mean 'flip'?", None),
     ],
 )
 def test_wrong_value_is_reported(path: str, value: object, allowed: str, nearest: str | None) -> None:
