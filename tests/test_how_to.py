@@ -131,7 +131,7 @@ def test_metrics_are_measured_summed_up_and_shown(newcomer: Newcomer) -> None:
         assert jaccard == pytest.approx(dice / (2 - dice), nan_ok=True)
     assert all(math.isnan(r["value"]) for r in rows if r["metric"] == "volume_error")  # drawn images have no spacing
     found = json.loads((newcomer.run / "results/evaluation.json").read_text())
-    assert {row["metric"] for row in found["rows"]} == {*ORDER, "jaccard", "volume_error"}
+    assert {row["metric"] for row in found["rows"]} == {*ORDER["segmentation"], "jaccard", "volume_error"}
     assert {row["metric"] for row in found["voxels"]} == {"dice", "sensitivity", "specificity", "jaccard"}
     page = read_page((newcomer.run / "results/report.html").read_text())
     table = next(t for t in page.all("table") if "mean over images" in t.all("caption")[0].text)
@@ -220,8 +220,8 @@ def test_entry_points_need_no_config(newcomer: Newcomer, monkeypatch: pytest.Mon
                 assert registry.find(kind, name) is registry.find(kind, where)
                 listed = CliRunner().invoke(app, ["list", kind]).output
                 assert f"{name}  (my-relay-plugins 1.0)" in listed
-        assert list(metrics()) == [*ORDER, "jaccard"]
-        assert list(metrics(newcomer.study.results.metrics)) == [*ORDER, "jaccard", "volume_error"]
+        assert list(metrics()) == [*ORDER["segmentation"], "jaccard"]
+        assert list(metrics(newcomer.study.results.metrics)) == [*ORDER["segmentation"], "jaccard", "volume_error"]
         assert measure(np.array([1, 1]), np.array([1, 0]), 2)["jaccard"] == [0, 0.5]
     finally:
         monkeypatch.undo()

@@ -23,13 +23,15 @@ from relay.cli.options import PLAIN
 from relay.cli.score import score
 from relay.data import files
 from relay.errors import DataError
-from relay.metrics.base import ORDER as METRICS
+from relay.metrics.base import ORDER
 from relay.metrics.segmentation import measure
 from relay.results import COLUMNS, read_rows
 from relay.score.pairs import _masks_in
 
 app = typer.Typer(**PLAIN)
 app.command()(score)
+
+METRICS = ORDER["segmentation"]
 
 
 def run(*arguments: object, code: int = 0) -> str:

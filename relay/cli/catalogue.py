@@ -63,6 +63,6 @@ def _facts(kind: registry.Kind, found: Any) -> Iterator[str]:
     if kind == "metrics":
         low, high = found.bounds
         unit = ", in mm or pixels" if found.in_unit else ""
-        yield f"{low:g} to {high:g}{unit}; {'higher' if found.higher_is_better else 'lower'} is better"
+        yield f"of {found.task}; {low:g} to {high:g}{unit}; {'higher' if found.higher_is_better else 'lower'} is better"
     if kind == "augmentations":
         yield f"for {' and '.join({2: 'images', 3: 'volumes'}[axes] for axes in found.axes)}"

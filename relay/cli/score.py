@@ -85,11 +85,11 @@ def score(
             prediction_values=prediction_values,
             tolerance=tolerance,
             spacing=spacing,
-            metrics=metrics,
         )
         from relay.score import score_classes, score_numbers
 
-        done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
+        own = tuple(_list("--metrics", "names, with commas between", str, metrics) or ())
+        done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients, own)
     folder = out if out is not None else _default(done.summary["study"], predictions, truth)
     done.write(folder)
     show(console, done, folder)

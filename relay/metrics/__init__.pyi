@@ -1,9 +1,14 @@
 from . import classification as classification, regression as regression
 from .base import (
+    ClassMetric as ClassMetric,
+    ClassPair as ClassPair,
     CountMetric as CountMetric,
     Counts as Counts,
+    MaskMetric as MaskMetric,
     MaskPair as MaskPair,
     Metric as Metric,
+    NumberMetric as NumberMetric,
+    NumberPair as NumberPair,
     about as about,
     metrics as metrics,
 )

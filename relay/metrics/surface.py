@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 
-from relay.metrics.base import MaskPair, Metric
+from relay.metrics.base import MaskMetric, MaskPair
 
 Map: TypeAlias = NDArray[Any]
 Box: TypeAlias = tuple[slice, ...]
@@ -35,13 +35,13 @@ LEAF = 32
 """Points in a leaf of the tree: with one question a tree, larger ones than usual are faster."""
 
 
-class SurfaceMetric(Metric):
+class SurfaceMetric(MaskMetric):
     """One of the three distances between surfaces, which are measured together."""
 
     background = False
 
     def measure(self, masks: MaskPair) -> list[float]:
-        """See :meth:`Metric.measure`; the background has no surface that anybody asks for."""
+        """See :meth:`MaskMetric.measure`; the background has no surface that anybody asks for."""
         return masks.surfaces[self.name]
 
 

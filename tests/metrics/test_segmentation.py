@@ -23,7 +23,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
 from relay.errors import DataError, RelayError, UserError
-from relay.metrics.base import ORDER as METRICS
+from relay.metrics.base import ORDER
 from relay.metrics.overlap_measures import Values, counts, overlap
 from relay.metrics.segmentation import Measuring, measure
 from relay.metrics.surface import edges
@@ -31,6 +31,8 @@ from relay.metrics.surface import edges
 C, NAN = 3, math.nan
 Labels = np.ndarray
 SPACINGS = {2: [None, (0.4, 1.7)], 3: [None, (3.0, 0.5, 0.8)]}
+
+METRICS = ORDER["segmentation"]
 
 
 @st.composite
@@ -290,18 +292,20 @@ def test_workers_need_no_torch() -> None:
 
 
 BROKEN = """
-from relay.metrics import CountMetric, Metric
-class Short(Metric):
+from relay.metrics import CountMetric, MaskMetric, NumberMetric
+class Short(MaskMetric):
     name = "short"
     def measure(self, masks): return [1.0]
 class Zero(CountMetric):
     name = "zero"
     def of_counts(self, counts): return [1 / 0]
-class Nameless(Metric):
+class Nameless(MaskMetric):
     pass
-class Dice(Metric):
+class Dice(MaskMetric):
     name = "dice"
-class Never(Metric):
+class Error(NumberMetric):
+    name = "error"
+class Never(MaskMetric):
     name = "never"
     def __init__(self): raise OSError("no such file")
 """
@@ -324,6 +328,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("Zero", "metric 'zero' failed: ZeroDivisionError: division by zero"),
         ("Nameless", "in relay.metrics has no name"),
         ("Dice", "two metrics are called 'dice'"),
+        ("Error", "metric 'error' is for regression, not for segmentation"),
         ("Never", "failed: OSError: no such file"),
     ],
 )
