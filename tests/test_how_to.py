@@ -24,7 +24,7 @@ from relay.cli.app import app
 from relay.config import dump, read
 from relay.errors import UserError
 from relay.metrics import measure, metrics
-from relay.metrics.base import ORDER
+from relay.metrics.installed import ORDER
 from relay.plan import Study, plan
 from relay.report.curves import read_curves
 from relay.report.gather import read_run

@@ -23,7 +23,7 @@ from relay.cli.options import PLAIN
 from relay.cli.score import score
 from relay.data import files
 from relay.errors import DataError
-from relay.metrics.base import ORDER
+from relay.metrics.installed import ORDER
 from relay.metrics.segmentation import measure
 from relay.results import COLUMNS, read_rows
 from relay.score.pairs import _masks_in

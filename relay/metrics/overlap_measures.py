@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.errors import DataError
-from relay.metrics.base import CountMetric, Counts, metrics, values_of
+from relay.metrics.base import CountMetric, Counts
+from relay.metrics.installed import metrics, values_of
 
 RULE = (
     "a class absent from both truth and prediction is missing; in only one of the two, dice and nsd are 0, and hd95 "

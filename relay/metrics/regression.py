@@ -11,7 +11,8 @@ from typing import Any
 
 from relay import registry
 from relay.errors import DataError
-from relay.metrics.base import NumberMetric, NumberPair, metrics
+from relay.metrics.base import NumberMetric, NumberPair
+from relay.metrics.installed import metrics
 
 RULE = "R² is missing where there are fewer than two samples or all truths are equal"
 

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from relay.errors import DataError, RelayError
-from relay.metrics.base import MaskPair, metrics, values_of
+from relay.metrics.base import MaskPair
+from relay.metrics.installed import metrics, values_of
 from relay.metrics.overlap_measures import Values, as_labels, check_shapes
 
 TOLERANCE = 2.0

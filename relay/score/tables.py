@@ -12,7 +12,7 @@ import torch
 
 from relay.data import by_regex, refuse
 from relay.errors import DataError, UserError
-from relay.metrics import classification as classes_of, metrics, regression as numbers_of
+from relay.metrics import brier, classification as classes_of, metrics, regression as numbers_of
 from relay.score.result import Score, row
 
 Table = dict[str, list[str]]
@@ -56,7 +56,7 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None, m
     study, right = predictions.stem, (probs.argmax(1) == target).double().tolist()
     rows = [
         row(study, people[sample], sample, true[sample][0], metric, value)
-        for sample, *values in zip(samples, right, classes_of.brier(probs, target).tolist(), strict=True)
+        for sample, *values in zip(samples, right, brier(probs, target).tolist(), strict=True)
         for metric, value in zip(("accuracy", "brier"), values, strict=True)
     ]
     lines = [{"class": "", "metric": metric, "value": found[metric]} for metric in known if not known[metric].per_class]

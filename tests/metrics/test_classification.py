@@ -13,9 +13,9 @@ from sklearn.calibration import calibration_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from relay.errors import DataError
-from relay.metrics.base import ORDER
 from relay.metrics.calibration import BINS, CalibrationBins
 from relay.metrics.classification import classification
+from relay.metrics.installed import ORDER
 
 NAN = math.nan
 
