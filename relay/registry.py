@@ -45,6 +45,8 @@ NEEDS: dict[Kind, str] = {
     "report_sections": "__call__",
 }
 """What a plug-in of each kind must have; its base class does."""
+_theirs: set[str] = set()
+"""Top-level modules of the plug-ins that were found and are not ours."""
 
 
 @cache
@@ -85,6 +87,8 @@ def find(kind: Kind, name: str) -> Any:
     if not callable(found) or not hasattr(found, NEEDS[kind]):
         raise UserError(f"'{name}' in relay.{kind} is no plug-in: it has no {NEEDS[kind]}", _cure(kind))
     _check_options(kind, name, found)
+    if (top := _top(getattr(found, "__module__", ""))) != "relay":
+        _theirs.add(top)
     return found
 
 
@@ -103,6 +107,17 @@ def options_of(kind: Kind, found: Any) -> type | None:
     return schema if isinstance(schema, type) else None
 
 
+def fault(error: Exception) -> UserError | None:
+    """The user's error behind an exception that came through somebody's own plug-in; None where it did not."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if _top(frame.f_globals.get("__name__", "")) in _theirs]
+    if not own:
+        return None
+    frame, line = own[-1]
+    where = f"line {line} of {frame.f_code.co_filename}"
+    return UserError(f"{frame.f_globals['__name__']} failed: {_said(error)}", f"Correct it: it stopped in {where}.")
+
+
 @contextmanager
 def blamed(what: str, plugin: Any) -> Iterator[None]:
     """What other people's code raises here is a user's error, which says what Python said, and where.
@@ -116,13 +131,15 @@ def blamed(what: str, plugin: Any) -> Iterator[None]:
         raise
     except Exception as error:
         module = getattr(plugin, "__module__", type(plugin).__module__)
-        if module.split(".")[0] == "relay":
+        if _top(module) not in _theirs:
             raise  # a fault of ours
-        frames = traceback.extract_tb(error.__traceback__)
-        own = getattr(sys.modules.get(module), "__file__", None)
-        last = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])
-        where = f"it stopped in line {last.lineno} of {last.filename}."
-        raise UserError(f"{what} failed: {_said(error)}", f"Correct {module}: {where}") from error
+        known = fault(error)
+        advice = known.advice() if known else f"Correct {module}."
+        raise UserError(f"{what} failed: {_said(error)}", advice) from error
+
+
+def _top(module: str) -> str:
+    return module.split(".")[0]
 
 
 def _said(error: Exception) -> str:

@@ -191,6 +191,21 @@ def test_a_broken_section_is_its_authors_error(body: str, said: str, newcomer: N
         list(sections(run))
 
 
+def test_a_loss_that_fails_in_training_is_its_authors_error(
+    newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = FILES["my_loss.py"].replace("found = logits", "found = logits.nothing")
+    (newcomer.folder / "bad_loss.py").write_text(text)
+    monkeypatch.chdir(newcomer.folder)
+    words = ["train", "-c", "study.yaml", "-n", "bad", "common.train.loss.name=bad_loss:Tversky"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 2
+    said = " ".join(done.output.split())
+    assert "error: bad_loss failed: AttributeError: 'Tensor' object has no attribute 'nothing'" in said
+    line = 1 + text.splitlines().index("                found = logits.nothing.float().softmax(1)")
+    assert re.search(rf"what to do: Correct it: it stopped in line {line} of \S*bad_loss\.py", said)
+
+
 def test_optimiser_schedule_and_augmentation_are_those_of_the_pages(newcomer: Newcomer) -> None:
     leg = newcomer.study.legs[0]
     optimizer = leg.optimizer.build([torch.nn.Parameter(torch.zeros(1))])
