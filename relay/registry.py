@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from relay.errors import RelayError, UserError, nearest
@@ -83,7 +84,10 @@ def find(kind: Kind, name: str) -> Any:
     try:
         found = entries[name].load() if name in entries else _import(name)
     except Exception as error:  # whatever other people's code does when it is imported
-        raise UserError(f"'{name}' in relay.{kind} can't be loaded: {_said(error)}") from error
+        advice = "Correct it, or remove its package."
+        if isinstance(error, ModuleNotFoundError) and error.name == name.partition(":")[0]:
+            advice = f"Run the command in the folder of {error.name}.py ({Path.cwd()} has none), or install it."
+        raise UserError(f"'{name}' in relay.{kind} can't be loaded: {_said(error)}", advice) from error
     if not callable(found) or not hasattr(found, NEEDS[kind]):
         raise UserError(f"'{name}' in relay.{kind} is no plug-in: it has no {NEEDS[kind]}", _cure(kind))
     _check_options(kind, name, found)

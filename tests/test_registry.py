@@ -66,6 +66,12 @@ def test_every_kind_answers_alike(kind: Kind, here: Path) -> None:
         assert (options_of(kind, find(kind, name)) is not None) == takes_options
 
 
+def test_a_file_that_is_elsewhere_is_looked_for_here(here: Path) -> None:
+    with pytest.raises(UserError, match="No module named 'elsewhere'") as caught:
+        find("report_sections", "elsewhere:mine")
+    assert f"Run the command in the folder of elsewhere.py ({here} has none), or install it." in caught.value.advice()
+
+
 def test_options_that_nobody_declared_are_not_left_out(here: Path) -> None:
     base = "from relay.losses import Loss\nfrom relay.nets import Net, NetOptions\n"
     (here / "bare.py").write_text(
