@@ -10,8 +10,9 @@ from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
-    {"augment", "files", "logs", "metrics", "registry", "tensorfile"},
-    {"config", "home", "locks", "results"},
+    {"files", "logs", "registry", "tensorfile"},
+    {"augment", "locks", "metrics"},
+    {"config", "home", "results"},
     {"data", "handover", "losses", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},

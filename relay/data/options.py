@@ -7,8 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from relay.augment import NAMES
+from relay import registry
 from relay.config import SITE_NAME, WORDS, Field, options, plain_name
+from relay.errors import UserError
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -72,7 +73,7 @@ class DatasetOptions:
             and splits the rest by patient.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
-        augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
+        augment: The augmentation of a split, by name; only ``train`` may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
@@ -119,8 +120,10 @@ class DatasetOptions:
     @classmethod
     def _known_names(cls, chosen: dict[SplitName, str]) -> dict[SplitName, str]:
         for split, name in chosen.items():
-            if name not in NAMES:
-                raise ValueError(f"{split}: '{name}' is not one of {', '.join(NAMES)}")
+            try:
+                registry.find("augmentations", name)
+            except UserError as error:
+                raise ValueError(f"{split}: {error}. {error.advice()}") from error
             if split != "train" and name != "none":
                 raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
         return chosen

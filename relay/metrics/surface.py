@@ -18,6 +18,7 @@ measure both directions for themselves; here all that is done once a class.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,11 +26,53 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
 
+from relay.metrics.base import MaskMetric, MaskPair
+
 Map: TypeAlias = NDArray[Any]
 Box: TypeAlias = tuple[slice, ...]
 NAMES = ("hd95", "asd", "nsd")
 LEAF = 32
 """Points in a leaf of the tree: with one question a tree, larger ones than usual are faster."""
+
+
+class SurfaceMetric(MaskMetric):
+    """One of the three distances between surfaces, which are measured together."""
+
+    background = False
+
+    def measure(self, masks: MaskPair) -> list[float]:
+        """See :meth:`MaskMetric.measure`; the background has no surface that anybody asks for."""
+        return masks.surfaces[self.name]
+
+
+class HD95(SurfaceMetric):
+    """The robust Hausdorff distance."""
+
+    name = "hd95"
+    title = "HD95"
+    meaning = "distance between the contours that 95 % of their points keep within; smaller is better"
+    bounds = (0.0, inf)
+    higher_is_better = False
+    in_unit = True
+
+
+class ASD(SurfaceMetric):
+    """The average symmetric surface distance."""
+
+    name = "asd"
+    title = "ASD"
+    meaning = "average distance between the contours; smaller is better"
+    bounds = (0.0, inf)
+    higher_is_better = False
+    in_unit = True
+
+
+class NSD(SurfaceMetric):
+    """The normalised surface Dice."""
+
+    name = "nsd"
+    title = "NSD"
+    meaning = "share of the contours that lie within the tolerance of each other; 1 is all"
 
 
 def surfaces(

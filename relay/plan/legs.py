@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.config import Handoff, TaskConf, Train, flat
+from relay.config import Handoff, Results, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
 from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
 
@@ -75,6 +75,7 @@ class Study:
     datasets: Mapping[int, Dataset]
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
+    results: Results = field(default_factory=Results)
 
     @property
     def test_sets(self) -> list[Dataset]:

@@ -78,5 +78,6 @@ def sentence(summary: Mapping[str, Any]) -> str:
     said = f"Mean Dice over classes but {summary['classes'][0]}: {number(value)}."
     if math.isnan(value):
         said = "No Dice could be measured."
-    units = f"hd95 and asd in {unit}; nsd within {summary['tolerance']:g} {unit}."
+    distances = [name for name, about in summary["metrics"].items() if about["in_unit"]]
+    units = f"{' and '.join(distances)} in {unit}; nsd within {summary['tolerance']:g} {unit}."
     return f"{said} {units} A dash: {summary['rule']}."
