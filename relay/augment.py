@@ -1,4 +1,4 @@
-"""Named augmentations of a training batch.
+"""Augmentations of a training batch, by name: plug-ins of the group ``relay.augmentations``.
 
 ``flip`` and ``flip_rotate`` only move pixels (they lose nothing) and are plain NumPy; ``geometric``,
 ``colour`` and ``full`` run through imgaug, once a batch. Intensities are uint8 and stay so. Masks follow the
@@ -9,39 +9,54 @@ mask.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relay import registry
 from relay.errors import UserError
 
 Pixels: TypeAlias = NDArray[np.uint8]
-NAMES: Final = ("none", "flip", "flip_rotate", "geometric", "colour", "full")
-VOLUME_NAMES: Final = ("none", "flip")
+
+
+class Augmentation:
+    """A plug-in of the group ``relay.augmentations``, constructed without arguments.
+
+    Attributes:
+        axes: for how many spatial axes it is: 2 for images, 3 for volumes.
+    """
+
+    axes: ClassVar[tuple[int, ...]] = (2,)
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """Augment a batch; the same seed gives the same batch.
+
+        Args:
+            images: uint8 ``(B, *S, C)`` with one or three channels; not to be written to.
+            masks: uint8 ``(B, *S)``; likewise.
+            seed: any non-negative integer; all randomness comes from it.
+
+        Returns:
+            Images and masks of the same shapes.
+        """
+        raise NotImplementedError
 
 
 def augment(name: str, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-    """Augment a batch; the same seed gives the same batch.
-
-    Args:
-        name: One of :data:`NAMES`; for volumes one of :data:`VOLUME_NAMES`.
-        images: uint8 ``(B, *S, C)`` with one or three channels.
-        masks: uint8 ``(B, *S)``.
-        seed: Any non-negative integer.
-
-    Returns:
-        New images and masks of the same shapes; for ``none`` the arrays that were given.
+    """Augment a batch by the augmentation of a name: see :meth:`Augmentation.apply`.
 
     Raises:
-        UserError: there is no such augmentation, or not for volumes.
+        UserError: there is no such augmentation, not for volumes, or it is somebody's own and failed.
     """
     check(name, masks.ndim - 1)
-    if name == "none":
-        return images, masks
-    if name in ("flip", "flip_rotate"):
-        return _flip(images, masks, np.random.default_rng(seed), turn=name == "flip_rotate")
-    return _imgaug(name, images, masks, seed)
+    made = _named(name)
+    with registry.blamed(f"augmentation '{name}'", made):
+        new_images, new_masks = made.apply(images, masks, seed)
+        for what, old, new in (("images", images, new_images), ("masks", masks, new_masks)):
+            if new.shape != old.shape or new.dtype != np.uint8:
+                raise ValueError(f"{what} became {new.dtype} {new.shape}; they must stay uint8 {old.shape}")
+    return new_images, new_masks
 
 
 def check(name: str, axes: int) -> None:
@@ -50,16 +65,50 @@ def check(name: str, axes: int) -> None:
     Raises:
         UserError: the message lists those they can have.
     """
-    allowed, kind = (NAMES, "images") if axes == 2 else (VOLUME_NAMES, "volumes")
-    if name not in allowed:
-        raise UserError(f"augment: '{name}' is not available for {kind}: one of {', '.join(allowed)}")
+    if axes not in _named(name).axes:
+        allowed = ", ".join(n for n in registry.names("augmentations") if axes in _named(n).axes)
+        kind = "images" if axes == 2 else "volumes"
+        raise UserError(f"augment: '{name}' is not available for {kind}: one of {allowed}")
+
+
+@cache
+def _named(name: str) -> Augmentation:
+    cls = registry.find("augmentations", name)
+    with registry.blamed(f"augmentation '{name}'", cls):
+        made: Augmentation = cls()
+    return made
+
+
+class Unchanged(Augmentation):
+    """No augmentation: the arrays that were given."""
+
+    axes = (2, 3)
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        return images, masks
+
+
+class Flip(Augmentation):
+    """Mirrors each sample along each axis by chance of a half."""
+
+    axes = (2, 3)
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        return _flip(images, masks, np.random.default_rng(seed), turn=False)
+
+
+class FlipRotate(Augmentation):
+    """Mirrors each sample, and swaps rows and columns as often: all eight symmetries of a square; images that are
+    not square keep to the four of a rectangle."""
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        return _flip(images, masks, np.random.default_rng(seed), turn=True)
 
 
 def _flip(images: Pixels, masks: Pixels, rng: np.random.Generator, turn: bool) -> tuple[Pixels, Pixels]:
-    """Mirror each sample along each axis by chance of a half; with ``turn``, swap rows and columns as often.
-
-    These are all eight symmetries of a square; images that are not square keep to the four of a rectangle.
-    """
     axes = masks.ndim - 1
     mirrored = rng.random((len(masks), axes)) < 0.5
     swapped = rng.random(len(masks)) < (0.5 if turn and masks.shape[1] == masks.shape[2] else 0.0)
@@ -72,18 +121,41 @@ def _flip(images: Pixels, masks: Pixels, rng: np.random.Generator, turn: bool) -
     return new_images, new_masks
 
 
-def _imgaug(name: str, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
-    pipeline = _pipeline(name, images.shape[-1])
-    pipeline.seed_(seed % 2**32)
-    if name == "colour":
+class Geometric(Augmentation):
+    """Mirrors, scales, turns, shifts, shears and bends, through imgaug."""
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        return _imgaug(_pipeline(True, False, images.shape[-1]), images, masks, seed)
+
+
+class Colour(Augmentation):
+    """Changes contrast, brightness and hue, blurs and adds noise, through imgaug; masks stay as they are."""
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        pipeline = _pipeline(False, True, images.shape[-1])
+        pipeline.seed_(seed % 2**32)
         return pipeline(images=images), masks
+
+
+class Full(Augmentation):
+    """``geometric``, then ``colour``."""
+
+    def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """See :meth:`Augmentation.apply`."""
+        return _imgaug(_pipeline(True, True, images.shape[-1]), images, masks, seed)
+
+
+def _imgaug(pipeline: Any, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+    pipeline.seed_(seed % 2**32)
     changed, maps = pipeline(images=images, segmentation_maps=masks[..., None].astype(np.int32))
     return changed, maps[..., 0].astype(np.uint8)
 
 
 @cache
-def _pipeline(name: Literal["geometric", "colour", "full"], channels: int) -> Any:
-    """The imgaug pipeline of a name; grey images (one channel) have no hue to change."""
+def _pipeline(geometry: bool, colours: bool, channels: int) -> Any:
+    """An imgaug pipeline; grey images (one channel) have no hue to change."""
     import imgaug.augmenters as iaa
 
     geometric = [
@@ -100,5 +172,4 @@ def _pipeline(name: Literal["geometric", "colour", "full"], channels: int) -> An
         iaa.Sometimes(0.3, iaa.GaussianBlur((0.0, 1.0))),
         iaa.Sometimes(0.3, iaa.AdditiveGaussianNoise(scale=(0, 6))),
     ]
-    parts = {"geometric": geometric, "colour": colour, "full": geometric + colour}
-    return iaa.Sequential(parts[name])
+    return iaa.Sequential([*(geometric if geometry else []), *(colour if colours else [])])

@@ -25,7 +25,8 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @options
 class OptimizerOptions:
-    """What every optimiser has; the keys are torch's own."""
+    """A plug-in of the group ``relay.optimizers``: its options, named as torch names them, and the optimiser they make.
+    Importable without torch; these are what every optimiser has."""
 
     lr: Positive = 1e-3
     weight_decay: NotNegative = 0.0
@@ -80,7 +81,10 @@ class RMSprop(OptimizerOptions):
 
 @options
 class Schedule:
-    """A learning rate that depends on nothing but the step: a resumed run goes on as it would have."""
+    """A plug-in of the group ``relay.schedulers``: its options, and the learning rate they make.
+
+    The rate depends on nothing but the step, so that a resumed run goes on as it would have. Importable without torch.
+    """
 
     def factor(self, step: int, total_steps: int) -> float:
         """What the base rate is multiplied by in optimiser step ``step`` = 0, 1, … of ``total_steps``; beyond
@@ -183,17 +187,3 @@ class Step(Schedule):
         """See :meth:`Schedule.factor`."""
         passed = sum(step / total_steps >= milestone for milestone in self.milestones)
         return math.pow(self.gamma, passed)
-
-
-OPTIMIZERS: dict[str, type[OptimizerOptions]] = {
-    "Adam": Adam,
-    "AdamW": AdamW,
-    "SGD": SGD,
-    "RMSprop": RMSprop,
-}
-SCHEDULERS: dict[str, type[Schedule]] = {
-    "constant": Constant,
-    "cosine": Cosine,
-    "poly": Poly,
-    "step": Step,
-}

@@ -1,55 +1,171 @@
-"""Plug-ins by name: strategies, memories, data sets and nets, ours and other people's alike.
+"""One registry for everything that a config or a command names: ours and other people's alike.
 
-A name is looked up among the entry points of the installed packages (groups ``relay.strategies``,
-``relay.memories``, ``relay.datasets``, ``relay.nets``). A name of the form ``module:Class`` is imported as it stands,
-so that a file of one's own works without being installed. Names come from the user's own config, never from a bundle.
+A name is looked up among the entry points of the installed packages, in the group ``relay.<kind>``; the kinds are
+:data:`KINDS`. ``module:Name`` is imported as it stands, so that a file of your own in the current folder works without
+being installed. Names come from the user's own config or command line, never from a bundle.
 """
 
 from __future__ import annotations
 
+import inspect
 import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
-from relay.errors import UserError, nearest
+from relay.errors import RelayError, UserError, nearest
 
-Group = Literal["strategies", "memories", "datasets", "nets"]
+Kind = Literal[
+    "strategies",
+    "memories",
+    "datasets",
+    "nets",
+    "losses",
+    "optimizers",
+    "schedulers",
+    "metrics",
+    "augmentations",
+    "report_sections",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NEEDS: dict[Kind, str] = {
+    "strategies": "Options",
+    "memories": "Options",
+    "datasets": "Options",
+    "nets": "Options",
+    "losses": "build",
+    "optimizers": "build",
+    "schedulers": "build",
+    "metrics": "measure",
+    "augmentations": "apply",
+    "report_sections": "__call__",
+}
+"""What a plug-in of each kind must have; its base class does."""
+_theirs: set[str] = set()
+"""Top-level modules of the plug-ins that were found and are not ours."""
 
 
 @cache
-def _entries(group: Group) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"relay.{group}")}
+def _entries(kind: Kind) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"relay.{kind}")}
 
 
-def names(group: Group) -> list[str]:
-    """The names that are installed in a group, sorted."""
-    return sorted(_entries(group))
+def names(kind: Kind) -> list[str]:
+    """The names that are installed, sorted."""
+    return sorted(_entries(kind))
 
 
-def find(group: Group, name: str) -> Any:
-    """The class behind a name.
+def package(kind: Kind, name: str) -> str:
+    """The package that an installed name comes from, with its version."""
+    dist = _entries(kind)[name].dist
+    return f"{dist.name} {dist.version}" if dist else "unknown"
+
+
+def find(kind: Kind, name: str) -> Any:
+    """The class (of a report section: the function) behind a name.
 
     Raises:
         UserError: no such name (the nearest one is given), the plug-in can't be imported, or is none.
     """
-    entries = _entries(group)
+    entries = _entries(kind)
     if name not in entries and ":" not in name:
         near = nearest(name, list(entries))
         raise UserError(
-            f"unknown name '{name}' in relay.{group}",
-            f"Known: {', '.join(sorted(entries)) or 'none: is relay installed (pip install -e .)?'}"
-            + (f". Did you mean '{near}'?" if near else "")
-            + ". A class of your own: module:Class, the module in the current folder.",
+            f"unknown name '{name}' in relay.{kind}",
+            f"Known: {', '.join(sorted(entries)) or 'none; is relay installed (pip install -e .)?'}."
+            + (f" Did you mean '{near}'?" if near else "")
+            + " Your own: module:Name, the module in the current folder.",
         )
     try:
         found = entries[name].load() if name in entries else _import(name)
     except Exception as error:  # whatever other people's code does when it is imported
-        raise UserError(f"'{name}' in relay.{group} can't be loaded: {type(error).__name__}: {error}") from error
-    if not hasattr(found, "Options"):
-        raise UserError(f"'{name}' in relay.{group} is no plug-in: it has no Options", "Derive it from the base class.")
+        advice = "Correct it, or remove its package."
+        if isinstance(error, ModuleNotFoundError) and error.name == name.partition(":")[0]:
+            advice = f"Run the command in the folder of {error.name}.py ({Path.cwd()} has none), or install it."
+        raise UserError(f"'{name}' in relay.{kind} can't be loaded: {_said(error)}", advice) from error
+    if not callable(found) or not hasattr(found, NEEDS[kind]):
+        raise UserError(f"'{name}' in relay.{kind} is no plug-in: it has no {NEEDS[kind]}", _cure(kind))
+    _check_options(kind, name, found)
+    if (top := _top(getattr(found, "__module__", ""))) != "relay":
+        _theirs.add(top)
     return found
+
+
+def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything installed of a kind, by name; then ``more``: names of the form ``module:Name``.
+
+    Raises:
+        UserError: as :func:`find`.
+    """
+    return {name: find(kind, name) for name in dict.fromkeys([*names(kind), *more])}
+
+
+def options_of(kind: Kind, found: Any) -> type | None:
+    """The ``@options`` class that says what a plug-in takes; None where its kind takes nothing."""
+    schema = {"Options": getattr(found, "Options", None), "build": found}.get(NEEDS[kind])
+    return schema if isinstance(schema, type) else None
+
+
+def fault(error: Exception) -> UserError | None:
+    """The user's error behind an exception that came through somebody's own plug-in; None where it did not."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [(frame, line) for frame, line in frames if _top(frame.f_globals.get("__name__", "")) in _theirs]
+    if not own:
+        return None
+    frame, line = own[-1]
+    where = f"line {line} of {frame.f_code.co_filename}"
+    return UserError(f"{frame.f_globals['__name__']} failed: {_said(error)}", f"Correct it: it stopped in {where}.")
+
+
+@contextmanager
+def blamed(what: str, plugin: Any) -> Iterator[None]:
+    """What other people's code raises here is a user's error, which says what Python said, and where.
+
+    Args:
+        what: names the plug-in in the message, such as ``metric 'iou'``.
+    """
+    try:
+        yield
+    except RelayError:
+        raise
+    except Exception as error:
+        module = getattr(plugin, "__module__", type(plugin).__module__)
+        if _top(module) not in _theirs:
+            raise  # a fault of ours
+        known = fault(error)
+        advice = known.advice() if known else f"Correct {module}."
+        raise UserError(f"{what} failed: {_said(error)}", advice) from error
+
+
+def _top(module: str) -> str:
+    return module.split(".")[0]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _cure(kind: Kind) -> str:
+    return "Write a function of the run." if kind == "report_sections" else "Derive it from the base class."
+
+
+def _check_options(kind: Kind, name: str, found: Any) -> None:
+    """Without ``@options`` a class's own keys would be left out, and those of its base taken instead.
+
+    Raises:
+        UserError: it was forgotten.
+    """
+    schema = options_of(kind, found)
+    if schema is not None and inspect.get_annotations(schema) and "__dataclass_fields__" not in vars(schema):
+        raise UserError(
+            f"'{name}' in relay.{kind}: the options of {schema.__name__} are not declared",
+            f"Put @options (from relay.config) above the class {schema.__name__}.",
+        )
 
 
 def _import(name: str) -> Any:

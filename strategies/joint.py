@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relay.config import options
 from relay.errors import UserError
 
 from .base import Strategy
+
+if TYPE_CHECKING:
+    from relay.data import Dataset
 
 
 @options
@@ -29,7 +32,7 @@ class Joint(Strategy):
     uses_incoming = False
     pools_sites = True
 
-    def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
+    def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:
         """The chosen sites, or all that are here and are not for testing alone.
 
         Raises:

@@ -73,9 +73,9 @@ class SI(Strategy):
 
     def finish(self, training: Training) -> None:
         """Turn the credits into importances; before anything else moves the weights."""
-        from relay.memory import flat, trained
+        from relay.memory import as_vector, trained
 
-        weights = flat(trained(self.model).values()).detach()
+        weights = as_vector(trained(self.model).values()).detach()
         anchor, path = self.anchor.to(weights), self.path.to(weights)
         own = path.importance(weights - anchor.weights, self.options.si_damping)
         self.importance = anchor.importance + own

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from relay.augment import NAMES, VOLUME_NAMES, augment
+from relay.augment import augment
 from relay.errors import UserError
+from relay.registry import names
+
+NAMES = names("augmentations")
 
 
 def batch(*shape: int, channels: int = 3, count: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -92,12 +97,36 @@ def test_colours_leave_masks_alone() -> None:
     assert (new_images != images).any(axis=(1, 2, 3)).all()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(VOLUME_NAMES)))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"none", "flip"}))
 def test_volumes_are_only_flipped(name: str) -> None:
-    with pytest.raises(UserError, match=f"'{name}' is not available for volumes: one of none, flip"):
+    with pytest.raises(UserError, match=f"'{name}' is not available for volumes: one of flip, none"):
         augment(name, *batch(3, 4, 5), 1)
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(UserError, match="'flips' is not available for images: one of none, flip"):
+    with pytest.raises(UserError, match=r"unknown name 'flips' in relay\.augmentations"):
         augment("flips", *batch(3, 4), 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "return images[:1], masks",
+            r"ValueError: images became uint8 \(1, 3, 4, 3\); they must stay uint8 \(16, 3, 4, 3\)",
+        ),
+        ("return images, masks / 2", r"ValueError: masks became float64 .* must stay uint8"),
+        ("return images.nothing", "AttributeError: .* has no attribute 'nothing'"),
+    ],
+)
+def test_a_broken_one_is_its_authors_error(
+    body: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"augment_{tmp_path.name}".replace("-", "_")
+    text = (
+        "from relay.augment import Augmentation\nclass Mine(Augmentation):\n    def apply(self, images, masks, seed):\n"
+    )
+    (tmp_path / f"{name}.py").write_text(f"{text}        {body}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=f"augmentation '{name}:Mine' failed: {said}"):
+        augment(f"{name}:Mine", *batch(3, 4), 1)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from torch import nn, optim
 
 from relay.errors import UserError
-from relay.optim import OPTIMIZERS, SCHEDULERS, Cosine, Poly, Step
+from relay.optim import Cosine, Poly, Step
+from relay.registry import find, names
 
 
 def parameter() -> nn.Parameter:
@@ -23,7 +24,7 @@ def parameter() -> nn.Parameter:
 def rates(name: str, total: int, /, **options: Any) -> list[float]:
     """The rate in each step of a run as the training loop goes, and once after it."""
     optimizer = optim.SGD([parameter()], lr=2.0)
-    scheduler = SCHEDULERS[name](**options).build(optimizer, total)
+    scheduler = find("schedulers", name)(**options).build(optimizer, total)
     found = []
     for _ in range(total + 1):
         found.append(optimizer.param_groups[0]["lr"])
@@ -45,7 +46,7 @@ def test_they_step_as_torchs(name: str, options: dict[str, Any]) -> None:
     ours, theirs = parameter(), parameter()
     theirs_defaults = {"lr": 1e-3} if "lr" not in options else {}
     steppers = [
-        (ours, OPTIMIZERS[name](**options).build([ours])),
+        (ours, find("optimizers", name)(**options).build([ours])),
         (theirs, getattr(optim, name)([theirs], **(options | theirs_defaults))),
     ]
     assert type(steppers[0][1]) is getattr(optim, name)
@@ -58,14 +59,14 @@ def test_they_step_as_torchs(name: str, options: dict[str, Any]) -> None:
     assert not torch.equal(ours, parameter())
 
 
-@pytest.mark.parametrize("name", list(OPTIMIZERS))
+@pytest.mark.parametrize("name", names("optimizers"))
 def test_groups_of_parameters_will_do(name: str) -> None:
-    made = OPTIMIZERS[name]().build([{"params": [parameter()]}, {"params": [parameter()], "lr": 0.5}])
-    assert [group["lr"] for group in made.param_groups] == [OPTIMIZERS[name]().lr, 0.5]
+    made = find("optimizers", name)().build([{"params": [parameter()]}, {"params": [parameter()], "lr": 0.5}])
+    assert [group["lr"] for group in made.param_groups] == [find("optimizers", name)().lr, 0.5]
 
 
 def test_the_default_is_adam_at_a_thousandth() -> None:
-    assert OPTIMIZERS["Adam"]().build([parameter()]).defaults["lr"] == 1e-3
+    assert find("optimizers", "Adam")().build([parameter()]).defaults["lr"] == 1e-3
 
 
 def test_constant_is_constant() -> None:
@@ -116,10 +117,10 @@ def test_a_rate_is_a_share_of_the_base_and_falls_after_the_warm_up(schedule: Any
     assert factors[0] > 0
 
 
-@pytest.mark.parametrize("name", list(SCHEDULERS))
+@pytest.mark.parametrize("name", names("schedulers"))
 def test_beyond_the_budget_the_rate_stays(name: str) -> None:
     optimizer = optim.SGD([parameter()], lr=2.0)
-    scheduler = SCHEDULERS[name]().build(optimizer, 3)
+    scheduler = find("schedulers", name)().build(optimizer, 3)
     found = []
     for _ in range(6):
         optimizer.step()
@@ -128,17 +129,17 @@ def test_beyond_the_budget_the_rate_stays(name: str) -> None:
     assert found[2:] == [found[2]] * 4
 
 
-@pytest.mark.parametrize("name", list(SCHEDULERS))
+@pytest.mark.parametrize("name", names("schedulers"))
 def test_a_resumed_run_goes_on(name: str) -> None:
     whole = rates(name, 10)
     optimizer = optim.SGD([parameter()], lr=2.0)
-    first = SCHEDULERS[name]().build(optimizer, 10)
+    first = find("schedulers", name)().build(optimizer, 10)
     for _ in range(4):
         optimizer.step()
         first.step()
     saved = optimizer.state_dict(), first.state_dict()
     optimizer = optim.SGD([parameter()], lr=2.0)
-    second = SCHEDULERS[name]().build(optimizer, 10)
+    second = find("schedulers", name)().build(optimizer, 10)
     optimizer.load_state_dict(saved[0])
     second.load_state_dict(saved[1])
     found = []
@@ -154,7 +155,7 @@ def test_a_warm_up_beyond_the_budget_is_a_users_error() -> None:
         rates("cosine", 50, warmup_steps=50)
 
 
-@pytest.mark.parametrize("name", list(SCHEDULERS))
+@pytest.mark.parametrize("name", names("schedulers"))
 def test_a_budget_has_a_step(name: str) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         rates(name, 0)
@@ -163,24 +164,24 @@ def test_a_budget_has_a_step(name: str) -> None:
 @pytest.mark.parametrize(
     ("made", "wrong"),
     [
-        (OPTIMIZERS["Adam"], {"lr": 0}),
-        (OPTIMIZERS["Adam"], {"lr": float("inf")}),
-        (OPTIMIZERS["Adam"], {"betas": (0.9, 1.0)}),
-        (OPTIMIZERS["Adam"], {"betas": (0.9,)}),
-        (OPTIMIZERS["Adam"], {"momentum": 0.9}),
-        (OPTIMIZERS["AdamW"], {"weight_decay": -1}),
-        (OPTIMIZERS["SGD"], {"momentum": 1.0}),
-        (OPTIMIZERS["SGD"], {"momentum": 0, "nesterov": True}),
-        (OPTIMIZERS["RMSprop"], {"alpha": -0.1}),
-        (SCHEDULERS["constant"], {"power": 1}),
-        (SCHEDULERS["cosine"], {"warmup_steps": 3, "warmup_fraction": 0.1}),
-        (SCHEDULERS["cosine"], {"warmup_fraction": 1.0}),
-        (SCHEDULERS["cosine"], {"min_factor": 1.1}),
-        (SCHEDULERS["poly"], {"power": 0}),
-        (SCHEDULERS["step"], {"milestones": ()}),
-        (SCHEDULERS["step"], {"milestones": (0.7, 0.3)}),
-        (SCHEDULERS["step"], {"milestones": (0.5, 1.0)}),
-        (SCHEDULERS["step"], {"gamma": 0}),
+        (find("optimizers", "Adam"), {"lr": 0}),
+        (find("optimizers", "Adam"), {"lr": float("inf")}),
+        (find("optimizers", "Adam"), {"betas": (0.9, 1.0)}),
+        (find("optimizers", "Adam"), {"betas": (0.9,)}),
+        (find("optimizers", "Adam"), {"momentum": 0.9}),
+        (find("optimizers", "AdamW"), {"weight_decay": -1}),
+        (find("optimizers", "SGD"), {"momentum": 1.0}),
+        (find("optimizers", "SGD"), {"momentum": 0, "nesterov": True}),
+        (find("optimizers", "RMSprop"), {"alpha": -0.1}),
+        (find("schedulers", "constant"), {"power": 1}),
+        (find("schedulers", "cosine"), {"warmup_steps": 3, "warmup_fraction": 0.1}),
+        (find("schedulers", "cosine"), {"warmup_fraction": 1.0}),
+        (find("schedulers", "cosine"), {"min_factor": 1.1}),
+        (find("schedulers", "poly"), {"power": 0}),
+        (find("schedulers", "step"), {"milestones": ()}),
+        (find("schedulers", "step"), {"milestones": (0.7, 0.3)}),
+        (find("schedulers", "step"), {"milestones": (0.5, 1.0)}),
+        (find("schedulers", "step"), {"gamma": 0}),
     ],
 )
 def test_options_refuse(made: Any, wrong: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import UserError
-from relay.registry import Group, find, names
+from relay.registry import KINDS, Kind, find, names, options_of, package
 
 
 @pytest.fixture
@@ -24,18 +24,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("group", "known"),
+    ("kind", "known"),
     [
         ("strategies", {"local", "sequential", "joint", "relay"}),
         ("datasets", {"fundus", "folder", "synthetic"}),
         ("nets", {"U-Net"}),
+        ("losses", {"CE", "Dice", "DiceCE", "ExpLogLoss"}),
+        ("optimizers", {"Adam", "AdamW", "SGD", "RMSprop"}),
+        ("schedulers", {"constant", "cosine", "poly", "step"}),
+        ("metrics", {"dice", "sensitivity", "specificity", "hd95", "asd", "nsd"}),
+        ("augmentations", {"flip", "flip_rotate", "geometric", "colour", "full"}),
+        ("report_sections", {"warnings", "matrix", "scores", "curves", "calibration", "cases", "custody"}),
     ],
 )
-def test_installed_names_are_found(group: Group, known: set[str]) -> None:
-    assert known <= set(names(group))
-    assert names(group) == sorted(names(group))
+def test_installed_names_are_found(kind: Kind, known: set[str]) -> None:
+    assert known <= set(names(kind))
+    assert names(kind) == sorted(names(kind))
     for name in known:
-        assert find(group, name).__name__.lower() == name.replace("-", "").lower()
+        assert find(kind, name).__name__.lower() == name.replace("-", "").replace("_", "").lower()
+        assert package(kind, name).startswith("relay-learning ")
 
 
 def test_an_unknown_name_gives_the_nearest_and_all_known() -> None:
@@ -44,6 +51,39 @@ def test_an_unknown_name_gives_the_nearest_and_all_known() -> None:
     assert "Did you mean 'relay'?" in caught.value.advice()
     assert all(name in caught.value.advice() for name in names("strategies"))
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_answers_alike(kind: Kind, here: Path) -> None:
+    with pytest.raises(UserError, match=rf"^unknown name 'no_such' in relay\.{kind}$") as caught:
+        find(kind, "no_such")
+    assert f"Known: {', '.join(names(kind))}." in caught.value.advice()
+    (here / f"nothing_{kind}.py").write_text("Mine = 3\n")
+    with pytest.raises(UserError, match="is no plug-in: it has no "):
+        find(kind, f"nothing_{kind}:Mine")
+    for name in names(kind):
+        takes_options = kind not in ("metrics", "augmentations", "report_sections")
+        assert (options_of(kind, find(kind, name)) is not None) == takes_options
+
+
+def test_a_file_that_is_elsewhere_is_looked_for_here(here: Path) -> None:
+    with pytest.raises(UserError, match="No module named 'elsewhere'") as caught:
+        find("report_sections", "elsewhere:mine")
+    assert f"Run the command in the folder of elsewhere.py ({here} has none), or install it." in caught.value.advice()
+
+
+def test_options_that_nobody_declared_are_not_left_out(here: Path) -> None:
+    base = "from relay.losses import Loss\nfrom relay.nets import Net, NetOptions\n"
+    (here / "bare.py").write_text(
+        f"{base}class Mine(Loss):\n    alpha: float = 0.5\n"
+        "class Wide(NetOptions):\n    width: int = 3\nclass Broad(Net):\n    Options = Wide\n"
+        "class Same(Loss):\n    pass\n"
+    )
+    for kind, name, cls in (("losses", "Mine", "Mine"), ("nets", "Broad", "Wide")):
+        with pytest.raises(UserError, match=f"the options of {cls} are not declared") as caught:
+            find(kind, f"bare:{name}")  # type: ignore[arg-type]
+        assert f"Put @options (from relay.config) above the class {cls}." in caught.value.advice()
+    assert find("losses", "bare:Same").__name__ == "Same"  # it adds no option
 
 
 def test_nothing_near_is_not_guessed() -> None:

@@ -9,8 +9,9 @@ import pytest
 from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
-    {"errors", "phase", "screen", "seeds", "statistics"},
-    {"augment", "files", "locks", "logs", "metrics", "registry", "tensorfile"},
+    {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
+    {"files", "logs", "registry", "tensorfile"},
+    {"augment", "locks", "metrics"},
     {"config", "home", "results"},
     {"data", "handover", "losses", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},

@@ -23,12 +23,15 @@ from relay.cli.options import PLAIN
 from relay.cli.score import score
 from relay.data import files
 from relay.errors import DataError
-from relay.metrics.segmentation import METRICS, measure
+from relay.metrics.installed import ORDER
+from relay.metrics.segmentation import measure
 from relay.results import COLUMNS, read_rows
 from relay.score.pairs import _masks_in
 
 app = typer.Typer(**PLAIN)
 app.command()(score)
+
+METRICS = ORDER["segmentation"]
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -402,3 +405,32 @@ def test_files_of_folders_in_folders_are_looked_at_for_dicom_once(
     (deep / "scan").write_bytes(bytes(128) + b"DICM")
     with pytest.raises(DataError, match=r"a holds a series of 1 DICOM files"):
         _masks_in(tmp_path)
+
+
+OWN = """
+from relay.metrics import ClassMetric, NumberMetric
+class Bias(NumberMetric):
+    name = "bias"
+    def measure(self, numbers): return (numbers.pred - numbers.truth).mean()
+class Named(ClassMetric):
+    name = "named"
+    per_class = True
+    def measure(self, classes): return classes.confusion.sum(0) / len(classes.target)
+"""
+
+
+def test_tables_have_metrics_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_of_tables.py").write_text(OWN)
+    tables = {
+        "regression": ("sample,value\na,1\nb,3", "sample,value\na,0\nb,1", "Bias"),
+        "classification": ("sample,x,y\na,1,0\nb,0.9,0.1", "sample,class\na,x\nb,y", "Named"),
+    }
+    for task, (pred, truth, cls) in tables.items():
+        (tmp_path / "p.csv").write_text(pred)
+        (tmp_path / "t.csv").write_text(truth)
+        run(tmp_path / "p.csv", tmp_path / "t.csv", "--task", task, "-o", task, "--metrics", f"own_of_tables:{cls}")
+    of = {task: json.loads((tmp_path / task / "score.json").read_text())["rows"] for task in tables}
+    assert [(row["metric"], row["value"]) for row in of["regression"]][-1] == ("bias", 1.5)
+    found = {row["class"]: row["value"] for row in of["classification"] if row["metric"] == "named"}
+    assert found == {"x": 1.0, "y": 0.0, "mean": 0.5}

@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 import relay
-from relay.cli import ask, compare, configs, exchange, inspect, keys, predict, record, rehearse, report, roster, score
+from relay.cli import (
+    ask,
+    catalogue,
+    compare,
+    configs,
+    exchange,
+    inspect,
+    keys,
+    predict,
+    record,
+    rehearse,
+    report,
+    roster,
+    score,
+)
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to
 
@@ -64,24 +78,11 @@ def train(
         show_study(console, summary, sites_of(study.legs), apart(study.legs), page, after)
 
 
-@app.command()
-@command
-def plugins() -> None:
-    """The names a config may use: strategies, memories, data sets, nets, losses, optimisers, schedulers."""
-    from relay.losses import LOSSES
-    from relay.optim import OPTIMIZERS, SCHEDULERS
-    from relay.registry import names
-
-    for group in ("strategies", "memories", "datasets", "nets"):
-        ask.say(f"{group}: {', '.join(names(group))}")
-    for title, known in (("losses", LOSSES), ("optimizers", OPTIMIZERS), ("schedulers", SCHEDULERS)):
-        ask.say(f"{title}: {', '.join(known)}")
-
-
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
+app.command(name="list")(catalogue.show)
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(roster.roster_app, name="roster")
 for function in (

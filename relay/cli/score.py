@@ -45,6 +45,10 @@ def score(
     spacing: Annotated[
         str | None, typer.Option("--spacing", help="mm per pixel, of masks whose files do not say: 0.5 or 0.5,0.4.")
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help="Metrics of your own beside the installed ones: module:Class, commas between."),
+    ] = None,
     patients: Annotated[
         str | None, typer.Option("--patients", help="Regular expression that finds the patient in a name.")
     ] = None,
@@ -73,14 +77,19 @@ def score(
         _folder(out)
     if task == "segmentation":
         stand_for = (values, prediction_values)
-        done = _masks(predictions, truth, console, classes, stand_for, tolerance, spacing, patients, workers)
+        done = _masks(predictions, truth, console, classes, stand_for, tolerance, spacing, metrics, patients, workers)
     else:
         _only_for_masks(
-            classes=classes, values=values, prediction_values=prediction_values, tolerance=tolerance, spacing=spacing
+            classes=classes,
+            values=values,
+            prediction_values=prediction_values,
+            tolerance=tolerance,
+            spacing=spacing,
         )
         from relay.score import score_classes, score_numbers
 
-        done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients)
+        own = tuple(_list("--metrics", "names, with commas between", str, metrics) or ())
+        done = (score_classes if task == "classification" else score_numbers)(predictions, truth, patients, own)
     folder = out if out is not None else _default(done.summary["study"], predictions, truth)
     done.write(folder)
     show(console, done, folder)
@@ -114,6 +123,7 @@ def _masks(
     values: tuple[str | None, str | None],
     tolerance: float | None,
     spacing: str | None,
+    metrics: str | None,
     patients: str | None,
     workers: int,
 ) -> Score:
@@ -128,6 +138,7 @@ def _masks(
         spacing=_list("--spacing", "numbers, with commas between", float, spacing),
         patients=patients,
         workers=workers,
+        metrics=tuple(_list("--metrics", "names, with commas between", str, metrics) or ()),
     )
     return score_masks(predictions, truth, asked, console)
 

@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from relay import registry
 from relay.errors import Interrupted, RelayError, shown
 from relay.files import disk_full
 from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
@@ -73,7 +74,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except MemoryError as error:
             fail(RelayError("there is not enough memory", MEMORY), error)
         except Exception as error:
-            fail(_unexpected(error), error)
+            fail(registry.fault(error) or _unexpected(error), error)
         finally:
             _held.pop()
             os.umask(umask)

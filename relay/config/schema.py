@@ -1,8 +1,9 @@
 """The form of a config: blocks, keys, types, ranges and defaults, in one place.
 
-A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``paths``, plain names for
-folders that other keys refer to). For every task, ``task_confs[id]`` over ``all_tasks_datasets[id]`` over
-``common`` gives a :class:`TaskConf`. What a plug-in takes (``kwargs``) is checked by its own options.
+A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``results``, for metrics and
+sections of your own, and ``paths``, plain names for folders that other keys refer to). For every task,
+``task_confs[id]`` over ``all_tasks_datasets[id]`` over ``common`` gives a :class:`TaskConf`. What a plug-in takes
+(``kwargs``) is checked by its own options.
 """
 
 from __future__ import annotations
@@ -145,6 +146,23 @@ class CurrentTasks:
     handoff: Handoff | None = None
 
 
+PluginName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+"""``module:Name``, for a file of one's own."""
+
+
+@options
+class Results:
+    """What is measured and shown beside all that is installed. What is in an installed package need not be named.
+
+    Attributes:
+        metrics: metrics of your own, each ``module:Class``.
+        report_sections: sections of the report, each ``module:function``.
+    """
+
+    metrics: tuple[PluginName, ...] = ()
+    report_sections: tuple[PluginName, ...] = ()
+
+
 @options
 class Blocks:
     """The top of a config file."""
@@ -152,4 +170,5 @@ class Blocks:
     common: dict[str, Any]
     all_tasks_datasets: Annotated[list[dict[str, Any]], Field(min_length=1)]
     current_tasks: CurrentTasks
+    results: Results = Field(default_factory=Results)
     paths: dict[str, str] = Field(default_factory=dict)

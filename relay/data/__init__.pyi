@@ -14,6 +14,7 @@ from .loader import (
     Collated as Collated,
     eval_batches as eval_batches,
     sample_ids as sample_ids,
+    scaled as scaled,
     train_loader as train_loader,
 )
 from .options import (

@@ -7,8 +7,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from relay.augment import NAMES
-from relay.config import Field, options, plain_name
+from relay import registry
+from relay.config import SITE_NAME, WORDS, Field, options, plain_name
+from relay.errors import UserError
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -33,7 +34,7 @@ def _no_augmentation() -> dict[SplitName, str]:
 
 Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+Word = Annotated[str, Field(pattern=WORDS)]
 """What other sites read, such as the name of a class."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -72,13 +73,11 @@ class DatasetOptions:
             and splits the rest by patient.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
-        augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
+        augment: The augmentation of a split, by name; only ``train`` may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"), AfterValidator(plain_name)
-    ]
+    task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
@@ -121,8 +120,10 @@ class DatasetOptions:
     @classmethod
     def _known_names(cls, chosen: dict[SplitName, str]) -> dict[SplitName, str]:
         for split, name in chosen.items():
-            if name not in NAMES:
-                raise ValueError(f"{split}: '{name}' is not one of {', '.join(NAMES)}")
+            try:
+                registry.find("augmentations", name)
+            except UserError as error:
+                raise ValueError(f"{split}: {error}. {error.advice()}") from error
             if split != "train" and name != "none":
                 raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
         return chosen

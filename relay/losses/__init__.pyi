@@ -1,2 +1,2 @@
 from .distilling import distillation as distillation
-from .segmentation import LOSSES as LOSSES, Loss as Loss
+from .segmentation import Loss as Loss

@@ -24,7 +24,7 @@ Weights = Annotated[tuple[Positive, ...], Field(min_length=2)]
 
 @options
 class Loss:
-    """Options of a loss, and the loss they make."""
+    """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch."""
 
     def build(self, num_classes: int | None = None) -> nn.Module:
         """The module, see :mod:`relay.losses.segmentation`.
@@ -158,10 +158,6 @@ class ExpLogLoss(Loss):
         dice = ExpLogSoftDice(self.gamma, self.dice_kwargs.do_bg, self.dice_kwargs.batch_dice)
         ce = ExpLogCrossEntropy(self.gamma, self.wce_kwargs.weight)
         return WeightedSum([dice, ce], [self.dice_weight, self.ce_weight])
-
-
-LOSSES: dict[str, type[Loss]] = {"CE": CE, "Dice": Dice, "DiceCE": DiceCE, "ExpLogLoss": ExpLogLoss}
-"""The losses a config can name."""
 
 
 def _check_weights(where: str, weight: tuple[float, ...] | None, num_classes: int | None) -> None:

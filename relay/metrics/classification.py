@@ -13,12 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from relay import registry
 from relay.errors import DataError
-from relay.metrics.calibration import CalibrationBins
+from relay.metrics.base import ClassMetric, ClassPair
+from relay.metrics.installed import each, metrics
 
-PER_CLASS = ("auroc", "f1", "sensitivity", "specificity")
-OVERALL = ("accuracy", "balanced_accuracy", "brier", "ece")
-METRICS = (*OVERALL[:2], *PER_CLASS, *OVERALL[2:])
 RULE = (
     "a class without any sample, or with all of them, has no AUROC; sensitivity is missing where no sample is of the "
     "class, specificity where all are, F1 where none is and none was predicted; missing values are left out of means"
@@ -27,51 +26,34 @@ SUM = 1e-3
 """How far a sample's probabilities may be from adding up to 1: they may have been rounded."""
 
 
-def classification(probs: Any, target: Any) -> dict[str, Any]:
-    """All metrics of a set of samples.
+def classification(probs: Any, target: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Every metric of a set of samples.
 
     Args:
         probs: (N, C) probabilities; each row adds up to 1.
         target: (N,) class indices 0..C-1.
+        more: metrics beside those that are installed, each ``module:Class``.
 
     Returns:
-        ``accuracy``, ``balanced_accuracy`` (mean of ``sensitivity``), ``brier``, ``ece``: numbers. ``auroc`` (one class
-        against all others), ``f1``, ``sensitivity``, ``specificity``: a list over classes. ``mean``: of each of these
-        lists, over classes. ``bins``: see :class:`~relay.metrics.calibration.CalibrationBins`. ``confusion``: (C, C)
-        counts, a row a true class, a column a predicted one.
+        By metric a number, or a list over classes; of these lists the ``mean`` over classes. ``bins``: see
+        :class:`~relay.metrics.calibration.CalibrationBins`. ``confusion``: (C, C) counts, a row a true class, a column
+        a predicted one.
 
     Raises:
         DataError: there is no sample, the shapes do not fit, or values are not what they should be.
+        UserError: a metric of somebody's own failed.
     """
-    from torchmetrics.functional import classification as sums
-
-    probs, target = _checked(probs, target)
-    classes = probs.shape[1]
-    confusion = sums.multiclass_confusion_matrix(probs, target, classes)
-    true, named, hits = confusion.sum(1), confusion.sum(0), confusion.diagonal()
-    each = {
-        "f1": _known(sums.multiclass_f1_score(probs, target, classes, average=None), true + named > 0),
-        "sensitivity": _known(sums.multiclass_recall(probs, target, classes, average=None), true > 0),
-        "specificity": _known(sums.multiclass_specificity(probs, target, classes, average=None), true < len(target)),
-        "auroc": [_auroc(probs[:, label], target == label) for label in range(classes)],
-    }
-    means = {name: float(torch.tensor(values).nanmean()) for name, values in each.items()}
-    calibration = CalibrationBins(classes)
-    calibration.update(probs, target)
-    return {
-        "accuracy": float(hits.sum() / len(target)),
-        "balanced_accuracy": means["sensitivity"],
-        "brier": float(brier(probs, target).mean()),
-        **each,
-        **calibration.compute(),
-        "mean": means,
-        "confusion": confusion.tolist(),
-    }
+    pair = ClassPair(*_checked(probs, target))
+    known = metrics(more, "classification")
+    found = {name: _value(metric, pair) for name, metric in known.items()}
+    means = {name: float(torch.tensor(found[name]).nanmean()) for name, metric in known.items() if metric.per_class}
+    return {**found, "bins": pair.calibration["bins"], "mean": means, "confusion": pair.confusion.tolist()}
 
 
-def brier(probs: Tensor, target: Tensor) -> Tensor:
-    """Brier score of each sample: (N, C) and (N,) to (N,), 0 (sure and right) to 2 (sure and wrong)."""
-    return (probs - torch.nn.functional.one_hot(target, probs.shape[1])).square().sum(1)
+def _value(metric: ClassMetric, pair: ClassPair) -> float | list[float]:
+    with registry.blamed(f"metric '{metric.name}'", metric):
+        said = metric.measure(pair)
+        return each(said, pair.probs.shape[1]) if metric.per_class else float(said)  # type: ignore[arg-type]
 
 
 def flaws(probs: Tensor, names: Sequence[str] | None = None) -> Iterator[tuple[int, str]]:
@@ -106,17 +88,3 @@ def _checked(probs: Any, target: Any) -> tuple[Tensor, Tensor]:
 
 
 _ADVICE = "Correct the predictions, or the table of what is true."
-
-
-def _known(values: Tensor, known: Tensor) -> list[float]:
-    """What torchmetrics calls 0 for want of samples is missing."""
-    found: list[float] = torch.where(known, values.double(), torch.nan).tolist()
-    return found
-
-
-def _auroc(score: Tensor, positive: Tensor) -> float:
-    from torchmetrics.functional.classification import binary_auroc
-
-    if positive.all() or not positive.any():
-        return float("nan")
-    return float(binary_auroc(score, positive.long()))

@@ -7,13 +7,14 @@ With the voxels predicted as a class (P) and truly of it (T): ``dice = 2 |P and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relay.errors import DataError
+from relay.metrics.base import CountMetric, Counts
+from relay.metrics.installed import metrics, values_of
 
 RULE = (
     "a class absent from both truth and prediction is missing; in only one of the two, dice and nsd are 0, and hd95 "
@@ -21,31 +22,53 @@ RULE = (
     "nothing else; surfaces of the background are not measured; missing values are left out of every mean"
 )
 """The rule for absent classes, as results state it."""
-NAMES = ("dice", "sensitivity", "specificity")
 Values = dict[str, list[float]]
 """Metric → a number for each class; NaN is missing."""
 
 
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Voxels of each class, each (C,) int64: ``+`` puts samples together."""
+class Dice(CountMetric):
+    """``2 |P and T| / (|P| + |T|)`` (Dice 1945, 10.2307/1932409)."""
 
-    tp: NDArray[np.int64]
-    fp: NDArray[np.int64]
-    fn: NDArray[np.int64]
-    tn: NDArray[np.int64]
+    name = "dice"
+    title = "Dice"
+    meaning = "overlap with the expert's contour: 1 is perfect, 0 is none"
 
-    def __add__(self, other: Counts) -> Counts:
-        """As of one volume made of both."""
-        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+    def of_counts(self, counts: Counts) -> list[float]:
+        """See :meth:`CountMetric.of_counts`."""
+        return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+class Sensitivity(CountMetric):
+    """``|P and T| / |T|``."""
+
+    name = "sensitivity"
+    title = "Sensitivity"
+    meaning = "share of the true area that was found"
+
+    def of_counts(self, counts: Counts) -> list[float]:
+        """See :meth:`CountMetric.of_counts`."""
+        return _ratio(counts.tp, counts.tp + counts.fn)
+
+
+class Specificity(CountMetric):
+    """``|neither| / |not T|``; of a class in neither map it is missing, as all else is."""
+
+    name = "specificity"
+    title = "Specificity"
+    meaning = "share of what is not of the class that was left alone"
+
+    def of_counts(self, counts: Counts) -> list[float]:
+        """See :meth:`CountMetric.of_counts`."""
+        there = counts.tp + counts.fp + counts.fn > 0
+        return _ratio(counts.tn, np.where(there, counts.tn + counts.fp, 0))
 
 
 def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
     """Count the voxels of one sample.
 
     Args:
-        pred: (*S) labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included.
 
     Raises:
@@ -61,15 +84,14 @@ def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
     return Counts(*found)
 
 
-def overlap(counts: Counts) -> Values:
-    """``dice``, ``sensitivity`` and ``specificity`` of each class, in 0..1, after :data:`RULE`."""
-    tp, fp, fn, tn = counts.tp, counts.fp, counts.fn, counts.tn
-    there = tp + fp + fn > 0
-    return {
-        "dice": _ratio(2 * tp, 2 * tp + fp + fn),
-        "sensitivity": _ratio(tp, tp + fn),
-        "specificity": _ratio(tn, np.where(there, tn + fp, 0)),
-    }
+def overlap(counts: Counts, more: tuple[str, ...] = ()) -> Values:
+    """Every :class:`~relay.metrics.base.CountMetric` of each class, after :data:`RULE`.
+
+    Args:
+        more: metrics beside those that are installed, each ``module:Class``.
+    """
+    found = {name: metric for name, metric in metrics(more).items() if isinstance(metric, CountMetric)}
+    return {name: values_of(metric, counts) for name, metric in found.items()}
 
 
 def check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:

@@ -1,6 +1,7 @@
 """All the metrics of one sample: in this process, or beside what else is going on. Imports no torch, nor do workers.
 
-Overlap is in :mod:`relay.metrics.overlap_measures`, what has to do with surfaces in :mod:`relay.metrics.surface`.
+What a metric is: :mod:`relay.metrics.base`. Overlap is in :mod:`relay.metrics.overlap_measures`, what has to do with
+surfaces in :mod:`relay.metrics.surface`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from relay.errors import DataError, RelayError
-from relay.metrics import overlap_measures as _overlap, surface
-from relay.metrics.overlap_measures import RULE, Counts, Values, as_labels, check_shapes, counts, overlap
+from relay.metrics.base import MaskPair
+from relay.metrics.installed import metrics, values_of
+from relay.metrics.overlap_measures import Values, as_labels, check_shapes
 
-__all__ = ["DISTANCES", "METRICS", "RULE", "Counts", "Measuring", "Values", "counts", "measure", "overlap"]
-
-DISTANCES = ("hd95", "asd")
-"""The metrics with a unit; of them less is better."""
-METRICS = (*_overlap.NAMES, *surface.NAMES)
 TOLERANCE = 2.0
 """Of ``nsd``, where none is given."""
 AHEAD = 1 << 28
@@ -32,25 +29,33 @@ _SPACING = "Give the millimetres per voxel along each axis, or none to have dist
 
 
 def measure(
-    pred: Any, truth: Any, num_classes: int, spacing: Sequence[float] | None = None, tolerance: float = TOLERANCE
+    pred: Any,
+    truth: Any,
+    num_classes: int,
+    spacing: Sequence[float] | None = None,
+    tolerance: float = TOLERANCE,
+    more: tuple[str, ...] = (),
 ) -> Values:
-    """All of :data:`METRICS` of one sample: :func:`overlap`, and :func:`relay.metrics.surface.surfaces`.
+    """Every metric of one sample.
 
     Args:
-        pred: (*S) labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included.
         spacing: millimetres per voxel along each axis; None: distances and the tolerance are in voxels.
         tolerance: of ``nsd``.
+        more: metrics beside those that are installed, each ``module:Class``.
 
     Raises:
         DataError: the shapes differ; the spacing is not a positive number an axis; the tolerance is negative.
+        UserError: a metric of somebody's own failed.
     """
     pred, truth = as_labels(pred), as_labels(truth)
     check_shapes(pred, truth)
     check_spacing(spacing, truth.ndim)
     check_tolerance(tolerance)
-    return overlap(counts(pred, truth, num_classes)) | surface.surfaces(pred, truth, num_classes, spacing, tolerance)
+    masks = MaskPair(pred, truth, num_classes, None if spacing is None else tuple(spacing), tolerance)
+    return {name: values_of(metric, masks) for name, metric in metrics(more).items()}
 
 
 def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
@@ -92,10 +97,11 @@ class Measuring:
 
     Args:
         workers: how many processes; 0 measures in this one, as samples are submitted.
+        more: metrics beside those that are installed, each ``module:Class``.
     """
 
-    def __init__(self, workers: int = 0) -> None:
-        self._workers = workers
+    def __init__(self, workers: int = 0, more: tuple[str, ...] = ()) -> None:
+        self._workers, self.more = workers, more
         self._pool: ProcessPoolExecutor | None = None
         self._waiting, self._fewer = 0, threading.Condition()
 
@@ -114,7 +120,7 @@ class Measuring:
         tolerance: float = TOLERANCE,
     ) -> Future[Values]:
         """What ``measure`` will say; waits where too much waits already."""
-        arguments = (as_labels(pred), as_labels(truth), num_classes, spacing, tolerance)
+        arguments = (as_labels(pred), as_labels(truth), num_classes, spacing, tolerance, self.more)
         if self._pool is None:
             return _now(*arguments)
         voxels = arguments[0].size

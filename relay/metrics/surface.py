@@ -18,12 +18,15 @@ measure both directions for themselves; here all that is done once a class.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from scipy.spatial import KDTree
+
+from relay.metrics.base import MaskMetric, MaskPair
 
 Map: TypeAlias = NDArray[Any]
 Box: TypeAlias = tuple[slice, ...]
@@ -32,14 +35,54 @@ LEAF = 32
 """Points in a leaf of the tree: with one question a tree, larger ones than usual are faster."""
 
 
+class SurfaceMetric(MaskMetric):
+    """One of the three distances between surfaces, which are measured together."""
+
+    background = False
+
+    def measure(self, masks: MaskPair) -> list[float]:
+        """See :meth:`MaskMetric.measure`; the background has no surface that anybody asks for."""
+        return masks.surfaces[self.name]
+
+
+class HD95(SurfaceMetric):
+    """The robust Hausdorff distance."""
+
+    name = "hd95"
+    title = "HD95"
+    meaning = "distance between the contours that 95 % of their points keep within; smaller is better"
+    bounds = (0.0, inf)
+    higher_is_better = False
+    in_unit = True
+
+
+class ASD(SurfaceMetric):
+    """The average symmetric surface distance."""
+
+    name = "asd"
+    title = "ASD"
+    meaning = "average distance between the contours; smaller is better"
+    bounds = (0.0, inf)
+    higher_is_better = False
+    in_unit = True
+
+
+class NSD(SurfaceMetric):
+    """The normalised surface Dice."""
+
+    name = "nsd"
+    title = "NSD"
+    meaning = "share of the contours that lie within the tolerance of each other; 1 is all"
+
+
 def surfaces(
     pred: Map, truth: Map, num_classes: int, spacing: Sequence[float] | None = None, tolerance: float = 2.0
 ) -> dict[str, list[float]]:
     """``hd95``, ``asd`` and ``nsd`` of each class of one sample.
 
     Args:
-        pred: (*S) labels of any integer type; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included; it has no surface that anybody asks for, and is NaN.
         spacing: millimetres per voxel along each axis; None: distances are in voxels.
         tolerance: of ``nsd``, in the same unit.
@@ -80,7 +123,7 @@ def _points(mask: NDArray[np.bool_], scale: NDArray[np.float64]) -> NDArray[np.f
 
 
 def edges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The voxels (*S) of a mask with a face neighbour outside it: mask and not its erosion by a cross."""
+    """The voxels ``(*S)`` of a mask with a face neighbour outside it: mask and not its erosion by a cross."""
     inner: NDArray[np.bool_] = mask.copy()
     for axis in range(mask.ndim):
         here, left = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)

@@ -1,1 +1,1 @@
-
+from .base import Net as Net, NetOptions as NetOptions

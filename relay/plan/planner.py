@@ -15,8 +15,7 @@ from relay import registry
 from relay.config import Blocks, Named, TaskConf, check
 from relay.errors import ConfigError, Problem, UserError, nearest
 from relay.files import expanded
-from relay.losses import LOSSES
-from relay.optim import OPTIMIZERS, SCHEDULERS
+from relay.metrics import metrics
 from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 
@@ -59,7 +58,7 @@ class _Planner:
     """Builds the parts and collects the problems on the way; a part with a problem is None."""
 
     def __init__(self, blocks: Blocks) -> None:
-        self.current = blocks.current_tasks
+        self.current, self.results = blocks.current_tasks, blocks.results
         self.layers = Layers(blocks)
         self.problems: list[Problem] = []
         self.ids = [i for i in self.current.task_ids if i in self.layers.sets]
@@ -80,6 +79,7 @@ class _Planner:
         if legs and not legs[0].strategy.uses_incoming:
             legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
         self.check_folders(datasets, train)
+        self.check_results()
         if train:
             self.check_splits(legs)
         return Study(
@@ -90,42 +90,30 @@ class _Planner:
             datasets,
             given,
             self.current.handoff,
+            self.results,
         )
 
     # -- the parts ---------------------------------------------------------------------------------------------
 
-    def plugin(self, task_id: int, path: Sequence[str], group: registry.Group, choice: Named | None) -> Any:
-        """A plug-in made from its checked options."""
+    def plugin(self, task_id: int, path: Sequence[str], kind: registry.Kind, choice: Named | None) -> Any:
+        """A plug-in made from its checked options; for a loss, an optimiser, a schedule: those options."""
         if choice is None:
             return None
-        try:
-            cls = registry.find(group, choice.name)
-        except UserError as error:
-            self.add(self.layers.where(task_id)([*path, "name"]), choice.name, f"{error}. {error.advice()}")
+        cls = self.found(kind, self.layers.where(task_id)([*path, "name"]), choice.name)
+        if cls is None:
             return None
-        made = self.options(task_id, path, cls.Options, choice)
-        return None if made is None else cls(made)
-
-    def options(self, task_id: int, path: Sequence[str], schema: type, choice: Named) -> Any:
-        """The ``kwargs`` of a named thing, checked against its options."""
-        made, found = check(schema, choice.kwargs, self.layers.where(task_id, *path, "kwargs"))
+        schema = registry.options_of(kind, cls)
+        made, found = check(schema or cls, choice.kwargs, self.layers.where(task_id, *path, "kwargs"))
         self.problems += found
-        return made
+        return made if made is None or schema is cls else cls(made)
 
-    def named(self, task_id: int, path: Sequence[str], choice: Named | None, known: Mapping[str, type]) -> Any:
-        """Something of the toolkit's own, by name."""
-        if choice is None:
+    def found(self, kind: registry.Kind, path: str, name: str) -> Any:
+        """What a name stands for."""
+        try:
+            return registry.find(kind, name)
+        except UserError as error:
+            self.add(path, name, f"{error}. {error.advice()}")
             return None
-        if choice.name in known:
-            return self.options(task_id, path, known[choice.name], choice)
-        where = self.layers.where(task_id)([*path, "name"])
-        self.add(
-            where,
-            choice.name,
-            f"unknown name; allowed: {', '.join(known)}",
-            nearest(choice.name, list(known)),
-        )
-        return None
 
     def dataset(self, task_id: int) -> Any:
         block, found = check(Named, self.layers.merged(task_id).get("dataset"), self.layers.where(task_id, "dataset"))
@@ -145,9 +133,9 @@ class _Planner:
         parts = (
             self.plugin(task_id, ["strategy"], "strategies", chosen("strategy")),
             self.net(task_id, chosen("model"), datasets.get(task_id)),
-            self.named(task_id, ["train", "loss"], chosen("train", "loss"), LOSSES),
-            self.named(task_id, ["train", "optimizer"], chosen("train", "optimizer"), OPTIMIZERS),
-            self.named(task_id, ["train", "scheduler"], chosen("train", "scheduler"), SCHEDULERS),
+            self.plugin(task_id, ["train", "loss"], "losses", chosen("train", "loss")),
+            self.plugin(task_id, ["train", "optimizer"], "optimizers", chosen("train", "optimizer")),
+            self.plugin(task_id, ["train", "scheduler"], "schedulers", chosen("train", "scheduler")),
         )
         strategy = parts[0]
         start = self.start(number, task_id, raw, strategy) if strategy else None
@@ -299,6 +287,16 @@ class _Planner:
         }.values():
             path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
             self.add(path, "test", "leaves nothing to train on: leave it out, or take the task out of those trained on")
+
+    def check_results(self) -> None:
+        """Metrics and sections are loaded now, not after hours of training."""
+        try:
+            if self.results.metrics:
+                metrics(self.results.metrics)
+        except UserError as error:
+            self.add("results.metrics", ", ".join(self.results.metrics), f"{error}. {error.advice()}")
+        for place, name in enumerate(self.results.report_sections):
+            self.found("report_sections", f"results.report_sections[{place}]", name)
 
     def check_folders(self, datasets: Mapping[int, Any], train: bool) -> None:
         """The data of each leg must be here; any other test set may be absent."""

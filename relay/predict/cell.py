@@ -37,6 +37,7 @@ class Cell:
 
     Attributes:
         options: of the data set.
+        more_metrics: those of the config, beside the installed ones.
         unit: of distances: ``mm`` where every image of the test set has a spacing, else ``px``.
         samples: of each sample, metric → a value a class; NaN where it is missing.
         calibration: ``ece`` and ``bins``, of all voxels.
@@ -50,6 +51,7 @@ class Cell:
     options: Any
     unit: Literal["mm", "px"]
     tolerance: float
+    more_metrics: tuple[str, ...] = ()
     samples: list[tuple[Sample, dict[str, list[float]]]] = field(default_factory=list)
     calibration: dict[str, Any] = field(default_factory=dict)
     inference: float = 0.0
@@ -84,12 +86,12 @@ class Cell:
 
     def patients(self) -> dict[str, dict[str, list[float]]]:
         """What adds up over a patient's images as if they were one volume, by patient: metric → a value a class."""
-        return {patient: overlap(found) for patient, found in self._patients.items()}
+        return {patient: overlap(found, self.more_metrics) for patient, found in self._patients.items()}
 
     def voxels(self) -> dict[str, list[float]]:
         """The same over all voxels of the test set."""
         every = list(self._patients.values())
-        return overlap(sum(every[1:], start=every[0]))
+        return overlap(sum(every[1:], start=every[0]), self.more_metrics)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Tidy: a row a sample, metric and class, then a row a patient."""

@@ -81,13 +81,14 @@ def predict_study(
     shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
-    with Measuring(workers) as measuring, Progress(len(shapes), console) as progress:
+    with Measuring(workers, study.results.metrics) as measuring, Progress(len(shapes), console) as progress:
         for model in models:
             net = model.net(devices)
             for dataset in study.test_sets:
                 site = sites(dataset)
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
-                cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance)
+                more = study.results.metrics
+                cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance, more)
                 pictures = _Pictures(site, cell, folder) if how.save else None
                 with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
                     _test(net, site, cell, devices, measuring, pictures, progress.advance)

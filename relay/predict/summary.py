@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from relay.metrics import RULE
+from relay.metrics import RULE, about
 from relay.plan import Study
 from relay.predict.cell import Cell
 from relay.seeds import derive
@@ -25,6 +25,7 @@ def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, 
         "interval": INTERVAL,
         "tolerance": tolerance,
         "unit": {cell.options.task_name: cell.unit for cell in cells},
+        "metrics": about(study.results.metrics),
         "classes": list(cells[0].options.names) if cells else [],
         "dice": [_where(cell) | _dice(cell, seed) for cell in cells],
         "rows": [row for cell in cells for row in _rows(cell, seed)],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.config import read_own
 from relay.errors import plain
@@ -15,6 +15,9 @@ from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
 from relay.results import mean, of_relay
+
+if TYPE_CHECKING:
+    from relay.report.cases import ShownCase
 
 AGAIN = "Restore it, or run the study under a new note (-n)."
 """What to do where the config of a run is damaged."""
@@ -41,6 +44,7 @@ class Run:
         planned: folders of all legs that the config asks for.
         given: the config as it was given.
         doubts: what was to be looked at before training, each with its site.
+        cases: images of patients, by site, where they were asked for.
     """
 
     root: Path
@@ -54,6 +58,7 @@ class Run:
     legs: list[LegRecord]
     given: Mapping[str, Any]
     doubts: Sequence[str] = ()
+    cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
 
     @property
     def sites(self) -> list[str]:

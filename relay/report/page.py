@@ -7,39 +7,25 @@ a config, a file or another site is escaped.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from relay.errors import UserError
 from relay.files import write_bytes, write_folder, write_text
 from relay.locks import locked
-from relay.report.cases import ShownCase, read_cases
+from relay.report.cases import read_cases
 from relay.report.gather import Run, number, read_run
-from relay.report.plot_style import Picture, pdf, styled
+from relay.report.plot_style import pdf, styled
 from relay.report.screen import number as shown
+from relay.report.sections import Section, count, sections
 from relay.report.shapes import Comparison, read_json
-from relay.report.tables import Table
 from relay.results import mean
 
 WAIT = 60.0
 """Seconds for another command that is writing the same page."""
 COMPARISON, PAIRED = "compare.json", "Paired tests"
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the page. ``said``: plain paragraphs; ``alerts``: what is wrong."""
-
-    id: str
-    title: str
-    said: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-    words: Sequence[tuple[str, str]] = ()
-    cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
-    alerts: Sequence[str] = ()
 
 
 def write_report(root: Path, cases: bool = False) -> Path:
@@ -52,7 +38,7 @@ def write_report(root: Path, cases: bool = False) -> Path:
 
     Raises:
         UserError: there are no results; a file of them is damaged; cases are wanted and no overlays are there, or of a
-            comparison.
+            comparison; a section of somebody's own failed.
     """
     if (root / COMPARISON).is_file():
         if cases:
@@ -69,10 +55,10 @@ def write_report(root: Path, cases: bool = False) -> Path:
 
 def _write_run(root: Path, cases: bool) -> Path:
     run = read_run(root)
-    shown_cases = read_cases(run) if cases else {}
+    if cases:
+        run = replace(run, cases=read_cases(run))
     with styled():
-        sections = _run_sections(run, shown_cases)
-        return _write(root / "results", run.summary.get("study", ""), _sentence(run), sections, cases)
+        return _write(root / "results", run.summary.get("study", ""), _sentence(run), list(sections(run)), cases)
 
 
 def _write_comparison(root: Path) -> Path:
@@ -83,14 +69,14 @@ def _write_comparison(root: Path) -> Path:
         pictures, tables = comparison.pictures(content), comparison.tables(content)
         paired = [table for table in tables if table.caption.startswith(PAIRED)]
         said = [str(content["method"])] if content.get("method") else []
-        sections = [
+        parts = [
             Section("strategies", "Strategies side by side", (), pictures[:1], tables[:1]),
             Section("sites", "Site by site", pictures=pictures[1:]),
             Section("tests", "Differences", [comparison.tested(content)], tables=paired),
             Section("runs", "Runs", tables=[t for t in tables if t.caption == "Every run"]),
             *([Section("method", "How this was measured", said)] if said else []),
         ]
-        return _write(root, _name(root), comparison.sentence(content), sections, False, comparison.alerts(content))
+        return _write(root, _name(root), comparison.sentence(content), parts, False, comparison.alerts(content))
 
 
 def _name(root: Path) -> str:
@@ -107,10 +93,10 @@ def _sentence(run: Run) -> str:
     external = {site: there.pop(site) for site in relay.get("external") or {} if site in there}
     if not there and not external:
         return "Nothing could be measured."
-    after = f"After {_count(len(run.matrix), 'leg')}, the model reaches"
+    after = f"After {count(len(run.matrix), 'leg')}, the model reaches"
     whose = "Each site's own model reaches" if run.apart else after
     worst = min(there, key=lambda site: there[site], default="")
-    text = f"{whose} a mean Dice of {shown(mean(there.values()))} over {_count(len(there), 'site')}."
+    text = f"{whose} a mean Dice of {shown(mean(there.values()))} over {count(len(there), 'site')}."
     if len(there) > 1:
         text += f" The lowest is {worst} with {shown(there[worst])}."
     if external:
@@ -120,84 +106,6 @@ def _sentence(run: Run) -> str:
         return text
     how = "lost" if lost >= 0 else "gained"
     return f"{text} Since their best, earlier sites have {how} {abs(lost):.3f} on average."
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _run_sections(run: Run, cases: Mapping[str, Sequence[ShownCase]]) -> list[Section]:
-    from relay.report import chain_figure, figures, tables
-    from relay.report.curves import read_curves
-    from relay.report.custody import read_custody
-
-    known, evaluation = read_custody(run), run.evaluation
-    chains = known.chains
-    untested = run.stale or "Not measured yet: python predict_test.py adds it."
-    only_dice = (
-        run.stale or "Only Dice was measured so far: python predict_test.py adds the other metrics, and intervals."
-    )
-    rules = [_as_sentence(str(evaluation[key])) for key in ("rule", "interval") if evaluation.get(key)]
-    if evaluation.get("tolerance") is not None:
-        rules.append(f"The tolerance of NSD is {evaluation['tolerance']:g}, in the unit of the site's distances.")
-    curves = figures.curves(run, read_curves(run))
-    calibration = figures.calibration(run)
-    sections = [
-        Section("run", "What was run", _what(run), (), [tables.environment(run), tables.config(run.legs)]),
-        *([Section("warnings", "Warnings before training", alerts=run.doubts)] if run.doubts else []),
-        Section("matrix", "Every leg at every site", (), _one(figures.matrix(run)), [tables.matrix(run)]),
-        Section("relay", "The relay in numbers", tables=[tables.relay(run)]),
-        Section(
-            "scores",
-            "Scores",
-            rules or [only_dice],
-            _one(figures.distributions(run)),
-            list(tables.metrics(run)),
-            tables.glossary(run),
-        ),
-        Section("curves", "Learning curves", () if curves else ["No curves were recorded."], _one(curves)),
-        Section(
-            "calibration",
-            "Calibration",
-            () if calibration else [untested],
-            _one(calibration),
-            [tables.calibration(run)] if calibration else [],
-        ),
-    ]
-    if cases:
-        sections.append(Section("cases", "Best, median and worst images", cases=cases))
-    drawn = [chain_figure.custody(chain, f"custody-{n}" if n else "custody") for n, chain in enumerate(chains)]
-    none = ["Nothing was handed over: there is one leg, or each model starts from nothing."]
-    said = () if chains or known.broken else none
-    alerts = [f"The chain of custody can't be verified: {why}" for why in known.broken]
-    listed = [tables.custody(chain) for chain in chains]
-    sections.append(Section("custody", "Chain of custody", said, drawn, listed, alerts=alerts))
-    return sections
-
-
-def _as_sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
-
-
-def _one(picture: Picture | None) -> list[Picture]:
-    return [picture] if picture else []
-
-
-def _what(run: Run) -> list[str]:
-    order = " → ".join(run.scores.trained[leg] for leg in sorted(run.scores.trained))
-    seeds = {str(leg.record["config"].get("random_seed", "0")) for leg in run.legs if leg.record.get("config")}
-    lines = [f"Strategy: {run.summary.get('strategy')}."]
-    lines += [_unfinished(run)] if not run.finished else []
-    lines += [f"Legs, in their order: {order}."] if order else []
-    lines += [f"Test images of: {', '.join(run.sites)}."] if run.sites else []
-    lines += [f"Random seed: {', '.join(sorted(seeds))}."] if seeds else []
-    return lines
-
-
-def _unfinished(run: Run) -> str:
-    legs = ", ".join(map(run.label, sorted(run.matrix)))
-    of = f" of {_count(len(run.planned), 'leg')}" if run.planned else ""
-    return f"This run is not finished, or was not summed up: the page is made of what was tested: leg {legs}{of}."
 
 
 def _write(

@@ -108,6 +108,14 @@ class Calibrated(Cell):
     bins: list[Bin] = Field(default_factory=list)
 
 
+class About(Shape):
+    """What the results say of a metric."""
+
+    title: str
+    meaning: str
+    in_unit: bool
+
+
 class Evaluation(Shape):
     """``results/evaluation.json``."""
 
@@ -115,6 +123,7 @@ class Evaluation(Shape):
     interval: str | None = None
     tolerance: Number = None
     unit: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, About] = Field(default_factory=dict)
     rows: list[Measured]
     subjects: list[Measured] = Field(default_factory=list)
     voxels: list[Measured] = Field(default_factory=list)

@@ -7,33 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.numbers import signed
 from relay.report.chain_figure import size
 from relay.report.custody import Hop
 from relay.report.gather import LegRecord, Run, number
 from relay.report.screen import MISSING, number as shown
 
-METRICS = {
-    "dice": ("Dice", "overlap with the expert's contour: 1 is perfect, 0 is none"),
-    "sensitivity": ("Sensitivity", "share of the true area that was found"),
-    "specificity": ("Specificity", "share of what is not of the class that was left alone"),
-    "hd95": ("HD95", "distance between the contours that 95 % of their points keep within; smaller is better"),
-    "asd": ("ASD", "average distance between the contours; smaller is better"),
-    "nsd": ("NSD", "share of the contours that lie within the tolerance of each other; 1 is all"),
-    "accuracy": ("Accuracy", "share of images that were classed right"),
-    "balanced_accuracy": ("Balanced accuracy", "mean share of each class that was classed right"),
-    "auroc": ("AUROC", "chance that a case is ranked above a non-case; 0.5 is guessing"),
-    "f1": ("F1", "balance of finding cases and of not raising false alarms"),
-    "brier": ("Brier score", "squared error of the probabilities; smaller is better"),
-    "ece": ("ECE", "expected calibration error; smaller is better"),
-    "mae": ("MAE", "mean absolute error; smaller is better"),
-    "rmse": ("RMSE", "root of the mean squared error; smaller is better"),
-    "r2": ("R²", "share of the variance that is explained; 1 is all"),
-}
-
-
 UNKNOWN = "unknown"
 """Of a hand-over: nobody here knows."""
-DISTANCES = ("hd95", "asd")
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ def _value(value: Any) -> str:
 
 
 def _signed(value: Any) -> str:
-    return MISSING if math.isnan(number(value)) else f"{number(value):+.3f}"
+    return signed(number(value))
 
 
 def _site(value: Any) -> str:
@@ -152,6 +133,13 @@ OVER = {
 """What ``evaluation.json`` has: what is counted, and what is said of it."""
 
 
+def about(run: Run) -> dict[str, dict[str, Any]]:
+    """What the results say of each metric that was measured; of one that they say nothing of, its name."""
+    known: Mapping[str, Mapping[str, Any]] = run.evaluation.get("metrics") or {}
+    names = dict.fromkeys(row["metric"] for key in OVER for row in run.evaluation.get(key) or [])
+    return {name: {"title": name, "meaning": "", "in_unit": False, **known.get(name, {})} for name in names}
+
+
 def metrics(run: Run) -> Iterator[Table]:
     """Every metric of each model, a table each: that of the models at the end over images open, the others folded."""
     for key in OVER:
@@ -172,22 +160,23 @@ def _metrics(run: Run, caption: str, rows: Sequence[Mapping[str, Any]], key: str
     mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit stands with the metric, else the site
     unit = "" if mixed or not units else f" [{next(iter(units.values()))}]"
     counted = OVER[key][0]
-    body = []
+    said, body = about(run), []
     for site, name in dict.fromkeys((row["site"], row["class"]) for row in rows):
-        found = [cells.get((site, name, metric)) for metric in names]
-        count = [str(next(row for row in found if row).get("samples", MISSING))] if counted else []
-        body.append([f"{site} [{units[site]}]" if site in mixed else site, name, *count, *map(_cell, found)])
-    heads = [METRICS.get(metric, (metric,))[0] + (unit if metric in DISTANCES else "") for metric in names]
+        found = [(cells.get((site, name, metric)), 2 if said[metric]["in_unit"] else 3) for metric in names]
+        count = [str(next(row for row, _ in found if row).get("samples", MISSING))] if counted else []
+        body.append(
+            [f"{site} [{units[site]}]" if site in mixed else site, name, *count, *(_cell(*one) for one in found)]
+        )
+    heads = [said[name]["title"] + (unit if said[name]["in_unit"] else "") for name in names]
     columns = ["site", "class", *([counted] if counted else []), *heads]
     return Table(caption, columns, body, heads=2, folded=folded)
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
+def _cell(row: Mapping[str, Any] | None, digits: int) -> str:
     """``mean``, ``(low–high)``, and in how many it was missing, a line each."""
     if row is None or math.isnan(value := number(row.get("mean", row.get("value")))):
         return MISSING
     low, high = number(row.get("low")), number(row.get("high"))
-    digits = 2 if row.get("metric") in DISTANCES else 3
     interval = "" if math.isnan(low) or math.isnan(high) else f"\n({low:.{digits}f}–{high:.{digits}f})"
     missing = int(row.get("samples") or 0) - int(row.get("measured") or 0)
     return f"{value:.{digits}f}{interval}" + (f"\nmissing in {missing}" if missing > 0 else "")
@@ -195,8 +184,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 def glossary(run: Run) -> list[tuple[str, str]]:
     """The metrics of the tables, and what they say."""
-    there = dict.fromkeys(row["metric"] for row in run.evaluation.get("rows", []))
-    return [METRICS[metric] for metric in there if metric in METRICS]
+    return [(said["title"], said["meaning"]) for said in about(run).values() if said["meaning"]]
 
 
 def calibration(run: Run) -> Table:

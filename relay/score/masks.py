@@ -13,7 +13,7 @@ from rich.console import Console
 from relay.data import Pixels, UnknownValues, refuse
 from relay.errors import DataError
 from relay.leg import Progress
-from relay.metrics import METRICS, NAMES as OVERLAP, RULE, Counts, Measuring, Values, counts, overlap
+from relay.metrics import RULE, Counts, Measuring, Values, about, counts, metrics, overlap
 from relay.results import mean
 from relay.score.pairs import Asked, Pair, mask_values_of, pairs_of, prediction_mask_values
 from relay.score.result import Score, row
@@ -62,7 +62,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     mask_values = mask_values_of(pairs, asked, together.problems)
     predicted = prediction_mask_values(pairs, mask_values, asked)
     found = Found(len(mask_values))
-    with Measuring(asked.workers) as measuring, Progress(len(pairs), console) as progress:
+    with Measuring(asked.workers, asked.metrics) as measuring, Progress(len(pairs), console) as progress:
         for pair in progress.counted(pairs, "scoring"):
             try:
                 pred, true, spacing = pair.read(mask_values, predicted, asked)
@@ -89,8 +89,8 @@ def _score(
     study: str, measured: list[tuple[Pair, Values]], found: Found, asked: Asked, missing: Sequence[str]
 ) -> Score:
     names = list(asked.classes or ["background", *(f"class {k}" for k in range(1, found.num_classes))])
-    patients = {patient: overlap(sums) for patient, sums in found.counts.items()} if asked.patients is not None else {}
-    everything = sum(list(found.counts.values())[1:], next(iter(found.counts.values())))
+    patients = _patients(found, asked) if asked.patients is not None else {}
+    whole = overlap(sum(list(found.counts.values())[1:], next(iter(found.counts.values()))), asked.metrics)
     rows = [
         row(study, pair.patient, pair.name, name, metric, value)
         for pair, values in measured
@@ -101,24 +101,29 @@ def _score(
         for patient, values in patients.items()
         for name, metric, value in _flat(values, names)
     ]
-    samples = _summary([(pair.patient, values) for pair, values in measured], names)
+    samples = _summary([(pair.patient, values) for pair, values in measured], names, asked)
     summary = {
         "study": study,
         "task": "segmentation",
         "rule": RULE,
         "unit": found.units.pop(),
         "tolerance": asked.tolerance,
+        "metrics": about(asked.metrics),
         "classes": names,
         "samples": len(measured),
         "missing": list(missing),
         "patients": len(found.counts),
         "rows": samples,
-        "mean": {metric: mean(_foreground(samples, metric, names[0])) for metric in METRICS},
+        "mean": {metric: mean(_foreground(samples, metric, names[0])) for metric in metrics(asked.metrics)},
         "interval": INTERVAL,
-        "subjects": _summary(list(patients.items()), names),
-        "voxels": {metric: dict(zip(names, values, strict=True)) for metric, values in overlap(everything).items()},
+        "subjects": _summary(list(patients.items()), names, asked),
+        "voxels": {metric: dict(zip(names, values, strict=True)) for metric, values in whole.items()},
     }
     return Score(rows, summary)
+
+
+def _patients(found: Found, asked: Asked) -> dict[str, Values]:
+    return {patient: overlap(sums, asked.metrics) for patient, sums in found.counts.items()}
 
 
 def _flat(values: Values, names: Sequence[str]) -> Iterator[tuple[str, str, float]]:
@@ -126,14 +131,15 @@ def _flat(values: Values, names: Sequence[str]) -> Iterator[tuple[str, str, floa
         yield from ((name, metric, value) for name, value in zip(names, by_class, strict=True))
 
 
-def _summary(found: Sequence[tuple[str, Values]], names: Sequence[str]) -> list[dict[str, Any]]:
+def _summary(found: Sequence[tuple[str, Values]], names: Sequence[str], asked: Asked) -> list[dict[str, Any]]:
     """A line a class and metric; none for the background's surfaces, which nobody measures."""
+    known = metrics(asked.metrics)
     return [
         {"class": name, "metric": metric}
         | describe([(patient, values[metric][label]) for patient, values in found], seed=0)
         for label, name in enumerate(names)
         for metric in (found[0][1] if found else ())
-        if label or metric in OVERLAP
+        if label or known[metric].background
     ]
 
 

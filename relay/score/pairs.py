@@ -11,7 +11,7 @@ import numpy as np
 
 from relay.data import Pixels, by_regex, listing, read_mask, read_masks, refuse
 from relay.errors import DataError, UserError
-from relay.metrics import TOLERANCE, check_spacing, check_tolerance
+from relay.metrics import TOLERANCE, check_spacing, check_tolerance, metrics
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Asked:
         patients: a regular expression that finds the patient in a file's stem: group 1, or the whole match. None: every
             sample is a patient.
         workers: processes that measure; 0: this one.
+        metrics: beside the installed ones, each ``module:Class``.
     """
 
     classes: Sequence[str] | None = None
@@ -36,6 +37,7 @@ class Asked:
     spacing: Sequence[float] | None = None
     patients: str | None = None
     workers: int = 0
+    metrics: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse what can't be meant, before anything is read.
@@ -44,6 +46,7 @@ class Asked:
             UserError: say so.
         """
         check_tolerance(self.tolerance)
+        metrics(self.metrics)
         if self.spacing is not None:
             check_spacing(self.spacing, len(self.spacing))
         named = {"--classes": self.classes, "--values": self.values, "--prediction-values": self.prediction_values}

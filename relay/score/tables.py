@@ -12,7 +12,7 @@ import torch
 
 from relay.data import by_regex, refuse
 from relay.errors import DataError, UserError
-from relay.metrics import classification as classes_of, regression as numbers_of
+from relay.metrics import brier, classification as classes_of, metrics, regression as numbers_of
 from relay.score.result import Score, row
 
 Table = dict[str, list[str]]
@@ -20,17 +20,19 @@ Table = dict[str, list[str]]
 ADVICE = "A table is a CSV file with a line of names, the first of them 'sample', and a line for each sample."
 
 
-def score_classes(predictions: Path, truth: Path, patients: str | None = None) -> Score:
+def score_classes(predictions: Path, truth: Path, patients: str | None = None, more: tuple[str, ...] = ()) -> Score:
     """Score a table of probabilities.
 
     Args:
         predictions: ``sample``, then a column of probabilities for each class, under its name.
         truth: ``sample``, and the name of its class.
         patients: a regular expression that finds the patient in a sample's name. None: every sample is one.
+        more: metrics beside the installed ones, each ``module:Class``.
 
     Raises:
         UserError, DataError: the tables can't be read, or do not fit; all lines are named, or counted.
     """
+    known = metrics(more, "classification")
     (_, *names), said = _read(predictions)
     _, true = _read(truth, 1)
     if len(names) < 2:
@@ -50,15 +52,15 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None) -
     people = _people(samples, patients, problems)
     refuse(problems, f"{predictions} can't be scored")
     target = torch.tensor([names.index(true[sample][0]) for sample in samples])
-    found = classes_of.classification(probs, target)
+    found = classes_of.classification(probs, target, more)
     study, right = predictions.stem, (probs.argmax(1) == target).double().tolist()
     rows = [
         row(study, people[sample], sample, true[sample][0], metric, value)
-        for sample, *values in zip(samples, right, classes_of.brier(probs, target).tolist(), strict=True)
+        for sample, *values in zip(samples, right, brier(probs, target).tolist(), strict=True)
         for metric, value in zip(("accuracy", "brier"), values, strict=True)
     ]
-    lines = [{"class": "", "metric": metric, "value": found[metric]} for metric in classes_of.OVERALL]
-    for metric in classes_of.PER_CLASS:
+    lines = [{"class": "", "metric": metric, "value": found[metric]} for metric in known if not known[metric].per_class]
+    for metric in (name for name in known if known[name].per_class):
         each = zip(names, found[metric], strict=True)
         lines += [{"class": name, "metric": metric, "value": value} for name, value in each]
         lines.append({"class": "mean", "metric": metric, "value": found["mean"][metric], "over_classes": True})
@@ -67,12 +69,13 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None) -
     return _score(study, "classification", classes_of.RULE, rows, lines, people, about)
 
 
-def score_numbers(predictions: Path, truth: Path, patients: str | None = None) -> Score:
+def score_numbers(predictions: Path, truth: Path, patients: str | None = None, more: tuple[str, ...] = ()) -> Score:
     """Score a table of numbers: ``sample`` and a value, both of them.
 
     Raises:
         UserError, DataError: the tables can't be read, or do not fit; all lines are named, or counted.
     """
+    metrics(more, "regression")
     _, said = _read(predictions, 1)
     _, true = _read(truth, 1)
     problems = _alone(predictions, said, truth, true)
@@ -88,7 +91,7 @@ def score_numbers(predictions: Path, truth: Path, patients: str | None = None) -
         row(study, people[sample], sample, "", "error", a - b)
         for sample, a, b in zip(samples, found, right, strict=True)
     ]
-    lines = [{"class": "", "metric": m, "value": v} for m, v in numbers_of.regression(found, right).items()]
+    lines = [{"class": "", "metric": m, "value": v} for m, v in numbers_of.regression(found, right, more).items()]
     return _score(
         study, "regression", numbers_of.RULE, rows, lines, people, {"missing": sorted(true.keys() - said.keys())}
     )

@@ -49,7 +49,7 @@ def test_yaml_lists_are_taken() -> None:
         ("repeats", 0, "greater than or equal to 1"),
         ("val_fraction", 1.0, "less than 1"),
         ("test_fraction", 0.9, "must leave patients"),
-        ("augment", {"train": "flips"}, "'flips' is not one of none, flip"),
+        ("augment", {"train": "flips"}, "unknown name 'flips' in relay.augmentations.*Did you mean 'flip'"),
         ("augment", {"test": "flip"}, "only training images are augmented"),
         ("augment", {"tests": "flip"}, "'train', 'val' or 'test'"),
         ("img_dir", "x", "Unexpected keyword"),

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from relay.errors import UserError
-from relay.losses import LOSSES
 from relay.losses.modules import power, rarity
+from relay.registry import find
 
 PUBLISHED = {
     "soft_dice": True,
@@ -38,7 +38,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
 
 
 def build(name: str, /, **options: Any) -> nn.Module:
-    return LOSSES[name](**options).build()
+    return find("losses", name)(**options).build()
 
 
 def sample(size: tuple[int, ...] = (7, 5), batch: int = 2, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -130,7 +130,7 @@ def test_explog_by_hand(options: dict[str, Any], seed: int) -> None:
 
 
 def test_the_published_options_are_kept() -> None:
-    made: Any = LOSSES["ExpLogLoss"](**PUBLISHED)
+    made: Any = find("losses", "ExpLogLoss")(**PUBLISHED)
     assert (made.dice_kwargs.do_bg, made.wce_kwargs.weight, made.gamma) == (False, (1.0, 2.0, 2.0), 0.3)
     assert (made.dice_weight, made.ce_weight) == (0.8, 0.2)
 
@@ -214,13 +214,13 @@ def test_rare_labels_weigh_more() -> None:
 @pytest.mark.parametrize("name", ["CE", "DiceCE"])
 def test_weights_of_another_number_are_refused_before_training(name: str) -> None:
     with pytest.raises(UserError, match=r"weight has 3 values, but there are 2 classes"):
-        LOSSES[name](weight=[1, 2, 2]).build(2)
-    assert LOSSES[name](weight=[1, 2, 2]).build(3)
+        find("losses", name)(weight=[1, 2, 2]).build(2)
+    assert find("losses", name)(weight=[1, 2, 2]).build(3)
 
 
 def test_explog_weights_of_another_number_are_refused_before_training() -> None:
     with pytest.raises(UserError, match=r"wce_kwargs.weight has 3 values"):
-        LOSSES["ExpLogLoss"](**PUBLISHED).build(2)
+        find("losses", "ExpLogLoss")(**PUBLISHED).build(2)
 
 
 @pytest.mark.parametrize(("name", "options"), EXAMPLES)
@@ -250,7 +250,7 @@ def test_losses_have_no_state(name: str, options: dict[str, Any]) -> None:
 )
 def test_options_refuse(name: str, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        LOSSES[name](**wrong)
+        find("losses", name)(**wrong)
 
 
 def test_the_options_need_no_torch() -> None:

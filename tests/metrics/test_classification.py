@@ -14,7 +14,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from relay.errors import DataError
 from relay.metrics.calibration import BINS, CalibrationBins
-from relay.metrics.classification import METRICS, classification
+from relay.metrics.classification import classification
+from relay.metrics.installed import ORDER
 
 NAN = math.nan
 
@@ -31,7 +32,7 @@ def drawn(seed: int, count: int = 200, classes: int = 4, skill: float = 1.5) -> 
 def test_all_of_it_is_scikit_learns(seed: int, classes: int) -> None:
     probs, target = drawn(seed, classes=classes)
     found, named = classification(probs, target), probs.argmax(1)
-    assert set(METRICS) <= found.keys()
+    assert set(ORDER["classification"]) <= found.keys()
     one_hot = np.eye(classes)[target]
     confusion = sk.confusion_matrix(target, named, labels=range(classes))
     true_negatives = [(~one_hot.astype(bool)[:, c] & (named != c)).sum() for c in range(classes)]

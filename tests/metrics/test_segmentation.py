@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +22,17 @@ from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
-from relay.errors import DataError, RelayError
-from relay.metrics.segmentation import METRICS, Measuring, Values, counts, measure, overlap
+from relay.errors import DataError, RelayError, UserError
+from relay.metrics.installed import ORDER
+from relay.metrics.overlap_measures import Values, counts, overlap
+from relay.metrics.segmentation import Measuring, measure
 from relay.metrics.surface import edges
 
 C, NAN = 3, math.nan
 Labels = np.ndarray
 SPACINGS = {2: [None, (0.4, 1.7)], 3: [None, (3.0, 0.5, 0.8)]}
+
+METRICS = ORDER["segmentation"]
 
 
 @st.composite
@@ -278,5 +284,66 @@ def test_a_worker_that_is_killed_is_told() -> None:
 
 def test_workers_need_no_torch() -> None:
     assert pickle.loads(pickle.dumps(measure)) is measure
-    code = "import sys, relay.metrics.segmentation; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
+    code = (
+        "import sys; from relay.metrics import measure; measure([[0, 1]], [[0, 1]], 2); "
+        "sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+BROKEN = """
+from relay.metrics import CountMetric, MaskMetric, NumberMetric
+class Short(MaskMetric):
+    name = "short"
+    def measure(self, masks): return [1.0]
+class Zero(CountMetric):
+    name = "zero"
+    def of_counts(self, counts): return [1 / 0]
+class Nameless(MaskMetric):
+    pass
+class Dice(MaskMetric):
+    name = "dice"
+class Error(NumberMetric):
+    name = "error"
+class Never(MaskMetric):
+    name = "never"
+    def __init__(self): raise OSError("no such file")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of broken metrics in the current folder, which no other test knows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *filter(None, sys.path)])
+    name = f"metrics_{tmp_path.name}".replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(BROKEN)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("Short", "metric 'short' failed: ValueError: it gave 1 numbers; it must give one for each of 2 classes"),
+        ("Zero", "metric 'zero' failed: ZeroDivisionError: division by zero"),
+        ("Nameless", "in relay.metrics has no name"),
+        ("Dice", "two metrics are called 'dice'"),
+        ("Error", "metric 'error' is for regression, not for segmentation"),
+        ("Never", "failed: OSError: no such file"),
+    ],
+)
+def test_a_broken_metric_is_its_authors_error(metric: str, said: str, mine: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        measure(GOOD, GOOD, 2, more=(f"{mine}:{metric}",))
+    if metric == "Zero":
+        assert re.search(rf"Correct it: it stopped in line 8 of .*{mine}\.py", caught.value.advice())
+    with Measuring(0, (f"{mine}:{metric}",)) as measuring, pytest.raises(UserError, match=said):
+        measuring.submit(GOOD, GOOD, 2).result()
+
+
+def test_a_broken_metric_in_another_process_says_the_same(mine: str) -> None:
+    with Measuring(1, (f"{mine}:Zero",)) as measuring:
+        job = measuring.submit(GOOD, GOOD, 2)
+        with pytest.raises(UserError, match="metric 'zero' failed: ZeroDivisionError") as caught:
+            job.result()
+    assert "it stopped in line 8 of" in caught.value.advice()

@@ -91,7 +91,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
         ("common.strategy.name", "relai", "Did you mean 'relay'", None),
-        ("common.train.loss", {"name": "DiceCEE"}, "unknown name", "DiceCE"),
+        ("common.train.loss", {"name": "DiceCEE"}, "Did you mean 'DiceCE'?", None),
         ("common.train.optimizer", {"name": "Adam", "kwargs": {"lr": -1}}, "greater than 0", None),
         ("common.dataset.kwargs.intensity_range", [1, -1], "less than", None),
         ("common.dataset.kwargs.augment", {"train": "flup"}, "flup", None),
@@ -131,6 +131,12 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.model.kwargs.spatial_dims", 3, "must be 2", None),
         ("common.train.num_mimgs", 0.1, "exactly one budget", None),
         ("extra", {}, "unknown key", None),
+        ("results", {"metrics": ["dice"]}, "match pattern", None),
+        ("results", {"metrics": ["no_such_module:Mine"]}, "No module named 'no_such_module'", None),
+        ("results", {"metrics": ["json:loads"]}, "is no plug-in: it has no measure", None),
+        ("results", {"report_sections": ["json:no_such"]}, "has no attribute 'no_such'", None),
+        ("results", {"sections": []}, "unknown key", None),
+        ("all_tasks_datasets.0.kwargs.augment", {"train": "flips"}, "Did you mean 'flip'?", None),
     ],
 )
 def test_wrong_value_is_reported(path: str, value: object, allowed: str, nearest: str | None) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from relay.files import write_bytes, write_text
 from relay.leg.paths import LegPaths
+from relay.metrics import about
 from relay.results import matrix, no_nan, write_rows
 
 SITES = ("north", "south", "harbour")
@@ -121,6 +122,7 @@ def evaluation(every: Sequence[dict[str, Any]], sites: Sequence[str], classes: S
         "rule": "A class absent from both truth and prediction is missing.",
         "unit": dict.fromkeys(sites, "mm"),
         "tolerance": 2.0,
+        "metrics": about(),
         "classes": list(classes),
         "interval": "95% intervals by bootstrap over patients",
         "rows": found,

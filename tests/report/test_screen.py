@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from relay.metrics import about
 from relay.report import verdict
 from relay.report.screen import show_comparison, show_study
 
@@ -202,7 +203,15 @@ def test_score_of_masks_ends_in_one_table_that_fits(width: int) -> None:
     line = {"mean": 0.5, "low": 0.4, "high": 0.6, "measured": 123, "samples": 124}
     rows = [{"class": name, "metric": "sensitivity"} | line for name in ("background", "optic_cup")]
     content = {"study": "unet", "samples": 124, "patients": 62, "rows": rows, "classes": ["background", "optic_cup"]}
-    content |= {"mean": {"dice": 0.7}, "unit": "mm", "tolerance": 2.0, "rule": "r", "interval": "i", "subjects": rows}
+    content |= {
+        "metrics": about(),
+        "mean": {"dice": 0.7},
+        "unit": "mm",
+        "tolerance": 2.0,
+        "rule": "r",
+        "interval": "i",
+        "subjects": rows,
+    }
     on, text = console(width)
     show(on, Score([], content), Path("out"))
     said = text.getvalue()

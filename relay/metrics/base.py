@@ -1,0 +1,182 @@
+"""What a metric plug-in is, and what it is given. Imports no torch.
+
+A metric is one class: its name, what it means, its bounds, and how it is computed from a prediction and the truth.
+Whatever is installed in the group ``relay.metrics`` is measured: it has rows in ``samples.csv``, means and intervals in
+``evaluation.json`` and ``score.json``, and a column in the report. Files of metrics import without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Task = Literal["segmentation", "classification", "regression"]
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """Voxels of each class, each (C,) int64: ``+`` puts samples together."""
+
+    tp: NDArray[np.int64]
+    fp: NDArray[np.int64]
+    fn: NDArray[np.int64]
+    tn: NDArray[np.int64]
+
+    def __add__(self, other: Counts) -> Counts:
+        """As of one volume made of both."""
+        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPair:
+    """One image's predicted mask beside its true one.
+
+    Attributes:
+        pred: (*S) labels of any integer type; a label outside 0..C-1 is of no class.
+        truth: (*S), likewise.
+        num_classes: C, background included.
+        spacing: millimetres per voxel along each axis; None: unknown, and distances are in voxels.
+        tolerance: of ``nsd``, in the unit of distances.
+    """
+
+    pred: NDArray[Any]
+    truth: NDArray[Any]
+    num_classes: int
+    spacing: tuple[float, ...] | None = None
+    tolerance: float = 2.0
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Voxels of each class, counted once for all metrics."""
+        from relay.metrics.overlap_measures import counts
+
+        return counts(self.pred, self.truth, self.num_classes)
+
+    @cached_property
+    def surfaces(self) -> dict[str, list[float]]:
+        """``hd95``, ``asd`` and ``nsd`` of each class, measured once for all three."""
+        from relay.metrics.surface import surfaces
+
+        return surfaces(self.pred, self.truth, self.num_classes, self.spacing, self.tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPair:
+    """A classifier's answers beside what is true.
+
+    Attributes:
+        probs: (N, C) float64 probabilities; each row adds up to 1.
+        target: (N,) int64 class indices.
+    """
+
+    probs: Tensor
+    target: Tensor
+
+    @cached_property
+    def confusion(self) -> Tensor:
+        """(C, C) counts, a row a true class, a column a predicted one."""
+        from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+        found: Tensor = multiclass_confusion_matrix(self.probs, self.target, self.probs.shape[1])
+        return found
+
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        """``ece`` and ``bins``, see :class:`~relay.metrics.calibration.CalibrationBins`."""
+        from relay.metrics.calibration import CalibrationBins
+
+        bins = CalibrationBins(self.probs.shape[1])
+        bins.update(self.probs, self.target)
+        return bins.compute()
+
+
+@dataclass(frozen=True, eq=False)
+class NumberPair:
+    """Predicted numbers beside the true ones: (N,) float64 each, all finite."""
+
+    pred: Tensor
+    truth: Tensor
+
+
+class Metric:
+    """What every metric says of itself; derive yours from one of the four classes below.
+
+    Attributes:
+        name: in ``samples.csv`` and everywhere else.
+        title: heads its column in the report; default: the name.
+        meaning: what it says, in a few words for people who don't know it.
+        bounds: the lowest and the highest value there can be.
+        higher_is_better: whether more is better.
+    """
+
+    task: ClassVar[Task]
+    name: ClassVar[str]
+    title: ClassVar[str] = ""
+    meaning: ClassVar[str] = ""
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    higher_is_better: ClassVar[bool] = True
+    in_unit: ClassVar[bool] = False
+
+
+class MaskMetric(Metric):
+    """A metric of segmentation, constructed without arguments.
+
+    Attributes:
+        in_unit: whether it is a distance, in mm where the spacing is known and in pixels elsewhere.
+        needs_spacing: whether it is missing where the spacing is unknown.
+        background: whether class 0 is measured, too.
+    """
+
+    task = "segmentation"
+    needs_spacing: ClassVar[bool] = False
+    background: ClassVar[bool] = True
+
+    def measure(self, masks: MaskPair) -> Sequence[float]:
+        """A number for each of the C classes, background first; NaN where it can't be measured."""
+        raise NotImplementedError
+
+
+class CountMetric(MaskMetric):
+    """A metric that follows from counts of voxels, so that it can also be taken over all images of a patient
+    (subject-wise) and over a whole test set (voxel-wise)."""
+
+    def of_counts(self, counts: Counts) -> Sequence[float]:
+        """A number for each of the C classes, background first; NaN where it can't be measured."""
+        raise NotImplementedError
+
+    def measure(self, masks: MaskPair) -> Sequence[float]:
+        """See :meth:`MaskMetric.measure`."""
+        return self.of_counts(masks.counts)
+
+
+class ClassMetric(Metric):
+    """A metric of classification, over all samples of a set; constructed without arguments.
+
+    Attributes:
+        per_class: whether it has a number for each class; the mean over classes is then made of them.
+    """
+
+    task = "classification"
+    per_class: ClassVar[bool] = False
+
+    def measure(self, classes: ClassPair) -> float | Sequence[float]:
+        """A number, or, :attr:`per_class`, one for each of the C classes; NaN where it can't be measured."""
+        raise NotImplementedError
+
+
+class NumberMetric(Metric):
+    """A metric of regression, over all samples of a set; constructed without arguments."""
+
+    task = "regression"
+
+    def measure(self, numbers: NumberPair) -> float:
+        """A number; NaN where it can't be measured."""
+        raise NotImplementedError
