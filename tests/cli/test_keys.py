@@ -83,7 +83,7 @@ def test_keys_without_a_passphrase_or_with_an_old_one_are_refused(world: Hospita
     world.at("new", "keys", "new", "--name", "n").refused(2, "no terminal to ask", advice="--passphrase-file")
     assert not (world.folder / "new").exists()
     again = world.at("a", "keys", "new", "--name", "a", RELAY_PASSPHRASE=SECRET)
-    again.refused(2, "holds keys already", advice="--replace")
+    again.refused(2, "already has keys", advice="--replace")
     assert world.at("a", "keys", "new", "--name", "a", "--passphrase", SECRET).code == 2  # there is no such option
 
 
@@ -216,7 +216,7 @@ def test_a_wrong_word_is_named(world: Hospitals) -> None:
 
 def test_too_few_words_and_another_fingerprint(world: Hospitals) -> None:
     few = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", "zebra zero")
-    few.refused(2, "these are 2 words")
+    few.refused(2, "you gave 2 words")
     other = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", world.words("b"))
     other.refused(3, "most of its words are others")
     trusts_nobody(world)
@@ -228,7 +228,7 @@ def test_another_coordinator_of_the_same_study_is_refused(world: Hospitals) -> N
     world.at("b", "invite", "eyes", "-o", world.stick)
     words = world.words("b")
     done = world.at("a", "request", world.stick / "eyes.invitation.json", "-o", world.stick, "--fingerprint", words)
-    done.refused(3, "is pinned with the fingerprint", advice="Telephone the coordinator")
+    done.refused(3, "is pinned with the fingerprint", advice="Call the coordinator")
     assert world.store("a").coordinator == pinned
 
 
@@ -285,7 +285,7 @@ def test_only_the_coordinator_makes_rosters_and_only_one_first(world: Hospitals)
 def test_a_forged_request_and_a_wrong_order_are_refused(world: Hospitals) -> None:
     requests = world.request("a", "b")
     words = ("roster", "make", *requests, "-o", world.stick, "--yes")
-    world.at("centre", *words, "--order", "a,c").refused(2, "'c' is in the order, and not among the sites")
+    world.at("centre", *words, "--order", "a,c").refused(2, "'c' is in the order but is not one of the sites")
     content = json.loads(requests[0].read_bytes())
     content["signatures"] = json.loads(requests[1].read_bytes())["signatures"]
     requests[0].write_bytes(json.dumps(content, separators=(",", ":"), sort_keys=True).encode())
@@ -361,14 +361,14 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     installed = world.at("a", "roster", "install", second)
     assert "+ leg 2          c" in installed.out
     assert "site a" not in installed.out  # that line is as it was
-    world.at("a", "roster", "install", first).refused(3, "roster 2 is known here")
+    world.at("a", "roster", "install", first).refused(3, "roster 2 is already known here")
     assert world.store("a").roster.order == ("a", "c")
 
 
 def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
     world.roster("a,b")
     words = ("roster", "amend", "--done=0", "-o", world.stick, "--revoke", "b", "--reason", "laptop stolen")
-    world.at("centre", *words).refused(2, "the key of b is revoked", advice="nothing was signed")
+    world.at("centre", *words).refused(2, "the key of b is revoked", advice="Nothing was signed")
     keys.save(keys.new("b"), world.folder / "b", None, replace=True)
     (renewed,) = world.request("b")
     done = world.at("centre", *words, renewed, "--yes")

@@ -173,7 +173,7 @@ def test_facts_of_odd_kinds(part: object, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
         parts.put("handover.json", {"format": 1, "model": part, "data": part})
-    world.refuses(parts.bundle, "south", BadDocument, "handover.json of leg 1 is not of the known form")
+    world.refuses(parts.bundle, "south", BadDocument, "handover.json of leg 1 does not match its schema")
 
 
 def test_verifying_holds_the_policy_too(at: At) -> None:
