@@ -132,7 +132,7 @@ def test_show_prints_the_public_part(world: Hospitals) -> None:
     assert identity.sealing in done.out
     assert "AGE-SECRET" not in done.out
     assert world.at("a", "keys", "show", "--words").out == identity.fingerprint + "\n"
-    world.at("nobody", "keys", "show").refused(2, "there are no keys", advice="relay keys new")
+    world.at("no site", "keys", "show").refused(2, "there are no keys", advice="relay keys new")
 
 
 def test_the_home_is_the_option_then_the_environment(world: Hospitals) -> None:
@@ -180,7 +180,7 @@ def test_a_request_after_the_words_were_given(world: Hospitals) -> None:
 def test_a_request_after_the_question(world: Hospitals) -> None:
     done = world.at("a", "request", world.invite(), "-o", world.stick, answers=("y",))
     assert done.code == 0, done.err
-    assert done.asked == ("Is this what the coordinator read out to you? [y/N] ",)
+    assert done.asked == ("Do they match what the coordinator read out? [y/N] ",)
     assert all(word in done.out for word in world.words("centre").split())
     again = world.at("a", "request", world.invite(), "-o", world.stick, answers=())
     assert (again.code, again.asked) == (0, ())
@@ -210,7 +210,7 @@ def test_a_wrong_word_is_named(world: Hospitals) -> None:
     spoken = world.words("centre").split()
     true, spoken[2] = spoken[2], "zebra" if spoken[2] != "zebra" else "zero"
     done = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", " ".join(spoken))
-    done.refused(3, f"word 3 is '{true}', not '{spoken[2]}'", advice="read out once more")
+    done.refused(3, f"word 3 is '{true}', not '{spoken[2]}'", advice="read out again")
     trusts_nobody(world)
 
 
@@ -218,7 +218,7 @@ def test_too_few_words_and_another_fingerprint(world: Hospitals) -> None:
     few = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", "zebra zero")
     few.refused(2, "you gave 2 words")
     other = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", world.words("b"))
-    other.refused(3, "most of its words are others")
+    other.refused(3, "most of its words differ")
     trusts_nobody(world)
 
 
@@ -241,7 +241,9 @@ def test_a_file_that_is_no_invitation_is_3(world: Hospitals, content: bytes) -> 
 
 def test_a_site_may_not_be_called_as_the_coordinator(world: Hospitals) -> None:
     keys.save(keys.new("Centre"), world.folder / "twin", None)
-    world.at("twin", "request", world.invite(), "-o", world.stick).refused(2, "is called Centre", advice="keys new")
+    world.at("twin", "request", world.invite(), "-o", world.stick).refused(
+        2, "has the same name as this site, Centre", advice="keys new"
+    )
 
 
 # -- rosters ---------------------------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_yes_is_said_to_be_a_risk(world: Hospitals) -> None:
     (one,) = world.request("a")
     done = world.at("centre", "roster", "make", one, "--order=a", "-o", world.stick, "--yes")
     assert done.code == 0
-    assert "warning: with --yes nobody was asked" in done.err
+    assert "warning: because of --yes, no one was asked" in done.err
 
 
 def test_only_the_coordinator_makes_rosters_and_only_one_first(world: Hospitals) -> None:
@@ -279,7 +281,7 @@ def test_only_the_coordinator_makes_rosters_and_only_one_first(world: Hospitals)
     words = ("roster", "make", *requests, "--order", "a,b", "-o", world.stick, "--yes")
     world.at("a", *words).refused(2, "the coordinator of study eyes is centre", advice="--home")
     assert world.at("centre", *words).code == 0
-    world.at("centre", *words).refused(2, "has roster 1 already", advice="relay roster amend")
+    world.at("centre", *words).refused(2, "already has roster 1", advice="relay roster amend")
 
 
 def test_a_forged_request_and_a_wrong_order_are_refused(world: Hospitals) -> None:
@@ -319,8 +321,8 @@ def test_installing_for_the_first_time_compares_the_fingerprint(world: Hospitals
 @pytest.mark.parametrize(
     ("period", "says"),
     [
-        (("2999-01-01T00:00:00Z", "2999-07-01T00:00:00Z"), "holds only from 2999-01-01T00:00:00Z on"),
-        (("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z"), "has ended: it held until 2020-07-01T00:00:00Z"),
+        (("2999-01-01T00:00:00Z", "2999-07-01T00:00:00Z"), "is only valid from 2999-01-01T00:00:00Z"),
+        (("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z"), "has ended: it was valid until 2020-07-01T00:00:00Z"),
     ],
 )
 def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
@@ -332,7 +334,7 @@ def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
     path.write_bytes(sign_roster(made, signer))
     done = world.at("b", "roster", "install", path)
     assert done.code == 0, done.err
-    assert f"WARNING: roster 1 {says}. Nothing can be received, trained or sent under it now." in done.err
+    assert f"WARNING: roster 1 {says}. You can't receive, train or send under it now." in done.err
     assert "clock" in done.err
     assert world.store("b").roster == made
 
@@ -354,7 +356,7 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     assert world.store("centre").roster.version == 1
     done = world.at("centre", *words, answers=("y", "y"))
     assert done.code == 0, done.err
-    assert "Legs up to 1 stand." in done.out
+    assert "Legs up to 1 are final." in done.out
     assert "- leg 2          b" in done.out
     assert "+ leg 2          c" in done.out
     second = world.stick / "eyes.roster-2.json"
@@ -373,7 +375,7 @@ def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
     (renewed,) = world.request("b")
     done = world.at("centre", *words, renewed, "--yes")
     assert done.code == 0, done.err
-    assert "new keys of b" in done.out
+    assert "new keys from b" in done.out
     (revoked,) = world.store("centre").roster.revoked
     assert (revoked.site, revoked.reason) == ("b", "laptop stolen")
 
