@@ -1,8 +1,8 @@
-"""Files that are whole or absent, and what is said where one is not.
+"""Files that are complete or absent, and messages for those that are not.
 
-Written beside, flushed to the disk, then renamed into place; the folder is flushed, too, so that after a power failure
-the old content is there or the new one. A disk may still lose what it has promised to keep: whatever we have written is
-read by something that says which file is damaged, and what is done again once it is removed.
+A file is written under a temporary name, flushed to the disk, then renamed into place. The folder is flushed, too, so
+that after a power failure either the old or the new content is there. A disk may still lose data it promised to keep:
+whatever reads our files says which one is damaged, and what is redone once you remove it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from typing import Any, BinaryIO
 from relay.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says of a disk, or a user's share of it, that is full."""
+"""Error codes for a full disk or an exhausted quota."""
 
 
 def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None) -> None:
-    """Replace ``path`` with ``data`` in one step; parents are made.
-
+    """Replace ``path`` with ``data`` in one step; parents are created.
     Args:
-        before: where the file that is replaced is kept; None keeps none.
+        before: where to keep the replaced file; None to delete it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
     try:
         _flushed(beside, data)
     except OSError:
-        beside.unlink(missing_ok=True)  # on a full disk, half a file would only take more room
+        beside.unlink(missing_ok=True)  # on a full disk, a partial file would only take up space
         raise
     if before is not None and path.exists():
         path.replace(before)
@@ -44,21 +43,20 @@ def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file to read it. A pipe that lies in its place is not waited for: nobody writes into it.
-
+    """Open a file for reading. Don't wait for a pipe in its place: no one writes to it.
     Raises:
-        OSError: it can't be read, or is no file.
+        OSError: it can't be read, or is not a file.
     """
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     kind = os.fstat(number).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # what follows says what is wrong with a folder
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # for a folder, open() gives its own error
         os.close(number)
         raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
     return os.fdopen(number, "rb")
 
 
 def read_bytes(path: Path) -> bytes:
-    """What is in a file; raises as :func:`open_file`."""
+    """The content of a file; raises as :func:`open_file`."""
     with open_file(path) as file:
         return file.read()
 
@@ -70,9 +68,8 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """For a library that writes a file itself: yields the place to write to, with the same ending; parents are made.
-
-    What was written there replaces ``path`` in one step; after an error nothing does.
+    """For a library that writes a file itself: yields the path to write to, with the same extension. Parents are
+    created. The file written there replaces ``path`` in one step; after an error, ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".part.{path.name}")
@@ -99,8 +96,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Put the folder ``new`` in the place of ``folder``, which may not be there. A process that is killed on the way
-    leaves the old one or the new one; or neither, and then :func:`recover_folder` brings the old one back.
+    """Replace ``folder``, which may not exist, with the folder ``new``. A process that is killed on the way leaves the
+    old one or the new one; or neither, and then :func:`recover_folder` restores the old one.
     """
     recover_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +114,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def recover_folder(folder: Path) -> None:
-    """Finish a replacement of ``folder`` that was cut short: the old one comes back where there is no new one."""
+    """Finish an interrupted replacement of ``folder``: restore the old one if there is no new one."""
     old = _aside(folder)
     if not old.exists():
         return
@@ -132,7 +129,7 @@ def _aside(folder: Path) -> Path:
 
 
 def flush_folder(folder: Path) -> None:
-    """Let a renaming in a folder reach the disk, where the system knows how."""
+    """Flush a rename in a folder to the disk, if the system supports that."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -146,28 +143,25 @@ def flush_folder(folder: Path) -> None:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path as it was given, with ``~`` in its place.
-
+    """A path as given, with ``~`` expanded.
     Raises:
-        UserError: ``~somebody`` is nobody here.
+        UserError: ``~somebody`` does not exist here.
     """
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:  # what pathlib says of it
+    except RuntimeError as error:  # raised by pathlib
         raise UserError(
-            f"{path}: there is no user '{Path(path).parts[0][1:]}' whose folder this could be",
-            "Write the folder out; or ./~NAME, if its name does begin with ~.",
+            f"{path}: there is no user '{Path(path).parts[0][1:]}'",
+            "Write the path in full; or ./~NAME, if the name really begins with ~.",
         ) from error
 
 
 def read_json(path: Path, again: str) -> dict[str, Any]:
     """The JSON object in a file that we wrote.
-
     Args:
-        again: what to do where it is damaged.
-
+        again: what to do if it is damaged.
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: it does not exist.
         UserError: it is damaged.
     """
     try:
@@ -180,15 +174,14 @@ def read_json(path: Path, again: str) -> dict[str, Any]:
 
 
 def damaged(path: Path, why: object, again: str) -> UserError:
-    """The error of a file that we wrote, and that is no longer what it was; ``again``: what to do."""
+    """An error for a file that we wrote and that is now damaged; ``again``: what to do."""
     return UserError(f"{path} is damaged: {why}", again)
 
 
 def disk_full(error: OSError, folder: Path) -> str | None:
-    """Where there is no room, and how much is left; None where an error is about something else.
-
+    """Which disk is full, and how much space is left; None if an error is about something else.
     Args:
-        folder: what was written to, where the error names no file.
+        folder: the folder that was written to, in case the error names no file.
     """
     if error.errno not in FULL:
         return None
@@ -198,8 +191,8 @@ def disk_full(error: OSError, folder: Path) -> str | None:
 
 
 def inside(name: str) -> Path:
-    """A name that may name folders as a path that never leads out of where it is put. Different names stay different:
-    one that had to be changed gets eight digits of its own."""
+    """Turn a name, which may contain folders, into a path that never leads outside its parent. Different names stay
+    different: a name that had to be changed gets eight hex digits of its digest."""
     path = Path(*(part for part in name.split("/") if part not in {"", ".", ".."}))
     if path.name and path.as_posix() == name:
         return path
@@ -209,24 +202,24 @@ def inside(name: str) -> Path:
 def _flushed(path: Path, data: bytes | memoryview) -> None:
     clear(path)
     try:
-        with path.open("xb") as file:  # never through a link that somebody has put there
+        with path.open("xb") as file:  # never through a link that someone put there
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        error.filename = error.filename or str(path)  # writing does not say where
+        error.filename = error.filename or str(path)  # write errors don't name the file
         raise
 
 
 def open_to_others(path: Path) -> None:
-    """Let whoever gets the stick read a file that is meant to be carried: at another computer its user has another
-    number. Sticks without file modes (FAT) take no notice."""
+    """Make a file that will be carried away readable by anyone with the stick: its user has another id at another
+    computer. Sticks without file modes (FAT) ignore this."""
     if os.name == "posix":
         path.chmod(0o644)
 
 
 def clear(path: Path) -> None:
-    """Remove what lies where a file is to be written: a file, a link, or a folder with all that is in it."""
+    """Remove whatever is at a path that will be written: a file, a link, or a folder with all its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,6 +1,6 @@
-"""What a leg hands on: its model, the memories beside it, and the facts about them, as plain tensors and JSON.
+"""What a leg hands on: its model, its memories, and the facts about them, as plain tensors and JSON.
 
-Strategies and memories read and make these. How they become files is in :mod:`relay.bundle.handover_files`.
+Strategies and memories read and make these. :mod:`relay.bundle.handover_files` turns them into files.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 
 @options
 class Privacy:
-    """What is known of how much a memory tells of one patient.
-
+    """What is known about how much a memory reveals about one patient.
     Attributes:
         derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the model's size, like gradients),
             or a ``generator`` of images.
-        patients: fewest patients behind any of its numbers, rounded as the policy says; 0 where that is not counted.
-        epsilon: of its release, by the Gaussian mechanism, for replacing one patient; null: no such guarantee.
-        delta: likewise; null where epsilon is.
+        patients: smallest number of patients behind any of its numbers, rounded as the policy says; 0 if not counted.
+        epsilon: of its release, by the Gaussian mechanism, for replacing one patient; null if there is no guarantee.
+        delta: likewise; null if epsilon is.
     """
 
     derived: Literal["aggregates", "weights", "generator"]
@@ -41,20 +40,19 @@ class Privacy:
     @model_validator(mode="after")
     def _both(self) -> Self:
         if (self.epsilon is None) != (self.delta is None):
-            raise ValueError("epsilon and delta stand together, or not at all")
+            raise ValueError("give both epsilon and delta, or neither")
         return self
 
 
 @dataclass(frozen=True)
 class MemoryState:
-    """A memory as it travels: plain tensors, and what they are.
-
+    """A memory as it travels: plain tensors, and a description of them.
     Attributes:
         tensors: by name, on the CPU, finite.
-        kind: what wrote it, and can read it: ``style``, ``flow``, ``ewc``, ...
-        privacy: what is known of how much it tells of a patient.
-        about: whatever else its reader needs: plain JSON.
-        audit: what a check of it has found; None where there was none.
+        kind: the name of the memory that wrote it and can read it: ``style``, ``flow``, ``ewc``, ...
+        privacy: what is known about how much it reveals about a patient.
+        about: anything else its reader needs, as plain JSON.
+        audit: what an audit of it found; None if there was none.
     """
 
     tensors: Mapping[str, Tensor]
@@ -65,7 +63,7 @@ class MemoryState:
 
     @property
     def size(self) -> int:
-        """Bytes of its tensors."""
+        """Size of its tensors, in bytes."""
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
 
@@ -75,12 +73,12 @@ class Handover:
 
     Attributes:
         model: the model's weights by name, on the CPU.
-        memories: what each leg keeps of its own site, by the leg's number. Read, all that there are so far; to be
-            written, at most the leg's own.
+        memories: what each leg stores about its own site, by leg number. On reading, all of them so far; on writing,
+            at most the leg's own.
         cumulative: a memory of all legs so far.
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
-            ``site``, ``strategy`` and ``train_samples``, as its own statement says; read, also ``config``, the newest
-            leg's.
+            ``site``, ``strategy`` and ``train_samples``, as its own statement says; on reading, also the newest leg's
+            ``config``.
     """
 
     model: Mapping[str, Tensor]
@@ -90,12 +88,12 @@ class Handover:
 
     @property
     def legs(self) -> list[dict[str, Any]]:
-        """What each leg so far said of itself, oldest first."""
+        """What each leg so far said about itself, oldest first."""
         return list(self.facts.get("legs", []))
 
     @property
     def samples_seen(self) -> int:
-        """Training samples of all legs so far."""
+        """Total number of training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
     def others(self, site: str) -> dict[str, MemoryState]:
@@ -105,10 +103,9 @@ class Handover:
 
 
 def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put received weights into a net: the names, shapes and types must fit exactly, the values be finite.
-
+    """Load received weights into a net: names, shapes and types must match exactly, and values must be finite.
     Raises:
-        HandoverError: naming the first few that do not fit; the net is left as it was.
+        HandoverError: some don't; the message names the first few. The net is unchanged.
     """
     have = model.state_dict()
     wrong = [f"{k}: missing" for k in have.keys() - weights.keys()]
@@ -116,10 +113,12 @@ def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name in have.keys() & weights.keys():
         mine, theirs = have[name], weights[name]
         if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
-            wrong.append(f"{name}: {tuple(theirs.shape)} {theirs.dtype}, the net has {tuple(mine.shape)} {mine.dtype}")
+            wrong.append(
+                f"{name}: {tuple(theirs.shape)} {theirs.dtype}, but the net has {tuple(mine.shape)} {mine.dtype}"
+            )
         elif not theirs.isfinite().all():
             wrong.append(f"{name}: not finite")
     if wrong:
         shown = some(sorted(wrong), between="; ")
-        raise HandoverError(f"the weights do not fit the net of this config: {shown}")
+        raise HandoverError(f"the weights don't match the net of this config: {shown}")
     model.load_state_dict(weights)

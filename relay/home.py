@@ -1,4 +1,4 @@
-"""A site's own folder, and commands that are printed to be typed there."""
+"""A site's own folder, and commands printed for people to type there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def home_of(given: str | Path | None) -> Path:
 
 
 def command(home: Path, *words: object, study: str | None = None) -> str:
-    """``relay WORDS`` as it is typed for this home, and for one of its studies: pasted as it stands, it means the same
-    folder again."""
+    """``relay WORDS`` as you would type it for this home, or for one of its studies: pasted unchanged, it refers to the
+    same folder."""
     of_study = ["-s", study] if study else []
     at_home = ["--home", home] if home != home_of(None) else []
     return typed("relay", *words, *of_study, *at_home)

@@ -1,9 +1,9 @@
-"""One command at a time in a folder: a lock that says who holds it, and that a process that dies lets go.
+"""One command at a time in a folder: a lock that says who holds it, and that is released when its process dies.
 
-The system keeps the lock (:mod:`filelock`: ``flock``, or its like on Windows), so a killed process leaves none behind.
-Who holds it stands in a file beside it, for the message. On a network file system that has no locks, filelock makes do
-with a file that is there or not; only from 4.1 on does that keep a second process out, and those before 3.24, which
-Python 3.10 gets, refuse.
+The system manages the lock (:mod:`filelock`: ``flock``, or its equivalent on Windows), so a killed process leaves none
+behind. A file beside the lock records who holds it, for the message. On a network file system without locks, filelock
+falls back to the existence of a file. This keeps a second process out only from version 4.1; versions before 3.24,
+which Python 3.10 gets, refuse.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relay.errors import UserError, plain
 from relay.files import read_bytes
 
 LEFTOVERS = 20.0
-"""Seconds for which the workers of a killed process may hold on to its lock: they look for it every few."""
+"""How long the workers of a killed process may keep its lock, in seconds: they check for it every few seconds."""
 
 
 @contextmanager
@@ -30,13 +30,13 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
     """Hold a lock.
 
     Args:
-        path: the lock's file; its folder is made.
-        what: names what is in use in the message.
-        instead: what else one could do than wait.
+        path: the lock's file; its folder is created.
+        what: what is in use, for the message.
+        instead: an alternative to waiting, for the message.
         patience: seconds to wait for another process.
 
     Raises:
-        UserError: another process holds it; the message says which, and since when. Or the file system has no locks.
+        UserError: another process holds it (the message says which, and since when), or the file system has no locks.
     """
     from filelock import FileLock, Timeout
 
@@ -53,7 +53,8 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
         pid = holder.get("pid", "")
         stop = f", or stop it: kill {pid}" if _is_here(holder) else ""
         raise UserError(
-            f"{what} is in use by another relay command{_told(holder)}", f"Let that one finish{stop}. {instead}".strip()
+            f"{what} is in use by another relay command{_told(holder)}",
+            f"Wait for that command to finish{stop}. {instead}".strip(),
         ) from error
     except NotImplementedError as error:
         raise UserError(
@@ -70,7 +71,7 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
 def _me() -> dict[str, str]:
     try:
         user = getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, as in a container
+    except (OSError, KeyError, ImportError):  # a user without a name, for example in a container
         user = str(os.getuid()) if hasattr(os, "getuid") else ""
     return {
         "user": user,
@@ -82,7 +83,7 @@ def _me() -> dict[str, str]:
 
 
 def _holder(note: Path) -> dict[str, str]:
-    """Who wrote the note; empty where it is not there yet, or is no such note."""
+    """Who wrote the note; empty if it does not exist yet or is not a valid note."""
     try:
         found = json.loads(read_bytes(note))
     except (OSError, ValueError, RecursionError):
@@ -102,13 +103,13 @@ def _is_here(holder: dict[str, str]) -> bool:
 
 
 def _died(holder: dict[str, str]) -> bool:
-    """Whether it was a process of this machine that is no more. What it forked goes, too, but a little later."""
+    """Whether it was a process on this machine that has ended. Its child processes end, too, but a little later."""
     if not _is_here(holder) or os.name != "posix":
         return False
     try:
         os.kill(int(holder["pid"]), 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, OverflowError):  # somebody else's, or no number of a process
+    except (PermissionError, OverflowError):  # someone else's process, or not a valid process id
         return False
     return False

@@ -1,4 +1,4 @@
-"""Log files that are safe to look at in a terminal."""
+"""Log files that are safe to view in a terminal."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class PlainFormatter(logging.Formatter):
-    """A message and its traceback may quote a file from elsewhere."""
+    """Makes a message and its traceback safe to print: they may quote untrusted files."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback below it."""
+        """The line, with the traceback below it."""
         return plain(super().format(record), keep="\n")
 
 
 class LogFile(logging.FileHandler):
-    """A log file. On a full disk it ends, without a word: what is done about it is said where it matters."""
+    """A log file. On a full disk, it stops silently: the writes that matter report the problem."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,25 +33,25 @@ class LogFile(logging.FileHandler):
         self.setFormatter(PlainFormatter(FORM))
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """The disk's errors are left out; others are faults of ours, and shown."""
+        """Ignore disk errors; others are our bugs, and shown."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
 
     def close(self) -> None:
-        """What can't be written any more is lost."""
+        """Close the file; anything that can't be written any more is lost."""
         with suppress(OSError):
             super().close()
 
 
 class ShowWarning(logging.Handler):
-    """A library's warning as a line of ours, each once."""
+    """Shows each warning from a library once, as one of our lines."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__()
         self.show, self.shown = show, set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Its first line; the file and the line it comes from are of no use to a user."""
+        """Show its first line; the source file and line are of no use to people."""
         _, _, said = plain(record.getMessage(), keep="\n").partition("Warning: ")
         first = said.strip().partition("\n")[0]
         if first and first not in self.shown:
@@ -61,16 +61,15 @@ class ShowWarning(logging.Handler):
 
 @contextmanager
 def no_noise(show: Callable[[str], None]) -> Iterator[None]:
-    """While this lasts, what libraries have to say goes to the log: warnings, and the ends of their threads.
-
+    """In this context, messages from libraries go to the log: warnings, and errors that end their threads.
     Args:
-        show: tells the user of a warning while there is no log file.
+        show: shows a warning to the user while there is no log file.
     """
     handler, hook, before = ShowWarning(show), threading.excepthook, list(WARNINGS.handlers)
     logging.captureWarnings(True)
     threading.excepthook = lambda args: log.error(
         "a thread ended: %s", args.exc_value, exc_info=args.exc_value or False
-    )  # whoever waits for it raises the same error
+    )  # the code that joins the thread raises the same error
     WARNINGS.propagate = False
     WARNINGS.addHandler(handler)
     try:
@@ -83,7 +82,7 @@ def no_noise(show: Callable[[str], None]) -> Iterator[None]:
 
 
 def to_log(handler: logging.Handler) -> None:
-    """Let a handler have what relay logs, and the warnings of libraries, which are no longer shown."""
+    """Send relay's log messages to a handler, and library warnings, which are no longer shown."""
     log.addHandler(handler)
     for shown in [found for found in WARNINGS.handlers if isinstance(found, ShowWarning)]:
         WARNINGS.removeHandler(shown)
@@ -92,7 +91,7 @@ def to_log(handler: logging.Handler) -> None:
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """While this lasts, what relay logs goes to a file as well."""
+    """In this context, relay's log messages also go to a file."""
     handler = LogFile(path)
     if log.level == logging.NOTSET:
         log.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Tables that fit the screen: where it is narrow, what matters least is left out; no word is broken."""
+"""Tables that fit the screen: if it is narrow, the least important columns are left out. No word is broken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 class Column(NamedTuple):
-    """A column; the one of the highest ``rank`` is left out first, one of rank 0 never."""
+    """A column; the one with the highest ``rank`` is left out first, one with rank 0 never."""
 
     head: str
     rank: int = 0
@@ -20,7 +20,7 @@ class Column(NamedTuple):
 
 
 def show_table(console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with its title above it. Only what is left-justified, names, may go on in a next line."""
+    """Print a table below its title. Only left-justified cells, such as names, may wrap."""
     ranks = sorted({column.rank for column in columns if column.rank}, reverse=True)
     shown = list(range(len(columns)))
     for rank in ranks:
@@ -32,7 +32,7 @@ def show_table(console: Console, title: str, columns: Sequence[Column], rows: Se
 
 
 def fits(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether all of a table can be shown."""
+    """Whether a whole table fits the screen."""
     return _width(_table(columns, rows, range(len(columns)))) <= console.width
 
 
@@ -52,10 +52,10 @@ def _width(table: Table) -> int:
 
 
 def show_text(console: Console, text: str) -> None:
-    """Sentences, broken between words."""
+    """Print sentences, wrapped between words."""
     console.print(text, markup=False, highlight=False)
 
 
 def show_place(console: Console, what: str, place: Path | str) -> None:
-    """A path or a command, in one piece however narrow the screen is, so that it can be copied."""
+    """Print a path or a command in one piece, however narrow the screen is, so that people can copy it."""
     console.print(f"{what}: {place}", markup=False, highlight=False, soft_wrap=True)

@@ -52,7 +52,7 @@ def test_the_second_is_told_who_and_since_when_and_what_to_do(tmp_path: Path) ->
     said = str(caught.value)
     assert f"process {held.pid} of " in said
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}$", said)
-    assert caught.value.advice() == f"Let that one finish, or stop it: kill {held.pid}. Or take another."
+    assert caught.value.advice() == f"Wait for that command to finish, or stop it: kill {held.pid}. Or take another."
     with locked(tmp_path / "deep" / "lock", "this run"):
         pass
 

@@ -1,4 +1,4 @@
-"""A handover as one file: what is in it, how it is packed, sealed, and put on a stick."""
+"""A handover as one file: its content, and how it is packed, sealed and put on a stick."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What people read of a leg: its results, and the model card."""
+"""What people read about a leg: its results and the model card."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from relay.numbers import number
 from relay.trust import Claim
 
 COLUMNS = 30
-"""Test sets in a table."""
+"""Maximum number of test sets in a table."""
 
 
 def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Score rows of single samples (:mod:`relay.results`) as means; no sample or patient is named.
-
-    A mean is null where nothing could be measured. Rows are in the order of the scores.
+    """Average the score rows of single samples (:mod:`relay.results`); no sample or patient is named.
+    A mean is null if nothing could be measured. Rows are in the order of the scores.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
@@ -36,9 +35,9 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
 
     Args:
         claims: of all legs, oldest first, this one's last.
-        head: what is in ``handover.json``.
+        head: the content of ``handover.json``.
         config: the scientific config, flat.
-        counts: ``rounded`` or ``exact``, as this leg tells them.
+        counts: ``rounded`` or ``exact``, as this leg discloses them.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -54,45 +53,47 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
             "",
             f"- Net: `{model.name}`{f' ({kwargs})' if kwargs else ''}; {own.handover.model.tensors} tensors, "
             f"{own.handover.model.bytes} bytes.",
-            f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; tells apart: "
+            f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; distinguishes: "
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
             f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
             "",
-            "## Which sites, and what it scored",
+            "## Sites and scores",
             "",
-            f"Mean Dice (0 to 1) of each leg's model on the test images that lay at its site. Samples are {about}.",
+            f"Mean Dice (0 to 1) of each leg's model on the test images at its site. Sample counts are {about}.",
             "",
             *_matrix(claims),
             "",
             "## Known limits",
             "",
-            "- Each row was measured by the site that made the leg, and signed by it. Nobody else has seen its images:",
+            "- Each row was measured and signed by the site that did the leg. No one else has seen its images:",
             "  a signature says who claims a score, not that the score is true.",
             "- Scores of this leg's model at other sites are not known here; expect them to be lower.",
-            "- A cell without a number was not measured. Nothing here says how the model does on other scanners,",
+            "- A cell without a number was not measured. Nothing here says how the model performs on other scanners,",
             "  populations or protocols.",
-            "- Not a medical device; for research until it has been validated for its use.",
+            "- Not a medical device: for research only, until it has been validated for its intended use.",
             "",
         ]
     )
 
 
 def _memories(claims: Sequence[Claim]) -> str:
-    single = [f"of {claim.site} (leg {claim.leg})" for claim in claims if claim.handover.memory]
-    return ", ".join([*single, *(["a cumulative one of all legs"] if claims[-1].handover.cumulative else [])]) or "none"
+    single = [f"from {claim.site} (leg {claim.leg})" for claim in claims if claim.handover.memory]
+    return (
+        ", ".join([*single, *(["a cumulative one from all legs"] if claims[-1].handover.cumulative else [])]) or "none"
+    )
 
 
 def test_sets(claims: Sequence[Claim]) -> tuple[list[str], int]:
-    """The test sets that claims name, as many as a table has room for, and how many more there are."""
+    """The test sets that claims name, up to what fits in a table, and how many more there are."""
     sites = list(dict.fromkeys(site for claim in claims for site in claim.result))
     return sites[:COLUMNS], len(sites[COLUMNS:])
 
 
 def _matrix(claims: Sequence[Claim]) -> list[str]:
-    """A row a leg, a column a test set."""
+    """One row for each leg, one column for each test set."""
     sites, more = test_sets(claims)
     lines = [
         "| leg | site | strategy | samples | " + " | ".join(sites) + " |",

@@ -1,9 +1,9 @@
-"""The container of a bundle: a ZIP of stored entries that can be written in one way only.
+"""The container of a bundle: a ZIP of stored entries that can be written in only one way.
 
-Every byte beside the data follows from the entries' names, sizes and CRC-32s: no compression, no comments, no
+Every byte other than the data follows from the entries' names, sizes and CRC-32s: no compression, no comments, no
 gaps, one fixed time, one version, ZIP64 fields exactly where a number needs them. The reader walks the local
-headers from the first byte, writes down what headers, central directory and end record must be, and compares.
-So there is one way to read a file, and any ZIP program reads it in that way.
+headers from the first byte, works out what headers, central directory and end record must be, and compares.
+So a file can be read in only one way, and any ZIP program reads it in that way.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["CHUNK", "MAGIC", "Entry", "Limits", "Measured", "Source", "data", "m
 
 CHUNK = 2**20
 MAGIC = b"PK\3\4"
-"""What an open bundle starts with."""
-"""Bytes read at a time."""
+"""The first bytes of an unsealed bundle."""
+"""How many bytes are read at a time."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read at most: entries, bytes of a name, bytes of the whole container."""
+    """Maximum number of entries, bytes of a name, and bytes of the whole container."""
 
     entries: int = 4096
     name: int = 100
@@ -44,12 +44,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Measured:
-    """A file, or bytes, that was read once.
+    """A file, or bytes, with its size and digests.
 
     Attributes:
         size: bytes.
         crc: CRC-32.
-        sha256: in hex.
+            sha256: in hex.
     """
 
     source: Path | bytes
@@ -59,7 +59,7 @@ class Measured:
 
 
 def measure(source: Path | bytes) -> Measured:
-    """Read once through a file for its size and digests.
+    """Read a file once for its size and digests.
 
     Raises:
         UserError: it can't be read.
@@ -74,13 +74,13 @@ def measure(source: Path | bytes) -> Measured:
 
 
 class Source(io.RawIOBase):
-    """A container as a stream to read from, made as it is read.
+    """A container as a readable stream, generated as it is read.
 
     Like any raw stream, ``read(n)`` may return fewer than n bytes before the end.
 
     Attributes:
-        size: bytes of the whole container.
-        entries: what is in it, in order.
+        size: of the whole container, in bytes.
+        entries: its entries, in order.
     """
 
     def __init__(self, parts: Sequence[tuple[str, Measured]]) -> None:
@@ -99,7 +99,7 @@ class Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """Fill a buffer, as far as the next piece goes; 0 at the end."""
+        """Fill a buffer from the next piece; 0 at the end."""
         view = memoryview(buffer).cast("B")
         while not self._left:
             piece = next(self._stream, None)
@@ -119,18 +119,18 @@ class Source(io.RawIOBase):
                 size, crc = size + len(chunk), zlib.crc32(chunk, crc)
                 yield chunk
             if (size, crc) != (part.size, part.crc):
-                raise UserError(f"{part.source!s:.200} changed while it was packed as {entry.name}")
+                raise UserError(f"{part.source!s:.200} changed while it was being packed as {entry.name}")
         yield tail(self.entries)
 
 
 def write(sources: Sequence[tuple[str, Path | bytes | Measured]]) -> Source:
     """A container of these files under these names, in this order.
 
-    What comes as :class:`Measured` is not measured again, so that a large file is read twice in all.
+    A :class:`Measured` source is not measured again, so a large file is read only twice in total.
 
     Raises:
         BadContainer: a name that :func:`scan` would refuse, or too many entries.
-        UserError: a file can't be read, or changes meanwhile (also raised while reading from the result).
+        UserError: a file can't be read, or changes in the meantime (also raised while reading from the result).
     """
     _check_count(len(sources), Limits())
     seen: set[str] = set()
@@ -140,18 +140,18 @@ def write(sources: Sequence[tuple[str, Path | bytes | Measured]]) -> Source:
 
 
 def scan(file: IO[bytes], size: int, limits: Limits = Limits()) -> list[Entry]:
-    """What is in a container, after everything but the data was compared with what it must be.
+    """The entries of a container, after checking that everything except the data is what it must be.
 
     Args:
         file: seekable.
-        size: its bytes.
+        size: its size, in bytes.
 
     Raises:
         Incomplete: it ends early.
-        BadContainer: it differs anywhere from what :func:`write` makes of its entries, or is over a limit.
+        BadContainer: it differs from what :func:`write` makes of its entries, or exceeds a limit.
     """
     if size > limits.total:
-        raise BadContainer(f"the bundle has {size} bytes; allowed are {limits.total}")
+        raise BadContainer(f"the bundle has {size} bytes; the limit is {limits.total}")
     entries: list[Entry] = []
     seen: set[str] = set()
     at = 0
@@ -162,19 +162,21 @@ def scan(file: IO[bytes], size: int, limits: Limits = Limits()) -> list[Entry]:
         at = entry.offset + entry.size
     if mark != b"PK\1\2":
         if not entries:
-            advice = "Is it the right file? A bundle's name ends in .relay or .relay.age. If it is, copy it again."
+            advice = (
+                "Check that it is the right file: a bundle's name ends in .relay or .relay.age. If so, copy it again."
+            )
             raise BadContainer("not a bundle: it is not a ZIP of files", advice)
-        raise BadContainer(f"not a bundle: between the entries, at byte {at}, stands something else")
+        raise BadContainer(f"not a bundle: there is something else between the entries, at byte {at}")
     _check_tail(file, at, size, entries)
     return entries
 
 
 def data(file: IO[bytes], entry: Entry) -> Iterator[bytes]:
-    """An entry's data, in chunks; not to be used before the last of them has come.
+    """An entry's data, in chunks; don't use any before you have the last one.
 
     Raises:
         Incomplete: the file ends early.
-        DigestMismatch: its CRC-32 is another (raised at the end).
+        DigestMismatch: its CRC-32 differs (raised at the end).
     """
     crc, end = 0, entry.offset + entry.size
     for at in range(entry.offset, end, CHUNK):
@@ -182,18 +184,18 @@ def data(file: IO[bytes], entry: Entry) -> Iterator[bytes]:
         crc = zlib.crc32(chunk, crc)
         yield chunk
     if crc != entry.crc:
-        raise DigestMismatch(f"{entry.name} was damaged: its CRC-32 is {crc:08x}, not {entry.crc:08x}")
+        raise DigestMismatch(f"{entry.name} is damaged: its CRC-32 is {crc:08x}, not {entry.crc:08x}")
 
 
 def read(file: IO[bytes], entry: Entry, limit: int = MAX_BYTES) -> bytes:
-    """A small entry's data, whole.
+    """All the data of a small entry.
 
     Raises:
-        BadContainer: larger than the limit.
+        BadContainer: it is larger than the limit.
         Incomplete, DigestMismatch: as :func:`data`.
     """
     if entry.size > limit:
-        raise BadContainer(f"{entry.name} has {entry.size} bytes; allowed are {limit}")
+        raise BadContainer(f"{entry.name} has {entry.size} bytes; the limit is {limit}")
     return b"".join(data(file, entry))
 
 
@@ -212,7 +214,7 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
 def _read(file: IO[bytes], at: int, count: int, size: int) -> bytes:
     """Exactly these bytes."""
     if at + count > size:
-        raise Incomplete(f"the bundle breaks off after {size} bytes")
+        raise Incomplete(f"the bundle ends early, after {size} bytes")
     found = bytearray()
     try:
         file.seek(at)
@@ -221,7 +223,7 @@ def _read(file: IO[bytes], at: int, count: int, size: int) -> bytes:
     except OSError as error:
         raise Incomplete(f"the bundle can't be read at byte {at}: {error.strerror}") from error
     if len(found) < count:
-        raise Incomplete(f"the bundle breaks off after {at + len(found)} bytes")
+        raise Incomplete(f"the bundle ends early, after {at + len(found)} bytes")
     return bytes(found)
 
 
@@ -229,7 +231,7 @@ def _entry(file: IO[bytes], at: int, size: int, seen: set[str], limits: Limits) 
     fixed = _read(file, at, LOCAL.size, size)
     crc, _, short, name_length, extra_length = LOCAL.unpack(fixed)[6:]
     if name_length > limits.name:
-        raise BadContainer(f"the name of the entry at byte {at} has {name_length} bytes; allowed are {limits.name}")
+        raise BadContainer(f"the name of the entry at byte {at} has {name_length} bytes; the limit is {limits.name}")
     if extra_length not in (0, 20):
         raise BadContainer(f"the entry at byte {at} has an extra field that is not ZIP64's")
     rest = _read(file, at + len(fixed), name_length + extra_length, size)
@@ -239,9 +241,7 @@ def _entry(file: IO[bytes], at: int, size: int, seen: set[str], limits: Limits) 
         raise BadContainer(f"{name} at byte {at} {odd(fixed)}")
     start = at + len(fixed) + len(rest)
     if start + length > size:
-        raise Incomplete(
-            f"{name} should have {length} bytes; the bundle breaks off after {max(size - start, 0)} of them"
-        )
+        raise Incomplete(f"{name} should have {length} bytes; the bundle ends after {max(size - start, 0)} of them")
     return Entry(name, length, crc, start)
 
 
@@ -251,7 +251,7 @@ def _check_count(count: int, limits: Limits) -> None:
 
 
 def _check_name(name: bytes, seen: set[str], limits: Limits) -> str:
-    """A name of a plain file below the folder it is unpacked to, on any system; noted in ``seen``."""
+    """Check that a name is a plain file below the folder it is unpacked to, on any system; add it to ``seen``."""
     text = name.decode("ascii", "replace")
     faults = [
         (not 0 < len(name) <= limits.name, f"it must have 1 to {limits.name} bytes"),
@@ -259,8 +259,8 @@ def _check_name(name: bytes, seen: set[str], limits: Limits) -> str:
         (text.startswith("/") or ":" in text, "it is absolute"),
         ("\\" in text, "it has a backslash"),
         (".." in text.split("/"), "it leads out of the folder"),
-        (not _NAME.fullmatch(text), "allowed are ASCII letters, digits, and _ . - / between them"),
-        (text.lower() in seen, "it is there twice"),
+        (not _NAME.fullmatch(text), "only ASCII letters and digits are allowed, with _ . - / between them"),
+        (text.lower() in seen, "it appears twice"),
     ]
     for wrong, why in faults:
         if wrong:
@@ -273,8 +273,8 @@ def _check_tail(file: IO[bytes], at: int, size: int, entries: Sequence[Entry]) -
     must = tail(entries)
     found = _read(file, at, min(len(must), size - at), size)
     if found != must[: len(found)]:
-        raise BadContainer("the directory at its end says something else than the entries")
+        raise BadContainer("the directory at its end does not match the entries")
     if size - at < len(must):
-        raise Incomplete(f"the bundle breaks off after {size} bytes, in the directory at its end")
+        raise Incomplete(f"the bundle ends early, after {size} bytes, in the directory at its end")
     if size - at > len(must):
-        raise BadContainer(f"{size - at - len(must)} bytes stand after its end")
+        raise BadContainer(f"there are {size - at - len(must)} bytes after its end")

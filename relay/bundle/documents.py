@@ -1,10 +1,10 @@
-"""The documents beside a claim: a leg's results, the card of its data, its config, what its weights are of,
-and the cards of its memories.
+"""The documents beside a claim: a leg's results, its data card, its config, the description of its weights, and the
+cards of its memories.
 
-Other sites show them to people and pass them on. So none of it is free text: the keys are listed, names are plain
-words, numbers have ranges, and what the claim says as well must be the same. And what may be told: a hospital's exact
-sample counts are its own business, so that unless the study's policy says ``sample_counts: exact``, what leaves is
-the nearest power of two.
+Other sites show them to people and pass them on. So there is no free text: the keys are fixed, names are plain
+words, numbers have ranges, and anything that is also in the claim must agree with it. Disclosure is limited, too: a
+hospital's exact sample counts are confidential. Unless the study's policy says ``sample_counts: exact``, only the
+nearest power of two leaves the site.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from relay.bundle.schemas import Config, DataCard, HandoverSpec, Results
 from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
 
 ADVICE = (
-    "Other sites will read this: names (of classes, too) are plain letters and digits, texts are short, and there are "
-    "no other keys than docs/reference/bundle-format.md lists. Change the config, and train with a new note (-n)."
+    "Other sites will read this. Names, including those of classes, must be plain letters and digits, texts must be "
+    "short, and only the keys in docs/reference/bundle-format.md are allowed. Change the config, and train with a new "
+    "note (-n)."
 )
-"""For whoever is to send documents of another form."""
+"""Advice for a sender whose documents don't match their schemas."""
 MAX_DOCUMENT = 2**18
-"""Bytes of a document but ``results.json``: there may be hundreds in a bundle."""
+"""Largest document other than ``results.json``, in bytes: a bundle may have hundreds."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
 LARGEST = {
     **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_DOCUMENT),
     **dict.fromkeys(CARDS, MAX_CARD),
 }
-"""Most bytes of a document, where it is less than of any document."""
+"""Largest size of particular documents, in bytes, where it is below the general limit."""
 SCHEMAS: Mapping[str, Any] = {
     manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
@@ -41,15 +42,15 @@ SCHEMAS: Mapping[str, Any] = {
 
 
 def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[str, MemoryCard]:
-    """Hold a leg's documents against their forms, and against its claim; returns the cards of its memories, by name.
+    """Check a leg's documents against their schemas and its claim; return the cards of its memories, by name.
 
     Args:
         documents: by name; ``results.json`` and ``data-card.json`` must be among them.
         policy: of the roster that the leg was made under.
 
     Raises:
-        BadDocument: another form, or of another leg or site than the claim.
-        PolicyBreach: counts are told that must be rounded.
+        BadDocument: one does not match its schema, or is from another leg or site than the claim.
+        PolicyBreach: exact counts are disclosed that must be rounded.
     """
     if large := [name for name in LARGEST if len(documents.get(name, b"")) > LARGEST[name]]:
         raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {LARGEST[large[0]]} bytes")
@@ -60,7 +61,7 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
             f"{manifest.RESULTS} of leg {claim.leg}, by {claim.site}, says leg {results.leg}, by {results.trained}"
         )
     if card.site != claim.site:
-        raise BadDocument(f"{manifest.DATA_CARD} of leg {claim.leg}, by {claim.site}, is of {card.site}")
+        raise BadDocument(f"{manifest.DATA_CARD} of leg {claim.leg}, by {claim.site}, is from {card.site}")
     memories = {name: found[name] for name in CARDS if name in found}
     if policy.sample_counts == "rounded":
         odd = [f"{key} = {count}" for key, count in _counts(claim, card, memories) if count != disclosed(count, policy)]
@@ -71,33 +72,30 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
 
 
 def read(name: str, data: bytes) -> Any:
-    """A document, in its form; ``name``: as in a bundle.
-
+    """A document, parsed with its schema; ``name``: as in a bundle.
     Raises:
-        BadDocument: it is of another one.
+        BadDocument: it does not match its schema.
     """
     return parse(SCHEMAS[name], data, name)
 
 
 def check_schema(name: str, content: Any) -> None:
-    """Whether plain values have the form of a document.
-
+    """Check that plain values match a document's schema.
     Raises:
-        BadDocument: at which key they have not.
+        BadDocument: they don't; the message says at which key.
     """
     shaped(SCHEMAS[name], content, name)
 
 
 def disclosed(count: int, policy: Policy) -> int:
-    """A count as it may leave the site; telling what was told before changes nothing."""
+    """A count as it may leave the site; applying this twice changes nothing."""
     return count if policy.sample_counts == "exact" or count < 1 else 2 ** round(math.log2(count))
 
 
 def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
-    """A data card, as a leg wrote it, as it may leave the site: its ``images`` and ``patients`` of each split.
-
+    """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split rounded as required.
     Raises:
-        BadDocument: it is not of the known form.
+        BadDocument: it does not match its schema.
     """
     counted = {**card, "counts": policy.sample_counts} if isinstance(card, dict) else card
     check_schema(manifest.DATA_CARD, counted)
@@ -109,10 +107,9 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
 
 
 def disclosed_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
-    """A memory's card, as a leg wrote it, as it may leave the site. ``name``: ``memory.json`` or ``cumulative.json``.
-
+    """A memory's card as it may leave the site. ``name``: ``memory.json`` or ``cumulative.json``.
     Raises:
-        BadDocument: it is not of the known form.
+        BadDocument: it does not match its schema.
     """
     check_schema(name, content)
     privacy = content["privacy"]

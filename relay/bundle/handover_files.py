@@ -1,15 +1,14 @@
-"""The handover: all that a leg hands over, as a folder of files that are never unpickled or executed.
+"""The handover: everything a leg hands on, as a folder of files that are never unpickled or executed.
 
 - ``model.safetensors``: the weights of the network that does the clinical task;
-- ``memory.safetensors`` and its card ``memory.json``: what this leg keeps of its site so that it is not forgotten. It
-  stays in all later handovers, signed with its leg. Absent where a leg keeps nothing;
-- ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, renewed by each leg. Absent likewise;
-- ``handover.json``: which net they are of, and how it reads images and names classes;
-- ``config.json``, ``data-card.json``, ``results.json``: what the leg was, learned from, and scored;
-- ``facts.json``: what a statement will be made of. It stays at the site;
-- ``digests.json``: SHA-256 of all these, so that what a disk has damaged is never signed. It stays, too.
-
-Written at the end of a leg, it is what a bundle is packed from. Read, it is a bundle's verified inside.
+- ``memory.safetensors`` and its card ``memory.json``: what this leg stores about its site so that it is not forgotten.
+  It stays in all later handovers, signed with its leg. Absent if a leg has none;
+- ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, renewed by each leg. May be absent;
+- ``handover.json``: the net they belong to, and how it reads images and names classes;
+- ``config.json``, ``data-card.json``, ``results.json``: the leg's settings, data and scores;
+- ``facts.json``: the input for the statement. It stays at the site;
+- ``digests.json``: SHA-256 of all these, so that files damaged on disk are never signed. It stays at the site, too.
+A leg writes it at its end, and a bundle is packed from it. Reading it gives the verified content of a bundle.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ TRAVELLING = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD, manifest.R
 
 @options
 class Facts:
-    """What the site knows of its leg.
+    """What the site knows about its leg.
 
     Attributes:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
-        samples: training samples, exact.
+        samples: exact number of training samples.
         result: mean Dice on each test set here; null where nothing could be measured.
         tensors: how many the model and each memory have.
-        torch: version.
+        torch: its version.
     """
 
     leg: Annotated[int, Field(ge=1)]
@@ -65,13 +64,13 @@ class Facts:
 
 
 def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
-    """Write a leg's handover as a folder: whole or not at all. Of its memories, its own is written.
+    """Write a leg's handover as a folder, completely or not at all. Only the leg's own memory is written.
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
 
     Raises:
-        UserError: a name, type or number of tensors is one that no other site would read.
+        UserError: no other site would read a name, a type or the number of its tensors.
     """
     from safetensors.torch import save
 
@@ -105,20 +104,18 @@ def read_facts(folder: Path) -> Facts:
 
 
 def check_there(folder: Path) -> None:
-    """Whether a leg that was run here still has its facts: to run it again would pass it over.
-
+    """Check that a leg that was run here still has its facts, because running it again would skip it.
     Raises:
-        HandoverError: they are lost.
+        HandoverError: they are missing.
     """
     if folder.parent.is_dir() and not (folder / FACTS).is_file():
-        raise _damaged(folder / FACTS, "it is lost")
+        raise _damaged(folder / FACTS, "it is missing")
 
 
 def check_whole(folder: Path) -> None:
-    """Whether every file of a leg that was run here is as it was written.
-
+    """Check that every file of a leg that was run here is as it was written.
     Raises:
-        HandoverError: there is no such leg, or one is damaged, or lost.
+        HandoverError: there is no such leg, or a file is damaged or missing.
     """
     check_there(folder)
     read_facts(folder)
@@ -131,7 +128,7 @@ def check_whole(folder: Path) -> None:
     for name, said in listed.items():
         path = folder / name
         if not path.is_file():
-            raise _damaged(path, "it is lost")
+            raise _damaged(path, "it is missing")
         if measure(path).sha256 != said:
             raise _damaged(path, "it is not what the leg wrote")
 
@@ -141,7 +138,7 @@ def _damaged(path: Path, why: object) -> HandoverError:
 
 
 def card(part: MemoryState) -> dict[str, Any]:
-    """What a memory's JSON file says."""
+    """The content of a memory's JSON file."""
     return {
         "format": 1,
         "kind": part.kind,
@@ -152,7 +149,7 @@ def card(part: MemoryState) -> dict[str, Any]:
 
 
 def weights_digest(listed: Mapping[str, str]) -> str:
-    """What names the weights, whoever signed them: SHA-256 over those of model and memories, from a manifest."""
+    """An identifier for weights, no matter who signed them: SHA-256 over those of model and memories in a manifest."""
     return digest("".join(listed.get(name, "-") for name in WEIGHTS).encode())
 
 
@@ -169,11 +166,11 @@ def digest_of(folder: Path) -> str:
 
 
 def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[str, int] | None = None) -> Handover:
-    """Read a handover whose files were verified.
+    """Read a handover whose files are verified.
 
     Args:
-        legs: what the statements say of the legs so far.
-        counts: how many tensors each file must hold, by its entry, as its statement says. None: not compared.
+        legs: what the statements say about the legs so far.
+        counts: how many tensors each file must have according to its statement, by entry. None to skip the check.
 
     Raises:
         BadDocument: the weights can't be parsed.
@@ -191,7 +188,7 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
 
 
 def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> MemoryState | None:
-    """A memory and its card; None where there is none."""
+    """A memory and its card; None if there is none."""
     if not (folder / name).is_file():
         return None
     card_name = manifest.card_of(name)
@@ -202,7 +199,7 @@ def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> 
 
 
 def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[str, Tensor]:
-    """A file of weights; where its statement says how many tensors it holds, no longer header is read."""
+    """A file of weights; if its statement says how many tensors it has, no longer header is read."""
     try:
         return tensorfile.load(folder / name, None if counts is None else counts.get(name, 0))
     except (OSError, BadTensors) as error:
@@ -210,9 +207,8 @@ def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[
 
 
 def link(source: Path, target: Path) -> None:
-    """The same file under a second name: a hard link where the disk can do that, else a copy.
-
-    Files are only ever replaced here, never changed, so that both names keep their content.
+    """The same file under a second name: a hard link if the disk supports it, else a copy.
+    Files here are only ever replaced, never changed, so both names keep their content.
     """
     try:
         os.link(source, target)

@@ -1,6 +1,6 @@
-"""What is in a bundle: the closed list of its entries, and the manifest of their digests.
+"""The content of a bundle: the closed list of its entries, and the manifest of their digests.
 
-The manifest has one line an entry, ``<sha-256>  <name>``, so that ``sha256sum -c`` checks an unpacked bundle.
+The manifest has one line for each entry, ``<sha-256>  <name>``, so ``sha256sum -c`` checks an unpacked bundle.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _NUMBERED = re.compile(r"(rosters|chain)/([0-9]{4})(?:\.dsse\.json|/[a-z0-9.-]+)
 
 @dataclass(frozen=True)
 class Layout:
-    """Which entries a bundle has, where there is a choice.
+    """Which of its optional entries a bundle has.
 
     Attributes:
-        rosters: versions of the rosters inside, ascending, 1 to 9999.
+        rosters: versions of the rosters in it, ascending, 1 to 9999.
         legs: how many earlier legs are in the chain.
-        memory: whether this leg has a memory of its own.
-        cumulative: whether there is one of all legs so far.
+        memory: whether this leg has its own memory.
+        cumulative: whether there is a memory of all legs so far.
         remembered: the earlier legs whose own memories are in the chain, ascending.
     """
 
@@ -46,7 +46,7 @@ class Layout:
     remembered: Sequence[int] = ()
 
     def names(self) -> list[str]:
-        """All entries, in the one order they may have."""
+        """All entries, in their only valid order."""
         kept = set(self.remembered)
         files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
         chain = [earlier(leg, name) for leg, link in files.items() for name in link]
@@ -55,22 +55,22 @@ class Layout:
         return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
 
     def link(self, leg: int) -> list[str]:
-        """The files of an earlier leg, as they were named in its own bundle."""
+        """The files of an earlier leg, as named in its own bundle."""
         return [*CHAIN, *KEPT] if leg in self.remembered else [*CHAIN]
 
     def links(self, read: Callable[[str], bytes]) -> Iterator[dict[str, bytes]]:
-        """The documents of each earlier leg by those names, oldest first; each is read when it is asked for."""
+        """The documents of each earlier leg by those names, oldest first; each is read on demand."""
         for leg in range(1, self.legs + 1):
             yield {name: read(earlier(leg, name)) for name in self.link(leg) if name != MEMORY}
 
     @property
     def memories(self) -> list[str]:
-        """The entries that hold a memory's tensors: of the earlier legs, this leg's own, and of all legs."""
+        """The entries with the tensors of memories: those of earlier legs, this leg's own, and the cumulative one."""
         return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
 
     @property
     def documents(self) -> list[str]:
-        """The JSON entries that lie beside this leg's claim."""
+        """The JSON entries beside this leg's claim."""
         return [HANDOVER, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]
 
     @property
@@ -79,33 +79,32 @@ class Layout:
 
 
 def card_of(memory: str) -> str:
-    """The entry that says what a memory is: ``memory.json`` for ``memory.safetensors``."""
+    """The entry that describes a memory: ``memory.json`` for ``memory.safetensors``."""
     return memory.removesuffix(".safetensors") + ".json"
 
 
 OWN = (MEMORY, CUMULATIVE)
 """The memories that a leg writes."""
 CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
-"""What stays of an earlier leg, copied from its bundle."""
+"""What is kept of an earlier leg, copied from its bundle."""
 KEPT = (card_of(MEMORY), MEMORY)
-"""What stays of it as well, if it had a memory of its own."""
+"""What is also kept of it, if it had its own memory."""
 
 
 def roster(version: int) -> str:
-    """The entry that holds a roster."""
+    """The entry with a roster."""
     return f"rosters/{version:04d}.dsse.json"
 
 
 def earlier(leg: int, name: str) -> str:
-    """The entry that holds a file of an earlier leg's bundle."""
+    """The entry with a file from an earlier leg's bundle."""
     return f"chain/{leg:04d}/{name}"
 
 
 def names_fit(names: Sequence[str]) -> Layout:
-    """The layout that these entries, in this order, are of.
-
+    """The layout that these entries, in this order, belong to.
     Raises:
-        BadContainer: an entry that does not belong there, a missing one, or another order.
+        BadContainer: an entry does not belong, is missing, or is out of order.
     """
     numbers: dict[str, set[int]] = {"rosters": set(), "chain": set()}
     for name in names:
@@ -119,20 +118,20 @@ def names_fit(names: Sequence[str]) -> Layout:
     if list(names) != must:
         raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")
     if not layout.rosters:
-        raise BadContainer("its entries are not those of a bundle: there is no roster in it")
+        raise BadContainer("its entries are not those of a bundle: it has no roster")
     return layout
 
 
 def _difference(names: Sequence[str], must: Sequence[str]) -> str:
-    wanted, there = set(must), set(names)  # made once: there may be ten thousands
+    wanted, there = set(must), set(names)  # made once: there may be tens of thousands
     if extra := [name for name in names if name not in wanted]:
         return f"extra {some([name[:100] for name in extra])}"
     if missing := [name for name in must if name not in there]:
         return f"missing {some([name[:100] for name in missing])}"
     if len(names) != len(must):
-        return "one is there twice"
+        return "one appears twice"
     first, expected = next((a, b) for a, b in zip(names, must, strict=True) if a != b)
-    return f"{first} stands where {expected} must be"
+    return f"found {first} where {expected} must be"
 
 
 def write(digests: Mapping[str, str]) -> bytes:
@@ -148,13 +147,13 @@ def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
     """Name to SHA-256 of a manifest, in its order.
 
     Args:
-        what: names it in errors.
+        what: what to call it in errors.
 
     Raises:
-        BadDocument: a byte is not as :func:`write` puts it, or a name is there twice.
+        BadDocument: it is not exactly what :func:`write` writes, or a name appears twice.
     """
     if not 0 < len(data) <= MAX_BYTES:
-        raise BadDocument(f"{what} has {len(data)} bytes; allowed are 1 to {MAX_BYTES}")
+        raise BadDocument(f"{what} has {len(data)} bytes; it must have 1 to {MAX_BYTES}")
     digests: dict[str, str] = {}
     # not splitlines: that splits at other characters, too
     lines = data.decode("ascii", "replace").split("\n")
@@ -163,7 +162,7 @@ def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
         if not found or ".." in found[2].split("/"):
             raise BadDocument(f"{what}, line {number}: {line[:80]!a} is not '<sha-256>  <name>'")
         if found[2] in digests:
-            raise BadDocument(f"{what}, line {number}: {found[2]} is there twice")
+            raise BadDocument(f"{what}, line {number}: {found[2]} appears twice")
         digests[found[2]] = found[1]
     if lines[-1]:
         raise BadDocument(f"{what} does not end with a newline")
@@ -171,7 +170,7 @@ def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
 
 
 def stated_tensors(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
-    """What a chain's claims, oldest first, say of the files of weights in its last leg's bundle, by entry."""
+    """What a chain's claims, oldest first, say about the weight files in its last leg's bundle, by entry."""
     *before, own = claims
     kept = {earlier(made.leg, MEMORY): made.handover.memory for made in before}
     handover = own.handover
@@ -184,11 +183,10 @@ def stated_tensors(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
 
 
 def covers(digests: Mapping[str, str], names: Sequence[str]) -> None:
-    """Check that a manifest lists all of a container's entries but statement and manifest, in their order.
-
+    """Check that a manifest lists all of a container's entries except statement and manifest, in their order.
     Raises:
-        BadContainer: naming what is not listed, or not there.
+        BadContainer: an entry is not listed, or a listed one is missing.
     """
     listed, must = list(digests), [name for name in names if name not in (STATEMENT, MANIFEST)]
     if listed != must:
-        raise BadContainer(f"{MANIFEST} does not list the entries that are there: {_difference(listed, must)}")
+        raise BadContainer(f"{MANIFEST} does not list the actual entries: {_difference(listed, must)}")

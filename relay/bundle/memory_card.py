@@ -1,4 +1,4 @@
-"""What a memory says of itself in a bundle (``memory.json``, ``cumulative.json``), and what a policy has against it."""
+"""A memory's card in a bundle (``memory.json``, ``cumulative.json``), and how a memory can breach the policy."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from relay.handover import Privacy
 from relay.trust import USUAL, Claim, Kind, Policy
 
 MAX_CARD = 2**18
-"""Largest card, in bytes: there may be hundreds in a bundle."""
+"""Largest card, in bytes: a bundle may have hundreds."""
 MAX_AUDIT = 200
-"""Characters of an audit that are shown."""
+"""How much of an audit is shown, in characters."""
 
 
 @options
@@ -23,9 +23,9 @@ class MemoryCard:
     """A memory's card.
 
     Attributes:
-        kind: what can read it: ``style``, ``flow``, ...
+        kind: the name of the memory that can read it: ``style``, ``flow``, ...
         about: plain values that its reader needs.
-        audit: what a check of it has found; null where there was none.
+        audit: what an audit of it found; null if there was none.
     """
 
     format: Literal[1]
@@ -36,22 +36,22 @@ class MemoryCard:
 
 
 def breaches(name: str, card: MemoryCard, policy: Policy) -> Iterator[str]:
-    """What a policy has against a memory. ``name``: of its entry."""
+    """How a memory breaches a policy. ``name``: of its entry."""
     privacy, limit = card.privacy, policy.max_epsilon
     if not policy.allows(card.kind):
-        yield f"{name} is a memory of the kind {card.kind}; allowed: {policy.kinds}"
+        yield f"{name} is a {card.kind} memory; allowed: {policy.kinds}"
     if card.kind in USUAL and privacy.derived == "generator":
-        yield f"{name} calls itself {card.kind}, and a generator"
+        yield f"{name} claims to be {card.kind}, but also a generator"
     if limit is None or privacy.derived == "weights":
         return
     if privacy.epsilon is None:
-        yield f"{name} has no formal guarantee, an epsilon of at most {limit:g} is needed"
+        yield f"{name} has no formal guarantee; it needs an epsilon of at most {limit:g}"
     elif privacy.epsilon > limit:
-        yield f"{name} has an epsilon of {privacy.epsilon:g}, allowed is {limit:g}"
+        yield f"{name} has an epsilon of {privacy.epsilon:g}; the limit is {limit:g}"
 
 
 def lines(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> Iterator[tuple[str, str]]:
-    """Every memory, for people: whose it is, and what is said of it.
+    """Every memory, for people: whose it is, and what its card says.
 
     Args:
         cards: by the entry of the memory's tensors.
@@ -61,7 +61,7 @@ def lines(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> Iterator[
     whose = {manifest.earlier(c.leg, manifest.MEMORY): c for c in claims[:-1]} | {manifest.MEMORY: claims[-1]}
     for name, card in cards.items():
         made, part = whose.get(name), said.get(name)
-        label = f"memory of leg {made.leg}, by {made.site}" if made else "cumulative memory, of all legs"
+        label = f"memory of leg {made.leg}, by {made.site}" if made else "cumulative memory of all legs"
         size = f"{part.bytes:,} B in {part.tensors} tensors" if part else "not in its statement"
         yield label, f"{card.kind}, {size}; {_privacy(card.privacy)}; {_audit(card)}"
 

@@ -1,4 +1,4 @@
-"""The forms of the documents beside a claim: listed keys, plain words, numbers with ranges; no free text."""
+"""The schemas of the documents beside a claim: fixed keys, plain words, numbers with ranges; no free text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from relay.config import Field, options
 from relay.trust import Count, Name, Text
 
 MAX_TEXT = 200
-"""Characters of a text in a config."""
+"""Maximum length of a text in a config, in characters."""
 MAX_ITEMS = 1000
-"""Of a list or an object in a config."""
+"""Maximum number of items in a list or object in a config."""
 KEY = r"^[A-Za-z0-9_.-]{1,200}$"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, str) and not (value.isprintable() and len(value) <= MAX_TEXT):
-        raise ValueError(f"a text must be printable, of at most {MAX_TEXT} characters")
+        raise ValueError(f"a text must be printable and have at most {MAX_TEXT} characters")
     if isinstance(value, list | dict) and len(value) > MAX_ITEMS:
-        raise ValueError(f"{len(value)} items, allowed are {MAX_ITEMS}")
+        raise ValueError(f"{len(value)} items; the limit is {MAX_ITEMS}")
     if isinstance(value, dict) and (odd := [key for key in value if not re.fullmatch(KEY, key)]):
         raise ValueError(f"{odd[0][:50]!a} is not a plain key")
     if isinstance(value, list | dict):
@@ -32,7 +32,7 @@ def _plain(value: Any) -> Any:
 
 Key = Annotated[str, Field(pattern=KEY)]
 Plain = Annotated[Any, AfterValidator(_plain)]
-"""Null, a boolean, a number, a short printable text; or a list of these, or an object of these with plain keys."""
+"""Null, a boolean, a number or a short printable text; or a list of these, or an object of these with plain keys."""
 Config = Annotated[dict[Key, Plain], Field(max_length=MAX_ITEMS)]
 """``config.json``: the scientific config, flat."""
 
@@ -47,12 +47,12 @@ class Model:
 
 @options
 class InputSpec:
-    """What a model expects of an image, and says about it.
+    """What a model expects of an image, and what it predicts.
 
     Attributes:
         classes: their names, background first.
-        channels: of an image.
-        intensity_range: what the lowest and the highest intensity became.
+        channels: number of channels of an image.
+        intensity_range: the values that the lowest and highest intensities are mapped to.
     """
 
     classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
@@ -62,7 +62,7 @@ class InputSpec:
 
 @options
 class HandoverSpec:
-    """``handover.json``: what the weights are of."""
+    """``handover.json``: what the weights belong to."""
 
     format: Literal[1] = 1
     model: Model
@@ -80,10 +80,9 @@ class Splits:
 
 @options
 class DataCard:
-    """``data-card.json``: the data a leg learned from, in counts.
-
+    """``data-card.json``: counts that describe the data a leg learned from.
     Attributes:
-        size: of an image or a patch, in pixels or voxels, slowest axis first; null where sizes differ.
+        size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
     """
 
@@ -110,7 +109,7 @@ class Row:
 
 @options
 class Results:
-    """``results.json``: how the model of a leg, trained at a site, scores."""
+    """``results.json``: the scores of a leg's model, trained at a site."""
 
     format: Literal[1] = 1
     leg: Annotated[int, Field(ge=1)]

@@ -1,6 +1,6 @@
-"""The seal around a bundle: age, so that only those it is for can open it (https://age-encryption.org/v1).
+"""The seal around a bundle: age, so that only its recipients can open it (https://age-encryption.org/v1).
 
-A stream goes through in pieces; memory stays the same however large it is.
+Streams are processed in pieces, so memory use does not depend on their size.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from relay.errors import RelayError, UserError, plain
 from relay.trust import BadContainer, CannotOpen, DigestMismatch, Incomplete
 
 MAGIC = b"age-encryption.org/v1\n"
-"""What a sealed file starts with."""
+"""The first bytes of a sealed file."""
 HEADER = 2**16
-"""Most bytes of a header that are read: room for 600 recipients."""
+"""How much of a header is read, in bytes: enough for 600 recipients."""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """Who can open a sealed file, as far as its header says.
-
+    """Who can open a sealed file, according to its header.
     Attributes:
-        recipients: how many X25519 keys it is sealed to; which ones, only they can tell.
-        others: kinds of further ways to open it: a passphrase (``scrypt``), an SSH key, a plug-in's.
+        recipients: how many X25519 keys it is sealed to; only their holders can tell which.
+        others: kinds of other keys that open it: a passphrase (``scrypt``), an SSH key, a plug-in's key.
     """
 
     recipients: int
@@ -40,10 +39,9 @@ class Seal:
 
 
 def seal_of(head: bytes) -> Seal:
-    """What the header of a sealed file says; ``head``: its first :data:`HEADER` bytes, or all there are.
-
-    A stanza whose kind ends in ``-grease`` opens nothing: age writes one of random bytes, so that readers learn to
-    pass over what they don't know. Other bytes than a header's are passed over, too: pyrage refuses them later.
+    """The seal described in the header of a file; ``head``: its first :data:`HEADER` bytes, or all there are.
+    A stanza whose kind ends in ``-grease`` opens nothing: age adds one of random bytes so that readers must tolerate
+    unknown stanzas. Bytes that are not part of a header are skipped, too: pyrage refuses them later.
     """
     lines = head.partition(b"\n--- ")[0].split(b"\n")[1:]
     kinds = [line.split(b" ")[1].decode("ascii", "replace") for line in lines if line.startswith(b"-> ")]
@@ -52,14 +50,14 @@ def seal_of(head: bytes) -> Seal:
 
 
 class Readable(Protocol):
-    """A stream to read from."""
+    """A readable stream."""
 
     def read(self, size: int, /) -> bytes | None:
         """At most ``size`` bytes; none at the end."""
 
 
 class Writable(Protocol):
-    """A stream to write to, which takes all that it is given."""
+    """A writable stream that takes everything it is given."""
 
     def write(self, data: bytes, /) -> object:
         """Take ``data``."""
@@ -71,9 +69,8 @@ def is_sealed(head: bytes) -> bool:
 
 
 def sealed_size(size: int, recipients: int) -> int:
-    """At most so many bytes a source of ``size`` bytes has when it is sealed.
-
-    At worst it is a kilobyte too many, and a dozen bytes for each recipient.
+    """An upper bound on the sealed size of ``size`` bytes, in bytes.
+    It is too large by at most a kilobyte plus a dozen bytes for each recipient.
     """
     return size + 16 * (size // 2**16 + 1) + 110 * recipients + 1024
 
@@ -82,13 +79,15 @@ def seal(source: Readable, target: Writable, recipients: Sequence[str]) -> None:
     """Encrypt a stream to age public keys (``age1...``).
 
     Raises:
-        UserError: there is nobody to seal to, a key is not one, or a stream can't be read or written.
-        Exception: whatever else reading or writing raises, as it is.
+        UserError: there are no recipients, a key is invalid, or a stream can't be read or written.
+        Exception: any other error from reading or writing, unchanged.
     """
     import pyrage
 
     if not recipients:
-        raise UserError("there is nobody to seal the bundle to", "Check the order and the readers of the roster.")
+        raise UserError(
+            "there are no recipients to seal the bundle to", "Check the order and the readers of the roster."
+        )
     try:
         keys = [pyrage.x25519.Recipient.from_str(recipient) for recipient in recipients]
     except pyrage.RecipientError as error:
@@ -102,21 +101,21 @@ def seal(source: Readable, target: Writable, recipients: Sequence[str]) -> None:
 
 
 def unseal(source: Readable, target: Writable, identity: str, limit: int | None = None) -> int:
-    """Decrypt a stream with an age private key (``AGE-SECRET-KEY-1...``); what came out is to be used only after this.
+    """Decrypt a stream with an age private key (``AGE-SECRET-KEY-1...``); don't use the output before this returns.
 
     Args:
-        source: a file, or another stream whose ``read`` gives all it is asked for until the end.
-        limit: bytes that may come out.
+        source: a file, or another stream whose ``read`` returns the full amount until the end.
+        limit: maximum size of the output, in bytes.
 
     Returns:
-        The bytes that came out.
+        The number of bytes written.
 
     Raises:
         CannotOpen: it is not for this key.
-        Incomplete: it breaks off, or was changed in its last 64 KiB, which looks the same.
+        Incomplete: it ends early, or was changed in its last 64 KiB, which looks the same.
         DigestMismatch: it was changed.
         BadContainer: it is not an age file, or larger than the limit.
-        UserError: the key is not one, or the target can't be written.
+        UserError: the key is invalid, or the target can't be written.
     """
     import pyrage
 
@@ -134,7 +133,7 @@ def unseal(source: Readable, target: Writable, identity: str, limit: int | None 
 
 
 class _Tap(io.RawIOBase):
-    """One end of the pipe. pyrage turns errors of streams into text; so they are kept here, to be raised again."""
+    """One end of the pipe. pyrage turns stream errors into text, so they are stored here to be raised again."""
 
     error: BaseException | None = None
 
@@ -174,7 +173,7 @@ class _Writing(_Tap):
 
     def write(self, data: Buffer, /) -> int:
         view = memoryview(data)
-        if self.stopped:  # a buffer that is thrown away tries once more
+        if self.stopped:  # a discarded buffer tries once more
             return len(view)
         try:
             self._take(bytes(view))
@@ -189,7 +188,7 @@ class _Writing(_Tap):
     def _take(self, data: bytes) -> None:
         self.count += len(data)
         if self._limit is not None and self.count > self._limit:
-            raise BadContainer(f"the bundle is larger than the {self._limit} bytes that are allowed")
+            raise BadContainer(f"the bundle exceeds the limit of {self._limit} bytes")
         self._target.write(data)
 
 
@@ -206,32 +205,32 @@ def _pump(work: Any, taps: tuple[_Reading, _Writing], keys: Sequence[Any], check
 
 
 def _check_header(reader: io.BufferedReader) -> None:
-    """Look before pyrage does: it would read a header of any length into memory, and other forms of age."""
+    """Check the header before pyrage does: pyrage would read one of any length into memory, and other age formats."""
     head = reader.peek(HEADER)[:HEADER]
     if not head.startswith(MAGIC[: len(head)]):
-        raise BadContainer("the bundle is not sealed in the way of age (version 1, binary)")
+        raise BadContainer("the bundle is not sealed in age format (version 1, binary)")
     if b"\n--- " not in head:
         if len(head) < HEADER:
-            raise Incomplete(f"the sealed bundle breaks off after {len(head)} bytes, in its header")
-        raise BadContainer(f"the seal's header has more than the {HEADER} bytes that are allowed")
+            raise Incomplete(f"the sealed bundle ends early, after {len(head)} bytes, in its header")
+        raise BadContainer(f"the seal's header exceeds the limit of {HEADER} bytes")
 
 
 def _reraise(taps: Sequence[_Tap], error: Exception) -> None:
     for tap in taps:
         if tap.error:
             raise tap.error from None
-    if "KeyboardInterrupt" in str(error):  # it came between two lines of a tap
+    if "KeyboardInterrupt" in str(error):  # it came while a tap was running
         raise KeyboardInterrupt from None
 
 
 def _refuse(text: str, ended: bool) -> NoReturn:
-    """pyrage's message as the refusal that it means."""
+    """Raise the refusal that corresponds to pyrage's message."""
     if "No matching keys" in text:
-        raise CannotOpen("the bundle is sealed, and not to this site's key") from None
+        raise CannotOpen("the bundle is sealed, but not to this site's key") from None
     if "Incomplete" in text or "fill whole buffer" in text:
-        raise Incomplete("the sealed bundle breaks off in its header") from None
+        raise Incomplete("the sealed bundle ends early, in its header") from None
     if ended:
-        raise Incomplete("the sealed bundle breaks off, or is damaged, near its end") from None
+        raise Incomplete("the sealed bundle ends early or is damaged near its end") from None
     if "decryption error" in text:
-        raise DigestMismatch("the sealed bundle was changed, or damaged") from None
-    raise BadContainer(f"the seal's header is not as age writes it: {text.splitlines()[0]}") from None
+        raise DigestMismatch("the sealed bundle was changed or damaged") from None
+    raise BadContainer(f"the seal's header is not valid: {text.splitlines()[0]}") from None

@@ -1,6 +1,5 @@
-"""Sticks as they are: 4 GiB at most a file, names in any case, full, read-only, pulled out.
-
-Writing is here; finding and reading what lies on a stick is in :mod:`relay.bundle.volumes`.
+"""Write to real-world sticks: 4 GiB per file, names in any case, full, read-only, pulled out.
+This module writes; :mod:`relay.bundle.volumes` finds and reads what is on a stick.
 """
 
 from __future__ import annotations
@@ -25,42 +24,51 @@ from relay.files import clear, flush_folder, open_to_others
 __all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "find", "open_volumes", "put"]
 
 FAT32_VOLUME = 4 * 2**30 - 64 * 2**10
-"""Bytes of a volume on FAT32, whose files end at 4 GiB - 1."""
+"""Size of a volume on FAT32, in bytes; its files have at most 4 GiB - 1."""
 MOST_VOLUMES = 999
 
 _CAUSES = {
-    errno.ENOSPC: ("it is full", "Remove what is not needed from it, or use a larger one, and run the command again."),
-    errno.EROFS: ("it is read-only", "Slide its write protection off, or use another one, and run the command again."),
-    errno.EFBIG: (
-        "it takes no file this large",
-        "It is likely FAT32: set a volume size below 4 GiB, and run the command again.",
+    errno.ENOSPC: (
+        "it is full",
+        "Delete what you don't need from it, or use a larger one. Then run the command again.",
     ),
-    errno.EACCES: ("this user may not write there", "Mount it so that this user may write, or name another folder."),
+    errno.EROFS: (
+        "it is read-only",
+        "Switch off its write protection, or use another one. Then run the command again.",
+    ),
+    errno.EFBIG: (
+        "it can't store a file this large",
+        "It is probably FAT32. Set a volume size below 4 GiB, and run the command again.",
+    ),
+    errno.EACCES: (
+        "you don't have permission to write there",
+        "Mount it so that you can write to it, or name another folder.",
+    ),
 }
 _CAUSES |= {errno.EDQUOT: _CAUSES[errno.ENOSPC], errno.EPERM: _CAUSES[errno.EACCES]}
-_GONE = ("it does not answer", "Was it pulled out? Put it in again; if it happens twice, use another stick.")
+_GONE = ("it does not respond", "Plug it in again. If this happens twice, use another stick.")
 _CAUSES |= dict.fromkeys((errno.EIO, errno.ENODEV, errno.ENXIO, errno.ENOENT, errno.ENOTDIR), _GONE)
 
 
 class Sized(seal.Readable, Protocol):
-    """A stream to read from whose length is known."""
+    """A readable stream of known length."""
 
     size: int
 
 
 def default_volume(folder: Path) -> int | None:
-    """Bytes of a volume where files can't be as large as one likes; None elsewhere."""
+    """Size of a volume, in bytes, if the file system limits file sizes; else None."""
     return FAT32_VOLUME if fat32(folder) else None
 
 
 def fat32(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:
-    """Whether a folder lies on FAT; False where the system does not say."""
+    """Whether a folder is on FAT; False if the system does not say."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
         place = folder.resolve()
     except OSError:
         return False
-    kinds: dict[Path, str] = {}  # a later mount covers an earlier one
+    kinds: dict[Path, str] = {}  # a later mount hides an earlier one
     for line in lines:
         fields = line.split(" ")
         if len(fields) > 2:
@@ -82,19 +90,18 @@ def put(
     recipients: Sequence[str] = (),
     check: bool = False,
 ) -> list[Path]:
-    """Put a bundle on a stick: under its final name whole, or not at all.
+    """Put a bundle on a stick: complete under its final name, or not at all.
 
     Args:
-        folder: there already; nothing is made, because the place of a stick that is not in looks like a folder.
-        volume: bytes of a file at most; None for one file.
-        recipients: age public keys to seal to on the way; none for a copy as it is.
+        folder: must exist; it is not created, because the path of a missing stick looks like a folder.
+        volume: maximum size of a file, in bytes; None for one file.
+        recipients: age public keys to seal to while writing; none for an unchanged copy.
         check: read back what was written and compare.
 
     Returns:
-        The files, in order. What had the same name before is gone.
-
+        The files, in order. Any earlier files with the same name are replaced.
     Raises:
-        UserError: no room, or writing failed. What was there before is still there.
+        UserError: there is not enough space, or writing failed. Earlier files are still there.
     """
     need = seal.sealed_size(source.size, len(recipients)) if recipients else source.size
     writer = _Writer(folder, name, volume, bool(recipients) or name.endswith(".age"))
@@ -112,7 +119,7 @@ def put(
 
 
 class _Writer:
-    """Files that grow under temporary names, until :meth:`finish` gives them the right ones."""
+    """Files that grow under temporary names, until :meth:`finish` gives them their final ones."""
 
     def __init__(self, folder: Path, name: str, volume: int | None, sealed: bool) -> None:
         self._folder, self.name, self._volume, self._sealed = folder, name, volume, sealed
@@ -124,11 +131,11 @@ class _Writer:
         self._sha256 = hashlib.sha256()
 
     def make_room(self, need: int) -> None:
-        """Remove what a broken attempt left; then there must be ``need`` bytes."""
+        """Remove what a failed attempt left, then check that ``need`` bytes are free."""
         if self._volume is not None and need > max(self._volume, 0) * MOST_VOLUMES:
             what = f"{self.name} ({need} bytes) does not fit into {MOST_VOLUMES} volumes of {self._volume} bytes"
             raise UserError(what, "Use larger volumes.")
-        listed(self._folder)  # says so where the stick is not in
+        listed(self._folder)  # raises if the stick is missing
         with writing_to(self._folder):
             for path in list(self._folder.iterdir()):
                 if path.name.lower().startswith(f".{self.name}.".lower()) and path.suffix == ".part":
@@ -144,21 +151,21 @@ class _Writer:
         while left:
             file = self._current()
             with writing_to(self._folder):
-                # the system may take less than it is given
+                # the system may write less than it is given
                 count = file.write(left[: self._room] if self._volume else left) or 0
             self._sha256.update(left[:count])
             self._room -= count
             left = left[count:]
 
     def _current(self) -> io.FileIO:
-        """The file to write to: a new one where there is none yet, or where the volume is full."""
+        """The file to write to: a new one if there is none yet, or if the volume is full."""
         if self._file and (self._room or not self._volume):
             return self._file
         self._close()
         part = self._folder / f".{self.name}.{len(self._parts) + 1:03d}.part"
         self._room = self._volume or 0
         with writing_to(self._folder):
-            self._file = part.open("xb", buffering=0)  # never through a link that lies there
+            self._file = part.open("xb", buffering=0)  # never through an existing link
         self._parts.append(part)
         return self._file
 
@@ -176,12 +183,12 @@ class _Writer:
         self._close()
         for part, digest in zip(self._parts, self._sums, strict=True):
             if check and _reread(part) != digest:
-                what = f"{self._folder} does not give back what was written to it"
-                raise UserError(what, "Do not trust this stick: use another one, and send again.")
+                what = f"{self._folder} does not return what was written to it"
+                raise UserError(what, "Don't trust this stick. Use another one, and send again.")
         return self._rename()
 
     def _rename(self) -> list[Path]:
-        """The first volume comes last: before it, there is no bundle. Then what the new files replace goes."""
+        """Rename the first volume last: until then, there is no bundle. Then delete the files that are replaced."""
         count = len(self._parts)
         names = [f"{self.name}.{k:03d}" for k in range(1, count + 1)] if count > 1 else [self.name]
         paths = [self._folder / name for name in names]
@@ -196,14 +203,14 @@ class _Writer:
                 part.replace(path)
                 self._named.append(path)
             for old in before:
-                # names that differ in case are the same file on some sticks
+                # on some sticks, names that differ only in case are the same file
                 if old.exists() and not any(old.samefile(path) for path in paths):
                     old.unlink()
             flush_folder(self._folder)
         return paths
 
     def abandon(self) -> None:
-        """Remove what was written, as far as the stick still lets."""
+        """Remove what was written, as far as the stick still allows."""
         if self._file:
             with suppress(OSError):
                 self._file.close()
@@ -214,7 +221,7 @@ class _Writer:
 
 
 def _reread(path: Path) -> str:
-    """SHA-256 of what the device has, not of what the system remembers of it."""
+    """SHA-256 of what is on the device, not of what the system has cached."""
     digest = hashlib.sha256()
     with writing_to(path.parent), path.open("rb") as file:
         forget = getattr(os, "POSIX_FADV_DONTNEED", None)
@@ -227,7 +234,7 @@ def _reread(path: Path) -> str:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Say whatever the system says of a stick as people should read it.
+    """Turn system errors about a stick into clear messages.
 
     Raises:
         UserError: the stick is full, write-protected or gone.
@@ -244,7 +251,7 @@ def _tell(folder: Path, error: OSError) -> NoReturn:
 
 
 def _size(count: float) -> str:
-    """Bytes as people read them."""
+    """A readable number of bytes."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

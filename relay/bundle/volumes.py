@@ -1,7 +1,7 @@
 """Bundles as files: their names, and volumes read as one.
 
-A bundle larger than a volume is cut into ``name.001``, ``name.002``, and so on; all but the last are equally long.
-Names are compared without regard to case, because sticks may bring them back in capitals.
+A bundle larger than a volume is split into ``name.001``, ``name.002``, and so on; all but the last have the same size.
+Names are compared ignoring case, because sticks may return them in capitals.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VOLUME = re.compile(r"(?P<name>.+)\.(?P<number>[0-9]{3})", re.ASCII)
 
 @dataclass(frozen=True)
 class Found:
-    """What a file says it is by its name: a hint, not to be trusted.
+    """What a file's name says it is: a hint, not to be trusted.
 
     Attributes:
         path: the file, or its first volume.
@@ -47,10 +47,9 @@ def bundle_name(study: str, leg: int, site: str, sealed: bool) -> str:
 
 
 def find(folder: Path) -> list[Found]:
-    """The bundles of a folder by their names, newest leg first.
-
+    """The bundles in a folder, judging by their names, newest leg first.
     Raises:
-        UserError: it can't be listed.
+        UserError: the folder can't be listed.
     """
     found: dict[str, Found] = {}
     for path in listed(folder):
@@ -63,10 +62,9 @@ def find(folder: Path) -> list[Found]:
 
 
 class Volumes(io.BufferedReader):
-    """The volumes of a bundle as one seekable stream; reading tells by :class:`Incomplete` when a stick goes away.
-
+    """The volumes of a bundle as one seekable stream; reading raises :class:`Incomplete` if the stick is pulled out.
     Attributes:
-        size: bytes of all of them.
+        size: of all volumes together, in bytes.
         paths: the files, in order.
     """
 
@@ -117,7 +115,7 @@ class _Joined(io.RawIOBase):
         except OSError as error:
             raise Incomplete(f"{path} can't be read at byte {at}: {error.strerror}") from error
         if not count:
-            raise Incomplete(f"{path} breaks off after {at} bytes")
+            raise Incomplete(f"{path} ends early, after {at} bytes")
         return count
 
     def _opened(self, path: Path) -> io.FileIO:
@@ -140,7 +138,7 @@ def open_volumes(path: Path) -> Volumes:
     """Open a bundle, whether it is one file or several volumes.
 
     Args:
-        path: the file, any of its volumes, or its name without a volume's number; upper or lower case.
+        path: the file, any of its volumes, or its name without a volume's number; case is ignored.
 
     Raises:
         UserError: there is no such file.
@@ -154,7 +152,7 @@ def open_volumes(path: Path) -> Volumes:
     else:
         chosen = _complete(name, [p for p in files if p not in whole])
     if not chosen:
-        raise UserError(f"there is no bundle {path}", "Check the name, and that the stick is in.")
+        raise UserError(f"there is no bundle {path}", "Check the name, and that the stick is plugged in.")
     try:
         return Volumes(chosen)
     except OSError as error:
@@ -162,11 +160,11 @@ def open_volumes(path: Path) -> Volumes:
 
 
 def _complete(name: str, files: Sequence[Path]) -> list[Path]:
-    """Volumes in order, as far as one can tell from the outside that none is missing or cut short."""
+    """Volumes in order, after checking from outside that none is missing or truncated."""
     volumes = {int(_split(p.name)[1] or 0): p for p in sorted(files)}
     if not volumes:
         return []
-    last = max(max(volumes), 2)  # a single one is not cut into volumes
+    last = max(max(volumes), 2)  # a bundle that is split has at least two
     if missing := [f"{name}.{k:03d}" for k in range(1, last + 1) if k not in volumes]:
         raise Incomplete(f"missing: {some(missing)}")
     paths = [volumes[k] for k in range(1, last + 1)]
@@ -176,25 +174,25 @@ def _complete(name: str, files: Sequence[Path]) -> list[Path]:
         raise Incomplete(f"{name} can't be read: {error.strerror}") from error
     for path, size in zip(paths, sizes, strict=True):
         if not size or (path != paths[-1] and size < max(sizes)):
-            raise Incomplete(f"{path.name} has {size} bytes; it was cut short")
+            raise Incomplete(f"{path.name} has {size} bytes; it was truncated")
     return paths
 
 
 def same(folder: Path, name: str) -> list[Path]:
-    """Files of this name, whole or volumes, whatever their case; lowest number first."""
+    """Files with this name, whole or as volumes, ignoring case; lowest number first."""
     return [p for p in listed(folder) if name.lower() in (p.name.lower(), _split(p.name)[0].lower())]
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """A file's name without the number of its volume, and that number."""
+    """A file's name without its volume number, and that number."""
     hit = _VOLUME.fullmatch(name)
     return (hit["name"], hit["number"]) if hit else (name, None)
 
 
 def listed(folder: Path) -> list[Path]:
-    """The files of a folder; names that sort before come first."""
+    """The files in a folder, sorted by name."""
     try:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
-        why = f"can't look into {folder}: {error.strerror}"
-        raise UserError(why, "Check the path, and that the stick is in.") from error
+        why = f"can't list {folder}: {error.strerror}"
+        raise UserError(why, "Check the path, and that the stick is plugged in.") from error

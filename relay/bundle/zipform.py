@@ -1,6 +1,6 @@
-"""The bytes of a ZIP around its data, as the container of a bundle has them (APPNOTE.TXT 6.3, sections 4.3 to 4.5).
+"""The bytes of a ZIP around its data, as in the container of a bundle (APPNOTE.TXT 6.3, sections 4.3 to 4.5).
 
-They follow from names, sizes and CRC-32s alone. ZIP64 fields stand exactly where a number needs them.
+They depend only on names, sizes and CRC-32s. ZIP64 fields are present exactly where a number needs them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR64 = struct.Struct("<4sIQI")
 _VERSION = 45  # of the ZIP format: the first with ZIP64
 _DATE = 0x21  # 1980-01-01
-FULL = 0xFFFFFFFF  # stands for: see the ZIP64 field
+FULL = 0xFFFFFFFF  # means: see the ZIP64 field
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Entry:
     """A file in a container.
 
     Attributes:
-        size: bytes.
+        size: of the data, in bytes.
         crc: CRC-32 of the data.
         offset: where the data starts, in bytes from the container's start.
     """
@@ -65,15 +65,15 @@ def tail(entries: Sequence[Entry]) -> bytes:
 
 
 def odd(fixed: bytes) -> str:
-    """What is wrong with a local header that is not as it must be."""
+    """What is wrong with an invalid local header."""
     _, version, flags, method, time, date, _, packed, length, _, _ = LOCAL.unpack(fixed)
     faults = [
         (flags & 1, "is encrypted"),
-        (flags & 8, "does not say its size in front"),
-        (flags, f"has flags {flags:#x}; allowed are none"),
+        (flags & 8, "does not give its size in advance"),
+        (flags, f"has flags {flags:#x}; none are allowed"),
         (method, f"is compressed (method {method}); it must be stored"),
         (packed != length, f"has {packed} bytes packed and {length} unpacked"),
-        ((time, date) != (0, _DATE), "has a time; allowed is 1980-01-01 00:00 only"),
-        (version != _VERSION, f"is of ZIP version {version}; it must be {_VERSION}"),
+        ((time, date) != (0, _DATE), "has a time other than 1980-01-01 00:00"),
+        (version != _VERSION, f"has ZIP version {version}; it must be {_VERSION}"),
     ]
     return next((text for wrong, text in faults if wrong), "has a ZIP64 field where none is needed, or a wrong one")

@@ -1,4 +1,4 @@
-"""The commands. Each parses, calls the toolkit, and leaves; what is heavy is imported inside.
+"""The commands. Each one parses, calls the toolkit and exits; heavy modules are imported inside.
 
 ``train.py`` and ``predict_test.py`` at the top of the repository are ``relay train`` and ``relay predict``.
 """
@@ -41,9 +41,8 @@ def train(
     verbose: Verbose = False,
     overrides: Overrides = None,
 ) -> None:
-    """Run the legs of a config: all sites on this node, or this site's own leg.
-
-    Goes on where it was interrupted; legs that are finished are skipped.
+    """Run the legs of a config: all sites on this computer, or this site's own leg.
+    An interrupted run resumes; finished legs are skipped.
     """
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
@@ -63,7 +62,7 @@ def train(
         log_to(root / "logs" / "run.log", verbose)
     simulation = Simulation(study, root, devices, transport)
     with Progress(console=console) as progress:
-        with progress.stage("looking up images"):
+        with progress.stage("finding images"):
             progress.expect(simulation.steps)
         summary = simulation.run(progress)
         if console:
@@ -118,7 +117,7 @@ def main() -> None:
 
 
 def script(function: Callable[..., None]) -> None:
-    """One command as a program of its own: ``train.py``, ``predict_test.py``."""
+    """Run a single command as a program: ``train.py``, ``predict_test.py``."""
     alone = typer.Typer(**PLAIN)
     alone.command()(function)
     alone()

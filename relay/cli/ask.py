@@ -1,4 +1,4 @@
-"""Questions, fingerprints, and words that are safe to print."""
+"""Questions, fingerprints, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines. Each may quote anybody, a file on a stick for one: nothing in it moves the cursor, hides what was
-    said, or begins a line of its own. Every command prints through this."""
+    """Print lines. Any of them may quote untrusted text, such as a file on a stick: nothing in it can move the cursor,
+    hide output or start a new line. Every command prints through this."""
     for line in lines:
         typer.echo(plain(line), err=err)
 
 
 def terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether there is someone to ask."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
@@ -29,8 +29,8 @@ def agreed(question: str, yes: bool = False, instead: str = "--yes") -> bool:
     """The answer to a question; no by default.
 
     Args:
-        yes: take it as answered with yes.
-        instead: the option that answers it where there is no terminal.
+        yes: answer yes without asking.
+        instead: the option that answers it without a terminal.
 
     Raises:
         UserError: there is no terminal to ask on.
@@ -38,7 +38,9 @@ def agreed(question: str, yes: bool = False, instead: str = "--yes") -> bool:
     if yes:
         return True
     if not terminal():
-        raise UserError(f"there is no terminal to ask: {question}", f"Run it in a terminal, or give {instead}.")
+        raise UserError(
+            f"there is no terminal to ask: {question}", f"Run the command in a terminal, or give {instead}."
+        )
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -46,33 +48,33 @@ def agreed(question: str, yes: bool = False, instead: str = "--yes") -> bool:
 
 
 def show_fingerprint(identity: Identity) -> None:
-    """The twelve words in three lines, as they are read out."""
+    """Print the twelve words in three lines, ready to be read out."""
     words = identity.fingerprint.split()
     for first in range(0, len(words), 4):
         say("    " + " ".join(words[first : first + 4]))
 
 
 def compare_fingerprint(identity: Identity, given: str | None) -> None:
-    """Have the coordinator's fingerprint compared by voice; there is no way around it.
+    """Have the coordinator's fingerprint compared by voice; this can't be skipped.
 
     Args:
-        given: the words that were read out; None: they are compared at a prompt.
+        given: the words that were read out; None to compare them at a prompt.
 
     Raises:
-        UserError: these are not 12 words; or there is no terminal to ask on.
-        BadSignature: it is another fingerprint.
+        UserError: these are not 12 words, or there is no terminal to ask on.
+        BadSignature: the fingerprint differs.
     """
     say(f"Coordinator: {identity.name}, with the fingerprint")
     show_fingerprint(identity)
     if given is not None:
         _check_words(identity, given)
-        say("It is the fingerprint that was given.")
+        say("It matches the fingerprint you gave.")
         return
-    say("Telephone the coordinator, on a number you know from elsewhere, and have the words read out to you.")
-    if not agreed("Is this what the coordinator read out to you?", instead='--fingerprint "12 words"'):
+    say("Call the coordinator on a number you know from another source, and ask them to read the words out to you.")
+    if not agreed("Do they match what the coordinator read out?", instead='--fingerprint "12 words"'):
         raise UserError(
             f"the fingerprint of {identity.name} was not confirmed; nothing was changed",
-            "If the words that were read out are others, tell the coordinator: somebody else has made this file.",
+            "If you heard different words, tell the coordinator: someone else has made this file.",
         )
 
 
@@ -81,10 +83,10 @@ def _check_words(identity: Identity, given: str) -> None:
 
     said, true = given.replace(",", " ").lower().split(), identity.fingerprint.split()
     if len(said) != len(true):
-        from_words(given)  # says what is wrong
+        from_words(given)  # its error says what is wrong
     wrong = [f"word {n} is '{a}', not '{b}'" for n, (a, b) in enumerate(zip(true, said, strict=True), 1) if a != b]
     if wrong:
-        raise _other(identity, "; ".join(wrong) if len(wrong) < 4 else "most of its words are others")
+        raise _other(identity, "; ".join(wrong) if len(wrong) < 4 else "most of its words differ")
 
 
 def _other(identity: Identity, why: str) -> Exception:
@@ -92,13 +94,13 @@ def _other(identity: Identity, why: str) -> Exception:
 
     return BadSignature(
         f"the fingerprint in this file is not that of {identity.name}: {why}",
-        "Nothing was changed here. Have the words read out once more; if they still differ, do not use the file: "
-        "somebody else may have made it. Ask the coordinator for it again, in person.",
+        "Nothing was changed here. Have the words read out again. If they still differ, don't use the file: "
+        "someone else may have made it. Ask the coordinator for it again, in person.",
     )
 
 
 def listed(text: str | None) -> list[str] | None:
-    """Names with commas between; None for none given."""
+    """A comma-separated list of names; None if none are given."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
@@ -110,5 +112,5 @@ def in_words(digest: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from elsewhere, with its line ends and nothing else that moves the cursor or hides what was said."""
+    """Untrusted text with its line ends, but without anything else that moves the cursor or hides output."""
     return plain(text, keep="\n")

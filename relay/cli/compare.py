@@ -1,4 +1,4 @@
-"""Many runs: ``relay compare``."""
+"""Compare many runs: ``relay compare``."""
 
 from __future__ import annotations
 
@@ -28,40 +28,45 @@ DEFAULT = "demo"
 def compare(
     words: Annotated[
         list[str] | None,
-        typer.Argument(help="A config, as -c; and key=value over it.", metavar="[CONFIG] [KEY=VALUE]..."),
+        typer.Argument(help="A config, as for -c; and key=value to override it.", metavar="[CONFIG] [KEY=VALUE]..."),
     ] = None,
     config: Annotated[
         str | None,
         typer.Option("-c", "--config", help="Name under configs/, or a .yaml file.", callback=options.value),
     ] = None,
     strategies: Annotated[
-        str, typer.Option("--strategies", help="Names, with commas between; name[key=value] changes options.")
+        str, typer.Option("--strategies", help="Comma-separated names; name[key=value] sets options.")
     ] = STRATEGIES,
     orders: Annotated[
-        str, typer.Option("--orders", help="How many orders of the sites; or orders: a,b,c/c,b,a.", metavar="N|LIST")
+        str,
+        typer.Option("--orders", help="How many orders of the sites, or the orders: a,b,c/c,b,a.", metavar="N|LIST"),
     ] = "1",
     seeds: Annotated[
-        str, typer.Option("--seeds", help="How many seeds, from the config's own on; or seeds: 7,8.", metavar="N|LIST")
+        str,
+        typer.Option(
+            "--seeds", help="How many seeds, starting with the config's; or the seeds: 7,8.", metavar="N|LIST"
+        ),
     ] = "1",
     reference: Annotated[
         str | None,
-        typer.Option("--reference", help="What the others are tested against. Default: relay, else the first."),
+        typer.Option("--reference", help="The strategy to test the others against. Default: relay, else the first."),
     ] = None,
     note: options.Note = "compare",
     gpus: options.Gpus = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Runs at a time, each in a process of its own.", min=1)
+        int | None, typer.Option("--jobs", help="How many runs at a time, each in its own process.", min=1)
     ] = None,
     slurm: Annotated[
         str | None,
-        typer.Option("--slurm", help="Give the runs to Slurm: submitit's parameters.", metavar="KEY=VALUE,…"),
+        typer.Option(
+            "--slurm", help="Submit the runs to Slurm, with these submitit parameters.", metavar="KEY=VALUE,…"
+        ),
     ] = None,
     verbose: options.Verbose = False,
 ) -> None:
-    """Simulate a config under several strategies, orders of the sites and seeds, and put them side by side.
-
-    Goes on where it was interrupted; runs that are finished are not run again. The default config needs no data: four
-    hospitals are drawn.
+    """Simulate a config with several strategies, site orders and seeds, and compare them.
+    An interrupted comparison resumes; finished runs are skipped. The default config needs no data: it synthesises four
+    hospitals.
     """
     found = _config(config, words or [])
     devices, problems = _devices(gpus, slurm)
@@ -87,7 +92,7 @@ def compare(
     if console:
         log_to(root / "logs" / "compare.log", verbose)
         if len(planned) > len(todo):
-            console.print(f"{len(planned) - len(todo)} of {len(planned)} runs: finished before, skipped")
+            console.print(f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")
     if executor is None:
         failed = _here(todo, root, devices, console)
     else:
@@ -99,13 +104,13 @@ def compare(
 def _config(config: str | None, words: Sequence[str]) -> configs.Config:
     named = [word for word in words if "=" not in word]
     if len(named) + (config is not None) > 1:
-        told = ", ".join([*([f"-c {config}"] if config else []), *named])
-        raise UserError(f"more than one config: {told}", "Give one; what goes over it has the form key=value.")
+        given = ", ".join([*([f"-c {config}"] if config else []), *named])
+        raise UserError(f"more than one config: {given}", "Give one. To override its values, use key=value.")
     return configs.find(config or (named[0] if named else DEFAULT), [word for word in words if "=" in word])
 
 
 def _devices(gpus: str | None, slurm: str | None) -> tuple[Devices, Sequence[Problem]]:
-    """As ``-g`` says; those of a cluster's nodes can't be seen from here."""
+    """The devices that ``-g`` selects; those of a cluster's nodes can't be seen from here."""
     from relay.config import Devices, choose
 
     numbers = (gpus or "").split(",")
@@ -120,26 +125,28 @@ def _reference(wanted: str | None, chosen: Sequence[str]) -> str:
     if wanted not in chosen:
         near = nearest(wanted, list(chosen))
         raise UserError(
-            f"--reference {wanted}: is not among the strategies" + (f"; did you mean '{near}'?" if near else ""),
-            f"One of --strategies: {', '.join(chosen)}",
+            f"--reference {wanted}: not one of the strategies" + (f"; did you mean '{near}'?" if near else ""),
+            f"Choose one of --strategies: {', '.join(chosen)}",
         )
     return wanted
 
 
 def _slurm(text: str | None) -> dict[str, Any] | None:
-    """``key=value`` with commas between; values are read as YAML."""
+    """Comma-separated ``key=value`` pairs; values are read as YAML."""
     if text is None:
         return None
     from relay.config import value_of
 
     pairs = [part.partition("=") for part in text.split(",") if part]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
-        raise UserError(f"--slurm {text}: '{wrong[0]}' has not the form key=value", "Such as timeout_min=600")
+        raise UserError(f"--slurm {text}: '{wrong[0]}' is not of the form key=value", "For example: timeout_min=600")
     try:
         return {key.strip(): value_of(value, f"--slurm {key.strip()}") for key, _, value in pairs}
     except ConfigError as error:
         why = "; ".join(problem.allowed for problem in error.problems)
-        raise UserError(f"--slurm {text}: a value can't be read as YAML: {why}", "Such as timeout_min=600") from error
+        raise UserError(
+            f"--slurm {text}: a value can't be read as YAML: {why}", "For example: timeout_min=600"
+        ) from error
 
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
@@ -147,7 +154,7 @@ def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | 
     from relay.leg import Progress
 
     with Progress(console=console) as progress:
-        with progress.stage("looking up images"):
+        with progress.stage("finding images"):
             steps = planned_steps(todo, root, devices)
         progress.expect(sum(steps))
         return run_here(todo, root, devices, progress, steps)
@@ -162,7 +169,7 @@ def _spread(
     at_once: int | None,
     local: bool,
 ) -> list[Failed]:
-    """Local processes see the GPUs that this one sees, and share its cores: one thread each."""
+    """Local processes see the same GPUs as this one and share its cores: one thread each."""
     from relay.compare import run_spread
     from relay.leg import Progress
 
@@ -176,7 +183,7 @@ def _spread(
 
 
 def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], reference: str, console: Console) -> None:
-    """The tables, the files, the page; then what failed.
+    """Write the tables, the files and the page; then report failures.
 
     Raises:
         RelayError: a run failed.
@@ -196,5 +203,5 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
         lines = [f"  - {problem.job}: {problem.message}\n    log: {problem.log}" for problem in failed]
         raise RelayError(
             f"{len(failed)} of {len(planned)} runs failed:\n" + "\n".join(lines),
-            "Look at the logs. The same command tries these again, and runs nothing that is finished.",
+            "Check the logs. The same command tries these again and skips the finished runs.",
         )

@@ -1,4 +1,4 @@
-"""The config behind ``-c``: found, read, translated where it was written for the published code, and planned."""
+"""Find, read and plan the config given with ``-c``, and translate it if it was written for the published code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """A config as it is read, its short name, which names the folder of its results, and where it was read from."""
+    """A config as read, its short name, which names the folder of its results, and where it was read from."""
 
     reading: Reading
     name: str
@@ -28,10 +28,10 @@ class Config:
         """The checked study; for the arguments see :func:`relay.plan.plan`.
 
         Args:
-            blocks: the config's with something changed; None is as it is.
+            blocks: the config's blocks with changes; None to use them as they are.
 
         Raises:
-            ConfigError: with every problem, under the paths of the user's own file.
+            ConfigError: it lists every problem, with its path in the user's own file.
         """
         from relay.config import with_files
         from relay.plan import plan
@@ -46,7 +46,7 @@ class Config:
 
 
 def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) -> Config:
-    """The config behind ``-c``; ``say`` prints what was translated and what is not used, if anything.
+    """The config given with ``-c``; ``say`` prints what was translated and what is not used, if anything.
 
     Raises:
         UserError: there is none, or it can't be read.
@@ -64,7 +64,7 @@ def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) 
 def study_of(
     config: str, note: str, gpus: str | None, overrides: Sequence[str] | None, train: bool = True
 ) -> tuple[Study, Path, Devices]:
-    """The checked study behind ``-c``, the folder of the run, its devices.
+    """The checked study for ``-c``, the folder of the run, and its devices.
 
     Raises:
         UserError: there is none, it can't be read, or something in it or in ``gpus`` is wrong.
@@ -80,8 +80,7 @@ def study_of(
 
 
 def check_precision(study: Study, devices: Devices) -> None:
-    """Whether every leg can be trained here in the precision that its config asks for.
-
+    """Check that every leg can be trained here in the precision that its config asks for.
     Raises:
         ConfigError: one can't.
     """
@@ -92,7 +91,7 @@ def check_precision(study: Study, devices: Devices) -> None:
 
 
 def show(reading: Reading, name: str) -> None:
-    """A table of the keys that are read in another way, or not at all."""
+    """Print a table of the keys that are read differently, or not at all."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.markup import escape

@@ -1,4 +1,4 @@
-"""What a study's coordinator does with its roster: ``relay roster make`` and ``amend``."""
+"""The coordinator's commands for the roster: ``relay roster make`` and ``amend``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from relay.exchange import StudyStore
     from relay.trust import Identity, Keys, Roster
 
-Requests = Annotated[list[Path], typer.Argument(help="The sites' files.", metavar="REQUEST")]
+Requests = Annotated[list[Path], typer.Argument(help="The sites' request files.", metavar="REQUEST")]
 Policy = Annotated[
-    Path | None, typer.Option("--policy", help="YAML file; what is not in it keeps its default.", metavar="FILE")
+    Path | None,
+    typer.Option("--policy", help="YAML file; keys that are not in it keep their defaults.", metavar="FILE"),
 ]
 Readers = Annotated[
-    str | None, typer.Option("--readers", help="Names that can open every bundle, with commas.", callback=options.value)
+    str | None,
+    typer.Option("--readers", help="Comma-separated names of those who can open every bundle.", callback=options.value),
 ]
 DAYS = 180
-"""A site that is kept from newer rosters notices after so long, at the latest (docs/decisions/0016)."""
-ORDER = "Site of each leg, with commas: a,b,c; a name may come again."
+"""A site from which newer rosters are withheld notices after this many days, at the latest (docs/decisions/0016)."""
+ORDER = "Site of each leg, comma-separated: a,b,c; names may repeat."
 
 
 @command
@@ -36,20 +38,20 @@ def make(
     to: options.To,
     policy: Policy = None,
     readers: Readers = None,
-    days: Annotated[int, typer.Option("--days", help="How long the roster holds.")] = DAYS,
+    days: Annotated[int, typer.Option("--days", help="How many days the roster is valid.")] = DAYS,
     study: options.Study = None,
     yes: options.Yes = False,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Make a study's first roster, as its coordinator, of the sites' requests."""
+    """As the coordinator, make a study's first roster from the sites' requests."""
     from relay.trust import Policy, read_policy, roster_builder
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     if (there := store.trusted) is not None:
         raise UserError(
-            f"study {store.study} has roster {there.roster.version} already",
-            "Make the next one: relay roster amend --done N ...; or write it again: relay roster export -o FOLDER",
+            f"study {store.study} already has roster {there.roster.version}",
+            "Make the next one: relay roster amend --done N ... Or write it again: relay roster export -o FOLDER",
         )
     rules = read_policy(policy) if policy else Policy()
     keys = _as_coordinator(store, passphrase_file)
@@ -62,34 +64,36 @@ def make(
 
 @command
 def amend(
-    done: Annotated[
-        int, typer.Option("--done", help="How many legs stand as they were done; those after them can change.")
-    ],
+    done: Annotated[int, typer.Option("--done", help="How many legs are final; later ones can change.")],
     to: options.To,
     requests: Annotated[
-        list[Path] | None, typer.Argument(help="New sites, or new keys of known ones.", metavar="REQUEST")
+        list[Path] | None,
+        typer.Argument(help="Requests from new sites, or from known ones with new keys.", metavar="REQUEST"),
     ] = None,
     drop: Annotated[
-        str | None, typer.Option("--drop", help="Sites that leave, with commas.", callback=options.value)
+        str | None, typer.Option("--drop", help="Comma-separated names of sites that leave.", callback=options.value)
     ] = None,
     revoke: Annotated[
-        str | None, typer.Option("--revoke", help="Sites whose keys no longer stand.", callback=options.value)
+        str | None,
+        typer.Option("--revoke", help="Comma-separated names of sites whose keys to revoke.", callback=options.value),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why, with --revoke.")] = "revoked by the coordinator",
+    reason: Annotated[str, typer.Option("--reason", help="The reason for --revoke.")] = "revoked by the coordinator",
     order: Annotated[
-        str | None, typer.Option("--order", help=f"{ORDER} All legs, the done ones first.", callback=options.value)
+        str | None,
+        typer.Option("--order", help=f"{ORDER} Give all legs, the completed ones first.", callback=options.value),
     ] = None,
     policy: Policy = None,
     readers: Readers = None,
-    days: Annotated[int | None, typer.Option("--days", help="Holds so long from now. Absent: as before.")] = None,
+    days: Annotated[
+        int | None, typer.Option("--days", help="How many days the roster is valid from now. Default: as before.")
+    ] = None,
     study: options.Study = None,
     yes: options.Yes = False,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Make the next roster, as the coordinator: sites come, leave or renew their keys, the order or policy changes.
-
-    What is not given stays as it is.
+    """As the coordinator, make the next roster: add or drop sites, renew keys, change the order or the policy.
+    Anything you don't give stays as it is.
     """
     from relay.trust import read_policy, roster_builder
 
@@ -111,13 +115,13 @@ def amend(
         days=days,
     )
     ask.say(
-        f"Legs up to {done} stand. A later one, made under roster {old.version} or before, is void and is made again."
+        f"Legs up to {done} are final. Any later leg made under roster {old.version} or before is void; repeat it."
         if done < len(old.order)
-        else f"All {done} legs stand."
+        else f"All {done} legs are final."
     )
     show.roster_change(old, made)
     if not ask.agreed("Sign this roster?", yes):
-        raise UserError("not signed; nothing has changed", "Run the command again, with what you want.")
+        raise UserError("not signed; nothing has changed", "Run the command again with the options you want.")
     _issue(store, keys, made, folder)
 
 
@@ -125,7 +129,7 @@ def _as_coordinator(store: StudyStore, passphrase_file: Path | None) -> Keys:
     """The coordinator's keys.
 
     Raises:
-        UserError: somebody else is the coordinator.
+        UserError: someone else is the coordinator.
     """
     if store.identity != store.coordinator:
         raise UserError(
@@ -137,36 +141,38 @@ def _as_coordinator(store: StudyStore, passphrase_file: Path | None) -> Keys:
 
 
 def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -> list[Identity]:
-    """The sites of these requests, once each fingerprint was compared.
+    """The sites of these requests, after each fingerprint was compared.
 
     Raises:
         UserError: one was not.
-        Refused: a request is not in order.
+        Refused: a request is not valid.
     """
     from relay.trust import request
 
     found = [request.check(places.read_file(path), keys, store.study, store.now()) for path in files]
     known = {site.name: site for site in store.trusted.roster.sites} if store.trusted else {}
     for site in found:
-        word = "new keys of" if site.name in known else "request of"
-        ask.say(f"{word} {site.name} (keys until {site.expires[:10]}), with the fingerprint")
+        word = "new keys from" if site.name in known else "request from"
+        ask.say(f"{word} {site.name} (keys valid until {site.expires[:10]}), with the fingerprint")
         ask.show_fingerprint(site)
         if not ask.agreed(f"Did {site.name} read out these words to you?", yes):
             raise UserError(
                 f"the fingerprint of {site.name} was not compared; nothing was signed",
-                "Telephone the site, on a number you know from elsewhere. If its words (relay keys show) are others, "
-                "somebody else has made this request.",
+                "Call the site on a number you know from another source. If its words (relay keys show) differ, "
+                "someone else has made this request.",
             )
     if yes and found:
-        ask.say("warning: with --yes nobody was asked whether these fingerprints were compared by voice.", err=True)
+        ask.say(
+            "warning: because of --yes, no one was asked whether these fingerprints were compared by voice.", err=True
+        )
     return found
 
 
 def _issue(store: StudyStore, keys: Keys, made: Roster, folder: Path) -> None:
-    """Sign a roster, install it here first, so that no second one of its version is ever made, and write it."""
+    """Sign a roster and write it. It is installed here first, so that no second one of its version is ever made."""
     from relay.trust import roster_name, sign_roster
 
     data = sign_roster(made, keys)
     store.install(data)
     places.put_file(folder, roster_name(store.study, made.version), data)
-    ask.say("Next: carry it to every site; there: relay roster install ROSTER. Bundles bring it along, too.")
+    ask.say("Next: carry it to every site and run there: relay roster install ROSTER. Bundles also contain it.")

@@ -1,4 +1,4 @@
-"""Handing over: ``relay receive`` and ``relay send``."""
+"""The hand-over: ``relay receive`` and ``relay send``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 Note = Annotated[
     str,
-    typer.Option("-n", "--note", help="The run's name, with -c: exps/<config>/<note>.", callback=options.plain_note),
+    typer.Option("-n", "--note", help="With -c, the run's name: exps/<config>/<note>.", callback=options.plain_note),
 ]
 
 UNCHECKED = (
-    "warning: without -c CONFIG nothing checks whether the bundle fits this site's net, classes and images; with it "
-    "you know while the bundle can still be exchanged"
+    "warning: without -c CONFIG, nothing checks whether the bundle matches this site's net, classes and images; with "
+    "it, you find out while the bundle can still be replaced"
 )
 
 
@@ -33,8 +33,8 @@ def receive(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The bundle, or the folder (a stick) to find it in; absent: handoff.receive of -c. "
-            "With -c, key=value over the config.",
+            help="The bundle, or the folder (a stick) to find it in. Default: handoff.receive in the config. "
+            "With -c, key=value overrides the config.",
             metavar="BUNDLE|FOLDER|KEY=VALUE",
         ),
     ] = None,
@@ -43,16 +43,15 @@ def receive(
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Verify the bundle of the leg before, weigh what is in it, and take it in.
-
-    Only with -c is it checked that it fits this site: that config's net, classes and images.
+    """Verify the previous leg's bundle, check its weights, and accept it.
+    Give -c to also check that it matches this site: the net, classes and images in that config.
     """
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
     store = places.store_for(found, home, study)
     source = given or (expanded(found.handoff.receive) if found and found.handoff.receive else None)
     if source is None:
-        raise UserError("what is to be received?", "Name the bundle or the stick's folder: relay receive FOLDER")
+        raise UserError("no bundle to receive is given", "Name the bundle or the stick's folder: relay receive FOLDER")
     from relay.exchange import gate, receiving, select_bundle
 
     fit: ExpectedConfig | None = None
@@ -64,16 +63,16 @@ def receive(
     else:
         ask.say(UNCHECKED, err=True)
     bundle = select_bundle.choose(store, source) if source.is_dir() else source
-    places.is_sealed(bundle)  # so that nobody types a passphrase for a file that is not there
+    places.is_sealed(bundle)  # so that no one types a passphrase for a file that does not exist
     keys = places.unlock(store.home, places.passphrase_file_of(found, passphrase_file))
     ask.say(f"Opening {bundle}")
     done = receiving.receive(store, keys, bundle, weigh, fit)
     claim = done.claim
-    again = " It had been received before." if done.again else ""
+    again = " It was received before." if done.again else ""
     ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     show.matrix([made.claim for made in done.statements])
     wanted = store.roster.policy.gate.min_dice
-    later = [f"min_dice {wanted} is not checked here; relay train does, before it trains"] if wanted else []
+    later = [f"min_dice {wanted} is not checked here; relay train checks it before it trains"] if wanted else []
     for note in (*done.notes, *later):
         ask.say(f"  {note}")
     ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', claim.leg)}")
@@ -97,8 +96,8 @@ def send(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="The handover of a finished leg; absent: that of -c and -n, else what was signed last. "
-            "With -c, key=value over the config.",
+            help="The handover of a finished leg. Default: that of -c and -n, else what was signed last. "
+            "With -c, key=value overrides the config.",
             metavar="CARRY_FOLDER|KEY=VALUE",
         ),
     ] = None,
@@ -106,17 +105,19 @@ def send(
     note: Note = "run",
     to: Annotated[
         Path | None,
-        typer.Option("-o", "--to", help="Folder (a stick) to put it in; absent: handoff.send of -c.", metavar="FOLDER"),
+        typer.Option(
+            "-o", "--to", help="Folder (a stick) to put it in. Default: handoff.send in the config.", metavar="FOLDER"
+        ),
     ] = None,
     volume: Annotated[
-        int | None, typer.Option("--volume", help="Largest file in bytes. Absent: what the stick needs.", min=2**20)
+        int | None, typer.Option("--volume", help="Largest file, in bytes. Default: what the stick allows.", min=2**20)
     ] = None,
     study: options.Study = None,
     yes: options.Yes = False,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Show what would leave, ask, sign it, seal it for the next site, and put it on the stick."""
+    """Show what would leave, ask, then sign it, seal it for the next site and put it on the stick."""
     from relay.exchange import sending
 
     given, overrides = places.path_and_overrides(words)
@@ -124,7 +125,9 @@ def send(
     store = places.store_for(found, home, study)
     target = to or (Path(found.handoff.send) if found and found.handoff.send else None)
     if target is None:
-        raise UserError("where is it to be put?", "Name the stick's folder: -o FOLDER, or handoff.send in the config.")
+        raise UserError(
+            "no folder to send to is given", "Name the stick's folder: -o FOLDER, or handoff.send in the config."
+        )
     target = places.folder_there(target)
     handover = given or (_handover(found, note) if found else None)
     secret = places.passphrase_file_of(found, passphrase_file)
@@ -136,7 +139,7 @@ def send(
         ask.say(f"Written and read back: {file} ({file.stat().st_size:,} B)")
     whom = ", ".join(recipient.name for recipient in drafted.claim.recipients)
     ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', leg)}")
-    ask.say(f"Next: eject the stick, and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
+    ask.say(f"Next: eject the stick and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 
 def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
@@ -151,7 +154,7 @@ def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | No
     try:
         _show_draft(store, drafted, target)
         if not ask.agreed("Send it?", yes):
-            raise UserError("not sent; nothing was signed and nothing was written", "Run the command again to send it.")
+            raise UserError("not sent; nothing was signed or written", "Run the command again to send it.")
         if keys is not None:
             sending.sign(store, keys, drafted)
     finally:
@@ -161,14 +164,14 @@ def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | No
 
 
 def _handover(found: places.Deployment, note: str) -> Path:
-    """Where a run of this config has left its leg's handover."""
+    """Where a run of this config put its leg's handover."""
     from relay.leg import RunPaths
 
     return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
 
 
 def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
-    """What would leave, and the keys to sign it with; without a handover, what was signed last, and no keys."""
+    """What would leave and the keys to sign it with; without a handover, what was signed last and no keys."""
     from relay.exchange import sending
 
     if handover is None:
@@ -182,7 +185,7 @@ def _signed_last(store: StudyStore) -> int:
     if not signed:
         raise UserError(
             f"no leg of study {store.study} was signed in {store.home}",
-            "Say what to send: relay send -c CONFIG -n NOTE, or the folder of a finished leg's handover.",
+            "Name what to send: relay send -c CONFIG -n NOTE, or the folder with a finished leg's handover.",
         )
     from relay.exchange import check_there
 
@@ -191,7 +194,7 @@ def _signed_last(store: StudyStore) -> int:
 
 
 def _show_draft(store: StudyStore, drafted: Draft, target: Path) -> None:
-    """Everything that will leave, before anybody is asked."""
+    """Show everything that will leave, before anyone is asked."""
     ask.say(*drafted.lines(store.roster.policy), f"{'to':<16} {target}")
     if drafted.signed:
-        ask.say(f"It was signed before, on {drafted.claim.issued}; this sends the same again.")
+        ask.say(f"It was already signed, on {drafted.claim.issued}; this sends the same again.")

@@ -1,4 +1,4 @@
-"""Looking without taking in: ``relay verify`` and ``relay inspect``."""
+"""Examine a bundle without receiving it: ``relay verify`` and ``relay inspect``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from relay.trust import Claim
 
 LEGS = 20
-"""Of a bundle that nobody has verified yet: so many of its newest legs are looked at, whoever wrote how many."""
+"""How many of the newest legs of an unverified bundle are shown, however many it claims to have."""
 CARD = 20_000
-"""Most characters of a model card that are printed."""
+"""How much of a model card is printed, in characters."""
 Bundle = Annotated[Path, typer.Argument(help="The bundle, or one of its volumes.", metavar="BUNDLE")]
 
 
@@ -36,18 +36,18 @@ def verify(
         typer.Option("--receipt", help="Compare another site's receipt with this site's ledger.", metavar="FILE"),
     ] = None,
     look_on: Annotated[
-        bool, typer.Option("--look-on", help="Whoever's turn it is: for the coordinator, an auditor.")
+        bool, typer.Option("--look-on", help="Ignore whose turn it is: for the coordinator or an auditor.")
     ] = False,
     study: options.Study = None,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Hold a bundle, or a receipt, against every rule; nothing is kept."""
+    """Check a bundle, or a receipt, against every rule, without keeping anything."""
     from relay.exchange import receipt as receipts, verify as hold
 
     store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
-        raise UserError("what is to be verified?", "Name a bundle, or a receipt: relay verify --receipt FILE")
+        raise UserError("nothing to verify is given", "Name a bundle, or a receipt: relay verify --receipt FILE")
     if receipt is not None:
         text = places.read_file(receipt).decode(errors="replace")
         ask.say(f"The receipt is right: {receipts.check(store, text)}.")
@@ -60,11 +60,11 @@ def verify(
     for step, text in show.STEPS.items():
         ask.say(f"  {step:<10} {text}")
     site = store.context(look_on).site
-    ask.say(f"Judged as {site}." if site else "Judged by somebody who looks on: not asked whose turn it is.")
+    ask.say(f"Judged as {site}." if site else "Judged as an observer: whose turn it is was not checked.")
     show.custody(done.statements)
     show.memories(done.memories, [made.claim for made in done.statements])
     after = "" if look_on else f" Next: {store.command('receive', bundle)}"
-    ask.say(f"Nothing was kept, and the weights were not looked at.{after}")
+    ask.say(f"Nothing was kept, and the weights were not examined.{after}")
 
 
 @command
@@ -73,7 +73,7 @@ def inspect(
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Show what is in a bundle, as far as one may see, and whether it can be believed."""
+    """Show what is in a bundle, as far as you can open it, and whether it can be trusted."""
     from relay.bundle import opened
     from relay.trust import CannotOpen, Policy
 
@@ -93,7 +93,7 @@ def inspect(
 
 
 def _outside(bundle: Path) -> None:
-    """What anybody can see of a sealed bundle."""
+    """What anyone can see of a sealed bundle."""
     from relay.bundle import HEADER, open_volumes, seal_of
 
     with open_volumes(bundle) as file:
@@ -103,11 +103,11 @@ def _outside(bundle: Path) -> None:
 
 def _no_further(why: str) -> None:
     ask.say(f"Not opened: {why}")
-    ask.say("NOT VERIFIED: from outside one sees the size and how many can open it, not who made it or for whom.")
+    ask.say("NOT VERIFIED: from outside, you see the size and how many can open it, not who made it or for whom.")
 
 
 def _inside(home: Path, inside: Opened) -> None:
-    """Entries, claim, chain and model card, under a line that says whether they can be believed."""
+    """Entries, claim, chain and model card, under a line that says whether they can be trusted."""
     from relay.bundle import manifest
 
     own = _claim(inside, manifest.STATEMENT)
@@ -115,7 +115,7 @@ def _inside(home: Path, inside: Opened) -> None:
     ask.say(believed)
     first = max(1, inside.layout.legs + 1 - LEGS)
     claims = [*_earlier(inside, first), own]
-    ask.say(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It holds:")
+    ask.say(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It contains:")
     show.entries({name: entry.size for name, entry in inside.entries.items()})
     ask.say("Its site says:")
     show.claim(own)
@@ -123,20 +123,20 @@ def _inside(home: Path, inside: Opened) -> None:
     if first > 1:
         ask.say(f"  and the {first - 1} leg(s) before leg {first}, not shown")
     _memories(claims, inside)
-    ask.say("Model card, made from what its sites say:")
+    ask.say("Model card, based on what its sites say:")
     ask.say(*(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     ask.say(believed)
 
 
 def _claim(inside: Opened, name: str) -> Claim:
-    """What a site says of its leg; by anybody."""
+    """What a site says about its leg; anyone could have written it."""
     from relay.trust import statement
 
     return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
 
 
 def _earlier(inside: Opened, first: int) -> Iterator[Claim]:
-    """What the sites of the earlier legs say, from leg ``first`` on; not to whom."""
+    """What the sites of the earlier legs say, from leg ``first`` on, without the recipients."""
     from relay.bundle import manifest
 
     for leg in range(first, inside.layout.legs + 1):
@@ -160,7 +160,7 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
 
 
 def _card(claims: list[Claim], inside: Opened) -> str:
-    """The model card as this program writes it; nobody checks the words of the one in the bundle."""
+    """The model card as this program writes it; the text of the one in the bundle is not checked."""
     from relay.bundle import cards, documents, manifest
     from relay.trust import BadDocument
 
@@ -168,20 +168,20 @@ def _card(claims: list[Claim], inside: Opened) -> str:
     try:
         head, config, data = (documents.read(name, inside.read(name)) for name in names)
     except BadDocument as error:
-        return ask.printable(f"none can be made: {error}")
+        return ask.printable(f"it can't be made: {error}")
     return ask.printable(cards.model_card(claims, head, config, data.counts))
 
 
 def _belief(home: Path, study: str, inside: Opened) -> str:
-    """Whether all rules but those of turn hold, in a sentence."""
+    """Whether it follows all rules except those about turns, as a sentence."""
     from relay.exchange import StudyStore, judge
     from relay.trust import Refused
 
     store = StudyStore(home, study)
     if not store.knows_coordinator:
-        return f"NOT VERIFIED: study {study} is not known in {home}, so there is nobody to believe. The bundle says:"
+        return f"NOT VERIFIED: study {study} is not known in {home}, so there is no one to trust. The bundle says:"
     try:
         judge(inside, store.context(look_on=True))
     except Refused as error:
         return f"NOT VERIFIED: {error}. {error.advice()}"
-    return "Verified, as by somebody who looks on; relay verify asks whether it is for this site, too."
+    return "Verified, as an observer. To also check that it is for this site, run relay verify."

@@ -1,4 +1,4 @@
-"""Options that the commands of the hand-over share."""
+"""Options that the hand-over commands share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PLAIN: Any = {
 
 
 def value(text: str | None) -> str | None:
-    """Let ``-c=fundus/relay`` mean what ``-c fundus/relay`` means."""
+    """Let ``-c=fundus/relay`` mean the same as ``-c fundus/relay``."""
     return text.removeprefix("=") if text else text
 
 
 def plain_note(text: str) -> str:
-    """The name of a run, which is that of its folder.
+    """The name of a run, which is also the name of its folder.
 
     Raises:
         typer.BadParameter: it can't be one.
     """
     name = text.removeprefix("=")
     if why := fault(name):
-        raise typer.BadParameter(f"{name[:100]!r} {why}. Give a plain name, such as: -n first")
+        raise typer.BadParameter(f"{name[:100]!r} {why}. Give a plain name, for example: -n first")
     return name
 
 
@@ -43,19 +43,19 @@ Study = Annotated[
 ]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", help="Holds the keys' passphrase, in one line.", metavar="FILE"),
+    typer.Option("--passphrase-file", help="File with the keys' passphrase, on one line.", metavar="FILE"),
 ]
-To = Annotated[Path, typer.Option("-o", "--to", help="Folder to write to; it must be there.", metavar="FOLDER")]
-Yes = Annotated[bool, typer.Option("--yes", help="Answer questions with yes.")]
+To = Annotated[Path, typer.Option("-o", "--to", help="Folder to write to; it must exist.", metavar="FOLDER")]
+Yes = Annotated[bool, typer.Option("--yes", help="Answer yes to every question.")]
 SomeConfig = Annotated[
     str | None,
-    typer.Option("-c", "--config", help="A deployment's config, for study, keys and sticks.", callback=value),
+    typer.Option("-c", "--config", help="A deployment's config: study, keys and sticks.", callback=value),
 ]
 Fingerprint = Annotated[
     str | None,
     typer.Option(
         "--fingerprint",
-        help="The 12 words the coordinator read out. Absent: asks.",
+        help="The 12 words the coordinator read out. Default: ask.",
         metavar="WORDS",
         callback=value,
     ),
@@ -65,10 +65,10 @@ RunConfig = Annotated[
 ]
 Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=plain_note)]
 Gpus = Annotated[
-    str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Absent: the CPU.", callback=value)
+    str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Default: the CPU.", callback=value)
 ]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log to the screen too.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Also log to the screen.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="key=value over the config: common.train.batch_size=8", metavar="KEY=VALUE"),
+    typer.Argument(help="Override the config, e.g. common.train.batch_size=8", metavar="KEY=VALUE"),
 ]

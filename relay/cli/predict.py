@@ -1,4 +1,4 @@
-"""Testing: ``relay predict``, which is also ``predict_test.py``."""
+"""Test models: ``relay predict``, which is also ``predict_test.py``."""
 
 from __future__ import annotations
 
@@ -24,30 +24,31 @@ def predict(
     gpus: options.Gpus = None,
     save: Annotated[bool, typer.Option("-s", "--save", help="Save masks and overlays.")] = False,
     received: Annotated[
-        int | None, typer.Option("--received", help="Test the model of this leg, as it was received.", min=1)
+        int | None, typer.Option("--received", help="Test the model received from this leg.", min=1)
     ] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", help="Test the model in this bundle, once verified", metavar="FILE"),
+        typer.Option("--bundle", help="Test the model in this bundle, after verifying it", metavar="FILE"),
     ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
             "--image",
-            help="Predict this image, or all in this folder, with the last model: mask and overlay. Again for more.",
+            help="Predict this image, or all images in this folder, with the last model: mask and overlay. Repeatable.",
             metavar="PATH",
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else pixels.", min=0)
+        float,
+        typer.Option("--tolerance", help="Tolerance of nsd, in mm if the spacing is known, else in pixels.", min=0),
     ] = 2.0,
     passphrase_file: options.PassphraseFile = None,
     verbose: options.Verbose = False,
     overrides: options.Overrides = None,
 ) -> None:
-    """Every metric, sample by sample, of every leg's model (or another) on every test set that is here."""
+    """Test every leg's model (or another) on every test set that is here: every metric, sample by sample."""
     if received is not None and bundle is not None:
-        raise UserError("--received and --bundle name two models", "Give one of them.")
+        raise UserError("--received and --bundle name different models", "Give one of them.")
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
@@ -61,7 +62,7 @@ def predict(
     else:
         models = choose.finished(study, root)
         if lacking := [leg.folder for leg in study.legs if leg.folder not in {model.folder for model in models}]:
-            ask.say(f"Left out, since not trained to the end: {', '.join(lacking)}", err=True)
+            ask.say(f"Skipped, because training is not finished: {', '.join(lacking)}", err=True)
     log_to(root / "logs" / "predict.log", verbose)
     console = Console()
     if images:

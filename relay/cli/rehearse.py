@@ -1,4 +1,4 @@
-"""``relay rehearse``: a study on one computer, with real keys and a folder for every site."""
+"""``relay rehearse``: a whole study on one computer, with real keys and a folder for each site."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relay.cli.top import command
 @command
 def rehearse(
     config: Annotated[str, typer.Option("-c", "--config", help="A simulation's config.", callback=options.value)],
-    to: Annotated[Path, typer.Option("-o", "--to", help="Folder for all of it.", metavar="FOLDER")],
+    to: Annotated[Path, typer.Option("-o", "--to", help="Folder for everything.", metavar="FOLDER")],
     study: Annotated[
         str, typer.Option("-s", "--study", help="Name of the study.", callback=options.value)
     ] = "rehearsal",
@@ -25,8 +25,7 @@ def rehearse(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
 ) -> None:
     """Rehearse a whole study on this computer: real keys, a folder and processes for each site, a folder as the stick.
-
-    The commands are printed as they are run: they are those that people will type. Goes on where it was interrupted.
+    It prints the commands as it runs them: the same ones that people will type. An interrupted rehearsal resumes.
     """
     from relay.cli import configs
     from relay.rehearse import Rehearsal
@@ -37,4 +36,4 @@ def rehearse(
 
     show.matrix([made.claim for made in statements])
     show.custody(statements)
-    ask.say(f"All of it is in {to}: a folder for each site, and the stick.")
+    ask.say(f"Everything is in {to}: a folder for each site, and the stick.")

@@ -1,4 +1,4 @@
-"""``relay report``: a run's, or a comparison's, page."""
+"""``relay report``: the page of a run or a comparison."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def report(
     ],
     cases: Annotated[
         bool,
-        typer.Option("--cases", help="Show the best, median and worst image of each site: for this site's eyes only."),
+        typer.Option("--cases", help="Show each site's best, median and worst image. Only for use at this site."),
     ] = False,
 ) -> None:
-    """One HTML page of what came out, which needs no network; its figures beside it, as PDF and PNG."""
+    """Write the results as one HTML page that needs no network, with its figures beside it as PDF and PNG."""
     from relay.report import write_report
 
     page = write_report(folder, cases)
     ask.say(f"Written: {page}, {page.parent / 'figures.pdf'} and {page.parent / 'figures'}")
     if cases:
-        ask.say("The page shows images of patients: it must not leave this site.")
+        ask.say("The page shows patient images: it must not leave this site.")

@@ -1,4 +1,4 @@
-"""The roster of a study at a site: ``relay roster install``, ``show``, ``export``."""
+"""A site's commands for the roster: ``relay roster install``, ``show``, ``export``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from relay.trust import Roster
 
 roster_app = typer.Typer(
-    no_args_is_help=True, help="Who takes part in a study, in which order, under which policy.", **options.PLAIN
+    no_args_is_help=True, help="The sites of a study, their order and the policy.", **options.PLAIN
 )
 roster_app.command("make")(coordinate.make)
 roster_app.command("amend")(coordinate.amend)
@@ -27,11 +27,11 @@ roster_app.command("amend")(coordinate.amend)
 @roster_app.command("install")
 @command
 def install(
-    roster: Annotated[Path, typer.Argument(help="The coordinator's file.", metavar="ROSTER")],
+    roster: Annotated[Path, typer.Argument(help="The coordinator's roster file.", metavar="ROSTER")],
     fingerprint: options.Fingerprint = None,
     home: options.Home = None,
 ) -> None:
-    """Take in a roster: the first one of a study, or a newer one."""
+    """Install a roster: the first one of a study, or a newer one."""
     from relay.exchange import StudyStore
     from relay.trust import open_roster
 
@@ -40,7 +40,7 @@ def install(
     store = StudyStore(home_of(home), claimed.study)
     old = store.trusted.roster if store.knows_coordinator and store.trusted else None
     if not store.knows_coordinator or fingerprint is not None:
-        open_roster(data, claimed.coordinator, claimed.study)  # sound, before anybody telephones
+        open_roster(data, claimed.coordinator, claimed.study)  # check it before anyone makes a call
         ask.say(f"Roster {claimed.version} of study {claimed.study}.")
         trust(store, claimed.coordinator, fingerprint)
         store.pin(claimed.coordinator)
@@ -52,18 +52,18 @@ def install(
 
 
 def _warn_of_period(new: Roster, now: datetime) -> None:
-    """Say so where the roster does not hold today: it is kept, and nothing can be received or sent under it."""
+    """Warn if the roster is not valid today: it is kept, but nothing can be received or sent under it."""
     from relay.trust import moment
 
     if now < moment(new.not_before):
-        when = f"holds only from {new.not_before} on"
+        when = f"is only valid from {new.not_before}"
     elif now > moment(new.not_after):
-        when = f"has ended: it held until {new.not_after}"
+        when = f"has ended: it was valid until {new.not_after}"
     else:
         return
     ask.say(
-        f"WARNING: roster {new.version} {when}. Nothing can be received, trained or sent under it now. Check this "
-        "computer's clock; if it is right, ask the coordinator for a roster with new dates.",
+        f"WARNING: roster {new.version} {when}. You can't receive, train or send under it now. Check this "
+        "computer's clock. If it is right, ask the coordinator for a roster with new dates.",
         err=True,
     )
 
@@ -72,7 +72,7 @@ def _warn_of_period(new: Roster, now: datetime) -> None:
 @command
 def show_roster(
     roster: Annotated[
-        Path | None, typer.Argument(help="A file; absent: the newest one here.", metavar="ROSTER")
+        Path | None, typer.Argument(help="A roster file. Default: the newest one here.", metavar="ROSTER")
     ] = None,
     study: options.Study = None,
     home: options.Home = None,
@@ -92,7 +92,7 @@ def show_roster(
     store = StudyStore(place, claimed.study)
     if store.knows_coordinator:
         found = open_roster(data, store.coordinator, claimed.study)
-        ask.say(f"Verified: signed by {store.coordinator.name}, the coordinator that is pinned here.")
+        ask.say(f"Verified: signed by {store.coordinator.name}, the coordinator pinned here.")
         show.roster(found.roster)
     else:
         ask.say(f"NOT VERIFIED: study {claimed.study} is not known in {place}. The file says:")
@@ -102,7 +102,7 @@ def show_roster(
 @roster_app.command("export")
 @command
 def export(to: options.To, study: options.Study = None, home: options.Home = None) -> None:
-    """Write the newest roster as a file, to be carried to another site."""
+    """Write the newest roster to a file, to carry to another site."""
     from relay.trust import roster_name
 
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
@@ -113,7 +113,7 @@ def export(to: options.To, study: options.Study = None, home: options.Home = Non
 
 
 def _unverified(data: bytes) -> Roster:
-    """What a file says, whoever wrote it."""
+    """What a file says, no matter who wrote it."""
     from relay.trust import KIND, Roster, Signed, parse
 
     return parse(Roster, Signed(data, KIND, "the roster").unverified, "the roster")

@@ -1,4 +1,4 @@
-"""``relay score``: the metrics of predictions that any tool made."""
+"""``relay score``: metrics for predictions from any tool."""
 
 from __future__ import annotations
 
@@ -25,44 +25,45 @@ TASKS = ("segmentation", "classification", "regression")
 
 @command
 def score(
-    predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks; or a CSV table.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of true masks, of the same names; or a CSV table.")],
+    predictions: Annotated[Path, typer.Argument(help="Folder of predicted masks, or a CSV table.")],
+    truth: Annotated[Path, typer.Argument(help="Folder of true masks with the same names, or a CSV table.")],
     task: Annotated[str, typer.Option("--task", help=f"One of {', '.join(TASKS)}.")] = TASKS[0],
     classes: Annotated[
-        str | None, typer.Option("--classes", help="Names of the masks' classes, background first, commas between.")
+        str | None, typer.Option("--classes", help="Comma-separated names of the classes, background first.")
     ] = None,
     values: Annotated[
-        str | None, typer.Option("--values", help="What stands for each class in the masks: 0,255. Default: 0,1,…")
+        str | None, typer.Option("--values", help="The value of each class in the masks, e.g. 0,255. Default: 0,1,…")
     ] = None,
     prediction_values: Annotated[
         str | None,
-        typer.Option("--prediction-values", help="The same for the predictions alone. Default: --values, or 0,1,…"),
+        typer.Option("--prediction-values", help="The same, only for the predictions. Default: --values, or 0,1,…"),
     ] = None,
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", help="Of nsd, in mm where spacing is known, else in pixels. Default: 2."),
+        typer.Option(
+            "--tolerance", help="Tolerance of nsd, in mm if the spacing is known, else in pixels. Default: 2."
+        ),
     ] = None,
     spacing: Annotated[
-        str | None, typer.Option("--spacing", help="mm per pixel, of masks whose files do not say: 0.5 or 0.5,0.4.")
+        str | None, typer.Option("--spacing", help="mm per pixel for masks whose files don't give it: 0.5 or 0.5,0.4.")
     ] = None,
     metrics: Annotated[
         str | None,
         typer.Option("--metrics", help="Metrics of your own beside the installed ones: module:Class, commas between."),
     ] = None,
     patients: Annotated[
-        str | None, typer.Option("--patients", help="Regular expression that finds the patient in a name.")
+        str | None, typer.Option("--patients", help="Regular expression that finds the patient in a file name.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write to. Default: exps/score/<PREDICTIONS>-<digits>.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", help="Processes that measure; 0: this one.", min=0)] = 0,
+    workers: Annotated[int, typer.Option("--workers", help="Number of worker processes; 0 for none.", min=0)] = 0,
 ) -> None:
-    """Score predictions that any tool made: masks in a folder, or a CSV table of probabilities or numbers.
-
-    Masks are PNG or other pictures of class indices, NIfTI or other volumes, in the two folders or below; pairs have
-    the same name before the ending. Truths without a prediction are named, and not scored. A table of probabilities
-    has the columns sample and one for each class, its truth sample and class; for regression both have sample and
-    value.
+    """Score predictions from any tool: masks in a folder, or a CSV table of probabilities or numbers.
+    Masks are PNG or other images of class indices, or NIfTI or other volumes, anywhere below the two folders. Files
+    with the same name, ignoring the extension, form a pair. Truths without a prediction are listed, but not scored. A
+    table of probabilities has the column sample and one column per class; its truth has sample and class. For
+    regression, both have sample and value.
     """
     if task not in TASKS:
         raise UserError(f"--task {task} is not one of {', '.join(TASKS)}", f"Did you mean {nearest(task, TASKS)}?")
@@ -96,23 +97,25 @@ def score(
 
 
 def _default(study: str, predictions: Path, truth: Path) -> Path:
-    """A folder for these two alone: others may have the same names elsewhere."""
+    """A folder for these two only: folders elsewhere may have the same names."""
     both = f"{predictions.resolve()}\n{truth.resolve()}"
     return Path("exps") / "score" / f"{study}-{sha256(both.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _only_for_masks(**given: object) -> None:
     if named := [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]:
-        raise UserError(f"{', '.join(named)}: is for masks", "Leave it out, or score masks: --task segmentation.")
+        raise UserError(f"{', '.join(named)}: only for masks", "Leave it out, or score masks: --task segmentation.")
 
 
 def _folder(out: Path) -> None:
-    """Whether it can be written to; asked before anything is measured."""
+    """Check that it can be written to, before anything is measured."""
     above = next(place for place in (out, *out.absolute().parents) if place.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UserError(f"can't write to {out}: {above} is no folder of yours to write to", "Name another: -o FOLDER.")
+        raise UserError(f"can't write to {out}: {above} is not a folder you may write to", "Name another: -o FOLDER.")
     if (out / "samples.csv").exists() and not (out / "score.json").exists():
-        raise UserError(f"can't write to {out}: a samples.csv is there and no score", "Name another: -o FOLDER.")
+        raise UserError(
+            f"can't write to {out}: it has a samples.csv that is not from relay score", "Name another: -o FOLDER."
+        )
 
 
 def _masks(
@@ -131,11 +134,11 @@ def _masks(
     from relay.score import Asked, score_masks
 
     asked = Asked(
-        classes=_list("--classes", "names, with commas between", str, classes),
-        values=_list("--values", "whole numbers, with commas between", int, values[0]),
-        prediction_values=_list("--prediction-values", "whole numbers, with commas between", int, values[1]),
+        classes=_list("--classes", "a comma-separated list of names", str, classes),
+        values=_list("--values", "a comma-separated list of integers", int, values[0]),
+        prediction_values=_list("--prediction-values", "a comma-separated list of integers", int, values[1]),
         tolerance=TOLERANCE if tolerance is None else tolerance,
-        spacing=_list("--spacing", "numbers, with commas between", float, spacing),
+        spacing=_list("--spacing", "a comma-separated list of numbers", float, spacing),
         patients=patients,
         workers=workers,
         metrics=tuple(_list("--metrics", "names, with commas between", str, metrics) or ()),

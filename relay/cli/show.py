@@ -1,4 +1,4 @@
-"""What the commands of the hand-over print of bundles, chains and ledgers."""
+"""What the hand-over commands print about bundles, chains and ledgers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from relay.trust import Claim, Line, Roster, Statement
 
 STEPS = {
-    "rosters": "signed by the coordinator that is pinned here; none is older than the one known here",
-    "statement": "signed by the site whose turn it was, with a key that stands; its recipients and dates are right",
-    "chain": "every earlier leg is there, signed, and continued by the next one",
+    "rosters": "signed by the coordinator pinned here; none is older than the one known here",
+    "statement": "signed by the site whose turn it was, with a valid key; its recipients and dates are right",
+    "chain": "every earlier leg is present, signed, and continued by the next one",
     "standing": "agrees with this site's ledger",
     "contents": "every file has the digest that was signed",
-    "policy": "size, seal, memories and sample count are as the roster allows",
+    "policy": "size, seal, memories and sample count comply with the roster",
 }
-"""The rules, as people read them once they hold."""
+"""The rules, in words, for when a bundle passes them."""
 
 
 def _print(table: Any) -> None:
-    """A table as wide as it needs to be: a name that is cut names nobody."""
+    """Print a table as wide as it needs to be: a truncated name identifies no one."""
     from rich.console import Console
 
     width = Console(width=10_000).measure(table).maximum
@@ -34,7 +34,7 @@ def _print(table: Any) -> None:
 
 
 ROWS = 60
-"""Of a table of what a bundle holds or says: whoever wrote it may have written thousands."""
+"""Maximum number of rows shown for what a bundle contains or says: its author may have written thousands."""
 
 
 def _more(count: int, what: str) -> str:
@@ -42,9 +42,8 @@ def _more(count: int, what: str) -> str:
 
 
 def matrix(claims: Sequence[Claim]) -> None:
-    """The newest legs of a chain, a row each: who, how, and the mean Dice that was signed for at each site.
-
-    Where all sites are too wide for the screen, the leg's own site and the lowest of all stand for them.
+    """The newest legs of a chain, one row each: who, how, and the signed mean Dice at each site.
+    If the sites are too wide for the screen, show only the leg's own site and the lowest result.
     """
     from rich.console import Console
 
@@ -63,7 +62,7 @@ def matrix(claims: Sequence[Claim]) -> None:
     else:
         columns += [Column("own site"), Column("lowest", 1)]
         every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, shown, strict=True)]
-    show_table(console, "Mean Dice of each leg, as its site signed for it", columns, every)
+    show_table(console, "Mean Dice of each leg, as signed by its site", columns, every)
     if cut := [text for text in (_more(len(claims) - ROWS, "earlier legs"), _more(more, "test sets")) if text]:
         ask.say(f"  {', '.join(cut)}")
 
@@ -78,7 +77,7 @@ def _lowest(claim: Claim) -> str:
 
 def custody(statements: Sequence[Statement]) -> None:
     """Who had it when, and each statement's digest in words."""
-    ask.say("Custody, oldest first; the words are what a receipt of that leg says:")
+    ask.say("Custody, oldest first, with the words that appear on the receipt of each leg:")
     for made in statements:
         claim = made.claim
         words = ask.in_words(made.digest).split()
@@ -97,7 +96,7 @@ def entries(sizes: Mapping[str, int]) -> None:
 
 
 def claim_lines(claim: Claim) -> list[tuple[str, str]]:
-    """A claim in labelled lines."""
+    """A claim as labelled lines."""
     more = _more(len(claim.recipients) - ROWS, "recipients")
     carried = [
         f"{name}: {part.tensors} tensors, {part.bytes:,} B"
@@ -108,10 +107,10 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
         ("study", claim.study),
         ("leg", f"{claim.leg}, by {claim.site}"),
         ("for", ", ".join([*(r.name for r in claim.recipients[:ROWS]), *([more] if more else [])])),
-        ("good", f"{claim.issued} to {claim.expires}"),
+        ("valid", f"{claim.issued} to {claim.expires}"),
         ("roster", str(claim.roster.version)),
         ("strategy", claim.strategy),
-        ("samples", f"{claim.samples} for training, as told"),
+        ("samples", f"{claim.samples} for training, as disclosed"),
         ("handover", "; ".join(carried)),
         ("made with", f"relay {claim.code.relay}, torch {claim.code.torch}"),
         ("config", f"sha256 {claim.config}"),
@@ -119,13 +118,13 @@ def claim_lines(claim: Claim) -> list[tuple[str, str]]:
 
 
 def claim(said: Claim) -> None:
-    """What a site claims of its leg."""
+    """What a site claims about its leg."""
     for label, text in claim_lines(said):
         ask.say(f"  {label:<10} {text}")
 
 
 def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
-    """What is said of every memory in a bundle, a line each. ``cards``: by the entry of its tensors."""
+    """What is said about every memory in a bundle, one line each. ``cards``: by the entry of its tensors."""
     from relay.bundle import memory_card
 
     ask.say("Memories:" if cards else "Memories: none.")
@@ -136,7 +135,7 @@ def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
 
 
 def ledger(lines: Sequence[Line]) -> None:
-    """The events of a ledger, a row each."""
+    """The events of a ledger, one row each."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0))
@@ -177,21 +176,21 @@ def roster(content: Roster) -> None:
 
 
 def roster_change(old: Roster | None, new: Roster) -> None:
-    """The new roster; or, where there was one before, what is no longer (-) and what is new (+) in it."""
+    """The new roster; or, if there was one before, what was removed (-) and added (+)."""
     if old is None:
         roster(new)
         return
     if old == new:
-        ask.say("It was installed before; nothing has changed.")
+        ask.say("It was already installed; nothing has changed.")
         return
-    ask.say(f"Against roster {old.version}:")
+    ask.say(f"Changes since roster {old.version}:")
     for line in ndiff(_roster_lines(old), _roster_lines(new)):
         if line[0] in "+-":
             ask.say(f"  {line}")
 
 
 def ending(store: StudyStore) -> None:
-    """Warn where the newest roster is about to end."""
+    """Warn if the newest roster is about to end."""
     from relay.trust import ending as of
 
     if (warning := of(store.roster, store.now())) is not None:
@@ -210,6 +209,6 @@ def turn(store: StudyStore) -> None:
     if site is None:
         return
     if site.signing != store.identity.signing:
-        ask.say(f"Note: the keys in {store.home} are not those that the roster gives to {name}.")
+        ask.say(f"Note: the keys in {store.home} are not those that the roster lists for {name}.")
     leg = store.next_turn()
-    ask.say(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none, its turns are over."))
+    ask.say(f"The next turn of {name}: " + (f"leg {leg}." if leg else "none; its turns are over."))

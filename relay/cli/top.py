@@ -1,4 +1,4 @@
-"""The top of every command: the one ``except``, the exit codes, the log."""
+"""The outermost layer of every command: the only ``except``, the exit codes, the log."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ P = ParamSpec("P")
 REFUSED = 3
 errors = Console(stderr=True)
 MAX_MESSAGE = 900
-MEMORY = "Close other programs, or use less: a smaller batch_size, patch_size or num_workers."
+MEMORY = "Close other programs, or use less memory: reduce batch_size, patch_size or num_workers."
 CURES = {
-    errno.EACCES: "You may not read or write there. Change its permissions, or name another folder.",
-    errno.EPERM: "You may not do that there. Change its permissions, or name another folder.",
-    errno.ENOTDIR: "There is a file where a folder is needed: move it away, or name another folder.",
-    errno.EROFS: "That disk can only be read. Undo the stick's write protection, or name another folder.",
+    errno.EACCES: "You don't have permission to read or write there. Change the permissions, or name another folder.",
+    errno.EPERM: "You don't have permission to do that there. Change the permissions, or name another folder.",
+    errno.ENOTDIR: "There is a file where a folder is needed. Move it away, or name another folder.",
+    errno.EROFS: "That disk is read-only. Remove the stick's write protection, or name another folder.",
     errno.EMFILE: "Too many files are open. Allow more (ulimit -n 4096), then run the same command again.",
-    errno.EFBIG: "No file may be that large there: 4 GiB on FAT32, or what ulimit -f says. Use another disk.",
+    errno.EFBIG: "Files can't be that large there: at most 4 GiB on FAT32, or what ulimit -f says. Use another disk.",
     errno.ENAMETOOLONG: "Give it a shorter name.",
-    errno.EIO: "The disk or stick does not answer. Check that it is in, or use another; then run the command again.",
+    errno.EIO: "The disk or stick does not respond. Plug it in, or use another. Then run the command again.",
 }
-"""What to do about what the system says."""
-ELSE = "Is a stick pulled out, or a folder not yours? Then run the same command again."
-ROOM = "Make room there, then run the same command again: what was finished before is kept."
+"""Advice for errors from the operating system."""
+ELSE = "Check that the stick is plugged in and that you may use the folder. Then run the same command again."
+ROOM = "Free some space there, then run the same command again: finished work is kept."
 _held: list[ExitStack] = []
-"""What the command holds, to be let go at its end."""
+"""What the command holds, to be released at its end."""
 log = logging.getLogger("relay")
 log.addHandler(logging.NullHandler())
 
@@ -67,7 +67,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             _hush()
         except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise  # typer's own ways to leave
+            raise  # typer's own ways to exit
         except OSError as error:
             full = disk_full(error, Path.cwd())
             fail(RelayError(full, ROOM) if full else _of_the_system(error), error)
@@ -83,10 +83,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def _keep_private() -> int:
-    """What a command writes is its user's alone, and no crash writes keys or images into a core file.
-
+    """Make everything a command writes private to its user, and keep keys and images out of core files.
     Returns:
-        The mask of file modes as it was.
+        The previous mask of file modes.
     """
     if sys.platform != "win32":
         import resource
@@ -96,21 +95,21 @@ def _keep_private() -> int:
 
 
 def _of_the_system(error: OSError) -> RelayError:
-    """What the system refused, with the cure of its cause."""
+    """An error for what the system refused, with advice that fits the cause."""
     where = f" ({error.filename})" if error.filename else ""
     return RelayError(f"{error.strerror or error}{where}", CURES.get(error.errno or 0, ELSE))
 
 
 def _unexpected(error: Exception) -> RelayError:
-    """A fault of the program: one message, and a file with the rest."""
+    """An error for a bug in the program: one message, and a file with the details."""
     said = str(error) or "no message"
     where = _kept(error)
-    advice = f"This is a fault of relay, not of your files. Report it with {where or 'what -v shows'}."
+    advice = f"This is a bug in relay, not a problem with your files. Report it with {where or 'the output of -v'}."
     return RelayError(f"unexpected {type(error).__name__}: {said[:MAX_MESSAGE]}", advice)
 
 
 def _kept(error: Exception) -> str | None:
-    """The file in which the traceback is: the log, else one of its own; None where none can be written."""
+    """The file with the traceback: the log, else a separate file; None if none can be written."""
     for handler in log.handlers:
         if isinstance(handler, logging.FileHandler):
             return handler.baseFilename
@@ -123,25 +122,25 @@ def _kept(error: Exception) -> str | None:
 
 
 def _hush() -> None:
-    """Whoever read the output (a pager, ``head``) has left: say nothing more.
+    """The reader of the output (a pager, ``head``) has exited: print nothing more.
 
     Raises:
         typer.Exit: always.
     """
-    with contextlib.suppress(OSError, ValueError):  # so that the exit of Python does not complain as well
+    with contextlib.suppress(OSError, ValueError):  # so that Python does not complain on exit as well
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(1) from None
 
 
 def fail(error: RelayError, cause: BaseException) -> None:
-    """Print what happened and what to do, and leave with the error's exit code.
+    """Print what happened and what to do, and exit with the error's code.
 
     Raises:
         typer.Exit: always.
     """
     log.error("%s", error, exc_info=cause)
     word = "stopped" if isinstance(error, Interrupted) else "error"
-    if error.exit_code == REFUSED:  # the class is the heading under which the documents tell more
+    if error.exit_code == REFUSED:  # the class is the heading in the documentation
         word = f"refused ({type(error).__name__})"
     for head, text in ((f"[bold red]{word}:[/]", str(error)), ("[bold]what to do:[/]", error.advice())):
         errors.print(f"{head} {escape(shown(text))}", highlight=False, soft_wrap=True)
@@ -159,7 +158,7 @@ def hold(lock: AbstractContextManager[None]) -> None:
 
 
 def log_to(file: Path, verbose: bool) -> None:
-    """Write the log to a file, and with ``verbose`` to the screen as well; warnings of libraries go there, too."""
+    """Log to a file, and with ``verbose`` also to the screen; the warnings of libraries are logged, too."""
     to_log(LogFile(file))
     if verbose:
         screen = logging.StreamHandler(sys.stderr)

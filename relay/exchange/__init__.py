@@ -1,4 +1,4 @@
-"""Sending and receiving: the rules by which a bundle is believed, and the store of what a site knows."""
+"""Sending and receiving: the rules for trusting a bundle, and the store of what a site knows."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Do a bundle's net and images fit this site's config?"""
+"""Do a bundle's net and images match this site's config?"""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ExpectedConfig:
 
 
 def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, policy: Policy) -> None:
-    """Compare a leg with this site's config. ``there``: the content of its ``handover.json``.
+    """Compare a leg with this site's config. ``there`` is the content of its ``handover.json``.
 
     Raises:
-        ConfigMismatch: naming all that differs.
+        ConfigMismatch: it lists every difference.
     """
     theirs, ours = flat({key: there.get(key) for key in ("model", "data")}), flat(vars(mine))
     wrong = [
@@ -32,6 +32,6 @@ def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, poli
         if theirs.get(key) != ours.get(key)
     ]
     if policy.same_config and mine.config != claim.config:
-        wrong.append("the scientific config is another one (relay inspect shows theirs)")
+        wrong.append("the scientific config differs (relay inspect shows theirs)")
     if wrong:
-        raise ConfigMismatch(f"leg {claim.leg} by {claim.site} does not fit this site's config: {'; '.join(wrong)}")
+        raise ConfigMismatch(f"leg {claim.leg} by {claim.site} does not match this site's config: {'; '.join(wrong)}")

@@ -1,10 +1,10 @@
-"""The acceptance gate: after a bundle is verified, do its weights look sane?
+"""The acceptance gate: do the weights of a verified bundle look sane?
 
-A signature says who made the weights, not that they are good. The gate finds accidents and crude faults: values that
+A signature says who made the weights, not that they are good. The gate catches accidents and crude faults: values that
 are not finite, single values or whole layers that are far too large, layers that moved much further than training
-moves them. It does not find a careful attack (docs/explanation/threat-model.md).
+moves them. It does not catch a careful attack (docs/explanation/threat-model.md).
 
-Where a config is at hand more is checked before anything is taken in (:mod:`relay.leg.acceptance`).
+When a config is available, :mod:`relay.leg.acceptance` checks more before anything is accepted.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
-    """Hold weights that were just verified against the policy's gate; returns what was found, for the reader.
+    """Check newly verified weights against the policy's gate; return the findings as lines for people.
 
     Raises:
-        GateFailed: something is wrong with them, and the policy says to refuse.
+        GateFailed: they fail a check, and the policy says to refuse.
     """
     return check_weights(handover, policy, last_known(store))
 
@@ -36,15 +36,15 @@ def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
 def check_weights(
     handover: Handover, policy: Policy, last: Mapping[str, Tensor], fresh: Mapping[str, float] | None = None
 ) -> list[str]:
-    """As :func:`weigh`, without a store: also for a site that holds its own work against what the next one will check.
+    """Like :func:`weigh`, without a store: a site also uses it to check its own work as the next site will.
 
     Args:
-        last: the model's weights that were known before; empty for none.
-        fresh: RMS of each tensor of an untrained net (:func:`relay.exchange.measures.rms`); None where no config is
-            at hand.
+        last: the last known weights of the model; empty for none.
+        fresh: RMS of each tensor of an untrained net (:func:`relay.exchange.measures.rms`); None if there is no
+            config.
 
     Raises:
-        GateFailed: values are not finite; or something else is wrong with them, and the policy says to refuse.
+        GateFailed: values are not finite; or they fail another check, and the policy says to refuse.
     """
     from relay.exchange import measures
 
@@ -61,12 +61,14 @@ def check_weights(
         found += measures.changes(handover.model, last, gate.max_relative_change)
     if found and gate.on_failure == "refuse":
         raise GateFailed(f"the weights look wrong: {some(found, between='; ')}")
-    compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
+    compared = (
+        "compared with the last weights known here" if last else "there are no earlier weights here to compare with"
+    )
     return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
 
 
 def check_score(dice: float, gate: Gate) -> None:
-    """Hold the incoming model's Dice on the local validation images against the policy.
+    """Check the incoming model's Dice on the local validation images against the policy.
 
     Raises:
         GateFailed: it is below ``min_dice``, and the policy says to refuse.
@@ -76,7 +78,7 @@ def check_score(dice: float, gate: Gate) -> None:
 
 
 def last_known(store: StudyStore) -> Mapping[str, Tensor]:
-    """The model's weights of the newest leg that this site has signed; empty for none.
+    """The model's weights from the newest leg that this site has signed; empty for none.
 
     Raises:
         UserError: they are damaged.
@@ -88,5 +90,5 @@ def last_known(store: StudyStore) -> Mapping[str, Tensor]:
     except (OSError, BadTensors) as error:
         raise UserError(
             f"{path}, which this site has signed, can't be read: {error}",
-            "Check the disk, and restore the folder from a backup; its bundle is sealed to the next site, not to this.",
+            "Check the disk and restore the folder from a backup. Its bundle is sealed to the next site, not to this.",
         ) from error

@@ -1,7 +1,7 @@
-"""How large weights are, how far they moved, and whether that can be the work of training (imports torch).
+"""How large weights are, how far they moved, and whether training could have caused that (imports torch).
 
-Every measure is against a size that does not depend on the largest values themselves, and that does not vanish where a
-tensor is zero: a bias that starts at zero may move, and one huge value stands out in a tensor of any length.
+Every measure is relative to a size that does not depend on the largest values themselves and is not zero for a tensor
+of zeros: a bias that starts at zero may move, and one huge value stands out in a tensor of any length.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from torch import Tensor
 
 SLICE = 2**20
-"""Values that are reckoned with at once."""
+"""How many values are processed at a time."""
 STATISTICS = ("running_mean", "running_var")
-"""What batch normalisation keeps of images: of any size that activations have."""
+"""Batch normalisation statistics, which are as large as the activations."""
 COUNTS = ("running_var", "num_batches_tracked")
-"""What batch normalisation takes the root of, and counts: never negative."""
+"""Variances and counts of batch normalisation, which are never negative."""
 
 
 def unit(name: str, tensor: Tensor) -> float:
-    """The size of a tensor's values that is nothing special in any net, whatever they were before: about three times
-    what a wide layer, a bias or the statistics of activations begin with or soon have."""
+    """A size that is unremarkable for this tensor's values in any net, whatever they were before: about three times
+    what a wide layer, a bias or the activation statistics start with or soon reach."""
     if name.endswith(STATISTICS):
         return 100.0
     return 0.03 if tensor.ndim > 1 else 0.3
 
 
 def rms(tensor: Tensor) -> float:
-    """Root mean square; 0 where there are no values."""
+    """Root mean square; 0 if there are no values."""
     return _norm(slices(tensor)) / math.sqrt(max(tensor.numel(), 1))
 
 
 def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
-    """Tensors whose largest value is over ``limit`` times the median of them all, or of :func:`unit` if that is more.
+    """Tensors whose largest value is over ``limit`` times the median value, or times :func:`unit` if that is larger.
 
-    The median is that of at most :data:`SLICE` values, taken evenly. No root mean square: one value of n can't be more
-    than sqrt(n) times that, however large it is.
+    The median is of at most :data:`SLICE` evenly spaced values. The root mean square would not do: however large one of
+    n values is, it can't be more than sqrt(n) times that.
     """
     found = []
     for name, tensor in _floating(weights, limit):
@@ -50,10 +50,10 @@ def outliers(weights: Mapping[str, Tensor], limit: float | None) -> list[str]:
 
 
 def oversized(weights: Mapping[str, Tensor], limit: float | None, fresh: Mapping[str, float] | None) -> list[str]:
-    """Tensors whose RMS is over ``limit`` times that of a freshly built net.
+    """Tensors whose RMS is over ``limit`` times that of an untrained net.
 
     Args:
-        fresh: :func:`rms` of the tensors of such a net by name; None where it is not known, then it is taken for 1.
+        fresh: :func:`rms` of the tensors of such a net by name; None if unknown, which counts as 1.
     """
     found = []
     for name, tensor in _floating(weights, limit):
@@ -67,9 +67,8 @@ def oversized(weights: Mapping[str, Tensor], limit: float | None, fresh: Mapping
 
 
 def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: float | None) -> list[str]:
-    """Tensors that moved further than ``limit`` times their own norm since the last weights known.
-
-    Where their values were smaller than :func:`unit`, or zero, it is the norm they would have had with such values.
+    """Tensors that moved further than ``limit`` times their own norm since the last known weights.
+    If their values were smaller than :func:`unit`, or zero, use the norm they would have with values of that size.
     """
     found = []
     for name, new in _floating(weights, limit):
@@ -85,40 +84,39 @@ def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: fl
 
 
 def differences(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> list[str]:
-    """Names, shapes and types that are others than in the last weights known."""
+    """Names, shapes and types that differ from those of the last known weights."""
     found = [f"{name}: not in the last weights known here" for name in weights.keys() - last.keys()]
-    found += [f"{name}: missing, the last weights known here have it" for name in last.keys() - weights.keys()]
+    found += [f"{name}: missing, but in the last weights known here" for name in last.keys() - weights.keys()]
     for name in weights.keys() & last.keys():
         new, old = ((tuple(w[name].shape), w[name].dtype) for w in (weights, last))
         if new != old:
-            found.append(f"{name}: {new[0]} {new[1]}, the last weights known here have {old[0]} {old[1]}")
+            found.append(f"{name}: {new[0]} {new[1]}, but {old[0]} {old[1]} in the last weights known here")
     return sorted(found)
 
 
 def useless(weights: Mapping[str, Tensor], where: str = "") -> Iterator[str]:
-    """Tensors that hold a value that is not finite, or negative where it can't be, or of a type that can't be reckoned
-    with."""
+    """Tensors with a value that is not finite or is negative where it can't be, or with a type torch can't compute."""
     for name, tensor in weights.items():
         try:
             fine = all(_finite(part) for part in slices(tensor))
             negative = name.endswith(COUNTS) and any(bool((part < 0).any()) for part in slices(tensor))
         except RuntimeError:
-            yield f"{name}{where} is of the type {tensor.dtype}, which torch can't reckon with"
+            yield f"{name}{where} has the type {tensor.dtype}, which torch can't compute with"
         else:
             if not fine:
                 yield f"{name}{where} is not finite"
             elif negative:
-                yield f"{name}{where} is negative, which it can't be"
+                yield f"{name}{where} is negative, which is impossible for it"
 
 
 def slices(tensor: Tensor) -> Iterator[Tensor]:
-    """A tensor's values, so many at a time: widened all at once they would take many times the room of the file."""
+    """A tensor's values in slices: widened all at once, they would take many times the size of the file."""
     values = tensor.reshape(-1)
     return (values[start : start + SLICE] for start in range(0, values.numel(), SLICE))
 
 
 def _floating(weights: Mapping[str, Tensor], limit: float | None) -> Iterator[tuple[str, Tensor]]:
-    """What there is to measure; nothing where there is no limit."""
+    """The tensors to measure; none if there is no limit."""
     for name, tensor in weights.items() if limit is not None else ():
         if tensor.is_floating_point() and tensor.numel():
             yield name, tensor
@@ -130,12 +128,12 @@ def _median(tensor: Tensor) -> float:
 
 
 def _finite(tensor: Tensor) -> bool:
-    # as double, because torch can't ask this of its 8-bit floats
+    # as double, because torch can't check its 8-bit floats
     return bool((tensor.double() if tensor.is_floating_point() else tensor).isfinite().all())
 
 
 def _norm(parts: Iterable[Tensor]) -> float:
-    """Of all parts together; scaled first, since squares of large numbers are infinite."""
+    """The norm of all parts together; scaled first, because squares of large numbers overflow."""
     return math.hypot(*(_scaled_norm(part.double()) for part in parts))
 
 

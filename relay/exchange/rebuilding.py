@@ -1,12 +1,12 @@
-"""A ledger that was lost or damaged, made again from what is signed: bundles at hand, and this site's own folders.
+"""Rebuild a lost or damaged ledger from what is signed: available bundles, and this site's own folders.
 
-Everything is verified once more, as by somebody who looks on: signatures, chains, digests, revoked keys. Two
-hand-overs of one leg under one roster contradict each other, and nothing is changed. A ledger that is whole keeps
-all its lines, and gets those that it lacks; where a clock was ahead when they were written, they get the present time.
-A damaged one is put aside and its lines are not believed.
+Everything is verified again, as an observer would: signatures, chains, digests, revoked keys. If there are two
+different hand-overs of a leg under one roster, nothing is changed. An intact ledger keeps all its lines and gets those
+that are missing; lines written while the clock was ahead get the present time. A damaged ledger is moved aside, and
+its lines are not trusted.
 
-Nothing is received here: what this site has not gone on from, and does not hold already, is to be received again, by
-all the rules. A bundle past its last day counts as on the day it was issued, for it is only remembered.
+This receives nothing: a leg that this site has neither built on nor kept must be received again, by all the rules.
+An expired bundle is judged as on the day it was issued, because it only serves as a record.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Evidence:
     """One source, verified.
 
     Attributes:
-        source: names it in messages.
-        statements: of its own leg and all before, oldest first.
+        source: its name in messages.
+        statements: of its own leg and all earlier ones, oldest first.
         rosters: by version.
-        files: where its files were unpacked; None for what lies in this home already.
+        files: where its files were unpacked; None if they are in this home already.
     """
 
     source: str
@@ -72,9 +72,9 @@ class Rebuilt:
 
     Attributes:
         added: the new lines.
-        aside: where the ledger that was replaced lies; None if it only got new lines, or was not there.
-        restored: legs whose files were taken from the bundles.
-        corrected: how many lines had a time in the future of this computer, and have the present one now.
+        aside: where the replaced ledger is; None if it only got new lines or did not exist.
+        restored: legs whose files were restored from the bundles.
+        corrected: how many lines had a time in the future and now have the present time.
     """
 
     added: tuple[Line, ...]
@@ -84,15 +84,15 @@ class Rebuilt:
 
 
 def rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> Rebuilt:
-    """Make the ledger again.
+    """Rebuild the ledger.
 
     Args:
         keys: to open sealed bundles.
 
     Raises:
-        UserError: the ledger is whole, and there are no bundles to add to it.
-        Fork: two sources contradict each other, or the ledger.
-        Refused: a source is not to be believed. Nothing was changed.
+        UserError: the ledger is intact, and there are no bundles to add to it.
+        Fork: two sources contradict each other, or one contradicts the ledger.
+        Refused: a source can't be trusted. Nothing was changed.
     """
     with store.alone():
         return _rebuild(store, keys, bundles)
@@ -113,8 +113,8 @@ def _rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> R
         missing = list(_missing(old or [], _events(store, found, rosters)))
         if old is not None and not bundles and not missing and not _ahead(old, store):
             raise UserError(
-                f"the ledger of study {store.study} is whole ({len(old)} lines); there is nothing to rebuild",
-                "To add legs that it does not know, name the bundles: relay ledger --rebuild BUNDLE...",
+                f"the ledger of study {store.study} is intact ({len(old)} lines); there is nothing to rebuild",
+                "To add legs that are not in it, name their bundles: relay ledger --rebuild BUNDLE...",
             )
         for event, facts in missing:
             fresh.append(event, store.clock(), **facts, rebuilt=True)
@@ -124,7 +124,7 @@ def _rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> R
 
 
 def _whole(store: StudyStore) -> list[Line] | None:
-    """The ledger's lines; None where it is damaged, or has none."""
+    """The ledger's lines; None if it is damaged or empty."""
     try:
         return store.ledger.lines() or None
     except DamagedLedger:
@@ -136,26 +136,26 @@ def _ahead(lines: Sequence[Line] | None, store: StudyStore) -> int:
     return sum(moment(line.time) > store.clock() + SKEW for line in lines or [])
 
 
-# -- what there is ---------------------------------------------------------------------------------------------------
+# -- what is available -----------------------------------------------------------------------------------------------
 
 
 def _at_home(store: StudyStore) -> Iterator[Evidence]:
-    """What this site has received and signed before, as far as it still lies there whole."""
+    """What this site has received and signed before, as far as it is still intact."""
     for folder in store.kept():
         try:
             yield Evidence(str(folder), *_documents(store, folder))
         except (Refused, OSError) as error:
             why = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else error
-            mine = folder.parent.name == "signed"  # sealed to the next site, its own bundle can't be opened here
+            mine = folder.parent.name == "signed"  # its own bundle is sealed to the next site and can't be opened here
             bundle = "a bundle of a later leg" if mine else "the bundle it came from"
             raise BrokenChain(
-                f"{folder} is not what this site has kept there: {why}",
-                f"Restore that folder from a backup, or move it away; then give {bundle}.",
+                f"{folder} is not what this site stored there: {why}",
+                f"Restore that folder from a backup. Or move it away and give {bundle}.",
             ) from error
 
 
 def _documents(store: StudyStore, folder: Path) -> tuple[tuple[Statement, ...], Mapping[int, TrustedRoster]]:
-    """The statements and rosters in a folder of this site's own, verified."""
+    """The statements and rosters in one of this site's own folders, verified."""
     layout = layout_of(folder)
     envelope = read_bytes(folder / manifest.STATEMENT)
     check = Verification(_context(store, envelope, mine=True))
@@ -172,26 +172,26 @@ def _opened(store: StudyStore, keys: Keys | None, path: Path, part: Path) -> Evi
 
 
 def _context(store: StudyStore, envelope: bytes, mine: bool = False) -> VerificationContext:
-    """As somebody who looks on, on the day of issue; rosters that came later are held against it afterwards.
+    """An observer's context on the day of issue; later rosters are checked against it afterwards.
 
     Args:
-        mine: it was signed or taken in here; then that day may be in the future, if the clock was ahead.
+        mine: it was signed or received here; that day may then be in the future, if the clock was ahead.
     """
     _, said = statement.peek(envelope, "the statement")
     issued = said.get("issued")
     try:
         issue = moment(issued) if isinstance(issued, str) else store.clock()
         now = issue if mine else min(store.clock(), issue)
-    except ValueError:  # it will be refused for that
+    except ValueError:  # verification will refuse it for that
         now = store.clock()
     return VerificationContext(store.study, None, store.coordinator, None, Record(), now)
 
 
-# -- does it fit together --------------------------------------------------------------------------------------------
+# -- is it consistent ------------------------------------------------------------------------------------------------
 
 
 def _agree(found: Sequence[Evidence]) -> None:
-    """No two sources tell of different hand-overs of one leg under one roster."""
+    """Check that no two sources have different hand-overs of one leg under one roster."""
     seen: dict[tuple[int, int], tuple[str, str]] = {}
     for evidence in found:
         for made in evidence.statements:
@@ -199,26 +199,26 @@ def _agree(found: Sequence[Evidence]) -> None:
             digest, source = seen.setdefault((leg, version), (made.digest, evidence.source))
             if digest != made.digest:
                 raise Fork(
-                    f"{source} and {evidence.source} tell of different hand-overs of leg {leg}",
+                    f"{source} and {evidence.source} have different hand-overs of leg {leg}",
                     "Ask the coordinator which one is right, and name only bundles that agree with it. Nothing was "
                     "changed.",
                 )
 
 
 def _hold_against(record: Record, found: Sequence[Evidence]) -> None:
-    """What a whole ledger knows stands, but for a leg that a newer roster has let be done again."""
+    """An intact ledger takes precedence, except for a leg that a newer roster allowed to be repeated."""
     for evidence in found:
         for made in evidence.statements:
             there, version = record.legs.get(made.claim.leg), made.claim.roster.version
             if there is not None and there.statement != made.digest and version <= there.roster:
                 raise Fork(
-                    f"{evidence.source} tells of another hand-over of leg {made.claim.leg} than the ledger",
+                    f"{evidence.source} has another hand-over of leg {made.claim.leg} than the ledger",
                     "Leave this bundle out. If it is the right one, ask the coordinator: only a new roster can decide.",
                 )
 
 
 def _rosters(store: StudyStore, found: Sequence[Evidence]) -> dict[int, TrustedRoster]:
-    """All rosters, by version; the newest one revokes no key that is relied on here."""
+    """All rosters, by version, after checking that the newest one revokes no key that is relied on here."""
     here = [open_roster(read_bytes(path), store.coordinator, store.study) for path in store.roster_files()]
     merged: dict[int, TrustedRoster] = {}
     for trusted in [*here, *(trusted for evidence in found for trusted in evidence.rosters.values())]:
@@ -248,7 +248,7 @@ def _none_revoked(newest: TrustedRoster, found: Sequence[Evidence]) -> None:
 def _events(
     store: StudyStore, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
 ) -> Iterator[tuple[Event, dict[str, Any]]]:
-    """What this site must have done for all this to be."""
+    """What this site must have done, given the evidence."""
     for version, trusted in rosters.items():
         yield "roster", {"version": version, "sha256": trusted.digest}
     for evidence in found:
@@ -269,7 +269,7 @@ def _taken_in(statements: tuple[Statement, ...]) -> tuple[Event, dict[str, Any]]
 def _missing(
     old: Sequence[Line], events: Iterator[tuple[Event, dict[str, Any]]]
 ) -> Iterator[tuple[Event, dict[str, Any]]]:
-    """The events that are not there yet, each once."""
+    """The events that are missing, each once."""
     there = {_name(line.event, line.facts) for line in old}
     for event, facts in events:
         if (name := _name(event, facts)) not in there:
@@ -290,7 +290,7 @@ def _commit(
     rosters: Mapping[int, TrustedRoster],
     old: Sequence[Line] | None,
 ) -> Rebuilt:
-    """Put rosters, files and the new ledger in their places; the ledger last."""
+    """Put rosters, files and the new ledger in place; the ledger last."""
     lines, record = fresh.lines(), fresh.record()
     for version, trusted in rosters.items():
         write_bytes(store.folder / manifest.roster(version), trusted.data)
@@ -307,7 +307,7 @@ def _commit(
 
 
 def _place(store: StudyStore, evidence: Evidence, record: Record) -> bool:
-    """Put a bundle's files where they were, if the ledger says that this site had them."""
+    """Put a bundle's files back, if the ledger says that this site had them."""
     leg, mine = evidence.own.claim.leg, evidence.own.claim.site == store.identity.name
     there = (record.signed if mine else record.received).get(leg)
     if evidence.files is None or there is None or there.statement != evidence.own.digest:

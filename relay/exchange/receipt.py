@@ -1,6 +1,6 @@
-"""Receipts: a hand-over as a few lines to print, sign by hand, and read out over the telephone.
+"""Receipts: a hand-over as a few lines to print, sign by hand, and read out over the phone.
 
-A receipt is made from a ledger and checked against another one: both sites must name the same statement.
+A receipt is made from one ledger and checked against another: both sites must name the same statement.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from relay.trust import MAX_MESSAGE, BadDocument, Claim, DamagedLedger, Fork, St
 Kind = Literal["received", "signed"]
 _WHAT = {"received": "taken in by", "signed": "signed and sent by"}
 MAX_TEXT = 2**16
-"""Characters of a receipt that is read."""
+"""Maximum length of a receipt that is read, in characters."""
 _FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time", "ledger")
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a receipt says.
+    """The content of a receipt.
 
     Attributes:
         digest: of the statement, hex.
-        kind: whether the site that prints it has received the leg, or signed it.
-        at: the site that prints it; ``time``: when it did that.
+        kind: whether the site that prints it has received or signed the leg.
+        at: the site that prints it; ``time``: when it received or signed the leg.
         lines, head: how many events its ledger had when it printed the receipt, and the SHA-256 of the last one.
-            Whoever keeps the receipt is a witness: a ledger that is put back or rewritten no longer has that line.
+            The holder of the receipt is a witness: a ledger that is rolled back or rewritten no longer has that line.
     """
 
     study: str
@@ -44,7 +44,7 @@ class Receipt:
     head: str
 
     def text(self) -> str:
-        """The receipt as plain text of under 80 columns."""
+        """The receipt as plain text, under 80 columns wide."""
         claim = self.made.claim
         by_words = words(bytes.fromhex(self.made.digest)).split()
         values = (
@@ -67,7 +67,7 @@ class Receipt:
 
 
 def write(store: StudyStore, leg: int | None = None) -> Receipt:
-    """The receipt of a leg; of the newest one in the ledger where none is given.
+    """The receipt for a leg, by default the newest one in the ledger.
 
     Raises:
         UserError: the ledger has no such leg.
@@ -78,7 +78,7 @@ def write(store: StudyStore, leg: int | None = None) -> Receipt:
         there = sorted({line.facts["leg"] for line in lines})
         raise UserError(
             f"the ledger of study {store.study} has no leg {f'{leg} ' if leg else ''}received or signed here",
-            f"Legs there: {', '.join(map(str, there)) or 'none'} (relay ledger).",
+            f"Legs in the ledger: {', '.join(map(str, there)) or 'none'} (relay ledger).",
         )
     line = wanted[-1]
     number, kind = line.facts["leg"], line.event
@@ -86,9 +86,9 @@ def write(store: StudyStore, leg: int | None = None) -> Receipt:
     if not (folder / STATEMENT).is_file():
         raise UserError(
             f"leg {number} is in the ledger, but its files are not in {folder}",
-            "Restore the folder from a backup; its bundle is sealed to the next site, not to this one."
+            "Restore the folder from a backup. Its bundle is sealed to the next site, not to this one."
             if kind == "signed"
-            else "Bring them back from the bundle: relay ledger --rebuild BUNDLE",
+            else "Restore them from the bundle: relay ledger --rebuild BUNDLE",
         )
     made = chain_in(folder)[-1]
     digests = store.ledger.digests()
@@ -97,47 +97,48 @@ def write(store: StudyStore, leg: int | None = None) -> Receipt:
 
 
 def check(store: StudyStore, text: str) -> str:
-    """Compare another site's receipt with this site's ledger; returns what agrees, in a sentence.
-
-    A receipt that this site itself has printed is compared with the ledger's line that it names, too.
+    """Compare another site's receipt with this site's ledger; return what matches, as a sentence.
+    A receipt that this site printed itself is also compared with the line of the ledger that it names.
 
     Raises:
-        BadDocument: it is too long, or not a receipt, or its words and its digest are not of one statement.
+        BadDocument: it is too long or not a receipt, or its words don't match its digest.
         Fork: this site knows another statement for that leg.
-        DamagedLedger: this site printed it, and its ledger has not got the line any more that it had then.
-        UserError: it is of another study, or of a leg that this site does not know.
+        DamagedLedger: this site printed it, but its ledger no longer has the line it had then.
+        UserError: it is from another study, or for a leg that this site does not know.
     """
     found = _fields(text)
     if missing := [key for key in _FIELDS if key not in found]:
-        raise BadDocument(f"this is not a whole receipt: {', '.join(missing)} is missing")
+        raise BadDocument(f"this receipt is incomplete: {', '.join(missing)} is missing")
     digest, leg = found["statement"], found["leg"]
     if not re.fullmatch("[0-9a-f]{64}", digest) or not re.fullmatch("[1-9][0-9]{0,3}", leg):
-        raise BadDocument("this is not a receipt: its leg or its statement is not one")
+        raise BadDocument("this is not a receipt: its leg or its statement is not valid")
     from_words(found["in words"])  # says which word is wrong
     if not same(found["in words"], bytes.fromhex(digest)):
-        raise BadDocument("the words of this receipt are not those of its statement")
+        raise BadDocument("the words of this receipt don't match its statement")
     if found["study"] != store.study:
-        raise UserError(f"this receipt is of study {found['study']}; this is {store.study}", "Give the right --study.")
+        raise UserError(
+            f"this receipt is from study {found['study']}; this is {store.study}", "Give the right --study."
+        )
     _witnessed(store, found)
     record = store.ledger.record()
     known = record.legs.get(int(leg))
     if known is None:
         raise UserError(
             f"leg {leg} is not in the ledger of {store.identity.name}",
-            "Receive the bundle first; or read the words out to the site that made the leg.",
+            "Receive the bundle first. Or read the words out to the site that did the leg.",
         )
     if digest not in (known.statement, *record.own.get(int(leg), ())):
-        raise Fork(f"this receipt is of another hand-over than the one known here as leg {leg}")
+        raise Fork(f"this receipt is for another hand-over than the one known here as leg {leg}")
     _same_claim(_claim(store, digest), found)
     return (
         f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here. That it was "
-        f"{found['what']} {found['at']} at {found['time']} is what the document says: only the signature by hand on it "
-        "vouches for that"
+        f"{found['what']} {found['at']} at {found['time']} is what the receipt says; only the handwritten signature "
+        "on it vouches for that"
     )
 
 
 def _witnessed(store: StudyStore, found: Mapping[str, str]) -> None:
-    """Compare this site's ledger with what an own receipt says of it."""
+    """Compare this site's ledger with what its own receipt says about it."""
     said = re.fullmatch("([1-9][0-9]{0,5}) ([0-9a-f]{64})", found["ledger"])
     if said is None:
         raise BadDocument("this is not a receipt: its ledger line is not a number and a SHA-256")
@@ -147,14 +148,14 @@ def _witnessed(store: StudyStore, found: Mapping[str, str]) -> None:
     if digests[number - 1 : number] != [said[2]]:
         raise DamagedLedger(
             f"line {number} of {store.ledger.path} is not the one that this receipt of {found['time']} names: "
-            "the ledger was put back or rewritten since",
-            "If you rebuilt it (relay ledger --rebuild), compare the ledger that was put aside then. Otherwise find "
+            "the ledger has since been rolled back or rewritten",
+            "If you rebuilt it (relay ledger --rebuild), compare the ledger that was moved aside then. Otherwise, find "
             "out who changed it, restore the newest backup, and tell the coordinator.",
         )
 
 
 def _claim(store: StudyStore, digest: str) -> Claim | None:
-    """What was signed, as far as its documents lie here."""
+    """The signed claim; None if its documents are not here."""
     for folder in store.kept():
         for made in chain_in(folder):
             if made.digest == digest:
@@ -163,27 +164,27 @@ def _claim(store: StudyStore, digest: str) -> Claim | None:
 
 
 def _same_claim(claim: Claim | None, found: Mapping[str, str]) -> None:
-    """Compare what a receipt repeats of the statement with the statement.
+    """Compare what a receipt repeats from the statement with the statement itself.
 
     Raises:
         BadDocument: it says something else.
     """
     if found["what"] not in _WHAT.values():
-        raise BadDocument("this is not a receipt: it does not say whether the leg was signed or taken in")
+        raise BadDocument("this is not a receipt: it does not say whether the leg was signed or received")
     if claim is None:
         return
     to = [recipient.name for recipient in claim.recipients]
     true = {"made by": claim.site, "handed to": ", ".join(to), "roster": str(claim.roster.version)}
     for key, value in true.items():
         if found[key] != value:
-            raise BadDocument(f"the receipt says '{key}: {found[key]}'; the statement that it names says '{value}'")
+            raise BadDocument(f"the receipt says '{key}: {found[key]}'; its statement says '{value}'")
     if found["at"] not in (to if found["what"] == _WHAT["received"] else [claim.site]):
-        raise BadDocument(f"the receipt says '{found['what']} {found['at']}', which the statement does not allow")
+        raise BadDocument(f"the receipt says '{found['what']} {found['at']}', which its statement does not allow")
 
 
 def _fields(text: str) -> dict[str, str]:
-    """What is said in the lines ``key: value`` of a text by somebody else, as it may be shown."""
+    """The ``key: value`` lines of someone else's text, made safe to show."""
     if len(text) > MAX_TEXT:
-        raise BadDocument(f"this is not a receipt: it has {len(text)} characters, allowed are {MAX_TEXT}")
-    pairs = (line.partition(":") for line in text.splitlines())  # whatever a mail program made of the line ends
+        raise BadDocument(f"this is not a receipt: it has {len(text)} characters; the limit is {MAX_TEXT}")
+    pairs = (line.partition(":") for line in text.splitlines())  # whatever a mail program did to the line ends
     return {key: plain(value.strip(), most=MAX_MESSAGE) for key, _, value in pairs if key in _FIELDS and value.strip()}

@@ -1,4 +1,4 @@
-"""Receiving: verify a bundle, weigh what is in it, and only then take it in."""
+"""Receiving: verify a bundle, check its weights, and only then accept it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from relay.handover import Handover
 from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
-"""The acceptance gate: gives notes for the reader.
-
+"""The acceptance gate: returns notes for people.
 Raises:
-    GateFailed: the weights are not to be taken in.
+    GateFailed: the weights must not be accepted.
 """
 
 
@@ -31,10 +30,10 @@ class Verified:
 
     Attributes:
         statements: of all legs, oldest first; the last is the bundle's own.
-        again: it had been received before.
-        entries: name and bytes of all that is in it.
+        again: it was received before.
+        entries: name and size in bytes of everything in it.
         memories: the cards of all memories in it, by the entry of each one's tensors.
-        notes: what a reader should know, such as what the acceptance gate found.
+        notes: what people should know, such as the findings of the acceptance gate.
     """
 
     statements: tuple[Statement, ...]
@@ -52,14 +51,14 @@ class Verified:
 def judge(
     bundle: Opened, at: VerificationContext, fit: ExpectedConfig | None = None, folder: Path | None = None
 ) -> Verification:
-    """Take an opened bundle through all the rules, cheapest first.
+    """Check an opened bundle against all the rules, cheapest first.
 
     Args:
-        fit: what this site's config expects; None: not compared.
-        folder: where its files are written meanwhile; they are not to be used before this has returned.
+        fit: what this site's config expects; None to skip the comparison.
+        folder: where its files are written; don't use them before this has returned.
 
     Raises:
-        Refused: at the first rule that is broken.
+        Refused: at the first broken rule.
     """
     check = Verification(at)
     check.rosters(bundle.rosters)
@@ -73,7 +72,7 @@ def judge(
 
 
 def limit_of(store: StudyStore) -> int:
-    """The largest bundle that is opened here: what the roster says, or the default before there is one."""
+    """The largest bundle that is opened here, in bytes: what the roster says, or the default until there is one."""
     trusted = store.trusted
     return trusted.roster.policy.max_bundle_bytes if trusted else Policy().max_bundle_bytes
 
@@ -81,10 +80,9 @@ def limit_of(store: StudyStore) -> int:
 def verify(
     store: StudyStore, keys: Keys | None, path: Path, look_on: bool = False, fit: ExpectedConfig | None = None
 ) -> Verified:
-    """Whether a bundle would be received here; nothing is kept.
-
+    """Check whether this site would accept a bundle, without keeping anything.
     Raises:
-        Refused: why not.
+        Refused: it would not; the message says why.
     """
     with opened(path, keys, store.folder, limit_of(store)) as bundle:
         check = judge(bundle, store.context(look_on), fit)
@@ -94,10 +92,9 @@ def verify(
 def look_into(
     store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
 ) -> tuple[Verified, Handover]:
-    """What is in a bundle, once it is verified as one who looks on would; nothing is kept.
-
+    """The content of a bundle, after verifying it as an observer would; nothing is kept.
     Raises:
-        Refused: why not.
+        Refused: it fails verification; the message says why.
     """
     part = clear(store.folder / ".looking")
     try:
@@ -112,16 +109,15 @@ def look_into(
 def receive(
     store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
 ) -> Verified:
-    """Verify a bundle, weigh it, and take it in: its files, its newer rosters, a line in the ledger.
-
+    """Verify a bundle, check its weights, and accept it: store its files and newer rosters, and add a ledger line.
     Raises:
-        Refused: why not; this site's state is what it was.
+        Refused: it is not accepted; this site's state is unchanged.
     """
     at = store.context()
     if at.site is None and at.roster is not None:
         raise UserError(
             f"{store.identity.name} is not a site of study {store.study}",
-            "Receiving is for sites; relay verify only looks.",
+            "Only sites can receive. To check a bundle, use relay verify.",
         )
     with store.alone():
         return _receive(store, keys, path, weigh, fit)
@@ -137,8 +133,8 @@ def _receive(store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None, fit
         _take_in(store, part, check)
     except OSError as error:
         raise RelayError(
-            f"can't write below {store.folder}: {error.strerror}; nothing was taken in",
-            "Is the disk full, or the folder not yours to write? Then receive the bundle again.",
+            f"can't write below {store.folder}: {error.strerror}; nothing was received",
+            "Check that the disk is not full and that you may write there. Then receive the bundle again.",
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -146,7 +142,7 @@ def _receive(store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None, fit
 
 
 def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
-    """Commit, in an order that a power cut can stop anywhere: the same bundle is then received again."""
+    """Commit in an order that a power cut can interrupt anywhere: you can then receive the same bundle again."""
     *older, newest = (check.trusted[version] for version in sorted(check.trusted))
     store.install(newest.data)  # first: a roster that the ledger does not know counts as damage
     for trusted in older:
@@ -159,12 +155,12 @@ def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
 
 
 def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:
-    """A chain as the ledger keeps it: leg to digest and roster version."""
+    """A chain as the ledger stores it: from leg to digest and roster version."""
     return {str(made.claim.leg): [made.digest, made.claim.roster.version] for made in statements}
 
 
 def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
-    """What strategies are told of the legs so far, as each one's own statement says."""
+    """What strategies learn about the legs so far, taken from each leg's own statement."""
     return [
         {"leg": c.leg, "site": c.site, "strategy": c.strategy, "train_samples": c.samples}
         for c in (made.claim for made in statements)
@@ -172,13 +168,13 @@ def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
 
 
 def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
-    """The handover in a folder of verified files, each with as many tensors as its statement says."""
+    """The handover in a folder of verified files, each with the number of tensors its statement gives."""
     said = manifest.stated_tensors([made.claim for made in statements])
     return handover_files.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
 
 
 def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
-    """What was received of a leg, and the digest of its weights; every file is checked against the ledger again.
+    """What was received for a leg, and the digest of its weights; every file is checked against the ledger again.
 
     Raises:
         UserError: it was not received here.
@@ -202,14 +198,14 @@ def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
 
 
 def chain_in(folder: Path) -> tuple[Statement, ...]:
-    """The statements in a folder of this site's own, which were verified when they came in."""
+    """The statements in one of this site's own folders, which were verified on receipt."""
     layout = layout_of(folder)
     paths = [folder / manifest.earlier(leg, manifest.STATEMENT) for leg in range(1, layout.legs + 1)]
     return tuple(_trusted(path) for path in [*paths, folder / manifest.STATEMENT])
 
 
 def _own(path: Path) -> bytes:
-    """A small file of this site's own.
+    """One of this site's own small files.
 
     Raises:
         UserError: it can't be read.

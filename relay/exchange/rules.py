@@ -1,36 +1,37 @@
-"""Is a bundle to be believed? The rules, as a state machine without input or output.
+"""The rules for trusting a bundle, as a state machine without input or output.
 
-A :class:`Verification` is fed what lies in a bundle, step by step, from the cheapest and most telling to the most
-costly, and raises a class of :mod:`relay.trust.refusals` at the first rule that is broken. Steps can't be skipped
-or exchanged. Nothing is looked at before the step that says who signed it, and no weight is parsed in any.
+A :class:`Verification` is given the content of a bundle step by step, from the cheapest and most telling check to the
+most expensive. At the first broken rule it raises a class of :mod:`relay.trust.refusals`. Steps can't be skipped or
+swapped. Nothing is examined before the step that establishes who signed it, and no step parses weights.
 
-1. ``rosters``: each is signed by the coordinator this site has pinned (``BadSignature``), is of this study
-   (``WrongStudy``) and sound (``BadRoster``); no two of one version differ, here and there (``Fork``). The newest of
-   all holds today (``RosterPeriod``).
-2. ``statement``: signed (``BadSignature``) by a key that the newest roster gives to the site that is said to have
-   made the leg (``UnknownKey``), which is neither revoked for that leg, nor by the roster it was made under
-   (``RevokedKey``), nor past its last day (``ExpiredKey``).
-   Made under the newest roster that is known here or comes with it (``OldRoster``).
-   Of this study (``WrongStudy``), by the site whose turn the leg was (``WrongOrder``), sealed to whom the roster
-   says and to this site (``WrongRecipient``); the leg after it is this site's turn, unless the relay has ended
-   (``WrongLeg``). Issued before it expires, and neither in the future nor too long ago (``Expired``).
-3. ``chain``: every earlier leg is there once, its statement signed and in its turn by the rosters it names, its
-   manifest, results and data-card those signed for, its memory's card as well if it signed for one, and not if not,
-   and no roster older than the one before (``BrokenChain``, and the errors above); results, data-card and card are of
-   the form, the leg and the site that they must be of, and tell no counts that its roster has rounded
-   (``PolicyBreach``). Each statement continues the one before it
-   (``PredecessorMismatch``). None is to be done again, by what a later roster says (``OldRoster``).
-4. ``standing``: against this site's ledger, without the legs that are to be done again: not another statement for a
-   leg known here, unless it was signed once more under a newer roster before this site went on from it (``Fork``);
-   not one this site has already gone on from (``Replay``); nothing older than the newest leg known here
-   (``Rollback``); no leg in this site's name that its ledger lacks (``UnknownOwnLeg``).
-5. ``contents``: every file has the digest that the signed manifest gives (``DigestMismatch``), and there are
-   no others (``BadContainer``); an earlier leg's memory has the one that this leg's own manifest gives
-   (``BrokenChain``); its documents are judged as those of the earlier legs.
-6. ``policy``: size, seal, days, all memories and sample count are within the newest roster's policy, and the files of
-   weights as large as the statements say (``PolicyBreach``).
-7. ``fit``: the net, and how it reads images and names classes, are those of this site's config
-   (``ConfigMismatch``). Skipped, visibly, where no config is at hand.
+1. ``rosters``: each is signed by this site's pinned coordinator (``BadSignature``), belongs to this study
+   (``WrongStudy``) and is consistent (``BadRoster``). No two with the same version differ, in the bundle or here
+   (``Fork``). The newest of all is valid today (``RosterPeriod``).
+2. ``statement``: signed (``BadSignature``) with a key that the newest roster lists for the site that claims the leg
+   (``UnknownKey``). The key is not revoked for that leg, nor by the roster the leg was made under (``RevokedKey``),
+   and has not expired (``ExpiredKey``).
+   The leg was made under the newest roster, known here or in the bundle (``OldRoster``).
+   It belongs to this study (``WrongStudy``), was made by the site whose turn it was (``WrongOrder``), and is sealed
+   to this site and to everyone the roster requires (``WrongRecipient``). The next leg is this site's turn, unless the
+   relay has ended (``WrongLeg``).
+   It was issued before it expires, neither in the future nor too long ago (``Expired``).
+3. ``chain``: every earlier leg is present once. The rosters it names confirm its signature and its turn. Its manifest,
+   results and data card are the signed ones, and so is its memory's card, which is present exactly if one was signed.
+   No roster is older than the one before (``BrokenChain``, and the errors above). Results, data card and memory card
+   have the right form, leg and site, and disclose no counts that the roster rounds (``PolicyBreach``). Each statement
+   continues the one before it (``PredecessorMismatch``). No later roster requires any of the legs to be done again
+   (``OldRoster``).
+4. ``standing``: compared with this site's ledger, without the legs that must be done again. There is no other
+   statement for a leg known here, unless it was signed again under a newer roster before this site built on it
+   (``Fork``). This site has not already built on it (``Replay``). It is not older than the newest leg known here
+   (``Rollback``). No leg in this site's name is missing from its ledger (``UnknownOwnLeg``).
+5. ``contents``: every file has the digest given in the signed manifest (``DigestMismatch``), and there are no others
+   (``BadContainer``). An earlier leg's memory has the digest given in that leg's own manifest (``BrokenChain``). Its
+   documents are judged like those of the earlier legs.
+6. ``policy``: size, seal, days, all memories and sample count comply with the newest roster's policy, and the weight
+   files have the sizes that the statements give (``PolicyBreach``).
+7. ``fit``: the net, and how it reads images and names classes, match this site's config (``ConfigMismatch``). Skipped,
+   visibly, if there is no config.
 """
 
 from __future__ import annotations
@@ -82,13 +83,13 @@ from relay.trust import (
 
 STEPS = ("rosters", "statement", "chain", "standing", "contents", "policy", "fit")
 SKEW = timedelta(days=1)
-"""How far clocks of two hospitals may be apart."""
+"""How far the clocks of two hospitals may differ."""
 OUTSIDE = 16
-"""Test sets from outside of the study that one leg may be scored on."""
+"""How many test sets from outside the study a leg may be scored on."""
 
 
 def check_issued(roster: Roster, now: datetime) -> None:
-    """Refuse a roster from the future: once taken in, it would have every honest one look older.
+    """Refuse a roster from the future: once accepted, it would make every legitimate one look older.
 
     Raises:
         RosterPeriod: it was issued more than a day after ``now``.
@@ -103,13 +104,13 @@ def check_issued(roster: Roster, now: datetime) -> None:
 
 @dataclass(frozen=True)
 class VerificationContext:
-    """From where a bundle is judged.
+    """The context in which a bundle is judged.
 
     Attributes:
-        study: which study it must be of.
-        site: this site's name; None for somebody who only looks on (the coordinator, an auditor).
+        study: which study it must belong to.
+        site: this site's name; None for an observer (the coordinator, an auditor).
         coordinator: the pinned identity.
-        roster: the newest roster known here, None for none yet; ``older``: those before it.
+        roster: the newest roster known here, None if there is none yet; ``older``: the earlier ones.
         record: what the ledger says.
         now: the time.
     """
@@ -124,7 +125,7 @@ class VerificationContext:
 
 
 def expected_recipients(claim: Claim, roster: Roster) -> set[tuple[str, str]]:
-    """Names and age keys that a leg's bundle must be signed for, and sealed to: these and no others.
+    """Names and age keys that a leg's bundle must be signed for and sealed to: these and no others.
 
     Args:
         roster: the one that the claim names.
@@ -134,7 +135,7 @@ def expected_recipients(claim: Claim, roster: Roster) -> set[tuple[str, str]]:
 
 @dataclass
 class Verification:
-    """One bundle on its way through the rules; see the module's text.
+    """One bundle on its way through the rules; see the module docstring.
 
     Attributes:
         memories: the cards of all memories in it, by the entry of each one's tensors.
@@ -156,7 +157,7 @@ class Verification:
     # -- 1 -----------------------------------------------------------------------------------------------------------
 
     def rosters(self, envelopes: Iterable[bytes]) -> None:
-        """Trust those that the pinned coordinator signed; the installed one is among them."""
+        """Trust the rosters that the pinned coordinator signed, including the installed one."""
         self._step("rosters")
         found = [open_roster(data, self.at.coordinator, self.at.study) for data in envelopes]
         for roster in [*self.at.older, *([self.at.roster] if self.at.roster else []), *found]:
@@ -164,18 +165,18 @@ class Verification:
             if known.digest != roster.digest:
                 raise Fork(f"two different rosters of study {self.at.study} have version {roster.roster.version}")
         if not self.trusted:
-            raise BadDocument("there is no roster in it, and none is installed here")
+            raise BadDocument("it contains no roster, and none is installed here")
         ascending = [self.trusted[version] for version in sorted(self.trusted)]
         for old, new in pairwise(ascending):
             newer(old, new)
         now = self.newest
         check_issued(now, self.at.now)
         if not moment(now.not_before) - SKEW <= self.at.now <= moment(now.not_after) + SKEW:
-            raise RosterPeriod(f"roster {now.version} of {now.study} holds from {now.not_before} to {now.not_after}")
+            raise RosterPeriod(f"roster {now.version} of {now.study} is valid from {now.not_before} to {now.not_after}")
 
     @property
     def newest(self) -> Roster:
-        """The roster of the highest version known by now."""
+        """The roster with the highest version known so far."""
         return self.trusted[max(self.trusted)].roster
 
     # -- 2 -----------------------------------------------------------------------------------------------------------
@@ -187,59 +188,60 @@ class Verification:
         claim = made.claim
         self._recipients(claim)
         if moment(claim.issued) > self.at.now + SKEW:
-            raise Expired(f"leg {claim.leg} was issued at {claim.issued}, which is in the future of this computer")
+            raise Expired(
+                f"leg {claim.leg} was issued at {claim.issued}, which is in the future by this computer's clock"
+            )
         if not claim.issued < claim.expires or self.at.now > moment(claim.expires):
-            raise Expired(f"leg {claim.leg} by {claim.site} was good from {claim.issued} to {claim.expires}")
+            raise Expired(f"leg {claim.leg} by {claim.site} was valid from {claim.issued} to {claim.expires}")
         self.chain_so_far = [made]
 
     def _signed(self, envelope: bytes, what: str, last: bool = False) -> Statement:
-        """A statement by a key that stands, in its turn."""
+        """A statement with a valid key, in its turn."""
         signed, said = statement.peek(envelope, what)
         self._of_this_study(said.get("study"), what)
         under = self._roster_of(said, what)
         site, leg = said.get("site"), said.get("leg")
         if type(leg) is not int or leg < 1 or not isinstance(site, str):
-            raise BadDocument(f"{what} names no leg, or no site")
+            raise BadDocument(f"{what} does not name a leg and a site")
         self._not_revoked(signed.keyid, site, leg, under, what)
         if last and under.version < self.newest.version:
             raise OldRoster(
-                f"leg {leg} by {site} was made under roster {under.version}; "
-                f"there is roster {self.newest.version} by now"
+                f"leg {leg} by {site} was made under roster {under.version}; the newest is roster {self.newest.version}"
             )
         if self.newest.void(leg, under.version):
-            raise OldRoster(f"leg {leg} by {site} was made under roster {under.version}, and is to be done again since")
+            raise OldRoster(f"leg {leg} by {site} was made under roster {under.version}, and must since be done again")
         judged = self.newest if last else under
         self._key(signed.keyid, site, judged, what)
         claim, about = statement.parse(signed.verify(signed.keyid), what)
         self._result(claim, under, what)
         identity = judged.site(site)
         if claim.issued > identity.expires:
-            raise ExpiredKey(f"{what}, by {site}: issued {claim.issued}, the key's last day is {identity.expires}")
-        for roster in (under, self.newest):  # a leg that stands keeps its place in every later order
+            raise ExpiredKey(f"{what}, by {site}: issued {claim.issued}, but the key expired at {identity.expires}")
+        for roster in (under, self.newest):  # a completed leg keeps its place in every later order
             if (turn := roster.turn(leg)) != site:
                 raise WrongOrder(
                     f"{what}: leg {leg} was made by {site}, but in roster {roster.version} it is the turn of "
-                    f"{turn or 'nobody'}"
+                    f"{turn or 'no site'}"
                 )
         if not moment(under.not_before) - SKEW <= moment(claim.issued) <= moment(under.not_after) + SKEW:
             raise RosterPeriod(
-                f"{what}: issued {claim.issued}, but roster {under.version} holds from {under.not_before} "
+                f"{what}: issued {claim.issued}, but roster {under.version} is valid from {under.not_before} "
                 f"to {under.not_after}"
             )
         return Statement(claim, about, digest(signed.unverified), envelope)
 
     def _result(self, claim: Claim, under: Roster, what: str) -> None:
-        """Test sets are those of the roster's sites, and a few from outside of the study that lie at one of them."""
+        """Test sets belong to the roster's sites, or are among the few from outside the study that a site may have."""
         outside = sorted(claim.result.keys() - {site.name for site in under.sites})
         if len(outside) > OUTSIDE:
             raise BadDocument(
-                f"{what} names {len(outside)} test sets that are no sites of roster {under.version} "
-                f"({', '.join(outside[:3])}, …); allowed are {OUTSIDE}"
+                f"{what} names {len(outside)} test sets that are not sites of roster {under.version} "
+                f"({', '.join(outside[:3])}, …); the limit is {OUTSIDE}"
             )
 
     def _of_this_study(self, study: object, what: str) -> None:
         if study != self.at.study:
-            raise WrongStudy(f"{what} is of study {study!r}; this is study {self.at.study!r}")
+            raise WrongStudy(f"{what} is from study {study!r}; this is study {self.at.study!r}")
 
     def _roster_of(self, said: Mapping[str, Any], what: str) -> Roster:
         """The roster that a statement names."""
@@ -249,11 +251,11 @@ class Verification:
         if there is None:
             raise BadDocument(f"{what} was made under roster {version!r}, which is not in the bundle")
         if there.digest != sha256:
-            raise Fork(f"{what} was made under another roster {version} than the one known here")
+            raise Fork(f"{what} was made under a roster {version} that differs from the one known here")
         return there.roster
 
     def _not_revoked(self, keyid: str, site: str, leg: int, under: Roster, what: str) -> None:
-        """Legs up to ``last_leg`` stand, as made before the key was revoked; what is made afterwards never does."""
+        """Legs up to ``last_leg``, made before the key was revoked, stay valid; anything made afterwards is not."""
         revoked = next((r for r in self.newest.revoked if r.key == keyid), None)
         afterwards = keyid in [r.key for r in under.revoked if not r.left]
         if revoked is not None and (afterwards or leg > revoked.last_leg):
@@ -269,13 +271,15 @@ class Verification:
         wanted = expected_recipients(claim, under)
         if there != wanted:
             odd = ", ".join(sorted(name for name, _ in there ^ wanted))
-            raise WrongRecipient(f"leg {claim.leg} is sealed to others than roster {under.version} says: {odd}")
+            raise WrongRecipient(
+                f"leg {claim.leg} is not sealed to exactly those that roster {under.version} names: {odd}"
+            )
         if self.at.site is None:
             return
         following = self.newest.turn(claim.leg + 1)
         mine = [r for r in claim.recipients if r.name == self.at.site]
         if not mine:
-            names = ", ".join(r.name for r in claim.recipients) or "nobody"
+            names = ", ".join(r.name for r in claim.recipients) or "no one"
             raise WrongRecipient(f"leg {claim.leg} by {claim.site} is for {names}; this is {self.at.site}")
         if following not in (None, self.at.site):
             raise WrongLeg(f"leg {claim.leg + 1} is the turn of {following}; this is {self.at.site}")
@@ -283,14 +287,14 @@ class Verification:
     # -- 3 -----------------------------------------------------------------------------------------------------------
 
     def chain(self, links: Iterable[Mapping[str, bytes]]) -> None:
-        """Trust the records of the earlier legs: of each, its documents by their names."""
+        """Trust the records of the earlier legs; for each, its documents by name."""
         self._step("chain")
         (own,) = self.chain_so_far
         wanted = own.claim.leg - 1
         earlier = [self._link(number, link) for number, link in enumerate(islice(links, own.claim.leg), 1)]
         if len(earlier) != wanted:
             there = "more" if len(earlier) > wanted else str(len(earlier))
-            raise BrokenChain(f"leg {own.claim.leg} must bring {wanted} earlier legs, there are {there}")
+            raise BrokenChain(f"leg {own.claim.leg} must bring {wanted} earlier legs, but there are {there}")
         self.chain_so_far = [*earlier, own]
         before = None
         version = 0
@@ -306,17 +310,17 @@ class Verification:
         what = f"the statement of leg {number}"
         made = self._signed(files[manifest.STATEMENT], what)
         if made.claim.leg != number:
-            raise BrokenChain(f"{what} is of leg {made.claim.leg}")
+            raise BrokenChain(f"{what} is for leg {made.claim.leg}")
         if digest(files[manifest.MANIFEST]) != made.manifest:
-            raise BrokenChain(f"the manifest of leg {number} is not the one its statement is about")
+            raise BrokenChain(f"the manifest of leg {number} is not the one in its statement")
         listed = manifest.parse(files[manifest.MANIFEST], f"the manifest of leg {number}")
         copied = (manifest.RESULTS, manifest.DATA_CARD, manifest.card_of(manifest.MEMORY))
         there = {name: files[name] for name in copied if name in files}
         for name in copied:
             if listed.get(name) != (digest(there[name]) if name in there else None):
-                raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed for")
+                raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed")
         memory = manifest.earlier(number, manifest.MEMORY)
-        self._kept[memory] = listed.get(manifest.MEMORY)  # as large as it likes to be: compared with the contents
+        self._kept[memory] = listed.get(manifest.MEMORY)  # of any size: compared with the contents
         for card in self._documents(there, made.claim).values():
             self.memories[memory] = card
         return made
@@ -324,7 +328,7 @@ class Verification:
     # -- 4 -----------------------------------------------------------------------------------------------------------
 
     def standing(self) -> None:
-        """Hold it against this site's ledger, but for legs that a roster has let be done again."""
+        """Compare it with this site's ledger, except for legs that a roster allowed to be repeated."""
         self._step("standing")
         record, own = self.at.record.without(self.newest.void), self.chain_so_far[-1]
         leg = own.claim.leg
@@ -332,15 +336,15 @@ class Verification:
             self._same(made, record)
             if made.claim.site == self.at.site and made.claim.leg not in record.signed:
                 raise UnknownOwnLeg(
-                    f"leg {made.claim.leg} is signed in the name of this site; its ledger has no such leg"
+                    f"leg {made.claim.leg} is signed in the name of this site, but its ledger has no such leg"
                 )
         self.again = record.received.get(leg) == Known(own.digest, own.claim.roster.version)
         if self.again and record.gone_on > leg:
             raise Replay(
-                f"leg {leg} by {own.claim.site} was received before, and leg {record.gone_on} was made from it"
+                f"leg {leg} by {own.claim.site} was received before, and leg {record.gone_on} is already built on it"
             )
         if leg < record.newest:
-            raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {record.newest} is known here already")
+            raise Rollback(f"this is leg {leg} by {own.claim.site}; leg {record.newest} is already known here")
 
     def _same(self, made: Statement, record: Record) -> None:
         leg, version = made.claim.leg, made.claim.roster.version
@@ -348,8 +352,8 @@ class Verification:
         if known is None or known.statement == made.digest or made.digest in record.own.get(leg, {}):
             return
         if version > known.roster and record.gone_on <= leg and leg not in record.signed:
-            return  # signed once more under a newer roster, and nothing was built on the old one here
-        raise Fork(f"leg {leg} by {made.claim.site} is another hand-over than the one known here for that leg")
+            return  # signed again under a newer roster, and nothing here was built on the old one
+        raise Fork(f"leg {leg} by {made.claim.site} is not the hand-over known here for that leg")
 
     # -- 5, 6, 7 -----------------------------------------------------------------------------------------------------
 
@@ -362,29 +366,29 @@ class Verification:
         """
         self._step("contents")
         if digest(listing) != self.chain_so_far[-1].manifest:
-            raise DigestMismatch("the manifest is not the one that the statement is about")
+            raise DigestMismatch("the manifest is not the one in the statement")
         listed = manifest.parse(listing)
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
-            raise DigestMismatch(f"not the file that was signed for: {some(wrong)}")
+            raise DigestMismatch(f"not the file that was signed: {some(wrong)}")
         if wrong := [name for name, value in self._kept.items() if digests.get(name) != value]:
-            raise BrokenChain(f"not the memory that its leg's site signed for: {some(wrong)}")
+            raise BrokenChain(f"not the memory that its leg's site signed: {some(wrong)}")
         claim = self.chain_so_far[-1].claim
         if digests[manifest.CONFIG] != claim.config:
-            raise DigestMismatch("config.json is not the one that the statement names")
+            raise DigestMismatch("config.json is not the one in the statement")
         cards = self._documents(documents, claim)
         self.memories |= {name: cards[card] for name in manifest.OWN if (card := manifest.card_of(name)) in cards}
 
     def _documents(self, documents: Mapping[str, bytes], claim: Claim) -> dict[str, MemoryCard]:
-        """What lies beside a claim, under the policy of the roster that it names; the cards of its memories."""
+        """Check the documents beside a claim under the policy of its roster; return the cards of its memories."""
         return check(documents, claim, self.trusted[claim.roster.version].roster.policy)
 
     def policy(self, size: int, sealed: bool, sizes: Mapping[str, int], seal: Seal | None = None) -> None:
-        """Hold the file against the newest roster's policy, and what it says of itself.
+        """Check the file against the newest roster's policy and against its own statements.
 
         Args:
             size: of the bundle, in bytes; ``sizes``: of its entries.
-            seal: who can open it, where that was looked at.
+            seal: who can open it, if that was examined.
         """
         self._step("policy")
         claim, policy = self.chain_so_far[-1].claim, self.newest.policy
@@ -392,23 +396,25 @@ class Verification:
         if policy.sealed and not sealed:
             wrong.append("it is not sealed")
         if policy.sealed and seal is not None and seal != self._signed_seal(claim):
-            wrong.append(f"it is sealed to {seal}, signed for are {self._signed_seal(claim).recipients}")
+            wrong.append(f"it is sealed to {seal}, but was signed for {self._signed_seal(claim).recipients}")
         if size > policy.max_bundle_bytes:
-            wrong.append(f"it has {size} bytes, allowed are {policy.max_bundle_bytes}")
+            wrong.append(f"it has {size} bytes; the limit is {policy.max_bundle_bytes}")
         for name, card in self.memories.items():
             wrong += breaches(name, card, policy)
         for name, part in manifest.stated_tensors([made.claim for made in self.chain_so_far]).items():
             if (there := sizes.get(name)) != (part.bytes if part else None):
-                wrong.append(f"{name} has {there or 'no'} bytes, its statement says {part.bytes if part else 'none'}")
+                wrong.append(
+                    f"{name} has {there or 'no'} bytes, but its statement says {part.bytes if part else 'none'}"
+                )
         if claim.samples < disclosed(policy.min_samples, policy):
-            wrong.append(f"it was trained on {claim.samples} samples, at least {policy.min_samples} are needed")
+            wrong.append(f"it was trained on {claim.samples} samples; the minimum is {policy.min_samples}")
         if moment(claim.expires) - moment(claim.issued) > timedelta(days=policy.expires_days):
-            wrong.append(f"it is good until {claim.expires}, for longer than {policy.expires_days} days")
+            wrong.append(f"it is valid until {claim.expires}, which is longer than {policy.expires_days} days")
         if policy.same_config and len({made.claim.config for made in self.chain_so_far}) > 1:
             wrong.append("its legs were made with different configs")
         if wrong:
             raise PolicyBreach(
-                f"leg {claim.leg} by {claim.site}, against roster {self.newest.version}: {'; '.join(wrong)}"
+                f"leg {claim.leg} by {claim.site} breaks the policy of roster {self.newest.version}: {'; '.join(wrong)}"
             )
 
     def _signed_seal(self, claim: Claim) -> Seal:

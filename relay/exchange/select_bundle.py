@@ -1,4 +1,4 @@
-"""Which of the bundles on a stick is the one to receive: a choice by their names, which verification then judges."""
+"""Choose which bundle on a stick to receive, by name. Verification then judges it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from relay.exchange.store import StudyStore
 
 
 def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
-    """The bundle that this site is to receive next, or its first volume.
-
-    That is the leg before its next turn; once its turns are over, the last leg; where no roster is installed yet, the
-    newest leg there is. Of several for that leg, the one by the site whose turn it was, and a sealed one first.
+    """The bundle that this site must receive next, or its first volume.
+    This is the leg before its next turn; once its turns are over, the last leg; if no roster is installed yet, the
+    newest leg available. Among several for that leg, prefer the one by the site whose turn it was, then a sealed one.
 
     Args:
         leg: take this one instead.
 
     Raises:
-        UserError: there is none; the message says what lies there.
+        UserError: there is none; the message lists what is there.
     """
     there = find(folder)
     mine = [found for found in there if found.study == store.study]
@@ -33,8 +32,8 @@ def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
         raise UserError(
             f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {store.study}; "
             f"there is: {_listed(there)}",
-            "Is it the right stick, and is all of it copied? If the order has changed, install the new roster first. "
-            "A file with another name can be named itself.",
+            "Check that it is the right stick and that everything was copied. If the order has changed, install the "
+            "new roster first. If the file has another name, name it explicitly.",
         )
     return fitting[0].path
 
@@ -43,13 +42,13 @@ def _before_next_turn(store: StudyStore) -> int:
     """The leg to receive next.
 
     Raises:
-        UserError: the next turn is the first leg, before which there is none.
+        UserError: the next turn is the first leg, which no leg precedes.
     """
     turn = store.next_turn()
     if turn == 1:
         raise UserError(
             f"leg 1 of study {store.study} is the turn of {store.identity.name}: there is nothing to receive before it",
-            "Train it: relay train -c CONFIG. If the config names no stick, then: relay send -c CONFIG -o FOLDER.",
+            "Train it: relay train -c CONFIG. If the config names no stick, then run: relay send -c CONFIG -o FOLDER.",
         )
     last = len(store.roster.order)
     if turn is None and store.roster.turn(last) == store.identity.name:
@@ -61,4 +60,4 @@ def _before_next_turn(store: StudyStore) -> int:
 
 
 def _listed(there: list[Found]) -> str:
-    return some([found.path.name for found in there]) or "no bundle at all"
+    return some([found.path.name for found in there]) or "no bundle"

@@ -1,4 +1,4 @@
-"""Sending: draft what would leave, sign it, and put it on the stick, sealed."""
+"""Sending: draft what would leave, sign it, seal it, and put it on the stick."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ from relay.trust import (
 )
 
 SIGNING = ".signing"
-"""Where a leg's bundle is put together."""
+"""Where a leg's bundle is assembled."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ class Draft:
     """What would leave; nothing is signed yet.
 
     Attributes:
-        folder: holds the bundle's files but statement and manifest.
-        sizes: bytes of every file in it.
+        folder: contains the bundle's files, except the statement and the manifest.
+        sizes: size of every file in it, in bytes.
         memories: the cards of all memories in it, by the entry of each one's tensors.
-        signed: this very leg was signed before, and is only to be sent again.
+        signed: this leg is already signed and only has to be sent again.
     """
 
     folder: Path
@@ -83,7 +83,7 @@ class Draft:
     signed: bool = False
 
     def lines(self, policy: Policy) -> list[str]:
-        """Everything that leaves, for people: each file and its size, for whom, and what is told of the leg."""
+        """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
         claim = self.claim
         scores = ", ".join(f"{site} {number(dice)}" for site, dice in claim.result.items())
         disclosed = (
@@ -98,23 +98,23 @@ class Draft:
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
-            *([] if self.signed else ["  and the statement and the manifest, which are made when it is signed"]),
+            *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
             *(f"{label:<16} {text}" for label, text in disclosed),
             *(f"{label}: {text}" for label, text in memories),
         ]
 
 
 def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
-    """Gather what would leave of a leg that was run here.
+    """Collect what would leave after a leg that was run here.
 
     Args:
         folder: the leg's handover.
 
     Raises:
-        UserError: this site can't send it (its keys, its turn, the leg it was trained from).
+        UserError: this site can't send it (because of its keys, its turn, or the leg it was trained from).
         PolicyBreach: the roster's policy forbids it.
-        DigestMismatch: what was received of the leg before is no longer whole.
-        Fork: this leg was signed before with other content.
+        DigestMismatch: what was received of the previous leg is no longer intact.
+        Fork: this leg was already signed with different content.
     """
     _finish(store)
     facts, trusted = read_facts(folder), _trusted(store)
@@ -124,9 +124,9 @@ def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
         check_there(store, facts.leg)
     if known_here and not _unchanged(store.signed(facts.leg), folder):
         raise Fork(
-            f"leg {facts.leg} was signed here before, with other content than {folder}",
-            "A leg is signed once. To send what was signed, give its own note (-n). To do the leg again, ask the "
-            "coordinator for a new roster version in which it does not stand.",
+            f"leg {facts.leg} was already signed here, with different content than {folder}",
+            "A leg is signed only once. To send what was signed, give its own note (-n). To repeat the leg, ask the "
+            "coordinator for a new version of the roster that does not count it as done.",
         )
     if known_here and known_here.roster == trusted.roster.version:
         return signed_before(store, facts.leg)
@@ -145,26 +145,26 @@ def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
 
 
 def check_there(store: StudyStore, leg: int) -> None:
-    """What was signed must lie here: signed anew, it would be a second hand-over of the leg.
+    """Check that what was signed is still here: signing again would make a second hand-over of the leg.
 
     Raises:
-        UserError: it is gone.
+        UserError: it is missing.
     """
     folder = store.signed(leg)
     if not (folder / manifest.STATEMENT).is_file():
         raise UserError(
-            f"leg {leg} was signed here, as the ledger says, but {folder} is gone",
-            "Restore that folder from a backup. Its bundle can't bring it back: it is sealed to the next site, not to "
-            "this one. Without a backup, copy the bundle itself from the stick or from the next site; or ask the "
-            "coordinator for a new roster in which this leg does not stand, and train it again.",
+            f"the ledger says that leg {leg} was signed here, but {folder} is missing",
+            "Restore that folder from a backup. Its bundle can't restore it: it is sealed to the next site, not to "
+            "this one. Without a backup, copy the bundle itself from the stick or from the next site. Or ask the "
+            "coordinator for a new roster that does not count this leg as done, and train it again.",
         )
 
 
 def check_turn(store: StudyStore, leg: int) -> None:
-    """Whether this site, with the keys it has, may make a leg now.
+    """Check that this site, with its present keys, may do a leg now.
 
     Raises:
-        WrongLeg, UserError: why not.
+        WrongLeg, UserError: it may not; the message says why.
     """
     roster, name = store.roster, store.identity.name
     if roster.turn(leg) != name:
@@ -172,31 +172,31 @@ def check_turn(store: StudyStore, leg: int) -> None:
     if roster.site(name).signing != store.identity.signing:
         raise UserError(
             f"the keys in {store.home} are not those of {name} in roster {roster.version}",
-            "Install the roster that names these keys, or ask the coordinator for one (relay request).",
+            "Install the roster that lists these keys, or ask the coordinator for one (relay request).",
         )
     store.identity.check_alive(store.now())
 
 
 def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
-    """Hold what would leave against the policy, before it is signed. ``samples``: the exact count.
+    """Check what would leave against the policy, before it is signed. ``samples`` is the exact count.
 
     Raises:
-        PolicyBreach: naming all that is against it.
+        PolicyBreach: it lists everything that breaks the policy.
     """
     policy, wrong = trusted.roster.policy, []
     if samples < policy.min_samples:
-        wrong.append(f"{samples} training samples, at least {policy.min_samples} are needed")
+        wrong.append(f"{samples} training samples; the minimum is {policy.min_samples}")
     for name, card in cards_in(folder).items():
         wrong += memory_card.breaches(name, card, policy)
     total = sum(_sizes(folder).values())
     if total > policy.max_bundle_bytes:
-        wrong.append(f"{total} bytes, allowed are {policy.max_bundle_bytes}")
+        wrong.append(f"{total} bytes; the limit is {policy.max_bundle_bytes}")
     if wrong:
         raise PolicyBreach(f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}")
 
 
 def sign(store: StudyStore, keys: Keys, drafted: Draft) -> Path:
-    """Put this site's name to a draft; returns the folder of the bundle's files, which stays here."""
+    """Sign a draft; return the folder with the bundle's files, which stays at this site."""
     leg = drafted.claim.leg
     if drafted.signed:
         return drafted.folder
@@ -217,7 +217,7 @@ def sign(store: StudyStore, keys: Keys, drafted: Draft) -> Path:
 
 
 def _finish(store: StudyStore) -> None:
-    """Put in its place what was signed by a command that was killed between the ledger and there."""
+    """Move a signed draft into place if a command was killed after writing the ledger and before moving it."""
     part = store.folder / SIGNING
     if not (part / manifest.STATEMENT).is_file():
         return
@@ -232,15 +232,15 @@ def export(store: StudyStore, leg: int, target: Path, volume: int | None = None)
 
     Args:
         target: a folder, on the stick.
-        volume: largest file in bytes; None: what the stick's file system needs.
+        volume: largest file, in bytes; None for whatever the stick's file system needs.
 
     Returns:
         The files written: one, or its volumes.
 
     Raises:
         UserError: the next site would refuse it, because it has expired or there is a newer roster.
-        PolicyBreach: sealed, it is too large.
-        DigestMismatch: what lies here is no longer what was signed.
+        PolicyBreach: the sealed bundle is too large.
+        DigestMismatch: the files here are no longer what was signed.
     """
     _finish(store)
     folder = store.signed(leg)
@@ -253,7 +253,7 @@ def export(store: StudyStore, leg: int, target: Path, volume: int | None = None)
     with container.write(parts) as source:
         size = seal.sealed_size(source.size, len(made.claim.recipients)) if policy.sealed else source.size
         if size > policy.max_bundle_bytes:
-            raise PolicyBreach(f"leg {leg} makes a bundle of {size} bytes, allowed are {policy.max_bundle_bytes}")
+            raise PolicyBreach(f"the bundle of leg {leg} has {size} bytes; the limit is {policy.max_bundle_bytes}")
         name = stick.bundle_name(store.study, leg, made.claim.site, policy.sealed)
         to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
         files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
@@ -266,14 +266,14 @@ def _check_fresh(store: StudyStore, claim: Claim) -> None:
     if claim.roster.version < newest:
         raise UserError(
             f"leg {claim.leg} was signed under roster {claim.roster.version}; roster {newest} is installed here",
-            "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n); or, where that run is "
-            f"gone, {store.command('send', store.signed(claim.leg))} -o FOLDER",
+            "Sign it again under the new one: relay send -c CONFIG with the leg's own note (-n). If that run no longer "
+            f"exists: {store.command('send', store.signed(claim.leg))} -o FOLDER",
         )
     if store.now() > moment(claim.expires):
         raise Expired(
-            f"leg {claim.leg} was signed as good until {claim.expires}",
-            "Check this computer's clock. If it is right, ask the coordinator for a new roster version, install it, "
-            "and send the leg again with its own note (-n): it is then signed anew.",
+            f"leg {claim.leg} was signed as valid until {claim.expires}",
+            "Check this computer's clock. If it is right, ask the coordinator for a new version of the roster, install "
+            "it, and send the leg again with its own note (-n): this signs it again.",
         )
 
 
@@ -282,7 +282,7 @@ def _check_whole(folder: Path, made: Statement, parts: Sequence[tuple[str, Measu
     listed = manifest.parse(read_bytes(folder / manifest.MANIFEST))
     if listing.sha256 != made.manifest or listed != {name: part.sha256 for name, part in rest}:
         raise DigestMismatch(
-            f"{folder} is not what was signed", "Somebody changed it: restore it from a backup; do not send it."
+            f"{folder} is not what was signed", "Someone changed it. Restore it from a backup; don't send it."
         )
 
 
@@ -295,14 +295,14 @@ def _trusted(store: StudyStore) -> TrustedRoster:
     now = store.now()
     if not moment(roster.not_before) <= now <= moment(roster.not_after):
         raise RosterPeriod(
-            f"roster {roster.version} of {roster.study} holds from {roster.not_before} to {roster.not_after}",
-            "Check this computer's clock; if it is right, ask the coordinator for a roster with new dates.",
+            f"roster {roster.version} of {roster.study} is valid from {roster.not_before} to {roster.not_after}",
+            "Check this computer's clock. If it is right, ask the coordinator for a roster with new dates.",
         )
     return trusted
 
 
 def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
-    """The statements of the legs before, from what was received; it must be what the leg was trained from."""
+    """The statements of the earlier legs, from what was received, after checking that the leg was trained from it."""
     if facts.leg == 1:
         return ()
     folder = store.received(facts.leg - 1)
@@ -317,21 +317,21 @@ def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
     listed = manifest.parse(listing)
     if facts.start not in (None, weights_digest(listed)):
         raise UserError(
-            f"leg {facts.leg} was trained from other weights than those received of leg {facts.leg - 1}",
-            "Train it again from what was received (a new note, -n).",
+            f"leg {facts.leg} was not trained from the weights received for leg {facts.leg - 1}",
+            "Train it again from what was received, with a new note (-n).",
         )
     return chain
 
 
 def _unchanged(there: Path, folder: Path) -> bool:
-    """Whether what was signed is this handover."""
+    """Whether this handover is the one that was signed."""
     names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
     same = all(_sha256(there / name) == _sha256(folder / name) for name in names)
     return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in documents.CARDS)
 
 
 def _but_counts(path: Path) -> MemoryCard | None:
-    """A memory's card without its count, which is told as the roster of its day says; None where there is none."""
+    """A memory's card without its count, whose form depends on the roster at the time; None if there is none."""
     if not path.is_file():
         return None
     card = parse(MemoryCard, read_bytes(path), path.name)
@@ -343,10 +343,10 @@ def _sha256(path: Path) -> str | None:
 
 
 def signed_before(store: StudyStore, leg: int) -> Draft:
-    """A leg that was signed here, to be sent again as it is.
+    """A leg that was signed here, to send again unchanged.
 
     Raises:
-        DigestMismatch: what lies here is not what the ledger says was signed.
+        DigestMismatch: the files here are not what the ledger says was signed.
     """
     place = store.signed(leg)
     *earlier, own = chain_in(place)
@@ -355,7 +355,7 @@ def signed_before(store: StudyStore, leg: int) -> Draft:
 
 
 def _check_signed(store: StudyStore, made: Statement) -> None:
-    """A power cut may come between the files and the ledger."""
+    """Check the files against the ledger: a power cut may have come between the two."""
     known_here = store.ledger.record().signed.get(made.claim.leg)
     if known_here is None or known_here.statement != made.digest:
         raise DigestMismatch(
@@ -395,8 +395,8 @@ def _claim(
     claim, problems = check(Claim, content)
     if claim is None:
         raise UserError(
-            f"leg {facts.leg} can't be put into a statement: {'; '.join(map(str, problems))}",
-            "Names of test sets and strategies are words of plain letters and digits; scores are from 0 to 1.",
+            f"leg {facts.leg} can't go into a statement: {'; '.join(map(str, problems))}",
+            "Names of test sets and strategies must be ASCII letters and digits; scores must be from 0 to 1.",
         )
     return claim
 
@@ -404,14 +404,14 @@ def _claim(
 def _gather(
     store: StudyStore, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
 ) -> None:
-    """Put the bundle's files together in ``part``."""
+    """Assemble the bundle's files in ``part``."""
     policy = trusted.roster.policy
     contents = _documents(folder, claim, policy)
     head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
     text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
     for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
-    for name in (*WEIGHTS, FACTS):  # with its facts, it can be signed again from here
+    for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
         if (folder / name).is_file():
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
@@ -421,10 +421,10 @@ def _gather(
 
 
 def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
-    """What goes beside the claim, by name, as the next site will want to see it.
+    """The documents beside the claim, by name, as the next site expects them.
 
     Raises:
-        UserError: something in it can't leave.
+        UserError: something in them must not leave.
     """
     handover = {key for key, part in vars(claim.handover).items() if part}
     cards = [name for name in documents.CARDS if name.removesuffix(".json") in handover]
@@ -440,7 +440,7 @@ def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
 
 
 def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
-    """What stays of an earlier leg, from the folder of the leg before this one.
+    """Copy what is kept of an earlier leg, from the folder of the previous leg.
 
     Raises:
         DigestMismatch: a memory is no longer the one that was received.

@@ -1,13 +1,13 @@
-"""A site's store for one study: what it holds of the hand-over, in its own folder (the *home*).
+"""A site's store for one study: everything it keeps for the hand-over, in its own folder (the *home*).
 
 ::
 
     <home>/identity.json  keys.age              this site's names and keys
-    <home>/studies/<study>/coordinator.json     whose rosters are believed, pinned once its fingerprint was compared
+    <home>/studies/<study>/coordinator.json     whose rosters are trusted, pinned after its fingerprint was compared
     <home>/studies/<study>/rosters/0001.dsse.json ...
     <home>/studies/<study>/ledger.jsonl  ledger.head
-    <home>/studies/<study>/received/leg_0001/   what was received, once verified
-    <home>/studies/<study>/signed/leg_0002/     what this site has put its name to
+    <home>/studies/<study>/received/leg_0001/   what was received, after verification
+    <home>/studies/<study>/signed/leg_0002/     what this site has signed
 
 No private key is needed for anything here.
 """
@@ -73,7 +73,7 @@ class StudyStore:
     """The study's folder in a home.
 
     Args:
-        clock: gives the time; another one in tests.
+        clock: returns the time; replaced in tests.
     """
 
     home: Path
@@ -81,12 +81,12 @@ class StudyStore:
     clock: Clock = utc_now
 
     def command(self, *words: object) -> str:
-        """A command of the hand-over as it is typed for this study and home (:func:`relay.home.command`)."""
+        """A hand-over command as you would type it for this study and home (:func:`relay.home.command`)."""
         return command(self.home, *words, study=self.study)
 
     @property
     def folder(self) -> Path:
-        """Where this study's things are."""
+        """The folder of this study."""
         return self.home / "studies" / self.study
 
     @cached_property
@@ -100,12 +100,12 @@ class StudyStore:
 
     @cached_property
     def ledger(self) -> Ledger:
-        """This site's record of the study; it parses its file again only where that has changed."""
+        """This site's record of the study; it parses its file again only if that has changed."""
         return Ledger(self.folder)
 
     def now(self) -> datetime:
-        """The time, which the ledger's newest event bounds from below: a clock that is set back would make expired
-        bundles, keys and rosters good again.
+        """The time, but never before the ledger's newest event: a clock that is set back would make expired
+        bundles, keys and rosters valid again.
 
         Raises:
             ClockSetBack: the clock is more than a day (:data:`~relay.exchange.rules.SKEW`) behind the ledger.
@@ -115,25 +115,25 @@ class StudyStore:
         last = max((line.time for line in lines), default=None)
         if last is not None and now < moment(last) - SKEW:
             raise ClockSetBack(
-                f"this computer's clock shows {stamp(now)}; the ledger {self.ledger.path} has an event of {last}"
+                f"this computer's clock shows {stamp(now)}; the ledger {self.ledger.path} has an event from {last}"
             )
         return now
 
-    # -- whom to believe ---------------------------------------------------------------------------------------------
+    # -- whom to trust ---------------------------------------------------------------------------------------------
 
     @property
     def coordinator(self) -> Identity:
         """The pinned coordinator.
 
         Raises:
-            UserError: none is pinned: the study is not known here.
+            UserError: none is pinned, so the study is not known here.
         """
         path = self.folder / "coordinator.json"
         if os.name == "posix" and self.home.is_dir() and (mode := self.home.stat().st_mode & 0o077):
-            may = "write into" if mode & 0o022 else "look into"
+            may = "write to" if mode & 0o022 else "read"
             raise UserError(
-                f"others may {may} {self.home}, where the keys, the pinned coordinator and the ledger are",
-                f"See whether anything was changed; then: {typed('chmod', '700', self.home)}",
+                f"other users can {may} {self.home}, which has the keys, the pinned coordinator and the ledger",
+                f"Check whether anything was changed. Then run: {typed('chmod', '700', self.home)}",
             )
         if not path.is_file():
             known = sorted(p.parent.name for p in self.home.glob("studies/*/coordinator.json"))
@@ -141,7 +141,7 @@ class StudyStore:
             raise UserError(
                 f"study '{self.study}' is not known in {self.home}; known: {', '.join(known) or 'none'}"
                 + (f"; did you mean '{near}'?" if near else ""),
-                "Begin with the coordinator's invitation (relay request), or install a roster (relay roster install).",
+                "Start with the coordinator's invitation (relay request), or install a roster (relay roster install).",
             )
         return _own(lambda: parse(Identity, read_bytes(path), str(path)), path)
 
@@ -151,7 +151,7 @@ class StudyStore:
         return (self.folder / "coordinator.json").is_file()
 
     def pin(self, coordinator: Identity) -> None:
-        """Believe this coordinator's rosters from now on; the caller has had the fingerprint compared.
+        """Trust this coordinator's rosters from now on; the caller has already had the fingerprint compared.
 
         Raises:
             BadRoster: another one is pinned.
@@ -161,7 +161,7 @@ class StudyStore:
         elif (pinned := self.coordinator).signing != coordinator.signing:
             raise BadRoster(
                 f"the coordinator of study {self.study} is pinned with the fingerprint '{pinned.fingerprint}', "
-                f"this one has '{coordinator.fingerprint}'"
+                f"but this one has '{coordinator.fingerprint}'"
             )
 
     def roster_files(self) -> Iterator[Path]:
@@ -188,15 +188,15 @@ class StudyStore:
         if trusted is None:
             raise UserError(
                 f"no roster of study '{self.study}' is installed in {self.home}",
-                "Install the one that the coordinator handed over: relay roster install ROSTER",
+                "Install the one that the coordinator gave you: relay roster install ROSTER",
             )
         return trusted.roster
 
     def install(self, data: bytes) -> TrustedRoster:
-        """Take in a roster: signed by the pinned coordinator, and newer than the one here (or the same).
+        """Install a roster that the pinned coordinator signed and that is not older than the one here.
 
         Raises:
-            Refused: it is not; nothing was changed.
+            Refused: it is not acceptable; nothing was changed.
         """
         found = open_roster(data, self.coordinator, self.study)
         check_issued(found.roster, self.now())
@@ -211,10 +211,9 @@ class StudyStore:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other commands from receiving or sending in this study meanwhile.
-
+        """Keep other commands from receiving or sending in this study in the meantime.
         Raises:
-            UserError: another one is at it.
+            UserError: another command is already doing so.
         """
         with locked(self.folder / "store.lock", f"study {self.study} in {self.home}"):
             yield
@@ -222,7 +221,7 @@ class StudyStore:
     # -- turns -------------------------------------------------------------------------------------------------------
 
     def context(self, look_on: bool = False) -> VerificationContext:
-        """From where bundles are judged here. ``look_on``: without asking whose turn it is."""
+        """The context for judging bundles here. ``look_on``: as an observer, no matter whose turn it is."""
         rosters = [self._open(path) for path in self.roster_files()]
         roster = rosters[-1] if rosters else None
         name = self.identity.name if not look_on else None
@@ -232,47 +231,48 @@ class StudyStore:
         return VerificationContext(self.study, site, self.coordinator, roster, record, self.now(), older)
 
     def received(self, leg: int) -> Path:
-        """Where what was received of a leg is kept."""
+        """Where the files received for a leg are stored."""
         return self._kept("received", leg)
 
     def signed(self, leg: int) -> Path:
-        """Where what this site has signed of a leg is kept."""
+        """Where the files this site has signed for a leg are stored."""
         return self._kept("signed", leg)
 
     def kept(self) -> list[Path]:
-        """Every folder of a leg that was received or signed here, sorted."""
+        """The folders of all legs received or signed here, sorted."""
         for kind in ("received", "signed"):
             for path in (self.folder / kind).glob(".leg_*.old"):
                 recover_folder(path.with_name(path.name[1:].removesuffix(".old")))
         there = [path for kind in ("received", "signed") for path in (self.folder / kind).glob("leg_*")]
-        return sorted(path for path in there if LEG.fullmatch(path.name))  # a copy that somebody made is no leg's
+        return sorted(
+            path for path in there if LEG.fullmatch(path.name)
+        )  # a copy that someone made is not a leg's folder
 
     def _kept(self, kind: str, leg: int) -> Path:
         folder = self.folder / kind / f"leg_{leg:04d}"
-        recover_folder(folder)  # of a command that was killed while it put a newer one there
+        recover_folder(folder)  # after a command was killed while replacing it
         return folder
 
     def record(self) -> Record:
-        """What the ledger says of the legs that stand: without those that a roster has let be done again."""
+        """What the ledger says about the legs, without those that a roster allowed to be repeated."""
         trusted, record = self.trusted, self.whole()
         return record.without(trusted.roster.void) if trusted else record
 
     def whole(self) -> Record:
-        """What the ledger says, once it was held against what lies beside it.
-
+        """What the ledger says, after comparing it with the files beside it.
         Raises:
-            DamagedLedger: it, or what lies beside it, is gone or not whole.
+            DamagedLedger: the ledger, or a file beside it, is missing or damaged.
         """
         lines = self.ledger.lines()
         there = max((int(path.name[:4]) for path in self.roster_files()), default=0)
         said = max((int(line.facts.get("version", 0)) for line in lines if line.event == "roster"), default=0)
         if there > said:
-            raise DamagedLedger(f"the ledger {self.ledger.path} does not know roster {there}, which lies beside it")
+            raise DamagedLedger(f"roster {there} is beside the ledger {self.ledger.path}, but not in it")
         if said > there:
             raise DamagedLedger(
-                f"roster {said} is in the ledger {self.ledger.path}, and not beside it",
-                "Install it again (relay roster install), or restore the folder from a backup. A coordinator whose "
-                "command was stopped while it made this roster runs that command (relay roster make or amend) again.",
+                f"roster {said} is in the ledger {self.ledger.path}, but not beside it",
+                "Install it again (relay roster install), or restore the folder from a backup. If you are the "
+                "coordinator, and relay roster make or amend was stopped while it made this roster, run it again.",
             )
         record = self.ledger.record()
         known = {(line.event, *pair) for line in lines for pair in _about(line)}
@@ -280,19 +280,19 @@ class StudyStore:
             kind, made = path.parent.name, _statement_in(path)
             if made is not None and (kind, int(path.name[4:]), made) not in known:
                 raise DamagedLedger(
-                    f"the ledger {self.ledger.path} does not know {kind}/{path.name}, which lies beside it: an older "
-                    "copy was put back"
+                    f"{kind}/{path.name} is beside the ledger {self.ledger.path}, but not in it: an older copy of the "
+                    "ledger was restored"
                 )
         return record
 
     def next_turn(self) -> int | None:
-        """The next leg that this site is to make, after all that it has signed; None where its turns are over."""
+        """The next leg that this site must do, after all those it has signed; None if its turns are over."""
         gone_on = self.record().gone_on
         order = self.roster.order
         return next((leg for leg, name in enumerate(order, 1) if leg > gone_on and name == self.identity.name), None)
 
     def sent(self) -> set[int]:
-        """The legs that were put on a stick since they were last signed."""
+        """The legs that have been put on a stick since they were last signed."""
         done: set[int] = set()
         for line in self.ledger.lines():
             if line.event == "signed":
@@ -302,21 +302,21 @@ class StudyStore:
         return done
 
     def forget_weights(self, leg: int) -> None:
-        """Remove the weights received of a leg, once the next one is signed. Its documents and memories of single legs
-        stay: they belong to every later bundle."""
+        """Remove the weights received for a leg, once the next leg is signed. Its documents and the memories of single
+        legs stay: every later bundle contains them."""
         for name in (manifest.MODEL, manifest.CUMULATIVE):
             (self.received(leg) / name).unlink(missing_ok=True)
 
 
 def _about(line: Line) -> Iterator[tuple[int, str]]:
-    """The leg that a line says was received or signed, and the digest of its statement."""
+    """The leg that a line records as received or signed, and the digest of its statement."""
     if line.event in ("received", "signed"):
         leg = line.facts["leg"]
         yield leg, line.facts["chain"][str(leg)][0]
 
 
 def _statement_in(folder: Path) -> str | None:
-    """The digest of the statement in a folder of this site's own; None where it can't be read."""
+    """The digest of the statement in one of this site's own folders; None if it can't be read."""
     try:
         data = read_bytes(folder / manifest.STATEMENT)
         return digest(Signed(data, statement.KIND, str(folder)).unverified)
@@ -325,16 +325,15 @@ def _statement_in(folder: Path) -> str | None:
 
 
 def _own(read: Callable[[], T], path: Path) -> T:
-    """What is read of a file that this site keeps.
-
+    """The result of reading one of this site's own files.
     Raises:
-        UserError: it is damaged, which is no other site's doing.
+        UserError: it is damaged, which is not another site's fault.
     """
     try:
         return read()
     except (BadDocument, BadSignature, OSError) as error:
         raise UserError(
-            f"{path}, which is kept here, is damaged: {error}",
-            "Restore it from a backup. A roster can be installed again instead: remove the file, then relay roster "
-            "install ROSTER.",
+            f"this site's own file {path} is damaged: {error}",
+            "Restore it from a backup. If it is a roster, you can install it again instead: remove the file, then run "
+            "relay roster install ROSTER.",
         ) from error

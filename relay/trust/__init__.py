@@ -1,4 +1,4 @@
-"""Who says what: keys, signed documents, rosters, statements, and the record that a site keeps of them."""
+"""Who signed what: keys, signed documents, rosters, statements, and each site's record of them."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
 """The documents of a hand-over: JSON in one canonical form, checked against a schema.
 
-Canonical is RFC 8785. Bytes that are not canonical are refused, which shuts out doubled keys, NaN, odd
-spellings of a number and everything else that two readers could read differently.
+Canonical means RFC 8785. Bytes that are not canonical are refused. This rules out duplicate keys, NaN, unusual
+spellings of a number, and everything else that two readers could interpret differently.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from relay.config import SITE_NAME, Field
 from relay.trust.refusals import BadDocument
 
 MAX_BYTES = 4 * 2**20
-"""Largest document that is read: far above any honest one."""
+"""Largest document that is read, in bytes: far larger than any legitimate one."""
 
 
 def _moment_there_is(text: str) -> str:
     if stamp(moment(text)) != text:
-        raise ValueError("no such moment, or not written in plain digits")
+        raise ValueError("not a valid date and time, or not in ASCII digits")
     return text
 
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-"""Name of a study: lower case, so that sticks that ignore case can't confuse two."""
+"""Name of a study: lower case, so that two can't clash on a stick that ignores case."""
 Name = Annotated[str, Field(pattern=SITE_NAME)]
 """Name of a site, as ``task_name`` in a config."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -53,26 +53,26 @@ def read(data: bytes, what: str) -> Any:
     """Canonical JSON as plain values.
 
     Args:
-        what: names the document in errors.
+        what: what to call the document in errors.
 
     Raises:
         BadDocument: too large, not JSON, or not in canonical form.
     """
     if len(data) > MAX_BYTES:
-        raise BadDocument(f"{what} has {len(data)} bytes; allowed are {MAX_BYTES}")
+        raise BadDocument(f"{what} has {len(data)} bytes; the limit is {MAX_BYTES}")
     try:
         content = json.loads(data.decode())
         same = canonical(content) == data
     except (ValueError, RecursionError) as error:  # also what rfc8785 and the decoder raise
-        raise BadDocument(f"{what} is not JSON as this format writes it: {error}") from error
+        raise BadDocument(f"{what} is not valid JSON in this format: {error}") from error
     if not same:
         raise BadDocument(f"{what} is not in canonical form (RFC 8785)")
     return content
 
 
 def travels(content: Mapping[str, Any]) -> list[str]:
-    """The keys of a flat document whose values another site would not read as they are written: RFC 8785 writes a float
-    from 2^53 to 1e21 as a whole number, and whole numbers beyond 2^53 are not read alike everywhere."""
+    """The keys of a flat document whose values another site might read differently: RFC 8785 writes a float
+    from 2^53 to 1e21 as an integer, and not every reader handles integers beyond 2^53 in the same way."""
 
     def same(value: Any) -> bool:
         try:
@@ -87,7 +87,7 @@ def parse(schema: type[T], data: bytes, what: str) -> T:
     """Canonical JSON as a schema's dataclass.
 
     Raises:
-        BadDocument: as :func:`read`; or a key is missing, unknown, or of a wrong kind.
+        BadDocument: as :func:`read`; or a key is missing, unknown, or of the wrong type.
     """
     return shaped(schema, read(data, what), what)
 
@@ -96,26 +96,26 @@ def shaped(schema: type[T], content: Any, what: str) -> T:
     """Plain values as a schema's dataclass.
 
     Raises:
-        BadDocument: a key is missing, unknown, or of a wrong kind.
+        BadDocument: a key is missing, unknown, or of the wrong type.
     """
     if isinstance(content, Mapping) and (content.get("format", 1) != 1 or content.get("format") is True):
         raise BadDocument(f"{what} has format {content['format']!r}; this program reads 1")
     adapter: TypeAdapter[T] = _adapter(cast(Hashable, schema))
     try:
-        # from JSON text: strict there means JSON's own types, with arrays allowed for tuples
+        # validated from JSON text: there, strict means JSON's own types, and arrays are accepted for tuples
         made = adapter.validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "its top"
-        raise BadDocument(f"{what} is not of the known form: at {where}: {first['msg']}") from error
+        where = ".".join(map(str, first["loc"])) or "the top level"
+        raise BadDocument(f"{what} does not match its schema: at {where}: {first['msg']}") from error
     if dataclasses.is_dataclass(made) and adapter.dump_python(made, mode="json") != content:
-        raise BadDocument(f"{what} leaves out what has a default; every key must be written")
+        raise BadDocument(f"{what} omits a key that has a default; every key must be present")
     return made
 
 
 @cache
 def _adapter(schema: Any) -> TypeAdapter[Any]:
-    """pydantic's reader of a schema; to make one takes longer than to use it."""
+    """pydantic's validator for a schema; building one takes longer than using it."""
     return TypeAdapter(schema)
 
 
@@ -130,5 +130,5 @@ def stamp(moment: datetime) -> str:
 
 
 def moment(text: str) -> datetime:
-    """The moment behind a :data:`Time`."""
+    """The moment that a :data:`Time` stands for."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)

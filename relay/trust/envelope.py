@@ -1,6 +1,6 @@
-"""Signed documents: DSSE envelopes with one Ed25519 signature, through securesystemslib.
+"""Signed documents: DSSE envelopes with one Ed25519 signature, made with securesystemslib.
 
-A key's id is its raw public key in hex, so that there is no table to get wrong.
+A key's id is its raw public key in hex, so there is no lookup table to get wrong.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def sign(payload: bytes, kind: str, private: Ed25519PrivateKey) -> bytes:
 
 
 class Signed:
-    """An envelope that was taken apart; nothing in it is to be believed before :meth:`verify`.
+    """A parsed envelope; trust nothing in it before :meth:`verify`.
 
     Attributes:
         data: the envelope's bytes.
@@ -41,7 +41,7 @@ class Signed:
 
     Raises:
         BadDocument: it is not an envelope with exactly one signature.
-        UnknownFormat: its payload is of another kind.
+        UnknownFormat: its payload has another type.
     """
 
     def __init__(self, data: bytes, kind: str, what: str) -> None:
@@ -52,7 +52,7 @@ class Signed:
         try:
             self._envelope = Envelope.from_dict(content)
             whole = canonical(self._envelope.to_dict()) == data
-        except Exception as error:  # the library raises whatever odd content leads it to
+        except Exception as error:  # malformed content can make the library raise anything
             raise BadDocument(f"{what} is not a DSSE envelope: {error!r}") from error
         if not whole or len(self._envelope.signatures) != 1:
             raise BadDocument(f"{what} is not a DSSE envelope with one signature, in canonical form")
@@ -64,14 +64,14 @@ class Signed:
 
     @property
     def unverified(self) -> bytes:
-        """The payload, whoever wrote it: only to learn whose key to ask for."""
+        """The payload, no matter who wrote it: use it only to find out whose key to ask for."""
         return bytes(self._envelope.payload)
 
     def verify(self, keyid: str) -> bytes:
-        """The payload, once the holder of this key is known to have signed it.
+        """The payload, after checking that the holder of this key signed it.
 
         Raises:
-            BadSignature: somebody else signed it, or it was changed since.
+            BadSignature: someone else signed it, or it has changed since.
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from securesystemslib.exceptions import VerificationError
@@ -81,5 +81,5 @@ class Signed:
             public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(keyid))
             self._envelope.verify([SSlibKey.from_crypto(public, keyid=keyid)], 1)
         except (VerificationError, ValueError) as error:
-            raise BadSignature(f"the signature of {self.what} is not by the key {keyid[:16]}…") from error
+            raise BadSignature(f"the signature of {self.what} was not made with the key {keyid[:16]}…") from error
         return bytes(self._envelope.payload)

@@ -1,6 +1,6 @@
 """Digests as words that two people can compare over the telephone: BIP39, English, through mnemonic.
 
-Twelve words hold 128 bits and a checksum of 4, so that most slips of the tongue are noticed by themselves.
+Twelve words hold 128 bits and a 4-bit checksum, which catches most misspoken words.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hmac
 from relay.errors import UserError, nearest, plain
 
 BYTES = 16
-"""So many bytes of a digest become words."""
+"""How many bytes of a digest become words."""
 _COUNT = 12
 
 
@@ -26,10 +26,10 @@ def words(digest: bytes) -> str:
 
 
 def from_words(text: str) -> bytes:
-    """The 16 bytes behind 12 words; upper case, commas and any spacing are forgiven.
+    """The 16 bytes that 12 words stand for; case, commas and spacing don't matter.
 
     Raises:
-        UserError: not 12 words, a word that is not of the list, or words whose checksum does not fit.
+        UserError: not 12 words, a word that is not in the list, or a wrong checksum.
     """
     from mnemonic import Mnemonic
 
@@ -40,19 +40,19 @@ def from_words(text: str) -> bytes:
             said = plain(word[:40])
             near = nearest(said, book.wordlist)
             hint = f"; did you mean '{near}'?" if near else ""
-            raise UserError(f"word {number}, '{said}', is not one of the list{hint}", "Type the words again.")
+            raise UserError(f"word {number}, '{said}', is not in the word list{hint}", "Type the words again.")
     if len(given) != _COUNT:
-        raise UserError(f"these are {len(given)} words; a fingerprint has {_COUNT}", "Type all of them.")
+        raise UserError(f"you gave {len(given)} words; a fingerprint has {_COUNT}", "Type all of them.")
     if not book.check(" ".join(given)):
         raise UserError(
-            "these words do not belong together: their checksum does not fit",
-            "One of them is wrong, or two are exchanged. Have them read out again.",
+            "these words don't form a valid fingerprint: their checksum is wrong",
+            "One of them is wrong, or two are swapped. Have them read out again.",
         )
     return bytes(book.to_entropy(given))
 
 
 def same(text: str, digest: bytes) -> bool:
-    """Whether the words are those of the digest.
+    """Whether the words match the digest.
 
     Raises:
         UserError: as :func:`from_words`.

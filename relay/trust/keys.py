@@ -1,7 +1,7 @@
-"""Who a site is: an Ed25519 key to sign with, an age (X25519) key to be sealed to, and where they are kept.
+"""A site's identity: an Ed25519 key to sign with, an age (X25519) key that others seal to, and where both are stored.
 
-The public part is ``identity.json`` in the site's home. The private one is ``keys.age``, under a passphrase (plain
-``age -d`` opens it), or ``keys.json``, without one, in the throw-away homes of a simulation.
+The public part is ``identity.json`` in the site's home. The private part is ``keys.age``, protected by a passphrase
+(plain ``age -d`` opens it), or, in the temporary homes of a simulation, the unprotected ``keys.json``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Identity", "Keys", "identity", "load", "new", "passphrase", "save"]
 
 PUBLIC, SEALED, PLAIN = "identity.json", "keys.age", "keys.json"
 MIN_YEARS, MAX_YEARS = 0.01, 20.0
-"""Shortest and longest life of a key."""
+"""Shortest and longest life of a key, in years."""
 RESTORE = "Restore it from a backup."
 
 
@@ -46,10 +46,10 @@ class Identity:
     Attributes:
         signing: raw Ed25519 public key, hex; also the key's id.
         sealing: age recipient, ``age1...``.
-        created, expires: the keys' first and last moment.
+        created, expires: when the keys' life begins and ends.
 
     Raises:
-        BadDocument: a key that nobody can hold or that anybody could use, or a life that ends before it begins.
+        BadDocument: a key is invalid or anyone could use it, or its life ends before it begins.
     """
 
     format: Literal[1] = 1
@@ -63,22 +63,22 @@ class Identity:
         key_checks.check_signing(self.signing, f"the signing key of {self.name}")
         key_checks.check_sealing(self.sealing, f"the sealing key of {self.name}")
         if self.created >= self.expires:
-            raise BadDocument(f"the keys of {self.name} were made at {self.created} and expire at {self.expires}")
+            raise BadDocument(f"the keys of {self.name} expire at {self.expires}, but were created at {self.created}")
 
     @property
     def fingerprint(self) -> str:
-        """Twelve words over both keys, to be compared by voice."""
+        """Twelve words over both keys, for people to compare by voice."""
         both = bytes.fromhex(self.signing) + self.sealing.encode()
         return words(hashlib.sha256(b"relay identity v1\0" + both).digest())
 
     def check_alive(self, now: datetime) -> None:
-        """Raise :class:`ExpiredKey` after the keys' last moment."""
+        """Raise :class:`ExpiredKey` if the keys have expired."""
         if stamp(now) > self.expires:
             raise ExpiredKey(f"the keys of {self.name} expired at {self.expires}")
 
 
 class WrongPassphrase(UserError):
-    """It does not open the keys, or they are damaged."""
+    """The passphrase does not open the keys, or they are damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +103,16 @@ class Keys:
 
 
 def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
-    """New keys, good from ``now`` for so many years of 365 days (0.01 to 20).
+    """New keys, valid from ``now`` for ``years`` of 365 days (0.01 to 20).
 
     Raises:
-        UserError: the name or the years are not allowed.
+        UserError: the name or the number of years is not allowed.
     """
     import pyrage
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if not MIN_YEARS <= years <= MAX_YEARS:
-        raise UserError(f"keys can't be good for {years} years; allowed are {MIN_YEARS:g} to {MAX_YEARS:g}")
+        raise UserError(f"keys can't be valid for {years} years; choose {MIN_YEARS:g} to {MAX_YEARS:g}")
     now = now or datetime.now(timezone.utc)
     signing, sealing = Ed25519PrivateKey.generate(), pyrage.x25519.Identity.generate()
     content = {
@@ -123,12 +123,12 @@ def new(name: str, years: float = 2.0, now: datetime | None = None) -> Keys:
         "expires": stamp(now + timedelta(days=365 * years)),
     }
     identity, problems = check(Identity, content)
-    why = fault(name) or ("" if identity else problems[0].allowed)  # it is a task_name, too, which names folders
+    why = fault(name) or ("" if identity else problems[0].allowed)  # it is also a task_name, which names folders
     if identity is None or why:
         raise UserError(
             f"'{name[:60]}{'…' * (len(name) > 60)}' can't be a site's name: {why}",
-            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'; begin without '-' and '.', and end without '.'. "
-            "Con, nul and the like are devices on Windows.",
+            "Use at most 40 of A-Z, a-z, 0-9, '_', '-' and '.'. Don't begin with '-' or '.', and don't end with '.'. "
+            "Con, nul and similar names are reserved on Windows.",
         )
     return Keys(identity, signing, str(sealing))
 
@@ -137,11 +137,11 @@ def save(keys: Keys, home: Path, passphrase: str | None, replace: bool = False) 
     """Write keys into a home: the folder gets mode 0700, the private file 0600.
 
     Args:
-        passphrase: at least 8 characters; None for a throw-away home, whose private file is plain.
-        replace: where keys lie there, keep them beside the new ones, named after the old key's first 8 digits.
+        passphrase: at least 8 characters; None for a temporary home, whose private file is not protected.
+        replace: keep any existing keys beside the new ones, named after the old key's first 8 digits.
 
     Raises:
-        UserError: there are keys already, the passphrase is too short, or the folder can't be written.
+        UserError: the home already has keys, the passphrase is too short, or the folder can't be written to.
     """
     import pyrage
 
@@ -155,20 +155,18 @@ def save(keys: Keys, home: Path, passphrase: str | None, replace: bool = False) 
         _write_private(home / (PLAIN if passphrase is None else SEALED), secret)
         write_bytes(home / PUBLIC, canonical(keys.identity))
     except OSError as error:
-        raise UserError(
-            f"keys can't be written to {home}: {error.strerror}", "Check the folder, and try again."
-        ) from error
+        raise UserError(f"can't write keys to {home}: {error.strerror}", "Check the folder and try again.") from error
 
 
 def _make_room(home: Path, replace: bool) -> None:
-    """Put old keys aside, or refuse to."""
+    """Move old keys aside, or refuse to."""
     old = [home / name for name in (SEALED, PLAIN, PUBLIC) if (home / name).exists()]
     if not old:
         return
     if not replace:
         raise UserError(
-            f"{home} holds keys already ({', '.join(path.name for path in old)})",
-            f"Use them ({command(home, 'keys', 'show')} shows them). Or put them aside and make new ones: "
+            f"{home} already has keys ({', '.join(path.name for path in old)})",
+            f"Use them ({command(home, 'keys', 'show')} shows them). Or move them aside and make new ones: "
             f"{command(home, 'keys', 'new', '--replace')} --name NAME",
         )
     try:
@@ -180,7 +178,7 @@ def _make_room(home: Path, replace: bool) -> None:
 
 
 def _write_private(path: Path, data: bytes) -> None:
-    """As :func:`relay.files.write_bytes`, never readable by others, not even for a moment."""
+    """Like :func:`relay.files.write_bytes`, but the file is never readable by others, not even briefly."""
     beside = path.with_name(f".{path.name}.part")
     beside.unlink(missing_ok=True)
     plain = getattr(os, "O_BINARY", 0)  # else Windows would write two bytes for each that looks like the end of a line
@@ -202,10 +200,10 @@ def identity(home: Path) -> Identity:
         return parse(Identity, read_bytes(path), str(path))
     except FileNotFoundError as error:
         raise UserError(
-            f"there are no keys in {home}" if not _secret(home) else f"{path} is gone",
+            f"there are no keys in {home}" if not _secret(home) else f"{path} is missing",
             _lost(home)
             if _secret(home)
-            else f"Give the right folder (--home); or make keys there: {command(home, 'keys', 'new')} --name NAME",
+            else f"Give the right folder (--home), or make keys there: {command(home, 'keys', 'new')} --name NAME",
         ) from error
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", _lost(home)) from error
@@ -214,15 +212,15 @@ def identity(home: Path) -> Identity:
 
 
 def _lost(home: Path) -> str:
-    """What to do where the public part of keys is lost or damaged."""
+    """What to do if the public part of the keys is lost or damaged."""
     return (
-        f"Restore {PUBLIC} from a backup, or make new keys, which the coordinator must put into a new roster: "
-        f"{command(home, 'keys', 'new', '--replace')} --name NAME. The old ones are kept beside."
+        f"Restore {PUBLIC} from a backup. Or make new keys, which the coordinator must add to a new roster: "
+        f"{command(home, 'keys', 'new', '--replace')} --name NAME. The old keys stay in the same folder."
     )
 
 
 def named(home: Path) -> str | None:
-    """Whose keys are in a home; None where their public part is lost or damaged.
+    """Whose keys are in a home; None if their public part is lost or damaged.
 
     Raises:
         UserError: there are none.
@@ -236,7 +234,7 @@ def named(home: Path) -> str | None:
 
 
 def _secret(home: Path) -> Path | None:
-    """The file of the private keys in a home; None where there is none."""
+    """The file with the private keys in a home; None if there is none."""
     return next((home / name for name in (SEALED, PLAIN) if (home / name).exists()), None)
 
 
@@ -244,17 +242,17 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
     """The keys in a home.
 
     Args:
-        passphrase: the passphrase, or what asks for it; asked only where there is one. None: there is none.
+        passphrase: the passphrase, or a function that asks for it, called only if needed. None: there is none.
 
     Raises:
         UserError: there are no keys, others can read them, the passphrase is wrong, they are damaged, or the
-            private part is not that of ``identity.json``.
+            private part does not belong to ``identity.json``.
     """
     public = identity(home)
     path = _secret(home)
     if path is None:
         raise UserError(
-            f"{home} holds {PUBLIC}, but no private keys ({SEALED})",
+            f"{home} has {PUBLIC} but no private keys ({SEALED})",
             f"Restore {SEALED} from a backup, or make new keys: "
             f"{command(home, 'keys', 'new', '--replace', '--name', public.name)}",
         )
@@ -266,32 +264,32 @@ def load(home: Path, passphrase: Callable[[], str] | str | None) -> Keys:
     found = (keys.signing.public_key().public_bytes_raw().hex(), key_checks.recipient(keys.sealing))
     if found != (public.signing, public.sealing):
         raise UserError(
-            f"the private keys in {path} are not those of {home / PUBLIC}",
-            "One of the two files was changed: restore both from one backup.",
+            f"the private keys in {path} do not belong to {home / PUBLIC}",
+            "One of the two files has changed. Restore both from the same backup.",
         )
     return keys
 
 
 PR_SET_DUMPABLE = 4
-"""Of Linux's prctl.h."""
+"""From Linux's prctl.h."""
 
 
 def _close_memory() -> None:
-    """Keep this process's memory from crash handlers, which do not all heed the limit that commands set on core files,
-    and from other programs of the same user (Linux; elsewhere nothing is done). It holds to the end of the process."""
+    """Hide this process's memory from the user's other programs and from crash handlers, some of which ignore the limit
+    that commands set on core files. It lasts until the process ends. Linux only; elsewhere this does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, *[ctypes.c_ulong(0)] * 4)
 
 
 TRIES = 3
-"""How often a passphrase is asked for on a terminal."""
+"""How many times a terminal asks for a passphrase."""
 
 
 def unlock(home: Path, passphrase_file: Path | None = None) -> Keys:
-    """The keys in a home. The passphrase is asked for where no file or environment gives it, up to three times.
+    """The keys in a home. If no file or environment variable gives the passphrase, ask for it up to three times.
 
     Raises:
-        UserError: as :func:`load`; for a wrong passphrase it says where it came from.
+        UserError: as :func:`load`; for a wrong passphrase, the message says where it came from.
     """
     file = expanded(passphrase_file) if passphrase_file else None
     came_from = source(file)
@@ -308,15 +306,17 @@ def _opened(data: bytes, passphrase: Callable[[], str] | str | None, path: Path)
     import pyrage
 
     if not data.startswith(b"age-encryption.org/v1\n-> scrypt "):
-        raise UserError(f"{path} is damaged: it is not an age file with a passphrase", RESTORE)
+        raise UserError(f"{path} is damaged: it is not a passphrase-protected age file", RESTORE)
     if passphrase is None:
-        raise UserError(f"{path} is under a passphrase, and none was given", "Give it by prompt, file or environment.")
+        raise UserError(
+            f"{path} needs a passphrase, and none was given", "Give it at the prompt, in a file or in the environment."
+        )
     try:
         opened = pyrage.passphrase.decrypt(data, passphrase if isinstance(passphrase, str) else passphrase())
-    except pyrage.DecryptError as error:  # age can't tell the two apart, and need not
+    except pyrage.DecryptError as error:  # age can't tell the two apart, and doesn't need to
         raise WrongPassphrase(
             f"wrong passphrase for {path}, or the file is damaged",
-            "Type it again. If you are sure of it, restore the file from a backup.",
+            "Type it again. If you are sure it is right, restore the file from a backup.",
         ) from error
     return bytes(opened)
 
@@ -330,5 +330,5 @@ def _private(public: Identity, secret: bytes, path: Path) -> Keys:
         key_checks.recipient(content["sealing"])
         return Keys(public, signing, content["sealing"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        # no cause is shown: it would show the secret
-        raise UserError(f"{path} is damaged: it does not hold two private keys", RESTORE) from None
+        # the cause is suppressed: it would show the secret
+        raise UserError(f"{path} is damaged: it does not contain two private keys", RESTORE) from None

@@ -1,9 +1,9 @@
-"""The ledger: a site's own append-only record of a study, a JSON line an event, each chained to the one before.
+"""The ledger: a site's append-only record of a study. Each event is a JSON line, chained to the one before.
 
 ``ledger.jsonl`` holds the events, ``ledger.head`` the number of lines and the SHA-256 of the last one. A changed,
-removed, inserted or reordered line breaks the chain; a cut end disagrees with the head. Somebody who can write to the
-folder can forge a line at the end, or all of it: it is the sites after this one, who hold its statements in their
-chains, that would notice.
+removed, inserted or reordered line breaks the chain; a truncated file disagrees with the head. Anyone who can write
+to the folder can still forge the last line or the whole ledger. The sites after this one would notice: their chains
+contain its statements.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIRST = "0" * 64
 
 @options
 class Line:
-    """An event: its number from 1, the SHA-256 of the line before, when, what, and the facts of it."""
+    """An event: its number from 1, the SHA-256 of the line before, the time, the kind of event, and its facts."""
 
     n: int
     previous: Sha256
@@ -46,7 +46,7 @@ class LedgerHead:
 
 @dataclass(frozen=True)
 class Known:
-    """A hand-over in the ledger: its statement's digest, and the version of the roster it was made under."""
+    """A hand-over in the ledger: the digest of its statement, and the version of the roster it was made under."""
 
     statement: str
     roster: int
@@ -54,13 +54,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger says of the legs of a study, by leg number.
+    """What the ledger says about the legs of a study, by leg number.
 
     Attributes:
-        legs: every leg known: received, signed, or in the chain of one received.
-        received, signed: those taken in, and those this site has put its name to.
-        own: every statement that this site has signed for a leg, with its roster's version: signed once more under a
-            newer roster, the earlier one may have been built on.
+        legs: every known leg: received, signed, or in the chain of a received one.
+        received, signed: the legs this site has received, and those it has signed.
+        own: every statement that this site has signed for a leg, with its roster's version. After a leg is signed again
+            under a newer roster, others may still have built on the earlier statement.
     """
 
     legs: Mapping[int, Known] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Record:
 
     @property
     def newest(self) -> int:
-        """The highest leg known; 0 for none."""
+        """The highest known leg; 0 for none."""
         return max(self.legs, default=0)
 
     @property
@@ -79,7 +79,7 @@ class Record:
         return max(self.signed, default=0)
 
     def without(self, void: Callable[[int, int], bool]) -> Record:
-        """The record without void legs. ``void``: asked of a leg and the version of the roster it was made under."""
+        """The record without void legs. ``void`` takes a leg and the version of the roster it was made under."""
 
         def kept(legs: Mapping[int, Known]) -> dict[int, Known]:
             return {leg: known for leg, known in legs.items() if not void(leg, known.roster)}
@@ -92,7 +92,7 @@ class Ledger:
     """The ledger in a study's folder.
 
     Raises:
-        DamagedLedger: when read: it is not what was written.
+        DamagedLedger: on reading, if it is not what was written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,7 +100,7 @@ class Ledger:
         self._parsed: tuple[list[bytes | None], list[Line]] | None = None
 
     def lines(self) -> list[Line]:
-        """All events, oldest first, once their chain was checked: again only where a byte of them has changed."""
+        """All events, oldest first, after their chain is checked. It is checked again only if a byte has changed."""
         found = [path.read_bytes() if path.is_file() else None for path in (self.path, self.head)]
         if self._parsed is None or self._parsed[0] != found:
             self._parsed = found, self._checked()
@@ -123,7 +123,7 @@ class Ledger:
         return found
 
     def _raw(self) -> list[bytes]:
-        """The lines as they lie there; one that a power cut left unfinished, and no head counts, is passed over."""
+        """The raw lines. A line that a power cut left unfinished, and that the head does not count, is skipped."""
         data = read_bytes(self.path) if self.path.is_file() else b""
         *whole, rest = data.split(b"\n")
         if rest and self._head().n > len(whole):
@@ -141,20 +141,20 @@ class Ledger:
     def _check_head(self, raw: Sequence[bytes]) -> None:
         head = self._head()
         if head.n not in (len(raw), len(raw) - 1):  # a power cut may come between the line and the head
-            raise DamagedLedger(f"{self.path} has {len(raw)} lines, {self.head.name} counts {head.n}")
+            raise DamagedLedger(f"{self.path} has {len(raw)} lines, but {self.head.name} counts {head.n}")
         if head.n and digest(raw[head.n - 1]) != head.sha256:
             raise DamagedLedger(f"line {head.n} of {self.path} is not the one that {self.head.name} names")
 
     def digests(self) -> list[str]:
-        """SHA-256 of each line, oldest first, once their chain was checked."""
+        """SHA-256 of each line, oldest first, after their chain is checked."""
         self.lines()
         return [digest(line) for line in self._raw()]
 
     def append(self, event: Event, now: datetime, **facts: Any) -> None:
-        """Add an event, on the disk when this returns. What a power cut left of a line is dropped first.
+        """Add an event; it is on the disk when this returns. First drop any line that a power cut left unfinished.
 
         Raises:
-            DamagedLedger: the ledger so far is not whole: nothing is added.
+            DamagedLedger: the ledger so far is not intact; nothing is added.
         """
         with locked(self.path.with_name("ledger.lock"), str(self.path)):
             self.lines()
@@ -170,7 +170,7 @@ class Ledger:
             write_bytes(self.head, canonical(LedgerHead(n=len(raw) + 1, sha256=digest(data))))
 
     def record(self) -> Record:
-        """What its events come to."""
+        """A summary of its events."""
         legs: dict[int, Known] = {}
         by_event: dict[str, dict[int, Known]] = {"received": {}, "signed": {}}
         own: dict[int, dict[str, int]] = {}
@@ -180,7 +180,7 @@ class Ledger:
                     known = {int(leg): Known(*pair) for leg, pair in line.facts["chain"].items()}
                     by_event[line.event][line.facts["leg"]] = known[line.facts["leg"]]
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise DamagedLedger(f"line {line.n} of {self.path} does not say which legs it is about") from error
+                    raise DamagedLedger(f"line {line.n} of {self.path} does not say which legs it concerns") from error
                 legs.update(known)
                 if line.event == "signed":
                     this = known[line.facts["leg"]]
@@ -188,14 +188,14 @@ class Ledger:
         return Record(legs, by_event["received"], by_event["signed"], own)
 
     def put_aside(self, now: datetime) -> Path | None:
-        """Rename the files, so that a new ledger can be begun; the old one stays readable for people."""
+        """Rename the files, so that a new ledger can start; people can still read the old one."""
         if not (self.path.exists() or self.head.exists()):
             return None
         name = f"ledger.{stamp(now).replace(':', '')}"
         tried = (self.path.with_name(f"{name}{suffix}.old") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
         aside = next(
             path for path in tried if not path.exists()
-        )  # one of this second may be there, of a broken attempt
+        )  # a failed attempt within this second may have left one
         aside.mkdir()
         for file in (self.path, self.head):
             if file.exists():

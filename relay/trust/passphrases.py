@@ -1,4 +1,4 @@
-"""Where a passphrase comes from, and secret files: a prompt, a file or the environment, never an argument."""
+"""Secret files, and where a passphrase comes from: a prompt, a file or the environment, never an argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relay.errors import UserError, typed
 
 PASSPHRASE, PASSPHRASE_FILE = "RELAY_PASSPHRASE", "RELAY_PASSPHRASE_FILE"
 MIN_LENGTH = 8
-"""Fewest characters of a new passphrase."""
+"""Minimum length of a new passphrase, in characters."""
 
 
 def passphrase(file: Path | None = None, confirm: bool = False, again: bool = False) -> str:
@@ -20,10 +20,10 @@ def passphrase(file: Path | None = None, confirm: bool = False, again: bool = Fa
 
     Args:
         confirm: ask twice at the prompt, as for new keys.
-        again: say at the prompt that the one before was wrong.
+        again: say at the prompt that the last one was wrong.
 
     Raises:
-        UserError: there is no way to ask, the file can't be read or others can read it, or it is empty.
+        UserError: there is no terminal, the file can't be read, others can read it, or it is empty.
     """
     if file is None and (given := os.environ.get(PASSPHRASE)):
         return _readable(given, PASSPHRASE)
@@ -38,39 +38,41 @@ def passphrase(file: Path | None = None, confirm: bool = False, again: bool = Fa
 
 
 def source(file: Path | None = None) -> str | None:
-    """Where :func:`passphrase` takes it from, in words; None: it is asked for."""
+    """Where :func:`passphrase` takes it from, in words; None if it asks at the prompt."""
     if file is not None:
         return f"the file {file}"
     if os.environ.get(PASSPHRASE):
         return f"the environment variable {PASSPHRASE}"
     named = os.environ.get(PASSPHRASE_FILE)
-    return f"the file {named}, which {PASSPHRASE_FILE} names" if named else None
+    return f"the file {named}, set in {PASSPHRASE_FILE}" if named else None
 
 
 def _readable(text: str, where: str) -> str:
     if not text or not text.isprintable():
-        raise UserError(f"the passphrase from {where} is empty, or has characters that can't be typed: use one line")
+        raise UserError(
+            f"the passphrase from {where} is empty or has characters that can't be typed; use one line of text"
+        )
     return text
 
 
 def _ask(confirm: bool, again: bool) -> str:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UserError(
-            "a passphrase is needed, and there is no terminal to ask for it",
-            f"Run it in a terminal, or put the passphrase into a file that only you can read and name it with "
-            f"--passphrase-file or {PASSPHRASE_FILE}, or set {PASSPHRASE}.",
+            "a passphrase is needed, but there is no terminal to ask for it",
+            f"Run the command in a terminal. Or put the passphrase in a file that only you can read, and name it "
+            f"with --passphrase-file or {PASSPHRASE_FILE}. Or set {PASSPHRASE}.",
         )
     try:
         given = getpass("That is not the passphrase of these keys. Passphrase: " if again else "Passphrase: ")
-        if confirm and getpass("The same again: ") != given:
-            raise UserError("the two passphrases are not the same", "Run the command again.")
+        if confirm and getpass("Type it again: ") != given:
+            raise UserError("the two passphrases don't match", "Run the command again.")
     except EOFError as error:
         raise UserError("no passphrase was typed") from error
     return given
 
 
 def long_enough(given: str) -> str:
-    """A new passphrase, as given.
+    """A new passphrase, unchanged, if it is long enough.
 
     Raises:
         UserError: it has fewer than 8 characters.
@@ -78,22 +80,22 @@ def long_enough(given: str) -> str:
     if len(given) < MIN_LENGTH:
         raise UserError(
             f"the passphrase has {len(given)} characters; it needs at least {MIN_LENGTH}",
-            "Five or six words taken at random are easy to remember, and good.",
+            "Five or six random words are strong and easy to remember.",
         )
     return given
 
 
-def only_mine(path: Path, cure: str = "Put the passphrase into a file, in one line, and name that.") -> bytes:
-    """What is in a secret file.
+def only_mine(path: Path, cure: str = "Put the passphrase in a file, on one line, and name that file.") -> bytes:
+    """The content of a secret file.
 
     Args:
-        cure: what to do where it is something else than a file.
+        cure: what to do if it is not a file.
 
     Raises:
-        UserError: it can't be read, or users other than its owner can read it.
+        UserError: it can't be read, or other users can read it.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for somebody to write
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for someone to write to it
             raise UserError(f"{path} is not a file", cure)
         with path.open("rb") as file:
             if os.name == "posix" and (mode := os.fstat(file.fileno()).st_mode & 0o777) & 0o077:

@@ -1,4 +1,4 @@
-"""What the coordinator of a study allows: a part of the roster, and a YAML file for people to write."""
+"""What the coordinator of a study allows: part of the roster, written as a YAML file."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from relay.config import Field, check, options, parse_file
 from relay.errors import ConfigError
 
 MAX_WHOLE = 2**53 - 1
-"""Largest whole number that every JSON reader reads alike."""
+"""Largest integer that every JSON reader reads in the same way."""
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 Kind = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
-"""Of a memory: the name of what wrote it and can read it."""
+"""Kind of a memory: the name of the class that wrote it and can read it."""
 USUAL = ("style", "ewc", "si", "owm", "fedavg")
 """Kinds of memories that travel unless the coordinator says otherwise: aggregates and weights, no generator."""
 
 
 @options
 class Gate:
-    """When received weights are accepted, after they were verified. None for a limit: it is not checked.
+    """When to accept received weights after they are verified. A limit of None is not checked.
 
     Attributes:
         on_failure: refuse them, or only warn.
-        max_relative_change: per tensor, ‖w − w₀‖ / ‖w₀‖ against the last weights known; of a w₀ near zero see
+        max_relative_change: per tensor, ‖w − w₀‖ / ‖w₀‖ relative to the last known weights; for a w₀ near zero, see
             :func:`relay.exchange.measures.changes`.
-        max_outlier: per tensor, the largest ``|w|`` over the median of all, and the root mean square over that of
-            an untrained net (:mod:`relay.exchange.measures`).
-        min_dice: least mean Dice, 0 to 1, on the local validation split.
+        max_outlier: per tensor, the largest ``|w|`` relative to the median over all tensors, and the root mean square
+            relative to that of an untrained net (:mod:`relay.exchange.measures`).
+        min_dice: lowest mean Dice, 0 to 1, on the local validation split.
     """
 
     on_failure: Literal["refuse", "warn"] = "refuse"
@@ -42,15 +42,15 @@ class Policy:
 
     Attributes:
         sealed: a bundle must be encrypted to its recipients.
-        max_bundle_bytes: largest bundle, in bytes.
+        max_bundle_bytes: maximum size of a bundle, in bytes.
         memory: which kinds of memories may travel beside the model; ``any`` for all.
-        max_epsilon: largest epsilon that a memory of aggregates, or a generator, may state of its release, and it must
-            state one; null: none is asked for.
-        sample_counts: whether a site tells how many samples it has exactly, or rounded.
-        min_samples: fewest training samples a site must have.
-        same_config: every site must use the same scientific config to the letter.
-        expires_days: days for which a bundle is good.
-        gate: when received weights are accepted.
+        max_epsilon: largest epsilon that a memory of aggregates, or a generator, may state for its release; it must
+            state one. Null: no epsilon is required.
+        sample_counts: whether a site discloses its exact number of samples or a rounded one.
+        min_samples: minimum number of training samples at a site.
+        same_config: every site must use exactly the same scientific config.
+        expires_days: how many days a bundle is valid.
+        gate: when to accept received weights.
     """
 
     sealed: bool = True
@@ -69,15 +69,15 @@ class Policy:
 
     @property
     def kinds(self) -> str:
-        """The kinds that may travel, in words."""
+        """The kinds that may travel, as text."""
         return self.memory if isinstance(self.memory, str) else ", ".join(self.memory) or "none"
 
 
 def read_policy(path: Path) -> Policy:
-    """A policy from a YAML file; what is not in it keeps its default.
+    """A policy from a YAML file; keys that are not in it keep their defaults.
 
     Raises:
-        ConfigError: it can't be read, is not YAML, or has unknown keys or wrong values: all are listed.
+        ConfigError: it can't be read, is not YAML, or has unknown keys or wrong values; the error lists them all.
     """
     content = parse_file(path)
     policy, problems = check(Policy, {} if content is None else content)

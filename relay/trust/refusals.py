@@ -1,6 +1,6 @@
-"""Why a hand-over was refused: a class a rule, each with what to do about it. All leave with exit code 3.
+"""Why a hand-over was refused: one class for each rule, with advice on what to do. All exit with code 3.
 
-Nothing of a refused bundle has been parsed as weights, and the site's state is what it was.
+When a bundle is refused, none of it has been parsed as weights, and the site's state is unchanged.
 """
 
 from __future__ import annotations
@@ -8,68 +8,68 @@ from __future__ import annotations
 from relay.errors import HandoverError, plain
 
 MAX_MESSAGE = 900
-"""Most characters of a message, and of what it quotes."""
+"""Maximum length of a message, and of what it quotes, in characters."""
 
 
 class Refused(HandoverError):
-    """A hand-over that is not to be trusted."""
+    """A hand-over that must not be trusted."""
 
     exit_code = 3
-    _advice = "Do not use it. Ask the previous site, by telephone, what they sent."
+    _advice = "Don't use it. Call the previous site and ask what they sent."
 
     def __init__(self, message: str, advice: str | None = None) -> None:
         super().__init__(plain(message, most=MAX_MESSAGE), advice)
 
 
 class Incomplete(Refused):
-    """A copy that broke off, or a volume that is missing."""
+    """An incomplete copy, or a missing volume."""
 
-    _advice = "Copy the file again from where it came (all volumes, if it has several), and eject the stick properly."
+    _advice = "Copy the file again from its source (all volumes, if it has several), and eject the stick properly."
 
 
 class BadContainer(Refused):
-    """Not the one way in which a bundle of these entries is written."""
+    """Not in the only form in which a bundle with these entries can be written."""
 
     _advice = (
-        "Copy the bundle again; if it is still refused, ask the previous site for a new stick, and tell the "
-        "coordinator: no honest program writes such a file."
+        "Copy the bundle again. If it is still refused, ask the previous site for a new stick and tell the "
+        "coordinator: relay does not write such a file."
     )
 
 
 class UnknownFormat(Refused):
-    """Of a version, or a kind, that this program does not read."""
+    """A version, or a kind, that this program does not read."""
 
-    _advice = "Check that you named the right file. If so, update relay at the older of the two sites."
+    _advice = "Check that you named the right file. If so, update relay at the site with the older version."
 
 
 class BadDocument(Refused):
-    """A document that can't be read, or that two readers could read differently."""
+    """A document that can't be read, or that two readers could interpret differently."""
 
     _advice = (
-        "Check that you named the right file. If so, copy it again; if it is still refused, ask whoever wrote it to "
+        "Check that you named the right file. If so, copy it again. If it is still refused, ask its author to "
         "write it again with this version of relay."
     )
 
 
 class CannotOpen(Refused):
-    """Sealed, and not to this site's key."""
+    """Sealed, but not to this site's key."""
 
     _advice = (
-        "Check the bundle's name: it may be meant for another site. If this site's keys were renewed, the previous "
-        "site must send again under the roster that names the new ones."
+        "Check the bundle's name: it may be for another site. If this site's keys were renewed, the previous "
+        "site must send again under the roster that lists the new keys."
     )
 
 
 class BadSignature(Refused):
-    """Changed after it was signed, or signed by somebody else."""
+    """Changed after it was signed, or signed by someone else."""
 
-    _advice = "Do not use it. Telephone whoever is said to have signed it, and tell the coordinator."
+    _advice = "Don't use it. Call the person who supposedly signed it, and tell the coordinator."
 
 
 class UnknownKey(Refused):
-    """Signed with a key that the roster does not give to that site."""
+    """Signed with a key that the roster does not list for that site."""
 
-    _advice = "If the site has new keys, install the roster that names them first. Otherwise tell the coordinator."
+    _advice = "If the site has new keys, first install the roster that lists them. Otherwise, tell the coordinator."
 
 
 class RevokedKey(Refused):
@@ -79,61 +79,61 @@ class RevokedKey(Refused):
 
 
 class ExpiredKey(Refused):
-    """Signed after the key's last day."""
+    """Signed after the key had expired."""
 
     _advice = "The site must renew its keys (relay keys new, relay request) and send again under the next roster."
 
 
 class BadRoster(Refused):
-    """A roster that contradicts itself, or is not by the coordinator that was pinned."""
+    """A roster that contradicts itself, or is not signed by the pinned coordinator."""
 
-    _advice = "Telephone the coordinator and compare fingerprints (relay keys show) before you go on."
+    _advice = "Call the coordinator and compare fingerprints (relay keys show) before you continue."
 
 
 class OldRoster(Refused):
     """Made under an older roster than the one installed here."""
 
-    _advice = "Handover the newer roster to that site (relay roster export), install it there, and let it send again."
+    _advice = "Give that site the newer roster (relay roster export). It must install it and send again."
 
 
 class RosterPeriod(Refused):
-    """Outside the days for which the roster holds."""
+    """Outside the period in which the roster is valid."""
 
     _advice = "Check this computer's clock. If it is right, ask the coordinator for a roster with new dates."
 
 
 class WrongStudy(Refused):
-    """Of another study."""
+    """From another study."""
 
-    _advice = "Check which stick and which study (-s, or handoff.study) you have."
+    _advice = "Check that you have the right stick and the right study (-s, or handoff.study)."
 
 
 class WrongRecipient(Refused):
-    """Signed for other sites than this one."""
+    """Signed for other sites, not this one."""
 
-    _advice = "Give it to the site it is for; if the order has changed, the sender must send again."
+    _advice = "Give it to the site it is for. If the order has changed, the sender must send again."
 
 
 class WrongLeg(Refused):
-    """The leg after it is not this site's turn."""
+    """The next leg is not this site's turn."""
 
-    _advice = "Look up the order (relay roster show): the bundle belongs to the site whose turn it is."
+    _advice = "Check the order (relay roster show): the bundle belongs to the site whose turn it is."
 
 
 class WrongOrder(Refused):
-    """Made by a site whose turn it was not."""
+    """Made by a site when it was not its turn."""
 
-    _advice = "Tell the coordinator: either the roster's order must change, or that leg must be done by its site."
+    _advice = "Tell the coordinator: either the roster's order must change, or the right site must do that leg."
 
 
 class PredecessorMismatch(Refused):
-    """Does not continue the leg that its own chain ends with."""
+    """Does not continue the last leg in its own chain."""
 
     _advice = "Ask the previous site to send again; if it persists, tell the coordinator."
 
 
 class BrokenChain(Refused):
-    """The record of the earlier legs is not whole."""
+    """The record of the earlier legs is incomplete."""
 
     _advice = "Ask the previous site to send again; if it persists, tell the coordinator."
 
@@ -142,79 +142,79 @@ class Fork(Refused):
     """Two different hand-overs for the same leg."""
 
     _advice = (
-        "Somebody made this leg twice, or rewrote an earlier one. Tell the coordinator; only a new roster can decide "
-        "that a leg is done again."
+        "Someone did this leg twice, or rewrote an earlier one. Tell the coordinator: only a new roster can "
+        "allow a leg to be repeated."
     )
 
 
 class Replay(Refused):
-    """Received before, and already trained on."""
+    """Already received, and already trained on."""
 
-    _advice = "Use the newest bundle. To hand over this site's own leg again, use relay send."
+    _advice = "Use the newest bundle. To hand over this site's own leg again, run relay send."
 
 
 class Rollback(Refused):
     """Older than what this site has already received or sent."""
 
-    _advice = "Use the newest bundle on the stick, and remove old ones."
+    _advice = "Use the newest bundle on the stick, and remove the old ones."
 
 
 class UnknownOwnLeg(Refused):
-    """A leg signed with this site's own key that its ledger does not know."""
+    """A leg signed with this site's own key that is not in its ledger."""
 
     _advice = (
-        "If this site's ledger was lost, rebuild it: relay ledger --rebuild BUNDLE. If it was not, somebody else has "
-        "this site's key: tell the coordinator to revoke it."
+        "If this site's ledger was lost, rebuild it: relay ledger --rebuild BUNDLE. Otherwise, someone else has "
+        "this site's key: ask the coordinator to revoke it."
     )
 
 
 class Expired(Refused):
-    """Past its last day, or from the future."""
+    """Expired, or dated in the future."""
 
     _advice = (
-        "Check this computer's clock. If it is right, ask the coordinator for a new roster version: under it, the "
-        "previous site can sign and send the leg again."
+        "Check this computer's clock. If it is right, ask the coordinator for a new version of the roster. Under it, "
+        "the previous site can sign and send the leg again."
     )
 
 
 class ClockSetBack(Refused):
-    """This computer's clock shows a time before the newest event in the site's own ledger."""
+    """This computer's clock is behind the newest event in the site's own ledger."""
 
     _advice = (
-        "Set this computer's clock. If it is right now and was ahead before, the ledger has wrong times: relay ledger "
+        "Set this computer's clock. If it is right now but was ahead before, the ledger has wrong times: relay ledger "
         "--rebuild corrects them."
     )
 
 
 class DigestMismatch(Refused):
-    """A file in it is not the one that was signed for."""
+    """A file in it is not the one that was signed."""
 
-    _advice = "Copy the bundle again; if it is still refused, do not use it, and telephone the previous site."
+    _advice = "Copy the bundle again. If it is still refused, don't use it, and call the previous site."
 
 
 class PolicyBreach(Refused):
-    """Against what the roster allows."""
+    """Not allowed by the roster's policy."""
 
-    _advice = "Ask the coordinator: the policy can only be changed in a new roster."
+    _advice = "Ask the coordinator: only a new roster can change the policy."
 
 
 class ConfigMismatch(Refused):
-    """Made with a config that does not fit this site's."""
+    """Made with a config that does not match this site's."""
 
-    _advice = "Use the config that the study agreed on: the same net, classes, channels and intensity_range."
+    _advice = "Use the study's agreed config: the same net, classes, channels and intensity_range."
 
 
 class GateFailed(Refused):
-    """Signed and whole, but the weights look wrong."""
+    """Signed and intact, but the weights look wrong."""
 
     _advice = (
-        "Nothing was changed here. Show the figures to the previous site and the coordinator. If all agree that the "
-        "weights are good, the coordinator can relax policy.gate in a new roster."
+        "Nothing was changed here. Show these numbers to the previous site and the coordinator. If you all agree that "
+        "the weights are good, the coordinator can relax policy.gate in a new roster."
     )
 
 
 class DamagedLedger(Refused):
-    """This site's own record was changed or cut."""
+    """This site's own record was changed or truncated."""
 
     _advice = (
         "Find out who changed it. Restore it from a backup, or rebuild it from the bundles at hand: "

@@ -1,7 +1,7 @@
-"""How a site joins a study, by carried files: the coordinator's invitation, and the site's request in answer.
+"""How a site joins a study without a network: the coordinator's invitation, and the site's request in reply.
 
-Whoever receives an invitation compares its fingerprint by voice, and so does the coordinator with each request:
-the files prove that their writer holds the keys, not who the writer is.
+The site that receives an invitation compares its fingerprint by voice, and the coordinator does the same for each
+request: the files prove that their author holds the keys, not who the author is.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Invitation:
 
 @options
 class Request:
-    """A site's wish to join, signed by the site.
+    """A site's request to join, signed by the site.
 
     Attributes:
-        coordinator: key id of the one who is asked.
-        proof: HMAC that only the holders of the site's or the coordinator's sealing key can make.
+        coordinator: key id of the coordinator it is addressed to.
+        proof: HMAC that only a holder of the site's or the coordinator's sealing key can make.
     """
 
     format: Literal[1] = 1
@@ -70,7 +70,7 @@ def invite(keys: Keys, study: str) -> bytes:
 
 
 def read_invitation(data: bytes, now: datetime | None = None) -> Invitation:
-    """An invitation that the coordinator named in it has signed; who that is only a voice can tell.
+    """An invitation, signed by the coordinator it names. Only a voice check can confirm who that is.
 
     Raises:
         BadDocument, UnknownFormat: it is not an invitation.
@@ -97,12 +97,12 @@ def ask(keys: Keys, invitation: Invitation) -> bytes:
 
 
 def check(data: bytes, coordinator: Keys, study: str, now: datetime | None = None) -> Identity:
-    """The site that asks to join: it holds both its keys. The coordinator has yet to compare its fingerprint.
+    """The site that asks to join, proven to hold both its keys. The coordinator must still compare its fingerprint.
 
     Raises:
         BadDocument, UnknownFormat: it is not a request.
         BadSignature: not signed by the site it names, or the site does not hold its sealing key.
-        WrongStudy, WrongRecipient: of another study, or to another coordinator.
+        WrongStudy, WrongRecipient: for another study, or to another coordinator.
         ExpiredKey: the site's keys have expired.
     """
     signed = Signed(data, REQUEST, "the request")
@@ -110,16 +110,16 @@ def check(data: bytes, coordinator: Keys, study: str, now: datetime | None = Non
     site = request.site
     signed.verify(site.signing)
     if request.study != study:
-        raise WrongStudy(f"the request of {site.name} is for study '{request.study}'; this is '{study}'")
+        raise WrongStudy(f"the request from {site.name} is for study '{request.study}'; this is '{study}'")
     if request.coordinator != coordinator.identity.signing:
         raise WrongRecipient(
-            f"the request of {site.name} is to the coordinator with key {request.coordinator[:16]}…; "
+            f"the request from {site.name} is addressed to the coordinator with key {request.coordinator[:16]}…; "
             f"this is {coordinator.identity.name} with key {coordinator.identity.signing[:16]}…"
         )
     content = dataclasses.asdict(request)
     given = content.pop("proof")
     if not hmac.compare_digest(_proof(coordinator.agree(site.sealing), content), given):
-        raise BadSignature(f"the request of {site.name} does not prove that its writer holds the sealing key in it")
+        raise BadSignature(f"the request from {site.name} does not prove that its author holds the sealing key in it")
     site.check_alive(now or datetime.now(timezone.utc))
     return site
 

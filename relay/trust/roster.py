@@ -1,7 +1,7 @@
-"""The roster: who takes part in a study, with which keys, in which order and under which policy.
+"""The roster: the sites of a study, their keys, their order and the policy.
 
-The coordinator signs it; a site believes the coordinator it has pinned, and never goes back to an older version.
-Making one is in :mod:`relay.trust.roster_builder`.
+The coordinator signs it. A site trusts the coordinator it has pinned, and never returns to an older version.
+:mod:`relay.trust.roster_builder` makes rosters.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ __all__ = [
 
 KIND = "application/vnd.relay.roster+json"
 MAX_LEGS = 9999
-"""Most legs, and most versions of a roster: they have four digits in the names of files."""
+"""Maximum number of legs, and of versions of a roster: file names give them four digits."""
 NOTICE = timedelta(days=14)
-"""How long before its end a roster warns."""
+"""How long before a roster ends to start warning."""
 
 
 @options
 class Revoked:
-    """A key that no longer stands.
+    """A key that is no longer valid.
 
     Attributes:
-        last_leg: the last leg that this key may have signed; 0 for none.
+        last_leg: the last leg that this key was allowed to sign; 0 for none.
         reason: one line for people.
-        left: its site has left in good standing. It may sign its legs up to ``last_leg`` once more under a newer
-            roster, for a site that has not received them yet; a key that was lost or replaced may sign nothing more.
+        left: its site has left in good standing. It may sign its legs up to ``last_leg`` again under a newer
+            roster, for a site that has not received them yet. A key that was lost or replaced may sign nothing more.
     """
 
     key: Sha256
@@ -66,9 +66,9 @@ class Roster:
     Attributes:
         version: from 1.
         issued: when it was signed.
-        not_before, not_after: when it holds.
-        order: the site of each leg: leg k is done by ``order[k - 1]``. A site may come again.
-        done: of every version so far, how many legs stood when it was made; those beyond, made under older versions,
+        not_before, not_after: when it is valid.
+        order: the site of each leg: ``order[k - 1]`` does leg k. A site may have several legs.
+        done: for every version so far, how many legs stood when it was made; later legs made under older versions
             are void.
         readers: sites (or the coordinator) that can open every bundle.
     """
@@ -88,10 +88,10 @@ class Roster:
     policy: Policy = Policy()
 
     def site(self, name: str) -> Identity:
-        """A site, or the coordinator, by its name.
+        """A site, or the coordinator, by name.
 
         Raises:
-            UnknownKey: there is none of that name.
+            UnknownKey: the roster has no such name.
         """
         for identity in (*self.sites, self.coordinator):
             if identity.name == name:
@@ -99,14 +99,14 @@ class Roster:
         raise UnknownKey(f"{name} is not in roster {self.version} of study {self.study}")
 
     def turn(self, leg: int) -> str | None:
-        """Whose turn a leg (from 1) is; None where there is no such leg."""
+        """Whose turn a leg (from 1) is; None if there is no such leg."""
         return self.order[leg - 1] if 1 <= leg <= len(self.order) else None
 
     def recipients(self, leg: int) -> list[tuple[str, str]]:
         """Names and sealing keys of those who can open the bundle of a leg, the next site first.
 
-        They are the site of the next leg, or after the last leg all sites whose keys stand, and the readers. The
-        sender is not among them, unless the next leg is its own again or there is nobody else.
+        These are the site of the next leg (after the last leg, every site whose key is still valid) and the readers.
+        The sender is not included, unless the next leg is its own too or there is no one else.
         """
         sender, following = self.turn(leg), self.turn(leg + 1)
         standing = [s.name for s in self.sites if self.key_stands(s.signing, s.name, leg + 1)]
@@ -115,11 +115,11 @@ class Roster:
         return [(name, self.site(name).sealing) for name in dict.fromkeys(names)]
 
     def void(self, leg: int, made_under: int) -> bool:
-        """Whether a leg that was made under an older version is to be done again, by this version or one between."""
+        """Whether this version, or one in between, requires a leg made under an older version to be done again."""
         return any(done < leg for done in self.done[made_under:])
 
     def key_stands(self, keyid: str, site: str, leg: int) -> bool:
-        """Whether a statement of this leg by this key is to be believed as that site's."""
+        """Whether this key is valid for that site's statement of this leg."""
         for revoked in self.revoked:
             if revoked.key == keyid:
                 return revoked.site == site and leg <= revoked.last_leg
@@ -128,7 +128,7 @@ class Roster:
 
 @dataclass(frozen=True)
 class TrustedRoster:
-    """A roster that the pinned coordinator has signed.
+    """A roster signed by the pinned coordinator.
 
     Attributes:
         data: the envelope.
@@ -146,7 +146,7 @@ def roster_name(study: str, version: int) -> str:
 
 
 def check_roster(roster: Roster) -> None:
-    """Whether a roster fits together.
+    """Check that a roster is consistent.
 
     Raises:
         BadRoster: it contradicts itself; the message lists every contradiction.
@@ -164,27 +164,27 @@ def check_roster(roster: Roster) -> None:
 def _wrong_names(roster: Roster) -> Iterable[str]:
     names = [s.name for s in roster.sites]
     for name in _doubled([*(n.lower() for n in names), roster.coordinator.name.lower()]):
-        yield f"two have the name '{name}' (upper and lower case count as the same)"
+        yield f"the name '{name}' is used twice (upper and lower case count as the same)"
     if not roster.order:
         yield "its order is empty"
     if len(roster.done) != roster.version:
-        yield f"it says of {len(roster.done)} versions how many legs stand, and is version {roster.version}"
+        yield f"it records the completed legs of {len(roster.done)} versions, but is version {roster.version}"
     elif roster.done[-1] > len(roster.order):
-        yield f"{roster.done[-1]} legs are done, and its order has {len(roster.order)}"
+        yield f"{roster.done[-1]} legs are done, but its order has {len(roster.order)}"
     for name in sorted({*roster.order} - {*names}):
-        yield f"'{name}' is in the order, and not among the sites"
+        yield f"'{name}' is in the order but is not one of the sites"
     for name in sorted({*roster.readers} - {*names, roster.coordinator.name}):
-        yield f"'{name}' is a reader, and neither a site nor the coordinator"
+        yield f"'{name}' is a reader but is neither a site nor the coordinator"
     for name in _doubled(roster.readers):
-        yield f"'{name}' is a reader twice"
+        yield f"'{name}' is listed twice as a reader"
     if roster.not_before >= roster.not_after:
-        yield f"it holds from {roster.not_before} to {roster.not_after}"
+        yield f"it begins at {roster.not_before} and ends at {roster.not_after}"
 
 
 def _wrong_keys(roster: Roster) -> Iterable[str]:
     everyone = (*roster.sites, roster.coordinator)
     for key in _doubled([i.signing for i in everyone]) + _doubled([i.sealing for i in everyone]):
-        yield f"two have the key {key[:16]}…"
+        yield f"the key {key[:16]}… is used twice"
     for key in _doubled([r.key for r in roster.revoked]):
         yield f"key {key[:16]}… is revoked twice"
     for revoked in roster.revoked:
@@ -195,13 +195,13 @@ def _wrong_keys(roster: Roster) -> Iterable[str]:
 
 
 def _still_needed(roster: Roster, name: str, revoked: Revoked) -> Iterable[str]:
-    """A site may stay with a revoked key for the sake of its earlier legs, and for nothing else."""
+    """A site with a revoked key may stay in the roster for its earlier legs, but for nothing else."""
     if name != revoked.site:
-        yield f"the key of {name} is revoked as that of {revoked.site}"
+        yield f"the key of {name} is listed as a revoked key of {revoked.site}"
     if name in roster.order[revoked.last_leg :]:
-        yield f"the key of {name} is revoked after leg {revoked.last_leg}, and {name} has a later leg"
+        yield f"the key of {name} is revoked after leg {revoked.last_leg}, but {name} has a later leg"
     if name in roster.readers:
-        yield f"the key of {name} is revoked, and {name} is a reader"
+        yield f"the key of {name} is revoked, but {name} is a reader"
 
 
 def _doubled(words: Iterable[str]) -> list[str]:
@@ -216,23 +216,23 @@ def sign_roster(roster: Roster, keys: Keys) -> bytes:
     """
     if keys.identity != roster.coordinator:
         raise BadRoster(
-            f"roster {roster.version} of study {roster.study} has the coordinator {roster.coordinator.name}; "
+            f"the coordinator of roster {roster.version} of study {roster.study} is {roster.coordinator.name}; "
             f"these are the keys of {keys.identity.name}",
-            "Sign it with the keys of the coordinator it names.",
+            "Sign it with that coordinator's keys.",
         )
     check_roster(roster)
     return keys.sign(canonical(roster), KIND)
 
 
 def open_roster(data: bytes, coordinator: Identity, study: str) -> TrustedRoster:
-    """A roster, once it is known to be the pinned coordinator's.
+    """A roster, after checking that the pinned coordinator signed it.
 
     Raises:
         BadDocument, UnknownFormat: it is not a roster.
         BadSignature: it was changed after it was signed.
-        BadRoster: by another coordinator, or it contradicts itself.
+        BadRoster: it is from another coordinator, or it contradicts itself.
         ExpiredKey: issued after the coordinator's keys had expired.
-        WrongStudy: of another study.
+        WrongStudy: it is from another study.
     """
     signed = Signed(data, KIND, "the roster")
     if signed.keyid != coordinator.signing:
@@ -243,16 +243,18 @@ def open_roster(data: bytes, coordinator: Identity, study: str) -> TrustedRoster
     payload = signed.verify(coordinator.signing)
     roster = parse(Roster, payload, "the roster")
     if roster.study != study:
-        raise WrongStudy(f"the roster is of study '{roster.study}'; this is '{study}'")
+        raise WrongStudy(f"the roster is from study '{roster.study}'; this is '{study}'")
     if roster.coordinator != coordinator:
-        raise BadRoster(f"roster {roster.version} gives the coordinator another name or sealing key than pinned here")
+        raise BadRoster(
+            f"roster {roster.version} names a coordinator whose name or sealing key differs from those pinned here"
+        )
     check_roster(roster)
     return TrustedRoster(roster, data, digest(payload))
 
 
 def ending(roster: Roster, now: datetime) -> str | None:
-    """A warning in the last :data:`NOTICE` of a roster's life; None before. Whoever keeps newer rosters from a site can
-    do so no longer than its roster holds: so the end must be seen coming, and not be put off by habit.
+    """A warning in the last :data:`NOTICE` of a roster's life; None before. An attacker can withhold newer rosters from
+    a site only until its current one ends. People should see that end coming, and not extend rosters out of habit.
     """
     left = moment(roster.not_after) - now
     if left > NOTICE:
@@ -260,36 +262,36 @@ def ending(roster: Roster, now: datetime) -> str | None:
     when = f"ends in {left.days} day(s), on" if left > timedelta() else "ended on"
     return (
         f"roster {roster.version} of study {roster.study} {when} {roster.not_after[:10]}. Ask the coordinator for the "
-        "newest one (relay roster amend), and install it: no bundle is accepted under a roster that has ended."
+        "newest one (relay roster amend) and install it: once a roster has ended, no bundle is accepted under it."
     )
 
 
 def newer(old: TrustedRoster, new: TrustedRoster) -> None:
-    """Whether ``new`` may take the place of ``old``; the very same roster may.
+    """Check that ``new`` may replace ``old``; the same roster may replace itself.
 
     Raises:
-        OldRoster: of a lower version.
-        Fork: of the same version, with other content.
-        BadRoster: of a higher version, issued before the old one, or with another past.
+        OldRoster: it has a lower version.
+        Fork: it has the same version but different content.
+        BadRoster: it has a higher version, but was issued before the old one or has a different history.
     """
     was, now = old.roster, new.roster
     if now.version < was.version:
         raise OldRoster(
-            f"this is roster {now.version} of study {now.study}; roster {was.version} is known here",
-            "Use the newest roster. A roster is never replaced by an older one.",
+            f"this is roster {now.version} of study {now.study}; roster {was.version} is already known here",
+            "Use the newest roster. An older roster never replaces a newer one.",
         )
     if now.version == was.version and old.digest != new.digest:
         raise Fork(
             f"there are two different rosters {now.version} of study {now.study}",
-            "Telephone the coordinator: which one is right? A new one, of the next version, must replace both.",
+            "Call the coordinator: which one is right? A new one, with the next version number, must replace both.",
         )
     if now.done[: was.version] != was.done:
         raise BadRoster(
-            f"roster {now.version} says otherwise than roster {was.version} which legs stood then",
-            "Ask for a roster that the coordinator has made from the newest one.",
+            f"roster {now.version} contradicts roster {was.version} on which legs were done then",
+            "Ask for a roster that the coordinator made from the newest one.",
         )
     if now.issued < was.issued:
         raise BadRoster(
             f"roster {now.version} was issued at {now.issued}, before roster {was.version} ({was.issued})",
-            "The coordinator's clock was wrong. Ask for a roster of the next version, issued with the right time.",
+            "The coordinator's clock was wrong. Ask for the next version of the roster, issued at the right time.",
         )

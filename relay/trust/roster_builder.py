@@ -1,4 +1,4 @@
-"""Making rosters, as the coordinator does: the first one, and each that follows."""
+"""Make rosters, as the coordinator does: the first one and every later version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relay.trust.refusals import Refused
 from relay.trust.roster import Revoked, Roster, check_roster
 
 MAX_DAYS = 3650
-"""Longest life of a roster."""
+"""Longest life of a roster, in days."""
 
 T = TypeVar("T")
 
@@ -31,10 +31,10 @@ def first(
     days: int = 365,
     readers: Sequence[str] = (),
 ) -> Roster:
-    """Version 1, good for so many days from now.
+    """Version 1, valid for ``days`` from now.
 
     Raises:
-        UserError: it would contradict itself; the message says where.
+        UserError: it would contradict itself; the message says how.
     """
     content = {
         "study": study,
@@ -64,25 +64,26 @@ def amend(
     readers: Sequence[str] | None = None,
     days: int | None = None,
 ) -> Roster:
-    """The next version; whatever is not given stays as it is.
+    """The next version; anything you don't give stays as it is.
 
     Args:
-        done: how many legs stand as they were done. Their place in the order stays, no key that is replaced or
-            revoked can sign a later leg, and what was done beyond them is to be done again.
-        add: sites. One whose name is known gets these keys in place of its own, which are revoked.
-        drop: sites that leave. Their turns after ``done`` go; a site with earlier turns stays, its key revoked.
-        revoke: why, by site name or key id. The site must get new keys (``add``) or leave (``drop``).
-        order: of all legs, the done ones included. Without it, each new site gets a turn at the end.
-        days: good for so many days from now.
+        done: how many legs are final. They keep their place in the order, a key that is replaced or
+            revoked can't sign any later leg, and any leg done after them must be done again.
+        add: sites to add. A known site gets these keys instead of its old ones, which are revoked.
+        drop: sites that leave. Turns after ``done`` are removed. A site with earlier turns stays, with its key
+            revoked.
+        revoke: the reason, by site name or key id. The site must get new keys (``add``) or leave (``drop``).
+        order: of all legs, including those done. Without it, each new site gets a turn at the end.
+        days: how many days it is valid from now.
 
     Raises:
-        UserError: a site that is not known, a done leg that would change, or the result would contradict itself.
+        UserError: a site is unknown, a completed leg would change, or the result would contradict itself.
     """
     reasons = {_site(old, who).name: why for who, why in (revoke or {}).items()}
     leaving = {_site(old, name).name for name in drop}
     added = {identity.name: identity for identity in add}
     if len(added) < len(add):
-        raise UserError("two of the sites to add have the same name", "Ask one of them to take another name.")
+        raise UserError("two of the sites to add have the same name", "Ask one of them to choose another name.")
     if both := sorted(leaving & added.keys()):
         raise UserError(f"{', '.join(both)} can't be added and dropped at once")
     turns = _order(old, order, leaving, added, done)
@@ -91,7 +92,7 @@ def amend(
     content = {
         "study": old.study,
         "version": old.version + 1,
-        "issued": max(stamp(now), old.issued),  # a clock that was once ahead is not to stop the study
+        "issued": max(stamp(now), old.issued),  # a clock that was once ahead must not block the study
         "not_before": min(stamp(now), old.not_before),
         "not_after": old.not_after if days is None else _end(now, days),
         "coordinator": old.coordinator,
@@ -118,7 +119,7 @@ def _order(
         if tuple(order[:done]) != old.order[:done]:
             raise UserError(
                 f"the order must begin with the legs that are done: {', '.join(old.order[:done])}",
-                "Give the whole order, the done legs first; only what comes after them can change.",
+                "Give the whole order, beginning with the completed legs. Only the legs after them can change.",
             )
         return list(order)
     late = [name for name in added if name not in {s.name for s in old.sites}]
@@ -128,7 +129,7 @@ def _order(
 def _revoked(
     old: Roster, reasons: Mapping[str, str], added: Mapping[str, Identity], left: AbstractSet[str], done: int
 ) -> list[Revoked]:
-    """Those revoked before, and the keys that are replaced, given up or revoked now."""
+    """The keys revoked before, and those replaced, given up or revoked now."""
     found = [
         dataclasses.replace(
             r,
@@ -155,14 +156,14 @@ def _sound(content: Mapping[str, object]) -> Roster:
     try:
         check_roster(roster)
     except Refused as error:
-        raise UserError(str(error), "Change what you gave; nothing was signed.") from error
+        raise UserError(str(error), "Correct what you gave. Nothing was signed.") from error
     return roster
 
 
 def _checked(schema: type[T], **content: object) -> T:
     found, problems = check(schema, content)
     if found is None:
-        raise UserError("; ".join(map(str, problems)), "Change what you gave; nothing was signed.")
+        raise UserError("; ".join(map(str, problems)), "Correct what you gave. Nothing was signed.")
     return found
 
 
@@ -178,31 +179,31 @@ def _site(old: Roster, who: str) -> Identity:
 
 def _end(now: datetime, days: int) -> str:
     if not 1 <= days <= MAX_DAYS:
-        raise UserError(f"a roster can't hold for {days} days; allowed are 1 to {MAX_DAYS}")
+        raise UserError(f"a roster can't be valid for {days} days; choose 1 to {MAX_DAYS}")
     return stamp(now + timedelta(days=days))
 
 
 def describe(roster: Roster) -> list[tuple[str, str]]:
-    """A roster in labelled lines, for people."""
+    """A roster as labelled lines, for people."""
     gate, policy = roster.policy.gate, roster.policy
     lines = [
         ("study", f"{roster.study}, roster {roster.version}, issued {roster.issued}"),
-        ("holds", f"{roster.not_before} to {roster.not_after}"),
+        ("valid", f"{roster.not_before} to {roster.not_after}"),
         ("coordinator", f"{roster.coordinator.name}: {roster.coordinator.fingerprint}"),
         *((f"site {s.name}", f"{s.fingerprint} (keys until {s.expires[:10]})") for s in roster.sites),
         *((f"leg {leg}", name) for leg, name in enumerate(roster.order, 1)),
-        ("stand", f"legs 1 to {roster.done[-1]}" if roster.done[-1] else "no legs yet"),
-        ("readers", ", ".join(roster.readers) or "none but the next site"),
+        ("done", f"legs 1 to {roster.done[-1]}" if roster.done[-1] else "no legs yet"),
+        ("readers", ", ".join(roster.readers) or "only the next site"),
     ]
     for r in roster.revoked:
-        lines.append(("revoked", f"{r.site}, key {r.key[:16]}…, stands up to leg {r.last_leg}: {r.reason}"))
+        lines.append(("revoked", f"{r.site}, key {r.key[:16]}…, valid up to leg {r.last_leg}: {r.reason}"))
     lines += [("policy", f"{key} = {_plain(value)}") for key, value in vars(policy).items() if value is not gate]
     lines += [("gate", f"{key} = {_plain(value)}") for key, value in vars(gate).items()]
     return lines
 
 
 def _plain(value: object) -> str:
-    """A value as people say it."""
+    """A value in everyday words."""
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     words = {True: "yes", False: "no", None: "not checked"}

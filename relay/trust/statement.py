@@ -21,12 +21,12 @@ SUBJECT = "manifest-sha256.txt"
 
 Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(pattern=WORDS)]
-"""A word or two of another site's that is shown to people, in a table of the model card, too."""
+"""Short text from another site that is shown to people, for example in a table of the model card."""
 
 
 @options
 class Recipient:
-    """Someone who can open the seal: a name of the roster and the age key sealed to."""
+    """Someone who can open the seal: their name in the roster and the age key it is sealed to."""
 
     name: Name
     sealing: Text
@@ -53,7 +53,7 @@ class HandoverTensors:
     """What travels.
 
     Attributes:
-        memory: of this leg alone; ``cumulative``: of all legs so far.
+        memory: from this leg alone; ``cumulative``: from all legs so far.
     """
 
     model: Tensors
@@ -63,7 +63,7 @@ class HandoverTensors:
 
 @options
 class Code:
-    """The software that made it."""
+    """The software that made the bundle."""
 
     relay: Text
     torch: Text
@@ -71,14 +71,14 @@ class Code:
 
 @options
 class Claim:
-    """What a site signs of its leg.
+    """What a site signs about its leg.
 
     Attributes:
-        recipients: who the bundle is sealed to, all of them.
+        recipients: everyone the bundle is sealed to.
         previous: digest of the statement before this one; null for the first leg.
         config: SHA-256 of ``config.json``, the scientific config.
-        samples: training samples, exact or rounded as the policy says.
-        result: mean Dice (0 to 1) on each test set that lay at this site; null where nothing could be measured.
+        samples: number of training samples, exact or rounded as the policy says.
+        result: mean Dice (0 to 1) on each test set at this site; null where nothing could be measured.
     """
 
     study: Slug
@@ -99,7 +99,7 @@ class Claim:
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """A claim and the manifest it is about, once the signature was checked.
+    """A claim and the manifest it is about, after the signature is checked.
 
     Attributes:
         digest: SHA-256 of the signed payload: the name of this hand-over in chains, ledgers and receipts.
@@ -141,7 +141,7 @@ def parse(data: bytes, what: str) -> tuple[Claim, str]:
 
     Raises:
         UnknownFormat: a statement of another kind or version.
-        BadDocument: not of the known form.
+        BadDocument: it does not match the schema.
     """
     content = read(data, what)
     keys = {"_type", "subject", "predicateType", "predicate"}
@@ -149,7 +149,7 @@ def parse(data: bytes, what: str) -> tuple[Claim, str]:
         raise BadDocument(f"{what} is not an in-toto statement (keys {', '.join(sorted(keys))})")
     kinds = (content["_type"], content["predicateType"])
     if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
-        raise UnknownFormat(f"{what} is of the kind {kinds}; this program reads {(STATEMENT_TYPE, PREDICATE_TYPE)}")
+        raise UnknownFormat(f"{what} has the types {kinds}; this program reads {(STATEMENT_TYPE, PREDICATE_TYPE)}")
     subjects: list[_Subject] = shaped(list[_Subject], content["subject"], f"{what}, subject")
     if len(subjects) != 1:
         raise BadDocument(f"{what} has {len(subjects)} subjects; it must have one, the manifest")
@@ -157,7 +157,7 @@ def parse(data: bytes, what: str) -> tuple[Claim, str]:
 
 
 def peek(data: bytes, what: str) -> tuple[Signed, dict[str, Any]]:
-    """An envelope and its predicate as it stands there, unverified: to learn which roster and key to ask."""
+    """An envelope and its predicate, unverified: use them only to find out which roster and key to look up."""
     signed = Signed(data, KIND, what)
     content = read(signed.unverified, what)
     claimed = content.get("predicate") if isinstance(content, dict) else None

@@ -159,7 +159,7 @@ def test_a_seal_in_a_seal(at: At) -> None:
 @pytest.mark.parametrize(
     ("change", "why", "says"),
     [
-        (lambda lines: lines[::-1], BadContainer, "stands where"),
+        (lambda lines: lines[::-1], BadContainer, "where"),
         (lambda lines: lines[:-1], BadContainer, "missing model.safetensors"),
         (lambda lines: [*lines, "0" * 64 + "  more.json"], BadContainer, "extra more.json"),
         (lambda lines: [*lines, lines[0]], BadDocument, "twice"),

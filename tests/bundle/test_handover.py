@@ -125,7 +125,7 @@ def test_facts_that_were_lost_are_no_leg_that_was_not_run(tmp_path: Path) -> Non
     with pytest.raises(HandoverError, match="no handover in"):
         handover_files.check_whole(folder)
     folder.parent.mkdir()
-    with pytest.raises(HandoverError, match=r"facts\.json is damaged: it is lost") as caught:
+    with pytest.raises(HandoverError, match=r"facts\.json is damaged: it is missing") as caught:
         handover_files.check_whole(folder)
     assert caught.value.advice() == f"Remove {folder.parent} to train this leg again."
 

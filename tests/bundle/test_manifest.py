@@ -64,7 +64,7 @@ def test_no_second_spelling(content: dict[str, str], data: st.DataObject) -> Non
         (f"{A}  a/../b\n".encode(), "line 1"),
         (f"{A}  ä\n".encode(), "line 1"),
         (f"{A}  a\u2028b\n".encode(), "line 1"),
-        (f"{A}  a\n{B}  a\n".encode(), "line 2: a is there twice"),
+        (f"{A}  a\n{B}  a\n".encode(), "line 2: a appears twice"),
         (b"x" * (4 * 2**20 + 1), "4194305 bytes"),
     ],
 )
@@ -141,7 +141,7 @@ def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, cu
 def test_no_other_order_fits(data: st.DataObject) -> None:
     names = data.draw(st.permutations(LAYOUT.names()))
     if names != LAYOUT.names():
-        with pytest.raises(BadContainer, match=r"stands where .* must be"):
+        with pytest.raises(BadContainer, match=r"found .* where .* must be"):
             names_fit(names)
 
 

@@ -81,7 +81,7 @@ def test_a_leg_whose_memorys_card_was_changed_is_another_leg(at: At) -> None:
     path = folder / card_of(CUMULATIVE)
     card = memory_card.MemoryCard(format=1, kind="style", privacy=remembered(9).privacy, about={"quantiles": [0.5]})
     path.write_bytes(handover_files.canonical(card))
-    with pytest.raises(Fork, match="signed here before"):
+    with pytest.raises(Fork, match="already signed here"):
         world.put(1, folder)
 
 
@@ -116,11 +116,11 @@ def better(parts: Parts) -> None:
         (lambda p: swap(p, (MEMORY,)), BrokenChain, f"{ONE}, {TWO}"),
         (lambda p: move(p, "", "chain/0001/"), BrokenChain, ONE),
         (lambda p: move(p, "", "chain/0002/", (MEMORY,)), BrokenChain, TWO),
-        (lambda p: drop(p, 1), BrokenChain, "memory.json of leg 1 is not the one that north signed for"),
-        (lambda p: drop(p, 2), BrokenChain, "memory.json of leg 2 is not the one that south signed for"),
+        (lambda p: drop(p, 1), BrokenChain, "memory.json of leg 1 is not the one that north signed"),
+        (lambda p: drop(p, 2), BrokenChain, "memory.json of leg 2 is not the one that south signed"),
         (lambda p: drop(p, 1, (MEMORY,)), BadContainer, f"missing {ONE}"),
         (lambda p: drop(p, 1, (CARD,)), BadContainer, "missing chain/0001/memory.json"),
-        (better, BrokenChain, "memory.json of leg 1 is not the one that north signed for"),
+        (better, BrokenChain, "memory.json of leg 1 is not the one that north signed"),
         (lambda p: p.files.update({ONE: p.files[ONE][:-1] + b"\1"}), BrokenChain, ONE),
         (lambda p: move(p, "", "chain/0003/"), BadContainer, "missing chain/0003/statement"),
     ],
@@ -141,7 +141,7 @@ def test_south_adds_a_memory_to_a_leg_that_had_none(at: At) -> None:
     world.make(2)
     with world.forged(2, signer="south") as parts:
         move(parts, "", "chain/0001/")
-    world.refuses(parts.bundle, "east", BrokenChain, "memory.json of leg 1 is not the one that north signed for")
+    world.refuses(parts.bundle, "east", BrokenChain, "memory.json of leg 1 is not the one that north signed")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_statement_that_lies_about_its_memorys_size(said: Any, at: At) -> None
     world = at(2)
     with world.forged(2, signer="south") as parts:
         north_says(world, parts, lambda link: link.claim["handover"].update(memory=said))
-    world.refuses(parts.bundle, "east", PolicyBreach, f"{ONE} has 148 bytes, its statement says")
+    world.refuses(parts.bundle, "east", PolicyBreach, f"{ONE} has 148 bytes, but its statement says")
 
 
 @pytest.mark.parametrize("name", [MEMORY, CUMULATIVE])
@@ -179,7 +179,7 @@ def test_a_statement_that_lies_about_its_own(name: str, at: At) -> None:
     with world.forged(1, signer="north") as parts:
         parts.lies = True
         parts.claim["handover"][name.partition(".")[0]]["bytes"] -= 1
-    world.refuses(parts.bundle, "south", PolicyBreach, f"{name} has 148 bytes, its statement says 147")
+    world.refuses(parts.bundle, "south", PolicyBreach, f"{name} has 148 bytes, but its statement says 147")
 
 
 def test_a_memory_that_is_listed_twice(at: At) -> None:
@@ -189,7 +189,7 @@ def test_a_memory_that_is_listed_twice(at: At) -> None:
         again = next(line for line in lines if line.endswith(f"  {MEMORY}\n"))
         parts.files[MANIFEST] = "".join([*lines, again]).encode()
         resign(parts, world.keys["north"])
-    world.refuses(parts.bundle, "south", BadDocument, f"{MEMORY} is there twice")
+    world.refuses(parts.bundle, "south", BadDocument, f"{MEMORY} appears twice")
 
 
 NO_CARDS = [b"", b"{}", b"[]", b"\x80\x04N.", b'{"format":1,"kind":"style"}']
@@ -228,12 +228,12 @@ def test_cards_are_small(at: At) -> None:
 # -- the policy ------------------------------------------------------------------------------------------------------
 
 FORBIDDEN: list[tuple[dict[str, Any], dict[str, MemoryState], str]] = [
-    ({"memory": []}, {}, "memory.safetensors is a memory of the kind style; allowed: none"),
-    ({"memory": ["flow"]}, {"cumulative": FLOW}, "memory.safetensors is a memory of the kind style; allowed: flow"),
-    ({}, {"memory": FLOW}, "memory.safetensors is a memory of the kind flow; allowed: style, ewc, si, owm, fedavg"),
-    ({}, {"cumulative": FLOW}, "cumulative.safetensors is a memory of the kind flow"),
-    ({}, {"memory": remembered(1, derived="generator")}, "memory.safetensors calls itself style, and a generator"),
-    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee, an epsilon of at most 4 is needed"),
+    ({"memory": []}, {}, "memory.safetensors is a style memory; allowed: none"),
+    ({"memory": ["flow"]}, {"cumulative": FLOW}, "memory.safetensors is a style memory; allowed: flow"),
+    ({}, {"memory": FLOW}, "memory.safetensors is a flow memory; allowed: style, ewc, si, owm, fedavg"),
+    ({}, {"cumulative": FLOW}, "cumulative.safetensors is a flow memory"),
+    ({}, {"memory": remembered(1, derived="generator")}, "memory.safetensors claims to be style, but also a generator"),
+    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee; it needs an epsilon of at most 4 is needed"),
     (
         {"max_epsilon": 4},
         {"memory": remembered(1, epsilon=4.5, delta=1e-5)},
@@ -285,10 +285,10 @@ def test_memories_of_earlier_legs_are_held_against_the_newest_policy(at: At, mon
     world.deliver(world.bundle(1), "south")
     world.with_policy(done=1, install=["south"], memory=[])
     folder = world.train(2, memory=None)
-    with pytest.raises(PolicyBreach, match=f"{ONE} is a memory of the kind style; allowed: none"):
+    with pytest.raises(PolicyBreach, match=f"{ONE} is a style memory; allowed: none"):
         world.put(2, folder)
     monkeypatch.setattr(sending, "check_policy", lambda *args: None)
-    world.refuses(world.put(2, folder), "east", PolicyBreach, f"{ONE} is a memory of the kind style; allowed: none")
+    world.refuses(world.put(2, folder), "east", PolicyBreach, f"{ONE} is a style memory; allowed: none")
 
 
 # -- what people see -------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_every_memory_is_shown(at: At) -> None:
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",
         "memory of leg 2, by south: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal guarantee; "
         "not audited",
-        "cumulative memory, of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
+        "cumulative memory of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
         'audit {"attack": "membership", "auc": 0.52}',
     ]
     assert drafted.lines(world.roster.policy)[-3:] == lines
@@ -315,7 +315,7 @@ def test_every_memory_is_shown(at: At) -> None:
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
     assert sending.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
-    assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one of all legs." in card
+    assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one from all legs." in card
 
 
 def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:
@@ -332,9 +332,9 @@ def test_a_long_audit_is_cut() -> None:
 
 
 def test_a_guarantee_is_whole() -> None:
-    with pytest.raises(ValueError, match="stand together"):
+    with pytest.raises(ValueError, match="give both"):
         Privacy(derived="aggregates", epsilon=4)
-    with pytest.raises(ValueError, match="stand together"):
+    with pytest.raises(ValueError, match="give both"):
         Privacy(derived="aggregates", delta=1e-5)
 
 

@@ -144,7 +144,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_stick_is_not_in(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"can't look into .*: No such file") as caught:
+    with pytest.raises(UserError, match=r"can't list .*: No such file") as caught:
         put(Bytes(DATA), tmp_path / "stick", NAME)
     assert "stick is in" in caught.value.advice()
     assert not (tmp_path / "stick").exists()
@@ -192,11 +192,11 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> type[Stick]:
     [
         (errno.ENOSPC, "it is full", "larger one"),
         (errno.EROFS, "it is read-only", "write protection"),
-        (errno.EFBIG, "takes no file this large", "FAT32"),
-        (errno.EIO, "does not answer", "pulled out"),
-        (errno.ENOENT, "does not answer", "pulled out"),
-        (errno.ENODEV, "does not answer", "pulled out"),
-        (errno.EACCES, "may not write", "Mount it"),
+        (errno.EFBIG, "can't store a file this large", "FAT32"),
+        (errno.EIO, "does not respond", "Plug it in again"),
+        (errno.ENOENT, "does not respond", "Plug it in again"),
+        (errno.ENODEV, "does not respond", "Plug it in again"),
+        (errno.EACCES, "permission to write", "Mount it"),
         (errno.ETIMEDOUT, "timed out", "again"),
     ],
 )
@@ -229,7 +229,7 @@ def test_flushing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volume:
         raise OSError(errno.EIO, "gone")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(UserError, match="does not respond"):
         put(Bytes(b"new" * 1000), tmp_path, NAME, volume)
     assert there(tmp_path) == before
 
@@ -249,7 +249,7 @@ def test_renaming_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, good: i
         return true(self, target)
 
     monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(UserError, match="does not respond"):
         volumes(tmp_path)
     assert f"{NAME}.001" not in there(tmp_path)
     assert not [name for name, data in there(tmp_path).items() if name.endswith(".part") or data in DATA]
@@ -329,7 +329,7 @@ def test_a_single_volume_lacks_the_second(tmp_path: Path) -> None:
 def test_a_volume_cut_short_is_named(tmp_path: Path, number: str, size: int) -> None:
     volumes(tmp_path)
     os.truncate(tmp_path / f"{NAME}.{number}", size)
-    with pytest.raises(Incomplete, match=rf"\.{number} has {size} bytes; it was cut short"):
+    with pytest.raises(Incomplete, match=rf"\.{number} has {size} bytes; it was truncated"):
         open_volumes(tmp_path / NAME)
 
 
@@ -342,7 +342,7 @@ def test_a_stick_pulled_out_while_reading(tmp_path: Path) -> None:
     volumes(tmp_path)
     with open_volumes(tmp_path / NAME) as file:
         os.truncate(tmp_path / f"{NAME}.003", 100)
-        with pytest.raises(Incomplete, match=r"\.003 breaks off after 100 bytes"):
+        with pytest.raises(Incomplete, match=r"\.003 ends early, after 100 bytes"):
             list(iter(lambda: file.read(600), b""))
 
 
@@ -352,7 +352,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     for name in ("x.relay", "folder.relay"):
         with pytest.raises(UserError, match="there is no bundle"):
             open_volumes(tmp_path / name)
-    with pytest.raises(UserError, match="can't look into"):
+    with pytest.raises(UserError, match="can't list"):
         open_volumes(tmp_path / "no" / NAME)
     with pytest.raises(Incomplete):
         open_volumes(tmp_path / NAME)
@@ -395,7 +395,7 @@ def test_find_reads_what_bundle_name_writes(tmp_path: Path, sealed: bool) -> Non
 
 
 def test_find_where_there_is_no_stick(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="can't look into"):
+    with pytest.raises(UserError, match="can't list"):
         find(tmp_path / "stick")
 
 

@@ -128,7 +128,7 @@ def test_printed_commands_can_be_pasted(odd: World) -> None:
 def test_advice_can_be_pasted(odd: World) -> None:
     home = odd.folder / "east"
     folder = typed("receipt", "--leg", "2", "-o", odd.stick, "--home", odd.folder / "south")
-    assert folder.err.partition("Say its name: ")[2].strip() == shlex.join(["-o", str(odd.stick / "receipt.txt")])
+    assert folder.err.partition("Name the file: ")[2].strip() == shlex.join(["-o", str(odd.stick / "receipt.txt")])
     there = typed("keys", "new", "--name", "east", "--home", home, RELAY_PASSPHRASE="not a short one")
     shown, again = shlex.split(there.err.partition("(relay ")[2].partition(" shows")[0]), list(told(there))[-1]
     assert shown == ["keys", "show", "--home", str(home)]

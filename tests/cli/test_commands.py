@@ -357,7 +357,7 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
     done = pictured(trained, "patient_A/left.png")
     last.with_name("kept").rename(last)
     assert "/task_1/" in masks_said(done)[0]
-    assert "not trained to the end: task_2" in done.stderr
+    assert "training is not finished: task_2" in done.stderr
 
 
 @pytest.mark.parametrize(

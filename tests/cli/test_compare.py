@@ -164,7 +164,7 @@ def test_nothing_is_run_twice(copy: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ran, before = legs(monkeypatch), told(copy)
     again = typed("compare", "study", *MANY, cwd=copy)
     assert again.code == 0
-    assert "6 of 6 runs: finished before, skipped" in again.out
+    assert "6 of 6 runs are already finished and skipped" in again.out
     assert told(copy) == before
     part = typed("compare", "-c=study", "--strategies=joint", "common.train.log_every_n_steps=3", cwd=copy)
     assert "1 of 1 runs: finished before" in part.out
@@ -282,7 +282,7 @@ def test_slurm_takes_submitits_parameters(copy: Path, monkeypatch: pytest.Monkey
 
 
 def test_wrong_slurm_parameters(done: Path) -> None:
-    typed("compare", "study", *MANY, "--slurm=gpu", cwd=done).refused(2, "'gpu' has not the form key=value")
+    typed("compare", "study", *MANY, "--slurm=gpu", cwd=done).refused(2, "'gpu' is not of the form key=value")
     typed("compare", "study", *MANY, "--slurm=a=[", cwd=done).refused(2, "can't be read as YAML")
     typed("compare", "study", *MANY, "--slurm=nonsense=1", cwd=done).refused(2, "--slurm", advice="slurm_partition")
 
@@ -300,7 +300,7 @@ def test_wrong_slurm_parameters(done: Path) -> None:
         (["--orders=1,1"], "must name each site once: clinic_a (1), clinic_b (2)"),
         (["--orders=3"], "there are 2 of 2 sites"),
         (["--seeds=few"], "must be a number of seeds"),
-        (["--reference=merge"], "--reference merge: is not among the strategies"),
+        (["--reference=merge"], "--reference merge: not one of the strategies"),
         (["-c", "study"], "more than one config: -c study, study"),
         (["other"], "more than one config: study, other"),
         (["common.train.batch_sze=4"], "did you mean"),

@@ -83,7 +83,7 @@ def test_keys_without_a_passphrase_or_with_an_old_one_are_refused(world: Hospita
     world.at("new", "keys", "new", "--name", "n").refused(2, "no terminal to ask", advice="--passphrase-file")
     assert not (world.folder / "new").exists()
     again = world.at("a", "keys", "new", "--name", "a", RELAY_PASSPHRASE=SECRET)
-    again.refused(2, "holds keys already", advice="--replace")
+    again.refused(2, "already has keys", advice="--replace")
     assert world.at("a", "keys", "new", "--name", "a", "--passphrase", SECRET).code == 2  # there is no such option
 
 
@@ -132,7 +132,7 @@ def test_show_prints_the_public_part(world: Hospitals) -> None:
     assert identity.sealing in done.out
     assert "AGE-SECRET" not in done.out
     assert world.at("a", "keys", "show", "--words").out == identity.fingerprint + "\n"
-    world.at("nobody", "keys", "show").refused(2, "there are no keys", advice="relay keys new")
+    world.at("no site", "keys", "show").refused(2, "there are no keys", advice="relay keys new")
 
 
 def test_the_home_is_the_option_then_the_environment(world: Hospitals) -> None:
@@ -180,7 +180,7 @@ def test_a_request_after_the_words_were_given(world: Hospitals) -> None:
 def test_a_request_after_the_question(world: Hospitals) -> None:
     done = world.at("a", "request", world.invite(), "-o", world.stick, answers=("y",))
     assert done.code == 0, done.err
-    assert done.asked == ("Is this what the coordinator read out to you? [y/N] ",)
+    assert done.asked == ("Do they match what the coordinator read out? [y/N] ",)
     assert all(word in done.out for word in world.words("centre").split())
     again = world.at("a", "request", world.invite(), "-o", world.stick, answers=())
     assert (again.code, again.asked) == (0, ())
@@ -210,15 +210,15 @@ def test_a_wrong_word_is_named(world: Hospitals) -> None:
     spoken = world.words("centre").split()
     true, spoken[2] = spoken[2], "zebra" if spoken[2] != "zebra" else "zero"
     done = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", " ".join(spoken))
-    done.refused(3, f"word 3 is '{true}', not '{spoken[2]}'", advice="read out once more")
+    done.refused(3, f"word 3 is '{true}', not '{spoken[2]}'", advice="read out again")
     trusts_nobody(world)
 
 
 def test_too_few_words_and_another_fingerprint(world: Hospitals) -> None:
     few = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", "zebra zero")
-    few.refused(2, "these are 2 words")
+    few.refused(2, "you gave 2 words")
     other = world.at("a", "request", world.invite(), "-o", world.stick, "--fingerprint", world.words("b"))
-    other.refused(3, "most of its words are others")
+    other.refused(3, "most of its words differ")
     trusts_nobody(world)
 
 
@@ -228,7 +228,7 @@ def test_another_coordinator_of_the_same_study_is_refused(world: Hospitals) -> N
     world.at("b", "invite", "eyes", "-o", world.stick)
     words = world.words("b")
     done = world.at("a", "request", world.stick / "eyes.invitation.json", "-o", world.stick, "--fingerprint", words)
-    done.refused(3, "is pinned with the fingerprint", advice="Telephone the coordinator")
+    done.refused(3, "is pinned with the fingerprint", advice="Call the coordinator")
     assert world.store("a").coordinator == pinned
 
 
@@ -241,7 +241,9 @@ def test_a_file_that_is_no_invitation_is_3(world: Hospitals, content: bytes) -> 
 
 def test_a_site_may_not_be_called_as_the_coordinator(world: Hospitals) -> None:
     keys.save(keys.new("Centre"), world.folder / "twin", None)
-    world.at("twin", "request", world.invite(), "-o", world.stick).refused(2, "is called Centre", advice="keys new")
+    world.at("twin", "request", world.invite(), "-o", world.stick).refused(
+        2, "has the same name as this site, Centre", advice="keys new"
+    )
 
 
 # -- rosters ---------------------------------------------------------------------------------------------------------
@@ -271,7 +273,7 @@ def test_yes_is_said_to_be_a_risk(world: Hospitals) -> None:
     (one,) = world.request("a")
     done = world.at("centre", "roster", "make", one, "--order=a", "-o", world.stick, "--yes")
     assert done.code == 0
-    assert "warning: with --yes nobody was asked" in done.err
+    assert "warning: because of --yes, no one was asked" in done.err
 
 
 def test_only_the_coordinator_makes_rosters_and_only_one_first(world: Hospitals) -> None:
@@ -279,13 +281,13 @@ def test_only_the_coordinator_makes_rosters_and_only_one_first(world: Hospitals)
     words = ("roster", "make", *requests, "--order", "a,b", "-o", world.stick, "--yes")
     world.at("a", *words).refused(2, "the coordinator of study eyes is centre", advice="--home")
     assert world.at("centre", *words).code == 0
-    world.at("centre", *words).refused(2, "has roster 1 already", advice="relay roster amend")
+    world.at("centre", *words).refused(2, "already has roster 1", advice="relay roster amend")
 
 
 def test_a_forged_request_and_a_wrong_order_are_refused(world: Hospitals) -> None:
     requests = world.request("a", "b")
     words = ("roster", "make", *requests, "-o", world.stick, "--yes")
-    world.at("centre", *words, "--order", "a,c").refused(2, "'c' is in the order, and not among the sites")
+    world.at("centre", *words, "--order", "a,c").refused(2, "'c' is in the order but is not one of the sites")
     content = json.loads(requests[0].read_bytes())
     content["signatures"] = json.loads(requests[1].read_bytes())["signatures"]
     requests[0].write_bytes(json.dumps(content, separators=(",", ":"), sort_keys=True).encode())
@@ -319,8 +321,8 @@ def test_installing_for_the_first_time_compares_the_fingerprint(world: Hospitals
 @pytest.mark.parametrize(
     ("period", "says"),
     [
-        (("2999-01-01T00:00:00Z", "2999-07-01T00:00:00Z"), "holds only from 2999-01-01T00:00:00Z on"),
-        (("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z"), "has ended: it held until 2020-07-01T00:00:00Z"),
+        (("2999-01-01T00:00:00Z", "2999-07-01T00:00:00Z"), "is only valid from 2999-01-01T00:00:00Z"),
+        (("2020-01-01T00:00:00Z", "2020-07-01T00:00:00Z"), "has ended: it was valid until 2020-07-01T00:00:00Z"),
     ],
 )
 def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
@@ -332,7 +334,7 @@ def test_a_roster_that_does_not_hold_today_is_installed_with_a_warning(
     path.write_bytes(sign_roster(made, signer))
     done = world.at("b", "roster", "install", path)
     assert done.code == 0, done.err
-    assert f"WARNING: roster 1 {says}. Nothing can be received, trained or sent under it now." in done.err
+    assert f"WARNING: roster 1 {says}. You can't receive, train or send under it now." in done.err
     assert "clock" in done.err
     assert world.store("b").roster == made
 
@@ -354,26 +356,26 @@ def test_the_next_roster_shows_what_changed_and_never_goes_back(world: Hospitals
     assert world.store("centre").roster.version == 1
     done = world.at("centre", *words, answers=("y", "y"))
     assert done.code == 0, done.err
-    assert "Legs up to 1 stand." in done.out
+    assert "Legs up to 1 are final." in done.out
     assert "- leg 2          b" in done.out
     assert "+ leg 2          c" in done.out
     second = world.stick / "eyes.roster-2.json"
     installed = world.at("a", "roster", "install", second)
     assert "+ leg 2          c" in installed.out
     assert "site a" not in installed.out  # that line is as it was
-    world.at("a", "roster", "install", first).refused(3, "roster 2 is known here")
+    world.at("a", "roster", "install", first).refused(3, "roster 2 is already known here")
     assert world.store("a").roster.order == ("a", "c")
 
 
 def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
     world.roster("a,b")
     words = ("roster", "amend", "--done=0", "-o", world.stick, "--revoke", "b", "--reason", "laptop stolen")
-    world.at("centre", *words).refused(2, "the key of b is revoked", advice="nothing was signed")
+    world.at("centre", *words).refused(2, "the key of b is revoked", advice="Nothing was signed")
     keys.save(keys.new("b"), world.folder / "b", None, replace=True)
     (renewed,) = world.request("b")
     done = world.at("centre", *words, renewed, "--yes")
     assert done.code == 0, done.err
-    assert "new keys of b" in done.out
+    assert "new keys from b" in done.out
     (revoked,) = world.store("centre").roster.revoked
     assert (revoked.site, revoked.reason) == ("b", "laptop stolen")
 

@@ -61,7 +61,7 @@ def test_what_is_never_negative(name: str) -> None:
     whole = name.endswith("tracked")
     for value, fine in ((0, True), (-1, False)):
         found = list(measures.useless({name: torch.full((3,), value, dtype=torch.int64 if whole else torch.float32)}))
-        assert found == ([] if fine else [f"{name} is negative, which it can't be"])
+        assert found == ([] if fine else [f"{name} is negative, which is impossible for it"])
 
 
 def test_memories_of_earlier_legs_are_weighed_too(at: At) -> None:
@@ -263,7 +263,7 @@ def test_policy_decides(limit: float, on_failure: Any, at: At) -> None:
 def test_the_first_weights_have_nothing_to_compare_with(at: At) -> None:
     world = at(1)
     notes = world.deliver(world.bundle(1), "south").notes
-    assert notes == ("weights are finite; no earlier weights here to compare with",)
+    assert notes == ("weights are finite; there are no earlier weights here to compare with",)
 
 
 def test_an_outlier_in_a_relay(at: At) -> None:

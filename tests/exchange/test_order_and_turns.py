@@ -57,13 +57,13 @@ def test_readers_look_on(at: At) -> None:
     ("change", "why", "says"),
     [
         ({"leg": 2}, WrongOrder, "south"),
-        ({"leg": 4}, WrongOrder, "nobody"),
-        ({"leg": 0}, BadDocument, "names no leg"),
-        ({"leg": -1}, BadDocument, "names no leg"),
-        ({"leg": True}, BadDocument, "names no leg"),
-        ({"leg": "1"}, BadDocument, "names no leg"),
-        ({"leg": None}, BadDocument, "names no leg"),
-        ({"leg": 1.5}, BadDocument, "names no leg"),
+        ({"leg": 4}, WrongOrder, "no site"),
+        ({"leg": 0}, BadDocument, "does not name a leg"),
+        ({"leg": -1}, BadDocument, "does not name a leg"),
+        ({"leg": True}, BadDocument, "does not name a leg"),
+        ({"leg": "1"}, BadDocument, "does not name a leg"),
+        ({"leg": None}, BadDocument, "does not name a leg"),
+        ({"leg": 1.5}, BadDocument, "does not name a leg"),
         ({"study": "lesions"}, WrongStudy, "lesions"),
         ({"study": None}, WrongStudy, "None"),
         ({"study": "x" * 10**5}, WrongStudy, "xxx"),
@@ -157,7 +157,7 @@ def test_nor_from_what_they_did_not_receive(at: At) -> None:
     world = at(1)
     world.deliver(world.bundle(1), "south")
     folder = world.train(2, start="0" * 64)
-    with pytest.raises(UserError, match="leg 2 was trained from other weights than those received of leg 1"):
+    with pytest.raises(UserError, match="leg 2 was not trained from the weights received for leg 1"):
         sending.draft(world.stores["south"], world.keys["south"], folder)
     empty = at(0)
     world.stores["south"] = empty.stores["south"]

@@ -153,7 +153,7 @@ def test_a_clock_that_was_ahead_is_put_right_as_the_refusal_says(tmp_path: Path)
         assert len((done.aside / "ledger.jsonl").read_bytes().splitlines()) == count
         assert store.ledger.lines()[0].event == "roster"
         assert store.now() == world.now
-    with pytest.raises(UserError, match="is whole"):
+    with pytest.raises(UserError, match="is intact"):
         again(world, "south")
 
 

@@ -76,7 +76,7 @@ def test_words_and_digest_are_of_one_statement(world: World) -> None:
     own = receipt.write(world.stores["east"], 2)
     text = own.text()
     said = words(bytes.fromhex(own.made.digest))
-    with pytest.raises(BadDocument, match="not those of its statement"):
+    with pytest.raises(BadDocument, match="don't match its statement"):
         receipt.check(world.stores["south"], text.replace(said, words(bytes(32))))
     with pytest.raises(UserError, match=r"word \d+"):
         receipt.check(world.stores["south"], text.replace(said, said.replace(said.split()[3], "xylophon")))
@@ -92,14 +92,14 @@ def test_words_and_digest_are_of_one_statement(world: World) -> None:
     ],
 )
 def test_no_receipt(world: World, text: str) -> None:
-    with pytest.raises(BadDocument, match="not a whole receipt"):
+    with pytest.raises(BadDocument, match="this receipt is incomplete"):
         receipt.check(world.stores["south"], text)
 
 
 def test_a_receipt_is_short(world: World) -> None:
     text = receipt.write(world.stores["east"], 2).text()
     receipt.check(world.stores["south"], text + "\n" * (receipt.MAX_TEXT - len(text)))
-    with pytest.raises(BadDocument, match="65537 characters, allowed are 65536"):
+    with pytest.raises(BadDocument, match="65537 characters; the limit is 65536"):
         receipt.check(world.stores["south"], text + "\n" * (receipt.MAX_TEXT - len(text) + 1))
 
 
@@ -180,10 +180,10 @@ def test_a_ledger_that_was_put_back_with_its_head_contradicts_the_witness(world:
     for path, data in older.items():
         path.write_bytes(data)
     assert store.ledger.lines(), "on its own the older ledger is whole"
-    with pytest.raises(DamagedLedger, match="put back or rewritten"):
+    with pytest.raises(DamagedLedger, match="rolled back or rewritten"):
         receipt.check(store, text)
     store.ledger.append("sent", world.now, leg=2, statement="0" * 64, files=["b"])
-    with pytest.raises(DamagedLedger, match="put back or rewritten"):
+    with pytest.raises(DamagedLedger, match="rolled back or rewritten"):
         receipt.check(store, text)
 
 

@@ -69,7 +69,7 @@ def cut_short(at: At) -> Refusal:
     world = at(1)
     path = world.bundle(1)
     path.write_bytes(path.read_bytes()[:3000])
-    return world, path, "south", ("breaks off",)
+    return world, path, "south", ("ends early",)
 
 
 @reaches(BadContainer)
@@ -143,7 +143,7 @@ def with_a_key_past_its_last_day(at: At) -> Refusal:
     world.now += 10 * DAY
     with world.forged(1, signer="north") as parts:
         parts.claim["issued"] = stamp(world.now)
-    return world, parts.bundle, "south", ("by north", "last day")
+    return world, parts.bundle, "south", ("by north", "key expired at")
 
 
 @reaches(BadRoster)
@@ -172,10 +172,10 @@ def after_the_study(at: At) -> Refusal:
 
 @reaches(ClockSetBack)
 def with_the_clock_set_back(at: At) -> Refusal:
-    """South's ledger has an event of today; by its clock of last week an expired bundle would be good again."""
+    """South's ledger has an event from today; by its clock of last week an expired bundle would be good again."""
     world = at(1)
     world.now -= 7 * DAY
-    return world, world.bundle(1), "south", ("shows 2026-02-23", "has an event of 2026-03-02")
+    return world, world.bundle(1), "south", ("shows 2026-02-23", "has an event from 2026-03-02")
 
 
 @reaches(WrongStudy)

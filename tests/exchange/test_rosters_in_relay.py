@@ -138,7 +138,7 @@ def test_a_leg_is_done_again(at: At) -> None:
     world = at(1)
     world.deliver(world.bundle(1), "south")
     again = world.train(1, model=weights(7))
-    with pytest.raises(Fork, match="signed here before"):
+    with pytest.raises(Fork, match="already signed here"):
         sending.draft(world.stores["north"], world.keys["north"], again)
     world.amend(0, ["north"])
     world.put(1, again)
@@ -150,7 +150,7 @@ def test_not_once_somebody_went_on_if_it_stands(at: At) -> None:
     """South has made leg 2 from leg 1, and both stand by roster 2: north can't make another one."""
     world = at(2)
     world.amend(2, ["north"])
-    with pytest.raises(Fork, match="signed here before"):
+    with pytest.raises(Fork, match="already signed here"):
         world.put(1, world.train(1, model=weights(7)))
     with world.forged(1, signer="north") as parts:
         under(parts, world, 2, "south")
@@ -216,7 +216,7 @@ def test_a_leg_that_was_struck_is_not_laundered_in_a_chain(at: At) -> None:
     world.amend(1, order=["north", "east", "east"])
     with world.forged(3, signer="east", to=["north"]) as parts:
         under(parts, world, 2, "north", "south")
-    world.refuses(parts.bundle, "north", OldRoster, "leg 2 by south", "is to be done again")
+    world.refuses(parts.bundle, "north", OldRoster, "leg 2 by south", "must since be done again")
 
 
 def test_re_sent_under_a_newer_roster_to_one_who_has_it(at: At) -> None:
@@ -242,7 +242,7 @@ def test_an_expired_leg_is_signed_anew_under_a_new_roster(at: At) -> None:
     world = at(1)
     folder = world.folder / "north" / "handover_1"
     world.now += 91 * DAY
-    with pytest.raises(UserError, match="good until 2026-05-31") as caught:
+    with pytest.raises(UserError, match="valid until 2026-05-31") as caught:
         world.put(1, folder)
     assert "new roster" in caught.value.advice()
     world.amend(0, ["north"])
@@ -280,7 +280,7 @@ def test_never_back_to_an_older_roster(version: int, at: At) -> None:
     world.with_policy(install=["south"], min_samples=9)
     world.with_policy(install=["south"], min_samples=10)
     before = contents(world.folder / "south")
-    with pytest.raises(OldRoster, match=f"this is roster {version}.*roster 3 is known"):
+    with pytest.raises(OldRoster, match=f"this is roster {version}.*roster 3 is already known"):
         world.stores["south"].install(world.rosters[version])
     assert contents(world.folder / "south") == before
 
@@ -305,7 +305,7 @@ def test_rosters_have_their_days(at: At) -> None:
     world = at(1)
     world.now += 367 * DAY
     world.refuses(world.bundle(1), "south", RosterPeriod, "2027-03-02")
-    with pytest.raises(UserError, match="holds from 2026-03-02"):
+    with pytest.raises(UserError, match="is valid from 2026-03-02"):
         sending.draft(world.stores["north"], world.keys["north"], world.folder / "north" / "handover_1")
     world.amend(0, ["north", "south"], days=30)
     world.deliver(world.put(1, world.folder / "north" / "handover_1"), "south")

@@ -96,7 +96,7 @@ def test_rollback(at: At) -> None:
     check.at = dataclasses.replace(check.at, record=Record({3: Known("0" * 64, 1)}))
     for name in STEPS[:3]:
         does[name]()
-    with pytest.raises(Rollback, match="leg 1 by north; leg 3 is known"):
+    with pytest.raises(Rollback, match="leg 1 by north; leg 3 is already known"):
         does["standing"]()
 
 

@@ -45,7 +45,7 @@ LEGS = {"legs": [{"leg": 1, "site": "clinic_a", "strategy": "relay", "train_samp
 def test_a_net_that_fits_is_accepted() -> None:
     here = leg()
     model, notes = check_handover(here, Handover(net(here)), ANY, {})
-    assert notes == ["weights are finite; no earlier weights here to compare with"]
+    assert notes == ["weights are finite; there are no earlier weights here to compare with"]
     site = prepare(here.pool[0], 1, splits=("train",))
     assert len(site.split.val) == 4
     assert check_answers(model.eval(), site, CPU) == "their answers are finite for 4 images of this site"

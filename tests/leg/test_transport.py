@@ -234,5 +234,5 @@ def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp
     with pytest.raises(UserError, match="no turn left"):
         sites.leg(1, note="again")
     handover = tmp_path / "anew/checkpoints/task_1/handover"
-    with pytest.raises(Fork, match="signed here before"):
+    with pytest.raises(Fork, match="already signed here"):
         draft(sites.study.store("clinic_a"), sites.study.keys("clinic_a"), handover)

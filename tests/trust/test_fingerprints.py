@@ -51,13 +51,13 @@ def test_names_the_wrong_word_and_the_nearest() -> None:
 
 
 def test_names_a_word_that_is_like_no_other() -> None:
-    with pytest.raises(UserError, match=r"word 1, '1234', is not one of the list$"):
+    with pytest.raises(UserError, match=r"word 1, '1234', is not in the word list$"):
         from_words(ZERO.replace("abandon", "1234", 1))
 
 
 @pytest.mark.parametrize("text", ["", "abandon", ZERO + " about"])
 def test_counts_the_words(text: str) -> None:
-    with pytest.raises(UserError, match=rf"these are {len(text.split())} words; a fingerprint has 12"):
+    with pytest.raises(UserError, match=rf"you gave {len(text.split())} words; a fingerprint has 12"):
         from_words(text)
 
 

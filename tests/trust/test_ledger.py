@@ -183,7 +183,7 @@ def test_replay(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     assert world.deliver(world.bundle(1), "south").again, "until south goes on, it may be received once more"
     world.make(2)
-    world.refuses(world.bundle(1), "south", Replay, "leg 1 by north", "leg 2 was made from it")
+    world.refuses(world.bundle(1), "south", Replay, "leg 1 by north", "leg 2 is already built on it")
 
 
 def test_fork_before_and_after_going_on(at: At) -> None:
@@ -204,7 +204,7 @@ def test_double_sending(at: At) -> None:
     assert world.opened(1) == first
     folder = world.train(1, model=weights(7))
     before = contents(world.stores["north"].folder)
-    with pytest.raises(Fork, match="leg 1 was signed here before") as caught:
+    with pytest.raises(Fork, match="leg 1 was already signed here") as caught:
         sending.draft(world.stores["north"], world.keys["north"], folder)
     check_words(caught.value, "leg 1")
     assert contents(world.stores["north"].folder) == before
@@ -216,7 +216,7 @@ def test_a_lost_ledger(at: At) -> None:
     world.run(2, last=False)
     aside = world.stores["north"].ledger.put_aside(world.now)
     assert aside is not None
-    world.refuses(world.bundle(2), "north", DamagedLedger, "does not know roster 2, which lies beside it")
+    world.refuses(world.bundle(2), "north", DamagedLedger, "roster 2 is beside the ledger")
     with pytest.raises(DamagedLedger):
         world.stores["north"].next_turn()  # nor is leg 1 made a second time
     aside.rename(aside.with_name("elsewhere"))

@@ -30,7 +30,7 @@ def under(at: At, **changes: Any) -> World:
     [
         ({"min_samples": 20}, {}, "at least 20"),
         ({"min_samples": 17, "sample_counts": "exact"}, {"samples": 16}, "16 training samples"),
-        ({"max_bundle_bytes": 3000}, {"memory": None}, "allowed are 3000"),
+        ({"max_bundle_bytes": 3000}, {"memory": None}, "the limit is 3000"),
     ],
 )
 def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: str, at: At) -> None:
@@ -47,7 +47,7 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     ("policy", "says"),
     [
         ({"min_samples": 24}, "trained on 16 samples"),
-        ({"expires_days": 30}, "for longer than 30 days"),
+        ({"expires_days": 30}, "which is longer than 30 days"),
     ],
 )
 def test_it_is_not_taken_in(policy: dict[str, Any], says: str, at: At) -> None:
@@ -69,7 +69,7 @@ def test_the_largest_bundle_is_the_file_on_the_stick(sealed: bool, at: At) -> No
     size = world.make(1).stat().st_size
     (world.bundle(1)).unlink()
     world.with_policy(install=["north"], max_bundle_bytes=size - 200)
-    with pytest.raises(PolicyBreach, match=f"allowed are {size - 200}"):
+    with pytest.raises(PolicyBreach, match=f"the limit is {size - 200}"):
         world.put(1, world.folder / "north" / "handover_1")
     assert not list(world.stick.iterdir())
     world.with_policy(install=["north"], max_bundle_bytes=size + 3000)
@@ -173,7 +173,7 @@ def test_facts_of_odd_kinds(part: object, at: At) -> None:
     world = at(1)
     with world.forged(1, signer="north") as parts:
         parts.put("handover.json", {"format": 1, "model": part, "data": part})
-    world.refuses(parts.bundle, "south", BadDocument, "handover.json of leg 1 is not of the known form")
+    world.refuses(parts.bundle, "south", BadDocument, "handover.json of leg 1 does not match its schema")
 
 
 def test_verifying_holds_the_policy_too(at: At) -> None:
@@ -192,7 +192,7 @@ def test_good_for_so_long(at: At) -> None:
     with world.forged(1, signer="north") as parts:
         assert parts.claim["expires"] == stamp(world.now + 7 * DAY)
         parts.claim["expires"] = stamp(world.now + 8 * DAY)
-    world.refuses(parts.bundle, "south", PolicyBreach, "for longer than 7 days")
+    world.refuses(parts.bundle, "south", PolicyBreach, "which is longer than 7 days")
 
 
 @pytest.mark.parametrize("extra", [["other"], ["other", "other"], []])
@@ -208,7 +208,7 @@ def test_sealed_to_others_than_were_signed_for(extra: list[str], at: At) -> None
     if not extra:
         world.deliver(path, "south")
         return
-    world.refuses(path, "south", PolicyBreach, f"it is sealed to {1 + len(extra)} recipient(s), signed for are 1")
+    world.refuses(path, "south", PolicyBreach, f"it is sealed to {1 + len(extra)} recipient(s), but was signed for 1")
 
 
 def test_where_nothing_need_be_sealed_more_may_open_it(at: At) -> None:

@@ -91,7 +91,7 @@ def test_another_coordinator_is_refused() -> None:
 
 def test_another_sealing_key_of_the_coordinator_is_refused() -> None:
     swapped = dataclasses.replace(LEAD.identity, sealing=D.sealing)
-    with pytest.raises(BadRoster, match="another name or sealing key"):
+    with pytest.raises(BadRoster, match="whose name or sealing key differs"):
         open_roster(changed(made(), coordinator=swapped), LEAD.identity, "fundus")
 
 
@@ -127,26 +127,28 @@ def test_nothing_is_signed_or_believed_after_the_keys_have_expired() -> None:
 
 CONTRADICTIONS: Mapping[str, Mapping[str, Any]] = {
     "its order is empty": {"order": ()},
-    "'D' is in the order, and not among the sites": {"order": ("A", "D")},
+    "'D' is in the order but is not one of the sites": {"order": ("A", "D")},
     "'a' is in the order": {"order": ("a",)},
-    "'D' is a reader, and neither": {"readers": ("D",)},
-    "'A' is a reader twice": {"readers": ("A", "A")},
-    "two have the name 'a'": {"sites": (A, B, C, dataclasses.replace(D, name="a"))},
-    "two have the name 'lead'": {"sites": (A, B, C, dataclasses.replace(D, name="LEAD"))},
-    f"two have the key {A.signing[:16]}": {"sites": (A, B, C, dataclasses.replace(D, signing=A.signing))},
-    f"two have the key {A.sealing[:16]}": {"sites": (A, B, C, dataclasses.replace(D, sealing=A.sealing))},
-    f"two have the key {LEAD.identity.sealing[:16]}": {
+    "'D' is a reader but is neither": {"readers": ("D",)},
+    "'A' is listed twice as a reader": {"readers": ("A", "A")},
+    "the name 'a' is used twice": {"sites": (A, B, C, dataclasses.replace(D, name="a"))},
+    "the name 'lead' is used twice": {"sites": (A, B, C, dataclasses.replace(D, name="LEAD"))},
+    f"the key {A.signing[:16]}… is used twice": {"sites": (A, B, C, dataclasses.replace(D, signing=A.signing))},
+    f"the key {A.sealing[:16]}… is used twice": {"sites": (A, B, C, dataclasses.replace(D, sealing=A.sealing))},
+    f"the key {LEAD.identity.sealing[:16]}… is used twice": {
         "sites": (A, B, C, dataclasses.replace(D, sealing=LEAD.identity.sealing))
     },
-    "it holds from": {"not_after": stamp(NOW)},
-    "the key of C is revoked after leg 2, and C has a later leg": {
+    "it begins at": {"not_after": stamp(NOW)},
+    "the key of C is revoked after leg 2, but C has a later leg": {
         "revoked": (Revoked(key=C.signing, site="C", last_leg=2, reason="lost"),)
     },
-    "the key of A is revoked, and A is a reader": {
+    "the key of A is revoked, but A is a reader": {
         "revoked": (Revoked(key=A.signing, site="A", last_leg=1, reason="lost"),),
         "readers": ("A",),
     },
-    "the key of A is revoked as that of B": {"revoked": (Revoked(key=A.signing, site="B", last_leg=3, reason="lost"),)},
+    "the key of A is listed as a revoked key of B": {
+        "revoked": (Revoked(key=A.signing, site="B", last_leg=3, reason="lost"),)
+    },
     "is revoked twice": {"revoked": (Revoked(key=D.signing, site="D", last_leg=0, reason="lost"),) * 2},
     "the coordinator's own key is revoked": {
         "revoked": (Revoked(key=LEAD.identity.signing, site="Lead", last_leg=0, reason="lost"),)
@@ -165,7 +167,7 @@ def test_contradictions_are_neither_signed_nor_believed(message: str) -> None:
 
 
 def test_all_contradictions_are_listed() -> None:
-    with pytest.raises(BadRoster, match=r"order is empty; 'D' is a reader.*; it holds from"):
+    with pytest.raises(BadRoster, match=r"order is empty; 'D' is a reader.*; it begins at"):
         check_roster(dataclasses.replace(made(), order=(), readers=("D",), not_after=stamp(NOW)))
 
 
@@ -184,7 +186,7 @@ def test_newer_replaces_older_and_never_the_other_way_round() -> None:
     new = trusted(amend(old.roster, THEN, done=0, add=[D]))
     newer(old, new)
     newer(old, old)
-    with pytest.raises(OldRoster, match=r"this is roster 1 .* roster 2 is known"):
+    with pytest.raises(OldRoster, match=r"this is roster 1 .* roster 2 is already known"):
         newer(new, old)
 
 
@@ -211,7 +213,7 @@ def test_a_clock_that_was_once_ahead_does_not_stop_the_study() -> None:
 def test_the_past_of_a_roster_does_not_change() -> None:
     old = trusted(amend(made(), THEN, done=1))
     assert old.roster.done == (0, 1)
-    with pytest.raises(BadRoster, match="which legs stood then"):
+    with pytest.raises(BadRoster, match="which legs were done then"):
         newer(old, trusted(dataclasses.replace(amend(old.roster, THEN, done=1), done=(0, 2, 1))))
 
 
@@ -362,7 +364,7 @@ def test_the_same_key_again_is_not_revoked() -> None:
 
 
 def test_a_revoked_site_needs_new_keys_or_must_leave() -> None:
-    with pytest.raises(UserError, match="key of B is revoked after leg 1, and B has a later leg"):
+    with pytest.raises(UserError, match="key of B is revoked after leg 1, but B has a later leg"):
         amend(made(), THEN, done=1, revoke={"B": "lost"})
     new = amend(made(), THEN, done=1, revoke={"B": "lost"}, drop=["B"])
     assert new.order == ("A", "C")
@@ -415,11 +417,11 @@ def test_a_leg_done_again_is_not_done_with_an_older_key() -> None:
         ({"revoke": {"A": "\n"}, "drop": ["A"], "done": 1}, "reason"),
         ({"add": [keys.new("A").identity], "drop": ["A"]}, "added and dropped at once"),
         ({"add": [D, dataclasses.replace(D, name="D")]}, "have the same name"),
-        ({"add": [dataclasses.replace(D, name="a")]}, "two have the name 'a'"),
-        ({"add": [dataclasses.replace(A, name="D")]}, "two have the key"),
+        ({"add": [dataclasses.replace(D, name="a")]}, "the name 'a' is used twice"),
+        ({"add": [dataclasses.replace(A, name="D")]}, "… is used twice"),
         ({"order": [*"ABCD"]}, "'D' is in the order"),
         ({"readers": ["D"]}, "'D' is a reader"),
-        ({"days": 0}, "can't hold for 0 days"),
+        ({"days": 0}, "can't be valid for 0 days"),
     ],
 )
 def test_amendments_that_make_no_sense(change: dict[str, Any], message: str) -> None:
@@ -493,10 +495,10 @@ def test_described_for_people() -> None:
     assert ("site B", f"{B.fingerprint} (keys until 2028-02-29)") in lines
     assert ("leg 3", "A") in lines
     assert ("readers", "C") in lines
-    assert ("revoked", f"A, key {A.signing[:16]}…, stands up to leg 1: new keys") in lines
+    assert ("revoked", f"A, key {A.signing[:16]}…, valid up to leg 1: new keys") in lines
     assert ("policy", "sealed = yes") in lines
     assert ("gate", "min_dice = not checked") in lines
-    assert {label for label, _ in lines} >= {"study", "holds", "coordinator"}
+    assert {label for label, _ in lines} >= {"study", "valid", "coordinator"}
     told = "\n".join(text for label, text in lines if label in {"policy", "gate"})
     for field in (*dataclasses.fields(Policy), *dataclasses.fields(Gate)):
         assert field.name == "gate" or f"{field.name} = " in told

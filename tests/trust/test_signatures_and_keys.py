@@ -134,7 +134,7 @@ def test_the_coordinator_keeps_name_and_sealing_key(at: At) -> None:
     identity = dataclasses.replace(twin.identity, signing=world.coordinator.identity.signing)
     twin = dataclasses.replace(twin, identity=identity)
     data = sign_roster(dataclasses.replace(world.roster, version=2, done=(0, 0), coordinator=identity), twin)
-    with pytest.raises(BadRoster, match="another name or sealing key"):
+    with pytest.raises(BadRoster, match="whose name or sealing key differs"):
         world.stores["south"].install(data)
 
 
