@@ -77,7 +77,7 @@ def step(root: Path, what: str) -> dict[str, float]:
 def run(root: Path, what: str) -> None:
     """What :func:`step` starts."""
     from relay.bundle import find
-    from relay.exchange import sending, verify
+    from relay.exchange import drafting, sending, verify
     from relay.leg import SimulatedStudy
 
     study = SimulatedStudy(root / "study", SITES, policy())
@@ -86,7 +86,7 @@ def run(root: Path, what: str) -> None:
     store, keys = study.store(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
-        sending.sign(store, keys, sending.draft(store, keys, root / "handover"))
+        sending.sign(store, keys, drafting.draft(store, keys, root / "handover"))
         sending.export(store, 1, study.stick)
     else:
         verify(store, keys, find(study.stick)[0].path)

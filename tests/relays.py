@@ -35,7 +35,7 @@ from torch import Tensor
 from relay.bundle import container, handover_files, manifest
 from relay.bundle.handover_files import Facts
 from relay.bundle.manifest import DATA_CARD, MANIFEST, RESULTS, STATEMENT
-from relay.exchange import gate, receiving, sending
+from relay.exchange import drafting, gate, receiving, sending
 from relay.exchange.expected_config import ExpectedConfig
 from relay.exchange.receiving import Verified
 from relay.exchange.store import StudyStore
@@ -203,7 +203,7 @@ class World:
         """Sign a handover, put it on the stick."""
         site = site or self.roster.order[leg - 1]
         store, own = self.stores[site], self.keys[site]
-        sending.sign(store, own, sending.draft(store, own, folder))
+        sending.sign(store, own, drafting.draft(store, own, folder))
         return sending.export(store, leg, self.stick, volume)[0]
 
     def deliver(self, bundle: Path, site: str, fit: ExpectedConfig | None = EXPECTED) -> Verified:

@@ -172,12 +172,12 @@ def _handover(found: places.Deployment, note: str) -> Path:
 
 def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
     """What would leave and the keys to sign it with; without a handover, what was signed last and no keys."""
-    from relay.exchange import sending
+    from relay.exchange import drafting
 
     if handover is None:
-        return sending.signed_before(store, _signed_last(store)), None
+        return drafting.signed_before(store, _signed_last(store)), None
     keys = places.unlock(store.home, passphrase_file)
-    return sending.draft(store, keys, handover), keys
+    return drafting.draft(store, keys, handover), keys
 
 
 def _signed_last(store: StudyStore) -> int:

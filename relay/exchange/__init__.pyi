@@ -1,4 +1,5 @@
 from . import (
+    drafting as drafting,
     gate as gate,
     measures as measures,
     receipt as receipt,
@@ -6,6 +7,7 @@ from . import (
     select_bundle as select_bundle,
     sending as sending,
 )
+from .drafting import Draft as Draft, check_there as check_there
 from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as check_fit
 from .rebuilding import rebuild as rebuild
 from .receiving import (
@@ -17,5 +19,4 @@ from .receiving import (
     reopen as reopen,
     verify as verify,
 )
-from .sending import Draft as Draft, check_there as check_there
 from .store import StudyStore as StudyStore, utc_now as utc_now

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
-from relay.exchange import StudyStore, Weigh, receive, reopen, sending, utc_now
+from relay.exchange import StudyStore, Weigh, drafting, receive, reopen, sending, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
@@ -77,7 +77,7 @@ class SimulatedStudy:
         site = self.sites[leg - 1]
         store, own = self.store(site), self.keys(site)
         check_there(handover)
-        drafted = sending.draft(store, own, handover)
+        drafted = drafting.draft(store, own, handover)
         if not (drafted.signed and leg in store.sent()):
             sending.sign(store, own, drafted)
             sending.export(store, leg, self.stick)

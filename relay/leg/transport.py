@@ -14,7 +14,7 @@ from pathlib import Path
 from relay.bundle import read_facts
 from relay.config import Handoff
 from relay.errors import TrainingError, UserError
-from relay.exchange import StudyStore, Weigh, chain_in, check_fit, receive, reopen, select_bundle, sending
+from relay.exchange import StudyStore, Weigh, chain_in, check_fit, drafting, receive, reopen, select_bundle, sending
 from relay.files import expanded
 from relay.handover import Handover
 from relay.home import home_of
@@ -184,7 +184,7 @@ class Deployed(Transport):
                 f"the config's task is '{leg.task_name}', the keys in {self.store.home} are those of '{name}'",
                 "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
             )
-        sending.check_turn(self.store, number)
+        drafting.check_turn(self.store, number)
 
     def _bundle(self, before: int) -> Path | None:
         """The bundle to receive; None where that was done.
@@ -239,7 +239,7 @@ class Deployed(Transport):
                 again = self.store.command("send", "-o", self.conf.send)
                 say(f"leg {number} was sent before; to send it again: {again}")
                 return
-            drafted = sending.draft(self.store, self.keys, folder)
+            drafted = drafting.draft(self.store, self.keys, folder)
             sending.sign(self.store, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)

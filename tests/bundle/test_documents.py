@@ -13,7 +13,7 @@ from relay.bundle import cards, documents, manifest, schemas
 from relay.bundle.handover_files import DIGESTS
 from relay.bundle.manifest import CONFIG, DATA_CARD, HANDOVER, MANIFEST, MEMORY, RESULTS, STATEMENT, card_of
 from relay.errors import UserError
-from relay.exchange import sending
+from relay.exchange import drafting
 from relay.trust import statement
 from relay.trust.document import canonical, digest, parse
 from relay.trust.policy import Policy
@@ -114,7 +114,7 @@ def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> N
     (folder / DIGESTS).unlink()
     before = world.stores["north"].ledger.lines()
     with pytest.raises(UserError, match="leg 1 can't be sent") as caught:
-        sending.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], world.keys["north"], folder)
     assert name in str(caught.value)
     assert str(caught.value).isprintable()
     assert "bundle-format" in caught.value.advice()
@@ -129,7 +129,7 @@ def test_they_are_objects(name: str, content: Any, at: At) -> None:
     folder = world.train(1)
     (folder / name).write_bytes(canonical(content))
     with pytest.raises(UserError, match=name):
-        sending.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], world.keys["north"], folder)
 
 
 AGAINST_THE_CLAIM: list[tuple[str, str, Any, type[Refused], str]] = [

@@ -11,7 +11,7 @@ import pytest
 from relay.bundle import handover_files, manifest, memory_card
 from relay.bundle.manifest import CUMULATIVE, KEPT, MANIFEST, MEMORY, MODEL, card_of
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
-from relay.exchange import receiving, sending
+from relay.exchange import drafting, receiving
 from relay.handover import MemoryState, Privacy
 from relay.trust.policy import Policy
 from relay.trust.refusals import BadContainer, BadDocument, BrokenChain, Fork, PolicyBreach, Refused
@@ -259,7 +259,7 @@ def test_what_is_forbidden_neither_leaves_nor_comes_in(
     assert "roster 2" in str(caught.value)
     assert says in str(caught.value)
     assert not list(world.stick.iterdir())
-    monkeypatch.setattr(sending, "check_policy", lambda *args: None)  # north's program does not look
+    monkeypatch.setattr(drafting, "check_policy", lambda *args: None)  # north's program does not look
     world.refuses(world.put(1, folder), "south", PolicyBreach, "roster 2", says)
 
 
@@ -287,7 +287,7 @@ def test_memories_of_earlier_legs_are_held_against_the_newest_policy(at: At, mon
     folder = world.train(2, memory=None)
     with pytest.raises(PolicyBreach, match=f"{ONE} is a style memory; allowed: none"):
         world.put(2, folder)
-    monkeypatch.setattr(sending, "check_policy", lambda *args: None)
+    monkeypatch.setattr(drafting, "check_policy", lambda *args: None)
     world.refuses(world.put(2, folder), "east", PolicyBreach, f"{ONE} is a style memory; allowed: none")
 
 
@@ -300,7 +300,7 @@ def test_every_memory_is_shown(at: At) -> None:
     audited = dataclasses.replace(FLOW, audit={"attack": "membership", "auc": 0.52})
     world.deliver(world.make(1, memory=remembered(1, epsilon=4, delta=1e-5)), "south")
     folder = world.train(2, cumulative=audited)
-    drafted = sending.draft(world.stores["south"], world.keys["south"], folder)
+    drafted = drafting.draft(world.stores["south"], world.keys["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",
@@ -313,7 +313,7 @@ def test_every_memory_is_shown(at: At) -> None:
     found = world.deliver(world.put(2, folder), "east")
     claims = [made.claim for made in found.statements]
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
-    assert sending.signed_before(world.stores["south"], 2).memories == found.memories
+    assert drafting.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
     assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one from all legs." in card
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.exchange import receiving, sending
+from relay.exchange import drafting, receiving, sending
 from relay.exchange.rebuilding import rebuild
 from tests.relays import At, World, contents
 
@@ -45,7 +45,7 @@ def killed_at(number: int, changes: Sequence[tuple[object, str]]) -> Iterator[li
 def send_again(world: World) -> None:
     """North signs leg 1 once more, under roster 2, and puts it on the stick."""
     store, own = world.stores["north"], world.keys["north"]
-    drafted = sending.draft(store, own, world.folder / "north" / "handover_1")
+    drafted = drafting.draft(store, own, world.folder / "north" / "handover_1")
     sending.sign(store, own, drafted)
     sending.export(store, 1, world.stick)
 

@@ -12,8 +12,8 @@ import torch
 
 from relay.bundle.handover_files import load
 from relay.errors import Interrupted, TrainingError, UserError
+from relay.exchange.drafting import draft
 from relay.exchange.receiving import chain_in
-from relay.exchange.sending import draft
 from relay.exchange.store import utc_now
 from relay.leg import run as leg_run
 from relay.leg.acceptance import check_memory

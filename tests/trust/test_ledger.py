@@ -15,7 +15,7 @@ from hypothesis import given, strategies as st
 
 from relay.bundle.manifest import MODEL
 from relay.errors import UserError
-from relay.exchange import sending
+from relay.exchange import drafting, sending
 from relay.exchange.rebuilding import rebuild
 from relay.trust.document import canonical, digest
 from relay.trust.ledger import FIRST, Known, Ledger
@@ -205,7 +205,7 @@ def test_double_sending(at: At) -> None:
     folder = world.train(1, model=weights(7))
     before = contents(world.stores["north"].folder)
     with pytest.raises(Fork, match="leg 1 was already signed here") as caught:
-        sending.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], world.keys["north"], folder)
     check_words(caught.value, "leg 1")
     assert contents(world.stores["north"].folder) == before
 
@@ -250,7 +250,7 @@ def test_an_older_copy_is_noticed_after_a_leg_was_signed_again(at: At) -> None:
     store, own = world.stores["north"], world.keys["north"]
     store.install(world.rosters[2])
     older = {path: path.read_bytes() for path in (store.ledger.path, store.ledger.head)}
-    sending.sign(store, own, sending.draft(store, own, world.folder / "north" / "handover_1"))
+    sending.sign(store, own, drafting.draft(store, own, world.folder / "north" / "handover_1"))
     store.whole()
     for path, data in older.items():
         path.write_bytes(data)
@@ -312,7 +312,9 @@ def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> No
             use()
     with pytest.raises(ClockSetBack) as caught:
         sending.sign(
-            store, world.keys["north"], sending.draft(store, world.keys["north"], world.folder / "north" / "handover_1")
+            store,
+            world.keys["north"],
+            drafting.draft(store, world.keys["north"], world.folder / "north" / "handover_1"),
         )
     check_words(caught.value, "ledger.jsonl", "2026-03-02")
     assert store.ledger.lines(), "what is on record can be read all the same"

@@ -9,7 +9,7 @@ import pytest
 from relay.bundle import manifest
 from relay.bundle.documents import disclosed
 from relay.errors import UserError
-from relay.exchange import receiving, sending
+from relay.exchange import drafting, receiving
 from relay.exchange.expected_config import ExpectedConfig
 from relay.trust.document import canonical, digest, stamp
 from relay.trust.policy import Policy
@@ -37,7 +37,7 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     world = under(at, **policy)
     folder, before = world.train(1, **leg), contents(world.stick)
     with pytest.raises(PolicyBreach, match=says) as caught:
-        sending.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], world.keys["north"], folder)
     assert "roster 2" in str(caught.value)
     assert not world.stores["north"].ledger.record().signed
     assert contents(world.stick) == before

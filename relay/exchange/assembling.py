@@ -1,0 +1,140 @@
+"""The files of a bundle: the claim of a leg, and everything beside it, collected from its handover."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import relay
+from relay.bundle import (
+    FACTS,
+    TRAVELLING,
+    WEIGHTS,
+    Facts,
+    cards,
+    documents,
+    link,
+    manifest,
+    measure,
+)
+from relay.config import check
+from relay.errors import UserError
+from relay.exchange.store import StudyStore
+from relay.files import read_bytes, write_bytes
+from relay.trust import (
+    BadDocument,
+    Claim,
+    DigestMismatch,
+    Policy,
+    Statement,
+    TrustedRoster,
+    canonical,
+    digest,
+    moment,
+    read,
+    stamp,
+)
+
+
+def claim_of(
+    store: StudyStore, facts: Facts, folder: Path, trusted: TrustedRoster, earlier: tuple[Statement, ...]
+) -> Claim:
+    """What the site will sign about its leg.
+
+    Args:
+        folder: the leg's handover.
+        earlier: the statements of the earlier legs, oldest first.
+
+    Raises:
+        UserError: a statement can't hold one of the leg's names or scores.
+    """
+    roster, now = trusted.roster, store.now()
+    sizes = {
+        key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size} for key, n in facts.tensors.items()
+    }
+    until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
+    content = {
+        "study": store.study,
+        "leg": facts.leg,
+        "site": store.identity.name,
+        "recipients": [{"name": name, "sealing": sealing} for name, sealing in roster.recipients(facts.leg)],
+        "previous": earlier[-1].digest if earlier else None,
+        "roster": {"version": roster.version, "sha256": trusted.digest},
+        "config": digest(read_bytes(folder / manifest.CONFIG)),
+        "code": {"relay": relay.__version__, "torch": facts.torch},
+        "strategy": facts.strategy,
+        "samples": documents.disclosed(facts.samples, roster.policy),
+        "handover": sizes,
+        "result": facts.result,
+        "issued": stamp(now),
+        "expires": stamp(until),
+    }
+    claim, problems = check(Claim, content)
+    if claim is None:
+        raise UserError(
+            f"leg {facts.leg} can't go into a statement: {'; '.join(map(str, problems))}",
+            "Names of test sets and strategies must be ASCII letters and digits; scores must be from 0 to 1.",
+        )
+    return claim
+
+
+def gather(
+    store: StudyStore, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
+) -> None:
+    """Assemble the bundle's files in ``part``."""
+    policy = trusted.roster.policy
+    contents = _documents(folder, claim, policy)
+    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
+    text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
+    for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
+        write_bytes(part / name, data)
+    for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
+        if (folder / name).is_file():
+            link(folder / name, part / name)
+    for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
+        write_bytes(part / manifest.roster(version), read_bytes(store.folder / manifest.roster(version)))
+    for made in earlier:
+        _copy_leg(store.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
+
+
+def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
+    """The documents beside the claim, by name, as the next site expects them.
+
+    Raises:
+        UserError: something in them must not leave.
+    """
+    handover = {key for key, part in vars(claim.handover).items() if part}
+    cards = [name for name in documents.CARDS if name.removesuffix(".json") in handover]
+    try:
+        content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
+        content[manifest.DATA_CARD] = documents.disclosed_card(content[manifest.DATA_CARD], policy)
+        content |= {name: documents.disclosed_memory(name, content[name], policy) for name in cards}
+        contents = {name: canonical(value) for name, value in content.items()}
+        documents.check(contents, claim, policy)
+    except BadDocument as error:
+        raise UserError(f"leg {claim.leg} can't be sent: {error}", documents.ADVICE) from error
+    return contents
+
+
+def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
+    """Copy what is kept of an earlier leg, from the folder of the previous leg.
+
+    Raises:
+        DigestMismatch: a memory is no longer the one that was received.
+    """
+    paths = {
+        name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *manifest.KEPT)
+    }
+    for name in manifest.CHAIN:
+        write_bytes(part / manifest.earlier(leg, name), read_bytes(paths[name]))
+    listed = manifest.parse(read_bytes(paths[manifest.MANIFEST]))
+    for name in manifest.KEPT:
+        if listed.get(name) != sha256_of(paths[name]):
+            raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")
+        if name in listed:
+            link(paths[name], part / manifest.earlier(leg, name))
+
+
+def sha256_of(path: Path) -> str | None:
+    """The SHA-256 of a file, in hex; None if there is no such file."""
+    return measure(path).sha256 if path.is_file() else None

@@ -1,0 +1,264 @@
+"""Drafting: collect and check what would leave after a leg, before anything is signed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from relay.bundle import (
+    WEIGHTS,
+    Facts,
+    MemoryCard,
+    cards_in,
+    check_whole,
+    clear,
+    documents,
+    layout_of,
+    manifest,
+    memory_card,
+    read_facts,
+    weights_digest,
+)
+from relay.errors import RelayError, UserError
+from relay.exchange.assembling import claim_of, gather, sha256_of
+from relay.exchange.receiving import chain_in
+from relay.exchange.store import StudyStore
+from relay.files import read_bytes, replace_folder
+from relay.numbers import number
+from relay.trust import (
+    Claim,
+    DigestMismatch,
+    Fork,
+    Keys,
+    Policy,
+    PolicyBreach,
+    RosterPeriod,
+    Statement,
+    TrustedRoster,
+    WrongLeg,
+    digest,
+    moment,
+    parse,
+)
+
+SIGNING = ".signing"
+"""Where a leg's bundle is assembled."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What would leave; nothing is signed yet.
+
+    Attributes:
+        folder: contains the bundle's files, except the statement and the manifest.
+        sizes: size of every file in it, in bytes.
+        memories: the cards of all memories in it, by the entry of each one's tensors.
+        signed: this leg is already signed and only has to be sent again.
+    """
+
+    folder: Path
+    claim: Claim
+    earlier: tuple[Statement, ...]
+    sizes: Mapping[str, int]
+    memories: Mapping[str, MemoryCard]
+    signed: bool = False
+
+    def lines(self, policy: Policy) -> list[str]:
+        """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
+        claim = self.claim
+        scores = ", ".join(f"{site} {number(dice)}" for site, dice in claim.result.items())
+        disclosed = (
+            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
+            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
+            ("result", f"mean Dice {scores or 'not measured'}"),
+            ("strategy", claim.strategy),
+            ("roster", f"version {claim.roster.version}"),
+        )
+        memories = memory_card.lines(self.memories, [*(made.claim for made in self.earlier), claim])
+        return [
+            f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
+            *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
+            f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
+            *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
+            *(f"{label:<16} {text}" for label, text in disclosed),
+            *(f"{label}: {text}" for label, text in memories),
+        ]
+
+
+def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
+    """Collect what would leave after a leg that was run here.
+
+    Args:
+        folder: the leg's handover.
+
+    Raises:
+        UserError: this site can't send it (because of its keys, its turn, or the leg it was trained from).
+        PolicyBreach: the roster's policy forbids it.
+        DigestMismatch: what was received of the previous leg is no longer intact.
+        Fork: this leg was already signed with different content.
+    """
+    finish(store)
+    facts, trusted = read_facts(folder), _trusted(store)
+    check_turn(store, facts.leg)
+    known_here = store.record().signed.get(facts.leg)
+    if known_here:
+        check_there(store, facts.leg)
+    if known_here and not _unchanged(store.signed(facts.leg), folder):
+        raise Fork(
+            f"leg {facts.leg} was already signed here, with different content than {folder}",
+            "A leg is signed only once. To send what was signed, give its own note (-n). To repeat the leg, ask the "
+            "coordinator for a new version of the roster that does not count it as done.",
+        )
+    if known_here and known_here.roster == trusted.roster.version:
+        return signed_before(store, facts.leg)
+    if not known_here:
+        check_whole(folder)
+    earlier = _earlier(store, facts)
+    part = clear(store.folder / SIGNING)
+    try:
+        claim = claim_of(store, facts, folder, trusted, earlier)
+        gather(store, folder, part, claim, earlier, trusted)
+        check_policy(claim, facts.samples, trusted, part)
+    except RelayError:
+        shutil.rmtree(part)
+        raise
+    return Draft(part, claim, earlier, _sizes(part), cards_in(part))
+
+
+def check_there(store: StudyStore, leg: int) -> None:
+    """Check that what was signed is still here: signing again would make a second hand-over of the leg.
+
+    Raises:
+        UserError: it is missing.
+    """
+    folder = store.signed(leg)
+    if not (folder / manifest.STATEMENT).is_file():
+        raise UserError(
+            f"the ledger says that leg {leg} was signed here, but {folder} is missing",
+            "Restore that folder from a backup. Its bundle can't restore it: it is sealed to the next site, not to "
+            "this one. Without a backup, copy the bundle itself from the stick or from the next site. Or ask the "
+            "coordinator for a new roster that does not count this leg as done, and train it again.",
+        )
+
+
+def check_turn(store: StudyStore, leg: int) -> None:
+    """Check that this site, with its present keys, may do a leg now.
+
+    Raises:
+        WrongLeg, UserError: it may not; the message says why.
+    """
+    roster, name = store.roster, store.identity.name
+    if roster.turn(leg) != name:
+        raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'nobody'}; this is {name}")
+    if roster.site(name).signing != store.identity.signing:
+        raise UserError(
+            f"the keys in {store.home} are not those of {name} in roster {roster.version}",
+            "Install the roster that lists these keys, or ask the coordinator for one (relay request).",
+        )
+    store.identity.check_alive(store.now())
+
+
+def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Path) -> None:
+    """Check what would leave against the policy, before it is signed. ``samples`` is the exact count.
+
+    Raises:
+        PolicyBreach: it lists everything that breaks the policy.
+    """
+    policy, wrong = trusted.roster.policy, []
+    if samples < policy.min_samples:
+        wrong.append(f"{samples} training samples; the minimum is {policy.min_samples}")
+    for name, card in cards_in(folder).items():
+        wrong += memory_card.breaches(name, card, policy)
+    total = sum(_sizes(folder).values())
+    if total > policy.max_bundle_bytes:
+        wrong.append(f"{total} bytes; the limit is {policy.max_bundle_bytes}")
+    if wrong:
+        raise PolicyBreach(f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}")
+
+
+def signed_before(store: StudyStore, leg: int) -> Draft:
+    """A leg that was signed here, to send again unchanged.
+
+    Raises:
+        DigestMismatch: the files here are not what the ledger says was signed.
+    """
+    place = store.signed(leg)
+    *earlier, own = chain_in(place)
+    check_signed(store, own)
+    return Draft(place, own.claim, tuple(earlier), _sizes(place), cards_in(place), signed=True)
+
+
+def finish(store: StudyStore) -> None:
+    """Move a signed draft into place if a command was killed after writing the ledger and before moving it."""
+    part = store.folder / SIGNING
+    if not (part / manifest.STATEMENT).is_file():
+        return
+    made = chain_in(part)[-1]
+    known_here = store.ledger.record().signed.get(made.claim.leg)
+    if known_here is not None and known_here.statement == made.digest:
+        replace_folder(part, store.signed(made.claim.leg))
+
+
+def check_signed(store: StudyStore, made: Statement) -> None:
+    """Check the files against the ledger: a power cut may have come between the two."""
+    known_here = store.ledger.record().signed.get(made.claim.leg)
+    if known_here is None or known_here.statement != made.digest:
+        raise DigestMismatch(
+            f"leg {made.claim.leg} in {store.signed(made.claim.leg)} is not the one that the ledger says was signed",
+            "Sign it again: relay send -c CONFIG, with the leg's own note (-n).",
+        )
+
+
+def _trusted(store: StudyStore) -> TrustedRoster:
+    roster, trusted = store.roster, store.trusted
+    assert trusted is not None
+    now = store.now()
+    if not moment(roster.not_before) <= now <= moment(roster.not_after):
+        raise RosterPeriod(
+            f"roster {roster.version} of {roster.study} is valid from {roster.not_before} to {roster.not_after}",
+            "Check this computer's clock. If it is right, ask the coordinator for a roster with new dates.",
+        )
+    return trusted
+
+
+def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
+    """The statements of the earlier legs, from what was received, after checking that the leg was trained from it."""
+    if facts.leg == 1:
+        return ()
+    folder = store.received(facts.leg - 1)
+    if not folder.is_dir():
+        raise UserError(
+            f"leg {facts.leg - 1} was not received in {store.home}", f"Receive it: {store.command('receive')} BUNDLE"
+        )
+    listing, chain = read_bytes(folder / manifest.MANIFEST), chain_in(folder)
+    known_here = store.record().received.get(facts.leg - 1)
+    if known_here is None or chain[-1].digest != known_here.statement or chain[-1].manifest != digest(listing):
+        raise DigestMismatch(f"{folder} is not what the ledger says was received", "Receive that bundle again.")
+    listed = manifest.parse(listing)
+    if facts.start not in (None, weights_digest(listed)):
+        raise UserError(
+            f"leg {facts.leg} was not trained from the weights received for leg {facts.leg - 1}",
+            "Train it again from what was received, with a new note (-n).",
+        )
+    return chain
+
+
+def _unchanged(there: Path, folder: Path) -> bool:
+    """Whether this handover is the one that was signed."""
+    names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
+    same = all(sha256_of(there / name) == sha256_of(folder / name) for name in names)
+    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in documents.CARDS)
+
+
+def _but_counts(path: Path) -> MemoryCard | None:
+    """A memory's card without its count, whose form depends on the roster at the time; None if there is none."""
+    if not path.is_file():
+        return None
+    card = parse(MemoryCard, read_bytes(path), path.name)
+    return replace(card, privacy=replace(card.privacy, patients=0))
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
