@@ -90,7 +90,7 @@ class Unchanged(Augmentation):
 
 
 class Flip(Augmentation):
-    """Mirrors each sample along each axis by chance of a half."""
+    """Mirrors each sample along each axis with probability one half."""
 
     axes = (2, 3)
 
@@ -122,7 +122,7 @@ def _flip(images: Pixels, masks: Pixels, rng: np.random.Generator, turn: bool) -
 
 
 class Geometric(Augmentation):
-    """Mirrors, scales, turns, shifts, shears and bends, through imgaug."""
+    """Mirrors, scales, rotates, shifts, shears and deforms, with imgaug."""
 
     def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """See :meth:`Augmentation.apply`."""
@@ -130,7 +130,7 @@ class Geometric(Augmentation):
 
 
 class Colour(Augmentation):
-    """Changes contrast, brightness and hue, blurs and adds noise, through imgaug; masks stay as they are."""
+    """Changes contrast, brightness and hue, blurs and adds noise, with imgaug; masks stay unchanged."""
 
     def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """See :meth:`Augmentation.apply`."""

@@ -120,8 +120,8 @@ class Cosine(Schedule):
 
     Attributes:
         warmup_steps: optimiser steps of the warm-up,
-        warmup_fraction: or what share of all steps: not both.
-        min_factor: what the last step's rate comes down to, as a share of the base rate.
+        warmup_fraction: the warm-up as a share of all steps; set only one of the two.
+        min_factor: the last step's rate, as a share of the base rate.
     """
 
     warmup_steps: Annotated[int, Field(ge=0)] = 0

@@ -15,6 +15,7 @@ from relay.registry import Kind, find, names, options_of
 PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
     ("dataset", "datasets", DatasetOptions),
     ("strategy", "strategies", None),
+    ("strategy.kwargs.memory", "memories", None),
     ("model", "nets", None),
     ("train.loss", "losses", None),
     ("train.optimizer", "optimizers", None),

@@ -152,11 +152,11 @@ PluginName = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
 @options
 class Results:
-    """What is measured and shown beside all that is installed. What is in an installed package need not be named.
+    """Your own metrics and report sections. Those of installed packages are always used and need no entry here.
 
     Attributes:
-        metrics: metrics of your own, each ``module:Class``.
-        report_sections: sections of the report, each ``module:function``.
+        metrics: your metrics, each ``module:Class``.
+        report_sections: your sections of the report, each ``module:function``.
     """
 
     metrics: tuple[PluginName, ...] = ()

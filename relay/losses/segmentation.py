@@ -44,7 +44,7 @@ class CE(Loss):
 
     Attributes:
         weight: one for each class, background first; the mean is over the weights, so only ratios count.
-        label_smoothing: what share of each label is spread evenly over the classes.
+        label_smoothing: share of each label that is spread evenly over the classes.
     """
 
     weight: Weights | None = None
@@ -64,7 +64,7 @@ class Dice(Loss):
 
     Attributes:
         include_background: whether class 0 counts as a class.
-        batch_dice: whether a batch is one volume; else Dice is taken a sample, then averaged.
+        batch_dice: whether a batch counts as one volume; otherwise Dice is computed per sample, then averaged.
         smooth: added above and below the fraction, in voxels.
     """
 

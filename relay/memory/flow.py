@@ -34,12 +34,12 @@ class FlowOptions:
     """How large the generator is, and how it is trained and drawn from.
 
     Attributes:
-        features: channels of its levels, the finest first, which has half the resolution of the images.
+        features: channels of its levels, finest first; the finest has half the resolution of the images.
         steps: Euler steps from noise to an image.
-        pool: images drawn from the incoming generator, once a leg.
-        share: of the leg's budget, for renewing it.
-        lr: of Adam.
-        decay: of the moving average of its weights, which is what travels.
+        pool: images drawn from the incoming generator, once per leg.
+        share: share of the leg's budget for renewing the generator.
+        lr: learning rate of Adam.
+        decay: decay of the moving average of its weights; the average travels.
     """
 
     features: Widths = (32, 64, 96)

@@ -34,12 +34,12 @@ class StyleOptions:
     """What is measured, and how carefully it is released.
 
     Attributes:
-        quantiles: of the intensity of each channel in each class's region.
-        directions: in which a site's looks vary, at most; also of what is received.
-        min_patients: fewest patients behind a statistic; a site with fewer keeps nothing.
-        clip: longest description that is let in, as its root mean square over what it consists of (-1 to 1 each).
-        epsilon: of a differentially private release, for replacing one patient; null adds no noise.
-        delta: likewise.
+        quantiles: number of quantiles of the intensity of each channel in each class's region.
+        directions: most directions in which a site's appearance varies; also the limit for what is received.
+        min_patients: fewest patients behind a statistic; a site with fewer stores nothing.
+        clip: limit for a description's root mean square over its values (-1 to 1 each); longer ones are clipped.
+        epsilon: epsilon of a differentially private release, for replacing one patient; null adds no noise.
+        delta: delta of that release.
     """
 
     quantiles: Annotated[int, Field(ge=2, le=64)] = 9
@@ -51,7 +51,7 @@ class StyleOptions:
 
 
 class Style(Memory):
-    """Repaints this site's images in the looks of earlier sites."""
+    """Repaints this site's images in the appearance of earlier sites."""
 
     Options = StyleOptions
     kinds = (KIND,)
@@ -70,7 +70,7 @@ class Style(Memory):
         self.form: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
 
     def receive(self, handover: Handover | None) -> None:
-        """Take in the looks of the other sites.
+        """Take in the appearance of the other sites.
 
         Raises:
             HandoverError: a memory is of another kind, or was measured otherwise.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Accuracy(ClassMetric):
-    """The share of samples whose class was named."""
+    """The share of samples whose class was predicted."""
 
     name = "accuracy"
     title = "Accuracy"
@@ -23,7 +23,7 @@ class Accuracy(ClassMetric):
 
 
 class BalancedAccuracy(ClassMetric):
-    """The mean of ``sensitivity`` over the classes that there are (Brodersen et al. 2010, 10.1109/ICPR.2010.764)."""
+    """The mean of ``sensitivity`` over the classes that occur (Brodersen et al. 2010, 10.1109/ICPR.2010.764)."""
 
     name = "balanced_accuracy"
     title = "Balanced accuracy"
