@@ -244,6 +244,7 @@ def _resampled(rng: np.random.Generator, total: Floats, count: Floats, resamples
     for start in range(0, resamples, step := max(1, BLOCK // size)):
         rows = min(step, resamples - start)
         drawn = rng.integers(0, size, (rows, size)) + size * np.arange(rows)[:, None]
+        # how often each patient was drawn in each row; a row's sums are then one product of matrices
         times = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(float)
         found.append(_ratio(times @ total, times @ count))
     return np.concatenate(found)
@@ -255,6 +256,8 @@ def _pulls(place: int, part: Sums, whole: Floats, join: Join) -> Floats:
     cells = np.repeat(whole[None], len(total), axis=0)
     cells[:, place] = _ratio(total.sum(axis=0) - total, count.sum(axis=0) - count)
     without = join(_filled(cells, whole))
+    # Efron's influence of each patient, (n - 1)(mean of theta_(i) - theta_(i)), over n, so that sites of different
+    # sizes add up: n / (n - 1) times their sum of squares is a site's share of the jackknife's variance.
     pulls: Floats = (len(total) - 1) * (without.mean() - without) / len(total)
     return pulls
 
@@ -263,6 +266,8 @@ def _half(pulls: Sequence[Floats], level: float) -> float:
     """Half the width of the t interval."""
     from scipy.stats import t
 
+    # The jackknife's variance of each site, n / (n - 1) sum(pull^2), and its degrees of freedom. The variances of
+    # independent sites add up; Satterthwaite's degrees are those of the chi-square with the sum's mean and variance.
     parts = [(len(pull) / (len(pull) - 1) * float((pull**2).sum()), len(pull) - 1) for pull in pulls]
     variance = sum(part for part, _ in parts)
     if variance == 0:
@@ -277,11 +282,13 @@ def _tails(pulls: Sequence[Floats], drawn: Floats, mean: float, level: float) ->
 
     plain = np.array([(1 - level) / 2, (1 + level) / 2])
     near = 1e-12 * float(np.abs(drawn).max())  # the noise of adding in another order
+    # z0: how far the resamples' middle is from the estimate. Half of what is equal to it counts as below: with discrete
+    # values many are, and neither "<" nor "<=" alone is without a bias of its own.
     bias = ndtri(((drawn < mean - near).mean() + (drawn <= mean + near).mean()) / 2)
     skew = _acceleration(pulls)
     z = bias + ndtri(plain)
     with np.errstate(invalid="ignore"):
-        tails = ndtr(bias + z / (1 - skew * z))
+        tails = ndtr(bias + z / (1 - skew * z))  # BCa: z0 + (z0 + z) / (1 - a (z0 + z))
     return (tails, "BCa") if np.isfinite(tails).all() else (plain, "percentile")
 
 
@@ -315,6 +322,7 @@ def _permuted(parts: Sequence[Sums], apart: Join, observed: float, seed: int) ->
 
 
 def _all_swaps(patients: int) -> Iterator[Floats]:
+    # the binary digits of 0, 1, …: digit k says whether patient k is exchanged
     yield (np.arange(2**patients)[:, None] >> np.arange(patients) & 1).astype(float)
 
 

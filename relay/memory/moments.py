@@ -62,17 +62,23 @@ def release(
     With noise, what is released does not repeat: a seed that anybody can find would let it be taken away again.
     """
     vectors = clipped(vectors.double(), radius)
-    weight = weights(patients)
+    weight = weights(patients)  # of sum 1, so that weight @ x is a mean in which each patient is one vote
     many, size = len(set(patients)), vectors.shape[1]
     mean, second = weight @ vectors, vectors.T @ (weight[:, None] * vectors)
     floor = 0.0
     if epsilon is not None:
-        cost = budget(epsilon, delta) / 2  # each of the two
+        # Two releases share rho (costs add up). One patient replaced by another moves the mean by two vectors of length
+        # R, each of weight 1/n: 2 R / n. It moves the second moment by |a a^T - b b^T| / n <= sqrt(2) R^2 / n in
+        # Frobenius norm (equal where a and b are orthogonal). Both go into sensitivity / sqrt(2 rho).
+        cost = budget(epsilon, delta) / 2
         mean = mean + _noise(size) * (2 * radius / many / math.sqrt(2 * cost))
         scale = math.sqrt(2) * radius**2 / many / math.sqrt(2 * cost)
+        # Symmetric noise, the upper triangle drawn once: Dwork et al. 2014, algorithm 1. The sensitivity above counts
+        # both triangles, so that the noise is rather too large than too small.
         noise = _noise(size * size).view(size, size).triu()
         second = second + scale * (noise + noise.triu(1).T)
-        floor = 2 * scale * math.sqrt(size)  # the largest eigenvalue that noise alone has
+        floor = 2 * scale * math.sqrt(size)  # the edge of Wigner's semicircle: noise alone has hardly a larger one
+    # The covariance is E[x x^T] - m m^T; with noise it may have negative eigenvalues, which the floor takes away, too.
     values, vectors = torch.linalg.eigh(second - mean[:, None] * mean)
     values, vectors = values.flip(0)[:directions], vectors.flip(1)[:, :directions]
     kept = values > max(floor, 1e-12)
@@ -95,5 +101,6 @@ def weights(patients: Sequence[str]) -> Tensor:
 
 def budget(epsilon: float, delta: float) -> float:
     """The largest rho that gives (epsilon, delta): ``(sqrt(epsilon + ln(1/delta)) - sqrt(ln(1/delta)))^2``."""
+    # epsilon = rho + 2 sqrt(rho tail), solved for sqrt(rho) (Bun and Steinke 2016, proposition 1.3)
     tail = math.log(1 / delta)
     return (math.sqrt(epsilon + tail) - math.sqrt(tail)) ** 2

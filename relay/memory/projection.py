@@ -61,6 +61,7 @@ def inputs(layer: Layer, x: Tensor, draw: torch.Generator) -> Tensor:
     if not isinstance(layer, TRANSPOSED):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         x = F.pad(x, padding(layer), mode=mode)
+        # im2col as views: of a window of gap * (k - 1) + 1 positions every gap-th is under the kernel
         for axis, (k, stride, gap) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), 2):
             x = x.unfold(axis, gap * (k - 1) + 1, stride)[..., ::gap]  # a view: nothing is copied yet
     axes = len(layer.kernel_size)
@@ -109,6 +110,7 @@ def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Ten
         strength: ``(K,)``; ones give the projection P, :func:`half` of it P^(1/2).
     """
     rows = change.flatten(1)
+    # A transposed convolution's weight (Cin, Cout, *k) alone has its inputs in rows: P is on its left.
     if isinstance(layer, TRANSPOSED):
         out = rows - held * strength @ (held.T @ rows)
     else:
@@ -152,16 +154,21 @@ def update(held: Tensor, rows: Tensor, alpha: float, seed: int) -> Tensor:
         rows: a site's x, ``(n, features)``.
         seed: of the iteration's start.
     """
+    # P = I - H H^T, H's columns orthogonal and of squared length h: along each P is 1 - h and P^-1 is 1 / (1 - h), so
+    # P^-1 - I = B B^T where B has H's columns, each divided by sqrt(1 - h). A direction held fully (h = 1) has no
+    # inverse: EPSILON stands for what is let through of it.
     old, x = held.cpu().double(), rows.cpu().double()
-    power = x.square().sum() / x.shape[1]
+    power = x.square().sum() / x.shape[1]  # the mean eigenvalue of x^T x, which is thereby scaled to 1
     if power <= 0:
         return held
     before = old / (1 - old.square().sum(0)).clamp_min(EPSILON).sqrt()  # before @ before^T is P^-1 - I
-    root = torch.cat([x / (alpha * power).sqrt(), before.T])  # and root^T @ root is P'^-1 - I
+    # P'^-1 - I = (P^-1 - I) + R / alpha is a sum of two such squares, and so the square of both roots stacked
+    root = torch.cat([x / (alpha * power).sqrt(), before.T])
     many = held.shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _, values, vectors = torch.svd_lowrank(root, min(*root.shape, many + SPARE), niter=ITERATIONS)
+    # Back again: where P'^-1 - I has the eigenvalue v, P' is 1 / (1 + v), and 1 - P', which is held, v / (1 + v)
     values = values[:many].square()
     new = torch.zeros_like(old)
     new[:, : len(values)] = vectors[:, :many] * (values / (1 + values)).sqrt()
@@ -171,6 +178,7 @@ def update(held: Tensor, rows: Tensor, alpha: float, seed: int) -> Tensor:
 def half(held: Tensor) -> Tensor:
     """The strengths, ``(K,)``, with which :func:`project` gives the projector's square root: (1 - sqrt(1 - h)) / h,
     h being a column's squared length, at most 1."""
+    # multiplied by (1 + sqrt(1 - h)) above and below, so that h = 0 is no division by zero
     return 1 / (1 + (1 - held.square().sum(0)).clamp_min(0).sqrt())
 
 
