@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow install clean
+.PHONY: demo test slow bench docs install clean
 
-demo: .venv/installed   ## four drawn hospitals, four strategies, one table
+demo: .venv/installed   ## four synthetic hospitals, four strategies, one table
 	$(BIN)/relay compare -c demo
 
 test: .venv/installed   ## lint, types, tests
@@ -13,14 +13,24 @@ test: .venv/installed   ## lint, types, tests
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal
 
-slow: .venv/installed   ## the long tests, by hand
+slow: .venv/docs   ## the long tests, by hand
 	$(BIN)/pytest -m slow
+
+bench: .venv/installed   ## every benchmark, one table of ratios; leave the machine alone meanwhile
+	$(BIN)/python benchmarks/all.py
+
+docs: .venv/docs   ## the docs site: open build/docs/index.html
+	$(BIN)/sphinx-build -q -E -W --keep-going -c docs -d build/doctrees . build/docs
 
 install: .venv/installed
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -6,8 +6,7 @@ import time
 
 from setting import BATCH, first_leg, model_of, report, site_of
 
-from relay.data import train_loader
-from relay.leg import scale
+from relay.data import scaled, train_loader
 
 PAIRS = 5
 
@@ -33,7 +32,7 @@ def step_cost() -> float:
         if step == 10:
             begin = time.perf_counter()
         optimizer.zero_grad()
-        criterion(model(scale(batch["image"], leg.data.intensity_range)), batch["label"].long()).backward()
+        criterion(model(scaled(batch["image"], leg.data.intensity_range)), batch["label"].long()).backward()
         optimizer.step()
     return (time.perf_counter() - begin) / 30
 

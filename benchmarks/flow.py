@@ -9,8 +9,7 @@ import torch
 from setting import BATCH, first_leg, model_of, report, site_of
 from torch import Tensor, nn
 
-from relay.data import train_loader
-from relay.leg import scale
+from relay.data import scaled, train_loader
 from relay.memory import FlowOptions, VelocityNet, join, sample, velocity_loss
 from relay.phase import Batch, Task
 
@@ -42,7 +41,7 @@ def main() -> None:
     """Measure in pairs, so that a noisy machine changes both sides alike."""
     leg, options = first_leg("common.dataset.kwargs.img_size=[64,64]"), FlowOptions()
     given = next(iter(train_loader([site_of(leg).train], leg.data, batch_size=BATCH, seed=1, site="bench")))
-    batch = Batch(scale(given["image"], leg.data.intensity_range), given["label"].long(), given["index"])
+    batch = Batch(scaled(given["image"], leg.data.intensity_range), given["label"].long(), given["index"])
     task = Task("bench", leg.data.num_classes, leg.data.channels, tuple(leg.data.intensity_range), (64, 64))
     model, criterion = model_of(leg).train(), leg.loss.build(task.classes)
     data, site = join(batch, task), torch.zeros(BATCH, dtype=torch.int64)

@@ -127,7 +127,7 @@ def main(size: int) -> None:
         report("speed of writing with seal : sha256sum", write, "at least 1/3")
         report("speed of verifying : sha256sum", check, "at least 1/2")
         print(
-            f"memory of verifying, above the interpreter's with all modules: {max(memory):.0f} MB (wanted: under 300)"
+            f"memory of verifying, above the interpreter's with all modules: {max(memory):.0f} MB (target: under 300)"
         )
 
 

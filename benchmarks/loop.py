@@ -11,7 +11,8 @@ import torch
 from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_of
 
 from relay.config import Devices
-from relay.leg import KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, fit, scale
+from relay.data import scaled
+from relay.leg import KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, fit
 
 STEPS, WARM, PAIRS = 120, 20, 5
 
@@ -56,7 +57,7 @@ def bare_rate() -> float:
             begin = time.perf_counter()
         chosen = torch.randint(len(images), (BATCH,))
         optimizer.zero_grad()
-        criterion(model(scale(images[chosen], leg.data.intensity_range)), labels[chosen]).backward()
+        criterion(model(scaled(images[chosen], leg.data.intensity_range)), labels[chosen]).backward()
         optimizer.step()
     return BATCH * (STEPS - WARM) / (time.perf_counter() - begin)
 

@@ -52,8 +52,8 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="relay-bench-"))
 
 
-def report(what: str, ratios: list[float], wanted: str) -> None:
+def report(what: str, ratios: list[float], target: str) -> None:
     """The median of the ratios, and how far they spread."""
     low, middle, high = min(ratios), median(ratios), max(ratios)
-    print(f"{what}: {middle:.3f} (from {low:.3f} to {high:.3f} over {len(ratios)} pairs; wanted {wanted})")
+    print(f"{what}: {middle:.3f} (from {low:.3f} to {high:.3f} over {len(ratios)} pairs; target: {target})")
     sys.stdout.flush()

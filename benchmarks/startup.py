@@ -36,4 +36,4 @@ if __name__ == "__main__":
     for name, command in COMMANDS.items():
         pairs = [(seconds(command), seconds(nothing)) for _ in range(PAIRS)]
         report(f"{name} : python -c pass", [a / b for a, b in pairs], "as small as may be")
-        print(f"  {median(a for a, _ in pairs):.2f} s (wanted under 0.5 s); imports torch: {imports_torch(command)}")
+        print(f"  {median(a for a, _ in pairs):.2f} s (target: under 0.5 s); imports torch: {imports_torch(command)}")

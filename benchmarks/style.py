@@ -64,7 +64,7 @@ def incoming() -> Handover:
     leg.strategy.begin(training)
     leg.strategy.finish(training)
     part: Any = leg.strategy.memory()
-    print(f"bytes of a site's memory ({CLASSES} classes, colour): {part.size} (wanted at most {16 * 1024})")
+    print(f"bytes of a site's memory ({CLASSES} classes, colour): {part.size} (target: at most {16 * 1024})")
     legs = [{"leg": 1, "site": leg.task_name, "train_samples": len(site.train)}]
     return Handover(model.state_dict(), {1: part}, None, {"legs": legs})
 
@@ -89,6 +89,6 @@ if __name__ == "__main__":
     handover = incoming()
     repainted()
     rate = median(repainted() for _ in range(PAIRS))
-    print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {rate:.0f} (wanted at least 3000)")
+    print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {rate:.0f} (target: at least 3000)")
     pairs = [run("relay", handover) / run("sequential", handover) for _ in range(PAIRS)]
     report("relay leg with style : sequential leg, seconds", pairs, "at most 1.35")

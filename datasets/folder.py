@@ -42,15 +42,15 @@ class FolderOptions(DatasetOptions):
     Attributes:
         image_dir: The sub-folder with the images.
         mask_dir: The sub-folder with the masks.
-        mask_values: What stands for each class in the masks, background first: [0, 255] for black and
-            white ones. None: the class indices 0, 1, ….
+        mask_values: The mask value of each class, background first: [0, 255] for black and white masks. None: the
+            class indices 0, 1, ….
         patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it and without
             a table, every image is a patient.
-        patient_table: A CSV file (commas, semicolons or tabs; UTF-8), under ``root_path`` or anywhere, that says
-            whose image each stem is.
-        id_column: Its column of stems.
-        patient_column: Its column of patients.
-        test_regex: Images whose stem it matches anywhere are the publisher's test set.
+        patient_table: A CSV file (commas, semicolons or tabs; UTF-8), under ``root_path`` or anywhere, with the
+            patient of each stem.
+        id_column: The table's column of stems.
+        patient_column: The table's column of patients.
+        test_regex: Images whose stem matches it anywhere are the published test set.
     """
 
     root_path: Text

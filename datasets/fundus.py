@@ -23,7 +23,7 @@ class FundusOptions(DatasetOptions):
     """Options of :class:`Fundus`.
 
     Attributes:
-        use_roi: Read the squares cut out around the disc (``ROIs``), not the whole photographs.
+        use_roi: Read the square crops around the disc (``ROIs``), not the whole photographs.
         patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it,
             every image is a patient.
     """

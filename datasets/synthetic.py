@@ -23,9 +23,9 @@ class SyntheticOptions(DatasetOptions):
 
     Attributes:
         count: Number of images; each patient has two, a right and a left eye.
-        size: Pixels along a side.
-        camera: One of the four cameras, or one of your own.
-        seed: Another seed, other eyes.
+        size: Pixels per side.
+        camera: One of the four cameras, or your own.
+        seed: Another seed gives other eyes.
     """
 
     num_classes: Literal[3] = 3
@@ -37,7 +37,7 @@ class SyntheticOptions(DatasetOptions):
 
 
 class Synthetic(Dataset):
-    """Photographs drawn from (seed, task_name, index) alone."""
+    """Synthetic photographs, determined by (seed, task_name, index) alone."""
 
     Options = SyntheticOptions
     options: SyntheticOptions

@@ -47,17 +47,19 @@ KEY = re.compile(r"(common|all_tasks_datasets\[\d+\]|current_tasks|paths)(\.\w+|
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, and a cure of its own
-    where correcting the value is not one."""
+    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, a cure of its own
+    where correcting the value is not one, and the file it is in where that is not the config itself."""
 
     path: str
     value: object
     allowed: str
     nearest: str | None = None
     cure: str | None = None
+    file: str | None = None
 
     def __str__(self) -> str:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
+        near += f" (in {self.file})" if self.file else ""
         nothing = self.value is None and self.allowed.startswith(("must be given,", "must be valid", "line "))
         return f"{self.path}{'' if nothing else f' = {self.value!r}'}: {self.allowed}{near}"
 
@@ -139,6 +141,13 @@ def plain(text: str, keep: str = "", most: int | None = None) -> str:
     """
     safe = "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
     return safe if most is None or len(safe) <= most else safe[:most] + "…"
+
+
+def some(words: Sequence[str], most: int = 5, between: str = ", ") -> str:
+    """A list as a message shows it: the first few words, and how many more there are."""
+    more = len(words) - most
+    comma = "" if between == ", " else between.rstrip()
+    return between.join(words[:most]) + (f"{comma} and {more} more" if more > 0 else "")
 
 
 def typed(*words: object) -> str:

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from relay.config import Field, options
-from relay.errors import HandoverError
+from relay.errors import HandoverError, some
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +120,6 @@ def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
         elif not theirs.isfinite().all():
             wrong.append(f"{name}: not finite")
     if wrong:
-        shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        shown = some(sorted(wrong), between="; ")
         raise HandoverError(f"the weights do not fit the net of this config: {shown}")
     model.load_state_dict(weights)

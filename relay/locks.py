@@ -70,7 +70,7 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
 def _me() -> dict[str, str]:
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in a container
+    except (OSError, KeyError, ImportError):  # a user without a name, as in a container
         user = str(os.getuid()) if hasattr(os, "getuid") else ""
     return {
         "user": user,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @torch.no_grad()
@@ -35,6 +36,6 @@ def refresh_statistics(model: nn.Module, images: Iterable[Tensor]) -> None:
     section 3.2). Nets with group or instance normalisation keep no statistics and are left alone, the images
     unread.
     """
-    if not any(isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules()):
+    if not any(isinstance(m, BATCH_NORMS) and m.track_running_stats for m in model.modules()):
         return
     torch.optim.swa_utils.update_bn(images, model)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from relay import palette
 from relay.data import Pixels
 from relay.files import write_bytes
 
-TRUTH, PREDICTION = (0, 158, 115), (230, 159, 0)
-MISSED, ADDED, CONFUSED = (0, 114, 178), (213, 94, 0), (204, 121, 167)
-"""Okabe and Ito's colours, told apart by colour-blind eyes too."""
+TRUTH, PREDICTION = palette.GREEN, palette.ORANGE
+MISSED, ADDED, CONFUSED = palette.BLUE, palette.VERMILION, palette.PURPLE
 SIDE = 384
 """What a smaller image is enlarged to, by a whole factor, so that contours can be seen."""
 LARGEST = 4096
@@ -44,19 +44,19 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
     image = image if image.shape[-1] == 3 else image[..., :1]
     grey_or_rgb, p = _large(image, factor), _large(prediction, factor)
     plain = np.broadcast_to(grey_or_rgb, (*grey_or_rgb.shape[:2], 3))
-    drawn = _paint(plain, edges(p), PREDICTION)
+    drawn = _paint(plain, contours(p), PREDICTION)
     legend: Legend = [(PREDICTION, "predicted")]
     panels = [plain, drawn]
     if truth is not None:
         t = _large(truth, factor)
-        panels[1] = _paint(_paint(plain, edges(t), TRUTH), edges(p), PREDICTION)
+        panels[1] = _paint(_paint(plain, contours(t), TRUTH), contours(p), PREDICTION)
         panels.append(disagreement(plain, p, t))
         legend = [(TRUTH, "truth"), *legend, (MISSED, "missed"), (ADDED, "added")]
         legend += [(CONFUSED, "another class")] if ((p != t) & (p > 0) & (t > 0)).any() else []
     return _sheet(panels, legend)
 
 
-def edges(mask: Pixels) -> Mask:
+def contours(mask: Pixels) -> Mask:
     """Voxels of a class whose neighbour, up, down, left or right, is of another; ``(H, W)``."""
     padded = np.pad(mask, 1, mode="edge")
     inner = padded[1:-1, 1:-1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-MISSING = "–"
-
 
 class Column(NamedTuple):
     """A column; the one of the highest ``rank`` is left out first, one of rank 0 never."""
@@ -20,16 +17,6 @@ class Column(NamedTuple):
     head: str
     rank: int = 0
     left: bool = False
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for a cell; a dash for what was not measured."""
-    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def bounds(low: float | None, high: float | None) -> str:
-    """An interval for a cell."""
-    return MISSING if MISSING in (number(low), number(high)) else f"{number(low)} to {number(high)}"
 
 
 def show_table(console: Console, title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

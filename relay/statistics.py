@@ -40,7 +40,7 @@ INTERVAL = (
 
 Method = Literal["BCa", "percentile", "t", "none"]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
-MemoryState: TypeAlias = "tuple[Floats, Floats]"
+Sums: TypeAlias = "tuple[Floats, Floats]"
 """Of a site's patients: sum and number of what was measured, each ``(patients, cells)``."""
 Join: TypeAlias = "Callable[[Floats], Floats]"
 """What the cells' means make together: ``(…, sites, cells)`` to ``(…)``. A cell without a value is NaN."""
@@ -106,9 +106,7 @@ def interval(
     return bounds(parts, lambda cells: cells.mean(axis=(-2, -1)), seed, level, resamples)
 
 
-def bounds(
-    parts: Sequence[MemoryState], join: Join, seed: int, level: float = LEVEL, resamples: int = RESAMPLES
-) -> Interval:
+def bounds(parts: Sequence[Sums], join: Join, seed: int, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
     """Interval of what ``join`` makes of each cell's mean at each site, patients drawn within their site.
 
     With :data:`MIN_PATIENTS` at every site the cluster bootstrap, BCa (Efron 1987, 10.2307/2289144) with a jackknife
@@ -165,7 +163,7 @@ def describe(found: Sequence[tuple[Hashable, float]], seed: int) -> dict[str, An
     }
 
 
-def paired(parts: Sequence[MemoryState], join: Join, seed: int = 0, level: float = LEVEL) -> Comparison:
+def paired(parts: Sequence[Sums], join: Join, seed: int = 0, level: float = LEVEL) -> Comparison:
     """Compare what was measured under a and b: what ``join`` makes of a's cells minus what it makes of b's.
 
     The interval is that of :func:`bounds`. The test exchanges a and b for whole patients, within their site: if the two
@@ -210,7 +208,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def _clusters(
     values: Sequence[float], patients: Sequence[Hashable], strata: Sequence[Hashable] | None = None
-) -> list[MemoryState]:
+) -> list[Sums]:
     """For each stratum: sum and number of each patient's samples, in one cell. Sorted: the input's order is nothing."""
     strata = [None] * len(values) if strata is None else strata
     if not len(values) == len(patients) == len(strata):
@@ -251,7 +249,7 @@ def _resampled(rng: np.random.Generator, total: Floats, count: Floats, resamples
     return np.concatenate(found)
 
 
-def _pulls(place: int, part: MemoryState, whole: Floats, join: Join) -> Floats:
+def _pulls(place: int, part: Sums, whole: Floats, join: Join) -> Floats:
     """What leaving out each patient of a site changes, ``(patients,)``: the jackknife."""
     total, count = part
     cells = np.repeat(whole[None], len(total), axis=0)
@@ -293,7 +291,7 @@ def _acceleration(pulls: Sequence[Floats]) -> float:
     return cubes / (6 * squares**1.5) if squares > 0 else MISSING
 
 
-def _of_both(part: MemoryState) -> MemoryState:
+def _of_both(part: Sums) -> Sums:
     """Without the patients of whom nothing was measured."""
     total, count = part
     there = count.any(axis=1)
@@ -305,7 +303,7 @@ def _measured_twice(count: Floats) -> int:
     return sum(bool(a.any() and b.any()) for a, b in zip(*np.split(count, 2, axis=1), strict=True))
 
 
-def _permuted(parts: Sequence[MemoryState], apart: Join, observed: float, seed: int) -> float:
+def _permuted(parts: Sequence[Sums], apart: Join, observed: float, seed: int) -> float:
     """p of the observed difference."""
     patients = sum(len(total) for total, _ in parts)
     every = 2**patients <= PERMUTATIONS
@@ -326,7 +324,7 @@ def _random_swaps(patients: int, seed: int) -> Iterator[Floats]:
         yield rng.integers(0, 2, (min(step, PERMUTATIONS - start), patients)).astype(float)
 
 
-def _exchanged(parts: Sequence[MemoryState], apart: Join, swaps: Floats) -> Floats:
+def _exchanged(parts: Sequence[Sums], apart: Join, swaps: Floats) -> Floats:
     """The difference where a and b are exchanged for the patients marked 1: ``(draws, patients)`` to ``(draws)``."""
     sites, start = [], 0
     for part in parts:
@@ -338,7 +336,7 @@ def _exchanged(parts: Sequence[MemoryState], apart: Join, swaps: Floats) -> Floa
     return apart(_filled(np.stack(sites, axis=1), whole))
 
 
-def _share(parts: Sequence[MemoryState], apart: Join, observed: float) -> float:
+def _share(parts: Sequence[Sums], apart: Join, observed: float) -> float:
     """The effect. Exchanging one patient changes the difference by twice what that patient adds to it."""
     if abs(observed) <= NOISE:
         return 0.0

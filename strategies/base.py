@@ -20,7 +20,9 @@ from relay.phase import Batch, Phase, Task, Training
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from relay.data import Dataset
     from relay.handover import Handover, MemoryState
+    from relay.plan import StrategyLike
 
 __all__ = ["Batch", "NoOptions", "Phase", "Strategy", "Task", "Training"]
 
@@ -97,6 +99,10 @@ class Strategy:
         """What is kept of all sites so far, until the next leg renews it."""
         return None
 
-    def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
+    def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:
         """For a strategy that pools: those it trains on of all data sets of the config, by ``task_id``."""
         return list(datasets.values())
+
+
+if TYPE_CHECKING:
+    _what_a_leg_asks: type[StrategyLike] = Strategy  # mypy holds it to the protocol here

@@ -24,8 +24,7 @@ class DEROptions(ReplayOptions):
 
     Attributes:
         alpha: weight of the mean squared distance of the logits.
-        beta: weight of the task's loss on the labels that the memory gives them (DER++); 0 is plain DER, which is what
-            ``relay`` does.
+        beta: weight of the task's loss on the memory's labels (DER++); 0 is plain DER, as in ``relay``.
     """
 
     distil_weight: Annotated[float, Field(ge=0)] = 0.0

@@ -29,12 +29,11 @@ class EWCOptions:
     """How firmly weights are held.
 
     Attributes:
-        ewc_weight: lambda, of the penalty against the task's loss; 1 would be the Laplace approximation in which all
-            sites count alike, but the diagonal alone holds too little.
-        ewc_decay: gamma, what the importances of earlier sites are multiplied by as a site is added; 1: all sites count
-            alike.
-        ewc_images: how many images the Fisher information is estimated from; where there are fewer, each is taken
-            several times.
+        ewc_weight: lambda, the weight of the penalty relative to the task's loss; 1 would be the Laplace approximation
+            with equal weights for all sites, but the diagonal alone holds too little.
+        ewc_decay: gamma, the factor for the importances of earlier sites when a site is added; 1 gives all sites the
+            same weight.
+        ewc_images: number of images for estimating the Fisher information; if there are fewer, they are repeated.
     """
 
     ewc_weight: Annotated[float, Field(ge=0)] = 100.0

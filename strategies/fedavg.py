@@ -34,8 +34,8 @@ class FedAvgOptions:
     """How near a leg stays to the start of its round.
 
     Attributes:
-        proximal: FedProx's mu: half of it times the squared distance from the weights of the start is added to the
-            loss; 0 is FedAvg.
+        proximal: FedProx's mu: half of it times the squared distance from the start's weights is added to the loss;
+            0 is FedAvg.
     """
 
     proximal: Annotated[float, Field(ge=0)] = 0.0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relay.config import options
 from relay.errors import UserError
 
 from .base import Strategy
+
+if TYPE_CHECKING:
+    from relay.data import Dataset
 
 
 @options
@@ -16,20 +19,20 @@ class JointOptions:
     """Options of :class:`Joint`.
 
     Attributes:
-        task_ids: the sites to pool; null is all that lie on this machine.
+        task_ids: the sites to pool; null pools all sites on this machine.
     """
 
     task_ids: list[int] | None = None
 
 
 class Joint(Strategy):
-    """Needs everybody's images in one place, so it refuses to run in a deployment."""
+    """Train on all sites' images in one place; refused in a deployment."""
 
     Options = JointOptions
     uses_incoming = False
     pools_sites = True
 
-    def pool(self, datasets: Mapping[int, Any]) -> Sequence[Any]:
+    def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:
         """The chosen sites, or all that are here and are not for testing alone.
 
         Raises:

@@ -6,6 +6,6 @@ from .base import Strategy
 
 
 class Local(Strategy):
-    """Takes nothing from other sites."""
+    """Train each site alone, from scratch."""
 
     uses_incoming = False

@@ -26,9 +26,9 @@ class LwFOptions:
     """How strongly the incoming model's word counts.
 
     Attributes:
-        distil_weight: weight of the distillation term on this site's images against the task's loss; 0 turns it off.
+        distil_weight: weight of distillation on this site's images relative to the task's loss; 0 turns it off.
         temperature: softens both predictions before they are compared.
-        confidence: only voxels where the incoming model is at least this sure are compared.
+        confidence: least confidence of the incoming model for a voxel to be compared.
     """
 
     distil_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -30,10 +30,10 @@ class OWMOptions:
     """How much is left free.
 
     Attributes:
-        owm_alpha: a direction is left half free in which a layer's inputs at a site have this share of their mean
-            power; smaller holds more, null nothing.
-        owm_directions: at most so many are held a layer: what travels is the layer's inputs times this in numbers.
-        owm_images: how many images a site's inputs are taken from; where there are fewer, each is taken several times.
+        owm_alpha: a direction with this share of the mean power of a layer's inputs at a site is left half free;
+            smaller values hold more, null holds nothing.
+        owm_directions: most directions held per layer: each travels as one number per input of the layer.
+        owm_images: number of images that a site's inputs are taken from; if there are fewer, they are repeated.
     """
 
     owm_alpha: Annotated[float, Field(gt=0)] | None = 0.01

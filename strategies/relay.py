@@ -27,7 +27,7 @@ class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
     """What holds the new model to the incoming one: those of replay, projection, distillation and averaging.
 
     Attributes:
-        owm_alpha: as for ``owm``, where less is left free by default; null for no projection.
+        owm_alpha: as for ``owm``, whose default holds more; null for no projection.
     """
 
     owm_alpha: Annotated[float, Field(gt=0)] | None = 0.1

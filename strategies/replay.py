@@ -26,9 +26,9 @@ class ReplayOptions(LwFOptions):
     """What is replayed, and how much of it.
 
     Attributes:
-        memory: what travels beside the model, by name with kwargs; null for nothing.
-        replay: the part of each batch that stands for earlier sites.
-        replay_weight: of its term against the task's loss.
+        memory: what travels with the model, as name and kwargs; null for nothing.
+        replay: share of each batch that stands for earlier sites.
+        replay_weight: weight of the replay term relative to the task's loss.
     """
 
     memory: Choice = dataclasses.field(default_factory=lambda: Named(name="style"))

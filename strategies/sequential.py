@@ -6,4 +6,4 @@ from .base import Strategy
 
 
 class Sequential(Strategy):
-    """The plain base: start from what came, minimise the task's loss."""
+    """Fine-tune the incoming model with the task's loss."""

@@ -28,9 +28,9 @@ class SIOptions:
     """How firmly weights are held.
 
     Attributes:
-        si_weight: c, of the penalty against the task's loss; 1 would hold what was credited and no more.
-        si_damping: xi, added to the square of how far a weight has moved in all, so that one that did not move is not
-            infinitely important.
+        si_weight: c, the weight of the penalty relative to the task's loss; 1 would hold exactly what was credited.
+        si_damping: xi, added to the squared total change of a weight, so that an unchanged weight isn't infinitely
+            important.
     """
 
     si_weight: Annotated[float, Field(ge=0)] = 10.0
@@ -38,7 +38,7 @@ class SIOptions:
 
 
 class SI(Strategy):
-    """Add ``c * sum Omega (w - w_incoming)^2``; the first leg is plain training, watched."""
+    """Add ``c * sum Omega (w - w_incoming)^2``; the first leg is plain training, with the importances recorded."""
 
     Options: ClassVar[type] = SIOptions
     kinds = ("si",)
@@ -73,9 +73,9 @@ class SI(Strategy):
 
     def finish(self, training: Training) -> None:
         """Turn the credits into importances; before anything else moves the weights."""
-        from relay.memory import flat, trained
+        from relay.memory import as_vector, trained
 
-        weights = flat(trained(self.model).values()).detach()
+        weights = as_vector(trained(self.model).values()).detach()
         anchor, path = self.anchor.to(weights), self.path.to(weights)
         own = path.importance(weights - anchor.weights, self.options.si_damping)
         self.importance = anchor.importance + own

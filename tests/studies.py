@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +56,16 @@ def simulate(root: Path, **changes: Any) -> Simulation:
     with Progress(simulation.steps) as progress:
         simulation.run(progress)
     return simulation
+
+
+def finished(root: Path, **changes: Any) -> Path:
+    """A copy of such a study's run, which is made once in each process: for tests that need one, and not its making."""
+    return shutil.copytree(_finished(tuple(changes.items())), root, dirs_exist_ok=True)
+
+
+@cache
+def _finished(changes: tuple[tuple[str, Any], ...]) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="relay-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    simulate(folder / "run", **dict(changes))
+    return folder / "run"

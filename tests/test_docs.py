@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 from pathlib import Path
@@ -31,6 +32,31 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not broken
+
+
+STALE = re.compile(
+    r"goes? over (?:the|every|common|what)|goes on where|drawn (?:hospitals|sites)|[Ww]hoever (?:can|has|is|rules)"
+    r"|\blies? in\b|where at most|was wanted|\| wanted \||dice\.csv|\bin earnest\b|says? where|what stands"
+    r"|hold\w* against|the look of|carry_|solver\b"
+)
+"""Phrases and names that the pages have given up for plainer ones."""
+INNER = [page for page in PAGES if page.parent != ROOT]
+
+
+def _cells(line: str) -> int:
+    return len(re.findall(r"(?<!\\)\|", re.sub(r"`[^`]*`", "", line))) if line.startswith("|") else 0
+
+
+@pytest.mark.parametrize("page", INNER, ids=lambda p: str(p.relative_to(ROOT)))
+def test_pages_are_in_plain_words(page: Path) -> None:
+    assert not STALE.findall(re.sub(r"`[^`]*`", "", page.read_text()))
+
+
+@pytest.mark.parametrize("page", INNER, ids=lambda p: str(p.relative_to(ROOT)))
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page: Path) -> None:
+    lines = re.sub(r"```.*?```", "", page.read_text(), flags=re.S).splitlines()
+    counts = [(_cells(line), _cells(following), following) for line, following in itertools.pairwise(lines)]
+    assert not [row for before, cells, row in counts if before and cells and before != cells]
 
 
 def test_results_are_never_committed_but_the_page_about_them_is() -> None:

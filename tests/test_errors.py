@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from relay import errors
-from relay.errors import ConfigError, Problem, RelayError, nearest, plain
+from relay.errors import ConfigError, Problem, RelayError, nearest, plain, some
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,10 @@ def test_problems_with_a_cure_of_their_own_come_with_it_and_the_others_with_the_
     both = ConfigError([own, Problem("common.train.batch_size", 0, "must be 1 or more")]).advice()
     assert both.startswith("Keep one. Correct the file, or override")
     assert both.endswith("common.train.batch_size=VALUE")
+
+
+def test_a_long_list_is_cut_and_counted() -> None:
+    assert some([]) == ""
+    assert some(["a", "b"]) == "a, b"
+    assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert some(list("abc"), 2, "; ") == "a; b; and 1 more"

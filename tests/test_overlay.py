@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relay.overlay import ADDED, CONFUSED, GAP, MISSED, PREDICTION, SIDE, TRUTH, edges, overlay, save_overlay
+from relay.overlay import ADDED, CONFUSED, GAP, MISSED, PREDICTION, SIDE, TRUTH, contours, overlay, save_overlay
 
 SIZE = 24
 
@@ -35,13 +35,13 @@ def colours(panel: np.ndarray) -> set[tuple[int, ...]]:
 def test_an_edge_is_what_touches_another_class() -> None:
     mask = square(4, side=4)
     mask[5:7, 5:7] = 2
-    found = edges(mask)
+    found = contours(mask)
     assert found.sum() == 12 + 4
     assert not found[mask == 0].any()
 
 
 def test_a_class_that_fills_the_image_has_no_edge_at_its_border() -> None:
-    assert not edges(np.ones((5, 5), np.uint8)).any()
+    assert not contours(np.ones((5, 5), np.uint8)).any()
 
 
 def test_the_panels_show_image_contours_and_disagreement() -> None:

@@ -1,4 +1,4 @@
-"""The README's commands, run in order as they stand, on real images, with a budget of seconds.
+"""The commands of the README and of pages that lead a reader through, run as they stand, on real images, in seconds.
 
 They run in a fresh folder that looks like a clone. What makes them quick stands in ``paths.local.yaml``, which a
 user has, too.
@@ -19,14 +19,18 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("tutorial-study", "how-to/add-a-data-set", "how-to/add-a-strategy")),
+]
+BLOCKS = [block for page in PAGES for block in re.findall(r"```(\w*)\n(.*?)```", (ROOT / page).read_text(), re.S)]
 COMMANDS = [line for kind, text in BLOCKS if kind == "bash" for line in text.strip().splitlines()]
-FILES = {text.split("\n", 1)[0].removeprefix("# "): text for kind, text in BLOCKS if text.startswith("# ")}
+FILES = {name[1]: text for _, text in BLOCKS if (name := re.match(r"# ([\w.]+\.(?:py|yaml))\n", text))}
 
 
 @pytest.fixture(scope="module")
 def clone(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the commands need of a clone, and the README's own files."""
+    """A folder with what the commands need of a clone, and the files that the pages show."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("train.py", "predict_test.py", "Makefile", "setup.cfg"):
         shutil.copy(ROOT / name, folder)
@@ -58,7 +62,7 @@ def _quick(command: str) -> str:
     return command
 
 
-def test_readme_shows_commands_and_whole_files() -> None:
+def test_the_pages_show_commands_and_whole_files() -> None:
     assert COMMANDS[:2] == ["make demo", "make test"]
     assert set(FILES) == {"table.py", "table.yaml", "anchored.py", "policy.yaml"}
 
@@ -99,3 +103,7 @@ def test_every_command_runs_as_it_stands(chain: str, clone: Path, shared_data: P
     if chain == "first":
         dice = (clone / "exps/fundus/relay/first/results/samples.csv").read_text()
         assert all(f"Domain{i}" in dice for i in range(1, 5))
+
+
+def test_the_readme_is_read_in_a_minute() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150

@@ -9,7 +9,7 @@ import pytest
 from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
-    {"errors", "phase", "screen", "seeds", "statistics"},
+    {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
     {"files", "logs", "registry", "tensorfile"},
     {"augment", "locks", "metrics"},
     {"config", "home", "results"},

@@ -191,7 +191,7 @@ def over_sites(cells: Any) -> Any:
     return cells.mean(axis=(-2, -1))
 
 
-def parts_of(*sites: Site) -> list[statistics.MemoryState]:
+def parts_of(*sites: Site) -> list[statistics.Sums]:
     """One sample a patient."""
     stacked = [np.array(site, float).T for site in sites]
     return [(np.nan_to_num(values), (~np.isnan(values)).astype(float)) for values in stacked]

@@ -11,9 +11,9 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 INK, PALE, SITE, STICK = "#1b2733", "#5b6b7a", "#e8f0f7", "#f6c85f"
 STEPS = (
-    ("receive", "open, verify, weigh"),
-    ("train", "on own images"),
-    ("test", "on every set here"),
+    ("receive", "open, verify, check"),
+    ("train", "on its own images"),
+    ("test", "on every local set"),
     ("hand over", "sign and seal"),
 )
 SITES = ("Hospital 1", "Hospital 2", "Hospital 3")

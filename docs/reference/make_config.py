@@ -1,7 +1,7 @@
 """Writes config.md beside itself from the option classes: ``python docs/reference/make_config.py``.
 
-What a key means stands in its class's docstring, its type and default in its declaration; a test keeps the page and
-the code together.
+A key's meaning comes from its class's docstring, its type and default from its declaration. A test checks that the page
+matches the code.
 """
 
 from __future__ import annotations
@@ -23,28 +23,42 @@ PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
 HEAD = """\
 # Config
 
-A config is one YAML file with three blocks, and, if you like, `paths` and `results`:
+A config is one YAML file with three blocks, and optionally `paths` and `results`:
 
 ```yaml
-paths: {fundus: data/fundus}              # plain names for folders; ${paths.fundus} refers to one
-common: {...}                             # how every leg is run
+paths: {fundus: data/fundus}              # names for folders; ${paths.fundus} refers to one
+common: {...}                             # settings of every leg
 all_tasks_datasets: [{kwargs: {...}}]     # the sites' data sets, each with its task_id and task_name
-current_tasks: {...}                      # which legs run here, in which order
-results: {metrics: [my_metric:Mine]}      # what is measured and shown beside all that is installed
+current_tasks: {...}                      # the legs that run here, in order
+results: {metrics: [my_metric:Mine]}      # metrics and report sections of your own
 ```
 
-For each leg, `current_tasks.task_confs[id]` goes over `all_tasks_datasets[id]` (as `dataset`) over `common`, deeply.
-Above the file goes `paths.local.yaml` in the current folder, if there is one (the same form, never committed), and
-above both what the command line says. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
+For each leg, `current_tasks.task_confs[id]` overrides `all_tasks_datasets[id]` (as `dataset`), which overrides
+`common`, key by key. `paths.local.yaml` in the current folder (same form, never committed) overrides the file, and the
+command line overrides both. References are OmegaConf's: `${paths.fundus}`, `${oc.env:DATA}`.
 
-No value is turned into another. A number is written as `16`, `1e-3` or `0.5`, a truth value as `true` or `false`. What
-YAML programs read in two ways is refused, with its line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`, `0x10`; so
-are tags, doubled keys, infinite numbers, `16.0` or `'16'` for a whole number and `16` for text. Quote what is text:
-`task_name: '010'`. A value from the environment is text; for a number write `${oc.decode:${oc.env:NAME}}`. All this
-holds for overrides, `kwargs` and policies, too.
+A config can extend another. `extends:` takes the path of a file, relative to this one, or the name of a config
+(`fundus/relay`):
 
-Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices; all
-problems are reported at once. This page is written by `docs/reference/make_config.py` from the code that checks.
+```yaml
+extends: ../fundus/relay.yaml
+common:
+  strategy: {name: sequential}            # another name: the kwargs of the other strategy are dropped
+current_tasks:
+  task_confs: {}                          # an empty block removes the other file's
+```
+
+Blocks are merged; everything else, including lists, is replaced. The extended file may extend another one.
+`paths.local.yaml` and the command line override the result, and a run records the merged config in full.
+
+relay never converts a value silently. Write numbers as `16`, `1e-3` or `0.5`, and booleans as `true` or `false`. Values
+that YAML programs read in two ways are refused, with their line: `yes`, `no`, `on`, `off`, `010`, `1:30`, `1_000`,
+`0x10`. So are tags, duplicate keys, infinite numbers, `16.0` or `'16'` for a whole number, and `16` for text. Quote
+text: `task_name: '010'`. A value from the environment is text; for a number write `${oc.decode:${oc.env:NAME}}`. The
+same rules apply to overrides, `kwargs` and policies.
+
+Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices. All
+problems are reported at once. `docs/reference/make_config.py` generates this page from the code that checks.
 """
 
 

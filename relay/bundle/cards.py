@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.bundle.schemas import HandoverSpec
+from relay.numbers import number
 from relay.trust import Claim
 
 COLUMNS = 30
@@ -98,7 +99,6 @@ def _matrix(claims: Sequence[Claim]) -> list[str]:
         "|---" * (4 + len(sites)) + "|",
     ]
     for claim in claims:
-        cells = [claim.result.get(site) for site in sites]
-        shown = " | ".join("–" if cell is None else f"{cell:.3f}" for cell in cells)
+        shown = " | ".join(number(claim.result.get(site)) for site in sites)
         lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
     return [*lines, *(["", f"{more} more test sets are in the statements."] if more else [])]

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from typing_extensions import Buffer
 
@@ -139,7 +139,7 @@ def write(sources: Sequence[tuple[str, Path | bytes | Measured]]) -> Source:
     return Source([(n, s if isinstance(s, Measured) else measure(s)) for n, s in sources])
 
 
-def scan(file: BinaryIO, size: int, limits: Limits = Limits()) -> list[Entry]:
+def scan(file: IO[bytes], size: int, limits: Limits = Limits()) -> list[Entry]:
     """What is in a container, after everything but the data was compared with what it must be.
 
     Args:
@@ -169,7 +169,7 @@ def scan(file: BinaryIO, size: int, limits: Limits = Limits()) -> list[Entry]:
     return entries
 
 
-def data(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
+def data(file: IO[bytes], entry: Entry) -> Iterator[bytes]:
     """An entry's data, in chunks; not to be used before the last of them has come.
 
     Raises:
@@ -185,7 +185,7 @@ def data(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
         raise DigestMismatch(f"{entry.name} was damaged: its CRC-32 is {crc:08x}, not {entry.crc:08x}")
 
 
-def read(file: BinaryIO, entry: Entry, limit: int = MAX_BYTES) -> bytes:
+def read(file: IO[bytes], entry: Entry, limit: int = MAX_BYTES) -> bytes:
     """A small entry's data, whole.
 
     Raises:
@@ -209,7 +209,7 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
         raise UserError(f"can't read {source}: {error.strerror}") from error
 
 
-def _read(file: BinaryIO, at: int, count: int, size: int) -> bytes:
+def _read(file: IO[bytes], at: int, count: int, size: int) -> bytes:
     """Exactly these bytes."""
     if at + count > size:
         raise Incomplete(f"the bundle breaks off after {size} bytes")
@@ -225,7 +225,7 @@ def _read(file: BinaryIO, at: int, count: int, size: int) -> bytes:
     return bytes(found)
 
 
-def _entry(file: BinaryIO, at: int, size: int, seen: set[str], limits: Limits) -> Entry:
+def _entry(file: IO[bytes], at: int, size: int, seen: set[str], limits: Limits) -> Entry:
     fixed = _read(file, at, LOCAL.size, size)
     crc, _, short, name_length, extra_length = LOCAL.unpack(fixed)[6:]
     if name_length > limits.name:
@@ -269,7 +269,7 @@ def _check_name(name: bytes, seen: set[str], limits: Limits) -> str:
     return text
 
 
-def _check_tail(file: BinaryIO, at: int, size: int, entries: Sequence[Entry]) -> None:
+def _check_tail(file: IO[bytes], at: int, size: int, entries: Sequence[Entry]) -> None:
     must = tail(entries)
     found = _read(file, at, min(len(must), size - at), size)
     if found != must[: len(found)]:

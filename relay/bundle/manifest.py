@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from relay.errors import some
 from relay.trust import MAX_BYTES, SUBJECT, BadContainer, BadDocument, Claim, Tensors
 
 STATEMENT = "statement.dsse.json"
@@ -125,18 +126,13 @@ def names_fit(names: Sequence[str]) -> Layout:
 def _difference(names: Sequence[str], must: Sequence[str]) -> str:
     wanted, there = set(must), set(names)  # made once: there may be ten thousands
     if extra := [name for name in names if name not in wanted]:
-        return f"extra {_some(extra)}"
+        return f"extra {some([name[:100] for name in extra])}"
     if missing := [name for name in must if name not in there]:
-        return f"missing {_some(missing)}"
+        return f"missing {some([name[:100] for name in missing])}"
     if len(names) != len(must):
         return "one is there twice"
     first, expected = next((a, b) for a, b in zip(names, must, strict=True) if a != b)
     return f"{first} stands where {expected} must be"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(name[:100] for name in names[:5]) + more
 
 
 def write(digests: Mapping[str, str]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 from relay.bundle import container, documents, manifest, seal
 from relay.bundle.container import Entry, Limits
@@ -35,7 +35,7 @@ class Opened:
         entries: by name, in order.
     """
 
-    file: BinaryIO
+    file: IO[bytes]
     size: int
     seal: seal.Seal | None
     entries: Mapping[str, Entry]
@@ -138,7 +138,7 @@ def opened(path: Path, keys: Keys | None, spool: Path, limit: int) -> Iterator[O
                 raise type(error)(f"{path.name}: {error}", error.advice()) from error
 
 
-def _copied(file: BinaryIO, target: IO[bytes], limit: int) -> int:
+def _copied(file: IO[bytes], target: IO[bytes], limit: int) -> int:
     """Copy a bundle off the stick, so that all that follows looks at the same bytes; returns how many.
 
     Raises:
@@ -153,7 +153,7 @@ def _copied(file: BinaryIO, target: IO[bytes], limit: int) -> int:
     return size
 
 
-def _scanned(file: BinaryIO, size: int, outer: int, sealed: seal.Seal | None, limit: int) -> Opened:
+def _scanned(file: IO[bytes], size: int, outer: int, sealed: seal.Seal | None, limit: int) -> Opened:
     entries = container.scan(file, size, Limits(total=limit))
     layout = manifest.names_fit([entry.name for entry in entries])
     return Opened(file, outer, sealed, {entry.name: entry for entry in entries}, layout)

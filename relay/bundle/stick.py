@@ -217,8 +217,9 @@ def _reread(path: Path) -> str:
     """SHA-256 of what the device has, not of what the system remembers of it."""
     digest = hashlib.sha256()
     with writing_to(path.parent), path.open("rb") as file:
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        forget = getattr(os, "POSIX_FADV_DONTNEED", None)
+        if forget is not None and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, forget)
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()

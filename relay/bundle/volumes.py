@@ -15,7 +15,7 @@ from pathlib import Path
 
 from typing_extensions import Buffer
 
-from relay.errors import UserError
+from relay.errors import UserError, some
 from relay.trust import Incomplete
 
 _BUNDLE = re.compile(
@@ -168,7 +168,7 @@ def _complete(name: str, files: Sequence[Path]) -> list[Path]:
         return []
     last = max(max(volumes), 2)  # a single one is not cut into volumes
     if missing := [f"{name}.{k:03d}" for k in range(1, last + 1) if k not in volumes]:
-        raise Incomplete(f"missing: {', '.join(missing[:5])}{' and more' if len(missing) > 5 else ''}")
+        raise Incomplete(f"missing: {some(missing)}")
     paths = [volumes[k] for k in range(1, last + 1)]
     try:
         sizes = [p.stat().st_size for p in paths]

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """A config as it is read, and its short name, which names the folder of its results."""
+    """A config as it is read, its short name, which names the folder of its results, and where it was read from."""
 
     reading: Reading
     name: str
+    path: Path | None = None
+    overrides: Sequence[str] = ()
 
     def plan(self, extra: Sequence[Problem] = (), blocks: Mapping[str, Any] | None = None, train: bool = True) -> Study:
         """The checked study; for the arguments see :func:`relay.plan.plan`.
@@ -31,13 +33,16 @@ class Config:
         Raises:
             ConfigError: with every problem, under the paths of the user's own file.
         """
+        from relay.config import with_files
         from relay.plan import plan
 
         read = self.reading
         try:
             return plan(read.config if blocks is None else blocks, self.name, [*extra, *read.problems], train=train)
         except ConfigError as error:
-            raise ConfigError([read.in_file(problem) for problem in error.problems], self.name) from error
+            problems = [read.in_file(problem) for problem in error.problems]
+            problems = with_files(problems, self.path, self.overrides) if self.path else problems
+            raise ConfigError(problems, self.name) from error
 
 
 def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) -> Config:
@@ -53,7 +58,7 @@ def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) 
     reading = translate(read(path, overrides or ()))
     if say and is_first() and (reading.translated or reading.unused):
         show(reading, name)
-    return Config(reading, name)
+    return Config(reading, name, path, overrides or ())
 
 
 def study_of(

@@ -49,7 +49,8 @@ def matrix(claims: Sequence[Claim]) -> None:
     from rich.console import Console
 
     from relay.bundle import test_sets
-    from relay.screen import Column, fits, number, show_table
+    from relay.numbers import number
+    from relay.screen import Column, fits, show_table
 
     console, shown = Console(), claims[-ROWS:]
     sites, more = test_sets(claims)
@@ -68,8 +69,8 @@ def matrix(claims: Sequence[Claim]) -> None:
 
 
 def _lowest(claim: Claim) -> str:
+    from relay.numbers import MISSING, number
     from relay.results import worst
-    from relay.screen import MISSING, number
 
     low = worst({site: value for site, value in claim.result.items() if value is not None})
     return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"

@@ -26,7 +26,7 @@ from relay.statistics import (
     Floats,
     Interval,
     Join,
-    MemoryState,
+    Sums,
     bounds,
     holm,
     paired,
@@ -137,7 +137,7 @@ def interval_of(label: str, runs: Sequence[ComparedRun]) -> Interval:
     return bounds(list(parts.values()), join, derive(0, "compare", label))
 
 
-def _cells(runs: Sequence[ComparedRun], of: int) -> tuple[dict[str, MemoryState], Join]:
+def _cells(runs: Sequence[ComparedRun], of: int) -> tuple[dict[str, Sums], Join]:
     """Site → of each patient, sum and number of what was measured, a cell a run and class; and the one way in which the
     cells of ``of`` runs become a mean: over classes, then runs, then sites."""
     there = [

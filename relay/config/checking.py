@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import typing
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,26 @@ Where = Callable[[Sequence[object]], str]
 def dotted(parts: Sequence[object]) -> str:
     """``("a", 0, "b")`` as ``a[0].b``."""
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+
+
+def holds(tree: Any, path: Sequence[object]) -> bool:
+    """Whether there is something, be it null, at a path of keys and places in lists."""
+    for part in path:
+        inside = isinstance(tree, Mapping) and part in tree
+        listed = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if not (inside or listed):
+            return False
+        tree = tree[part]
+    return True
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined with dots; an empty mapping stays a value."""
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        out.update(flat(value, path + ".") if isinstance(value, Mapping) and value else {path: value})
+    return out
 
 
 def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None, list[Problem]]:

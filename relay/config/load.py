@@ -13,8 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from relay.config.extends import KEY as EXTENDS, Layer, chain, in_file, merged, origin, parsed
 from relay.config.names import fault
-from relay.config.text import as_key, parse, parse_file
+from relay.config.text import as_key, parse
 from relay.errors import ConfigError, Problem, UserError, nearest
 
 LOCAL = "paths.local.yaml"
@@ -30,15 +31,26 @@ def locate(name: str) -> tuple[Path, str]:
     Raises:
         UserError: there is none; the nearest names are given.
     """
+    path = _find(name)
+    direct = path in (Path(name), Path(f"{name}.yaml"))
+    return path, _short(path) if direct else name
+
+
+def _find(name: str, folder: Path = Path()) -> Path:
+    """The file behind a name: beside ``folder``'s files, else among the named configs.
+
+    Raises:
+        UserError: there is none; the nearest names are given.
+    """
+    roots = _roots()
     try:
-        for path in (Path(name), Path(f"{name}.yaml")):
+        for path in (folder / name, folder / f"{name}.yaml"):
             if path.is_file():
-                return path, _short(path)
-        roots = [Path("configs"), *_installed()]
+                return path
         for root in roots if not any(fault(part) for part in name.split("/")) else []:
             if (root / f"{name}.yaml").is_file():
-                return root / f"{name}.yaml", name
-        if _there(Path(name)):
+                return root / f"{name}.yaml"
+        if _there(folder / name):
             raise UserError(f"'{name}' is not a file", "Give the path of a .yaml file, or a name under configs/.")
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
@@ -51,9 +63,9 @@ def locate(name: str) -> tuple[Path, str]:
     )
 
 
-def _installed() -> list[Path]:
-    """The folder of the configs that come with the package."""
-    return [Path(str(files("relay.configs")))]
+def _roots() -> list[Path]:
+    """The folders of named configs: the user's own, and those that come with the package."""
+    return [Path("configs"), Path(str(files("relay.configs")))]
 
 
 def _short(path: Path) -> str:
@@ -66,17 +78,18 @@ def _short(path: Path) -> str:
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """A config file as plain dicts and lists: local paths over it, overrides over both, references resolved.
+    """A config file as plain dicts and lists: over what it extends, local paths over it, overrides over both,
+    references resolved.
 
     Raises:
         ConfigError: not YAML, a value with two meanings, not a mapping, an override that is not ``key=value``, a
-            reference to nothing.
+            reference to nothing, nothing to extend.
     """
     layers: list[dict[str, Any]] = []
     problems: list[Problem] = []
-    for file in (path, *([Path(LOCAL)] if _there(Path(LOCAL)) else [])):
+    for found in (_extended, _local):
         try:
-            layers.append(_parse(file))
+            layers.append(merged(found(path)))
         except ConfigError as error:
             problems += error.problems
     changes = []
@@ -91,11 +104,11 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         plain: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=False)
         for (keys, value), override in zip(changes, overrides, strict=True):
             problems += _put(plain, keys, value, override)
-        merged = OmegaConf.create(plain)
-        problems += _unresolved(merged)
+        config = OmegaConf.create(plain)
+        problems += _unresolved(config)
         if problems:
             raise ConfigError(problems, str(path))
-        return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except (OmegaConfBaseException, ValueError, TypeError, RecursionError, AssertionError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         allowed = "can't be put together: are a block and a list mixed up, or is a ${reference} not closed?"
@@ -125,11 +138,42 @@ def _there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    config = parse_file(path)
-    if not isinstance(config, dict | None):
-        raise ConfigError([Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path))
-    return config or {}
+def _extended(path: Path) -> list[Layer]:
+    """The config's own file, and before it those it extends."""
+    return chain(path, _find)
+
+
+def _local(_: Path) -> list[Layer]:
+    """The machine's own values, where there are any."""
+    local = Path(LOCAL)
+    if not _there(local):
+        return []
+    try:
+        own = parsed(local)
+    except ConfigError as error:
+        raise ConfigError(in_file(error.problems, local), LOCAL) from error
+    if EXTENDS in own:
+        allowed = "goes into a config: this file is put over every one"
+        raise ConfigError([Problem(EXTENDS, own[EXTENDS], allowed, cure="Remove it.", file=LOCAL)], LOCAL)
+    return [(local, own)]
+
+
+def with_files(problems: Sequence[Problem], path: Path, overrides: Sequence[str] = ()) -> list[Problem]:
+    """Problems of a config, each with the file that its value is in where that is not ``path`` itself."""
+    layers = [*_extended(path), *_local(path)]
+    given = [_keys(override.partition("=")[0]) for override in overrides]
+
+    def named(problem: Problem) -> Problem:
+        keys = _keys(problem.path)
+        file = None if any(keys[: len(k)] == k for k in given) else origin(layers, keys)
+        return problem if file in (None, path) else in_file([problem], file)[0]
+
+    return [named(problem) for problem in problems]
+
+
+def _keys(path: str) -> list[str | int]:
+    """``a.b[0].c`` as keys and places."""
+    return [as_key(word) for word in re.findall(r"[^.\[\]]+", path)]
 
 
 def value_of(text: str, name: str) -> Any:
@@ -147,6 +191,9 @@ def value_of(text: str, name: str) -> Any:
 def _parsed(override: str) -> tuple[list[str | int], Any]:
     """``a.b[0].c=value`` as the keys and the value."""
     key, equals, text = override.partition("=")
+    if key.partition(".")[0] == EXTENDS:
+        allowed = "can't be overridden: write a config that extends another, or give another with -c"
+        raise ConfigError([Problem(key, text, allowed)], "the command line")
     if not equals or not KEY.fullmatch(key):
         allowed = "must have the form key=value, such as common.train.batch_size=8"
         raise ConfigError([Problem(override, override, allowed)], "the command line")
@@ -155,7 +202,7 @@ def _parsed(override: str) -> tuple[list[str | int], Any]:
     except ConfigError as error:
         told = [Problem(key, text, _without_line(p.allowed)) for p in error.problems]
         raise ConfigError(told, "the command line") from error
-    return [as_key(word) for word in re.findall(r"[^.\[\]]+", key)], value
+    return _keys(key), value
 
 
 def _without_line(text: str) -> str:

@@ -9,6 +9,12 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 """Devices, to Windows, whatever stands behind a dot."""
 
 
+SITE_NAME = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"
+"""A site's: its ``task_name`` in a config, its name in a roster."""
+WORDS = r"^[A-Za-z0-9_.:+/() -]{1,100}$"
+"""A word or two that other sites read, in a table of the model card, too."""
+
+
 def fault(name: str) -> str | None:
     """Why ``name`` can't name a file or folder here; None where it can."""
     if not name or not name.strip():

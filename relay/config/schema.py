@@ -40,13 +40,13 @@ class Checkpoint:
     """What a leg starts from and where it ends.
 
     Attributes:
-        load: ``auto`` (the leg before this one: of ``task_ids`` in a simulation, of the relay in a deployment; nothing
-            for the first), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
-            ``task_1/last.ckpt``). A deployment has ``auto``: what is loaded there was received. With ``laps`` it is
-            ``auto``, too: what says the same of the first lap may stay. A strategy that starts from nothing does not
-            look at it.
-        save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``. The
-            legs of further laps have ``<save.dir>_lap2`` and so on.
+        load: ``auto`` (the previous leg: of ``task_ids`` in a simulation, of the relay in a deployment; nothing for
+            the first leg), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
+            ``task_1/last.ckpt``). A deployment requires ``auto``, since it loads what was received. ``laps`` require
+            ``auto``, too, or a value that means the same in the first lap. A strategy that starts from scratch
+            ignores it.
+        save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``. Later
+            laps use ``<save.dir>_lap2`` and so on.
     """
 
     load: str | None = "auto"
@@ -58,15 +58,15 @@ class Train:
     """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` is the budget.
 
     Attributes:
-        num_epochs: passes over the training images, each seen ``repeats`` times in one.
-        num_mimgs: millions of images (or patches) in all; for a strategy that pools, of each site.
-        batch_size: images of a step, on each device.
+        num_epochs: passes over the training images; each pass uses an image ``repeats`` times.
+        num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
+        batch_size: images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
-        loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (stepped once a step).
-        gradient_clip: largest norm of the gradient; 0 is no limit.
-        check_val_every_n_epoch: how often the validation images are scored.
-        log_every_n_steps: how often a point is added to the curves.
-        save_every_n_seconds: how often, at most, a state to resume from is written (at the end of an epoch).
+        loss: name and kwargs, see below; the same for ``optimizer`` and ``scheduler`` (updated at every step).
+        gradient_clip: largest norm of the gradient; 0 for no limit.
+        check_val_every_n_epoch: epochs between two scores of the validation images.
+        log_every_n_steps: steps between two points of the curves.
+        save_every_n_seconds: least time between two states to resume from (written at the end of an epoch).
     """
 
     num_epochs: Annotated[int, Field(ge=1)] | None = None
@@ -87,11 +87,11 @@ class TaskConf:
     """One task, after the three blocks are merged.
 
     Attributes:
-        random_seed: every random choice of the study is derived from it.
-        num_workers: processes that make batches, at most one for each core; 0 is fastest while images are small and
-            augmentation is light.
-        dataset: ``name`` and ``kwargs``; so have ``strategy`` and ``model``.
-        train: see below; so is ``checkpoint``.
+        random_seed: the source of every random choice of the study.
+        num_workers: processes that make batches, at most one per core; 0 is fastest for small images and light
+            augmentation.
+        dataset: ``name`` and ``kwargs``; the same for ``strategy`` and ``model``.
+        train: see below; the same for ``checkpoint``.
     """
 
     random_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
@@ -109,13 +109,12 @@ class Handoff:
 
     Attributes:
         study: the study's name, as in its roster.
-        key: this site's own folder with its keys, as ``relay keys new`` made it; null is ``$RELAY_HOME``, else
-            ``~/.relay``.
-        receive: a bundle, or the folder (a stick) to find it in; null takes what ``relay receive`` has taken in.
-        send: the folder (a stick) that the leg's bundle is put in; null leaves that to ``relay send``.
-        passphrase_file: holds the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
+        key: this site's home with its keys, made by ``relay keys new``; null means ``$RELAY_HOME``, else ``~/.relay``.
+        receive: a bundle, or the folder (a stick) that holds it; null uses what ``relay receive`` has taken in.
+        send: the folder (a stick) for the leg's bundle; null leaves sending to ``relay send``.
+        passphrase_file: a file with the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
             ``RELAY_PASSPHRASE_FILE`` from the environment.
-        volume: largest file in bytes; null is 4 GiB on FAT32 and no limit elsewhere.
+        volume: largest file in bytes; null means 4 GiB on FAT32 and no limit elsewhere.
     """
 
     study: str
@@ -128,16 +127,16 @@ class Handoff:
 
 @options
 class CurrentTasks:
-    """Which tasks run here, in which order, and what is special about each.
+    """The tasks that run here, their order, and each task's own settings.
 
     Attributes:
         task_ids: the legs, in order.
-        laps: how often a simulation goes round ``task_ids``; in a deployment the roster's order says so. A strategy
-            that starts from nothing goes round once.
+        laps: how many times a simulation repeats ``task_ids``; in a deployment, the roster's order decides. A strategy
+            that starts from scratch makes one lap.
         mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
             at its own site.
-        task_confs: for each ``task_id``, what goes over ``common`` in that leg alone.
-        handoff: keys and sticks; a deployment must have it, a simulation uses keys that it throws away.
+        task_confs: for each ``task_id``, values that override ``common`` in that leg only.
+        handoff: keys and sticks; required in a deployment. A simulation uses temporary keys.
     """
 
     task_ids: Annotated[list[int], Field(min_length=1)]

@@ -14,6 +14,7 @@ from .loader import (
     Collated as Collated,
     eval_batches as eval_batches,
     sample_ids as sample_ids,
+    scaled as scaled,
     train_loader as train_loader,
 )
 from .options import (
@@ -26,7 +27,13 @@ from .options import (
 from .patients import alike as alike, by_regex as by_regex, clean as clean, read_table as read_table
 from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .problems import refuse as refuse, together as together
-from .read import read_mask as read_mask, read_masks as read_masks, read_noted as read_noted
+from .read import (
+    read_image as read_image,
+    read_mask as read_mask,
+    read_masks as read_masks,
+    read_noted as read_noted,
+    read_pair as read_pair,
+)
 from .sample import Case as Case, Pixels as Pixels, Sample as Sample
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import as_channels as as_channels, resize_image as resize_image

@@ -19,7 +19,6 @@ from relay.data.site import SiteData
 SPREAD = 1.1
 """Spacings of a site that differ by more than this factor are told."""
 SHOWN = 3
-SO_ALIKE = "differ only in case, width, dashes or zeros"
 STRETCHED = "img_size stretches them differently: crop them to one extent, or train on patches (patch_size) instead"
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from relay.data.raw import Raw
 from relay.data.sample import Pixels
-from relay.errors import DataError
+from relay.errors import DataError, some
 
 MOST = 256
 """Classes; their indices are 8-bit numbers."""
@@ -47,7 +47,7 @@ def class_indices(mask: NDArray[Any], mask_values: Sequence[int], path: Path) ->
         expected = (
             f"{mask_values[0]} to {mask_values[-1]}"
             if isinstance(mask_values, range)
-            else _some(mask_values, len(mask_values))
+            else ", ".join(map(str, mask_values))
         )
         message = f"{path}: values {_some(wrong)} stand for no class; expected: {expected}"
         if path.suffix.lower() in (".jpg", ".jpeg"):
@@ -93,5 +93,5 @@ def _one_channel(raw: Raw) -> NDArray[Any]:
     return values
 
 
-def _some(values: Sequence[float], most: int = 5) -> str:
-    return ", ".join(f"{value:.9g}" for value in values[:most]) + (", …" if len(values) > most else "")
+def _some(values: Sequence[float]) -> str:
+    return some([f"{value:.9g}" for value in values])

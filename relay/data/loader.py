@@ -31,6 +31,12 @@ from relay.seeds import generator
 Collated: TypeAlias = dict[str, Tensor]
 
 
+def scaled(image: Tensor, intensity_range: Sequence[float]) -> Tensor:
+    """uint8 ``0..255`` to float ``intensity_range``."""
+    low, high = intensity_range
+    return image.float().mul_((high - low) / 255).add_(low)
+
+
 class Pool:
     """Several stores as one: ``pool[i]`` counts through the first, then the second, and so on."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay import registry
-from relay.config import Field, options, plain_name
+from relay.config import SITE_NAME, WORDS, Field, options, plain_name
 from relay.errors import UserError
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
@@ -34,7 +34,7 @@ def _no_augmentation() -> dict[SplitName, str]:
 
 Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+Word = Annotated[str, Field(pattern=WORDS)]
 """What other sites read, such as the name of a class."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -53,33 +53,31 @@ TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
 
 @options
 class DatasetOptions:
-    """What every data set must know; a plug-in's own options are added in a subclass.
+    """Options of every data set; a plug-in adds its own in a subclass.
 
     Attributes:
-        task_id: The task's number, its place in the study's list of sites.
+        task_id: The task's number in the study's list of sites.
         task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
-        task: What is learned.
-        root_path: The folder under which everything lies.
+        task: The kind of task.
+        root_path: The folder that holds all images.
         img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
         num_classes: Number of classes, background included.
         class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
-        channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
-        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns: volumes
-            are turned to axial slices first, docs/reference/images.md); None leaves it as it is.
-        patch_size: Training sees random patches of this size; None trains on whole images.
+        channels: Channels of an image as the network sees it: 1 for grey, 3 for RGB.
+        img_size: Size to which every image is resized on reading (rows, columns; or slices, rows, columns: volumes
+            are turned to axial slices first, docs/reference/images.md); None keeps its size.
+        patch_size: Size of the random patches for training; None trains on whole images.
         intensity_range: What the intensities 0 and 255 become for the network.
-        repeats: How often each training sample is seen in an epoch.
-        split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps the publisher's test
-            set where there is one, and deals out the rest by patient.
-        val_fraction: Part of the patients that is kept for validation.
-        test_fraction: Part of the patients that is kept for testing, where the publisher has no test split.
+        repeats: How often an epoch uses each training sample.
+        split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps a published test set,
+            and splits the rest by patient.
+        val_fraction: Share of the patients for validation.
+        test_fraction: Share of the patients for testing, if there is no published test set.
         augment: The augmentation of a split, by name; only ``train`` may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
-    task_name: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"), AfterValidator(plain_name)
-    ]
+    task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
     task: Literal["segmentation"] = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.config import flat
 from relay.trust import Claim, ConfigMismatch, Policy
 
 
@@ -24,7 +25,7 @@ def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, poli
     Raises:
         ConfigMismatch: naming all that differs.
     """
-    theirs, ours = _flat({key: there.get(key) for key in ("model", "data")}), _flat(vars(mine))
+    theirs, ours = flat({key: there.get(key) for key in ("model", "data")}), flat(vars(mine))
     wrong = [
         f"{key} is {theirs.get(key)!r} there, {ours.get(key)!r} here"
         for key in sorted(theirs.keys() | ours.keys() - {"config"})
@@ -34,11 +35,3 @@ def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, poli
         wrong.append("the scientific config is another one (relay inspect shows theirs)")
     if wrong:
         raise ConfigMismatch(f"leg {claim.leg} by {claim.site} does not fit this site's config: {'; '.join(wrong)}")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined with dots."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return out

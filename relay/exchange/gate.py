@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from relay import tensorfile
 from relay.bundle import manifest
-from relay.errors import UserError, plain
+from relay.errors import UserError, plain, some
 from relay.exchange.store import StudyStore
 from relay.handover import Handover
 from relay.tensorfile import BadTensors
@@ -52,7 +52,7 @@ def check_weights(
     memories |= {" in the cumulative memory": handover.cumulative} if handover.cumulative else {}
     odd = (found for where, state in memories.items() for found in measures.useless(state.tensors, where))
     if never := [*measures.useless(handover.model), *odd]:
-        raise GateFailed(f"the weights can't be used: {_some(never)}")
+        raise GateFailed(f"the weights can't be used: {some(never, between='; ')}")
     gate = policy.gate
     found = measures.outliers(handover.model, gate.max_outlier)
     found += measures.oversized(handover.model, gate.max_outlier, fresh)
@@ -60,7 +60,7 @@ def check_weights(
         found += measures.differences(handover.model, last)
         found += measures.changes(handover.model, last, gate.max_relative_change)
     if found and gate.on_failure == "refuse":
-        raise GateFailed(f"the weights look wrong: {_some(found)}")
+        raise GateFailed(f"the weights look wrong: {some(found, between='; ')}")
     compared = "compared with the last weights known here" if last else "no earlier weights here to compare with"
     return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
 
@@ -90,7 +90,3 @@ def last_known(store: StudyStore) -> Mapping[str, Tensor]:
             f"{path}, which this site has signed, can't be read: {error}",
             "Check the disk, and restore the folder from a backup; its bundle is sealed to the next site, not to this.",
         ) from error
-
-
-def _some(found: list[str]) -> str:
-    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")

@@ -42,6 +42,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from relay.bundle import MemoryCard, Seal, breaches, check, disclosed, manifest
+from relay.errors import some
 from relay.exchange.expected_config import ExpectedConfig, check_fit
 from relay.trust import (
     BadDocument,
@@ -365,9 +366,9 @@ class Verification:
         listed = manifest.parse(listing)
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
-            raise DigestMismatch(f"not the file that was signed for: {', '.join(wrong[:5])}")
+            raise DigestMismatch(f"not the file that was signed for: {some(wrong)}")
         if wrong := [name for name, value in self._kept.items() if digests.get(name) != value]:
-            raise BrokenChain(f"not the memory that its leg's site signed for: {', '.join(wrong[:5])}")
+            raise BrokenChain(f"not the memory that its leg's site signed for: {some(wrong)}")
         claim = self.chain_so_far[-1].claim
         if digests[manifest.CONFIG] != claim.config:
             raise DigestMismatch("config.json is not the one that the statement names")

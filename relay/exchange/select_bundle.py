@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relay.bundle import Found, find
-from relay.errors import UserError
+from relay.errors import UserError, some
 from relay.exchange.store import StudyStore
 
 
@@ -61,5 +61,4 @@ def _before_next_turn(store: StudyStore) -> int:
 
 
 def _listed(there: list[Found]) -> str:
-    names = [found.path.name for found in there]
-    return (", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")) or "no bundle at all"
+    return some([found.path.name for found in there]) or "no bundle at all"

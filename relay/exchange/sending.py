@@ -37,6 +37,7 @@ from relay.errors import RelayError, UserError
 from relay.exchange.receiving import chain_in, known
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
+from relay.numbers import number
 from relay.trust import (
     BadDocument,
     Claim,
@@ -84,7 +85,7 @@ class Draft:
     def lines(self, policy: Policy) -> list[str]:
         """Everything that leaves, for people: each file and its size, for whom, and what is told of the leg."""
         claim = self.claim
-        scores = ", ".join(f"{site} {'–' if dice is None else f'{dice:.3f}'}" for site, dice in claim.result.items())
+        scores = ", ".join(f"{site} {number(dice)}" for site, dice in claim.result.items())
         disclosed = (
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from relay.config import Devices
-from relay.data import SiteData, Store, prepare
+from relay.data import SiteData, Store, prepare, scaled
 from relay.errors import DataError, HandoverError
 from relay.exchange import StudyStore, Weigh, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
-from relay.leg.inference import batches, predict, scale
+from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
@@ -108,7 +108,7 @@ def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str
     few = Store(site.dataset, site.split[kind][:LOOK])  # type: ignore[index]
     with _useful_answers(model):
         for batch in batches(few):
-            predict(model, scale(batch["image"].to(device), options.intensity_range), options.patch_size)
+            predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
     return f"their answers are finite for {len(few)} images of this site"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from relay.data import sample_ids
-from relay.errors import TrainingError
+from relay.errors import TrainingError, some
 from relay.leg.curves import written
 from relay.leg.processes import gather
 from relay.leg.progress import Progress
@@ -79,7 +79,7 @@ class KeepState(pl.Callback):
         weights = pl_module.module.state_dict()
         odd = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
         if odd := trainer.strategy.broadcast(odd):
-            shown = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+            shown = some(odd, 3)
             raise TrainingError(
                 f"the weights were not finite after step {trainer.global_step - 1} (epoch {trainer.current_epoch}): "
                 f"{shown}; {kept(self.path)}"
@@ -123,7 +123,7 @@ class StopOnNonFinite(pl.Callback):
         step = min(at for at, _ in found if at >= 0)
         names = [name for at, ids in found if at == step for name in ids]
         epoch, place = divmod(step, batches)
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        shown = some(names, 8)
         raise TrainingError(
             f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept(self.state)}",
             f"{TrainingError.CURE} Where it is this batch again, look at its images.",

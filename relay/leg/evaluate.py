@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data import Pixels, Sample, SiteData
-from relay.leg.inference import batches, predict, scale
+from relay.data import Pixels, Sample, SiteData, scaled
+from relay.leg.inference import batches, predict
 from relay.metrics import sample_dice
 
 
@@ -47,7 +47,7 @@ def predictions(
     """
     options = site.dataset.options
     for batch in batches(site.test):
-        logits = predict(model, scale(batch["image"].to(device), options.intensity_range), options.patch_size)
+        logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
             mask, spacing = site.truth("test", index)
             truth = np.array(mask)  # a copy: the store's own can't be written to

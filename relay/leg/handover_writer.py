@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
+from relay.config import flat
 from relay.data import SPLITS, SiteData
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover
-from relay.plan import RUNTIME_KEYS, SHARED, Leg, flat
+from relay.plan import RUNTIME_KEYS, SHARED, Leg
 from relay.results import matrix, no_nan
 from relay.trust import BadDocument, canonical, digest, travels
 

@@ -24,12 +24,6 @@ def batches(store: Store) -> Iterator[Collated]:
     return eval_batches(store, max(1, min(MAX_BATCH, MAX_VOXELS // largest)))
 
 
-def scale(image: Tensor, intensity_range: Sequence[float]) -> Tensor:
-    """uint8 ``0..255`` to float ``intensity_range``."""
-    low, high = intensity_range
-    return image.float().mul_((high - low) / 255).add_(low)
-
-
 @torch.no_grad()
 def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
     """Logits of whole images, ``(B, C, *spatial)`` to ``(B, classes, *spatial)``.

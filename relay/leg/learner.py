@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from relay.data import SiteData, train_loader
-from relay.leg.inference import batches, predict, scale
+from relay.data import SiteData, scaled, train_loader
+from relay.leg.inference import batches, predict
+from relay.leg.lightning_adapter import start_next_epoch
 from relay.metrics import SampleDice, VoxelDice
 from relay.phase import Batch, Phase
 from relay.plan import Leg
@@ -76,11 +77,9 @@ class Learner(pl.LightningModule):
     def train_dataloader(self) -> Any:
         """This process's share of the training batches.
 
-        Where a fit is resumed, this is also where Lightning is told that the epoch of the saved state is over. Left to
-        itself it goes back into that epoch, and trains on a batch too many unless a validation was due at its end.
+        Where a fit is resumed, Lightning asks for them after it has read the saved state and before it begins.
         """
-        loop = self.trainer.fit_loop
-        loop._restarting = loop.epoch_loop.restarting = False  # the setter says True wherever there is a max_steps
+        start_next_epoch(self.trainer)
         loader: Any = train_loader(
             [site.train for site in self.sites],
             self.leg.data,
@@ -91,7 +90,9 @@ class Learner(pl.LightningModule):
             rank=self.global_rank,
             world_size=self.trainer.world_size,
         )
-        loader.sampler.set_epoch(loop.epoch_progress.current.processed)  # workers begin before the epoch does
+        loader.sampler.set_epoch(
+            self.trainer.fit_loop.epoch_progress.current.processed
+        )  # workers begin before the epoch does
         return loader
 
     def val_dataloader(self) -> Any:
@@ -132,7 +133,7 @@ class Learner(pl.LightningModule):
             score.reset()
 
     def _image(self, batch: dict[str, Tensor]) -> Tensor:
-        return scale(batch["image"], self.leg.data.intensity_range).to(self.dtype)
+        return scaled(batch["image"], self.leg.data.intensity_range).to(self.dtype)
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""

@@ -134,7 +134,8 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         # "solver" is the purpose that first weights have always been derived for: the same seed, the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        model = leg.net.build().to(memory_format=memory_format(leg))
+        model = leg.net.build()
+        model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     criterion = leg.loss.build(leg.data.num_classes)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from relay.data import SPLITS, Doubt, SiteData, SplitName, clean, examine, prepare, refuse, together
+from relay.data import SPLITS, Dataset, Doubt, SiteData, SplitName, clean, examine, prepare, refuse, together
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.digests import digests
@@ -17,7 +17,7 @@ from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first
 from relay.plan import Leg, Study
 
-Needs: TypeAlias = Sequence[tuple[Any, Sequence[SplitName]]]
+Needs: TypeAlias = Sequence[tuple[Dataset, Sequence[SplitName]]]
 """Data sets, each with the splits of it that are used."""
 Say: TypeAlias = Callable[[str], None]
 EVERY = 30.0
@@ -72,7 +72,7 @@ class Known:
         self._seed: int | None = None
         self._sites: dict[tuple[int, tuple[SplitName, ...]], Looked] = {}
 
-    def site(self, dataset: Any, seed: int, spool: Path, splits: tuple[SplitName, ...]) -> Looked:
+    def site(self, dataset: Dataset, seed: int, spool: Path, splits: tuple[SplitName, ...]) -> Looked:
         """A data set's site; arguments and errors as of :func:`relay.data.site.prepare`."""
         if seed != self._seed:
             self._seed, self._sites = seed, {}
@@ -98,7 +98,7 @@ class Sites:
         self.known = known or Known()
         self._made: dict[int, Looked] = {}
 
-    def __call__(self, dataset: Any, train: bool = False) -> SiteData:
+    def __call__(self, dataset: Dataset, train: bool = False) -> SiteData:
         """A data set's site.
 
         Raises:
@@ -107,7 +107,7 @@ class Sites:
         """
         return self._looked(dataset, train).site
 
-    def _looked(self, dataset: Any, train: bool = False) -> Looked:
+    def _looked(self, dataset: Dataset, train: bool = False) -> Looked:
         key = dataset.options.task_id
         if key not in self._made:
             splits: tuple[SplitName, ...] = ("train", "test") if train else ("test",)
@@ -116,7 +116,7 @@ class Sites:
             self._made[key] = found
         return self._made[key]
 
-    def doubts(self, dataset: Any, splits: Sequence[SplitName]) -> list[Doubt]:
+    def doubts(self, dataset: Dataset, splits: Sequence[SplitName]) -> list[Doubt]:
         """What :func:`relay.data.checks.examine` says of a data set's site."""
         looked, key = self._looked(dataset), tuple(splits)
         if key not in looked.doubts:

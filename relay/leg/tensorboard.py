@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from relay.config import flat
 from relay.data import SiteData
 from relay.leg.evaluate import Predicted
+from relay.numbers import number
 from relay.overlay import overlay
-from relay.plan import flat
 
 SHOWN = 2
 """Test images of each test set whose overlays are shown."""
@@ -71,6 +72,5 @@ def as_markdown(matrix: Mapping[Any, Mapping[str, float]]) -> str:
     sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
     lines = ["| leg | " + " | ".join(sites) + " |", "|---" * (len(sites) + 1) + "|"]
     for leg, row in matrix.items():
-        cells = [row.get(site, float("nan")) for site in sites]
-        lines.append(f"| {leg} | " + " | ".join("–" if np.isnan(cell) else f"{cell:.3f}" for cell in cells) + " |")
+        lines.append(f"| {leg} | " + " | ".join(number(row.get(site)) for site in sites) + " |")
     return "\n".join(lines)

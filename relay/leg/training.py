@@ -8,8 +8,8 @@ from itertools import chain
 import torch
 from torch import nn
 
-from relay.data import SiteData
-from relay.leg.inference import batches, predict, scale
+from relay.data import SiteData, scaled
+from relay.leg.inference import batches, predict
 from relay.metrics import SampleDice
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
@@ -22,7 +22,7 @@ def task_of(leg: Leg) -> Task:
         site=leg.task_name,
         classes=data.num_classes,
         channels=data.channels,
-        intensity_range=tuple(data.intensity_range),
+        intensity_range=data.intensity_range,
         size=tuple(size) if size else None,
         seed=leg.conf.random_seed,
         kind=data.task,
@@ -43,7 +43,7 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
     before = 0
     for site in sites:
         for batch in batches(site.train):
-            image = scale(batch["image"].to(device), leg.data.intensity_range)
+            image = scaled(batch["image"].to(device), leg.data.intensity_range)
             yield Batch(image, batch["label"].to(device).long(), (batch["index"] + before).to(device))
         before += len(site.train)
 
@@ -53,6 +53,6 @@ def validation_dice(model: nn.Module, sites: Sequence[SiteData], device: torch.d
     options = sites[0].dataset.options
     score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
     for batch in chain.from_iterable(batches(site.val) for site in sites):
-        logits = predict(model, scale(batch["image"].to(device), options.intensity_range), options.patch_size)
+        logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         score.update(logits.argmax(1), batch["label"].to(device).long())
     return float(score.class_mean())

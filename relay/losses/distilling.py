@@ -12,8 +12,8 @@ def distillation(
     """``T^2 KL(teacher || student)`` at temperature T (Hinton 2015, arXiv:1503.02531), mean over voxels.
 
     Args:
-        student_logits: (B, C, *S), of any float type; computed in float32.
-        teacher_logits: (B, C, *S); no gradient goes there.
+        student_logits: ``(B, C, *S)``, of any float type; computed in float32.
+        teacher_logits: ``(B, C, *S)``; no gradient goes there.
         temperature: T > 0, softens both.
         confidence: in 0..1: only voxels count where the teacher's largest probability, at temperature 1, is
             at least this.

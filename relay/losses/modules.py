@@ -28,7 +28,7 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C, *S) and (B, *S) to a scalar."""
+        """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         loss = F.cross_entropy(
             logits.float(), target, self.weight, reduction="none", label_smoothing=self.label_smoothing
         )
@@ -50,7 +50,7 @@ class SoftDice(nn.Module):
         )
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C, *S) and (B, *S) to a scalar."""
+        """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         loss: Tensor = self.loss(logits.float(), target.unsqueeze(1))
         return loss
 
@@ -65,7 +65,7 @@ class ExpLogSoftDice(nn.Module):
         self.batch_dice = batch_dice
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C, *S) and (B, *S) to a scalar."""
+        """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         probability = logits.float().softmax(dim=1)
         truth = one_hot(target.unsqueeze(1), logits.shape[1])
         axes = [*([0] if self.batch_dice else []), *range(2, logits.ndim)]
@@ -86,7 +86,7 @@ class ExpLogCrossEntropy(nn.Module):
         self.register_buffer("weight", _as_buffer(weight), persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C, *S) and (B, *S) to a scalar."""
+        """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         surprise = F.cross_entropy(logits.float(), target, reduction="none")
         weight = self.weight if self.weight is not None else rarity(target, logits.shape[1])
         return (weight[target] * power(surprise, self.gamma)).mean()
@@ -102,7 +102,7 @@ class WeightedSum(nn.Module):
         self.factors = [factor for _, factor in kept]
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C, *S) and (B, *S) to a scalar."""
+        """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         terms = [f * loss(logits, target) for loss, f in zip(self.losses, self.factors, strict=True)]
         return torch.stack(terms).sum()
 

@@ -17,8 +17,8 @@ from .projection import (
 )
 from .weights import (
     Anchor as Anchor,
+    as_vector as as_vector,
     beside as beside,
-    flat as flat,
     named as named,
     state as state,
     trained as trained,

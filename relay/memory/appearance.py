@@ -32,10 +32,10 @@ class Form:
     """What there is to describe.
 
     Attributes:
-        regions: number of classes; 1 where an image has no classes.
+        regions: number of classes; 1 for the image as a whole.
         channels: of an image.
         quantiles: of each channel in each region.
-        area_to_perimeter: whether regions have a size of their own (segmentation).
+        area_to_perimeter: whether regions have a size of their own; the image as a whole has none.
     """
 
     regions: int

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from relay.memory.weights import flat, trained
+from relay.memory.weights import as_vector, trained
 
 
 def fisher(model: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
@@ -23,13 +23,13 @@ def fisher(model: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
         images: single ones, ``(1, C, *spatial)``; the model gives ``(1, classes, *spatial)`` or ``(1, classes)``.
     """
     parameters = list(trained(model).values())
-    total, count = torch.zeros_like(flat(parameters)), 0
+    total, count = torch.zeros_like(as_vector(parameters)), 0
     draw = torch.Generator().manual_seed(seed)
     for image in images:
         log_p = model(image).log_softmax(1).movedim(1, -1).flatten(0, -2)
         chance = torch.rand(len(log_p), 1, generator=draw).to(log_p)
         label = (log_p.detach().exp().cumsum(1)[:, :-1] < chance).sum(1)  # the inverse of the distribution
         gradients = torch.autograd.grad(F.nll_loss(log_p, label, reduction="sum"), parameters, materialize_grads=True)
-        total += flat(gradients).square() / len(log_p)
+        total += as_vector(gradients).square() / len(log_p)
         count += 1
     return total / max(1, count)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from relay.data import scaled
 from relay.memory.flow_net import VelocityNet, sample
 from relay.phase import Batch, Task
 
@@ -36,12 +37,6 @@ class DrawnPool:
         chosen = torch.randint(len(self.site), (len(batch.image),), device=self.site.device)
         image = torch.empty_like(batch.image).copy_(scaled(self.image[chosen], intensity_range))
         return Batch(image, self.label[chosen].long(), torch.full_like(batch.index, -1)), self.site[chosen]
-
-
-def scaled(image: Tensor, intensity_range: tuple[float, float]) -> Tensor:
-    """uint8 ``0..255`` to float ``intensity_range``."""
-    low, high = intensity_range
-    return image.float().mul_((high - low) / 255).add_(low)
 
 
 def draw_pool(

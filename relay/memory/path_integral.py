@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from relay.memory.weights import Anchor, flat, trained
+from relay.memory.weights import Anchor, as_vector, trained
 
 
 class PathIntegral(nn.Module):
@@ -51,11 +51,11 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
     def on_before_optimizer_step(self, *_: Any) -> None:
         """Look at the weights and their gradients."""
         parameters = trained(self.model).values()
-        self.weights = flat(parameters)
-        gradient = flat(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
+        self.weights = as_vector(parameters)
+        gradient = as_vector(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
         self.gradient = gradient - self.weight * self.anchor.gradient(self.weights)
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
         """Look at where the weights are now."""
-        self.path.add(self.gradient, flat(trained(self.model).values()) - self.weights)
+        self.path.add(self.gradient, as_vector(trained(self.model).values()) - self.weights)

@@ -15,13 +15,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from relay.errors import HandoverError
 from relay.handover import Handover
 from relay.memory.weights import ADVICE, read
 
-Layer: TypeAlias = nn.Linear | _ConvNd
+Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+Layer: TypeAlias = nn.Linear | Conv | Transposed
+CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 POSITIONS = 64
 """Of a layer's input that are looked at, an image."""
 SPARE = 16
@@ -39,7 +42,7 @@ def layers(model: nn.Module) -> dict[str, Layer]:
     return {
         name: module
         for name, module in found.items()
-        if isinstance(module, nn.Linear) or (isinstance(module, _ConvNd) and module.groups == 1)
+        if isinstance(module, nn.Linear) or (isinstance(module, (*CONVS, *TRANSPOSED)) and module.groups == 1)
     }
 
 
@@ -47,7 +50,7 @@ def features(layer: Layer) -> int:
     """The length of x."""
     if isinstance(layer, nn.Linear):
         return layer.in_features
-    return layer.in_channels * (1 if isinstance(layer, _ConvTransposeNd) else prod(layer.kernel_size))
+    return layer.in_channels * (1 if isinstance(layer, TRANSPOSED) else prod(layer.kernel_size))
 
 
 def inputs(layer: Layer, x: Tensor, draw: torch.Generator) -> Tensor:
@@ -55,15 +58,27 @@ def inputs(layer: Layer, x: Tensor, draw: torch.Generator) -> Tensor:
     if isinstance(layer, nn.Linear):
         places = x.reshape(-1, layer.in_features)
         return places[torch.randperm(len(places), generator=draw)[:POSITIONS].to(x.device)]
-    if not isinstance(layer, _ConvTransposeNd):
+    if not isinstance(layer, TRANSPOSED):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+        x = F.pad(x, padding(layer), mode=mode)
         for axis, (k, stride, gap) in enumerate(zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), 2):
             x = x.unfold(axis, gap * (k - 1) + 1, stride)[..., ::gap]  # a view: nothing is copied yet
     axes = len(layer.kernel_size)
     x = x.movedim(1, axes + 1)  # (B, *positions, C, *kernel)
     place = torch.randperm(x.shape[: axes + 1].numel(), generator=draw)[:POSITIONS].to(x.device)
     return x[torch.unravel_index(place, x.shape[: axes + 1])].flatten(1)
+
+
+def padding(layer: Conv) -> list[int]:
+    """What a convolution adds at both ends of each axis, the last axis first, as ``F.pad`` takes it."""
+    if layer.padding == "valid":
+        return [0] * 2 * len(layer.kernel_size)
+    if layer.padding == "same":  # what is odd goes to the far end
+        whole = [gap * (k - 1) for k, gap in zip(layer.kernel_size, layer.dilation, strict=True)]
+        ends = [(n // 2, n - n // 2) for n in whole]
+    else:
+        ends = [(int(n), int(n)) for n in layer.padding]
+    return [n for pair in reversed(ends) for n in pair]
 
 
 def nothing(model: nn.Module, directions: int) -> dict[str, Tensor]:
@@ -94,7 +109,7 @@ def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Ten
         strength: ``(K,)``; ones give the projection P, :func:`half` of it P^(1/2).
     """
     rows = change.flatten(1)
-    if isinstance(layer, _ConvTransposeNd):
+    if isinstance(layer, TRANSPOSED):
         out = rows - held * strength @ (held.T @ rows)
     else:
         out = rows - rows @ held * strength @ held.T

@@ -67,8 +67,7 @@ class Style(Memory):
         from relay.memory.appearance import Form
 
         super().setup(task)
-        regions = 1 if task.kind == "regression" else task.classes
-        self.form: Form = Form(regions, task.channels, self.options.quantiles, task.kind == "segmentation")
+        self.form: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the looks of the other sites.
@@ -137,20 +136,12 @@ class Style(Memory):
         self.known = self.looks.behind > 0
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch as 8-bit images, regions and indices."""
+        """A batch as 8-bit images, classes and indices."""
         import torch
 
         low, high = self.task.intensity_range
         image = ((batch.image - low) * (255 / (high - low))).round_().clamp_(0, 255).to(torch.uint8)
-        return image, self._regions(batch), batch.index
-
-    def _regions(self, batch: Batch) -> Tensor:
-        """The region of every pixel: its class, or its image's class, or one for all."""
-        if self.task.kind == "segmentation":
-            return batch.label
-        shape = (len(batch.image), *batch.image.shape[2:])
-        label = batch.label if self.task.kind == "classification" else batch.index * 0
-        return label.view(-1, *[1] * (len(shape) - 1)).expand(shape)
+        return image, batch.label, batch.index
 
     def draw(self, batch: Batch) -> Batch | None:
         """This site's images, each in a look of an earlier site; labels are enlarged with their images."""
@@ -166,8 +157,7 @@ class Style(Memory):
             painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
-        label = moved if self.task.kind == "segmentation" else batch.label
-        return Batch(torch.empty_like(batch.image).copy_(painted), label, batch.index)
+        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index)
 
     def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from relay.errors import HandoverError, TrainingError, UserError
+from relay.errors import HandoverError, TrainingError, UserError, some
 from relay.handover import Handover, MemoryState, Privacy
 from relay.phase import Phase
 
@@ -23,13 +23,13 @@ def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def flat(tensors: Iterable[Tensor]) -> Tensor:
+def as_vector(tensors: Iterable[Tensor]) -> Tensor:
     """Tensors one after another as one vector, whatever their layout in memory."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def named(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A vector of :func:`flat` as the tensors that it was made of."""
+    """A vector of :func:`as_vector` as the tensors that it was made of."""
     states = torch.split(vector, [tensor.numel() for tensor in like.values()])
     return {name: state.view(like[name].shape) for name, state in zip(like, states, strict=True)}
 
@@ -60,17 +60,17 @@ class Anchor(nn.Module):
             HandoverError: the memory is of another kind, does not fit the model, or holds a negative importance.
         """
         here = trained(model)
-        weights = flat(here.values()).detach().clone()
+        weights = as_vector(here.values()).detach().clone()
         if handover is None:
             return cls(weights, torch.zeros_like(weights))
-        importance = flat(read(handover, kind, {name: tuple(p.shape) for name, p in here.items()}).values())
+        importance = as_vector(read(handover, kind, {name: tuple(p.shape) for name, p in here.items()}).values())
         if bool((importance < 0).any()):
             raise HandoverError(f"the incoming memory '{kind}' holds negative importances", ADVICE)
         return cls(weights, importance.to(weights))
 
     def forward(self, model: nn.Module) -> Tensor:
         """The penalty for having moved."""
-        moved = flat(trained(model).values()) - self.weights
+        moved = as_vector(trained(model).values()) - self.weights
         return (self.importance * moved.square()).sum()
 
     def gradient(self, weights: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def read(handover: Handover, kind: str, shapes: Mapping[str, tuple[int, ...]]) -
         elif not tensor.isfinite().all():
             wrong.append(f"{name}: not finite")
     if wrong:
-        shown = "; ".join(sorted(wrong)[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        shown = some(sorted(wrong), between="; ")
         raise HandoverError(f"the incoming memory '{kind}' does not fit the net of this config: {shown}", ADVICE)
     return {name: state.tensors[name] for name in shapes}
 
@@ -121,7 +121,7 @@ def state(kind: str, tensors: Mapping[str, Tensor], other: MemoryState | None) -
         )
     kept = {name: tensor.detach().to("cpu", torch.float32).clone() for name, tensor in tensors.items()}
     if wrong := [name for name, tensor in kept.items() if not tensor.isfinite().all()]:
-        raise TrainingError(f"the memory '{kind}' is not finite: {', '.join(wrong[:5])}", "Lower the learning rate.")
+        raise TrainingError(f"the memory '{kind}' is not finite: {some(wrong)}", "Lower the learning rate.")
     return MemoryState(kept, kind, Privacy(derived="weights"))
 
 

@@ -54,8 +54,8 @@ class CalibrationBins(Metric):  # type: ignore[misc]
         """Add a batch.
 
         Args:
-            probs: (B, C, *S) probabilities, adding up to 1 over C.
-            target: (B, *S) labels of any integer type.
+            probs: ``(B, C, *S)`` probabilities, adding up to 1 over C.
+            target: ``(B, *S)`` labels of any integer type.
         """
         flat, labels = probs.detach().reshape(*probs.shape[:2], -1), target.reshape(len(target), -1)
         for begin in range(0, flat.shape[2], CHUNK):  # a whole volume's would take many times its own memory

@@ -24,8 +24,8 @@ def sizes(pred: Tensor, target: Tensor, num_classes: int) -> tuple[Tensor, Tenso
     """``2 |P and T|`` and ``|P| + |T|`` in voxels, each (B, C) int64.
 
     Args:
-        pred: (B, *S) labels of any integer type; a label outside 0..C-1 is of no class.
-        target: (B, *S), likewise.
+        pred: ``(B, *S)`` labels of any integer type; a label outside 0..C-1 is of no class.
+        target: ``(B, *S)``, likewise.
         num_classes: C, background included.
 
     Raises:
@@ -45,8 +45,8 @@ def sample_dice(pred: Tensor, target: Tensor, num_classes: int) -> Tensor:
     """Dice of each sample and class.
 
     Args:
-        pred: (B, *S) labels of any integer type; a label outside 0..C-1 is of no class.
-        target: (B, *S), likewise.
+        pred: ``(B, *S)`` labels of any integer type; a label outside 0..C-1 is of no class.
+        target: ``(B, *S)``, likewise.
         num_classes: C, background included.
 
     Returns:
@@ -93,7 +93,7 @@ class SampleDice(_Dice):
         self.add_state("measured", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor) -> None:
-        """Add a batch, (B, *S) and (B, *S)."""
+        """Add a batch, ``(B, *S)`` and ``(B, *S)``."""
         dice = sample_dice(pred, target, self.num_classes)
         self.total += dice.nansum(dim=0)
         self.measured += (~dice.isnan()).sum(dim=0)
@@ -118,7 +118,7 @@ class VoxelDice(_Dice):
         self.add_state("either", torch.zeros(num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, pred: Tensor, target: Tensor) -> None:
-        """Add a batch, (B, *S) and (B, *S)."""
+        """Add a batch, ``(B, *S)`` and ``(B, *S)``."""
         both, either = sizes(pred, target, self.num_classes)
         self.both += both.sum(dim=0)
         self.either += either.sum(dim=0)

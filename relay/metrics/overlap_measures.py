@@ -67,8 +67,8 @@ def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
     """Count the voxels of one sample.
 
     Args:
-        pred: (*S) labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included.
 
     Raises:

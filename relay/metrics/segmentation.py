@@ -39,8 +39,8 @@ def measure(
     """Every metric of one sample.
 
     Args:
-        pred: (*S) labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included.
         spacing: millimetres per voxel along each axis; None: distances and the tolerance are in voxels.
         tolerance: of ``nsd``.

@@ -81,8 +81,8 @@ def surfaces(
     """``hd95``, ``asd`` and ``nsd`` of each class of one sample.
 
     Args:
-        pred: (*S) labels of any integer type; a label outside 0..C-1 is of no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type; a label outside 0..C-1 is of no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included; it has no surface that anybody asks for, and is NaN.
         spacing: millimetres per voxel along each axis; None: distances are in voxels.
         tolerance: of ``nsd``, in the same unit.
@@ -123,7 +123,7 @@ def _points(mask: NDArray[np.bool_], scale: NDArray[np.float64]) -> NDArray[np.f
 
 
 def edges(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The voxels (*S) of a mask with a face neighbour outside it: mask and not its erosion by a cross."""
+    """The voxels ``(*S)`` of a mask with a face neighbour outside it: mask and not its erosion by a cross."""
     inner: NDArray[np.bool_] = mask.copy()
     for axis in range(mask.ndim):
         here, left = np.moveaxis(mask, axis, 0), np.moveaxis(inner, axis, 0)

@@ -15,8 +15,8 @@ class NetOptions:
     """What every net has.
 
     Attributes:
-        in_channels: channels of an image; null is what the data set says.
-        num_classes: classes, background included; null is what the data set says.
+        in_channels: channels of an image; null uses the data set's.
+        num_classes: classes, background included; null uses the data set's.
     """
 
     in_channels: Annotated[int, Field(ge=1)] | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from monai.networks.nets import BasicUNet
+from monai.networks.nets.basic_unet import UpCat
 from monai.networks.nets.flexible_unet import SegmentationHead, UNetDecoder
 from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
@@ -46,12 +47,26 @@ class PlainUNet(BasicUNet):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``."""
-        # monai's decoder blocks mend odd sizes, so only what four halvings would use up is padded here.
-        # Where no size is odd they would copy each map all the same, a tenth of the whole step.
-        padded = pad(x, multiple=1, stride=16)
-        for block in (self.upcat_1, self.upcat_2, self.upcat_3, self.upcat_4):
-            block.is_pad = any(n % 16 for n in padded.shape[2:])
-        return crop(super().forward(padded), x)
+        # Odd sizes are mended on the way up, so only what four halvings would use up is padded here.
+        maps = [self.conv_0(pad(x, multiple=1, stride=16))]
+        for down in (self.down_1, self.down_2, self.down_3, self.down_4):
+            maps.append(down(maps[-1]))
+        up = maps.pop()
+        for block in (self.upcat_4, self.upcat_3, self.upcat_2, self.upcat_1):
+            up = joined(block, up, maps.pop())
+        return crop(self.final_conv(up), x)
+
+
+def joined(block: UpCat, x: Tensor, skip: Tensor) -> Tensor:
+    """What monai's ``UpCat`` makes of a map and the encoder's, bit for bit.
+
+    monai pads the enlarged map even where it fits already, which copies it: a tenth of the whole step.
+    """
+    up = block.upsample(x)
+    lacking = [here - there for here, there in zip(skip.shape[2:], up.shape[2:], strict=True)]
+    if any(lacking):
+        up = F.pad(up, [end for lack in reversed(lacking) for end in (0, lack)], "replicate")
+    return block.convs(torch.cat([skip, up], dim=1))  # type: ignore[no-any-return]
 
 
 class ResNetEncoder(ResNet):  # type: ignore[misc]

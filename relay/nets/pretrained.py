@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from relay import tensorfile
-from relay.errors import UserError
-
-SHOWN = 5
+from relay.errors import UserError, some
 
 
 def load_encoder(encoder: nn.Module, path: str) -> None:
@@ -66,9 +64,4 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
         "unexpected": sorted(found.keys() - expected.keys()),
         "of another shape": shapes,
     }
-    return [f"{kind}: {_some(list(keys))}" for kind, keys in kinds.items() if keys]
-
-
-def _some(keys: list[str]) -> str:
-    rest = len(keys) - SHOWN
-    return ", ".join(keys[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    return [f"{kind}: {some(list(keys))}" for kind, keys in kinds.items() if keys]

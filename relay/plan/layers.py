@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from relay.config import Blocks, dotted
+from relay.config import Blocks, dotted, holds
 
 
 class Layers:
@@ -54,7 +54,7 @@ class Layers:
         def origin(path: Sequence[object]) -> str:
             full = [*prefix, *path]
             for name, layer, skip in layers:
-                if _has(layer, full):
+                if holds(layer, full):
                     return f"{name}.{dotted(full[skip:])}"
             return f"common.{dotted(full)}"
 
@@ -65,13 +65,3 @@ class Layers:
 
     def _task(self, task_id: int) -> dict[str, Any]:
         return self.blocks.current_tasks.task_confs.get(task_id) or {}
-
-
-def _has(tree: Any, path: Sequence[object]) -> bool:
-    for part in path:
-        inside = isinstance(tree, Mapping) and part in tree
-        listed = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
-        if not (inside or listed):
-            return False
-        tree = tree[part]
-    return True

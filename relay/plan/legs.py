@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.config import Handoff, Results, TaskConf, Train
+from relay.config import Handoff, Results, TaskConf, Train, flat
+from relay.data import Dataset, DatasetOptions
+from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -37,12 +39,12 @@ class Leg:
     task_name: str
     conf: TaskConf
     raw: Mapping[str, Any] = field(repr=False)
-    strategy: Any = field(repr=False)
-    net: Any = field(repr=False)
-    loss: Any = field(repr=False)
-    optimizer: Any = field(repr=False)
-    scheduler: Any = field(repr=False)
-    pool: tuple[Any, ...] = field(repr=False)
+    strategy: StrategyLike = field(repr=False)
+    net: NetLike = field(repr=False)
+    loss: LossLike = field(repr=False)
+    optimizer: OptimizerLike = field(repr=False)
+    scheduler: SchedulerLike = field(repr=False)
+    pool: tuple[Dataset, ...] = field(repr=False)
     folder: str
     start: str | None
 
@@ -52,7 +54,7 @@ class Leg:
         return self.conf.train
 
     @property
-    def data(self) -> Any:
+    def data(self) -> DatasetOptions:
         """The options that all data sets of a study share: classes, channels, geometry."""
         return self.pool[0].options
 
@@ -70,21 +72,12 @@ class Study:
     mode: str
     strategy: str
     legs: tuple[Leg, ...]
-    datasets: Mapping[int, Any]
+    datasets: Mapping[int, Dataset]
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
     results: Results = field(default_factory=Results)
 
     @property
-    def test_sets(self) -> list[Any]:
+    def test_sets(self) -> list[Dataset]:
         """The data sets that lie on this machine."""
         return [d for d in self.datasets.values() if d.accessible()]
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined with dots; an empty mapping stays a value."""
-    out: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        out.update(flat(value, path + ".") if isinstance(value, Mapping) and value else {path: value})
-    return out

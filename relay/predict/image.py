@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from relay.config import Devices
-from relay.data import PICTURES, VOLUMES, Pixels, as_channels, is_dicom, read_noted, refuse, resize_image
+from relay.data import PICTURES, VOLUMES, Pixels, as_channels, is_dicom, read_noted, refuse, resize_image, scaled
 from relay.errors import DataError, UserError
-from relay.leg import Progress, digest, predict, resized, scale
+from relay.leg import Progress, digest, predict, resized
 from relay.overlay import save_overlay
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
@@ -114,7 +114,7 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     if options.img_size is not None and tuple(options.img_size) != shape:
         pixels = resize_image(pixels, options.img_size)
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
-    logits = _through(net, scale(batch, options.intensity_range), options.patch_size, path)
+    logits = _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
     return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 

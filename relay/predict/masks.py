@@ -8,21 +8,12 @@ from pathlib import Path
 from relay.data import EXIF_ORIENTATION, Pixels, Sample, exif_of, is_volume, read_geometry
 from relay.errors import DataError
 from relay.files import atomic, inside, write_bytes
+from relay.palette import PALETTE
 
-COLOURS = (
-    (0, 0, 0),
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-"""Okabe and Ito's, told apart by colour-blind eyes too; class 0 is black. From the ninth class on they begin again."""
 UNTURN = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
 """EXIF orientation → the ``Image.Transpose`` that undoes what was done to see a picture upright."""
-PALETTE = [value for label in range(256) for value in COLOURS[(label - 1) % 7 + 1 if label else 0]]
+COLOURS = [value for label in range(256) for value in PALETTE[(label - 1) % 7 + 1 if label else 0]]
+"""Of class 0, 1, …: the first is black; from the ninth on they begin again."""
 
 
 def path_of(sample: Sample) -> Path:
@@ -58,7 +49,7 @@ def _save_png(mask: Pixels, like: Path, path: Path) -> None:
     from PIL import Image
 
     image = Image.fromarray(mask, mode="P")
-    image.putpalette(PALETTE)
+    image.putpalette(COLOURS)
     exif = Image.Exif()
     turned = exif_of(like) if like.is_file() else 1  # drawn images have no file
     if turned != 1:

@@ -57,7 +57,7 @@ class Model:
         except HandoverError as error:
             advice = error.advice() if self.outside else "Test it with the config it was trained with, or train again."
             raise HandoverError(f"{self.source}: {error}", advice) from error
-        return model.to(device_of(devices)).eval()  # type: ignore[no-any-return]
+        return model.to(device_of(devices)).eval()
 
 
 def finished(study: Study, root: Path) -> list[Model]:

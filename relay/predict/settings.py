@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from relay.config import Blocks, check, read_own
+from relay.config import Blocks, check, flat, read_own
 from relay.errors import ChangedConfigError
 from relay.leg import handover_writer
-from relay.plan import RUNTIME_KEYS, SHARED, Layers, Leg, Study, flat
+from relay.plan import RUNTIME_KEYS, SHARED, Layers, Leg, Study
 
 FREE = (
     *RUNTIME_KEYS,

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
+from relay.numbers import MISSING, bounds, number
 from relay.results import mean
-from relay.screen import MISSING, Column, bounds, number, show_place, show_table, show_text
+from relay.screen import Column, show_place, show_table, show_text
 
 Row = Mapping[str, Any]
 

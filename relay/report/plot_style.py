@@ -1,8 +1,8 @@
 """How the figures look, and their way into a page, a PDF and PNGs. matplotlib is imported when the first is drawn.
 
 Text and lines have the colour :data:`INK`, which a page replaces by that of its own text, and the first colour becomes
-the page's ``--blue``: so they can be read on a light page, a dark one and paper. Data have Okabe and Ito's colours, or
-the map cividis, for colour-blind eyes too.
+the page's ``--blue``: so they can be read on a light page, a dark one and paper. Data have the colours
+of :mod:`relay.palette`, or of the map cividis, for colour-blind eyes too.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from relay.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, css
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = tuple(map(css, (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)))
 WIDTH = 8.0
 """Inches across a page."""
 STYLE = {

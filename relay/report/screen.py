@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console
 
+from relay.numbers import MISSING, bounds, number, signed
 from relay.report import verdict
 from relay.report.gather import number as as_number
 from relay.results import mean, own_legs, worst
-from relay.screen import MISSING, Column, bounds, number, show_place, show_table, show_text
+from relay.screen import Column, show_place, show_table, show_text
 
 __all__ = ["MISSING", "number", "p_value", "show_comparison", "show_study"]
 
@@ -44,8 +45,7 @@ def show_study(
     for site in dict.fromkeys([*turns, *final]):  # those trained on, then external ones
         then = as_number(matrix[legs[turns[site]]].get(site)) if site in turns else math.nan
         end = as_number(final.get(site))
-        change = MISSING if math.isnan(end - then) else f"{end - then:+.3f}"
-        rows.append([site, number(then), number(end), change])
+        rows.append([site, number(then), number(end), signed(end - then)])
     columns = [Column("site", left=True), Column("after its own leg", 1), Column("at the end"), Column("change", 2)]
     if len(legs) == 1 or own:  # nothing came after
         columns, rows = [columns[0], Column("Dice")], [[row[0], row[2]] for row in rows]

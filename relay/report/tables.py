@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.numbers import signed
 from relay.report.chain_figure import size
 from relay.report.custody import Hop
 from relay.report.gather import LegRecord, Run, number
@@ -78,7 +79,7 @@ def _value(value: Any) -> str:
 
 
 def _signed(value: Any) -> str:
-    return MISSING if math.isnan(number(value)) else f"{number(value):+.3f}"
+    return signed(number(value))
 
 
 def _site(value: Any) -> str:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from relay.numbers import number
 from relay.report.gather import number as as_number
 from relay.results import CLEAR, mean, own_legs, worst
-from relay.screen import number
 
 TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 

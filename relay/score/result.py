@@ -11,12 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
-from relay.errors import plain
+from relay.errors import plain, some
 from relay.files import write_text
+from relay.numbers import bounds, number
 from relay.results import no_nan, write_rows
-from relay.screen import Column, bounds, number, show_place, show_table, show_text
+from relay.screen import Column, show_place, show_table, show_text
 
-SOME = 5
 """Names of samples without a prediction that are shown; all are in the file."""
 
 
@@ -57,9 +57,8 @@ def show(console: Console, score: Score, out: Path) -> None:
     title = f"{summary['study']}: {summary['samples']} samples of {summary['patients']} patients"
     show_table(console, title, columns, cells)
     if missing := summary.get("missing"):
-        named = ", ".join(missing[:SOME]) + (f" and {len(missing) - SOME} more" if len(missing) > SOME else "")
         total = len(missing) + summary["samples"]
-        show_text(console, f"Not scored: {len(missing)} of {total} have no prediction: {plain(named)}.")
+        show_text(console, f"Not scored: {len(missing)} of {total} have no prediction: {plain(some(missing))}.")
     show_text(console, sentence(summary))
     for name, what in (("samples.csv", "Each sample"), ("score.json", "All that was measured, and how")):
         show_place(console, what, out / name)

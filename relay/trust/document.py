@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
-from relay.config import Field
+from relay.config import SITE_NAME, Field
 from relay.trust.refusals import BadDocument
 
 MAX_BYTES = 4 * 2**20
@@ -31,7 +31,7 @@ def _moment_there_is(text: str) -> str:
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """Name of a study: lower case, so that sticks that ignore case can't confuse two."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$")]
+Name = Annotated[str, Field(pattern=SITE_NAME)]
 """Name of a site, as ``task_name`` in a config."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_moment_there_is)]

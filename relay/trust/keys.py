@@ -183,7 +183,8 @@ def _write_private(path: Path, data: bytes) -> None:
     """As :func:`relay.files.write_bytes`, never readable by others, not even for a moment."""
     beside = path.with_name(f".{path.name}.part")
     beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    plain = getattr(os, "O_BINARY", 0)  # else Windows would write two bytes for each that looks like the end of a line
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | plain, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

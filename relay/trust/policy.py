@@ -25,8 +25,8 @@ class Gate:
         on_failure: refuse them, or only warn.
         max_relative_change: per tensor, ‖w − w₀‖ / ‖w₀‖ against the last weights known; of a w₀ near zero see
             :func:`relay.exchange.measures.changes`.
-        max_outlier: per tensor, the largest |w| over the median of all, and the root mean square over that of an
-            untrained net (:mod:`relay.exchange.measures`).
+        max_outlier: per tensor, the largest ``|w|`` over the median of all, and the root mean square over that of
+            an untrained net (:mod:`relay.exchange.measures`).
         min_dice: least mean Dice, 0 to 1, on the local validation split.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Annotated, Any, Literal
 
-from relay.config import Field, options
+from relay.config import WORDS, Field, options
 from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
 from relay.trust.envelope import Signed
 from relay.trust.refusals import BadDocument, UnknownFormat
@@ -20,7 +20,7 @@ SUBJECT = "manifest-sha256.txt"
 """What a statement is about: the manifest of its bundle (:mod:`relay.bundle.manifest`)."""
 
 Count = Annotated[int, Field(ge=0)]
-Text = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
+Text = Annotated[str, Field(pattern=WORDS)]
 """A word or two of another site's that is shown to people, in a table of the model card, too."""
 
 

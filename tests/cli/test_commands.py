@@ -386,12 +386,13 @@ def test_what_is_no_image_is_2(trained: Path, make: Any, message: str, advice: s
 def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(trained: Path) -> None:
     folder = trained / "mixed"
     folder.mkdir()
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 32, 32), np.int16)), str(folder / "deep.nii.gz"))
+    deep = np.arange(4096, dtype=np.int16).reshape(4, 32, 32)
+    sitk.WriteImage(sitk.GetImageFromArray(deep), str(folder / "deep.nii.gz"))
     alone = pictured(trained, "mixed/deep.nii.gz", code=2)
     refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on pictures (2 axes)", "Give a picture")
     for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
-    Image.fromarray(np.full((32, 32, 4), 9, np.uint8)).save(folder / "alpha.png")
+    Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
     done = pictured(trained, "mixed", code=2)
     refused(done, 2, "not predicted, of 5 images (1)", "The others are predicted")
     assert [Path(name).name.split("-")[0] for name in masks_said(done)] == ["1.png", "33.png", "5.png", "alpha.png"]

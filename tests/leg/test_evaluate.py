@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, prepare
+from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, prepare, scaled
 from relay.leg import inference as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
-from relay.leg.inference import batches, predict, scale
+from relay.leg.inference import batches, predict
 
 CPU = torch.device("cpu")
 
@@ -121,8 +121,8 @@ def test_the_mode_is_given_back_after_a_failure() -> None:
 
 def test_intensities_are_scaled_to_the_range() -> None:
     image = torch.tensor([0, 51, 255], dtype=torch.uint8)
-    assert scale(image, (-1, 1)).tolist() == pytest.approx([-1, -0.6, 1])
-    assert scale(image, (0, 1)).tolist() == pytest.approx([0, 0.2, 1])
+    assert scaled(image, (-1, 1)).tolist() == pytest.approx([-1, -0.6, 1])
+    assert scaled(image, (0, 1)).tolist() == pytest.approx([0, 0.2, 1])
     assert image.tolist() == [0, 51, 255]
 
 

@@ -20,7 +20,7 @@ from relay.errors import ChangedConfigError, Interrupted
 from relay.leg import run as leg_run
 from relay.leg.callbacks import ShowProgress
 from relay.leg.paths import RunPaths
-from tests.studies import given, simulate
+from tests.studies import finished, given, simulate
 
 RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
 
@@ -147,7 +147,7 @@ def test_finished_legs_are_skipped(tmp_path: Path) -> None:
 
 
 def test_changed_config_stops_and_names_the_key(tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     with pytest.raises(ChangedConfigError, match=r"train\.batch_size: 8 then, 4 now") as caught:
         simulate(tmp_path, **{"common.train.batch_size": 4})
     assert "-n" in caught.value.advice()
@@ -156,7 +156,7 @@ def test_changed_config_stops_and_names_the_key(tmp_path: Path) -> None:
 
 
 def test_leg_of_another_predecessor_stops(tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     for path in sorted((tmp_path / "checkpoints/task_1").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (tmp_path / "checkpoints/task_1").rmdir()
@@ -166,7 +166,7 @@ def test_leg_of_another_predecessor_stops(tmp_path: Path) -> None:
 
 
 def test_leg_that_starts_from_nothing_now_stops(tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     second = {2: {"checkpoint": {"load": None}}}
     with pytest.raises(ChangedConfigError, match="another one"):
         simulate(tmp_path, **{"current_tasks.task_confs": second})

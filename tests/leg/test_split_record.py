@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.errors import ChangedConfigError, DataError
-from tests.studies import simulate
+from tests.studies import finished, simulate
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from tests.studies import simulate
     [{"common.dataset.kwargs.count": 26}, {"common.random_seed": 8}, {"common.dataset.kwargs.test_fraction": 0.4}],
 )
 def test_another_deal_is_refused_in_the_same_run(change: dict[str, object], tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     for leg in ("task_1", "task_2"):
         (tmp_path / "checkpoints" / leg / "leg.json").unlink()
     with pytest.raises(DataError, match="new, gone or in another split") as caught:

@@ -11,7 +11,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from relay.leg.tensorboard import as_markdown, show_results
-from tests.studies import simulate
+from tests.studies import finished
 
 NAN = math.nan
 MATRIX = {1: {"north": 0.9, "south": NAN}, 2: {"north": 0.8, "south": 0.7}}
@@ -53,7 +53,7 @@ def test_results_are_scalars_text_figure_and_settings(tmp_path: Path) -> None:
 
 
 def test_a_run_shows_test_images_of_every_site(tmp_path: Path) -> None:
-    simulate(tmp_path)
+    finished(tmp_path)
     for leg in ("task_1", "task_2"):
         images = shown(tmp_path / "tensorboard" / leg).Tags()["images"]
         assert images == [f"test/clinic_{site}/{number}" for site in "ab" for number in (1, 2)]

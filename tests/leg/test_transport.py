@@ -28,7 +28,7 @@ from relay.trust.refusals import ConfigMismatch, Fork, GateFailed, PolicyBreach
 from relay.trust.roster import sign_roster
 from relay.trust.roster_builder import amend
 from tests.leg.test_resume import StopAt
-from tests.studies import simulate, study
+from tests.studies import finished, simulate, study
 
 SITES = ("clinic_a", "clinic_b")
 
@@ -78,7 +78,7 @@ def sites(tmp_path: Path) -> Sites:
 def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: Path) -> None:
     for task in (1, 2):
         sites.leg(task)
-    simulate(tmp_path / "simulated", **{"common.strategy.name": "relay"})
+    finished(tmp_path / "simulated", **{"common.strategy.name": "relay"})
     deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/handover").model
     simulated = load(tmp_path / "simulated/checkpoints/task_2/handover").model
     assert all(torch.equal(deployed[name], simulated[name]) for name in simulated)

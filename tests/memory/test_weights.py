@@ -14,7 +14,7 @@ from relay.bundle.handover_files import Facts, load, write
 from relay.errors import HandoverError, TrainingError, UserError
 from relay.handover import Handover, MemoryState, Privacy
 from relay.memory.image_views import views
-from relay.memory.weights import Anchor, beside, flat, named, read, state, trained
+from relay.memory.weights import Anchor, as_vector, beside, named, read, state, trained
 from relay.phase import Batch, Phase, Training
 
 
@@ -40,7 +40,7 @@ def test_a_vector_gives_back_the_tensors_it_was_made_of(shapes: list[list[int]],
     if channels_last:
         form = torch.channels_last
         tensors = {k: t.contiguous(memory_format=form) if t.ndim == 4 else t for k, t in tensors.items()}
-    vector = flat(tensors.values())
+    vector = as_vector(tensors.values())
     assert vector.shape == (sum(t.numel() for t in tensors.values()),)
     back = named(vector, tensors)
     assert list(back) == list(tensors)
@@ -65,8 +65,8 @@ def test_the_anchor_penalises_by_importance_and_knows_its_gradient() -> None:
     by_hand = sum((given[n] * (p - start[n]) ** 2).sum() for n, p in model.named_parameters())
     assert torch.allclose(anchor(model), torch.as_tensor(by_hand))
     anchor(model).backward()
-    gradient = flat(p.grad for p in model.parameters() if p.grad is not None)
-    assert torch.allclose(gradient, anchor.gradient(flat(model.parameters())))
+    gradient = as_vector(p.grad for p in model.parameters() if p.grad is not None)
+    assert torch.allclose(gradient, anchor.gradient(as_vector(model.parameters())))
 
 
 # -- what came ---------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_the_anchor_penalises_by_importance_and_knows_its_gradient() -> None:
 def test_in_the_first_leg_nothing_matters() -> None:
     model = net()
     anchor = Anchor.of(model, None, "ewc")
-    assert torch.equal(anchor.weights, flat(model.parameters()))
+    assert torch.equal(anchor.weights, as_vector(model.parameters()))
     assert not anchor.importance.any()
 
 
@@ -122,7 +122,7 @@ def test_another_strategys_memory_is_refused(handover: Handover, said: str) -> N
 
 def test_a_part_travels_as_float32_and_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model = net()
-    vector = torch.rand(flat(model.parameters()).shape, dtype=torch.float64)
+    vector = torch.rand(as_vector(model.parameters()).shape, dtype=torch.float64)
     made = state("ewc", named(vector, trained(model)), None)
     assert (made.kind, made.privacy.derived, made.size) == ("ewc", "weights", 4 * len(vector))
     folder = tmp_path / "handover"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from monai.networks.nets import BasicUNet
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -167,3 +168,14 @@ def test_the_options_need_no_torch() -> None:
     code = "import sys, relay.nets.unet; print({'torch', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("axes", "size"), [(2, (64, 48)), (2, (61, 67)), (2, (50, 34)), (3, (17, 33, 34))])
+def test_the_plain_net_is_monais_own(axes: int, size: tuple[int, ...]) -> None:
+    """The way through the net is written out in relay/nets/modules.py, since monai copies maps that fit already; where
+    monai's own way has changed, change it there, too."""
+    net = build(backbone="plain", spatial_dims=axes).eval()
+    x = torch.randn(1, 1, *size)
+    with torch.no_grad():
+        ours, monais = net(x), BasicUNet.forward(net, x)
+    assert torch.equal(ours, monais)

@@ -22,6 +22,7 @@ LAYERS = [
     (nn.Conv2d(3, 5, 3, padding=1, bias=False), (3, 7, 6)),
     (nn.Conv2d(3, 5, 3, stride=2, bias=False), (3, 7, 6)),
     (nn.Conv2d(3, 5, (3, 2), padding="same", dilation=2, bias=False), (3, 7, 6)),
+    (nn.Conv2d(3, 5, 3, padding="valid", bias=False), (3, 7, 6)),
     (nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect", bias=False), (2, 5, 5)),
     (nn.Conv3d(2, 4, 3, padding=1, bias=False), (2, 4, 5, 3)),
     (nn.Conv1d(2, 4, 3, bias=False), (2, 9)),

@@ -22,7 +22,7 @@ from relay.errors import ConfigError
 from relay.handover import Handover
 from relay.memory.base import Memory
 from relay.phase import Batch, Phase, Task, Training
-from tests.studies import simulate, study
+from tests.studies import finished, simulate, study
 
 
 class Shifted(Memory):
@@ -171,8 +171,7 @@ def test_a_memory_is_checked_with_the_config(memory: dict[str, Any], message: st
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("relay")
-    simulate(root, **{"common.strategy.name": "relay"})
-    return root
+    return finished(root, **{"common.strategy.name": "relay"})
 
 
 def test_relay_has_room_for_one_cumulative_memory() -> None:

@@ -313,14 +313,14 @@ class Mine(Strategy):
     def memory(self):
         return self.part(self.seen)
 
-    def running(self):
-        before = int(self.incoming.running.tensors["seen"]) if self.incoming else 0
+    def cumulative(self):
+        before = int(self.incoming.cumulative.tensors["seen"]) if self.incoming else 0
         return self.part(before + self.seen)
 
     def part(self, seen):
         import torch
 
-        from relay.bundle.handover_files import MemoryState, Privacy
+        from relay.handover import MemoryState, Privacy
 
         return MemoryState({"seen": torch.tensor(seen)}, "style", Privacy(derived="aggregates", patients=8))
 '''

@@ -1,0 +1,23 @@
+"""Numbers as people read them, on a screen, in a page, in a card."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+"""What was not measured is a dash, never zero."""
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a cell; a dash for what was not measured."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float | None) -> str:
+    """A change, with its sign."""
+    return MISSING if value is None or math.isnan(value) else f"{value:+.3f}"
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """An interval for a cell."""
+    return MISSING if MISSING in (number(low), number(high)) else f"{number(low)} to {number(high)}"
