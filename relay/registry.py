@@ -51,8 +51,14 @@ _theirs: set[str] = set()
 
 
 @cache
+def _installed() -> Any:
+    """Of all kinds at once: every look takes a while."""
+    return entry_points()
+
+
+@cache
 def _entries(kind: Kind) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"relay.{kind}")}
+    return {entry.name: entry for entry in _installed().select(group=f"relay.{kind}")}
 
 
 def names(kind: Kind) -> list[str]:

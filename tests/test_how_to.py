@@ -44,7 +44,7 @@ ENTRY = re.compile(r'^\[project\.entry-points\."(relay\.\w+)"\]\n((?:\S+ = "\S+"
 TEXT = "\n".join(page.read_text() for page in PAGES)
 FILES = dict(FILE.findall(TEXT))
 ENTRIES = {group: lines.replace('"', "") for group, lines in ENTRY.findall(TEXT)}
-FRESH = (registry._entries, metrics)
+FRESH = (registry._installed, registry._entries, metrics)
 """What remembers which plug-ins there are."""
 
 

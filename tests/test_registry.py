@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,3 +123,13 @@ def test_a_broken_one_is_a_users_error_that_says_what_python_said(
         find("strategies", name)
     assert repr(name) in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_nothing_of_ours_needs_torch_to_be_found() -> None:
+    """A config is checked, and ``relay list`` answers, before torch is loaded."""
+    code = (
+        "import sys; from relay.registry import KINDS, find_all; [find_all(kind) for kind in KINDS]; "
+        "heavy = {'torch', 'monai', 'imgaug', 'SimpleITK', 'pytorch_lightning', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
