@@ -98,7 +98,7 @@ def send(
         typer.Argument(
             help="The handover of a finished leg. Default: that of -c and -n, else what was signed last. "
             "With -c, key=value overrides the config.",
-            metavar="CARRY_FOLDER|KEY=VALUE",
+            metavar="HANDOVER_FOLDER|KEY=VALUE",
         ),
     ] = None,
     config: options.SomeConfig = None,
