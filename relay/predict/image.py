@@ -103,13 +103,13 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     """
     options = model.leg.data
     image, _, notes = read_noted(path)
-    for note in notes:
-        log.warning("%s: %s", path, note)
-        warn(f"{path}: {note}")
     shape, axes = image.shape[:-1], _axes(model)
     if len(shape) != axes:
         kinds = {2: "pictures (2 axes)", 3: "volumes (3 axes)"}
         raise DataError(f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}")
+    for note in notes:
+        log.warning("%s: %s", path, note)
+        warn(f"{path}: {note}")
     pixels = as_channels(image, options.channels)
     if options.img_size is not None and tuple(options.img_size) != shape:
         pixels = resize_image(pixels, options.img_size)
