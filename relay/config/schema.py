@@ -1,8 +1,8 @@
-"""The form of a config: blocks, keys, types, ranges and defaults, in one place.
+"""The schema of a config: blocks, keys, types, ranges and defaults, in one place.
 
-A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``paths``, plain names for
-folders that other keys refer to). For every task, ``task_confs[id]`` over ``all_tasks_datasets[id]`` over
-``common`` gives a :class:`TaskConf`. What a plug-in takes (``kwargs``) is checked by its own options.
+A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``paths``, names for folders
+that other keys refer to). For every task, ``task_confs[id]`` overrides ``all_tasks_datasets[id]``, which overrides
+``common``; the result is a :class:`TaskConf`. A plug-in's own options check its ``kwargs``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from relay.config.decorator import Field, options
 from relay.config.names import plain_name
 
 MAX_SEED = 2**32 - 1
-"""The most that every library takes."""
+"""The largest seed that every library accepts."""
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"), AfterValidator(plain_name)]
 
 
 @options
 class Named:
-    """Something chosen by name, with what it takes."""
+    """Something chosen by name, with its options."""
 
     name: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -29,23 +29,23 @@ class Named:
 
 @options
 class Save:
-    """Where a leg's checkpoints go: a folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``."""
+    """Folder for a leg's checkpoints, under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``."""
 
     dir: FolderName | None = None
 
 
 @options
 class Checkpoint:
-    """What a leg starts from and where it ends.
+    """What a leg starts from, and where its results go.
 
     Attributes:
-        load: ``auto`` (the leg before this one: of ``task_ids`` in a simulation, of the relay in a deployment; nothing
-            for the first), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
-            ``task_1/last.ckpt``). A deployment has ``auto``: what is loaded there was received. With ``laps`` it is
-            ``auto``, too: what says the same of the first lap may stay. A strategy that starts from nothing does not
-            look at it.
+        load: ``auto`` (the previous leg: in ``task_ids`` for a simulation, in the relay for a deployment; nothing
+            for the first leg), null (nothing), or the ``save.dir`` of an earlier task (``task_1`` or
+            ``task_1/last.ckpt``). A deployment needs ``auto``, because it loads what was received. With ``laps``, it
+            must be ``auto``, too, or mean the same in the first lap. A strategy that starts from nothing ignores
+            it.
         save: ``save.dir`` is the leg's folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``. The
-            legs of further laps have ``<save.dir>_lap2`` and so on.
+            legs of later laps use ``<save.dir>_lap2`` and so on.
     """
 
     load: str | None = "auto"
@@ -54,18 +54,18 @@ class Checkpoint:
 
 @options
 class Train:
-    """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` is the budget.
+    """How to fit a phase. Set exactly one of ``num_epochs`` and ``num_mimgs`` as the budget.
 
     Attributes:
-        num_epochs: passes over the training images, each seen ``repeats`` times in one.
-        num_mimgs: millions of images (or patches) in all; for a strategy that pools, of each site.
-        batch_size: images of a step, on each device.
+        num_epochs: number of passes over the training images; each pass uses every image ``repeats`` times.
+        num_mimgs: total number of images (or patches), in millions; for a strategy that pools sites, per site.
+        batch_size: number of images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
-        loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (stepped once a step).
-        gradient_clip: largest norm of the gradient; 0 is no limit.
-        check_val_every_n_epoch: how often the validation images are scored.
-        log_every_n_steps: how often a point is added to the curves.
-        save_every_n_seconds: how often, at most, a state to resume from is written (at the end of an epoch).
+        loss: by name, with kwargs; see below. So are ``optimizer`` and ``scheduler`` (updated at every step).
+        gradient_clip: largest norm of the gradient; 0 for no limit.
+        check_val_every_n_epoch: how often to score the validation images.
+        log_every_n_steps: how often to add a point to the curves.
+        save_every_n_seconds: how often, at most, to write a state to resume from (at the end of an epoch).
     """
 
     num_epochs: Annotated[int, Field(ge=1)] | None = None
@@ -83,14 +83,14 @@ class Train:
 
 @options
 class TaskConf:
-    """One task, after the three blocks are merged.
+    """One task, after merging the three blocks.
 
     Attributes:
-        random_seed: every random choice of the study is derived from it.
-        num_workers: processes that make batches, at most one for each core; 0 is fastest while images are small and
-            augmentation is light.
-        dataset: ``name`` and ``kwargs``; so have ``strategy`` and ``model``.
-        train: see below; so is ``checkpoint``.
+        random_seed: the seed for every random choice of the study.
+        num_workers: number of processes that prepare batches, at most one per core; 0 is fastest for small images and
+            light augmentation.
+        dataset: has ``name`` and ``kwargs``, as do ``strategy`` and ``model``.
+        train: see below, also for ``checkpoint``.
     """
 
     random_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
@@ -108,13 +108,13 @@ class Handoff:
 
     Attributes:
         study: the study's name, as in its roster.
-        key: this site's own folder with its keys, as ``relay keys new`` made it; null is ``$RELAY_HOME``, else
+        key: this site's own folder with its keys, made by ``relay keys new``; null for ``$RELAY_HOME``, else
             ``~/.relay``.
-        receive: a bundle, or the folder (a stick) to find it in; null takes what ``relay receive`` has taken in.
-        send: the folder (a stick) that the leg's bundle is put in; null leaves that to ``relay send``.
-        passphrase_file: holds the passphrase of the keys; null asks, or reads ``RELAY_PASSPHRASE`` or
+        receive: a bundle, or the folder (a stick) to find it in; null to use what ``relay receive`` received.
+        send: the folder (a stick) to put the leg's bundle in; null to leave that to ``relay send``.
+        passphrase_file: file with the passphrase of the keys; null to ask, or to read ``RELAY_PASSPHRASE`` or
             ``RELAY_PASSPHRASE_FILE`` from the environment.
-        volume: largest file in bytes; null is 4 GiB on FAT32 and no limit elsewhere.
+        volume: largest file, in bytes; null for 4 GiB on FAT32 and no limit elsewhere.
     """
 
     study: str
@@ -127,16 +127,16 @@ class Handoff:
 
 @options
 class CurrentTasks:
-    """Which tasks run here, in which order, and what is special about each.
+    """Which tasks run here, in which order, and their own settings.
 
     Attributes:
         task_ids: the legs, in order.
-        laps: how often a simulation goes round ``task_ids``; in a deployment the roster's order says so. A strategy
-            that starts from nothing goes round once.
-        mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
+        laps: how many times a simulation runs through ``task_ids``; in a deployment, the roster's order decides. A
+            strategy that starts from nothing has one lap.
+        mode: ``simulation`` runs all ``task_ids`` one after another on this computer; ``deployment`` runs one leg,
             at its own site.
-        task_confs: for each ``task_id``, what goes over ``common`` in that leg alone.
-        handoff: keys and sticks; a deployment must have it, a simulation uses keys that it throws away.
+        task_confs: for each ``task_id``, settings that override ``common`` only in that leg.
+        handoff: keys and sticks; required in a deployment. A simulation uses temporary keys.
     """
 
     task_ids: Annotated[list[int], Field(min_length=1)]
@@ -148,7 +148,7 @@ class CurrentTasks:
 
 @options
 class Blocks:
-    """The top of a config file."""
+    """The top level of a config file."""
 
     common: dict[str, Any]
     all_tasks_datasets: Annotated[list[dict[str, Any]], Field(min_length=1)]

@@ -129,7 +129,7 @@ def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, cu
     layout = Layout(sorted(rosters), legs, memory, cumulative, tuple(sorted(k for k in kept if k <= legs)))
     names = layout.names()
     assert names_fit(names) == layout
-    assert set(layout.memories) == {name for name in names if name.endswith("y.safetensors") or "running.s" in name}
+    assert set(layout.memories) == {name for name in names if name.endswith("y.safetensors") or "cumulative.s" in name}
     assert all(manifest.card_of(name) in names for name in layout.memories)
     links = [*layout.links(lambda name: name.encode())]
     assert [name for link in links for name in link.values()] == [

@@ -259,7 +259,7 @@ def test_verbose_logs_to_the_screen_what_is_in_the_log_file(trained: Path) -> No
 def test_training_again_skips_what_is_done(trained: Path) -> None:
     done = relay("train", "-c=study", "-n=first", cwd=trained)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished before, skipped") == 2
+    assert done.stdout.count("already finished, skipped") == 2
 
 
 def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_net_that_fits_is_accepted() -> None:
     assert notes == ["weights are finite; there are no earlier weights here to compare with"]
     site = prepare(here.pool[0], 1, splits=("train",))
     assert len(site.split.val) == 4
-    assert check_answers(model.eval(), site, CPU) == "their answers are finite for 4 images of this site"
+    assert check_answers(model.eval(), site, CPU) == "their outputs are finite for 4 images of this site"
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
@@ -177,7 +177,7 @@ def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
     *_, said = weigher(here, sites, Devices("cpu"))(handover, store, ANY)
     assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
     looked = taster(here)(handover, store, ANY)[1:]
-    assert looked == ["their answers are finite for 4 images of this site"] * len(names)
+    assert looked == ["their outputs are finite for 4 images of this site"] * len(names)
     last = sites(here.pool[-1])
     last.split = dataclasses.replace(last.split, val=[])
     assert len(weigher(here, sites, Devices("cpu"))(handover, store, ANY)) == 3
