@@ -1,4 +1,4 @@
-"""Sequential: fine-tune the incoming model, with no care for what it knew. The baseline that forgets."""
+"""Sequential: fine-tune the incoming model without preserving what it knew. The baseline that forgets."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from .base import Strategy
 
 
 class Sequential(Strategy):
-    """The plain base: start from what came, minimise the task's loss."""
+    """The plain base: start from the incoming model, minimise the task's loss."""

@@ -139,7 +139,7 @@ def test_black_and_white_masks_need_their_values(two: tuple[Path, Path], tmp_pat
     for path in [file for folder in two for file in folder.iterdir()]:
         png(path, np.asarray(Image.open(path)) * 255)
     said = run(*two, code=2)
-    assert "the values of the truth, 0, 1, 255, do not tell the classes" in said
+    assert "the values of the truth, 0, 1, 255, don't identify the classes" in said
     assert "--values 0,255" in said
     run(*two, "--values", "0,255", "-o", tmp_path / "out")
     assert scored(tmp_path / "out")[0]["class 1", "dice"]["mean"] == pytest.approx((1 + 0.6 + 0) / 3)
@@ -158,7 +158,7 @@ def test_all_that_is_wrong_is_told_at_once(two: tuple[Path, Path], tmp_path: Pat
         f"no truth for {pred}/extra.png in {truth}",
         f"no prediction for {truth}/p3_a.png in {pred}",
         f"{pred}/p1_a.png: size 30 x 40, truth 40 x 40",
-        f"{pred}/p1_b.png: values 7 stand for no class; expected: 0 to 1",
+        f"{pred}/p1_b.png: values 7 are not classes; expected: 0 to 1",
         f"{pred}/p2_a.png: can't be read",
     ):
         assert words in " ".join(said.split())
@@ -233,7 +233,7 @@ def test_class_indices_or_values_of_the_truth_in_the_predictions(tmp_path: Path)
         assert scored(out)[0]["class 2", "dice"]["mean"] == 1
     png(pred / "x.png", classes * 0)
     said = run(pred, truth, "--values", "255,128,0", "-o", out, code=2)
-    assert "the predictions hold 0: class indices, or values as in the truth?" in said
+    assert "the predictions contain 0: class indices, or values as in the truth" in said
     for asked, dice in (("0,1,2", 0), ("255,128,0", 2 * 9 / (1600 + 9))):
         run(pred, truth, "--values", "255,128,0", "--prediction-values", asked, "-o", out)
         assert scored(out)[0]["class 2", "dice"]["mean"] == pytest.approx(dice)
@@ -280,7 +280,7 @@ def test_folders_that_are_not_there_or_empty(two: tuple[Path, Path], tmp_path: P
     [
         ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), but that of its truth is (1, 1, 1)"),
         ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), but that of its truth is (0, 0, 0)"),
-        ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, --spacing says 2 x 2 x 2"),
+        ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, but --spacing says 2 x 2 x 2"),
     ],
 )
 def test_volumes_that_lie_elsewhere(
@@ -295,7 +295,7 @@ def test_volumes_that_lie_elsewhere(
 def test_millimetres_and_pixels_are_not_mixed(two: tuple[Path, Path]) -> None:
     for folder in two:
         nifti(folder / "slice.nii.gz", square(5, 5)[None], (3, 1, 1))
-    assert "some masks have a spacing and others none" in run(*two, code=2)
+    assert "some masks have a spacing and others don't" in run(*two, code=2)
 
 
 def table(path: Path, head: str, lines: Sequence[Sequence[object]]) -> Path:
@@ -351,7 +351,7 @@ def test_regression_by_hand(tmp_path: Path) -> None:
         ("classification", "sample,x\na,1", "sample,class\na,x", "1 column of probabilities"),
         ("classification", "a,0.5,0.5", "sample,class\na,x", "its columns are a, 0.5, 0.5"),
         ("classification", "sample,x,y\na,0.5", "sample,class\na,x", "a: 2 cells under 3 names"),
-        ("classification", "sample,x,y\na,1,0\na,1,0", "sample,class\na,x", "a is there twice"),
+        ("classification", "sample,x,y\na,1,0\na,1,0", "sample,class\na,x", "a appears twice"),
         ("regression", "sample,value\na,inf", "sample,value\na,1", "a: 'inf' is not a finite number"),
         ("regression", "sample,value\na,1", "sample,value\na,one", "a: 'one' is not a finite number"),
         ("regression", "sample,value\n", "sample,value\na,1", "no samples"),
@@ -400,5 +400,5 @@ def test_files_of_folders_in_folders_are_looked_at_for_dicom_once(
     assert looked.count(deep / "mask.png") == 1
     monkeypatch.undo()
     (deep / "scan").write_bytes(bytes(128) + b"DICM")
-    with pytest.raises(DataError, match=r"a holds a series of 1 DICOM files"):
+    with pytest.raises(DataError, match=r"a contains a series of 1 DICOM files"):
         _masks_in(tmp_path)

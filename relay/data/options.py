@@ -1,4 +1,4 @@
-"""The options every data set has: a task's ``dataset.kwargs`` in the YAML."""
+"""The options of every data set: a task's ``dataset.kwargs`` in the YAML."""
 
 from __future__ import annotations
 
@@ -34,16 +34,14 @@ def _no_augmentation() -> dict[SplitName, str]:
 Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:+/() -]{1,100}$")]
-"""What other sites read, such as the name of a class."""
+"""Text that other sites read, such as the name of a class."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _leaves_some(test: float) -> float:
     if test >= 1:
-        raise ValueError(
-            "must be less than 1, for patients must be left to train on; to test on all images: split: test"
-        )
+        raise ValueError("must be less than 1, to leave patients to train on; to test on all images, set split: test")
     return test
 
 
@@ -52,26 +50,26 @@ TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
 
 @options
 class DatasetOptions:
-    """What every data set must know; a plug-in's own options are added in a subclass.
+    """The options that every data set has; a plug-in adds its own options in a subclass.
 
     Attributes:
-        task_id: The task's number, its place in the study's list of sites.
-        task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
-        task: What is learned.
-        root_path: The folder under which everything lies.
-        img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
-        num_classes: Number of classes, background included.
+        task_id: The task's number: its place in the study's list of sites.
+        task_name: The site's name; it is used for folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
+        task: What to learn.
+        root_path: The folder that contains everything.
+        img_folder: The site's folder or folders under ``root_path``; ``.`` for ``root_path`` itself.
+        num_classes: Number of classes, including background.
         class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
-        channels: Channels of an image as the network sees it: 1 grey, 3 RGB.
-        img_size: Every image is resized to this when it is read (rows, columns; or slices, rows, columns: volumes
-            are turned to axial slices first, docs/reference/images.md); None leaves it as it is.
-        patch_size: Training sees random patches of this size; None trains on whole images.
-        intensity_range: What the intensities 0 and 255 become for the network.
-        repeats: How often each training sample is seen in an epoch.
+        channels: Number of channels of an image as the network sees it: 1 for grey, 3 for RGB.
+        img_size: Resize every image to this size when reading it (rows, columns; or slices, rows, columns: volumes
+            are turned to axial slices first, docs/reference/images.md); None to leave it unchanged.
+        patch_size: Train on random patches of this size; None to train on whole images.
+        intensity_range: The values that the intensities 0 and 255 are mapped to for the network.
+        repeats: How many times each training sample is used in an epoch.
         split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps the publisher's test
-            set where there is one, and deals out the rest by patient.
-        val_fraction: Part of the patients that is kept for validation.
-        test_fraction: Part of the patients that is kept for testing, where the publisher has no test split.
+            set, if there is one, and splits the rest by patient.
+        val_fraction: Share of the patients for validation.
+        test_fraction: Share of the patients for testing, if the publisher has no test split.
         augment: The augmentation of a split, by name (:mod:`relay.augment`); only ``train`` may have one.
     """
 
@@ -134,5 +132,5 @@ class DatasetOptions:
 
     @property
     def names(self) -> list[str]:
-        """``class_names``, or ``background, class 1, …`` where none are given."""
+        """``class_names``, or ``background, class 1, …`` if none are given."""
         return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]

@@ -233,11 +233,11 @@ FORBIDDEN: list[tuple[dict[str, Any], dict[str, MemoryState], str]] = [
     ({}, {"memory": FLOW}, "memory.safetensors is a flow memory; allowed: style, ewc, si, owm, fedavg"),
     ({}, {"cumulative": FLOW}, "cumulative.safetensors is a flow memory"),
     ({}, {"memory": remembered(1, derived="generator")}, "memory.safetensors claims to be style, but also a generator"),
-    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee; it needs an epsilon of at most 4 is needed"),
+    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee; it needs an epsilon of at most 4"),
     (
         {"max_epsilon": 4},
         {"memory": remembered(1, epsilon=4.5, delta=1e-5)},
-        "memory.safetensors has an epsilon of 4.5, allowed is 4",
+        "memory.safetensors has an epsilon of 4.5; the limit is 4",
     ),
     (
         {"max_epsilon": 4, "memory": "any"},

@@ -295,7 +295,7 @@ def test_wrong_slurm_parameters(done: Path) -> None:
     [
         (["--strategies=jiont"], "jiont"),
         (["--strategies=,"], "names none"),
-        (["--orders=clinic_a,clinic_c"], "'clinic_c' is no site of this study; did you mean"),
+        (["--orders=clinic_a,clinic_c"], "'clinic_c' is not a site of this study; did you mean"),
         (["--orders=1"], None),
         (["--orders=1,1"], "must name each site once: clinic_a (1), clinic_b (2)"),
         (["--orders=3"], "there are 2 of 2 sites"),

@@ -89,7 +89,7 @@ def test_every_order_comes_once_however_many_are_asked_for() -> None:
     [
         ("7", "there are 6 of 3 sites", "at least 1"),
         ("0", "there are 6 of 3 sites", "at least 1"),
-        ("a,b,x", "'x' is no site of this study", "a (1), b (2), c-d (3)"),
+        ("a,b,x", "'x' is not a site of this study", "a (1), b (2), c-d (3)"),
         ("a,b,c-e", "did you mean 'c-d'?", "a slash between orders"),
         ("a,b", "must name each site once: a (1), b (2), c-d (3)", "whole orders"),
         ("a,b,c-d,a", "must name each site once", "whole orders"),

@@ -76,7 +76,7 @@ def test_images_and_masks_without_a_partner(site) -> None:
 def test_two_files_of_one_name(site) -> None:
     site.pairs("a")
     site.write("image/a.jpg", np.zeros((8, 6), np.uint8))
-    with pytest.raises(DataError, match=r"files of the same name \(1\):\n  - a.jpg and a.png"):
+    with pytest.raises(DataError, match=r"files with the same name \(1\):\n  - a.jpg and a.png"):
         len(folder(site.root))
 
 
@@ -130,7 +130,7 @@ def test_a_patient_who_is_not_known_is_refused(site, name: str) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("id,patient\na,P0\nb,P1\n a,P1\n", r"line 4: a is of patient 'P1', but of 'P0' in a line above"),
+        ("id,patient\na,P0\nb,P1\n a,P1\n", r"line 4: a is of patient 'P1', but of 'P0' in an earlier line"),
         ("id,patient\na\nb,P1,x\n", r"\(2\):\n  - line 2: 1 cells under 2 columns\n  - line 3: 3 cells"),
         ("id,patient\n,P0\nb,P1\n", "line 2: id '', patient 'P0'"),
         ("id,patient,patient \na,P0,P1\n", "two columns patient"),
@@ -317,9 +317,9 @@ def test_masks_of_volumes_may_be_floats(site) -> None:
 
 
 def test_wrong_masks(site) -> None:
-    with pytest.raises(DataError, match=r"mask/a.png: values 7, 255 stand for no class; expected: 0 to 1"):
+    with pytest.raises(DataError, match=r"mask/a.png: values 7, 255 are not classes; expected: 0 to 1"):
         mask(site, np.array([[0, 7], [255, 1]], np.uint8))
-    with pytest.raises(DataError, match=r"values 9 stand for no class; expected: 0, 128"):
+    with pytest.raises(DataError, match=r"values 9 are not classes; expected: 0, 128"):
         mask(site, np.array([[0, 9], [128, 0]], np.uint8), mask_values=[0, 128])
     with pytest.raises(DataError, match="a colour picture, not a mask"):
         mask(site, np.array([[[0, 1, 0]]], np.uint8))
@@ -349,7 +349,7 @@ def test_a_picture_of_many_pages(site) -> None:
     (site.root / "image/a.png").unlink()
     pages = [Image.new("L", (6, 8), i) for i in range(3)]
     pages[0].save(site.root / "image/a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(DataError, match=r"a.tif: 3 pictures in one file"):
+    with pytest.raises(DataError, match=r"a.tif: 3 images in one file"):
         folder(site.root)[0]
 
 
@@ -417,5 +417,5 @@ def test_other_formats_of_pillow_are_read(ending: str, site) -> None:
 
 def test_a_test_regex_that_matches_nothing_is_refused(site) -> None:
     site.pairs("a", "b")
-    with pytest.raises(DataError, match="matches no image; their names are like a, b"):
+    with pytest.raises(DataError, match="matches no image; names look like a, b"):
         len(folder(site.root, test_regex="_tset$"))

@@ -58,7 +58,7 @@ def test_a_missing_part_is_seen_at_once(site) -> None:
 def test_levels_in_between_are_refused(site) -> None:
     write(site, "D1/train/ROIs", "a", mask=np.array([[255, 127]], np.uint8))
     write(site, "D1/test/ROIs", "b")
-    with pytest.raises(DataError, match=r"a\.png: values 127 stand for no class; expected: 255, 128, 0"):
+    with pytest.raises(DataError, match=r"a\.png: values 127 are not classes; expected: 255, 128, 0"):
         fundus(site.root, "D1")[0]
 
 

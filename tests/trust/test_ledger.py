@@ -324,7 +324,7 @@ def test_a_damaged_file_of_this_sites_own_is_not_called_anothers(name: str, data
     """A power failure empties files; nobody is to be telephoned about that."""
     store = at(1).stores["south"]
     (store.folder / name).write_bytes(data)
-    with pytest.raises(UserError, match="this site's own file .* is damaged") as caught:
+    with pytest.raises(UserError, match=r"this site's own file .* is damaged") as caught:
         store.context()
     assert caught.value.exit_code == 2
     assert str(store.folder / name) in str(caught.value)
