@@ -102,7 +102,7 @@ class Folder(Dataset):
         for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
             for image, mask in pairs(images, masks):
                 found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
-        refuse(problems, f"{self}: images whose patient is not known", UNKNOWN)
+        refuse(problems, f"{self}: images without a known patient", UNKNOWN)
         if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
             names = ", ".join(PurePath(sample.id).name for sample in found[:3])
             raise DataError(

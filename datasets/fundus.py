@@ -63,7 +63,7 @@ class Fundus(Dataset):
                 if patient is None:
                     problems.append(f"{image}: patient_regex does not match its name, {stem(image)}")
                 found.append(Sample(name.as_posix(), patient or "", image, mask, part))
-        refuse(problems, f"{self}: images whose patient is not known", "Correct patient_regex, or remove these images.")
+        refuse(problems, f"{self}: images without a known patient", "Correct patient_regex, or remove these images.")
         return found
 
     def _patient(self, name: PurePath) -> str | None:

@@ -72,8 +72,8 @@ def test_sound_data_are_not_talked_about() -> None:
         ({name: replace(picture(), mask=np.ones((6, 6), np.uint8)) for name in four()}, 2,
          ["site: class 0 (background) occurs in no mask: check that background and mask_values are right"]),
         ({"A_1": picture(), "a_2": picture(), "c_1": picture(), "d_1": picture()}, 2,
-         ["site: patients whose names differ only in case, width, dashes or zeros; are they one? "
-          "They stay in one split (A, a)"]),
+         ["site: patients whose names differ only in case, width, dashes or zeros may be the same; "
+          "they stay in one split (A, a)"]),
     ],
 )  # fmt: skip
 def test_what_is_hardly_meant_is_told(pictures: dict[str, Case], classes: int, said: list[str]) -> None:

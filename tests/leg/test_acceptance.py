@@ -62,7 +62,7 @@ def test_answers_that_are_not_finite(split: str) -> None:
     site = prepare(here.pool[0], 1, splits=("train",))
     if split == "train":
         site.split = dataclasses.replace(site.split, val=[])
-    with pytest.raises(GateFailed, match="answers to images of this site are not finite"):
+    with pytest.raises(GateFailed, match="outputs for images of this site are not finite"):
         check_answers(model.eval(), site, CPU)
 
 
@@ -75,7 +75,7 @@ def test_a_dead_net_is_refused(value: float) -> None:
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.fill_(value)
-    with pytest.raises(GateFailed, match="answers the same to every image of this site, everywhere"):
+    with pytest.raises(GateFailed, match="output is the same everywhere, for every image of this site"):
         check_answers(model.eval(), site, CPU)
 
 
