@@ -179,7 +179,7 @@ def test_only_a_folder_of_scores_is_written_over(two: tuple[Path, Path], tmp_pat
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "samples.csv").write_text("of a run")
     said = run(*two, "-o", tmp_path / "results", code=2)
-    assert "samples.csv is there and no score" in " ".join(said.split())
+    assert "has a samples.csv that is not from relay score" in " ".join(said.split())
     assert (tmp_path / "results" / "samples.csv").read_text() == "of a run"
     for _ in range(2):
         run(*two, "-o", tmp_path / "out")
@@ -209,7 +209,7 @@ def test_masks_in_folders_below_go_together_by_path_else_by_name(tmp_path: Path)
         lines, summary, _ = scored(out)
         assert (lines["class 1", "dice"]["mean"], summary["samples"], summary["missing"]) == (dice, 2, [])
     said = run(tmp_path / "predictions", tmp_path / "truth", *values, code=2)
-    assert "which truth" in said
+    assert "several truths" in said
     assert "a/mask/same.png" in said
     for site in "ab":
         (tmp_path / "truth" / site / "mask").rename(tmp_path / "truth" / site / site)
@@ -253,15 +253,15 @@ def test_scores_of_folders_of_one_name_lie_apart(two: tuple[Path, Path], monkeyp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--prediction-values", "0,1,2", "--values", "0,1"], "--values names 2 classes, --prediction-values 3"),
+        (["--prediction-values", "0,1,2", "--values", "0,1"], "--values names 2 classes, but --prediction-values 3"),
         (["--spacing", "1,1,1"], "spacing (1, 1, 1) has 3 numbers; the image has 2 axes"),
         (["--spacing", "0"], "spacing (0) must be finite and above 0"),
-        (["--spacing", "wide"], "--spacing: 'wide' is not numbers"),
+        (["--spacing", "wide"], "--spacing: 'wide' is not a comma-separated list of numbers"),
         (["--tolerance", "-1"], "tolerance -1 must be finite and not negative"),
         (["--patients", "("], "is not a regular expression"),
         (["--patients", "^q"], "finds no patient in p1_a"),
-        (["--classes", "background"], "2 to 255 different ones"),
-        (["--classes", "a,b", "--values", "0,1,2"], "--classes names 2 classes, --values 3"),
+        (["--classes", "background"], "2 to 255 different values"),
+        (["--classes", "a,b", "--values", "0,1,2"], "--classes names 2 classes, but --values 3"),
         (["--task", "segmentatio"], "Did you mean segmentation?"),
     ],
 )
@@ -350,7 +350,7 @@ def test_regression_by_hand(tmp_path: Path) -> None:
         ("classification", "sample,x,y\na,0.5,0.5", "sample,class\nb,x", "no prediction for b"),
         ("classification", "sample,x\na,1", "sample,class\na,x", "1 column of probabilities"),
         ("classification", "a,0.5,0.5", "sample,class\na,x", "its columns are a, 0.5, 0.5"),
-        ("classification", "sample,x,y\na,0.5", "sample,class\na,x", "a: 2 cells under 3 names"),
+        ("classification", "sample,x,y\na,0.5", "sample,class\na,x", "a: 2 cells for 3 names"),
         ("classification", "sample,x,y\na,1,0\na,1,0", "sample,class\na,x", "a appears twice"),
         ("regression", "sample,value\na,inf", "sample,value\na,1", "a: 'inf' is not a finite number"),
         ("regression", "sample,value\na,1", "sample,value\na,one", "a: 'one' is not a finite number"),
@@ -372,12 +372,12 @@ def test_masks_are_scored_without_torch() -> None:
 
 def test_options_of_masks_are_refused_for_tables() -> None:
     said = run("a.csv", "b.csv", "--task=classification", "--classes=a,b", "--tolerance=1", code=2)
-    assert "--classes, --tolerance: is for masks" in said
+    assert "--classes, --tolerance: only for masks" in said
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(two: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "no folder of yours to write to" in run(*two, "-o", tmp_path / "file" / "below", code=2)
+    assert "is not a folder you may write to" in run(*two, "-o", tmp_path / "file" / "below", code=2)
 
 
 def test_a_class_may_be_called_mean(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from relay.report.screen import MISSING, number as shown
 METRICS = {
     "dice": ("Dice", "overlap with the expert's contour: 1 is perfect, 0 is none"),
     "sensitivity": ("Sensitivity", "share of the true area that was found"),
-    "specificity": ("Specificity", "share of what is not of the class that was left alone"),
-    "hd95": ("HD95", "distance between the contours that 95 % of their points keep within; smaller is better"),
+    "specificity": ("Specificity", "share of what is outside the class that was left out"),
+    "hd95": ("HD95", "distance between the contours that 95 % of their points don't exceed; smaller is better"),
     "asd": ("ASD", "average distance between the contours; smaller is better"),
-    "nsd": ("NSD", "share of the contours that lie within the tolerance of each other; 1 is all"),
-    "accuracy": ("Accuracy", "share of images that were classed right"),
-    "balanced_accuracy": ("Balanced accuracy", "mean share of each class that was classed right"),
+    "nsd": ("NSD", "share of the contours that are within the tolerance of each other; 1 is all"),
+    "accuracy": ("Accuracy", "share of images that were classified correctly"),
+    "balanced_accuracy": ("Balanced accuracy", "mean share of each class that was classified correctly"),
     "auroc": ("AUROC", "chance that a case is ranked above a non-case; 0.5 is guessing"),
-    "f1": ("F1", "balance of finding cases and of not raising false alarms"),
+    "f1": ("F1", "balance between finding cases and avoiding false alarms"),
     "brier": ("Brier score", "squared error of the probabilities; smaller is better"),
     "ece": ("ECE", "expected calibration error; smaller is better"),
     "mae": ("MAE", "mean absolute error; smaller is better"),
@@ -32,16 +32,15 @@ METRICS = {
 
 
 UNKNOWN = "unknown"
-"""Of a hand-over: nobody here knows."""
+"""In a hand-over: not known here."""
 DISTANCES = ("hd95", "asd")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page: the first ``heads`` cells of a row are its head.
-
+    """A table of a page; the first ``heads`` cells of a row are its header.
     Attributes:
-        folded: whether it is shown only when it is opened.
+        folded: whether it is collapsed at first.
     """
 
     caption: str
@@ -54,7 +53,7 @@ class Table:
 
 
 def matrix(run: Run) -> Table:
-    """Legs × sites, and each leg's mean: over the sites that were trained at, as that of the summary."""
+    """Legs × sites, and each leg's mean over the sites with training, as in the summary."""
     external = (run.summary.get("relay") or {}).get("external") or {}
     rows = []
     for leg in sorted(run.matrix):
@@ -66,19 +65,19 @@ def matrix(run: Run) -> Table:
 
 
 def relay(run: Run) -> Table:
-    """What the summary says of the relay as a whole; what it does not say is left out."""
+    """What the summary says about the relay as a whole; missing numbers are left out."""
     content: Mapping[str, Any] = run.summary.get("relay") or {}
     plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
-        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained at"),
+        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained on"),
         "backward": (
             "Backward transfer",
             _signed,
             "change at earlier sites since their leg; below 0 is forgetting",
         ),
-        "forward": ("Forward transfer", _signed, "what earlier legs gave to a site before its own turn"),
+        "forward": ("Forward transfer", _signed, "what earlier legs gave a site before its own turn"),
         "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
         "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
-        "external": ("External sites", _sites, "sites that no leg was trained at"),
+        "external": ("External sites", _sites, "sites that no leg trained on"),
         "bytes": ("Carried", lambda b: size(float(b)), "memories that travel beside the model, in the last hand-over"),
         "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
         "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
@@ -130,13 +129,13 @@ def environment(run: Run) -> Table:
 
 
 def config(legs: Sequence[LegRecord]) -> Table:
-    """The settings that decide what is learnt; where legs differ, all of their values."""
+    """The settings that determine what is learnt; if legs differ, all of their values."""
     configs = [leg.record.get("config") or {} for leg in legs]
     rows = []
     for key in dict.fromkeys(key for one in configs for key in one):
         values = [_text(one[key]) if key in one else MISSING for one in configs]
         rows.append([key, values[0] if len(set(values)) == 1 else "; ".join(values)])
-    caption = "Settings; where the legs differ, in their order"
+    caption = "Settings; if the legs differ, the values are in the order of the legs"
     return Table(caption, ["key", "value"], rows, folded=True, numeric=False)
 
 
@@ -149,11 +148,11 @@ OVER = {
     "subjects": ("patients", "mean over patients, all images of each taken together"),
     "voxels": ("", "all pixels of a test set taken together"),
 }
-"""What ``evaluation.json`` has: what is counted, and what is said of it."""
+"""The parts of ``evaluation.json``: what is counted, and its description."""
 
 
 def metrics(run: Run) -> Iterator[Table]:
-    """Every metric of each model, a table each: that of the models at the end over images open, the others folded."""
+    """Every metric of each model, one table each; only that of the final models over images is expanded."""
     for key in OVER:
         rows = run.evaluation.get(key) or []
         if run.apart and (own := [row for row in rows if run.ends(row["site"]) == row["leg"]]):
@@ -169,7 +168,7 @@ def _metrics(run: Run, caption: str, rows: Sequence[Mapping[str, Any]], key: str
     names = list(dict.fromkeys(row["metric"] for row in rows))
     cells = {(row["site"], row["class"], row["metric"]): row for row in rows}
     units: Mapping[str, str] = run.evaluation.get("unit") or {}
-    mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit stands with the metric, else the site
+    mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit is with the metric, else with the site
     unit = "" if mixed or not units else f" [{next(iter(units.values()))}]"
     counted = OVER[key][0]
     body = []
@@ -183,7 +182,7 @@ def _metrics(run: Run, caption: str, rows: Sequence[Mapping[str, Any]], key: str
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
-    """``mean``, ``(low–high)``, and in how many it was missing, a line each."""
+    """``mean``, ``(low–high)``, and how many are missing, on one line each."""
     if row is None or math.isnan(value := number(row.get("mean", row.get("value")))):
         return MISSING
     low, high = number(row.get("low")), number(row.get("high"))
@@ -194,7 +193,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 
 def glossary(run: Run) -> list[tuple[str, str]]:
-    """The metrics of the tables, and what they say."""
+    """The metrics in the tables, and what they mean."""
     there = dict.fromkeys(row["metric"] for row in run.evaluation.get("rows", []))
     return [METRICS[metric] for metric in there if metric in METRICS]
 
@@ -211,7 +210,7 @@ def calibration(run: Run) -> Table:
 
 
 def custody(chain: Sequence[Hop]) -> Table:
-    """A hand-over a row, with all that names it."""
+    """One row for each hand-over, with everything that identifies it."""
     rows = [
         [
             str(hop.leg),
