@@ -1,4 +1,4 @@
-"""Every metric, sample by sample: ``python predict_test.py -c fundus/relay -s``. Or: ``relay predict``."""
+"""Compute every metric for every sample: ``python predict_test.py -c fundus/relay -s``, or ``relay predict``."""
 
 from relay.cli.app import script
 from relay.cli.predict import predict

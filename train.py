@@ -1,4 +1,4 @@
-"""Train a leg, or all legs: ``python train.py -c fundus/relay -n first -g 0``. Or: ``relay train``."""
+"""Train a leg, or all legs: ``python train.py -c fundus/relay -n first -g 0``, the same as ``relay train``."""
 
 from relay.cli.app import script, train
 

@@ -1,7 +1,7 @@
 """A folder of images beside a folder of masks, in any format Pillow or SimpleITK reads.
 
-``<root_path>/<img_folder>/image/NAME.png`` with ``…/mask/NAME.png``: one file each, of the same stem; 2D or
-3D. Masks hold class indices, or the levels in ``mask_values``.
+``<root_path>/<img_folder>/image/NAME.png`` with ``…/mask/NAME.png``: one file each, with the same stem; 2D or
+3D. Masks contain class indices, or the values in ``mask_values``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from relay.data import (
 )
 from relay.errors import DataError
 
-UNKNOWN = "Correct patient_regex, or complete the patient_table; or take these images out."
+UNKNOWN = "Correct patient_regex, complete the patient_table, or remove these images."
 
 
 @options
@@ -67,7 +67,7 @@ class FolderOptions(DatasetOptions):
     @classmethod
     def _one_way_to_the_patient(cls, table: str | None, info: ValidationInfo) -> str | None:
         if table is not None and info.data.get("patient_regex") is not None:
-            raise ValueError("only one of patient_regex and patient_table may be set")
+            raise ValueError("set only one of patient_regex and patient_table")
         return table
 
     @field_validator("mask_values")
@@ -80,7 +80,7 @@ class FolderOptions(DatasetOptions):
 
 
 class Folder(Dataset):
-    """Images and masks of the same name in two folders."""
+    """Images and masks with the same names in two folders."""
 
     Options = FolderOptions
     options: FolderOptions
@@ -102,12 +102,12 @@ class Folder(Dataset):
         for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
             for image, mask in pairs(images, masks):
                 found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
-        refuse(problems, f"{self}: images whose patient is not known", UNKNOWN)
+        refuse(problems, f"{self}: images without a known patient", UNKNOWN)
         if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
             names = ", ".join(PurePath(sample.id).name for sample in found[:3])
             raise DataError(
-                f"{self}: test_regex '{self.options.test_regex}' matches no image; their names are like {names}",
-                "Correct test_regex, or leave it out to have the test set drawn by patient.",
+                f"{self}: test_regex '{self.options.test_regex}' matches no image; names look like {names}",
+                "Correct test_regex, or leave it out to choose the test set by patient.",
             )
         return found
 
@@ -131,10 +131,10 @@ class Folder(Dataset):
         return read_table(path, self.options.id_column, self.options.patient_column)
 
     def _unknown(self, image: Path) -> str:
-        """What is wrong with an image of no patient."""
+        """Why an image has no patient."""
         if self.options.patient_table is None:
             return f"{image}: patient_regex does not match its name, {stem(image)}"
         near = [name for name in self._table if alike(name) == alike(stem(image))]
         near += [name for name in (clean(image.name), *near) if name in self._table]
-        said = f", but {near[0]!r}: ids are names without their ending, letter by letter" if near else ""
+        said = f", but {near[0]!r}: ids must be exact file names without the extension" if near else ""
         return f"{image}: the table has no {stem(image)!r}{said}"

@@ -1,8 +1,8 @@
 """Optic disc and cup in fundus photographs, in the layout of DoFE.
 
 ``<root_path>/<img_folder>/{train,test}/ROIs/{image,mask}/NAME.png``: Wang et al. 2020,
-10.1109/TMI.2020.3015224. A mask is grey or RGB with three levels: 255 background, 128 disc rim, 0 cup. They
-become the classes 0, 1, 2; the optic disc as it is usually reported is rim and cup together.
+10.1109/TMI.2020.3015224. A mask is grey or RGB with three values: 255 background, 128 disc rim, 0 cup. They
+become the classes 0, 1, 2; the optic disc, as usually reported, is rim and cup together.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FundusOptions(DatasetOptions):
     Attributes:
         use_roi: Read the square crops around the disc (``ROIs``), not the whole photographs.
         patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it,
-            every image is a patient.
+            every image counts as a patient.
     """
 
     root_path: Text
@@ -48,7 +48,7 @@ class Fundus(Dataset):
         return [self.root / domain / part for domain in self.options.folder_names for part in parts]
 
     def mask_values(self) -> Sequence[int]:
-        """Exact ones: a level in between tells of a mask that was smoothed or compressed."""
+        """Exact values: a value in between shows that a mask was smoothed or compressed."""
         return LEVELS
 
     def samples(self) -> list[Sample]:
@@ -63,9 +63,7 @@ class Fundus(Dataset):
                 if patient is None:
                     problems.append(f"{image}: patient_regex does not match its name, {stem(image)}")
                 found.append(Sample(name.as_posix(), patient or "", image, mask, part))
-        refuse(
-            problems, f"{self}: images whose patient is not known", "Correct patient_regex, or take these images out."
-        )
+        refuse(problems, f"{self}: images without a known patient", "Correct patient_regex, or remove these images.")
         return found
 
     def _patient(self, name: PurePath) -> str | None:

@@ -1,6 +1,6 @@
-"""Drawing the back of an eye: an optic disc with its cup, vessels, and the camera that looks at them.
+"""Synthesise the back of an eye: an optic disc with its cup, vessels, and the camera that images them.
 
-Lengths are fractions of half the image's side, the image being the square from (-1, -1) to (1, 1).
+Lengths are fractions of half the image's side: the image is the square from (-1, -1) to (1, 1).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
 Positive = Annotated[float, Field(gt=0)]
 MemoryState = Annotated[float, Field(gt=0, le=1)]
-FINE = 4  # vessels are drawn this much larger and averaged, which smooths their edges
+FINE = 4  # vessels are drawn larger by this factor and averaged, which smooths their edges
 STEPS = 20  # points of a vessel
-TRUNKS = ((1.7, 0.048), (1.1, 0.036), (-1.5, 0.038), (-0.7, 0.026))  # how much each bends, and how wide it is
+TRUNKS = ((1.7, 0.048), (1.1, 0.036), (-1.5, 0.038), (-0.7, 0.026))  # curvature and width of each
 
 
 @options
 class Camera:
-    """What a device makes of an eye.
+    """How a device images an eye.
 
     Attributes:
         retina: Colour (red, green, blue) of the background.
@@ -35,10 +35,10 @@ class Camera:
         cup: Colour of the cup.
         vessel: Colour of the vessels.
         contrast: Factor around mid-grey.
-        brightness: Grey levels added.
+        brightness: Added grey levels.
         blur: Standard deviation of the optics, in pixels.
         noise: Standard deviation of the sensor's noise, in grey levels.
-        resolution: Part of the pixels' number along a side that the sensor really has.
+        resolution: True sensor resolution, as a share of the pixels along a side.
         vignette: How much darker the corners are.
         disc: Mean radius of the disc.
         cup_to_disc: Mean ratio of the cup's radius to the disc's.
@@ -66,7 +66,7 @@ CAMERAS = {
         retina=(92, 104, 44), rim=(128, 140, 74), cup=(164, 176, 112), vessel=(54, 52, 26),
         contrast=0.8, brightness=-30, blur=0.8, noise=7.0, vignette=0.5, disc=0.34, cup_to_disc=0.42,
     ),
-    # a hand-held one: over-exposed, blurred, few pixels
+    # a hand-held one: overexposed, blurred, low resolution
     "clinic_c": Camera(
         retina=(222, 150, 142), rim=(240, 196, 190), cup=(252, 236, 232), vessel=(186, 92, 96),
         brightness=12, blur=0.6, noise=9.0, resolution=0.6, vignette=0.1, disc=0.5, cup_to_disc=0.58,
@@ -80,14 +80,14 @@ CAMERAS = {
 
 
 def photograph(camera: Camera, size: int, patient: Generator, eye: Generator, left: bool) -> tuple[Pixels, Pixels]:
-    """An eye seen by a camera.
+    """An eye imaged by a camera.
 
     Args:
         camera: The camera.
         size: Pixels along a side.
-        patient: Decides what both eyes share: the sizes of disc and cup.
-        eye: Decides the rest.
-        left: Mirrors the anatomy, as a left eye is to a right one.
+        patient: Random numbers for what both eyes share: the sizes of disc and cup.
+        eye: Random numbers for the rest.
+        left: Mirror the anatomy of a right eye.
 
     Returns:
         uint8 image ``(size, size, 3)`` and mask ``(size, size)``: 0 background, 1 disc rim, 2 cup.
@@ -140,7 +140,7 @@ def _clouds(size: int, grains: int, rng: Generator) -> Real:
 
 
 def _vessels(size: int, middle: Real, rng: Generator) -> Real:
-    """How much of each pixel is vessel, 0 to 1: trunks up and down from the disc, with branches."""
+    """The share of each pixel that is vessel, 0 to 1: trunks up and down from the disc, with branches."""
     up = np.repeat([-1.0, 1.0], len(TRUNKS))
     bend, width = np.tile(TRUNKS, (2, 1)).T
     many = len(up)
@@ -161,7 +161,7 @@ def _vessels(size: int, middle: Real, rng: Generator) -> Real:
 
 
 def _paths(starts: Real, headings: Real, bends: Real, length: float, rng: Generator) -> Real:
-    """Points ``(N, STEPS, 2)`` of lines that turn by ``bends`` radians in all, and wander."""
+    """Points ``(N, STEPS, 2)`` of lines that turn by ``bends`` radians in total, with random deviations."""
     wander = np.cumsum(rng.normal(0, 0.09, (len(starts), STEPS)), axis=1)
     turns = headings[:, None] + bends[:, None] * np.linspace(0, 1, STEPS) + wander
     moves = np.stack([np.cos(turns), np.sin(turns)], axis=-1) * (length / STEPS)
@@ -170,7 +170,7 @@ def _paths(starts: Real, headings: Real, bends: Real, length: float, rng: Genera
 
 
 def _stroke(pen: ImageDraw.ImageDraw, path: list[list[float]], width: float) -> None:
-    """A line that thins towards its end, in three pieces."""
+    """Draw a line that thins towards its end, in three pieces."""
     for piece, part in enumerate((1.0, 0.8, 0.6)):
         points = path[piece * STEPS // 3 : (piece + 1) * STEPS // 3 + 1]
         pen.line([(x, y) for x, y in points], fill=255, width=max(1, round(width * part)), joint="curve")

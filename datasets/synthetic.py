@@ -1,8 +1,8 @@
-"""Eyes that nobody has: fundus photographs with optic disc and cup, drawn when they are read.
+"""Synthetic eyes: fundus photographs with optic disc and cup, generated when they are read.
 
 For demonstrations and tests without data. The four cameras differ in colour, contrast, blur, noise, resolution,
-vignetting and in the eyes they see, so that a model trained on one fails on the others and forgets when it
-moves on, as between real hospitals, only more so.
+vignetting and in the eyes they see. So a model trained on one fails on the others and forgets when it
+moves on, as between real hospitals, but more strongly.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Synthetic(Dataset):
     options: SyntheticOptions
 
     def folders(self) -> list[Path]:
-        """None: there are no files."""
+        """No folders: there are no files."""
         return []
 
     def samples(self) -> list[Sample]:
-        """``p0000_right``, ``p0000_left``, ``p0001_right``, …; their files do not exist."""
+        """``p0000_right``, ``p0000_left``, ``p0001_right``, …; their files don't exist."""
         found = []
         for index in range(self.options.count):
             patient, name = f"p{index // 2:04}", f"p{index // 2:04}_{('right', 'left')[index % 2]}"
@@ -56,7 +56,7 @@ class Synthetic(Dataset):
         return found
 
     def read(self, sample: Sample) -> Case:
-        """Draw it."""
+        """Generate the image and its mask."""
         camera = self.options.camera
         site = (self.options.seed, self.options.task_name)
         index = int(sample.image.name)

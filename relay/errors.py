@@ -1,7 +1,7 @@
-"""What can go wrong, as people should read it.
+"""Errors, with messages for people.
 
-Every error a user can cause or mend is a :class:`RelayError`: its message says *what* and *where*, its
-:meth:`~RelayError.advice` says what to do, and its :attr:`~RelayError.exit_code` is the process's.
+Every error a user can cause or fix is a :class:`RelayError`: its message says *what* and *where*, its
+:meth:`~RelayError.advice` says what to do, and its :attr:`~RelayError.exit_code` is that of the process.
 There is one ``except RelayError`` at the top (:mod:`relay.cli.top`); nothing below it prints and exits.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 MAX_SHOWN = 6000
-"""Most characters of a message on the screen."""
+"""Maximum length of a message on the screen, in characters."""
 
 
 class RelayError(Exception):
-    """Base of all errors with a cure. ``exit_code``: 1 the run failed, 2 the user must change something,
+    """Base of all errors with advice. ``exit_code``: 1 the run failed, 2 the user must change something,
     3 verification refused."""
 
     exit_code = 1
@@ -73,7 +73,7 @@ class ConfigError(UserError):
         super().__init__(f"{count} in {source}:\n" + "\n".join(f"  - {p}" for p in self.problems))
 
     def advice(self) -> str:
-        """The cures that problems have of their own; for the others, where they can be corrected."""
+        """The problems' own advice; for the others, where to correct them."""
         others = [problem for problem in self.problems if not problem.cure]
         cures = dict.fromkeys(problem.cure for problem in self.problems if problem.cure)
         return " ".join([*cures, *([self._where(others)] if others else [])])
@@ -83,23 +83,23 @@ class ConfigError(UserError):
             return "Correct the options of the command."
         first = next((p for p in problems if KEY.fullmatch(p.path) and p.nearest is None), None)
         if first is None:
-            return "Correct what is named above, and run the same command again."
+            return "Correct the values named above, and run the same command again."
         return f"Correct the file, or override the value after the flags: {typed(first.path)}=VALUE"
 
 
 class DataError(UserError):
-    """A data set that can't be read as it lies there: the message names the files."""
+    """A data set that can't be read; the message names the files."""
 
     _advice = "Fix or remove the files named above; nothing was written."
 
     @property
     def own_advice(self) -> str | None:
-        """The cure for this very cause, where it was given one."""
+        """The advice for this particular error, if it has any."""
         return self.__dict__.get("_advice")
 
 
 class HandoverError(UserError):
-    """What was handed over does not fit, or is not whole."""
+    """What was handed over does not match this site, or is incomplete."""
 
     _advice = "Ask the previous site for the hand-over again, and check that both sites use the same config."
 
@@ -112,11 +112,11 @@ class VerificationError(HandoverError):
 
 
 class ChangedConfigError(UserError):
-    """A leg exists already, made with another config."""
+    """A leg already exists that was made with another config."""
 
 
 class TrainingError(RelayError):
-    """Training went wrong, and the last good state was kept."""
+    """Training failed; the last good state was kept."""
 
     CURE = (
         "Lower common.train.optimizer.kwargs.lr, set common.train.gradient_clip=1, or use precision 32. Run under a "
@@ -126,18 +126,17 @@ class TrainingError(RelayError):
 
 
 class Interrupted(RelayError):
-    """The user (or the system) stopped the run; it can go on."""
+    """The user (or the system) stopped the run; it can be resumed."""
 
     exit_code = 130
-    _advice = "Run the same command again: it goes on from the last saved state."
+    _advice = "Run the same command again: it resumes from the last saved state."
 
 
 def plain(text: str, keep: str = "", most: int | None = None) -> str:
-    """A text that may quote anybody, for a terminal: no character moves the cursor or hides what was said.
-
+    """Untrusted text made safe for a terminal: no character moves the cursor or hides output.
     Args:
-        keep: characters that stay as they are, such as a newline.
-        most: so many characters at most; an ellipsis stands for the rest.
+        keep: characters to leave as they are, such as a newline.
+        most: maximum length, in characters; an ellipsis replaces the rest.
     """
     safe = "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
     return safe if most is None or len(safe) <= most else safe[:most] + "…"
@@ -151,18 +150,18 @@ def some(words: Sequence[str], most: int = 5, between: str = ", ") -> str:
 
 
 def typed(*words: object) -> str:
-    """A command as it is typed: a word with spaces, or with anything else that a shell would read, is quoted."""
+    """A command as you would type it: words with spaces or other characters special to a shell are quoted."""
     return shlex.join(map(str, words))
 
 
 def shown(text: str) -> str:
-    """A message that may quote anybody, as it is printed: only lines that this program has indented are lines of their
-    own, so that no name of a file can pass for a message; and no more of it than can be read."""
+    """A message that may quote untrusted text, ready to print: only lines that this program indented stay separate, so
+    that no file name can pass for a message. It is truncated to a readable length."""
     text = plain(re.sub(r"\n(?!  )", lambda _: "\\n", text), keep="\n")
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text) - MAX_SHOWN} more characters)"
 
 
 def nearest(word: str, known: Sequence[str]) -> str | None:
-    """The known word that looks most like ``word``, or None where nothing comes close."""
+    """The known word most similar to ``word``, or None if nothing comes close."""
     found = get_close_matches(word, known, n=1, cutoff=0.5)
     return found[0] if found else None

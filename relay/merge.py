@@ -1,4 +1,4 @@
-"""Average a model with another's weights, and set its normalisation statistics right afterwards."""
+"""Average a model with another's weights, and then correct its normalisation statistics."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def refresh_statistics(model: nn.Module, images: Iterable[Tensor]) -> None:
     """Recompute the running mean and variance of batch-normalisation layers over ``images``.
 
     An average of two nets has activations that neither net's statistics describe (Izmailov et al. 2018,
-    section 3.2). Nets with group or instance normalisation keep no statistics and are left alone, the images
-    unread.
+    section 3.2). Nets with group or instance normalisation have no statistics and stay unchanged; the images are not
+    read.
     """
     if not any(isinstance(m, BATCH_NORMS) and m.track_running_stats for m in model.modules()):
         return

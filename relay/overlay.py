@@ -1,4 +1,4 @@
-"""What was predicted, drawn over the image: for eyes, not for numbers."""
+"""Predictions drawn over the image, for viewing, not for measuring."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from relay.files import write_bytes
 TRUTH, PREDICTION = palette.GREEN, palette.ORANGE
 MISSED, ADDED, CONFUSED = palette.BLUE, palette.VERMILION, palette.PURPLE
 SIDE = 384
-"""What a smaller image is enlarged to, by a whole factor, so that contours can be seen."""
+"""Size to which a smaller image is enlarged, by an integer factor, so that contours are visible; in pixels."""
 LARGEST = 4096
-"""What a larger image is thinned out to, by a whole factor: no page shows more."""
+"""Size to which a larger image is subsampled, by an integer factor: no page shows more; in pixels."""
 GAP = 6
-"""Pixels between panels."""
+"""Gap between panels, in pixels."""
 
 Mask: TypeAlias = NDArray[np.bool_]
 Legend: TypeAlias = list[tuple[tuple[int, int, int], str]]
@@ -31,8 +31,8 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
     """Panels side by side: the image; with the contours of truth and prediction; where the two disagree.
 
     Args:
-        image: uint8 ``(*S, C)``, in two axes, or three, of which the slice is shown that has most of any class but
-            background. Three channels are red, green and blue; of any other number the first is shown, in grey.
+        image: uint8 ``(*S, C)``, in two axes; or in three, of which the slice with the most foreground is
+            shown. Three channels are red, green and blue; for any other number, the first is shown in grey.
         prediction: uint8 class indices ``(*S)``.
         truth: likewise; without it there is no third panel.
     """
@@ -66,7 +66,7 @@ def contours(mask: Pixels) -> Mask:
 
 
 def disagreement(image: Pixels, prediction: Pixels, truth: Pixels) -> Pixels:
-    """The image darkened, with what was missed, added, or given to another class; uint8 ``(H, W, 3)``."""
+    """The darkened image, marking what was missed, added, or given another class; uint8 ``(H, W, 3)``."""
     shown: Pixels = (image * 0.5).astype(np.uint8)
     for where, colour in (
         ((truth > 0) & (prediction == 0), MISSED),
@@ -78,7 +78,7 @@ def disagreement(image: Pixels, prediction: Pixels, truth: Pixels) -> Pixels:
 
 
 def save_overlay(image: Pixels, prediction: Pixels, truth: Pixels | None, place: Path) -> Path:
-    """:func:`overlay` as a PNG; ``place`` is without an ending."""
+    """Save :func:`overlay` as a PNG; ``place`` has no extension."""
     path = place.with_name(place.name + ".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
@@ -100,7 +100,7 @@ def _paint(image: Pixels, where: Mask, colour: tuple[int, int, int]) -> Pixels:
 
 
 def _sheet(panels: list[Pixels], legend: Legend) -> Image.Image:
-    """Panels in a row on white, the legend below, in letters that can be read where the sheet is shrunk to a page."""
+    """Panels in a row on white, with the legend below in letters that stay legible on a printed page."""
     height, width = panels[0].shape[:2]
     whole = (width + GAP) * len(panels) - GAP
     letter = max(10, whole // 70)
@@ -123,7 +123,7 @@ def _sheet(panels: list[Pixels], legend: Legend) -> Image.Image:
 
 
 def _rows(widths: list[int], whole: int) -> list[list[int]]:
-    """Entries by number, in as many lines as they need."""
+    """Numbers of the entries, divided into as many lines as they need."""
     rows: list[list[int]] = [[]]
     for entry, width in enumerate(widths):
         if rows[-1] and sum(widths[there] for there in rows[-1]) + width > whole:

@@ -1,7 +1,6 @@
-"""A phase: one fit of a leg. A strategy says which phases a leg has; Lightning runs each of them.
-
-And what a strategy and its memory are told: of the task (:class:`Task`), of a step (:class:`Batch`), of all that a leg
-learns from (:class:`Training`).
+"""A phase: one fit of a leg. A strategy defines the phases of a leg; Lightning runs each of them.
+Also what a strategy and its memory receive: the task (:class:`Task`), the batch of a step (:class:`Batch`), and all
+the training images of a leg (:class:`Training`).
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """What there is to learn, and where.
+    """What to learn, and where.
 
     Attributes:
         site: the site's name.
         classes: number of classes, background included.
-        channels: of an image.
-        intensity_range: what the lowest and the highest intensity became.
-        size: of the images that are trained on, ``(*spatial)``, slowest axis first; None where sizes differ.
+        channels: number of channels of an image.
+        intensity_range: the values that the lowest and highest intensities are mapped to.
+        size: of the training images, ``(*spatial)``, slowest axis first; None if sizes differ.
         seed: of the study; derive others from it (:mod:`relay.seeds`).
         kind: ``segmentation``.
     """
@@ -39,13 +38,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Training:
-    """The training images of a leg, to be looked at outside of its fits.
+    """The training images of a leg, for use outside its fits.
 
     Attributes:
-        samples: how many there are, as it may be told: rounded, where the study's policy says so.
-        patients: whose image each is, by :attr:`Batch.index`.
-        batches: gives them once, whole, in their order, on the leg's device.
-        score: mean Dice of the model, as it is now, on the validation images; NaN where there are none.
+        samples: how many there are, in the form that may be disclosed: rounded if the study's policy says so.
+        patients: the patient of each image, by :attr:`Batch.index`.
+        batches: yields each image once, whole, in order, on the leg's device.
+        score: mean Dice of the model in its present state on the validation images; NaN if there are none.
     """
 
     samples: int
@@ -56,7 +55,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a phase learns from, on the device.
+    """One batch of training data, on the device.
 
     Attributes:
         image: float, ``(B, C, *spatial)``, scaled to the data set's ``intensity_range``.
@@ -78,15 +77,15 @@ class Phase:
     """One Lightning fit.
 
     Attributes:
-        name: names the phase's checkpoint and its curves (``learn``).
-        module: what is trained, and all that is checkpointed.
-        loss: a batch's loss as named terms; what is minimised is their sum.
+        name: the name of the phase's checkpoint and curves (``learn``).
+        module: what is trained and checkpointed.
+        loss: a batch's loss as named terms, whose sum is minimised.
         share: of the leg's budget (``num_epochs`` or ``num_mimgs``).
-        frozen: modules the loss needs beside ``module``: moved to its device, never trained nor checkpointed.
+        frozen: other modules that the loss needs: moved to the same device, never trained or checkpointed.
         extra_state: modules that are checkpointed with it but not trained: running sums, an average of weights.
         callbacks: Lightning callbacks, for methods that act between steps.
-        optimizer: options with a ``build`` (:mod:`relay.optim`); None is the leg's.
-        validate: whether ``module`` is a model, to be scored on the validation images on the way.
+        optimizer: options with a ``build`` (:mod:`relay.optim`); None for the leg's own.
+        validate: whether ``module`` is a model to score on the validation images during the fit.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Rehearse a study on one computer: every site with its own folder and real keys, every step a command of its own.
+"""Rehearse a study on one computer: every site has its own folder and real keys, every step is a separate command.
 
 ::
 
@@ -6,8 +6,8 @@
     <root>/<site>/home/  config.yaml  exps/    a site: its keys and ledger, its config, its runs
     <root>/stick/                              the USB stick; nothing else goes from folder to folder
 
-The commands are those that people type (they are printed), each in its own process, in its site's folder. Run again,
-a rehearsal goes on where it was.
+The commands are the ones that people type (they are printed), each in its own process, in its site's folder. When run
+again, a rehearsal resumes.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Rehearsal:
     """A study's rehearsal.
 
     Args:
-        study: a simulation of two legs or more, one after another.
+        study: a simulation of two or more consecutive legs.
         root: its folder.
         name: of the study in the rosters.
-        gpus: as behind ``-g``, for the legs.
+        gpus: as for ``-g``, for the legs.
         policy: a YAML file for the roster; None for the default policy.
     """
 
@@ -55,18 +55,17 @@ class Rehearsal:
         starts = [leg.start for leg in study.legs]
         if len(starts) < 2 or starts != [None, *(leg.folder for leg in study.legs[:-1])]:
             raise UserError(
-                f"'{study.name}' under the strategy '{study.strategy}' is not a relay of two legs or more",
-                "Rehearse a simulation in which each leg starts from the leg before it.",
+                f"'{study.name}' with the strategy '{study.strategy}' is not a relay of two or more legs",
+                "Rehearse a simulation in which each leg starts from the previous one.",
             )
 
     def run(self) -> tuple[Statement, ...]:
-        """All of it; returns the statements of all legs as the last site signed them.
-
+        """Run everything; return the statements of all legs as the last site signed them.
         Raises:
-            RelayError: a step failed; the ones before it stand.
+            RelayError: a step failed; the steps before it are kept.
         """
         self.stick.mkdir(parents=True, exist_ok=True)
-        with locked(self.root / ".lock", str(self.root), "For another rehearsal: a folder of its own (-o)."):
+        with locked(self.root / ".lock", str(self.root), "To run another rehearsal, give it its own folder (-o)."):
             self._set_up()
             for number, site in enumerate(self.sites, 1):
                 self._leg(number, site)
@@ -97,10 +96,10 @@ class Rehearsal:
                 self._relay(site, "roster", "install", str(roster))
 
     def _leg(self, number: int, site: str) -> None:
-        """Train; then the receipt, which the site before compares with its own."""
+        """Train; then make the receipt, which the previous site compares with its own."""
         write_text(self.root / site / "config.yaml", dump(self._config(number)))
         lap = self.sites[:number].count(site)
-        note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run is of one leg
+        note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run has one leg
         self._relay(site, "train", "-c", "config.yaml", *note, *self.train)
         if number > 1:
             receipt = str(self.stick / f"receipt-{number - 1}.txt")
@@ -108,7 +107,7 @@ class Rehearsal:
             self._relay(self.sites[number - 2], "verify", "--receipt", receipt)
 
     def _share(self, last: str) -> None:
-        """The last leg's bundle is for every site."""
+        """Give the last leg's bundle to every site."""
         for site in dict.fromkeys(self.sites):
             if site != last:
                 self._relay(site, "receive", "-c", "config.yaml")
@@ -116,7 +115,7 @@ class Rehearsal:
     # -- places ------------------------------------------------------------------------------------------------------
 
     def _home(self, who: str) -> None:
-        """Keys under a passphrase, which lies in a file of its own."""
+        """Make keys with a passphrase, which is in its own file."""
         folder = self.root / who
         secret = folder / "passphrase"
         if not secret.is_file():
@@ -130,7 +129,7 @@ class Rehearsal:
         return StudyStore(self.root / who / "home", self.name)
 
     def _config(self, number: int) -> dict[str, Any]:
-        """The study's config as it stands at one site: its own data set alone, and the hand-over."""
+        """The study's config as used at one site: only its own data set, and the hand-over."""
         leg, given = self.study.legs[number - 1], self.study.given
         kept = [block for block in given["all_tasks_datasets"] if block["kwargs"]["task_id"] == leg.task_id]
         handoff = {"study": self.name, "key": "home", "receive": str(self.stick), "send": str(self.stick)}
@@ -147,7 +146,7 @@ class Rehearsal:
         return {key: _absolute(block) for key, block in blocks.items()}
 
     def _relay(self, who: str, *command: str, quiet: bool = False) -> str:
-        """One command, typed by one person in their own folder."""
+        """Run one command, as typed by one person in their own folder."""
         if not quiet:
             self.say(f"{who}$ relay {shlex.join(command)}")
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RELAY_")}
@@ -162,14 +161,14 @@ class Rehearsal:
             check=False,
         )
         if done.returncode:
-            error = RelayError(f"{who}: relay {command[0]} ended with {done.returncode}", "Its own message is above.")
+            error = RelayError(f"{who}: relay {command[0]} exited with code {done.returncode}", "Its message is above.")
             error.exit_code = done.returncode
             raise error
         return done.stdout or ""
 
 
 def _absolute(tree: Any) -> Any:
-    """Folders as seen from here, since each site's commands run in a folder of its own."""
+    """Make folders absolute, because each site's commands run in its own folder."""
     if isinstance(tree, Mapping):
         return {
             key: str(expanded(value).resolve()) if key in ("root_path", "pretrained") and value else _absolute(value)

@@ -1,7 +1,7 @@
-"""Results as tidy rows, and what they add up to: the matrix of legs and sites, its mean, its forgetting.
+"""Results as tidy rows, and their summary: the matrix of legs and sites, its mean, and forgetting.
 
 A row is one sample and class: study, strategy, leg, trained, site, patient, sample, class, metric, value. A
-value that could not be measured is missing (an empty cell), never zero, and is left out of every mean.
+value that could not be measured is missing (an empty cell), never zero, and every mean ignores it.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from relay.files import write_text
 COLUMNS = ("study", "strategy", "leg", "trained", "site", "patient", "sample", "class", "metric", "value")
 
 CLEAR = 0.01
-"""A difference in Dice that is smaller is not worth a word; a gap that is smaller is none, nothing of it is closed."""
+"""Smaller differences in Dice are not mentioned; a smaller gap counts as none, so no share of it is closed."""
 Row = Mapping[str, Any]
 Matrix = dict[int, dict[str, float]]
 """leg → site → mean Dice over its test samples and classes."""
 Trained = Sequence[Sequence[str]]
-"""The sites that each leg trained on, in the order of the legs: one, or several where they are pooled."""
+"""The sites that each leg trained on, in the order of the legs: one, or several if they are pooled."""
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Rows as CSV; a missing value is an empty cell."""
+    """Write rows as CSV; a missing value is an empty cell."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
@@ -40,7 +40,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 
 def cell(value: float) -> str:
-    """A number as CSV has it: nine significant digits, whole numbers as they are; what is missing is empty."""
+    """A number for CSV: nine significant digits, integers unchanged, empty if missing."""
     if math.isnan(value):
         return ""
     if isinstance(value, int):
@@ -50,10 +50,9 @@ def cell(value: float) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """What :func:`write_rows` wrote.
-
+    """Read rows that :func:`write_rows` wrote.
     Raises:
-        DataError: the file is not there, or is not that.
+        DataError: the file does not exist, or is not such a file.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -62,7 +61,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"the first line must be {','.join(COLUMNS)}")
         found = [_row(cells, lines.line_num) for cells in lines]
         if not text.endswith("\n"):
-            raise ValueError("its last line is cut")
+            raise ValueError("its last line is truncated")
         return found
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from error
@@ -77,23 +76,22 @@ def _row(cells: Sequence[str], line: int) -> dict[str, Any]:
         raise ValueError(f"line {line} has {len(cells)} cells, not {len(COLUMNS)}")
     row: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
     try:
-        row["leg"] = int(row["leg"]) if row["leg"] else None  # None: masks that no leg made
+        row["leg"] = int(row["leg"]) if row["leg"] else None  # None: masks that were not made by a leg
         row["value"] = float(row["value"]) if row["value"] else math.nan
     except ValueError:
-        raise ValueError(f"line {line}: leg or value is no number") from None
+        raise ValueError(f"line {line}: leg or value is not a number") from None
     return row
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean of what is there; NaN of nothing."""
+    """The mean of the values that are not missing; NaN if there are none."""
     there = [value for value in values if not math.isnan(value)]
     return fmean(there) if there else math.nan
 
 
 def matrix(rows: Iterable[Row]) -> Matrix:
     """Mean Dice of each leg's model on each site: over samples for each class, then over classes.
-
-    The background is left out: it is the first class of every data set.
+    The background, the first class of every data set, is left out.
     """
     cells: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     first: dict[tuple[int, str], str] = {}
@@ -109,10 +107,9 @@ def matrix(rows: Iterable[Row]) -> Matrix:
 
 
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
-    """How much was lost: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
-
-    Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs but the last, each once; only what a model
-    scored on a site once that site had been trained on counts. NaN where there is one leg only.
+    """Forgetting: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
+    Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs except the last, each once. Scores on a site
+    count only once a leg has trained on it. NaN if there is only one leg.
 
     Args:
         sites: the site that each leg trained on, in the order of the legs.
@@ -127,21 +124,21 @@ def forgetting(table: Matrix, sites: Sequence[str]) -> float:
 
 
 def average(table: Matrix, trained: Trained) -> float:
-    """Mean Dice of the last leg's model over the sites trained on; external ones do not count."""
+    """Mean Dice of the last leg's model over the sites trained on, without external ones."""
     last = table[max(table)]
     return mean(last.get(site, math.nan) for site in own_legs(trained))
 
 
 def own_legs(trained: Trained) -> dict[str, int]:
-    """Place (from 0) of the last leg that trained on each site: with several laps that of the last lap."""
+    """Index (from 0) of the last leg that trained on each site; with several laps, the one in the last lap."""
     return {site: place for place, sites in enumerate(trained) for site in sites}
 
 
 def backward(table: Matrix, trained: Trained) -> float:
     """Backward transfer: mean over sites of (Dice after the last leg − Dice after the site's own leg).
 
-    Lopez-Paz and Ranzato 2017 (10.48550/arXiv.1706.08840); below 0 is forgetting. The sites of the last leg do not
-    count: there is nothing after it. NaN where there is one leg only.
+    Lopez-Paz and Ranzato 2017 (10.48550/arXiv.1706.08840); below 0 is forgetting. The sites of the last leg don't
+    count, because no leg follows it. NaN if there is only one leg.
     """
     legs = sorted(table)
     own = {site: place for site, place in own_legs(trained).items() if place < len(legs) - 1}
@@ -151,12 +148,12 @@ def backward(table: Matrix, trained: Trained) -> float:
 def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | None = None) -> float:
     """Forward transfer: mean over sites of (Dice just before the site was first trained on − its baseline).
 
-    Lopez-Paz and Ranzato 2017, as above. With several laps a site's first leg counts: before its last one the model
-    has seen it. The sites of the first leg do not count.
+    Lopez-Paz and Ranzato 2017, as above. With several laps, a site's first leg counts, because the model
+    has already seen the site before its last one. The sites of the first leg don't count.
 
     Args:
-        baseline: Dice of a model that learned from no other site: the untrained net, or the site's own model (then it
-            is what is lost by not having trained there). Without one, forward transfer is missing.
+        baseline: Dice of a model that learned from no other site: the untrained net, or the site's own model (then
+            the result is the loss from not having trained there). Without it, forward transfer is missing.
     """
     if baseline is None:
         return math.nan
@@ -166,14 +163,14 @@ def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | Non
 
 
 def worst(values: Mapping[str, float]) -> dict[str, Any]:
-    """The lowest value and its site, ``{site, value}``; of what is missing None and NaN."""
+    """The lowest value and its site, ``{site, value}``; None and NaN if all are missing."""
     there = {site: value for site, value in values.items() if not math.isnan(value)}
     site = min(there, key=lambda name: there[name], default=None)
     return {"site": site, "value": math.nan if site is None else there[site]}
 
 
 def gaps(final: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Site → (final Dice − the other's): to joint, or to each site's own model; NaN where either is missing."""
+    """Site → (final Dice − the other's), either joint's or that of the site's own model; NaN if one is missing."""
     return {site: final[site] - other.get(site, math.nan) for site in final}
 
 
@@ -188,15 +185,15 @@ def of_relay(
     carried: float = math.nan,
     seconds: float = math.nan,
 ) -> dict[str, Any]:
-    """The numbers of a relay, as ``summary.json`` has them under ``relay``; what was not measured is NaN.
+    """The numbers of a relay, as in ``summary.json`` under ``relay``; NaN for what was not measured.
 
     Args:
-        final: each site's Dice at the end where legs do not build on each other: of its own model. Then there is no
-            transfer, no forgetting, and no one model for external sites. None is the last leg's model everywhere.
-        joint, local: final Dice of these, for the gaps.
+        final: if legs don't build on each other, each site's Dice at the end, of its own model. Then there is no
+            transfer, no forgetting, and no single model for external sites. None: the last leg's model everywhere.
+        joint, local: their final Dice, for the gaps.
         baseline: see :func:`forward`.
-        carried: bytes of the memories beside the model in the last handover.
-        seconds: of training, all legs.
+        carried: size of the memories beside the model in the last handover, in bytes.
+        seconds: training time of all legs.
     """
     own, last, apart = own_legs(trained), table[max(table)], final is not None
     ends = {site: (last if final is None else final).get(site, math.nan) for site in own}
@@ -215,7 +212,7 @@ def of_relay(
 
 
 def no_nan(value: Any) -> Any:
-    """For JSON, which has no NaN: what could not be measured is null; keys become text."""
+    """Prepare for JSON, which has no NaN: what could not be measured becomes null; keys become text."""
     if isinstance(value, Mapping):
         return {str(key): no_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,5 @@
-"""Run what a config says: all sites one after another on this node, or the one leg of a deployment.
-
-Each leg receives what the leg before it sent, through the same files as between two hospitals.
+"""Run a config: all sites one after another on this computer, or the single leg of a deployment.
+Each leg receives what the previous leg sent, through the same files as between two hospitals.
 """
 
 from __future__ import annotations
@@ -35,12 +34,11 @@ from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, 
 
 
 class Simulation:
-    """A study on its way through its legs.
-
+    """Runs a study through its legs.
     Args:
         root: ``exps/<config>/<note>``.
-        transport: how its legs are handed over; made from the study where it is not given.
-        known: what other runs have found out about the same sites.
+        transport: how its legs are handed over; by default, made from the study.
+        known: what other runs have learned about the same sites.
     """
 
     def __init__(
@@ -61,17 +59,16 @@ class Simulation:
         """Optimiser steps of all legs, for a progress bar.
 
         Raises:
-            DataError: data sets are not whole, or what is needed of them is empty.
+            DataError: data sets are incomplete, or a split that is needed is empty.
         """
         self.sites.look(self.study)
         return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
 
     def run(self, progress: Progress) -> dict[str, Any]:
-        """Run all legs not finished yet; returns the summary that is also in ``results/summary.json``.
-
+        """Run all unfinished legs; return the summary that is also in ``results/summary.json``.
         Raises:
             ChangedConfigError: a leg exists that was made with another config.
-            RelayError: whatever else went wrong in a leg.
+            RelayError: a leg failed for another reason.
         """
         for leg in self.study.legs:
             handover_writer.check(leg)
@@ -105,8 +102,8 @@ class Simulation:
         progress.finish_leg()
 
     def _check_data(self, progress: Progress) -> None:
-        """Before any training: are images still those of the legs begun, can all that will be needed be read, and what
-        is to be said about it?"""
+        """Before any training, check that the images have not changed since the legs began and that all the needed ones
+        can be read, and show any warnings."""
         self.sites.look(self.study)
         for leg in self.study.legs:
             files = self.sites.files(needs([leg], self.study))
@@ -126,14 +123,12 @@ class Simulation:
 
 
 def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
-    """Gather the finished legs' scores: ``results/scores.csv`` and ``results/summary.json``.
-
-    The summary's ``final`` is each site's Dice at the end: of the last leg's model, or, where every leg
-    starts from nothing, of the site's own model; ``mean`` is over the sites trained on here, ``forgetting`` as in
-    :func:`relay.results.forgetting`, ``relay`` is :func:`relay.results.of_relay`.
-
+    """Collect the finished legs' scores in ``results/scores.csv`` and ``results/summary.json``.
+    The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
+    starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
+    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`.
     Raises:
-        DataError: a leg's scores are lost or damaged.
+        DataError: a leg's scores are missing or damaged.
     """
     rows = [row for leg in study.legs for row in run.leg(leg.folder).rows()]
     write_rows(run.root / "results" / "scores.csv", rows)
@@ -156,17 +151,17 @@ def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
 
 
 def sites_of(legs: Sequence[Leg]) -> list[list[str]]:
-    """The sites that each leg trains on: one, or several where they are pooled."""
+    """The sites that each leg trains on: one, or several if they are pooled."""
     return [[str(dataset.options.task_name) for dataset in leg.pool] for leg in legs]
 
 
 def apart(legs: Sequence[Leg]) -> bool:
-    """Whether every leg starts from nothing, so that each site ends with a model of its own."""
+    """Whether every leg starts from nothing, so that each site ends with its own model."""
     return not legs[0].strategy.uses_incoming and len(legs) > 1
 
 
 def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`relay.results.of_relay` says of all legs here."""
+    """The result of :func:`relay.results.of_relay` for all legs here."""
     legs_paths = [run.leg(leg.folder) for leg in study.legs]
     said = of_relay(
         summary["matrix"],
@@ -175,12 +170,12 @@ def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str,
         carried=beside(legs_paths),
         seconds=sum(paths.record().get("train_seconds", float("nan")) for paths in legs_paths),
     )
-    if study.mode == "deployment":  # what other sites trained on and carried is not in this folder
+    if study.mode == "deployment":  # the data and memories of other sites are not in this folder
         said |= {"external": {}, "bytes": float("nan")}
     return said
 
 
 def beside(legs_paths: Sequence[LegPaths]) -> int:
-    """Bytes of all memories in the last bundle, with their cards: each leg's own, and the last one's cumulative one."""
+    """Size in bytes of all memories in the last bundle, with their cards: each leg's own, and the cumulative one."""
     files = [file for paths in legs_paths for file in paths.handover.glob("memory.*")]
     return sum(file.stat().st_size for file in [*files, *legs_paths[-1].handover.glob("cumulative.*")])

@@ -1,8 +1,8 @@
-"""Read a safetensors file strictly: everything in it is checked here before the library sees it.
+"""Read a safetensors file strictly: everything in it is checked before the library sees it.
 
 The format is 8 bytes (the header's length, little-endian), the header (JSON: name to ``dtype``, ``shape`` and
-``data_offsets``), and the data (https://huggingface.co/docs/safetensors). The library itself accepts keys that stand
-there twice, a dimension of 2^63 beside one of 0, and booleans that are neither 0 nor 1.
+``data_offsets``), and the data (https://huggingface.co/docs/safetensors). The library itself accepts duplicate keys,
+a dimension of 2^63 beside one of 0, and booleans that are neither 0 nor 1.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ ITEM = {
     "F64": 8,
     "C64": 8,
 }
-"""Bytes of a value, by its type: the types that are read."""
+"""The supported types, with the size of a value in bytes."""
 MAX_HEADER = 4 * 2**20
-"""Bytes of a header."""
+"""Largest header, in bytes."""
 MAX_TENSORS = 10_000
 MAX_NAME = 200
-"""Characters of a tensor's name."""
+"""Longest name of a tensor, in characters."""
 MAX_AXES = 8
 MAX_VALUES = 2**40
-"""Values of a tensor, zeros in its shape counted as ones."""
-_ROOM = 1024  # bytes of the header that one tensor can need: its name, escaped or in UTF-8, and its numbers
+"""Maximum number of values of a tensor; zeros in its shape count as ones."""
+_ROOM = 1024  # most bytes of the header that one tensor can need: its name, escaped or in UTF-8, and its numbers
 _CHUNK = 2**20
 _METADATA = "__metadata__"
 
 
 class BadTensors(UserError):
-    """A file that is not safetensors in its strict form."""
+    """A file that is not strictly in safetensors format."""
 
-    _advice = "Copy the file again from where it came. If it is still refused, have it written again by safetensors."
+    _advice = "Copy the file again from its source. If it is still refused, write it again with safetensors."
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Entry:
 
     Attributes:
         dtype: a key of :data:`ITEM`.
-        start, end: where its data lies, in bytes from the first byte after the header.
+        start, end: position of its data, in bytes from the first byte after the header.
     """
 
     dtype: str
@@ -74,11 +74,12 @@ def load(path: Path, count: int | None = None, metadata: bool = False) -> dict[s
     """The tensors of a file by name, on the CPU (imports torch).
 
     Args:
-        count: how many there must be; a longer header is not read. None: up to :data:`MAX_TENSORS`.
-        metadata: whether the header may have ``__metadata__``, a text for each key.
+        count: how many there must be; a header that is too long for them is not read. None: up to :data:`MAX_TENSORS`.
+        metadata: whether the header may have ``__metadata__``, with a text for each key.
 
     Raises:
-        BadTensors: the file is not strictly of the format, or not of so many tensors; the message does not name it.
+        BadTensors: the file is not strictly in the format, or does not have ``count`` tensors; the message does not
+            name it.
         OSError: it can't be read.
     """
     check(path, count, metadata)
@@ -93,7 +94,7 @@ def load(path: Path, count: int | None = None, metadata: bool = False) -> dict[s
 
 
 def check(path: Path, count: int | None = None, metadata: bool = False) -> dict[str, Entry]:
-    """What a file holds by its header, checked down to the last byte but for the values; arguments as :func:`load`.
+    """The entries in a file's header; every byte of the file except the values is checked. Arguments as :func:`load`.
 
     Raises:
         BadTensors, OSError: as :func:`load`.
@@ -103,10 +104,10 @@ def check(path: Path, count: int | None = None, metadata: bool = False) -> dict[
 
 
 def check_stream(file: BinaryIO, size: int, count: int | None = None, metadata: bool = False) -> dict[str, Entry]:
-    """As :func:`check`, for a file of so many bytes that is open at its beginning."""
+    """As :func:`check`, for a file of ``size`` bytes that is open at its beginning."""
     entries, begin = _header(file, size, MAX_TENSORS if count is None else count, metadata)
     if count is not None and len(entries) != count:
-        raise BadTensors(f"it holds {len(entries)} tensors; {count} are wanted")
+        raise BadTensors(f"it has {len(entries)} tensors; it must have {count}")
     _cover(entries, size - begin)
     for name, entry in entries.items():
         if entry.dtype == "BOOL":
@@ -116,40 +117,39 @@ def check_stream(file: BinaryIO, size: int, count: int | None = None, metadata: 
 
 def parse(text: bytes, metadata: bool = False) -> dict[str, Entry]:
     """A header's entries by name, in its order.
-
     Raises:
-        BadTensors: it is not of the form.
+        BadTensors: it is not valid.
     """
     if not text.startswith(b"{") or not text.rstrip(b" ").endswith(b"}"):
-        raise BadTensors("its header is not one JSON object, with nothing but spaces after it")
+        raise BadTensors("its header is not a single JSON object followed only by spaces")
     try:
         content = json.loads(text.decode(), object_pairs_hook=_once, parse_float=_not_whole, parse_constant=_not_whole)
     except (ValueError, RecursionError) as error:
         raise BadTensors(f"its header is not JSON: {plain(str(error)[:200])}") from None
     told = content.pop(_METADATA, {})
     if not (_texts(told) and (metadata or not told)):
-        raise BadTensors(f"its {_METADATA} {'may hold texts only' if metadata else 'is not allowed here'}")
+        raise BadTensors(f"its {_METADATA} {'may only contain texts' if metadata else 'is not allowed here'}")
     if len(content) > MAX_TENSORS:
-        raise BadTensors(f"it holds {len(content)} tensors; allowed are {MAX_TENSORS}")
+        raise BadTensors(f"it has {len(content)} tensors; the limit is {MAX_TENSORS}")
     return {name: _entry(name, value) for name, value in content.items()}
 
 
 def _header(file: BinaryIO, size: int, count: int, metadata: bool) -> tuple[dict[str, Entry], int]:
-    """The entries, and where the data begins."""
+    """The entries, and where the data starts."""
     first = file.read(8)
     length = int.from_bytes(first, "little")
     most = min(MAX_HEADER, _ROOM * (count + 1) + (MAX_HEADER if metadata else 0))
     if len(first) < 8 or length < 2 or 8 + length > size:
-        raise BadTensors("it is cut short, or not a safetensors file")
+        raise BadTensors("it is truncated, or not a safetensors file")
     if length > most:
-        raise BadTensors(f"its header has {length} bytes; allowed are {most} for {count} tensors")
+        raise BadTensors(f"its header has {length} bytes; the limit is {most} for {count} tensors")
     return parse(file.read(length), metadata), 8 + length
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
     return content
 
 
@@ -168,14 +168,14 @@ def _entry(name: str, said: object) -> Entry:
         raise BadTensors(f"{name} must have dtype, shape and data_offsets, and nothing else")
     dtype, shape, offsets = said["dtype"], said["shape"], said["data_offsets"]
     if not isinstance(dtype, str) or dtype not in ITEM:
-        raise BadTensors(f"{name} is of the type {plain(str(dtype)[:40])}; known are {', '.join(ITEM)}")
+        raise BadTensors(f"{name} has the type {plain(str(dtype)[:40])}; known types: {', '.join(ITEM)}")
     if not (_whole(shape) and len(shape) <= MAX_AXES and math.prod(max(n, 1) for n in shape) <= MAX_VALUES):
         raise BadTensors(f"{name} has a shape that is not at most {MAX_AXES} numbers from 0, of 2^40 values in all")
     if not (_whole(offsets) and len(offsets) == 2):
         raise BadTensors(f"{name} has data_offsets that are not two numbers from 0")
     start, end = offsets
     if end - start != (wanted := ITEM[dtype] * math.prod(shape)):
-        raise BadTensors(f"{name} takes {wanted} bytes by its shape and type, {end - start} by its data_offsets")
+        raise BadTensors(f"{name} has {wanted} bytes by its shape and type, but {end - start} by its data_offsets")
     return Entry(dtype, tuple(shape), start, end)
 
 
@@ -184,14 +184,14 @@ def _whole(numbers: object) -> bool:
 
 
 def _cover(entries: Mapping[str, Entry], size: int) -> None:
-    """Check that the tensors lie one after another, and that there is nothing else."""
+    """Check that the tensors follow one another, and that there is nothing else."""
     at = 0
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != at:
-            raise BadTensors(f"{name} begins at byte {entry.start} of the data, the tensor before it ends at {at}")
+            raise BadTensors(f"{name} starts at byte {entry.start} of the data, but the previous tensor ends at {at}")
         at = entry.end
     if at != size:
-        raise BadTensors(f"its tensors have {at} bytes, the file has {size} for them")
+        raise BadTensors(f"its tensors have {at} bytes, but the file has {size} for them")
 
 
 def _booleans(file: BinaryIO, begin: int, name: str, entry: Entry) -> None:

@@ -1,12 +1,12 @@
-"""What a strategy is: how a leg learns, and nothing else.
+"""The base of strategies: how a leg learns, and nothing else.
 
 A leg calls, in this order: :meth:`~Strategy.setup` (the model to train), :meth:`~Strategy.receive` (what the
-previous site handed over), :meth:`~Strategy.begin` (a look at the images), then fits each of :meth:`~Strategy.phases`,
-then :meth:`~Strategy.finish`, and last :meth:`~Strategy.memory` and :meth:`~Strategy.cumulative` for what shall travel
-beside the model. Data, devices, checkpoints, progress and scores are the leg's.
+previous site handed over), :meth:`~Strategy.begin` (access to the images). It fits each of :meth:`~Strategy.phases`,
+calls :meth:`~Strategy.finish`, and finally :meth:`~Strategy.memory` and :meth:`~Strategy.cumulative` for what travels
+beside the model. The leg takes care of data, devices, checkpoints, progress and scores.
 
-A strategy's file must import without torch, so that its options are checked in the first second: the maths
-is imported where it is used.
+A strategy's file must import without torch, so that its options can be checked at once: import the maths
+where you use it.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ __all__ = ["Batch", "NoOptions", "Phase", "Strategy", "Task", "Training"]
 
 @options
 class NoOptions:
-    """A strategy with nothing to set."""
+    """For a strategy without options."""
 
 
 class Strategy:
-    """Fine-tuning with the task's loss; sub-classes change what their method changes.
+    """Fine-tuning with the task's loss; subclasses override what their method changes.
 
     Attributes:
         Options: the strategy's ``kwargs`` in a config.
-        uses_incoming: a leg starts from the previous site's model; else every leg starts from scratch.
-        pools_sites: one leg trains on several sites' data at once (never in a deployment).
-        laps: how often a comparison lets it go round the sites; each lap has its part of the budget.
-        kinds: of the memories that a leg will hand over; a study's policy may forbid some.
+        uses_incoming: whether a leg starts from the previous site's model; else every leg starts from scratch.
+        pools_sites: whether one leg trains on several sites' data at once (never in a deployment).
+        laps: how many laps through the sites a comparison gives it; the laps share the budget.
+        kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
-        task: what there is to learn, and where.
+        task: what to learn, and where.
         incoming: what was received, or None.
     """
 
@@ -66,10 +66,9 @@ class Strategy:
         self.model, self.criterion, self.task = model, criterion, task
 
     def receive(self, handover: Handover | None) -> None:
-        """Start from what the previous site handed over; None is the first leg.
-
+        """Start from what the previous site handed over; None for the first leg.
         Raises:
-            HandoverError: the weights do not fit the model.
+            HandoverError: the weights don't match the model.
         """
         from relay.handover import load_model
 
@@ -78,7 +77,7 @@ class Strategy:
             load_model(self.model, handover.model)
 
     def begin(self, training: Training) -> None:
-        """Look at the leg's images before the first phase, in every process alike."""
+        """Use the leg's images before the first phase; this runs identically in every process."""
 
     def phases(self) -> Sequence[Phase]:
         """The fits of this leg, in order; their shares of the budget need not sum to one."""
@@ -89,14 +88,14 @@ class Strategy:
         return {"task": self.criterion(self.model(batch.image), batch.label)}
 
     def finish(self, training: Training) -> None:
-        """After the last phase, on one process, the model on its device."""
+        """Called after the last phase, in one process, with the model on its device."""
 
     def memory(self) -> MemoryState | None:
-        """What this leg keeps of its own site; it stays in all later handovers."""
+        """This leg's memory of its own site; it stays in all later handovers."""
         return None
 
     def cumulative(self) -> MemoryState | None:
-        """What is kept of all sites so far, until the next leg renews it."""
+        """The memory of all sites so far, until the next leg renews it."""
         return None
 
     def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:

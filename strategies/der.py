@@ -1,8 +1,8 @@
-"""DER: dark-experience replay on what a memory draws.
+"""DER: dark experience replay on samples from a memory.
 
-Dark Experience Replay (Buzzega et al. 2020, arXiv:2004.07211) keeps some earlier samples with the logits that the net
-had for them, and holds it near those; DER++ adds the task's loss on their labels. No sample may be kept here: a
-memory draws them anew, and the frozen incoming model says what its logits are.
+Dark Experience Replay (Buzzega et al. 2020, arXiv:2004.07211) stores some earlier samples with the net's logits for
+them, and keeps the net near those; DER++ adds the task's loss on their labels. Here, no sample may be stored: a
+memory generates new ones, and the frozen incoming model gives the logits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @options
 class DEROptions(ReplayOptions):
-    """Of the replayed samples.
+    """Weights of the terms on replayed samples.
 
     Attributes:
         alpha: weight of the mean squared distance of the logits.
@@ -33,7 +33,7 @@ class DEROptions(ReplayOptions):
 
 
 class DER(Replay):
-    """Match the incoming model's logits on drawn samples."""
+    """Match the incoming model's logits on samples from a memory."""
 
     Options = DEROptions
 

@@ -1,10 +1,11 @@
-"""EWC: hold each weight near its incoming value, as firmly as it matters to earlier sites.
+"""EWC: keep each weight near its incoming value, in proportion to its importance for earlier sites.
 
 Elastic weight consolidation (Kirkpatrick et al. 2017, 10.1073/pnas.1611835114) in its online form (Schwarz et al. 2018,
-arXiv:1805.06370): what matters is told by the diagonal of the Fisher information, one number a weight, added up over
+arXiv:1805.06370): the importance is the diagonal of the Fisher information, one number per weight, summed over
 the sites.
 
-It combines with other strategies by inheritance, named first: ``class RelayEWC(EWC, Relay)``, with the options of both.
+To combine it with another strategy, inherit from both, this one first: ``class RelayEWC(EWC, Relay)``, with the
+options of both.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @options
 class EWCOptions:
-    """How firmly weights are held.
+    """How strongly weights are kept.
 
     Attributes:
         ewc_weight: lambda, the weight of the penalty relative to the task's loss; 1 would be the Laplace approximation
@@ -49,10 +50,9 @@ class EWC(Strategy):
     anchor: Anchor
 
     def receive(self, handover: Handover | None) -> None:
-        """Start from the incoming weights and remember them, with their importances.
-
+        """Start from the incoming weights and store them, with their importances.
         Raises:
-            HandoverError: no importances came, or they do not fit the model.
+            HandoverError: there are no importances, or they don't match the model.
         """
         super().receive(handover)
         from relay.memory import Anchor
@@ -60,20 +60,20 @@ class EWC(Strategy):
         self.anchor = Anchor.of(self.model, handover, "ewc")
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with, and the incoming weights beside the model."""
+        """The phases of the combined strategies, with the incoming weights beside the model."""
         from relay.memory import beside
 
         return beside(super().phases(), self.model, frozen=(self.anchor,))
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The terms of what it is combined with, and the penalty."""
+        """The terms of the combined strategies, and the penalty."""
         terms = super().loss(batch)
         if self.incoming is None:
             return terms
         return {**terms, "ewc": self.options.ewc_weight / 2 * self.anchor(self.model)}
 
     def finish(self, training: Training) -> None:
-        """Add this site's Fisher information at the weights that are handed over."""
+        """Add this site's Fisher information at the final weights."""
         super().finish(training)
         from relay.memory import fisher, views
 

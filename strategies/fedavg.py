@@ -1,9 +1,8 @@
-"""FedAvg: federated averaging round a ring (McMahan et al. 2017, arXiv:1602.05629); a lap of the relay is a round.
-
-Every leg of a round trains from the weights that the round began with. What it hands over is the average of all legs of
-the round so far, each weighted by its training samples; beside it travel the weights of the start. A site that comes up
-for the second time begins the next round, from the average. So the last leg of a round hands over what a coordinator
-would have made of it.
+"""FedAvg: federated averaging in a ring (McMahan et al. 2017, arXiv:1602.05629); a lap of the relay is a round.
+Every leg of a round trains from the round's initial weights. It hands over the average of all legs of the round so far,
+each weighted by its training samples, together with the initial weights. A site that has its second turn starts the
+next round, from the average. So the last leg of a round hands over what a central server would have
+computed.
 
 With ``proximal`` it is FedProx (Li et al. 2020, arXiv:1812.06127).
 """
@@ -31,8 +30,7 @@ KIND = "fedavg"
 
 @options
 class FedAvgOptions:
-    """How near a leg stays to the start of its round.
-
+    """How close a leg stays to the initial weights of its round.
     Attributes:
         proximal: FedProx's mu: half of it times the squared distance from the start's weights is added to the loss;
             0 is FedAvg.
@@ -43,11 +41,10 @@ class FedAvgOptions:
 
 @options
 class Round:
-    """A round so far: what its cumulative memory says of itself.
-
+    """A round so far, as described in its cumulative memory.
     Attributes:
-        samples: training samples of its legs, as they may be told.
-        sites: who has done a leg of it, in order.
+        samples: training samples of its legs, in the form that may be disclosed.
+        sites: the sites that have done a leg of it, in order.
     """
 
     samples: Annotated[int, Field(ge=0)] = 0
@@ -65,10 +62,9 @@ class FedAvg(Strategy):
     anchor: nn.Module | None = None
 
     def receive(self, handover: Handover | None) -> None:
-        """Go back to the start of the round; a new one starts from what came.
-
+        """Return to the initial weights of the round; a new round starts from the incoming model.
         Raises:
-            HandoverError: the weights do not fit the model, or the cumulative memory is not of this strategy.
+            HandoverError: the weights don't match the model, or the cumulative memory is not from this strategy.
         """
         from relay.handover import load_model
 
@@ -84,11 +80,11 @@ class FedAvg(Strategy):
             self.anchor = copy.deepcopy(self.model).requires_grad_(False)
 
     def phases(self) -> Sequence[Phase]:
-        """One phase; the weights of the start beside the model where it is held near them."""
+        """One phase; with ``proximal``, the initial weights are beside the model."""
         return [Phase("learn", self.model, self.loss, frozen=(self.anchor,) if self.anchor else ())]
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The task's loss, and the distance from the start."""
+        """The task's loss, and the distance from the initial weights."""
         terms = dict(super().loss(batch))
         if self.anchor is not None:
             pairs = zip(self.model.parameters(), self.anchor.parameters(), strict=True)
@@ -96,7 +92,7 @@ class FedAvg(Strategy):
         return terms
 
     def finish(self, training: Training) -> None:
-        """Take this leg into the round's average."""
+        """Add this leg to the round's average."""
         from relay.merge import merge
 
         before, samples = self.round, self.round.samples + training.samples
@@ -106,7 +102,7 @@ class FedAvg(Strategy):
         self.round = Round(samples=samples, sites=(*before.sites, self.task.site))
 
     def cumulative(self) -> MemoryState:
-        """The weights of the start, for the other sites of the round."""
+        """The initial weights, for the other sites of the round."""
         from relay.handover import MemoryState, Privacy
 
         about = {"samples": self.round.samples, "sites": list(self.round.sites)}
@@ -114,15 +110,14 @@ class FedAvg(Strategy):
 
 
 def read_round(cumulative: MemoryState) -> Round:
-    """What a cumulative memory says of its round.
-
+    """The round described in a cumulative memory.
     Raises:
-        HandoverError: it is another strategy's, or does not say it.
+        HandoverError: it is from another strategy, or does not describe a round.
     """
     if cumulative.kind != KIND:
         raise HandoverError(
-            f"fedavg: the cumulative memory is of the kind '{cumulative.kind}', not '{KIND}'",
-            "Use the strategy of the leg before: all legs of a study have the same.",
+            f"fedavg: the cumulative memory has the kind '{cumulative.kind}', not '{KIND}'",
+            "Use the same strategy as the previous leg: all legs of a study must use the same one.",
         )
     found, problems = check(Round, dict(cumulative.about))
     if found is None:

@@ -1,4 +1,4 @@
-"""Joint: one leg over the pooled data of all sites. The upper bound that hospitals may not reach for."""
+"""Joint: one leg over the pooled data of all sites. It scores best, but hospitals aren't permitted to do it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Joint(Strategy):
         """The chosen sites, or all that are here and are not for testing alone.
 
         Raises:
-            UserError: a chosen site has no data set in the config, or is not here; or none is here.
+            UserError: a chosen site has no data set in the config or is not here, or no site is here.
         """
         chosen = self.options.task_ids
         here = {i: d for i, d in datasets.items() if d.accessible()}
@@ -44,6 +44,6 @@ class Joint(Strategy):
         if wrong or not here:
             tasks = f"task {', '.join(map(str, wrong))}" if wrong else "any site"
             known = ", ".join(map(str, here)) or "none"
-            raise UserError(f"joint: no data on this machine for {tasks}", f"Here are: {known}; see root_path.")
+            raise UserError(f"joint: no data on this machine for {tasks}", f"Available: {known}; check root_path.")
         trainable = [d for i, d in here.items() if (i in chosen if chosen else d.options.split != "test")]
         return trainable or list(here.values())

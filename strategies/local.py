@@ -1,4 +1,4 @@
-"""Local: every site trains its own model from scratch. What a hospital has without any collaboration."""
+"""Local: every site trains its own model from scratch, as without any collaboration."""
 
 from __future__ import annotations
 

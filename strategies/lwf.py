@@ -1,8 +1,8 @@
-"""LwF: hold the model near what the incoming one says about this site's own images.
+"""LwF: keep the model's predictions for this site's own images near the incoming model's.
 
 Learning without Forgetting (Li and Hoiem 2016, 10.1007/978-3-319-46493-0_37), with distillation (Hinton et al. 2015,
-arXiv:1503.02531) from a *frozen* copy of the incoming model. It needs nothing but the model, and can say nothing
-about appearances that do not occur here.
+arXiv:1503.02531) from a *frozen* copy of the incoming model. It needs only the model, and can't preserve what
+the model knows about appearances that don't occur here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @options
 class LwFOptions:
-    """How strongly the incoming model's word counts.
+    """How strongly the incoming model's predictions count.
 
     Attributes:
         distil_weight: weight of distillation on this site's images relative to the task's loss; 0 turns it off.

@@ -1,7 +1,7 @@
 """Merge: fine-tune, then average with the incoming model, each side weighted by the samples it has seen.
 
-Federated averaging weights its clients this way (McMahan et al. 2017, arXiv:1602.05629); between a net and what it was
-fine-tuned from, the average often keeps both sides' abilities (Wortsman et al. 2022, arXiv:2109.01903).
+Federated averaging weights its clients this way (McMahan et al. 2017, arXiv:1602.05629); the average of a net and the
+one it was fine-tuned from often keeps the abilities of both (Wortsman et al. 2022, arXiv:2109.01903).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Weight = Literal["samples"] | Annotated[float, Field(ge=0, le=1)]
 
 @options
 class MergeOptions:
-    """How much of the incoming model stays.
+    """How much of the incoming model is kept.
 
     Attributes:
         merge: weight of the incoming model in the average: ``samples`` (its share of all training samples seen so

@@ -1,12 +1,10 @@
-"""OWM: change weights only in directions that the inputs of earlier sites do not have.
+"""OWM: change weights only in directions that the inputs of earlier sites don't have.
 
-Orthogonal weight modification (Zeng et al. 2019, 10.1038/s42256-019-0080-x): beside each layer travel the
-directions that its inputs at earlier sites had.
-
-Weights of linear and convolutional layers move little in them. Biases and what normalisation layers have
-learned would change the outputs for any input; after the first leg they stay as they came.
-
-It combines with other strategies by inheritance, named first, as in :mod:`.relay`, with the options of both.
+Orthogonal weight modification (Zeng et al. 2019, 10.1038/s42256-019-0080-x): for each layer, the
+directions of its inputs at earlier sites travel with the model.
+Weights of linear and convolutional layers move little in these directions. Biases and the parameters of
+normalisation layers would change the outputs for any input; after the first leg, they stay fixed.
+To combine it with another strategy, inherit from both, this one first, as in :mod:`.relay`, with the options of both.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 @options
 class OWMOptions:
-    """How much is left free.
+    """How much may change.
 
     Attributes:
         owm_alpha: a direction with this share of the mean power of a layer's inputs at a site is left half free;
@@ -45,7 +43,7 @@ class OWM(Strategy):
     """Project each step of the weights; the first leg is plain training.
 
     Attributes:
-        holds_rest: whether weights of other kinds stay as they came.
+        holds_rest: whether weights of other kinds stay fixed.
         held: directions of each layer's inputs, by the name of its weight, as in
             :func:`relay.memory.projection.update`.
     """
@@ -61,10 +59,9 @@ class OWM(Strategy):
             self.kinds = (*self.kinds, "owm")
 
     def receive(self, handover: Handover | None) -> None:
-        """Start from the incoming weights, with the directions held for the legs before.
-
+        """Start from the incoming weights, with the directions held for earlier legs.
         Raises:
-            HandoverError: none came, or they do not fit the model.
+            HandoverError: there are no directions, or they don't match the model.
         """
         super().receive(handover)
         if self.alpha is None:
@@ -78,7 +75,7 @@ class OWM(Strategy):
                 parameter.requires_grad_(parameter.requires_grad and name in self.held)
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with; where they train the model, its steps are projected."""
+        """The phases of the combined strategies; the steps of those that train the model are projected."""
         if self.incoming is None or not self.held:
             return super().phases()
         from relay.memory import Projected, Projectors, beside
@@ -87,7 +84,7 @@ class OWM(Strategy):
         return beside(super().phases(), self.model, frozen=(held,), callbacks=(Projected(held),))
 
     def finish(self, training: Training) -> None:
-        """Hold the directions of this site's inputs, too."""
+        """Add the directions of this site's inputs."""
         super().finish(training)
         if not self.held:
             return

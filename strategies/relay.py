@@ -1,10 +1,10 @@
-"""Relay: learn the site's data, and keep what the incoming model knew of earlier sites.
+"""Relay: learn the site's data, and keep what the incoming model knows about earlier sites.
 
-A part of each batch stands for earlier sites: a memory draws it, and the model's logits are held to those of the
-*frozen* incoming one. (Distances of logits teach more than divergences of softened predictions: Kim et al. 2021,
-arXiv:2105.08919.) What such images leave open, the weights hold: they change little in the directions that the inputs
-of earlier sites have (:mod:`.owm`). If wanted, the same model is distilled from on this site's own images
-(:mod:`.lwf`), and the weights are averaged with it afterwards (:mod:`.merge`).
+Part of each batch represents earlier sites: a memory generates it, and the model's logits are kept near those of the
+*frozen* incoming model. (Distances of logits teach more than divergences of softened predictions: Kim et al. 2021,
+arXiv:2105.08919.) In addition, the weights change little in the directions of the inputs of earlier sites
+(:mod:`.owm`). Optionally, the incoming model is also distilled on this site's own images (:mod:`.lwf`), and the
+weights are averaged with it afterwards (:mod:`.merge`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .replay import Replay, ReplayOptions
 
 @options
 class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
-    """What holds the new model to the incoming one: those of replay, projection, distillation and averaging.
+    """How the new model is kept near the incoming one: the options of replay, projection, distillation and averaging.
 
     Attributes:
         owm_alpha: as for ``owm``, whose default holds more; null for no projection.
@@ -38,7 +38,7 @@ class RelayOptions(OWMOptions, ReplayOptions, MergeOptions):
     def _one_cumulative_memory(self) -> Self:
         if self.owm_alpha is not None and type(build(self.memory)).cumulative is not Memory.cumulative:
             raise ValueError(
-                "a leg hands over one cumulative memory, and this memory is one: set owm_alpha: null beside it"
+                "a leg hands over only one cumulative memory, and this memory is one: also set owm_alpha: null"
             )
         return self
 
@@ -47,4 +47,4 @@ class Relay(OWM, Replay, Merge):
     """Replay from a memory, with the frozen incoming model as its teacher; the first leg is plain training."""
 
     Options = RelayOptions
-    holds_rest = False  # replay does
+    holds_rest = False  # replay preserves the rest

@@ -1,6 +1,5 @@
-"""Replay: train a part of each batch on images that stand for earlier sites. What ``relay`` and ``der`` share.
-
-The images come from a memory (:mod:`relay.memory`), what they should become from the frozen incoming model.
+"""Replay: use part of each batch for images that represent earlier sites. ``relay`` and ``der`` share this.
+The images come from a memory (:mod:`relay.memory`), their targets from the frozen incoming model.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 @options
 class ReplayOptions(LwFOptions):
-    """What is replayed, and how much of it.
+    """What is replayed, and how much.
 
     Attributes:
         memory: what travels with the model, as name and kwargs; null for nothing.
@@ -37,7 +36,7 @@ class ReplayOptions(LwFOptions):
 
 
 class Replay(LwF):
-    """Distil from the frozen incoming model on what a memory draws."""
+    """Distil from the frozen incoming model on images from a memory."""
 
     Options = ReplayOptions
 
@@ -58,7 +57,7 @@ class Replay(LwF):
         self.remembered.teacher = self.taught if self.teacher is not None else None
 
     def begin(self, training: Training) -> None:
-        """Let the memory look at the images."""
+        """Let the memory process the images."""
         super().begin(training)
         self.remembered.begin(training)
 
@@ -75,20 +74,20 @@ class Replay(LwF):
         drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
         if drawn is None:
             return super().loss(batch)
-        own = batch[many:] if size > 1 else batch  # a single image is learned and, in another look, replayed
+        own = batch[many:] if size > 1 else batch  # a single image is learned and, with another appearance, replayed
         logits = self.model(torch.cat([drawn.image, own.image]))
         recalled = self.recall(logits[:many], self.taught(drawn.image), drawn)
         return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * recalled}
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
-        """How far the model is from the incoming one on the drawn images: the mean squared distance of their
+        """How far the model is from the incoming one on the replayed images: the mean squared distance of their
         logits."""
         from torch.nn import functional as F
 
         return F.mse_loss(logits.float(), wanted.float())
 
     def finish(self, training: Training) -> None:
-        """Let the memory take in this site."""
+        """Let the memory add this site."""
         super().finish(training)
         self.remembered.learn(training)
 

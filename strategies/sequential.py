@@ -1,4 +1,4 @@
-"""Sequential: fine-tune the incoming model, with no care for what it knew. The baseline that forgets."""
+"""Sequential: fine-tune the incoming model without preserving what it knew. The baseline that forgets."""
 
 from __future__ import annotations
 

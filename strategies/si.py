@@ -1,10 +1,10 @@
-"""SI: hold each weight near its incoming value, as firmly as it has served earlier sites on its way.
+"""SI: keep each weight near its incoming value, in proportion to its contribution to learning earlier sites.
 
-Synaptic intelligence (Zenke et al. 2017, arXiv:1703.04200): while a site is learned, each weight is credited with what
-its own moves took off the loss. The credits cost no image and no further backward pass.
+Synaptic intelligence (Zenke et al. 2017, arXiv:1703.04200): during training, each weight is credited with the
+decrease in loss that its own moves caused. The credits need no extra image or backward pass.
 
-It combines with other strategies by inheritance, named first: ``class RelaySI(SI, Relay)``, with the options of both.
-What their terms took off the loss is credited as well.
+To combine it with another strategy, inherit from both, this one first: ``class RelaySI(SI, Relay)``, with the options
+of both. Decreases in the terms of the other strategy are credited as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @options
 class SIOptions:
-    """How firmly weights are held.
+    """How strongly weights are kept.
 
     Attributes:
         si_weight: c, the weight of the penalty relative to the task's loss; 1 would hold exactly what was credited.
@@ -46,10 +46,9 @@ class SI(Strategy):
     path: PathIntegral
 
     def receive(self, handover: Handover | None) -> None:
-        """Start from the incoming weights and remember them, with their importances.
-
+        """Start from the incoming weights and store them, with their importances.
         Raises:
-            HandoverError: no importances came, or they do not fit the model.
+            HandoverError: there are no importances, or they don't match the model.
         """
         super().receive(handover)
         from relay.memory import Anchor, PathIntegral
@@ -58,14 +57,14 @@ class SI(Strategy):
         self.path = PathIntegral(self.anchor.weights)
 
     def phases(self) -> Sequence[Phase]:
-        """Those it is combined with; where they train the model, its way is watched."""
+        """The phases of the combined strategies; in those that train the model, credits are recorded."""
         from relay.memory import IntegrateAlongPath, beside
 
         watch = IntegrateAlongPath(self.model, self.path, self.anchor, self.options.si_weight)
         return beside(super().phases(), self.model, frozen=(self.anchor,), extra_state=(self.path,), callbacks=(watch,))
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The terms of what it is combined with, and the penalty."""
+        """The terms of the combined strategies, and the penalty."""
         terms = super().loss(batch)
         if self.incoming is None:
             return terms

@@ -74,8 +74,8 @@ def test_small_numbers_stay_and_whole_ones_are_exact(value: float) -> None:
     [
         (lambda text: text.replace(b"value", b"valu", 1), "the first line must be study,"),
         (lambda text: b"", "the first line must be study,"),
-        (lambda text: text.replace(b"0.5", b"x"), "line 2: leg or value is no number"),
-        (lambda text: text.replace(b"relay,1", b"relay,one"), "line 2: leg or value is no number"),
+        (lambda text: text.replace(b"0.5", b"x"), "line 2: leg or value is not a number"),
+        (lambda text: text.replace(b"relay,1", b"relay,one"), "line 2: leg or value is not a number"),
         (lambda text: text[:-10], "line 2 has 9 cells, not 10"),
         (lambda text: text.replace(b"relay", b"rel\xffay"), "not UTF-8"),
         (lambda text: text.replace(b"p1", b'"p1'), "end of data"),

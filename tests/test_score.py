@@ -142,7 +142,7 @@ def test_black_and_white_masks_need_their_values(two: tuple[Path, Path], tmp_pat
     for path in [file for folder in two for file in folder.iterdir()]:
         png(path, np.asarray(Image.open(path)) * 255)
     said = run(*two, code=2)
-    assert "the values of the truth, 0, 1, 255, do not tell the classes" in said
+    assert "the values of the truth, 0, 1, 255, don't identify the classes" in said
     assert "--values 0,255" in said
     run(*two, "--values", "0,255", "-o", tmp_path / "out")
     assert scored(tmp_path / "out")[0]["class 1", "dice"]["mean"] == pytest.approx((1 + 0.6 + 0) / 3)
@@ -161,7 +161,7 @@ def test_all_that_is_wrong_is_told_at_once(two: tuple[Path, Path], tmp_path: Pat
         f"no truth for {pred}/extra.png in {truth}",
         f"no prediction for {truth}/p3_a.png in {pred}",
         f"{pred}/p1_a.png: size 30 x 40, truth 40 x 40",
-        f"{pred}/p1_b.png: values 7 stand for no class; expected: 0 to 1",
+        f"{pred}/p1_b.png: values 7 are not classes; expected: 0 to 1",
         f"{pred}/p2_a.png: can't be read",
     ):
         assert words in " ".join(said.split())
@@ -182,7 +182,7 @@ def test_only_a_folder_of_scores_is_written_over(two: tuple[Path, Path], tmp_pat
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "samples.csv").write_text("of a run")
     said = run(*two, "-o", tmp_path / "results", code=2)
-    assert "samples.csv is there and no score" in " ".join(said.split())
+    assert "has a samples.csv that is not from relay score" in " ".join(said.split())
     assert (tmp_path / "results" / "samples.csv").read_text() == "of a run"
     for _ in range(2):
         run(*two, "-o", tmp_path / "out")
@@ -212,7 +212,7 @@ def test_masks_in_folders_below_go_together_by_path_else_by_name(tmp_path: Path)
         lines, summary, _ = scored(out)
         assert (lines["class 1", "dice"]["mean"], summary["samples"], summary["missing"]) == (dice, 2, [])
     said = run(tmp_path / "predictions", tmp_path / "truth", *values, code=2)
-    assert "which truth" in said
+    assert "several truths" in said
     assert "a/mask/same.png" in said
     for site in "ab":
         (tmp_path / "truth" / site / "mask").rename(tmp_path / "truth" / site / site)
@@ -236,7 +236,7 @@ def test_class_indices_or_values_of_the_truth_in_the_predictions(tmp_path: Path)
         assert scored(out)[0]["class 2", "dice"]["mean"] == 1
     png(pred / "x.png", classes * 0)
     said = run(pred, truth, "--values", "255,128,0", "-o", out, code=2)
-    assert "the predictions hold 0: class indices, or values as in the truth?" in said
+    assert "the predictions contain 0: class indices, or values as in the truth" in said
     for asked, dice in (("0,1,2", 0), ("255,128,0", 2 * 9 / (1600 + 9))):
         run(pred, truth, "--values", "255,128,0", "--prediction-values", asked, "-o", out)
         assert scored(out)[0]["class 2", "dice"]["mean"] == pytest.approx(dice)
@@ -256,15 +256,15 @@ def test_scores_of_folders_of_one_name_lie_apart(two: tuple[Path, Path], monkeyp
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--prediction-values", "0,1,2", "--values", "0,1"], "--values names 2 classes, --prediction-values 3"),
+        (["--prediction-values", "0,1,2", "--values", "0,1"], "--values names 2 classes, but --prediction-values 3"),
         (["--spacing", "1,1,1"], "spacing (1, 1, 1) has 3 numbers; the image has 2 axes"),
         (["--spacing", "0"], "spacing (0) must be finite and above 0"),
-        (["--spacing", "wide"], "--spacing: 'wide' is not numbers"),
+        (["--spacing", "wide"], "--spacing: 'wide' is not a comma-separated list of numbers"),
         (["--tolerance", "-1"], "tolerance -1 must be finite and not negative"),
         (["--patients", "("], "is not a regular expression"),
         (["--patients", "^q"], "finds no patient in p1_a"),
-        (["--classes", "background"], "2 to 255 different ones"),
-        (["--classes", "a,b", "--values", "0,1,2"], "--classes names 2 classes, --values 3"),
+        (["--classes", "background"], "2 to 255 different values"),
+        (["--classes", "a,b", "--values", "0,1,2"], "--classes names 2 classes, but --values 3"),
         (["--task", "segmentatio"], "Did you mean segmentation?"),
     ],
 )
@@ -283,7 +283,7 @@ def test_folders_that_are_not_there_or_empty(two: tuple[Path, Path], tmp_path: P
     [
         ((1, 1, 2), (0, 0, 0), [], "spacing (2, 1, 1), but that of its truth is (1, 1, 1)"),
         ((1, 1, 1), (5, 0, 0), [], "origin (5, 0, 0), but that of its truth is (0, 0, 0)"),
-        ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, --spacing says 2 x 2 x 2"),
+        ((1, 1, 1), (0, 0, 0), ["--spacing", "2"], "its spacing is 1 x 1 x 1 mm, but --spacing says 2 x 2 x 2"),
     ],
 )
 def test_volumes_that_lie_elsewhere(
@@ -298,7 +298,7 @@ def test_volumes_that_lie_elsewhere(
 def test_millimetres_and_pixels_are_not_mixed(two: tuple[Path, Path]) -> None:
     for folder in two:
         nifti(folder / "slice.nii.gz", square(5, 5)[None], (3, 1, 1))
-    assert "some masks have a spacing and others none" in run(*two, code=2)
+    assert "some masks have a spacing and others don't" in run(*two, code=2)
 
 
 def table(path: Path, head: str, lines: Sequence[Sequence[object]]) -> Path:
@@ -353,8 +353,8 @@ def test_regression_by_hand(tmp_path: Path) -> None:
         ("classification", "sample,x,y\na,0.5,0.5", "sample,class\nb,x", "no prediction for b"),
         ("classification", "sample,x\na,1", "sample,class\na,x", "1 column of probabilities"),
         ("classification", "a,0.5,0.5", "sample,class\na,x", "its columns are a, 0.5, 0.5"),
-        ("classification", "sample,x,y\na,0.5", "sample,class\na,x", "a: 2 cells under 3 names"),
-        ("classification", "sample,x,y\na,1,0\na,1,0", "sample,class\na,x", "a is there twice"),
+        ("classification", "sample,x,y\na,0.5", "sample,class\na,x", "a: 2 cells for 3 names"),
+        ("classification", "sample,x,y\na,1,0\na,1,0", "sample,class\na,x", "a appears twice"),
         ("regression", "sample,value\na,inf", "sample,value\na,1", "a: 'inf' is not a finite number"),
         ("regression", "sample,value\na,1", "sample,value\na,one", "a: 'one' is not a finite number"),
         ("regression", "sample,value\n", "sample,value\na,1", "no samples"),
@@ -375,12 +375,12 @@ def test_masks_are_scored_without_torch() -> None:
 
 def test_options_of_masks_are_refused_for_tables() -> None:
     said = run("a.csv", "b.csv", "--task=classification", "--classes=a,b", "--tolerance=1", code=2)
-    assert "--classes, --tolerance: is for masks" in said
+    assert "--classes, --tolerance: only for masks" in said
 
 
 def test_where_nothing_can_be_written_nothing_is_measured(two: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "no folder of yours to write to" in run(*two, "-o", tmp_path / "file" / "below", code=2)
+    assert "is not a folder you may write to" in run(*two, "-o", tmp_path / "file" / "below", code=2)
 
 
 def test_a_class_may_be_called_mean(tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ def test_files_of_folders_in_folders_are_looked_at_for_dicom_once(
     assert looked.count(deep / "mask.png") == 1
     monkeypatch.undo()
     (deep / "scan").write_bytes(bytes(128) + b"DICM")
-    with pytest.raises(DataError, match=r"a holds a series of 1 DICOM files"):
+    with pytest.raises(DataError, match=r"a contains a series of 1 DICOM files"):
         _masks_in(tmp_path)
 
 

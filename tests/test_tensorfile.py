@@ -79,13 +79,13 @@ def test_a_changed_file_is_refused_or_means_the_same_to_the_library(data: Any, t
 
 ONE = json.dumps({"w": F32})
 REFUSED = {
-    "empty": (b"", "cut short"),
-    "no header": (of(b""), "cut short"),
-    "longer than the file": (struct.pack("<Q", 2**62) + b"{}", "cut short"),
-    "twice": (of(f'{{"w":{json.dumps(F32)},"w":{json.dumps(F32)}}}'), "stands there twice"),
-    "twice inside": (of('{"w":{"dtype":"F32","dtype":"F32","shape":[4],"data_offsets":[0,16]}}'), "there twice"),
+    "empty": (b"", "truncated"),
+    "no header": (of(b""), "truncated"),
+    "longer than the file": (struct.pack("<Q", 2**62) + b"{}", "truncated"),
+    "twice": (of(f'{{"w":{json.dumps(F32)},"w":{json.dumps(F32)}}}'), "a key appears twice"),
+    "twice inside": (of('{"w":{"dtype":"F32","dtype":"F32","shape":[4],"data_offsets":[0,16]}}'), "appears twice"),
     "unknown type": (of({"w": {**F32, "dtype": "F4"}}), "type F4"),
-    "type no text": (of({"w": {**F32, "dtype": ["F32"]}}), "is of the type"),
+    "type no text": (of({"w": {**F32, "dtype": ["F32"]}}), "has the type"),
     "2^63 beside 0": (of({"w": {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}}, b""), "a shape"),
     "2^62 beside 0": (of({"w": {"dtype": "F32", "shape": [0, 2**62], "data_offsets": [0, 0]}}, b""), "a shape"),
     "negative": (of({"w": {**F32, "shape": [-4]}}), "a shape"),
@@ -93,11 +93,11 @@ REFUSED = {
     "a fraction": (of({"w": {**F32, "shape": [4.0]}}), "not a whole number"),
     "NaN": (of('{"w":{"dtype":"F32","shape":[NaN],"data_offsets":[0,16]}}'), "not a whole number"),
     "many axes": (of({"w": {**F32, "shape": [4, *[1] * 8]}}), "a shape"),
-    "other offsets": (of({"w": {**F32, "data_offsets": [0, 12]}}), "takes 16 bytes"),
-    "backwards": (of({"w": {**F32, "data_offsets": [16, 0]}}), "takes 16 bytes"),
+    "other offsets": (of({"w": {**F32, "data_offsets": [0, 12]}}), "has 16 bytes"),
+    "backwards": (of({"w": {**F32, "data_offsets": [16, 0]}}), "has 16 bytes"),
     "three offsets": (of({"w": {**F32, "data_offsets": [0, 16, 16]}}), "two numbers"),
-    "a hole": (of({"w": {**F32, "data_offsets": [4, 20]}}, bytes(20)), "begins at byte 4"),
-    "overlap": (of({"v": F32, "w": {**F32, "data_offsets": [8, 24]}}, bytes(24)), "begins at byte 8"),
+    "a hole": (of({"w": {**F32, "data_offsets": [4, 20]}}, bytes(20)), "starts at byte 4"),
+    "overlap": (of({"v": F32, "w": {**F32, "data_offsets": [8, 24]}}, bytes(24)), "starts at byte 8"),
     "bytes after the end": (of({"w": F32}, bytes(17)), "the file has 17"),
     "bytes missing": (of({"w": F32}, bytes(15)), "the file has 15"),
     "boolean 2": (of({"w": {"dtype": "BOOL", "shape": [16], "data_offsets": [0, 16]}}, b"\1" * 15 + b"\2"), "boolean"),
@@ -105,9 +105,9 @@ REFUSED = {
     "metadata null": (of({"__metadata__": None, "w": F32}), "__metadata__"),
     "another key": (of({"w": {**F32, "more": 1}}), "nothing else"),
     "a key missing": (of({"w": {"dtype": "F32", "shape": [4]}}), "nothing else"),
-    "a list": (of("[]"), "one JSON object"),
-    "space in front": (of(" " + ONE), "one JSON object"),
-    "a tab after it": (of(ONE + "\t"), "one JSON object"),
+    "a list": (of("[]"), "a single JSON object"),
+    "space in front": (of(" " + ONE), "a single JSON object"),
+    "a tab after it": (of(ONE + "\t"), "a single JSON object"),
     "two objects": (of(ONE + ONE), "not JSON"),
     "not UTF-8": (of(b'{"\xff":1}'), "not JSON"),
     "half a surrogate": (of('{"\\ud800":{}}'), "printable"),
@@ -131,7 +131,7 @@ def test_refused(kind: str, tmp_path: Path) -> None:
 def test_metadata_of_a_local_file_is_text(tmp_path: Path) -> None:
     header = {"__metadata__": {"format": "pt"}, "w": F32}
     assert read(of(header), tmp_path, metadata=True)["w"].tolist() == [0.0] * 4
-    with pytest.raises(BadTensors, match="texts only"):
+    with pytest.raises(BadTensors, match="only contain texts"):
         read(of({**header, "__metadata__": {"n": 1}}), tmp_path, metadata=True)
 
 
@@ -139,7 +139,9 @@ def test_spaces_after_the_header_are_padding(tmp_path: Path) -> None:
     assert read(of(ONE + "   "), tmp_path)["w"].numel() == 4
 
 
-@pytest.mark.parametrize(("count", "says"), [(1, "holds 2 tensors; 1 are"), (3, "holds 2 tensors; 3 are")])
+@pytest.mark.parametrize(
+    ("count", "says"), [(1, "has 2 tensors; it must have 1"), (3, "has 2 tensors; it must have 3")]
+)
 def test_as_many_tensors_as_were_signed_for(count: int, says: str, tmp_path: Path) -> None:
     with pytest.raises(BadTensors, match=says):
         read(save({"a": torch.ones(1), "b": torch.ones(1)}), tmp_path, count=count)
@@ -150,13 +152,17 @@ EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
 @pytest.mark.parametrize(
     ("many", "count", "says"),
-    [(100, 1, "allowed are 2048 for 1"), (10_001, None, "10001 tensors; allowed"), (90_000, None, "4194304 for 10000")],
+    [
+        (100, 1, "the limit is 2048 for 1"),
+        (10_001, None, "10001 tensors; the limit"),
+        (90_000, None, "4194304 for 10000"),
+    ],
 )
 def test_a_header_of_many_empty_tensors_is_not_parsed(
     many: int, count: int | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = of(json.dumps({f"{n:x}": EMPTY for n in range(many)}, separators=(",", ":")), b"")
-    if "allowed are" in says or "for 10000" in says:
+    if "the limit is" in says or "for 10000" in says:
         monkeypatch.setattr(json, "loads", pytest.fail)
     with pytest.raises(RelayError, match=says):
         read(data, tmp_path, count=count)

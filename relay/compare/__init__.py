@@ -1,4 +1,4 @@
-"""One study under several strategies, site orders and seeds: which runs there are, running them, what they say."""
+"""One study with several strategies, site orders and seeds: plan the runs, run them, and compare the results."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Read a comparison's runs and write what they say together: ``compare.json`` and ``compare.csv``."""
+"""Read a comparison's runs and write the combined results: ``compare.json`` and ``compare.csv``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_run(job: Job, root: Path) -> ComparedRun:
     """A finished run's numbers, from its folder.
 
     Raises:
-        RelayError: a file of it is lost or damaged.
+        RelayError: one of its files is missing or damaged.
     """
     from relay.simulate import apart, sites_of, summarise
 
@@ -58,7 +58,7 @@ def read_run(job: Job, root: Path) -> ComparedRun:
 
 
 def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[ComparedRun], list[Failed]]:
-    """All runs that are finished and whole, each beside local and joint; and what failed, with those that are not."""
+    """All finished, intact runs, each compared with local and joint; and the failed or damaged ones."""
     lost, runs = list(failed), []
     for job in jobs:
         if job.folder not in {problem.job.folder for problem in failed}:
@@ -73,13 +73,13 @@ def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tupl
 
 
 def _by(jobs: Sequence[Job], runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
-    """Strategy → its runs, in the order asked for."""
+    """Strategy → its runs, in the requested order."""
     labels = dict.fromkeys(job.label for job in jobs)
     return {label: [run for run in runs if run.summary["label"] == label] for label in labels}
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool) -> dict[Sample, float]:
-    """Of the last leg's model, or of each site's own."""
+    """Scores of the last leg's model, or of each site's own."""
     last = max(row["leg"] for row in rows)
     first: dict[str, str] = {}
     found: dict[Sample, float] = {}
@@ -94,11 +94,10 @@ def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool
 def comparison(
     jobs: Sequence[Job], root: Path, runs: Sequence[ComparedRun], failed: Sequence[Failed], reference: str
 ) -> dict[str, Any]:
-    """What the runs say together; writes ``compare.json`` and ``compare.csv``.
-
+    """The combined results of the runs; write ``compare.json`` and ``compare.csv``.
     Args:
-        runs, failed: of :func:`read_runs`.
-        reference: the strategy that the others are tested against.
+        runs, failed: from :func:`read_runs`.
+        reference: the strategy to test the others against.
     """
     by = _by(jobs, runs)
     tests, site_tests = table.against(by, reference)
@@ -122,7 +121,7 @@ def comparison(
 
 
 def _where(problem: Failed, root: Path) -> str:
-    """The kind of error and its log; what it said may name files and samples, and this file is shown to others."""
+    """The kind of error and its log; not its message, which may name files and samples: others will see this file."""
     log_file, whole = problem.log.resolve(), root.resolve()
     shown = log_file.relative_to(whole).as_posix() if log_file.is_relative_to(whole) else log_file.name
     return f"{problem.kind}: see {shown}"

@@ -1,8 +1,8 @@
 """The runs of a comparison: every strategy, in every order of the sites, with every seed.
 
-A strategy that starts from nothing (local, joint) runs once a seed, whatever the order. One that goes round in laps
-(fedavg) does so, and each lap has its part of the budget: all strategies see as many images, up to the last batch of a
-lap. Where ``num_epochs`` can't be divided, there are fewer laps. Laps that the config asks for are left as they are.
+A strategy that starts from nothing (local, joint) runs once per seed, whatever the order. For one with several laps
+(fedavg), the laps share the budget, so all strategies see the same number of images, up to the last batch of a lap.
+If ``num_epochs`` can't be divided, there are fewer laps. Laps set in the config stay as they are.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from relay.plan import Study
 
 DIGITS = 12
-"""Of a number that is worth reading."""
+"""Maximum length of a number, in characters."""
 Blocks: TypeAlias = Mapping[str, Any]
 Plan: TypeAlias = "Callable[[Blocks], Study]"
-"""Checks a config and makes a study of it; raises ConfigError."""
+"""Checks a config and turns it into a study; raises ConfigError."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Job:
     """One run.
 
     Attributes:
-        label: the strategy, with what is changed of it: ``relay``, ``relay[memory=null]``.
-        order: names of the sites; empty where the result does not depend on it.
-        laps: that share the budget of one.
-        given: its config; ``study`` is the checked plan of it.
+        label: the strategy, with its changed options: ``relay``, ``relay[memory=null]``.
+        order: names of the sites; empty if the result does not depend on it.
+        laps: number of laps, which share the budget of one.
+        given: its config; ``study`` is the checked plan.
     """
 
     label: str
@@ -66,12 +66,12 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
         seeds: how many, or the seeds themselves: see :func:`seeds_of`.
 
     Raises:
-        UserError: a name, an order or a seed is wrong, or the config is; or it is a deployment's.
+        UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config.
     """
     bases = {label: plan(with_strategy(config, label)) for label in strategies}
     first = next(iter(bases.values()), None)
     if first is None:
-        raise UserError("--strategies names none", "Name some, with commas between: local,sequential,relay,joint")
+        raise UserError("--strategies is empty", "Name some, separated by commas: local,sequential,relay,joint")
     if first.mode == "deployment":
         raise UserError(
             f"{first.name} is a deployment", "Give the config of a simulation: compare runs all sites here."
@@ -92,29 +92,27 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
 
 
 def labels_of(text: str) -> list[str]:
-    """Strategies with commas between; what is changed of one stands in brackets: ``relay,relay[memory=null,merge=0]``.
-
+    """Comma-separated strategies, with changed options in brackets: ``relay,relay[memory=null,merge=0]``.
     Raises:
-        UserError: brackets without a partner, or not behind a name.
+        UserError: brackets don't match or don't follow a name.
     """
     found = [label.strip() for label in re.split(r",(?![^\[]*\])", text)]
     for label in filter(None, found):
         if not re.fullmatch(r"[^\[\]]+(\[[^\[\]]+\])?", label):
             raise UserError(
-                f"--strategies: '{label}' can't be read", "A name, or a name[key=value,key=value] with options changed."
+                f"--strategies: '{label}' can't be read", "Give a name, or name[key=value,key=value] to set options."
             )
     return list(dict.fromkeys(filter(None, found)))
 
 
 def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
-    """The same config under another strategy, with that one's defaults; its own keeps its options.
-
+    """The same config with another strategy and its defaults; the config's own strategy keeps its options.
     Args:
-        label: as of :func:`labels_of`.
+        label: from :func:`labels_of`.
     """
     common = config.get("common")
     if not isinstance(common, dict):
-        return dict(config)  # the check of the config says so
+        return dict(config)  # the config check reports it
     name, _, changes = label.rstrip("]").partition("[")
     own = common.get("strategy")
     chosen: dict[str, Any] = own if isinstance(own, dict) and own.get("name") == name else {"name": name}
@@ -127,28 +125,28 @@ def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> d
     from relay.config import changed
 
     if wrong := [change for change in changes if not re.match(r"\s*[\w.]+\s*=", change)]:
-        raise UserError(f"--strategies {label}: '{wrong[0]}' has not the form key=value", "Such as relay[merge=0.2]")
+        raise UserError(
+            f"--strategies {label}: '{wrong[0]}' is not of the form key=value", "For example: relay[merge=0.2]"
+        )
     try:
         return changed(kwargs, [change.strip() for change in changes])
     except ConfigError as error:
         said = "; ".join(str(problem) for problem in error.problems)
-        raise UserError(f"--strategies {label}: can't be read: {said}", "Such as relay[merge=0.2]") from error
+        raise UserError(f"--strategies {label}: can't be read: {said}", "For example: relay[merge=0.2]") from error
 
 
 def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[list[int]]:
-    """The orders behind ``--orders``.
-
-    A number is so many of: the config's own and its rotations, in which each site is first once and last once; then
-    these backwards; then the others. Else the orders themselves: sites or task ids with commas between, a slash between
-    two orders: ``drive,hrf/hrf,drive``.
-
+    """The orders that ``--orders`` selects.
+    A number takes that many of: the config's own order and its rotations, in which each site is first once and last
+    once; then these reversed; then all others. Otherwise, it lists the orders: comma-separated sites or task ids, with
+    a slash between orders: ``drive,hrf/hrf,drive``.
     Raises:
-        UserError: not that; a site that is unknown, missing or there twice; or more than there are.
+        UserError: it is neither; a site is unknown, missing or repeated; or there are not that many orders.
     """
     if text.strip().isdecimal():
         most = math.factorial(len(ids))
         if len(text.strip()) > DIGITS or not 1 <= int(text) <= most:
-            raise UserError(f"--orders {text.strip()}: there are {most} of {len(ids)} sites", "Ask for at least 1.")
+            raise UserError(f"--orders {text.strip()}: {len(ids)} sites have {most} orders", "Ask for at least 1.")
         return list(itertools.islice(_orders(ids), int(text)))
     found = [[_site(word.strip(), ids, names) for word in order.split(",")] for order in text.split("/")]
     for order in found:
@@ -156,7 +154,7 @@ def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[l
             told = ", ".join(f"{names[i]} ({i})" for i in ids)
             raise UserError(
                 f"--orders {','.join(names[i] for i in order)}: must name each site once: {told}",
-                "Give whole orders, a slash between two; or a number of orders.",
+                "Give complete orders, separated by slashes, or a number of orders.",
             )
     return [list(order) for order in dict.fromkeys(map(tuple, found))]
 
@@ -166,8 +164,8 @@ def _site(word: str, ids: Sequence[int], names: Mapping[int, str]) -> int:
     if word not in known:
         near = nearest(word, [names[i] for i in ids])
         raise UserError(
-            f"--orders: '{word}' is no site of this study" + (f"; did you mean '{near}'?" if near else ""),
-            f"Sites: {', '.join(f'{names[i]} ({i})' for i in ids)}. Commas between sites, a slash between orders.",
+            f"--orders: '{word}' is not a site of this study" + (f"; did you mean '{near}'?" if near else ""),
+            f"Sites: {', '.join(f'{names[i]} ({i})' for i in ids)}. Separate sites by commas and orders by slashes.",
         )
     return known[word]
 
@@ -182,10 +180,9 @@ def _orders(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def seeds_of(text: str, own: int) -> list[int]:
-    """The seeds behind ``--seeds``: so many from the config's own on, or a list: ``7,8``; of one: ``7,``.
-
+    """The seeds that ``--seeds`` selects: that many, from the config's own on; or a list: ``7,8``, or ``7,`` for one.
     Raises:
-        UserError: not that.
+        UserError: it is neither.
     """
     words = [word.strip() for word in text.split(",")]
     listed = [word for word in words if word]
@@ -193,13 +190,13 @@ def seeds_of(text: str, own: int) -> list[int]:
         raise UserError(f"--seeds {text}: too large", f"A seed is 0 to {MAX_SEED}.")
     if not listed or not all(word.isdecimal() for word in listed) or (len(words) == 1 and int(text) < 1):
         raise UserError(
-            f"--seeds {text}: must be a number of seeds, at least 1, or seeds with commas between",
-            "Such as 3, or 1,2,7; a single seed has a comma behind it: 7,",
+            f"--seeds {text}: must be a number of seeds, at least 1, or comma-separated seeds",
+            "For example 3, or 1,2,7. For a single seed, add a comma: 7,",
         )
     if len(words) > 1:
         return list(dict.fromkeys(map(int, listed)))
     if own + int(text) - 1 > MAX_SEED:
-        raise UserError(f"--seeds {text}: from {own} on there are not so many", f"A seed is 0 to {MAX_SEED}.")
+        raise UserError(f"--seeds {text}: there are not that many from {own} on", f"A seed is 0 to {MAX_SEED}.")
     return list(range(own, own + int(text)))
 
 
@@ -211,25 +208,25 @@ def _given(config: Blocks, base: Study, way: Sequence[int], seed: int) -> tuple[
     moved = list(way) != list(current["task_ids"])
     given["common"]["random_seed"], current["task_ids"] = seed, list(way)
     for block in _blocks(given):
-        if moved or laps > 1:  # what a leg loads was said for the config's own order
+        if moved or laps > 1:  # what a leg loads was set for the config's own order
             block.get("checkpoint", {}).pop("load", None)
         if laps > 1:
             current["laps"] = laps
             _share(block.get("train", {}), laps)
     pooled = {data.options.task_id for data in base.legs[0].pool}
-    if strategy.pools_sites and pooled > set(way):  # what the others never see, it must not see either
+    if strategy.pools_sites and pooled > set(way):  # it must not see what the others never see
         kwargs = given["common"]["strategy"].setdefault("kwargs", {})
         kwargs["task_ids"] = sorted(way)
     return given, laps
 
 
 def _blocks(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The blocks that may say how a leg is trained and what it loads."""
+    """The blocks that may set how a leg is trained and what it loads."""
     return [given["common"], *(given["current_tasks"].get("task_confs") or {}).values()]
 
 
 def _laps(given: Blocks, wanted: int) -> int:
-    """The most laps up to ``wanted`` that every budget in epochs can be divided by."""
+    """The largest number of laps, up to ``wanted``, that divides every budget in epochs."""
     epochs = [block["train"]["num_epochs"] for block in _blocks(given) if block.get("train", {}).get("num_epochs")]
     return max(laps for laps in range(1, wanted + 1) if all(number % laps == 0 for number in epochs))
 

@@ -1,4 +1,4 @@
-"""Run what is not finished yet, one run after another in this process."""
+"""Run the unfinished runs, one after another in this process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNS = "runs"
 
 @dataclass(frozen=True)
 class Failed:
-    """A run that came to nothing: why, where more is said, and the error's class."""
+    """A failed run: the reason, the log with details, and the error's class."""
 
     job: Job
     message: str
@@ -33,7 +33,7 @@ class Failed:
 
 
 def paths_of(job: Job, root: Path) -> RunPaths:
-    """The run's folder in the comparison's."""
+    """The run's folder, inside the comparison's folder."""
     return RunPaths(root / RUNS / job.folder)
 
 
@@ -43,7 +43,7 @@ def log_of(folder: Path) -> Path:
 
 
 def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
-    """The runs of which a leg is left.
+    """The runs with an unfinished leg.
 
     Raises:
         ChangedConfigError: a leg was made with another config.
@@ -62,10 +62,9 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
     """One run, with its log in its folder.
 
     Args:
-        known: what the runs before it have found out about the same sites.
-
+        known: what earlier runs have learned about the same sites.
     Raises:
-        RelayError: what went wrong; or another process is at it.
+        RelayError: the run failed, or another process is running it.
     """
     from relay.logs import logged
     from relay.simulate import Simulation
@@ -84,7 +83,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
 def run_here(
     todo: Sequence[Job], root: Path, devices: Devices, progress: Progress, steps: Sequence[int]
 ) -> list[Failed]:
-    """Run after run in this process; one that fails does not stop the others. Runs of one seed share their images.
+    """Run one after another in this process; a failed run does not stop the others. Runs of one seed share images.
 
     Args:
         steps: planned optimiser steps of each run, for the bar.
@@ -101,7 +100,7 @@ def run_here(
             raise
         except Exception as error:
             if devices.world_size > 1:
-                raise  # the processes of a fit would no longer be at the same run
+                raise  # otherwise, the processes of a fit would no longer be in the same run
             failed.append(Failed(job, reason_of(error), log_of(folder), type(error).__name__))
             progress.say(f"failed: {job}: {reason_of(error)}")
         progress.advance(reached - progress.done, made=False)
@@ -109,10 +108,9 @@ def run_here(
 
 
 def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int]:
-    """Optimiser steps of each run; reads the names of the images.
-
+    """Optimiser steps of each run; this reads the names of the images.
     Raises:
-        DataError: a site's data are not as they must be.
+        DataError: a site's data have problems.
     """
     from relay.leg import Known
     from relay.simulate import Simulation
@@ -122,5 +120,5 @@ def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int
 
 
 def reason_of(error: BaseException) -> str:
-    """An error in words; of one that is no RelayError the class, too."""
+    """An error in words, with its class unless it is a RelayError."""
     return str(error) if isinstance(error, RelayError) else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Spread runs over processes of this machine or a Slurm cluster, by submitit: an extra that nothing else needs."""
+"""Spread runs over processes of this machine or a Slurm cluster, with submitit, an optional dependency."""
 
 from __future__ import annotations
 
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
     from relay.leg import Progress
 
 WEEK, DAY = 7 * 24 * 60, 24 * 60
-"""Minutes that a run may take here and on a cluster; submitit's own limits are a few minutes."""
+"""Time limits of a run here and on a cluster, in minutes; submitit's own are only a few minutes."""
 POLL = 0.2
 """Seconds."""
 
 
 def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None) -> Any:
-    """submitit's executor: of processes of this machine, or of Slurm with these parameters.
-
+    """submitit's executor: for processes of this machine, or for Slurm with these parameters.
     Args:
-        slurm: of ``submitit.AutoExecutor.update_parameters``: ``timeout_min``, ``slurm_partition``, …
-
+        slurm: arguments of ``submitit.AutoExecutor.update_parameters``: ``timeout_min``, ``slurm_partition``, …
     Raises:
-        UserError: submitit is not installed, Slurm is not here, or a parameter is none.
+        UserError: submitit is not installed, Slurm is not available, or a parameter is unknown.
     """
     try:
         import submitit
@@ -60,11 +58,10 @@ def run_spread(
     at_once: int | None = None,
     environment: Mapping[str, str | None] | None = None,
 ) -> list[Failed]:
-    """Hand runs to an executor, at most so many at once; a killed or failed one does not stop the others.
-
+    """Submit runs to an executor, a limited number at a time; a killed or failed one does not stop the others.
     Args:
         progress: counts runs.
-        environment: for each run's process; None takes a variable away.
+        environment: for each run's process; None removes a variable.
     """
     waiting, failed = list(todo), []
     flying: list[tuple[Job, Any]] = []
@@ -93,7 +90,7 @@ def run_spread(
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes that begin here do not hear Ctrl-C, which a terminal tells all: this one tells them, once."""
+    """Processes started here ignore Ctrl-C, which a terminal sends to all: this process notifies them, once."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -102,7 +99,7 @@ def _deaf() -> Iterator[None]:
 
 
 def _stop(handle: Any) -> None:
-    """End a run. A local one is told by SIGTERM, which its controller passes on; submitit would send it Ctrl-C."""
+    """Stop a run. A local one gets SIGTERM, which its controller forwards; submitit would send Ctrl-C."""
     from submitit import LocalJob
 
     if not isinstance(handle, LocalJob):
@@ -118,7 +115,7 @@ def _parcel(job: Job, root: Path, devices: Devices, environment: Mapping[str, st
 def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
     try:
         problem = next(filter(None, handle.results()), None)  # one for each process of a fit
-    except Exception as error:  # its process died: what it said last is in submitit's own log
+    except Exception as error:  # its process died: its last output is in submitit's own log
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return Failed(
             job, f"its process ended without a result: {first}", Path(handle.paths.stderr), type(error).__name__
@@ -129,7 +126,7 @@ def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
 def work(
     given: Mapping[str, Any], name: str, folder: Path, devices: Devices, environment: Mapping[str, str | None]
 ) -> tuple[str, str] | None:
-    """One run in a process of its own; what went wrong and the error's class, or None."""
+    """Do one run in its own process; return the problem and the error's class, or None."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     for variable, value in environment.items():  # before torch is imported
         os.environ.pop(variable, None)

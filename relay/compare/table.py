@@ -1,7 +1,7 @@
 """A comparison's runs as one table, and the tests between strategies.
 
-Two runs are compared where they have the same seed and the same order of sites; one that does not depend on the order
-goes with all. What was not measured is missing.
+Two runs are compared if they have the same seed and the same order of sites; one that does not depend on the order is
+compared with all. What was not measured is missing.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class ComparedRun:
     """A finished run.
 
     Attributes:
-        summary: as ``compare.json`` has it.
-        scores: Dice at the end of each sample and class but background.
-        trained: the sites that each leg trained on; empty where legs do not build on each other.
+        summary: as in ``compare.json``.
+        scores: final Dice of each sample and class except background.
+        trained: the sites that each leg trained on; empty if legs don't build on each other.
     """
 
     summary: Mapping[str, Any]
@@ -81,7 +81,7 @@ Groups: TypeAlias = Mapping[str, Sequence[ComparedRun]]
 
 
 def beside(run: ComparedRun, by: Groups) -> ComparedRun:
-    """With what it says beside local and joint of its seed: ``forward``, ``to_joint``, ``to_local``."""
+    """Add the comparisons with local and joint of the same seed: ``forward``, ``to_joint``, ``to_local``."""
     joint, local = (
         [other.summary["final"] for _, other in _pairs([run], by.get(name, ()))] for name in ("joint", "local")
     )
@@ -96,7 +96,7 @@ def beside(run: ComparedRun, by: Groups) -> ComparedRun:
 
 
 def row(label: str, by: Groups) -> dict[str, Any]:
-    """A strategy's row, as :data:`RULE` says."""
+    """A strategy's row, as defined in :data:`RULE`."""
     own = by[label]
     joint, local, sequential = (_pairs(own, by.get(name, ())) for name in ("joint", "local", "sequential"))
     means = [run.summary["mean"] for run in own if not math.isnan(run.summary["mean"])]
@@ -132,7 +132,7 @@ def _apart(a: ComparedRun, b: ComparedRun) -> float:
 
 
 def interval_of(label: str, runs: Sequence[ComparedRun]) -> Interval:
-    """Interval of the mean over samples, classes, runs and sites; a patient is drawn with all images in all runs."""
+    """Interval of the mean over samples, classes, runs and sites; patients are resampled with all images and runs."""
     parts, join = _cells(runs, len(runs))
     return bounds(list(parts.values()), join, derive(0, "compare", label))
 
@@ -162,7 +162,7 @@ def _cells(runs: Sequence[ComparedRun], of: int) -> tuple[dict[str, Sums], Join]
 
 
 def _mean(values: Floats, axis: int) -> Floats:
-    """Of what is there; NaN of nothing."""
+    """Mean of the values that are not missing; NaN if there are none."""
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         means: Floats = np.where(there, values, 0.0).sum(axis) / there.sum(axis)
@@ -170,7 +170,7 @@ def _mean(values: Floats, axis: int) -> Floats:
 
 
 def _gap(own: Sequence[ComparedRun], by: Groups) -> float:
-    """How much of the way from sequential to joint; of the means over runs that go together."""
+    """The share of the gap from sequential to joint that is closed, from the means over comparable runs."""
     sequential, joint = by.get("sequential", ()), by.get("joint", ())
     found = [(a, b, c) for a, b in _pairs(own, sequential) for _, c in _pairs([b], joint)]
     x, low, high = (mean(three[place].summary["mean"] for three in found) for place in range(3))
@@ -183,7 +183,7 @@ def _to_local(pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> dict[str, flo
 
 
 def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Each strategy against the reference, as :data:`TESTS` says: over all sites, and site by site."""
+    """Each strategy against the reference, as defined in :data:`TESTS`: over all sites, and site by site."""
     whole, single = [], []
     for label, runs in by.items():
         pairs = _pairs(runs, by.get(reference, ()))
@@ -197,5 +197,5 @@ def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict
 
 
 def _corrected(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """With Holm's correction over all of these."""
+    """Apply Holm's correction over all of these tests."""
     return [{**test, "p_holm": p} for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True)]

@@ -1,7 +1,7 @@
-"""Check plain values against an ``@options`` dataclass, and say what is wrong in words.
+"""Check plain values against an ``@options`` dataclass, and explain what is wrong in plain words.
 
-pydantic finds the errors; here each becomes a :class:`relay.errors.Problem` with the path in the user's own
-file, the value, what is allowed and the nearest known key.
+pydantic finds the errors. This module turns each into a :class:`relay.errors.Problem` with the path in the user's
+own file, the value, what is allowed and the nearest known key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WANTED = {
     "bool_parsing": "true or false",
     "string_type": "text",
 }
-"""What pydantic's kinds of error want, in words."""
+"""What pydantic's error types expect, in words."""
 Where = Callable[[Sequence[object]], str]
 
 
@@ -60,7 +60,7 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None, list[Problem]]:
-    """``value`` as an instance of ``schema``, or None and all the problems in it.
+    """``value`` as an instance of ``schema``; or None, with all the problems in it.
 
     Args:
         schema: a class made with ``@options``.
@@ -68,7 +68,7 @@ def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None,
         where: turns a path inside ``value`` into the path the user knows.
     """
     try:
-        # as JSON, strict means JSON's own types: a list may be a tuple, 1 a float, and nothing else is turned
+        # for JSON, strict means JSON's own types: a list may become a tuple and 1 a float, nothing else is converted
         return _adapter(cast(Hashable, schema)).validate_json(json.dumps(value, default=_plain), strict=True), []
     except ValidationError as error:
         found = [_problem(schema, e, where) for e in error.errors(include_url=False)]
@@ -76,7 +76,7 @@ def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None,
 
 
 def _plain(value: Any) -> Any:
-    """A dataclass or a path inside the values, as JSON has it."""
+    """A dataclass or a path inside the values, in JSON form."""
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else os.fspath(value)  # type: ignore[arg-type]
 
 
@@ -103,7 +103,7 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
 
 
 def _cure(kind: str, value: Any) -> str:
-    """What turns the value into what is wanted, where that is plain."""
+    """How to turn the value into what is expected, if that is obvious."""
     if isinstance(value, str):
         try:
             said = meaning(value.strip())
@@ -122,7 +122,7 @@ def _cure(kind: str, value: Any) -> str:
 
 
 def _swapped(value: Any, expected: str) -> str | None:
-    """A cure where quotes alone are too many, or missing: ``expected`` is ``16, 32 or 'bf16'``."""
+    """A fix if only quotes are missing or superfluous: ``expected`` is ``16, 32 or 'bf16'``."""
     words = expected.replace(" or ", ", ").split(", ")
     if isinstance(value, str) and value in words:
         return f"remove the quotes, write {value}"
@@ -133,12 +133,12 @@ def _swapped(value: Any, expected: str) -> str | None:
 
 @cache
 def _adapter(schema: Any) -> TypeAdapter[Any]:
-    """pydantic's reader of a schema; to make one takes longer than to use it."""
+    """pydantic's validator for a schema; building one takes longer than using it."""
     return TypeAdapter(schema)
 
 
 def _is_branch(part: object) -> bool:
-    """pydantic names the branch of a union inside the path: ``int``, ``list[int]``, ``constrained-int``."""
+    """Whether a part of a path is pydantic's name of a union's branch: ``int``, ``list[int]``, ``constrained-int``."""
     return isinstance(part, str) and (
         part in {"int", "float", "str", "bool", "none"}
         or part.startswith(("list[", "tuple[", "dict[", "literal[", "constrained-", "function-"))
@@ -151,7 +151,7 @@ def _short(value: Any) -> Any:
 
 
 def _keys(schema: Any, path: Sequence[object]) -> list[str]:
-    """The keys allowed at a path below ``schema``; empty where it is not a dataclass."""
+    """The keys allowed at a path below ``schema``; empty if it is not a dataclass."""
     for part in path:
         if not dataclasses.is_dataclass(schema):
             return []

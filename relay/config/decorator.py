@@ -1,6 +1,6 @@
-"""``@options``: a dataclass that checks what is put into it.
+"""``@options``: a dataclass that validates its values.
 
-It is at once the schema of a YAML block, the default values and the documentation. Ranges are written as
+It is the schema of a YAML block, the default values and the documentation at once. Ranges are written as
 ``Annotated[int, Field(ge=1)]`` and choices as ``Literal["a", "b"]``.
 """
 

@@ -1,4 +1,4 @@
-"""Which GPUs this machine has, asked of the driver itself, so that a config check need not import torch."""
+"""Which GPUs this machine has. This asks the driver directly, so that checking a config need not import torch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 
 from relay.errors import Problem, UserError
 
-NUMBERS = "GPU numbers with commas between, such as 0 or 0,1"
+NUMBERS = "comma-separated GPU numbers, such as 0 or 0,1"
 
 
 def _nodes() -> int:
-    """Machines that train together: ``NUM_NODES``, or what Slurm says; 1 without either.
-
+    """Number of machines that train together: ``NUM_NODES``, else what Slurm says, else 1.
     Raises:
-        UserError: what is set is no such number.
+        UserError: the variable is not a valid number.
     """
     for name in ("NUM_NODES", "SLURM_NNODES"):
         if given := os.environ.get(name):
@@ -31,7 +30,7 @@ def _nodes() -> int:
 
 @dataclass(frozen=True)
 class Devices:
-    """What Lightning is told: ``accelerator``, ``devices`` and ``num_nodes`` as its Trainer takes them.
+    """Arguments for Lightning's Trainer: ``accelerator``, ``devices`` and ``num_nodes``.
 
     On several nodes, start the command on each with Lightning's variables (``MASTER_ADDR``, ``MASTER_PORT``,
     ``NODE_RANK``) and ``NUM_NODES``.
@@ -43,11 +42,11 @@ class Devices:
 
     @property
     def world_size(self) -> int:
-        """Processes that train together."""
+        """Number of processes that train together."""
         return self.num_nodes * (self.devices if isinstance(self.devices, int) else len(self.devices))
 
     def unfit(self, precision: object) -> str | None:
-        """Why these devices can't train in a precision, None where they can: a result says what it was trained in."""
+        """Why these devices can't train in a precision; None if they can. No other precision is substituted."""
         if precision == 16 and self.accelerator == "cpu":
             return "16-bit floats need a GPU (-g 0); on the CPU use bf16, or 32"
         return None
@@ -67,7 +66,7 @@ def visible_gpus() -> int:
 
 
 def choose(gpus: str | None) -> tuple[Devices, list[Problem]]:
-    """The devices behind ``-g``: absent or empty is the CPU, ``0`` or ``0,1`` those GPUs."""
+    """The devices that ``-g`` selects: absent or empty for the CPU, ``0`` or ``0,1`` for those GPUs."""
     if not gpus:
         return Devices(), []
     words = [part.strip() for part in gpus.split(",")]

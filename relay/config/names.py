@@ -1,12 +1,12 @@
-"""Names that become names of files and folders: plain ones, that mean the same on every system."""
+"""Names for files and folders: plain ones that mean the same on every system."""
 
 from __future__ import annotations
 
 MAX_LENGTH = 100
-"""Bytes of a name in UTF-8: some systems allow 255 with everything that is put behind it."""
+"""Maximum length of a name in UTF-8 bytes: some systems allow 255, including everything appended to it."""
 FORBIDDEN = '/\\:*?"<>|'
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³")}
-"""Devices, to Windows, whatever stands behind a dot."""
+"""Reserved device names on Windows, with any extension."""
 
 
 SITE_NAME = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,38}[A-Za-z0-9_-])?$"
@@ -16,11 +16,11 @@ WORDS = r"^[A-Za-z0-9_.:+/() -]{1,100}$"
 
 
 def fault(name: str) -> str | None:
-    """Why ``name`` can't name a file or folder here; None where it can."""
+    """Why ``name`` can't name a file or folder here; None if it can."""
     if not name or not name.strip():
         return "is empty"
     if bad := [c for c in name if c in FORBIDDEN or not c.isprintable()]:
-        return f"has {bad[0]!a}, which names of folders can't have"
+        return f"has {bad[0]!a}, which folder names can't contain"
     if name[0] in ".-" or name[0].isspace():
         return f"begins with {name[0]!a}"
     if name[-1] == "." or name[-1].isspace():
@@ -33,7 +33,7 @@ def fault(name: str) -> str | None:
 
 
 def plain_name(name: str) -> str:
-    """``name`` as given.
+    """``name``, unchanged.
 
     Raises:
         ValueError: it can't name a file or folder.

@@ -1,8 +1,7 @@
-"""Configs written for the published RelayLearning code (Bo et al. 2023, 10.1038/s41746-023-00934-4), in our words.
-
-Plain data in, plain data out, before the check. Only what is recognisably theirs is touched: ``model.name: doublegan``
-(a solver beside two GANs) or ``strategy.name: baseline`` in ``common``. What has a counterpart is translated, what
-has none is listed with the reason, and any other key stays, to be refused by the check under the path that it has.
+"""Translate configs written for the published RelayLearning code (Bo et al. 2023, 10.1038/s41746-023-00934-4).
+Plain data in, plain data out, before the check. This only changes configs that are recognisably theirs:
+``model.name: doublegan`` (a solver beside two GANs) or ``strategy.name: baseline`` in ``common``. It translates keys
+with a counterpart, lists those without one and the reason, and leaves all others for the check to refuse.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ GENERATORS = """
 """
 DRAWING = "replay_w_truncation replay_keep_batch_size replay_c_select_mode replay_post_aug task_merge_replay"
 GANS = {
-    **dict.fromkeys(GENERATORS.split(), "a memory that trains no GAN stands for earlier sites"),
-    **dict.fromkeys(DRAWING.split(), "what the memory draws takes the place of a part of each batch"),
-    "num_stages": "a leg replays from its first step on and averages once, at its end",
+    **dict.fromkeys(GENERATORS.split(), "a memory without a GAN represents earlier sites"),
+    **dict.fromkeys(DRAWING.split(), "samples from the memory replace part of each batch"),
+    "num_stages": "a leg replays from its first step and averages once, at its end",
 }
 UNUSED = GANS | {
-    "rgb_inputs": "in_channels says so already",
-    "bilinear": "how the decoder upsamples can't be chosen",
-    "nl": "the activations can't be chosen",
-    "pretrain": "nothing is ever downloaded; model.kwargs.pretrained may name a file, else it starts from scratch",
-    "checkpoint.resume": "the same command, run again, goes on where it was interrupted",
+    "rgb_inputs": "in_channels already says so",
+    "bilinear": "the decoder's upsampling can't be configured",
+    "nl": "the activations can't be configured",
+    "pretrain": "nothing is ever downloaded; set model.kwargs.pretrained to a file, else training starts from scratch",
+    "checkpoint.resume": "run the same command again to resume",
     "checkpoint.load": "a deployment starts from what was received",
 }
-"""Their keys without a counterpart, and why."""
+"""Their keys without a counterpart, and the reason."""
 
 DEFAULTS: Block = {
     "solver_name": "U-Net",
@@ -47,23 +46,22 @@ DEFAULTS: Block = {
     "weighted_merge": False,
     "num_stages": 2,
 }
-"""What doublegan does where a config says nothing."""
+"""What doublegan does by default."""
 ALLOWED = {"replay_data_ratio": ("half", "even"), "weighted_merge": (True, False), "num_stages": (1, 2, 3)}
 KNOWN = sorted({*GANS, *DEFAULTS, "task", "solver_kwargs", "optimizer_conf", "optimizer_conf.M", "pretrained"})
 
 NORMS = {"bn": "batch", "in": "instance", "gn": "group"}
 CONV = {"backbone": "plain", "features": [64, 128, 256, 512, 1024]}
-DEPLOY = "run here as a simulation of one leg; for a hospital's own leg add mode: deployment and handoff"
+DEPLOY = "run here as a simulation of one leg; for a hospital's own leg, add mode: deployment and handoff"
 
 
 @dataclass
 class Reading:
-    """A config as it is read here.
-
+    """A config as this toolkit reads it.
     Attributes:
-        config: in this toolkit's words; as it was given, where it is not one of theirs.
-        translated: what is said here → the keys of theirs that say so.
-        unused: why not → the keys of theirs that are not used.
+        config: translated; or as given, if it is not one of theirs.
+        translated: an option here → their keys that it comes from.
+        unused: the reason → their keys that are not used.
         problems: what can't be translated.
         moved: a key's path in ``config`` → its path in the file.
     """
@@ -75,14 +73,14 @@ class Reading:
     moved: dict[str, str] = field(default_factory=dict)
 
     def in_file(self, problem: Problem) -> Problem:
-        """The same problem, under the path that its key has in the file."""
+        """The same problem, with the path of its key in the file."""
         above = [here for here in self.moved if f"{problem.path}.".startswith((f"{here}.", f"{here}["))]
         here = max(above, key=len, default="")
         return replace(problem, path=self.moved[here] + problem.path[len(here) :]) if above else problem
 
 
 def translate(given: Mapping[str, Any]) -> Reading:
-    """A config in our words, whoever it was written for; one of ours comes back as it was, but for old names."""
+    """Translate a config, if it is one of theirs; one of ours is returned unchanged, except for old names."""
     read = Reading(copy.deepcopy(dict(given)))
     read.moved, read.problems = rename(read.config)
     common = _block(read.config, "common")
@@ -93,7 +91,7 @@ def translate(given: Mapping[str, Any]) -> Reading:
 
 
 def _block(tree: Any, *path: str) -> Block:
-    """The mapping at a path; where there is none, an empty one that belongs to nothing."""
+    """The mapping at a path; if there is none, an empty, detached one."""
     for key in path:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
@@ -102,7 +100,7 @@ def _block(tree: Any, *path: str) -> Block:
 class _Translator:
     """Translates one config in place, layer by layer: ``common``, then each of ``task_confs``.
 
-    A layer may be anything that YAML can say: what is no mapping is left for the check to refuse.
+    A layer may be any YAML value: anything that is not a mapping is left for the check to refuse.
     """
 
     def __init__(self, read: Reading, common: Block, gans: bool) -> None:
@@ -114,7 +112,7 @@ class _Translator:
         self.silent = DEFAULTS.keys() - _block(common, "model", "kwargs").keys()
 
     def all(self) -> None:
-        """What concerns the whole, then every layer."""
+        """Translate what concerns the whole config, then every layer."""
         self.strategy()
         tasks = _block(self.read.config, "current_tasks", "task_confs")
         for path, layer in [("common", self.common), *((f"current_tasks.task_confs.{k}", v) for k, v in tasks.items())]:
@@ -126,7 +124,7 @@ class _Translator:
         if self.gans and self.mode is None and isinstance(self.sets, list) and len(self.sets) == 1:
             self.say("current_tasks", DEPLOY)
 
-    # -- what is told ------------------------------------------------------------------------------------------------
+    # -- what is reported ----------------------------------------------------------------------------------------------
 
     def say(self, key: str, here: str) -> None:
         keys = self.read.translated.setdefault(here, [])
@@ -140,7 +138,7 @@ class _Translator:
         self.read.problems.append(self.read.in_file(Problem(path, value, allowed, near)))
 
     def put(self, path: str, layer: Any, here: str, value: Any, key: str) -> None:
-        """``value`` at ``here`` in a layer, where ``key`` said so; what the user has put there stays."""
+        """Set ``here`` in a layer to ``value``, because of ``key``; a value that the user set there stays."""
         *parents, last = here.split(".")
         for parent in parents:
             layer = layer.setdefault(parent, {}) if isinstance(layer, dict) else None
@@ -153,7 +151,7 @@ class _Translator:
     # -- the parts ---------------------------------------------------------------------------------------------------
 
     def strategy(self) -> None:
-        """``baseline`` is three strategies here."""
+        """``baseline`` corresponds to three strategies here."""
         chosen, train = _block(self.common, "strategy"), _block(self.common, "train")
         kwargs = _block(chosen, "kwargs")
         if kwargs.pop("rgb_inputs", None) is not None:
@@ -170,11 +168,11 @@ class _Translator:
             self.say("train.num_mimgs", f"train.num_mimgs: {train['num_mimgs']:g}; joint counts for each site")
 
     def doublegan(self, path: str, layer: Any) -> None:
-        """Its solver becomes the model; what its GANs were for becomes options of the strategy."""
+        """Its solver becomes the model; the purpose of its GANs becomes options of the strategy."""
         model = _block(layer, "model")
         theirs = model.get("kwargs", {})
         if not isinstance(theirs, dict):
-            return  # the check says so
+            return  # the check reports it
         self.solver(path, model, theirs)
         optimizers = _block(theirs, "optimizer_conf")
         if "M" in optimizers:
@@ -186,12 +184,12 @@ class _Translator:
             if key in GANS:
                 self.drop(key)
             elif key not in KNOWN:
-                self.problem(at, value, "is no key of doublegan", nearest(str(key), KNOWN))
+                self.problem(at, value, "is not a key of doublegan", nearest(str(key), KNOWN))
             if key in ALLOWED and value not in ALLOWED[key]:
                 self.problem(at, value, f"must be one of {', '.join(map(str, ALLOWED[key]))}")
 
     def solver(self, path: str, model: Block, theirs: Block) -> None:
-        """The net, and where its keys come from."""
+        """Translate the net and its keys."""
         at = f"{path}.model.kwargs"
         solver = theirs.get("solver_kwargs", {})
         if not isinstance(solver, dict):
@@ -204,11 +202,11 @@ class _Translator:
             model["name"] = self.base["solver_name"]
             self.read.moved[f"{path}.model.name"] = f"{at}.solver_name"
             self.say(
-                "doublegan", f"model.name: {model['name']}, its solver; strategy.kwargs.memory in place of its GANs"
+                "doublegan", f"model.name: {model['name']}, its solver; strategy.kwargs.memory instead of its GANs"
             )
 
     def replay(self, path: str, layer: Any, said: Block) -> None:
-        """The options of the strategy ``relay``, as far as this layer says anything of them."""
+        """The options of the strategy ``relay`` that this layer sets."""
         told: Block = {}
         if "replay_data_ratio" in said:
             told["replay"] = 0.5, "replay_data_ratio"
@@ -224,7 +222,7 @@ class _Translator:
             self.put(path, layer, f"strategy.kwargs.{here}", value, key)
 
     def net(self, path: str, layer: Any) -> None:
-        """Their U-Net's keys."""
+        """Translate their U-Net's keys."""
         kwargs = _block(layer, "model", "kwargs")
         for key in ("bilinear", "nl"):
             if kwargs.pop(key, None) is not None:
@@ -241,14 +239,14 @@ class _Translator:
             self.put(path, layer, "dataset.kwargs.channels", kwargs["in_channels"], key)
 
     def schedule(self, path: str, layer: Any) -> None:
-        """Their optimiser has its scheduler inside."""
+        """Translate the scheduler, which is part of their optimiser."""
         chosen = _block(layer, "train", "optimizer").pop("lr_scheduler", None)
         if chosen is not None:
             allowed = "can't be translated: set it to null, and train.scheduler to constant, cosine, poly or step"
             self.problem(f"{path}.train.optimizer.lr_scheduler", chosen, allowed)
 
     def checkpoint(self, layer: Any) -> None:
-        """What no config says here."""
+        """Translate what is not configurable here."""
         block = _block(layer, "checkpoint")
         if block.pop("resume", None) is not None:
             self.drop("checkpoint.resume")

@@ -1,4 +1,4 @@
-"""Options that had another name once, as in the published configs; the old name is still read."""
+"""Options that used to have another name, as in the published configs; the old name is still read."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from relay.errors import Problem
 
 RENAMED = {"num_replica": "repeats", "out_range": "intensity_range"}
-"""Of a data set's ``kwargs``: the old name, and the one it has now."""
+"""For a data set's ``kwargs``: the old name and the current one."""
 
 
 def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
-    """Give a config's options the names they have now, in place.
+    """Rename a config's options to their current names, in place.
 
     Returns:
         The path of each such key → its path in the file, and a problem for each that is given under both names.
@@ -23,7 +23,7 @@ def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
         for old in RENAMED.keys() & kwargs.keys():
             new = RENAMED[old]
             if new in kwargs:
-                problems.append(Problem(f"{path}.{old}", kwargs[old], f"is the old name of {new}, which is given, too"))
+                problems.append(Problem(f"{path}.{old}", kwargs[old], f"is the old name of {new}, which is also given"))
             else:
                 kwargs[new] = kwargs.pop(old)
                 moved[f"{path}.{new}"] = f"{path}.{old}"
@@ -31,7 +31,7 @@ def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
 
 
 def _datasets(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The ``kwargs`` of every data set in a config, which may be anything that YAML can say."""
+    """The ``kwargs`` of every data set in a config, which may be any YAML value."""
     found = [("common.dataset", _at(config, "common", "dataset"))]
     sets, tasks = _at(config, "all_tasks_datasets"), _at(config, "current_tasks", "task_confs")
     found += [(f"all_tasks_datasets[{i}]", layer) for i, layer in enumerate(sets if isinstance(sets, list) else ())]

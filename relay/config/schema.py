@@ -1,4 +1,4 @@
-"""The form of a config: blocks, keys, types, ranges and defaults, in one place.
+"""The schema of a config: blocks, keys, types, ranges and defaults, in one place.
 
 A config has the blocks ``common``, ``all_tasks_datasets`` and ``current_tasks`` (and ``results``, for metrics and
 sections of your own, and ``paths``, plain names for folders that other keys refer to). For every task,
@@ -16,13 +16,13 @@ from relay.config.decorator import Field, options
 from relay.config.names import plain_name
 
 MAX_SEED = 2**32 - 1
-"""The most that every library takes."""
+"""The largest seed that every library accepts."""
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$"), AfterValidator(plain_name)]
 
 
 @options
 class Named:
-    """Something chosen by name, with what it takes."""
+    """Something chosen by name, with its options."""
 
     name: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
@@ -30,14 +30,14 @@ class Named:
 
 @options
 class Save:
-    """Where a leg's checkpoints go: a folder under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``."""
+    """Folder for a leg's checkpoints, under ``exps/<config>/<note>/checkpoints``; default ``task_<id>``."""
 
     dir: FolderName | None = None
 
 
 @options
 class Checkpoint:
-    """What a leg starts from and where it ends.
+    """What a leg starts from, and where its results go.
 
     Attributes:
         load: ``auto`` (the previous leg: of ``task_ids`` in a simulation, of the relay in a deployment; nothing for
@@ -55,7 +55,7 @@ class Checkpoint:
 
 @options
 class Train:
-    """How a phase is fitted. Exactly one of ``num_epochs`` and ``num_mimgs`` is the budget.
+    """How to fit a phase. Set exactly one of ``num_epochs`` and ``num_mimgs`` as the budget.
 
     Attributes:
         num_epochs: passes over the training images; each pass uses an image ``repeats`` times.
@@ -84,7 +84,7 @@ class Train:
 
 @options
 class TaskConf:
-    """One task, after the three blocks are merged.
+    """One task, after merging the three blocks.
 
     Attributes:
         random_seed: the source of every random choice of the study.
@@ -165,7 +165,7 @@ class Results:
 
 @options
 class Blocks:
-    """The top of a config file."""
+    """The top level of a config file."""
 
     common: dict[str, Any]
     all_tasks_datasets: Annotated[list[dict[str, Any]], Field(min_length=1)]

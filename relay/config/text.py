@@ -1,9 +1,9 @@
-"""YAML as this toolkit reads it: plain values, each with one meaning only.
+"""YAML as this toolkit reads it: plain values, each with only one meaning.
 
-YAML 1.1, which most Python programs read, makes ``yes`` a truth value, ``010`` the number 8 and ``1:30`` the number
-90; YAML 1.2 does not. What the two read differently (:data:`OLD`) is refused here, with its line and a cure. Two things
-are read as by YAML 1.2 instead, since nobody means anything else by them: ``1e-3`` is a number, and ``2026-03-02`` is
-text. Tags, doubled keys, aliases that multiply, and nesting beyond any honest config are refused, too.
+In YAML 1.1, which most Python programs read, ``yes`` is a boolean, ``010`` the number 8 and ``1:30`` the number
+90; in YAML 1.2, they are not. Anything the two read differently (:data:`OLD`) is refused, with its line and a fix. Two
+things are read as in YAML 1.2, because no one means anything else by them: ``1e-3`` is a number, and ``2026-03-02`` is
+text. Tags, duplicate keys, exploding aliases and excessive nesting are refused, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from relay.errors import ConfigError, Problem, plain
 from relay.files import damaged
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_DIGITS = 2**20, 50, 100_000, 300
-"""Far above any honest config: its size, how deep its blocks nest, its values, the digits of a number."""
+"""Far above any legitimate config: its size in bytes, the depth of its blocks, its values, the digits of a number."""
 WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -31,20 +31,19 @@ OLD = {
     re.compile(r"[-+]?0[0-9][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?"): "an octal number to some programs; "
     "write a number without leading zeros",
     re.compile(r"[-+]?0[xXoObB][0-9a-fA-F_]+"): "not a decimal number; write it as one",
-    re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"): "a number to base 60 to some programs; "
+    re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"): "a base-60 number to some programs; "
     "write a number in seconds or degrees",
     re.compile(r"[-+]?[0-9.]+_[0-9_.]*([eE][-+]?[0-9]+)?"): "a number to some programs and text to others; "
     "write a number without underscores",
 }
-"""What YAML 1.1 and 1.2 read differently and is refused, and why."""
+"""What YAML 1.1 and 1.2 read differently, so it is refused, and the reason."""
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def meaning(text: str) -> Any:
-    """The value of a word without quotes.
-
+    """The value of an unquoted word.
     Raises:
-        ValueError: it has more than one meaning, or is no finite number; says what to write.
+        ValueError: it is ambiguous, or not a finite number; the message says what to write.
     """
     if text.lower() in WORDS and text in (text.lower(), text.upper(), text.capitalize()):
         return WORDS[text.lower()]
@@ -62,7 +61,7 @@ def meaning(text: str) -> Any:
 
 
 def as_key(word: str) -> str | int:
-    """A word as a key, or a place in a list: a whole number where it is written as one, without leading zeros."""
+    """A word as a key or a list index: an integer if it is written as one, without leading zeros."""
     return int(word) if word.isascii() and word.isdecimal() and INT.fullmatch(word) and len(word) < 10 else word
 
 
@@ -70,11 +69,11 @@ def parse(text: str, source: str, prefix: str = "") -> Any:
     """A YAML document as plain dicts, lists and scalars.
 
     Args:
-        source: names it in errors.
-        prefix: goes before the paths in errors.
+        source: what to call it in errors.
+        prefix: put before the paths in errors.
 
     Raises:
-        ConfigError: it is not YAML, or is not plain; all values with two meanings are listed.
+        ConfigError: it is not YAML, or not plain; the error lists all ambiguous values.
     """
     try:
         text.encode()
@@ -91,10 +90,9 @@ def parse(text: str, source: str, prefix: str = "") -> Any:
 
 
 def parse_file(path: Path) -> Any:
-    """A YAML file as plain values; None where it is empty.
-
+    """A YAML file as plain values; None if it is empty.
     Raises:
-        ConfigError: as :func:`parse`; or it is no regular file, too large, not UTF-8, or can't be read.
+        ConfigError: as :func:`parse`; or it is not a regular file, too large, not UTF-8, or can't be read.
     """
     try:
         kind, size = path.stat().st_mode, path.stat().st_size
@@ -114,10 +112,9 @@ def parse_file(path: Path) -> Any:
 
 
 def read_own(path: Path, again: str) -> dict[str, Any]:
-    """A block that :func:`dump` wrote; empty where there is no such file.
-
+    """A block that :func:`dump` wrote; empty if there is no such file.
     Args:
-        again: what to do where it is damaged.
+        again: what to do if it is damaged.
 
     Raises:
         UserError: it is damaged.
@@ -134,15 +131,15 @@ def read_own(path: Path, again: str) -> dict[str, Any]:
 
 
 def dump(content: Any) -> str:
-    """Plain values as YAML that :func:`parse` reads back as they were."""
+    """Plain values as YAML that :func:`parse` reads back unchanged."""
     return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False))
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that would not be read back as that text."""
+    """Quotes every text that would not be read back as the same text."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Quoted where :func:`meaning` makes something else of it."""
+        """Quote it if :func:`meaning` would give something else."""
         try:
             same = meaning(text) == text
         except ValueError:
@@ -150,7 +147,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_scalar("tag:yaml.org,2002:str", text, None if same else "'")
 
     def ignore_aliases(self, data: Any) -> bool:
-        """No aliases: people read these files."""
+        """Write no aliases: people read these files."""
         return True
 
 
@@ -164,7 +161,7 @@ def _said(error: Exception) -> str:
 
 
 class _Builder:
-    """Builds plain values from the parser's events, so that nesting and aliases are counted before memory is spent."""
+    """Builds plain values from the parser's events, to limit nesting and aliases before they use up memory."""
 
     def __init__(self, text: str) -> None:
         self.loader = Loader(text)
@@ -173,17 +170,17 @@ class _Builder:
         self.nodes = 0
 
     def document(self) -> Any:
-        """The one document there is; None for none."""
+        """The only document; None for none."""
         value, seen = None, False
         while not isinstance(event := self.loader.get_event(), yaml.StreamEndEvent):
             if isinstance(event, yaml.DocumentStartEvent):
                 if seen:
-                    self.stop(event, "there are several documents (---): keep one")
+                    self.stop(event, "the file has several documents (---): keep one")
                 value, seen = self.value(self.loader.get_event(), "", 0), True
         return value
 
     def stop(self, event: Any, why: str) -> None:
-        """End here.
+        """Stop parsing.
 
         Raises:
             yaml.MarkedYAMLError: always.
@@ -191,7 +188,7 @@ class _Builder:
         raise yaml.MarkedYAMLError(None, None, why, event.start_mark)
 
     def value(self, event: Any, path: str, depth: int) -> Any:
-        """What begins with an event."""
+        """The value that starts with an event."""
         if depth > MAX_DEPTH:
             self.stop(event, f"blocks nest more than {MAX_DEPTH} deep: close some of the brackets")
         if isinstance(event, yaml.AliasEvent):
@@ -211,21 +208,21 @@ class _Builder:
         return made
 
     def alias(self, event: Any) -> Any:
-        """What an anchor stands for; one inside itself is not yet known."""
+        """The value of an anchor; inside its own definition, it is not yet known."""
         if event.anchor not in self.anchors:
-            self.stop(event, f"*{event.anchor} stands for nothing, or for what it is itself a part of")
+            self.stop(event, f"*{event.anchor} has no value, or contains itself")
         value, nodes = self.anchors[event.anchor]
         self.count(event, nodes)
         return value
 
     def count(self, event: Any, nodes: int) -> None:
-        """Stop where aliases have made far too much."""
+        """Stop if aliases expand to far too many values."""
         self.nodes += nodes
         if self.nodes > MAX_NODES:
             self.stop(event, f"there are more than {MAX_NODES} values, aliases (*name) included")
 
     def scalar(self, event: Any, path: str) -> Any:
-        """A word, or a quoted text."""
+        """An unquoted word or a quoted text."""
         text = event.value
         try:
             text.encode()
@@ -237,7 +234,7 @@ class _Builder:
         return text
 
     def problem(self, event: Any, path: str, value: object, why: str) -> None:
-        """Note it; the rest is looked at as well."""
+        """Record a problem and continue, so that all of them are found."""
         self.problems.append(Problem(path or "the value", value, f"line {event.start_mark.line + 1}: {why}"))
 
     def sequence(self, path: str, depth: int) -> list[Any]:
@@ -248,7 +245,7 @@ class _Builder:
         return made
 
     def mapping(self, path: str, depth: int) -> dict[str | int, Any]:
-        """A block; ``<<`` puts others below it."""
+        """A block; ``<<`` merges others into it."""
         made: dict[str | int, Any] = {}
         below: list[Any] = []
         while not isinstance(event := self.loader.get_event(), yaml.MappingEndEvent):
@@ -260,7 +257,7 @@ class _Builder:
                 if not all(isinstance(block, dict) for block in below):
                     self.stop(event, "<< takes a block, or a list of blocks")
             elif key in made:
-                self.problem(event, f"{path}.{key}".lstrip("."), value, "stands twice in this block: remove one")
+                self.problem(event, f"{path}.{key}".lstrip("."), value, "appears twice in this block: remove one")
             else:
                 made[key] = value
         for block in below:
@@ -268,7 +265,7 @@ class _Builder:
         return made
 
     def key(self, event: Any, path: str, depth: int) -> str | int:
-        """A key: text, or a whole number (a ``task_id``), which quotes do not change."""
+        """A key: text or an integer (a ``task_id``), with or without quotes."""
         if not isinstance(event, yaml.ScalarEvent):
             self.stop(event, "a key must be a word")
         key = self.value(event, f"{path}.{event.value}".lstrip("."), depth + 1)

@@ -1,6 +1,6 @@
 """A site's images: data-set plug-ins, splits, the decode-once store.
 
-The loaders are in :mod:`relay.data.loader`, apart, for they need torch and a config is checked without it.
+The loaders are separate, in :mod:`relay.data.loader`: they need torch, and checking a config must not.
 """
 
 import lazy_loader

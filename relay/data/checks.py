@@ -1,4 +1,4 @@
-"""What is allowed in a data set but hardly meant: said before time is spent on it."""
+"""Warnings about a data set: allowed, but probably not intended. They are shown before time is spent on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relay.data.sample import Sample
 from relay.data.site import SiteData
 
 SPREAD = 1.1
-"""Spacings of a site that differ by more than this factor are told."""
+"""Warn if the spacings of a site differ by more than this factor."""
 SHOWN = 3
 STRETCHED = "img_size stretches them differently: crop them to one extent, or train on patches (patch_size) instead"
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
@@ -25,12 +25,11 @@ NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Doubt:
-    """Something to look at.
-
+    """A warning.
     Attributes:
-        site: Where.
-        text: What, and what to do; it names no image and no patient, so that it may be shown.
-        names: The images or patients that it is about; they stay at the site.
+        site: The site it is about.
+        text: What is suspicious, and what to do; it names no image or patient, so it may be disclosed.
+        names: The images or patients it is about; they stay at the site.
     """
 
     site: str
@@ -43,13 +42,13 @@ class Doubt:
 
 
 def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
-    """All doubts about a site's pictures in some splits, which are read where they have not been."""
+    """All warnings about a site's images in the given splits; this reads those not yet read."""
     name = site.dataset.options.task_name
     seen = [*_seen(site, splits)]
     found = [*_names(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
     found += [*_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and not site.split.val:
-        found.append(("there are no patients for validation: nothing tells whether training has gone on too long", ()))
+        found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
     return [Doubt(name, text, tuple(names)) for text, names in found]
 
 
@@ -57,18 +56,18 @@ Found = Iterator[tuple[str, Sequence[str]]]
 
 
 def _names(site: SiteData) -> Found:
-    """Names of patients that may be one person's."""
+    """Patient names that may belong to one person."""
     for group in doubtful(sample.patient for sample in site.dataset.listing):
         yield (
-            "patients whose names differ only in case, width, dashes or zeros; are they one? They stay in one split",
+            "patients whose names differ only in case, width, dashes or zeros may be the same; they stay in one split",
             group,
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What is kept of a picture once its voxels were looked at: how many are of each class, whether its image has one
-    value everywhere, and a digest of that."""
+    """What is kept about an image after its voxels were examined: how many are in each class, whether it has one
+    value everywhere, and its digest."""
 
     split: SplitName
     sample: Sample
@@ -78,7 +77,7 @@ class _Seen:
 
 
 def _seen(site: SiteData, splits: Sequence[SplitName]) -> Iterator[_Seen]:
-    """All pictures, each looked at once: they may not fit into RAM."""
+    """Examine all images, one at a time: they may not fit into RAM."""
     for split in splits:
         store = site.store(split)
         for i, sample in enumerate(store.samples):
@@ -98,26 +97,26 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
     everywhere = sum(seen.values(), np.zeros(256, np.int64))
     for split, counts in seen.items():
         if not counts[1:].any():
-            yield f"all {split} masks are empty: they hold background alone", ()
+            yield f"all {split} masks are empty: they contain only background", ()
     if everywhere[1:].any() and not everywhere[0]:
-        yield f"class 0 ({options.names[0]}) occurs in no mask: is background, or one of the mask_values, missing?", ()
+        yield f"class 0 ({options.names[0]}) occurs in no mask: check that background and mask_values are right", ()
     for k in range(1, options.num_classes):
         without = [split for split, counts in seen.items() if not counts[k] and counts[1:].any()]
         if without and not everywhere[k]:
-            yield f"class {k} ({options.names[k]}) occurs in no mask; is num_classes too large?", ()
+            yield f"class {k} ({options.names[k]}) occurs in no mask; num_classes may be too large", ()
         elif without:
             yield f"class {k} ({options.names[k]}) occurs in no {' and no '.join(without)} mask", ()
 
 
 def _images(pictures: Sequence[_Seen]) -> Found:
-    """Images of one value."""
+    """Images with the same value everywhere."""
     flat = [picture.sample.id for picture in pictures if picture.flat]
     if flat:
-        yield f"{_many(flat, 'has', 'have')} one value everywhere: black, or blank", flat
+        yield f"{_many(flat, 'has', 'have')} the same value everywhere: black or blank", flat
 
 
 def _copies(pictures: Sequence[_Seen]) -> Found:
-    """Images that are the same, voxel by voxel; the worst kind of each group is told."""
+    """Images that are identical, voxel by voxel; the worst kind of each group is reported."""
     same: dict[bytes, list[tuple[SplitName, Sample]]] = defaultdict(list)
     for picture in pictures:
         same[picture.digest].append((picture.split, picture.sample))
@@ -125,31 +124,31 @@ def _copies(pictures: Sequence[_Seen]) -> Found:
     for group in (group for group in same.values() if len(group) > 1):
         ids = [sample.id for _, sample in group]
         if len({split for split, _ in group}) > 1:
-            kinds["are the same as images in another split: what was trained on is tested on"] += ids
+            kinds["are identical to images in another split: training and test data overlap"] += ids
         elif len({sample.patient for _, sample in group}) > 1:
-            kinds["are the same as images of another patient"] += ids
+            kinds["are identical to images of another patient"] += ids
         else:
-            kinds["of one patient are the same"] += ids
+            kinds["of one patient are identical"] += ids
     for text, ids in kinds.items():
         yield f"{len(ids)} images {text}", ids
 
 
 def _spacings(site: SiteData, splits: Sequence[SplitName]) -> Found:
-    """Voxels of very different sizes."""
+    """Voxels with very different sizes."""
     spacings = [spacing for split in splits for spacing in site.store(split).spacings]
     known = [spacing for spacing in spacings if spacing is not None]
     if known and len(known) < len(spacings):
-        yield f"{len(spacings) - len(known)} of {len(spacings)} images do not say their spacing in mm", ()
+        yield f"{len(spacings) - len(known)} of {len(spacings)} images don't give their spacing in mm", ()
     if len({len(spacing) for spacing in known}) == 1:
         low, high = np.min(known, axis=0), np.max(known, axis=0)
         if (high > SPREAD * low).any():
             span = " × ".join(f"{a:.3g}" if a == b else f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True))
             cure = STRETCHED if site.dataset.options.img_size else "resample them to one spacing"
-            yield f"the spacing differs from image to image: {span} mm; {cure}", ()
+            yield f"the spacing varies between images: {span} mm; {cure}", ()
 
 
 def _notes(site: SiteData, splits: Sequence[SplitName]) -> Found:
-    """What the readers have to say; notes that differ in their numbers alone are told once."""
+    """Notes from the readers; notes that differ only in their numbers are shown once."""
     said: dict[str, dict[str, str]] = defaultdict(dict)
     for split in splits:
         store = site.store(split)

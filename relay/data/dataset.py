@@ -1,7 +1,7 @@
 """The base of data-set plug-ins.
 
-A plug-in says where its samples lie (:meth:`Dataset.samples`) and, where an image and an index mask per
-sample are not what it has, how one is read (:meth:`Dataset.read`)::
+A plug-in says where its samples are (:meth:`Dataset.samples`) and, unless each sample is an image with an index
+mask, how to read one (:meth:`Dataset.read`)::
 
     @options
     class MineOptions(DatasetOptions):
@@ -33,7 +33,7 @@ from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
 from relay.files import expanded
 
-ONCE = "Name each folder once in img_folder; a data set of your own must give each sample an id of its own."
+ONCE = "Name each folder only once in img_folder; your own data set must give each sample a unique id."
 
 
 class Dataset(ABC):
@@ -47,28 +47,26 @@ class Dataset(ABC):
 
     @abstractmethod
     def samples(self) -> list[Sample]:
-        """All samples, in a stable order; looks at names only, opens no image.
-
+        """All samples, in a stable order; this only reads names and opens no image.
         Raises:
-            DataError: a folder is missing, or images and masks don't pair.
+            DataError: a folder is missing, or images and masks don't match.
         """
 
     def read(self, sample: Sample) -> Case:
-        """The sample as it lies there, at its own size: an image and a mask of class indices.
-
+        """The sample at its original size: an image and a mask of class indices.
         Raises:
-            DataError: a file can't be read, image and mask lie elsewhere in space, or its mask has values that are no
-                class.
+            DataError: a file can't be read, image and mask are at different places in space, or its mask has values
+                that are not classes.
         """
         return read_pair(sample.image, sample.mask, self.mask_values())
 
     def mask_values(self) -> Sequence[int]:
-        """What stands for each class in the mask files, background first; class indices as a rule."""
+        """The value of each class in the mask files, background first; usually class indices."""
         return range(self.options.num_classes)
 
     @property
     def root(self) -> Path:
-        """``root_path``, with ``~`` resolved."""
+        """``root_path``, with ``~`` expanded."""
         return expanded(self.options.root_path)
 
     def folders(self) -> list[Path]:
@@ -76,12 +74,12 @@ class Dataset(ABC):
         return [self.root / name for name in self.options.folder_names]
 
     def accessible(self) -> bool:
-        """Whether all of :meth:`folders` are there."""
+        """Whether all of :meth:`folders` exist."""
         return all(folder.is_dir() for folder in self.folders())
 
     @cached_property
     def listing(self) -> list[Sample]:
-        """:meth:`samples`, once looked up, with names written one way (:mod:`relay.data.patients`), and checked.
+        """:meth:`samples`, cached, with normalised names (:mod:`relay.data.patients`), and checked.
 
         Raises:
             DataError: there are none, two have the same id, or one has no patient.
@@ -90,21 +88,20 @@ class Dataset(ABC):
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
-        refuse(twice, f"{self}: sample ids used more than once", ONCE)
+        refuse(twice, f"{self}: duplicate sample ids", ONCE)
         return samples
 
     def load(self, sample: Sample) -> Case:
-        """The sample as training sees it: checked, with ``channels`` channels, resized to ``img_size``.
-
+        """The sample as used in training: checked, with ``channels`` channels, resized to ``img_size``.
         Raises:
-            DataError: a file can't be read, or image and mask don't fit each other or the options.
+            DataError: a file can't be read, or image and mask don't match each other or the options.
         """
         picture = self.read(sample)
         shape, size = picture.mask.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
             raise DataError(
                 f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
-                "Save each mask at the size of its image, or pair it with the image that it was drawn on.",
+                "Save each mask at the size of its image, or pair it with the image it was drawn on.",
             )
         image = as_channels(picture.image, self.options.channels)
         if size is None or tuple(size) == shape:
@@ -112,7 +109,7 @@ class Dataset(ABC):
         if len(size) != len(shape):
             raise DataError(
                 f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}",
-                "Give img_size a number for each axis of the images; don't mix pictures and volumes.",
+                "Give img_size one number for each axis of the images; don't mix 2D images and volumes.",
             )
         spacing = picture.spacing and tuple(
             mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)

@@ -1,4 +1,4 @@
-"""Images and masks in files: finding them in pairs. :mod:`relay.data.read` reads them."""
+"""Find pairs of image and mask files. :mod:`relay.data.read` reads them."""
 
 from __future__ import annotations
 
@@ -10,51 +10,48 @@ from relay.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
-DAMAGED = "The file is damaged, cut short or of another kind: copy it again from its source, or remove it."
+DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
 DICOM_ADVICE = (
-    "Series are not read from folders yet. Save each as one volume (.nii.gz, .nrrd or .mha; dcm2niix and 3D Slicer do "
-    "that), and its mask in the same grid."
+    "Reading series from folders is not supported yet. Save each one as a volume (.nii.gz, .nrrd or .mha; for example "
+    "with dcm2niix or 3D Slicer), with its mask on the same grid."
 )
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file's name is a volume's, and not a picture's."""
+    """Whether a file's name is that of a volume rather than a 2D image."""
     return path.name.lower().endswith(VOLUMES)
 
 
 def dicom_files(folder: Path) -> int:
-    """How many DICOM files lie in a folder and those within it, whatever their names."""
+    """How many DICOM files are in a folder and its subfolders, whatever their names."""
     return sum(map(is_dicom, folder.rglob("*")))
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its first bytes: a scanner's files often have no ending."""
+    """Whether a file is DICOM, judging by its first bytes: a scanner's files often have no extension."""
     if path.name.startswith(".") or not path.is_file():
         return False
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
-        return False  # who can't be read is nobody's series
+        return False  # an unreadable file belongs to no series
 
 
 def stem(path: Path) -> str:
-    """The name of an image's file without its ending: ``hippocampus_001.nii.gz`` is ``hippocampus_001``.
-
-    Its letters are composed (NFC): a Mac may write an accent as a character of its own.
+    """The name of an image file without its extension: ``hippocampus_001`` for ``hippocampus_001.nii.gz``.
+    Its letters are composed (NFC): a Mac may write an accent as a separate character.
     """
     name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
     return clean(name)
 
 
 def listing(folder: Path, below: bool = True) -> dict[str, Path]:
-    """The images of a folder by stem, sorted; hidden files and those of other kinds are passed over.
-
+    """The images in a folder by stem, sorted; hidden files and other file types are skipped.
     Args:
-        below: Whether to look for DICOM series in the folders within it.
-
+        below: Whether to look for DICOM series in its subfolders.
     Raises:
-        DataError: the folder does not exist, two of its files have the same stem, or it holds DICOM series.
+        DataError: the folder does not exist, two of its files have the same stem, or it contains DICOM series.
     """
     if not folder.is_dir():
         raise DataError(f"folder not found: {folder}", _look_around(folder))
@@ -62,7 +59,7 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     twice, series, nameless = [], [], []
     for path in sorted(folder.iterdir()):
         if below and path.is_dir() and not path.name.startswith(".") and (count := dicom_files(path)):
-            series.append(f"{path} holds a series of {count} DICOM files")
+            series.append(f"{path} contains a series of {count} DICOM files")
             continue
         if path.name.startswith(".") or not path.name.lower().endswith(PICTURES + VOLUMES):
             if path.name != "DICOMDIR" and is_dicom(path):
@@ -73,10 +70,12 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
         found[stem(path)] = path
     refuse(series, f"{folder}: folders where files are expected", DICOM_ADVICE)
     refuse(
-        nameless, f"{folder}: DICOM files whose names don't say so", "Let their names end in .dcm, or move them away."
+        nameless, f"{folder}: DICOM files without the .dcm extension", "Rename them to end in .dcm, or move them away."
     )
     refuse(
-        twice, f"{folder}: files of the same name", "Keep one of each; the ending and invisible letters don't count."
+        twice,
+        f"{folder}: files with the same name",
+        "Keep one of each; extensions and invisible characters don't count.",
     )
     return found
 
@@ -85,11 +84,11 @@ def _look_around(folder: Path) -> str:
     above = next((parent for parent in folder.parents if parent.is_dir()), Path())
     inside = sorted(path.name for path in above.iterdir() if not path.name.startswith("."))
     shown = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "") if inside else "nothing"
-    return f"Correct root_path or img_folder in the config. {above} is there and holds: {shown}."
+    return f"Correct root_path or img_folder in the config. {above} exists and contains: {shown}."
 
 
 def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
-    """The images of one folder with the masks of the same stem in another, sorted by stem.
+    """The images in one folder with the masks of the same stem in another, sorted by stem.
 
     Raises:
         DataError: a folder is missing, or an image has no mask or a mask no image.
@@ -111,6 +110,6 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     refuse(
         sorted(alone),
         f"{images.parent}: images and masks without a partner",
-        "Give an image and its mask the same name, letter by letter; remove or complete what has no partner.",
+        "Give an image and its mask exactly the same name. Remove files without a partner, or add the missing ones.",
     )
     return [(path, right[name]) for name, path in left.items()]

@@ -1,9 +1,9 @@
-"""Where an image lies in space, and the one orientation in which every volume reaches the net.
+"""An image's place in space, and the single orientation in which every volume reaches the net.
 
 Files store a volume in any of 48 orientations. It is read as ``(slices, rows, columns)`` that run towards the head, the
 back and the left hand (LPS, the axes of DICOM and ITK; a slice is shown as radiologists look at it): axes are exchanged
-and reversed, and no voxel is resampled. So the axes of an oblique scan are named by the nearest of those directions.
-A volume of one slice is a picture: axial ones lie as above, coronal and sagittal ones with the head up.
+and reversed, and no voxel is resampled. The axes of an oblique scan are named after the nearest of those directions.
+A volume with one slice is a 2D image: axial ones are oriented as above, coronal and sagittal ones with the head up.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLOSE = 1e-3
-"""Of a voxel, or of a direction's cosine. ITK allows 1e-6, but NIfTI and DICOM files keep about seven digits, and a
-quaternion fewer; nobody sees a thousandth of a voxel."""
+"""Tolerance, in voxels or as a direction cosine. ITK allows 1e-6, but NIfTI and DICOM files store about seven digits,
+and a quaternion fewer; a thousandth of a voxel is invisible."""
 
 LEFT, BACK, HEAD = range(3)
 TOWARDS = {
@@ -28,20 +28,20 @@ TOWARDS = {
     BACK: ((BACK, 1), (HEAD, -1), (LEFT, 1)),
     LEFT: ((LEFT, 1), (HEAD, -1), (BACK, 1)),
 }
-"""Where the axes of an array run, by what the axis of its only slice is (None: a volume)."""
+"""Directions of an array's axes, by the axis of its only slice (None for a volume)."""
 
 T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The place of a file's voxels, two or three axes in the file's own order (x, y, z).
+    """The position of a file's voxels, with two or three axes in the file's own order (x, y, z).
 
     Attributes:
         size: Voxels along each axis.
         spacing: Millimetres per voxel.
-        origin: Of the first voxel's centre, in mm towards the patient's left, back and head.
-        direction: Row by row, the matrix whose columns say where the axes run.
+        origin: Centre of the first voxel, in mm towards the patient's left, back and head.
+        direction: The matrix whose columns are the directions of the axes, row by row.
     """
 
     size: tuple[int, ...]
@@ -51,7 +51,7 @@ class Geometry:
 
     @classmethod
     def of(cls, header: Any) -> Geometry:
-        """That of a SimpleITK image, or of a reader that has read a header; a fourth axis, of one voxel, is dropped.
+        """The geometry of a SimpleITK image, or of a reader that has read a header; drops a fourth axis of one voxel.
 
         Raises:
             ValueError: a number is not finite, or a spacing not above 0.
@@ -67,14 +67,13 @@ class Geometry:
         )
         for what in ("spacing", "origin", "direction"):
             if not np.isfinite(getattr(found, what)).all() or min(found.spacing) <= 0:
-                raise ValueError(f"the {what} {_list(getattr(found, what))} in its header can't be")
+                raise ValueError(f"the {what} {_list(getattr(found, what))} in its header is not possible")
         return found
 
     def differences(self, other: Geometry) -> list[tuple[str, str, str]]:
-        """What, how it is here and how there.
-
-        Sizes are among it only where they are the same numbers along other axes: turned, such volumes may look alike.
-        Of others nothing is said here, for whoever compares the arrays does.
+        """What differs, with its values here and there.
+        Sizes are included only if they are the same numbers along other axes: when turned, such volumes may look alike.
+        The code that compares the arrays reports all other sizes.
         """
         if self.size != other.size:
             same = len(self.size) == len(other.size) and sorted(self.size) == sorted(other.size)
@@ -88,7 +87,7 @@ class Geometry:
         return told
 
     def turn(self, stored: NDArray[T]) -> NDArray[T]:
-        """An array as stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels, in the orientation of the net."""
+        """Turn an array as stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels, to the orientation of the net."""
         array = stored if len(self.size) == 3 else stored[None]
         order, reversed_axes = self.way
         array = np.flip(array.transpose(*order, *range(3, array.ndim)), reversed_axes)
@@ -98,7 +97,7 @@ class Geometry:
         """The inverse of :meth:`turn`.
 
         Raises:
-            ValueError: the array is not of this geometry's size.
+            ValueError: the array does not have this geometry's size.
         """
         order, reversed_axes = self.way
         array = np.flip(turned[None] if self.is_slice else turned, reversed_axes)
@@ -109,7 +108,7 @@ class Geometry:
 
     @property
     def turns(self) -> bool:
-        """Whether :meth:`turn` changes anything but the number of axes."""
+        """Whether :meth:`turn` changes anything except the number of axes."""
         order, reversed_axes = self.way
         return order != (0, 1, 2) or bool(reversed_axes)
 
@@ -122,12 +121,12 @@ class Geometry:
 
     @property
     def is_slice(self) -> bool:
-        """A picture of two axes, or a volume with one slice along any."""
+        """Whether it has two axes, or is a volume with a single slice along any axis."""
         return len(self.size) == 2 or 1 in self.size
 
     @cached_property
     def way(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Which stored axis becomes each axis of the array, and which of these are then reversed."""
+        """Which stored axis becomes each axis of the array, and which of these are reversed afterwards."""
         cosines = np.eye(3)
         axes = len(self.size)
         cosines[:axes, :axes] = np.reshape(self.direction, (axes, axes))
@@ -136,7 +135,7 @@ class Geometry:
         flat = None
         if self.is_slice:
             size = (*self.size, 1)[:3]
-            flat = nearest.index(2 - size[::-1].index(1))  # of several axes of one voxel the file's last
+            flat = nearest.index(2 - size[::-1].index(1))  # of several axes with one voxel, the file's last
         towards = TOWARDS[flat]
         order = tuple(2 - nearest[patient] for patient, _ in towards)
         backwards = (cosines[patient, nearest[patient]] * sign < 0 for patient, sign in towards)

@@ -1,4 +1,4 @@
-"""The values of a mask, and the classes that they stand for."""
+"""The values of a mask, and the classes they represent."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from relay.data.sample import Pixels
 from relay.errors import DataError, some
 
 MOST = 256
-"""Classes; their indices are 8-bit numbers."""
+"""Maximum number of classes; their indices are 8-bit numbers."""
 WHOLE = 1e-3
-"""How far from an integer a value may be: files scale integers by factors of a few digits, or keep 32-bit numbers."""
+"""How far from an integer a value may be: files scale integers by factors with few digits, or store 32-bit numbers."""
 COLOURS = (
-    "Save the mask with one number a pixel, that of its class: an 8-bit grey or palette PNG, or a NIfTI file. If its "
-    "colours are a JPEG's noise, save it from its source again."
+    "Save the mask with one number per pixel, its class: as an 8-bit grey or palette PNG, or a NIfTI file. If its "
+    "colours are JPEG noise, save it from its source again."
 )
-JPEG = "JPEG changes values where classes meet: save the mask as PNG, from its source and not from the JPEG."
+JPEG = "JPEG changes values where classes meet. Save the mask as PNG, from its source and not from the JPEG."
 FRACTIONS = (
-    "If it was resampled or smoothed, do that with nearest neighbours. If it holds probabilities, choose the likeliest "
+    "If it was resampled, use nearest neighbours instead. If it contains probabilities, choose the most likely "
     "class of each voxel."
 )
 
 
 class UnknownValues(DataError):
-    """A mask holds values that stand for no class."""
+    """A mask contains values that are not classes."""
 
 
 def class_indices(mask: NDArray[Any], mask_values: Sequence[int], path: Path) -> Pixels:
     """A mask's values as uint8 class indices: ``mask_values[k]`` becomes ``k``.
 
     Raises:
-        UnknownValues: there are other values, which are named.
+        UnknownValues: there are other values; the message names them.
         DataError: there are too many classes, or the values are a JPEG's.
     """
     if len(mask_values) > MOST:
-        raise DataError(f"{path}: {len(mask_values)} classes; at most {MOST} can be told apart", "Merge some of them.")
+        raise DataError(f"{path}: {len(mask_values)} classes; the limit is {MOST}", "Merge some of them.")
     found = np.unique(mask)
     wrong = np.setdiff1d(found, mask_values).tolist()
     if wrong:
@@ -49,7 +49,7 @@ def class_indices(mask: NDArray[Any], mask_values: Sequence[int], path: Path) ->
             if isinstance(mask_values, range)
             else ", ".join(map(str, mask_values))
         )
-        message = f"{path}: values {_some(wrong)} stand for no class; expected: {expected}"
+        message = f"{path}: values {_some(wrong)} are not classes; expected: {expected}"
         if path.suffix.lower() in (".jpg", ".jpeg"):
             raise DataError(message, JPEG)
         raise UnknownValues(message, _values_advice(found.tolist(), mask_values))
@@ -61,15 +61,14 @@ def class_indices(mask: NDArray[Any], mask_values: Sequence[int], path: Path) ->
 def _values_advice(found: list[int], mask_values: Sequence[int]) -> str:
     if isinstance(mask_values, range) and len(found) <= len(mask_values) and min(found) >= 0:
         pair = [0, max(found)] if len(mask_values) == 2 and len(found) == 1 else found
-        return f"If they stand for the classes, say so in the data set's mask_values, background first: {pair}."
-    return "Correct the mask, or what the config says of it: num_classes, mask_values."
+        return f"If they are the values of the classes, set the data set's mask_values, background first: {pair}."
+    return "Correct the mask, or num_classes and mask_values in the config."
 
 
 def integers(raw: Raw) -> NDArray[Any]:
-    """A mask's values ``(*S)``, of an integer type.
-
+    """A mask's values ``(*S)``, with an integer type.
     Raises:
-        DataError: it is a colour picture, or holds fractions.
+        DataError: it is a colour image, or contains fractions.
     """
     values = _one_channel(raw)
     if values.dtype.kind in "ui":
@@ -88,7 +87,7 @@ def _one_channel(raw: Raw) -> NDArray[Any]:
     if raw.channels == 1:
         return raw.values
     if (raw.values != raw.values[..., :1]).any():
-        raise DataError(f"{raw.path}: a colour picture, not a mask of class indices", COLOURS)
+        raise DataError(f"{raw.path}: a colour image, not a mask of class indices", COLOURS)
     values: NDArray[Any] = raw.values[..., 0]
     return values
 

@@ -1,10 +1,8 @@
-"""Batches, without hidden state.
-
-What a batch holds is a function of (seed, site, epoch, its place in the epoch) and of nothing that happened
-before, so a leg that is resumed at epoch 7, with other workers, sees the batches it would have seen.
-
+"""Batches without hidden state.
+A batch depends only on (seed, site, epoch, its position in the epoch), not on anything that happened
+before. So a leg that is resumed at epoch 7, with other workers, sees the same batches.
 A batch is a dict: ``image`` uint8 ``(B, C, *S)``, ``label`` uint8 ``(B, *S)``, ``index`` int64 ``(B)``, the
-samples' places in the (pooled) stores. Intensities become floats in ``intensity_range`` later, on the device.
+samples' positions in the (pooled) stores. Intensities become floats in ``intensity_range`` later, on the device.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ def scaled(image: Tensor, intensity_range: Sequence[float]) -> Tensor:
 
 
 class Pool:
-    """Several stores as one: ``pool[i]`` counts through the first, then the second, and so on."""
+    """Several stores as one: ``pool[i]`` indexes the first, then the second, and so on."""
 
     def __init__(self, stores: Sequence[Store]) -> None:
         self.stores = list(stores)
@@ -52,7 +50,7 @@ class Pool:
         return store[place]
 
     def sample(self, index: int) -> Sample:
-        """The sample behind an index."""
+        """The sample at an index."""
         store, place = self._find(index)
         return store.samples[place]
 
@@ -62,7 +60,7 @@ class Pool:
 
 
 class TrainBatches(Dataset[Collated]):
-    """Makes whole batches: crops, augments, stacks."""
+    """Makes complete batches: crops, augments, stacks."""
 
     def __init__(self, pool: Pool, options: DatasetOptions, seed: int, site: str) -> None:
         self.pool, self.seed, self.site = pool, seed, site
@@ -95,17 +93,17 @@ def train_loader(
 
     Args:
         stores: The training stores.
-        options: Whose ``repeats``, ``patch_size`` and ``augment`` hold for all of them.
-        batch_size: Samples in a batch, on each rank.
+        options: Their ``repeats``, ``patch_size`` and ``augment`` apply to all stores.
+        batch_size: Samples per batch, on each rank.
         seed: The study's seed.
-        site: The name the randomness is for.
-        workers: Processes that make batches; 0 makes them in this one. The batches are the same.
-        rank: This process among those that train together.
-        world_size: Their number.
+        site: The name from which random seeds are derived.
+        workers: Processes that make batches; 0 for this process. The batches are the same.
+        rank: Number of this process among those that train together.
+        world_size: How many there are.
 
     Raises:
         DataError: the stores are empty, or sizes differ and there is no ``patch_size``.
-        UserError: volumes can't be augmented in the way that is asked for.
+        UserError: the chosen augmentation does not work for volumes.
     """
     pool = Pool(stores)
     if not len(pool):
@@ -121,7 +119,7 @@ def train_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=_as_it_is,
-        generator=torch.Generator(),  # so that making an iterator leaves torch's own random state alone
+        generator=torch.Generator(),  # so that making an iterator does not change torch's own random state
     )
 
 
@@ -136,7 +134,7 @@ def sample_ids(loader: DataLoader[Collated], epoch: int, batch_index: int) -> li
 
 
 def eval_batches(store: Store, batch_size: int) -> Iterator[Collated]:
-    """A store's pictures in order, whole; a batch ends early where the next picture has another size."""
+    """A store's images in order, whole; a batch ends early if the next image has another size."""
     for _, same in groupby(range(len(store)), key=store.shapes.__getitem__):
         while indices := list(islice(same, batch_size)):
             yield _batch(*_stack([store[i] for i in indices]), indices)
@@ -147,7 +145,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Collated:
-    """Channels go first by their strides alone: the layout (channels last) is the one convolutions are fastest in."""
+    """Channels come first only by their strides: the layout, channels last, is the fastest for convolutions."""
     return {
         "image": torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1),
         "label": torch.from_numpy(np.ascontiguousarray(masks)),
@@ -168,5 +166,5 @@ def _check_shapes(shapes: list[tuple[int, ...]], patch_size: list[int] | None, s
         some = ", ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:5])
         raise DataError(
             f"task '{site}': images of {len(set(shapes))} sizes ({some}) can't be put into one batch",
-            "Set img_size (images are resized) or patch_size (trained on patches) in the dataset's kwargs.",
+            "Set img_size (to resize images) or patch_size (to train on patches) in the dataset's kwargs.",
         )

@@ -1,4 +1,4 @@
-"""What ITK reads from a damaged MetaImage or NRRD file without an error, or with a line of its own on the screen."""
+"""Checks for damaged MetaImage and NRRD files that ITK reads without an error, or with only a line on the screen."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ CHANNELS, COMPRESSED_SIZE = "ElementNumberOfChannels", "CompressedDataSize"
 MOST_AXES = 10
 """ITK would write past its memory."""
 BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "FLOAT": 4, "DOUBLE": 8}
-"""Of a voxel, by its ElementType without ``MET_``; of other types the length is left to ITK."""
+"""Bytes of a voxel, by its ElementType without ``MET_``; ITK checks the length for other types."""
 LONGEST = 1 << 16
-"""Bytes of a header."""
+"""Maximum size of a header, in bytes."""
 EITHER = 47
 """To zlib: a stream of zlib or gzip, as MetaImage allows."""
 AGAIN = "Copy the file again from its source, or remove it."
 
 
 def is_metaimage(path: Path) -> bool:
-    """By its name."""
+    """Whether a file is a MetaImage, judging by its name."""
     return path.suffix.lower() in (".mha", ".mhd")
 
 
 def fields(path: Path) -> dict[str, str]:
-    """The header: what stands before the voxels.
-
+    """The fields of the header, before the voxels.
     Raises:
-        DataError: what is needed to find the voxels is not there.
+        DataError: what is needed to find the voxels is missing.
     """
     with path.open("rb") as file:
         lines = file.read(LONGEST).split(b"\n")
@@ -43,7 +42,7 @@ def fields(path: Path) -> dict[str, str]:
         if key.strip() == "ElementDataFile":
             break
     if missing := [key for key in NEEDED if not found.get(key)]:
-        raise DataError(f"{path}: can't be read: its header does not say {', '.join(missing)}", AGAIN)
+        raise DataError(f"{path}: can't be read: its header lacks {', '.join(missing)}", AGAIN)
     try:
         axes, sizes = int(found["NDims"]), list(map(int, found["DimSize"].split()))
         for key in (CHANNELS, COMPRESSED_SIZE):
@@ -51,27 +50,26 @@ def fields(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise DataError(f"{path}: can't be read: its header is damaged: {error}", AGAIN) from error
     if axes > MOST_AXES:
-        raise DataError(f"{path}: can't be read: its header has more axes than there are", AGAIN)
+        raise DataError(f"{path}: can't be read: its header has too many axes", AGAIN)
     if len(sizes) != axes:
-        raise DataError(f"{path}: can't be read: its header has {len(sizes)} sizes of {axes} axes", AGAIN)
+        raise DataError(f"{path}: can't be read: its header has {len(sizes)} sizes for {axes} axes", AGAIN)
     return found
 
 
 def check(path: Path) -> None:
-    """Whether all voxels are there; ITK takes what it gets where compressed ones are damaged.
-
+    """Check that all voxels are there; ITK accepts damaged compressed ones.
     Raises:
-        DataError: they are cut short, damaged, or in a file that is not there.
+        DataError: they are truncated, damaged, or in a missing file.
     """
     header = fields(path)
     named = header["ElementDataFile"]
-    if named == "LIST" or "%" in named:  # a file a slice
+    if named == "LIST" or "%" in named:  # one file per slice
         return
     place = path if named.upper() == "LOCAL" else path.parent / named
     if not place.is_file():
         raise DataError(
             f"{path}: can't be read: its voxels are in {named}, which is not beside it",
-            "Copy both files, under the names that they have at their source.",
+            "Copy both files, with their original names.",
         )
     data = place.read_bytes()
     if place == path:
@@ -80,15 +78,15 @@ def check(path: Path) -> None:
     size = BYTES.get(header["ElementType"].removeprefix("MET_"), 0)
     expected = prod(map(int, header["DimSize"].split())) * int(header.get(CHANNELS, 1)) * size
     if _is_true(header.get("CompressedData", "")):
-        if COMPRESSED_SIZE not in header:  # ITK would guess, wrongly
+        if COMPRESSED_SIZE not in header:  # ITK would guess wrongly
             raise DataError(f"{path}: can't be read: its header does not say {COMPRESSED_SIZE}", AGAIN)
         data = inflated(path, data[: int(header[COMPRESSED_SIZE])])
         if size and len(data) > expected:
-            raise DataError(f"{path}: can't be read: {len(data)} bytes where its header says {expected}", AGAIN)
+            raise DataError(f"{path}: can't be read: {len(data)} bytes, but its header says {expected}", AGAIN)
     elif not _is_true(header.get("BinaryData", "True")):  # written as text
         return
     if len(data) < expected:
-        raise DataError(f"{path}: can't be read: cut short, {len(data)} bytes where {expected} belong", AGAIN)
+        raise DataError(f"{path}: can't be read: truncated, {len(data)} bytes instead of {expected}", AGAIN)
 
 
 def _is_true(value: str) -> bool:
@@ -96,10 +94,9 @@ def _is_true(value: str) -> bool:
 
 
 def inflated(path: Path, data: bytes) -> bytes:
-    """A file's compressed voxels, whose checksum ITK does not look at.
-
+    """A file's voxels, decompressed with their checksum verified, which ITK does not do.
     Raises:
-        DataError: they are damaged or cut short.
+        DataError: they are damaged or truncated.
     """
     stream = zlib.decompressobj(EITHER)
     try:
@@ -107,15 +104,14 @@ def inflated(path: Path, data: bytes) -> bytes:
     except zlib.error as error:
         raise DataError(f"{path}: can't be read: its compressed voxels are damaged ({error})", AGAIN) from error
     if not stream.eof:
-        raise DataError(f"{path}: can't be read: its compressed voxels are cut short", AGAIN)
+        raise DataError(f"{path}: can't be read: its compressed voxels are truncated", AGAIN)
     return voxels
 
 
 def check_nrrd(path: Path) -> None:
-    """The same of a NRRD file, where its voxels are compressed and stand behind its header; ITK sees the rest.
-
+    """The same for an NRRD file with compressed voxels after its header; ITK checks the rest.
     Raises:
-        DataError: they are cut short or damaged.
+        DataError: they are truncated or damaged.
     """
     data = path.read_bytes()
     head, _, voxels = data.partition(b"\n\n")

@@ -1,4 +1,4 @@
-"""NIfTI files, of which ITK reads some wrong things without a word."""
+"""NIfTI files; ITK silently reads some faulty ones."""
 
 from __future__ import annotations
 
@@ -17,29 +17,27 @@ from relay.errors import DataError
 
 CUT_SHORT = "Copy the file again from its source, or remove it."
 MAGIC = {(348, 344): b"n+1\0", (540, 4): b"n+2\0"}
-"""What a header of one file with its voxels says of itself, by its size and the place of the word."""
+"""The magic word of a header that is in one file with its voxels, by the header's size and the word's position."""
 PIXDIM = {348: (76, "8f"), 540: (104, "8d")}
-"""Where a header says how large voxels are, by its own size, which is its first number: NIfTI-1 and NIfTI-2."""
+"""Position of the voxel sizes in a header, by its own size, which is its first number: NIfTI-1 and NIfTI-2."""
 SCALE = {348: (112, "2f"), 540: (176, "2d")}
-"""Where it says by what stored values are multiplied, and what is added then."""
+"""Position of the slope and intercept for stored values."""
 KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-"""Numbers by ``datatype``; colours and complex numbers are left to ITK."""
+"""Number types by ``datatype``; ITK handles colours and complex numbers."""
 
 
 def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """A file's values as ITK gives them, but NaN where they are not finite (ITK puts 0); unpacked once.
-
-    ITK reads the header, which takes the first bytes of a packed file. It reads the voxels as well where they must be
-    scaled, or are no plain numbers.
+    """A file's values as ITK gives them, but NaN where they are not finite (ITK gives 0); it is decompressed once.
+    ITK reads the header, for which it only needs the first bytes of a compressed file. It also reads the voxels if they
+    must be scaled or are not plain numbers.
 
     Args:
         reader: ITK's, which has read the header.
 
     Returns:
-        The values, in the file's order, and what the header leaves open, a phrase each.
-
+        The values, in the file's order, and a phrase for each thing the header leaves open.
     Raises:
-        DataError: the file was cut short; ITK puts zeros for what is missing.
+        DataError: the file was truncated; ITK fills in zeros for what is missing.
         RuntimeError: ITK can't read it.
     """
     said = reader.GetMetaData
@@ -48,9 +46,9 @@ def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     voxels = prod(max(1, int(said(f"dim[{axis}]"))) for axis in range(1, 8))
     expected = offset + voxels * bits // 8
     if len(data) < expected:
-        raise DataError(f"{path}: can't be read: cut short, {len(data)} bytes where {expected} belong", CUT_SHORT)
+        raise DataError(f"{path}: can't be read: truncated, {len(data)} bytes instead of {expected}", CUT_SHORT)
     order = next((order for order in "<>" if struct.unpack_from(order + "i", data)[0] in PIXDIM), None)
-    if order is None:  # nothing that a standard describes
+    if order is None:  # not described by any standard
         return _by_itk(reader), ()
     size = struct.unpack_from(order + "i", data)[0]
     kind = KINDS.get(int(said("datatype")))
@@ -68,7 +66,7 @@ def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
 
 def _is_plain(data: bytes, order: str, size: int) -> bool:
-    """Whether a header is of one file, and has its values taken as they are stored."""
+    """Whether a header belongs to a single file whose values are used as stored."""
     place, form = SCALE[size]
     slope, added = struct.unpack_from(order + form, data, place)
     whole = any(data[at : at + 4] == word for (its, at), word in MAGIC.items() if its == size)
@@ -91,27 +89,26 @@ def _content(path: Path) -> bytes:
 
 
 def _doubts(volume: Any, pixdim: tuple[float, ...]) -> list[str]:
-    """Orientation and size of voxels, where the header leaves them open.
-
-    ``sform`` and ``qform`` may place a scan in different spaces, and often do. Where they turn it differently one of
-    them is wrong, and programs disagree about which one they believe.
+    """Notes on orientation and size of voxels, if the header leaves them open.
+    ``sform`` and ``qform`` may place a scan in different spaces, and often do. If they turn it differently, one of
+    them is wrong, and programs disagree about which one to use.
     """
     said = volume.GetMetaData
     axes = volume.GetDimension()
     codes = int(said("qform_code")), int(said("sform_code"))
     notes = []
     if codes == (0, 0):
-        notes.append("its header does not say how it lies; columns were taken to run to the left, rows to the back")
+        notes.append("its header gives no orientation; assumed columns towards the left and rows towards the back")
     if not all(mm > 0 for mm in pixdim[1 : axes + 1]):
-        notes.append("its header does not say how large voxels are; 1 mm was taken")
+        notes.append("its header gives no voxel size; assumed 1 mm")
     if all(codes) and axes == 3 and _way(_sform(said)) != _way(_qform(said, pixdim[0])):
-        notes.append("its header turns it one way by sform, another by qform; ITK's choice was taken")
+        notes.append("sform and qform in its header give different orientations; used ITK's choice")
     return notes
 
 
 def _way(columns: NDArray[np.float64]) -> object:
-    """Which way a matrix would have a volume lie."""
-    with np.errstate(all="ignore"):  # numbers without sense differ from those with, which is all that is asked
+    """The orientation that a matrix gives a volume."""
+    with np.errstate(all="ignore"):  # nonsensical numbers differ from sensible ones, which is all that matters
         lengths = np.linalg.norm(columns, axis=0)
         cosines = np.nan_to_num(columns / np.where(lengths > 0, lengths, 1))
     return Geometry((2, 2, 2), (1.0,) * 3, (0.0,) * 3, tuple(cosines.ravel().tolist())).way

@@ -1,4 +1,4 @@
-"""The options every data set has: a task's ``dataset.kwargs`` in the YAML."""
+"""The options of every data set: a task's ``dataset.kwargs`` in the YAML."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 def _leaves_some(test: float) -> float:
     if test >= 1:
-        raise ValueError(
-            "must be less than 1, for patients must be left to train on; to test on all images: split: test"
-        )
+        raise ValueError("must be less than 1, to leave patients to train on; to test on all images, set split: test")
     return test
 
 
@@ -135,5 +133,5 @@ class DatasetOptions:
 
     @property
     def names(self) -> list[str]:
-        """``class_names``, or ``background, class 1, …`` where none are given."""
+        """``class_names``, or ``background, class 1, …`` if none are given."""
         return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]

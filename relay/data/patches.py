@@ -1,4 +1,4 @@
-"""Random patches of pictures, two- or three-dimensional."""
+"""Random patches of images, in 2D or 3D."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relay.data.sample import Pixels
 def random_patches(
     pairs: Sequence[tuple[Pixels, Pixels]], size: Sequence[int], rng: np.random.Generator
 ) -> list[tuple[Pixels, Pixels]]:
-    """A patch at a uniformly drawn place of each picture; smaller ones are reflected beyond their edges."""
+    """A patch at a uniformly random place in each image; smaller images are padded by reflection."""
     draws = rng.random((len(pairs), len(size)))
     return [_patch(image, mask, size, draw) for (image, mask), draw in zip(pairs, draws, strict=True)]
 

@@ -1,7 +1,6 @@
-"""Whose image it is: names of patients and images, written one way; from a file's name, or from a table.
-
-A patient who is written in two ways is two patients, and may then be trained on and tested on. So names are cleaned
-where they are read, names that say "not known" are refused, and names that may well be one person's stay together.
+"""The patient of each image, from a file's name or a table; names of patients and images are normalised.
+A patient whose name is written in two ways would count as two, and could be in both training and test. So names are
+cleaned on reading, names that mean "not known" are refused, and names that may belong to one person stay together.
 """
 
 from __future__ import annotations
@@ -45,22 +44,22 @@ MISSING: Final = frozenset(
         "nat",
     }
 )
-"""What tables write where a value is missing, in lower case; dashes alone are meant so, too."""
-ADVICE = "Give every image a patient, or take it out. Images of one patient must have the same name of a patient."
+"""What tables contain for a missing value, in lower case; a cell of only dashes means the same."""
+ADVICE = "Give every image a patient, or remove it. All images of one patient must have the same patient name."
 
 
 MINUS = "\N{MINUS SIGN}"
 
 
 def clean(text: str) -> str:
-    """A name as it is compared: composed (NFC), without invisible characters, with single spaces and none around it."""
+    """A name as used for comparison: composed (NFC), trimmed, with single spaces and no invisible characters."""
     seen = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c) != "Cf")
     return " ".join(seen.split())
 
 
 def alike(name: str) -> str:
-    """Equal for names that differ in case, width or kind of dash alone (``P-1``, ``p–1``), or are one number (``7``,
-    ``007``)."""
+    """A key that is equal for names that differ only in case, width or kind of dash (``P-1``, ``p–1``) or that are the
+    same number (``7``, ``007``)."""
     folded = clean(unicodedata.normalize("NFKC", clean(name)).casefold())
     folded = "".join("-" if unicodedata.category(c) == "Pd" or c == MINUS else c for c in folded)
     number = re.fullmatch(r"0*(\d+)(\.0*)?", folded, re.ASCII)
@@ -68,14 +67,14 @@ def alike(name: str) -> str:
 
 
 def is_missing(name: str) -> bool:
-    """Whether a name says that there is none, or is a spreadsheet's error (``#REF!``, ``#WERT!``, ``#NAME?``)."""
+    """Whether a name means a missing value, or is a spreadsheet error (``#REF!``, ``#WERT!``, ``#NAME?``)."""
     folded = clean(name).casefold()
     broken = folded.startswith("#") and folded.endswith(("!", "?"))
     return folded in MISSING or broken or not folded.strip("-–—−_")
 
 
 def by_regex(pattern: str, stem: str) -> str | None:
-    """The patient in a file's stem: the pattern's first group, or its whole match; None without one."""
+    """The patient in a file's stem: the pattern's first group, or its whole match; None if it does not match."""
     match = re.search(unicodedata.normalize("NFC", pattern), clean(stem))
     if match is None:
         return None
@@ -86,14 +85,14 @@ def named(samples: Iterable[Sample], who: str) -> list[Sample]:
     """Samples with their ids and patients :func:`clean`.
 
     Raises:
-        DataError: images have no patient; they are listed.
+        DataError: images have no patient; the error lists them.
     """
     cleaned = [dataclasses.replace(s, id=clean(s.id), patient=clean(s.patient)) for s in samples]
-    # where each image is a patient of its own, it is called as its file is
+    # if each image is its own patient, the patient has the name of the file
     unknown = [
         f"{s.image}: patient {s.patient!r}" for s in cleaned if is_missing(s.patient) and s.patient != (s.id or None)
     ]
-    refuse(unknown, f"{who}: images whose patient is not known", ADVICE)
+    refuse(unknown, f"{who}: images without a known patient", ADVICE)
     return cleaned
 
 
@@ -106,38 +105,36 @@ def doubtful(names: Iterable[str]) -> list[list[str]]:
 
 
 def read_table(path: Path, id_column: str, patient_column: str) -> dict[str, str]:
-    """Image → patient, of a CSV file with a header; separated by commas, semicolons or tabs.
-
-    Rows of empty cells alone are passed over.
-
+    """Image → patient, from a CSV file with a header; separated by commas, semicolons or tabs.
+    Rows with only empty cells are skipped.
     Raises:
-        DataError: it can't be read or lacks a column; or rows are too short or too long, empty in one of the two
-            columns, or say two patients of one image.
+        DataError: it can't be read or lacks a column; or rows are too short or too long, have an empty cell in one
+            of the two columns, or give one image two patients.
     """
     rows, columns = _rows(path, (clean(id_column), clean(patient_column)))
     table: dict[str, str] = {}
     problems = []
     for line, cells, many in rows:
         if len(cells) != many:
-            problems.append(f"line {line}: {len(cells)} cells under {many} columns")
+            problems.append(f"line {line}: {len(cells)} cells for {many} columns")
             continue
         name, patient = (clean(cells[column]) for column in columns)
         if not name or is_missing(patient):
             problems.append(f"line {line}: {id_column} {name!r}, {patient_column} {patient!r}")
         elif table.setdefault(name, patient) != patient:
-            problems.append(f"line {line}: {name} is of patient {patient!r}, but of {table[name]!r} in a line above")
-    refuse(problems, f"{path}: rows that do not say whose image it is", "Correct or remove these rows of the table.")
+            problems.append(f"line {line}: {name} has patient {patient!r}, but {table[name]!r} in an earlier line")
+    refuse(problems, f"{path}: rows that don't give an image's patient", "Correct or remove these rows of the table.")
     return table
 
 
 def _rows(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, list[str], int]], list[int]]:
-    """The rows below the header, as (line, cells, columns of the header); and where the wanted columns are."""
+    """The rows below the header, as (line, cells, columns of the header); and the positions of the wanted columns."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: can't be read as a table: it is not UTF-8 ({error.reason})",
-            "Save it as CSV in UTF-8; in a spreadsheet: Save as, CSV UTF-8.",
+            "Save it as CSV in UTF-8. In a spreadsheet, choose Save as, CSV UTF-8.",
         ) from error
     except OSError as error:
         raise DataError(
@@ -150,11 +147,11 @@ def _rows(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, list[str],
     header = [clean(cell) for cell in lines[0][1]] if lines else []
     for column in wanted:
         if header.count(column) > 1:
-            raise DataError(f"{path}: two columns {column}", "Rename one of them.")
+            raise DataError(f"{path}: two columns named {column}", "Rename one of them.")
     if missing := [column for column in wanted if column not in header]:
         near = [name for column in missing if (name := nearest(column, header))]
         raise DataError(
-            f"{path}: no column {', '.join(missing)}; there are {', '.join(header) or 'none'}",
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(header) or 'none'}",
             "Set id_column and patient_column in the config to the names of the table's columns"
             + (f"; did you mean {', '.join(near)}?" if near else "."),
         )
@@ -163,7 +160,7 @@ def _rows(path: Path, wanted: Sequence[str]) -> tuple[list[tuple[int, list[str],
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
-    """The separator under which the header has all the columns that are wanted; else the comma."""
+    """The separator with which the header has all wanted columns; else the comma."""
     first = text.partition("\n")[0]
     fits = [m for m in ",;\t" if set(wanted) <= {clean(cell.strip(' "\r')) for cell in first.split(m)}]
     return fits[0] if fits else ","

@@ -1,4 +1,4 @@
-"""Pictures, which Pillow reads."""
+"""2D images, read with Pillow."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from relay.data.files import DAMAGED
 from relay.errors import DataError
 
 MOST_PIXELS = 1 << 29
-"""Of a picture, 23 000 × 23 000: 1.6 GB in colour. Pillow's own limit, a third of that, is meant for web servers."""
+"""Maximum pixels of an image, 23 000 × 23 000: 1.6 GB in colour. Pillow's limit, a third of it, is for web servers."""
 Image.MAX_IMAGE_PIXELS = None  # MOST_PIXELS is checked instead, with a message that names the size
-# they are about tags that nobody needs; a picture that can't be read is an error
+# they are about irrelevant tags; an unreadable image is an error
 warnings.filterwarnings("ignore", module=r"PIL\.")
 EXIF_ORIENTATION = 0x0112
 
@@ -28,22 +28,22 @@ def decode(path: Path, indices: bool) -> tuple[NDArray[Any], int, tuple[str, ...
         DataError: it can't be read.
     """
     try:
-        # by its name, Pillow would map an uncompressed TIFF into memory, and scramble it if its orientation is 5 to 8
+        # given a path, Pillow would map an uncompressed TIFF into memory, and scramble it if its orientation is 5 to 8
         with path.open("rb") as file, Image.open(file) as opened:
             _check(path, opened)
-            exif = _exif(opened)  # before it is decoded: TIFF files are turned then
+            exif = _exif(opened)  # before decoding, which turns TIFF files
             values, notes = _pixels(path, ImageOps.exif_transpose(opened), indices)
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: can't be read: not a picture of a known kind", DAMAGED) from error
-    except Exception as error:  # decoders raise whatever they like on a damaged file
+        raise DataError(f"{path}: can't be read: not an image of a known type", DAMAGED) from error
+    except Exception as error:  # decoders can raise anything for a damaged file
         raise DataError(f"{path}: can't be read: {error}", DAMAGED) from error
     return values, exif, notes
 
 
 def exif_of(path: Path) -> int:
-    """A picture's EXIF orientation, 1 to 8; 1 is upright."""
+    """An image's EXIF orientation, 1 to 8; 1 is upright."""
     with Image.open(path) as opened:
         return _exif(opened)
 
@@ -55,27 +55,27 @@ def _exif(opened: Image.Image) -> int:
 
 def _check(path: Path, opened: Image.Image) -> None:
     frames = getattr(opened, "n_frames", 1)
-    if frames != 1 and opened.format != "MPO":  # a camera's JPEG with previews behind the photograph
+    if frames != 1 and opened.format != "MPO":  # a camera's JPEG with previews after the photograph
         raise DataError(
-            f"{path}: {frames} pictures in one file",
-            "Save each as a file of its own; if they are the slices of a volume, all of them as one .nii.gz or .mha.",
+            f"{path}: {frames} images in one file",
+            "Save each one in its own file. If they are slices of a volume, save them all as one .nii.gz or .mha.",
         )
     width, height = opened.size
     if width * height > MOST_PIXELS:
         size = f"{width}×{height} is {width * height / 1e6:.0f} megapixels"
         raise DataError(
-            f"{path}: {size}; at most {MOST_PIXELS / 1e6:.0f} are read",
-            "Crop it to what matters, or save it smaller, its mask likewise (nearest neighbour).",
+            f"{path}: {size}; the limit is {MOST_PIXELS / 1e6:.0f}",
+            "Crop it to the relevant part or reduce its size, and do the same with its mask (nearest neighbour).",
         )
     if _is_deep_colour(opened):
         raise DataError(
-            f"{path}: colour of more than 8 bits a channel, of which Pillow reads the upper 8 alone",
-            "If it is grey, save it as a grey picture, of 8 or 16 bits; if it has colours, with 8 bits a channel.",
+            f"{path}: colour with more than 8 bits per channel, of which Pillow reads only the upper 8",
+            "If it is grey, save it as an 8- or 16-bit grey image. If it has colours, save it with 8 bits per channel.",
         )
 
 
 def _is_deep_colour(opened: Image.Image) -> bool:
-    """Whether decoding drops bits: Pillow has 16 bits for grey pictures only, and scales the others down."""
+    """Whether decoding drops bits: Pillow supports 16 bits only for grey images, and scales others down."""
     if opened.mode.startswith(("I", "F")):
         return False
     args = [tile.args for tile in getattr(opened, "tile", ())]
@@ -89,9 +89,9 @@ def _pixels(path: Path, picture: Image.Image, indices: bool) -> tuple[NDArray[An
     notes: tuple[str, ...] = ()
     if "A" in picture.mode and picture.mode != "LAB" and picture.getchannel("A").getextrema() != (255, 255):
         if indices:
-            advice = "Save it without an alpha channel; a class is what a pixel's value says, not how opaque it is."
-            raise DataError(f"{path}: transparent in places, which can't stand for a class", advice)
-        notes = ("transparent in places; the colours beneath were taken",)
+            advice = "Save it without an alpha channel: the class is given by a pixel's value, not by its opacity."
+            raise DataError(f"{path}: partly transparent, which can't represent a class", advice)
+        notes = ("partly transparent; used the colours underneath",)
     plain = picture.mode in ("1", "L", "RGB", "F") or picture.mode.startswith("I")
     plain = plain or (indices and picture.mode == "P")
     grey = picture.mode in ("LA", "La")

@@ -1,4 +1,4 @@
-"""Many bad files, one error."""
+"""One error for many bad files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ SHOWN = 5
 
 
 def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = None) -> None:
-    """Raise one error for all the problems found; none found, nothing happens.
-
-    Problems of one cure stand together, and of each cure at least one is shown, as far as there is room.
-
+    """Raise one error for all problems found, if there are any.
+    Problems with the same advice are grouped, and at least one is shown for each advice, as far as space allows.
     Args:
-        problems: A line each, naming the file; or the error that says it, with a cure of its own.
+        problems: A line each, naming the file; or an error with its own advice.
         what: What they have in common, with the data set's name: ``"task 'drive': unreadable files"``.
-        advice: What to do about those that have no cure of their own, where that is not to mend or remove the files.
-
+        advice: What to do about problems without their own advice, if not to fix or remove the files.
     Raises:
         DataError: there are problems; the first five are listed and the others counted.
     """
@@ -35,12 +32,14 @@ def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = 
     lines = [f"  - {text}" for texts in cures.values() for text in texts if text in shown][:SHOWN]
     if len(problems) > SHOWN:
         lines.append(f"  - and {len(problems) - SHOWN} more")
-    said = "\n  ".join(dict.fromkeys(cure or DataError("").advice() for cure in cures))  # as relay.errors.shown wants
+    said = "\n  ".join(
+        dict.fromkeys(cure or DataError("").advice() for cure in cures)
+    )  # as relay.errors.shown requires
     raise DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
 
 
 def together(errors: Sequence[DataError]) -> None:
-    """Raise several errors as one; none, nothing happens.
+    """Raise several errors as one, if there are any.
 
     Raises:
         DataError: there are errors.

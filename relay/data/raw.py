@@ -1,4 +1,4 @@
-"""One image file, decoded: its values as they are stored, and what the file says of its place."""
+"""One decoded image file: its values as stored, and its position in space."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Raw:
 
     Attributes:
         path: The file.
-        values: ``(*S)``, with a last axis of channels where there are several.
+        values: ``(*S)``, with a last axis for the channels if there are several.
         channels: Their number.
-        geometry: Where a volume's voxels lie; None for pictures, which have no place.
-        exif: The EXIF orientation by which a picture was turned upright; 1: not at all.
-        notes: What is legal but suspicious, a phrase each.
+        geometry: The position of a volume's voxels; None for 2D images, which have none.
+        exif: The EXIF orientation with which a 2D image was turned upright; 1 if it was not turned.
+        notes: A phrase for everything legal but suspicious.
     """
 
     path: Path
@@ -39,22 +39,22 @@ def read_raw(path: Path, indices: bool = False) -> Raw:
     """Decode a file.
 
     Args:
-        path: A picture or a volume.
-        indices: Whether a palette picture is its indices, not its colours: as masks are read.
+        path: A 2D image or a volume.
+        indices: Whether to read a palette image as indices instead of colours, as for masks.
 
     Raises:
         DataError: it can't be read; the advice fits the cause.
     """
     if path.is_dir():
         if dicom_files(path):
-            raise DataError(f"{path} is a folder of DICOM files, where one file is expected", DICOM_ADVICE)
-        raise DataError(f"{path} is a folder, where one image file is expected", "Name the file in it.")
+            raise DataError(f"{path} is a folder of DICOM files, but must be one file", DICOM_ADVICE)
+        raise DataError(f"{path} is a folder, but must be one image file", "Name the file in it.")
     try:
         with path.open("rb") as file:
             if not file.read(1):
                 raise DataError(f"{path}: can't be read: it is empty", DAMAGED)
     except OSError as error:
-        advice = "Check that it exists and that you may read it."
+        advice = "Check that it exists and that you have permission to read it."
         raise DataError(f"{path}: can't be read: {error.strerror or error}", advice) from error
     if is_volume(path):
         values, geometry, channels, notes = volumes.decode(path)

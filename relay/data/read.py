@@ -1,7 +1,7 @@
 """Images and masks as the net and the metrics see them: one orientation, 8 bits, class indices.
 
-Pictures of 8 bits stay as they are, everything deeper is windowed; volumes are always windowed, one by one, for their
-scale differs from scan to scan (:func:`relay.data.sizes.window`).
+2D images with 8 bits stay unchanged, deeper ones are windowed. Volumes are always windowed individually, because their
+scale differs between scans (:func:`relay.data.sizes.window`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from relay.errors import DataError
 log = logging.getLogger(__name__)
 Spacing = tuple[float, ...] | None
 PLACE = (
-    "If the {what} was drawn on another grid, resample it to the {other}'s with nearest neighbours; if its header was "
-    "lost, give it the {other}'s. 3D Slicer and SimpleITK do both. Look at one laid over the other before you do."
+    "If the {what} was drawn on another grid, resample it to the {other}'s grid with nearest neighbours. If its header "
+    "was lost, give it the {other}'s. 3D Slicer and SimpleITK can do both. First, check an overlay of the two."
 )
 
 
@@ -33,10 +33,9 @@ def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
     """An image and its mask, in one geometry.
 
     Args:
-        mask_values: What stands for each class in the mask, background first.
-
+        mask_values: The value of each class in the mask, background first.
     Raises:
-        DataError: a file can't be read, the two lie elsewhere in space, or a value stands for no class.
+        DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
     its, drawn = read_raw(image), read_raw(mask, indices=True)
     geometry, notes = together(drawn, its, "mask", "image")
@@ -46,12 +45,10 @@ def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
 
 
 def read_image(path: Path) -> tuple[Pixels, Spacing]:
-    """An image as uint8 ``(*S, C)``, with ``C`` 1 or 3, and its spacing in mm (None for pictures).
-
-    What is suspicious about it is logged.
-
+    """An image as uint8 ``(*S, C)``, with ``C`` 1 or 3, and its spacing in mm (None for 2D images).
+    Anything suspicious about it is logged.
     Raises:
-        DataError: the file can't be read, or is no image of one or three channels.
+        DataError: the file can't be read, or is not an image with one or three channels.
     """
     pixels, spacing, notes = read_noted(path)
     for note in notes:
@@ -60,7 +57,7 @@ def read_image(path: Path) -> tuple[Pixels, Spacing]:
 
 
 def read_noted(path: Path) -> tuple[Pixels, Spacing, tuple[str, ...]]:
-    """The same, with what is suspicious about it, a phrase each, instead of a line in the log.
+    """The same, with a phrase for everything suspicious instead of a line in the log.
 
     Raises:
         DataError: as :func:`read_image`.
@@ -74,12 +71,10 @@ def read_masks(
     pred: Path, truth: Path, predicted: Sequence[int], mask_values: Sequence[int]
 ) -> tuple[Pixels, Pixels, Spacing]:
     """Two masks of one image, as class indices, and their spacing; their sizes may differ.
-
     Args:
-        predicted, mask_values: What stands for each class in the prediction, and in the truth.
-
+        predicted, mask_values: The value of each class in the prediction, and in the truth.
     Raises:
-        DataError: a file can't be read, the two lie elsewhere in space, or a value stands for no class.
+        DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
     one, other = read_raw(pred, indices=True), read_raw(truth, indices=True)
     geometry, _ = together(one, other, "mask", "truth")
@@ -90,32 +85,28 @@ def read_masks(
 
 
 def read_mask(path: Path) -> NDArray[Any]:
-    """A mask's values as they are in the file, ``(*S)``, of an integer type.
-
+    """A mask's values as in the file, ``(*S)``, with an integer type.
     Raises:
-        DataError: the file can't be read, or is a colour picture or holds fractions.
+        DataError: the file can't be read, is a colour image or contains fractions.
     """
     raw = read_raw(path, indices=True)
     return _mask(raw, raw.geometry)
 
 
 def together(one: Raw, other: Raw, what: str, whose: str) -> tuple[Geometry | None, tuple[str, ...]]:
-    """Refuse two files that say that they lie elsewhere; the geometry that holds for both is the second's.
-
-    A picture does not say where it lies. Beside a volume it is taken to lie as the volume is stored.
-
+    """Refuse two files with different positions in space; return the geometry for both, which is the second's.
+    A 2D image has no position. Together with a volume, it is assumed to have the volume's stored orientation.
     Args:
         what, whose: What the two are, for the message.
-
     Raises:
-        DataError: say where each of them lies, and what to do.
+        DataError: they differ; the message gives both positions and what to do.
     """
     if one.geometry is None and other.geometry is None:
         return None, _upright(one, other, whose)
     if one.geometry is None or other.geometry is None:
         volume = other if one.geometry is None else one
         turned = volume.geometry is not None and volume.geometry.turns
-        note = "a picture does not say how it lies; it was taken to lie as the volume is stored"
+        note = "a 2D image has no orientation; assumed that of the stored volume"
         return other.geometry, (note,) if turned else ()
     wrong = one.geometry.differences(other.geometry)
     if wrong:
@@ -125,22 +116,24 @@ def together(one: Raw, other: Raw, what: str, whose: str) -> tuple[Geometry | No
 
 
 def _upright(one: Raw, other: Raw, whose: str) -> tuple[str, ...]:
-    """Refuse two pictures that were turned differently, but where their sizes tell that this made them fit."""
+    """Refuse two 2D images that were turned differently, unless their sizes show that this made them match."""
     if one.exif == other.exif:
         return ()
     height, width = one.values.shape[:2]
     quarters = (one.exif > 4) != (other.exif > 4)
     if quarters and height != width and other.values.shape[:2] == (height, width):
-        return (f"EXIF orientation {one.exif}, but that of its {whose} is {other.exif}; turned so, their sizes agree",)
+        return (
+            f"EXIF orientation {one.exif}, but that of its {whose} is {other.exif}; turned this way, their sizes agree",
+        )
     raise DataError(
-        f"{one.path}: EXIF orientation {one.exif}, but that of its {whose} is {other.exif} ({other.path}): only one of "
-        "them, or each another way, is turned when it is shown",
-        "Save both upright, without an EXIF orientation, and look at one laid over the other.",
+        f"{one.path}: EXIF orientation {one.exif}, but that of its {whose} is {other.exif} ({other.path}): viewers "
+        "turn them differently",
+        "Save both upright, without an EXIF orientation, and check an overlay of the two.",
     )
 
 
 def _mask(raw: Raw, geometry: Geometry | None) -> NDArray[Any]:
-    """Integers ``(*S)``, turned as the geometry turns an image of that size; without one as stored."""
+    """Integers ``(*S)``, turned as the geometry turns an image of that size; without a geometry, as stored."""
     values = integers(raw)
     own = raw.geometry
     if geometry is None:
@@ -155,7 +148,7 @@ def _image(raw: Raw) -> tuple[Pixels, Spacing, tuple[str, ...]]:
     if raw.channels not in (1, 3):
         raise DataError(
             f"{raw.path}: {raw.channels} channels; an image has 1 or 3",
-            "Save the channel that you need as an image of its own, or three of them as RGB.",
+            "Save the channel you need as its own image, or three of them as RGB.",
         )
     values = raw.values if raw.channels == 3 else raw.values[..., None]
     spacing = None

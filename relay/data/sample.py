@@ -1,4 +1,4 @@
-"""What a data set consists of: samples (where things lie) and pictures (what was read)."""
+"""The parts of a data set: samples (where the files are) and cases (what was read)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Sample:
 
     Attributes:
         id: Its name, unique within the data set. It never leaves the site.
-        patient: Whose image it is; no patient is ever in two splits.
+        patient: Its patient; no patient is ever in two splits.
         image: The image's file.
         mask: The mask's file.
-        split: The publisher's split, where there is one.
+        split: The publisher's split, if there is one.
     """
 
     id: str
@@ -35,13 +35,13 @@ class Sample:
 class Case:
     """An image and its mask, in memory; two or three spatial axes ``S``.
 
-    Volumes lie in the orientation of :mod:`relay.data.geometry`, however they are stored.
+    Volumes have the orientation of :mod:`relay.data.geometry`, however they are stored.
 
     Attributes:
         image: uint8 ``(*S, C)``.
         mask: uint8 class indices ``(*S)``.
-        spacing: Millimetres per voxel along each axis of ``S``, or None where the file does not say.
-        notes: What is legal but suspicious about the files, a phrase each.
+        spacing: Millimetres per voxel along each axis of ``S``, or None if the file does not give it.
+        notes: A phrase for everything legal but suspicious about the files.
     """
 
     image: Pixels

@@ -16,9 +16,9 @@ Request: TypeAlias = tuple[int, int, int]
 class TrainSampler(Sampler[Request]):
     """The order of an epoch: ``(epoch, position, index)`` for each of this rank's samples.
 
-    An epoch shows every sample ``repeats`` times, in as many permutations one after the other. Batches
-    are full: the last incomplete one is dropped, or if it is the only one, filled by more permutations.
-    Rank ``r`` of ``w`` takes the batches ``r, r + w, …``, all ranks the same number of them.
+    An epoch uses every sample ``repeats`` times, in that many consecutive permutations. Batches
+    are full: the last incomplete one is dropped or, if it is the only one, filled from further permutations.
+    Rank ``r`` of ``w`` takes the batches ``r, r + w, …``; all ranks get the same number.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TrainSampler(Sampler[Request]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that is iterated over next (Lightning calls this)."""
+        """Choose the next epoch to iterate over (Lightning calls this)."""
         self.epoch = epoch
 
     def order(self, epoch: int) -> list[int]:

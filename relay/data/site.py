@@ -14,11 +14,11 @@ from relay.errors import DataError
 
 
 class SiteData:
-    """A data set with its split; a split's images are read when they are first asked for.
+    """A data set with its split; a split's images are read on first use.
 
     Attributes:
         dataset: The data set.
-        split: Who is in which split.
+        split: The samples of each split.
     """
 
     def __init__(self, dataset: Dataset, split: Split, spool: Path | None = None) -> None:
@@ -29,21 +29,21 @@ class SiteData:
 
     @property
     def train(self) -> Store:
-        """The training pictures."""
+        """The training images."""
         return self.store("train")
 
     @property
     def val(self) -> Store:
-        """The validation pictures; there may be none."""
+        """The validation images; there may be none."""
         return self.store("val")
 
     @property
     def test(self) -> Store:
-        """The test pictures."""
+        """The test images."""
         return self.store("test")
 
     def store(self, name: SplitName) -> Store:
-        """The pictures of a split, by its name.
+        """The images of a split, by its name.
 
         Raises:
             DataError: some can't be used.
@@ -52,13 +52,11 @@ class SiteData:
         return self._stores[name]
 
     def read(self, names: Sequence[SplitName], step: Step | None = None) -> None:
-        """Read all pictures of some splits.
-
+        """Read all images of the given splits.
         Args:
-            step: Called after each picture.
-
+            step: Called after each image.
         Raises:
-            DataError: pictures of any of them can't be used.
+            DataError: some images can't be used.
         """
         problems: list[DataError] = []
         for name in names:
@@ -70,9 +68,8 @@ class SiteData:
         refuse_images(self.dataset, problems)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
-        """A picture's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
-
-        It is read again where the pictures are resized.
+        """An image's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
+        It is read again if the images are resized.
         """
         if self.dataset.options.img_size is None:
             store = self.store(name)
@@ -82,16 +79,16 @@ class SiteData:
 
 
 def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:
-    """Look up a site's samples and split them; no image is read yet.
+    """Find a site's samples and split them; no image is read yet.
 
     Args:
         dataset: The site's data set.
         seed: The study's seed.
-        spool: A folder for what does not fit into RAM (see :class:`Store`).
+        spool: A folder for data that does not fit into RAM (see :class:`Store`).
         splits: The splits that will be needed.
 
     Raises:
-        DataError: train or test is needed and empty, or the data set is not whole.
+        DataError: train or test is needed but empty, or the data set is incomplete.
     """
     parts = split(dataset.listing, dataset.options, seed)
     for name in splits:

@@ -1,4 +1,4 @@
-"""Intensities, channels and sizes of pictures: everything that is done to one before it is stored."""
+"""Intensities, channels and sizes of images: all processing before an image is stored."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from relay.errors import DataError
 
 WINDOW = (0.5, 99.5)
 CLIPPED = 0.1
-"""The share of what is not background that a window may clip: it is a tenth where 95 % is background."""
+"""The share of the non-background voxels that a window may clip: a tenth if 95 % is background."""
 FEW_LEVELS = 4
 SMALLEST, LARGEST = 1e-300, 1e30
-"""Differences that are none, and values whose differences could overflow."""
+"""Differences that count as zero, and values whose differences could overflow."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 def window(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
-    """Intensities of any scale as uint8: the 0.5 to 99.5 percentile of this picture becomes 0 to 255.
-
-    What lies outside is clipped, what is not finite becomes 0, and a picture of one value is all 0. Where nearly all
-    voxels have one value, so that the window would clip more than a tenth of the others, it runs over that value and
-    the percentiles of the others.
+    """Intensities of any scale as uint8: the 0.5 to 99.5 percentile of this image becomes 0 to 255.
+    Values outside are clipped, non-finite ones become 0, and an image with a single value becomes all 0. If nearly
+    all voxels have the same value, so that the window would clip more than a tenth of the others, it covers that value
+    and the percentiles of the others.
 
     Returns:
-        The picture, and what is suspicious about it, a phrase each.
+        The image, and a phrase for everything suspicious about it.
     """
     values = _tamed(values)
     finite = np.isfinite(values)
@@ -46,7 +45,7 @@ def window(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
 
 
 def _tamed(values: NDArray[Any]) -> NDArray[Any]:
-    """The same, small enough that no difference overflows: only the scale is lost, which nobody sees."""
+    """The same values, scaled so that no difference overflows; the scale does not matter."""
     if (
         values.dtype.kind == "f"
         and np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max() > LARGEST
@@ -56,7 +55,7 @@ def _tamed(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _bounds(known: NDArray[Any]) -> tuple[float, float, list[str]]:
-    """The window of finite values, and what is suspicious about them."""
+    """The window of finite values, and everything suspicious about them."""
     low, usual, high = np.percentile(known, (WINDOW[0], 50, WINDOW[1]))
     others = known[known != usual]
     if not others.size:
@@ -64,28 +63,27 @@ def _bounds(known: NDArray[Any]) -> tuple[float, float, list[str]]:
     if ((others < low) | (others > high)).mean() > CLIPPED:
         first, last = np.percentile(others, WINDOW)
         share = f"{100 * (1 - others.size / known.size):.4g} % of its voxels are {usual:g}"
-        return min(usual, first), max(usual, last), [f"{share}; its window was taken from the others"]
+        return min(usual, first), max(usual, last), [f"{share}; its window is based on the others"]
     few, many = np.percentile(others, (5, 95))
     levels = (many - few) * 255 / (high - low)
     if levels < FEW_LEVELS:
         return (
             low,
             high,
-            [f"outliers stretch its window: nine tenths of its intensities fall into {levels:.0f} of 256 grey levels"],
+            [f"outliers stretch its window: 90 % of its intensities fall into {levels:.0f} of 256 grey levels"],
         )
     return low, high, []
 
 
 def as_channels(image: Pixels, channels: int) -> Pixels:
-    """An image with the channels wanted: grey is repeated, RGB becomes its luma (BT.601).
-
+    """An image with the required channels: grey is repeated, RGB becomes its luma (BT.601).
     Raises:
-        DataError: it has neither the channels wanted, nor one or three.
+        DataError: it has neither the required number of channels, nor one or three.
     """
     if image.shape[-1] == channels:
         return image
     if {image.shape[-1], channels} != {1, 3}:
-        raise DataError(f"an image of {image.shape[-1]} channels can't become one of {channels}")
+        raise DataError(f"an image with {image.shape[-1]} channels can't be converted to {channels}")
     if channels == 3:
         return np.repeat(image, 3, axis=-1)
     luma: Pixels = np.rint(image @ _LUMA).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Train, validation and test: by patient, by seed, and by the publisher where there is a published split."""
+"""Split into train, validation and test: by patient and seed, and as published if there is a published split."""
 
 from __future__ import annotations
 
@@ -33,15 +33,13 @@ class Split:
 
 
 def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
-    """Deal a site's samples out to train, val and test; the order of ``samples`` does not matter.
-
-    Fractions count patients. Where the publisher marks samples as test, these are the test split, and
-    validation is drawn from the rest. A fraction above zero gives at least one patient as long as one is left
-    to train on: so with a single training patient, validation is empty. Patients whose names are
-    :func:`~relay.data.patients.alike` go together, for they may be one. With ``split: test`` all are tested on.
-
+    """Split a site's samples into train, val and test; the order of ``samples`` does not matter.
+    Fractions refer to patients. If the publisher marks samples as test, these are the test split, and
+    validation is chosen from the rest. A fraction above zero gives at least one patient as long as one is left
+    to train on, so with a single training patient, validation is empty. Patients whose names are
+    :func:`~relay.data.patients.alike` stay together, because they may be one. With ``split: test``, all are tested on.
     Raises:
-        DataError: a patient is in both parts of the publisher's split, under one name or two that are alike.
+        DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike.
     """
     published = {sample.patient for sample in samples if sample.split == "test"}
     rest = {sample.patient for sample in samples if sample.split != "test"}
@@ -49,7 +47,7 @@ def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
     refuse(
         sorted(name for name in published | rest if alike(name) in both),
         f"task '{options.task_name}': patients in both the published test set and the rest",
-        "Take each of these patients out of one part, or deal the test set by patient: leave out test_regex. Give "
+        "Remove each of these patients from one part, or leave out test_regex to choose the test set by patient. Give "
         "different patients names that differ in more than case, width, dashes or leading zeros.",
     )
     ordered = sorted(samples, key=lambda sample: sample.id)
@@ -68,5 +66,5 @@ def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
 
 
 def _share(fraction: float, of: int, left: int) -> int:
-    """How many patients a fraction of ``of`` takes from those ``left``, of whom one must remain."""
+    """How many patients a fraction of ``of`` takes from those ``left``; one must remain."""
     return min(max(round(fraction * of), 1), left - 1) if fraction > 0 and left > 1 else 0

@@ -1,6 +1,5 @@
-"""The decode-once cache: every picture of a split, in one flat buffer of bytes.
-
-A picture takes the bytes of its pixels and nothing else. Worker processes that are forked share the buffer,
+"""The decode-once cache: every image of a split, in one flat buffer of bytes.
+An image takes only the bytes of its pixels. Forked worker processes share the buffer,
 and the system can page it out when it is a file.
 """
 
@@ -27,7 +26,7 @@ Step = Callable[[], object]
 
 
 class BadImages(DataError):
-    """Pictures can't be used; ``problems`` has an error for each of them."""
+    """Images can't be used; ``problems`` has an error for each of them."""
 
     def __init__(self, problems: Sequence[DataError]) -> None:
         super().__init__("\n".join(map(str, problems)))
@@ -35,16 +34,15 @@ class BadImages(DataError):
 
 
 def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
-    """One error for all pictures of a data set that can't be used.
-
+    """Raise one error for all images of a data set that can't be used.
     Raises:
-        DataError: there are such.
+        DataError: there are some.
     """
     refuse(sorted(problems, key=str), f"{dataset}: images that can't be used", "Fix or remove the files named above.")
 
 
 class _Buffer:
-    """Bytes that are appended to, in RAM, or beyond ``max_ram`` in a file that has no name."""
+    """An append-only buffer, in RAM or, beyond ``max_ram``, in an unnamed file."""
 
     def __init__(self, spool: Path | None, max_ram: int) -> None:
         self._spool, self._max_ram = spool, max_ram
@@ -52,7 +50,7 @@ class _Buffer:
         self._file: IO[bytes] | None = None
 
     def append(self, pixels: Pixels) -> int:
-        """Where in the buffer the pixels begin."""
+        """Append pixels; return their position in the buffer."""
         begin, self._size = self._size, self._size + pixels.size
         if self._file is None and self._spool is not None and self._size > self._max_ram:
             self._spool.mkdir(parents=True, exist_ok=True)
@@ -66,7 +64,7 @@ class _Buffer:
         return begin
 
     def array(self) -> Pixels:
-        """All bytes, as one array that can't be written to."""
+        """All bytes, as one read-only array."""
         if self._file is None:
             flat = np.frombuffer(self._ram, np.uint8)
             flat.flags.writeable = False
@@ -76,26 +74,23 @@ class _Buffer:
 
 
 class Store:
-    """The pictures of some samples, decoded once, in their order.
-
-    ``store[i]`` is ``(image, mask)``, uint8 ``(*S, C)`` and ``(*S)``: views that can't be written to.
-
+    """The images of some samples, decoded once, in order.
+    ``store[i]`` is ``(image, mask)``, uint8 ``(*S, C)`` and ``(*S)``: read-only views.
     Args:
-        dataset: What reads the samples.
+        dataset: Reads the samples.
         samples: The samples.
-        spool: A folder of the site's own for buffers larger than ``max_ram``; the file in it has no name and
-            is gone with the process. None keeps everything in RAM.
-        max_ram: Bytes of pixels kept in RAM.
-        step: Called after each picture.
+        spool: One of the site's own folders, for buffers larger than ``max_ram``; the file in it is unnamed and
+            disappears with the process. None keeps everything in RAM.
+        max_ram: Maximum size of pixels in RAM, in bytes.
+        step: Called after each image.
 
     Attributes:
         samples: The samples, as given.
-        shapes: Each picture's spatial shape ``S``.
-        spacings: Each picture's spacing in mm, None where unknown.
-        notes: What was done to each picture and is to be told.
-
+        shapes: Each image's spatial shape ``S``.
+        spacings: Each image's spacing in mm, None if unknown.
+        notes: What people should know about the processing of each image.
     Raises:
-        BadImages: pictures can't be read or don't fit.
+        BadImages: images can't be read or don't match the options.
     """
 
     def __init__(
@@ -134,12 +129,12 @@ class Store:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all pixels, images and masks."""
+        """Size of all images and masks, in bytes."""
         return self._images.nbytes + self._masks.nbytes
 
 
 def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Case]:
-    """The pictures in order, read by a few threads; a few at a time, so that no more wait in memory."""
+    """The images in order, read by a few threads, a few at a time to limit memory."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 

@@ -1,4 +1,4 @@
-"""Volumes, which SimpleITK reads."""
+"""Volumes, read with SimpleITK."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from relay.errors import DataError
 
 DICOM_ROWS = "0028|0010"
 DICOM_SPACING = {"0028|0030", "0018|1164", "0018|2010", "0028|0008"}
-"""Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing; files of many frames say it elsewhere."""
+"""Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing; multi-frame files give it elsewhere."""
 
 SHEARED = (
-    "Resample the image, and its mask with nearest neighbours, to axes at right angles. If it is the header that is "
-    "wrong, correct that; the qform of a NIfTI file can't be sheared."
+    "Resample the image, and its mask with nearest neighbours, to axes at right angles. If only the header is "
+    "wrong, correct it; the qform of a NIfTI file can't be sheared."
 )
 
 
 def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
-    """Values as they are stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels; geometry; channels; notes.
+    """Values as stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels; geometry; channels; notes.
 
     Raises:
-        DataError: it can't be read, has four axes, or complex numbers.
+        DataError: it can't be read, or has four axes or complex numbers.
     """
     import SimpleITK as sitk
 
     header = _header(path)
     geometry = _geometry(path, header)
     if "complex" in sitk.GetPixelIDValueAsString(header.GetPixelID()):
-        raise DataError(f"{path}: complex numbers", "Save what you need of them as real numbers: the magnitude, say.")
+        raise DataError(f"{path}: complex numbers", "Save what you need as real numbers, for example the magnitude.")
     keys = set(header.GetMetaDataKeys())
     notes: tuple[str, ...] = ()
     if metaimage.is_metaimage(path):
@@ -49,13 +49,13 @@ def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
         raise _unreadable(path, error) from error
     channels = int(header.GetNumberOfComponents())
     if DICOM_ROWS in keys and not keys & DICOM_SPACING:
-        notes += ("its header does not say how large pixels are; 1 mm was taken",)
+        notes += ("its header gives no pixel size; assumed 1 mm",)
     shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
     return values.reshape(shape), geometry, channels, notes
 
 
 def read_geometry(path: Path) -> Geometry | None:
-    """A volume's geometry, from its header alone; None for pictures.
+    """A volume's geometry, from its header only; None for 2D images.
 
     Raises:
         DataError: the header can't be read, or the file has four axes.
@@ -64,12 +64,12 @@ def read_geometry(path: Path) -> Geometry | None:
 
 
 def _header(path: Path) -> Any:
-    """A reader that has read what stands before the voxels."""
+    """A reader that has read the header."""
     import SimpleITK as sitk
 
     if metaimage.is_metaimage(path):
         metaimage.fields(path)
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of ends in an error or a note of ours
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # we report its warnings as our own errors or notes
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -84,8 +84,8 @@ def _geometry(path: Path, header: Any) -> Geometry:
     if more:
         shape = "×".join(map(str, header.GetSize()))
         raise DataError(
-            f"{path}: a {header.GetDimension()}D volume ({shape}), where 3 axes are expected",
-            "It holds several volumes, of times or contrasts, say. Save the one you need, or their mean, as one file.",
+            f"{path}: a {header.GetDimension()}D volume ({shape}); it must have 3 axes",
+            "It has several volumes, for example times or contrasts. Save the one you need, or their mean, as a file.",
         )
     try:
         return Geometry.of(header)
@@ -97,4 +97,4 @@ def _unreadable(path: Path, error: RuntimeError) -> DataError:
     reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ")
     if "orthonormal" in reason:
         return DataError(f"{path}: sheared: the axes in its header (a NIfTI sform) are not at right angles", SHEARED)
-    return DataError(f"{path}: can't be read: damaged, cut short or of another kind ({reason})", DAMAGED)
+    return DataError(f"{path}: can't be read: damaged, truncated or of another type ({reason})", DAMAGED)

@@ -1,7 +1,6 @@
-"""The acceptance gate of a leg, before anything is taken in: what arrived is sane, fits its net, can be read by its
-strategy, gives finite answers for images of this site, and is scored on its validation images.
-
-So whatever training would refuse is refused here, while the bundle can still be exchanged for a good one.
+"""The acceptance gate of a leg, before anything is accepted: the weights are sane, match its net, can be read by its
+strategy, give finite outputs for images of this site, and are scored on its validation images.
+So anything that training would refuse is refused here, while the bundle can still be replaced by a good one.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from relay.plan import Leg
 from relay.trust import GateFailed, Policy, PolicyBreach
 
 LOOK = 4
-"""Images of each site that are looked at where nothing is scored."""
+"""How many images of each site are examined if none are scored."""
 SAME = 1e-12
-"""Logits that differ by no more are the same."""
+"""Logits that differ by no more than this count as equal."""
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
-    """The acceptance gate of a leg: all validation images of all its sites are scored; of a site without any, a few
-    training images are looked at."""
+    """The acceptance gate of a leg: all validation images of all its sites are scored; for a site without any, a few
+    training images are examined."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
         model, notes = check_handover(leg, handover, policy, gate.last_known(store))
@@ -43,7 +42,7 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
         model.to(device, memory_format=memory_format(leg)).eval()
         notes += [check_answers(model, site, device) for site in pool if not site.split.val]
         if not scored:
-            return [*notes, "no validation images here to score them on"]
+            return [*notes, "there are no validation images here to score them on"]
         with _useful_answers(model):
             dice = validation_dice(model, scored, device)
         gate.check_score(dice, policy.gate)
@@ -54,32 +53,30 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
 
 
 def taster(leg: Leg) -> Weigh:
-    """The acceptance gate where a bundle is received before the leg is run: a few images are looked at, if they are
-    here, and nothing is scored."""
+    """The acceptance gate for a bundle that is received before the leg is run: a few images are examined, if available,
+    and none are scored."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
         model, notes = check_handover(leg, handover, policy, gate.last_known(store))
-        later = "relay train will look, before it trains"
+        later = "relay train does this before it trains"
         if missing := [str(data.options.task_name) for data in leg.pool if not data.accessible()]:
             away = ", ".join(missing)
-            return [*notes, f"the images of {away} are not here: their answers were not looked at; {later}"]
+            return [*notes, f"the images of {away} are not here, so the outputs for them were not checked; {later}"]
         try:
             pool = [prepare(dataset, leg.conf.random_seed, splits=("train",)) for dataset in leg.pool]
             return [*notes, *(check_answers(model.eval(), site, torch.device("cpu")) for site in pool)]
         except DataError as error:
-            return [*notes, f"warning: their answers were not looked at, {later}: {error}"]
+            return [*notes, f"warning: their outputs were not checked; {later}: {error}"]
 
     return weigh
 
 
 def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
-    """Hold weights and memories against the config, without an image; returns the net with these weights, and notes.
-
+    """Check weights and memories against the config, without images; return the net with these weights, and notes.
     Args:
-        last: the model's weights that were known here before; empty for none.
-
+        last: the last known weights of the model here; empty for none.
     Raises:
-        GateFailed: they are not sane (:mod:`relay.exchange.gate`), do not fit the net, or its strategy can't read them.
+        GateFailed: they are not sane (:mod:`relay.exchange.gate`), or the net or its strategy can't load them.
         PolicyBreach: a memory may not travel.
     """
     states = [*handover.memories.values(), *([handover.cumulative] if handover.cumulative else [])]
@@ -98,8 +95,7 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
 
 
 def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str:
-    """Ask a net for its answers to a few validation images, or training images where there are none.
-
+    """Check a net's outputs for a few validation images, or training images if there are none.
     Raises:
         GateFailed: some are not finite, or all are the same.
         DataError: the images can't be read.
@@ -109,11 +105,11 @@ def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str
     with _useful_answers(model):
         for batch in batches(few):
             predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
-    return f"their answers are finite for {len(few)} images of this site"
+    return f"their outputs are finite for {len(few)} images of this site"
 
 
 def _rehearsed(leg: Leg, handover: Handover) -> nn.Module:
-    """What the leg's strategy would start from, by a strategy that is then thrown away."""
+    """What the leg's strategy would start from, built by a temporary strategy."""
     strategy = type(leg.strategy)(leg.strategy.options)
     strategy.setup(leg.net.build(), leg.loss.build(leg.data.num_classes), task_of(leg))
     strategy.receive(handover)
@@ -126,22 +122,21 @@ def _as_refusal() -> Iterator[None]:
     try:
         yield
     except HandoverError as error:
-        raise GateFailed(str(error), "Both sites must use the config that the study agreed on.") from error
+        raise GateFailed(str(error), "Both sites must use the study's agreed config.") from error
 
 
 @contextmanager
 def _useful_answers(model: nn.Module) -> Iterator[None]:
-    """Look at whatever a net answers in the block.
-
+    """Check all outputs of a net in the block.
     Raises:
-        GateFailed: some of it is not finite; or it is the same everywhere, whatever the images are: such a net is dead,
-            and no training brings it back.
+        GateFailed: some are not finite, or they are the same everywhere for all images: such a net is dead, and
+            training can't revive it.
     """
-    ranges: list[Tensor] = []  # of images and of each class's logits, batch by batch: the lowest and the highest
+    ranges: list[Tensor] = []  # lowest and highest value of the images and of each class's logits, batch by batch
 
     def look(_: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
         if not logits.isfinite().all():
-            raise GateFailed("the weights can't be used: the net's answers to images of this site are not finite")
+            raise GateFailed("the weights can't be used: the net's outputs for images of this site are not finite")
         values = [images[0].reshape(1, -1), logits.transpose(0, 1).flatten(1)]
         ranges.append(torch.stack([torch.cat([end(v, dim=1) for v in values]) for end in (torch.amin, torch.amax)]))
 
@@ -152,11 +147,13 @@ def _useful_answers(model: nn.Module) -> Iterator[None]:
         hook.remove()
     seen, *answers = _spread(ranges)
     if seen > 0 and answers and max(answers) <= SAME:
-        raise GateFailed("the weights can't be used: the net answers the same to every image of this site, everywhere")
+        raise GateFailed(
+            "the weights can't be used: the net's output is the same everywhere, for every image of this site"
+        )
 
 
 def _spread(ranges: list[Tensor]) -> list[float]:
-    """Highest less lowest over all batches: of the images, then of each class."""
+    """Highest minus lowest value over all batches: of the images, then of each class."""
     if not ranges:
         return [0.0]
     every = torch.stack(ranges).double()
@@ -164,41 +161,39 @@ def _spread(ranges: list[Tensor]) -> list[float]:
 
 
 def check_size(model: nn.Module, policy: Policy) -> None:
-    """Refuse before the training a net whose weights alone are larger than a bundle may be.
-
+    """Before training, refuse a net whose weights alone exceed the size of a bundle.
     Raises:
-        PolicyBreach: they are.
+        PolicyBreach: they do.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size > policy.max_bundle_bytes:
         raise PolicyBreach(
-            f"the net's weights have {size} bytes; a bundle of this study may have {policy.max_bundle_bytes}",
-            "Use the net that the study agreed on, or ask the coordinator for another policy.max_bundle_bytes.",
+            f"the net's weights have {size} bytes; the limit for a bundle of this study is {policy.max_bundle_bytes}",
+            "Use the study's agreed net, or ask the coordinator for another policy.max_bundle_bytes.",
         )
 
 
 def check_memory(kinds: Iterable[str], policy: Policy) -> None:
-    """Refuse before the training a memory that could not be sent after it. ``kinds``: of those that the leg will carry.
+    """Before training, refuse a memory that could not be sent afterwards. ``kinds``: of those the leg will carry.
 
     Raises:
         PolicyBreach: the policy forbids one.
     """
     if odd := sorted({kind for kind in kinds if not policy.allows(kind)}):
         raise PolicyBreach(
-            f"a memory of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
+            f"memories of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
             "Use a strategy or options without it (relay with owm_alpha: null carries no owm), or ask the coordinator "
             "for a roster with another policy.memory.",
         )
 
 
 def check_samples(leg: Leg, samples: int, policy: Policy) -> None:
-    """Refuse before the training what could not be sent after it.
-
+    """Before training, refuse a leg that could not be sent afterwards.
     Raises:
-        PolicyBreach: fewer training samples than the study wants of a site.
+        PolicyBreach: it has fewer training samples than the study requires.
     """
     if samples < policy.min_samples:
         raise PolicyBreach(
-            f"{leg.task_name} has {samples} training samples; the study wants at least {policy.min_samples}",
+            f"{leg.task_name} has {samples} training samples; the study requires at least {policy.min_samples}",
             "Train with more images, or ask the coordinator for a roster with another policy.min_samples.",
         )

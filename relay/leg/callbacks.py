@@ -1,4 +1,4 @@
-"""Lightning callbacks of a leg: progress, a state to resume from, a stop where the loss is no number."""
+"""Lightning callbacks of a leg: progress, a state to resume from, a stop if the loss is not finite."""
 
 from __future__ import annotations
 
@@ -18,42 +18,40 @@ from relay.leg.progress import Progress
 
 
 class ShowProgress(pl.Callback):
-    """Moves the bar by one a step, and shows the last validation score."""
+    """Advances the progress bar at every step, and shows the last validation score."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """A resumed phase starts where it was."""
+        """Start a resumed phase from its saved step."""
         self.progress.advance(trainer.global_step, made=False)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """One step more."""
+        """Count one more step."""
         self.progress.advance()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """The score of the round."""
+        """Show the validation score."""
         if (dice := trainer.callback_metrics.get("val/dice")) is not None:
             self.progress.note(f"val Dice {float(dice):.3f}")
 
 
 class StopAtOnce(pl.Callback):
-    """SIGTERM stops a fit as Ctrl-C does, wherever it is.
-
-    Lightning's own handler first has the processes of a fit tell each other, and waits for ever where the
-    signal comes while they are talking anyway. When the fit ends, it puts back what was there before.
+    """SIGTERM stops a fit like Ctrl-C does, at any time.
+    Lightning's own handler first makes the processes of a fit notify each other, and waits forever if the
+    signal arrives while they are already communicating. When the fit ends, it restores the previous handler.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Take Lightning's handler away."""
+        """Remove Lightning's handler."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 class KeepState(pl.Callback):
-    """Saves all that a resumed fit needs: at ends of epochs, at most every ``seconds``, and at the fit's end.
-
-    The file is replaced in one step, and only while the weights are finite, so it always holds a good state.
+    """Saves everything a resumed fit needs: at ends of epochs, at most every ``seconds``, and at the end of the fit.
+    The file is replaced in one step, and only while the weights are finite, so it always contains a good state.
     """
 
     def __init__(self, path: Path, seconds: float) -> None:
@@ -61,17 +59,17 @@ class KeepState(pl.Callback):
         self.curves: dict[str, int] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is saved beside Lightning's own: how far the curves go."""
+        """What is saved in addition to Lightning's state: how far the curves go."""
         return {"curves": self.curves}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Save where it is time; the first process decides for all."""
+        """Save if it is time; the first process decides for all."""
         done = trainer.global_step >= trainer.max_steps
         if trainer.strategy.broadcast(done or time.monotonic() - self.saved >= self.seconds):
             self.save(trainer, pl_module)
 
     def save(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the state, and keep the one before.
+        """Write the state, and keep the previous one.
 
         Raises:
             TrainingError: the weights, or the statistics of a normalisation, are not finite.
@@ -91,29 +89,27 @@ class KeepState(pl.Callback):
 
 
 class StopOnNonFinite(pl.Callback):
-    """Ends the fit where the loss was no finite number, and names the batch.
-
-    The learner notes the first such step on the device; on a GPU the note is read every ``every`` steps only,
-    since reading it waits for the device.
+    """Ends the fit if the loss is not finite, and names the batch.
+    The learner records the first such step on the device; on a GPU, the record is read only every ``every`` steps,
+    because reading it waits for the device.
     """
 
     def __init__(self, every: int, state: Path) -> None:
         self.every, self.state = every, state
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        """Look at the note now and then."""
+        """Read the record from time to time."""
         if pl_module.device.type == "cpu" or trainer.global_step % self.every == 0:
             self.check(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Look before a state is saved."""
+        """Read the record before a state is saved."""
         self.check(trainer, pl_module)
 
     def check(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Raise if the note says so.
-
+        """Raise if the loss was not finite.
         Raises:
-            TrainingError: with the step, the epoch and the samples of the batch.
+            TrainingError: it names the step, the epoch and the samples of the batch.
         """
         if int(trainer.strategy.reduce(pl_module.first_bad.clone(), reduce_op="max")) < 0:
             return
@@ -126,10 +122,10 @@ class StopOnNonFinite(pl.Callback):
         shown = some(names, 8)
         raise TrainingError(
             f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept(self.state)}",
-            f"{TrainingError.CURE} Where it is this batch again, look at its images.",
+            f"{TrainingError.CURE} If the same batch fails again, check its images.",
         )
 
 
 def kept(state: Path) -> str:
-    """What there is to go on from, in words."""
+    """What there is to resume from, in words."""
     return f"the last good state is kept in {state}" if state.is_file() else "no state was saved before it"

@@ -16,7 +16,7 @@ FORMAT = 2
 
 
 def save(path: Path, model: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write the weights and the facts about them (plain JSON values), whole or not at all."""
+    """Write the weights and the facts about them (plain JSON values), completely or not at all."""
     weights = {k: v.detach().cpu() for k, v in model.items()}
     write_bytes(path, saved({"format": FORMAT, "model": weights, "facts": dict(facts)}))
 
@@ -25,7 +25,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights, on the CPU, and the facts.
 
     Raises:
-        UserError: there is no such file, or it is not one of :func:`save`'s.
+        UserError: there is no such file, or :func:`save` did not write it.
     """
     again = f"Remove {path.parent} to train this leg again, or restore the file."
     try:
@@ -34,6 +34,6 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= {"model", "facts"}:
         raise UserError(
-            f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that it wrote."
+            f"{path} is not a checkpoint of this program (format {FORMAT})", "Give a last.ckpt that this program wrote."
         )
     return content["model"], content["facts"]

@@ -1,4 +1,4 @@
-"""The curves of a leg, wound back to a saved state where a fit goes on from it, so that no step is in them twice."""
+"""The curves of a leg. When a fit resumes, they are rewound to its saved state, so that no step appears twice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EVENTS = "events.out.tfevents.*"
 
 
 def written(logger: Any) -> dict[str, int]:
-    """How long each event file of a leg is by now, in bytes, with all that was logged so far in it.
+    """The current size of each event file of a leg, in bytes, after flushing.
 
     Args:
         logger: Lightning's TensorBoardLogger, of the process that writes.
@@ -21,9 +21,8 @@ def written(logger: Any) -> dict[str, int]:
 
 
 def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
-    """Cut a leg's event files to what :func:`written` said; those it did not name go.
-
-    A file only grows, and one record follows another, so that its first bytes are what they were then.
+    """Truncate a leg's event files to the sizes from :func:`written`, and remove those it did not list.
+    Records are only ever appended to a file, so its first bytes are the same as then.
     """
     for path in folder.glob(EVENTS):
         if path.name not in sizes:

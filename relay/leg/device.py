@@ -1,4 +1,4 @@
-"""Where a leg computes, and how images lie in memory there."""
+"""Where a leg computes, and how images are laid out in memory there."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def device_of(devices: Devices) -> torch.device:
 
 
 def memory_format(leg: Leg) -> torch.memory_format:
-    """Channels last in 2D, as the batches come: a fifth faster on the CPU."""
+    """Channels last in 2D, the layout of the batches: 20 % faster on the CPU."""
     return torch.channels_last if getattr(leg.net.options, "spatial_dims", 2) == 2 else torch.preserve_format

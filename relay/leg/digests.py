@@ -1,4 +1,4 @@
-"""Whether images and masks are still those that a leg was trained and tested on: by the digests of their files."""
+"""Check, by file digests, that images and masks are still those that a leg was trained and tested on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths
 
 Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Site → sample → ``image``, ``mask`` → SHA-256. Images that are drawn have no files: their options say it all."""
+"""Site → sample → ``image``, ``mask`` → SHA-256. Synthetic images have no files; their options identify them."""
 KINDS = ("image", "mask")
 THREADS, BLOCK = 4, 1 << 20
 
 
 def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
-    """The digests of the samples' files, by sample; of those that have files.
+    """The digests of the samples' files, by sample, for samples that have files.
 
     Raises:
         DataError: files can't be read; the message names them.
@@ -43,7 +43,7 @@ def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of all that belongs to an image; empty where there is no file.
+    """SHA-256 of everything that belongs to an image; empty if there is no file.
 
     Raises:
         DataError: it can't be read.
@@ -56,13 +56,13 @@ def digest(path: Path) -> str:
                 for block in iter(lambda: file.read(BLOCK), b""):
                     whole.update(block)
         except OSError as error:
-            advice = "Check that you may read it and that the disk is in order."
+            advice = "Check that you have permission to read it and that the disk is not faulty."
             raise DataError(f"{part}: can't be read: {error.strerror}", advice) from error
     return whole.hexdigest() if parts else ""
 
 
 def _parts(path: Path) -> Iterator[Path]:
-    """The file; with the voxels of a ``.mhd``, which lie beside it; of a folder, all in it."""
+    """The file; for a ``.mhd``, also its voxel file; for a folder, every file in it."""
     if path.is_dir():
         yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
     elif path.is_file():
@@ -72,10 +72,9 @@ def _parts(path: Path) -> Iterator[Path]:
 
 
 def keep(paths: LegPaths, now: Files, write: bool) -> None:
-    """Record what a leg is about to use; or, once it has begun, hold that against the record.
-
+    """Record what a leg is about to use; or, once it has started, compare that with the record.
     Raises:
-        DataError: something was changed since.
+        DataError: something has changed since.
     """
     if paths.begun:
         check(paths, now)
@@ -84,10 +83,9 @@ def keep(paths: LegPaths, now: Files, write: bool) -> None:
 
 
 def check(paths: LegPaths, now: Files) -> None:
-    """Refuse files that were changed since a leg used them. What it did not use, or did not record, is not compared.
-
+    """Refuse files that have changed since a leg used them. Files that it did not use or record are not compared.
     Raises:
-        DataError: these were.
+        DataError: some have changed.
         UserError: the record is damaged.
     """
     then = _recorded(paths)
@@ -99,21 +97,23 @@ def check(paths: LegPaths, now: Files) -> None:
     ]
     refuse(
         changed,
-        f"{paths.root}: files that were changed since this leg was trained or tested on them",
-        f"Restore them; or use a new note (-n), or remove {paths.root} and those of the legs after it, to train again. "
-        "To test its model on the files as they are now, copy its last.ckpt to the same place under a new note, and "
-        "run predict_test.py with that.",
+        f"{paths.root}: files have changed since this leg was trained or tested on them",
+        f"Restore them. Or train again: use a new note (-n), or remove {paths.root} and the folders of all later legs. "
+        "To test its model on the present files, copy its last.ckpt to the same place under a new note, and "
+        "run predict_test.py with that note.",
     )
 
 
 def _recorded(paths: LegPaths) -> Files:
-    """What :func:`keep` wrote; nothing where a leg has no such file, as those of older versions."""
-    again = f"Remove it if no image was changed since the leg was begun; else remove {paths.root} to train it again."
+    """What :func:`keep` wrote; nothing for a leg without such a file, as from older versions."""
+    again = (
+        f"Remove it if no image has changed since the leg started. Otherwise, remove {paths.root} to train it again."
+    )
     if not paths.files.is_file():
         return {}
     then = read_json(paths.files, again)
     if not all(isinstance(found, dict) for site in then.values() for found in [site, *_values(site)]):
-        raise damaged(paths.files, "it is no list of sites, samples and digests", again)
+        raise damaged(paths.files, "it is not a list of sites, samples and digests", again)
     return then
 
 

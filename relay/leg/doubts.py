@@ -1,4 +1,4 @@
-"""Everything to look at before a run: about the sites' data, and about data and settings together."""
+"""Warnings before a run: about the sites' data, and about data and settings together."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def doubts(legs: Sequence[Leg], needs: Needs, sites: Sites) -> list[Doubt]:
-    """All doubts about what some legs need, each once."""
+    """All warnings about what the given legs need, each once."""
     found = [doubt for dataset, splits in needs for doubt in sites.doubts(dataset, splits)]
     found += [doubt for leg in legs for doubt in _settings(leg, [sites(dataset) for dataset in leg.pool])]
     return list(dict.fromkeys([*found, *_shared(sites.files(needs))]))
 
 
 def _shared(files: Files) -> list[Doubt]:
-    """Image files that two sites have: what one trains on, the other may test on."""
+    """Warn of image files that two sites share: one may train on what the other tests on."""
     owner: dict[str, str] = {}
     shared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for site, samples in files.items():
@@ -40,7 +40,7 @@ def _shared(files: Files) -> list[Doubt]:
 
 
 def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
-    """What of a leg's settings does not go with its data."""
+    """Warn of settings of a leg that don't suit its data."""
     found = []
     samples = sum(len(site.train) for site in pool)
     if leg.train.batch_size > samples:
@@ -60,13 +60,13 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
     if patients < fewest:
         found.append(
             f"{patients} patients to train on are too few for its memory, which needs {fewest} (min_patients): later "
-            "sites will have nothing to remember this one by"
+            "sites will have no memory of this one"
         )
     return [Doubt(leg.task_name, text) for text in found]
 
 
 def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None], said: set[Doubt]) -> None:
-    """Show all doubts on one screen, but for those that were ``said`` before; keep all for the report, without the
+    """Show all warnings on one screen, except those already ``said``; keep all of them for the report, without the
     names."""
     told = [{"site": doubt.site, "text": doubt.text} for doubt in found]
     write_text(results / "warnings.json", json.dumps({"warnings": told}, indent=1) + "\n")

@@ -24,8 +24,8 @@ class Calibration(Protocol):
 
 @dataclass(frozen=True)
 class Predicted:
-    """One test image's prediction: uint8 class indices, sized as ``truth``; spacing in mm, where it is known; Dice per
-    class, NaN is missing."""
+    """One test image's prediction: uint8 class indices, of the size of ``truth``; spacing in mm, if known; Dice per
+    class, NaN if missing."""
 
     sample: Sample
     mask: Pixels
@@ -39,18 +39,17 @@ def predictions(
 ) -> Iterator[Predicted]:
     """Predict every test image of a site; the model is on ``device`` already.
 
-    Where images are resized for the net, its probabilities are resized back before the class is chosen, so
-    that a score is about the image the hospital has, and not about the one the net saw.
-
+    If images are resized for the net, its probabilities are resized back before the class is chosen. So a
+    score refers to the hospital's image, not to the one the net saw.
     Args:
-        calibration: takes in the probabilities, and what was true.
+        calibration: receives the probabilities and the truth.
     """
     options = site.dataset.options
     for batch in batches(site.test):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
             mask, spacing = site.truth("test", index)
-            truth = np.array(mask)  # a copy: the store's own can't be written to
+            truth = np.array(mask)  # a copy: the store's own array is read-only
             probabilities = resized(logits[place : place + 1], truth.shape)
             found = probabilities.argmax(1)
             target = torch.from_numpy(truth).to(device).long()[None]
@@ -71,7 +70,7 @@ def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def rows(found: Predicted, names: Sequence[str], **where: Any) -> Iterator[dict[str, Any]]:
-    """A result row for each class of one sample; ``where`` are the columns that all rows share."""
+    """A result row for each class of one sample; ``where`` has the columns that all rows share."""
     for name, value in zip(names, found.dice, strict=True):
         row = {"patient": found.sample.patient, "sample": found.sample.id, "class": name, "metric": "dice"}
         yield {**where, **row, "value": value}

@@ -1,4 +1,4 @@
-"""Fit one phase with Lightning: begin it, go on with it, or take it as it was finished."""
+"""Fit one phase with Lightning: start it, resume it, or load it if it is finished."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16
 
 MEMORY = (
     "Lower common.train.batch_size, set precision to 16 or bf16, or train on smaller patches (patch_size). "
-    "Run under a new note (-n), since the config changes."
+    "Use a new note (-n), because the config changes."
 )
-ROOM = "Make room there, then run the same command again: it goes on from the last saved state."
+ROOM = "Free some space there, then run the same command again: it resumes from the last saved state."
 PATIENCE = timedelta(hours=2)
-"""Of the processes that wait while the first one tests a leg."""
+"""Timeout of the processes that wait while the first one tests a leg."""
 
 
 def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int:
     """Optimiser steps of a phase: its share of ``num_epochs`` or ``num_mimgs``, at least one.
 
-    A leg that pools several sites has the budget of as many legs, so that joint training sees as much as a relay.
-
+    A leg that pools several sites has the budget of one leg for each, so that joint training sees as much as a relay.
     Args:
-        samples: training samples of the leg.
-        world_size: processes that train together; ``batch_size`` is each one's.
+        samples: number of training samples of the leg.
+        world_size: number of processes that train together; ``batch_size`` is per process.
     """
     batch = leg.train.batch_size * world_size
     if leg.train.num_mimgs is not None:
@@ -52,26 +51,25 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
 
 def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
     """Run one phase to its end; its module is trained in place.
-
-    Where ``state`` exists the fit goes on from it, and ends with the weights it would have had without the
-    break.
+    If ``state`` exists, the fit resumes from it, and ends with the same weights as without the
+    interruption.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM.
         TrainingError: loss or weights were not finite, the GPU's memory is too small, or the disk is full.
-        UserError: the state is damaged, and so is the one before.
+        UserError: the state is damaged, and so is the previous one.
     """
     quieten()
     if (unfit := devices.unfit(learner.leg.train.precision)) is not None:
         raise UserError(f"precision {learner.leg.train.precision}: {unfit}")
     found = newest(state)
     whole = str(found[0]) if found else None
-    del found  # Lightning reads the state itself; this one would stay in memory during the whole fit
+    del found  # Lightning reads the state itself; this copy would stay in memory during the whole fit
     trainer = _trainer(learner, curves, devices, callbacks)
     try:
         trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
-        saved = f"its last state is in {state}" if state.is_file() else "it had not been saved yet"
+        saved = f"its last state is in {state}" if state.is_file() else "no state had been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"
         raise Interrupted(f"stopped in {where}; {saved}") from error
     except OSError as error:
@@ -83,7 +81,7 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
 
 
 def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's Trainer, with nothing of its own on the screen or the disk."""
+    """Lightning's Trainer, without its own output on the screen or the disk."""
     train = learner.leg.train
     validate = learner.phase.validate and any(len(site.val) for site in learner.sites)
     return pl.Trainer(
@@ -110,7 +108,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
 
 
 def quieten() -> None:
-    """Leave out Lightning's remarks on choices that are made here on purpose."""
+    """Suppress Lightning's remarks about choices that are deliberate here."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     remarks = (

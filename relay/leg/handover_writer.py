@@ -1,4 +1,4 @@
-"""What a leg says of itself when it hands over: its config, its data, its scores, its facts."""
+"""What a leg reports when it hands over: its config, its data, its scores, its facts."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from relay.trust import BadDocument, canonical, digest, travels
 
 
 def input_spec(leg: Leg) -> dict[str, Any]:
-    """What the model expects of an image and says about it."""
+    """What the model expects of an image, and what it predicts."""
     data = leg.data
     return {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
-    """The net, with all its options; where its first weights came from is this machine's business."""
+    """The net with all its options, except the source of its initial weights, which only concerns this machine."""
     options = dataclasses.asdict(leg.net.options)
     return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if k != "pretrained"}}
 
 
 def scientific(leg: Leg) -> dict[str, Any]:
-    """What the leg's result depends on and may be told: every option, defaults written out, flat; no path, no pattern
-    of file names, no option of the data set but those that all sites share."""
+    """Everything the leg's result depends on that may be disclosed: every option, with defaults, flat; but no path, no
+    file name pattern, and of the data set only the options that all sites share."""
     conf = leg.conf
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
     for state in ("loss", "optimizer", "scheduler"):
@@ -52,26 +52,26 @@ def _plain(value: Any) -> Any:
 
 
 def expected_config(leg: Leg) -> ExpectedConfig:
-    """What a bundle must be like to fit this leg's config."""
+    """What a bundle must have to match this leg's config."""
     return ExpectedConfig(_plain(net_of(leg)), input_spec(leg), digest(canonical(scientific(leg))))
 
 
 NUMBER = (
-    "can't be written to a signed document: numbers there are below 2^53 (9.007e15), or at least 1e21",
-    "Choose a number in that range; leave the option out, or set it to its default, where it is to have no limit.",
+    "can't be written to a signed document: numbers must be below 2^53 (9.007e15), or at least 1e21",
+    "Choose a number in that range. For no limit, leave the option out or set it to its default.",
 )
 NOT_FINITE = (
-    "can't be written to a signed document: numbers there are finite",
-    "Choose a finite number; leave the option out, or set it to its default, where it is to have no limit.",
+    "can't be written to a signed document: numbers must be finite",
+    "Choose a finite number. For no limit, leave the option out or set it to its default.",
 )
 TEXT = (
-    "can't be written to a signed document: text there is UTF-8, which has no halves of characters",
-    "Type the text again; it was cut within a character, or comes from a file in another encoding.",
+    "can't be written to a signed document: text must be valid UTF-8, without halves of characters",
+    "Type the text again: it was cut inside a character, or comes from a file in another encoding.",
 )
 
 
 def _why(value: Any) -> tuple[str, str]:
-    """What of a value does not travel, and the cure. A list is as its first item that does not."""
+    """Why a value can't travel, and the fix. For a list, this is about its first item that can't."""
     if isinstance(value, Mapping):
         return _why([*value, *value.values()])
     if isinstance(value, list):
@@ -82,10 +82,9 @@ def _why(value: Any) -> tuple[str, str]:
 
 
 def check(leg: Leg) -> None:
-    """Whether the leg can say of itself what other sites want to know; better asked before it is trained.
-
+    """Check that everything other sites need to know about the leg can be written down, before it is trained.
     Raises:
-        UserError: an option has a value that does not travel.
+        UserError: an option has a value that can't travel.
     """
     head = {"format": 1, "model": _plain(net_of(leg)), "data": input_spec(leg)}
     disclosed = scientific(leg)
@@ -98,12 +97,12 @@ def check(leg: Leg) -> None:
         documents.check_schema(manifest.CONFIG, disclosed)
     except BadDocument as error:
         raise UserError(
-            f"task {leg.task_id}: what the leg hands over can't be told: {error}", documents.ADVICE
+            f"task {leg.task_id}: the leg can't be described to other sites: {error}", documents.ADVICE
         ) from error
 
 
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
-    """The data a leg learned from, in counts."""
+    """Counts that describe the data a leg learned from."""
     options = leg.data
     splits = {state: [sample for site in sites for sample in site.split[state]] for state in SPLITS}
     return {
@@ -120,14 +119,13 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
 
 def handover_of(leg: Leg, number: int) -> Handover:
     """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, the facts.
-
     Args:
-        number: the leg's place in the relay.
+        number: the leg's number in the relay.
     """
     strategy = leg.strategy
     for name, buffer in strategy.model.named_buffers():
         if name.endswith("num_batches_tracked"):
-            buffer.zero_()  # batch normalisation counts its batches, which would tell how many images there are
+            buffer.zero_()  # batch normalisation counts its batches, which would reveal how many images there are
     model = {name: tensor.detach().cpu() for name, tensor in strategy.model.state_dict().items()}
     memory = strategy.memory()
     facts = {"model": _plain(net_of(leg)), "data": input_spec(leg)}
@@ -135,12 +133,11 @@ def handover_of(leg: Leg, number: int) -> Handover:
 
 
 def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
-    """What the next site will have of it: with the memories of earlier legs, and what each leg said of itself.
-
+    """What the next site will receive: also with the memories of earlier legs, and what each leg said about itself.
     Args:
-        made: of :func:`handover_of`.
+        made: the result of :func:`handover_of`.
         before: what the leg started from.
-        samples: training samples, as they may be told.
+        samples: number of training samples, in the form that may be disclosed.
     """
     own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
     legs, memories = (before.legs, before.memories) if before else ([], {})
@@ -160,9 +157,9 @@ def write(
     """Write the finished leg's handover.
 
     Args:
-        number: the leg's place in the relay.
-        made: of :func:`handover_of`.
-        scores: its rows of single test samples.
+        number: the leg's number in the relay.
+        made: the result of :func:`handover_of`.
+        scores: its rows for single test samples.
         start: digest of what it was trained from.
         paths: the leg's :class:`~relay.leg.paths.LegPaths`.
     """

@@ -1,4 +1,4 @@
-"""From 8-bit images to logits: the one way a model is applied to a whole image."""
+"""From 8-bit images to logits: the only way a model is applied to a whole image."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from relay.data import Collated, Store, eval_batches
 
 OVERLAP = 0.25
-"""Of neighbouring windows, as a share of their side."""
+"""Overlap of neighbouring windows, as a share of their side."""
 
 MAX_BATCH, MAX_VOXELS = 32, 1 << 22
-"""Images predicted together, and their voxels: a CT volume goes alone."""
+"""Maximum number of images predicted together, and of their voxels: a CT volume is predicted alone."""
 
 
 def batches(store: Store) -> Iterator[Collated]:
-    """A store's images in order, whole, as many at a time as memory surely holds."""
+    """A store's images in order, whole, in batches that safely fit into memory."""
     largest = max(map(prod, store.shapes), default=1)
     return eval_batches(store, max(1, min(MAX_BATCH, MAX_VOXELS // largest)))
 
@@ -29,7 +29,7 @@ def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = 
     """Logits of whole images, ``(B, C, *spatial)`` to ``(B, classes, *spatial)``.
 
     With a ``patch_size``, the size the model was trained on, windows of that size slide over the image and
-    their logits are blended with Gaussian weights; else the image goes through the model at once. An image
+    their logits are blended with Gaussian weights; otherwise, the whole image goes through the model at once. An image
     smaller than a window is reflected beyond its edges, as in training.
     """
     training = model.training
@@ -47,7 +47,7 @@ def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = 
 
 
 def _reflected(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """The image reflected to at least ``size``, as often over as that takes, and where it lies in that."""
+    """The image padded by (repeated) reflection to at least ``size``, and its position in the result."""
     inside = [slice(None), slice(None)]
     for axis, want in enumerate(size, 2):
         have = image.shape[axis]

@@ -1,11 +1,11 @@
-"""How long is left of a leg and of a whole run, going by what was measured so far in this process."""
+"""The time left for a leg and for the whole run, estimated from what was measured so far in this process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 USUAL = 0.1
-"""Of a leg's training time: what reading, testing and sealing are taken for until a leg has been measured."""
+"""Assumed share of reading, testing and sealing, relative to a leg's training time, until a leg has been measured."""
 
 
 @dataclass
@@ -13,11 +13,11 @@ class Pace:
     """Counts steps and seconds.
 
     Attributes:
-        total: steps of the whole run.
-        done: of them made, or skipped because they were made before.
-        made: made in this process while ``training`` seconds went by.
-        other: seconds of the finished legs that were not training; ``planned`` were the steps of these legs.
-        leg_total, leg_other: steps planned for the present leg; its seconds so far that were not training.
+        total: number of steps of the whole run.
+        done: steps made, or skipped because they were made before.
+        made: steps made in this process, in ``training`` seconds.
+        other: seconds that the finished legs spent on other things than training; ``planned``: the steps of these legs.
+        leg_total, leg_other: steps planned for the current leg; its seconds so far on other things than training.
     """
 
     total: int
@@ -31,18 +31,18 @@ class Pace:
     leg_other: float = 0.0
 
     def begin(self, steps: int) -> None:
-        """A leg of so many steps begins."""
+        """Start a leg of ``steps`` steps."""
         self.leg_start, self.leg_total, self.leg_other = self.done, steps, 0.0
 
     def finish(self) -> None:
-        """The leg is over, however many steps were counted."""
+        """End the leg, however many steps were counted."""
         self.done = self.leg_start + self.leg_total
         self.other += self.leg_other
         self.planned += self.leg_total
         self.begin(0)
 
     def spend(self, seconds: float, training: bool) -> None:
-        """So much time went by."""
+        """Record that time has passed."""
         if training:
             self.training += seconds
         else:
@@ -50,11 +50,11 @@ class Pace:
 
     @property
     def measured(self) -> bool:
-        """Whether a whole leg has been measured, so that what is not training is known, too."""
+        """Whether a whole leg has been measured, so that the time outside training is known, too."""
         return self.planned > 0
 
     def left(self) -> tuple[float, float] | None:
-        """Seconds left of the leg and of the run; None before any step was made."""
+        """Seconds left for the leg and for the run; None before the first step."""
         if not self.made:
             return None
         step = self.training / self.made
@@ -67,7 +67,7 @@ class Pace:
         return leg, leg + later * (step + rest)
 
     def share(self) -> float:
-        """How much of the run is over, from 0 to 1; 1 only when all of it is."""
+        """The finished share of the run, from 0 to 1; 1 only when everything is finished."""
         if not self.total:
             return 0.0
         left = self.left()
@@ -80,7 +80,7 @@ class Pace:
 
 
 def spoken(seconds: float) -> str:
-    """A time left for people, no more exact than it can be: ``40 s``, ``12 min``, ``3 h 10 min``."""
+    """The time left, with sensible precision: ``40 s``, ``12 min``, ``3 h 10 min``."""
     if seconds < 55:
         return f"{max(10, 10 * round(seconds / 10))} s"
     minutes = max(1, round(seconds / 60))

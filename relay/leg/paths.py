@@ -1,17 +1,17 @@
-"""Where a run keeps its things: ``exps/<config>/<note>/``.
+"""Where a run stores its files: ``exps/<config>/<note>/``.
 
 ::
 
-    config.given.yaml  config.resolved.yaml    what was asked for, and what that became
+    config.given.yaml  config.resolved.yaml    the config as given, and as resolved
     logs/run.log       tensorboard/task_1/     the log, the curves
     .lock                                      held by the command that trains here
-    splits/<site>.json                         who is in train, val and test; stays here
+    splits/<site>.json                         which patients are in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)
     checkpoints/task_1/handover/                  what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
-    checkpoints/task_1/data.json               digests of the images and masks that it used; stays here
-    handoff/                                   in a simulation: keys to throw away, ledgers, and the stick
-    results/                                   what people look at
+    checkpoints/task_1/data.json               digests of the images and masks it used; stays here
+    handoff/                                   in a simulation: temporary keys, ledgers, and the stick
+    results/                                   tables, figures and the report
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from relay.results import read_rows
 
 NOT_KNOWN = "not known"
 RECORD: dict[str, type | tuple[type, ...]] = {"state": str, "config": dict, "start": (str, type(None)), "sha256": dict}
-"""What ``leg.json`` must say, and of what type; the digests of its files stand there once a leg is finished."""
+"""The keys of ``leg.json`` and their types; once a leg is finished, it also has the digests of the leg's files."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class LegPaths:
 
     @property
     def checkpoint(self) -> Path:
-        """The finished leg's model, for this machine only."""
+        """The finished leg's model, only for this machine."""
         return self.root / "last.ckpt"
 
     @property
     def handover(self) -> Path:
-        """What is handed over."""
+        """The handover."""
         return self.root / "handover"
 
     @property
     def scores(self) -> Path:
-        """The leg's test scores, one row a sample and class."""
+        """The leg's test scores, one row for each sample and class."""
         return self.root / "scores.csv"
 
     @property
@@ -61,15 +61,14 @@ class LegPaths:
         return self.root / "data.json"
 
     def rows(self) -> list[dict[str, Any]]:
-        """What :attr:`scores` says.
-
+        """The rows of :attr:`scores`.
         Raises:
-            DataError: the file is lost or damaged.
+            DataError: the file is missing or damaged.
         """
         try:
             rows = read_rows(self.scores)
             if not rows or any(row["leg"] is None for row in rows):
-                raise DataError(f"{self.scores} is damaged: it has no scores of a leg")
+                raise DataError(f"{self.scores} is damaged: it does not contain a leg's scores")
         except DataError as error:
             raise DataError(str(error), self.again) from error
         self.check_whole(self.scores)
@@ -77,12 +76,11 @@ class LegPaths:
 
     @property
     def again(self) -> str:
-        """What to do where a file of the leg is damaged."""
+        """What to do if a file of the leg is damaged."""
         return f"Remove {self.root} to train this leg again."
 
     def check_whole(self, path: Path) -> None:
-        """Whether a file of the finished leg is as it was written.
-
+        """Check that a file of the finished leg is as it was written.
         Raises:
             UserError: it is damaged.
         """
@@ -91,11 +89,11 @@ class LegPaths:
             raise damaged(path, "it is not what this leg wrote", self.again)
 
     def phase(self, number: int, name: str) -> Path:
-        """The state of an unfinished phase, and of a finished one until the leg ends."""
+        """The state of a phase, kept until the leg ends."""
         return self.root / f"phase_{number}_{name}.ckpt"
 
     def record(self) -> dict[str, Any]:
-        """``leg.json``; empty where the leg has not begun.
+        """``leg.json``; empty if the leg has not started.
 
         Raises:
             UserError: the file is damaged.
@@ -107,7 +105,7 @@ class LegPaths:
             return {}
         for key, kinds in RECORD.items():
             if not isinstance(record.get(key, {} if key == "sha256" else ...), kinds):
-                raise damaged(path, f"'{key}' is not there, or is something else than it must be", self.again)
+                raise damaged(path, f"'{key}' is missing or has the wrong type", self.again)
         return record
 
     def write_record(self, **record: Any) -> None:
@@ -115,15 +113,14 @@ class LegPaths:
         write_text(self.root / "leg.json", json.dumps(record, indent=1, default=str) + "\n")
 
     def check(self, config: Mapping[str, Any], start: str | None = NOT_KNOWN) -> None:
-        """Refuse to go on with a leg that was begun otherwise; reads only. One of which no state was saved yet is
-        as good as new.
+        """Refuse to resume a leg that was started differently; this only reads. A leg without a saved state counts as
+        new.
 
         Args:
             config: the leg's scientific config, flat.
-            start: digest of the handover it starts from, None for none; left out where that is not known yet.
-
+            start: digest of the handover it starts from, None for none; leave it out if not yet known.
         Raises:
-            ChangedConfigError: it was begun with another config or from another handover.
+            ChangedConfigError: it was started with another config or from another handover.
         """
         record = self.record()
         if not record or not self.begun:
@@ -132,21 +129,21 @@ class LegPaths:
         changed = [k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
         said = [f"{k}: {old.get(k)!r} then, {new.get(k)!r} now" for k in changed]
         if start not in (NOT_KNOWN, record["start"]):
-            said.append("the handover it starts from is another one")
+            said.append("it starts from a different handover")
         if said:
             raise ChangedConfigError(
                 f"{self.root} was {record['state']} with other settings:\n" + "\n".join(f"  - {s}" for s in said),
-                f"Use a new note (-n), or remove {self.root} and those of the legs after it to train them again.",
+                f"Use a new note (-n). Or remove {self.root} and the folders of all later legs to train them again.",
             )
 
     @property
     def finished(self) -> bool:
-        """Whether the leg has been run to its end."""
+        """Whether the leg is finished."""
         return bool(self.record().get("state") == "finished")
 
     @property
     def begun(self) -> bool:
-        """Whether it is finished, or a state of it was saved."""
+        """Whether the leg is finished or has a saved state."""
         return self.finished or any(self.root.glob("phase_*.ckpt"))
 
 
@@ -158,22 +155,23 @@ class RunPaths:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other processes from training in this folder meanwhile.
-
+        """Keep other processes from training in this folder in the meantime.
         Raises:
-            UserError: another one is at it.
+            UserError: another process is already doing so.
         """
-        with locked(self.root / ".lock", str(self.root), "For another run at the same time: a note of its own (-n)."):
+        with locked(
+            self.root / ".lock", str(self.root), "To run another one at the same time, give it its own note (-n)."
+        ):
             yield
 
     def leg(self, folder: str) -> LegPaths:
-        """The folder of the leg that saves as ``folder``."""
+        """The folder of the leg whose ``save.dir`` is ``folder``."""
         return LegPaths(self.root / "checkpoints" / folder)
 
     def curves(self, folder: str) -> Path:
-        """What TensorBoard shows of the leg that saves as ``folder``."""
+        """The TensorBoard folder of the leg whose ``save.dir`` is ``folder``."""
         return self.root / "tensorboard" / folder
 
     def split(self, site: str) -> Path:
-        """Who is in train, val and test of a site, as first dealt out."""
+        """The split of a site into train, val and test, as first made."""
         return self.root / "splits" / f"{site}.json"

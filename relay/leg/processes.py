@@ -1,4 +1,4 @@
-"""Several processes that train one leg together (DDP): who is first, and waiting for each other."""
+"""Several processes that train one leg together (DDP): which is the first, and waiting for each other."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 def is_first() -> bool:
-    """Whether this process is the one that prints and writes; alone, it is."""
+    """Whether this process is the one that prints and writes; true for a single process."""
     return all(int(os.environ.get(name, 0)) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID"))
 
 
 def gather(own: T) -> list[T]:
-    """What each process of a fit has, in their order; alone, what this one has."""
+    """The values of all processes of a fit, in order; for a single process, only its own."""
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_initialized()):
@@ -25,7 +25,7 @@ def gather(own: T) -> list[T]:
 
 
 def wait_for_all() -> None:
-    """All processes of a fit meet here; alone, nothing happens."""
+    """Wait until all processes of a fit get here; for a single process, do nothing."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():

@@ -1,6 +1,6 @@
-"""What a run is doing, how far it is, how long still. What it says is in the log, too.
+"""What a run is doing, its progress, and the time left. Every line also goes to the log.
 
-On a terminal a moving bar with the present stage above it; elsewhere a line for each leg, and one a minute.
+A terminal shows a progress bar with the current stage above it; elsewhere, there is one line per leg and per minute.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Progress:
     """Stages, and steps done of all steps of a run.
 
     Args:
-        total: optimiser steps of the whole run; :meth:`expect` where they are not known yet.
-        console: where to show it; None shows nothing (other processes than the first, tests).
-        clock: tells the seconds that have gone by.
-        beat: seconds between two lines where there is no terminal.
+        total: optimiser steps of the whole run; use :meth:`expect` if not yet known.
+        console: where to show it; None to show nothing (processes other than the first, tests).
+        clock: returns the time in seconds.
+        beat: seconds between two lines without a terminal.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Progress:
         self.console, self.pace = console, Pace(total)
         self._clock, self._then, self._beat = clock, clock(), beat
         self._title = self._stage = self._note = ""
-        self._training = True  # a run without legs (others make them) is measured by what it counts
+        self._training = True  # without legs, as in a comparison, progress is measured by what is counted
         self._lock, self._over = threading.Lock(), threading.Event()
         live = console is not None and console.is_terminal
         self._bar = _Bar(self.doing, lambda: self.pace.total > 0, console) if live and console else None
@@ -67,15 +67,15 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Steps made so far, with those that were made before."""
+        """Steps made so far, including those made earlier."""
         return self.pace.done
 
     def expect(self, total: int) -> None:
-        """So many steps has the run."""
+        """Set the total number of steps of the run."""
         self.pace.total = total
 
     def leg(self, title: str, steps: int = 0) -> None:
-        """A leg of so many steps begins."""
+        """Start a leg of ``steps`` steps."""
         self._spend()
         self._title, self._note, self._training = title, "", False
         self.pace.begin(steps)
@@ -84,15 +84,15 @@ class Progress:
             self.console.print(f"{title} …", soft_wrap=True, markup=False, highlight=False)
 
     def skip(self, title: str, steps: int) -> None:
-        """A leg that need not run: its steps count as done."""
-        self.say(f"{title}: finished before, skipped")
+        """Skip a leg that is already finished: its steps count as done."""
+        self.say(f"{title}: already finished, skipped")
         self._title, self._training = title, False
         self.advance(steps, made=False)
         self.pace.begin(0)
 
     @contextmanager
     def stage(self, name: str, training: bool = False) -> Iterator[None]:
-        """Name what is done while this lasts; ``training`` is what the steps are counted in."""
+        """Name the current stage; ``training`` marks the stage in which steps are counted."""
         self._spend()
         before = self._stage, self._training
         self._stage, self._training, self._note = name, training, ""
@@ -106,7 +106,7 @@ class Progress:
             self._show()
 
     def through(self, items: Iterable[T], name: str, count: int) -> Iterator[T]:
-        """Pass items on in a stage that says which of ``count`` is next."""
+        """Yield items in a stage that shows which of ``count`` is next."""
         with self.stage(name):
             for number, item in enumerate(items, 1):
                 self._note = f"{number} of {count}"
@@ -114,7 +114,7 @@ class Progress:
                 yield item
 
     def counted(self, items: Sequence[T], name: str) -> Iterator[T]:
-        """Pass items on, each of which is a step of the run: for a run without legs."""
+        """Yield items, each of which is a step of the run: for a run without legs."""
         with self.stage(name, training=True):
             for number, item in enumerate(items, 1):
                 self._note = f"{number} of {len(items)}"
@@ -123,26 +123,26 @@ class Progress:
                 self.advance()
 
     def advance(self, steps: int = 1, made: bool = True) -> None:
-        """So many steps more, ``made`` here or before."""
+        """Advance by ``steps``, ``made`` now or earlier."""
         self._spend()
         self.pace.done += steps
         self.pace.made += steps if made else 0
         self._show()
 
     def finish_leg(self) -> None:
-        """The leg is over, however many steps were counted."""
+        """End the leg, however many steps were counted."""
         self._spend()
         self.pace.finish()
         self._show()
 
     def note(self, text: str) -> None:
-        """A few words behind the stage."""
+        """Show a few words after the stage."""
         log.info("%s: %s", self._title, text)
         self._note = text
         self._show()
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         log.info(text)
         if self.console:
             self.console.print(shown(text), soft_wrap=True, markup=False, highlight=False)
@@ -153,17 +153,17 @@ class Progress:
         return ": ".join(filter(None, (self._title, stage)))
 
     def left(self) -> str:
-        """``leg 2 min, run 14 min left``; empty while nothing has been measured."""
+        """``leg 2 min, run 14 min left``; empty until something has been measured."""
         self._spend()
         leg, run = self.pace.left() or (0.0, 0.0)
-        if run < 1:  # nothing was measured yet; or it takes longer than was thought, and the stage tells more
+        if run < 1:  # nothing is measured yet; or it takes longer than estimated, and the stage says more
             return ""
         if leg < 1:
             return f"run: about {spoken(run)} left"
         return f"about {spoken(leg)} left" if leg == run else f"leg {spoken(leg)}, run {spoken(run)} left"
 
     def _spend(self) -> None:
-        with self._lock:  # the heart looks at the clock, too
+        with self._lock:  # the beat thread reads the clock, too
             now = self._clock()
             self.pace.spend(now - self._then, self._training)
             self._then = now
@@ -173,7 +173,7 @@ class Progress:
             self._bar.show(self.pace.share(), self.left())
 
     def line(self) -> str:
-        """What is said each minute where there is no terminal."""
+        """The line shown each minute without a terminal."""
         steps = f"step {self.done} of {self.pace.total}" if self.pace.total else ""
         return "; ".join(filter(None, (self.doing(), steps, self.left())))
 
@@ -183,7 +183,7 @@ class Progress:
 
 
 class _Bar(Bar):
-    """Two lines: what is done; how far, how long still, once it is known how much there is to do."""
+    """Two lines: the current work; then the progress and the time left, once the total is known."""
 
     def __init__(self, doing: Callable[[], str], known: Callable[[], bool], console: Console) -> None:
         self.doing, self.known = doing, known
@@ -192,11 +192,11 @@ class _Bar(Bar):
         self.task = self.add_task("", total=1.0, left="")
 
     def show(self, share: float, left: str) -> None:
-        """Move it."""
+        """Update the bar."""
         self.update(self.task, completed=share, left=left)
 
     def get_renderables(self) -> Iterator[RenderableType]:
-        """The stage in a line of its own: beside a bar there is no room for it on 80 columns."""
+        """The stage on its own line: 80 columns leave no room for it beside the bar."""
         yield Text(self.doing(), no_wrap=True, overflow="ellipsis")
         if self.known():
             yield self.make_tasks_table(self.tasks)

@@ -1,4 +1,4 @@
-"""One leg, from what the previous site handed over to what the next one gets."""
+"""One leg, from what the previous site handed over to what the next one receives."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from relay.trust import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
-    """Optimiser steps of a leg's budget; reads the names of its images, not the images."""
+    """Optimiser steps of a leg's budget; this reads the names of its images, not the images."""
     return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
 
 
@@ -57,16 +57,14 @@ def run_leg(
 ) -> None:
     """Train every phase, test on all accessible test sets, write the checkpoint and the handover.
 
-    Goes on where an interrupted leg was left. The caller skips a leg that is finished, and reads all images that
-    the leg needs first: one that can't be read is to stop it before its training, not after.
-
+    An interrupted leg resumes. The caller skips a finished leg, and first reads all images that the
+    leg needs, so that an unreadable one stops it before training, not after.
     Args:
         incoming: what it starts from, received and verified.
-        policy: of the study; which counts may be told, how many samples a site must have.
-        weigh: holds what the leg made against what its receivers will check.
-
+        policy: of the study: which counts may be disclosed, how many samples a site must have.
+        weigh: checks the leg's result as its receivers will.
     Raises:
-        RelayError: see the sub-classes; what was there before is still there.
+        RelayError: see the subclasses; earlier results are kept.
     """
     began = time.monotonic()
     paths = run.leg(leg.folder)
@@ -101,10 +99,9 @@ def run_leg(
 
 
 def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
-    """Whether weights were trained for the images and classes of this config, going by the facts about them.
-
+    """Check, from the facts about them, that weights were trained for the images and classes of this config.
     Raises:
-        HandoverError: naming what differs.
+        HandoverError: it lists the differences.
     """
     said = facts.get("data")
     there = said if isinstance(said, Mapping) else {}
@@ -115,7 +112,7 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     ]
     if wrong:
         raise HandoverError(
-            f"{source} does not fit this config: " + "; ".join(wrong),
+            f"{source} does not match this config: " + "; ".join(wrong),
             "Use the config that it was trained with: the same class names, channels and intensity_range.",
         )
 
@@ -130,9 +127,9 @@ def _train(
     progress: Progress,
     policy: Policy,
 ) -> torch.device:
-    """Fit all phases and finish; returns the device the model is on."""
+    """Fit all phases and finish; return the device the model is on."""
     with torch.random.fork_rng(devices=[]):
-        # "solver" is the purpose that first weights have always been derived for: the same seed, the same weights
+        # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
         model = leg.net.build()
         model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
@@ -165,7 +162,7 @@ def _train(
             fit(learner, state, curves, devices, acting)
     assert learner is not None
     if is_first():
-        model.to(device, torch.float32).eval()  # also after a fit in 64 bits: what travels has 32
+        model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32
         with progress.stage("making the memory" if strategy.kinds else "finishing"):
             strategy.finish(training)
         model.eval()
@@ -173,7 +170,7 @@ def _train(
 
 
 def _wind_back(curves: Path, states: Sequence[Path]) -> None:
-    """Take out of a leg's curves what came after the state that it goes on from: that of the last phase with one."""
+    """Remove from a leg's curves what came after the state it resumes from: that of the last phase with one."""
     found = next(filter(None, map(newest, reversed(states))), None)
     callbacks = found[1]["callbacks"] if found else {}
     rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
@@ -198,17 +195,17 @@ def _scores(
 
 
 def _turn(handover: Handover | None) -> int:
-    """The leg's place in the relay: after all that were received."""
+    """The leg's number in the relay, which follows those received."""
     return len(handover.legs) + 1 if handover else 1
 
 
 def _lap(leg: Leg, handover: Handover | None) -> int:
-    """Which of its site's turns the leg is."""
+    """Which of its site's turns the leg is, from 1."""
     return 1 + [made["site"] for made in (handover.legs if handover else [])].count(leg.task_name)
 
 
 def _number(leg: Leg, study: Study, handover: Handover | None) -> int:
-    """The leg's number in the scores: in a simulation by its place in the config, where ways may branch."""
+    """The leg's number in the scores; in a simulation, where paths may branch, its position in the config."""
     return _turn(handover) if study.mode == "deployment" else leg.number
 
 

@@ -1,7 +1,6 @@
-"""The transport of a simulation: the same hand-over as between hospitals, with keys that are thrown away.
-
-Every way through the legs (``load`` may branch) is a study of its own under ``handoff/<its last leg>/``: a home for
-each site, and ``stick/``, the folder that stands for the USB stick.
+"""The transport of a simulation: the same hand-over as between hospitals, with temporary keys.
+Every path through the legs (``load`` may branch) is a separate study under ``handoff/<its last leg>/``: a home for
+each site, and ``stick/``, the folder that represents the USB stick.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from relay.trust import Fork, GateFailed, Keys, Policy, PolicyBreach, keys, rost
 
 STUDY = "simulation"
 YEARS = 10.0
-"""A simulation can be gone on with for so long."""
+"""How long a simulation can be continued."""
 
 
 class SimulatedStudy:
-    """A study with a home for every site, made when it is first needed.
+    """A study with a home for every site, created when first needed.
 
     Args:
         sites: names in the order of the legs.
@@ -39,7 +38,7 @@ class SimulatedStudy:
         self.stick = root / "stick"
 
     def begin(self) -> None:
-        """Make keys and roster, unless they are there."""
+        """Make keys and roster, unless they exist."""
         if (self.root / "roster").is_file():
             return
         shutil.rmtree(self.root, ignore_errors=True)
@@ -54,10 +53,10 @@ class SimulatedStudy:
             store = self.store(own.identity.name)
             store.pin(coordinator.identity)
             store.install(envelope)
-        write_bytes(self.root / "roster", envelope)  # last: says that all of it is there
+        write_bytes(self.root / "roster", envelope)  # last: marks the set as complete
 
     def coordinator(self) -> Keys:
-        """Keys to sign the roster with, which nobody keeps; their name is unlike any site's."""
+        """Keys to sign the roster with, which are not stored; their name differs from every site's."""
         return keys.new("_" + max(self.sites, key=len)[:39], YEARS)
 
     def store(self, site: str) -> StudyStore:
@@ -69,8 +68,7 @@ class SimulatedStudy:
         return keys.load(self.root / site, None)
 
     def send(self, leg: int, handover: Path) -> None:
-        """Sign a leg and put it on the stick, unless that was done.
-
+        """Sign a leg and put it on the stick, unless that is already done.
         Raises:
             Fork: the leg was signed with other weights.
         """
@@ -83,7 +81,7 @@ class SimulatedStudy:
             sending.export(store, leg, self.stick)
 
     def receive(self, leg: int, weigh: Weigh | None, fitting: Leg) -> None:
-        """Take in the leg before, at the next site, unless that was done."""
+        """Receive the previous leg at the next site, unless that is already done."""
         site = self.sites[leg - 1]
         store = self.store(site)
         if leg - 1 in store.record().received and store.received(leg - 1).is_dir():
@@ -93,10 +91,9 @@ class SimulatedStudy:
 
 
 class Simulated(Transport):
-    """All legs of a study on this node.
-
+    """All legs of a study on this computer.
     Args:
-        legs: in their order.
+        legs: in order.
     """
 
     def __init__(self, legs: Sequence[Leg], run: RunPaths) -> None:
@@ -105,7 +102,7 @@ class Simulated(Transport):
 
     @cached_property
     def ways(self) -> list[list[Leg]]:
-        """Every way of two legs or more, from a first leg to one that nothing starts from."""
+        """Every path of two or more legs, from a first leg to one that no leg starts from."""
         starts = {leg.start for leg in self.legs.values()}
         ways = [self._way(leg) for leg in self.legs.values() if leg.folder not in starts]
         return [way for way in ways if len(way) > 1]
@@ -134,7 +131,7 @@ class Simulated(Transport):
         return digest_of(handover)
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
-        """Receive what the leg before put on the stick."""
+        """Receive what the previous leg put on the stick."""
         way = self._through(leg)
         if way is None or leg.start is None:
             return None
@@ -145,7 +142,7 @@ class Simulated(Transport):
         return incoming or _incoming(study, number)
 
     def own_store(self, leg: Leg) -> StudyStore:
-        """The one of its site in its way, or an empty one."""
+        """The store of its site on its path, or an empty one."""
         way = self._through(leg)
         return self._study(way).store(leg.task_name) if way else super().own_store(leg)
 
@@ -158,20 +155,19 @@ class Simulated(Transport):
     def _bring(
         self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
     ) -> Incoming | None:
-        """Every hand-over up to a leg's own, in their order; those done before are passed over.
-
-        Where one is refused, an earlier leg was trained again, or a file here is damaged. All of it can be made anew
-        from the legs, for nobody else holds these keys.
+        """Do every hand-over up to a leg's own, in order, and skip those already done.
+        If one is refused, an earlier leg was trained again or a file here is damaged. Everything can be rebuilt
+        from the legs, because no one else holds these keys.
         """
         try:
             return self._walk(study, way, number, weigh, last)
         except (GateFailed, PolicyBreach):
-            raise  # of the leg itself
+            raise  # it is about the leg itself
         except UserError as error:
             shutil.rmtree(study.root, ignore_errors=True)
             incoming = self._walk(study, way, number, weigh, last)
             if not isinstance(error, Fork):
-                say(f"the hand-over in {study.root} was damaged, and was made again from the legs: {error}")
+                say(f"the hand-over in {study.root} was damaged and has been rebuilt from the legs: {error}")
             return incoming
 
     def _walk(
@@ -192,7 +188,7 @@ def _incoming(study: SimulatedStudy, leg: int) -> Incoming:
 
 
 def transport_of(study: Study, run: RunPaths) -> Transport:
-    """How a study's legs are handed over: with this site's keys in a deployment, else with keys to throw away."""
+    """How a study's legs are handed over: with this site's keys in a deployment, else with temporary keys."""
     if study.mode == "deployment" and study.handoff:
         return Deployed(study.handoff, run)
     return Simulated(study.legs, run)

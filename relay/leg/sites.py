@@ -1,4 +1,4 @@
-"""The data of each site of a run, and who is in which split of it."""
+"""The data of each site of a run, and its split."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Needs: TypeAlias = Sequence[tuple[Dataset, Sequence[SplitName]]]
 """Data sets, each with the splits of it that are used."""
 Say: TypeAlias = Callable[[str], None]
 EVERY = 30.0
-"""Seconds between two lines that say how many images have been read."""
+"""Seconds between two lines that report how many images have been read."""
 
 
 def needs(legs: Sequence[Leg], study: Study) -> Needs:
-    """What some legs of a study are trained and tested on."""
+    """What the given legs of a study are trained and tested on."""
     trained = {d.options.task_id: d for leg in legs for d in leg.pool}
     tested = {d.options.task_id: d for d in study.test_sets}
     parts: tuple[tuple[SplitName, ...], ...] = (("train", "val", "test"), ("train", "val"), ("test",))
@@ -36,14 +36,14 @@ def needs(legs: Sequence[Leg], study: Study) -> Needs:
 
 
 class Count:
-    """Says now and then how many images have been read."""
+    """Reports from time to time how many images have been read."""
 
     def __init__(self, total: int, site: str, say: Say) -> None:
         self.total, self.site, self.say = total, site, say
         self.done, self.last = 0, time.monotonic()
 
     def __call__(self) -> None:
-        """One more."""
+        """Count one more."""
         self.done += 1
         if time.monotonic() - self.last > EVERY:
             self.last = time.monotonic()
@@ -52,7 +52,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Looked:
-    """A site, with what was found out about its files (by sample) and its pictures (by splits)."""
+    """A site, with what was learned about its files (by sample) and its images (by splits)."""
 
     site: SiteData
     files: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -60,11 +60,10 @@ class Looked:
 
 
 class Known:
-    """The sites of several runs in one process: those of one seed and the same options are read, hashed and examined
-    once. Those of the seed before are let go, so that no more memory is held than by one run.
-
+    """The sites of several runs in one process: sites with the same seed and options are read, hashed and examined
+    once. Those of the previous seed are released, so that this needs no more memory than a single run.
     Attributes:
-        said: Doubts that were shown.
+        said: warnings that were already shown.
     """
 
     def __init__(self) -> None:
@@ -84,13 +83,11 @@ class Known:
 
 
 class Sites:
-    """The data of each site, looked up and decoded once for all legs of a run.
-
-    Who is in which split is recorded, and may not change in the run once a state has been saved: an
+    """The data of each site, found and decoded once for all legs of a run.
+    Splits are recorded, and must not change in the run once a state has been saved: an
     image that was trained on must never be tested on.
-
     Args:
-        known: What runs before have found out about the same sites.
+        known: what earlier runs have learned about the same sites.
     """
 
     def __init__(self, seed: int, run: RunPaths, known: Known | None = None) -> None:
@@ -102,8 +99,8 @@ class Sites:
         """A data set's site.
 
         Raises:
-            DataError: a split that is needed (test; with ``train`` also train) is empty or not whole, or the
-                data set, or what deals it out, is not what it was when the run recorded its split.
+            DataError: a split that is needed (test; with ``train`` also train) is empty or incomplete, or the
+                data set or its split options have changed since the run recorded its split.
         """
         return self._looked(dataset, train).site
 
@@ -124,10 +121,9 @@ class Sites:
         return looked.doubts[key]
 
     def look(self, study: Study) -> None:
-        """Look up all sites of a study.
-
+        """Find the images of all sites of a study.
         Raises:
-            DataError: with the problems of all of them.
+            DataError: it lists the problems of all sites.
         """
         errors = []
         trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
@@ -139,10 +135,9 @@ class Sites:
         together(errors)
 
     def read(self, needed: Needs, say: Say) -> None:
-        """Read all pictures that are needed, and say how far that is.
-
+        """Read all images that are needed, and report progress.
         Raises:
-            DataError: with the problems of all sites.
+            DataError: it lists the problems of all sites.
         """
         errors = []
         for dataset, splits in needed:
@@ -167,20 +162,20 @@ class Sites:
 
     def _check_split(self, site: SiteData) -> None:
         path, now = self._run.split(site.dataset.options.task_name), site.split.to_json()
-        begun = any(self._run.root.glob("checkpoints/*/*.ckpt"))  # before that, images may still be mended or removed
+        begun = any(self._run.root.glob("checkpoints/*/*.ckpt"))  # before that, images may still be fixed or removed
         if not (begun and path.is_file()):
             if is_first():
                 write_text(path, json.dumps(now, indent=1) + "\n")
             return
-        again = f"Remove {path}: it is written again, the same as before if images, seed and options are."
+        again = f"Remove {path}: it is written again, and is the same if images, seed and options are."
         then = read_json(path, again)
         for name in SPLITS:
             if not isinstance(then.get(name), list) or not all(isinstance(sample, str) for sample in then[name]):
-                raise damaged(path, f"'{name}' is no list of samples", again)
+                raise damaged(path, f"'{name}' is not a list of samples", again)
         moved = sorted({name for part in now for name in set(now[part]) ^ set(map(clean, then[part]))})
         refuse(
             moved,
-            f"{site.dataset}: images that are new, gone or in another split than {path} says",
-            "Restore the data set and the options that deal it out (seed, fractions, regular expressions), or use a "
+            f"{site.dataset}: images are new, missing or in another split than in {path}",
+            "Restore the data set and its split options (seed, fractions, regular expressions), or use a "
             "new note (-n).",
         )

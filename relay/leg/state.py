@@ -1,7 +1,6 @@
-"""The state that an unfinished phase resumes from: written whole, checked when it is read, the one before kept.
-
-``phase_1_learn.ckpt`` is the newest; ``phase_1_learn.old.ckpt`` the one before, from which the phase goes on where the
-newest was damaged: it comes to the same weights, some steps later.
+"""The state that an unfinished phase resumes from: written atomically, checked on reading, with the previous one kept.
+``phase_1_learn.ckpt`` is the newest; ``phase_1_learn.old.ckpt`` the previous one. If the newest is damaged, the phase
+resumes from the previous one and reaches the same weights, after repeating some steps.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ NEEDED = {"state_dict", "optimizer_states", "lr_schedulers", "loops", "global_st
 
 
 def before(path: Path) -> Path:
-    """Where the state before the newest one is."""
+    """The path of the previous state."""
     return path.with_name(f"{path.stem}.old{path.suffix}")
 
 
 def newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest state of a phase that is whole, and its file; None where none was saved.
-
+    """The newest intact state of a phase, and its file; None if none was saved.
     Raises:
-        UserError: there are some, and none is whole.
+        UserError: there are states, but none is intact.
     """
     why = None
     for state in (path, before(path)):
@@ -41,7 +39,7 @@ def newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
         except FileNotFoundError:
             continue
         except UserError as error:
-            log.warning("%s; going on from the state before it, if there is one", error)
+            log.warning("%s; resuming from the previous state, if there is one", error)
             why = why or error
     if why is not None:
         raise why
@@ -64,10 +62,9 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_zip(path: Path, again: str) -> Any:
-    """What ``torch.save`` has written, on the CPU, once its checksums were compared: torch's reader doesn't.
-
+    """What ``torch.save`` wrote, on the CPU, after comparing its checksums, which torch's reader does not do.
     Raises:
-        FileNotFoundError, PermissionError: there is no such file, or you may not read it.
+        FileNotFoundError, PermissionError: the file does not exist, or you may not read it.
         UserError: it is damaged.
     """
     try:
@@ -76,14 +73,14 @@ def read_zip(path: Path, again: str) -> Any:
                 raise ValueError(f"the checksum of {bad} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, MemoryError):
-        raise  # the file may be whole
-    except Exception as error:  # torch's reader raises whatever a damaged file leads it to
+        raise  # the file may be intact
+    except Exception as error:  # a damaged file can make torch's reader raise anything
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise damaged(path, first, again) from error
 
 
 def saved(content: Mapping[str, Any]) -> memoryview:
-    """The bytes of a file for :func:`read_zip`. In memory first: on a full disk torch's own writer says no cause."""
+    """The bytes of a file for :func:`read_zip`. Made in memory first: on a full disk, torch's writer gives no cause."""
     data = io.BytesIO()
     torch.save(dict(content), data)
     return data.getbuffer()
@@ -93,14 +90,14 @@ class StateIO(CheckpointIO):
     """How Lightning's Trainer writes and reads a state."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write it whole; the one before is kept."""
+        """Write a state atomically, and keep the previous one."""
         write_bytes(Path(path), saved(checkpoint), before(Path(path)))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read it, on the CPU."""
+        """Read a state, on the CPU."""
         return read(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove it, and the one before."""
+        """Remove a state and the previous one."""
         for state in (Path(path), before(Path(path))):
             state.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside the curves: test images with what was predicted, the matrix, the settings."""
+"""What TensorBoard shows besides the curves: test images with predictions, the matrix, the settings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from relay.numbers import number
 from relay.overlay import overlay
 
 SHOWN = 2
-"""Test images of each test set whose overlays are shown."""
+"""How many overlays are shown for each test set."""
 FOLDER = "results"
 
 
 def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, leg: int) -> Iterable[Predicted]:
-    """Predictions as they come; the first few are drawn on the way.
+    """Pass predictions on, and draw the first few.
 
     Args:
         folder: the leg's curves.
-        leg: its number, which is the step.
+        leg: its number, used as the step.
     """
     with SummaryWriter(str(folder)) as writer:
         for number, predicted in enumerate(found):
@@ -39,9 +39,8 @@ def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, le
 
 
 def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, Any], figures: Path) -> None:
-    """The matrix as scalars and text, the report's figures, and the settings with what came of them.
-
-    They take the place of earlier ones.
+    """Log the matrix as scalars and text, the report's figures, and the settings with their results.
+    These replace earlier ones.
 
     Args:
         root: of the curves of a run.
@@ -68,7 +67,7 @@ def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, An
 
 
 def as_markdown(matrix: Mapping[Any, Mapping[str, float]]) -> str:
-    """A row a leg, a column a site; what was not measured is a dash."""
+    """One row for each leg, one column for each site; a dash if not measured."""
     sites = list(dict.fromkeys(site for row in matrix.values() for site in row))
     lines = ["| leg | " + " | ".join(sites) + " |", "|---" * (len(sites) + 1) + "|"]
     for leg, row in matrix.items():

@@ -1,4 +1,4 @@
-"""What a strategy is told of a leg: its task, and its training images outside of the fits."""
+"""What a strategy receives about a leg: its task, and its training images outside the fits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relay.plan import Leg
 
 
 def task_of(leg: Leg) -> Task:
-    """What there is to learn in a leg, and where."""
+    """The task of a leg: what to learn, and where."""
     data, size = leg.data, leg.data.patch_size or leg.data.img_size
     return Task(
         site=leg.task_name,
@@ -30,7 +30,7 @@ def task_of(leg: Leg) -> Task:
 
 
 def training_of(leg: Leg, sites: Sequence[SiteData], model: nn.Module, device: torch.device, samples: int) -> Training:
-    """The training images of a leg; ``samples``: how many there are, as it may be told."""
+    """The training images of a leg; ``samples``: how many there are, in the form that may be disclosed."""
     return Training(
         samples,
         [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
@@ -49,7 +49,7 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
 
 
 def validation_dice(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
-    """Mean Dice over the classes but background, at the network's resolution; NaN where nothing is to be found."""
+    """Mean Dice over the classes except background, at the network's resolution; NaN if no image has any of them."""
     options = sites[0].dataset.options
     score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
     for batch in chain.from_iterable(batches(site.val) for site in sites):

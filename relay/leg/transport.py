@@ -1,7 +1,7 @@
-"""How a leg gets what it starts from, and where what it made goes: through :mod:`relay.exchange`, always.
+"""How a leg receives what it starts from and sends its result: always through :mod:`relay.exchange`.
 
 A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
-(:class:`relay.leg.simulated.Simulated`) keys that are thrown away and a folder.
+(:class:`relay.leg.simulated.Simulated`) temporary keys and a folder.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Incoming:
-    """What a leg starts from: a verified handover, and the digest that names its weights."""
+    """What a leg starts from: a verified handover, and the digest that identifies its weights."""
 
     handover: Handover
     digest: str
 
 
 class Transport:
-    """A leg on its own: nothing comes, nothing goes.
-
+    """A standalone leg: nothing is received or sent.
     Attributes:
         policy: what the study's roster allows.
     """
@@ -47,18 +46,18 @@ class Transport:
     policy = Policy(min_samples=1, expires_days=3650, memory="any")
 
     def prepare(self, leg: Leg) -> None:
-        """Before anything heavy begins: look whether the hand-over can work, and ask for the passphrase."""
+        """Before any heavy work, check that the hand-over can succeed, and ask for the passphrase."""
 
     def start(self, leg: Leg) -> str | None:
-        """Digest of what a leg starts from, None for nothing; without receiving it."""
+        """Digest of what a leg starts from, without receiving it; None for nothing."""
         return None
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
-        """What a leg starts from, verified and weighed; None for nothing."""
+        """What a leg starts from, verified and past the acceptance gate; None for nothing."""
         return None
 
     def check(self, leg: Leg, made: Handover, weigh: Weigh) -> None:
-        """Hold what a leg made against all that its receivers will ask of it, before it counts as finished.
+        """Check a leg's result against everything its receivers will check, before the leg counts as finished.
 
         Raises:
             TrainingError: they would refuse it.
@@ -67,25 +66,24 @@ class Transport:
             weigh(made, self.own_store(leg), self.policy)
         except GateFailed as error:
             raise TrainingError(
-                f"leg {leg.number} ({leg.task_name}) can't be handed over, the next site would refuse it: {error}",
-                "Nothing was signed: it is still your turn. Where values are too large or not finite: lower "
-                "common.train.optimizer.kwargs.lr, or set common.train.gradient_clip=1; where it scores too low: train "
-                "it longer, and look at the data. Run under a new note (-n), since the config changes.",
+                f"leg {leg.number} ({leg.task_name}) can't be handed over: the next site would refuse it: {error}",
+                "Nothing was signed, so it is still your turn. If values are too large or not finite, lower "
+                "common.train.optimizer.kwargs.lr or set common.train.gradient_clip=1. If the score is too low, train "
+                "longer and check the data. Use a new note (-n), because the config changes.",
             ) from error
 
     def own_store(self, leg: Leg) -> StudyStore:
-        """The store of the leg's site; an empty one where nothing is handed over."""
+        """The store of the leg's site; an empty one if nothing is handed over."""
         return StudyStore(Path(os.devnull), "none")
 
     def send(self, leg: Leg, say: Say) -> None:
-        """Hand over what a finished leg made. Doing it again changes nothing."""
+        """Hand over a finished leg's result. Doing it again changes nothing."""
 
 
 class Deployed(Transport):
-    """One site's leg, by the ``handoff`` block of its config.
-
+    """One site's leg, according to the ``handoff`` block of its config.
     Raises:
-        UserError: the study, its roster or this site's keys are not there.
+        UserError: the study, its roster or this site's keys are missing.
     """
 
     def __init__(self, conf: Handoff, run: RunPaths) -> None:
@@ -95,10 +93,9 @@ class Deployed(Transport):
         self._keys: Keys | None = None
 
     def prepare(self, leg: Leg) -> None:
-        """In the process that receives and sends: whose turn it is, what lies on the stick; then open the keys.
-
+        """In the process that receives and sends: check whose turn it is and what the stick has, then unlock the keys.
         Raises:
-            UserError, Refused: the leg can't be run, or what it makes can't be sent.
+            UserError, Refused: the leg can't be run, or its result can't be sent.
         """
         if not is_first():
             return
@@ -110,20 +107,20 @@ class Deployed(Transport):
             self._check(leg, number)
             if number > 1:
                 self._bundle(number - 1)
-        begun = bool(paths.record()) and not paths.finished  # it can go on while the stick is elsewhere
+        begun = bool(paths.record()) and not paths.finished  # it can resume without the stick
         if self.conf.send and not begun and not expanded(self.conf.send).is_dir():
             raise UserError(
                 f"handoff.send: there is no folder {self.conf.send}",
-                "Put the stick in; or set handoff.send to null, and send later: relay send -c CONFIG -o FOLDER",
+                "Plug in the stick. Or set handoff.send to null, and send later: relay send -c CONFIG -o FOLDER",
             )
         file = self.conf.passphrase_file
         self._keys = unlock(self.store.home, Path(file) if file else None)
 
     @property
     def keys(self) -> Keys:
-        """The site's keys, once :meth:`prepare` was called."""
+        """The site's keys; call :meth:`prepare` first."""
         if self._keys is None:
-            raise RuntimeError("prepare comes first")
+            raise RuntimeError("call prepare first")
         return self._keys
 
     def own_store(self, leg: Leg) -> StudyStore:
@@ -135,18 +132,18 @@ class Deployed(Transport):
         if number is None:
             raise UserError(
                 f"{self.store.identity.name} has no turn left in study {self.store.study}",
-                f"Look up the order ({self.store.command('roster', 'show')}). "
+                f"Check the order ({self.store.command('roster', 'show')}). "
                 f"To send a finished leg again: {self.store.command('send')} -o FOLDER",
             )
         return number
 
     def start(self, leg: Leg) -> str | None:
-        """As recorded when it began; what was received is looked at in :meth:`receive`."""
+        """As recorded when the leg started; :meth:`receive` examines what was received."""
         start = self.run.leg(leg.folder).record().get("start")
         return str(start) if start else None
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
-        """Receive the bundle of the leg before, unless that was done already."""
+        """Receive the previous leg's bundle, unless that is already done."""
         number = self._number()
         if is_first():
             self._check(leg, number)
@@ -159,10 +156,9 @@ class Deployed(Transport):
         return Incoming(*reopen(self.store, number - 1)) if number > 1 else None
 
     def _no_other_turn(self, paths: LegPaths) -> None:
-        """A run is of one leg. Where this site has another turn by now, or again, somebody has forgotten the note.
-
+        """A run has one leg. If this site now has another turn, someone forgot to give a new note.
         Raises:
-            UserError: there is something to train on.
+            UserError: this site has another turn to train.
         """
         done, turn = read_facts(paths.handover).leg, self.store.next_turn()
         if turn in (None, done):
@@ -173,21 +169,21 @@ class Deployed(Transport):
         except UserError:
             return  # not yet
         raise UserError(
-            f"{paths.root} is leg {done}, which is finished; it is the turn of leg {turn}",
-            f"Use a new note (-n) for it. To send the finished leg again: {self.store.command('send')} -o FOLDER",
+            f"{paths.root} is leg {done}, which is finished; the next turn is leg {turn}",
+            f"Use a new note (-n) for leg {turn}. To send leg {done} again: {self.store.command('send')} -o FOLDER",
         )
 
     def _check(self, leg: Leg, number: int) -> None:
         name = self.store.identity.name
         if leg.task_name != name:
             raise UserError(
-                f"the config's task is '{leg.task_name}', the keys in {self.store.home} are those of '{name}'",
+                f"the config's task is '{leg.task_name}', but the keys in {self.store.home} belong to '{name}'",
                 "Set current_tasks.task_ids to this site's task, or handoff.key to this site's folder.",
             )
         drafting.check_turn(self.store, number)
 
     def _bundle(self, before: int) -> Path | None:
-        """The bundle to receive; None where that was done.
+        """The bundle to receive; None if it was already received.
 
         Raises:
             UserError: there is none.
@@ -197,8 +193,8 @@ class Deployed(Transport):
         source = expanded(self.conf.receive) if self.conf.receive else None
         if source is None:
             raise UserError(
-                f"leg {before} was not received yet",
-                f"Set handoff.receive to the stick's folder, or: {self.store.command('receive')} BUNDLE",
+                f"leg {before} has not been received yet",
+                f"Set handoff.receive to the stick's folder, or run: {self.store.command('receive')} BUNDLE",
             )
         return select_bundle.choose(self.store, source, before) if source.is_dir() else source
 
@@ -216,7 +212,7 @@ class Deployed(Transport):
             say(f"  {note}")
 
     def _again(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
-        """What was received earlier, perhaps without a config at hand, must fit this one and pass its gate, too."""
+        """Check what was received earlier, perhaps without a config: it must match this one and pass its gate, too."""
         handover, _ = reopen(self.store, before)
         claim = chain_in(self.store.received(before))[-1].claim
         check_fit(handover.facts, claim, expected_config(leg), self.policy)
@@ -224,7 +220,7 @@ class Deployed(Transport):
             say(f"  {note}")
 
     def send(self, leg: Leg, say: Say) -> None:
-        """Sign and seal the leg, and put it on the stick, if the config says where."""
+        """Sign and seal the leg, and put it on the stick if the config names one."""
         if not is_first():
             return
         folder = self.run.leg(leg.folder).handover

@@ -1,9 +1,9 @@
-"""What a site's images look like, in numbers: measured (:func:`describe`), and put onto other images (:func:`repaint`).
+"""The appearance of a site's images, in numbers: measured (:func:`describe`), and applied (:func:`repaint`).
 
-Of an image, per class and channel: quantiles of the intensity inside the class's region; and per class the ratio of its
-area to its perimeter, which grows with magnification. An image is repainted in another appearance by enlarging it until
-the area-to-perimeter ratios agree, and then mapping each region's intensities, monotonically, from its own quantiles to
-the others.
+For an image, per class and channel: quantiles of the intensity inside the class's region; and per class, the ratio of
+its area to its perimeter, which grows with magnification. To repaint an image with another appearance, enlarge it until
+the area-to-perimeter ratios agree, then map each region's intensities monotonically from its own quantiles to the
+others.
 
 Matching quantiles is histogram specification (Gonzalez and Woods, Digital Image Processing), here per class.
 """
@@ -18,19 +18,18 @@ from torch.nn import functional as F
 
 LEVELS = 256
 LEAST = 8
-"""Pixels that a region must have to be described."""
+"""Minimum size of a region to be described, in pixels."""
 ENDS = (0.02, 0.98)
 """The outermost quantiles: beyond them are reflections and dead pixels."""
 AREA_TO_PERIMETER = (2.0, 3.5)
-"""Middle and half-width of the logarithm of a area-to-perimeter ratio in pixels: 0.2 to 245 become -1 to 1."""
+"""Middle and half-width of the logarithm of an area-to-perimeter ratio in pixels: 0.2 to 245 become -1 to 1."""
 MOST = 2.5
-"""An image is enlarged or reduced by at most this factor."""
+"""The largest factor by which an image is enlarged or reduced."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What there is to describe.
-
+    """What to describe.
     Attributes:
         regions: number of classes; 1 for the image as a whole.
         channels: of an image.
@@ -45,12 +44,12 @@ class Form:
 
     @property
     def intensities(self) -> int:
-        """Numbers that describe intensities; they come first."""
+        """How many numbers describe intensities; they come first."""
         return self.regions * self.channels * self.quantiles
 
     @property
     def size(self) -> int:
-        """Numbers in a description."""
+        """How many numbers a description has."""
         return self.intensities + (self.regions - 1 if self.area_to_perimeter else 0)
 
 
@@ -72,7 +71,7 @@ def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 
 def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
-    """float32 ``(B, regions, C, quantiles)``: the least grey levels that so many of a region's pixels do not exceed."""
+    """float32 ``(B, regions, C, quantiles)``: lowest grey levels that so many of a region's pixels don't exceed."""
     many, channels = image.shape[:2]
     cells = many * form.regions * channels
     place = _rows(image, form.regions) + region[:, None].int() * (channels * LEVELS)
@@ -88,7 +87,7 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 
 def areas_to_perimeters(region: Tensor, regions: int) -> Tensor:
-    """Area over circumference of each region but the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
+    """Area over perimeter of each region except the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
     found = [torch.empty(len(region), 0, device=region.device, dtype=torch.float32)]
     for number in range(1, regions):
         inside = region == number
@@ -105,13 +104,14 @@ def areas_to_perimeters(region: Tensor, regions: int) -> Tensor:
 def repaint(
     image: Tensor, region: Tensor, wanted: Tensor, usual: Tensor, form: Form, described: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Images in other looks.
+    """Images with another appearance.
 
     Args:
         image: uint8 ``(B, C, *S)``.
         region: int64 ``(B, *S)``.
         wanted: a description for each, ``(B, form.size)``.
-        described: bool ``(B, form.size)``, which numbers say something; None is all. Others change no magnification.
+        described: bool ``(B, form.size)``: which numbers are meaningful; None for all. Others don't change the
+            magnification.
         usual: this site's mean description ``(form.size,)``: magnification is changed by what it differs from
             ``wanted``.
 
@@ -127,7 +127,7 @@ def repaint(
     target = ((wanted[:, : form.intensities] + 1) * 127.5).view(shape).cummax(-1).values
     source = quantiles(image, region, form)
     site = ((usual[: form.intensities] + 1) * 127.5).view(shape[1:])
-    source = torch.where(source.isnan(), site, source)  # a region of a few pixels has no quantiles of its own
+    source = torch.where(source.isnan(), site, source)  # a region with few pixels has no quantiles of its own
     table = curves(source.view(-1, form.quantiles), target.reshape(-1, form.quantiles))
     return _mapped(image, region, table.view(*shape[:3], LEVELS)), region
 

@@ -1,11 +1,10 @@
-"""What a memory is: what travels beside the model so that earlier sites are not forgotten.
+"""The base of memories: what travels beside the model so that earlier sites are not forgotten.
 
 A strategy with a memory calls, in this order: :meth:`~Memory.setup`, :meth:`~Memory.receive` (what earlier legs wrote),
-:meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the model's phase; fits
-:meth:`~Memory.phases` after it; then :meth:`~Memory.learn`, and last :meth:`~Memory.own` and :meth:`~Memory.cumulative`
-for what shall travel.
-
-Options import no torch, like a strategy's.
+:meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the model's phase. Then it fits
+:meth:`~Memory.phases`, calls :meth:`~Memory.learn`, and finally :meth:`~Memory.own` and :meth:`~Memory.cumulative`
+for what travels.
+Options must not import torch, like a strategy's.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ if TYPE_CHECKING:
 
 
 class Memory:
-    """Remembers nothing; sub-classes do.
-
+    """Remembers nothing; subclasses do.
     Attributes:
-        kinds: of the parts that it writes.
+        kinds: kinds of the memories that it writes.
         teacher: the frozen incoming model, images to logits; None at the first leg.
     """
 
@@ -37,43 +35,39 @@ class Memory:
         self.options = options
 
     def setup(self, task: Task) -> None:
-        """Take in what there is to learn."""
+        """Receive the task."""
         self.task = task
 
     def receive(self, handover: Handover | None) -> None:
-        """Read what earlier legs wrote; None is the first leg.
-
-        Others wrote it: hold names, shapes, types and values against the task and the options before anything is made
-        of them, the number of rows, too. The acceptance gate calls this before a bundle is taken in.
-
+        """Read what earlier legs wrote; None for the first leg.
+        It is untrusted: check names, shapes (including the number of rows), types and values against the task and the
+        options before using them. The acceptance gate calls this before a bundle is accepted.
         Raises:
-            HandoverError: it is of another kind, or does not fit the task.
+            HandoverError: it has another kind, or does not match the task.
         """
 
     def begin(self, training: Training) -> None:
-        """Look at the leg's images before the first phase, in every process alike."""
+        """Use the leg's images before the first phase; this runs identically in every process."""
 
     def draw(self, batch: Batch) -> Batch | None:
-        """A batch of as many samples that stands for earlier sites; None where none is remembered.
-
+        """A batch of the same size that represents earlier sites; None if none is remembered.
         Args:
-            batch: of this site, on the device; it is not changed.
-
-        Random numbers come from torch's own generator of that device, which is seeded at every epoch.
+            batch: of this site, on the device; don't change it.
+        Take random numbers from torch's own generator of that device, which is seeded at every epoch.
         """
         return None
 
     def phases(self) -> Sequence[Phase]:
-        """The fits that renew it, after the model's."""
+        """The fits that renew the memory, after the model's."""
         return []
 
     def learn(self, training: Training) -> None:
-        """Take in this site, after the last phase; on one process."""
+        """Add this site, after the last phase, in one process."""
 
     def own(self) -> MemoryState | None:
-        """What is kept of this site alone, through all later legs."""
+        """The memory of only this site, kept through all later legs."""
         return None
 
     def cumulative(self) -> MemoryState | None:
-        """What is kept of all sites so far, until the next leg renews it."""
+        """The memory of all sites so far, until the next leg renews it."""
         return None

@@ -30,7 +30,7 @@ Choice = Annotated[Named | None, AfterValidator(_known)]
 
 
 def build(choice: Named | None) -> Memory:
-    """The memory that was chosen; for none, one that remembers nothing."""
+    """The chosen memory; for None, one that remembers nothing."""
     if choice is None:
         return Memory()
     cls = registry.find("memories", choice.name)

@@ -1,4 +1,4 @@
-"""Describing all images of a site, patch by patch where patches are trained on."""
+"""Describe all images of a site, patch by patch if training uses patches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from relay.memory.appearance import Form, describe, quantiles
 
 AT_ONCE = 2**20
-"""Pixels that are described together."""
+"""Maximum number of pixels described together."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Described:
 
     Attributes:
         found: float32 ``(N, size)`` on the CPU, NaN where a region is absent.
-        whole: likewise, as if every region were the image's whole.
+        whole: likewise, as if every region were the whole image.
         whose: the patient of each.
     """
 
@@ -32,7 +32,7 @@ class Described:
 
     @cached_property
     def patients(self) -> Tensor:
-        """The mean description of each patient ``(patients, size)``, NaN where the patient lacks a region."""
+        """The mean description of each patient ``(patients, size)``, NaN if the patient lacks a region."""
         return torch.stack([self.found[self._which == number].nanmean(0) for number in range(len(set(self.whose)))])
 
     @cached_property
@@ -48,12 +48,11 @@ class Described:
     def filled(self, alone: bool = False) -> Tensor:
         """Descriptions without gaps ``(N, size)``.
 
-        Where a region is absent it is taken to look as elsewhere in the same patient; where the patient has none, as on
-        average in the others, so that means are over those who have it; where nobody has it, as the image's whole.
-
+        An absent region is assumed to look as elsewhere in the same patient; if the patient lacks it, as the average of
+        the other patients, so that means are over those who have it; if no one has it, as the whole image.
         Args:
-            alone: nothing of other patients comes in: where the patient has none, it is taken to look as the image's
-                whole. What a patient is replaced by then changes that patient's descriptions alone.
+            alone: use nothing from other patients: if the patient lacks a region, it is assumed to look as the whole
+                image. Replacing a patient then changes only that patient's descriptions.
         """
         found = torch.where(self.found.isnan(), self.patients[self._which], self.found)
         if not alone:
@@ -68,7 +67,7 @@ def descriptions(
 
     Args:
         batches: 8-bit images ``(B, C, *S)``, regions ``(B, *S)`` and indices into ``patients``.
-        size: of a tile; None describes images whole.
+        size: of a tile; None to describe whole images.
     """
     found, whole, whose = [], [], []
     for image, region, index in batches:
@@ -82,10 +81,10 @@ def descriptions(
 
 
 def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
-    """``(B, C, *S)`` cut into tiles without overlap, what is left over at the far edges dropped: ``(B * tiles, C,
+    """``(B, C, *S)`` cut into tiles without overlap, dropping what is left at the far edges: ``(B * tiles, C,
     *size)``.
 
-    An image that is smaller than a tile along an axis is left whole along it.
+    An image that is smaller than a tile along an axis is not cut along it.
     """
     for axis, step in enumerate(size or (), 2):
         n = image.shape[axis] // step * step

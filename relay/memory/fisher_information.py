@@ -12,12 +12,11 @@ from relay.memory.weights import as_vector, trained
 
 
 def fisher(model: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
-    """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y that the model itself gives them, ``(W,)``.
-
-    The labels are drawn from the model's own predictions, one draw an image: this is the Fisher information, not the
-    *empirical* one with the true labels, which says little of the curvature (Kunstner et al. 2019, arXiv:1905.12558).
-    Given the image, the voxels' labels are independent, so that the log-likelihood is a sum over them. Divided by
-    their number it is the curvature of the mean cross-entropy: its scale does not depend on the size of the images.
+    """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y sampled from the model itself, ``(W,)``.
+    The labels are sampled from the model's own predictions, once per image: this is the Fisher information, not the
+    *empirical* one with the true labels, which tells little about curvature (Kunstner et al. 2019, arXiv:1905.12558).
+    Given the image, the voxels' labels are independent, so the log-likelihood is a sum over them. Divided by
+    their number, it is the curvature of the mean cross-entropy, whose scale does not depend on the size of the images.
 
     Args:
         images: single ones, ``(1, C, *spatial)``; the model gives ``(1, classes, *spatial)`` or ``(1, classes)``.

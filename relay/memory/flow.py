@@ -1,11 +1,9 @@
-"""Flow: remember earlier sites by a small generator of their images and labels.
-
-A rectified flow (:mod:`relay.memory.flow_net`) over image and one-hot label channels together, told which site's images
-to make. One generator covers all sites: each leg draws a replay pool from the incoming one, then renews it on local
-images and replay, mixed half and half. There is no discriminator.
-
-A generator is derived patient data: it may reproduce what it was trained on. It travels only where the study's policy
-allows the kind ``flow``, see ``docs/explanation/flow.md``.
+"""Flow: remember earlier sites with a small generator of their images and labels.
+A rectified flow (:mod:`relay.memory.flow_net`) over image and one-hot label channels, conditioned on the site. One
+generator covers all sites: each leg samples a replay pool from the incoming one, then renews it on local
+images and replay, half of each. There is no discriminator.
+A generator is derived patient data: it may reproduce what it was trained on. It travels only if the study's policy
+allows the kind ``flow``; see ``docs/explanation/flow.md``.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 
 @options
 class FlowOptions:
-    """How large the generator is, and how it is trained and drawn from.
-
+    """Size, training and sampling of the generator.
     Attributes:
         features: channels of its levels, finest first; the finest has half the resolution of the images.
         steps: Euler steps from noise to an image.
@@ -51,12 +48,11 @@ class FlowOptions:
 
 
 class Flow(Memory):
-    """Draws images of earlier sites from a generator, and renews it.
-
+    """Samples images of earlier sites from a generator, and renews it.
     Attributes:
-        sites: whose images the generator makes once it is renewed, in the order of its embedding.
-        pool: what was drawn from the incoming generator; None where it knows no other site.
-        audit: of what travels. It is for a check of memorisation to fill in; none is built yet.
+        sites: the sites whose images the renewed generator makes, in the order of its embedding.
+        pool: samples from the incoming generator; None if it knows no other site.
+        audit: of what travels, reserved for a memorisation check, which does not exist yet.
     """
 
     Options = FlowOptions
@@ -78,16 +74,15 @@ class Flow(Memory):
         """
         super().setup(task)
         if task.size is None:
-            raise UserError("the memory 'flow' makes images of one size", "Set img_size or patch_size of the data set.")
+            raise UserError("the memory 'flow' needs images of one size", "Set the data set's img_size or patch_size.")
         if task.kind != "segmentation":
             raise UserError(f"the memory 'flow' is for segmentation, not {task.kind}", "Choose another memory.")
         self.size = task.size
 
     def receive(self, handover: Handover | None) -> None:
-        """Take the generator of all sites so far, and make room for this site in a copy of it.
-
+        """Load the generator of all sites so far, and add this site to a copy of it.
         Raises:
-            HandoverError: the memory is of another kind, or of images of another form, or damaged.
+            HandoverError: the memory has another kind, was made for other images, or is damaged.
         """
         if state := handover.cumulative if handover else None:
             self.sites = read(state, self._about()).sites

@@ -1,4 +1,4 @@
-"""The replay pool: images and labels drawn once from a generator, as 8-bit integers on the device."""
+"""The replay pool: images and labels sampled once from a generator, as 8-bit integers on the device."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from relay.memory.flow_net import VelocityNet, sample
 from relay.phase import Batch, Task
 
 VOXELS = 2**18
-"""Of the images that are drawn together."""
+"""Maximum number of values of images that are sampled together."""
 
 
 @dataclass(frozen=True)
 class DrawnPool:
-    """What was drawn.
+    """The samples.
 
     Attributes:
-        image: uint8 ``(N, C, *spatial)``, 0 and 255 being the ends of the range.
+        image: uint8 ``(N, C, *spatial)``; 0 and 255 are the ends of the range.
         label: uint8 ``(N, *spatial)``.
-        site: int64 ``(N,)``: the site each was asked of.
+        site: int64 ``(N,)``: the site each was sampled for.
     """
 
     image: Tensor
@@ -33,7 +33,7 @@ class DrawnPool:
     site: Tensor
 
     def pick(self, batch: Batch, intensity_range: tuple[float, float]) -> tuple[Batch, Tensor]:
-        """As many as ``batch`` has, at random, of its type; and their sites."""
+        """A random selection of the size and type of ``batch``, and their sites."""
         chosen = torch.randint(len(self.site), (len(batch.image),), device=self.site.device)
         image = torch.empty_like(batch.image).copy_(scaled(self.image[chosen], intensity_range))
         return Batch(image, self.label[chosen].long(), torch.full_like(batch.index, -1)), self.site[chosen]
@@ -52,8 +52,8 @@ def draw_pool(
 
     Args:
         shape: ``(N, channels + classes, *spatial)``.
-        sites: that are drawn from in turn.
-        teacher: images in ``intensity_range`` to logits, whose classes become the labels; None keeps those drawn.
+        sites: the sites to sample from in turn.
+        teacher: images in ``intensity_range`` to logits, whose classes become the labels; None keeps the sampled ones.
     """
     device = next(net.parameters()).device
     source, together = torch.Generator().manual_seed(seed), max(1, VOXELS // prod(shape[2:]))

@@ -1,4 +1,4 @@
-"""Training images one by one, for what a leg looks at after its fits (imports torch: import it late)."""
+"""Training images one by one, for use after the fits of a leg (imports torch: import it late)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from relay.seeds import derive
 
 
 def views(training: Training, size: Sequence[int] | None, count: int, seed: int) -> Iterator[Tensor]:
-    """Training images one by one, ``(1, C, *spatial)``: ``count`` in all, taken evenly from all that there are.
-
-    An image is given several times where there are fewer images than ``count``. One that is larger than ``size``, as in
-    training on patches, is cropped to it, each time at a place that depends on ``seed`` and the image alone.
+    """Training images one by one, ``(1, C, *spatial)``: ``count`` in total, spread evenly over all images.
+    Images repeat if there are fewer than ``count``. An image larger than ``size``, as in
+    training on patches, is cropped to it, each time at a place that depends only on ``seed`` and the image.
     """
     images = len(training.patients)
     for batch in training.batches():

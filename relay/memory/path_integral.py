@@ -12,7 +12,7 @@ from relay.memory.weights import Anchor, as_vector, trained
 
 
 class PathIntegral(nn.Module):
-    """How much each weight has lowered the loss on its way.
+    """How much each weight has lowered the loss during training.
 
     Attributes:
         omega: ``-sum(gradient * step)`` over the steps so far, ``(W,)``.
@@ -26,7 +26,7 @@ class PathIntegral(nn.Module):
 
     def add(self, gradient: Tensor, step: Tensor) -> None:
         """One step: the loss's gradient before it, and the change of the weights."""
-        # in 16 bits a step is left out where its gradient is infinite
+        # in 16 bits, steps with infinite gradients are skipped
         self.omega -= torch.where(step == 0, 0, gradient * step)
 
     def importance(self, moved: Tensor, damping: float) -> Tensor:
@@ -35,13 +35,11 @@ class PathIntegral(nn.Module):
 
 
 class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
-    """Gathers a :class:`PathIntegral` while a model is trained.
-
-    The gradient at hand is that of all terms. That of the penalty is known, and is taken off, so that what is gathered
-    is of the other terms alone. It is taken before gradients are clipped; the step is what the optimiser really did.
-
+    """Accumulates a :class:`PathIntegral` while a model is trained.
+    The available gradient is that of all terms. The penalty's gradient is known and is subtracted, so that only the
+    other terms count. It is taken before gradients are clipped; the step is the optimiser's actual step.
     Args:
-        weight: of the anchor's penalty in the loss.
+        weight: weight of the anchor's penalty in the loss.
     """
 
     def __init__(self, model: nn.Module, path: PathIntegral, anchor: Anchor, weight: float) -> None:
@@ -49,7 +47,7 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
 
     @torch.no_grad()
     def on_before_optimizer_step(self, *_: Any) -> None:
-        """Look at the weights and their gradients."""
+        """Record the weights and their gradients."""
         parameters = trained(self.model).values()
         self.weights = as_vector(parameters)
         gradient = as_vector(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)

@@ -1,4 +1,4 @@
-"""The three blocks of a config as layers: merged for each task, with every key's origin kept for messages."""
+"""The three blocks of a config as layers, merged for each task; every key's origin is kept for messages."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from relay.config import Blocks, dotted, holds
 
 
 class Layers:
-    """Task over data set over common.
-
-    ``sets`` maps each ``task_id`` to its place in ``all_tasks_datasets``; ids that are missing or given twice are
-    the caller's to report (:attr:`bad_ids`: place, value, what is wrong).
+    """Task overrides data set overrides common.
+    ``sets`` maps each ``task_id`` to its place in ``all_tasks_datasets``; the caller reports ids that are missing or
+    given twice (:attr:`bad_ids`: place, value, what is wrong).
     """
 
     def __init__(self, blocks: Blocks) -> None:
@@ -34,18 +33,18 @@ class Layers:
                 self.sets[task_id] = place
 
     def merged(self, task_id: int) -> dict[str, Any]:
-        """One task's block as plain dicts; merged once, since that takes most of a plan's time."""
+        """One task's block as plain dicts; merged only once, because that takes most of a plan's time."""
         if task_id not in self._merged:
             layers = [{"dataset": self._set(task_id)}, self._task(task_id)]
             try:
                 merged = OmegaConf.to_container(OmegaConf.merge(self.blocks.common, *layers))
-            except TypeError:  # a list where a block must be; the check of the common block says so
+            except TypeError:  # a list instead of a block; the check of the common block reports it
                 merged = copy.deepcopy(dict(self.blocks.common))
             self._merged[task_id] = merged  # type: ignore[assignment]
         return copy.deepcopy(self._merged[task_id])
 
     def where(self, task_id: int, *prefix: object) -> Callable[[Sequence[object]], str]:
-        """Turns a path below ``prefix`` in the merged block into the path in the file that the value came from."""
+        """A function from a path below ``prefix`` in the merged block to the path in the file the value came from."""
         layers = [
             (f"current_tasks.task_confs.{task_id}", self._task(task_id), 0),
             (f"all_tasks_datasets[{self.sets[task_id]}]", {"dataset": self._set(task_id)}, 1),

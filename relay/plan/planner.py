@@ -1,7 +1,7 @@
 """From a config to a plan, with every problem found at once.
 
-Reads no image and no weight, and imports no torch: plug-ins are made from their checked options, and look at
-most at the names of folders.
+It reads no images or weights and does not import torch: plug-ins are made from their checked options, and at most
+read names of folders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 
 SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
-"""Options that all data sets of a study must share, since one model reads them all."""
+"""Options that must be the same for all data sets of a study, because one model reads them all."""
 
 
 def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:
@@ -29,11 +29,10 @@ def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), tra
     Args:
         given: the blocks as plain dicts (:func:`relay.config.load.read`).
         name: short name of the config.
-        extra: problems found elsewhere (``-g``), to be reported together with these.
-        train: whether legs will be trained, so that their data must be here; else any one test set will do.
-
+        extra: problems found elsewhere (``-g``), to report together with these.
+        train: whether legs will be trained, so that their data must be here; otherwise any one test set is enough.
     Raises:
-        ConfigError: with every problem found.
+        ConfigError: it lists every problem.
     """
     blocks, problems = check(Blocks, given)
     problems = [*extra, *problems]
@@ -48,14 +47,14 @@ def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), tra
 
 
 def dig(tree: Any, path: Sequence[str], default: Any = None) -> Any:
-    """What lies at a path of keys or attributes; ``default`` where the path ends early."""
+    """The value at a path of keys or attributes; ``default`` if the path ends early."""
     for part in path:
         tree = tree.get(part, default) if isinstance(tree, Mapping) else getattr(tree, part, default)
     return tree
 
 
 class _Planner:
-    """Builds the parts and collects the problems on the way; a part with a problem is None."""
+    """Builds the parts and collects problems; a part with a problem is None."""
 
     def __init__(self, blocks: Blocks) -> None:
         self.current, self.results = blocks.current_tasks, blocks.results
@@ -75,7 +74,7 @@ class _Planner:
         legs = [leg for number in range(1, len(self.turns) + 1) if (leg := self.leg(number, datasets))]
         strategies = sorted({leg.conf.strategy.name for leg in legs})
         if len(strategies) > 1:
-            self.add("current_tasks.task_confs", strategies, "all legs of a study use one strategy")
+            self.add("current_tasks.task_confs", strategies, "all legs of a study must use the same strategy")
         if legs and not legs[0].strategy.uses_incoming:
             legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
         self.check_folders(datasets, train)
@@ -127,7 +126,7 @@ class _Planner:
         self.problems += found
 
         def chosen(*path: str) -> Named | None:
-            """A named part: from the whole block, or, where that has problems elsewhere, on its own."""
+            """A named part: from the whole block or, if that has problems elsewhere, checked separately."""
             return dig(conf, path) if conf else check(Named, dig(raw, path))[0]
 
         parts = (
@@ -158,7 +157,7 @@ class _Planner:
             return ()
 
     def net(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
-        """The net, with its channels and classes taken from the data set where the config leaves them out."""
+        """The net, with channels and classes from the data set if the config leaves them out."""
         net = self.plugin(task_id, ["model"], "nets", choice)
         if net is None or dataset is None:
             return net
@@ -185,9 +184,9 @@ class _Planner:
             self.layers.where(task_id)(["checkpoint", "load"]),
         )
         if not isinstance(load, str | None):
-            return None  # reported as a wrong type already
+            return None  # already reported as a wrong type
         if not strategy.uses_incoming:
-            return None  # so that one config can be compared under all strategies
+            return None  # so that one config works with all strategies in a comparison
         if self.current.mode == "deployment":
             if load != "auto":
                 self.add(path, load, "must be left out in a deployment: a leg starts from what was received")
@@ -201,11 +200,11 @@ class _Planner:
         return None if load is None else self.named_start(number, load, path)
 
     def check_lap(self, task_id: int, load: str | None, path: str) -> None:
-        """With laps a leg starts from the leg before it; so much may be said, as it is in the first lap."""
+        """With laps, a leg starts from the previous one; ``load`` may only say the same for the first lap."""
         place = self.ids.index(task_id)
         before = self.folder(self.ids[place - 1]) if place else None
         if (load.removesuffix("/last.ckpt") if load else None) != before:
-            self.add(path, load, "must be left out with laps: each leg starts from the one before it")
+            self.add(path, load, "must be left out with laps: each leg starts from the previous one")
 
     def named_start(self, number: int, load: str, path: str) -> str:
         """An earlier leg's folder, in either spelling."""
@@ -237,18 +236,22 @@ class _Planner:
             if "random_seed" in conf:
                 path = f"current_tasks.task_confs.{task_id}.random_seed"
                 self.add(
-                    path, conf["random_seed"], "belongs into common: a study has one seed, which deals out the splits"
+                    path, conf["random_seed"], "belongs in common: a study has one seed, which determines the splits"
                 )
         if len(set(ids)) < len(ids):
             self.add("current_tasks.task_ids", ids, "names a task twice")
         if self.current.mode == "deployment" and len(ids) != 1:
             self.add("current_tasks.task_ids", ids, "must name exactly one task in a deployment")
         if self.current.mode == "deployment" and self.current.laps != 1:
-            allowed = "must be left out in a deployment: the roster's order says how often each site comes"
+            allowed = "must be left out in a deployment: the roster's order decides how many turns each site has"
             self.add("current_tasks.laps", self.current.laps, allowed)
         names = [str(dig(self.layers.merged(i), ["dataset", "kwargs", "task_name"])).lower() for i in sets]
         if doubled := sorted({name for name in names if names.count(name) > 1}):
-            self.add("all_tasks_datasets", ", ".join(doubled), "two have this task_name (upper and lower case are one)")
+            self.add(
+                "all_tasks_datasets",
+                ", ".join(doubled),
+                "two have this task_name (upper and lower case count as the same)",
+            )
         if self.current.mode == "deployment" and self.current.handoff is None:
             self.add("current_tasks.handoff", None, "must be given in a deployment: study, key, receive, send")
         folders = [self.folder(*turn) for turn in self.turns]
@@ -281,12 +284,12 @@ class _Planner:
             )
 
     def check_splits(self, legs: Sequence[Leg]) -> None:
-        """No site is trained on whose images are all for testing."""
+        """Check that no site is trained on whose images are all for testing."""
         for options in {
             d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
         }.values():
             path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
-            self.add(path, "test", "leaves nothing to train on: leave it out, or take the task out of those trained on")
+            self.add(path, "test", "leaves nothing to train on: leave it out, or remove the task from those trained on")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""
@@ -299,7 +302,7 @@ class _Planner:
             self.found("report_sections", f"results.report_sections[{place}]", name)
 
     def check_folders(self, datasets: Mapping[int, Any], train: bool) -> None:
-        """The data of each leg must be here; any other test set may be absent."""
+        """Check that the data of each leg are here; any other test set may be absent."""
         if not train:
             if datasets and not any(d.accessible() for d in datasets.values()):
                 self.add(
@@ -312,7 +315,7 @@ class _Planner:
         fewer = str(here).replace(" ", "")
         cure = None
         if here and self.current.mode == "simulation":
-            cure = f"Correct the folder; or run only the sites whose images are here: 'current_tasks.task_ids={fewer}'"
+            cure = f"Correct the folder. Or run only the sites whose images are here: 'current_tasks.task_ids={fewer}'"
         for task_id in self.ids:
             if (dataset := datasets.get(task_id)) is None:
                 continue

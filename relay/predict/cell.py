@@ -1,4 +1,4 @@
-"""One model on one test set: what is measured of each sample, of each patient, of all voxels together."""
+"""One model on one test set: measurements for each sample, for each patient, and for all voxels together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Clock:
         self.seconds = 0.0
 
     def time(self, work: Callable[[], T]) -> T:
-        """Do it, and count."""
+        """Do some work, and add its time."""
         began = time.perf_counter()
         try:
             return work()
@@ -67,7 +67,7 @@ class Cell:
         return self._clock.seconds
 
     def measure(self, found: Predicted, measuring: Measuring) -> None:
-        """Take in a prediction."""
+        """Add a prediction."""
         self._clock.time(lambda: self._measure(found, measuring))
 
     def _measure(self, found: Predicted, measuring: Measuring) -> None:
@@ -79,7 +79,7 @@ class Cell:
         self._waiting.append((found.sample, future))
 
     def finish(self, calibration: dict[str, Any], inference: float) -> None:
-        """All is predicted: wait for what is still being measured."""
+        """After the last prediction, wait for outstanding measurements."""
         self.calibration, self.inference = calibration, inference
         self.samples = self._clock.time(lambda: [(sample, future.result()) for sample, future in self._waiting])
         self._waiting = []
@@ -94,7 +94,7 @@ class Cell:
         return overlap(sum(every[1:], start=every[0]), self.more_metrics)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Tidy: a row a sample, metric and class, then a row a patient."""
+        """Tidy rows: one for each sample, metric and class, then one for each patient."""
         where = {"study": self.study, "strategy": self.strategy, "leg": self.model.number, "trained": self.model.site}
         where["site"] = self.options.task_name
         for sample, metrics in self.samples:
@@ -108,7 +108,7 @@ class Cell:
                 yield where | {"class": name, "metric": metric, "value": value}
 
     def values(self) -> dict[tuple[str, str], list[tuple[str, float]]]:
-        """(class, metric) → (patient, value) of every sample."""
+        """(class, metric) → (patient, value) for every sample."""
         table: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         for sample, metrics in self.samples:
             for metric, values in metrics.items():

@@ -1,4 +1,4 @@
-"""Images without a truth: the mask of each, and a picture of it."""
+"""Predict images without a truth: a mask and an overlay of each."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from relay.overlay import save_overlay
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
 
-KINDS = "Give a picture (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), or a folder of them."
+KINDS = "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), or a folder of them."
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 LONGEST = 50
-"""Characters of an image's name that are kept in that of its mask."""
+"""How many characters of an image's name its mask's name keeps."""
 
 
 def images_in(given: Sequence[Path]) -> list[Path]:
-    """The images that were named: files, and those that lie in folders; each once.
-
+    """The given images: files, and those in folders, each once.
     Raises:
-        UserError: one is not there, is no file, or a folder has no images.
+        UserError: one does not exist or is not a file, or a folder has no images.
     """
     found: list[Path] = []
     for path in given:
@@ -41,7 +40,9 @@ def images_in(given: Sequence[Path]) -> list[Path]:
         except OSError as error:
             raise UserError(f"{path} can't be read: {error.strerror}", f"Check the path. {KINDS}") from error
         if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # it may have no end
-            raise UserError(f"{path} is not a file, but a pipe or a device", "Copy it to a file first, and name that.")
+            raise UserError(
+                f"{path} is not a file, but a pipe or a device", "Copy it to a file first, and name that file."
+            )
     return list(dict.fromkeys(found))
 
 
@@ -49,11 +50,11 @@ def _inside(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     if slices := [path for path in files if is_dicom(path)]:
         raise UserError(
-            f"{folder} holds {len(slices)} DICOM files; a series of slices can't be read as a volume yet",
-            "Make one .nii.gz of it (dcm2niix does), and name that. Single .dcm files, named one by one, are pictures.",
+            f"{folder} has {len(slices)} DICOM files; reading a series of slices as a volume is not supported yet",
+            "Convert it to one .nii.gz (for example with dcm2niix), and name that. To predict single files, name each.",
         )
     if not (images := [path for path in files if path.name.lower().endswith(PICTURES + VOLUMES)]):
-        below = " itself; folders in it are not looked into" if any(path.is_dir() for path in folder.iterdir()) else ""
+        below = " itself; its subfolders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
         raise UserError(f"there are no images in {folder}{below}", KINDS)
     return images
 
@@ -61,16 +62,13 @@ def _inside(folder: Path) -> list[Path]:
 def predict_images(
     model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress, warn: Warn
 ) -> Iterator[Path]:
-    """Predict images; yields the file of each mask and of each overlay once they are written.
-
-    They are named after the image, and after what it holds, where it lies and which weights were used, in eight digits:
-    another image or another model never takes their place.
-
+    """Predict images; yield the path of each mask and overlay after writing it.
+    Their names contain the image's name and an 8-digit hash of its content, its path and the weights, so
+    another image or another model never overwrites them.
     Args:
-        warn: is told what is suspicious about an image.
-
+        warn: called with everything suspicious about an image.
     Raises:
-        DataError: some can't be read, or are none for this model; the others are predicted first.
+        DataError: some can't be read, or don't suit this model; the others are predicted first.
     """
     net, made = model.net(devices), model.digest
     problems: list[DataError] = []
@@ -86,12 +84,14 @@ def predict_images(
     if len(problems) == len(paths) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
     refuse(
-        problems, f"not predicted, of {len(paths)} images", "Fix or leave out these files. The others are predicted."
+        problems,
+        f"not predicted, out of {len(paths)} images",
+        "Fix or leave out these files. The others are predicted.",
     )
 
 
 def _identity(path: Path, made: str) -> str:
-    """What tells this image and this model from all others."""
+    """A hash that identifies this image and this model."""
     return sha256(f"{path.resolve()}\n{digest(path)}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
@@ -99,13 +99,13 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     """An image, and its mask.
 
     Raises:
-        DataError: it can't be read, or is none for this model.
+        DataError: it can't be read, or does not suit this model.
     """
     options = model.leg.data
     image, _, notes = read_noted(path)
     shape, axes = image.shape[:-1], _axes(model)
     if len(shape) != axes:
-        kinds = {2: "pictures (2 axes)", 3: "volumes (3 axes)"}
+        kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
         raise DataError(f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}")
     for note in notes:
         log.warning("%s: %s", path, note)
@@ -119,7 +119,7 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
 
 
 def _axes(model: Model) -> int:
-    """Of the images that the model takes: as the config says, else as the kernels of its convolutions have."""
+    """Number of axes of the model's images: from the config, else from the kernels of its convolutions."""
     size = model.leg.data.img_size or model.leg.data.patch_size
     return len(size) if size else max(weight.ndim for weight in model.weights.values()) - 2
 
@@ -127,6 +127,6 @@ def _axes(model: Model) -> int:
 def _through(net: nn.Module, image: Tensor, patch: Sequence[int] | None, path: Path) -> Tensor:
     try:
         return predict(net, image.to(next(net.parameters()).device), patch)
-    except (RuntimeError, ValueError) as error:  # what a net says of a size that it can't take, or of too little memory
+    except (RuntimeError, ValueError) as error:  # raised by nets for an unsupported size or for too little memory
         size = "×".join(map(str, image.shape[2:]))
-        raise DataError(f"{path}: the net can't take an image of {size}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: the net can't process an image of {size}: {str(error).splitlines()[0]}") from error

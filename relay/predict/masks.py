@@ -1,4 +1,4 @@
-"""Predicted masks as files, in the geometry of the image they were made from."""
+"""Predicted masks as files, in the geometry of their image."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ COLOURS = [value for label in range(256) for value in PALETTE[(label - 1) % 7 + 
 
 
 def path_of(sample: Sample) -> Path:
-    """Where a sample's files go below a folder, without an ending."""
+    """Path of a sample's files below a folder, without the extension."""
     return inside(sample.id)
 
 
 def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
-    """Class indices, as PNG with a palette, or NIfTI, voxel for voxel as the image is stored.
+    """Save class indices as a palette PNG or as NIfTI, voxel for voxel as the image is stored.
 
     Args:
         mask: uint8 ``(*S)``, in the orientation in which images are read (:mod:`relay.data.geometry`).
         like: the image's file.
-        place: where to write, without an ending.
-
+        place: where to write, without the extension.
     Returns:
-        The file that was written.
-
+        The path of the file.
     Raises:
-        DataError: the image is of another size.
+        DataError: the image has another size.
     """
     path = place.with_name(place.name + (".nii.gz" if is_volume(like) or mask.ndim == 3 else ".png"))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,13 +43,13 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
 
 
 def _save_png(mask: Pixels, like: Path, path: Path) -> None:
-    """A photograph taken sideways gets a mask that lies sideways, and says so as the photograph does."""
+    """A photograph taken sideways gets a mask that is stored sideways, with the same EXIF orientation."""
     from PIL import Image
 
     image = Image.fromarray(mask, mode="P")
     image.putpalette(COLOURS)
     exif = Image.Exif()
-    turned = exif_of(like) if like.is_file() else 1  # drawn images have no file
+    turned = exif_of(like) if like.is_file() else 1  # synthetic images have no file
     if turned != 1:
         image = image.transpose(Image.Transpose(UNTURN[turned]))
         exif[EXIF_ORIENTATION] = turned
@@ -67,7 +65,7 @@ def _save_nifti(mask: Pixels, like: Path, path: Path) -> None:
     try:
         image = sitk.GetImageFromArray(geometry.turn_back(mask) if geometry else mask)
     except ValueError as error:
-        advice = "A data set whose read() crops or turns a volume can't have its masks saved in the volume's geometry."
+        advice = "If a data set's read() crops or turns a volume, masks can't be saved in the volume's geometry."
         raise DataError(f"{like}: its mask can't be saved: {error}", advice) from error
     if geometry:
         image.SetSpacing(geometry.spacing)

@@ -1,4 +1,4 @@
-"""The models to be tested: those of finished legs, or one that another site made."""
+"""The models to test: those of finished legs, or one from another site."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from relay.trust import Keys
 
 @dataclass(frozen=True)
 class Model:
-    """A model to be tested.
-
+    """A model to test.
     Attributes:
-        folder: names it in the results.
-        leg: the leg of the config whose net and images it fits.
+        folder: its name in the results.
+        leg: the leg of the config whose net and images it matches.
         number, site: of the leg that made it, in the relay.
         source: where it came from.
-        outside: whether it is no leg's of this run.
+        outside: whether it is not from a leg of this run.
     """
 
     folder: str
@@ -42,14 +41,14 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """What names the weights."""
+        """An identifier for the weights."""
         return _digest(self.weights)
 
     def net(self, devices: Devices) -> nn.Module:
         """Built, on its device, in evaluation mode.
 
         Raises:
-            HandoverError: the weights are not finite, or do not fit the net of the config.
+            HandoverError: the weights are not finite, or don't match the net of the config.
         """
         model = self.leg.net.build()
         try:
@@ -64,7 +63,7 @@ def finished(study: Study, root: Path) -> list[Model]:
     """The ``last.ckpt`` of each leg that has one.
 
     Raises:
-        UserError: none has.
+        UserError: no leg has one.
         ChangedConfigError: one was trained with other settings, or a test set was read with others.
         HandoverError: one was made for other images or classes.
     """
@@ -91,10 +90,9 @@ def _checkpoint(study: Study, leg: Leg, run: RunPaths) -> Model:
 
 
 def received(study: Study, number: int) -> Model:
-    """The model of a received leg, once more held against the ledger and the config.
-
+    """The model of a received leg, checked again against the ledger and the config.
     Raises:
-        UserError: it was not received; or the config is of no deployment.
+        UserError: it was not received, or the config is not a deployment's.
     """
     store = store_of(study)
     handover, _ = reopen(store, number)
@@ -102,10 +100,9 @@ def received(study: Study, number: int) -> Model:
 
 
 def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
-    """The model in a bundle, held against every rule but whose turn it is; the bundle is not taken in.
-
+    """The model in a bundle, checked against every rule except turns; the bundle is not received.
     Raises:
-        Refused: why not.
+        Refused: it fails verification; the message says why.
     """
     verified, handover = look_into(store_of(study), keys, path)
     return _outside(study, handover, f"bundle_leg_{verified.claim.leg}-{_digest(handover.model)[:8]}", path)
@@ -120,13 +117,12 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def store_of(study: Study) -> StudyStore:
-    """What this site holds of the hand-over.
-
+    """This site's store for the study.
     Raises:
-        UserError: the config is of no deployment.
+        UserError: the config is not a deployment's.
     """
     if study.handoff is None:
-        raise UserError(f"{study.name} has no current_tasks.handoff", "Give the config of a deployment.")
+        raise UserError(f"{study.name} has no current_tasks.handoff", "Give a deployment's config.")
     return StudyStore(home_of(study.handoff.key), study.handoff.study)
 
 

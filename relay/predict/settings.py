@@ -1,4 +1,4 @@
-"""Are the settings that are given now those that a model was trained with, as far as they decide what it predicts?"""
+"""Check that the given settings match those a model was trained with, as far as they affect its predictions."""
 
 from __future__ import annotations
 
@@ -22,23 +22,21 @@ FREE = (
     "model.kwargs.pretrained",
     "pool",
 )
-"""Keys that decide how a model is trained, and not what it says of an image, nor which images it is tested on."""
+"""Keys that affect how a model is trained, but not its predictions or which images it is tested on."""
 
 SITE = "dataset.kwargs.task_name"
 
 
 def check_own(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
-    """Whether a leg of this run was trained with these settings.
-
-    A checkpoint that another site's leg made may be copied here to be tested on the test sets of this config: then net
-    and images are compared, and not what each site has of its own.
+    """Check that a leg of this run was trained with these settings.
+    You may copy a checkpoint from another site's leg here to test it on the test sets of this config. Then only net
+    and images are compared, not the settings specific to each site.
 
     Args:
         then: its config as recorded (:meth:`relay.plan.Leg.scientific`).
-        source: what holds the model.
-
+        source: the file with the model.
     Raises:
-        ChangedConfigError: naming each setting that differs, and what to add to the command.
+        ChangedConfigError: it names each setting that differs, and what to add to the command.
     """
     now = _plain(leg.scientific())
     if then.get(SITE, now[SITE]) != now[SITE]:
@@ -47,7 +45,7 @@ def check_own(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> 
 
 
 def check_outside(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
-    """Whether a model that another site made has its net and reads its images as this config says.
+    """Check that the net of another site's model, and how it reads images, match this config.
 
     Args:
         then: that site's config, as it came with the model.
@@ -60,20 +58,20 @@ def check_outside(study: Study, leg: Leg, then: Mapping[str, Any], source: Path)
 
 
 def _of_every_site(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What is the same at all sites: the net, and how it reads images."""
+    """The settings that are the same at all sites: the net, and how it reads images."""
     shared = {f"dataset.kwargs.{key}" for key in SHARED}
     return {key: value for key, value in config.items() if key.startswith("model.") or key in shared}
 
 
 def _of_the_net(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What travels of a config and is about the net and how it reads images, under the names that it has here."""
+    """The travelling settings about the net and how it reads images, under their local names."""
     found = {key: value for key, value in config.items() if key.startswith(("data.", "model."))}
     return {key.replace("data.", "dataset.kwargs.", 1): value for key, value in found.items()}
 
 
 def check_test_sets(study: Study, given: Path) -> None:
-    """Whether each test set, also one that no leg trains on, is read as when the run was trained. One that the run did
-    not know is new, and may be anything.
+    """Check that each test set, including those no leg trains on, is read as when the run was trained. A test set that
+    is new to the run may have any settings.
 
     Args:
         given: the run's ``config.given.yaml``.
@@ -82,15 +80,15 @@ def check_test_sets(study: Study, given: Path) -> None:
         ChangedConfigError: as :func:`check_own`.
         UserError: the file is damaged.
     """
-    again = "Remove it, then the test sets are not compared; the next relay train writes it again."
-    then, _ = check(Blocks, read_own(given, again))  # beside a checkpoint that was copied here there is none
+    again = "Remove it to skip comparing the test sets; the next relay train writes it again."
+    then, _ = check(Blocks, read_own(given, again))  # a checkpoint that was copied here has none
     now, _ = check(Blocks, study.given)
     if then is None or now is None:
         return
     before, present = Layers(then), Layers(now)
     for task_id, dataset in study.datasets.items():
         if task_id in before.sets and dataset.accessible():
-            said = f"the test set {dataset.options.task_name} was read with other settings when the run began"
+            said = f"the test set {dataset.options.task_name} was read with other settings when the run started"
             _compare(study, task_id, _reads(before, task_id), _reads(present, task_id), said)
 
 
@@ -112,7 +110,7 @@ def _told(side: Mapping[str, Any], key: str) -> str:
 
 
 def _cure(study: Study, task_id: int, then: Mapping[str, Any], keys: list[str]) -> str:
-    """What to type, under the paths of the user's own config."""
+    """What to type, with the paths of the user's own config."""
     blocks, _ = check(Blocks, study.given)
     origin = Layers(blocks).where(task_id) if blocks is not None else ".".join
     paths = {key: origin(key.split(".")) for key in keys}
@@ -122,7 +120,7 @@ def _cure(study: Study, task_id: int, then: Mapping[str, Any], keys: list[str]) 
         *([f"add to the command: {' '.join(add)}"] if add else []),
         *([f"leave out {', '.join(drop)}"] if drop else []),
     ]
-    return f"To test with the settings of the training, {'; and '.join(do)}. Or train with these under a new note (-n)."
+    return f"To test with the training settings, {'; and '.join(do)}. Or train with these under a new note (-n)."
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

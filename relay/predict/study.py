@@ -1,4 +1,4 @@
-"""Test models on the test sets that are here, sample by sample, with pictures if wanted."""
+"""Test models on the available test sets, sample by sample, and optionally save masks and overlays."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from relay.predict.summary import summary
 from relay.results import no_nan, write_rows
 
 FEW = 1 << 22
-"""With fewer voxels than this, other processes would take longer to begin than to measure."""
+"""With fewer voxels than this, worker processes would take longer to start than to measure."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Testing:
     """How models are tested.
 
     Attributes:
-        tolerance: of the normalised surface Dice, in mm where the spacing is known, else in pixels.
-        save: whether masks and overlays are written.
-        workers: processes that measure; 0 for this one.
+        tolerance: of the normalised surface Dice, in mm if the spacing is known, else in pixels.
+        save: whether to write masks and overlays.
+        workers: number of processes that measure; 0 for this one.
     """
 
     tolerance: float = 2.0
@@ -46,7 +46,7 @@ class Testing:
 
 
 def results_of(models: Sequence[Model], root: Path) -> Path:
-    """Where results go: a run's own models under ``results/``, one from outside under its name there."""
+    """The folder for results: ``results/`` for a run's own models; for an outside model, a subfolder with its name."""
     return root / "results" / (models[0].folder if models[0].outside else "")
 
 
@@ -61,18 +61,18 @@ def predict_study(
 ) -> dict[str, Any]:
     """Every metric of each model on each accessible test set.
 
-    Writes ``samples.csv`` (a row a sample, class and metric; a row a patient for what adds up over a patient's images)
-    and ``evaluation.json``; if wanted, masks under ``predictions/<leg>/<site>/`` and overlays under ``overlays/``.
+    Writes ``samples.csv`` (one row per sample, class and metric, and one per patient for metrics over all images of a
+    patient) and ``evaluation.json``; optionally masks under ``predictions/<leg>/<site>/`` and overlays under
+    ``overlays/``.
 
     Args:
         folder: where to write.
         root: the run's folder, which has its splits.
 
     Raises:
-        DataError: images can't be used, or were changed since a leg of this run was tested on them.
-
+        DataError: images can't be used, or have changed since a leg of this run was tested on them.
     Returns:
-        What is in ``evaluation.json``.
+        The content of ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPaths(root))
     needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
@@ -100,10 +100,9 @@ def predict_study(
 
 
 def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPaths) -> None:
-    """No score of a test image as it is now beside the scores of what it was when the leg was trained.
-
+    """Check that test images are the same as when the leg was trained, so that old and new scores are never mixed.
     Raises:
-        DataError: test images or masks were changed.
+        DataError: test images or masks have changed.
     """
     for model in models:
         if not model.outside:
@@ -119,7 +118,7 @@ def _test(
     pictures: _Pictures | None,
     step: Callable[[], Any],
 ) -> None:
-    """Predict all of a site's test images; what is measured meanwhile is collected at the end."""
+    """Predict all of a site's test images; collect the concurrent measurements at the end."""
     device = device_of(devices)
     calibration = CalibrationBins(cell.options.num_classes).to(device)
     inference = Clock()

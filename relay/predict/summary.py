@@ -1,4 +1,4 @@
-"""What the tests of models add up to: means, spread and intervals by class and metric; calibration; cost."""
+"""Summary of the tests: means, spread and intervals by class and metric; calibration; cost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _where(cell: Cell) -> dict[str, Any]:
 
 
 def _dice(cell: Cell, seed: int) -> dict[str, Any]:
-    """Mean over samples for each class, then over classes but background; interval over patients, drawn with all
+    """Mean over samples for each class, then over classes except background; interval over patients, resampled with all
     their samples and classes."""
     found, names = cell.values(), cell.options.names[1:]
     measured = [(who, k, x) for k, name in enumerate(names) for who, x in found[name, "dice"] if not isnan(x)]
@@ -60,7 +60,7 @@ def _dice(cell: Cell, seed: int) -> dict[str, Any]:
 
 
 def _over_classes(cells: Floats) -> Floats:
-    """``(..., 1, classes)`` to ``(...)``; a class that was never measured is left out."""
+    """``(..., 1, classes)`` to ``(...)``; classes that were never measured are left out."""
     there = ~np.isnan(cells)
     with np.errstate(invalid="ignore"):
         means: Floats = np.where(there, cells, 0.0).sum((-2, -1)) / there.sum((-2, -1))

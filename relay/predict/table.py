@@ -1,4 +1,4 @@
-"""What was measured, on the screen: one narrow table; all else is in the files and on the page."""
+"""The results on the screen, as one narrow table; everything else is in the files and on the page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ Row = Mapping[str, Any]
 
 
 def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, own: bool = False) -> None:
-    """Mean Dice at each test set with its interval, of the model at the end; then where everything is.
-
+    """Show the final model's mean Dice on each test set with its interval, then where the files are.
     Args:
-        found: what is in ``evaluation.json``.
+        found: the content of ``evaluation.json``.
         folder: where it was written.
         root: the run's folder.
-        own: whether each site has a model of its own; then each is shown at its own site.
+        own: whether each site has its own model, which is then shown at its own site.
     """
     ends = at_the_end(found["dice"], own)
     rows = [[row["site"], number(row["mean"]), bounds(row["low"], row["high"]), str(row["samples"])] for row in ends]
@@ -41,7 +40,7 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
 
 
 def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:
-    """Of the last leg's model at every test set; or of each site's own model at home."""
+    """The rows of the last leg's model on every test set, or of each site's own model at home."""
     if own:
         return [row for row in rows if row["trained"] == row["site"]]
     last = max((row["leg"] for row in rows), default=0)
@@ -49,7 +48,7 @@ def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:
 
 
 def sentence(ends: Sequence[Row]) -> str:
-    """How good, and where it is worst."""
+    """The mean result, and the worst site."""
     there = {row["site"]: row["mean"] for row in ends if not math.isnan(row["mean"])}
     if not there:
         return "No Dice could be measured."
@@ -70,5 +69,5 @@ WRITTEN = {
     "samples.csv": "Every metric of each sample, class and patient",
     "evaluation.json": "Means, intervals, calibration",
     "predictions": "Masks, in the images' own geometry",
-    "overlays": "Overlays of what was predicted and what is true",
+    "overlays": "Overlays of prediction and truth",
 }

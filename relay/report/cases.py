@@ -1,4 +1,4 @@
-"""The best, the median and the worst image of each site, as the overlays that ``predict_test.py -s`` has saved."""
+"""The best, the median and the worst image of each site, from the overlays that ``predict_test.py -s`` saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from relay.files import inside
 from relay.report.gather import Run
 
 SIZE = 1152, 512
-"""Most pixels across and down: an overlay has three panels side by side."""
+"""Maximum width and height in pixels: an overlay has three panels side by side."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,12 @@ class ShownCase:
 
 
 def read_cases(run: Run) -> dict[str, list[ShownCase]]:
-    """Site → its cases, of the model that stands for the site at the end.
-
+    """Site → its cases, from the model that represents the site at the end.
     Raises:
-        UserError: the overlays are not there, or are of other models.
+        UserError: the overlays are missing, or are from other models.
     """
     if run.stale:
-        raise UserError(f"{run.root}: the overlays are not of these models. {run.stale}", "Run predict_test.py -s.")
+        raise UserError(f"{run.root}: the overlays are not from these models. {run.stale}", "Run predict_test.py -s.")
     found: dict[str, list[ShownCase]] = {}
     for site in dict.fromkeys(site for _, site in run.scores.dice):
         leg = run.ends(site)
@@ -47,7 +46,7 @@ def read_cases(run: Run) -> dict[str, list[ShownCase]]:
 
 
 def choose(values: Mapping[str, float]) -> dict[str, str]:
-    """``best``, ``median`` and ``worst`` → sample; a sample is shown once. Of equal ones the first by name."""
+    """``best``, ``median`` and ``worst`` → sample; no sample appears twice. Of equal ones, take the first by name."""
     order = sorted(values, key=lambda sample: (-values[sample], sample))
     best, median, worst = order[0], order[len(order) // 2], order[-1]
     chosen = {"best": best} | ({"median": median} if median not in (best, worst) else {})
@@ -65,7 +64,7 @@ def _picture(place: Path) -> Path:
 
 
 def _image(path: Path) -> str:
-    """A picture's pixels alone, scaled down, as a ``data:`` address."""
+    """An image's pixels without metadata, scaled down, as a ``data:`` address."""
     from PIL import Image
 
     try:
@@ -78,5 +77,5 @@ def _image(path: Path) -> str:
         ) from error
     image.thumbnail(SIZE)
     data = io.BytesIO()
-    image.save(data, "PNG")  # in all its colours: they have a meaning
+    image.save(data, "PNG")  # in full colour: the colours have a meaning
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -10,7 +10,7 @@ from relay.report.figures import short
 from relay.report.plot_style import COLOURS, INK, WIDTH, Picture, figure
 
 STEP, BOX = 1.0, 0.5
-"""Inches from a site to the next, and of a site's box."""
+"""Distance between sites, and size of a site's box, in inches."""
 
 
 def custody(chain: Sequence[Hop], name: str = "custody") -> Picture:

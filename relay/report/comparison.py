@@ -18,7 +18,7 @@ Content = Mapping[str, Any]
 
 
 def sentence(content: Content) -> str:
-    """What came out."""
+    """The main result."""
     rows = [row for row in content.get("table", []) if not math.isnan(number(row.get("mean")))]
     if not rows:
         return "No strategy has a result yet."
@@ -31,7 +31,7 @@ def sentence(content: Content) -> str:
 
 
 def _more(content: Content, best: str) -> str:
-    """What the tests can say of the best."""
+    """What the tests say about the best strategy."""
     pairs = [{str(test["a"]), str(test["b"])} for test in content.get("tests") or []]
     others = sorted({other for pair in pairs if best in pair for other in pair - {best}})
     if not others:
@@ -41,13 +41,13 @@ def _more(content: Content, best: str) -> str:
 
 
 def reference(content: Content) -> str:
-    """The strategy that the others are tested against; empty where that is not known."""
+    """The strategy that the others are tested against; empty if not known."""
     seconds = {str(test["b"]) for test in content.get("tests") or []}
     return str(content.get("reference") or (seconds.pop() if len(seconds) == 1 else ""))
 
 
 def tested(content: Content) -> str:
-    """What the tests are between."""
+    """What the tests compare."""
     if not content.get("tests"):
         return "No paired tests were made."
     against = reference(content)
@@ -59,12 +59,12 @@ def tested(content: Content) -> str:
 
 
 def alerts(content: Content) -> list[str]:
-    """That runs are missing."""
+    """A warning that runs are missing."""
     there, failed = len(content["runs"]), len(content.get("failed") or [])
     planned = max(int(content.get("planned") or 0), there + failed)
     if planned == there:
         return []
-    return [f"{planned - there} of {planned} runs failed or are not finished; the tables are made without them."]
+    return [f"{planned - there} of {planned} runs failed or are not finished; the tables don't include them."]
 
 
 def _interval(row: Content, value: str = "mean") -> str:
@@ -151,7 +151,7 @@ def _tested(test: Content) -> list[str]:
 
 
 def _methods(rows: Sequence[tuple[str, Content]]) -> list[str]:
-    """How the intervals were made, where that is said."""
+    """How the intervals were computed, if known."""
     by: dict[str, list[str]] = {}
     for name, row in rows:
         if row.get("method"):

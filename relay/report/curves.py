@@ -10,7 +10,7 @@ from typing import Any
 from relay.report.gather import Run
 
 MOST = 300
-"""Points of a curve that are drawn."""
+"""Maximum number of points drawn for a curve."""
 Points = list[tuple[float, float]]
 
 
@@ -31,7 +31,7 @@ def read_curves(run: Run) -> list[Curve]:
 
 
 def _curve(leg: int, folder: Path) -> Curve:
-    """Phases one after another. Each counts its steps from 0, and what a resumed fit did twice counts once."""
+    """The phases one after another. Each counts its steps from 0; steps that a resumed fit repeated count once."""
     scalars = _scalars(folder)
     phases = {tag.removesuffix("/loss"): e for tag, e in scalars.items() if tag.endswith("/loss") and e}
     order = sorted(phases, key=lambda name: phases[name][0].wall_time)

@@ -1,4 +1,4 @@
-"""Who had the model when: the chain of statements, as far as it can be read without a private key."""
+"""Who had the model and when: the chain of statements, as far as it can be read without a private key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read what a run has left in its folder; a part that is not there is empty, and only scores must be."""
+"""Read the files in a run's folder. Missing parts are empty; only the scores must exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from relay.report.cases import ShownCase
 
 AGAIN = "Restore it, or run the study under a new note (-n)."
-"""What to do where the config of a run is damaged."""
+"""What to do if the config of a run is damaged."""
 
 
 @dataclass(frozen=True)
@@ -62,29 +62,28 @@ class Run:
 
     @property
     def sites(self) -> list[str]:
-        """Every test set, in the order they come."""
+        """Every test set, in order of appearance."""
         return list(dict.fromkeys(site for row in self.matrix.values() for site in row))
 
     @property
     def apart(self) -> bool:
-        """Whether the sites' models are compared each on its own site: nothing was handed over."""
+        """Whether each site's model is compared on its own site, because nothing was handed over."""
         return _apart(self.legs)
 
     def ends(self, site: str) -> int | None:
-        """The leg whose model stands for a site at the end: the last, or, :attr:`apart`, the last one of the site."""
+        """The leg whose model represents a site at the end: the last leg; or, if :attr:`apart`, the site's last one."""
         trained = self.scores.trained
         return max((leg for leg in trained if not self.apart or trained[leg] == site), default=None)
 
     def label(self, leg: int) -> str:
-        """A leg as people read it."""
+        """A leg's label for people."""
         return f"{leg} · {self.scores.trained[leg]}" if leg in self.scores.trained else f"{leg}"
 
 
 def read_run(root: Path) -> Run:
-    """All of it.
-
+    """Read a whole run.
     Raises:
-        UserError: there are no results, or a file of them is damaged.
+        UserError: there are no results, or one of their files is damaged.
     """
     results = root / "results"
     finished = (results / "summary.json").is_file()
@@ -115,7 +114,7 @@ def read_run(root: Path) -> Run:
 
 
 def _doubts(path: Path) -> list[str]:
-    content = read_json(path, Doubts, "Remove it: then the page says nothing of warnings.") if path.is_file() else {}
+    content = read_json(path, Doubts, "Remove it; the page then shows no warnings.") if path.is_file() else {}
     return [f"{doubt['site']}: {doubt['text']}." for doubt in content.get("warnings", [])]
 
 
@@ -124,7 +123,7 @@ def _apart(legs: Sequence[LegRecord]) -> bool:
 
 
 def _summary(scores: Scores, legs: Sequence[LegRecord]) -> dict[str, Any]:
-    """The summary of a run that is not over: of the legs that were tested."""
+    """The summary of an unfinished run, from the legs that were tested."""
     table, trained = scores.matrix, scores.trained
     last = table[max(table)]
     own = {site: table[leg].get(site, math.nan) for leg, site in sorted(trained.items())}
@@ -148,21 +147,20 @@ def _cells(table: Mapping[int, Collection[str]]) -> set[Cell]:
 
 
 def _check(path: Path, scores: Scores, table: Mapping[int, Mapping[str, float]]) -> None:
-    """Whether all scores are there that the summary was made of.
-
+    """Check that all scores behind the summary are there.
     Raises:
-        UserError: they are not.
+        UserError: some are missing.
     """
     found = scores.matrix
     for leg, site in sorted(_cells(table) | _cells(found) if scores.trained else ()):
         values = [where.get(leg, {}).get(site) for where in (found, table)]
         if values[0] is None or values[1] is None or not _close(values[0], values[1], SAME):
-            why = f"leg {leg} at {site} is not what summary.json says; rows are missing, or are of another run"
-            raise damaged(path, why, "Run the study again (python train.py): it writes both anew from the legs.")
+            why = f"leg {leg} at {site} does not match summary.json; rows are missing or are from another run"
+            raise damaged(path, why, "Run the study again (python train.py): it rewrites both from the legs.")
 
 
 def _stale(table: Mapping[int, Mapping[str, float]], tested: Scores | None, evaluation: Mapping[str, Any]) -> str:
-    """Why what predict_test.py has measured is not of the models of the matrix; empty where it is."""
+    """Why the results of predict_test.py are not from the models of the matrix; empty if they are."""
     again = "run predict_test.py again."
     measured = {(int(row["leg"]), str(row["site"])) for row in evaluation.get("rows", [])}
     found = tested.matrix if tested else {}
@@ -170,14 +168,14 @@ def _stale(table: Mapping[int, Mapping[str, float]], tested: Scores | None, eval
         if later := sorted(set(table) - {leg for leg, _ in cells}):
             return f"Measured before leg {later[0]} was trained; {again}"
         if cells != _cells(table):
-            return f"Measured at other sites, or of other legs, than the scores here; {again}"
+            return f"Measured at other sites, or with other legs, than the scores here; {again}"
     if any(not _close(value, table[leg][site], CLOSE) for leg, row in found.items() for site, value in row.items()):
         return f"Measured with other models than those of the scores here; {again}"
     return ""
 
 
 def number(value: float | None) -> float:
-    """Null in JSON is NaN here."""
+    """Convert null in JSON to NaN."""
     return math.nan if value is None else float(value)
 
 
@@ -185,8 +183,8 @@ def read_legs(root: Path, planned: Sequence[str], trained: Mapping[int, str]) ->
     """The legs' records, in the order of the legs.
 
     Args:
-        planned: folders of all legs, in their order, as the config says.
-        trained: leg → the site it was trained at, as the scores say.
+        planned: folders of all legs, in order, from the config.
+        trained: leg → the site it trained on, from the scores.
     """
     found: dict[int, LegRecord] = {}
     for path in sorted((root / "checkpoints").glob("*/leg.json")):
@@ -200,7 +198,7 @@ def read_legs(root: Path, planned: Sequence[str], trained: Mapping[int, str]) ->
 
 
 def _number(paths: LegPaths, planned: Sequence[str], trained: Mapping[int, str], record: Mapping[str, Any]) -> int:
-    """A leg's number: as its own scores say, else the config, else the scores of its site; 0 where nothing does."""
+    """A leg's number: from its own scores, else the config, else the scores of its site; 0 if none gives it."""
     try:
         return int(next(rows_of(paths.scores))["leg"])
     except (OSError, ValueError, csv.Error, StopIteration):

@@ -24,8 +24,8 @@ class Scores:
     Attributes:
         classes: names, the background left out.
         study, strategy: as the rows say.
-        trained: leg → the site it was trained at.
-        dice: leg and site → sample → class → Dice; a missing value is NaN.
+        trained: leg → the site it trained on.
+        dice: leg and site → sample → class → Dice; NaN if missing.
     """
 
     study: str = ""
@@ -46,12 +46,12 @@ class Scores:
         return matrix(rows)
 
     def of(self, leg: int, site: str, name: str) -> list[float]:
-        """All that was measured of a class, sorted."""
+        """All measured values of a class, sorted."""
         values = [sample.get(name, math.nan) for sample in self.dice.get((leg, site), {}).values()]
         return sorted(value for value in values if not math.isnan(value))
 
     def means(self, leg: int, site: str) -> dict[str, float]:
-        """Sample → mean over classes, of the samples where there is one."""
+        """Sample → mean over classes, for samples that have one."""
         found = {sample: mean(values.values()) for sample, values in self.dice.get((leg, site), {}).items()}
         return {sample: value for sample, value in found.items() if not math.isnan(value)}
 
@@ -60,10 +60,9 @@ NEEDED = ("study", "strategy", "leg", "trained", "site", "sample", "class", "met
 
 
 def read_scores(path: Path) -> Scores | None:
-    """The Dice of single samples in a file of tidy rows; None where it is not there.
-
+    """The Dice of single samples in a file of tidy rows; None if it does not exist.
     Raises:
-        UserError: it is damaged, cut or empty.
+        UserError: it is damaged, truncated or empty.
     """
     if not path.is_file():
         return None
@@ -85,25 +84,27 @@ def read_scores(path: Path) -> Scores | None:
         raise damaged(path, error) from error
     whole = all(len({frozenset(sample) for sample in cell.values()}) == 1 for cell in scores.dice.values())
     if not scores.dice or not whole:
-        raise damaged(path, "a sample lacks classes; it was cut" if scores.dice else "it has no Dice of any sample")
+        raise damaged(
+            path, "a sample lacks classes; the file was truncated" if scores.dice else "it has no Dice of any sample"
+        )
     scores.classes = list(dict.fromkeys(c for cell in scores.dice.values() for s in cell.values() for c in s))
     return scores
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of a table with the columns of :data:`NEEDED`; ValueError where a line is not whole."""
+    """Rows of a table with the columns of :data:`NEEDED`; ValueError if a line is incomplete."""
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         if missing := [column for column in NEEDED if column not in (reader.fieldnames or ())]:
             raise ValueError(f"no column {', '.join(missing)}")
         for row in reader:
             if None in row or None in row.values():
-                raise ValueError(f"line {reader.line_num} is not whole")
+                raise ValueError(f"line {reader.line_num} is incomplete")
             yield row
     with path.open("rb") as end:
         end.seek(-1, 2)
         if end.read() != b"\n":
-            raise ValueError("the last line is not whole; it was cut")
+            raise ValueError("the last line is incomplete; the file was truncated")
 
 
 def _dice(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What people look at when a run is over: one narrow table, what it means, and the page with all else."""
+"""What people see after a run: one narrow table, what it means, and a link to the page with everything else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["MISSING", "number", "p_value", "show_comparison", "show_study"]
 
 
 def p_value(value: float | None) -> str:
-    """A p for people."""
+    """A p-value for people."""
     return "< 0.001" if value is not None and value < 0.001 else number(value)
 
 
@@ -35,10 +35,10 @@ def show_study(
     """Dice at each site: right after its own leg, and at the end.
 
     Args:
-        summary: of :func:`relay.simulate.summarise`.
+        summary: from :func:`relay.simulate.summarise`.
         trained: the sites that each leg trained on.
-        own: whether each leg starts from nothing, so that each site has a model of its own.
-        after: the command that comes next.
+        own: whether each leg starts from nothing, so that each site has its own model.
+        after: the next command to run.
     """
     matrix, final, turns = summary["matrix"], summary["final"], own_legs(trained)
     legs, rows = sorted(matrix), []
@@ -47,7 +47,7 @@ def show_study(
         end = as_number(final.get(site))
         rows.append([site, number(then), number(end), signed(end - then)])
     columns = [Column("site", left=True), Column("after its own leg", 1), Column("at the end"), Column("change", 2)]
-    if len(legs) == 1 or own:  # nothing came after
+    if len(legs) == 1 or own:  # nothing follows
         columns, rows = [columns[0], Column("Dice")], [[row[0], row[2]] for row in rows]
     show_table(console, f"{summary['study']}, {summary['strategy']}: mean Dice of test images", columns, rows)
     show_text(console, verdict.of_study(summary, trained, own))
@@ -66,7 +66,7 @@ def show_comparison(console: Console, content: Mapping[str, Any], page: Path) ->
     show_table(console, f"{content['study']}: Dice at the end", [Column("strategy", left=True), *heads], rows)
     show_text(console, verdict.of_comparison(content))
     if len(content["runs"]) < content["planned"]:
-        show_text(console, f"Made of {len(content['runs'])} of {content['planned']} runs.")
+        show_text(console, f"Based on {len(content['runs'])} of {content['planned']} runs.")
     show_place(console, "The page, with tests and figures", page)
 
 

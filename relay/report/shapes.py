@@ -1,4 +1,4 @@
-"""What the files of results must look like, and the reading of them: a damaged one ends in one clear error."""
+"""Schemas for the files of results, and reading them: a damaged file gives one clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from relay.errors import UserError, plain
 
 MOST = 200
-"""Characters of what is said of a file."""
+"""Maximum length of a message about a file, in characters."""
 Number: TypeAlias = Annotated[float, Field(ge=-1e15, le=1e15, allow_inf_nan=False)] | None
 Leg: TypeAlias = Annotated[int, Field(ge=0, le=10**6)]
 LegKey: TypeAlias = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
@@ -19,7 +19,7 @@ BySite: TypeAlias = dict[str, Number]
 
 
 class Shape(BaseModel):
-    """Keys that are not named here may be anything: they are not shown, or as they are."""
+    """Keys that are not named here may have any value: they are not shown, or shown unchanged."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -47,7 +47,7 @@ class Relay(Shape):
 
 
 class Doubt(Shape):
-    """A warning before training, and of whose data."""
+    """A warning before training, and the site whose data it is about."""
 
     site: str
     text: str

@@ -19,10 +19,9 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a page: the first ``heads`` cells of a row are its head.
-
+    """A table of a page; the first ``heads`` cells of a row are its header.
     Attributes:
-        folded: whether it is shown only when it is opened.
+        folded: whether it is collapsed at first.
     """
 
     caption: str
@@ -35,7 +34,7 @@ class Table:
 
 
 def matrix(run: Run) -> Table:
-    """Legs × sites, and each leg's mean: over the sites that were trained at, as that of the summary."""
+    """Legs × sites, and each leg's mean over the sites with training, as in the summary."""
     external = (run.summary.get("relay") or {}).get("external") or {}
     rows = []
     for leg in sorted(run.matrix):
@@ -47,19 +46,19 @@ def matrix(run: Run) -> Table:
 
 
 def relay(run: Run) -> Table:
-    """What the summary says of the relay as a whole; what it does not say is left out."""
+    """What the summary says about the relay as a whole; missing numbers are left out."""
     content: Mapping[str, Any] = run.summary.get("relay") or {}
     plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
-        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained at"),
+        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained on"),
         "backward": (
             "Backward transfer",
             _signed,
             "change at earlier sites since their leg; below 0 is forgetting",
         ),
-        "forward": ("Forward transfer", _signed, "what earlier legs gave to a site before its own turn"),
+        "forward": ("Forward transfer", _signed, "what earlier legs gave a site before its own turn"),
         "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
         "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
-        "external": ("External sites", _sites, "sites that no leg was trained at"),
+        "external": ("External sites", _sites, "sites that no leg trained on"),
         "bytes": ("Carried", lambda b: size(float(b)), "memories that travel beside the model, in the last hand-over"),
         "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
         "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
@@ -111,13 +110,13 @@ def environment(run: Run) -> Table:
 
 
 def config(legs: Sequence[LegRecord]) -> Table:
-    """The settings that decide what is learnt; where legs differ, all of their values."""
+    """The settings that determine what is learnt; if legs differ, all of their values."""
     configs = [leg.record.get("config") or {} for leg in legs]
     rows = []
     for key in dict.fromkeys(key for one in configs for key in one):
         values = [_text(one[key]) if key in one else MISSING for one in configs]
         rows.append([key, values[0] if len(set(values)) == 1 else "; ".join(values)])
-    caption = "Settings; where the legs differ, in their order"
+    caption = "Settings; if the legs differ, the values are in the order of the legs"
     return Table(caption, ["key", "value"], rows, folded=True, numeric=False)
 
 
@@ -130,7 +129,7 @@ OVER = {
     "subjects": ("patients", "mean over patients, all images of each taken together"),
     "voxels": ("", "all pixels of a test set taken together"),
 }
-"""What ``evaluation.json`` has: what is counted, and what is said of it."""
+"""The parts of ``evaluation.json``: what is counted, and its description."""
 
 
 def about(run: Run) -> dict[str, dict[str, Any]]:
@@ -141,7 +140,7 @@ def about(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def metrics(run: Run) -> Iterator[Table]:
-    """Every metric of each model, a table each: that of the models at the end over images open, the others folded."""
+    """Every metric of each model, one table each; only that of the final models over images is expanded."""
     for key in OVER:
         rows = run.evaluation.get(key) or []
         if run.apart and (own := [row for row in rows if run.ends(row["site"]) == row["leg"]]):
@@ -157,7 +156,7 @@ def _metrics(run: Run, caption: str, rows: Sequence[Mapping[str, Any]], key: str
     names = list(dict.fromkeys(row["metric"] for row in rows))
     cells = {(row["site"], row["class"], row["metric"]): row for row in rows}
     units: Mapping[str, str] = run.evaluation.get("unit") or {}
-    mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit stands with the metric, else the site
+    mixed = set(units) if len(set(units.values())) > 1 else set()  # the unit is with the metric, else with the site
     unit = "" if mixed or not units else f" [{next(iter(units.values()))}]"
     counted = OVER[key][0]
     said, body = about(run), []
@@ -199,7 +198,7 @@ def calibration(run: Run) -> Table:
 
 
 def custody(chain: Sequence[Hop]) -> Table:
-    """A hand-over a row, with all that names it."""
+    """One row for each hand-over, with everything that identifies it."""
     rows = [
         [
             str(hop.leg),

@@ -14,7 +14,7 @@ TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 
 
 def of_comparison(content: Mapping[str, Any]) -> str:
-    """How the reference (``relay``) stands between fine-tuning and pooling; where one is missing, against the best."""
+    """Where the reference (``relay``) is between fine-tuning and pooling; if one is missing, compare with the best."""
     means = {str(row["strategy"]): as_number(row["mean"]) for row in content["table"]}
     there = {name: value for name, value in means.items() if not math.isnan(value)}
     if not there:
@@ -32,7 +32,7 @@ def of_comparison(content: Mapping[str, Any]) -> str:
 
 
 def _between(name: str, value: float, low: float, high: float, closed: float) -> str:
-    """``closed`` is of the runs that go together, so it may not follow from the means where runs are missing."""
+    """``closed`` is from comparable runs, so it may not follow from the means if runs are missing."""
     tuned, pooled = f"{TUNED} ({number(low)})", f"{POOLED} ({number(high)})"
     if high - low < CLEAR:
         return f"There is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
@@ -58,7 +58,7 @@ def _against(name: str, there: Mapping[str, float]) -> str:
 
 
 def of_study(summary: Mapping[str, Any], trained: Sequence[Sequence[str]], own: bool) -> str:
-    """How good a run is at its end, where it is worst, and what it lost on the way.
+    """The final score of a run, its worst site, and what was forgotten on the way.
 
     Args:
         trained: the sites that each leg trained on.

@@ -1,4 +1,4 @@
-"""The metrics of predictions that any tool made: ``relay score``. Masks are measured without torch."""
+"""Metrics for predictions from any tool: ``relay score``. Measuring masks does not need torch."""
 
 import lazy_loader
 

@@ -20,14 +20,14 @@ from relay.score.result import Score, row
 from relay.statistics import INTERVAL, describe
 
 VALUES = (
-    "Say what stands for each class, background first: --prediction-values 0,255 for the predictions, --values 0,255 "
+    "Give the value of each class, background first: --prediction-values 0,255 for the predictions, --values 0,255 "
     "for the truth. Or correct the masks."
 )
 
 
 @dataclass
 class Found:
-    """What is known of the samples so far."""
+    """What is known about the samples so far."""
 
     num_classes: int
     jobs: list[tuple[Pair, Future[Values]]] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Found:
     units: set[str] = field(default_factory=set)
 
     def add(self, pair: Pair, pred: Pixels, truth: Pixels, job: Future[Values], unit: str) -> None:
-        """Take in one that is being measured."""
+        """Add one that is being measured."""
         here = counts(pred, truth, self.num_classes)
         known = self.counts.get(pair.patient)
         self.counts[pair.patient] = here if known is None else known + here
@@ -47,13 +47,12 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
     """Score a folder of masks against another, sample by sample, patient by patient and over all voxels.
 
     Args:
-        predictions: masks of any format that :func:`relay.data.read.read_mask` reads; in folders below, too.
-        truth: likewise, of the same names. Those without a prediction are not scored, and told as ``missing``.
-        console: shows how far it is, as everywhere (:class:`relay.leg.progress.Progress`).
-
+        predictions: masks of any format that :func:`relay.data.read.read_mask` reads; also in subfolders.
+        truth: likewise, with the same names. Those without a prediction are not scored, but listed as ``missing``.
+        console: shows progress, as everywhere (:class:`relay.leg.progress.Progress`).
     Raises:
-        UserError: what is asked can't be meant.
-        DataError: files have no truth, can't be read or do not fit; all of them are named, or counted.
+        UserError: the options are inconsistent.
+        DataError: files have no truth, can't be read or don't match; all of them are named or counted.
     """
     asked.check()
     together = pairs_of(predictions, truth, asked)
@@ -79,8 +78,8 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
             problems, f"{predictions} can't be scored", "Fix or remove the files named above, or correct the options."
         )
         if len(found.units) > 1:
-            raise DataError("some masks have a spacing and others none", "Say it for those that have none: --spacing")
-        with progress.stage("measuring the last masks"):  # other processes may still be at them
+            raise DataError("some masks have a spacing and others don't", "Give it for those that don't: --spacing")
+        with progress.stage("measuring the last masks"):  # other processes may still be busy
             samples = [(pair, job.result()) for pair, job in found.jobs]
     return _score(predictions.resolve().name, samples, found, asked, together.missing)
 

@@ -1,4 +1,4 @@
-"""Masks in two folders: what was asked of them, finding them in pairs, reading them."""
+"""Masks in two folders: the scoring options, finding pairs, and reading them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from relay.metrics import TOLERANCE, check_spacing, check_tolerance, metrics
 
 @dataclass(frozen=True)
 class Asked:
-    """How masks are to be scored.
-
+    """How to score masks.
     Attributes:
-        classes: their names, background first. None: ``background, class 1, …``, as many as are in the truth.
-        values: what stands for each class in the files, background first. None: 0, 1, ….
-        prediction_values: the same for the predictions alone, where that is not clear: :func:`prediction_mask_values`.
-        tolerance: of ``nsd``, in mm where spacing is known, else in pixels.
-        spacing: mm per pixel along each axis, for files that do not say; one number stands for all axes.
+        classes: their names, background first. None for ``background, class 1, …``, with as many as the truth has.
+        values: the value of each class in the files, background first. None for 0, 1, ….
+        prediction_values: the same, only for the predictions, if ambiguous: :func:`prediction_mask_values`.
+        tolerance: of ``nsd``, in mm if the spacing is known, else in pixels.
+        spacing: mm per pixel along each axis, for files that don't give it; one number applies to all axes.
         patients: a regular expression that finds the patient in a file's stem: group 1, or the whole match. None: every
             sample is a patient.
         workers: processes that measure; 0: this one.
@@ -40,10 +39,9 @@ class Asked:
     metrics: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse what can't be meant, before anything is read.
-
+        """Check the options before anything is read.
         Raises:
-            UserError: say so.
+            UserError: they are inconsistent.
         """
         check_tolerance(self.tolerance)
         metrics(self.metrics)
@@ -52,11 +50,11 @@ class Asked:
         named = {"--classes": self.classes, "--values": self.values, "--prediction-values": self.prediction_values}
         for what, given in named.items():
             if given is not None and not 2 <= len(set(given)) == len(given) <= 255:
-                raise UserError(f"{what} {','.join(map(str, given))}: 2 to 255 different ones are needed")
+                raise UserError(f"{what} {','.join(map(str, given))}: must be 2 to 255 different values")
         (first, many), *others = [(what, len(given)) for what, given in named.items() if given] or [("", 0)]
         for what, count in others:
             if count != many:
-                raise UserError(f"{first} names {many} classes, {what} {count}")
+                raise UserError(f"{first} names {many} classes, but {what} {count}")
         for what in ("--values", "--prediction-values"):
             if not all(0 <= int(value) <= 65535 for value in named[what] or ()):
                 raise UserError(f"{what} must be in 0..65535")
@@ -77,10 +75,9 @@ class Pair:
         """Prediction, truth and spacing.
 
         Args:
-            mask_values: what stands for each class in the truth; ``predicted``: in the prediction.
-
+            mask_values: the value of each class in the truth; ``predicted``: in the prediction.
         Raises:
-            DataError: something is wrong with one of them, or they do not fit.
+            DataError: something is wrong with one of them, or they don't match.
         """
         pred, truth, own = read_masks(self.pred, self.truth, predicted, mask_values)
         if pred.shape != truth.shape:
@@ -90,18 +87,17 @@ class Pair:
             given = tuple(given) * (truth.ndim if len(given) == 1 else 1)
             check_spacing(given, truth.ndim)
         if own and given and not np.allclose(own, given, rtol=1e-4):
-            raise DataError(f"{self.truth}: its spacing is {_x(own)} mm, --spacing says {_x(given)}")
+            raise DataError(f"{self.truth}: its spacing is {_x(own)} mm, but --spacing says {_x(given)}")
         return pred, truth, own or given
 
 
 @dataclass
 class Found:
-    """What two folders hold together.
-
+    """The pairs in two folders.
     Attributes:
         pairs: predictions with their truths.
-        missing: truths without a prediction, by name: not scored, and said.
-        problems: predictions without a truth, and what else stands in the way.
+        missing: names of truths without a prediction: not scored, but reported.
+        problems: predictions without a truth, and other problems.
     """
 
     pairs: list[Pair]
@@ -110,11 +106,10 @@ class Found:
 
 
 def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
-    """The masks of two folders, and of those in them, in pairs: of the same path below the folder but for the ending;
-    else of the same name, wherever they lie.
-
+    """Pair the masks in two folders and their subfolders: by the same relative path without the extension, else
+    by the same name anywhere.
     Raises:
-        UserError: a folder is not there, both are empty, or nothing fits together.
+        UserError: a folder is missing, both are empty, or there is no pair.
     """
     for folder in (predictions, truth):
         if not folder.is_dir():
@@ -131,7 +126,7 @@ def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
         if len(fits) == 1 and (key in right or name not in twice):
             pairs.append(Pair(key if key in right else name, path, right[fits[0]]))
         elif fits:
-            problems.append(f"which truth {path} has is not clear: {', '.join(str(right[fit]) for fit in fits[:3])}")
+            problems.append(f"several truths match {path}: {', '.join(str(right[fit]) for fit in fits[:3])}")
         else:
             problems.append(f"no truth for {path} in {truth}")
     if not pairs:
@@ -149,9 +144,8 @@ def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    """Path below the folder without the ending → file; also of the folders in it, but for hidden ones.
-
-    DICOM series are looked for once, from the top: each look goes all the way down.
+    """Relative path without the extension → file, including subfolders except hidden ones.
+    DICOM series are searched for only once, from the top: each search covers all levels.
     """
     below = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_dir())
     places = [Path(), *(place for place in below if not any(part.startswith(".") for part in place.parts))]
@@ -173,19 +167,18 @@ def _nothing_fits(
     right: Mapping[str, Path],
     problems: Sequence[str],
 ) -> None:
-    unclear = next((problem for problem in problems if problem.startswith("which truth")), None)
+    unclear = next((problem for problem in problems if problem.startswith("several truths")), None)
     shown = [f"{folder} has {next(iter(masks), 'none')}" for folder, masks in ((predictions, left), (truth, right))]
     raise UserError(
-        unclear or f"no prediction has a truth of its name: {'; '.join(shown)}",
-        "Predictions and truths go together by name, before the ending. Name the folder that holds the true masks.",
+        unclear or f"no prediction has a truth with its name: {'; '.join(shown)}",
+        "Predictions and truths are paired by name, ignoring the extension. Name the folder with the true masks.",
     )
 
 
 def mask_values_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> Sequence[int]:
-    """What stands for each class: as asked, or what is in the truth.
-
+    """The value of each class: from the options, else from the truth.
     Args:
-        problems: found before; they are told together with what is found here.
+        problems: found earlier; reported together with those found here.
 
     Raises:
         DataError: the values of the truth are not 0, 1, ….
@@ -196,24 +189,23 @@ def mask_values_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str])
         return range(len(given))
     seen = {0, 1}
     for pair in pairs:
-        with suppress(DataError):  # it is read again, and then told
+        with suppress(DataError):  # it is read again and reported then
             seen.update(np.unique(read_mask(pair.truth)).tolist())
     if sorted(seen) != list(range(len(seen))):
         shown = ", ".join(map(str, sorted(seen)[:8])) + (", …" if len(seen) > 8 else "")
         refuse(
-            [*problems, f"the values of the truth, {shown}, do not tell the classes"],
+            [*problems, f"the values of the truth, {shown}, don't identify the classes"],
             f"{pairs[0].truth.parent}: masks of unknown classes",
-            "Name them (--classes background,disc,cup), and say what stands for each if not 0, 1, … (--values 0,255).",
+            "Name them (--classes background,disc,cup), and give their values if not 0, 1, … (--values 0,255).",
         )
     return range(len(seen))
 
 
 def prediction_mask_values(pairs: Sequence[Pair], mask_values: Sequence[int], asked: Asked) -> Sequence[int]:
-    """What stands for each class in the predictions: as asked, else the truth's values or, where they hold only these,
-    the class indices 0, 1, … that this toolkit writes.
-
+    """The value of each class in the predictions: from the options, else the truth's values or, if they contain only
+    these, the class indices 0, 1, … that this toolkit writes.
     Raises:
-        UserError: it could be either, and that would not be the same.
+        UserError: it could be either, with different results.
     """
     plain = range(len(mask_values))
     if asked.prediction_values is not None:
@@ -222,16 +214,16 @@ def prediction_mask_values(pairs: Sequence[Pair], mask_values: Sequence[int], as
         return mask_values
     seen: set[int] = set()
     for pair in pairs:
-        with suppress(DataError):  # it is read again, and then told
+        with suppress(DataError):  # it is read again and reported then
             seen.update(np.unique(read_mask(pair.pred)).tolist())
     if seen - set(plain):
-        return mask_values  # what is in neither is told where it is read
+        return mask_values  # other values are reported on reading
     if seen - set(mask_values):
         return plain
     if any(mask_values.index(value) != value for value in seen):
         raise UserError(
-            f"the predictions hold {', '.join(map(str, sorted(seen)))}: class indices, or values as in the truth?",
-            f"Say it: --prediction-values {','.join(map(str, plain))} or {','.join(map(str, mask_values))}.",
+            f"the predictions contain {', '.join(map(str, sorted(seen)))}: class indices, or values as in the truth",
+            f"Choose: --prediction-values {','.join(map(str, plain))} or {','.join(map(str, mask_values))}.",
         )
     return mask_values
 

@@ -1,4 +1,4 @@
-"""What a scoring found: rows and their summary, written and shown."""
+"""The result of scoring: rows and their summary, written and shown."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class Score:
 
     Attributes:
         rows: tidy ones (:data:`relay.results.COLUMNS`), without leg and strategy.
-        summary: what they add up to; its ``rows`` have a ``class`` and a ``metric`` each, and ``value`` or
-            what :func:`relay.statistics.describe` says.
+        summary: of the rows; its ``rows`` each have a ``class`` and a ``metric``, and ``value`` or
+            the result of :func:`relay.statistics.describe`.
     """
 
     rows: list[dict[str, Any]]
     summary: dict[str, Any]
 
     def write(self, out: Path) -> None:
-        """``samples.csv`` and ``score.json``."""
+        """Write ``samples.csv`` and ``score.json``."""
         write_rows(out / "samples.csv", self.rows)
         write_text(out / "score.json", json.dumps(no_nan(self.summary), indent=1) + "\n")
 
 
 def row(study: str, patient: str, sample: str, name: str, metric: str, value: float) -> dict[str, Any]:
-    """A tidy row of predictions that no leg of a study made."""
+    """A tidy row for predictions that are not from a leg of a study."""
     about = {"study": study, "strategy": "", "leg": None, "trained": "", "site": ""}
     return {**about, "patient": patient, "sample": sample, "class": name, "metric": metric, "value": value}
 
 
 def show(console: Console, score: Score, out: Path) -> None:
-    """One table, what it means, and where all the numbers are."""
+    """Show one table, its explanation, and where all the numbers are."""
     summary = score.summary
     rows, whole = summary["rows"], "value" in summary["rows"][0]
     columns = [Column("class", left=True), Column("metric", left=True), Column("value" if whole else "mean")]
@@ -60,7 +60,7 @@ def show(console: Console, score: Score, out: Path) -> None:
         total = len(missing) + summary["samples"]
         show_text(console, f"Not scored: {len(missing)} of {total} have no prediction: {plain(some(missing))}.")
     show_text(console, sentence(summary))
-    for name, what in (("samples.csv", "Each sample"), ("score.json", "All that was measured, and how")):
+    for name, what in (("samples.csv", "Each sample"), ("score.json", "All measurements, and how they were made")):
         show_place(console, what, out / name)
 
 
@@ -71,7 +71,7 @@ def _cells(line: Mapping[str, Any], whole: bool) -> list[str]:
 
 
 def sentence(summary: Mapping[str, Any]) -> str:
-    """Of masks the Dice over all classes, and the units; of tables what a dash stands for."""
+    """For masks, the Dice over all classes and the units; for tables, what a dash means."""
     if "mean" not in summary:
         return f"A dash: {summary['rule']}."
     value, unit = summary["mean"]["dice"], summary["unit"]

@@ -1,4 +1,4 @@
-"""Two CSV tables, paired by sample: what a classifier or a regression said, and what is true."""
+"""Two CSV tables, paired by sample: the predictions of a classifier or a regression, and the truth."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from relay.score.result import Score, row
 
 Table = dict[str, list[str]]
 """Sample → its cells."""
-ADVICE = "A table is a CSV file with a line of names, the first of them 'sample', and a line for each sample."
+ADVICE = "A table is a CSV file with a header line, whose first name is 'sample', and one line for each sample."
 
 
 def score_classes(predictions: Path, truth: Path, patients: str | None = None, more: tuple[str, ...] = ()) -> Score:
     """Score a table of probabilities.
 
     Args:
-        predictions: ``sample``, then a column of probabilities for each class, under its name.
+        predictions: ``sample``, then a column of probabilities for each class, with its name.
         truth: ``sample``, and the name of its class.
         patients: a regular expression that finds the patient in a sample's name. None: every sample is one.
         more: metrics beside the installed ones, each ``module:Class``.
 
     Raises:
-        UserError, DataError: the tables can't be read, or do not fit; all lines are named, or counted.
+        UserError, DataError: the tables can't be read or don't match; all lines are named or counted.
     """
     known = metrics(more, "classification")
     (_, *names), said = _read(predictions)
@@ -44,7 +44,7 @@ def score_classes(predictions: Path, truth: Path, patients: str | None = None, m
     probs = torch.tensor([[_number(cell) for cell in said[sample]] for sample in samples], dtype=torch.float64)
     for sample in samples:
         odd = [cell for cell in said[sample] if math.isnan(_number(cell)) and cell.lower() != "nan"]
-        problems += [f"{predictions}: {sample}: '{cell}' is no number" for cell in odd]
+        problems += [f"{predictions}: {sample}: '{cell}' is not a number" for cell in odd]
     if samples and not problems:
         problems += [f"{predictions}: {samples[at]}: {text}" for at, text in classes_of.flaws(probs, names)]
     unknown = [sample for sample in samples if true[sample][0] not in names]
@@ -73,7 +73,7 @@ def score_numbers(predictions: Path, truth: Path, patients: str | None = None, m
     """Score a table of numbers: ``sample`` and a value, both of them.
 
     Raises:
-        UserError, DataError: the tables can't be read, or do not fit; all lines are named, or counted.
+        UserError, DataError: the tables can't be read or don't match; all lines are named or counted.
     """
     metrics(more, "regression")
     _, said = _read(predictions, 1)
@@ -106,7 +106,7 @@ def _score(
     people: dict[str, str],
     about: dict[str, Any],
 ) -> Score:
-    """What the whole set scored is a row without a sample."""
+    """The score of the whole set is a row without a sample."""
     whole = [line for line in lines if not line.get("over_classes")]
     rows += [row(study, "", "", line["class"], line["metric"], line["value"]) for line in whole]
     counts = {"samples": len(people), "patients": len(set(people.values()))}
@@ -128,9 +128,9 @@ def _read(path: Path, cells: int | None = None) -> tuple[list[str], Table]:
     problems, table = [], {}
     for line in lines:
         if line[0] in table:
-            problems.append(f"{line[0]} is there twice")
+            problems.append(f"{line[0]} appears twice")
         if len(line) != len(head):
-            problems.append(f"{line[0]}: {len(line)} cells under {len(head)} names")
+            problems.append(f"{line[0]}: {len(line)} cells for {len(head)} names")
         if not line[0]:
             problems.append("a line has no sample")
         table[line[0]] = line[1:]
@@ -141,14 +141,14 @@ def _read(path: Path, cells: int | None = None) -> tuple[list[str], Table]:
 
 
 def _alone(predictions: Path, said: Table, truth: Path, true: Table) -> list[str]:
-    """Predictions without a truth; where there are any, also truths without a prediction, whose names may differ."""
+    """Predictions without a truth; if there are any, also truths without a prediction, as names may be misspelt."""
     alone = [f"{truth}: no truth for {sample}" for sample in said.keys() - true.keys()]
     others = [f"{predictions}: no prediction for {sample}" for sample in true.keys() - said.keys()]
     return sorted(alone + others) if alone else []
 
 
 def _people(samples: Sequence[str], pattern: str | None, problems: list[str]) -> dict[str, str]:
-    """Whose each sample is."""
+    """The patient of each sample."""
     people = {sample: sample if pattern is None else by_regex(pattern, sample) or "" for sample in samples}
     problems += [f"--patients '{pattern}' finds no patient in {sample}" for sample, who in people.items() if not who]
     return people

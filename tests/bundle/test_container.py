@@ -123,7 +123,7 @@ def test_changed_data_is_found_when_it_is_read() -> None:
     good = packed()
     entry = scanned(good)[-1]
     bad = changed(good, entry.offset, good[entry.offset] ^ 1)
-    with pytest.raises(DigestMismatch, match=r"model\.safetensors was damaged"):
+    with pytest.raises(DigestMismatch, match=r"model\.safetensors is damaged"):
         container.read(io.BytesIO(bad), scanned(bad)[-1])
 
 
@@ -152,7 +152,7 @@ def python_zip(**options: int) -> bytes:
         (changed(packed(), 6, 8), "does not give its size in advance"),
         (changed(packed(), 7, 8), "has flags 0x800"),
         (changed(packed(), 8, 8), r"is compressed \(method 8\)"),
-        (changed(packed(), 10, 1), "allowed is 1980-01-01 00:00 only"),
+        (changed(packed(), 10, 1), "has a time other than 1980-01-01 00:00"),
         (changed(packed(), 18, 6), "has 6 bytes packed and 7 unpacked"),
         (changed(packed(), 26, 101), "has 101 bytes; the limit is 100"),
         (changed(packed(), 28, 4), "extra field that is not ZIP64's"),
@@ -235,7 +235,7 @@ def test_limits_hold() -> None:
 
 
 def test_a_promise_of_more_than_there_is_costs_nothing() -> None:
-    with pytest.raises(Incomplete, match=r"big should have 4000000000 bytes; the bundle ends early, after 3 of them"):
+    with pytest.raises(Incomplete, match=r"big should have 4000000000 bytes; the bundle ends after 3 of them"):
         scanned(raw(b"big", b"abc", size=4_000_000_000))
     wide = struct.pack("<2H2Q", 1, 16, 2**63, 2**63)
     with pytest.raises(Incomplete, match="should have 9223372036854775808 bytes"):

@@ -135,7 +135,7 @@ def test_they_are_objects(name: str, content: Any, at: At) -> None:
 AGAINST_THE_CLAIM: list[tuple[str, str, Any, type[Refused], str]] = [
     (RESULTS, "leg", 2, BadDocument, "says leg 2, by north"),
     (RESULTS, "trained", "south", BadDocument, "says leg 1, by south"),
-    (DATA_CARD, "site", "south", BadDocument, "by north, is of south"),
+    (DATA_CARD, "site", "south", BadDocument, "by north, is from south"),
     (DATA_CARD, "images/train", 17, PolicyBreach, "images.train = 17"),
     (DATA_CARD, "patients/val", 3, PolicyBreach, "patients.val = 3"),
     (DATA_CARD, "counts", "exact", PolicyBreach, "calls them exact"),

@@ -233,11 +233,11 @@ FORBIDDEN: list[tuple[dict[str, Any], dict[str, MemoryState], str]] = [
     ({}, {"memory": FLOW}, "memory.safetensors is a flow memory; allowed: style, ewc, si, owm, fedavg"),
     ({}, {"cumulative": FLOW}, "cumulative.safetensors is a flow memory"),
     ({}, {"memory": remembered(1, derived="generator")}, "memory.safetensors claims to be style, but also a generator"),
-    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee; it needs an epsilon of at most 4 is needed"),
+    ({"max_epsilon": 4}, {}, "memory.safetensors has no formal guarantee; it needs an epsilon of at most 4"),
     (
         {"max_epsilon": 4},
         {"memory": remembered(1, epsilon=4.5, delta=1e-5)},
-        "memory.safetensors has an epsilon of 4.5, allowed is 4",
+        "memory.safetensors has an epsilon of 4.5; the limit is 4",
     ),
     (
         {"max_epsilon": 4, "memory": "any"},
@@ -315,7 +315,7 @@ def test_every_memory_is_shown(at: At) -> None:
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
     assert drafting.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
-    assert "- Memories beside it: of north (leg 1), of south (leg 2), a cumulative one from all legs." in card
+    assert "- Memories beside it: from north (leg 1), from south (leg 2), a cumulative one from all legs." in card
 
 
 def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:

@@ -116,14 +116,14 @@ def test_other_forms_of_age_are_refused() -> None:
 
 def test_a_header_without_end_is_not_read() -> None:
     source = io.BytesIO(MAGIC + b"-> X25519 a\n" * 10**6)
-    with pytest.raises(BadContainer, match=f"more than the {HEADER} bytes"):
+    with pytest.raises(BadContainer, match=f"exceeds the limit of {HEADER} bytes"):
         unseal(source, io.BytesIO(), str(MINE))
     assert source.tell() <= 2 * 2**20
 
 
 def test_no_more_comes_out_than_allowed() -> None:
     assert opened(SEALED, limit=len(PLAIN)) == PLAIN
-    with pytest.raises(BadContainer, match=f"larger than the {len(PLAIN) - 1} bytes"):
+    with pytest.raises(BadContainer, match=f"exceeds the limit of {len(PLAIN) - 1} bytes"):
         opened(SEALED, limit=len(PLAIN) - 1)
     large, target = sealed(bytes(5 * 2**20)), io.BytesIO()
     with pytest.raises(BadContainer):

@@ -146,7 +146,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_stick_is_not_in(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"can't list .*: No such file") as caught:
         put(Bytes(DATA), tmp_path / "stick", NAME)
-    assert "stick is in" in caught.value.advice()
+    assert "stick is plugged in" in caught.value.advice()
     assert not (tmp_path / "stick").exists()
 
 
@@ -272,7 +272,7 @@ def test_renaming_a_single_file_fails(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_stick_that_forgets(tmp_path: Path, fault: type[Stick]) -> None:
     fault.flip = True
-    with pytest.raises(UserError, match="does not give back what was written"):
+    with pytest.raises(UserError, match="does not return what was written"):
         put(Bytes(DATA), tmp_path, NAME, 1000, check=True)
     assert there(tmp_path) == {}
 

@@ -165,7 +165,7 @@ def test_problems_in_a_config_are_2_and_come_all_at_once(command: str, tmp_path:
 def test_a_config_without_its_blocks_is_2(text: str, tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text(text)
     for command in ("train", "compare"):
-        refused(relay(command, "-c", "empty.yaml", cwd=tmp_path), 2, "common", "Correct what is named above")
+        refused(relay(command, "-c", "empty.yaml", cwd=tmp_path), 2, "common", "Correct the values named above")
 
 
 def test_an_unknown_option_or_no_command_is_2(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_verbose_logs_to_the_screen_what_is_in_the_log_file(trained: Path) -> No
 def test_training_again_skips_what_is_done(trained: Path) -> None:
     done = relay("train", "-c=study", "-n=first", cwd=trained)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("finished before, skipped") == 2
+    assert done.stdout.count("already finished, skipped") == 2
 
 
 def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
@@ -367,7 +367,7 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
         (lambda path: path.write_text("no image"), "in.put: can't be read", "of another kind"),
         (lambda path: None, "in.put can't be read: No such file", "Check the path"),
         (lambda path: os.mkfifo(path), "in.put is not a file, but a pipe", "Copy it"),
-        (lambda path: path.mkdir(), "no images in in.put", "Give a picture"),
+        (lambda path: path.mkdir(), "no images in in.put", "Give a 2D image"),
         (lambda path: (path.mkdir(), (path / "1").write_bytes(bytes(128) + b"DICM")), "1 DICOM files", "dcm2niix"),
         (lambda path: path.symlink_to(path), "in.put can't be read", "Check the path"),
     ],
@@ -390,7 +390,7 @@ def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(t
     deep = np.arange(4096, dtype=np.int16).reshape(4, 32, 32)
     sitk.WriteImage(sitk.GetImageFromArray(deep), str(folder / "deep.nii.gz"))
     alone = pictured(trained, "mixed/deep.nii.gz", code=2)
-    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on pictures (2 axes)", "Give a picture")
+    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on 2D images (2 axes)", "Give a 2D image")
     for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
     Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
@@ -463,7 +463,7 @@ def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path,
         assert done.returncode == 0, done.stderr
     Image.new("L", (20, 20)).save(tmp_path / "flat.png")
     flat = relay("predict", "-c", "volumes.yaml", root, "--image", str(tmp_path / "flat.png"), cwd=tmp_path)
-    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give a picture")
+    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give a 2D image")
     saved = tmp_path / "exps/volumes/run/results"
     samples = {row["sample"]: row for row in dice_rows(saved / "samples.csv") if row["class"] == "class 1"}
     assert samples

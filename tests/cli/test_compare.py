@@ -167,7 +167,7 @@ def test_nothing_is_run_twice(copy: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "6 of 6 runs are already finished and skipped" in again.out
     assert told(copy) == before
     part = typed("compare", "-c=study", "--strategies=joint", "common.train.log_every_n_steps=3", cwd=copy)
-    assert "1 of 1 runs: finished before" in part.out
+    assert "1 of 1 runs are already finished" in part.out
     assert [run["folder"] for run in told(copy)["runs"]] == ["runs/joint_seed7"]
     assert told(copy)["tests"] == []
     assert ran == []
@@ -185,7 +185,7 @@ def test_a_killed_one_goes_on_where_it_was(copy: Path, monkeypatch: pytest.Monke
         ran = legs(patch, kill)
         stopped = typed("compare", "study", *MANY, cwd=copy)
         assert stopped.code == 130
-        assert "goes on" in stopped.err
+        assert "resumes" in stopped.err
         assert ran == [(7, 1)]
     ran = legs(monkeypatch)
     assert typed("compare", "study", *MANY, cwd=copy).code == 0
@@ -294,11 +294,11 @@ def test_wrong_slurm_parameters(done: Path) -> None:
     ("words", "said"),
     [
         (["--strategies=jiont"], "jiont"),
-        (["--strategies=,"], "names none"),
-        (["--orders=clinic_a,clinic_c"], "'clinic_c' is no site of this study; did you mean"),
+        (["--strategies=,"], "is empty"),
+        (["--orders=clinic_a,clinic_c"], "'clinic_c' is not a site of this study; did you mean"),
         (["--orders=1"], None),
         (["--orders=1,1"], "must name each site once: clinic_a (1), clinic_b (2)"),
-        (["--orders=3"], "there are 2 of 2 sites"),
+        (["--orders=3"], "2 sites have 2 orders"),
         (["--seeds=few"], "must be a number of seeds"),
         (["--reference=merge"], "--reference merge: not one of the strategies"),
         (["-c", "study"], "more than one config: -c study, study"),

@@ -269,7 +269,7 @@ def test_what_train_would_refuse_is_not_received(clinics: Typed, how: str, says:
     unchanged(clinics, "clinic_b", before)
     done = typed("receive", clinics.bundle(1), "-c", path)
     assert done.code == 0, done.err
-    assert "their answers are finite for 4 images of this site" in done.out
+    assert "their outputs are finite for 4 images of this site" in done.out
 
 
 def test_options_come_before_the_config(clinics: Typed) -> None:

@@ -50,7 +50,7 @@ def test_brackets_go_together(text: str) -> None:
 
 
 def test_what_is_changed_is_checked() -> None:
-    with pytest.raises(UserError, match="has not the form key=value"):
+    with pytest.raises(UserError, match="is not of the form key=value"):
         jobs("relay[merge]")
     for unreadable in ("relay[merge={]", "relay[merge='a]", "relay[merge=${x]", "relay[memory.a=1,memory=${y}]"):
         with pytest.raises(UserError):
@@ -87,17 +87,17 @@ def test_every_order_comes_once_however_many_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "said", "advice"),
     [
-        ("7", "there are 6 of 3 sites", "at least 1"),
-        ("0", "there are 6 of 3 sites", "at least 1"),
-        ("a,b,x", "'x' is no site of this study", "a (1), b (2), c-d (3)"),
-        ("a,b,c-e", "did you mean 'c-d'?", "a slash between orders"),
-        ("a,b", "must name each site once: a (1), b (2), c-d (3)", "whole orders"),
-        ("a,b,c-d,a", "must name each site once", "whole orders"),
-        ("99999999999999999999", "there are 6 of 3 sites", "at least 1"),
-        ("9" * 5000, "there are 6 of 3 sites", "at least 1"),
-        ("²", "'²' is no site", "Sites:"),
-        ("-1", "'-1' is no site", "Sites:"),
-        ("", "'' is no site", "Sites:"),
+        ("7", "3 sites have 6 orders", "at least 1"),
+        ("0", "3 sites have 6 orders", "at least 1"),
+        ("a,b,x", "'x' is not a site of this study", "a (1), b (2), c-d (3)"),
+        ("a,b,c-e", "did you mean 'c-d'?", "orders by slashes"),
+        ("a,b", "must name each site once: a (1), b (2), c-d (3)", "complete orders"),
+        ("a,b,c-d,a", "must name each site once", "complete orders"),
+        ("99999999999999999999", "3 sites have 6 orders", "at least 1"),
+        ("9" * 5000, "3 sites have 6 orders", "at least 1"),
+        ("²", "'²' is not a site", "Sites:"),
+        ("-1", "'-1' is not a site", "Sites:"),
+        ("", "'' is not a site", "Sites:"),
     ],
 )
 def test_wrong_orders(text: str, said: str, advice: str) -> None:
@@ -123,7 +123,7 @@ def test_wrong_seeds(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["4294967296,1", "9" * 5000, "4294967295"])
 def test_seeds_that_are_too_large(text: str) -> None:
-    with pytest.raises(UserError, match=r"too large|not so many") as caught:
+    with pytest.raises(UserError, match=r"too large|not that many") as caught:
         seeds_of(text, 7)
     assert caught.value.advice() == "A seed is 0 to 4294967295."
     assert seeds_of("4294967295,", 7) == [4294967295]

@@ -61,9 +61,9 @@ def test_a_word_with_two_meanings_is_refused_in_files_and_overrides(word: str, t
         ("{a: " * 3000, "nest more than"),
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(f"{x}: &{x} [{','.join([f'*{y}'] * 10)}]\n" for x, y in
          zip("bcdefgh", "abcdefg", strict=True)), "aliases"),
-        ("a: &a [*a]", "itself a part of"),
-        ("a: 1\na: 2", "stands twice"),
-        ("1: 1\n'1': 2", "stands twice"),
+        ("a: &a [*a]", "or contains itself"),
+        ("a: 1\na: 2", "appears twice"),
+        ("1: 1\n'1': 2", "appears twice"),
         ("a: !!python/object:os.system {}", "tag"),
         ("on: 1", "quote it"),
         ("null: 1", "a key must be text"),

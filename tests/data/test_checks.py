@@ -54,26 +54,26 @@ def test_sound_data_are_not_talked_about() -> None:
 @pytest.mark.parametrize(
     ("pictures", "classes", "said"),
     [
-        (four(), 4, ["site: class 2 (class 2) occurs in no mask; is num_classes too large?",
-                     "site: class 3 (class 3) occurs in no mask; is num_classes too large?"]),
+        (four(), 4, ["site: class 2 (class 2) occurs in no mask; num_classes may be too large",
+                     "site: class 3 (class 3) occurs in no mask; num_classes may be too large"]),
         (four(d_1=picture(3)), 3, ["site: class 2 (class 2) occurs in no train and no val mask"]),
-        (four(d_1=picture(1)), 2, ["site: all test masks are empty: they hold background alone"]),
-        (four(a_1=picture(level=0)), 2, ["site: 1 image has one value everywhere: black, or blank (a_1)"]),
+        (four(d_1=picture(1)), 2, ["site: all test masks are empty: they contain only background"]),
+        (four(a_1=picture(level=0)), 2, ["site: 1 image has the same value everywhere: black or blank (a_1)"]),
         (four(a_1=picture(seed=1), d_1=picture(seed=1)), 2,
-         ["site: 2 images are the same as images in another split: what was trained on is tested on (a_1, d_1)"]),
+         ["site: 2 images are identical to images in another split: training and test data overlap (a_1, d_1)"]),
         (four(a_1=picture(seed=1), b_1=picture(seed=1)), 2,
-         ["site: 2 images are the same as images of another patient (a_1, b_1)"]),
+         ["site: 2 images are identical to images of another patient (a_1, b_1)"]),
         (four(a_1=picture(spacing=(1.0, 1.0)), b_1=picture(spacing=(1.0, 0.5))), 2,
-         ["site: 2 of 4 images do not say their spacing in mm",
-          "site: the spacing differs from image to image: 1 × 0.5 to 1 mm; resample them to one spacing"]),
+         ["site: 2 of 4 images don't give their spacing in mm",
+          "site: the spacing varies between images: 1 × 0.5 to 1 mm; resample them to one spacing"]),
         (four(a_1=picture(notes=("its window was widened",))), 2, ["site: 1 image: its window was widened (a_1)"]),
         (four(a_1=picture(notes=("3 of 9 are NaN",)), b_1=picture(notes=("4 of 9 are NaN",))), 2,
          ["site: 2 images, the first: 3 of 9 are NaN (a_1, b_1)"]),
         ({name: replace(picture(), mask=np.ones((6, 6), np.uint8)) for name in four()}, 2,
-         ["site: class 0 (background) occurs in no mask: is background, or one of the mask_values, missing?"]),
+         ["site: class 0 (background) occurs in no mask: check that background and mask_values are right"]),
         ({"A_1": picture(), "a_2": picture(), "c_1": picture(), "d_1": picture()}, 2,
-         ["site: patients whose names differ only in case, width, dashes or zeros; are they one? "
-          "They stay in one split (A, a)"]),
+         ["site: patients whose names differ only in case, width, dashes or zeros may be the same; "
+          "they stay in one split (A, a)"]),
     ],
 )  # fmt: skip
 def test_what_is_hardly_meant_is_told(pictures: dict[str, Case], classes: int, said: list[str]) -> None:
@@ -85,13 +85,13 @@ def test_what_img_size_stretches_is_not_to_be_resampled() -> None:
     told.options = replace(told.options, img_size=[6, 6])
     *rest, test = told.listing
     (said,) = map(str, examine(SiteData(told, Split(rest[:-1], rest[-1:], [test])), ("train", "val", "test")))
-    assert said.startswith("site: the spacing differs from image to image: 1 × 1 to 2 mm; img_size stretches them")
+    assert said.startswith("site: the spacing varies between images: 1 × 1 to 2 mm; img_size stretches them")
     assert "resample" not in said
 
 
 def test_all_masks_empty_and_nobody_to_validate_on() -> None:
     found = doubts({name: picture(1) for name in "abc"}, val=False)
-    assert "site: all train masks are empty: they hold background alone" in found
+    assert "site: all train masks are empty: they contain only background" in found
     assert any("no patients for validation" in text for text in found)
 
 

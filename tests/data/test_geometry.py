@@ -119,5 +119,5 @@ def test_a_volume_stored_along_other_axes_is_another(one: tuple[int, ...], found
 
 
 def test_numbers_that_place_nothing() -> None:
-    with pytest.raises(ValueError, match=r"the origin \(nan, 0, 0\) in its header can't be"):
+    with pytest.raises(ValueError, match=r"the origin \(nan, 0, 0\) in its header is not possible"):
         Geometry.of(changed("SetOrigin", (np.nan, 0, 0)))

@@ -99,7 +99,7 @@ def test_a_picture_beside_a_volume_lies_as_it_is_stored(tmp_path: Path) -> None:
     sitk.WriteImage(image, str(tmp_path / "scan.nii"))
     read = read_pair(tmp_path / "scan.nii", picture(tmp_path / "mask.png", DRAWN[0]), range(2))
     assert np.array_equal(read.mask, DRAWN[0, ::-1, ::-1])
-    assert read.notes == ("its mask: a picture does not say how it lies; it was taken to lie as the volume is stored",)
+    assert read.notes == ("its mask: a 2D image has no orientation; assumed that of the stored volume",)
     back = read_pair(picture(tmp_path / "photo.png", DRAWN[0]), volume(tmp_path / "m.nii", DRAWN[:1]), range(2))
     assert np.array_equal(back.mask, DRAWN[0])
 
@@ -132,7 +132,9 @@ def test_sizes_that_agree_only_upright_are_said(tmp_path: Path) -> None:
         picture(tmp_path / "scan.png", UPRIGHT, 6), picture(tmp_path / "m.png", UPRIGHT[::-1].T), range(256)
     )
     assert np.array_equal(read.image[..., 0], read.mask)
-    assert read.notes == ("its mask: EXIF orientation 1, but that of its image is 6; turned so, their sizes agree",)
+    assert read.notes == (
+        "its mask: EXIF orientation 1, but that of its image is 6; turned this way, their sizes agree",
+    )
 
 
 def header(path: Path, **fields: tuple[int, str, Any]) -> Path:
@@ -159,7 +161,7 @@ def test_volumes_that_are_not_three_axes_of_real_numbers(tmp_path: Path) -> None
     for name in ("four.nii.gz", "four.mha", "four.nrrd"):
         sitk.WriteImage(four, str(tmp_path / name))
         message, advice = refused(tmp_path / name)
-        assert message == f"{tmp_path / name}: a 4D volume (6×5×4×3), where 3 axes are expected"
+        assert message == f"{tmp_path / name}: a 4D volume (6×5×4×3); it must have 3 axes"
         assert "Save the one you need" in advice
         assert "4D volume" in refused(tmp_path / name, read_mask)[0]
         sitk.WriteImage(four[..., :1], str(tmp_path / name))
@@ -190,10 +192,10 @@ def test_what_a_header_leaves_open_is_said(tmp_path: Path) -> None:
         return [note for note in read_pair(path, drawn, range(2)).notes if not note.startswith("its mask")]
 
     assert notes() == []
-    assert "sform, another by qform" in notes(codes=(252, "<hh", (1, 1)), **TURN)[0]
+    assert "sform and qform" in notes(codes=(252, "<hh", (1, 1)), **TURN)[0]
     assert notes(codes=(252, "<hh", (0, 1))) == []
-    assert "how it lies" in notes(codes=(252, "<hh", (0, 0)))[0]
-    assert "how large voxels are" in notes(codes=(252, "<hh", (1, 0)), pixels=(80, "<f", (0.0,)))[0]
+    assert "gives no orientation" in notes(codes=(252, "<hh", (0, 0)))[0]
+    assert "gives no voxel size" in notes(codes=(252, "<hh", (1, 0)), pixels=(80, "<f", (0.0,)))[0]
 
 
 HEADER = "i10s18sihcc8h3fhhhh8ffffhccffffii80s24shhffffff4f4f4f16s4s"
@@ -218,7 +220,7 @@ def test_a_radiograph_without_a_spacing_is_said(tmp_path: Path) -> None:
     assert read_pair(scan, drawn, range(2)).notes == ()
     for path in (scan, drawn):
         path.write_bytes(path.read_bytes().replace(b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"))  # its spacing's tag
-    said = "its header does not say how large pixels are; 1 mm was taken"
+    said = "its header gives no pixel size; assumed 1 mm"
     assert read_pair(scan, drawn, range(2)).notes == (said, f"its mask: {said}")
 
 
@@ -240,18 +242,18 @@ def test_folders_are_not_files(tmp_path: Path) -> None:
     (series / "1.dcm").rename(series / "IM1")
     (series / "notes.txt").write_text("x")
     message, advice = refused(series)
-    assert message == f"{series} is a folder of DICOM files, where one file is expected"
-    assert "one volume" in advice
-    with pytest.raises(DataError, match=r"case_1 holds a series of 3 DICOM files") as caught:
+    assert message == f"{series} is a folder of DICOM files, but must be one file"
+    assert "as a volume" in advice
+    with pytest.raises(DataError, match=r"case_1 contains a series of 3 DICOM files") as caught:
         listing(tmp_path / "image")
     assert "dcm2niix" in caught.value.advice()
     for name in ("0.dcm", "2.dcm"):
         (series / name).unlink()
     (series / "IM1").rename(tmp_path / "image" / "IM1")
-    with pytest.raises(DataError, match=r"whose names don't say so \(1\):\n  - .*image/IM1"):
+    with pytest.raises(DataError, match=r"without the .dcm extension \(1\):\n  - .*image/IM1"):
         listing(tmp_path / "image")
     (tmp_path / "case.nii").mkdir()
-    assert "is a folder, where one image file is expected" in refused(tmp_path / "case.nii")[0]
+    assert "is a folder, but must be one image file" in refused(tmp_path / "case.nii")[0]
 
 
 def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         message, advice = refused(tmp_path / name)
         assert message == f"{tmp_path / name}: can't be read: it is empty"
-        assert "copy it again" in advice
+        assert "Copy it again" in advice
 
 
 def test_large_pictures_are_read_and_huge_ones_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +274,7 @@ def test_large_pictures_are_read_and_huge_ones_named(tmp_path: Path, monkeypatch
         assert read_raw(tmp_path / "large.png").values.shape == (13000, 14000)
     monkeypatch.setattr("relay.data.pictures.MOST_PIXELS", 100_000_000)
     message, advice = refused(tmp_path / "large.png")
-    assert message == f"{tmp_path / 'large.png'}: 14000×13000 is 182 megapixels; at most 100 are read"
+    assert message == f"{tmp_path / 'large.png'}: 14000×13000 is 182 megapixels; the limit is 100"
     assert "Crop" in advice
 
 
@@ -305,7 +307,7 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
     for values in (grey[..., :3], np.dstack([grey[..., :3], np.full(drawn.shape, 255, np.uint8)])):
         assert np.array_equal(read_mask(picture(tmp_path / "m.png", values)), drawn * 255)
     message, advice = refused(picture(tmp_path / "m.png", grey), read_mask)
-    assert "transparent in places" in message
+    assert "partly transparent" in message
     assert "alpha" in advice
 
     scan = picture(tmp_path / "scan.png", drawn)
@@ -315,7 +317,7 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
 
     assert pair(drawn * 255)[1].endswith("mask_values, background first: [0, 255].")
     assert pair(drawn * 0 + 255)[1].endswith("mask_values, background first: [0, 255].")
-    assert pair(UPRIGHT)[1] == "Correct the mask, or what the config says of it: num_classes, mask_values."
+    assert pair(UPRIGHT)[1] == "Correct the mask, or num_classes and mask_values in the config."
     assert pair(drawn * 128, mask_values=[0, 255])[1].startswith("Correct the mask")
     soft = np.zeros((16, 16), np.uint8)
     soft[4:9, 3:11] = 255
@@ -324,21 +326,23 @@ def test_kinds_of_masks_and_the_cure_of_each(tmp_path: Path) -> None:
 
 def test_too_many_classes_and_axes(tmp_path: Path) -> None:
     mask = picture(tmp_path / "m.png", np.arange(300, dtype=np.uint16).reshape(15, 20))
-    assert "300 classes; at most 256" in refused(mask, lambda path: read_masks(path, path, range(300), range(300)))[0]
+    assert (
+        "300 classes; the limit is 256" in refused(mask, lambda path: read_masks(path, path, range(300), range(300)))[0]
+    )
     scan = volume(tmp_path / "a.mha", VALUES)
     scan.write_bytes(scan.read_bytes().replace(b"NDims = 3", b"NDims = 38"))
-    assert "more axes than there are" in refused(scan)[0]
+    assert "too many axes" in refused(scan)[0]
 
 
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("a.mha", lambda data: data[:-9], "cut short, 231 bytes where 240 belong"),
-        ("a.mha", lambda data: data.replace(b"DimSize", b"DimSite"), "its header does not say DimSize"),
-        ("a.mha", lambda data: data.replace(b"NDims = 3", b"NDims = 4"), "its header has 3 sizes of 4 axes"),
-        ("z.mha", lambda data: data[:-9], "cut short"),
+        ("a.mha", lambda data: data[:-9], "truncated, 231 bytes instead of 240"),
+        ("a.mha", lambda data: data.replace(b"DimSize", b"DimSite"), "its header lacks DimSize"),
+        ("a.mha", lambda data: data.replace(b"NDims = 3", b"NDims = 4"), "its header has 3 sizes for 4 axes"),
+        ("z.mha", lambda data: data[:-9], "truncated"),
         ("z.mha", lambda data: data[:-60] + bytes(20) + data[-40:], "its compressed voxels are damaged"),
-        ("z.mha", lambda data: data.replace(b"DimSize = 6", b"DimSize = 5"), "240 bytes where its header says 200"),
+        ("z.mha", lambda data: data.replace(b"DimSize = 6", b"DimSize = 5"), "240 bytes, but its header says 200"),
         ("z.mha", lambda data: data.replace(b"dDataSize", b"dDataSite"), "does not say CompressedDataSize"),
         ("z.nrrd", lambda data: data[:-8] + bytes(4) + data[-4:], "its compressed voxels are damaged"),
         ("a.mhd", lambda data: data.replace(b"a.raw", b"b.raw"), "its voxels are in b.raw, which is not beside it"),
@@ -359,8 +363,8 @@ def test_kinds_of_pictures_in_one_file(tmp_path: Path) -> None:
     pages = [Image.new("L", (6, 8), i) for i in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     message, advice = refused(tmp_path / "a.tif")
-    assert message.endswith("a.tif: 3 pictures in one file")
-    assert "file of its own" in advice
+    assert message.endswith("a.tif: 3 images in one file")
+    assert "its own file" in advice
     pages[1].save(tmp_path / "a.mpo", save_all=True, append_images=pages[:1])
     assert read_image((tmp_path / "a.mpo").rename(tmp_path / "a.jpg"))[0].max() == 1
 
@@ -374,8 +378,8 @@ def test_colour_of_which_bits_would_be_lost_is_refused(tmp_path: Path, name: str
     else:
         sitk.WriteImage(sitk.GetImageFromArray(deep, isVector=True), str(tmp_path / name))
     message, advice = refused(tmp_path / name, read)
-    assert "colour of more than 8 bits a channel" in message
-    assert "grey picture, of 8 or 16 bits" in advice
+    assert "colour with more than 8 bits per channel" in message
+    assert "8- or 16-bit grey image" in advice
     grey = picture(tmp_path / "grey.png", deep[..., 0])
     assert np.array_equal(read_mask(grey), VALUES[0])
 
@@ -384,7 +388,7 @@ def test_transparent_images_are_said(tmp_path: Path) -> None:
     values = np.full((4, 4, 4), 9, np.uint8)
     drawn = picture(tmp_path / "m.png", np.zeros((4, 4), np.uint8))
     read = read_pair(picture(tmp_path / "a.png", values), drawn, range(2))
-    assert read.notes == ("transparent in places; the colours beneath were taken",)
+    assert read.notes == ("partly transparent; used the colours underneath",)
     assert (read.image == 9).all()
 
 
@@ -393,7 +397,7 @@ def test_a_suspicious_window_is_said(tmp_path: Path, caplog: pytest.LogCaptureFi
     sparse[0, 0, :12] = np.arange(100, 1300, 100)
     image, mask = volume(tmp_path / "a.nii.gz", sparse), volume(tmp_path / "m.nii.gz", (sparse > 500).astype(np.uint8))
     read = read_pair(image, mask, range(2))
-    assert read.notes == ("99.7 % of its voxels are 0; its window was taken from the others",)
+    assert read.notes == ("99.7 % of its voxels are 0; its window is based on the others",)
     assert len(np.unique(read.image)) == 13
     assert np.array_equal(read_image(image)[0], read.image)
     assert f"{image}: {read.notes[0]}" in caplog.text
@@ -472,5 +476,5 @@ def test_all_that_a_file_leaves_open_is_kept(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(volumes, "DICOM_ROWS", "vox_offset")  # a file that two notes are made of
     header(path, codes=(252, "<hh", (0, 0)))
     lies, pixels = volumes.decode(path)[3]
-    assert lies.startswith("its header does not say how it lies")
-    assert pixels == "its header does not say how large pixels are; 1 mm was taken"
+    assert lies.startswith("its header gives no orientation")
+    assert pixels == "its header gives no pixel size; assumed 1 mm"

@@ -58,7 +58,7 @@ def test_a_sparse_picture_keeps_its_gradation(count: int, sign: int) -> None:
     values = np.where(count >= SPARSE, SPARSE, 0)
     seen, notes = sizes.window(1000 + sign * 10 * values)
     share = f"{(10_000 - count) / 100:.4g}"
-    assert notes == (f"{share} % of its voxels are 1000; its window was taken from the others",)
+    assert notes == (f"{share} % of its voxels are 1000; its window is based on the others",)
     levels = seen[:count].astype(int)
     assert np.abs(levels - (values[:count] if sign > 0 else count - values[:count]) * 255 / count).max() <= 3
     assert (seen[count:] == (0 if sign > 0 else 255)).all()
@@ -99,7 +99,7 @@ def test_no_scale_destroys_contrast(scale: float) -> None:
         (np.array([np.nan, np.inf, *np.linspace(1, 2, 50)]), "2 of 52 voxels are NaN or infinite; read as black"),
         (
             np.concatenate([np.linspace(0, 1000, 990), np.full(10, 1e9)]),
-            "outliers stretch its window: nine tenths of its intensities fall into 0 of 256 grey levels",
+            "outliers stretch its window: 90 % of its intensities fall into 0 of 256 grey levels",
         ),
     ],
 )

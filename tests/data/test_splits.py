@@ -119,6 +119,6 @@ def test_names_alike_are_found() -> None:
 
 @pytest.mark.parametrize("patient", ["", "nan", " - ", "#REF!", "#WERT!", "#NAME?", "#N/V", "unbekannt"])
 def test_no_source_may_leave_the_patient_out(patient: str) -> None:
-    with pytest.raises(DataError, match="patient is not known"):
+    with pytest.raises(DataError, match="without a known patient"):
         named([Sample("a", patient, Path("a.png"), Path())], "site")
     assert named([Sample("nan", "nan", Path("nan.png"), Path())], "site")

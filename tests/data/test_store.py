@@ -131,9 +131,9 @@ def test_ids_are_unique(made, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = made([(4, 4)] * 2)
     twice = dataset.samples() + dataset.samples()[:1]
     monkeypatch.setattr(dataset, "samples", lambda: twice)
-    with pytest.raises(DataError, match=r"ids used more than once \(1\):\n  - s0") as caught:
+    with pytest.raises(DataError, match=r"duplicate sample ids \(1\):\n  - s0") as caught:
         prepare(dataset, seed=1)
-    assert caught.value.advice().startswith("Name each folder once in img_folder")
+    assert caught.value.advice().startswith("Name each folder only once in img_folder")
 
 
 def test_a_site_made_by_hand(made) -> None:

@@ -53,7 +53,7 @@ def test_a_missing_folder_says_what_is_there(site) -> None:
     assert not dataset.accessible()
     with pytest.raises(DataError, match=r"folder not found: .*SiteA/image") as caught:
         len(dataset)
-    assert "holds: Site_A." in caught.value.advice()
+    assert "contains: Site_A." in caught.value.advice()
 
 
 def test_an_empty_folder(site) -> None:
@@ -76,7 +76,7 @@ def test_images_and_masks_without_a_partner(site) -> None:
 def test_two_files_of_one_name(site) -> None:
     site.pairs("a")
     site.write("image/a.jpg", np.zeros((8, 6), np.uint8))
-    with pytest.raises(DataError, match=r"files of the same name \(1\):\n  - a.jpg and a.png"):
+    with pytest.raises(DataError, match=r"files with the same name \(1\):\n  - a.jpg and a.png"):
         len(folder(site.root))
 
 
@@ -84,7 +84,7 @@ def test_the_patient_in_the_name(site) -> None:
     site.pairs("p1_left", "p1_right", "p2_left")
     assert [s.patient for s in folder(site.root, patient_regex=r"^(p\d)_").listing] == ["p1", "p1", "p2"]
     assert [s.patient for s in folder(site.root, patient_regex=r"\d").listing] == ["1", "1", "2"]
-    with pytest.raises(DataError, match=r"patient is not known \(1\):\n  - .*p2_left.png"):
+    with pytest.raises(DataError, match=r"without a known patient \(1\):\n  - .*p2_left.png"):
         len(folder(site.root, patient_regex=r"p1"))
 
 
@@ -94,10 +94,10 @@ def test_the_patient_in_a_table(site) -> None:
     table.write_text("\ufeffimage,person\na,Q\nb,R\n", encoding="utf-8")
     given = {"patient_table": "who.csv", "id_column": "image", "patient_column": "person"}
     assert [s.patient for s in folder(site.root, **given).listing] == ["Q", "R"]
-    with pytest.raises(DataError, match=r"who.csv: no column id, patient; there are image, person"):
+    with pytest.raises(DataError, match=r"who.csv: no column id, patient; it has image, person"):
         len(folder(site.root, patient_table="who.csv"))
     table.write_text("image,person\nb,R\n")
-    with pytest.raises(DataError, match=r"patient is not known \(1\):\n  - .*a.png"):
+    with pytest.raises(DataError, match=r"without a known patient \(1\):\n  - .*a.png"):
         len(folder(site.root, **given))
     with pytest.raises(DataError, match=r"no\.csv: can't be read as a table"):
         len(folder(site.root, patient_table="no.csv"))
@@ -123,20 +123,20 @@ def test_a_patient_is_one_however_a_table_writes_the_name(site, table: str, pati
 def test_a_patient_who_is_not_known_is_refused(site, name: str) -> None:
     site.pairs("a", "b")
     (site.root / "who.csv").write_text(f"id,patient\na,{name}\nb,{name}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"whose image it is \(2\):\n  - line 2: id 'a', patient"):
+    with pytest.raises(DataError, match=r"don't give an image's patient \(2\):\n  - line 2: id 'a', patient"):
         len(folder(site.root, patient_table="who.csv"))
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("id,patient\na,P0\nb,P1\n a,P1\n", r"line 4: a is of patient 'P1', but of 'P0' in a line above"),
-        ("id,patient\na\nb,P1,x\n", r"\(2\):\n  - line 2: 1 cells under 2 columns\n  - line 3: 3 cells"),
+        ("id,patient\na,P0\nb,P1\n a,P1\n", r"line 4: a has patient 'P1', but 'P0' in an earlier line"),
+        ("id,patient\na\nb,P1,x\n", r"\(2\):\n  - line 2: 1 cells for 2 columns\n  - line 3: 3 cells"),
         ("id,patient\n,P0\nb,P1\n", "line 2: id '', patient 'P0'"),
-        ("id,patient,patient \na,P0,P1\n", "two columns patient"),
+        ("id,patient,patient \na,P0,P1\n", "two columns named patient"),
         ('id,patient\na,"P0\nb,P1\n', "can't be read as a table"),
-        ("", "no column id, patient; there are none"),
-        ("id,patient\na.png,P0\nb,P1\n", r"the table has no 'a', but 'a.png': ids are names without their ending"),
+        ("", "no column id, patient; it has none"),
+        ("id,patient\na.png,P0\nb,P1\n", r"the table has no 'a', but 'a.png': ids must be exact file names without"),
         ("id,patient\nA,P0\nb,P1\n", r"the table has no 'a', but 'A'"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_table_in_another_encoding_says_what_to_save(site) -> None:
 
 def test_an_empty_group_of_the_pattern_is_no_patient(site) -> None:
     site.pairs("p1_a", "_b", "_c")
-    with pytest.raises(DataError, match=r"patient is not known \(2\):\n  - .*_b.png: patient ''"):
+    with pytest.raises(DataError, match=r"without a known patient \(2\):\n  - .*_b.png: patient ''"):
         len(folder(site.root, patient_regex=r"^(p?\d*)_"))
     with pytest.raises(DataError, match=r"_b\.png: patient_regex does not match its name, _b"):
         len(folder(site.root, patient_regex=r"^(p\d)_|^_"))
@@ -312,16 +312,16 @@ def test_masks_of_volumes_may_be_floats(site) -> None:
     with pytest.raises(DataError, match=r"a\.nii\.gz: fractional values"):
         folder(site.root)[0]
     site.write("mask/a.nii.gz", -values.astype(np.int16))
-    with pytest.raises(DataError, match="values -1 stand for no class"):
+    with pytest.raises(DataError, match="values -1 are not classes"):
         folder(site.root)[0]
 
 
 def test_wrong_masks(site) -> None:
-    with pytest.raises(DataError, match=r"mask/a.png: values 7, 255 stand for no class; expected: 0 to 1"):
+    with pytest.raises(DataError, match=r"mask/a.png: values 7, 255 are not classes; expected: 0 to 1"):
         mask(site, np.array([[0, 7], [255, 1]], np.uint8))
-    with pytest.raises(DataError, match=r"values 9 stand for no class; expected: 0, 128"):
+    with pytest.raises(DataError, match=r"values 9 are not classes; expected: 0, 128"):
         mask(site, np.array([[0, 9], [128, 0]], np.uint8), mask_values=[0, 128])
-    with pytest.raises(DataError, match="a colour picture, not a mask"):
+    with pytest.raises(DataError, match="a colour image, not a mask"):
         mask(site, np.array([[[0, 1, 0]]], np.uint8))
     site.pairs("a")
     site.write("mask/a.png", np.zeros((3, 4), np.uint8))
@@ -349,7 +349,7 @@ def test_a_picture_of_many_pages(site) -> None:
     (site.root / "image/a.png").unlink()
     pages = [Image.new("L", (6, 8), i) for i in range(3)]
     pages[0].save(site.root / "image/a.tif", save_all=True, append_images=pages[1:])
-    with pytest.raises(DataError, match=r"a.tif: 3 pictures in one file"):
+    with pytest.raises(DataError, match=r"a.tif: 3 images in one file"):
         folder(site.root)[0]
 
 
@@ -417,5 +417,5 @@ def test_other_formats_of_pillow_are_read(ending: str, site) -> None:
 
 def test_a_test_regex_that_matches_nothing_is_refused(site) -> None:
     site.pairs("a", "b")
-    with pytest.raises(DataError, match="matches no image; their names are like a, b"):
+    with pytest.raises(DataError, match="matches no image; names look like a, b"):
         len(folder(site.root, test_regex="_tset$"))

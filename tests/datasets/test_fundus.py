@@ -58,7 +58,7 @@ def test_a_missing_part_is_seen_at_once(site) -> None:
 def test_levels_in_between_are_refused(site) -> None:
     write(site, "D1/train/ROIs", "a", mask=np.array([[255, 127]], np.uint8))
     write(site, "D1/test/ROIs", "b")
-    with pytest.raises(DataError, match=r"a\.png: values 127 stand for no class; expected: 255, 128, 0"):
+    with pytest.raises(DataError, match=r"a\.png: values 127 are not classes; expected: 255, 128, 0"):
         fundus(site.root, "D1")[0]
 
 
@@ -67,7 +67,7 @@ def test_patients_by_name(site) -> None:
     write(site, "D1/test/ROIs", "G-3-L")
     dataset = fundus(site.root, "D1", patient_regex=r"^G-(\d+)")
     assert [sample.patient for sample in dataset.listing] == ["1", "1", "2", "3"]
-    with pytest.raises(DataError, match=r"patient is not known \(1\):\n  - .*G-3-L"):
+    with pytest.raises(DataError, match=r"without a known patient \(1\):\n  - .*G-3-L"):
         len(fundus(site.root, "D1", patient_regex=r"G-[12]"))
     write(site, "D1/test/ROIs", "G-2-R")
     with pytest.raises(DataError, match=r"both the published test set and the rest \(1\):\n  - 2"):

@@ -55,7 +55,7 @@ def test_another_hand_over(world: World, at: At) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why", "says"),
     [
-        ("study:     vessels", "study:     lesions", UserError, "of study lesions"),
+        ("study:     vessels", "study:     lesions", UserError, "from study lesions"),
         ("leg:       2", "leg:       1", Fork, "leg 1"),
         ("leg:       2", "leg:       7", UserError, "leg 7 is not in the ledger of south"),
         ("leg:       2", "leg:       02", BadDocument, "not a receipt"),
@@ -80,7 +80,7 @@ def test_words_and_digest_are_of_one_statement(world: World) -> None:
         receipt.check(world.stores["south"], text.replace(said, words(bytes(32))))
     with pytest.raises(UserError, match=r"word \d+"):
         receipt.check(world.stores["south"], text.replace(said, said.replace(said.split()[3], "xylophon")))
-    with pytest.raises(UserError, match="these are 11 words"):
+    with pytest.raises(UserError, match="you gave 11 words"):
         receipt.check(world.stores["south"], text.replace(said, said.rpartition(" ")[0]))
 
 

@@ -244,7 +244,7 @@ def test_an_expired_leg_is_signed_anew_under_a_new_roster(at: At) -> None:
     world.now += 91 * DAY
     with pytest.raises(UserError, match="valid until 2026-05-31") as caught:
         world.put(1, folder)
-    assert "new roster" in caught.value.advice()
+    assert "new version of the roster" in caught.value.advice()
     world.amend(0, ["north"])
     world.deliver(world.put(1, folder), "south")
 

@@ -48,7 +48,7 @@ def test_a_net_that_fits_is_accepted() -> None:
     assert notes == ["weights are finite; there are no earlier weights here to compare with"]
     site = prepare(here.pool[0], 1, splits=("train",))
     assert len(site.split.val) == 4
-    assert check_answers(model.eval(), site, CPU) == "their answers are finite for 4 images of this site"
+    assert check_answers(model.eval(), site, CPU) == "their outputs are finite for 4 images of this site"
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
@@ -62,7 +62,7 @@ def test_answers_that_are_not_finite(split: str) -> None:
     site = prepare(here.pool[0], 1, splits=("train",))
     if split == "train":
         site.split = dataclasses.replace(site.split, val=[])
-    with pytest.raises(GateFailed, match="answers to images of this site are not finite"):
+    with pytest.raises(GateFailed, match="outputs for images of this site are not finite"):
         check_answers(model.eval(), site, CPU)
 
 
@@ -75,7 +75,7 @@ def test_a_dead_net_is_refused(value: float) -> None:
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.fill_(value)
-    with pytest.raises(GateFailed, match="answers the same to every image of this site, everywhere"):
+    with pytest.raises(GateFailed, match="output is the same everywhere, for every image of this site"):
         check_answers(model.eval(), site, CPU)
 
 
@@ -177,7 +177,7 @@ def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
     *_, said = weigher(here, sites, Devices("cpu"))(handover, store, ANY)
     assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
     looked = taster(here)(handover, store, ANY)[1:]
-    assert looked == ["their answers are finite for 4 images of this site"] * len(names)
+    assert looked == ["their outputs are finite for 4 images of this site"] * len(names)
     last = sites(here.pool[-1])
     last.split = dataclasses.replace(last.split, val=[])
     assert len(weigher(here, sites, Devices("cpu"))(handover, store, ANY)) == 3

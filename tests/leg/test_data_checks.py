@@ -88,7 +88,7 @@ def test_a_changed_test_image_is_named_and_no_score_is_mixed(ran: Path, site: st
     paint(ran / "data" / site / kind / f"{name.rpartition('/')[2]}.png")
     before = (ran / "run/results/scores.csv").read_bytes()
     for command in (again, predicted):
-        with pytest.raises(DataError, match=rf"were changed since .*\(1\):\n  - {site}: {kind} of {name}$") as caught:
+        with pytest.raises(DataError, match=rf"have changed since .*\(1\):\n  - {site}: {kind} of {name}$") as caught:
             command(ran)
         assert "new note (-n)" in caught.value.advice()
         assert "last.ckpt" in caught.value.advice()
@@ -110,7 +110,7 @@ def test_a_damaged_record_of_files_says_what_to_do(ran: Path) -> None:
         (ran / "run/checkpoints/task_1/data.json").write_text(text)
         with pytest.raises(UserError, match=r"data\.json is damaged") as caught:
             again(ran)
-        assert "Remove it if no image was changed" in caught.value.advice()
+        assert "Remove it if no image has changed" in caught.value.advice()
 
 
 def test_bad_images_of_all_sites_and_splits_come_together_before_any_training(ran: Path) -> None:

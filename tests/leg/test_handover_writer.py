@@ -72,11 +72,11 @@ def test_a_number_that_can_not_be_signed_is_refused_before_the_training(tmp_path
 @pytest.mark.parametrize(
     ("odd", "allowed", "cure"),
     [
-        (float("nan"), "numbers there are finite", "finite number"),
-        ([1.0, float("inf")], "numbers there are finite", "finite number"),
-        ({"a": {"b": 2.0**60}}, "numbers there are below 2^53", "in that range"),
-        (10**30, "numbers there are below 2^53", "in that range"),
-        ("a\udc80", "text there is UTF-8", "Type the text again"),
+        (float("nan"), "numbers must be finite", "finite number"),
+        ([1.0, float("inf")], "numbers must be finite", "finite number"),
+        ({"a": {"b": 2.0**60}}, "numbers must be below 2^53", "in that range"),
+        (10**30, "numbers must be below 2^53", "in that range"),
+        ("a\udc80", "text must be valid UTF-8", "Type the text again"),
     ],
 )
 def test_what_does_not_travel_is_told_with_its_own_cure(

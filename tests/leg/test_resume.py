@@ -161,14 +161,14 @@ def test_leg_of_another_predecessor_stops(tmp_path: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
     (tmp_path / "checkpoints/task_1").rmdir()
     first = {1: {"train": {"num_epochs": 1}}}
-    with pytest.raises(ChangedConfigError, match="another one"):
+    with pytest.raises(ChangedConfigError, match="a different handover"):
         simulate(tmp_path, **{"current_tasks.task_confs": first})
 
 
 def test_leg_that_starts_from_nothing_now_stops(tmp_path: Path) -> None:
     finished(tmp_path)
     second = {2: {"checkpoint": {"load": None}}}
-    with pytest.raises(ChangedConfigError, match="another one"):
+    with pytest.raises(ChangedConfigError, match="a different handover"):
         simulate(tmp_path, **{"current_tasks.task_confs": second})
 
 
@@ -190,7 +190,7 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
 def test_leg_that_saved_nothing_yet_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", 1)
-    with pytest.raises(Interrupted, match="had not been saved yet"):
+    with pytest.raises(Interrupted, match="no state had been saved yet"):
         simulate(tmp_path)
     simulate(tmp_path, **{"common.train.batch_size": 4})
 

@@ -18,7 +18,7 @@ def test_another_deal_is_refused_in_the_same_run(change: dict[str, object], tmp_
     finished(tmp_path)
     for leg in ("task_1", "task_2"):
         (tmp_path / "checkpoints" / leg / "leg.json").unlink()
-    with pytest.raises(DataError, match="new, gone or in another split") as caught:
+    with pytest.raises(DataError, match="new, missing or in another split") as caught:
         simulate(tmp_path, **change)
     assert "-n" in caught.value.advice()
 

@@ -136,7 +136,7 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
     sites.leg(1)
     sites.leg(1)  # leg 3 is not yet on the stick
     sites.leg(2)
-    with pytest.raises(UserError, match="leg 1, which is finished; it is the turn of leg 3") as caught:
+    with pytest.raises(UserError, match="leg 1, which is finished; the next turn is leg 3") as caught:
         sites.leg(1)
     assert "-n" in caught.value.advice()
     sites.leg(1, note="lap 2")
@@ -160,7 +160,7 @@ def test_second_site_without_a_bundle_is_told_what_to_do(sites: Sites) -> None:
 
 def test_keys_of_another_site_are_refused(sites: Sites) -> None:
     handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_b")}
-    with pytest.raises(UserError, match=r"'clinic_a', the keys in .*'clinic_b'"):
+    with pytest.raises(UserError, match=r"'clinic_a', but the keys in .*'clinic_b'"):
         sites.leg(1, **{"current_tasks.handoff": handoff})
 
 
@@ -207,7 +207,7 @@ def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_whe
 
 def test_too_few_samples_are_told_before_the_training(tmp_path: Path) -> None:
     sites = Sites(tmp_path, Policy(min_samples=13))
-    with pytest.raises(PolicyBreach, match="clinic_a has 12 training samples; the study wants at least 13"):
+    with pytest.raises(PolicyBreach, match="clinic_a has 12 training samples; the study requires at least 13"):
         sites.leg(1)
     assert not list((tmp_path / "run").rglob("*.ckpt"))
 

@@ -204,7 +204,7 @@ def test_a_class_that_some_lack_looks_as_in_those_who_have_it(having: int, descr
     if described:
         assert (medians(drawn)[2] - medians(batch(3, 32))[2]).abs() < 12
     assert float((drawn.label == batch(3, 32).label).float().mean()) > 0.9, (
-        "nothing is enlarged for want of a area-to-perimeter ratio"
+        "nothing is enlarged for want of an area-to-perimeter ratio"
     )
 
 

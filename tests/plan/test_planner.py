@@ -99,7 +99,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("current_tasks.task_ids", [1, 3], "no data set", None),
         ("current_tasks.task_ids", [9, 1, 2], "no data set", None),
         ("current_tasks.task_ids", [1, 1], "twice", None),
-        ("current_tasks.task_confs", {2: {"random_seed": 3}}, "belongs into common", None),
+        ("current_tasks.task_confs", {2: {"random_seed": 3}}, "belongs in common", None),
         (
             "current_tasks.task_confs",
             {2: {"checkpoint": {"load": "/mnt/usb/task_1/last.ckpt"}}},

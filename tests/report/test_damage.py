@@ -105,7 +105,7 @@ def test_scores_of_which_whole_samples_are_cut_are_named(whole: Path) -> None:
     ("keep", "said"),
     [
         (lambda row: row["leg"] < 3, "Measured before leg 3 was trained; run predict_test.py again."),
-        (lambda row: row["site"] != "south", "Measured at other sites, or of other legs, than the scores here"),
+        (lambda row: row["site"] != "south", "Measured at other sites, or with other legs, than the scores here"),
     ],
 )
 def test_what_was_measured_of_other_cells_is_not_shown(tmp_path: Path, keep: Any, said: str) -> None:

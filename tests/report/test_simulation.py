@@ -33,7 +33,9 @@ def test_page_of_a_simulation(root: Path) -> None:
     assert "Loss on training images (lower is better)" in [t.text for t in page.all("text")]
     software = table(page, "Software and time of each leg")
     assert list(software) == ["1 · clinic_a", "2 · clinic_b"]
-    assert table(page, "Settings; where the legs differ, in their order")["random_seed"] == {"value": "7"}
+    assert table(page, "Settings; if the legs differ, the values are in the order of the legs")["random_seed"] == {
+        "value": "7"
+    }
     assert str(root) not in html
 
 

@@ -150,7 +150,7 @@ def test_joint_refuses_a_site_whose_data_is_not_here() -> None:
     here = study().datasets
     with pytest.raises(UserError, match="no data on this machine for task 3, 4") as caught:
         begun("joint", task_ids=[4, 1, 3]).pool(here)
-    assert "Here are: 1, 2" in caught.value.advice()
+    assert "Available: 1, 2" in caught.value.advice()
     with pytest.raises(UserError, match="any site"):
         begun("joint").pool({})
 

@@ -28,7 +28,7 @@ def under(at: At, **changes: Any) -> World:
 @pytest.mark.parametrize(
     ("policy", "leg", "says"),
     [
-        ({"min_samples": 20}, {}, "at least 20"),
+        ({"min_samples": 20}, {}, "the minimum is 20"),
         ({"min_samples": 17, "sample_counts": "exact"}, {"samples": 16}, "16 training samples"),
         ({"max_bundle_bytes": 3000}, {"memory": None}, "the limit is 3000"),
     ],
@@ -80,7 +80,7 @@ def test_too_large_a_file_is_not_even_opened(at: At) -> None:
     world = at(1)
     world.with_policy(install=["south"], max_bundle_bytes=3000)
     error = world.refuses(world.bundle(1), "south", PolicyBreach, "vessels.leg-1.north.relay.age", "3000")
-    assert "install that roster first" in error.advice()
+    assert "first install that roster" in error.advice()
 
 
 def test_not_sealed_where_the_policy_says_so(at: At) -> None:
@@ -182,7 +182,7 @@ def test_verifying_holds_the_policy_too(at: At) -> None:
         pass
     with pytest.raises(PolicyBreach, match="not sealed"):
         receiving.verify(world.stores["south"], None, parts.bundle)
-    with pytest.raises(UserError, match="is sealed; a site's keys are needed"):
+    with pytest.raises(UserError, match="is sealed; opening it needs a site's keys"):
         receiving.verify(world.stores["south"], None, world.bundle(1))
 
 
