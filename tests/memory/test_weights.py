@@ -110,7 +110,10 @@ def test_at_most_five_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("handover", "said"),
-    [(Handover(net().state_dict()), "none came"), (came(importances(net()), "si"), "one of kind 'si' came")],
+    [
+        (Handover(net().state_dict()), "but received none"),
+        (came(importances(net()), "si"), "received one of kind 'si'"),
+    ],
 )
 def test_another_strategys_memory_is_refused(handover: Handover, said: str) -> None:
     with pytest.raises(HandoverError, match=said):
