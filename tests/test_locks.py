@@ -94,7 +94,7 @@ def test_a_run_that_somebody_trains_in_is_refused_before_anything_is_written(tmp
         assert sorted(run.rglob("*")) == before
     assert done.returncode == 2
     assert "exps/study/run is in use by another relay command" in done.stderr
-    assert "a note of its own (-n)" in done.stderr
+    assert "its own note (-n)" in done.stderr
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs filelock 4.1")

@@ -161,7 +161,7 @@ def digest_of(folder: Path) -> str:
     """
     paths = [folder / name for name in WEIGHTS]
     if not paths[0].is_file():
-        raise HandoverError(f"no handover in {folder}", "Run the leg before this one first.")
+        raise HandoverError(f"no handover in {folder}", "Run the previous leg first.")
     return weights_digest({path.name: measure(path).sha256 for path in paths if path.is_file()})
 
 

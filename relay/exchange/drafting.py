@@ -151,7 +151,7 @@ def check_turn(store: StudyStore, leg: int) -> None:
     """
     roster, name = store.roster, store.identity.name
     if roster.turn(leg) != name:
-        raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'nobody'}; this is {name}")
+        raise WrongLeg(f"leg {leg} is the turn of {roster.turn(leg) or 'no site'}; this is {name}")
     if roster.site(name).signing != store.identity.signing:
         raise UserError(
             f"the keys in {store.home} are not those of {name} in roster {roster.version}",

@@ -301,9 +301,9 @@ class Verification:
         for made in self.chain_so_far:
             claim = made.claim
             if claim.previous != (before.digest if before else None):
-                raise PredecessorMismatch(f"leg {claim.leg} by {claim.site} does not continue the leg before it")
+                raise PredecessorMismatch(f"leg {claim.leg} by {claim.site} does not continue the previous leg")
             if claim.roster.version < version:
-                raise BrokenChain(f"leg {claim.leg} was made under an older roster than the leg before it")
+                raise BrokenChain(f"leg {claim.leg} was made under an older roster than the previous leg")
             before, version = made, claim.roster.version
 
     def _link(self, number: int, files: Mapping[str, bytes]) -> Statement:

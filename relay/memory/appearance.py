@@ -71,7 +71,7 @@ def describe(image: Tensor, region: Tensor, form: Form) -> Tensor:
 
 
 def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
-    """float32 ``(B, regions, C, quantiles)``: lowest grey levels that so many of a region's pixels don't exceed."""
+    """float32 ``(B, regions, C, quantiles)``: lowest grey levels that given shares of the pixels don't exceed."""
     many, channels = image.shape[:2]
     cells = many * form.regions * channels
     place = _rows(image, form.regions) + region[:, None].int() * (channels * LEVELS)

@@ -1,4 +1,4 @@
-"""What a generator says of itself where it travels, and whether it fits."""
+"""The description of a generator that travels, and whether it matches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @options
 class About:
-    """Whose images it makes, in the order of its embedding, and of what form they are.
+    """The sites whose images it makes, in the order of its embedding, and the form of the images.
 
     Attributes:
         features, steps: as in :class:`~relay.memory.flow.FlowOptions`.
@@ -41,20 +41,19 @@ class About:
 
 
 def read(state: MemoryState, here: About) -> About:
-    """What a received generator says of itself. ``here``: what this config's would say.
-
+    """The description of a received generator. ``here``: that of this config's.
     Raises:
-        HandoverError: it is of another kind, or of images of another form.
+        HandoverError: it has another kind, or makes images of another form.
     """
     if state.kind != KIND:
-        raise HandoverError(f"the cumulative memory is of the kind '{state.kind}', this config's is '{KIND}'")
+        raise HandoverError(f"the cumulative memory has the kind '{state.kind}', but this config's has '{KIND}'")
     about, problems = check(About, dict(state.about))
     if about is None:
-        raise HandoverError("the cumulative memory's card is odd: " + "; ".join(map(str, problems)))
+        raise HandoverError("the cumulative memory's card is invalid: " + "; ".join(map(str, problems)))
     if len(set(about.sites)) < len(about.sites):
         raise HandoverError(f"the cumulative memory names a site twice: {', '.join(about.sites)}")
     there, mine = about.plain(), here.plain()
     if wrong := [name for name in ("features", "channels", "classes", "size") if there[name] != mine[name]]:
         told = "; ".join(f"{name} is {there[name]} there, {mine[name]} here" for name in wrong)
-        raise HandoverError(f"the cumulative memory does not fit this config: {told}")
+        raise HandoverError(f"the cumulative memory does not match this config: {told}")
     return about

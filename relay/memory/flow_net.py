@@ -1,6 +1,5 @@
-"""A rectified flow: noise goes straight to data along a velocity that a small U-Net has learned.
-
-Between noise ``x0`` and data ``x1`` lies ``x_t = (1 - t) x0 + t x1``; the net learns its velocity ``x1 - x0`` in the
+"""A rectified flow: noise moves straight to data along a velocity that a small U-Net has learned.
+Between noise ``x0`` and data ``x1`` is ``x_t = (1 - t) x0 + t x1``; the net learns its velocity ``x1 - x0`` in the
 mean square (Liu et al. 2023, arXiv:2209.03003; Lipman et al. 2023, arXiv:2210.02747). To sample is to follow it from
 t = 0 to 1 in a few Euler steps. Data are image channels and one-hot label channels together, all in [-1, 1].
 """
@@ -18,23 +17,23 @@ from torch.nn import functional
 
 GROUPS, EMBEDDING, FREQUENCIES = 8, 128, 32
 SPREAD = 0.5
-"""Standard deviation that data are taken to have; it need only be near, and below the true one did best."""
+"""Assumed standard deviation of the data; approximate is enough, and a value below the true one worked best."""
 LEAST = 0.05
-"""Standard deviation of a channel below which it is taken for constant."""
+"""Standard deviation below which a channel counts as constant."""
 
 
 class VelocityNet(nn.Module):
-    """A U-Net of residual blocks that are scaled and shifted by time and site.
+    """A U-Net of residual blocks, scaled and shifted by time and site.
 
     Its first convolution halves the resolution, its last doubles it again: the finest level is the one that costs.
-    It works on channels of about zero mean and unit spread (:meth:`standard`): raw, faint structures would drown. And
-    it learns what the best linear guess of the velocity leaves, at unit variance, as Karras et al. 2022
-    (arXiv:2206.00364) do for diffusion; without that it takes about twice the steps.
+    It works on channels with about zero mean and unit spread (:meth:`standard`): otherwise, faint structures would be
+    lost. It learns the residual of the best linear guess of the velocity, at unit variance, as Karras et al. 2022
+    (arXiv:2206.00364) do for diffusion; without that, it needs about twice the steps.
 
     Args:
-        axes: spatial ones, 2 or 3.
-        channels: of an image, and one for each class.
-        sites: how many it can be asked for.
+        axes: number of spatial axes, 2 or 3.
+        channels: number of channels of an image, plus one for each class.
+        sites: number of sites it can generate.
         features: channels of each level, the finest first; multiples of 8, at least 16.
     """
 
@@ -69,7 +68,7 @@ class VelocityNet(nn.Module):
         self.scale[: len(mean)] = (square - mean**2).clamp(min=LEAST**2).sqrt()
 
     def standard(self, data: Tensor) -> Tensor:
-        """Data as the net knows them."""
+        """Standardise data for the net."""
         shape = (1, -1, *[1] * (data.ndim - 2))
         return (data - self.centre.view(shape)) / self.scale.view(shape)
 
@@ -86,9 +85,8 @@ class VelocityNet(nn.Module):
         return guess + SPREAD / variance.sqrt() * self.rest(x / variance.sqrt(), time, site)
 
     def rest(self, x: Tensor, time: Tensor, site: Tensor) -> Tensor:
-        """What is to be added to the guess, in its own unit: a map, and a multiple of each pixel.
-
-        With the multiple, noise need not pass through the coarser levels to be taken away; images are far cleaner.
+        """The correction to the guess, in its own unit: a map, and a multiple of each pixel.
+        Because of the multiple, noise need not pass through the coarser levels to be removed; images are far cleaner.
         """
         given = x
         phase = time[:, None] * self.frequencies
@@ -111,7 +109,7 @@ class VelocityNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a way around them; ``about`` scales and shifts what is between them."""
+    """Two convolutions with a skip connection; ``about`` scales and shifts the features between them."""
 
     def __init__(self, axes: int, before: int, after: int) -> None:
         super().__init__()
@@ -130,7 +128,7 @@ class Block(nn.Module):
 
 
 def velocity_loss(net: nn.Module, data: Tensor, site: Tensor) -> Tensor:
-    """Mean square of the error of the velocity, at a time drawn for each of ``data`` ``(B, channels, *spatial)``.
+    """Mean squared error of the velocity, at a random time for each of ``data`` ``(B, channels, *spatial)``.
 
     The times of a batch are spread evenly (Kingma et al. 2021, arXiv:2107.00630, appendix I.1).
     """
@@ -158,7 +156,7 @@ class Average(pl.Callback):  # type: ignore[misc]
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        """After each step; how fast depends on nothing but the step, so that a resumed fit goes on alike."""
+        """After each step; its speed depends only on the step, so that a resumed fit gives the same result."""
         weight = 1 - min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         for mean, now in zip(self.mean.parameters(), self.net.parameters(), strict=True):
             mean.lerp_(now, weight)
@@ -173,6 +171,6 @@ def _flat(image: Tensor) -> Tensor:
 
 
 def _zeroed(layer: Any) -> Any:
-    """A block is nothing at first, and so is the velocity: training then starts smoothly."""
+    """Initialise a layer to zero: blocks and the velocity start at zero, which makes training start smoothly."""
     nn.init.zeros_(layer.weight)
     return layer

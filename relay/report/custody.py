@@ -19,11 +19,11 @@ class Hop:
     """One leg's hand-over.
 
     Attributes:
-        digest: of the signed statement, or, where there is none, of the weights that the next leg started from.
-        signer: the signing site's fingerprint, twelve words; empty where nothing is signed.
-        signed, received: when; empty where nobody here knows.
-        fits: whether the signature is by the key that the roster gives to the site, over the leg before.
-        size: bytes of the weights and memories.
+        digest: of the signed statement; if there is none, of the weights that the next leg started from.
+        signer: the signing site's fingerprint, twelve words; empty if nothing is signed.
+        signed, received: when; empty if not known here.
+        fits: whether the signature was made with the site's key in the roster, over the previous leg.
+        size: of the weights and memories, in bytes.
     """
 
     leg: int
@@ -38,17 +38,17 @@ class Hop:
 
     @property
     def in_words(self) -> str:
-        """The digest's words, as a receipt says them."""
+        """The digest as words, as on a receipt."""
         return words(bytes.fromhex(self.digest)) if self.signer else ""
 
 
 @dataclass(frozen=True)
 class Custody:
-    """What is known of the hand-overs.
+    """What is known about the hand-overs.
 
     Attributes:
-        chains: for every way through the legs; none where nothing was handed over.
-        broken: of each chain that is here but can't be verified, why.
+        chains: one for every path through the legs; none if nothing was handed over.
+        broken: for each chain that can't be verified, the reason.
     """
 
     chains: list[list[Hop]]
@@ -56,7 +56,7 @@ class Custody:
 
 
 def read_custody(run: Run) -> Custody:
-    """Every chain. What the legs' records say stands in only where there is no chain at all."""
+    """Every chain. The legs' records are only used if there is no chain at all."""
     chains: list[list[Hop]] = []
     broken: list[str] = []
     for stores in _studies(run):
@@ -71,7 +71,7 @@ def read_custody(run: Run) -> Custody:
 
 
 def _why(error: Exception, folders: Sequence[Path]) -> str:
-    """What went wrong, without the folders of this machine."""
+    """The reason for an error, without the folders of this machine."""
     said = str(error) if isinstance(error, RelayError) else f"a file is damaged ({type(error).__name__})"
     for folder in dict.fromkeys(map(str, folders)):
         said = said.replace(f"{folder}/", "").replace(folder, "the folder")
@@ -79,7 +79,7 @@ def _why(error: Exception, folders: Sequence[Path]) -> str:
 
 
 def _studies(run: Run) -> Iterator[list[StudyStore]]:
-    """The stores of each study: of a simulation's throw-away homes, or this site's own."""
+    """The stores of each study: in a simulation's temporary homes, or this site's own."""
     for roster in sorted(run.root.glob("handoff/*/roster")):
         yield [StudyStore(path.parents[1], path.name) for path in sorted(roster.parent.glob("*/studies/*"))]
     tasks = run.given.get("current_tasks")
@@ -90,7 +90,7 @@ def _studies(run: Run) -> Iterator[list[StudyStore]]:
 
 
 def _signed(stores: Sequence[StudyStore]) -> list[Hop]:
-    """The longest chain in these stores, or one that does not fit, if there is one; empty where nothing is signed.
+    """The longest chain in these stores, or an invalid one, if there is one; empty if nothing is signed.
 
     Raises:
         RelayError: one can't be read.
@@ -107,7 +107,7 @@ def _signed(stores: Sequence[StudyStore]) -> list[Hop]:
 
 
 def _received(stores: Sequence[StudyStore]) -> dict[int, str]:
-    """Leg → when another site first took it in, as far as the ledgers here say."""
+    """Leg → when another site first received it, as far as the ledgers here say."""
     found: dict[int, str] = {}
     for store in stores:
         for line in store.ledger.lines():

@@ -14,7 +14,7 @@ from relay.report.plot_style import COLOURS, INK, Picture, figure
 from relay.report.screen import number as shown
 
 DOTS = 6000
-"""Dots of a figure, at most about."""
+"""Approximate maximum number of dots in a figure."""
 
 
 def short(name: str, most: int = 24) -> str:
@@ -23,7 +23,7 @@ def short(name: str, most: int = 24) -> str:
 
 
 def span(values: Iterable[float]) -> tuple[float, float]:
-    """The tenths below and above all values: an axis that shows differences; 0 to 1 of nothing."""
+    """The tenths below and above all values, for an axis that shows differences; 0 to 1 if there are none."""
     there = [value for value in values if not math.isnan(value)] or [0.0, 1.0]
     low, high = math.floor(min(there) * 10) / 10, math.ceil(max(there) * 10) / 10
     return (low, high) if high > low else (low - 0.1, high + 0.1)
@@ -35,7 +35,7 @@ def grid(
     values: Mapping[tuple[int, int], float],
     framed: Collection[tuple[int, int]] = (),
 ) -> Any:
-    """A heat map with its numbers; what is missing is hatched. ``values`` and ``framed``: by row and column.
+    """A heat map with its numbers; missing cells are hatched. ``values`` and ``framed``: by row and column.
 
     The colours go from one end of the :func:`span` of the values to the other.
     """
@@ -94,21 +94,21 @@ def matrix(run: Run) -> Picture | None:
         "The table below has the same numbers.",
         "A row is the model after one leg, a column is one site's test images. The number is the mean Dice: 1 is "
         "perfect overlap with the expert's contour, 0 is none; brighter is better (the colours go from "
-        f"{low:.1f} to {high:.1f}). A frame marks the site that the leg was trained at. Read down a column to see "
+        f"{low:.1f} to {high:.1f}). A frame marks the site that the leg trained on. Read down a column to see "
         "whether a site is remembered as the model moves on. A hatched cell was not measured.",
         grid([run.label(leg) for leg in legs], sites, values, framed),
     )
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:
-    """At most so many of sorted values, evenly over their ranks; the smallest and the largest stay."""
+    """At most ``most`` of the sorted values, evenly over their ranks; the smallest and the largest stay."""
     if len(values) <= most:
         return list(values)
     return [values[round(k * (len(values) - 1) / (most - 1))] for k in range(most)]
 
 
 def distributions(run: Run) -> Picture | None:
-    """A panel a site: for each leg and class a box, and a dot a sample."""
+    """One panel per site: a box for each leg and class, and a dot for each sample."""
     scores, legs = run.scores, sorted(run.scores.trained)
     sites = list(dict.fromkeys(site for _, site in scores.dice))
     groups = len(sites) * len(legs) * len(scores.classes)
@@ -166,7 +166,7 @@ def _boxes(axes: Any, groups: Sequence[Sequence[float]], place: int, count: int,
 
 
 def _legend(drawn: Any, entries: Sequence[tuple[str, str]]) -> None:
-    """Colours and names over a figure. matplotlib passes over names that begin with ``_``, so they begin otherwise."""
+    """Colours and names above a figure. matplotlib ignores names that begin with ``_``, so these get a prefix."""
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], color=colour, marker="s", linestyle="", markersize=7) for _, colour in entries]
@@ -211,13 +211,13 @@ def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
         + ".",
         "Each leg has its colour; dotted lines are the hand-overs. The loss should fall within a leg and flatten. The "
         "validation images are of the site that is being trained at, so Dice may fall at a hand-over: the next "
-        "site's images are others. A curve still rising at its end says that more training may help.",
+        "site's images differ. A curve that still rises at its end suggests that more training may help.",
         drawn,
     )
 
 
 def calibration(run: Run) -> Picture | None:
-    """A reliability diagram for each site, a line a leg."""
+    """A reliability diagram for each site, with one line per leg."""
     rows = [row for row in run.evaluation.get("calibration", []) if row.get("bins")]
     if not rows:
         return None
@@ -234,7 +234,7 @@ def calibration(run: Run) -> Picture | None:
             axes.plot(x, y, color=colour, lw=1.3, marker="o", ms=3)
         axes.set(title=short(site, 18), xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(True, axis="both")
-    for axes in list(panels):  # panels without a site
+    for axes in list(panels):  # unused panels
         axes.set_visible(False)
     drawn.supxlabel("the model's confidence", size=9)
     drawn.supylabel("how often it was right", size=9)
@@ -244,7 +244,7 @@ def calibration(run: Run) -> Picture | None:
         "Calibration",
         f"Reliability diagrams of {len(sites)} sites, a line for each of {len(legs)} legs. The table below has the "
         "expected calibration errors.",
-        "Can the model's confidence be believed? On the dashed line it can: of pixels that it is 80\u00a0% sure of, it "
-        "has 80\u00a0% right. A line below the dashes is a model too sure of itself, above them one too modest.",
+        "Can you trust the model's confidence? On the dashed line, you can: of the pixels it is 80\u00a0% sure of, "
+        "it gets 80\u00a0% right. A line below the dashes means overconfidence, above them underconfidence.",
         drawn,
     )

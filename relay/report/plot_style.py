@@ -1,8 +1,8 @@
-"""How the figures look, and their way into a page, a PDF and PNGs. matplotlib is imported when the first is drawn.
+"""The style of the figures, and saving them to a page, a PDF and PNGs. matplotlib is imported for the first figure.
 
-Text and lines have the colour :data:`INK`, which a page replaces by that of its own text, and the first colour becomes
-the page's ``--blue``: so they can be read on a light page, a dark one and paper. Data have the colours
-of :mod:`relay.palette`, or of the map cividis, for colour-blind eyes too.
+Text and lines have the colour :data:`INK`, which a page replaces with its own text colour, and the first colour becomes
+the page's ``--blue``, so they are legible on a light page, a dark page and paper. Data have the colours of
+:mod:`relay.palette`, or of the map cividis, which suit colour-blind people, too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 INK = "#010203"
 COLOURS = tuple(map(css, (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)))
 WIDTH = 8.0
-"""Inches across a page."""
+"""Width of a page, in inches."""
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: texts are measured the same on every machine
     "font.size": 9,
@@ -52,11 +52,10 @@ _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}hre
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its words.
-
+    """A figure with its texts.
     Attributes:
         name: of its file.
-        alt: what is seen, for those who can't see it.
+        alt: a description for people who can't see it.
         caption: how to read it.
     """
 
@@ -67,7 +66,7 @@ class Picture:
     figure: Figure
 
     def svg(self) -> str:
-        """As an ``<svg>`` for a page, without namespaces; its ids are its own on that page."""
+        """As an ``<svg>`` for a page, without namespaces; its ids are unique on that page."""
         return _inline(_saved(self.figure, "svg", transparent=True), self.name)
 
     def png(self) -> bytes:
@@ -76,7 +75,7 @@ class Picture:
 
 
 def pdf(pictures: Sequence[Picture]) -> bytes:
-    """All of them as a PDF, a page each."""
+    """All figures as a PDF, one page each."""
     from matplotlib.backends.backend_pdf import PdfPages
 
     data = io.BytesIO()
@@ -87,7 +86,7 @@ def pdf(pictures: Sequence[Picture]) -> bytes:
 
 
 def figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure; inches."""
+    """An empty figure; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -104,7 +103,7 @@ def styled() -> Iterator[None]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """A letter that the font lacks is a box in a PNG, and nothing to warn of."""
+    """Suppress warnings about letters that the font lacks; they become boxes in a PNG."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
@@ -145,7 +144,7 @@ def _inches(root: ElementTree.Element) -> float:
 
 
 def _own_ids(element: ElementTree.Element, name: str, used: set[str]) -> None:
-    """Ids that nothing on the page but this figure has; those that nothing points to are dropped."""
+    """Make ids unique to this figure on the page; unreferenced ones are dropped."""
     link, ident = element.attrib.pop(_LINK, None), element.attrib.pop("id", None)
     if link is not None:
         element.set("href", f"#{name}-{link[1:]}" if link.startswith("#") else link)

@@ -248,8 +248,8 @@ def changed(model: dict[str, torch.Tensor], how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("float64", "final_conv.weight: (3, 8, 1, 1) torch.float64, the net has (3, 8, 1, 1) torch.float32"),
-        ("another shape", "final_conv.weight: (3, 8, 1) torch.float32, the net has (3, 8, 1, 1) torch.float32"),
+        ("float64", "final_conv.weight: (3, 8, 1, 1) torch.float64, but the net has (3, 8, 1, 1) torch.float32"),
+        ("another shape", "final_conv.weight: (3, 8, 1) torch.float32, but the net has (3, 8, 1, 1) torch.float32"),
         ("missing", "final_conv.weight: missing"),
         ("extra", "more: not in the net"),
         ("one of 3e38", "final_conv.weight: its largest value is 3e+38"),

@@ -14,7 +14,7 @@ from relay.errors import UserError
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), [(errno.ENOSPC, "it is full"), (errno.EROFS, "write"), (errno.EACCES, "may")]
+    ("code", "said"), [(errno.ENOSPC, "it is full"), (errno.EROFS, "write"), (errno.EACCES, "permission")]
 )
 def test_a_stick_that_takes_no_file_is_2_whatever_is_put_on_it(
     code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -90,7 +90,7 @@ def test_the_order_is_the_nets_whatever_came() -> None:
     [
         ({"0.weight": None}, r"0\.weight: missing"),
         ({"5.weight": torch.ones(1)}, r"5\.weight: not in the net"),
-        ({"0.bias": torch.ones(5)}, r"0\.bias: \(5,\) torch.float32, needed is \(4,\)"),
+        ({"0.bias": torch.ones(5)}, r"0\.bias: \(5,\) torch.float32, but must be \(4,\)"),
         ({"0.bias": torch.ones(4).half()}, r"0\.bias: \(4,\) torch.float16"),
         ({"0.bias": torch.tensor([1.0, torch.nan, 1, 1])}, r"0\.bias: not finite"),
         ({"0.bias": torch.tensor([1.0, -1e-9, 1, 1])}, "negative"),
@@ -110,7 +110,10 @@ def test_at_most_five_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("handover", "said"),
-    [(Handover(net().state_dict()), "none came"), (came(importances(net()), "si"), "one of kind 'si' came")],
+    [
+        (Handover(net().state_dict()), "but received none"),
+        (came(importances(net()), "si"), "received one of kind 'si'"),
+    ],
 )
 def test_another_strategys_memory_is_refused(handover: Handover, said: str) -> None:
     with pytest.raises(HandoverError, match=said):

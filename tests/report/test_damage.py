@@ -127,7 +127,7 @@ def test_what_was_measured_of_other_cells_is_not_shown(tmp_path: Path, keep: Any
     assert "mean over images" not in page.text
     assert read_run(root).scores == whole.scores
     made.overlays(root, leg=3)
-    with pytest.raises(UserError, match="are not of these models"):
+    with pytest.raises(UserError, match="are not from these models"):
         write_report(root, cases=True)
 
 

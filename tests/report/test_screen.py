@@ -147,7 +147,7 @@ def test_comparison_says_that_runs_are_missing_and_where_one_site_is_worst_over_
     content["runs"] = [{"label": "relay", "final": final} for final in ({"a": 0.9, "b": 0.4}, {"a": 0.1, "b": 0.5})]
     on, text = console(80)
     show_comparison(on, content, PAGE)
-    assert "Made of 2 of 3 runs." in text.getvalue()
+    assert "Based on 2 of 3 runs." in text.getvalue()
     assert "0.450 b" in text.getvalue()
 
 

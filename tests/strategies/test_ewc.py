@@ -140,7 +140,7 @@ def test_what_it_takes_for_important_is_what_site_a_shows() -> None:
 
 def test_a_leg_without_what_came_is_refused() -> None:
     first = begun(Sequential)
-    with pytest.raises(HandoverError, match="none came"):
+    with pytest.raises(HandoverError, match="but received none"):
         begun(EWC, handover(first))
 
 

@@ -171,7 +171,7 @@ GOOD = {"samples": 30, "sites": ["a"]}
 @pytest.mark.parametrize(
     ("handover", "said"),
     [
-        (cumulative(GOOD, "ewc"), "of the kind 'ewc'"),
+        (cumulative(GOOD, "ewc"), "has the kind 'ewc'"),
         (cumulative({**GOOD, "samples": -1}), "samples = -1"),
         (cumulative({**GOOD, "samples": "many"}), "samples"),
         (cumulative({**GOOD, "sites": "a"}), "sites"),

@@ -241,7 +241,7 @@ def test_it_forgets_less_than_sequential_and_still_learns(optimizer: Any) -> Non
 @pytest.mark.parametrize(
     ("held", "said"),
     [
-        (torch.eye(3), r"weight: \(3, 3\) torch.float32, needed is \(2, 2\)"),
+        (torch.eye(3), r"weight: \(3, 3\) torch.float32, but must be \(2, 2\)"),
         (torch.ones(2, 2), "is no projection: weight"),
         (torch.full((2, 2), float("nan")), "not finite"),
     ],

@@ -91,7 +91,7 @@ def test_it_forgets_less_than_sequential_and_still_learns(optimizer: Any) -> Non
 
 
 def test_a_leg_without_what_came_is_refused() -> None:
-    with pytest.raises(HandoverError, match="none came"):
+    with pytest.raises(HandoverError, match="but received none"):
         begun(SI, handover(begun(Sequential)))
 
 
