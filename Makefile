@@ -13,7 +13,9 @@ test: .venv/installed   ## lint, types, tests
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist worksteal
 
-slow: .venv/docs   ## the long tests, by hand
+slow: .venv/docs   ## the long tests, by hand; types as other systems see them
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/pytest -m slow
 
 bench: .venv/installed   ## every benchmark, one table of ratios; leave the machine alone meanwhile

@@ -364,7 +364,7 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message", "advice"),
     [
-        (lambda path: path.write_text("no image"), "in.put: can't be read", "of another kind"),
+        (lambda path: path.write_text("no image"), "in.put: can't be read", "of another type"),
         (lambda path: None, "in.put can't be read: No such file", "Check the path"),
         (lambda path: os.mkfifo(path), "in.put is not a file, but a pipe", "Copy it"),
         (lambda path: path.mkdir(), "no images in in.put", "Give a 2D image"),
@@ -376,12 +376,14 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
 def test_what_is_no_image_is_2(trained: Path, make: Any, message: str, advice: str) -> None:
     path = trained / "in.put"
     make(path)
-    done = pictured(trained, "in.put", code=2)
+    try:
+        done = pictured(trained, "in.put", code=2)
+    finally:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     refused(done, 2, message, advice)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(trained: Path) -> None:
@@ -395,7 +397,7 @@ def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(t
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
     Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
     done = pictured(trained, "mixed", code=2)
-    refused(done, 2, "not predicted, of 5 images (1)", "The others are predicted")
+    refused(done, 2, "not predicted, out of 5 images (1)", "The others are predicted")
     assert [Path(name).name.split("-")[0] for name in masks_said(done)] == ["1.png", "33.png", "5.png", "alpha.png"]
 
 
@@ -403,7 +405,7 @@ def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
     both = relay("predict", "-c=study", "-n=first", "--received=1", "--bundle=x.bundle", cwd=trained)
     refused(both, 2, "--received and --bundle", "one of them")
     alone = relay("predict", "-c=study", "-n=first", "--bundle=x.bundle", cwd=trained)
-    refused(alone, 2, "handoff", "config of a deployment")
+    refused(alone, 2, "handoff", "a deployment's config")
     wrong = relay("predict", "-c=study", "-n=first", "--tolerance=nan", cwd=trained)
     assert wrong.returncode == 2
     assert "Invalid value for '--tolerance'" in wrong.stderr

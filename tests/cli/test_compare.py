@@ -216,7 +216,7 @@ def test_a_run_that_fails_is_named_and_does_not_stop_the_others(copy: Path, monk
     log = "exps/study/compare/runs/sequential_1-2_seed8/logs/run.log"
     assert f"log: {log}" in done.err
     assert "TrainingError: the loss was not finite" in (copy / log).read_text()
-    assert "Made of 5 of 6 runs." in done.out
+    assert "Based on 5 of 6 runs." in done.out
     assert [row["runs"] for row in told(copy)["table"]] == [3, 2]
     message = "TrainingError: see runs/sequential_1-2_seed8/logs/run.log"
     assert told(copy)["failed"] == [{"folder": "runs/sequential_1-2_seed8", "message": message}]

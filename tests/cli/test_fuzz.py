@@ -174,11 +174,11 @@ def test_any_command_with_anything(path: tuple[str, ...], data: st.DataObject, s
     ("error", "code", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full"),
-        (PermissionError(errno.EACCES, "Permission denied", "/a"), 1, "Change its permissions"),
-        (OSError(errno.EROFS, "Read-only file system"), 1, "can only be read"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a"), 1, "Change the permissions"),
+        (OSError(errno.EROFS, "Read-only file system"), 1, "That disk is read-only"),
         (MemoryError(), 1, "not enough memory"),
         (RecursionError("too deep"), 1, "unexpected RecursionError: too deep"),
-        (KeyError("x"), 1, "fault of relay"),
+        (KeyError("x"), 1, "a bug in relay"),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
