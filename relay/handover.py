@@ -99,7 +99,7 @@ class Handover:
     def others(self, site: str) -> dict[str, MemoryState]:
         """The newest memory of every other site that has one, by name, in the order of the legs."""
         newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
-        return {name: part for name, part in newest.items() if name != site}
+        return {name: state for name, state in newest.items() if name != site}
 
 
 def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -74,15 +74,15 @@ def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts:
     """
     from safetensors.torch import save
 
-    parts = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
-    tensors = {manifest.MODEL: handover.model, **{name: part.tensors for name, part in parts.items() if part}}
+    states = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
+    tensors = {manifest.MODEL: handover.model, **{name: state.tensors for name, state in states.items() if state}}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
     for name, data in files.items():
         try:
             tensorfile.check_stream(io.BytesIO(data), len(data), len(tensors[name]))
         except BadTensors as error:
             raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
-    disclosed = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
+    disclosed = {manifest.card_of(name): card(state) for name, state in states.items() if state}
     head = {"format": FORMAT, "model": handover.facts["model"], "data": handover.facts["data"]}
     plain = {manifest.HANDOVER: head, **documents, **disclosed, FACTS: facts}
     files |= {name: canonical(content) for name, content in plain.items()}
@@ -137,14 +137,14 @@ def _damaged(path: Path, why: object) -> HandoverError:
     return HandoverError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
 
 
-def card(part: MemoryState) -> dict[str, Any]:
+def card(state: MemoryState) -> dict[str, Any]:
     """The content of a memory's JSON file."""
     return {
         "format": 1,
-        "kind": part.kind,
-        "privacy": dataclasses.asdict(part.privacy),
-        "about": dict(part.about),
-        "audit": None if part.audit is None else dict(part.audit),
+        "kind": state.kind,
+        "privacy": dataclasses.asdict(state.privacy),
+        "about": dict(state.about),
+        "audit": None if state.audit is None else dict(state.audit),
     }
 
 
@@ -184,7 +184,7 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     if (folder / manifest.CONFIG).is_file():
         facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
-    return Handover(model, {leg: part for leg, part in found.items() if part}, cumulative, facts)
+    return Handover(model, {leg: state for leg, state in found.items() if state}, cumulative, facts)
 
 
 def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> MemoryState | None:

@@ -18,7 +18,7 @@ from relay.handover import Handover
 from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
-"""The acceptance gate: returns notes for people.
+"""The acceptance check: returns notes for people.
 Raises:
     GateFailed: the weights must not be accepted.
 """
@@ -33,7 +33,7 @@ class Verified:
         again: it was received before.
         entries: name and size in bytes of everything in it.
         memories: the cards of all memories in it, by the entry of each one's tensors.
-        notes: what people should know, such as the findings of the acceptance gate.
+        notes: what people should know, such as the findings of the acceptance check.
     """
 
     statements: tuple[Statement, ...]

@@ -1,4 +1,4 @@
-"""The acceptance gate of a leg, before anything is accepted: the weights are sane, match its net, can be read by its
+"""The acceptance check of a leg, before anything is accepted: the weights are sane, match its net, can be read by its
 strategy, give finite outputs for images of this site, and are scored on its validation images.
 So anything that training would refuse is refused here, while the bundle can still be replaced by a good one.
 """
@@ -31,7 +31,7 @@ SAME = 1e-12
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
-    """The acceptance gate of a leg: all validation images of all its sites are scored; for a site without any, a few
+    """The acceptance check of a leg: all validation images of all its sites are scored; for a site without any, a few
     training images are examined."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
@@ -53,7 +53,7 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
 
 
 def taster(leg: Leg) -> Weigh:
-    """The acceptance gate for a bundle that is received before the leg is run: a few images are examined, if available,
+    """The acceptance check for a bundle that is received before the leg is run: a few images are examined, if available,
     and none are scored."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:

@@ -1,7 +1,7 @@
 """How a leg receives what it starts from and sends its result: always through :mod:`relay.exchange`.
 
 A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
-(:class:`relay.leg.simulated.Simulated`) temporary keys and a folder.
+(:class:`relay.leg.simulated_transport.Simulated`) uses temporary keys and a folder.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Transport:
         return None
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
-        """What a leg starts from, verified and past the acceptance gate; None for nothing."""
+        """What a leg starts from, verified and past the acceptance check; None for nothing."""
         return None
 
     def check(self, leg: Leg, made: Handover, weigh: Weigh) -> None:

@@ -41,7 +41,7 @@ class Memory:
     def receive(self, handover: Handover | None) -> None:
         """Read what earlier legs wrote; None for the first leg.
         It is untrusted: check names, shapes (including the number of rows), types and values against the task and the
-        options before using them. The acceptance gate calls this before a bundle is accepted.
+        options before using them. The acceptance check calls this before a bundle is accepted.
         Raises:
             HandoverError: it has another kind, or does not match the task.
         """

@@ -55,5 +55,5 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
-        """Look at where the weights are now."""
+        """Add the step that the optimiser has taken."""
         self.path.add(self.gradient, as_vector(trained(self.model).values()) - self.weights)

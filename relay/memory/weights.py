@@ -29,8 +29,8 @@ def as_vector(tensors: Iterable[Tensor]) -> Tensor:
 
 def named(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Split a vector of :func:`as_vector` into its tensors again."""
-    states = torch.split(vector, [tensor.numel() for tensor in like.values()])
-    return {name: state.view(like[name].shape) for name, state in zip(like, states, strict=True)}
+    pieces = torch.split(vector, [tensor.numel() for tensor in like.values()])
+    return {name: piece.view(like[name].shape) for name, piece in zip(like, pieces, strict=True)}
 
 
 class Anchor(nn.Module):
