@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options
 class Privacy:
     """What is known about how much a memory reveals about one patient.
+
     Attributes:
         derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the model's size, like gradients),
             or a ``generator`` of images.
@@ -47,6 +48,7 @@ class Privacy:
 @dataclass(frozen=True)
 class MemoryState:
     """A memory as it travels: plain tensors, and a description of them.
+
     Attributes:
         tensors: by name, on the CPU, finite.
         kind: the name of the memory that wrote it and can read it: ``style``, ``flow``, ``ewc``, ...
@@ -104,6 +106,7 @@ class Handover:
 
 def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load received weights into a net: names, shapes and types must match exactly, and values must be finite.
+
     Raises:
         HandoverError: some don't; the message names the first few. The net is unchanged.
     """

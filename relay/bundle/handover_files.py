@@ -8,6 +8,7 @@
 - ``config.json``, ``data-card.json``, ``results.json``: the leg's settings, data and scores;
 - ``facts.json``: the input for the statement. It stays at the site;
 - ``digests.json``: SHA-256 of all these, so that files damaged on disk are never signed. It stays at the site, too.
+
 A leg writes it at its end, and a bundle is packed from it. Reading it gives the verified content of a bundle.
 """
 
@@ -105,6 +106,7 @@ def read_facts(folder: Path) -> Facts:
 
 def check_there(folder: Path) -> None:
     """Check that a leg that was run here still has its facts, because running it again would skip it.
+
     Raises:
         HandoverError: they are missing.
     """
@@ -114,6 +116,7 @@ def check_there(folder: Path) -> None:
 
 def check_whole(folder: Path) -> None:
     """Check that every file of a leg that was run here is as it was written.
+
     Raises:
         HandoverError: there is no such leg, or a file is damaged or missing.
     """
@@ -208,6 +211,7 @@ def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[
 
 def link(source: Path, target: Path) -> None:
     """The same file under a second name: a hard link if the disk supports it, else a copy.
+
     Files here are only ever replaced, never changed, so both names keep their content.
     """
     try:

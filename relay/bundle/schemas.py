@@ -81,6 +81,7 @@ class Splits:
 @options
 class DataCard:
     """``data-card.json``: counts that describe the data a leg learned from.
+
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.

@@ -19,6 +19,7 @@ from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, 
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
 """The acceptance check: returns notes for people.
+
 Raises:
     GateFailed: the weights must not be accepted.
 """
@@ -81,6 +82,7 @@ def verify(
     store: StudyStore, keys: Keys | None, path: Path, look_on: bool = False, fit: ExpectedConfig | None = None
 ) -> Verified:
     """Check whether this site would accept a bundle, without keeping anything.
+
     Raises:
         Refused: it would not; the message says why.
     """
@@ -93,6 +95,7 @@ def look_into(
     store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
 ) -> tuple[Verified, Handover]:
     """The content of a bundle, after verifying it as an observer would; nothing is kept.
+
     Raises:
         Refused: it fails verification; the message says why.
     """
@@ -110,6 +113,7 @@ def receive(
     store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
 ) -> Verified:
     """Verify a bundle, check its weights, and accept it: store its files and newer rosters, and add a ledger line.
+
     Raises:
         Refused: it is not accepted; this site's state is unchanged.
     """

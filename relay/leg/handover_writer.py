@@ -83,6 +83,7 @@ def _why(value: Any) -> tuple[str, str]:
 
 def check(leg: Leg) -> None:
     """Check that everything other sites need to know about the leg can be written down, before it is trained.
+
     Raises:
         UserError: an option has a value that can't travel.
     """
@@ -119,6 +120,7 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
 
 def handover_of(leg: Leg, number: int) -> Handover:
     """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, the facts.
+
     Args:
         number: the leg's number in the relay.
     """
@@ -134,6 +136,7 @@ def handover_of(leg: Leg, number: int) -> Handover:
 
 def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
     """What the next site will receive: also with the memories of earlier legs, and what each leg said about itself.
+
     Args:
         made: the result of :func:`handover_of`.
         before: what the leg started from.

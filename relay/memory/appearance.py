@@ -30,6 +30,7 @@ MOST = 2.5
 @dataclass(frozen=True)
 class Form:
     """What to describe.
+
     Attributes:
         regions: number of classes; 1 for the image as a whole.
         channels: of an image.

@@ -36,8 +36,10 @@ class PathIntegral(nn.Module):
 
 class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
     """Accumulates a :class:`PathIntegral` while a model is trained.
+
     The available gradient is that of all terms. The penalty's gradient is known and is subtracted, so that only the
     other terms count. It is taken before gradients are clipped; the step is the optimiser's actual step.
+
     Args:
         weight: weight of the anchor's penalty in the loss.
     """

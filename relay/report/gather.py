@@ -82,6 +82,7 @@ class Run:
 
 def read_run(root: Path) -> Run:
     """Read a whole run.
+
     Raises:
         UserError: there are no results, or one of their files is damaged.
     """
@@ -148,6 +149,7 @@ def _cells(table: Mapping[int, Collection[str]]) -> set[Cell]:
 
 def _check(path: Path, scores: Scores, table: Mapping[int, Mapping[str, float]]) -> None:
     """Check that all scores behind the summary are there.
+
     Raises:
         UserError: some are missing.
     """
