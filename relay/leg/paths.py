@@ -7,7 +7,7 @@
     .lock                                      held by the command that trains here
     splits/<site>.json                         which patients are in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)
-    checkpoints/task_1/handover/                  what the leg hands over, before it is signed and sealed
+    checkpoints/task_1/handover/               what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
     checkpoints/task_1/data.json               digests of the images and masks it used; stays here
     handoff/                                   in a simulation: temporary keys, ledgers, and the stick
