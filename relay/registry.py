@@ -118,7 +118,7 @@ def options_of(kind: Kind, found: Any) -> type | None:
 
 
 def fault(error: Exception) -> UserError | None:
-    """The user's error behind an exception that came through somebody's own plug-in; None where it did not."""
+    """The user's error behind an exception from a plug-in outside relay; None if it came from elsewhere."""
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [(frame, line) for frame, line in frames if _top(frame.f_globals.get("__name__", "")) in _theirs]
     if not own:

@@ -108,7 +108,7 @@ def check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:
 
 
 def as_labels(labels: Any) -> NDArray[Any]:
-    """As NumPy; a tensor comes from wherever it is."""
+    """As a NumPy array; a tensor may be on any device."""
     return np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
 
 

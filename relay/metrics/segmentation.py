@@ -48,7 +48,7 @@ def measure(
 
     Raises:
         DataError: the shapes differ; the spacing is not a positive number an axis; the tolerance is negative.
-        UserError: a metric of somebody's own failed.
+        UserError: a plug-in metric failed.
     """
     pred, truth = as_labels(pred), as_labels(truth)
     check_shapes(pred, truth)
@@ -59,7 +59,7 @@ def measure(
 
 
 def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
-    """Refuse what is no spacing of an image with so many axes.
+    """Refuse a spacing that an image with this number of axes can't have.
 
     Raises:
         DataError: it has another length, or a number that is not finite and above 0.
@@ -74,7 +74,7 @@ def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Refuse what is no tolerance of ``nsd``.
+    """Refuse a tolerance that ``nsd`` can't have.
 
     Raises:
         DataError: it is negative or not finite.
