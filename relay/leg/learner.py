@@ -69,7 +69,7 @@ class Learner(pl.LightningModule):
         again = ("lap", lap) if lap > 1 else ()
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
         self.extra_state = nn.ModuleList(phase.extra_state)
-        self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
+        self._companions = (*phase.frozen, *companions)  # a tuple, so that they are not in the saved state
         classes = leg.data.num_classes
         self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
         self.first_bad = torch.tensor(-1)
@@ -77,7 +77,7 @@ class Learner(pl.LightningModule):
     def train_dataloader(self) -> Any:
         """This process's share of the training batches.
 
-        Where a fit is resumed, Lightning asks for them after it has read the saved state and before it begins.
+        When a fit resumes, Lightning calls this after it has read the saved state and before it begins.
         """
         start_next_epoch(self.trainer)
         loader: Any = train_loader(
