@@ -25,11 +25,11 @@ MIN_PAIRS = 6
 """With five pairs no two-sided p is under 0.05, whatever was measured."""
 LEVEL, RESAMPLES = 0.95, 2000
 PERMUTATIONS = 9999
-"""Random exchanges of a test; where all there are, 2 to the number of patients, are no more, they are all made."""
+"""Random exchanges of a test; if there are no more than this in all, 2 to the number of patients, all are made."""
 NOISE = 1e-9
 """Two differences closer than this are equal: sums made in another order differ in their last digits."""
 BLOCK = 2**22
-"""Patients that are drawn at once: it bounds memory."""
+"""How many patients are drawn at once; this bounds the memory."""
 INTERVAL = (
     f"{LEVEL:.0%} intervals of the mean over samples, for other patients: BCa (bias-corrected and accelerated) from "
     f"{RESAMPLES} bootstrap resamples of whole patients, or percentile where all are equal; with fewer than "

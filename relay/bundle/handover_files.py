@@ -49,7 +49,7 @@ class Facts:
     Attributes:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: exact number of training samples.
-        result: mean Dice on each test set here; null where nothing could be measured.
+        result: mean Dice on each test set here; null if nothing could be measured.
         tensors: how many the model and each memory have.
         torch: its version.
     """

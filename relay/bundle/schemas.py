@@ -100,7 +100,7 @@ class DataCard:
 
 @options
 class Row:
-    """A mean score (0 to 1) of a class on a site's test set; null where nothing could be measured."""
+    """A mean score (0 to 1) of a class on a site's test set; null if nothing could be measured."""
 
     site: Name
     label: Text

@@ -99,5 +99,5 @@ def in_file(problems: Sequence[Problem], file: Path) -> list[Problem]:
 
 
 def origin(layers: Sequence[Layer], path: Sequence[object]) -> Path | None:
-    """The topmost of the files that has something at a path; None where none has."""
+    """The topmost file that has something at a path; None if none has."""
     return next((file for file, tree in reversed(layers) if holds(tree, path)), None)

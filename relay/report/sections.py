@@ -156,7 +156,7 @@ def calibration(run: Run) -> Section:
 
 
 def cases(run: Run) -> Section | None:
-    """Images of patients, where they were asked for."""
+    """Images of patients, if they were asked for."""
     return Section("cases", "Best, median and worst images", cases=run.cases) if run.cases else None
 
 
