@@ -47,7 +47,7 @@ def augment(name: str, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels
     """Augment a batch by the augmentation of a name: see :meth:`Augmentation.apply`.
 
     Raises:
-        UserError: there is no such augmentation, not for volumes, or it is somebody's own and failed.
+        UserError: there is no such augmentation, it does not support volumes, or it is a plug-in and failed.
     """
     check(name, masks.ndim - 1)
     made = _named(name)

@@ -2,6 +2,7 @@
 
 Every error a user can cause or fix is a :class:`RelayError`: its message says *what* and *where*, its
 :meth:`~RelayError.advice` says what to do, and its :attr:`~RelayError.exit_code` is that of the process.
+
 There is one ``except RelayError`` at the top (:mod:`relay.cli.top`); nothing below it prints and exits.
 """
 
@@ -134,6 +135,7 @@ class Interrupted(RelayError):
 
 def plain(text: str, keep: str = "", most: int | None = None) -> str:
     """Untrusted text made safe for a terminal: no character moves the cursor or hides output.
+
     Args:
         keep: characters to leave as they are, such as a newline.
         most: maximum length, in characters; an ellipsis replaces the rest.

@@ -26,6 +26,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None) -> None:
     """Replace ``path`` with ``data`` in one step; parents are created.
+
     Args:
         before: where to keep the replaced file; None to delete it.
     """
@@ -44,6 +45,7 @@ def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None
 
 def open_file(path: Path) -> BinaryIO:
     """Open a file for reading. Don't wait for a pipe in its place: no one writes to it.
+
     Raises:
         OSError: it can't be read, or is not a file.
     """
@@ -144,6 +146,7 @@ def flush_folder(folder: Path) -> None:
 
 def expanded(path: str | Path) -> Path:
     """A path as given, with ``~`` expanded.
+
     Raises:
         UserError: ``~somebody`` does not exist here.
     """
@@ -158,8 +161,10 @@ def expanded(path: str | Path) -> Path:
 
 def read_json(path: Path, again: str) -> dict[str, Any]:
     """The JSON object in a file that we wrote.
+
     Args:
         again: what to do if it is damaged.
+
     Raises:
         FileNotFoundError: it does not exist.
         UserError: it is damaged.
@@ -180,6 +185,7 @@ def damaged(path: Path, why: object, again: str) -> UserError:
 
 def disk_full(error: OSError, folder: Path) -> str | None:
     """Which disk is full, and how much space is left; None if an error is about something else.
+
     Args:
         folder: the folder that was written to, in case the error names no file.
     """

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options
 class Privacy:
     """What is known about how much a memory reveals about one patient.
+
     Attributes:
         derived: what its numbers are: ``aggregates`` over patients, ``weights`` (of the model's size, like gradients),
             or a ``generator`` of images.
@@ -47,6 +48,7 @@ class Privacy:
 @dataclass(frozen=True)
 class MemoryState:
     """A memory as it travels: plain tensors, and a description of them.
+
     Attributes:
         tensors: by name, on the CPU, finite.
         kind: the name of the memory that wrote it and can read it: ``style``, ``flow``, ``ewc``, ...
@@ -99,11 +101,12 @@ class Handover:
     def others(self, site: str) -> dict[str, MemoryState]:
         """The newest memory of every other site that has one, by name, in the order of the legs."""
         newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
-        return {name: part for name, part in newest.items() if name != site}
+        return {name: state for name, state in newest.items() if name != site}
 
 
 def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load received weights into a net: names, shapes and types must match exactly, and values must be finite.
+
     Raises:
         HandoverError: some don't; the message names the first few. The net is unchanged.
     """

@@ -62,6 +62,7 @@ class ShowWarning(logging.Handler):
 @contextmanager
 def no_noise(show: Callable[[str], None]) -> Iterator[None]:
     """In this context, messages from libraries go to the log: warnings, and errors that end their threads.
+
     Args:
         show: shows a warning to the user while there is no log file.
     """

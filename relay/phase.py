@@ -1,4 +1,5 @@
 """A phase: one fit of a leg. A strategy defines the phases of a leg; Lightning runs each of them.
+
 Also what a strategy and its memory receive: the task (:class:`Task`), the batch of a step (:class:`Batch`), and all
 the training images of a leg (:class:`Training`).
 """

@@ -1,7 +1,7 @@
-"""One registry for everything that a config or a command names: ours and other people's alike.
+"""One registry for everything that a config or a command names: built-in plug-ins and other people's.
 
 A name is looked up among the entry points of the installed packages, in the group ``relay.<kind>``; the kinds are
-:data:`KINDS`. ``module:Name`` is imported as it stands, so that a file of your own in the current folder works without
+:data:`KINDS`. ``module:Name`` is imported directly, so that a file of your own in the current folder works without
 being installed. Names come from the user's own config or command line, never from a bundle.
 """
 
@@ -47,12 +47,12 @@ NEEDS: dict[Kind, str] = {
 }
 """What a plug-in of each kind must have; its base class does."""
 _theirs: set[str] = set()
-"""Top-level modules of the plug-ins that were found and are not ours."""
+"""Top-level modules of the plug-ins found outside relay."""
 
 
 @cache
 def _installed() -> Any:
-    """Of all kinds at once: every look takes a while."""
+    """All kinds at once, because each search takes a while."""
     return entry_points()
 
 
@@ -112,13 +112,13 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def options_of(kind: Kind, found: Any) -> type | None:
-    """The ``@options`` class that says what a plug-in takes; None where its kind takes nothing."""
+    """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
     schema = {"Options": getattr(found, "Options", None), "build": found}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 
 def fault(error: Exception) -> UserError | None:
-    """The user's error behind an exception that came through somebody's own plug-in; None where it did not."""
+    """The user's error behind an exception from a plug-in outside relay; None if it came from elsewhere."""
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [(frame, line) for frame, line in frames if _top(frame.f_globals.get("__name__", "")) in _theirs]
     if not own:
@@ -130,7 +130,7 @@ def fault(error: Exception) -> UserError | None:
 
 @contextmanager
 def blamed(what: str, plugin: Any) -> Iterator[None]:
-    """What other people's code raises here is a user's error, which says what Python said, and where.
+    """Turn what a plug-in from outside relay raises into a user's error that quotes Python's message and the line.
 
     Args:
         what: names the plug-in in the message, such as ``metric 'iou'``.
@@ -161,10 +161,10 @@ def _cure(kind: Kind) -> str:
 
 
 def _check_options(kind: Kind, name: str, found: Any) -> None:
-    """Without ``@options`` a class's own keys would be left out, and those of its base taken instead.
+    """Check that a class is declared with ``@options``: otherwise the keys of its base would be used, not its own.
 
     Raises:
-        UserError: it was forgotten.
+        UserError: it isn't.
     """
     schema = options_of(kind, found)
     if schema is not None and inspect.get_annotations(schema) and "__dataclass_fields__" not in vars(schema):

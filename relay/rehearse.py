@@ -61,6 +61,7 @@ class Rehearsal:
 
     def run(self) -> tuple[Statement, ...]:
         """Run everything; return the statements of all legs as the last site signed them.
+
         Raises:
             RelayError: a step failed; the steps before it are kept.
         """

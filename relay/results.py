@@ -51,6 +51,7 @@ def cell(value: float) -> str:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read rows that :func:`write_rows` wrote.
+
     Raises:
         DataError: the file does not exist, or is not such a file.
     """
@@ -91,6 +92,7 @@ def mean(values: Iterable[float]) -> float:
 
 def matrix(rows: Iterable[Row]) -> Matrix:
     """Mean Dice of each leg's model on each site: over samples for each class, then over classes.
+
     The background, the first class of every data set, is left out.
     """
     cells: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -108,6 +110,7 @@ def matrix(rows: Iterable[Row]) -> Matrix:
 
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
     """Forgetting: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
+
     Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs except the last, each once. Scores on a site
     count only once a leg has trained on it. NaN if there is only one leg.
 

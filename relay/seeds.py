@@ -1,4 +1,5 @@
 """Seeds that depend only on their purpose.
+
 Every random choice takes its seed from the study's seed, the site, the purpose and any counters. So a
 leg that is resumed at epoch 7, or run separately in another building, makes the same random choices.
 """

@@ -1,4 +1,5 @@
 """Run a config: all sites one after another on this computer, or the single leg of a deployment.
+
 Each leg receives what the previous leg sent, through the same files as between two hospitals.
 """
 
@@ -35,6 +36,7 @@ from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, 
 
 class Simulation:
     """Runs a study through its legs.
+
     Args:
         root: ``exps/<config>/<note>``.
         transport: how its legs are handed over; by default, made from the study.
@@ -66,6 +68,7 @@ class Simulation:
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Run all unfinished legs; return the summary that is also in ``results/summary.json``.
+
         Raises:
             ChangedConfigError: a leg exists that was made with another config.
             RelayError: a leg failed for another reason.
@@ -124,9 +127,11 @@ class Simulation:
 
 def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
     """Collect the finished legs' scores in ``results/scores.csv`` and ``results/summary.json``.
+
     The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
     starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
     :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`.
+
     Raises:
         DataError: a leg's scores are missing or damaged.
     """

@@ -25,11 +25,11 @@ MIN_PAIRS = 6
 """With five pairs no two-sided p is under 0.05, whatever was measured."""
 LEVEL, RESAMPLES = 0.95, 2000
 PERMUTATIONS = 9999
-"""Random exchanges of a test; where all there are, 2 to the number of patients, are no more, they are all made."""
+"""Random exchanges of a test; if there are no more than this in all, 2 to the number of patients, all are made."""
 NOISE = 1e-9
 """Two differences closer than this are equal: sums made in another order differ in their last digits."""
 BLOCK = 2**22
-"""Patients that are drawn at once: it bounds memory."""
+"""How many patients are drawn at once; this bounds the memory."""
 INTERVAL = (
     f"{LEVEL:.0%} intervals of the mean over samples, for other patients: BCa (bias-corrected and accelerated) from "
     f"{RESAMPLES} bootstrap resamples of whole patients, or percentile where all are equal; with fewer than "
@@ -41,18 +41,18 @@ INTERVAL = (
 Method = Literal["BCa", "percentile", "t", "none"]
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 Sums: TypeAlias = "tuple[Floats, Floats]"
-"""Of a site's patients: sum and number of what was measured, each ``(patients, cells)``."""
+"""For each patient of a site, the sum and number of its measured values, ``(patients, cells)`` each."""
 Join: TypeAlias = "Callable[[Floats], Floats]"
-"""What the cells' means make together: ``(…, sites, cells)`` to ``(…)``. A cell without a value is NaN."""
+"""Combines the means of cells: ``(…, sites, cells)`` to ``(…)``. A cell without a value is NaN."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the bounds that it lies between.
+    """A mean and its confidence interval.
 
     Attributes:
-        mean: NaN where nothing was measured.
-        low, high: NaN where there are too few patients.
+        mean: NaN if nothing was measured.
+        low, high: NaN if there are too few patients.
         method: how the bounds were made; ``none``: there are none.
     """
 
@@ -71,8 +71,8 @@ class Comparison:
         difference: mean of a − mean of b, the means that the table shows; ``low`` and ``high`` its interval, made by
             ``method``.
         p: two-sided, of a permutation test of ``difference``; NaN for fewer than :data:`MIN_PAIRS` pairs.
-        effect: ``difference`` as a share of all that patients differ by: 1 where a is better for every patient, −1
-            where b is, 0 where gains and losses are equal. It has the sign of ``difference``.
+        effect: ``difference`` divided by the sum of every patient's absolute contribution to it: 1 if a is better for
+            every patient, −1 if b is, 0 if gains and losses are equal. It has the sign of ``difference``.
     """
 
     pairs: int
@@ -92,10 +92,10 @@ def interval(
     resamples: int = RESAMPLES,
     strata: Sequence[Hashable] | None = None,
 ) -> Interval:
-    """Interval of the mean over samples, patients drawn with all their samples: see :func:`bounds`.
+    """Interval of the mean over samples; patients are resampled with all their samples (see :func:`bounds`).
 
     Args:
-        values: one a sample; NaN is left out.
+        values: one per sample; NaN is left out.
         patients: whose sample it is.
         strata: which part (site) a sample belongs to: the mean is then over parts, and patients are drawn within each.
 
@@ -107,7 +107,7 @@ def interval(
 
 
 def bounds(parts: Sequence[Sums], join: Join, seed: int, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
-    """Interval of what ``join`` makes of each cell's mean at each site, patients drawn within their site.
+    """Interval of ``join`` of each cell's mean at each site; patients are resampled within their site.
 
     With :data:`MIN_PATIENTS` at every site the cluster bootstrap, BCa (Efron 1987, 10.2307/2289144) with a jackknife
     over patients: that of ``scipy.stats.bootstrap`` with the same generator where each patient has one sample; where
@@ -164,18 +164,17 @@ def describe(found: Sequence[tuple[Hashable, float]], seed: int) -> dict[str, An
 
 
 def paired(parts: Sequence[Sums], join: Join, seed: int = 0, level: float = LEVEL) -> Comparison:
-    """Compare what was measured under a and b: what ``join`` makes of a's cells minus what it makes of b's.
+    """Compare what was measured under a and b: ``join`` of a's cells minus ``join`` of b's.
 
     The interval is that of :func:`bounds`. The test exchanges a and b for whole patients, within their site: if the two
     were alike, every such exchange would be as likely as what was observed (Fisher 1935, The Design of Experiments,
-    §21). p is the share of exchanges whose difference is at least as large, of all of them where they are at most
-    :data:`PERMUTATIONS`, else of so many random ones and the observed one (Phipson and Smyth 2010,
-    10.2202/1544-6115.1585). For one site with a sample a patient it is ``scipy.stats.permutation_test`` of the mean
-    difference, ``permutation_type="samples"``. No difference at all is p = 1.
+    §21). p is the share of exchanges whose difference is at least as large, of all of them if there are at most
+    :data:`PERMUTATIONS`, else of that many random ones and the observed one (Phipson and Smyth 2010,
+    10.2202/1544-6115.1585). For one site with one sample per patient it is ``scipy.stats.permutation_test`` of the mean
+    difference, ``permutation_type="samples"``. Without any difference, p is 1.
 
     Args:
-        parts: of each site's patients, sum and number of what was measured, ``(patients, 2 × cells)``: first a's cells,
-            then as many of b.
+        parts: for each site, as :data:`Sums`, ``(patients, 2 × cells)``: first a's cells, then the same number of b's.
         join: for one side's cells.
     """
     parts = [_of_both(part) for part in parts]
@@ -196,7 +195,7 @@ def paired(parts: Sequence[Sums], join: Join, seed: int = 0, level: float = LEVE
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's adjusted p values (1979, jstor.org/stable/4615733), in the order given.
 
-    What is missing stays missing and does not count as a test.
+    A missing value stays missing and does not count as a test.
     """
     there = sorted((p, place) for place, p in enumerate(ps) if not math.isnan(p))
     adjusted, highest = [MISSING] * len(ps), 0.0

@@ -117,6 +117,7 @@ def check_stream(file: BinaryIO, size: int, count: int | None = None, metadata: 
 
 def parse(text: bytes, metadata: bool = False) -> dict[str, Entry]:
     """A header's entries by name, in its order.
+
     Raises:
         BadTensors: it is not valid.
     """

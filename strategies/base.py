@@ -67,6 +67,7 @@ class Strategy:
 
     def receive(self, handover: Handover | None) -> None:
         """Start from what the previous site handed over; None for the first leg.
+
         Raises:
             HandoverError: the weights don't match the model.
         """

@@ -1,4 +1,5 @@
 """FedAvg: federated averaging in a ring (McMahan et al. 2017, arXiv:1602.05629); a lap of the relay is a round.
+
 Every leg of a round trains from the round's initial weights. It hands over the average of all legs of the round so far,
 each weighted by its training samples, together with the initial weights. A site that has its second turn starts the
 next round, from the average. So the last leg of a round hands over what a central server would have
@@ -31,6 +32,7 @@ KIND = "fedavg"
 @options
 class FedAvgOptions:
     """How close a leg stays to the initial weights of its round.
+
     Attributes:
         proximal: FedProx's mu: half of it times the squared distance from the start's weights is added to the loss;
             0 is FedAvg.
@@ -42,6 +44,7 @@ class FedAvgOptions:
 @options
 class Round:
     """A round so far, as described in its cumulative memory.
+
     Attributes:
         samples: training samples of its legs, in the form that may be disclosed.
         sites: the sites that have done a leg of it, in order.
@@ -63,6 +66,7 @@ class FedAvg(Strategy):
 
     def receive(self, handover: Handover | None) -> None:
         """Return to the initial weights of the round; a new round starts from the incoming model.
+
         Raises:
             HandoverError: the weights don't match the model, or the cumulative memory is not from this strategy.
         """
@@ -111,6 +115,7 @@ class FedAvg(Strategy):
 
 def read_round(cumulative: MemoryState) -> Round:
     """The round described in a cumulative memory.
+
     Raises:
         HandoverError: it is from another strategy, or does not describe a round.
     """

@@ -2,8 +2,10 @@
 
 Orthogonal weight modification (Zeng et al. 2019, 10.1038/s42256-019-0080-x): for each layer, the
 directions of its inputs at earlier sites travel with the model.
+
 Weights of linear and convolutional layers move little in these directions. Biases and the parameters of
 normalisation layers would change the outputs for any input; after the first leg, they stay fixed.
+
 To combine it with another strategy, inherit from both, this one first, as in :mod:`.relay`, with the options of both.
 """
 
@@ -60,6 +62,7 @@ class OWM(Strategy):
 
     def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights, with the directions held for earlier legs.
+
         Raises:
             HandoverError: there are no directions, or they don't match the model.
         """

@@ -1,4 +1,5 @@
 """Replay: use part of each batch for images that represent earlier sites. ``relay`` and ``der`` share this.
+
 The images come from a memory (:mod:`relay.memory`), their targets from the frozen incoming model.
 """
 

@@ -47,6 +47,7 @@ class SI(Strategy):
 
     def receive(self, handover: Handover | None) -> None:
         """Start from the incoming weights and store them, with their importances.
+
         Raises:
             HandoverError: there are no importances, or they don't match the model.
         """

@@ -34,6 +34,7 @@ def test_wheel_holds_plugins_configs_and_types_and_no_tests(unpacked: Path) -> N
     files = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     assert {
         "relay/py.typed",
+        "relay/trust/__init__.pyi",
         "relay/strategies/relay.py",
         "relay/datasets/fundus.py",
         "relay/configs/demo.yaml",

@@ -16,6 +16,7 @@ COLUMNS = 30
 
 def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the score rows of single samples (:mod:`relay.results`); no sample or patient is named.
+
     A mean is null if nothing could be measured. Rows are in the order of the scores.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}

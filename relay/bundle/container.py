@@ -3,6 +3,7 @@
 Every byte other than the data follows from the entries' names, sizes and CRC-32s: no compression, no comments, no
 gaps, one fixed time, one version, ZIP64 fields exactly where a number needs them. The reader walks the local
 headers from the first byte, works out what headers, central directory and end record must be, and compares.
+
 So a file can be read in only one way, and any ZIP program reads it in that way.
 """
 

@@ -73,6 +73,7 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
 
 def read(name: str, data: bytes) -> Any:
     """A document, parsed with its schema; ``name``: as in a bundle.
+
     Raises:
         BadDocument: it does not match its schema.
     """
@@ -81,6 +82,7 @@ def read(name: str, data: bytes) -> Any:
 
 def check_schema(name: str, content: Any) -> None:
     """Check that plain values match a document's schema.
+
     Raises:
         BadDocument: they don't; the message says at which key.
     """
@@ -94,6 +96,7 @@ def disclosed(count: int, policy: Policy) -> int:
 
 def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split rounded as required.
+
     Raises:
         BadDocument: it does not match its schema.
     """
@@ -108,6 +111,7 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
 
 def disclosed_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:
     """A memory's card as it may leave the site. ``name``: ``memory.json`` or ``cumulative.json``.
+
     Raises:
         BadDocument: it does not match its schema.
     """

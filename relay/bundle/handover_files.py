@@ -8,6 +8,7 @@
 - ``config.json``, ``data-card.json``, ``results.json``: the leg's settings, data and scores;
 - ``facts.json``: the input for the statement. It stays at the site;
 - ``digests.json``: SHA-256 of all these, so that files damaged on disk are never signed. It stays at the site, too.
+
 A leg writes it at its end, and a bundle is packed from it. Reading it gives the verified content of a bundle.
 """
 
@@ -48,7 +49,7 @@ class Facts:
     Attributes:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: exact number of training samples.
-        result: mean Dice on each test set here; null where nothing could be measured.
+        result: mean Dice on each test set here; null if nothing could be measured.
         tensors: how many the model and each memory have.
         torch: its version.
     """
@@ -74,15 +75,15 @@ def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts:
     """
     from safetensors.torch import save
 
-    parts = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
-    tensors = {manifest.MODEL: handover.model, **{name: part.tensors for name, part in parts.items() if part}}
+    states = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
+    tensors = {manifest.MODEL: handover.model, **{name: state.tensors for name, state in states.items() if state}}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
     for name, data in files.items():
         try:
             tensorfile.check_stream(io.BytesIO(data), len(data), len(tensors[name]))
         except BadTensors as error:
             raise UserError(f"{name} can't be handed over: {error}", "Change the net or the memory.") from error
-    disclosed = {manifest.card_of(name): card(part) for name, part in parts.items() if part}
+    disclosed = {manifest.card_of(name): card(state) for name, state in states.items() if state}
     head = {"format": FORMAT, "model": handover.facts["model"], "data": handover.facts["data"]}
     plain = {manifest.HANDOVER: head, **documents, **disclosed, FACTS: facts}
     files |= {name: canonical(content) for name, content in plain.items()}
@@ -105,6 +106,7 @@ def read_facts(folder: Path) -> Facts:
 
 def check_there(folder: Path) -> None:
     """Check that a leg that was run here still has its facts, because running it again would skip it.
+
     Raises:
         HandoverError: they are missing.
     """
@@ -114,6 +116,7 @@ def check_there(folder: Path) -> None:
 
 def check_whole(folder: Path) -> None:
     """Check that every file of a leg that was run here is as it was written.
+
     Raises:
         HandoverError: there is no such leg, or a file is damaged or missing.
     """
@@ -137,14 +140,14 @@ def _damaged(path: Path, why: object) -> HandoverError:
     return HandoverError(f"{path} is damaged: {why}", f"Remove {path.parent.parent} to train this leg again.")
 
 
-def card(part: MemoryState) -> dict[str, Any]:
+def card(state: MemoryState) -> dict[str, Any]:
     """The content of a memory's JSON file."""
     return {
         "format": 1,
-        "kind": part.kind,
-        "privacy": dataclasses.asdict(part.privacy),
-        "about": dict(part.about),
-        "audit": None if part.audit is None else dict(part.audit),
+        "kind": state.kind,
+        "privacy": dataclasses.asdict(state.privacy),
+        "about": dict(state.about),
+        "audit": None if state.audit is None else dict(state.audit),
     }
 
 
@@ -184,7 +187,7 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     if (folder / manifest.CONFIG).is_file():
         facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
-    return Handover(model, {leg: part for leg, part in found.items() if part}, cumulative, facts)
+    return Handover(model, {leg: state for leg, state in found.items() if state}, cumulative, facts)
 
 
 def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> MemoryState | None:
@@ -208,6 +211,7 @@ def _tensors(folder: Path, name: str, counts: Mapping[str, int] | None) -> dict[
 
 def link(source: Path, target: Path) -> None:
     """The same file under a second name: a hard link if the disk supports it, else a copy.
+
     Files here are only ever replaced, never changed, so both names keep their content.
     """
     try:

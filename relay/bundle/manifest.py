@@ -103,6 +103,7 @@ def earlier(leg: int, name: str) -> str:
 
 def names_fit(names: Sequence[str]) -> Layout:
     """The layout that these entries, in this order, belong to.
+
     Raises:
         BadContainer: an entry does not belong, is missing, or is out of order.
     """
@@ -184,6 +185,7 @@ def stated_tensors(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
 
 def covers(digests: Mapping[str, str], names: Sequence[str]) -> None:
     """Check that a manifest lists all of a container's entries except statement and manifest, in their order.
+
     Raises:
         BadContainer: an entry is not listed, or a listed one is missing.
     """

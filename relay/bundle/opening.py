@@ -53,6 +53,7 @@ class Opened:
 
     def read(self, name: str) -> bytes:
         """All the data of a small entry.
+
         Raises:
             BadContainer: it is too large.
         """
@@ -169,6 +170,7 @@ def layout_of(folder: Path) -> manifest.Layout:
 
 def cards_in(folder: Path) -> dict[str, MemoryCard]:
     """The cards of all memories in such a folder, by the entry of each memory's tensors.
+
     Raises:
         BadDocument: one does not match its schema.
     """

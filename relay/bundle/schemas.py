@@ -81,6 +81,7 @@ class Splits:
 @options
 class DataCard:
     """``data-card.json``: counts that describe the data a leg learned from.
+
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
@@ -99,7 +100,7 @@ class DataCard:
 
 @options
 class Row:
-    """A mean score (0 to 1) of a class on a site's test set; null where nothing could be measured."""
+    """A mean score (0 to 1) of a class on a site's test set; null if nothing could be measured."""
 
     site: Name
     label: Text

@@ -25,6 +25,7 @@ HEADER = 2**16
 @dataclass(frozen=True)
 class Seal:
     """Who can open a sealed file, according to its header.
+
     Attributes:
         recipients: how many X25519 keys it is sealed to; only their holders can tell which.
         others: kinds of other keys that open it: a passphrase (``scrypt``), an SSH key, a plug-in's key.
@@ -40,6 +41,7 @@ class Seal:
 
 def seal_of(head: bytes) -> Seal:
     """The seal described in the header of a file; ``head``: its first :data:`HEADER` bytes, or all there are.
+
     A stanza whose kind ends in ``-grease`` opens nothing: age adds one of random bytes so that readers must tolerate
     unknown stanzas. Bytes that are not part of a header are skipped, too: pyrage refuses them later.
     """
@@ -70,6 +72,7 @@ def is_sealed(head: bytes) -> bool:
 
 def sealed_size(size: int, recipients: int) -> int:
     """An upper bound on the sealed size of ``size`` bytes, in bytes.
+
     It is too large by at most a kilobyte plus a dozen bytes for each recipient.
     """
     return size + 16 * (size // 2**16 + 1) + 110 * recipients + 1024

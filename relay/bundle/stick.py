@@ -1,4 +1,5 @@
 """Write to real-world sticks: 4 GiB per file, names in any case, full, read-only, pulled out.
+
 This module writes; :mod:`relay.bundle.volumes` finds and reads what is on a stick.
 """
 
@@ -100,6 +101,7 @@ def put(
 
     Returns:
         The files, in order. Any earlier files with the same name are replaced.
+
     Raises:
         UserError: there is not enough space, or writing failed. Earlier files are still there.
     """

@@ -48,6 +48,7 @@ def bundle_name(study: str, leg: int, site: str, sealed: bool) -> str:
 
 def find(folder: Path) -> list[Found]:
     """The bundles in a folder, judging by their names, newest leg first.
+
     Raises:
         UserError: the folder can't be listed.
     """
@@ -63,6 +64,7 @@ def find(folder: Path) -> list[Found]:
 
 class Volumes(io.BufferedReader):
     """The volumes of a bundle as one seekable stream; reading raises :class:`Incomplete` if the stick is pulled out.
+
     Attributes:
         size: of all volumes together, in bytes.
         paths: the files, in order.

@@ -42,6 +42,7 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Run the legs of a config: all sites on this computer, or this site's own leg.
+
     An interrupted run resumes; finished legs are skipped.
     """
     study, root, devices = configs.study_of(config, note, gpus, overrides)

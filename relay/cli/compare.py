@@ -65,6 +65,7 @@ def compare(
     verbose: options.Verbose = False,
 ) -> None:
     """Simulate a config with several strategies, site orders and seeds, and compare them.
+
     An interrupted comparison resumes; finished runs are skipped. The default config needs no data: it synthesises four
     hospitals.
     """

@@ -81,6 +81,7 @@ def study_of(
 
 def check_precision(study: Study, devices: Devices) -> None:
     """Check that every leg can be trained here in the precision that its config asks for.
+
     Raises:
         ConfigError: one can't.
     """

@@ -93,6 +93,7 @@ def amend(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """As the coordinator, make the next roster: add or drop sites, renew keys, change the order or the policy.
+
     Anything you don't give stays as it is.
     """
     from relay.trust import read_policy, roster_builder

@@ -44,6 +44,7 @@ def receive(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Verify the previous leg's bundle, check its weights, and accept it.
+
     Give -c to also check that it matches this site: the net, classes and images in that config.
     """
     given, overrides = places.path_and_overrides(words)

@@ -32,6 +32,7 @@ def new(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make this site's keys: one to sign with, and one that others seal bundles to.
+
     You are asked for a passphrase twice, unless --passphrase-file, RELAY_PASSPHRASE or RELAY_PASSPHRASE_FILE gives it.
     """
     from relay.trust import keys, passphrase
@@ -138,6 +139,7 @@ def request(
 
 def trust(store: StudyStore, coordinator: Identity, fingerprint: str | None) -> None:
     """Trust the pinned coordinator, or have the fingerprint compared.
+
     Raises:
         BadRoster: another coordinator is pinned.
         BadSignature: the fingerprint differs.

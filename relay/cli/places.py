@@ -168,6 +168,7 @@ def read_file(path: Path) -> bytes:
 
 def folder_there(path: Path) -> Path:
     """A folder to write to. It is never created: the path of a missing stick looks like a folder to create.
+
     Raises:
         UserError: it does not exist.
     """

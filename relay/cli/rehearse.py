@@ -25,6 +25,7 @@ def rehearse(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="As for train.")] = None,
 ) -> None:
     """Rehearse a whole study on this computer: real keys, a folder and processes for each site, a folder as the stick.
+
     It prints the commands as it runs them: the same ones that people will type. An interrupted rehearsal resumes.
     """
     from relay.cli import configs

@@ -60,6 +60,7 @@ def score(
     workers: Annotated[int, typer.Option("--workers", help="Number of worker processes; 0 for none.", min=0)] = 0,
 ) -> None:
     """Score predictions from any tool: masks in a folder, or a CSV table of probabilities or numbers.
+
     Masks are PNG or other images of class indices, or NIfTI or other volumes, anywhere below the two folders. Files
     with the same name, ignoring the extension, form a pair. Truths without a prediction are listed, but not scored. A
     table of probabilities has the column sample and one column per class; its truth has sample and class. For

@@ -43,6 +43,7 @@ def _more(count: int, what: str) -> str:
 
 def matrix(claims: Sequence[Claim]) -> None:
     """The newest legs of a chain, one row each: who, how, and the signed mean Dice at each site.
+
     If the sites are too wide for the screen, show only the leg's own site and the lowest result.
     """
     from rich.console import Console

@@ -84,6 +84,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 def _keep_private() -> int:
     """Make everything a command writes private to its user, and keep keys and images out of core files.
+
     Returns:
         The previous mask of file modes.
     """

@@ -95,6 +95,7 @@ def comparison(
     jobs: Sequence[Job], root: Path, runs: Sequence[ComparedRun], failed: Sequence[Failed], reference: str
 ) -> dict[str, Any]:
     """The combined results of the runs; write ``compare.json`` and ``compare.csv``.
+
     Args:
         runs, failed: from :func:`read_runs`.
         reference: the strategy to test the others against.

@@ -93,6 +93,7 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
 
 def labels_of(text: str) -> list[str]:
     """Comma-separated strategies, with changed options in brackets: ``relay,relay[memory=null,merge=0]``.
+
     Raises:
         UserError: brackets don't match or don't follow a name.
     """
@@ -107,6 +108,7 @@ def labels_of(text: str) -> list[str]:
 
 def with_strategy(config: Blocks, label: str) -> dict[str, Any]:
     """The same config with another strategy and its defaults; the config's own strategy keeps its options.
+
     Args:
         label: from :func:`labels_of`.
     """
@@ -137,9 +139,11 @@ def _changed(kwargs: Mapping[str, Any], changes: Sequence[str], label: str) -> d
 
 def orders_of(text: str, ids: Sequence[int], names: Mapping[int, str]) -> list[list[int]]:
     """The orders that ``--orders`` selects.
+
     A number takes that many of: the config's own order and its rotations, in which each site is first once and last
     once; then these reversed; then all others. Otherwise, it lists the orders: comma-separated sites or task ids, with
     a slash between orders: ``drive,hrf/hrf,drive``.
+
     Raises:
         UserError: it is neither; a site is unknown, missing or repeated; or there are not that many orders.
     """
@@ -181,6 +185,7 @@ def _orders(ids: Sequence[int]) -> Iterator[list[int]]:
 
 def seeds_of(text: str, own: int) -> list[int]:
     """The seeds that ``--seeds`` selects: that many, from the config's own on; or a list: ``7,8``, or ``7,`` for one.
+
     Raises:
         UserError: it is neither.
     """

@@ -63,6 +63,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
 
     Args:
         known: what earlier runs have learned about the same sites.
+
     Raises:
         RelayError: the run failed, or another process is running it.
     """
@@ -109,6 +110,7 @@ def run_here(
 
 def planned_steps(todo: Sequence[Job], root: Path, devices: Devices) -> list[int]:
     """Optimiser steps of each run; this reads the names of the images.
+
     Raises:
         DataError: a site's data have problems.
     """

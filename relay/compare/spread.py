@@ -26,8 +26,10 @@ POLL = 0.2
 
 def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None) -> Any:
     """submitit's executor: for processes of this machine, or for Slurm with these parameters.
+
     Args:
         slurm: arguments of ``submitit.AutoExecutor.update_parameters``: ``timeout_min``, ``slurm_partition``, …
+
     Raises:
         UserError: submitit is not installed, Slurm is not available, or a parameter is unknown.
     """
@@ -59,6 +61,7 @@ def run_spread(
     environment: Mapping[str, str | None] | None = None,
 ) -> list[Failed]:
     """Submit runs to an executor, a limited number at a time; a killed or failed one does not stop the others.
+
     Args:
         progress: counts runs.
         environment: for each run's process; None removes a variable.

@@ -22,7 +22,7 @@ YAML = {None: "null", True: "true", False: "false", "": "(empty)"}
 
 @dataclass(frozen=True)
 class Option:
-    """One key: its type with its range, its default (None where it must be given), what it means."""
+    """One key: its type and range, its default (None if it must be given), what it means."""
 
     name: str
     kind: str
@@ -35,7 +35,7 @@ def describe(schema: type) -> list[Option]:
     meanings = {key: said for base in reversed(schema.__mro__) for key, said in _meanings(base).items()}
     try:
         kinds = TypeAdapter(schema).json_schema().get("properties", {})
-    except PydanticInvalidForJsonSchema:  # a type of somebody's own that has no JSON
+    except PydanticInvalidForJsonSchema:  # a plug-in's own type that has no JSON schema
         kinds = {}
     return [
         Option(
@@ -56,7 +56,7 @@ def plain(text: str) -> str:
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """What a docstring's ``Attributes`` says of each key."""
+    """What a docstring's ``Attributes`` says about each key."""
     _, _, listed = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")
     found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", listed, re.S | re.M)
     return {name: plain(words) for name, words in found}

@@ -14,6 +14,7 @@ NUMBERS = "comma-separated GPU numbers, such as 0 or 0,1"
 
 def _nodes() -> int:
     """Number of machines that train together: ``NUM_NODES``, else what Slurm says, else 1.
+
     Raises:
         UserError: the variable is not a valid number.
     """

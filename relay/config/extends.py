@@ -22,7 +22,7 @@ def parsed(path: Path) -> dict[str, Any]:
     """One file's own blocks.
 
     Raises:
-        ConfigError: it is no YAML, or no mapping of blocks.
+        ConfigError: it is not YAML, or not a mapping of blocks.
     """
     config = parse_file(path)
     if not isinstance(config, dict | None):
@@ -34,7 +34,7 @@ def chain(path: Path, find: Callable[[str, Path], Path]) -> list[Layer]:
     """A config and the files it extends, the last of them first.
 
     Args:
-        find: the file behind a name that stands in a file in some folder.
+        find: returns the path of a name, as given in a file in this folder.
 
     Raises:
         ConfigError: a file can't be read, there is no such file, or a file extends itself; names the file at fault.
@@ -99,5 +99,5 @@ def in_file(problems: Sequence[Problem], file: Path) -> list[Problem]:
 
 
 def origin(layers: Sequence[Layer], path: Sequence[object]) -> Path | None:
-    """The topmost of the files that has something at a path; None where none has."""
+    """The topmost file that has something at a path; None if none has."""
     return next((file for file, tree in reversed(layers) if holds(tree, path)), None)

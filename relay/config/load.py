@@ -144,7 +144,7 @@ def _extended(path: Path) -> list[Layer]:
 
 
 def _local(_: Path) -> list[Layer]:
-    """The machine's own values, where there are any."""
+    """The machine's own values, if there are any."""
     local = Path(LOCAL)
     if not _there(local):
         return []

@@ -1,4 +1,5 @@
 """Translate configs written for the published RelayLearning code (Bo et al. 2023, 10.1038/s41746-023-00934-4).
+
 Plain data in, plain data out, before the check. This only changes configs that are recognisably theirs:
 ``model.name: doublegan`` (a solver beside two GANs) or ``strategy.name: baseline`` in ``common``. It translates keys
 with a counterpart, lists those without one and the reason, and leaves all others for the check to refuse.
@@ -58,6 +59,7 @@ DEPLOY = "run here as a simulation of one leg; for a hospital's own leg, add mod
 @dataclass
 class Reading:
     """A config as this toolkit reads it.
+
     Attributes:
         config: translated; or as given, if it is not one of theirs.
         translated: an option here → their keys that it comes from.

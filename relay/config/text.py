@@ -42,6 +42,7 @@ Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def meaning(text: str) -> Any:
     """The value of an unquoted word.
+
     Raises:
         ValueError: it is ambiguous, or not a finite number; the message says what to write.
     """
@@ -91,6 +92,7 @@ def parse(text: str, source: str, prefix: str = "") -> Any:
 
 def parse_file(path: Path) -> Any:
     """A YAML file as plain values; None if it is empty.
+
     Raises:
         ConfigError: as :func:`parse`; or it is not a regular file, too large, not UTF-8, or can't be read.
     """
@@ -113,6 +115,7 @@ def parse_file(path: Path) -> Any:
 
 def read_own(path: Path, again: str) -> dict[str, Any]:
     """A block that :func:`dump` wrote; empty if there is no such file.
+
     Args:
         again: what to do if it is damaged.
 

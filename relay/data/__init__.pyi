@@ -37,6 +37,6 @@ from .read import (
 from .sample import Case as Case, Pixels as Pixels, Sample as Sample
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import as_channels as as_channels, resize_image as resize_image
-from .splits import SPLITS as SPLITS, Split as Split, split as split
+from .splits import SPLITS as SPLITS, Split as Split
 from .store import Store as Store
 from .volumes import read_geometry as read_geometry

@@ -26,6 +26,7 @@ NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
 @dataclass(frozen=True)
 class Doubt:
     """A warning.
+
     Attributes:
         site: The site it is about.
         text: What is suspicious, and what to do; it names no image or patient, so it may be disclosed.

@@ -48,12 +48,14 @@ class Dataset(ABC):
     @abstractmethod
     def samples(self) -> list[Sample]:
         """All samples, in a stable order; this only reads names and opens no image.
+
         Raises:
             DataError: a folder is missing, or images and masks don't match.
         """
 
     def read(self, sample: Sample) -> Case:
         """The sample at its original size: an image and a mask of class indices.
+
         Raises:
             DataError: a file can't be read, image and mask are at different places in space, or its mask has values
                 that are not classes.
@@ -93,6 +95,7 @@ class Dataset(ABC):
 
     def load(self, sample: Sample) -> Case:
         """The sample as used in training: checked, with ``channels`` channels, resized to ``img_size``.
+
         Raises:
             DataError: a file can't be read, or image and mask don't match each other or the options.
         """

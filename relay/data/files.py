@@ -40,6 +40,7 @@ def is_dicom(path: Path) -> bool:
 
 def stem(path: Path) -> str:
     """The name of an image file without its extension: ``hippocampus_001`` for ``hippocampus_001.nii.gz``.
+
     Its letters are composed (NFC): a Mac may write an accent as a separate character.
     """
     name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
@@ -48,8 +49,10 @@ def stem(path: Path) -> str:
 
 def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     """The images in a folder by stem, sorted; hidden files and other file types are skipped.
+
     Args:
         below: Whether to look for DICOM series in its subfolders.
+
     Raises:
         DataError: the folder does not exist, two of its files have the same stem, or it contains DICOM series.
     """

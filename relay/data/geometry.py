@@ -72,6 +72,7 @@ class Geometry:
 
     def differences(self, other: Geometry) -> list[tuple[str, str, str]]:
         """What differs, with its values here and there.
+
         Sizes are included only if they are the same numbers along other axes: when turned, such volumes may look alike.
         The code that compares the arrays reports all other sizes.
         """

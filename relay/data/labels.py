@@ -67,6 +67,7 @@ def _values_advice(found: list[int], mask_values: Sequence[int]) -> str:
 
 def integers(raw: Raw) -> NDArray[Any]:
     """A mask's values ``(*S)``, with an integer type.
+
     Raises:
         DataError: it is a colour image, or contains fractions.
     """

@@ -1,6 +1,8 @@
 """Batches without hidden state.
+
 A batch depends only on (seed, site, epoch, its position in the epoch), not on anything that happened
 before. So a leg that is resumed at epoch 7, with other workers, sees the same batches.
+
 A batch is a dict: ``image`` uint8 ``(B, C, *S)``, ``label`` uint8 ``(B, *S)``, ``index`` int64 ``(B)``, the
 samples' positions in the (pooled) stores. Intensities become floats in ``intensity_range`` later, on the device.
 """

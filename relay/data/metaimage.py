@@ -29,6 +29,7 @@ def is_metaimage(path: Path) -> bool:
 
 def fields(path: Path) -> dict[str, str]:
     """The fields of the header, before the voxels.
+
     Raises:
         DataError: what is needed to find the voxels is missing.
     """
@@ -58,6 +59,7 @@ def fields(path: Path) -> dict[str, str]:
 
 def check(path: Path) -> None:
     """Check that all voxels are there; ITK accepts damaged compressed ones.
+
     Raises:
         DataError: they are truncated, damaged, or in a missing file.
     """
@@ -95,6 +97,7 @@ def _is_true(value: str) -> bool:
 
 def inflated(path: Path, data: bytes) -> bytes:
     """A file's voxels, decompressed with their checksum verified, which ITK does not do.
+
     Raises:
         DataError: they are damaged or truncated.
     """
@@ -110,6 +113,7 @@ def inflated(path: Path, data: bytes) -> bytes:
 
 def check_nrrd(path: Path) -> None:
     """The same for an NRRD file with compressed voxels after its header; ITK checks the rest.
+
     Raises:
         DataError: they are truncated or damaged.
     """

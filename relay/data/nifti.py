@@ -28,6 +28,7 @@ KINDS = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 76
 
 def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     """A file's values as ITK gives them, but NaN where they are not finite (ITK gives 0); it is decompressed once.
+
     ITK reads the header, for which it only needs the first bytes of a compressed file. It also reads the voxels if they
     must be scaled or are not plain numbers.
 
@@ -36,6 +37,7 @@ def read(path: Path, reader: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
 
     Returns:
         The values, in the file's order, and a phrase for each thing the header leaves open.
+
     Raises:
         DataError: the file was truncated; ITK fills in zeros for what is missing.
         RuntimeError: ITK can't read it.
@@ -90,6 +92,7 @@ def _content(path: Path) -> bytes:
 
 def _doubts(volume: Any, pixdim: tuple[float, ...]) -> list[str]:
     """Notes on orientation and size of voxels, if the header leaves them open.
+
     ``sform`` and ``qform`` may place a scan in different spaces, and often do. If they turn it differently, one of
     them is wrong, and programs disagree about which one to use.
     """

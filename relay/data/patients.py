@@ -1,4 +1,5 @@
 """The patient of each image, from a file's name or a table; names of patients and images are normalised.
+
 A patient whose name is written in two ways would count as two, and could be in both training and test. So names are
 cleaned on reading, names that mean "not known" are refused, and names that may belong to one person stay together.
 """
@@ -106,7 +107,9 @@ def doubtful(names: Iterable[str]) -> list[list[str]]:
 
 def read_table(path: Path, id_column: str, patient_column: str) -> dict[str, str]:
     """Image → patient, from a CSV file with a header; separated by commas, semicolons or tabs.
+
     Rows with only empty cells are skipped.
+
     Raises:
         DataError: it can't be read or lacks a column; or rows are too short or too long, have an empty cell in one
             of the two columns, or give one image two patients.

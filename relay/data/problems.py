@@ -13,11 +13,14 @@ SHOWN = 5
 
 def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = None) -> None:
     """Raise one error for all problems found, if there are any.
+
     Problems with the same advice are grouped, and at least one is shown for each advice, as far as space allows.
+
     Args:
         problems: A line each, naming the file; or an error with its own advice.
         what: What they have in common, with the data set's name: ``"task 'drive': unreadable files"``.
         advice: What to do about problems without their own advice, if not to fix or remove the files.
+
     Raises:
         DataError: there are problems; the first five are listed and the others counted.
     """

@@ -34,6 +34,7 @@ def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
 
     Args:
         mask_values: The value of each class in the mask, background first.
+
     Raises:
         DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
@@ -46,7 +47,9 @@ def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
 
 def read_image(path: Path) -> tuple[Pixels, Spacing]:
     """An image as uint8 ``(*S, C)``, with ``C`` 1 or 3, and its spacing in mm (None for 2D images).
+
     Anything suspicious about it is logged.
+
     Raises:
         DataError: the file can't be read, or is not an image with one or three channels.
     """
@@ -71,8 +74,10 @@ def read_masks(
     pred: Path, truth: Path, predicted: Sequence[int], mask_values: Sequence[int]
 ) -> tuple[Pixels, Pixels, Spacing]:
     """Two masks of one image, as class indices, and their spacing; their sizes may differ.
+
     Args:
         predicted, mask_values: The value of each class in the prediction, and in the truth.
+
     Raises:
         DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
@@ -86,6 +91,7 @@ def read_masks(
 
 def read_mask(path: Path) -> NDArray[Any]:
     """A mask's values as in the file, ``(*S)``, with an integer type.
+
     Raises:
         DataError: the file can't be read, is a colour image or contains fractions.
     """
@@ -95,9 +101,12 @@ def read_mask(path: Path) -> NDArray[Any]:
 
 def together(one: Raw, other: Raw, what: str, whose: str) -> tuple[Geometry | None, tuple[str, ...]]:
     """Refuse two files with different positions in space; return the geometry for both, which is the second's.
+
     A 2D image has no position. Together with a volume, it is assumed to have the volume's stored orientation.
+
     Args:
         what, whose: What the two are, for the message.
+
     Raises:
         DataError: they differ; the message gives both positions and what to do.
     """

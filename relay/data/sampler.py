@@ -18,6 +18,7 @@ class TrainSampler(Sampler[Request]):
 
     An epoch uses every sample ``repeats`` times, in that many consecutive permutations. Batches
     are full: the last incomplete one is dropped or, if it is the only one, filled from further permutations.
+
     Rank ``r`` of ``w`` takes the batches ``r, r + w, …``; all ranks get the same number.
     """
 

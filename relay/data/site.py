@@ -53,8 +53,10 @@ class SiteData:
 
     def read(self, names: Sequence[SplitName], step: Step | None = None) -> None:
         """Read all images of the given splits.
+
         Args:
             step: Called after each image.
+
         Raises:
             DataError: some images can't be used.
         """
@@ -69,6 +71,7 @@ class SiteData:
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
         """An image's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
+
         It is read again if the images are resized.
         """
         if self.dataset.options.img_size is None:

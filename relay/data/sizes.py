@@ -23,6 +23,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 def window(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
     """Intensities of any scale as uint8: the 0.5 to 99.5 percentile of this image becomes 0 to 255.
+
     Values outside are clipped, non-finite ones become 0, and an image with a single value becomes all 0. If nearly
     all voxels have the same value, so that the window would clip more than a tenth of the others, it covers that value
     and the percentiles of the others.
@@ -77,6 +78,7 @@ def _bounds(known: NDArray[Any]) -> tuple[float, float, list[str]]:
 
 def as_channels(image: Pixels, channels: int) -> Pixels:
     """An image with the required channels: grey is repeated, RGB becomes its luma (BT.601).
+
     Raises:
         DataError: it has neither the required number of channels, nor one or three.
     """

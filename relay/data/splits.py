@@ -34,10 +34,12 @@ class Split:
 
 def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
     """Split a site's samples into train, val and test; the order of ``samples`` does not matter.
+
     Fractions refer to patients. If the publisher marks samples as test, these are the test split, and
     validation is chosen from the rest. A fraction above zero gives at least one patient as long as one is left
     to train on, so with a single training patient, validation is empty. Patients whose names are
     :func:`~relay.data.patients.alike` stay together, because they may be one. With ``split: test``, all are tested on.
+
     Raises:
         DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike.
     """

@@ -1,4 +1,5 @@
 """The decode-once cache: every image of a split, in one flat buffer of bytes.
+
 An image takes only the bytes of its pixels. Forked worker processes share the buffer,
 and the system can page it out when it is a file.
 """
@@ -35,6 +36,7 @@ class BadImages(DataError):
 
 def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
     """Raise one error for all images of a data set that can't be used.
+
     Raises:
         DataError: there are some.
     """
@@ -75,7 +77,9 @@ class _Buffer:
 
 class Store:
     """The images of some samples, decoded once, in order.
+
     ``store[i]`` is ``(image, mask)``, uint8 ``(*S, C)`` and ``(*S)``: read-only views.
+
     Args:
         dataset: Reads the samples.
         samples: The samples.
@@ -89,6 +93,7 @@ class Store:
         shapes: Each image's spatial shape ``S``.
         spacings: Each image's spacing in mm, None if unknown.
         notes: What people should know about the processing of each image.
+
     Raises:
         BadImages: images can't be read or don't match the options.
     """

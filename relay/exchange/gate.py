@@ -1,4 +1,4 @@
-"""The acceptance gate: do the weights of a verified bundle look sane?
+"""The acceptance check: do the weights of a verified bundle look sane?
 
 A signature says who made the weights, not that they are good. The gate catches accidents and crude faults: values that
 are not finite, single values or whole layers that are far too large, layers that moved much further than training

@@ -68,6 +68,7 @@ def oversized(weights: Mapping[str, Tensor], limit: float | None, fresh: Mapping
 
 def changes(weights: Mapping[str, Tensor], last: Mapping[str, Tensor], limit: float | None) -> list[str]:
     """Tensors that moved further than ``limit`` times their own norm since the last known weights.
+
     If their values were smaller than :func:`unit`, or zero, use the norm they would have with values of that size.
     """
     found = []

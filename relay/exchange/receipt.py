@@ -98,6 +98,7 @@ def write(store: StudyStore, leg: int | None = None) -> Receipt:
 
 def check(store: StudyStore, text: str) -> str:
     """Compare another site's receipt with this site's ledger; return what matches, as a sentence.
+
     A receipt that this site printed itself is also compared with the line of the ledger that it names.
 
     Raises:

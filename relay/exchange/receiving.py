@@ -18,7 +18,8 @@ from relay.handover import Handover
 from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
 Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
-"""The acceptance gate: returns notes for people.
+"""The acceptance check: returns notes for people.
+
 Raises:
     GateFailed: the weights must not be accepted.
 """
@@ -33,7 +34,7 @@ class Verified:
         again: it was received before.
         entries: name and size in bytes of everything in it.
         memories: the cards of all memories in it, by the entry of each one's tensors.
-        notes: what people should know, such as the findings of the acceptance gate.
+        notes: what people should know, such as the findings of the acceptance check.
     """
 
     statements: tuple[Statement, ...]
@@ -81,6 +82,7 @@ def verify(
     store: StudyStore, keys: Keys | None, path: Path, look_on: bool = False, fit: ExpectedConfig | None = None
 ) -> Verified:
     """Check whether this site would accept a bundle, without keeping anything.
+
     Raises:
         Refused: it would not; the message says why.
     """
@@ -93,6 +95,7 @@ def look_into(
     store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
 ) -> tuple[Verified, Handover]:
     """The content of a bundle, after verifying it as an observer would; nothing is kept.
+
     Raises:
         Refused: it fails verification; the message says why.
     """
@@ -110,6 +113,7 @@ def receive(
     store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
 ) -> Verified:
     """Verify a bundle, check its weights, and accept it: store its files and newer rosters, and add a ledger line.
+
     Raises:
         Refused: it is not accepted; this site's state is unchanged.
     """

@@ -11,6 +11,7 @@ from relay.exchange.store import StudyStore
 
 def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
     """The bundle that this site must receive next, or its first volume.
+
     This is the leg before its next turn; once its turns are over, the last leg; if no roster is installed yet, the
     newest leg available. Among several for that leg, prefer the one by the site whose turn it was, then a sealed one.
 

@@ -212,6 +212,7 @@ class StudyStore:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other commands from receiving or sending in this study in the meantime.
+
         Raises:
             UserError: another command is already doing so.
         """
@@ -260,6 +261,7 @@ class StudyStore:
 
     def whole(self) -> Record:
         """What the ledger says, after comparing it with the files beside it.
+
         Raises:
             DamagedLedger: the ledger, or a file beside it, is missing or damaged.
         """
@@ -326,6 +328,7 @@ def _statement_in(folder: Path) -> str | None:
 
 def _own(read: Callable[[], T], path: Path) -> T:
     """The result of reading one of this site's own files.
+
     Raises:
         UserError: it is damaged, which is not another site's fault.
     """

@@ -1,4 +1,4 @@
-""""""
+"""One site's turn: receive, train, test, and write what is handed over."""
 
 import lazy_loader
 

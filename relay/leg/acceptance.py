@@ -1,5 +1,6 @@
-"""The acceptance gate of a leg, before anything is accepted: the weights are sane, match its net, can be read by its
+"""The acceptance check of a leg, before anything is accepted: the weights are sane, match its net, can be read by its
 strategy, give finite outputs for images of this site, and are scored on its validation images.
+
 So anything that training would refuse is refused here, while the bundle can still be replaced by a good one.
 """
 
@@ -31,7 +32,7 @@ SAME = 1e-12
 
 
 def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
-    """The acceptance gate of a leg: all validation images of all its sites are scored; for a site without any, a few
+    """The acceptance check of a leg: all validation images of all its sites are scored; for a site without any, a few
     training images are examined."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
@@ -53,8 +54,8 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
 
 
 def taster(leg: Leg) -> Weigh:
-    """The acceptance gate for a bundle that is received before the leg is run: a few images are examined, if available,
-    and none are scored."""
+    """The acceptance check for a bundle that is received before the leg is run: a few images are examined, if they are
+    available, and none are scored."""
 
     def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
         model, notes = check_handover(leg, handover, policy, gate.last_known(store))
@@ -73,8 +74,10 @@ def taster(leg: Leg) -> Weigh:
 
 def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
     """Check weights and memories against the config, without images; return the net with these weights, and notes.
+
     Args:
         last: the last known weights of the model here; empty for none.
+
     Raises:
         GateFailed: they are not sane (:mod:`relay.exchange.gate`), or the net or its strategy can't load them.
         PolicyBreach: a memory may not travel.
@@ -96,6 +99,7 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
 
 def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str:
     """Check a net's outputs for a few validation images, or training images if there are none.
+
     Raises:
         GateFailed: some are not finite, or all are the same.
         DataError: the images can't be read.
@@ -128,6 +132,7 @@ def _as_refusal() -> Iterator[None]:
 @contextmanager
 def _useful_answers(model: nn.Module) -> Iterator[None]:
     """Check all outputs of a net in the block.
+
     Raises:
         GateFailed: some are not finite, or they are the same everywhere for all images: such a net is dead, and
             training can't revive it.
@@ -162,6 +167,7 @@ def _spread(ranges: list[Tensor]) -> list[float]:
 
 def check_size(model: nn.Module, policy: Policy) -> None:
     """Before training, refuse a net whose weights alone exceed the size of a bundle.
+
     Raises:
         PolicyBreach: they do.
     """
@@ -189,6 +195,7 @@ def check_memory(kinds: Iterable[str], policy: Policy) -> None:
 
 def check_samples(leg: Leg, samples: int, policy: Policy) -> None:
     """Before training, refuse a leg that could not be sent afterwards.
+
     Raises:
         PolicyBreach: it has fewer training samples than the study requires.
     """

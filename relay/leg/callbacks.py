@@ -39,6 +39,7 @@ class ShowProgress(pl.Callback):
 
 class StopAtOnce(pl.Callback):
     """SIGTERM stops a fit like Ctrl-C does, at any time.
+
     Lightning's own handler first makes the processes of a fit notify each other, and waits forever if the
     signal arrives while they are already communicating. When the fit ends, it restores the previous handler.
     """
@@ -51,6 +52,7 @@ class StopAtOnce(pl.Callback):
 
 class KeepState(pl.Callback):
     """Saves everything a resumed fit needs: at ends of epochs, at most every ``seconds``, and at the end of the fit.
+
     The file is replaced in one step, and only while the weights are finite, so it always contains a good state.
     """
 
@@ -90,6 +92,7 @@ class KeepState(pl.Callback):
 
 class StopOnNonFinite(pl.Callback):
     """Ends the fit if the loss is not finite, and names the batch.
+
     The learner records the first such step on the device; on a GPU, the record is read only every ``every`` steps,
     because reading it waits for the device.
     """
@@ -108,6 +111,7 @@ class StopOnNonFinite(pl.Callback):
 
     def check(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Raise if the loss was not finite.
+
         Raises:
             TrainingError: it names the step, the epoch and the samples of the batch.
         """

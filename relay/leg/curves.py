@@ -22,6 +22,7 @@ def written(logger: Any) -> dict[str, int]:
 
 def rewind(folder: Path, sizes: Mapping[str, int]) -> None:
     """Truncate a leg's event files to the sizes from :func:`written`, and remove those it did not list.
+
     Records are only ever appended to a file, so its first bytes are the same as then.
     """
     for path in folder.glob(EVENTS):

@@ -73,6 +73,7 @@ def _parts(path: Path) -> Iterator[Path]:
 
 def keep(paths: LegPaths, now: Files, write: bool) -> None:
     """Record what a leg is about to use; or, once it has started, compare that with the record.
+
     Raises:
         DataError: something has changed since.
     """
@@ -84,6 +85,7 @@ def keep(paths: LegPaths, now: Files, write: bool) -> None:
 
 def check(paths: LegPaths, now: Files) -> None:
     """Refuse files that have changed since a leg used them. Files that it did not use or record are not compared.
+
     Raises:
         DataError: some have changed.
         UserError: the record is damaged.

@@ -41,6 +41,7 @@ def predictions(
 
     If images are resized for the net, its probabilities are resized back before the class is chosen. So a
     score refers to the hospital's image, not to the one the net saw.
+
     Args:
         calibration: receives the probabilities and the truth.
     """

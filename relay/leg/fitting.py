@@ -37,6 +37,7 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
     """Optimiser steps of a phase: its share of ``num_epochs`` or ``num_mimgs``, at least one.
 
     A leg that pools several sites has the budget of one leg for each, so that joint training sees as much as a relay.
+
     Args:
         samples: number of training samples of the leg.
         world_size: number of processes that train together; ``batch_size`` is per process.
@@ -51,6 +52,7 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
 
 def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
     """Run one phase to its end; its module is trained in place.
+
     If ``state`` exists, the fit resumes from it, and ends with the same weights as without the
     interruption.
 

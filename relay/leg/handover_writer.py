@@ -35,8 +35,8 @@ def scientific(leg: Leg) -> dict[str, Any]:
     file name pattern, and of the data set only the options that all sites share."""
     conf = leg.conf
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
-    for state in ("loss", "optimizer", "scheduler"):
-        train[state] = {"name": getattr(conf.train, state).name, "kwargs": dataclasses.asdict(getattr(leg, state))}
+    for part in ("loss", "optimizer", "scheduler"):
+        train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
     data = {key: getattr(leg.data, key) for key in SHARED}
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
@@ -83,6 +83,7 @@ def _why(value: Any) -> tuple[str, str]:
 
 def check(leg: Leg) -> None:
     """Check that everything other sites need to know about the leg can be written down, before it is trained.
+
     Raises:
         UserError: an option has a value that can't travel.
     """
@@ -104,7 +105,7 @@ def check(leg: Leg) -> None:
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """Counts that describe the data a leg learned from."""
     options = leg.data
-    splits = {state: [sample for site in sites for sample in site.split[state]] for state in SPLITS}
+    splits = {name: [sample for site in sites for sample in site.split[name]] for name in SPLITS}
     return {
         "format": 1,
         "site": leg.task_name,
@@ -112,13 +113,14 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "classes": list(options.names),
         "channels": options.channels,
         "size": _plain(options.img_size or options.patch_size),
-        "images": {state: len(samples) for state, samples in splits.items()},
-        "patients": {state: len({sample.patient for sample in samples}) for state, samples in splits.items()},
+        "images": {name: len(samples) for name, samples in splits.items()},
+        "patients": {name: len({sample.patient for sample in samples}) for name, samples in splits.items()},
     }
 
 
 def handover_of(leg: Leg, number: int) -> Handover:
     """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, the facts.
+
     Args:
         number: the leg's number in the relay.
     """
@@ -134,6 +136,7 @@ def handover_of(leg: Leg, number: int) -> Handover:
 
 def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
     """What the next site will receive: also with the memories of earlier legs, and what each leg said about itself.
+
     Args:
         made: the result of :func:`handover_of`.
         before: what the leg started from.

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def usable(workers: int) -> int:
-    """So many worker processes, or as many as there are cores for them: more would wait for each other."""
+    """The number of worker processes, at most one per core: more would wait for each other."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers > cores:
         log.info("num_workers is %d; %d are used, one for each core of this machine", workers, cores)
@@ -69,7 +69,7 @@ class Learner(pl.LightningModule):
         again = ("lap", lap) if lap > 1 else ()
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
         self.extra_state = nn.ModuleList(phase.extra_state)
-        self._companions = (*phase.frozen, *companions)  # a tuple: beside the state that is saved
+        self._companions = (*phase.frozen, *companions)  # a tuple, so that they are not in the saved state
         classes = leg.data.num_classes
         self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
         self.first_bad = torch.tensor(-1)
@@ -77,7 +77,7 @@ class Learner(pl.LightningModule):
     def train_dataloader(self) -> Any:
         """This process's share of the training batches.
 
-        Where a fit is resumed, Lightning asks for them after it has read the saved state and before it begins.
+        When a fit resumes, Lightning calls this after it has read the saved state and before it begins.
         """
         start_next_epoch(self.trainer)
         loader: Any = train_loader(
@@ -96,22 +96,22 @@ class Learner(pl.LightningModule):
         return loader
 
     def val_dataloader(self) -> Any:
-        """The validation images; every process looks at all of them."""
+        """The validation images; every process reads all of them."""
         return DataLoader(Validation(self.sites), batch_size=None)
 
     def on_fit_start(self) -> None:
-        """Bring what is not trained to the device, too."""
+        """Also move what is not trained to the device."""
         self.first_bad = self.first_bad.to(self.device)
         for companion in self._companions:
             companion.to(self.device, self.dtype)
 
     def on_train_epoch_start(self) -> None:
-        """Dropout depends on the epoch alone, as the order does, so that no random state need be stored to resume."""
+        """Seed dropout by the epoch alone, like the order of samples, so that resuming needs no stored random state."""
         where = (self.leg.task_name, self.phase.name, self.current_epoch, self.global_rank)
         torch.manual_seed(derive(self._seed, *where))
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """One batch's loss; where it is not finite, the device notes the step; nobody waits for it."""
+        """One batch's loss. The device records the first step with a loss that is not finite; nothing waits for it."""
         terms = self.phase.loss(Batch(self._image(batch), batch["label"].long(), batch["index"]))
         loss = torch.stack(list(terms.values())).sum()
         bad = (self.first_bad < 0) & ~loss.detach().isfinite()

@@ -1,6 +1,6 @@
-"""The one place that reaches into Lightning, which has no public way to say that a saved epoch is over.
+"""The one place that uses Lightning's internals: it has no public way to say that a saved epoch is over.
 
-``tests/leg/test_lightning_adapter.py`` fails, and says what to do, when a new version of Lightning does otherwise.
+``tests/leg/test_lightning_adapter.py`` fails, and says what to do, if a new version of Lightning changes this.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from relay.errors import TrainingError
 
 
 def start_next_epoch(trainer: pl.Trainer) -> None:
-    """Where a fit is resumed, begin the epoch after the one of the saved state, which was whole; else do nothing.
+    """When a fit resumes, begin the epoch after the saved one, which was complete; otherwise do nothing.
 
-    Left to itself Lightning goes back into the saved epoch, and trains on a batch too many unless a validation was due
-    at its end: wherever there is a ``max_steps``, the loop's public setter says True whatever it is given.
+    Without this, Lightning goes back into the saved epoch and trains on one batch too many, unless a validation was due
+    at its end: with ``max_steps``, the loop's public property is True whatever it is set to.
 
     Raises:
-        TrainingError: this version of Lightning can't be told.
+        TrainingError: this version of Lightning does not allow it.
     """
     loop = trainer.fit_loop
     loop._restarting = loop.epoch_loop.restarting = False

@@ -7,7 +7,7 @@
     .lock                                      held by the command that trains here
     splits/<site>.json                         which patients are in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)
-    checkpoints/task_1/handover/                  what the leg hands over, before it is signed and sealed
+    checkpoints/task_1/handover/               what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
     checkpoints/task_1/data.json               digests of the images and masks it used; stays here
     handoff/                                   in a simulation: temporary keys, ledgers, and the stick
@@ -62,6 +62,7 @@ class LegPaths:
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of :attr:`scores`.
+
         Raises:
             DataError: the file is missing or damaged.
         """
@@ -81,6 +82,7 @@ class LegPaths:
 
     def check_whole(self, path: Path) -> None:
         """Check that a file of the finished leg is as it was written.
+
         Raises:
             UserError: it is damaged.
         """
@@ -119,6 +121,7 @@ class LegPaths:
         Args:
             config: the leg's scientific config, flat.
             start: digest of the handover it starts from, None for none; leave it out if not yet known.
+
         Raises:
             ChangedConfigError: it was started with another config or from another handover.
         """
@@ -156,6 +159,7 @@ class RunPaths:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other processes from training in this folder in the meantime.
+
         Raises:
             UserError: another process is already doing so.
         """

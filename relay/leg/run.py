@@ -59,10 +59,12 @@ def run_leg(
 
     An interrupted leg resumes. The caller skips a finished leg, and first reads all images that the
     leg needs, so that an unreadable one stops it before training, not after.
+
     Args:
         incoming: what it starts from, received and verified.
         policy: of the study: which counts may be disclosed, how many samples a site must have.
         weigh: checks the leg's result as its receivers will.
+
     Raises:
         RelayError: see the subclasses; earlier results are kept.
     """
@@ -100,6 +102,7 @@ def run_leg(
 
 def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     """Check, from the facts about them, that weights were trained for the images and classes of this config.
+
     Raises:
         HandoverError: it lists the differences.
     """

@@ -1,4 +1,5 @@
 """The transport of a simulation: the same hand-over as between hospitals, with temporary keys.
+
 Every path through the legs (``load`` may branch) is a separate study under ``handoff/<its last leg>/``: a home for
 each site, and ``stick/``, the folder that represents the USB stick.
 """
@@ -69,6 +70,7 @@ class SimulatedStudy:
 
     def send(self, leg: int, handover: Path) -> None:
         """Sign a leg and put it on the stick, unless that is already done.
+
         Raises:
             Fork: the leg was signed with other weights.
         """
@@ -92,6 +94,7 @@ class SimulatedStudy:
 
 class Simulated(Transport):
     """All legs of a study on this computer.
+
     Args:
         legs: in order.
     """
@@ -156,6 +159,7 @@ class Simulated(Transport):
         self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
     ) -> Incoming | None:
         """Do every hand-over up to a leg's own, in order, and skip those already done.
+
         If one is refused, an earlier leg was trained again or a file here is damaged. Everything can be rebuilt
         from the legs, because no one else holds these keys.
         """

@@ -62,6 +62,7 @@ class Looked:
 class Known:
     """The sites of several runs in one process: sites with the same seed and options are read, hashed and examined
     once. Those of the previous seed are released, so that this needs no more memory than a single run.
+
     Attributes:
         said: warnings that were already shown.
     """
@@ -84,8 +85,10 @@ class Known:
 
 class Sites:
     """The data of each site, found and decoded once for all legs of a run.
+
     Splits are recorded, and must not change in the run once a state has been saved: an
     image that was trained on must never be tested on.
+
     Args:
         known: what earlier runs have learned about the same sites.
     """
@@ -122,6 +125,7 @@ class Sites:
 
     def look(self, study: Study) -> None:
         """Find the images of all sites of a study.
+
         Raises:
             DataError: it lists the problems of all sites.
         """
@@ -136,6 +140,7 @@ class Sites:
 
     def read(self, needed: Needs, say: Say) -> None:
         """Read all images that are needed, and report progress.
+
         Raises:
             DataError: it lists the problems of all sites.
         """

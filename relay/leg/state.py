@@ -1,4 +1,5 @@
 """The state that an unfinished phase resumes from: written atomically, checked on reading, with the previous one kept.
+
 ``phase_1_learn.ckpt`` is the newest; ``phase_1_learn.old.ckpt`` the previous one. If the newest is damaged, the phase
 resumes from the previous one and reaches the same weights, after repeating some steps.
 """
@@ -29,6 +30,7 @@ def before(path: Path) -> Path:
 
 def newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest intact state of a phase, and its file; None if none was saved.
+
     Raises:
         UserError: there are states, but none is intact.
     """
@@ -63,6 +65,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def read_zip(path: Path, again: str) -> Any:
     """What ``torch.save`` wrote, on the CPU, after comparing its checksums, which torch's reader does not do.
+
     Raises:
         FileNotFoundError, PermissionError: the file does not exist, or you may not read it.
         UserError: it is damaged.

@@ -40,6 +40,7 @@ def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, le
 
 def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, Any], figures: Path) -> None:
     """Log the matrix as scalars and text, the report's figures, and the settings with their results.
+
     These replace earlier ones.
 
     Args:

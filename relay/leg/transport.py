@@ -1,7 +1,7 @@
 """How a leg receives what it starts from and sends its result: always through :mod:`relay.exchange`.
 
 A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simulation
-(:class:`relay.leg.simulated.Simulated`) temporary keys and a folder.
+(:class:`relay.leg.simulated_transport.Simulated`) uses temporary keys and a folder.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Incoming:
 
 class Transport:
     """A standalone leg: nothing is received or sent.
+
     Attributes:
         policy: what the study's roster allows.
     """
@@ -53,7 +54,7 @@ class Transport:
         return None
 
     def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
-        """What a leg starts from, verified and past the acceptance gate; None for nothing."""
+        """What a leg starts from, verified and past the acceptance check; None for nothing."""
         return None
 
     def check(self, leg: Leg, made: Handover, weigh: Weigh) -> None:
@@ -82,6 +83,7 @@ class Transport:
 
 class Deployed(Transport):
     """One site's leg, according to the ``handoff`` block of its config.
+
     Raises:
         UserError: the study, its roster or this site's keys are missing.
     """
@@ -94,6 +96,7 @@ class Deployed(Transport):
 
     def prepare(self, leg: Leg) -> None:
         """In the process that receives and sends: check whose turn it is and what the stick has, then unlock the keys.
+
         Raises:
             UserError, Refused: the leg can't be run, or its result can't be sent.
         """
@@ -157,6 +160,7 @@ class Deployed(Transport):
 
     def _no_other_turn(self, paths: LegPaths) -> None:
         """A run has one leg. If this site now has another turn, someone forgot to give a new note.
+
         Raises:
             UserError: this site has another turn to train.
         """

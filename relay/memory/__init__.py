@@ -1,4 +1,4 @@
-""""""
+"""Memories: what travels beside the model so that earlier sites are not forgotten."""
 
 import lazy_loader
 

@@ -30,6 +30,7 @@ MOST = 2.5
 @dataclass(frozen=True)
 class Form:
     """What to describe.
+
     Attributes:
         regions: number of classes; 1 for the image as a whole.
         channels: of an image.
@@ -169,7 +170,7 @@ def _mapped(image: Tensor, region: Tensor, table: Tensor) -> Tensor:
 
 
 def _rows(image: Tensor, regions: int) -> Tensor:
-    """Where intensities stand in a flat table ``(B, regions, C, 256)``, in region 0: int32, shaped as the image."""
+    """Each intensity's index in a flat table ``(B, regions, C, 256)``, for region 0: int32, shaped like the image."""
     many, channels = image.shape[:2]
     first = torch.arange(many, device=image.device, dtype=torch.int32)[:, None] * regions * channels
     row = first + torch.arange(channels, device=image.device, dtype=torch.int32)

@@ -4,6 +4,7 @@ A strategy with a memory calls, in this order: :meth:`~Memory.setup`, :meth:`~Me
 :meth:`~Memory.begin` (before the first phase), :meth:`~Memory.draw` at every step of the model's phase. Then it fits
 :meth:`~Memory.phases`, calls :meth:`~Memory.learn`, and finally :meth:`~Memory.own` and :meth:`~Memory.cumulative`
 for what travels.
+
 Options must not import torch, like a strategy's.
 """
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 class Memory:
     """Remembers nothing; subclasses do.
+
     Attributes:
         kinds: kinds of the memories that it writes.
         teacher: the frozen incoming model, images to logits; None at the first leg.
@@ -40,8 +42,10 @@ class Memory:
 
     def receive(self, handover: Handover | None) -> None:
         """Read what earlier legs wrote; None for the first leg.
+
         It is untrusted: check names, shapes (including the number of rows), types and values against the task and the
-        options before using them. The acceptance gate calls this before a bundle is accepted.
+        options before using them. The acceptance check calls this before a bundle is accepted.
+
         Raises:
             HandoverError: it has another kind, or does not match the task.
         """
@@ -51,8 +55,10 @@ class Memory:
 
     def draw(self, batch: Batch) -> Batch | None:
         """A batch of the same size that represents earlier sites; None if none is remembered.
+
         Args:
             batch: of this site, on the device; don't change it.
+
         Take random numbers from torch's own generator of that device, which is seeded at every epoch.
         """
         return None

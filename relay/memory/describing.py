@@ -50,6 +50,7 @@ class Described:
 
         An absent region is assumed to look as elsewhere in the same patient; if the patient lacks it, as the average of
         the other patients, so that means are over those who have it; if no one has it, as the whole image.
+
         Args:
             alone: use nothing from other patients: if the patient lacks a region, it is assumed to look as the whole
                 image. Replacing a patient then changes only that patient's descriptions.

@@ -13,6 +13,7 @@ from relay.memory.weights import as_vector, trained
 
 def fisher(model: nn.Module, images: Iterable[Tensor], seed: int) -> Tensor:
     """``E[(d log p(y | x) / dw)^2] / voxels`` over images x and labels y sampled from the model itself, ``(W,)``.
+
     The labels are sampled from the model's own predictions, once per image: this is the Fisher information, not the
     *empirical* one with the true labels, which tells little about curvature (Kunstner et al. 2019, arXiv:1905.12558).
     Given the image, the voxels' labels are independent, so the log-likelihood is a sum over them. Divided by

@@ -1,7 +1,9 @@
 """Flow: remember earlier sites with a small generator of their images and labels.
+
 A rectified flow (:mod:`relay.memory.flow_net`) over image and one-hot label channels, conditioned on the site. One
 generator covers all sites: each leg samples a replay pool from the incoming one, then renews it on local
 images and replay, half of each. There is no discriminator.
+
 A generator is derived patient data: it may reproduce what it was trained on. It travels only if the study's policy
 allows the kind ``flow``; see ``docs/explanation/flow.md``.
 """
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @options
 class FlowOptions:
     """Size, training and sampling of the generator.
+
     Attributes:
         features: channels of its levels, finest first; the finest has half the resolution of the images.
         steps: Euler steps from noise to an image.
@@ -49,6 +52,7 @@ class FlowOptions:
 
 class Flow(Memory):
     """Samples images of earlier sites from a generator, and renews it.
+
     Attributes:
         sites: the sites whose images the renewed generator makes, in the order of its embedding.
         pool: samples from the incoming generator; None if it knows no other site.
@@ -81,6 +85,7 @@ class Flow(Memory):
 
     def receive(self, handover: Handover | None) -> None:
         """Load the generator of all sites so far, and add this site to a copy of it.
+
         Raises:
             HandoverError: the memory has another kind, was made for other images, or is damaged.
         """

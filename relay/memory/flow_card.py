@@ -42,6 +42,7 @@ class About:
 
 def read(state: MemoryState, here: About) -> About:
     """The description of a received generator. ``here``: that of this config's.
+
     Raises:
         HandoverError: it has another kind, or makes images of another form.
     """

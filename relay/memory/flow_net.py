@@ -1,4 +1,5 @@
 """A rectified flow: noise moves straight to data along a velocity that a small U-Net has learned.
+
 Between noise ``x0`` and data ``x1`` is ``x_t = (1 - t) x0 + t x1``; the net learns its velocity ``x1 - x0`` in the
 mean square (Liu et al. 2023, arXiv:2209.03003; Lipman et al. 2023, arXiv:2210.02747). To sample is to follow it from
 t = 0 to 1 in a few Euler steps. Data are image channels and one-hot label channels together, all in [-1, 1].
@@ -86,6 +87,7 @@ class VelocityNet(nn.Module):
 
     def rest(self, x: Tensor, time: Tensor, site: Tensor) -> Tensor:
         """The correction to the guess, in its own unit: a map, and a multiple of each pixel.
+
         Because of the multiple, noise need not pass through the coarser levels to be removed; images are far cleaner.
         """
         given = x

@@ -13,6 +13,7 @@ from relay.seeds import derive
 
 def views(training: Training, size: Sequence[int] | None, count: int, seed: int) -> Iterator[Tensor]:
     """Training images one by one, ``(1, C, *spatial)``: ``count`` in total, spread evenly over all images.
+
     Images repeat if there are fewer than ``count``. An image larger than ``size``, as in
     training on patches, is cropped to it, each time at a place that depends only on ``seed`` and the image.
     """

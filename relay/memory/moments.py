@@ -59,7 +59,7 @@ def release(
         directions: how many, at most.
         epsilon: of the noise, with ``delta``; None adds none.
 
-    With noise, what is released does not repeat: a seed that anybody can find would let it be taken away again.
+    With noise, what is released does not repeat: anyone who could find its seed could subtract it again.
     """
     vectors = clipped(vectors.double(), radius)
     weight = weights(patients)  # of sum 1, so that weight @ x is a mean in which each patient is one vote

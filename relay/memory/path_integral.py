@@ -36,8 +36,10 @@ class PathIntegral(nn.Module):
 
 class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
     """Accumulates a :class:`PathIntegral` while a model is trained.
+
     The available gradient is that of all terms. The penalty's gradient is known and is subtracted, so that only the
     other terms count. It is taken before gradients are clipped; the step is the optimiser's actual step.
+
     Args:
         weight: weight of the anchor's penalty in the loss.
     """
@@ -55,5 +57,5 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
-        """Look at where the weights are now."""
+        """Add the step that the optimiser has taken."""
         self.path.add(self.gradient, as_vector(trained(self.model).values()) - self.weights)

@@ -1,7 +1,7 @@
 """Projectors of orthogonal weight modification (imports torch and Lightning: import it late).
 
 A layer's output is linear in its weight: ``W @ x``, x being the layer's input at one position (for a convolution what
-lies under its kernel, ``k*k*Cin`` values). A change of W that is orthogonal to the x of earlier sites does not change
+is under its kernel, ``k*k*Cin`` values). A change of W that is orthogonal to the x of earlier sites does not change
 what the layer makes of them.
 """
 
@@ -26,14 +26,15 @@ Layer: TypeAlias = nn.Linear | Conv | Transposed
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 POSITIONS = 64
-"""Of a layer's input that are looked at, an image."""
+"""How many positions of a layer's input are sampled per image."""
 SPARE = 16
-"""Directions that are looked for beside those that are kept, and the passes it takes: both make these exact."""
+"""Directions computed in addition to those that are kept, so that these are exact."""
 ITERATIONS = 8
+"""Passes of the subspace iteration, for the same reason."""
 LOOSE = 1e-4
-"""How much longer than 1 rounding may make what is held."""
+"""How far rounding may lift the norm of what is held above 1."""
 EPSILON = 1e-6
-"""The least that is let through of a direction, in single precision."""
+"""The smallest share of a direction that is let through, in single precision."""
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
@@ -83,16 +84,17 @@ def padding(layer: Conv) -> list[int]:
 
 
 def nothing(model: nn.Module, directions: int) -> dict[str, Tensor]:
-    """What is held before the first site: at most so many columns of zeros a layer, by its weight's name."""
+    """What is held before the first site: for each layer, at most ``directions`` columns of zeros,
+    ``(features, K)``, by the name of its weight."""
     sizes = {name: features(layer) for name, layer in layers(model).items()}
     return {name: torch.zeros(size, min(size, directions)) for name, size in sizes.items()}
 
 
 def received(handover: Handover, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What is held for the legs before.
+    """What is held for the earlier legs.
 
     Raises:
-        HandoverError: nothing came, it does not fit, or it would enlarge a step in place of making it smaller.
+        HandoverError: there is none, it does not fit, or it would make a step larger instead of smaller.
     """
     held = read(handover, "owm", {name: tuple(columns.shape) for name, columns in like.items()})
     for name, columns in held.items():
@@ -222,5 +224,5 @@ class Projected(pl.Callback):  # type: ignore[misc]
         self.projectors.before_step()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Before anybody looks at the weights."""
+        """Before anything else reads the weights."""
         self.projectors.after_step()

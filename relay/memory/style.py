@@ -176,7 +176,7 @@ class Style(Memory):
         return wanted, described[which] & self.known
 
     def learn(self, training: Training) -> None:
-        """Release the aggregates of this site, if it has patients enough."""
+        """Release the aggregates of this site, if it has enough patients."""
         import torch
 
         from relay.memory.moments import release
@@ -191,7 +191,7 @@ class Style(Memory):
             log.warning("%s has released a style memory with noise before; another would tell more", self.task.site)
             return
         looks = self.looks.filled(alone=private)
-        # with noise, which regions are rare is not told either
+        # with noise, which regions are rare is not disclosed, either
         self.described = behind >= (0 if private else option.min_patients)
         if not self.described.any():
             log.warning("%s has no class in as many patients as min_patients: no style memory", self.task.site)

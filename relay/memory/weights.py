@@ -1,4 +1,5 @@
 """Shared by the memories of weights: a net's weights as one vector, and how such vectors travel.
+
 A travelling memory has a tensor for each of the model's parameters, by name (imports torch: import it late).
 """
 
@@ -29,12 +30,13 @@ def as_vector(tensors: Iterable[Tensor]) -> Tensor:
 
 def named(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Split a vector of :func:`as_vector` into its tensors again."""
-    states = torch.split(vector, [tensor.numel() for tensor in like.values()])
-    return {name: state.view(like[name].shape) for name, state in zip(like, states, strict=True)}
+    pieces = torch.split(vector, [tensor.numel() for tensor in like.values()])
+    return {name: piece.view(like[name].shape) for name, piece in zip(like, pieces, strict=True)}
 
 
 class Anchor(nn.Module):
     """The incoming weights, and their importance for earlier sites.
+
     Called with a model, it gives ``sum(importance * (w - weights)^2)``, a scalar.
 
     Attributes:
@@ -53,6 +55,7 @@ class Anchor(nn.Module):
     @classmethod
     def of(cls, model: nn.Module, handover: Handover | None, kind: str) -> Anchor:
         """From a model with its incoming weights, and the memory that came with them.
+
         Raises:
             HandoverError: the memory has another kind, does not match the model, or has a negative importance.
         """
@@ -77,6 +80,7 @@ class Anchor(nn.Module):
 
 def read(handover: Handover, kind: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The cumulative memory of the earlier legs, in the order of ``shapes``.
+
     Raises:
         HandoverError: there is none, or it is another strategy's; or names, shapes, types or values don't match.
     """
@@ -102,8 +106,10 @@ def read(handover: Handover, kind: str, shapes: Mapping[str, tuple[int, ...]]) -
 
 def state(kind: str, tensors: Mapping[str, Tensor], other: MemoryState | None) -> MemoryState:
     """A cumulative memory to hand over, in float32.
+
     Args:
         other: the cumulative memory of a strategy combined with this one.
+
     Raises:
         UserError: there is another one; a handover can have only one.
         TrainingError: a value is not finite.

@@ -12,7 +12,7 @@ from .base import (
 )
 from .calibration import CalibrationBins as CalibrationBins
 from .class_metrics import brier as brier
-from .dice import SampleDice as SampleDice, VoxelDice as VoxelDice, class_mean as class_mean, sample_dice as sample_dice
+from .dice import SampleDice as SampleDice, VoxelDice as VoxelDice, sample_dice as sample_dice
 from .installed import about as about, metrics as metrics
 from .overlap_measures import RULE as RULE, Values as Values, counts as counts, overlap as overlap
 from .segmentation import (

@@ -1,6 +1,6 @@
-"""What a metric plug-in is, and what it is given. Imports no torch.
+"""What a metric plug-in is, and what it is given. This module does not import torch.
 
-A metric is one class: its name, what it means, its bounds, and how it is computed from a prediction and the truth.
+A metric is one class: its name, its meaning, its bounds, and how it is computed from a prediction and the truth.
 Whatever is installed in the group ``relay.metrics`` is measured: it has rows in ``samples.csv``, means and intervals in
 ``evaluation.json`` and ``score.json``, and a column in the report. Files of metrics import without torch.
 """
@@ -23,7 +23,7 @@ Task = Literal["segmentation", "classification", "regression"]
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Voxels of each class, each (C,) int64: ``+`` puts samples together."""
+    """Numbers of voxels per class, (C,) int64 each; ``+`` combines samples."""
 
     tp: NDArray[np.int64]
     fp: NDArray[np.int64]
@@ -31,7 +31,7 @@ class Counts:
     tn: NDArray[np.int64]
 
     def __add__(self, other: Counts) -> Counts:
-        """As of one volume made of both."""
+        """The counts of both, taken as one volume."""
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
 
@@ -40,7 +40,7 @@ class MaskPair:
     """One image's predicted mask beside its true one.
 
     Attributes:
-        pred: (*S) labels of any integer type; a label outside 0..C-1 is of no class.
+        pred: (*S) labels of any integer type; a label outside 0..C-1 belongs to no class.
         truth: (*S), likewise.
         num_classes: C, background included.
         spacing: millimetres per voxel along each axis; None: unknown, and distances are in voxels.
@@ -70,7 +70,7 @@ class MaskPair:
 
 @dataclass(frozen=True, eq=False)
 class ClassPair:
-    """A classifier's answers beside what is true.
+    """A classifier's predictions and the truth.
 
     Attributes:
         probs: (N, C) float64 probabilities; each row adds up to 1.
@@ -82,7 +82,7 @@ class ClassPair:
 
     @cached_property
     def confusion(self) -> Tensor:
-        """(C, C) counts, a row a true class, a column a predicted one."""
+        """(C, C) counts: a row for each true class, a column for each predicted one."""
         from torchmetrics.functional.classification import multiclass_confusion_matrix
 
         found: Tensor = multiclass_confusion_matrix(self.probs, self.target, self.probs.shape[1])
@@ -107,14 +107,15 @@ class NumberPair:
 
 
 class Metric:
-    """What every metric says of itself; derive yours from one of the four classes below.
+    """What every metric declares; derive yours from one of the four classes below.
 
     Attributes:
         name: in ``samples.csv`` and everywhere else.
         title: heads its column in the report; default: the name.
-        meaning: what it says, in a few words for people who don't know it.
-        bounds: the lowest and the highest value there can be.
-        higher_is_better: whether more is better.
+        meaning: what it measures, in a few words for people who don't know it.
+        bounds: lowest and highest possible value.
+        higher_is_better: whether a higher value is better.
+        in_unit: whether it is a distance: in mm if the spacing is known, in pixels otherwise.
     """
 
     task: ClassVar[Task]
@@ -130,8 +131,7 @@ class MaskMetric(Metric):
     """A metric of segmentation, constructed without arguments.
 
     Attributes:
-        in_unit: whether it is a distance, in mm where the spacing is known and in pixels elsewhere.
-        needs_spacing: whether it is missing where the spacing is unknown.
+        needs_spacing: whether it is missing if the spacing is unknown.
         background: whether class 0 is measured, too.
     """
 
@@ -140,16 +140,16 @@ class MaskMetric(Metric):
     background: ClassVar[bool] = True
 
     def measure(self, masks: MaskPair) -> Sequence[float]:
-        """A number for each of the C classes, background first; NaN where it can't be measured."""
+        """A number for each of the C classes, background first; NaN if it can't be measured."""
         raise NotImplementedError
 
 
 class CountMetric(MaskMetric):
-    """A metric that follows from counts of voxels, so that it can also be taken over all images of a patient
+    """A metric computed from counts of voxels, so it can also be measured over all images of a patient
     (subject-wise) and over a whole test set (voxel-wise)."""
 
     def of_counts(self, counts: Counts) -> Sequence[float]:
-        """A number for each of the C classes, background first; NaN where it can't be measured."""
+        """A number for each of the C classes, background first; NaN if it can't be measured."""
         raise NotImplementedError
 
     def measure(self, masks: MaskPair) -> Sequence[float]:
@@ -161,14 +161,14 @@ class ClassMetric(Metric):
     """A metric of classification, over all samples of a set; constructed without arguments.
 
     Attributes:
-        per_class: whether it has a number for each class; the mean over classes is then made of them.
+        per_class: whether it has a number for each class; their mean is then reported, too.
     """
 
     task = "classification"
     per_class: ClassVar[bool] = False
 
     def measure(self, classes: ClassPair) -> float | Sequence[float]:
-        """A number, or, :attr:`per_class`, one for each of the C classes; NaN where it can't be measured."""
+        """A number or, with :attr:`per_class`, one for each of the C classes; NaN if it can't be measured."""
         raise NotImplementedError
 
 
@@ -178,5 +178,5 @@ class NumberMetric(Metric):
     task = "regression"
 
     def measure(self, numbers: NumberPair) -> float:
-        """A number; NaN where it can't be measured."""
+        """A number; NaN if it can't be measured."""
         raise NotImplementedError

@@ -21,7 +21,7 @@ from relay.errors import DataError
 
 BINS = 15
 CHUNK = 1 << 20
-"""Voxels of an image that are looked at together."""
+"""How many voxels of an image are processed at a time."""
 
 
 class CalibrationBins(Metric):  # type: ignore[misc]

@@ -1,8 +1,9 @@
 """Metrics of a classifier, from its probabilities. torchmetrics does the sums.
 
-A class is *missing* (NaN), and left out of means, where it can't be measured: ``auroc`` of a class without a sample or
-with all of them; ``sensitivity`` without a sample of it; ``specificity`` where there is nothing else; ``f1`` where it
-was neither true nor predicted. ``brier`` is the sum over classes (Brier 1950), 0 to 2, so twice what is usual for two.
+A value that can't be measured is *missing* (NaN), and counts in no mean: ``auroc`` of a class that no sample, or every
+sample, belongs to; ``sensitivity`` of a class without samples; ``specificity`` of a class that all samples belong to;
+``f1`` of a class that is neither true nor predicted anywhere. ``brier`` is the sum over classes (Brier 1950), from 0 to
+2: for two classes, twice the usual value.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def classification(probs: Any, target: Any, more: tuple[str, ...] = ()) -> dict[
 
     Returns:
         By metric a number, or a list over classes; of these lists the ``mean`` over classes. ``bins``: see
-        :class:`~relay.metrics.calibration.CalibrationBins`. ``confusion``: (C, C) counts, a row a true class, a column
-        a predicted one.
+        :class:`~relay.metrics.calibration.CalibrationBins`. ``confusion``: (C, C) counts, a row for each true class, a
+        column for each predicted one.
 
     Raises:
         DataError: there is no sample, the shapes do not fit, or values are not what they should be.
-        UserError: a metric of somebody's own failed.
+        UserError: a plug-in metric failed.
     """
     pair = ClassPair(*_checked(probs, target))
     known = metrics(more, "classification")

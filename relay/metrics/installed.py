@@ -60,7 +60,7 @@ def metrics(more: tuple[str, ...] = (), task: Task = "segmentation") -> dict[str
 
 
 def about(more: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
-    """What results say of each metric, so that a report can be made where the metric itself is not."""
+    """What results say about each metric, so that a report needs no metric to be installed."""
     return {
         name: {
             "title": metric.title or name,
@@ -73,10 +73,10 @@ def about(more: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
 
 
 def values_of(metric: MaskMetric, found: MaskPair | Counts) -> list[float]:
-    """What a metric says of one image's masks, or, a :class:`CountMetric`, of counts: a number a class.
+    """A metric's value for each class: from one image's masks or, for a :class:`CountMetric`, from counts.
 
     Raises:
-        UserError: it is somebody's own, and it failed, or says something else than a number for each class.
+        UserError: it is a plug-in, and failed or didn't return one number for each class.
     """
     classes = found.num_classes if isinstance(found, MaskPair) else len(found.tp)
     if isinstance(found, MaskPair) and metric.needs_spacing and found.spacing is None:

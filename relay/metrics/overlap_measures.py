@@ -1,6 +1,6 @@
 """Overlap of two label maps, and the rule for absent classes. Imports no torch.
 
-Overlap is a matter of counts, and counts add up: over the slices of a patient (subject-wise), over a set (voxel-wise).
+Overlap is computed from counts, which add up: over a patient's images (subject-wise) or a test set (voxel-wise).
 With the voxels predicted as a class (P) and truly of it (T): ``dice = 2 |P and T| / (|P| + |T|)``,
 ``sensitivity = |P and T| / |T|``, ``specificity = |neither| / |not T|``.
 """
@@ -51,7 +51,7 @@ class Sensitivity(CountMetric):
 
 
 class Specificity(CountMetric):
-    """``|neither| / |not T|``; of a class in neither map it is missing, as all else is."""
+    """``|neither| / |not T|``; missing, like the other metrics, for a class in neither map."""
 
     name = "specificity"
     title = "Specificity"
@@ -67,7 +67,7 @@ def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
     """Count the voxels of one sample.
 
     Args:
-        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 belongs to no class.
         truth: ``(*S)``, likewise.
         num_classes: C, background included.
 
@@ -77,7 +77,7 @@ def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
     pred, truth = as_labels(pred), as_labels(truth)
     check_shapes(pred, truth)
     found = np.empty((4, num_classes), np.int64)
-    for label in range(num_classes):  # one class at a time: two booleans a voxel, whatever C is
+    for label in range(num_classes):  # one class at a time: two booleans per voxel, for any C
         p, t = pred == label, truth == label
         both, predicted, true = (int(np.count_nonzero(mask)) for mask in (p & t, p, t))
         found[:, label] = both, predicted - both, true - both, p.size - predicted - true + both
@@ -85,7 +85,7 @@ def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
 
 
 def overlap(counts: Counts, more: tuple[str, ...] = ()) -> Values:
-    """Every :class:`~relay.metrics.base.CountMetric` of each class, after :data:`RULE`.
+    """Every :class:`~relay.metrics.base.CountMetric` of each class, by :data:`RULE`.
 
     Args:
         more: metrics beside those that are installed, each ``module:Class``.
@@ -108,7 +108,7 @@ def check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:
 
 
 def as_labels(labels: Any) -> NDArray[Any]:
-    """As NumPy; a tensor comes from wherever it is."""
+    """As a NumPy array; a tensor may be on any device."""
     return np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
 
 

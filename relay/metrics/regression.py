@@ -1,6 +1,6 @@
 """Metrics of predicted numbers: MAE, RMSE and the coefficient of determination.
 
-torchmetrics does the sums, but not of R²: its ``r2_score`` (1.9) takes sums of squares below 1e-4 for 0, and says 1 of
+torchmetrics computes them, except R²: its ``r2_score`` (1.9) counts sums of squares below 1e-4 as 0, and returns 1 for
 numbers that are small or close together.
 """
 
@@ -27,7 +27,7 @@ def regression(pred: Any, truth: Any, more: tuple[str, ...] = ()) -> dict[str, f
 
     Raises:
         DataError: there is no sample, the lengths differ, or a number is not finite.
-        UserError: a metric of somebody's own failed.
+        UserError: a plug-in metric failed.
     """
     import torch
 

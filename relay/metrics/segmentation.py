@@ -1,7 +1,7 @@
-"""All the metrics of one sample: in this process, or beside what else is going on. Imports no torch, nor do workers.
+"""All metrics of one sample, in this process or in workers; neither imports torch.
 
-What a metric is: :mod:`relay.metrics.base`. Overlap is in :mod:`relay.metrics.overlap_measures`, what has to do with
-surfaces in :mod:`relay.metrics.surface`.
+What a metric is: :mod:`relay.metrics.base`. Overlap is in :mod:`relay.metrics.overlap_measures`, surface
+distances are in :mod:`relay.metrics.surface`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from relay.metrics.installed import metrics, values_of
 from relay.metrics.overlap_measures import Values, as_labels, check_shapes
 
 TOLERANCE = 2.0
-"""Of ``nsd``, where none is given."""
+"""The default tolerance of ``nsd``."""
 AHEAD = 1 << 28
 """Voxels that may wait to be measured: more would only fill the memory."""
 _SPACING = "Give the millimetres per voxel along each axis, or none to have distances in voxels."
@@ -39,7 +39,7 @@ def measure(
     """Every metric of one sample.
 
     Args:
-        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 is of no class.
+        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 belongs to no class.
         truth: ``(*S)``, likewise.
         num_classes: C, background included.
         spacing: millimetres per voxel along each axis; None: distances and the tolerance are in voxels.
@@ -47,8 +47,8 @@ def measure(
         more: metrics beside those that are installed, each ``module:Class``.
 
     Raises:
-        DataError: the shapes differ; the spacing is not a positive number an axis; the tolerance is negative.
-        UserError: a metric of somebody's own failed.
+        DataError: the shapes differ; the spacing is not one positive number per axis; the tolerance is negative.
+        UserError: a plug-in metric failed.
     """
     pred, truth = as_labels(pred), as_labels(truth)
     check_shapes(pred, truth)
@@ -59,7 +59,7 @@ def measure(
 
 
 def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
-    """Refuse what is no spacing of an image with so many axes.
+    """Refuse a spacing that an image with this number of axes can't have.
 
     Raises:
         DataError: it has another length, or a number that is not finite and above 0.
@@ -74,7 +74,7 @@ def check_spacing(spacing: Sequence[float] | None, axes: int) -> None:
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Refuse what is no tolerance of ``nsd``.
+    """Refuse a tolerance that ``nsd`` can't have.
 
     Raises:
         DataError: it is negative or not finite.
@@ -106,7 +106,7 @@ class Measuring:
         self._waiting, self._fewer = 0, threading.Condition()
 
     def __enter__(self) -> Measuring:
-        """Processes are started when there is work for them."""
+        """Processes start when there is work for them."""
         if self._workers:  # spawned: a forked process would hold a copy of torch, and of its locks
             self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin)
         return self
@@ -119,7 +119,7 @@ class Measuring:
         spacing: Sequence[float] | None = None,
         tolerance: float = TOLERANCE,
     ) -> Future[Values]:
-        """What ``measure`` will say; waits where too much waits already."""
+        """The future result of :func:`measure`; blocks while too many voxels are waiting."""
         arguments = (as_labels(pred), as_labels(truth), num_classes, spacing, tolerance, self.more)
         if self._pool is None:
             return _now(*arguments)
@@ -139,7 +139,7 @@ class Measuring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the processes; after an error, leave what they have not begun.
+        """Stop the processes; after an error, drop what they haven't started.
 
         Raises:
             RelayError: a process was killed.
@@ -163,5 +163,5 @@ def _now(*arguments: Any) -> Future[Values]:
 
 
 def _begin() -> None:
-    """Ctrl-C is the first process's business: it stops these."""
+    """Ignore Ctrl-C: the first process handles it and stops these."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

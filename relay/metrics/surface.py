@@ -12,7 +12,7 @@ are from each surface voxel of the one map to the nearest of the other, centre t
 
 These are the numbers of monai's ``compute_hausdorff_distance(percentile=95)``,
 ``compute_average_surface_distance(symmetric=True)`` and ``compute_surface_dice``. Those three each crop, erode and
-measure both directions for themselves; here all that is done once a class.
+measure both directions separately; here all this is done once per class.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SurfaceMetric(MaskMetric):
     background = False
 
     def measure(self, masks: MaskPair) -> list[float]:
-        """See :meth:`MaskMetric.measure`; the background has no surface that anybody asks for."""
+        """See :meth:`MaskMetric.measure`; the background's surface is not measured."""
         return masks.surfaces[self.name]
 
 
@@ -83,7 +83,7 @@ def surfaces(
     Args:
         pred: ``(*S)`` labels of any integer type; a label outside 0..C-1 is of no class.
         truth: ``(*S)``, likewise.
-        num_classes: C, background included; it has no surface that anybody asks for, and is NaN.
+        num_classes: C, background included; the background's values are NaN.
         spacing: millimetres per voxel along each axis; None: distances are in voxels.
         tolerance: of ``nsd``, in the same unit.
 

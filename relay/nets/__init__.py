@@ -1,4 +1,4 @@
-""""""
+"""Nets by name; their options are checked without torch."""
 
 import lazy_loader
 

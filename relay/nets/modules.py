@@ -144,7 +144,7 @@ def pad(x: Tensor, multiple: int, stride: int) -> Tensor:
 
 
 def crop(y: Tensor, like: Tensor) -> Tensor:
-    """What of ``y`` (B, C, *S') lies over ``like`` (B, C', *S): undoes :func:`pad`."""
+    """The part of ``y`` (B, C, *S') that covers ``like`` (B, C', *S): undoes :func:`pad`."""
     for axis in range(2, like.ndim):
         y = y.narrow(axis, 0, like.shape[axis])
     return y

@@ -13,6 +13,7 @@ from relay.config import Blocks, dotted, holds
 
 class Layers:
     """Task overrides data set overrides common.
+
     ``sets`` maps each ``task_id`` to its place in ``all_tasks_datasets``; the caller reports ids that are missing or
     given twice (:attr:`bad_ids`: place, value, what is wrong).
     """

@@ -79,5 +79,5 @@ class Study:
 
     @property
     def test_sets(self) -> list[Dataset]:
-        """The data sets that lie on this machine."""
+        """The data sets that are on this machine."""
         return [d for d in self.datasets.values() if d.accessible()]

@@ -1,4 +1,4 @@
-"""What a leg asks of its parts. A plug-in need not derive from the toolkit's base classes: it must look like this.
+"""What a leg asks of its parts. A plug-in need not derive from the toolkit's base classes: it needs these members.
 
 Nothing here imports torch, so that a plan is made in the first second.
 """
@@ -43,22 +43,22 @@ class StrategyLike(Protocol):
         """Start from what the previous site handed over; None is the first leg."""
 
     def begin(self, training: Training) -> None:
-        """Look at the images before the first phase."""
+        """Use the leg's images before the first phase."""
 
     def phases(self) -> Sequence[Phase]:
         """The fits of the leg, in order."""
 
     def finish(self, training: Training) -> None:
-        """Look at the images after the last phase."""
+        """Use the leg's images after the last phase."""
 
     def memory(self) -> MemoryState | None:
-        """What the leg keeps of its own site."""
+        """This leg's memory of its own site."""
 
     def cumulative(self) -> MemoryState | None:
-        """What is kept of all sites so far."""
+        """The memory of all sites so far."""
 
     def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:
-        """The data sets that are trained on, where ``pools_sites``."""
+        """The data sets to train on, if ``pools_sites``."""
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class SchedulerLike(_Options, Protocol):
         """The scheduler of an optimiser."""
 
 
-if TYPE_CHECKING:  # mypy holds the toolkit's own parts to the protocols here
+if TYPE_CHECKING:  # mypy checks the toolkit's own parts against the protocols here
     _net: type[NetLike] = Net
     _loss: type[LossLike] = Loss
     _optimizer: type[OptimizerLike] = OptimizerOptions

@@ -31,6 +31,7 @@ def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), tra
         name: short name of the config.
         extra: problems found elsewhere (``-g``), to report together with these.
         train: whether legs will be trained, so that their data must be here; otherwise any one test set is enough.
+
     Raises:
         ConfigError: it lists every problem.
     """

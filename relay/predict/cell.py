@@ -38,8 +38,8 @@ class Cell:
     Attributes:
         options: of the data set.
         more_metrics: those of the config, beside the installed ones.
-        unit: of distances: ``mm`` where every image of the test set has a spacing, else ``px``.
-        samples: of each sample, metric → a value a class; NaN where it is missing.
+        unit: of distances: ``mm`` if every image of the test set has a spacing, else ``px``.
+        samples: for each sample, metric → one value per class; NaN if it is missing.
         calibration: ``ece`` and ``bins``, of all voxels.
         inference: seconds of prediction.
         metrics: seconds this process spent on metrics.
@@ -85,7 +85,7 @@ class Cell:
         self._waiting = []
 
     def patients(self) -> dict[str, dict[str, list[float]]]:
-        """What adds up over a patient's images as if they were one volume, by patient: metric → a value a class."""
+        """For each patient, the metrics of all its images counted as one volume: metric → one value per class."""
         return {patient: overlap(found, self.more_metrics) for patient, found in self._patients.items()}
 
     def voxels(self) -> dict[str, list[float]]:

@@ -29,6 +29,7 @@ LONGEST = 50
 
 def images_in(given: Sequence[Path]) -> list[Path]:
     """The given images: files, and those in folders, each once.
+
     Raises:
         UserError: one does not exist or is not a file, or a folder has no images.
     """
@@ -63,10 +64,13 @@ def predict_images(
     model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress, warn: Warn
 ) -> Iterator[Path]:
     """Predict images; yield the path of each mask and overlay after writing it.
+
     Their names contain the image's name and an 8-digit hash of its content, its path and the weights, so
     another image or another model never overwrites them.
+
     Args:
         warn: called with everything suspicious about an image.
+
     Raises:
         DataError: some can't be read, or don't suit this model; the others are predicted first.
     """

@@ -28,8 +28,10 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
         mask: uint8 ``(*S)``, in the orientation in which images are read (:mod:`relay.data.geometry`).
         like: the image's file.
         place: where to write, without the extension.
+
     Returns:
         The path of the file.
+
     Raises:
         DataError: the image has another size.
     """

@@ -23,6 +23,7 @@ from relay.trust import Keys
 @dataclass(frozen=True)
 class Model:
     """A model to test.
+
     Attributes:
         folder: its name in the results.
         leg: the leg of the config whose net and images it matches.
@@ -91,6 +92,7 @@ def _checkpoint(study: Study, leg: Leg, run: RunPaths) -> Model:
 
 def received(study: Study, number: int) -> Model:
     """The model of a received leg, checked again against the ledger and the config.
+
     Raises:
         UserError: it was not received, or the config is not a deployment's.
     """
@@ -101,6 +103,7 @@ def received(study: Study, number: int) -> Model:
 
 def bundled(study: Study, path: Path, keys: Keys | None) -> Model:
     """The model in a bundle, checked against every rule except turns; the bundle is not received.
+
     Raises:
         Refused: it fails verification; the message says why.
     """
@@ -118,6 +121,7 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
 
 def store_of(study: Study) -> StudyStore:
     """This site's store for the study.
+
     Raises:
         UserError: the config is not a deployment's.
     """

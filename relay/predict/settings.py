@@ -29,12 +29,14 @@ SITE = "dataset.kwargs.task_name"
 
 def check_own(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
     """Check that a leg of this run was trained with these settings.
+
     You may copy a checkpoint from another site's leg here to test it on the test sets of this config. Then only net
     and images are compared, not the settings specific to each site.
 
     Args:
         then: its config as recorded (:meth:`relay.plan.Leg.scientific`).
         source: the file with the model.
+
     Raises:
         ChangedConfigError: it names each setting that differs, and what to add to the command.
     """

@@ -71,6 +71,7 @@ def predict_study(
 
     Raises:
         DataError: images can't be used, or have changed since a leg of this run was tested on them.
+
     Returns:
         The content of ``evaluation.json``.
     """
@@ -101,6 +102,7 @@ def predict_study(
 
 def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPaths) -> None:
     """Check that test images are the same as when the leg was trained, so that old and new scores are never mixed.
+
     Raises:
         DataError: test images or masks have changed.
     """

@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 
 def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, own: bool = False) -> None:
     """Show the final model's mean Dice on each test set with its interval, then where the files are.
+
     Args:
         found: the content of ``evaluation.json``.
         folder: where it was written.

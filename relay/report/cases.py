@@ -27,6 +27,7 @@ class ShownCase:
 
 def read_cases(run: Run) -> dict[str, list[ShownCase]]:
     """Site → its cases, from the model that represents the site at the end.
+
     Raises:
         UserError: the overlays are missing, or are from other models.
     """

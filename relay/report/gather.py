@@ -38,13 +38,13 @@ class Run:
 
     Attributes:
         summary: ``results/summary.json``; its matrix is ``matrix`` here: leg → site → Dice.
-        evaluation: ``results/evaluation.json``; empty where predict_test.py has not been run, or is ``stale``.
-        stale: why what predict_test.py has measured is not of these models; empty where it is.
-        finished: whether all legs are; else everything is of those that predict_test.py has tested.
+        evaluation: ``results/evaluation.json``; empty if predict_test.py has not been run, or if it is ``stale``.
+        stale: why the measurements of predict_test.py are not of these models; empty if they are.
+        finished: whether all legs are; if not, everything here is about the legs that predict_test.py has tested.
         planned: folders of all legs that the config asks for.
         given: the config as it was given.
-        doubts: what was to be looked at before training, each with its site.
-        cases: images of patients, by site, where they were asked for.
+        doubts: warnings shown before training, each with its site.
+        cases: images of patients, by site, if they were asked for.
     """
 
     root: Path
@@ -82,6 +82,7 @@ class Run:
 
 def read_run(root: Path) -> Run:
     """Read a whole run.
+
     Raises:
         UserError: there are no results, or one of their files is damaged.
     """
@@ -148,6 +149,7 @@ def _cells(table: Mapping[int, Collection[str]]) -> set[Cell]:
 
 def _check(path: Path, scores: Scores, table: Mapping[int, Mapping[str, float]]) -> None:
     """Check that all scores behind the summary are there.
+
     Raises:
         UserError: some are missing.
     """

@@ -38,7 +38,7 @@ def write_report(root: Path, cases: bool = False) -> Path:
 
     Raises:
         UserError: there are no results; a file of them is damaged; cases are wanted and no overlays are there, or of a
-            comparison; a section of somebody's own failed.
+            comparison; a plug-in section failed.
     """
     if (root / COMPARISON).is_file():
         if cases:

@@ -53,6 +53,7 @@ _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}hre
 @dataclass(frozen=True)
 class Picture:
     """A figure with its texts.
+
     Attributes:
         name: of its file.
         alt: a description for people who can't see it.

@@ -61,6 +61,7 @@ NEEDED = ("study", "strategy", "leg", "trained", "site", "sample", "class", "met
 
 def read_scores(path: Path) -> Scores | None:
     """The Dice of single samples in a file of tidy rows; None if it does not exist.
+
     Raises:
         UserError: it is damaged, truncated or empty.
     """

@@ -49,7 +49,7 @@ def sections(run: Run) -> Iterator[Section]:
     """Every section that has something to show: installed ones, then those that the run's config names.
 
     Raises:
-        UserError: one of somebody's own can't be loaded, failed, or is no section.
+        UserError: a plug-in section can't be loaded, failed, or returned something else.
     """
     found: dict[str, Callable[[Run], Any]] = registry.find_all("report_sections", own(run.given))
     first = [name for name in ORDER if name in found]
@@ -99,7 +99,7 @@ def _unfinished(run: Run) -> str:
 
 
 def warnings(run: Run) -> Section | None:
-    """What was to be looked at before training."""
+    """The warnings shown before training."""
     return Section("warnings", "Warnings before training", alerts=run.doubts) if run.doubts else None
 
 
@@ -156,7 +156,7 @@ def calibration(run: Run) -> Section:
 
 
 def cases(run: Run) -> Section | None:
-    """Images of patients, where they were asked for."""
+    """Images of patients, if they were asked for."""
     return Section("cases", "Best, median and worst images", cases=run.cases) if run.cases else None
 
 

@@ -20,6 +20,7 @@ UNKNOWN = "unknown"
 @dataclass(frozen=True)
 class Table:
     """A table of a page; the first ``heads`` cells of a row are its header.
+
     Attributes:
         folded: whether it is collapsed at first.
     """

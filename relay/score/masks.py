@@ -50,6 +50,7 @@ def score_masks(predictions: Path, truth: Path, asked: Asked, console: Console |
         predictions: masks of any format that :func:`relay.data.read.read_mask` reads; also in subfolders.
         truth: likewise, with the same names. Those without a prediction are not scored, but listed as ``missing``.
         console: shows progress, as everywhere (:class:`relay.leg.progress.Progress`).
+
     Raises:
         UserError: the options are inconsistent.
         DataError: files have no truth, can't be read or don't match; all of them are named or counted.

@@ -17,6 +17,7 @@ from relay.metrics import TOLERANCE, check_spacing, check_tolerance, metrics
 @dataclass(frozen=True)
 class Asked:
     """How to score masks.
+
     Attributes:
         classes: their names, background first. None for ``background, class 1, …``, with as many as the truth has.
         values: the value of each class in the files, background first. None for 0, 1, ….
@@ -40,6 +41,7 @@ class Asked:
 
     def check(self) -> None:
         """Check the options before anything is read.
+
         Raises:
             UserError: they are inconsistent.
         """
@@ -76,6 +78,7 @@ class Pair:
 
         Args:
             mask_values: the value of each class in the truth; ``predicted``: in the prediction.
+
         Raises:
             DataError: something is wrong with one of them, or they don't match.
         """
@@ -94,6 +97,7 @@ class Pair:
 @dataclass
 class Found:
     """The pairs in two folders.
+
     Attributes:
         pairs: predictions with their truths.
         missing: names of truths without a prediction: not scored, but reported.
@@ -108,6 +112,7 @@ class Found:
 def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
     """Pair the masks in two folders and their subfolders: by the same relative path without the extension, else
     by the same name anywhere.
+
     Raises:
         UserError: a folder is missing, both are empty, or there is no pair.
     """
@@ -145,6 +150,7 @@ def pairs_of(predictions: Path, truth: Path, asked: Asked) -> Found:
 
 def _masks_in(folder: Path) -> dict[str, Path]:
     """Relative path without the extension → file, including subfolders except hidden ones.
+
     DICOM series are searched for only once, from the top: each search covers all levels.
     """
     below = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_dir())
@@ -177,6 +183,7 @@ def _nothing_fits(
 
 def mask_values_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str]) -> Sequence[int]:
     """The value of each class: from the options, else from the truth.
+
     Args:
         problems: found earlier; reported together with those found here.
 
@@ -204,6 +211,7 @@ def mask_values_of(pairs: Sequence[Pair], asked: Asked, problems: Sequence[str])
 def prediction_mask_values(pairs: Sequence[Pair], mask_values: Sequence[int], asked: Asked) -> Sequence[int]:
     """The value of each class in the predictions: from the options, else the truth's values or, if they contain only
     these, the class indices 0, 1, … that this toolkit writes.
+
     Raises:
         UserError: it could be either, with different results.
     """

@@ -25,8 +25,8 @@ class Gate:
         on_failure: refuse them, or only warn.
         max_relative_change: per tensor, ‖w − w₀‖ / ‖w₀‖ relative to the last known weights; for a w₀ near zero, see
             :func:`relay.exchange.measures.changes`.
-        max_outlier: per tensor, the largest ``|w|`` relative to the median over all tensors, and the root mean square
-            relative to that of an untrained net (:mod:`relay.exchange.measures`).
+        max_outlier: per tensor, the largest ``|w|`` relative to their median, and the root mean square relative to
+            that of an untrained net; for small values, see :mod:`relay.exchange.measures`.
         min_dice: lowest mean Dice, 0 to 1, on the local validation split.
     """
 

@@ -78,7 +78,7 @@ class Claim:
         previous: digest of the statement before this one; null for the first leg.
         config: SHA-256 of ``config.json``, the scientific config.
         samples: number of training samples, exact or rounded as the policy says.
-        result: mean Dice (0 to 1) on each test set at this site; null where nothing could be measured.
+        result: mean Dice (0 to 1) on each test set at this site; null if nothing could be measured.
     """
 
     study: Slug

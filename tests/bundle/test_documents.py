@@ -96,7 +96,7 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "path", "value"), WRONG_FORMS)
-def test_other_forms_are_not_taken_in(name: str, path: str, value: Any, at: At) -> None:
+def test_documents_of_another_form_are_not_taken_in(name: str, path: str, value: Any, at: At) -> None:
     """Signed by north, whose program does not look."""
     world = at(1)
     with world.forged(1, signer="north") as parts:
@@ -106,7 +106,7 @@ def test_other_forms_are_not_taken_in(name: str, path: str, value: Any, at: At) 
 
 
 @pytest.mark.parametrize(("name", "path", "value"), WRONG_FORMS)
-def test_other_forms_do_not_leave(name: str, path: str, value: Any, at: At) -> None:
+def test_documents_of_another_form_do_not_leave(name: str, path: str, value: Any, at: At) -> None:
     """Better heard from this program than from the next site's."""
     world = at(0)
     folder = world.train(1)
@@ -163,7 +163,7 @@ def test_so_do_those_of_earlier_legs(name: str, path: str, value: Any, why: type
 @pytest.mark.parametrize(
     ("name", "path", "value"), [row for row in WRONG_FORMS if row[0] in (*manifest.CHAIN, CARD)][::4]
 )
-def test_forms_of_earlier_legs(name: str, path: str, value: Any, at: At) -> None:
+def test_documents_of_earlier_legs(name: str, path: str, value: Any, at: At) -> None:
     world = at(2)
     with world.forged(2, signer="south") as parts:
         north_says(world, parts, lambda link: link.put(name, changed(link.json(name), path, value)))

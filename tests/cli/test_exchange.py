@@ -484,7 +484,7 @@ def test_the_model_card_is_made_from_the_claims(world: Typed) -> None:
     assert done.out.partition("Model card")[2] == honest.partition("Model card")[2]
 
 
-def test_inspecting_papers_of_another_form_says_that_no_card_can_be_made(world: Typed) -> None:
+def test_inspecting_documents_of_another_form_says_that_no_card_can_be_made(world: Typed) -> None:
     with world.forged(2, signer="south") as parts:
         parts.put(HANDOVER, {"format": 1, "model": "\x1b[2J", "data": 5})
     done = world.at("east", "inspect", parts.bundle)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from relay.data import SPLITS, DatasetOptions, Sample, split
+from relay.data import SPLITS, DatasetOptions, Sample
 from relay.data.patients import doubtful, named
+from relay.data.splits import split
 from relay.errors import DataError
 
 FRACTIONS = st.floats(0, 0.49)

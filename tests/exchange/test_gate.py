@@ -1,4 +1,4 @@
-"""The acceptance gate: weights that are signed and whole, and wrong."""
+"""The acceptance check: weights that are signed and whole, and wrong."""
 
 from __future__ import annotations
 

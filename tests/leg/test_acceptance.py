@@ -1,4 +1,4 @@
-"""The acceptance gate of a leg: whatever training would refuse, or stumble over, is refused before it is taken in."""
+"""The acceptance check of a leg: whatever training would refuse, or stumble over, is refused before it is taken in."""
 
 from __future__ import annotations
 

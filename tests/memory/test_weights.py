@@ -123,7 +123,7 @@ def test_another_strategys_memory_is_refused(handover: Handover, said: str) -> N
 # -- what is handed over -----------------------------------------------------------------------------------
 
 
-def test_a_part_travels_as_float32_and_comes_back_bit_for_bit(tmp_path: Path) -> None:
+def test_a_memory_travels_as_float32_and_comes_back_bit_for_bit(tmp_path: Path) -> None:
     model = net()
     vector = torch.rand(as_vector(model.parameters()).shape, dtype=torch.float64)
     made = state("ewc", named(vector, trained(model)), None)
@@ -136,7 +136,7 @@ def test_a_part_travels_as_float32_and_comes_back_bit_for_bit(tmp_path: Path) ->
     assert torch.equal(anchor.importance, vector.float())
 
 
-def test_a_part_that_is_not_finite_is_not_handed_over() -> None:
+def test_a_memory_that_is_not_finite_is_not_handed_over() -> None:
     with pytest.raises(TrainingError, match=r"0\.bias"):
         state("si", {"0.bias": torch.tensor([1.0, torch.inf])}, None)
 

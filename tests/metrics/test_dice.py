@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchmetrics.segmentation import DiceScore
 
-from relay.metrics import SampleDice, VoxelDice, class_mean, sample_dice
+from relay.metrics import SampleDice, VoxelDice, sample_dice
+from relay.metrics.dice import class_mean
 
 C = 4
 NAN = float("nan")

@@ -161,8 +161,8 @@ def test_without_a_round_in_the_handover_one_begins() -> None:
 
 
 def cumulative(about: Mapping[str, Any], kind: str = "fedavg", **change: Tensor) -> Handover:
-    state = net().state_dict()
-    return Handover(state, cumulative=MemoryState({**state, **change}, kind, Privacy(derived="weights"), about))
+    weights = net().state_dict()
+    return Handover(weights, cumulative=MemoryState({**weights, **change}, kind, Privacy(derived="weights"), about))
 
 
 GOOD = {"samples": 30, "sites": ["a"]}
