@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 from torch import nn, optim
 
+from relay.config import options
 from relay.errors import UserError
-from relay.optim import Cosine, Poly, Step
+from relay.optim import Cosine, OptimizerOptions, Poly, Step
 from relay.registry import find, names
 
 
@@ -193,3 +194,13 @@ def test_the_options_need_no_torch() -> None:
     code = "import sys, relay.optim; print({'torch', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NoSuch", "has no attribute 'NoSuch'"), ("NAdam", "unexpected keyword argument 'wrong'")]
+)
+def test_one_that_torch_cannot_make_is_its_authors_to_correct(name: str, said: str) -> None:
+    cls = options(type(name, (OptimizerOptions,), {"wrong": 1.0, "__annotations__": {"wrong": float}}))
+    with pytest.raises(UserError, match=f"torch.optim can't make the optimiser {name}: .*{said}") as caught:
+        cls().build([parameter()])
+    assert "write its build(self, params)" in caught.value.advice()
