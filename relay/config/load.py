@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from relay.config.extends import KEY as EXTENDS, Layer, chain, in_file, merged, origin, parsed
 from relay.config.names import fault
+from relay.config.renamed import OTHER, superseded
 from relay.config.text import as_key, parse
 from relay.errors import ConfigError, Problem, UserError, nearest
 
@@ -101,7 +102,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems, str(path))
     try:
-        plain: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=False)
+        plain: Any = OmegaConf.to_container(OmegaConf.merge(superseded(*layers), layers[1]), resolve=False)
         for (keys, value), override in zip(changes, overrides, strict=True):
             problems += _put(plain, keys, value, override)
         config = OmegaConf.create(plain)
@@ -223,6 +224,8 @@ def _put(tree: Any, keys: Sequence[str | int], value: Any, override: str) -> lis
             return [Problem(override, override, f"leads nowhere: there is no '{key}' to step into")]
     if isinstance(tree, dict) or (isinstance(tree, list) and isinstance(last, int) and last < len(tree)):
         tree[last] = value  # type: ignore[index]
+        if isinstance(tree, dict):
+            tree.pop(OTHER.get(str(last)), None)
         return []
     return [Problem(override, override, f"leads nowhere: there is no '{last}' to set")]
 
