@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from relay.config import Field, options
 from relay.errors import UserError
+from relay.registry import blamed
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -112,7 +113,8 @@ class Schedule:
 
         if total_steps < 1:
             raise ValueError(f"total_steps must be at least 1, not {total_steps}")
-        return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
+        with blamed(type(self).__name__, self):  # the first rate is asked for here
+            return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
 
 
 @options

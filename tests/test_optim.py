@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -204,3 +205,14 @@ def test_one_that_torch_cannot_make_is_its_authors_to_correct(name: str, said: s
     with pytest.raises(UserError, match=f"torch.optim can't make the optimiser {name}: .*{said}") as caught:
         cls().build([parameter()])
     assert "write its build(self, params)" in caught.value.advice()
+
+
+def test_a_schedule_that_gives_no_number_is_its_authors_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wordy.py").write_text(
+        "from relay.optim import Schedule\nclass Mine(Schedule):\n    def factor(self, step, total_steps): return 'x'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    schedule = find("schedulers", "wordy:Mine")()
+    with pytest.raises(UserError, match=r"^Mine failed: TypeError: ") as caught:
+        schedule.build(optim.SGD([parameter()], lr=1.0), 3)
+    assert caught.value.advice() == "Correct wordy."
