@@ -56,6 +56,8 @@ def _find(name: str, folder: Path = Path()) -> Path:
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise UserError(f"no config '{name[:200]}': {said}", "Give the path of a .yaml file.") from error
+    if Path(name).is_absolute():
+        raise UserError(f"there is no file '{name}'", "Correct the path, or give a name under configs/.")
     known = sorted({p.relative_to(r).with_suffix("").as_posix() for r in roots for p in r.rglob("*.yaml")})
     near = nearest(name, known)
     raise UserError(
