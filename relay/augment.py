@@ -8,6 +8,7 @@ mask.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
 
@@ -29,6 +30,7 @@ class Augmentation:
 
     axes: ClassVar[tuple[int, ...]] = (2,)
 
+    @abstractmethod
     def apply(self, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """Augment a batch; the same seed gives the same batch.
 
@@ -40,7 +42,6 @@ class Augmentation:
         Returns:
             Images and masks of the same shapes.
         """
-        raise NotImplementedError
 
 
 def augment(name: str, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels, Pixels]:

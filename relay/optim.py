@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import asdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from typing_extensions import Self
 
 from relay.config import Field, options
 from relay.errors import UserError
+from relay.registry import blamed
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -32,10 +34,19 @@ class OptimizerOptions:
     weight_decay: NotNegative = 0.0
 
     def build(self, params: ParamsT) -> Optimizer:
-        """The ``torch.optim`` optimiser of this name over ``params``."""
+        """The ``torch.optim`` optimiser of this name over ``params``.
+
+        Raises:
+            UserError: torch has none of this name, or it does not take these options.
+        """
         from torch import optim
 
-        made: Optimizer = getattr(optim, type(self).__name__)(params, **asdict(self))
+        name = type(self).__name__
+        try:
+            made: Optimizer = getattr(optim, name)(params, **asdict(self))
+        except (AttributeError, TypeError, ValueError) as error:
+            advice = f"Give {name} the name and the options of a torch.optim class, or write its build(self, params)."
+            raise UserError(f"torch.optim can't make the optimiser {name}: {error}", advice) from error
         return made
 
 
@@ -86,10 +97,10 @@ class Schedule:
     The rate depends on nothing but the step, so that a resumed run goes on as it would have. Importable without torch.
     """
 
+    @abstractmethod
     def factor(self, step: int, total_steps: int) -> float:
         """What the base rate is multiplied by in optimiser step ``step`` = 0, 1, … of ``total_steps``; beyond
         the last it stays."""
-        raise NotImplementedError
 
     def build(self, optimizer: Optimizer, total_steps: int) -> LRScheduler:
         """A scheduler to be stepped once after each optimiser step.
@@ -102,7 +113,8 @@ class Schedule:
 
         if total_steps < 1:
             raise ValueError(f"total_steps must be at least 1, not {total_steps}")
-        return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
+        with blamed(type(self).__name__, self):  # the first rate is asked for here
+            return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
 
 
 @options
@@ -119,7 +131,7 @@ class Cosine(Schedule):
     """A linear warm-up, then half a cosine wave down (Loshchilov & Hutter 2017, arXiv:1608.03983).
 
     Attributes:
-        warmup_steps: optimiser steps of the warm-up,
+        warmup_steps: optimiser steps of the warm-up.
         warmup_fraction: the warm-up as a share of all steps; set only one of the two.
         min_factor: the last step's rate, as a share of the base rate.
     """

@@ -57,8 +57,12 @@ def _installed() -> Any:
 
 
 @cache
-def _entries(kind: Kind) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in _installed().select(group=f"relay.{kind}")}
+def _entries(kind: Kind) -> dict[str, list[EntryPoint]]:
+    """By name; a name has several where several packages claim it."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in _installed().select(group=f"relay.{kind}"):
+        found.setdefault(entry.name, []).append(entry)
+    return found
 
 
 def names(kind: Kind) -> list[str]:
@@ -67,16 +71,17 @@ def names(kind: Kind) -> list[str]:
 
 
 def package(kind: Kind, name: str) -> str:
-    """The package that an installed name comes from, with its version."""
-    dist = _entries(kind)[name].dist
-    return f"{dist.name} {dist.version}" if dist else "unknown"
+    """The package that an installed name comes from, with its version; all of them where several claim the name."""
+    dists = [entry.dist for entry in _entries(kind)[name]]
+    return ", ".join(sorted({f"{dist.name} {dist.version}" if dist else "unknown" for dist in dists}))
 
 
 def find(kind: Kind, name: str) -> Any:
     """The class (of a report section: the function) behind a name.
 
     Raises:
-        UserError: no such name (the nearest one is given), the plug-in can't be imported, or is none.
+        UserError: no such name (the nearest one is given), several packages claim it, the plug-in can't be imported, is
+            none, or lacks a method.
     """
     entries = _entries(kind)
     if name not in entries and ":" not in name:
@@ -87,16 +92,22 @@ def find(kind: Kind, name: str) -> Any:
             + (f" Did you mean '{near}'?" if near else "")
             + " Your own: module:Name, the module in the current folder.",
         )
+    if len(entries.get(name, ())) > 1:
+        raise UserError(
+            f"'{name}' in relay.{kind} is claimed by several packages: {package(kind, name)}",
+            "Give yours another name in its pyproject.toml, or uninstall one of them.",
+        )
     try:
-        found = entries[name].load() if name in entries else _import(name)
+        found = entries[name][0].load() if name in entries else _import(name)
     except Exception as error:  # whatever other people's code does when it is imported
-        advice = "Correct it, or remove its package."
+        advice = _where(error)
         if isinstance(error, ModuleNotFoundError) and error.name == name.partition(":")[0]:
             advice = f"Run the command in the folder of {error.name}.py ({Path.cwd()} has none), or install it."
         raise UserError(f"'{name}' in relay.{kind} can't be loaded: {_said(error)}", advice) from error
     if not callable(found) or not hasattr(found, NEEDS[kind]):
         raise UserError(f"'{name}' in relay.{kind} is no plug-in: it has no {NEEDS[kind]}", _cure(kind))
     _check_options(kind, name, found)
+    _check_methods(kind, name, found)
     if (top := _top(getattr(found, "__module__", ""))) != "relay":
         _theirs.add(top)
     return found
@@ -156,8 +167,30 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _where(error: Exception) -> str:
+    """The cure of a failed import: the line of the plug-in that failed, where it came so far."""
+    near = nearest(error.name, dir(error.obj)) if isinstance(error, AttributeError) and error.name else None
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__ and f.filename[0] != "<"]
+    if not own or "importlib" in own[-1].filename:
+        return f"Did you mean '{near}'?" if near else "Correct it, or remove its package."
+    return f"Correct it: it stopped in line {own[-1].lineno} of {own[-1].filename}."
+
+
 def _cure(kind: Kind) -> str:
     return "Write a function of the run." if kind == "report_sections" else "Derive it from the base class."
+
+
+def _check_methods(kind: Kind, name: str, found: Any) -> None:
+    """What its base class leaves open must be there before any time is spent.
+
+    Raises:
+        UserError: it is not.
+    """
+    missing = [each for each in dir(found) if getattr(getattr(found, each, None), "__isabstractmethod__", False)]
+    if missing:
+        raise UserError(
+            f"'{name}' in relay.{kind} has no method {' or '.join(missing)}", "Write it; see its base class."
+        )
 
 
 def _check_options(kind: Kind, name: str, found: Any) -> None:
@@ -176,6 +209,8 @@ def _check_options(kind: Kind, name: str, found: Any) -> None:
 
 def _import(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ValueError("it must have the form module:Name")
     if "" not in sys.path:
         sys.path.insert(0, "")
     return getattr(import_module(module), attribute)

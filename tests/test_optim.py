@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 from torch import nn, optim
 
+from relay.config import options
 from relay.errors import UserError
-from relay.optim import Cosine, Poly, Step
+from relay.optim import Cosine, OptimizerOptions, Poly, Step
 from relay.registry import find, names
 
 
@@ -193,3 +195,24 @@ def test_the_options_need_no_torch() -> None:
     code = "import sys, relay.optim; print({'torch', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NoSuch", "has no attribute 'NoSuch'"), ("NAdam", "unexpected keyword argument 'wrong'")]
+)
+def test_one_that_torch_cannot_make_is_its_authors_to_correct(name: str, said: str) -> None:
+    cls = options(type(name, (OptimizerOptions,), {"wrong": 1.0, "__annotations__": {"wrong": float}}))
+    with pytest.raises(UserError, match=f"torch.optim can't make the optimiser {name}: .*{said}") as caught:
+        cls().build([parameter()])
+    assert "write its build(self, params)" in caught.value.advice()
+
+
+def test_a_schedule_that_gives_no_number_is_its_authors_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "wordy.py").write_text(
+        "from relay.optim import Schedule\nclass Mine(Schedule):\n    def factor(self, step, total_steps): return 'x'\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    schedule = find("schedulers", "wordy:Mine")()
+    with pytest.raises(UserError, match=r"^Mine failed: TypeError: ") as caught:
+        schedule.build(optim.SGD([parameter()], lr=1.0), 3)
+    assert caught.value.advice() == "Correct wordy."

@@ -78,7 +78,7 @@ def test_options_that_nobody_declared_are_not_left_out(here: Path) -> None:
     (here / "bare.py").write_text(
         f"{base}class Mine(Loss):\n    alpha: float = 0.5\n"
         "class Wide(NetOptions):\n    width: int = 3\nclass Broad(Net):\n    Options = Wide\n"
-        "class Same(Loss):\n    pass\n"
+        "class Same(Loss):\n    def build(self, num_classes=None): ...\n"
     )
     for kind, name, cls in (("losses", "Mine", "Mine"), ("nets", "Broad", "Wide")):
         with pytest.raises(UserError, match=f"the options of {cls} are not declared") as caught:
@@ -111,8 +111,8 @@ def test_a_name_with_a_colon_is_never_looked_up_among_the_installed(here: Path) 
         ("def broken(:\n", "plug_syntax:Mine", "SyntaxError.*plug_syntax"),
         ("1 / 0\n", "plug_zero:Mine", "ZeroDivisionError: division by zero"),
         ("Mine = 3\n", "plug_number:Mine", "no plug-in: it has no Options"),
-        ("", ":Mine", "can't be loaded"),
-        ("", "plug_empty:", "can't be loaded"),
+        ("", ":Mine", "can't be loaded: ValueError: it must have the form module:Name"),
+        ("", "plug_empty:", "can't be loaded: ValueError: it must have the form module:Name"),
     ],
 )
 def test_a_broken_one_is_a_users_error_that_says_what_python_said(
@@ -123,6 +123,41 @@ def test_a_broken_one_is_a_users_error_that_says_what_python_said(
         find("strategies", name)
     assert repr(name) in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("\n1 / 0\n", "Correct it: it stopped in line 2 of {file}."),
+        ("Main = 3\n", "Did you mean 'Main'?"),
+        ("def broken(:\n", "Correct it, or remove its package."),  # Python's own words name the line
+    ],
+)
+def test_a_broken_one_is_cured_where_it_broke(here: Path, text: str, cure: str) -> None:
+    (here / "plug_cure.py").write_text(text)
+    with pytest.raises(UserError) as caught:
+        find("strategies", "plug_cure:Mine")
+    assert caught.value.advice() == cure.format(file=here / "plug_cure.py")
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "method"),
+    [
+        ("datasets", "relay.data:Dataset", "samples"),
+        ("nets", "relay.nets:Net", "build"),
+        ("losses", "relay.losses:Loss", "build"),
+        ("schedulers", "relay.optim:Schedule", "factor"),
+        ("metrics", "relay.metrics:MaskMetric", "measure"),
+        ("metrics", "relay.metrics:CountMetric", "of_counts"),
+        ("augmentations", "relay.augment:Augmentation", "apply"),
+    ],
+)
+def test_a_method_that_is_missing_is_told_before_training(here: Path, kind: Kind, base: str, method: str) -> None:
+    module, _, cls = base.partition(":")
+    (here / "lacking.py").write_text(f"from {module} import {cls}\nclass Mine({cls}):\n    pass\n")
+    with pytest.raises(UserError, match=f"^'lacking:Mine' in relay.{kind} has no method {method}$"):
+        find(kind, "lacking:Mine")
+    del sys.modules["lacking"]
 
 
 def test_nothing_of_ours_needs_torch_to_be_found() -> None:

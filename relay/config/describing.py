@@ -46,8 +46,8 @@ def describe(schema: type) -> list[Option]:
 
 
 def summary(thing: Any) -> str:
-    """The first paragraph of its own docstring."""
-    return plain((inspect.cleandoc(thing.__doc__ or "")).split("\n\n")[0])
+    """The first paragraph of its own docstring, without a list such as ``Attributes``."""
+    return plain(re.split(r"\n(?:\n|\w+:\n)", inspect.cleandoc(thing.__doc__ or ""))[0])
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from relay.config.checking import holds
+from relay.config.renamed import superseded
 from relay.config.text import parse_file
 from relay.errors import ConfigError, Problem, UserError
 from relay.files import expanded
@@ -79,7 +80,7 @@ def merged(layers: Sequence[Layer]) -> dict[str, Any]:
     Blocks are merged, anything else is replaced, lists as well. Two kinds of block are replaced as a whole: by an empty
     one (``{}``), and by one with another ``name``, since the options of one strategy or net mean nothing to another.
     """
-    return reduce(_over, (tree for _, tree in layers), {})
+    return reduce(lambda below, own: _over(superseded(below, own), own), (tree for _, tree in layers), {})
 
 
 def _over(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from relay.config.extends import KEY as EXTENDS, Layer, chain, in_file, merged, origin, parsed
 from relay.config.names import fault
+from relay.config.renamed import OTHER, superseded
 from relay.config.text import as_key, parse
 from relay.errors import ConfigError, Problem, UserError, nearest
 
@@ -55,6 +56,8 @@ def _find(name: str, folder: Path = Path()) -> Path:
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise UserError(f"no config '{name[:200]}': {said}", "Give the path of a .yaml file.") from error
+    if Path(name).is_absolute():
+        raise UserError(f"there is no file '{name}'", "Correct the path, or give a name under configs/.")
     known = sorted({p.relative_to(r).with_suffix("").as_posix() for r in roots for p in r.rglob("*.yaml")})
     near = nearest(name, known)
     raise UserError(
@@ -101,7 +104,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     if problems:
         raise ConfigError(problems, str(path))
     try:
-        plain: Any = OmegaConf.to_container(OmegaConf.merge(*layers), resolve=False)
+        plain: Any = OmegaConf.to_container(OmegaConf.merge(superseded(*layers), layers[1]), resolve=False)
         for (keys, value), override in zip(changes, overrides, strict=True):
             problems += _put(plain, keys, value, override)
         config = OmegaConf.create(plain)
@@ -223,6 +226,8 @@ def _put(tree: Any, keys: Sequence[str | int], value: Any, override: str) -> lis
             return [Problem(override, override, f"leads nowhere: there is no '{key}' to step into")]
     if isinstance(tree, dict) or (isinstance(tree, list) and isinstance(last, int) and last < len(tree)):
         tree[last] = value  # type: ignore[index]
+        if isinstance(tree, dict):
+            tree.pop(OTHER.get(str(last)), None)
         return []
     return [Problem(override, override, f"leads nowhere: there is no '{last}' to set")]
 

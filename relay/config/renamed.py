@@ -9,6 +9,8 @@ from relay.errors import Problem
 
 RENAMED = {"num_replica": "repeats", "out_range": "intensity_range"}
 """For a data set's ``kwargs``: the old name and the current one."""
+OTHER = RENAMED | {new: old for old, new in RENAMED.items()}
+"""Each name's other one."""
 
 
 def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
@@ -23,11 +25,19 @@ def rename(config: Any) -> tuple[dict[str, str], list[Problem]]:
         for old in RENAMED.keys() & kwargs.keys():
             new = RENAMED[old]
             if new in kwargs:
-                problems.append(Problem(f"{path}.{old}", kwargs[old], f"is the old name of {new}, which is also given"))
+                allowed, cure = f"is the old name of {new}, which is also given", f"Remove {old}."
+                problems.append(Problem(f"{path}.{old}", kwargs.pop(old), allowed, cure=cure))
             else:
                 kwargs[new] = kwargs.pop(old)
                 moved[f"{path}.{new}"] = f"{path}.{old}"
     return moved, problems
+
+
+def superseded(below: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What lies below, without the options that its overlay gives under their other name."""
+    kept = {key: value for key, value in below.items() if key not in OTHER or OTHER[key] not in own}
+    both = [key for key in kept if isinstance(kept[key], dict) and isinstance(own.get(key), dict)]
+    return kept | {key: superseded(kept[key], own[key]) for key in both}
 
 
 def _datasets(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import relay
 from relay.bundle import disclosed, measure
@@ -34,6 +35,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.plan import Leg, Study
+from relay.registry import blamed
 from relay.results import read_rows, write_rows
 from relay.seeds import derive
 from relay.trust import Policy
@@ -120,6 +122,19 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
         )
 
 
+def _built(plugin: Any, *given: Any) -> nn.Module:
+    """The module of a net or a loss.
+
+    Raises:
+        UserError: it is somebody's own, and ``build`` fails or gives something else.
+    """
+    with blamed(type(plugin).__name__, plugin):
+        made = plugin.build(*given)
+        if not isinstance(made, nn.Module):
+            raise TypeError(f"build gave {type(made).__name__}; it must give a torch.nn.Module")
+    return made
+
+
 def _train(
     leg: Leg,
     incoming: Handover | None,
@@ -134,11 +149,11 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        model = leg.net.build()
+        model = _built(leg.net)
         model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
-    criterion = leg.loss.build(leg.data.num_classes)
+    criterion = _built(leg.loss, leg.data.num_classes)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(model.to(device), criterion, task_of(leg))

@@ -6,6 +6,7 @@ Each built loss is a module ``forward(logits, target) -> scalar``: ``logits`` (B
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import model_validator
@@ -26,6 +27,7 @@ Weights = Annotated[tuple[Positive, ...], Field(min_length=2)]
 class Loss:
     """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch."""
 
+    @abstractmethod
     def build(self, num_classes: int | None = None) -> nn.Module:
         """The module, see :mod:`relay.losses.segmentation`.
 
@@ -35,7 +37,6 @@ class Loss:
         Raises:
             UserError: the class weights are not ``num_classes``.
         """
-        raise NotImplementedError
 
 
 @options

@@ -7,6 +7,7 @@ Whatever is installed in the group ``relay.metrics`` is measured: it has rows in
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -139,18 +140,18 @@ class MaskMetric(Metric):
     needs_spacing: ClassVar[bool] = False
     background: ClassVar[bool] = True
 
+    @abstractmethod
     def measure(self, masks: MaskPair) -> Sequence[float]:
         """A number for each of the C classes, background first; NaN if it can't be measured."""
-        raise NotImplementedError
 
 
 class CountMetric(MaskMetric):
     """A metric computed from counts of voxels, so it can also be measured over all images of a patient
     (subject-wise) and over a whole test set (voxel-wise)."""
 
+    @abstractmethod
     def of_counts(self, counts: Counts) -> Sequence[float]:
         """A number for each of the C classes, background first; NaN if it can't be measured."""
-        raise NotImplementedError
 
     def measure(self, masks: MaskPair) -> Sequence[float]:
         """See :meth:`MaskMetric.measure`."""
@@ -167,9 +168,9 @@ class ClassMetric(Metric):
     task = "classification"
     per_class: ClassVar[bool] = False
 
+    @abstractmethod
     def measure(self, classes: ClassPair) -> float | Sequence[float]:
         """A number or, with :attr:`per_class`, one for each of the C classes; NaN if it can't be measured."""
-        raise NotImplementedError
 
 
 class NumberMetric(Metric):
@@ -177,6 +178,6 @@ class NumberMetric(Metric):
 
     task = "regression"
 
+    @abstractmethod
     def measure(self, numbers: NumberPair) -> float:
         """A number; NaN if it can't be measured."""
-        raise NotImplementedError

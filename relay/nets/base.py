@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from relay.config import Field, options
@@ -31,6 +32,7 @@ class Net:
     def __init__(self, options: NetOptions) -> None:
         self.options = options
 
+    @abstractmethod
     def build(self) -> nn.Module:
         """A fresh module: ``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``, for any size ``S``.
 
@@ -40,7 +42,6 @@ class Net:
             ValueError: ``in_channels`` or ``num_classes`` is still ``None``.
             UserError: what the options name (pretrained weights, say) does not fit.
         """
-        raise NotImplementedError
 
     def channels(self) -> tuple[int, int]:
         """``(in_channels, num_classes)``, both known.

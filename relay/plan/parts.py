@@ -102,7 +102,7 @@ class SchedulerLike(_Options, Protocol):
 
 
 if TYPE_CHECKING:  # mypy checks the toolkit's own parts against the protocols here
-    _net: type[NetLike] = Net
-    _loss: type[LossLike] = Loss
+    _net: type[NetLike] = Net  # type: ignore[type-abstract]  # subclasses are held to it
+    _loss: type[LossLike] = Loss  # type: ignore[type-abstract]
     _optimizer: type[OptimizerLike] = OptimizerOptions
-    _scheduler: type[SchedulerLike] = Schedule
+    _scheduler: type[SchedulerLike] = Schedule  # type: ignore[type-abstract]

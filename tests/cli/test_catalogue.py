@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_every_kind_can_be_listed(kind: registry.Kind) -> None:
         ("losses", "lambda_dice: float ≥ 0; default 1.0"),
         ("losses", "dice_kwargs: block `ExpLogDice`; default {do_bg: true, batch_dice: true}; see `ExpLogDice`."),
         ("optimizers", "betas: 2 × float ≥ 0 and < 1; default [0.9, 0.999]"),
-        ("schedulers", "warmup_steps: int ≥ 0; default 0; optimiser steps of the warm-up,"),
+        ("schedulers", "warmup_steps: int ≥ 0; default 0; optimiser steps of the warm-up."),
         ("nets", "backbone: plain, resnet18, resnet34, resnet50; default plain; the encoder."),
         ("strategies", "memory: name and kwargs or null; default style;"),
         ("datasets", "task_id: int ≥ 0; must be given;"),
@@ -58,7 +59,9 @@ def test_a_broken_one_does_not_hide_the_others(tmp_path: Path, monkeypatch: pyte
     package = tmp_path / "broken-2.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 2\n")
-    (package / "entry_points.txt").write_text("[relay.losses]\nAlas = no_such_module_here:Alas\n")
+    (package / "entry_points.txt").write_text(
+        "[relay.losses]\nAlas = no_such_module_here:Alas\nDice = no_such_module_here:Dice\n"
+    )
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         for remembered in (registry._installed, registry._entries):
@@ -67,4 +70,12 @@ def test_a_broken_one_does_not_hide_the_others(tmp_path: Path, monkeypatch: pyte
     for remembered in (registry._installed, registry._entries):
         remembered.cache_clear()
     assert "Alas (broken 2) 'Alas' in relay.losses can't be loaded: ModuleNotFoundError" in said
+    assert re.search(
+        r"Dice \(broken 2, relay-learning \S+\) 'Dice' in relay.losses is claimed by several packages", said
+    )
     assert "DiceCE (relay-learning" in said
+
+
+def test_a_summary_ends_where_the_attributes_begin() -> None:
+    assert "renews it.\n" in listed("memories")
+    assert "Attributes" not in listed("memories")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,14 @@ def test_a_problem_names_the_file_that_its_value_is_in(tmp_path: Path, monkeypat
     }
     assert "in top" in str(caught.value)
     assert "(in base.yaml)" in str(caught.value)
+
+
+def test_an_absolute_path_is_not_said_to_be_missing_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^there is no file '{re.escape(str(tmp_path))}/none.yaml'$"):
+        locate(str(tmp_path / "none.yaml"))
+    (tmp_path / "mine.yaml").write_text(f"extends: {tmp_path}/none.yaml\n")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "mine.yaml")
+    assert [(p.path, p.allowed) for p in caught.value.problems] == [
+        ("extends", f"there is no file '{tmp_path}/none.yaml'")
+    ]

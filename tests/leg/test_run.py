@@ -15,11 +15,12 @@ import yaml
 
 from relay.bundle.handover_files import digest_of, load, read_facts
 from relay.bundle.seal import MAGIC
-from relay.errors import DataError, TrainingError
+from relay.errors import DataError, TrainingError, UserError
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
-from relay.leg import checkpoint
+from relay.leg import checkpoint, run
 from relay.leg.paths import RunPaths
+from relay.registry import find
 from relay.results import COLUMNS
 from tests.studies import TINY, finished, simulate, study
 
@@ -269,3 +270,19 @@ def test_a_last_step_that_ruins_the_weights_is_not_the_end_of_a_leg(
     assert not RunPaths(tmp_path).leg("task_1").finished
     simulate(tmp_path, **{**changes, "common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 1e-9}}})
     assert RunPaths(tmp_path).leg("task_1").finished
+
+
+@pytest.mark.parametrize(
+    ("build", "said"), [("None", "TypeError: build gave NoneType; it must give a torch.nn.Module"), ("1 / 0", "Zero")]
+)
+def test_a_net_that_builds_no_module_is_its_authors_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: str, said: str
+) -> None:
+    (tmp_path / "hollow.py").write_text(
+        f"from relay.nets import Net\nclass Mine(Net):\n    def build(self):\n        return {build}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "hollow", raising=False)
+    net = find("nets", "hollow:Mine")
+    with pytest.raises(UserError, match=f"^Mine failed: {said}"):
+        run._built(net(net.Options()))
