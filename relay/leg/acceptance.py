@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled
-from relay.errors import DataError, HandoverError
+from relay.errors import DataError, HandoverError, UserError
 from relay.exchange import StudyStore, Weigh, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
@@ -23,6 +23,7 @@ from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_dice
 from relay.plan import Leg
+from relay.registry import blamed
 from relay.trust import GateFailed, Policy, PolicyBreach
 
 LOOK = 4
@@ -119,6 +120,29 @@ def _rehearsed(leg: Leg, handover: Handover) -> nn.Module:
     strategy.receive(handover)
     start: nn.Module = strategy.model
     return start
+
+
+def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.device) -> None:
+    """Check that a net gives one output per class and pixel: some losses would train another one without a word.
+
+    Args:
+        site: its first training image is predicted.
+
+    Raises:
+        UserError: the outputs have another shape, or the net fails.
+    """
+    (batch,) = batches(Store(site.dataset, site.split["train"][:1]))
+    image, training = batch["image"].to(device), model.training
+    with blamed(type(leg.net).__name__, leg.net):
+        logits = predict(model.eval(), scaled(image, leg.data.intensity_range), leg.data.patch_size)
+    model.train(training)
+    wanted = (1, leg.data.num_classes, *image.shape[2:])
+    if tuple(logits.shape) != wanted:
+        raise UserError(
+            f"net '{leg.conf.model.name}' gives outputs of shape {tuple(logits.shape)} for an image; it must give "
+            f"{wanted}",
+            "One output per class and pixel: take the number of classes and channels from the net's data options.",
+        )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from relay.data import SiteData
 from relay.errors import HandoverError
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_memory, check_samples, check_size
+from relay.leg.acceptance import check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
@@ -157,6 +157,7 @@ def _train(
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(model.to(device), criterion, task_of(leg))
+    check_outputs(leg, model, sites[0], device)
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None

@@ -286,3 +286,19 @@ def test_a_net_that_builds_no_module_is_its_authors_error(
     net = find("nets", "hollow:Mine")
     with pytest.raises(UserError, match=f"^Mine failed: {said}"):
         run._built(net(net.Options()))
+
+
+def test_a_net_with_other_outputs_than_there_are_classes_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss that looks at the first classes only would train it, and its scores would mean nothing."""
+    (tmp_path / "wide.py").write_text(
+        "from relay.nets import Net\nclass Wide(Net):\n    def build(self):\n"
+        "        from torch import nn\n        return nn.Conv2d(self.channels()[0], 7, 1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "wide", raising=False)
+    changes = {"common.model": {"name": "wide:Wide"}, "current_tasks.task_ids": [1]}
+    with pytest.raises(UserError, match=r"shape \(1, 7, 32, 32\) for an image; it must give \(1, 3, 32, 32\)"):
+        simulate(tmp_path / "run", **changes)
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
