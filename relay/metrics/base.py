@@ -41,8 +41,8 @@ class MaskPair:
     """One image's predicted mask beside its true one.
 
     Attributes:
-        pred: (*S) labels of any integer type; a label outside 0..C-1 belongs to no class.
-        truth: (*S), likewise.
+        pred: ``(*S)`` labels of any integer type; a label outside 0..C-1 belongs to no class.
+        truth: ``(*S)``, likewise.
         num_classes: C, background included.
         spacing: millimetres per voxel along each axis; None: unknown, and distances are in voxels.
         tolerance: of ``nsd``, in the unit of distances.
