@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -25,7 +28,7 @@ def show(
     """
     if kind is None:
         for each in registry.KINDS:
-            ask.say(f"{each}: {', '.join(registry.names(each))}")
+            _say(f"{each}: {', '.join(registry.names(each))}")
         return
     known = next((each for each in registry.KINDS if each == kind), None)
     if known is None:
@@ -34,7 +37,17 @@ def show(
         raise UserError(f"there is no kind '{kind}'", advice)
     for name in registry.names(known):
         for line in _lines(known, name):
-            ask.say(line)
+            _say(line)
+
+
+def _say(line: str) -> None:
+    """Print a line; on a terminal it is wrapped, and what follows is indented further."""
+    if not sys.stdout.isatty():
+        ask.say(line)
+        return
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    width = shutil.get_terminal_size().columns
+    ask.say(*textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
 
 
 def _lines(kind: registry.Kind, name: str) -> Iterator[str]:

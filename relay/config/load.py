@@ -156,7 +156,7 @@ def _local(_: Path) -> list[Layer]:
     except ConfigError as error:
         raise ConfigError(in_file(error.problems, local), LOCAL) from error
     if EXTENDS in own:
-        allowed = "goes into a config: this file is put over every one"
+        allowed = "belongs in a config: this file overrides every config"
         raise ConfigError([Problem(EXTENDS, own[EXTENDS], allowed, cure="Remove it.", file=LOCAL)], LOCAL)
     return [(local, own)]
 

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from relay import registry
+from relay.cli import catalogue
 from relay.cli.app import app
 
 
@@ -79,3 +80,15 @@ def test_a_broken_one_does_not_hide_the_others(tmp_path: Path, monkeypatch: pyte
 def test_a_summary_ends_where_the_attributes_begin() -> None:
     assert "renews it.\n" in listed("memories")
     assert "Attributes" not in listed("memories")
+
+
+def test_on_a_terminal_no_line_is_wider_than_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(catalogue.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    catalogue._say("    lr: float > 0; default 0.001; " + "a long meaning " * 10)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("    lr: float")
+    assert rest
+    assert all(line.startswith(" " * 8) and len(line) <= 60 for line in rest)

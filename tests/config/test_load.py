@@ -239,7 +239,7 @@ def test_extends_stands_in_a_config_alone(config: Path) -> None:
     with pytest.raises(ConfigError, match="extends = 'demo': can't be overridden"):
         read(config, ["extends=demo"])
     Path("paths.local.yaml").write_text("extends: demo")
-    with pytest.raises(ConfigError, match=r"extends = 'demo': goes into a config.*\(in paths\.local\.yaml\)"):
+    with pytest.raises(ConfigError, match=r"extends = 'demo': belongs in a config.*\(in paths\.local\.yaml\)"):
         read(config)
     Path("paths.local.yaml").write_text("paths: {here: yes}")
     with pytest.raises(ConfigError, match=r"paths\.here = 'yes': line 1.*\(in paths\.local\.yaml\)"):
