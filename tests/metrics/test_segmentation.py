@@ -300,12 +300,15 @@ class Zero(CountMetric):
     name = "zero"
     def of_counts(self, counts): return [1 / 0]
 class Nameless(MaskMetric):
-    pass
-class Dice(MaskMetric):
+    def measure(self, masks): return [1.0, 1.0]
+class Empty(MaskMetric):
+    name = "empty"
+class Dice(Nameless):
     name = "dice"
 class Error(NumberMetric):
     name = "error"
-class Never(MaskMetric):
+    def measure(self, numbers): return 1.0
+class Never(Nameless):
     name = "never"
     def __init__(self): raise OSError("no such file")
 """
@@ -327,6 +330,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("Short", "metric 'short' failed: ValueError: it gave 1 numbers; it must give one for each of 2 classes"),
         ("Zero", "metric 'zero' failed: ZeroDivisionError: division by zero"),
         ("Nameless", "in relay.metrics has no name"),
+        ("Empty", "in relay.metrics has no method measure"),
         ("Dice", "two metrics are called 'dice'"),
         ("Error", "metric 'error' is for regression, not for segmentation"),
         ("Never", "failed: OSError: no such file"),
