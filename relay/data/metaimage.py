@@ -75,8 +75,7 @@ def check(path: Path) -> None:
         )
     data = place.read_bytes()
     if place == path:
-        line = data.index(b"ElementDataFile")
-        data = data[data.index(b"\n", line) + 1 :]
+        data = data[data.index(b"ElementDataFile") :].partition(b"\n")[2]
     size = BYTES.get(header["ElementType"].removeprefix("MET_"), 0)
     expected = prod(map(int, header["DimSize"].split())) * int(header.get(CHANNELS, 1)) * size
     if _is_true(header.get("CompressedData", "")):

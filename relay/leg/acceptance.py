@@ -126,22 +126,24 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
     """Check that a net gives one output per class and pixel: some losses would train another one without a word.
 
     Args:
-        site: its first training image is predicted.
+        site: its first training image is predicted, or one patch of it: a whole volume would take too long.
 
     Raises:
         UserError: the outputs have another shape, or the net fails.
     """
     (batch,) = batches(Store(site.dataset, site.split["train"][:1]))
-    image, training = batch["image"].to(device), model.training
+    patch, training = leg.data.patch_size, model.training
+    corner = tuple(slice(side) for side in (None, None, *(patch or ())))
+    image = batch["image"][corner].to(device)
     with blamed(type(leg.net).__name__, leg.net):
-        logits = predict(model.eval(), scaled(image, leg.data.intensity_range), leg.data.patch_size)
+        logits = predict(model.eval(), scaled(image, leg.data.intensity_range), patch)
     model.train(training)
     wanted = (1, leg.data.num_classes, *image.shape[2:])
     if tuple(logits.shape) != wanted:
         raise UserError(
             f"net '{leg.conf.model.name}' gives outputs of shape {tuple(logits.shape)} for an image; it must give "
             f"{wanted}",
-            "One output per class and pixel: take the number of classes and channels from the net's data options.",
+            "It needs one output per class and pixel: use the in_channels and num_classes of self.channels().",
         )
 
 

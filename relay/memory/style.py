@@ -1,9 +1,9 @@
-"""Style: remember of each site only how its images look, in aggregates, and repaint this site's images that way.
+"""Style: store only appearance statistics for each site, and repaint later sites' images with them.
 
-Hospitals differ mostly in how images look, not in anatomy. What is kept of a site is the mean of its images'
-descriptions (:mod:`relay.memory.appearance`) and the leading directions in which they vary
-(:mod:`relay.memory.moments`): a few thousand numbers, no image, no position. To draw, an earlier site is chosen, a
-description is drawn from its normal distribution, and an image of this site is repainted to fit it.
+Hospitals differ mostly in the appearance of their images, not in anatomy. For each site, the memory stores the mean of
+its images' descriptions (:mod:`relay.memory.appearance`) and the leading directions in which they vary
+(:mod:`relay.memory.moments`): a few thousand numbers, no image, no position. To draw a sample, it chooses an earlier
+site, draws a description from that site's normal distribution, and repaints an image of this site to match.
 """
 
 from __future__ import annotations

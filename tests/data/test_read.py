@@ -338,6 +338,7 @@ def test_too_many_classes_and_axes(tmp_path: Path) -> None:
     ("name", "damage", "said"),
     [
         ("a.mha", lambda data: data[:-9], "truncated, 231 bytes instead of 240"),
+        ("a.mha", lambda data: data[: data.index(b"LOCAL") + 5], "truncated, 0 bytes instead of 240"),
         ("a.mha", lambda data: data.replace(b"DimSize", b"DimSite"), "its header lacks DimSize"),
         ("a.mha", lambda data: data.replace(b"NDims = 3", b"NDims = 4"), "its header has 3 sizes for 4 axes"),
         ("z.mha", lambda data: data[:-9], "truncated"),

@@ -301,4 +301,8 @@ def test_a_net_with_other_outputs_than_there_are_classes_is_refused_before_it_is
     changes = {"common.model": {"name": "wide:Wide"}, "current_tasks.task_ids": [1]}
     with pytest.raises(UserError, match=r"shape \(1, 7, 32, 32\) for an image; it must give \(1, 3, 32, 32\)"):
         simulate(tmp_path / "run", **changes)
+    with pytest.raises(
+        UserError, match=r"shape \(1, 7, 16, 16\) for an image"
+    ):  # one patch tells, however large an image is
+        simulate(tmp_path / "patches", **changes, **{"common.dataset.kwargs.patch_size": [16, 16]})
     assert not list((tmp_path / "run").rglob("*.ckpt"))
