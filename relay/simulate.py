@@ -22,13 +22,13 @@ from relay.leg import (
     Transport,
     digests,
     doubts,
+    full_check,
     handover_writer,
     is_first,
     needs,
     planned_steps,
     run_leg,
     transport_of,
-    weigher,
 )
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
@@ -94,7 +94,7 @@ class Simulation:
             progress.skip(title, steps)
         else:
             progress.leg(title, steps)
-            weigh = weigher(leg, self.sites, self.devices)
+            weigh = full_check(leg, self.sites, self.devices)
             with progress.stage("receiving"):
                 incoming = self.transport.receive(leg, weigh, progress.say)
             paths.check(leg.scientific(), incoming.digest if incoming else None)

@@ -56,11 +56,11 @@ def receive(
     from relay.exchange import gate, receiving, select_bundle
 
     fit: ExpectedConfig | None = None
-    weigh: receiving.Weigh = gate.weigh
+    weigh: receiving.AcceptanceCheck = gate.weigh
     if found is not None:
-        from relay.leg import expected_config, taster
+        from relay.leg import expected_config, quick_check
 
-        fit, weigh = expected_config(found.leg), taster(found.leg)
+        fit, weigh = expected_config(found.leg), quick_check(found.leg)
     else:
         ask.say(UNCHECKED, err=True)
     bundle = select_bundle.choose(store, source) if source.is_dir() else source

@@ -11,7 +11,7 @@ from .drafting import Draft as Draft, check_there as check_there
 from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as check_fit
 from .rebuilding import rebuild as rebuild
 from .receiving import (
-    Weigh as Weigh,
+    AcceptanceCheck as AcceptanceCheck,
     chain_in as chain_in,
     judge as judge,
     look_into as look_into,

@@ -17,7 +17,7 @@ from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
 from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
-Weigh = Callable[[Handover, "StudyStore", Policy], list[str]]
+AcceptanceCheck = Callable[[Handover, "StudyStore", Policy], list[str]]
 """The acceptance check: returns notes for people.
 
 Raises:
@@ -110,7 +110,7 @@ def look_into(
 
 
 def receive(
-    store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None = None, fit: ExpectedConfig | None = None
+    store: StudyStore, keys: Keys, path: Path, weigh: AcceptanceCheck | None = None, fit: ExpectedConfig | None = None
 ) -> Verified:
     """Verify a bundle, check its weights, and accept it: store its files and newer rosters, and add a ledger line.
 
@@ -127,7 +127,9 @@ def receive(
         return _receive(store, keys, path, weigh, fit)
 
 
-def _receive(store: StudyStore, keys: Keys, path: Path, weigh: Weigh | None, fit: ExpectedConfig | None) -> Verified:
+def _receive(
+    store: StudyStore, keys: Keys, path: Path, weigh: AcceptanceCheck | None, fit: ExpectedConfig | None
+) -> Verified:
     part = clear(store.folder / ".receiving")
     try:
         with opened(path, keys, store.folder, limit_of(store)) as bundle:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled
 from relay.errors import DataError, HandoverError, UserError
-from relay.exchange import StudyStore, Weigh, gate, measures
+from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict
@@ -32,7 +32,7 @@ SAME = 1e-12
 """Logits that differ by no more than this count as equal."""
 
 
-def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
+def full_check(leg: Leg, sites: Sites, devices: Devices) -> AcceptanceCheck:
     """The acceptance check of a leg: all validation images of all its sites are scored; for a site without any, a few
     training images are examined."""
 
@@ -54,7 +54,7 @@ def weigher(leg: Leg, sites: Sites, devices: Devices) -> Weigh:
     return weigh
 
 
-def taster(leg: Leg) -> Weigh:
+def quick_check(leg: Leg) -> AcceptanceCheck:
     """The acceptance check for a bundle that is received before the leg is run: a few images are examined, if they are
     available, and none are scored."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
-from relay.exchange import StudyStore, Weigh, drafting, receive, reopen, sending, utc_now
+from relay.exchange import AcceptanceCheck, StudyStore, drafting, receive, reopen, sending, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
@@ -82,7 +82,7 @@ class SimulatedStudy:
             sending.sign(store, own, drafted)
             sending.export(store, leg, self.stick)
 
-    def receive(self, leg: int, weigh: Weigh | None, fitting: Leg) -> None:
+    def receive(self, leg: int, weigh: AcceptanceCheck | None, fitting: Leg) -> None:
         """Receive the previous leg at the next site, unless that is already done."""
         site = self.sites[leg - 1]
         store = self.store(site)
@@ -133,7 +133,7 @@ class Simulated(Transport):
         check_whole(handover)
         return digest_of(handover)
 
-    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+    def receive(self, leg: Leg, weigh: AcceptanceCheck, say: Say) -> Incoming | None:
         """Receive what the previous leg put on the stick."""
         way = self._through(leg)
         if way is None or leg.start is None:
@@ -156,7 +156,13 @@ class Simulated(Transport):
             self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
 
     def _bring(
-        self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, say: Say, last: bool = False
+        self,
+        study: SimulatedStudy,
+        way: Sequence[Leg],
+        number: int,
+        weigh: AcceptanceCheck | None,
+        say: Say,
+        last: bool = False,
     ) -> Incoming | None:
         """Do every hand-over up to a leg's own, in order, and skip those already done.
 
@@ -175,7 +181,7 @@ class Simulated(Transport):
             return incoming
 
     def _walk(
-        self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: Weigh | None, last: bool
+        self, study: SimulatedStudy, way: Sequence[Leg], number: int, weigh: AcceptanceCheck | None, last: bool
     ) -> Incoming | None:
         study.begin()
         for leg, made in enumerate(way[:number], 1):

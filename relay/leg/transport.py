@@ -14,7 +14,17 @@ from pathlib import Path
 from relay.bundle import read_facts
 from relay.config import Handoff
 from relay.errors import TrainingError, UserError
-from relay.exchange import StudyStore, Weigh, chain_in, check_fit, drafting, receive, reopen, select_bundle, sending
+from relay.exchange import (
+    AcceptanceCheck,
+    StudyStore,
+    chain_in,
+    check_fit,
+    drafting,
+    receive,
+    reopen,
+    select_bundle,
+    sending,
+)
 from relay.files import expanded
 from relay.handover import Handover
 from relay.home import home_of
@@ -53,11 +63,11 @@ class Transport:
         """Digest of what a leg starts from, without receiving it; None for nothing."""
         return None
 
-    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+    def receive(self, leg: Leg, weigh: AcceptanceCheck, say: Say) -> Incoming | None:
         """What a leg starts from, verified and past the acceptance check; None for nothing."""
         return None
 
-    def check(self, leg: Leg, made: Handover, weigh: Weigh) -> None:
+    def check(self, leg: Leg, made: Handover, weigh: AcceptanceCheck) -> None:
         """Check a leg's result against everything its receivers will check, before the leg counts as finished.
 
         Raises:
@@ -145,7 +155,7 @@ class Deployed(Transport):
         start = self.run.leg(leg.folder).record().get("start")
         return str(start) if start else None
 
-    def receive(self, leg: Leg, weigh: Weigh, say: Say) -> Incoming | None:
+    def receive(self, leg: Leg, weigh: AcceptanceCheck, say: Say) -> Incoming | None:
         """Receive the previous leg's bundle, unless that is already done."""
         number = self._number()
         if is_first():
@@ -202,7 +212,7 @@ class Deployed(Transport):
             )
         return select_bundle.choose(self.store, source, before) if source.is_dir() else source
 
-    def _take_in(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+    def _take_in(self, leg: Leg, before: int, weigh: AcceptanceCheck, say: Say) -> None:
         path = self._bundle(before)
         if path is None:
             say(f"leg {before} was received before")
@@ -215,7 +225,7 @@ class Deployed(Transport):
         for note in found.notes:
             say(f"  {note}")
 
-    def _again(self, leg: Leg, before: int, weigh: Weigh, say: Say) -> None:
+    def _again(self, leg: Leg, before: int, weigh: AcceptanceCheck, say: Say) -> None:
         """Check what was received earlier, perhaps without a config: it must match this one and pass its gate, too."""
         handover, _ = reopen(self.store, before)
         claim = chain_in(self.store.received(before))[-1].claim

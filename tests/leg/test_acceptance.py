@@ -17,7 +17,7 @@ from relay.data.site import prepare
 from relay.exchange import gate
 from relay.exchange.store import StudyStore
 from relay.handover import Handover, MemoryState, Privacy
-from relay.leg.acceptance import check_answers, check_handover, taster, weigher
+from relay.leg.acceptance import check_answers, check_handover, full_check, quick_check
 from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
 from relay.memory.appearance import Form
@@ -174,10 +174,10 @@ def test_the_images_of_all_sites_of_a_leg_are_looked_at(tmp_path: Path) -> None:
     names = [dataset.options.task_name for dataset in here.pool]
     assert len(names) > 1
     sites = Sites(7, RunPaths(tmp_path / "run"))
-    *_, said = weigher(here, sites, Devices("cpu"))(handover, store, ANY)
+    *_, said = full_check(here, sites, Devices("cpu"))(handover, store, ANY)
     assert said.endswith(f"on the {sum(len(sites(data).val) for data in here.pool)} validation images here")
-    looked = taster(here)(handover, store, ANY)[1:]
+    looked = quick_check(here)(handover, store, ANY)[1:]
     assert looked == ["their outputs are finite for 4 images of this site"] * len(names)
     last = sites(here.pool[-1])
     last.split = dataclasses.replace(last.split, val=[])
-    assert len(weigher(here, sites, Devices("cpu"))(handover, store, ANY)) == 3
+    assert len(full_check(here, sites, Devices("cpu"))(handover, store, ANY)) == 3
