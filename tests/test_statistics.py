@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import astuple
 from subprocess import run
 from typing import Any
 
@@ -131,7 +132,10 @@ def test_draws_in_blocks_are_the_draws_at_once(monkeypatch: pytest.MonkeyPatch) 
     values = RNG.beta(8, 2, 33).tolist()
     whole = interval(values, names(33), 4, resamples=101)
     monkeypatch.setattr(statistics, "BLOCK", 70)
-    assert interval(values, names(33), 4, resamples=101) == whole
+    blocks = interval(values, names(33), 4, resamples=101)
+    # processors sum in different orders: the last digit may differ
+    assert astuple(blocks)[:3] == pytest.approx(astuple(whole)[:3], rel=1e-12)
+    assert blocks.method == whole.method
 
 
 def test_nine_of_ten_intervals_hold_the_truth() -> None:
