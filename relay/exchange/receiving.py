@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +200,9 @@ def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
         raise DigestMismatch(
             f"{folder} is not what was received", f"Receive the bundle again: {store.command('receive')} BUNDLE"
         )
-    return _inside(folder, statements), weights_digest(listed)
+    handover = _inside(folder, statements)
+    experts = {leg: weights for leg, weights in handover.experts.items() if store.roster.lets_travel(leg)}
+    return replace(handover, experts=experts), weights_digest(listed)
 
 
 def chain_in(folder: Path) -> tuple[Statement, ...]:
