@@ -20,7 +20,7 @@ def rows() -> list[dict[str, Any]]:
     """Dice of three test sets after two legs: 0.1, 0.2, … in the order of legs, then sites."""
     cells = [(leg, site) for leg in (1, 2) for site in ("clinic_a", "clinic_b", "clinic_c")]
     return [
-        dict(zip(COLUMNS, ("tiny", "x", leg, "", site, "p", "s", name, "dice", paths / 10), strict=True))
+        dict(zip(COLUMNS, ("tiny", "x", leg, "", "generalist", site, "p", "s", name, "dice", paths / 10), strict=True))
         for paths, (leg, site) in enumerate(cells, 1)
         for name in ("background", "cup")
     ]

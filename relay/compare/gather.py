@@ -17,7 +17,7 @@ from relay.compare.running import RUNS, Failed, paths_of, reason_of
 from relay.compare.table import ComparedRun, Sample
 from relay.errors import RelayError
 from relay.files import write_text
-from relay.results import cell, mean, no_nan, read_rows
+from relay.results import cell, mean, no_nan, of_model, read_rows
 
 log = logging.getLogger(__name__)
 COLUMNS = ("strategy", "order", "seed", "leg", "site", "metric", "value")
@@ -52,7 +52,7 @@ def read_run(job: Job, root: Path) -> ComparedRun:
         "seconds": summary["relay"]["seconds"],
         "bytes": summary["relay"]["bytes"],
     }
-    rows = read_rows(paths.root / "results" / "scores.csv")
+    rows = of_model(read_rows(paths.root / "results" / "scores.csv"))
     alone = apart(job.study.legs)
     return ComparedRun(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
 

@@ -14,7 +14,7 @@ from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
 from relay.plan import RUNTIME_KEYS, SHARED, Leg
-from relay.results import matrix, no_nan
+from relay.results import matrix, no_nan, of_model
 from relay.trust import BadDocument, canonical, digest, travels
 
 
@@ -171,7 +171,7 @@ def write(
     """
     import torch
 
-    rows = list(scores)
+    rows = of_model(scores)
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}

@@ -36,7 +36,7 @@ from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.plan import Leg, Study
 from relay.registry import blamed
-from relay.results import read_rows, write_rows
+from relay.results import GENERALIST, read_rows, write_rows
 from relay.seeds import derive
 from relay.trust import Policy
 
@@ -205,6 +205,7 @@ def _scores(
             "strategy": study.strategy,
             "leg": number,
             "trained": leg.task_name,
+            "model": GENERALIST,
             "site": dataset.options.task_name,
         }
         tested = predictions(leg.strategy.model, sites(dataset), device)

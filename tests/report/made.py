@@ -44,6 +44,7 @@ def rows(sites: Sequence[str], samples: int, classes: Sequence[str], metrics: Se
                                 "strategy": "relay",
                                 "leg": leg,
                                 "trained": trained,
+                                "model": "generalist",
                                 "site": site,
                                 "patient": f"secret-patient-{sample // 2}",
                                 "sample": f"secret-sample-{sample}",
