@@ -112,7 +112,7 @@ class Simulation:
     def _adopting(self) -> list[Leg]:
         """The last leg of each site that adopts a model at the end of a simulation. (In a deployment, `relay adopt` does
         it, once the relay has ended.)"""
-        last = {leg.task_name: leg for leg in self.study.legs if leg.strategy.carries_expert}
+        last = {leg.task_name: leg for leg in self.study.legs if getattr(leg.strategy, "carries_expert", False)}
         return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
 
     def _tuning_steps(self, leg: Leg) -> int:
