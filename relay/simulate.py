@@ -110,8 +110,8 @@ class Simulation:
         progress.finish_leg()
 
     def _adopting(self) -> list[Leg]:
-        """The last leg of each site that adopts a model at the end of a simulation. (In a deployment, `relay adopt` does
-        it, once the relay has ended.)"""
+        """The last leg of each site that adopts a model at the end of a simulation; in a deployment, ``relay adopt`` does
+        that once the relay has ended."""
         last = {leg.task_name: leg for leg in self.study.legs if getattr(leg.strategy, "carries_expert", False)}
         return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
 

@@ -76,8 +76,8 @@ def _going_on(study: Study, legs: int, progress: Any) -> None:
     order = StudyStore(home_of(study.handoff.key), study.handoff.study).roster.order
     if legs < len(order):
         progress.say(
-            f"warning: this is leg {legs} of {len(order)}: the relay goes on. Adopt again after the last leg's bundle is "
-            "received."
+            f"warning: this is leg {legs} of {len(order)}: the relay goes on. Adopt again once the last leg's bundle has "
+            "come."
         )
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune a received model on a site's own images, with early stopping: its weights at their best validation score."""
+"""Fine-tune a received model on a site's own images, with early stopping: keep the weights that validate best."""
 
 from __future__ import annotations
 
