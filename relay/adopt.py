@@ -85,7 +85,7 @@ def adopt(
         HandoverError: the handover does not match the leg's config.
     """
     name, device, step = str(site.dataset.options.task_name), device_of(devices), 0
-    models: dict[str, nn.Module] = {**candidates(leg, handover, name)}
+    models: dict[str, nn.Module] = dict(candidates(leg, handover, name).items())
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
     if site.split.val:
         net = candidates(leg, handover, "")["generalist"].to(device)

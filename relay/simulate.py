@@ -110,9 +110,9 @@ class Simulation:
         progress.finish_leg()
 
     def _adopting(self) -> list[Leg]:
-        """The last leg of each site that adopts a model at the end of a simulation; in a deployment, ``relay adopt`` does
-        that once the relay has ended."""
-        last = {leg.task_name: leg for leg in self.study.legs if getattr(leg.strategy, "carries_expert", False)}
+        """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt``
+        does that."""
+        last = {leg.task_name: leg for leg in self.study.legs if leg.strategy.carries_expert}
         return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
 
     def _tuning_steps(self, leg: Leg) -> int:

@@ -53,6 +53,7 @@ class Strategy:
     pools_sites: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
+    carries_expert: bool = False
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]

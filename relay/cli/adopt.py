@@ -75,10 +75,7 @@ def _going_on(study: Study, legs: int, progress: Any) -> None:
 
     order = StudyStore(home_of(study.handoff.key), study.handoff.study).roster.order
     if legs < len(order):
-        progress.say(
-            f"warning: this is leg {legs} of {len(order)}: the relay goes on. Adopt again once the last leg's bundle has "
-            "come."
-        )
+        progress.say(f"warning: this is leg {legs} of {len(order)}: the relay goes on. Adopt again when it has ended.")
 
 
 def _show(console: Console, record: Mapping[str, Any]) -> None:
