@@ -14,13 +14,22 @@ COLUMNS = 30
 """Maximum number of test sets in a table."""
 
 
-def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def results(
+    leg: int, site: str, rows: Iterable[Mapping[str, Any]], zero_shot: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Average the score rows of single samples (:mod:`relay.results`); no sample or patient is named.
 
     A mean is null if nothing could be measured. Rows are in the order of the scores.
+
+    Args:
+        rows: those that say ``model`` count only if it is ``generalist``.
+        zero_shot: scores of the models that arrived, before training, as :class:`~relay.bundle.schemas.ZeroShot` has
+            them, with exact counts.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
+        if row.get("model", "generalist") != "generalist":
+            continue
         values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
         if not math.isnan(row["value"]):
             values.append(float(row["value"]))
@@ -28,7 +37,7 @@ def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str,
         {"site": s, "label": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
         for (s, c, m), v in cells.items()
     ]
-    return {"format": 1, "leg": leg, "trained": site, "rows": means}
+    return {"format": 1, "leg": leg, "trained": site, "rows": means, "zero_shot": [dict(score) for score in zero_shot]}
 
 
 def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relay.bundle import (
     WEIGHTS,
@@ -40,7 +41,6 @@ from relay.trust import (
     WrongLeg,
     digest,
     moment,
-    parse,
 )
 
 SIGNING = ".signing"
@@ -247,17 +247,17 @@ def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
 
 def _unchanged(there: Path, folder: Path) -> bool:
     """Whether this handover is the one that was signed."""
-    names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
+    names = {*WEIGHTS, manifest.HANDOVER, manifest.CONFIG}
+    if not (there / manifest.EXPERT).is_file():  # it may have been signed under a roster that did not let it travel
+        names.remove(manifest.EXPERT)
     same = all(sha256_of(there / name) == sha256_of(folder / name) for name in names)
-    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in documents.CARDS)
+    counted = (manifest.RESULTS, *documents.CARDS)
+    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in counted)
 
 
-def _but_counts(path: Path) -> MemoryCard | None:
-    """A memory's card without its count, whose form depends on the roster at the time; None if there is none."""
-    if not path.is_file():
-        return None
-    card = parse(MemoryCard, read_bytes(path), path.name)
-    return replace(card, privacy=replace(card.privacy, patients=0))
+def _but_counts(path: Path) -> Any:
+    """A document without its counts, whose form depends on the roster at the time; None if there is none."""
+    return documents.uncounted(path.name, read_bytes(path)) if path.is_file() else None
 
 
 def _sizes(folder: Path) -> dict[str, int]:
