@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from relay.bundle import experts
 from relay.bundle.schemas import HandoverSpec
 from relay.numbers import number
 from relay.trust import Claim
@@ -40,7 +41,9 @@ def results(
     return {"format": 1, "leg": leg, "trained": site, "rows": means, "zero_shot": [dict(score) for score in zero_shot]}
 
 
-def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str) -> str:
+def model_card(
+    claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str, sizes: Mapping[str, int]
+) -> str:
     """The model card, in Markdown.
 
     Args:
@@ -48,6 +51,7 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
         head: the content of ``handover.json``.
         config: the scientific config, flat.
         counts: ``rounded`` or ``exact``, as this leg discloses them.
+        sizes: in bytes, of the weight files that are in the bundle.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -67,6 +71,7 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",
+            *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
             f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
             "",

@@ -75,11 +75,6 @@ class Layout:
         return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
 
     @property
-    def expert_entries(self) -> list[str]:
-        """The entries with experts: those of earlier legs, and this leg's own."""
-        return [*(earlier(leg, EXPERT) for leg in self.experts), *([EXPERT] if self.expert else [])]
-
-    @property
     def documents(self) -> list[str]:
         """The JSON entries beside this leg's claim."""
         return [HANDOVER, CONFIG, DATA_CARD, RESULTS, *map(card_of, self._own)]

@@ -13,6 +13,7 @@ from relay.bundle import (
     Facts,
     cards,
     documents,
+    layout_of,
     link,
     manifest,
     measure,
@@ -85,9 +86,7 @@ def gather(
     """Assemble the bundle's files in ``part``."""
     policy = trusted.roster.policy
     contents = _documents(folder, claim, policy)
-    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
-    text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
-    for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
+    for name, data in contents.items():
         write_bytes(part / name, data)
     for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
         if (folder / name).is_file() and (name != manifest.EXPERT or claim.handover.expert):
@@ -98,6 +97,10 @@ def gather(
     for made in earlier:
         leg = made.claim.leg
         _copy_leg(source, part, leg, last=made is earlier[-1], expert=trusted.roster.lets_travel(leg))
+    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
+    claims, sizes = [*(made.claim for made in earlier), claim], sizes_in(part)
+    text = cards.model_card(claims, head, config, policy.sample_counts, sizes)
+    write_bytes(part / manifest.MODEL_CARD, text.encode())
 
 
 def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
@@ -141,6 +144,11 @@ def _copy_leg(source: Path, part: Path, leg: int, last: bool, expert: bool) -> N
             raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")
         if name in listed:
             link(paths[name], part / manifest.earlier(leg, name))
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Size in bytes of every file of a bundle in a folder, by entry; other files in it are ignored."""
+    return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
 
 
 def sha256_of(path: Path) -> str | None:
