@@ -20,7 +20,7 @@ from relay.errors import HandoverError
 from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_memory, check_outputs, check_samples, check_size
+from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
 from relay.leg.candidates import candidates, routing, zero_shot
 from relay.leg.curves import rewind
@@ -161,6 +161,7 @@ def _train(
         model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
+    check_expert(leg, model, policy)
     criterion = _built(leg.loss, leg.data.num_classes)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
