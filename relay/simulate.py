@@ -30,6 +30,7 @@ from relay.leg import (
     run_leg,
     transport_of,
 )
+from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 
@@ -130,7 +131,8 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
     starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
-    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`.
+    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`, ``measures`` as in
+    :func:`relay.measures.measured`.
 
     Raises:
         DataError: a leg's scores are missing or damaged.
@@ -139,6 +141,9 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
     write_rows(run.root / "results" / "scores.csv", rows)
     summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
     summary["relay"] = _relay(study, run, summary)
+    summary["measures"] = measured(rows, sites_of(study.legs), apart(study.legs))
+    if study.mode == "deployment":  # other sites' data are not in this folder
+        summary["measures"][ELSEWHERE] = {}
     write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
     return summary
 

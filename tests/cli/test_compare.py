@@ -119,12 +119,14 @@ def test_the_table_is_what_the_csvs_of_the_runs_say(done: Path) -> None:
         assert (row["mean"], row["sd"]) == pytest.approx((fmean(own), stdev(own)), abs=1e-6)
         assert row["low"] < row["mean"] < row["high"]
         assert row["method"] in ("t", "BCa")
-        assert row["to_local_worst"] is row["to_local_worst_site"] is None
-        said = (done / "said.txt").read_text()
-        assert f"{row['mean']:.3f} │ {row['low']:.3f} to {row['high']:.3f}" in said
+        assert row["at_home"]["lowest"]["site"] is None  # there is no local
+        assert row["everywhere"]["mean"] == pytest.approx(fmean(own), abs=1e-6)
     sequential = whole["table"][0]
-    below = [means[name] - means[f"joint_seed{name[-1]}"] for name in FOLDERS[:4]]
-    assert sequential["to_joint_worst"] == pytest.approx(min(below), abs=1e-6)
+    pairs = [(finals[name], finals[f"joint_seed{name[-1]}"]) for name in FOLDERS[:4]]
+    below = {site: fmean(own[site] - joint[site] for own, joint in pairs) for site in ("clinic_a", "clinic_b")}
+    site = min(below, key=lambda name: below[name])
+    assert sequential["everywhere"]["lowest"] == {"site": site, "value": pytest.approx(below[site], abs=1e-6)}
+    assert f"{sequential['everywhere']['mean']:.3f} │ {below[site]:+.3f}" in (done / "said.txt").read_text()
 
 
 def test_the_test_pairs_patients_and_the_csv_has_every_number(done: Path) -> None:
@@ -139,7 +141,7 @@ def test_the_test_pairs_patients_and_the_csv_has_every_number(done: Path) -> Non
         rows = list(csv.DictReader(file))
     for run in told(done)["runs"]:
         own = [r for r in rows if (r["strategy"], r["order"], r["seed"]) == _key(run)]
-        final = {r["site"]: float(r["value"]) for r in own if r["metric"] == "final dice"}
+        final = {r["site"]: float(r["value"]) for r in own if r["metric"] == "at home"}
         assert final == pytest.approx(run["final"], abs=1e-6)
         assert sum(r["metric"] == "dice" for r in own) == 2 * len(run["matrix"])
         (lost,) = [r["value"] for r in own if r["metric"] == "forgetting"]
