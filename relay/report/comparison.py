@@ -97,8 +97,8 @@ def tables(content: Content) -> list[Table]:
 def _strategies(content: Content) -> Table:
     rows = [line for row in content.get("table", []) for line in _measured(row)]
     heads = [
-        *("strategy", "at home\n(interval)", "to local,\nmean", "to local,\nworst site"),
-        *(f"{name}{more}" for name in ("everywhere", "elsewhere") for more in ("", ",\nto joint", ",\nworst site")),
+        *("strategy", "at home\n(interval)", "to local\n(worst site)", "everywhere", "to joint\n(worst site)"),
+        *("elsewhere", "elsewhere, to joint\n(worst site)"),
     ]
     lone = [(row, pair) for row in content.get("table", []) if (pair := row.get("worst_pair"))]
     notes = (
@@ -125,17 +125,15 @@ def _measured(row: Content) -> Iterator[list[str]]:
         found = {name: of.get(name) or {} for name in MEASURES}
         if any(found.values()):
             home = shown(number(found[AT_HOME].get("mean"))) + (_bounds(row) if of is row else "")
-            yield [label, home, *_versus(found[AT_HOME]), *_one_model(found[EVERYWHERE]), *_one_model(found[ELSEWHERE])]
+            rest = [(shown(number(found[name].get("mean"))), _versus(found[name])) for name in MEASURES[1:]]
+            yield [label, home, _versus(found[AT_HOME]), *(cell for pair in rest for cell in pair)]
 
 
-def _one_model(gain: Content) -> list[str]:
-    return [shown(number(gain.get("mean"))), *_versus(gain)]
-
-
-def _versus(gain: Content) -> list[str]:
+def _versus(gain: Content) -> str:
+    """``+0.012 (-0.003 north)``: the mean difference, and that of the worst site."""
     low = gain.get("lowest") or {}
-    where = f" {low['site']}" if low.get("site") else ""
-    return [signed(number(gain.get("difference"))), signed(number(low.get("value"))) + where]
+    where = f" ({signed(number(low['value']))} {low['site']})" if low.get("site") else ""
+    return signed(number(gain.get("difference"))) + where
 
 
 def _elsewhere(content: Content) -> Table:
@@ -261,7 +259,9 @@ def _by(content: Content, strategy: str) -> list[Content]:
 def pictures(content: Content) -> list[Picture]:
     """Means with intervals, and each strategy at each site."""
     rows = content.get("table", [])
-    return [_points(content, rows), _heat(content, rows)] if rows else []
+    measured = any(run.get("measures") for run in content.get("runs", []))
+    heats = [_heat(content, rows), *([_heat(content, rows, EVERYWHERE)] if measured else [])]
+    return [_points(content, rows), *heats] if rows else []
 
 
 def _points(content: Content, rows: Sequence[Content]) -> Picture:
@@ -288,17 +288,19 @@ def _points(content: Content, rows: Sequence[Content]) -> Picture:
     )
 
 
-def _heat(content: Content, rows: Sequence[Content]) -> Picture:
+def _heat(content: Content, rows: Sequence[Content], measure: str = AT_HOME) -> Picture:
     sites, strategies = _sites(content), [str(row["strategy"]) for row in rows]
     values = {}
     for r, strategy in enumerate(strategies):
         for c, site in enumerate(sites):
-            found = [number(run.get("final", {}).get(site)) for run in _by(content, strategy)]
+            runs = _by(content, strategy)
+            ends = [run.get("final") if measure == AT_HOME else run["measures"].get(measure) for run in runs]
+            found = [number((end or {}).get(site)) for end in ends]
             there = [value for value in found if not math.isnan(value)]
             values[r, c] = fmean(there) if there else math.nan
     return Picture(
-        "sites",
-        "Each strategy at each site, at home",
+        "sites" if measure == AT_HOME else measure,
+        f"Each strategy at each site, {WORDS[measure]}",
         f"Heat map of {len(strategies)} strategies by {len(sites)} sites.",
         "Mean Dice over runs at the end, for each site: brighter is better, a hatched cell was not measured. A good "
         "mean with one dark cell is a strategy that fails one hospital.",

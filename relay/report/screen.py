@@ -63,7 +63,8 @@ def show_comparison(console: Console, content: Mapping[str, Any], page: Path) ->
     columns += [Column("vs\njoint", 3), Column("elsewhere", 1), Column("vs\njoint", 4)]
     shown = [place for place in range(len(columns)) if not place or any(row[place] != MISSING for row in rows)]
     cells = [[row[place] for place in shown] for row in rows]
-    show_table(console, f"{content['study']}: mean Dice at the end", [columns[place] for place in shown], cells)
+    title = f"{content['study']}: mean Dice at the end (vs: the lowest difference of any site)"
+    show_table(console, title, [columns[place] for place in shown], cells)
     show_text(console, verdict.of_comparison(content))
     if len(content["runs"]) < content["planned"]:
         show_text(console, f"Based on {len(content['runs'])} of {content['planned']} runs.")

@@ -169,6 +169,8 @@ class Compared(Shape):
     mean: Number = None
     forgetting: Number = None
     final: BySite
+    measures: Measures | None = None
+    left_out: str | None = None
     seconds: Number = None
 
 
