@@ -6,11 +6,12 @@ Each leg receives what the previous leg sent, through the same files as between 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from relay.adopt import AdoptPaths, adopt, read
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
@@ -29,6 +30,7 @@ from relay.leg import (
     planned_steps,
     run_leg,
     transport_of,
+    tuning_steps,
 )
 from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
@@ -65,7 +67,8 @@ class Simulation:
             DataError: data sets are incomplete, or a split that is needed is empty.
         """
         self.sites.look(self.study)
-        return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
+        legs = sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
+        return legs + sum(self._tuning_steps(leg) for leg in self._adopting())
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Run all unfinished legs; return the summary that is also in ``results/summary.json``.
@@ -83,6 +86,8 @@ class Simulation:
             self._write_configs()
         for leg in self.study.legs:
             self._leg(leg, progress)
+        for leg in self._adopting():
+            self.adopt(leg, progress)
         return summarise(self.study, self.run_paths) if is_first() else {}
 
     def _leg(self, leg: Leg, progress: Progress) -> None:
@@ -104,6 +109,44 @@ class Simulation:
         with progress.stage("signing and sealing"):
             self.transport.send(leg, progress.say)
         progress.finish_leg()
+
+    def _adopting(self) -> list[Leg]:
+        """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt``
+        does that."""
+        last = {leg.task_name: leg for leg in self.study.legs if leg.strategy.carries_expert}
+        return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
+
+    def _tuning_steps(self, leg: Leg) -> int:
+        return tuning_steps(leg, len(self.sites(leg.pool[0], train=True).split.train), self.devices)
+
+    def read_for_adoption(self, legs: Sequence[Leg], say: Callable[[str], None]) -> int:
+        """Read the images that the sites of these legs need to adopt a model; return all their optimiser steps.
+
+        Raises:
+            DataError: it lists the problems of all sites.
+        """
+        self.sites.read([(leg.pool[0], ("train", "val", "test")) for leg in legs], say)
+        return sum(self._tuning_steps(leg) for leg in legs)
+
+    def adopt(self, leg: Leg, progress: Progress) -> dict[str, Any] | None:
+        """Choose the model for the own patients of a leg's site, unless it has chosen from the same handover before.
+
+        Returns:
+            The choice: see :func:`relay.adopt.adopt`; None if nothing was handed over.
+        """
+        site, paths = self.sites(leg.pool[0], train=True), AdoptPaths(self.run_paths.root / "adopted" / leg.task_name)
+        newest = self.transport.newest(leg)
+        if newest is None:
+            return None
+        steps = self._tuning_steps(leg)
+        if (known := read(paths)) is not None and known["handover"] == newest.digest:
+            progress.skip(f"{leg.task_name}: adopted {known['model']}", steps)
+            return known
+        progress.leg(f"{leg.task_name} · adopting a model", steps)
+        curves = self.run_paths.curves(f"adopt_{leg.task_name}")
+        found = adopt(leg, newest.handover, newest.digest, site, paths, curves, self.devices, progress)
+        progress.finish_leg()
+        return found
 
     def _check_data(self, progress: Progress) -> None:
         """Before any training, check that the images have not changed since the legs began and that all the needed ones

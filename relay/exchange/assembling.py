@@ -50,7 +50,9 @@ def claim_of(
     """
     roster, now = trusted.roster, store.now()
     sizes = {
-        key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size} for key, n in facts.tensors.items()
+        key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size}
+        for key, n in facts.tensors.items()
+        if f"{key}.safetensors" != manifest.EXPERT or roster.lets_travel(facts.leg)
     }
     until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
     content = {
@@ -89,12 +91,13 @@ def gather(
     for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
         write_bytes(part / name, data)
     for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
-        if (folder / name).is_file():
+        if (folder / name).is_file() and (name != manifest.EXPERT or claim.handover.expert):
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
         write_bytes(part / manifest.roster(version), read_bytes(store.folder / manifest.roster(version)))
     for made in earlier:
-        _copy_leg(store.received(claim.leg - 1), part, made.claim.leg, last=made is earlier[-1])
+        last = made is earlier[-1]
+        _copy_leg(store.received(claim.leg - 1), part, made.claim.leg, last, trusted.roster.lets_travel(made.claim.leg))
 
 
 def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
@@ -116,19 +119,18 @@ def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     return contents
 
 
-def _copy_leg(source: Path, part: Path, leg: int, last: bool) -> None:
-    """Copy what is kept of an earlier leg, from the folder of the previous leg.
+def _copy_leg(source: Path, part: Path, leg: int, last: bool, expert: bool) -> None:
+    """Copy what is kept of an earlier leg, with or without its expert, from the folder of the previous leg.
 
     Raises:
-        DigestMismatch: a memory is no longer the one that was received.
+        DigestMismatch: a memory or an expert is no longer the one that was received.
     """
-    paths = {
-        name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *manifest.KEPT)
-    }
+    weights = (*manifest.KEPT, *((manifest.EXPERT,) if expert else ()))
+    paths = {name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *weights)}
     for name in manifest.CHAIN:
         write_bytes(part / manifest.earlier(leg, name), read_bytes(paths[name]))
     listed = manifest.parse(read_bytes(paths[manifest.MANIFEST]))
-    for name in manifest.KEPT:
+    for name in weights:
         if listed.get(name) != sha256_of(paths[name]):
             raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")
         if name in listed:

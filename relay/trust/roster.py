@@ -71,6 +71,7 @@ class Roster:
         done: for every version so far, how many legs stood when it was made; later legs made under older versions
             are void.
         readers: sites (or the coordinator) that can open every bundle.
+        withdrawn_experts: legs whose experts no longer travel.
     """
 
     format: Literal[1] = 1
@@ -86,6 +87,7 @@ class Roster:
     readers: tuple[Name, ...] = ()
     revoked: tuple[Revoked, ...] = ()
     policy: Policy = Policy()
+    withdrawn_experts: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_LEGS)], ...], Field(max_length=MAX_LEGS)] = ()
 
     def site(self, name: str) -> Identity:
         """A site, or the coordinator, by name.
@@ -113,6 +115,10 @@ class Roster:
         others = [name for name in (*([] if following else standing), *self.readers) if name != sender]
         names = [*([following] if following else []), *others] or [sender or self.coordinator.name]
         return [(name, self.site(name).sealing) for name in dict.fromkeys(names)]
+
+    def lets_travel(self, leg: int) -> bool:
+        """Whether a leg's expert may be in a bundle made under this version."""
+        return self.policy.experts != "none" and leg not in self.withdrawn_experts
 
     def void(self, leg: int, made_under: int) -> bool:
         """Whether this version, or one in between, requires a leg made under an older version to be done again."""
