@@ -49,7 +49,7 @@ RULE = (
     "Forgetting, backward: mean over runs, of the last leg's model. Forward: mean over sites of (Dice before the "
     "site's first leg - local's own model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
     f"the means everywhere; missing where joint is not {CLEAR} ahead. Cost: seconds of training over sequential's, "
-    "median over runs. Bytes: of all memories beside the model in the last handover, the most of all runs."
+    "median over runs. Bytes: of all memories and experts beside the model in the last handover, the most of all runs."
 )
 TESTS = (
     "Tests: each strategy's mean Dice at home minus that of {reference}, as in the table, over the runs that go "

@@ -177,8 +177,9 @@ def _cost(content: Content) -> Table:
     heads = ["strategy", "runs", "sd", *columns.values(), "cost", "carried"]
     notes = (
         "Gap closed: how much of the way from sequential (0) to joint (1) training a strategy goes, everywhere.",
-        "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The sd is "
-        "of the mean at home, over orders and seeds (over seeds alone for local and joint, which have no order).",
+        "Cost: seconds of training over those of sequential. Carried: memories and experts that travel beside the "
+        "model. The sd is of the mean at home, over orders and seeds (over seeds alone for local and joint, which have "
+        "no order).",
     )
     return Table("Spread, forgetting and cost", heads, rows, notes=notes)
 

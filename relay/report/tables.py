@@ -67,7 +67,11 @@ def relay(run: Run) -> Table:
         "forward": ("Forward transfer", _signed, "what earlier legs gave a site before its own turn"),
         "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
         "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
-        "bytes": ("Carried", lambda b: size(float(b)), "memories that travel beside the model, in the last hand-over"),
+        "bytes": (
+            "Carried",
+            lambda b: size(float(b)),
+            "memories and experts beside the model, in the last hand-over",
+        ),
         "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
         "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
         "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),

@@ -239,6 +239,21 @@ def test_a_finished_run_whose_scores_are_gone_is_named_and_left_out(
     assert {lost["message"] for lost in told(copy)["failed"]} == {"DataError: see logs/compare.log"}
 
 
+def test_a_site_that_is_left_out_is_tested_on(copy: Path) -> None:
+    done = typed("compare", "study", "--strategies=joint", "--leave-one-out", cwd=copy)
+    assert done.code == 0, done.err
+    assert "1 of 3 runs are already finished and skipped" in done.out
+    runs = {run["left_out"]: run for run in told(copy)["runs"]}
+    assert [Path(runs[site]["folder"]).name for site in (None, "clinic_a", "clinic_b")] == [
+        *("joint_seed7", "joint_without1_seed7", "joint_without2_seed7")
+    ]
+    gone = {site: runs[site]["matrix"]["1"][site] for site in ("clinic_a", "clinic_b")}
+    assert {row["site"]: row["strategies"]["joint"] for row in told(copy)["elsewhere"]} == gone
+    (row,) = told(copy)["table"]
+    assert (row["elsewhere"]["sites"], row["runs"]) == (gone, 1)
+    assert f"{row['elsewhere']['mean']:.3f}" in done.out
+
+
 # -- spread ------------------------------------------------------------------------------------------------------------
 
 
@@ -324,5 +339,5 @@ def test_asking_for_help_imports_nothing_heavy() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code, "compare", "--help"], capture_output=True, text=True, check=True)
     assert said.stdout.strip().endswith("heavy: set()")
-    for flag in ("--orders", "--seeds", "--reference", "--jobs", "--slurm"):
+    for flag in ("--orders", "--seeds", "--reference", "--leave-one-out", "--jobs", "--slurm"):
         assert flag in said.stdout
