@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.adopt import AdoptPaths, adopt, read
+from relay.adopt import adopt, chosen_before
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
     Known,
     LegPaths,
+    Needs,
     Progress,
     RunPaths,
     Sites,
@@ -110,8 +111,8 @@ class Simulation:
         progress.finish_leg()
 
     def _adopting(self) -> list[Leg]:
-        """The last leg of each site that adopts a model at the end of a simulation; in a deployment, ``relay adopt`` does
-        that once the relay has ended."""
+        """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt``
+        does that once the relay has ended."""
         last = {leg.task_name: leg for leg in self.study.legs if getattr(leg.strategy, "carries_expert", False)}
         return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
 
@@ -122,9 +123,13 @@ class Simulation:
         """Read the images that the sites of these legs need to adopt a model; return all their optimiser steps.
 
         Raises:
-            DataError: it lists the problems of all sites.
+            DataError: it lists the problems of all sites, or images have changed since a leg used them.
         """
-        self.sites.read([(leg.pool[0], ("train", "val", "test")) for leg in legs], say)
+        needed: Needs = [(leg.pool[0], ("train", "val", "test")) for leg in legs]
+        for leg in legs:
+            self.sites(leg.pool[0], train=True)
+            digests.check(self.run_paths.leg(leg.folder), self.sites.files(needed))
+        self.sites.read(needed, say)
         return sum(self._tuning_steps(leg) for leg in legs)
 
     def adopt(self, leg: Leg, progress: Progress) -> dict[str, Any] | None:
@@ -133,17 +138,16 @@ class Simulation:
         Returns:
             The choice: see :func:`relay.adopt.adopt`; None if nothing was handed over.
         """
-        site, paths = self.sites(leg.pool[0], train=True), AdoptPaths(self.run_paths.root / "adopted" / leg.task_name)
-        newest = self.transport.newest(leg)
-        if newest is None:
+        incoming = self.transport.newest(leg)
+        if incoming is None:
             return None
         steps = self._tuning_steps(leg)
-        if (known := read(paths)) is not None and known["handover"] == newest.digest:
+        if known := chosen_before(leg, incoming, self.run_paths):
             progress.skip(f"{leg.task_name}: adopted {known['model']}", steps)
             return known
         progress.leg(f"{leg.task_name} · adopting a model", steps)
-        curves = self.run_paths.curves(f"adopt_{leg.task_name}")
-        found = adopt(leg, newest.handover, newest.digest, site, paths, curves, self.devices, progress)
+        site = self.sites(leg.pool[0], train=True)
+        found = adopt(self.study.name, leg, incoming, site, self.run_paths, self.devices, progress)
         progress.finish_leg()
         return found
 
