@@ -21,9 +21,8 @@ from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
-from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates, routing, zero_shot
-from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fitting import fit, steps_of
@@ -32,7 +31,6 @@ from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
-from relay.leg.state import newest
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
@@ -175,7 +173,7 @@ def _train(
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
     if is_first():
-        _wind_back(curves, [state for _, state in phases])
+        wind_back(curves, [state for _, state in phases])
     for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
@@ -195,13 +193,6 @@ def _train(
             strategy.finish(training)
         model.eval()
     return device
-
-
-def _wind_back(curves: Path, states: Sequence[Path]) -> None:
-    """Remove from a leg's curves what came after the state it resumes from: that of the last phase with one."""
-    found = next(filter(None, map(newest, reversed(states))), None)
-    callbacks = found[1]["callbacks"] if found else {}
-    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
 
 
 def _arrived(
