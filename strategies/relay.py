@@ -57,6 +57,7 @@ class Relay(Experts, OWM, Replay, Merge):
     """Replay from a memory, with frozen teachers; the first leg is plain training."""
 
     Options = RelayOptions
+    plain_start = True
     holds_rest = False  # replay preserves the rest
 
     def phases(self) -> Sequence[Phase]:

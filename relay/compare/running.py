@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.plan import Study
 
 log = logging.getLogger(__name__)
-RUNS = "runs"
+RUNS, FIRST_LEGS = "runs", "first_legs"
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
     Raises:
         RelayError: the run failed, or another process is running it.
     """
+    from relay.leg import Known
     from relay.logs import logged
     from relay.simulate import Simulation
 
@@ -79,6 +80,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
             held.enter_context(RunPaths(folder).alone())
             held.enter_context(logged(log_of(folder)))
         try:
+            known = known or Known(folder.parents[1] / FIRST_LEGS)
             Simulation(study, folder, devices, known=known).run(progress)
         except Exception:
             log.exception("failed")
@@ -95,7 +97,7 @@ def run_here(
     """
     from relay.leg import Known
 
-    failed, known = [], Known()
+    failed, known = [], Known(root / FIRST_LEGS)
     for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
         progress.say(f"run {count}/{len(todo)}: {job}")
         folder, reached = paths_of(job, root).root, progress.done + planned

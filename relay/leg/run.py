@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFi
 from relay.leg.candidates import candidates, routing, zero_shot
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
+from relay.leg.first_legs import FirstLeg, first_leg, plain
 from relay.leg.fitting import fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
@@ -82,8 +84,9 @@ def run_leg(
     handover = incoming.handover if incoming else None
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
-    device = _train(leg, handover, pool, paths, run, devices, progress, policy)
-    trained = time.monotonic() - ready
+    first = _first(leg, sites, devices) if handover is None else None
+    device = _train(leg, handover, pool, paths, run, devices, progress, policy, first)
+    trained = time.monotonic() - ready + (first.seconds if first else 0.0)
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = handover_writer.handover_of(leg, turn)
@@ -150,8 +153,13 @@ def _train(
     devices: Devices,
     progress: Progress,
     policy: Policy,
+    first: FirstLeg | None = None,
 ) -> torch.device:
-    """Fit all phases and finish; return the device the model is on."""
+    """Fit all phases and finish; return the device the model is on.
+
+    Args:
+        first: where the first phase is shared with other runs, if it is.
+    """
     with torch.random.fork_rng(devices=[]):
         # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
@@ -172,6 +180,9 @@ def _train(
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    shared = first if plain([phase for phase, _ in phases], model) else None
+    if shared:
+        shared.take(phases[0][1], curves)
     if is_first():
         wind_back(curves, [state for _, state in phases])
     for phase, state in phases:
@@ -185,7 +196,8 @@ def _train(
             KeepState(state, leg.train.save_every_n_seconds),
         ]
         with progress.stage(f"training, phase '{phase.name}'", training=True):
-            fit(learner, state, curves, devices, acting)
+            train = partial(fit, learner, state, curves, devices, acting)
+            shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
     assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32
@@ -206,6 +218,13 @@ def _arrived(
     told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
     progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
     return found
+
+
+def _first(leg: Leg, sites: Sites, devices: Devices) -> FirstLeg | None:
+    """Where a leg that starts from nothing is shared with other runs, if it is."""
+    files = sites.files([(dataset, ("train", "val")) for dataset in leg.pool])
+    splits = [sites(dataset).split.to_json() for dataset in leg.pool]
+    return first_leg(sites.known.first_legs, leg, files, splits, devices, _versions())
 
 
 def _scores(
