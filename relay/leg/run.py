@@ -96,7 +96,7 @@ def run_leg(
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
