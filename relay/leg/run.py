@@ -22,7 +22,7 @@ from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
-from relay.leg.candidates import candidates, routing, zero_shot
+from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fitting import fit, steps_of
@@ -244,13 +244,13 @@ def _of_vote(
 ) -> Iterator[dict[str, Any]]:
     """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
     to ``routing.json``."""
-    vote = candidates(leg, after, leg.task_name)["vote"].to(device).eval()
+    vote = candidates_in(leg, after, leg.task_name)["vote"].to(device).eval()
     assert isinstance(vote, Vote)
     routed = {}
     for dataset in study.test_sets:
         site, name = sites(dataset), str(dataset.options.task_name)
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
-        tested = progress.through(predictions(vote, site, device), f"the experts' vote on {name}", len(site.test))
+        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
             yield from rows(found, dataset.options.names, **where, model="vote")
         routed[name] = routing(vote, site, device)
