@@ -38,7 +38,7 @@ FLOOR = (1 / 255) ** 2
 """Added to every variance: half a grey level, squared, in looks from -1 to 1."""
 NEAREST = 1e-3
 """The smallest squared distance, for each number of a look: what is nearer is as near."""
-BRIGHTNESS, REST, TAILS = 0.12, 0.08, 6.0
+BRIGHTNESS, REST, TAILS = 0.12, 0.05, 6.0
 """How images of any hospital vary about its mean, for releases with noise, which say nothing of that: standard
 deviations of their brightness and of each number for itself (1 is half of all grey levels), and the degrees of freedom
 of a t distribution."""

@@ -7,13 +7,13 @@ number of patients, never from the data.
 
 Why it is private: a step clips n vectors to a ball of radius r about a centre that is fixed before it. To replace a
 patient replaces one vector of that ball by another of it, at most 2 r away, and so moves the mean by at most
-``2 r / n``. Gaussian noise of standard deviation ``2 r / (n m)`` makes it m-GDP (Dong, Roth and Su 2022, theorem 1,
-10.1111/rssb.12454); that the second centre comes from the first step is allowed, and both steps together are
-``sqrt(m1^2 + m2^2)``-GDP (corollary 2). A mechanism that is m-GDP is (epsilon, delta)-private exactly if
+``2 r / n``. Gaussian noise of standard deviation ``2 r / (n m)`` makes it m-GDP (Dong, Roth and Su 2022,
+10.1111/rssb.12454; in arXiv:1905.02383, theorem 2.7). The second centre may come from the first step; both together are
+``sqrt(m1^2 + m2^2)``-GDP (corollary 3.3). What is m-GDP is (epsilon, delta)-private exactly if
 
     delta >= Phi(m/2 - epsilon/m) - exp(epsilon) Phi(-m/2 - epsilon/m)
 
-(corollary 1; the analytic Gaussian mechanism of Balle and Wang 2018, arXiv:1805.06530, theorem 8). What is reckoned
+(corollary 2.13; the analytic Gaussian mechanism of Balle and Wang 2018, arXiv:1805.06530, theorem 8). What is reckoned
 from the released mean tells nothing more. n, the number of patients, is taken as known.
 """
 
@@ -64,10 +64,15 @@ def noisy_mean(vectors: Tensor, epsilon: float, delta: float, reach: float = REA
     centre, radius = torch.zeros(size, dtype=torch.float64), reach * root
     for share in (FIRST, 1 - FIRST):
         noise = 2 * radius / (many * total * math.sqrt(share))
-        centre = centre + clipped(vectors.double() - centre, radius).mean(0) + noise * _normal(size)
+        centre = _step(vectors, centre, radius) + noise * _normal(size)
         centre = centre.clamp(-1, 1)  # noise may take it out of where descriptions lie
         radius = math.hypot(WITHIN, noise) * root
     return Noisy(centre, noise)
+
+
+def _step(vectors: Tensor, centre: Tensor, radius: float) -> Tensor:
+    """The mean of vectors clipped to a ball: another patient moves it by ``2 radius / n`` at most."""
+    return centre + clipped(vectors.double() - centre, radius).mean(0)
 
 
 def strength(epsilon: float, delta: float) -> float:
