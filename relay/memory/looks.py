@@ -23,7 +23,7 @@ from relay.memory.moments import Moments, clipped, release, weights
 QUANTILES = 7
 """Quantiles of each channel of a look."""
 FEW = 3
-"""Quantiles of a look that is released with noise: the first, the middle and the last of them."""
+"""Quantiles of what is released with noise, the first, the middle and the last: what is not released needs no noise."""
 PREFIX = "look."
 """Of the names of what is released here, among the tensors of a style memory."""
 DIRECTIONS = 8
@@ -112,8 +112,8 @@ def thinned(looks: Looks) -> Looks:
     return Looks(mean, directions, looks.spread, variance, looks.distance + nearer)
 
 
-def guessed(mean: Tensor, noise: float) -> Looks:
-    """Looks of which only the mean ``(C * FEW,)`` is known, and that with noise of this standard deviation."""
+def guessed(mean: Tensor, noise: Tensor) -> Looks:
+    """Looks of which only the mean ``(C * FEW,)`` is known, and that with noise of these standard deviations."""
     size = len(mean)
     log = float(digamma(size / 2) - math.log(size / 2) - digamma(TAILS / 2) + math.log(TAILS / 2))
     varies = float(polygamma(1, size / 2) + polygamma(1, TAILS / 2))  # of a log F, and its mean, as in the router
@@ -121,7 +121,7 @@ def guessed(mean: Tensor, noise: float) -> Looks:
         mean,
         mean.new_full((1, size), size**-0.5),
         mean.new_full((1,), BRIGHTNESS * size**0.5),
-        mean.new_full((size,), BRIGHTNESS**2 + REST**2 + noise**2),
+        (BRIGHTNESS**2 + REST**2 + noise**2).clamp(max=4),
         mean.new_tensor([math.log(size) + log, varies]),
     )
 

@@ -3,7 +3,7 @@
 In two steps (as in Biswas et al. 2020, arXiv:2006.06618). The first finds out roughly where the vectors are: they are
 clipped to a large ball about the *public* middle, zero. The second clips them to a small ball about the first step's
 noisy mean, which is as public as all that was released. Both balls follow from constants here, epsilon, delta and the
-number of patients, never from the data.
+number of patients, never from the data; so do the coordinates that make them balls (:class:`Axes`).
 
 Why it is private: a step clips n vectors to a ball of radius r about a centre that is fixed before it. To replace a
 patient replaces one vector of that ball by another of it, at most 2 r away, and so moves the mean by at most
@@ -21,21 +21,67 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 from torch import Tensor
+from typing_extensions import Self
 
 from relay.memory.moments import clipped
 
 REACH = 0.75
-"""Of the first ball, per root of the numbers: a description is rarely farther from mid-grey in the root mean square."""
+"""Root mean square of the numbers of a vector, in their usual mixture, at the edge of the first ball."""
 WITHIN = 0.2
 """Likewise of the second ball, before noise: patients of a hospital are rarely farther from their mean."""
 FIRST = 0.3
 """What the first step takes of the budget, m squared."""
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The coordinates in which vectors are clipped and get their noise: public, whatever the vectors are.
+
+    Noise grows with the number of coordinates and with how far each may reach. But what is bright is mostly bright in
+    every channel and region. So along each axis of a grid of numbers, frequency f of its discrete cosine transform is
+    taken to reach 1/(1 + f) as far as the mean. Each coordinate is divided by the root of its reach: of all scalings
+    that gives the least noise in total, if vectors do mostly reach that far.
+
+    Attributes:
+        rows: float64 ``(d, d)``, orthonormal.
+        reach: float64 ``(d,)``, of mean square 1.
+    """
+
+    rows: Tensor
+    reach: Tensor
+
+    @classmethod
+    def of(cls, grid: Sequence[int], others: int) -> Self:
+        """For a grid of numbers, flattened, and others after it, each of which is a coordinate of its own."""
+        rows, reach = torch.ones(1, 1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        for many in grid:
+            rows = torch.kron(rows, torch.from_numpy(dct(np.eye(many), norm="ortho", axis=0)))
+            reach = torch.kron(reach, 1 / torch.arange(1, many + 1, dtype=torch.float64))
+        both = torch.eye(len(rows) + others, dtype=torch.float64)
+        both[: len(rows), : len(rows)] = rows
+        return cls(both, torch.cat([reach / reach.square().mean().sqrt(), reach.new_ones(others)]))
+
+    @property
+    def norm(self) -> float:
+        """Of a scaled vector with a root mean square of 1, in the usual mixture."""
+        return float(self.reach.sum().sqrt())
+
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """``(n, d)``, to be clipped."""
+        return vectors.double() @ self.rows.T / self.reach.sqrt()
+
+    def back(self, scaled: Tensor) -> Tensor:
+        """``(..., d)`` as it was before :meth:`scaled`."""
+        return scaled * self.reach.sqrt() @ self.rows
 
 
 @dataclass(frozen=True)
@@ -44,35 +90,49 @@ class Noisy:
 
     Attributes:
         mean: float64 ``(d,)``, in -1..1.
-        noise: standard deviation of the noise in each number.
+        noise: float64 ``(d,)``, standard deviation of the noise in each number.
     """
 
     mean: Tensor
-    noise: float
+    noise: Tensor
 
 
-def noisy_mean(vectors: Tensor, epsilon: float, delta: float, reach: float = REACH) -> Noisy:
+def noisy_mean(vectors: Tensor, axes: Axes, epsilon: float, delta: float, reach: float = REACH) -> Noisy:
     """The mean of vectors ``(n, d)``, one for each patient, (epsilon, delta)-private for replacing one.
 
     Args:
-        reach: radius of the first ball, per root of d.
+        reach: of the first ball, as :data:`REACH`.
 
     What is released does not repeat: anyone who could find a seed of its noise could subtract it again.
     """
-    many, size = vectors.shape
-    total, root = strength(epsilon, delta), math.sqrt(size)
-    centre, radius = torch.zeros(size, dtype=torch.float64), reach * root
+    vectors = axes.scaled(vectors)
+    centre = torch.zeros_like(axes.reach)
+    for radius, noise in _steps(len(vectors), axes, epsilon, delta, reach):
+        centre = _step(vectors, centre, radius) + noise * _normal(len(centre))
+    mean = axes.back(centre).clamp(-1, 1)  # noise may take it out of where descriptions lie
+    return Noisy(mean, noise_of(len(vectors), axes, epsilon, delta, reach))
+
+
+def noise_of(many: int, axes: Axes, epsilon: float, delta: float, reach: float = REACH) -> Tensor:
+    """The standard deviation of the noise in each number, for so many patients: ``(d,)``. It is no secret."""
+    _, noise = _steps(many, axes, epsilon, delta, reach)[-1]
+    return noise * (axes.rows.square() * axes.reach[:, None]).sum(0).sqrt()
+
+
+def _steps(many: int, axes: Axes, epsilon: float, delta: float, reach: float) -> list[tuple[float, float]]:
+    """The radius and the noise of each step."""
+    total, found = strength(epsilon, delta), []
+    radius = reach * axes.norm
     for share in (FIRST, 1 - FIRST):
         noise = 2 * radius / (many * total * math.sqrt(share))
-        centre = _step(vectors, centre, radius) + noise * _normal(size)
-        centre = centre.clamp(-1, 1)  # noise may take it out of where descriptions lie
-        radius = math.hypot(WITHIN, noise) * root
-    return Noisy(centre, noise)
+        found.append((radius, noise))
+        radius = math.hypot(WITHIN * axes.norm, noise * math.sqrt(len(axes.reach)))
+    return found
 
 
 def _step(vectors: Tensor, centre: Tensor, radius: float) -> Tensor:
     """The mean of vectors clipped to a ball: another patient moves it by ``2 radius / n`` at most."""
-    return centre + clipped(vectors.double() - centre, radius).mean(0)
+    return centre + clipped(vectors - centre, radius).mean(0)
 
 
 def strength(epsilon: float, delta: float) -> float:

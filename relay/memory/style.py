@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from relay.memory.looks import Looks
     from relay.memory.moments import Moments
     from relay.memory.painting import Earlier, Painter
+    from relay.memory.private import Axes
 
 KIND = "style"
-FEW = 3
-"""Quantiles of a release with noise: what is not released needs no noise."""
 log = logging.getLogger(__name__)
+
+ENOUGH = 0.1
+"""Noise that does not matter much, in descriptions from -1 to 1: hospitals differ by several times as much."""
 
 
 @options
@@ -73,11 +75,51 @@ class Style(Memory):
     def setup(self, task: Task) -> None:
         """What there is to describe follows from the task."""
         from relay.memory.appearance import Form
+        from relay.memory.looks import FEW
 
         super().setup(task)
         self.full: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
         self.few = dataclasses.replace(self.full, quantiles=FEW)
         self.form = self.full if self.options.epsilon is None else self.few
+
+    def doubt(self, patients: int) -> str | None:
+        """Too few to release anything, or for a release with noise to say much."""
+        option = self.options
+        if patients < option.min_patients:
+            return (
+                f"{patients} patients to train on are too few for its memory, which needs {option.min_patients} "
+                "(min_patients): later sites will have no memory of this one"
+            )
+        if option.epsilon is None or (noise := self._noise(patients)) <= ENOUGH:
+            return None
+        enough = patients
+        while self._noise(enough) > ENOUGH:
+            enough = math.ceil(1.1 * enough)
+        return (
+            f"with epsilon {option.epsilon:g} and {patients} patients to train on, the noise in its memory is "
+            f"{noise * 127.5:.0f} of 255 grey levels: later sites will hardly know this one. About {enough} patients "
+            "would be enough"
+        )
+
+    def _noise(self, patients: int) -> float:
+        """Of a release with noise: the root mean square of what it adds to each number."""
+        from relay.memory.private import noise_of
+
+        option = self.options
+        found = noise_of(patients, self._axes(), option.epsilon, option.delta, self._reach())
+        return float(found.square().mean()) ** 0.5
+
+    def _axes(self) -> Axes:
+        """Of what is released with noise: the image as a whole and each region, and their area-to-perimeter ratios."""
+        from relay.memory.private import Axes
+
+        form = self.form
+        return Axes.of((1 + form.regions, form.channels, form.quantiles), form.size - form.intensities)
+
+    def _reach(self) -> float:
+        from relay.memory.private import REACH
+
+        return min(REACH, self.options.clip)
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the appearance of the other sites.
@@ -222,16 +264,15 @@ class Style(Memory):
 
         from relay.memory.looks import guessed, sparse
         from relay.memory.moments import Moments, means
-        from relay.memory.private import REACH, noisy_mean
+        from relay.memory.private import noisy_mean
 
         option, looks = self.options, self.looks
-        both = [(looks.filled(alone=True), looks.whose), (sparse(looks.images), looks.patient)]
-        vectors = torch.cat([means(*one) for one in both], 1)
-        found = noisy_mean(vectors, option.epsilon, option.delta, min(REACH, option.clip))
-        mean, size = found.mean.float(), self.form.size
-        self.released = Moments(mean[:size], mean.new_empty(0, size), mean.new_empty(0))
-        self.described = torch.ones(size, dtype=torch.bool)
-        self.images = guessed(mean[size:], found.noise)
+        whole, regions = means(sparse(looks.images), looks.patient), means(looks.filled(alone=True), looks.whose)
+        found = noisy_mean(torch.cat([whole, regions], 1), self._axes(), option.epsilon, option.delta, self._reach())
+        mean, size = found.mean.float(), whole.shape[1]
+        self.released = Moments(mean[size:], mean.new_empty(0, self.form.size), mean.new_empty(0))
+        self.described = torch.ones(self.form.size, dtype=torch.bool)
+        self.images = guessed(mean[:size], found.noise[:size].float())
 
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads, of regions and of images as a whole."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -231,6 +232,25 @@ def test_a_router_of_sites_with_noise_and_without() -> None:
         for place, site in enumerate(sites):
             weights = router.weights(batch(7, shade={"north": 0, "east": 90, "west": 150}[site]).image)
             assert weights[:, place].min() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("patients", "options", "doubt"),
+    [
+        (4, {}, "4 patients to train on are too few"),
+        (6, {}, None),
+        (6, {"epsilon": 8.0}, "with epsilon 8 and 6 patients .* noise in its memory is .* About 3. patients"),
+        (40, {"epsilon": 8.0}, None),
+        (40, {"epsilon": 1e-6}, "About .* patients"),
+    ],
+)
+def test_a_site_with_too_few_patients_is_warned_of_before_it_trains(
+    patients: int, options: dict[str, Any], doubt: str | None
+) -> None:
+    style = Style(StyleOptions(**options))
+    style.setup(TASK)
+    found = style.doubt(patients)
+    assert found is None if doubt is None else re.search(doubt, found or "")
 
 
 def test_a_second_release_with_noise_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
