@@ -107,7 +107,7 @@ class Style(Memory):
 
         option = self.options
         found = noise_of(patients, self._axes(), option.epsilon, option.delta, self._reach())
-        return float(found.square().mean()) ** 0.5
+        return math.sqrt(float(found.square().mean()))
 
     def _axes(self) -> Axes:
         """Of what is released with noise: the image as a whole and each region, and their area-to-perimeter ratios."""
@@ -119,7 +119,7 @@ class Style(Memory):
     def _reach(self) -> float:
         from relay.memory.private import REACH
 
-        return min(REACH, self.options.clip)
+        return float(min(REACH, self.options.clip))
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the appearance of the other sites.
