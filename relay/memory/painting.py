@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -12,16 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from relay.memory.appearance import Form, repaint
 from relay.memory.describing import Described
-from relay.memory.moments import Moments, weights
-
-
-@dataclass(frozen=True, eq=False)
-class Earlier:
-    """What an earlier site released: how it measured, its moments, and which of their numbers say something."""
-
-    form: Form
-    moments: Moments
-    described: Tensor
+from relay.memory.earlier import Earlier
+from relay.memory.moments import weights
 
 
 class Painter:

@@ -24,16 +24,13 @@ if TYPE_CHECKING:
     from relay.handover import Handover, MemoryState
     from relay.memory.appearance import Form
     from relay.memory.describing import Described
+    from relay.memory.earlier import Earlier
     from relay.memory.looks import Looks
     from relay.memory.moments import Moments
-    from relay.memory.painting import Earlier, Painter
-    from relay.memory.private import Axes
+    from relay.memory.painting import Painter
 
 KIND = "style"
 log = logging.getLogger(__name__)
-
-ENOUGH = 0.1
-"""Noise that does not matter much, in descriptions from -1 to 1: hospitals differ by several times as much."""
 
 
 @options
@@ -90,36 +87,11 @@ class Style(Memory):
                 f"{patients} patients to train on are too few for its memory, which needs {option.min_patients} "
                 "(min_patients): later sites will have no memory of this one"
             )
-        if option.epsilon is None or (noise := self._noise(patients)) <= ENOUGH:
+        if option.epsilon is None:
             return None
-        enough = patients
-        while self._noise(enough) > ENOUGH:
-            enough = math.ceil(1.1 * enough)
-        return (
-            f"with epsilon {option.epsilon:g} and {patients} patients to train on, the noise in its memory is "
-            f"{noise * 127.5:.0f} of 255 grey levels: later sites will hardly know this one. About {enough} patients "
-            "would be enough"
-        )
+        from relay.memory.noisy_release import doubt
 
-    def _noise(self, patients: int) -> float:
-        """Of a release with noise: the root mean square of what it adds to each number."""
-        from relay.memory.private import noise_of
-
-        option = self.options
-        found = noise_of(patients, self._axes(), option.epsilon, option.delta, self._reach())
-        return math.sqrt(float(found.square().mean()))
-
-    def _axes(self) -> Axes:
-        """Of what is released with noise: the image as a whole and each region, and their area-to-perimeter ratios."""
-        from relay.memory.private import Axes
-
-        form = self.form
-        return Axes.of((1 + form.regions, form.channels, form.quantiles), form.size - form.intensities)
-
-    def _reach(self) -> float:
-        from relay.memory.private import REACH
-
-        return float(min(REACH, self.options.clip))
+        return doubt(patients, self.form, option)
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the appearance of the other sites.
@@ -134,50 +106,13 @@ class Style(Memory):
             self.earlier.append(self._read(site, state))
 
     def _read(self, site: str, state: MemoryState) -> Earlier:
-        """What a site released."""
-        from relay.memory import looks
-        from relay.memory.moments import Moments
-        from relay.memory.painting import Earlier
+        """A site's release; with noise, it is of few quantiles, whatever this config's are."""
+        from relay.memory.earlier import read
 
-        form = self._form_of(site, state)
-        looks.read(site, state)
-        tensors = {name: tensor for name, tensor in state.tensors.items() if not name.startswith(looks.PREFIX)}
-        size = form.size
-        found = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
-        many = found.get("spread", ("", 0))[-1]
-        real = "torch.float32"
-        if found != {
-            "mean": (real, size),
-            "directions": (real, many, size),
-            "spread": (real, many),
-            "described": ("torch.bool", size),
-        }:
-            raise HandoverError(f"the memory of {site} does not fit this config: its tensors are {found}")
-        if (limit := self.options.directions) < int(many):
-            raise HandoverError(
-                f"the memory of {site} has {many} directions; this config allows {limit}",
-                "Every site of a study must use the same options of its memory: see directions.",
-            )
-        moments = Moments(tensors["mean"], tensors["directions"], tensors["spread"])
-        longest = moments.directions.norm(dim=1)
-        # NaN, too, is not within these
-        sane = (moments.mean.abs() <= 1, longest <= 1.01, moments.spread >= 0, moments.spread <= math.sqrt(size))
-        if not all(bool(test.all()) for test in sane):
-            raise HandoverError(
-                f"the memory of {site} has values that no release has", "Ask that site for its leg again."
-            )
-        return Earlier(form, moments, tensors["described"])
-
-    def _form_of(self, site: str, state: MemoryState) -> Form:
-        """How a site measured: as this config does without noise, or with it."""
         if state.kind != KIND:
             raise HandoverError(f"the memory of {site} is of the kind '{state.kind}', this config's is '{KIND}'")
-        noisy = state.privacy.epsilon is not None
-        for form in (self.full, self.few) if noisy else (self.full,):
-            if dict(state.about) == _about(form):
-                return form
-        expected = _about(self.few if noisy else self.full)
-        raise HandoverError(f"the memory of {site} has {dict(state.about)}, this config's {expected}")
+        forms = (self.full,) if state.privacy.epsilon is None else (self.few, self.full)
+        return read(site, state, forms, self.options.directions)
 
     def begin(self, training: Training) -> None:
         """Describe this site's images, in patches where patches are trained on.
@@ -258,25 +193,17 @@ class Style(Memory):
         self.images = measure(images, self.looks.patient, option.clip * math.sqrt(images.shape[1]))
 
     def _release_with_noise(self) -> None:
-        """One mean of few numbers of each patient, for painting and routing alike. Nothing here depends on who else
-        is among the patients: not which regions are described, either."""
         import torch
 
-        from relay.memory.looks import guessed, sparse
-        from relay.memory.moments import Moments, means
-        from relay.memory.private import noisy_mean
+        from relay.memory.noisy_release import release
 
-        option, looks = self.options, self.looks
-        whole, regions = means(sparse(looks.images), looks.patient), means(looks.filled(alone=True), looks.whose)
-        found = noisy_mean(torch.cat([whole, regions], 1), self._axes(), option.epsilon, option.delta, self._reach())
-        mean, size = found.mean.float(), whole.shape[1]
-        self.released = Moments(mean[size:], mean.new_empty(0, self.form.size), mean.new_empty(0))
+        self.released, self.images = release(self.looks, self.form, self.options)
         self.described = torch.ones(self.form.size, dtype=torch.bool)
-        self.images = guessed(mean[:size], found.noise[:size].float())
 
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads, of regions and of images as a whole."""
         from relay.handover import MemoryState, Privacy
+        from relay.memory.earlier import about
 
         if self.released is None:
             return None
@@ -289,14 +216,4 @@ class Style(Memory):
         )
         images = {} if self.images is None else self.images.tensors
         tensors = {**vars(self.released), "described": self.described, **images}
-        return MemoryState(tensors, KIND, privacy, _about(self.form))
-
-
-def _about(form: Form) -> dict[str, Any]:
-    """What a description consists of."""
-    return {
-        "channels": form.channels,
-        "quantiles": form.quantiles,
-        "regions": form.regions,
-        "area_to_perimeter": form.area_to_perimeter,
-    }
+        return MemoryState(tensors, KIND, privacy, about(self.form))
