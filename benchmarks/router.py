@@ -60,9 +60,7 @@ def study(config: str, *overrides: str) -> None:
     router = Router.of(states, reach)
     assert router is not None, "no site has patients enough"
     columns = [*router.sites, UNLIKE, "its weight", "top weight", "without it"]
-    print(
-        f"{name} {' '.join(overrides)}\n" + "".join(f"{word:>12}" for word in ("images of", *columns))
-    )
+    print(f"{name} {' '.join(overrides)}\n" + "".join(f"{word:>12}" for word in ("images of", *columns)))
     spent = []
     for site, of in held.items():
         images = unseen(*of)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -18,6 +18,9 @@ from relay.errors import HandoverError, some
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+T = TypeVar("T")
 
 
 @options
@@ -81,12 +84,15 @@ class Handover:
         facts: plain JSON: ``model``, ``data``, and ``legs``: for each leg so far, oldest first, its ``leg``,
             ``site``, ``strategy`` and ``train_samples``, as its own statement says; on reading, also the newest leg's
             ``config``.
+        experts: each leg's model that is best at its own site, by leg number: weights by name, as :func:`compact`
+            makes them. On reading, all that still travel; on writing, at most the leg's own.
     """
 
     model: Mapping[str, Tensor]
     memories: Mapping[int, MemoryState] = field(default_factory=dict)
     cumulative: MemoryState | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    experts: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @property
     def legs(self) -> list[dict[str, Any]]:
@@ -98,10 +104,48 @@ class Handover:
         """Total number of training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
+    def expert_of(self, site: str) -> Mapping[str, Tensor] | None:
+        """The newest expert of a site; None if it has none."""
+        return self.by_site(self.experts).get(site)
+
+    def by_site(self, by_leg: Mapping[int, T]) -> dict[str, T]:
+        """The newest of each site, by name, in the order of the legs."""
+        return {leg["site"]: by_leg[leg["leg"]] for leg in self.legs if leg["leg"] in by_leg}
+
     def others(self, site: str) -> dict[str, MemoryState]:
         """The newest memory of every other site that has one, by name, in the order of the legs."""
-        newest = {leg["site"]: self.memories[leg["leg"]] for leg in self.legs if leg["leg"] in self.memories}
-        return {name: state for name, state in newest.items() if name != site}
+        return {name: state for name, state in self.by_site(self.memories).items() if name != site}
+
+
+def compact(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as an expert travels: float32 as float16, half the size, where every value fits."""
+    import torch
+
+    largest = torch.finfo(torch.float16).max
+    return {
+        name: tensor.half()
+        if tensor.dtype == torch.float32 and bool((tensor.abs() <= largest).all())
+        else tensor.clone()
+        for name, tensor in ((name, tensor.detach().cpu()) for name, tensor in weights.items())
+    }
+
+
+def load_expert(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load an expert's weights, which may be float16, into a net, as :func:`load_model` does.
+
+    Raises:
+        HandoverError: they don't match, or are not finite. The net is unchanged.
+    """
+    import torch
+
+    have = model.state_dict()
+    load_model(
+        model,
+        {
+            name: tensor.to(have[name].dtype) if tensor.dtype == torch.float16 and name in have else tensor
+            for name, tensor in weights.items()
+        },
+    )
 
 
 def load_model(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:

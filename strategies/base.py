@@ -2,8 +2,9 @@
 
 A leg calls, in this order: :meth:`~Strategy.setup` (the model to train), :meth:`~Strategy.receive` (what the
 previous site handed over), :meth:`~Strategy.begin` (access to the images). It fits each of :meth:`~Strategy.phases`,
-calls :meth:`~Strategy.finish`, and finally :meth:`~Strategy.memory` and :meth:`~Strategy.cumulative` for what travels
-beside the model. The leg takes care of data, devices, checkpoints, progress and scores.
+calls :meth:`~Strategy.finish`, and finally :meth:`~Strategy.memory`, :meth:`~Strategy.cumulative` and
+:meth:`~Strategy.expert` for what travels beside the model. The leg takes care of data, devices, checkpoints,
+progress and scores.
 
 A strategy's file must import without torch, so that its options can be checked at once: import the maths
 where you use it.
@@ -41,6 +42,7 @@ class Strategy:
         pools_sites: whether one leg trains on several sites' data at once (never in a deployment).
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
+        carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
         task: what to learn, and where.
@@ -52,6 +54,7 @@ class Strategy:
     pools_sites: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
+    carries_expert: bool = False
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]
@@ -97,6 +100,10 @@ class Strategy:
 
     def cumulative(self) -> MemoryState | None:
         """The memory of all sites so far, until the next leg renews it."""
+        return None
+
+    def expert(self) -> Mapping[str, Tensor] | None:
+        """The weights of the model that is best at this site, if it travels beside the one for everybody."""
         return None
 
     def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:

@@ -4,6 +4,8 @@
 - ``memory.safetensors`` and its card ``memory.json``: what this leg stores about its site so that it is not forgotten.
   It stays in all later handovers, signed with its leg. Absent if a leg has none;
 - ``cumulative.safetensors`` and ``cumulative.json``: a memory of all legs so far, renewed by each leg. May be absent;
+- ``expert.safetensors``: the model that is best at this leg's own site, in half precision. Like a memory, it stays in
+  all later handovers unless the coordinator withdraws it. Absent if a leg has none;
 - ``handover.json``: the net they belong to, and how it reads images and names classes;
 - ``config.json``, ``data-card.json``, ``results.json``: the leg's settings, data and scores;
 - ``facts.json``: the input for the statement. It stays at the site;
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FACTS, DIGESTS = "facts.json", "digests.json"
-WEIGHTS = (manifest.MODEL, *manifest.OWN)
+WEIGHTS = (manifest.MODEL, *manifest.OWN, manifest.EXPERT)
 TRAVELLING = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD, manifest.RESULTS)
 
 
@@ -50,7 +52,7 @@ class Facts:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: exact number of training samples.
         result: mean Dice on each test set here; null if nothing could be measured.
-        tensors: how many the model and each memory have.
+        tensors: how many the model, each memory and the expert have.
         torch: its version.
     """
 
@@ -65,7 +67,8 @@ class Facts:
 
 
 def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts: Facts) -> None:
-    """Write a leg's handover as a folder, completely or not at all. Only the leg's own memory is written.
+    """Write a leg's handover as a folder, completely or not at all. Of memories and experts, only the leg's own
+    are written.
 
     Args:
         documents: plain JSON values for ``config.json``, ``data-card.json`` and ``results.json``, by name.
@@ -77,6 +80,7 @@ def write(handover: Handover, folder: Path, documents: Mapping[str, Any], facts:
 
     states = {manifest.MEMORY: handover.memories.get(facts.leg), manifest.CUMULATIVE: handover.cumulative}
     tensors = {manifest.MODEL: handover.model, **{name: state.tensors for name, state in states.items() if state}}
+    tensors |= {manifest.EXPERT: handover.experts[facts.leg]} if facts.leg in handover.experts else {}
     files = {n: save({k: v.detach().cpu().contiguous() for k, v in t.items()}) for n, t in tensors.items()}
     for name, data in files.items():
         try:
@@ -152,8 +156,10 @@ def card(state: MemoryState) -> dict[str, Any]:
 
 
 def weights_digest(listed: Mapping[str, str]) -> str:
-    """An identifier for weights, no matter who signed them: SHA-256 over those of model and memories in a manifest."""
-    return digest("".join(listed.get(name, "-") for name in WEIGHTS).encode())
+    """An identifier for weights, no matter who signed them: SHA-256 over those of model, memories and expert in a
+    manifest."""
+    always = "".join(listed.get(name, "-") for name in (manifest.MODEL, *manifest.OWN))
+    return digest((always + listed.get(manifest.EXPERT, "")).encode())
 
 
 def digest_of(folder: Path) -> str:
@@ -179,15 +185,24 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
         BadDocument: the weights can't be parsed.
     """
     model = _tensors(folder, manifest.MODEL, counts)
-    entries = {leg["leg"]: manifest.earlier(leg["leg"], manifest.MEMORY) for leg in legs[:-1]}
-    entries |= {leg["leg"]: manifest.MEMORY for leg in legs[-1:]}
-    found = {leg: _memory_state(folder, name, counts) for leg, name in entries.items()}
+    found = {leg: _memory_state(folder, name, counts) for leg, name in _entries(legs, manifest.MEMORY).items()}
+    experts = {
+        leg: _tensors(folder, name, counts)
+        for leg, name in _entries(legs, manifest.EXPERT).items()
+        if (folder / name).is_file()
+    }
     cumulative = _memory_state(folder, manifest.CUMULATIVE, counts)
     head = read(read_bytes(folder / manifest.HANDOVER), manifest.HANDOVER)
     facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
     if (folder / manifest.CONFIG).is_file():
         facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
-    return Handover(model, {leg: state for leg, state in found.items() if state}, cumulative, facts)
+    return Handover(model, {leg: state for leg, state in found.items() if state}, cumulative, facts, experts)
+
+
+def _entries(legs: Sequence[Mapping[str, Any]], name: str) -> dict[int, str]:
+    """The entry with a file of each leg, the last of which is the bundle's own."""
+    earlier = {leg["leg"]: manifest.earlier(leg["leg"], name) for leg in legs[:-1]}
+    return earlier | {leg["leg"]: name for leg in legs[-1:]}
 
 
 def _memory_state(folder: Path, name: str, counts: Mapping[str, int] | None) -> MemoryState | None:

@@ -6,7 +6,7 @@ The manifest has one line for each entry, ``<sha-256>  <name>``, so ``sha256sum 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.errors import some
@@ -21,6 +21,7 @@ DATA_CARD = "data-card.json"
 RESULTS = "results.json"
 MEMORY = "memory.safetensors"
 CUMULATIVE = "cumulative.safetensors"
+EXPERT = "expert.safetensors"
 MODEL = "model.safetensors"
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9_][A-Za-z0-9_./-]{0,99})")
@@ -37,6 +38,8 @@ class Layout:
         memory: whether this leg has its own memory.
         cumulative: whether there is a memory of all legs so far.
         remembered: the earlier legs whose own memories are in the chain, ascending.
+        expert: whether this leg has its own expert.
+        experts: the earlier legs whose experts are in the chain, ascending.
     """
 
     rosters: Sequence[int]
@@ -44,24 +47,27 @@ class Layout:
     memory: bool = False
     cumulative: bool = False
     remembered: Sequence[int] = ()
+    expert: bool = False
+    experts: Sequence[int] = ()
 
     def names(self) -> list[str]:
         """All entries, in their only valid order."""
-        kept = set(self.remembered)
-        files = {leg: [*CHAIN, *KEPT] if leg in kept else [*CHAIN] for leg in range(1, self.legs + 1)}
-        chain = [earlier(leg, name) for leg, link in files.items() for name in link]
+        chain = [earlier(leg, name) for leg, link in self._links() for name in link]
         own = [name for memory in self._own for name in (card_of(memory), memory)]
+        own += [EXPERT] if self.expert else []
         documents = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
         return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
 
-    def link(self, leg: int) -> list[str]:
-        """The files of an earlier leg, as named in its own bundle."""
-        return [*CHAIN, *KEPT] if leg in self.remembered else [*CHAIN]
+    def _links(self) -> Iterator[tuple[int, list[str]]]:
+        """Each earlier leg's number and files, as named in its own bundle."""
+        memories, experts = set(self.remembered), set(self.experts)  # made once: there may be thousands
+        for leg in range(1, self.legs + 1):
+            yield leg, [*CHAIN, *(KEPT if leg in memories else ()), *((EXPERT,) if leg in experts else ())]
 
     def links(self, read: Callable[[str], bytes]) -> Iterator[dict[str, bytes]]:
         """The documents of each earlier leg by those names, oldest first; each is read on demand."""
-        for leg in range(1, self.legs + 1):
-            yield {name: read(earlier(leg, name)) for name in self.link(leg) if name != MEMORY}
+        for leg, link in self._links():
+            yield {name: read(earlier(leg, name)) for name in link if name not in (MEMORY, EXPERT)}
 
     @property
     def memories(self) -> list[str]:
@@ -113,8 +119,11 @@ def names_fit(names: Sequence[str]) -> Layout:
             numbers[found[1]].add(int(found[2]))
     there, legs = set(names), max(numbers["chain"], default=0)
     has = {memory: not there.isdisjoint((card_of(memory), memory)) for memory in OWN}
-    kept = tuple(k for k in sorted(numbers["chain"] - {0}) if any(earlier(k, name) in there for name in KEPT))
-    layout = Layout(sorted(numbers["rosters"] - {0}), legs, has[MEMORY], has[CUMULATIVE], kept)
+    chain = sorted(numbers["chain"] - {0})
+    kept = tuple(k for k in chain if any(earlier(k, name) in there for name in KEPT))
+    experts = tuple(k for k in chain if earlier(k, EXPERT) in there)
+    rosters = sorted(numbers["rosters"] - {0})
+    layout = Layout(rosters, legs, has[MEMORY], has[CUMULATIVE], kept, EXPERT in there, experts)
     must = layout.names()
     if list(names) != must:
         raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")
@@ -170,13 +179,20 @@ def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
     return digests
 
 
-def stated_tensors(claims: Sequence[Claim]) -> dict[str, Tensors | None]:
-    """What a chain's claims, oldest first, say about the weight files in its last leg's bundle, by entry."""
+def stated_tensors(claims: Sequence[Claim], withdrawn: Collection[int] = ()) -> dict[str, Tensors | None]:
+    """What a chain's claims, oldest first, say about the weight files in its last leg's bundle, by entry.
+
+    Args:
+        withdrawn: earlier legs whose experts no longer travel, so that they are missing.
+    """
     *before, own = claims
     kept = {earlier(made.leg, MEMORY): made.handover.memory for made in before}
+    experts = {earlier(made.leg, EXPERT): None if made.leg in withdrawn else made.handover.expert for made in before}
     handover = own.handover
     return {
         **kept,
+        **experts,
+        EXPERT: handover.expert,
         MEMORY: handover.memory,
         CUMULATIVE: handover.cumulative,
         MODEL: handover.model,

@@ -165,7 +165,9 @@ def layout_of(folder: Path) -> manifest.Layout:
     legs = len(list(folder.glob("chain/[0-9][0-9][0-9][0-9]")))
     memory, cumulative = ((folder / name).is_file() for name in documents.CARDS)  # they stay when weights are removed
     kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, documents.CARDS[0])).is_file())
-    return manifest.Layout(rosters, legs, memory, cumulative, kept)
+    experts = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, manifest.EXPERT)).is_file())
+    expert = (folder / manifest.EXPERT).is_file()
+    return manifest.Layout(rosters, legs, memory, cumulative, kept, expert, experts)
 
 
 def cards_in(folder: Path) -> dict[str, MemoryCard]:

@@ -12,9 +12,9 @@ from relay.config import flat
 from relay.data import SPLITS, SiteData
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
-from relay.handover import Handover
+from relay.handover import Handover, compact
 from relay.plan import RUNTIME_KEYS, SHARED, Leg
-from relay.results import matrix, no_nan
+from relay.results import matrix, no_nan, of_model
 from relay.trust import BadDocument, canonical, digest, travels
 
 
@@ -119,7 +119,8 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
 
 
 def handover_of(leg: Leg, number: int) -> Handover:
-    """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, the facts.
+    """What the finished leg hands over: its weights on the CPU, its own memory, the cumulative one, its expert, the
+    facts.
 
     Args:
         number: the leg's number in the relay.
@@ -129,13 +130,15 @@ def handover_of(leg: Leg, number: int) -> Handover:
         if name.endswith("num_batches_tracked"):
             buffer.zero_()  # batch normalisation counts its batches, which would reveal how many images there are
     model = {name: tensor.detach().cpu() for name, tensor in strategy.model.state_dict().items()}
-    memory = strategy.memory()
+    memory, expert = strategy.memory(), strategy.expert()
     facts = {"model": _plain(net_of(leg)), "data": input_spec(leg)}
-    return Handover(model, {number: memory} if memory else {}, strategy.cumulative(), facts)
+    memories, experts = {number: memory} if memory else {}, {number: compact(expert)} if expert else {}
+    return Handover(model, memories, strategy.cumulative(), facts, experts)
 
 
 def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
-    """What the next site will receive: also with the memories of earlier legs, and what each leg said about itself.
+    """What the next site will receive: also with the memories and experts of earlier legs, and what each leg said about
+    itself.
 
     Args:
         made: the result of :func:`handover_of`.
@@ -143,9 +146,9 @@ def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, 
         samples: number of training samples, in the form that may be disclosed.
     """
     own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
-    legs, memories = (before.legs, before.memories) if before else ([], {})
+    legs, memories, experts = (before.legs, before.memories, before.experts) if before else ([], {}, {})
     facts = {**made.facts, "legs": [*legs, own]}
-    return Handover(made.model, {**memories, **made.memories}, made.cumulative, facts)
+    return Handover(made.model, {**memories, **made.memories}, made.cumulative, facts, {**experts, **made.experts})
 
 
 def write(
@@ -168,9 +171,10 @@ def write(
     """
     import torch
 
-    rows = list(scores)
+    rows = of_model(scores)
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
+    tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
     mean = no_nan(next(iter(matrix(rows).values()), {}))
     contents = {
         manifest.CONFIG: scientific(leg),

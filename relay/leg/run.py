@@ -17,10 +17,12 @@ from relay.bundle import disclosed, measure
 from relay.config import Devices
 from relay.data import SiteData
 from relay.errors import HandoverError
+from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_memory, check_outputs, check_samples, check_size
+from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.leg.candidates import candidates, routing, zero_shot
 from relay.leg.curves import rewind
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
@@ -34,9 +36,10 @@ from relay.leg.state import newest
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
+from relay.leg.vote import Vote
 from relay.plan import Leg, Study
 from relay.registry import blamed
-from relay.results import read_rows, write_rows
+from relay.results import GENERALIST, read_rows, write_rows
 from relay.seeds import derive
 from relay.trust import Policy
 
@@ -79,6 +82,7 @@ def run_leg(
     if is_first():
         paths.write_record(state="started", **record)
     handover = incoming.handover if incoming else None
+    arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
     device = _train(leg, handover, pool, paths, run, devices, progress, policy)
     trained = time.monotonic() - ready
@@ -88,7 +92,11 @@ def run_leg(
         with progress.stage("checking the handover"):
             weigh(handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy)))
         number = _number(leg, study, handover)
-        write_rows(paths.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
+        scored = [*_scores(leg, study, number, sites, device, run.curves(leg.folder), progress)]
+        if made.experts and leg in _last_ones(study):
+            after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy))
+            scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
+        write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
             handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
@@ -153,6 +161,7 @@ def _train(
         model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
+    check_expert(leg, model, policy)
     criterion = _built(leg.loss, leg.data.num_classes)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
@@ -195,6 +204,19 @@ def _wind_back(curves: Path, states: Sequence[Path]) -> None:
     rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
 
 
+def _arrived(
+    leg: Leg, handover: Handover | None, pool: list[SiteData], devices: Devices, progress: Progress
+) -> list[dict[str, Any]]:
+    """What :func:`zero_shot` says of the models that arrived, if they have never seen this site."""
+    if handover is None or not handover.experts or leg.task_name in [made["site"] for made in handover.legs]:
+        return []
+    with progress.stage("scoring what arrived"):
+        found = zero_shot(leg, handover, pool, device_of(devices))
+    told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
+    progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
+    return found
+
+
 def _scores(
     leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
@@ -205,12 +227,43 @@ def _scores(
             "strategy": study.strategy,
             "leg": number,
             "trained": leg.task_name,
+            "model": GENERALIST,
             "site": dataset.options.task_name,
         }
         tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
+
+
+def _last_ones(study: Study) -> Sequence[Leg]:
+    """The legs whose experts are tested together: in a simulation the last, which has those of all sites."""
+    return study.legs[-1:]
+
+
+def _of_vote(
+    leg: Leg,
+    study: Study,
+    number: int,
+    after: Handover,
+    sites: Sites,
+    device: torch.device,
+    paths: LegPaths,
+    progress: Progress,
+) -> Iterator[dict[str, Any]]:
+    """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
+    to ``routing.json``."""
+    vote = candidates(leg, after, leg.task_name)["vote"].to(device).eval()
+    assert isinstance(vote, Vote)
+    routed = {}
+    for dataset in study.test_sets:
+        site, name = sites(dataset), str(dataset.options.task_name)
+        where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
+        tested = progress.through(predictions(vote, site, device), f"the experts' vote on {name}", len(site.test))
+        for found in tested:
+            yield from rows(found, dataset.options.names, **where, model="vote")
+        routed[name] = routing(vote, site, device)
+    write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 
 
 def _turn(handover: Handover | None) -> int:

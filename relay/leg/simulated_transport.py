@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
-from relay.exchange import AcceptanceCheck, StudyStore, drafting, receive, reopen, sending, utc_now
+from relay.exchange import AcceptanceCheck, StudyStore, drafting, newest, receive, reopen, sending, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
@@ -154,6 +154,11 @@ class Simulated(Transport):
         way = self._through(leg)
         if way is not None and is_first():
             self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
+
+    def newest(self, leg: Leg) -> Incoming | None:
+        """The handover of the last leg of its path, which every site receives."""
+        way = self._through(leg)
+        return Incoming(*newest(self._study(way).store(way[-1].task_name))) if way else None
 
     def _bring(
         self,

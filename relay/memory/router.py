@@ -81,6 +81,10 @@ class Router:
         """
         return self._p_values(self._distances(image)).to(image.device, torch.float32)
 
+    def strange(self, image: Tensor) -> Tensor:
+        """Whether each image is unlike all sites: its p-values are below :data:`LEVEL`; bool ``(B,)``."""
+        return self.p_values(image).amax(1) < LEVEL
+
     def weights(self, image: Tensor) -> Tensor:
         """How likely each image is from each of these sites, if all are as likely before: float32 ``(B, sites)``.
 

@@ -32,6 +32,7 @@ class StrategyLike(Protocol):
     pools_sites: ClassVar[bool]
     laps: ClassVar[int]
     kinds: tuple[str, ...]
+    carries_expert: bool
     options: Any
     model: nn.Module
 
@@ -56,6 +57,9 @@ class StrategyLike(Protocol):
 
     def cumulative(self) -> MemoryState | None:
         """The memory of all sites so far."""
+
+    def expert(self) -> Mapping[str, Tensor] | None:
+        """The weights that are best at this site."""
 
     def pool(self, datasets: Mapping[int, Dataset]) -> Sequence[Dataset]:
         """The data sets to train on, if ``pools_sites``."""

@@ -46,6 +46,8 @@ class Policy:
         memory: which kinds of memories may travel beside the model; ``any`` for all.
         max_epsilon: largest epsilon that a memory of aggregates, or a generator, may state for its release; it must
             state one. Null: no epsilon is required.
+        experts: whether each site's own best model may travel beside the model: ``full``, or ``none``.
+        max_expert_bytes: maximum size of one expert, in bytes.
         sample_counts: whether a site discloses its exact number of samples or a rounded one.
         min_samples: minimum number of training samples at a site.
         same_config: every site must use exactly the same scientific config.
@@ -57,6 +59,8 @@ class Policy:
     max_bundle_bytes: Annotated[int, Field(ge=1, le=MAX_WHOLE)] = 8 * 2**30
     memory: tuple[Kind, ...] | Literal["any"] = USUAL
     max_epsilon: Positive | None = None
+    experts: Literal["none", "full"] = "full"
+    max_expert_bytes: Annotated[int, Field(ge=1, le=MAX_WHOLE)] = 2**30
     sample_counts: Literal["rounded", "exact"] = "rounded"
     min_samples: Annotated[int, Field(ge=1, le=MAX_WHOLE)] = 8
     same_config: bool = False

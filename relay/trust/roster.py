@@ -71,6 +71,7 @@ class Roster:
         done: for every version so far, how many legs stood when it was made; later legs made under older versions
             are void.
         readers: sites (or the coordinator) that can open every bundle.
+        withdrawn_experts: completed legs whose experts no longer travel.
     """
 
     format: Literal[1] = 1
@@ -86,6 +87,7 @@ class Roster:
     readers: tuple[Name, ...] = ()
     revoked: tuple[Revoked, ...] = ()
     policy: Policy = Policy()
+    withdrawn_experts: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_LEGS)], ...], Field(max_length=MAX_LEGS)] = ()
 
     def site(self, name: str) -> Identity:
         """A site, or the coordinator, by name.
@@ -113,6 +115,10 @@ class Roster:
         others = [name for name in (*([] if following else standing), *self.readers) if name != sender]
         names = [*([following] if following else []), *others] or [sender or self.coordinator.name]
         return [(name, self.site(name).sealing) for name in dict.fromkeys(names)]
+
+    def lets_travel(self, leg: int) -> bool:
+        """Whether a leg's expert may be in a bundle made under this version."""
+        return self.policy.experts != "none" and leg not in self.withdrawn_experts
 
     def void(self, leg: int, made_under: int) -> bool:
         """Whether this version, or one in between, requires a leg made under an older version to be done again."""
@@ -171,6 +177,10 @@ def _wrong_names(roster: Roster) -> Iterable[str]:
         yield f"it records the completed legs of {len(roster.done)} versions, but is version {roster.version}"
     elif roster.done[-1] > len(roster.order):
         yield f"{roster.done[-1]} legs are done, but its order has {len(roster.order)}"
+    for leg in sorted({leg for leg in roster.withdrawn_experts if leg > max(roster.done[-1:], default=0)}):
+        yield f"the expert of leg {leg} is withdrawn, but that leg is not done"
+    for number in _doubled(map(str, roster.withdrawn_experts)):
+        yield f"the expert of leg {number} is withdrawn twice"
     for name in sorted({*roster.order} - {*names}):
         yield f"'{name}' is in the order but is not one of the sites"
     for name in sorted({*roster.readers} - {*names, roster.coordinator.name}):

@@ -54,11 +54,13 @@ class HandoverTensors:
 
     Attributes:
         memory: from this leg alone; ``cumulative``: from all legs so far.
+        expert: the model that is best at this leg's site.
     """
 
     model: Tensors
     memory: Tensors | None = None
     cumulative: Tensors | None = None
+    expert: Tensors | None = None
 
 
 @options

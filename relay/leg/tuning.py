@@ -1,0 +1,100 @@
+"""Fine-tune a received model on a site's own images, with early stopping: keep the weights that validate best."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from relay.config import Devices
+from relay.data import SiteData
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
+from relay.leg.device import device_of
+from relay.leg.fitting import fit, steps_of
+from relay.leg.learner import Learner
+from relay.leg.progress import Progress
+from relay.phase import Phase
+from relay.plan import Leg
+
+SHARE = 0.25
+"""How much of a leg's budget a fine-tuning takes."""
+SLOWER = 0.3
+"""Its learning rate, relative to a leg's."""
+CHECKS = 8
+"""How many times it is validated, at most."""
+
+
+class KeepBest(pl.Callback):
+    """Keeps the weights with the best validation score, beginning with those before training."""
+
+    def __init__(self, score: float, net: nn.Module) -> None:
+        self.best, self.weights, self.step = score, _copy(net), 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Compare with the best so far."""
+        dice = float(trainer.callback_metrics["val/dice"])
+        if dice > self.best:
+            self.best, self.weights, self.step = dice, _copy(pl_module.module), trainer.global_step
+
+    def state_dict(self) -> dict[str, Any]:
+        """Saved with the state, so that a resumed fit remembers its best."""
+        return {"best": self.best, "weights": self.weights, "step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what was saved."""
+        self.best, self.weights, self.step = state_dict["best"], state_dict["weights"], state_dict["step"]
+
+
+def tune(
+    leg: Leg,
+    net: nn.Module,
+    score: float,
+    site: SiteData,
+    state: Path,
+    curves: Path,
+    devices: Devices,
+    progress: Progress,
+) -> int:
+    """Fine-tune a net in place; return the step whose weights it has: 0 if none was better than those it came with.
+
+    Args:
+        score: its mean Dice on the validation images, before.
+        state: where the fit saves what it resumes from.
+        curves: a TensorBoard folder.
+    """
+    criterion = leg.loss.build(leg.data.num_classes)
+
+    def loss(batch: Any) -> dict[str, torch.Tensor]:
+        return {"task": criterion(net(batch.image), batch.label)}
+
+    steps = tuning_steps(leg, len(site.train), devices)
+    epoch = max(1, len(site.train) * int(leg.data.repeats) // (leg.train.batch_size * devices.world_size))
+    often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
+    slower = dataclasses.replace(leg.optimizer, lr=leg.optimizer.lr * SLOWER)  # type: ignore[attr-defined]
+    phase = Phase("adopt", net, loss, optimizer=slower)
+    tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
+    learner, best = Learner(tuned, phase, [site], steps, companions=(criterion,)), KeepBest(score, net)
+    acting = [
+        StopAtOnce(),
+        ShowProgress(progress),
+        StopOnNonFinite(leg.train.log_every_n_steps, state),
+        best,
+        KeepState(state, leg.train.save_every_n_seconds),
+    ]
+    fit(learner, state, curves, devices, acting)
+    net.load_state_dict(best.weights)
+    net.to(device_of(devices), torch.float32).eval()
+    return best.step
+
+
+def tuning_steps(leg: Leg, samples: int, devices: Devices) -> int:
+    """Optimiser steps of a fine-tuning."""
+    return steps_of(leg, samples, devices.world_size, SHARE)
+
+
+def _copy(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
