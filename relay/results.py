@@ -1,7 +1,7 @@
 """Results as tidy rows, and their summary: the matrix of legs and sites, its mean, and forgetting.
 
-A row is one sample and class: study, strategy, leg, trained, site, patient, sample, class, metric, value. A
-value that could not be measured is missing (an empty cell), never zero, and every mean ignores it.
+A row is one sample and class, predicted by one of a leg's models: see :data:`COLUMNS`. A value that could not be
+measured is missing (an empty cell), never zero, and every mean ignores it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,7 +18,13 @@ from typing import Any
 from relay.errors import DataError
 from relay.files import write_text
 
-COLUMNS = ("study", "strategy", "leg", "trained", "site", "patient", "sample", "class", "metric", "value")
+COLUMNS = ("study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value")
+
+GENERALIST, EXPERT, VOTE, ADOPTED = "generalist", "expert", "vote", "adopted"
+"""Values of ``model``: the one model for everybody; the site's own; all experts together; and the one that a site
+chose for its own patients after the relay. The column is empty for masks that no leg made."""
+BEFORE = tuple(name for name in COLUMNS if name != "model")
+"""The columns of files from before a leg had more than one model: all of their rows are the generalist's."""
 
 CLEAR = 0.01
 """Smaller differences in Dice are not mentioned; a smaller gap counts as none, so no share of it is closed."""
@@ -58,9 +64,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_bytes().decode("utf-8")
         lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-        if tuple(next(lines, ())) != COLUMNS:
+        columns = tuple(next(lines, ()))
+        if columns not in (COLUMNS, BEFORE):
             raise ValueError(f"the first line must be {','.join(COLUMNS)}")
-        found = [_row(cells, lines.line_num) for cells in lines]
+        found = [_row(cells, columns, lines.line_num) for cells in lines]
         if not text.endswith("\n"):
             raise ValueError("its last line is truncated")
         return found
@@ -72,10 +79,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} is damaged: {error}") from error
 
 
-def _row(cells: Sequence[str], line: int) -> dict[str, Any]:
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"line {line} has {len(cells)} cells, not {len(COLUMNS)}")
-    row: dict[str, Any] = dict(zip(COLUMNS, cells, strict=True))
+def _row(cells: Sequence[str], columns: Sequence[str], line: int) -> dict[str, Any]:
+    if len(cells) != len(columns):
+        raise ValueError(f"line {line} has {len(cells)} cells, not {len(columns)}")
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, GENERALIST) | dict(zip(columns, cells, strict=True))
     try:
         row["leg"] = int(row["leg"]) if row["leg"] else None  # None: masks that were not made by a leg
         row["value"] = float(row["value"]) if row["value"] else math.nan
@@ -90,22 +97,36 @@ def mean(values: Iterable[float]) -> float:
     return fmean(there) if there else math.nan
 
 
-def matrix(rows: Iterable[Row]) -> Matrix:
-    """Mean Dice of each leg's model on each site: over samples for each class, then over classes.
+def of_model(rows: Iterable[Row], model: str = GENERALIST) -> list[Row]:
+    """The rows of one of the models."""
+    return [row for row in rows if row["model"] == model]
+
+
+def matrix(rows: Iterable[Row], model: str = GENERALIST) -> Matrix:
+    """Mean Dice of each leg's model on each site, as of :func:`by_site`."""
+    legs: dict[int, list[Row]] = defaultdict(list)
+    for row in of_model(rows, model):
+        legs[int(row["leg"])].append(row)
+    return {leg: by_site(own) for leg, own in legs.items()}
+
+
+def by_site(rows: Iterable[Row]) -> dict[str, float]:
+    """Mean Dice on each site: over samples for each class, then over classes.
 
     The background, the first class of every data set, is left out.
     """
-    cells: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    first: dict[tuple[int, str], str] = {}
+    sites: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in foreground(rows):
+        sites[str(row["site"])][row["class"]].append(float(row["value"]))
+    return {site: mean(mean(values) for values in by_class.values()) for site, by_class in sites.items()}
+
+
+def foreground(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of all classes but the first of each site, the background."""
+    first: dict[str, str] = {}
     for row in rows:
-        cell = (int(row["leg"]), str(row["site"]))
-        first.setdefault(cell, row["class"])
-        if row["class"] != first[cell]:
-            cells[cell][row["class"]].append(float(row["value"]))
-    table: Matrix = defaultdict(dict)
-    for (leg, site), by_class in cells.items():
-        table[leg][site] = mean(mean(values) for values in by_class.values())
-    return dict(table)
+        if row["class"] != first.setdefault(row["site"], row["class"]):
+            yield row
 
 
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
@@ -165,7 +186,7 @@ def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | Non
     return mean(value - baseline.get(site, math.nan) for site, value in before.items())
 
 
-def worst(values: Mapping[str, float]) -> dict[str, Any]:
+def worst(values: Mapping[Any, float]) -> dict[str, Any]:
     """The lowest value and its site, ``{site, value}``; None and NaN if all are missing."""
     there = {site: value for site, value in values.items() if not math.isnan(value)}
     site = min(there, key=lambda name: there[name], default=None)

@@ -6,16 +6,18 @@ Each leg receives what the previous leg sent, through the same files as between 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from relay.adopt import AdoptPaths, adopt, chosen_before, read
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
     Known,
     LegPaths,
+    Needs,
     Progress,
     RunPaths,
     Sites,
@@ -29,9 +31,11 @@ from relay.leg import (
     planned_steps,
     run_leg,
     transport_of,
+    tuning_steps,
 )
+from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
-from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
+from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, read_rows, write_rows
 
 
 class Simulation:
@@ -64,7 +68,8 @@ class Simulation:
             DataError: data sets are incomplete, or a split that is needed is empty.
         """
         self.sites.look(self.study)
-        return sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
+        legs = sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
+        return legs + sum(self._tuning_steps(leg) for leg in adopting(self.study))
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Run all unfinished legs; return the summary that is also in ``results/summary.json``.
@@ -82,6 +87,8 @@ class Simulation:
             self._write_configs()
         for leg in self.study.legs:
             self._leg(leg, progress)
+        for leg in adopting(self.study):
+            self.adopt(leg, progress)
         return summarise(self.study, self.run_paths) if is_first() else {}
 
     def _leg(self, leg: Leg, progress: Progress) -> None:
@@ -103,6 +110,41 @@ class Simulation:
         with progress.stage("signing and sealing"):
             self.transport.send(leg, progress.say)
         progress.finish_leg()
+
+    def _tuning_steps(self, leg: Leg) -> int:
+        return tuning_steps(leg, len(self.sites(leg.pool[0], train=True).split.train), self.devices)
+
+    def read_for_adoption(self, legs: Sequence[Leg], say: Callable[[str], None]) -> int:
+        """Read the images that the sites of these legs need to adopt a model; return all their optimiser steps.
+
+        Raises:
+            DataError: it lists the problems of all sites, or images have changed since a leg used them.
+        """
+        needed: Needs = [(leg.pool[0], ("train", "val", "test")) for leg in legs]
+        for leg in legs:
+            self.sites(leg.pool[0], train=True)
+            digests.check(self.run_paths.leg(leg.folder), self.sites.files(needed))
+        self.sites.read(needed, say)
+        return sum(self._tuning_steps(leg) for leg in legs)
+
+    def adopt(self, leg: Leg, progress: Progress) -> dict[str, Any] | None:
+        """Choose the model for the own patients of a leg's site, unless it has chosen from the same handover before.
+
+        Returns:
+            The choice: see :func:`relay.adopt.adopt`; None if nothing was handed over.
+        """
+        incoming = self.transport.newest(leg)
+        if incoming is None:
+            return None
+        steps = self._tuning_steps(leg)
+        if known := chosen_before(leg, incoming, self.run_paths):
+            progress.skip(f"{leg.task_name}: adopted {known['model']}", steps)
+            return known
+        progress.leg(f"{leg.task_name} · adopting a model", steps)
+        site = self.sites(leg.pool[0], train=True)
+        found = adopt(self.study.name, leg, incoming, site, self.run_paths, self.devices, progress)
+        progress.finish_leg()
+        return found
 
     def _check_data(self, progress: Progress) -> None:
         """Before any training, check that the images have not changed since the legs began and that all the needed ones
@@ -130,17 +172,35 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
     starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
-    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`.
+    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`, ``measures`` as in
+    :func:`relay.measures.measured`.
 
     Raises:
         DataError: a leg's scores are missing or damaged.
     """
     rows = [row for leg in study.legs for row in run.leg(leg.folder).rows()]
+    rows += _adopted(study, run)
     write_rows(run.root / "results" / "scores.csv", rows)
     summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
     summary["relay"] = _relay(study, run, summary)
+    summary["measures"] = measured(rows, sites_of(study.legs), apart(study.legs))
+    if study.mode == "deployment":  # other sites' data are not in this folder
+        summary["measures"][ELSEWHERE] = {}
     write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
     return summary
+
+
+def _adopted(study: Study, run: RunPaths) -> list[dict[str, Any]]:
+    """Scores of the models that sites have adopted, on their own test images."""
+    places = [AdoptPaths.of(run, site) for site in dict.fromkeys(leg.task_name for leg in study.legs)]
+    return [row for paths in places if read(paths) is not None for row in read_rows(paths.scores)]
+
+
+def adopting(study: Study) -> list[Leg]:
+    """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt`` does
+    that."""
+    last = {leg.task_name: leg for leg in study.legs if leg.strategy.carries_expert}
+    return list(last.values()) if study.mode != "deployment" and len(last) > 1 else []
 
 
 def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
@@ -181,6 +241,7 @@ def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str,
 
 
 def beside(legs_paths: Sequence[LegPaths]) -> int:
-    """Size in bytes of all memories in the last bundle, with their cards: each leg's own, and the cumulative one."""
-    files = [file for paths in legs_paths for file in paths.handover.glob("memory.*")]
+    """Size in bytes of all memories in the last bundle, with their cards, and of all experts: each leg's own, and the
+    cumulative memory."""
+    files = [file for paths in legs_paths for kind in ("memory.*", "expert.*") for file in paths.handover.glob(kind)]
     return sum(file.stat().st_size for file in [*files, *legs_paths[-1].handover.glob("cumulative.*")])

@@ -32,7 +32,8 @@ NAN = math.nan
 
 
 def row(leg: int, site: str, name: str, value: float, sample: str = "s1") -> dict[str, Any]:
-    return dict(zip(COLUMNS, ("study", "relay", leg, "a", site, "p1", sample, name, "dice", value), strict=True))
+    about = ("study", "relay", leg, "a", "generalist", site, "p1", sample, name, "dice", value)
+    return dict(zip(COLUMNS, about, strict=True))
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=12)
@@ -53,10 +54,18 @@ def test_what_is_written_is_read(given_rows: list[dict[str, Any]], tmp_path_fact
         assert new == {key: value for key, value in old.items() if key != "value"}
 
 
+def test_rows_from_before_a_leg_had_more_than_one_model_are_the_generalists(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    write_rows(path, [row(1, "a", "cup", 0.5)])
+    new = read_rows(path)
+    path.write_text(path.read_text().replace("trained,model,", "trained,").replace("a,generalist,", "a,"))
+    assert read_rows(path) == new
+
+
 def test_missing_is_an_empty_cell_and_zero_is_zero(tmp_path: Path) -> None:
     write_rows(tmp_path / "x.csv", [row(1, "a", "cup", NAN), row(1, "a", "cup", 0.0), row(1, "a", "cup", 1 / 3)])
     head, *lines = (tmp_path / "x.csv").read_text().split()
-    assert head == "study,strategy,leg,trained,site,patient,sample,class,metric,value"
+    assert head == "study,strategy,leg,trained,model,site,patient,sample,class,metric,value"
     assert [line.rsplit(",", 1)[1] for line in lines] == ["", "0.0", "0.333333333"]
 
 
@@ -76,7 +85,7 @@ def test_small_numbers_stay_and_whole_ones_are_exact(value: float) -> None:
         (lambda text: b"", "the first line must be study,"),
         (lambda text: text.replace(b"0.5", b"x"), "line 2: leg or value is not a number"),
         (lambda text: text.replace(b"relay,1", b"relay,one"), "line 2: leg or value is not a number"),
-        (lambda text: text[:-10], "line 2 has 9 cells, not 10"),
+        (lambda text: text[:-10], "line 2 has 10 cells, not 11"),
         (lambda text: text.replace(b"relay", b"rel\xffay"), "not UTF-8"),
         (lambda text: text.replace(b"p1", b'"p1'), "end of data"),
         (lambda text: text.replace(b"p1", b"p" * 200000), "field larger"),
@@ -121,6 +130,12 @@ def test_matrix_is_the_mean_over_samples_then_over_classes_without_background() 
     assert math.isnan(found[1]["b"])
     assert found[2] == {"a": pytest.approx(0.2)}
     assert list(found) == [1, 2]
+
+
+def test_each_model_of_a_leg_has_its_own_matrix() -> None:
+    one = [row(1, "a", name, 0.4) for name in ("back", "cup")]
+    other = [row(1, "a", name, 0.8) | {"model": "vote"} for name in ("back", "cup")]
+    assert (matrix([*other, *one]), matrix([*other, *one], "vote")) == ({1: {"a": 0.4}}, {1: {"a": 0.8}})
 
 
 def test_forgetting_by_hand() -> None:

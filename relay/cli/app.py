@@ -12,6 +12,7 @@ import typer
 
 import relay
 from relay.cli import (
+    adopt,
     ask,
     catalogue,
     compare,
@@ -78,6 +79,7 @@ def train(
         show_study(console, summary, sites_of(study.legs), apart(study.legs), page, after)
 
 
+app.command()(adopt.adopt)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(compare.compare)

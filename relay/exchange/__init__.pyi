@@ -15,6 +15,7 @@ from .receiving import (
     chain_in as chain_in,
     judge as judge,
     look_into as look_into,
+    newest as newest,
     receive as receive,
     reopen as reopen,
     verify as verify,

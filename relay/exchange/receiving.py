@@ -192,14 +192,40 @@ def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
             f"leg {leg} of study {store.study} was not received in {store.home}",
             f"Receive it: {store.command('receive')} BUNDLE",
         )
+    again = f"Receive the bundle again: {store.command('receive')} BUNDLE"
+    return _checked(store, folder, entry.statement, "received", again)
+
+
+def newest(store: StudyStore) -> tuple[Handover, str]:
+    """The handover of the newest leg that this site has received or signed, and the digest of its weights, checked like
+    :func:`reopen`.
+
+    Raises:
+        UserError: there is none.
+        DigestMismatch: it is not what was received or signed.
+    """
+    record = store.record()
+    received, signed = max(record.received, default=0), max(record.signed, default=0)
+    if not (received or signed):
+        raise UserError(
+            f"no leg of study {store.study} was received or signed in {store.home}",
+            f"Receive the last bundle: {store.command('receive')} BUNDLE",
+        )
+    if received > signed:
+        return reopen(store, received)
+    again = "Restore the folder from a backup. Its bundle is sealed to the other sites, not to this one."
+    return _checked(store, store.signed(signed), record.signed[signed].statement, "signed", again)
+
+
+def _checked(store: StudyStore, folder: Path, known_as: str, done: str, again: str) -> tuple[Handover, str]:
+    """What is in one of this site's own folders, and the digest of its weights, without experts that were withdrawn."""
     statements = chain_in(folder)
     listing = _own(folder / manifest.MANIFEST)
-    whole = statements[-1].digest == entry.statement and digest(listing) == statements[-1].manifest
+    whole = statements[-1].digest == known_as and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
-    if not whole or any(measure(folder / name).sha256 != value for name, value in listed.items()):
-        raise DigestMismatch(
-            f"{folder} is not what was received", f"Receive the bundle again: {store.command('receive')} BUNDLE"
-        )
+    paths = {name: folder / name for name in listed}
+    if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
+        raise DigestMismatch(f"{folder} is not what was {done}", again)
     handover = _inside(folder, statements)
     experts = {leg: weights for leg, weights in handover.experts.items() if store.roster.lets_travel(leg)}
     return replace(handover, experts=experts), weights_digest(listed)

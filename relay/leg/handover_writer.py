@@ -14,7 +14,7 @@ from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
 from relay.plan import RUNTIME_KEYS, SHARED, Leg
-from relay.results import matrix, no_nan
+from relay.results import matrix, no_nan, of_model
 from relay.trust import BadDocument, canonical, digest, travels
 
 
@@ -159,6 +159,7 @@ def write(
     scores: Iterable[Mapping[str, Any]],
     start: str | None,
     paths: Any,
+    arrived: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the finished leg's handover.
 
@@ -168,10 +169,12 @@ def write(
         scores: its rows for single test samples.
         start: digest of what it was trained from.
         paths: the leg's :class:`~relay.leg.paths.LegPaths`.
+        arrived: scores of the models that it started from, before training: see
+            :func:`relay.leg.candidates.zero_shot`.
     """
     import torch
 
-    rows = list(scores)
+    rows = of_model(scores)
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
@@ -179,7 +182,7 @@ def write(
     contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),
-        manifest.RESULTS: cards.results(number, leg.task_name, rows),
+        manifest.RESULTS: cards.results(number, leg.task_name, rows, no_nan(list(arrived))),
     }
     own = Facts(
         leg=number,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from relay.data import Collated, Store, eval_batches
+from relay.leg.vote import Vote
 
 OVERLAP = 0.25
 """Overlap of neighbouring windows, as a share of their side."""
@@ -30,8 +31,11 @@ def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = 
 
     With a ``patch_size``, the size the model was trained on, windows of that size slide over the image and
     their logits are blended with Gaussian weights; otherwise, the whole image goes through the model at once. An image
-    smaller than a window is reflected beyond its edges, as in training.
+    smaller than a window is reflected beyond its edges, as in training. A :class:`~relay.leg.vote.Vote` looks at each
+    whole image to weigh its experts, each of which then predicts in this way.
     """
+    if isinstance(model, Vote):
+        return model.mixed(image, lambda expert, some: predict(expert, some, patch_size))
     training = model.training
     model.eval()
     try:

@@ -56,6 +56,11 @@ class LegPaths:
         return self.root / "scores.csv"
 
     @property
+    def routing(self) -> Path:
+        """How many test images of each site the router gave to each expert."""
+        return self.root / "routing.json"
+
+    @property
     def files(self) -> Path:
         """Digests of the files that the leg is trained and tested on; stays here."""
         return self.root / "data.json"

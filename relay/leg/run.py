@@ -17,11 +17,12 @@ from relay.bundle import disclosed, measure
 from relay.config import Devices
 from relay.data import SiteData
 from relay.errors import HandoverError
+from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
-from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
-from relay.leg.curves import rewind
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
+from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.fitting import fit, steps_of
@@ -30,13 +31,13 @@ from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
-from relay.leg.state import newest
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
+from relay.leg.vote import Vote
 from relay.plan import Leg, Study
 from relay.registry import blamed
-from relay.results import read_rows, write_rows
+from relay.results import GENERALIST, read_rows, write_rows
 from relay.seeds import derive
 from relay.trust import Policy
 
@@ -79,6 +80,7 @@ def run_leg(
     if is_first():
         paths.write_record(state="started", **record)
     handover = incoming.handover if incoming else None
+    arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
     device = _train(leg, handover, pool, paths, run, devices, progress, policy)
     trained = time.monotonic() - ready
@@ -88,9 +90,13 @@ def run_leg(
         with progress.stage("checking the handover"):
             weigh(handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy)))
         number = _number(leg, study, handover)
-        write_rows(paths.scores, _scores(leg, study, number, sites, device, run.curves(leg.folder), progress))
+        scored = [*_scores(leg, study, number, sites, device, run.curves(leg.folder), progress)]
+        if made.experts and leg in _last_ones(study):
+            after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy))
+            scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
+        write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
@@ -167,7 +173,7 @@ def _train(
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
     if is_first():
-        _wind_back(curves, [state for _, state in phases])
+        wind_back(curves, [state for _, state in phases])
     for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
@@ -189,11 +195,17 @@ def _train(
     return device
 
 
-def _wind_back(curves: Path, states: Sequence[Path]) -> None:
-    """Remove from a leg's curves what came after the state it resumes from: that of the last phase with one."""
-    found = next(filter(None, map(newest, reversed(states))), None)
-    callbacks = found[1]["callbacks"] if found else {}
-    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
+def _arrived(
+    leg: Leg, handover: Handover | None, pool: list[SiteData], devices: Devices, progress: Progress
+) -> list[dict[str, Any]]:
+    """What :func:`zero_shot` says of the models that arrived, if they have never seen this site."""
+    if handover is None or not handover.experts or leg.task_name in [made["site"] for made in handover.legs]:
+        return []
+    with progress.stage("scoring what arrived"):
+        found = zero_shot(leg, handover, pool, device_of(devices))
+    told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
+    progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
+    return found
 
 
 def _scores(
@@ -206,12 +218,43 @@ def _scores(
             "strategy": study.strategy,
             "leg": number,
             "trained": leg.task_name,
+            "model": GENERALIST,
             "site": dataset.options.task_name,
         }
         tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
+
+
+def _last_ones(study: Study) -> Sequence[Leg]:
+    """The legs whose experts are tested together: in a simulation the last, which has those of all sites."""
+    return study.legs[-1:]
+
+
+def _of_vote(
+    leg: Leg,
+    study: Study,
+    number: int,
+    after: Handover,
+    sites: Sites,
+    device: torch.device,
+    paths: LegPaths,
+    progress: Progress,
+) -> Iterator[dict[str, Any]]:
+    """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
+    to ``routing.json``."""
+    vote = candidates_in(leg, after, leg.task_name)["vote"].to(device).eval()
+    assert isinstance(vote, Vote)
+    routed = {}
+    for dataset in study.test_sets:
+        site, name = sites(dataset), str(dataset.options.task_name)
+        where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
+        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
+        for found in tested:
+            yield from rows(found, dataset.options.names, **where, model="vote")
+        routed[name] = routing(vote, site, device)
+    write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 
 
 def _turn(handover: Handover | None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
-from relay.exchange import AcceptanceCheck, StudyStore, drafting, receive, reopen, sending, utc_now
+from relay.exchange import AcceptanceCheck, StudyStore, drafting, newest, receive, reopen, sending, utc_now
 from relay.files import write_bytes
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
@@ -154,6 +154,27 @@ class Simulated(Transport):
         way = self._through(leg)
         if way is not None and is_first():
             self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
+
+    def newest(self, leg: Leg) -> Incoming | None:
+        """The handover of the last leg of its path, which every site receives.
+
+        Raises:
+            UserError: not all legs of the path are finished, or what they handed over is damaged.
+        """
+        way = self._through(leg)
+        if way is None:
+            return None
+        if waiting := [made for made in way if not self.run.leg(made.folder).finished]:
+            raise UserError(
+                f"leg {waiting[0].number} ({waiting[0].task_name}) is not finished in {self.run.root}",
+                "Run relay train with the same -c and -n first.",
+            )
+        study = self._study(way)
+        try:
+            return Incoming(*newest(study.store(way[-1].task_name)))
+        except UserError as error:
+            again = f"Remove {study.root} and run relay train again: it is rebuilt from the finished legs."
+            raise UserError(f"the hand-over in {study.root} is damaged or missing: {error}", again) from error
 
     def _bring(
         self,

@@ -20,6 +20,7 @@ from relay.exchange import (
     chain_in,
     check_fit,
     drafting,
+    newest,
     receive,
     reopen,
     select_bundle,
@@ -89,6 +90,10 @@ class Transport:
 
     def send(self, leg: Leg, say: Say) -> None:
         """Hand over a finished leg's result. Doing it again changes nothing."""
+
+    def newest(self, leg: Leg) -> Incoming | None:
+        """The newest handover that the leg's site has; None if nothing is handed over."""
+        return None
 
 
 class Deployed(Transport):
@@ -167,6 +172,10 @@ class Deployed(Transport):
                 say(f"warning: {warning}")
         wait_for_all()
         return Incoming(*reopen(self.store, number - 1)) if number > 1 else None
+
+    def newest(self, leg: Leg) -> Incoming | None:
+        """What this site has received or signed last."""
+        return Incoming(*newest(self.store))
 
     def _no_other_turn(self, paths: LegPaths) -> None:
         """A run has one leg. If this site now has another turn, someone forgot to give a new note.

@@ -15,6 +15,7 @@ from .projection import (
     seen as seen,
     update as update,
 )
+from .router import LEVEL as LEVEL, Router as Router
 from .weights import (
     Anchor as Anchor,
     as_vector as as_vector,

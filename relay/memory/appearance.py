@@ -87,6 +87,19 @@ def quantiles(image: Tensor, region: Tensor, form: Form) -> Tensor:
     return found.view(many, form.regions, channels, form.quantiles)
 
 
+def overall(image: Tensor, many: int) -> Tensor:
+    """Quantiles of whole images, ``(B, C, *S)`` of uint8 to float32 ``(B, C * many)`` in -1..1; no label is needed."""
+    nowhere = torch.zeros_like(image[:, 0], dtype=torch.long)
+    found = quantiles(image, nowhere, Form(1, image.shape[1], many, area_to_perimeter=False))
+    return (found / 127.5 - 1).nan_to_num(0).flatten(1)
+
+
+def eight_bits(image: Tensor, intensity_range: tuple[float, float]) -> Tensor:
+    """Images in ``intensity_range``, as a net sees them, as the uint8 that they were."""
+    low, high = intensity_range
+    return ((image - low) * (255 / (high - low))).round_().clamp_(0, 255).to(torch.uint8)
+
+
 def areas_to_perimeters(region: Tensor, regions: int) -> Tensor:
     """Area over perimeter of each region except the first, in pixels: ``(B, regions - 1)``, NaN where absent."""
     found = [torch.empty(len(region), 0, device=region.device, dtype=torch.float32)]

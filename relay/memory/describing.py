@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from relay.memory.appearance import Form, describe, quantiles
+from relay.memory.appearance import Form, describe, overall
 
 AT_ONCE = 2**20
 """Maximum number of pixels described together."""
@@ -24,11 +24,15 @@ class Described:
         found: float32 ``(N, size)`` on the CPU, NaN where a region is absent.
         whole: likewise, as if every region were the whole image.
         whose: the patient of each.
+        images: float32 ``(images, C * quantiles)`` on the CPU: quantiles of whole images, without labels or tiles.
+        patient: the patient of each image.
     """
 
     found: Tensor
     whole: Tensor
     whose: Sequence[str]
+    images: Tensor
+    patient: Sequence[str]
 
     @cached_property
     def patients(self) -> Tensor:
@@ -62,23 +66,35 @@ class Described:
 
 
 def descriptions(
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]], patients: Sequence[str], form: Form, size: Sequence[int] | None
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    patients: Sequence[str],
+    form: Form,
+    size: Sequence[int] | None,
+    many: int,
 ) -> Described:
     """Describe a site's images.
 
     Args:
         batches: 8-bit images ``(B, C, *S)``, regions ``(B, *S)`` and indices into ``patients``.
         size: of a tile; None to describe whole images.
+        many: quantiles of each channel of an image as a whole.
     """
-    found, whole, whose = [], [], []
+    found, whole, whose, images, patient = [], [], [], [], []
     for image, region, index in batches:
         tiles, regions = tiled(image, size), tiled(region[:, None], size)[:, 0]
-        many = max(1, AT_ONCE // regions[0].numel())
-        for some, where in zip(torch.split(tiles, many), torch.split(regions, many), strict=True):
+        n = regions[0].numel()
+        for some, where in zip(_split(tiles, n), _split(regions, n), strict=True):
             found.append(describe(some, where, form).cpu())
             whole.append(_whole(some, form).cpu())
+        images += [overall(some, many).cpu() for some in _split(image, region[0].numel())]
+        patient += [patients[i] for i in index.tolist()]
         whose += [patients[i] for i in index.tolist() for _ in range(len(tiles) // len(image))]
-    return Described(torch.cat(found), torch.cat(whole), whose)
+    return Described(torch.cat(found), torch.cat(whole), whose, torch.cat(images), patient)
+
+
+def _split(images: Tensor, size: int) -> Sequence[Tensor]:
+    """``(B, ...)`` of ``size`` pixels each, in parts of at most ``AT_ONCE`` pixels, or one image."""
+    return torch.split(images, max(1, AT_ONCE // size))
 
 
 def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
@@ -97,7 +113,5 @@ def tiled(image: Tensor, size: Sequence[int] | None) -> Tensor:
 
 def _whole(image: Tensor, form: Form) -> Tensor:
     """Descriptions ``(B, form.size)`` of whole images, as if each were a region; area-to-perimeter ratios are 0."""
-    one = Form(1, form.channels, form.quantiles, area_to_perimeter=False)
-    nowhere = torch.zeros_like(image[:, 0], dtype=torch.long)
-    found = (quantiles(image, nowhere, one) / 127.5 - 1).nan_to_num(0).repeat(1, form.regions, 1, 1).flatten(1)
-    return F.pad(found, (0, form.size - form.intensities))
+    found = overall(image, form.quantiles).view(len(image), 1, form.channels, form.quantiles)
+    return F.pad(found.repeat(1, form.regions, 1, 1).flatten(1), (0, form.size - form.intensities))

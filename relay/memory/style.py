@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from relay.handover import Handover, MemoryState
     from relay.memory.appearance import Form
+    from relay.memory.looks import Looks
     from relay.memory.moments import Moments
 
 KIND = "style"
@@ -60,6 +61,7 @@ class Style(Memory):
         super().__init__(options)
         self.earlier: list[tuple[Moments, Tensor]] = []
         self.released: Moments | None = None
+        self.images: Looks | None = None
         self.again = False
 
     def setup(self, task: Task) -> None:
@@ -78,18 +80,24 @@ class Style(Memory):
         if handover is None:
             return
         self.again = any(leg["site"] == self.task.site and leg["leg"] in handover.memories for leg in handover.legs)
-        for site, state in handover.others(self.task.site).items():
-            self.earlier.append(self._read(site, state))
+        others = handover.others(self.task.site)
+        self.earlier = [self._read(site, state) for site, state in others.items()]
+        self.sites = tuple(others)
 
     def _read(self, site: str, state: MemoryState) -> tuple[Moments, Tensor]:
         """A site's moments, and which of its numbers say something."""
+        from relay.memory import looks
         from relay.memory.moments import Moments
 
         if state.kind != KIND:
             raise HandoverError(f"the memory of {site} is of the kind '{state.kind}', this config's is '{KIND}'")
         if dict(state.about) != self._about():
             raise HandoverError(f"the memory of {site} has {dict(state.about)}, this config's {self._about()}")
-        tensors, size = state.tensors, self.form.size
+        whole = looks.read(site, state.tensors)
+        if whole is not None and len(whole.mean) != self.form.channels * looks.QUANTILES:
+            raise HandoverError(f"the memory of {site} says how images of other channels look")
+        tensors = {name: tensor for name, tensor in state.tensors.items() if not name.startswith(looks.PREFIX)}
+        size = self.form.size
         found = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
         many = found.get("spread", ("", 0))[-1]
         real = "torch.float32"
@@ -128,20 +136,19 @@ class Style(Memory):
     def begin(self, training: Training) -> None:
         """Describe this site's images, in patches where patches are trained on."""
         from relay.memory.describing import descriptions
+        from relay.memory.looks import QUANTILES
         from relay.memory.moments import weights
 
         pixels = (self._pixels(batch) for batch in training.batches())
-        self.looks = descriptions(pixels, training.patients, self.form, self.task.size)
+        self.looks = descriptions(pixels, training.patients, self.form, self.task.size, QUANTILES)
         self.usual = (weights(self.looks.whose) @ self.looks.filled().double()).float()
         self.known = self.looks.behind > 0
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """A batch as 8-bit images, classes and indices."""
-        import torch
+        from relay.memory.appearance import eight_bits
 
-        low, high = self.task.intensity_range
-        image = ((batch.image - low) * (255 / (high - low))).round_().clamp_(0, 255).to(torch.uint8)
-        return image, batch.label, batch.index
+        return eight_bits(batch.image, self.task.intensity_range), batch.label, batch.index
 
     def draw(self, batch: Batch) -> Batch | None:
         """This site's images, each in a look of an earlier site; labels are enlarged with their images."""
@@ -153,16 +160,16 @@ class Style(Memory):
 
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
-            wanted, described = self._wanted(len(image), image.device)
+            wanted, described, source = self._wanted(len(image), image.device)
             painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
-        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index)
+        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index, source)
 
-    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``.
 
-        And which of their numbers say something at both sites.
+        And which of their numbers say something at both sites, and which site it was.
         """
         import torch
 
@@ -170,15 +177,17 @@ class Style(Memory):
             self.usual, self.known = self.usual.to(device), self.known.to(device)
             self._table = _stacked(self.earlier, device)
         mean, scaled, described = self._table
-        which = torch.randint(len(mean), (many,), device=device)
+        source = torch.randint(len(mean), (many,))  # on the CPU: whoever asks for it need not wait for the device
+        which = source.to(device, non_blocking=True)
         along = torch.randn(many, 1, scaled.shape[1], device=device, dtype=torch.float32)  # also in 64 bits
         wanted = (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
-        return wanted, described[which] & self.known
+        return wanted, described[which] & self.known, source
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""
         import torch
 
+        from relay.memory.looks import measure
         from relay.memory.moments import release
 
         option, whose, behind = self.options, self.looks.whose, self.looks.behind
@@ -201,9 +210,12 @@ class Style(Memory):
         many = min(option.directions, len(set(whose)) // 2)
         radius = option.clip * math.sqrt(self.form.size)
         self.released = release(looks, whose, many, radius, option.epsilon, option.delta)
+        if not private:
+            images = self.looks.images
+            self.images = measure(images, self.looks.patient, option.clip * math.sqrt(images.shape[1]))
 
     def own(self) -> MemoryState | None:
-        """Mean, directions and spreads."""
+        """Mean, directions and spreads, of regions and of images as a whole."""
         from relay.handover import MemoryState, Privacy
 
         if self.released is None:
@@ -215,7 +227,8 @@ class Style(Memory):
             epsilon=epsilon,
             delta=None if epsilon is None else delta,
         )
-        tensors = {**vars(self.released), "described": self.described}
+        images = {} if self.images is None else self.images.tensors
+        tensors = {**vars(self.released), "described": self.described, **images}
         return MemoryState(tensors, KIND, privacy, self._about())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from relay.errors import UserError, plain
 from relay.report.shapes import damaged
-from relay.results import matrix, mean
+from relay.results import GENERALIST, matrix, mean
 
 Cell = tuple[int, str]
 """A leg's number and a site."""
@@ -19,7 +19,7 @@ Cell = tuple[int, str]
 
 @dataclass
 class Scores:
-    """Dice of single samples, without the background.
+    """Dice of single samples, of each leg's one model for everybody, without the background.
 
     Attributes:
         classes: names, the background left out.
@@ -38,7 +38,7 @@ class Scores:
     def matrix(self) -> dict[int, dict[str, float]]:
         """Leg → site → mean over samples, then over classes; in the order of the sites."""
         rows = [
-            {"leg": leg, "site": site, "class": name, "value": value}
+            {"leg": leg, "model": GENERALIST, "site": site, "class": name, "value": value}
             for (leg, site), cell in sorted(self.dice.items(), key=lambda item: item[0][0])
             for sample in cell.values()
             for name, value in {"": math.nan, **sample}.items()  # the first class is the background
@@ -71,7 +71,7 @@ def read_scores(path: Path) -> Scores | None:
     first: dict[str, str] = {}
     try:
         for row in rows_of(path):
-            if row["metric"] != "dice" or not row["sample"]:
+            if row["metric"] != "dice" or not row["sample"] or row.get("model", GENERALIST) != GENERALIST:
                 continue
             leg, site, name = int(row["leg"]), plain(row["site"]), plain(row["class"])
             scores.trained.setdefault(leg, plain(row["trained"]))

@@ -41,7 +41,7 @@ class Score:
 
 def row(study: str, patient: str, sample: str, name: str, metric: str, value: float) -> dict[str, Any]:
     """A tidy row for predictions that are not from a leg of a study."""
-    about = {"study": study, "strategy": "", "leg": None, "trained": "", "site": ""}
+    about = {"study": study, "strategy": "", "leg": None, "trained": "", "model": "", "site": ""}
     return {**about, "patient": patient, "sample": sample, "class": name, "metric": metric, "value": value}
 
 

@@ -155,6 +155,17 @@ EXTENDING = {
             "common.train.optimizer.kwargs.lr=0.003",
         ],
     ),
+    "evidence/vessels_small": (
+        "evidence/vessels",
+        [
+            "common.dataset.kwargs.repeats=32",
+            "common.dataset.kwargs.val_fraction=0.25",
+            "common.train.num_mimgs=0.008",
+            r"all_tasks_datasets[0].kwargs.test_regex=^(?!2[1-7]_)",
+            r"all_tasks_datasets[1].kwargs.test_regex=^(?!Image_0[1-4])",
+            r"all_tasks_datasets[2].kwargs.test_regex=^(?!0[12]_|03_h)",
+        ],
+    ),
 }
 """Of each of our configs that extends another: which, and all in which they differ."""
 

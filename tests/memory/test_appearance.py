@@ -152,7 +152,7 @@ def test_what_a_patient_lacks_is_filled_from_the_patient_alone() -> None:
     form = Form(3, 1, 5, True)
     patients = [f"p{number}" for number in range(6)]
     batch = [(image, region, torch.arange(6))]
-    made = descriptions(batch, patients, form, None)
+    made = descriptions(batch, patients, form, None, 7)
     assert made.whose == patients
     assert made.behind[:5].eq(6).all()
     assert made.behind[10:15].eq(5).all()

@@ -71,7 +71,8 @@ def test_what_is_kept_is_small_and_says_what_it_is() -> None:
     assert state.kind == "style"
     assert (state.privacy.derived, state.privacy.patients, state.privacy.epsilon) == ("aggregates", 6, None)
     assert state.size <= 16 * 1024
-    assert set(state.tensors) == {"mean", "directions", "spread", "described"}
+    looks = {f"look.{name}" for name in ("mean", "directions", "spread", "variance", "distance")}
+    assert set(state.tensors) == {"mean", "directions", "spread", "described", *looks}
     assert state.tensors["mean"].shape == (3 * 3 * 9 + 2,)
     noisy = some(epsilon=4.0)
     assert (noisy.privacy.epsilon, noisy.privacy.delta) == (4.0, 1e-5)
@@ -143,6 +144,8 @@ def test_draws_come_from_torchs_own_generator() -> None:
         ({"mean": torch.full((83,), 7.0)}, "values"),
         ({"directions": torch.ones(3, 83)}, "values"),
         ({"directions": torch.zeros(3, 83, dtype=torch.complex64)}, "does not fit"),
+        ({"look.mean": torch.zeros(14)}, "does not say how whole images look"),
+        ({"look.variance": torch.full((21,), -1.0)}, "looks that no release has"),
     ],
 )
 def test_a_memory_that_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -154,6 +157,16 @@ def test_a_memory_that_does_not_fit_is_refused(changes: dict[str, Any], message:
     with pytest.raises(HandoverError, match=message) as caught:
         begun(("north", dataclasses.replace(state, **changes)))
     assert "north" in str(caught.value)
+
+
+def test_a_memory_may_say_nothing_of_whole_images_but_not_of_others() -> None:
+    """Older versions said nothing; looks of grey images beside colour appearances are no site's."""
+    state, grey = some(), some(task=dataclasses.replace(TASK, channels=1))
+    plain = {name: tensor for name, tensor in state.tensors.items() if not name.startswith("look.")}
+    assert begun(("north", dataclasses.replace(state, tensors=plain))).draw(batch()) is not None
+    mixed = {**plain, **{name: tensor for name, tensor in grey.tensors.items() if name.startswith("look.")}}
+    with pytest.raises(HandoverError, match=r"the memory of north .* other channels"):
+        begun(("north", dataclasses.replace(state, tensors=mixed)))
 
 
 def test_volumes() -> None:

@@ -1,0 +1,133 @@
+"""The models that a handover offers for images that are not its maker's: the generalist, the vote, an expert."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from relay.data import SiteData, Store, scaled
+from relay.handover import Handover, load_expert, load_model
+from relay.leg.inference import batches, predict
+from relay.leg.vote import Vote
+from relay.metrics import sample_dice
+from relay.plan import Leg
+from relay.results import EXPERT, GENERALIST, VOTE, mean
+
+UNLIKE = "unlike"
+MOST = 32
+"""How many images the arriving models are scored on."""
+
+
+def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Module]:
+    """The models in a handover, on the CPU: the one model; if there are experts, their vote; and the site's own expert,
+    if it has one.
+
+    Raises:
+        HandoverError: weights or memories don't match the leg's config.
+    """
+    found: dict[str, nn.Module] = {GENERALIST: leg.net.build()}
+    load_model(found[GENERALIST], handover.model)
+    experts = {name: expert(leg, weights) for name, weights in handover.by_site(handover.experts).items()}
+    if experts:
+        from relay.memory import Router
+
+        router = Router.of(handover.by_site(handover.memories), leg.data.intensity_range)
+        found[VOTE] = Vote(experts, router)
+    if site in experts:
+        found[EXPERT] = experts[site]
+    return found
+
+
+def expert(leg: Leg, weights: Mapping[str, torch.Tensor]) -> nn.Module:
+    """An expert's net, on the CPU.
+
+    Raises:
+        HandoverError: its weights don't match the net of the leg's config.
+    """
+    net = leg.net.build()
+    load_expert(net, weights)
+    return net
+
+
+def scores(model: nn.Module, site: SiteData, stores: Iterable[Store], device: torch.device) -> list[tuple[str, float]]:
+    """The patient of each image, and the model's mean Dice over the classes without background.
+
+    NaN if an image has none of them. At the net's resolution, like the scores during training.
+    """
+    options = site.dataset.options
+    model.to(device).eval()
+    found: list[tuple[str, float]] = []
+    for store in stores:
+        for batch in batches(store):
+            logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
+            dice = sample_dice(logits.argmax(1), batch["label"].to(device).long(), options.num_classes)[:, 1:]
+            names = [store.samples[index].patient for index in batch["index"].tolist()]
+            found += zip(names, dice.nanmean(1).tolist(), strict=True)
+    return found
+
+
+def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch.device) -> list[dict[str, Any]]:
+    """Mean Dice of the models that arrived on images of this site, which none of them has seen: those to train and
+    validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
+
+    Returns:
+        A row for each model: ``model``, ``site`` (None), ``mean`` (NaN if nothing could be measured), ``images``.
+    """
+    rows = []
+    for kind, model in candidates_in(leg, handover, "").items():
+        found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
+        rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
+    return rows
+
+
+def routing(vote: Vote, site: SiteData, device: torch.device) -> dict[str, int]:
+    """How many test images of a site look most like each expert's site; ``unlike`` counts those that resemble none.
+
+    Empty if there is no router.
+    """
+    if vote.router is None:
+        return {}
+    counts = dict.fromkeys((*vote.sites, UNLIKE), 0)
+    for batch in batches(site.test):
+        image = scaled(batch["image"].to(device), site.dataset.options.intensity_range)
+        strange, best = vote.router.strange(image), vote.weights(image).argmax(1)
+        for place, odd in zip(best.tolist(), strange.tolist(), strict=True):
+            counts[UNLIKE if odd else vote.sites[place]] += 1
+    return counts
+
+
+def few(site: SiteData) -> Store:
+    """At most :data:`MOST` of a site's images that are not for testing."""
+    samples = list(chain(site.split.train, site.split.val))
+    return Store(site.dataset, samples[:: max(1, -(-len(samples) // MOST))])
+
+
+def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+    """Which model to use at a hospital that took no part, and why.
+
+    Each leg has scored what arrived on its own images before it trained on them: to these models, it was such a
+    hospital. The vote is preferred if it has scored better there, on average over those legs.
+
+    Args:
+        legs: of a handover; each may have ``zero_shot``.
+    """
+    pairs = []
+    for leg in legs:
+        said = {row["model"]: row["mean"] for row in leg.get("zero_shot", ()) if _measured(row["mean"])}
+        if {GENERALIST, VOTE} <= said.keys():
+            pairs.append((said[GENERALIST], said[VOTE]))
+    if not pairs:
+        return GENERALIST, "no leg has compared it with the vote"
+    one, many = (mean(side) for side in zip(*pairs, strict=True))
+    where = f"on arrival at {len(pairs)} site{'s' if len(pairs) > 1 else ''}, before training there"
+    told = f"{where}, the vote scored {many:.3f} and the generalist {one:.3f}"
+    return (VOTE if many > one else GENERALIST), told
+
+
+def _measured(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
