@@ -109,7 +109,7 @@ def adopt(
         RelayError: the fine-tuning failed, or was interrupted.
     """
     paths, device, handover = AdoptPaths.of(run, leg.task_name), device_of(devices), incoming.handover
-    models: dict[str, nn.Module] = {**candidates_in(leg, handover, leg.task_name)}
+    models: dict[str, nn.Module] = dict(candidates_in(leg, handover, leg.task_name).items())
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
     step, origin = 0, _origin(leg, incoming)
     if len(site.val):

@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -103,21 +103,30 @@ def of_model(rows: Iterable[Row], model: str = GENERALIST) -> list[Row]:
 
 
 def matrix(rows: Iterable[Row], model: str = GENERALIST) -> Matrix:
-    """Mean Dice of each leg's model on each site: over samples for each class, then over classes.
+    """Mean Dice of each leg's model on each site, as of :func:`by_site`."""
+    legs: dict[int, list[Row]] = defaultdict(list)
+    for row in of_model(rows, model):
+        legs[int(row["leg"])].append(row)
+    return {leg: by_site(own) for leg, own in legs.items()}
+
+
+def by_site(rows: Iterable[Row]) -> dict[str, float]:
+    """Mean Dice on each site: over samples for each class, then over classes.
 
     The background, the first class of every data set, is left out.
     """
-    cells: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    first: dict[tuple[int, str], str] = {}
-    for row in of_model(rows, model):
-        cell = (int(row["leg"]), str(row["site"]))
-        first.setdefault(cell, row["class"])
-        if row["class"] != first[cell]:
-            cells[cell][row["class"]].append(float(row["value"]))
-    table: Matrix = defaultdict(dict)
-    for (leg, site), by_class in cells.items():
-        table[leg][site] = mean(mean(values) for values in by_class.values())
-    return dict(table)
+    sites: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in foreground(rows):
+        sites[str(row["site"])][row["class"]].append(float(row["value"]))
+    return {site: mean(mean(values) for values in by_class.values()) for site, by_class in sites.items()}
+
+
+def foreground(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of all classes but the first of each site, the background."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row["class"] != first.setdefault(row["site"], row["class"]):
+            yield row
 
 
 def forgetting(table: Matrix, sites: Sequence[str]) -> float:
@@ -177,7 +186,7 @@ def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | Non
     return mean(value - baseline.get(site, math.nan) for site, value in before.items())
 
 
-def worst(values: Mapping[str, float]) -> dict[str, Any]:
+def worst(values: Mapping[Any, float]) -> dict[str, Any]:
     """The lowest value and its site, ``{site, value}``; None and NaN if all are missing."""
     there = {site: value for site, value in values.items() if not math.isnan(value)}
     site = min(there, key=lambda name: there[name], default=None)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.adopt import adopt, chosen_before
+from relay.adopt import AdoptPaths, adopt, chosen_before, read
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
@@ -33,8 +33,9 @@ from relay.leg import (
     transport_of,
     tuning_steps,
 )
+from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
-from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
+from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, read_rows, write_rows
 
 
 class Simulation:
@@ -68,7 +69,7 @@ class Simulation:
         """
         self.sites.look(self.study)
         legs = sum(planned_steps(leg, self.sites, self.devices) for leg in self.study.legs)
-        return legs + sum(self._tuning_steps(leg) for leg in self._adopting())
+        return legs + sum(self._tuning_steps(leg) for leg in adopting(self.study))
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Run all unfinished legs; return the summary that is also in ``results/summary.json``.
@@ -86,7 +87,7 @@ class Simulation:
             self._write_configs()
         for leg in self.study.legs:
             self._leg(leg, progress)
-        for leg in self._adopting():
+        for leg in adopting(self.study):
             self.adopt(leg, progress)
         return summarise(self.study, self.run_paths) if is_first() else {}
 
@@ -109,12 +110,6 @@ class Simulation:
         with progress.stage("signing and sealing"):
             self.transport.send(leg, progress.say)
         progress.finish_leg()
-
-    def _adopting(self) -> list[Leg]:
-        """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt``
-        does that once the relay has ended."""
-        last = {leg.task_name: leg for leg in self.study.legs if getattr(leg.strategy, "carries_expert", False)}
-        return list(last.values()) if self.study.mode != "deployment" and len(last) > 1 else []
 
     def _tuning_steps(self, leg: Leg) -> int:
         return tuning_steps(leg, len(self.sites(leg.pool[0], train=True).split.train), self.devices)
@@ -177,17 +172,35 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
 
     The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
     starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
-    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`.
+    :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`, ``measures`` as in
+    :func:`relay.measures.measured`.
 
     Raises:
         DataError: a leg's scores are missing or damaged.
     """
     rows = [row for leg in study.legs for row in run.leg(leg.folder).rows()]
+    rows += _adopted(study, run)
     write_rows(run.root / "results" / "scores.csv", rows)
     summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
     summary["relay"] = _relay(study, run, summary)
+    summary["measures"] = measured(rows, sites_of(study.legs), apart(study.legs))
+    if study.mode == "deployment":  # other sites' data are not in this folder
+        summary["measures"][ELSEWHERE] = {}
     write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
     return summary
+
+
+def _adopted(study: Study, run: RunPaths) -> list[dict[str, Any]]:
+    """Scores of the models that sites have adopted, on their own test images."""
+    places = [AdoptPaths.of(run, site) for site in dict.fromkeys(leg.task_name for leg in study.legs)]
+    return [row for paths in places if read(paths) is not None for row in read_rows(paths.scores)]
+
+
+def adopting(study: Study) -> list[Leg]:
+    """The last leg of each site that adopts a model at the end of a simulation. In a deployment, ``relay adopt`` does
+    that."""
+    last = {leg.task_name: leg for leg in study.legs if leg.strategy.carries_expert}
+    return list(last.values()) if study.mode != "deployment" and len(last) > 1 else []
 
 
 def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
@@ -228,6 +241,7 @@ def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str,
 
 
 def beside(legs_paths: Sequence[LegPaths]) -> int:
-    """Size in bytes of all memories in the last bundle, with their cards: each leg's own, and the cumulative one."""
-    files = [file for paths in legs_paths for file in paths.handover.glob("memory.*")]
+    """Size in bytes of all memories in the last bundle, with their cards, and of all experts: each leg's own, and the
+    cumulative memory."""
+    files = [file for paths in legs_paths for kind in ("memory.*", "expert.*") for file in paths.handover.glob(kind)]
     return sum(file.stat().st_size for file in [*files, *legs_paths[-1].handover.glob("cumulative.*")])

@@ -42,6 +42,7 @@ class Strategy:
         pools_sites: whether one leg trains on several sites' data at once (never in a deployment).
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
+        carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
         task: what to learn, and where.
@@ -53,6 +54,7 @@ class Strategy:
     pools_sites: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
+    carries_expert: bool = False
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]

@@ -69,11 +69,12 @@ class LwF(Strategy):
             terms["distil"] = self.options.distil_weight * kept
         return terms
 
-    def taught(self, image: Tensor) -> Tensor:
-        """The incoming model's logits."""
+    def taught(self, image: Tensor, teacher: nn.Module | None = None) -> Tensor:
+        """The logits of the incoming model, or of another teacher."""
         import torch
 
-        assert self.teacher is not None
+        teacher = teacher or self.teacher
+        assert teacher is not None
         with torch.no_grad():
-            logits: Tensor = self.teacher(image)
+            logits: Tensor = teacher(image)
         return logits

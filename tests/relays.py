@@ -39,7 +39,7 @@ from relay.exchange import drafting, gate, receiving, sending
 from relay.exchange.expected_config import ExpectedConfig
 from relay.exchange.receiving import Verified
 from relay.exchange.store import StudyStore
-from relay.handover import Handover, MemoryState, Privacy
+from relay.handover import Handover, MemoryState, Privacy, compact
 from relay.trust import keys, roster_builder, statement
 from relay.trust.document import canonical, digest
 from relay.trust.keys import Keys
@@ -71,6 +71,21 @@ def remembered(leg: int, kind: str = "style", **privacy: Any) -> MemoryState:
     return MemoryState(tensors, kind, Privacy(**{"derived": "aggregates", "patients": SAMPLES, **privacy}), about)
 
 
+def best(leg: int, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A leg's expert: its model, trained on a little."""
+    trained = {n: w + leg / 64 if w.dtype == torch.float32 else w for n, w in model.items()}
+    return compact(trained)
+
+
+def zero_shot(leg: int, order: Sequence[str]) -> list[dict[str, Any]]:
+    """How well all that arrived does at the site of a leg: the generalist, the vote, and each expert."""
+    models = [("generalist", None), ("vote", None), *(("expert", site) for site in dict.fromkeys(order[: leg - 1]))]
+    scores = [{"model": model, "site": site, "mean": 0.5, "images": SAMPLES} for model, site in models]
+    return scores if leg > 1 else []
+
+
+ITS_OWN_BEST: dict[str, Tensor] = {}
+"""Says that a leg makes the expert that is usual for it."""
 EACH_ITS_OWN = remembered(0)
 """Says that a leg makes the memory that is usual for it."""
 
@@ -165,6 +180,7 @@ class World:
         model: Mapping[str, Tensor] | None = None,
         memory: MemoryState | None = EACH_ITS_OWN,
         cumulative: MemoryState | None = None,
+        expert: Mapping[str, Tensor] | None = ITS_OWN_BEST,
         site: str | None = None,
         config: Mapping[str, Any] = CONFIG,
         samples: int = SAMPLES,
@@ -178,20 +194,34 @@ class World:
             like = before.model
         model = model or weights(leg, like)
         memory = remembered(leg) if memory is EACH_ITS_OWN else memory
+        expert = best(leg, model) if expert is ITS_OWN_BEST else expert
         parts = {"memory": memory, "cumulative": cumulative}
         tensors = {"model": len(model), **{name: len(part.tensors) for name, part in parts.items() if part}}
+        tensors |= {"expert": len(expert)} if expert else {}
         dice = {site: round(0.7 + leg / 100, 2), "outside": None}
         what = {"leg": leg, "site": site, "strategy": "relay", "start": start, "samples": samples, "result": dice}
         counts = {"train": samples, "val": 0, "test": 5}
         card = {"format": 1, "site": site, "task": "segmentation", "classes": DATA["classes"], "channels": 3}
         card |= {"size": [64, 64], "images": counts, "patients": counts}
         rows = [{"site": site, "label": "vessel", "metric": "dice", "mean": dice[site]}]
-        results = {"format": 1, "leg": leg, "trained": site, "rows": rows}
+        results = {
+            "format": 1,
+            "leg": leg,
+            "trained": site,
+            "rows": rows,
+            "zero_shot": zero_shot(leg, self.roster.order),
+        }
         folder = self.folder / site / f"handover_{leg}"
         documents = {manifest.CONFIG: dict(config), DATA_CARD: card, RESULTS: results}
         made = Facts(**{**what, "torch": "2.6.0", **facts}, tensors=tensors)  # type: ignore[arg-type]
-        own = {leg: memory} if memory else {}
-        handover_files.write(Handover(model, own, cumulative, {"model": NET, "data": DATA}), folder, documents, made)
+        made_here = Handover(
+            model,
+            {leg: memory} if memory else {},
+            cumulative,
+            {"model": NET, "data": DATA},
+            {leg: expert} if expert else {},
+        )
+        handover_files.write(made_here, folder, documents, made)
         return folder
 
     def make(self, leg: int, site: str | None = None, volume: int | None = None, **changes: Any) -> Path:
@@ -322,7 +352,8 @@ class Parts:
         legs = max((int(n[6:10]) for n in self.files if n.startswith("chain/") and n[6:10].isdigit()), default=0)
         own = [any(name in self.files for name in (m, manifest.card_of(m))) for m in manifest.OWN]
         kept = [k for k in range(1, legs + 1) if any(manifest.earlier(k, n) in self.files for n in manifest.KEPT)]
-        honest = manifest.Layout(rosters, legs, *own, kept).names()
+        experts = [k for k in range(1, legs + 1) if manifest.earlier(k, manifest.EXPERT) in self.files]
+        honest = manifest.Layout(rosters, legs, *own, kept, manifest.EXPERT in self.files, experts).names()
         return [*(n for n in honest if n in self.files), *(n for n in self.files if n not in honest)]
 
     def packed(self) -> bytes:

@@ -13,7 +13,7 @@ FLOORS = (
     {"files", "logs", "registry", "tensorfile"},
     {"augment", "locks", "metrics"},
     {"config", "home", "results"},
-    {"data", "handover", "losses", "nets", "optim", "trust"},
+    {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},
     {"leg", "rehearse"},

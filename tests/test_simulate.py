@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from relay.adopt import AdoptPaths
 from relay.errors import DataError
-from relay.leg.paths import LegPaths
-from relay.results import COLUMNS, write_rows
-from relay.simulate import outcome
-from tests.studies import TINY, study
+from relay.leg.paths import LegPaths, RunPaths
+from relay.results import COLUMNS, no_nan, read_rows, write_rows
+from relay.simulate import outcome, summarise
+from tests.studies import TINY, finished, study
 
 EXTERNAL = {"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}
 
@@ -32,6 +33,22 @@ def test_the_mean_is_over_the_sites_trained_on(strategy: str, mean: float) -> No
     found = outcome(rows(), study(**{"common.strategy.name": strategy, "all_tasks_datasets": datasets}).legs)
     assert found["mean"] == pytest.approx(mean)
     assert set(found["final"]) == {"clinic_a", "clinic_b"} | ({"clinic_c"} if strategy == "sequential" else set())
+
+
+def test_what_sites_adopted_counts_at_home_and_nowhere_else(tmp_path: Path) -> None:
+    finished(tmp_path)
+    one, run = study(), RunPaths(tmp_path)
+    before = summarise(one, run)
+    paths = AdoptPaths(tmp_path / "adopted" / "clinic_a")
+    about = {"study": "", "strategy": "sequential", "leg": 2, "trained": "clinic_a", "model": "adopted"}
+    sample = {"site": "clinic_a", "patient": "p", "sample": "s", "metric": "dice"}
+    write_rows(paths.scores, [about | sample | {"class": name, "value": 0.5} for name in ("background", "class 1")])
+    assert summarise(one, run)["measures"] == before["measures"]  # without a record, it was not adopted yet
+    paths.record.write_text('{"model": "tuned", "site": "clinic_a"}')
+    after = summarise(one, run)
+    assert after["measures"]["at_home"] == before["measures"]["at_home"] | {"clinic_a": 0.5}
+    assert no_nan(after | {"measures": before["measures"]}) == no_nan(before)
+    assert {row["study"] for row in read_rows(tmp_path / "results/scores.csv")} == {"tiny"}
 
 
 def test_a_legs_scores_that_are_lost_or_empty_say_what_to_remove(tmp_path: Path) -> None:

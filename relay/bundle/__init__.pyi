@@ -2,6 +2,7 @@ from . import (
     cards as cards,
     container as container,
     documents as documents,
+    experts as experts,
     handover_files as handover_files,
     manifest as manifest,
     memory_card as memory_card,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from relay.bundle import experts
 from relay.bundle.schemas import HandoverSpec
 from relay.numbers import number
 from relay.trust import Claim
@@ -14,13 +15,22 @@ COLUMNS = 30
 """Maximum number of test sets in a table."""
 
 
-def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def results(
+    leg: int, site: str, rows: Iterable[Mapping[str, Any]], zero_shot: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Average the score rows of single samples (:mod:`relay.results`); no sample or patient is named.
 
     A mean is null if nothing could be measured. Rows are in the order of the scores.
+
+    Args:
+        rows: those that say ``model`` count only if it is ``generalist``.
+        zero_shot: scores of the models that arrived, before training, as :class:`~relay.bundle.schemas.ZeroShot` has
+            them, with exact counts.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
+        if row.get("model", "generalist") != "generalist":
+            continue
         values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
         if not math.isnan(row["value"]):
             values.append(float(row["value"]))
@@ -28,10 +38,12 @@ def results(leg: int, site: str, rows: Iterable[Mapping[str, Any]]) -> dict[str,
         {"site": s, "label": c, "metric": m, "mean": round(math.fsum(v) / len(v), 6) if v else None}
         for (s, c, m), v in cells.items()
     ]
-    return {"format": 1, "leg": leg, "trained": site, "rows": means}
+    return {"format": 1, "leg": leg, "trained": site, "rows": means, "zero_shot": [dict(score) for score in zero_shot]}
 
 
-def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str) -> str:
+def model_card(
+    claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str, sizes: Mapping[str, int]
+) -> str:
     """The model card, in Markdown.
 
     Args:
@@ -39,6 +51,7 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
         head: the content of ``handover.json``.
         config: the scientific config, flat.
         counts: ``rounded`` or ``exact``, as this leg discloses them.
+        sizes: in bytes, of the weight files that are in the bundle.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -58,6 +71,7 @@ def model_card(claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str,
             f"{', '.join(data.classes)}.",
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",
+            *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
             f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
             "",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from relay.bundle import manifest
@@ -63,8 +64,9 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
     if card.site != claim.site:
         raise BadDocument(f"{manifest.DATA_CARD} of leg {claim.leg}, by {claim.site}, is from {card.site}")
     memories = {name: found[name] for name in CARDS if name in found}
+    counts = [*_counts(claim, card, memories), *(("zero_shot.images", score.images) for score in results.zero_shot)]
     if policy.sample_counts == "rounded":
-        odd = [f"{key} = {count}" for key, count in _counts(claim, card, memories) if count != disclosed(count, policy)]
+        odd = [f"{key} = {count}" for key, count in counts if count != disclosed(count, policy)]
         if odd or card.counts != "rounded":
             what = ", ".join(odd) or f"{manifest.DATA_CARD} calls them {card.counts}"
             raise PolicyBreach(f"leg {claim.leg} by {claim.site}: counts must be rounded to powers of two: {what}")
@@ -107,6 +109,30 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
         for kind in ("images", "patients")
     }
     return {**counted, **counts}
+
+
+def disclosed_results(content: Any, policy: Policy) -> dict[str, Any]:
+    """A leg's results as they may leave the site, with the number of images of each zero-shot score rounded as
+    required.
+
+    Raises:
+        BadDocument: they don't match their schema.
+    """
+    check_schema(manifest.RESULTS, content)
+    scores = [{**score, "images": disclosed(score["images"], policy)} for score in content["zero_shot"]]
+    return {**content, "zero_shot": scores}
+
+
+def uncounted(name: str, data: bytes) -> Any:
+    """Results or a memory's card without the counts that :func:`disclosed_results` or :func:`disclosed_memory` rounds.
+
+    Raises:
+        BadDocument: it does not match its schema.
+    """
+    found = read(name, data)
+    if name == manifest.RESULTS:
+        return replace(found, zero_shot=[replace(score, images=0) for score in found.zero_shot])
+    return replace(found, privacy=replace(found.privacy, patients=0))
 
 
 def disclosed_memory(name: str, content: Any, policy: Policy) -> dict[str, Any]:

@@ -6,11 +6,11 @@ The manifest has one line for each entry, ``<sha-256>  <name>``, so ``sha256sum 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.errors import some
-from relay.trust import MAX_BYTES, SUBJECT, BadContainer, BadDocument, Claim, Roster, Tensors
+from relay.trust import MAX_BYTES, SUBJECT, BadContainer, BadDocument, Claim, Tensors
 
 STATEMENT = "statement.dsse.json"
 MANIFEST = SUBJECT
@@ -73,11 +73,6 @@ class Layout:
     def memories(self) -> list[str]:
         """The entries with the tensors of memories: those of earlier legs, this leg's own, and the cumulative one."""
         return [*(earlier(leg, MEMORY) for leg in self.remembered), *self._own]
-
-    @property
-    def expert_entries(self) -> list[str]:
-        """The entries with experts: those of earlier legs, and this leg's own."""
-        return [*(earlier(leg, EXPERT) for leg in self.experts), *([EXPERT] if self.expert else [])]
 
     @property
     def documents(self) -> list[str]:
@@ -184,18 +179,15 @@ def parse(data: bytes, what: str = MANIFEST) -> dict[str, str]:
     return digests
 
 
-def stated_tensors(claims: Sequence[Claim], roster: Roster | None = None) -> dict[str, Tensors | None]:
+def stated_tensors(claims: Sequence[Claim], withdrawn: Collection[int] = ()) -> dict[str, Tensors | None]:
     """What a chain's claims, oldest first, say about the weight files in its last leg's bundle, by entry.
 
     Args:
-        roster: it may have withdrawn experts, which are then missing.
+        withdrawn: earlier legs whose experts no longer travel, so that they are missing.
     """
     *before, own = claims
     kept = {earlier(made.leg, MEMORY): made.handover.memory for made in before}
-    experts = {
-        earlier(made.leg, EXPERT): made.handover.expert if roster is None or roster.lets_travel(made.leg) else None
-        for made in before
-    }
+    experts = {earlier(made.leg, EXPERT): None if made.leg in withdrawn else made.handover.expert for made in before}
     handover = own.handover
     return {
         **kept,

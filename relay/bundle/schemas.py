@@ -109,10 +109,37 @@ class Row:
 
 
 @options
+class ZeroShot:
+    """How well a model that arrived does at a site before the leg trains.
+
+    Attributes:
+        model: the generalist, the vote of the experts, or an expert.
+        site: whose expert; null for the others.
+        mean: mean Dice, 0 to 1; null if nothing could be measured.
+        images: how many images of this site it was measured on.
+    """
+
+    model: Literal["generalist", "vote", "expert"]
+    site: Name | None
+    mean: Annotated[float, Field(ge=0, le=1)] | None
+    images: Count
+
+
+def _distinct(scores: list[ZeroShot]) -> list[ZeroShot]:
+    models = [(score.model, score.site) for score in scores]
+    if len(set(models)) < len(models):
+        raise ValueError("a model is listed twice")
+    if odd := [model for model, site in models if (model == "expert") != (site is not None)]:
+        raise ValueError(f"{odd[0]}: an expert needs a site, and no other model may have one")
+    return scores
+
+
+@options
 class Results:
-    """``results.json``: the scores of a leg's model, trained at a site."""
+    """``results.json``: the scores of a leg's model, trained at a site, and of the models that arrived there."""
 
     format: Literal[1] = 1
     leg: Annotated[int, Field(ge=1)]
     trained: Name
     rows: list[Row]
+    zero_shot: Annotated[list[ZeroShot], AfterValidator(_distinct)] = Field(default_factory=list)

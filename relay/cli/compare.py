@@ -51,6 +51,9 @@ def compare(
         str | None,
         typer.Option("--reference", help="The strategy to test the others against. Default: relay, else the first."),
     ] = None,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Also run without each site in turn, and test on it.")
+    ] = False,
     note: options.Note = "compare",
     gpus: options.Gpus = None,
     jobs: Annotated[
@@ -75,7 +78,8 @@ def compare(
 
     chosen = labels_of(strategies)
     against = _reference(reference, chosen)
-    planned = jobs_of(found.reading.config, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks))
+    config_of = found.reading.config
+    planned = jobs_of(config_of, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks), leave_one_out)
     for job in planned:
         configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note

@@ -82,6 +82,15 @@ def amend(
         str | None,
         typer.Option("--order", help=f"{ORDER} Give all legs, the completed ones first.", callback=options.value),
     ] = None,
+    withdraw: Annotated[
+        str | None,
+        typer.Option(
+            "--withdraw-expert",
+            help="Comma-separated names of sites whose experts no longer travel.",
+            metavar="SITE[,SITE]",
+            callback=options.value,
+        ),
+    ] = None,
     policy: Policy = None,
     readers: Readers = None,
     days: Annotated[
@@ -114,12 +123,18 @@ def amend(
         policy=rules,
         readers=ask.listed(readers),
         days=days,
+        withdraw=ask.listed(withdraw) or [],
     )
     ask.say(
         f"Legs up to {done} are final. Any later leg made under roster {old.version} or before is void; repeat it."
         if done < len(old.order)
         else f"All {done} legs are final."
     )
+    if new := sorted({*made.withdrawn_experts} - {*old.withdrawn_experts}):
+        ask.say(
+            f"The experts of these legs no longer travel: {', '.join(map(str, new))}. Models trained since have "
+            "learned from them and can't unlearn it, and whoever has received them keeps them."
+        )
     show.roster_change(old, made)
     if not ask.agreed("Sign this roster?", yes):
         raise UserError("not signed; nothing has changed", "Run the command again with the options you want.")

@@ -62,7 +62,9 @@ def verify(
     site = store.context(look_on).site
     ask.say(f"Judged as {site}." if site else "Judged as an observer: whose turn it is was not checked.")
     show.custody(done.statements)
-    show.memories(done.memories, [made.claim for made in done.statements])
+    claims = [made.claim for made in done.statements]
+    show.memories(done.memories, claims)
+    show.experts(claims, done.entries)
     after = "" if look_on else f" Next: {store.command('receive', bundle)}"
     ask.say(f"Nothing was kept, and the weights were not examined.{after}")
 
@@ -123,6 +125,7 @@ def _inside(home: Path, inside: Opened) -> None:
     if first > 1:
         ask.say(f"  and the {first - 1} leg(s) before leg {first}, not shown")
     _memories(claims, inside)
+    show.experts(claims, inside.sizes)
     ask.say("Model card, based on what its sites say:")
     ask.say(*(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     ask.say(believed)
@@ -169,7 +172,7 @@ def _card(claims: list[Claim], inside: Opened) -> str:
         head, config, data = (documents.read(name, inside.read(name)) for name in names)
     except BadDocument as error:
         return ask.printable(f"it can't be made: {error}")
-    return ask.printable(cards.model_card(claims, head, config, data.counts))
+    return ask.printable(cards.model_card(claims, head, config, data.counts, inside.sizes))
 
 
 def _belief(home: Path, study: str, inside: Opened) -> str:

@@ -20,7 +20,7 @@ STEPS = {
     "chain": "every earlier leg is present, signed, and continued by the next one",
     "standing": "agrees with this site's ledger",
     "contents": "every file has the digest that was signed",
-    "policy": "size, seal, memories and sample count comply with the roster",
+    "policy": "size, seal, memories, experts and sample count comply with the roster",
 }
 """The rules, in words, for when a bundle passes them."""
 
@@ -132,6 +132,18 @@ def memories(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> None:
     for label, text in islice(memory_card.lines(cards, claims), ROWS):
         ask.say(f"  {label}: {text}")
     if cut := _more(len(cards) - ROWS, "memories"):
+        ask.say(f"  {cut}")
+
+
+def experts(claims: Sequence[Claim], sizes: Mapping[str, int]) -> None:
+    """Every expert in a bundle, one line each. ``sizes``: of the bundle's entries."""
+    from relay.bundle import experts as found
+
+    lines = [*found.lines(claims, sizes)]
+    ask.say("Experts:" if lines else "Experts: none.")
+    for label, text in lines[-ROWS:]:
+        ask.say(f"  {label}: {text}")
+    if cut := _more(len(lines) - ROWS, "experts"):
         ask.say(f"  {cut}")
 
 

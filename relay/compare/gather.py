@@ -11,17 +11,18 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from relay.compare import table
+from relay.compare import gains, table
+from relay.compare.compared import ComparedRun, Sample
 from relay.compare.jobs import Job
 from relay.compare.running import RUNS, Failed, paths_of, reason_of
-from relay.compare.table import ComparedRun, Sample
 from relay.errors import RelayError
 from relay.files import write_text
-from relay.results import cell, mean, no_nan, of_model, read_rows
+from relay.measures import AT_HOME, MEASURES, counted
+from relay.results import cell, foreground, mean, no_nan, read_rows
 
 log = logging.getLogger(__name__)
-COLUMNS = ("strategy", "order", "seed", "leg", "site", "metric", "value")
-GAPS = ("to_joint", "to_local")
+COLUMNS = ("strategy", "order", "left_out", "seed", "leg", "site", "metric", "value")
+GAPS = ("to_local", "to_joint", "elsewhere_to_joint")
 NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
@@ -37,24 +38,27 @@ def read_run(job: Job, root: Path) -> ComparedRun:
     paths = paths_of(job, root)
     summary = summarise(job.study, paths)
     names = [str(job.study.datasets[task_id].options.task_name) for task_id in job.ids]
-    final = {site: summary["final"].get(site, float("nan")) for site in names}
+    measures = summary["measures"]
+    final = {site: measures[AT_HOME].get(site, float("nan")) for site in names}
     numbers = {
         "label": job.label,
         "strategy": job.label,
         "order": list(job.order),
+        "left_out": job.left_out and job.left_out[0],
         "seed": job.seed,
         "folder": f"{RUNS}/{job.folder}",
         "mean": mean(final.values()),
         "forgetting": summary["forgetting"],
         "backward": summary["relay"]["backward"],
         "final": final,
+        "measures": measures,
         "matrix": summary["matrix"],
         "seconds": summary["relay"]["seconds"],
         "bytes": summary["relay"]["bytes"],
     }
-    rows = of_model(read_rows(paths.root / "results" / "scores.csv"))
-    alone = apart(job.study.legs)
-    return ComparedRun(numbers, _scores(rows, names, alone), () if alone else sites_of(job.study.legs))
+    alone, trained = apart(job.study.legs), sites_of(job.study.legs)
+    rows = counted(read_rows(paths.root / "results" / "scores.csv"), trained, alone)[AT_HOME]
+    return ComparedRun(numbers, _scores(rows, names), trained, alone)
 
 
 def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[ComparedRun], list[Failed]]:
@@ -68,27 +72,18 @@ def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tupl
                 log.error("%s: %s", job, error)
                 said = f"{reason_of(error)}\n    {error.advice()}"
                 lost.append(Failed(job, said, root / "logs" / "compare.log", type(error).__name__))
-    by = _by(jobs, runs)
+    by = _by([job.label for job in jobs], runs)
     return [table.beside(run, by) for run in runs], lost
 
 
-def _by(jobs: Sequence[Job], runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
+def _by(labels: Sequence[str], runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
     """Strategy → its runs, in the requested order."""
-    labels = dict.fromkeys(job.label for job in jobs)
     return {label: [run for run in runs if run.summary["label"] == label] for label in labels}
 
 
-def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str], alone: bool) -> dict[Sample, float]:
-    """Scores of the last leg's model, or of each site's own."""
-    last = max(row["leg"] for row in rows)
-    first: dict[str, str] = {}
-    found: dict[Sample, float] = {}
-    for row in rows:
-        background = first.setdefault(row["site"], row["class"])
-        ends = row["trained"] == row["site"] if alone else row["leg"] == last
-        if ends and row["site"] in names and row["class"] != background:
-            found[row["site"], row["patient"], row["sample"], row["class"]] = row["value"]
-    return found
+def _scores(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[Sample, float]:
+    own = (row for row in foreground(rows) if row["site"] in names)
+    return {(row["site"], row["patient"], row["sample"], row["class"]): row["value"] for row in own}
 
 
 def comparison(
@@ -100,7 +95,9 @@ def comparison(
         runs, failed: from :func:`read_runs`.
         reference: the strategy to test the others against.
     """
-    by = _by(jobs, runs)
+    labels = list(dict.fromkeys(job.label for job in jobs))
+    by = _by(labels, [run for run in runs if not run.summary["left_out"]])
+    away = gains.away(_by(labels, [run for run in runs if run.summary["left_out"]]), by)
     tests, site_tests = table.against(by, reference)
     shared = {job.label: job.laps for job in jobs if job.laps > 1}
     count = sum(not isnan(test["p"]) for test in tests)
@@ -112,7 +109,8 @@ def comparison(
         "planned": len(jobs),
         "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],
         "runs": [run.summary for run in runs],
-        "table": [table.row(label, by) for label in by],
+        "table": [table.row(label, by, away) for label in by],
+        "elsewhere": gains.elsewhere(by, away),
         "tests": tests,
         "site_tests": site_tests,
     }
@@ -134,14 +132,17 @@ def _csv(runs: Sequence[ComparedRun]) -> str:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for run in runs:
-        head = (run.summary["label"], " ".join(run.summary["order"]), run.summary["seed"])
+        about = run.summary
+        head = (about["label"], " ".join(about["order"]), about["left_out"] or "", about["seed"])
         writer.writerows((*head, *number) for number in _numbers(run.summary))
     return text.getvalue()
 
 
 def _numbers(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     cells = [(leg, site, "dice", value) for leg, row in summary["matrix"].items() for site, value in row.items()]
-    cells += [("", site, "final dice", value) for site, value in summary["final"].items()]
+    measures = {name: summary["measures"][name] for name in MEASURES}
+    measures |= {f"vote {name}": values for name, values in summary["measures"]["vote"].items()}
+    cells += [("", s, name.replace("_", " "), value) for name, row in measures.items() for s, value in row.items()]
     cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in summary[name].items()]
     cells += [("", "", name, summary[name]) for name in NUMBERS]
     for leg, site, metric, value in cells:

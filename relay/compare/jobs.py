@@ -3,6 +3,9 @@
 A strategy that starts from nothing (local, joint) runs once per seed, whatever the order. For one with several laps
 (fedavg), the laps share the budget, so all strategies see the same number of images, up to the last batch of a lap.
 If ``num_epochs`` can't be divided, there are fewer laps. Laps set in the config stay as they are.
+
+With ``leave_out``, each strategy also runs without each site in turn, which is then an external one. Only models that
+each site trains alone need no such runs: those of the other sites are tested there anyway.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -37,6 +40,7 @@ class Job:
         label: the strategy, with its changed options: ``relay``, ``relay[memory=null]``.
         order: names of the sites; empty if the result does not depend on it.
         laps: number of laps, which share the budget of one.
+        left_out: the name and the task id of a site that this run leaves out, as if it took no part; else None.
         given: its config; ``study`` is the checked plan.
     """
 
@@ -47,23 +51,30 @@ class Job:
     laps: int
     given: Blocks = field(repr=False)
     study: Study = field(repr=False)
+    left_out: tuple[str, int] | None = None
 
     @property
     def folder(self) -> str:
-        """Its folder's name: ``relay_1-2-3_seed7``, ``joint_seed7``."""
+        """Its folder's name: ``relay_1-2-3_seed7``, ``joint_seed7``, ``relay_1-2_without3_seed7``."""
         way = ["-".join(map(str, self.ids))] if self.order else []
-        return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, f"seed{self.seed}"])
+        without = [f"without{self.left_out[1]}"] if self.left_out else []
+        return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, *without, f"seed{self.seed}"])
 
     def __str__(self) -> str:
-        return ", ".join([self.label, *(["→".join(self.order)] if self.order else []), f"seed {self.seed}"])
+        way = ["→".join(self.order)] if self.order else []
+        without = [f"without {self.left_out[0]}"] if self.left_out else []
+        return ", ".join([self.label, *way, *without, f"seed {self.seed}"])
 
 
-def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, plan: Plan) -> list[Job]:
-    """All runs, checked; seed by seed, order by order.
+def jobs_of(
+    config: Blocks, strategies: Sequence[str], orders: str, seeds: str, plan: Plan, leave_out: bool = False
+) -> list[Job]:
+    """All runs, checked; seed by seed, order by order; then those that leave out a site, site by site.
 
     Args:
         orders: how many, or the orders themselves: see :func:`orders_of`.
         seeds: how many, or the seeds themselves: see :func:`seeds_of`.
+        leave_out: also run without each site in turn.
 
     Raises:
         UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config.
@@ -80,15 +91,26 @@ def jobs_of(config: Blocks, strategies: Sequence[str], orders: str, seeds: str, 
     names = {task_id: str(dataset.options.task_name) for task_id, dataset in first.datasets.items()}
     ways = orders_of(orders, ids, names)
     chosen = seeds_of(seeds, first.legs[0].conf.random_seed)
-    found = []
-    for seed, (place, way), (label, base) in product(chosen, enumerate(ways), bases.items()):
-        alone = not base.legs[0].strategy.uses_incoming
-        if not (alone and place):
-            order = () if alone else tuple(names[task_id] for task_id in way)
-            turns = ids if alone else way
-            given, laps = _given(with_strategy(config, label), base, turns, seed)
-            found.append(Job(label, order, tuple(turns), seed, laps, given, plan(given)))
-    return found
+    outside = [None, *_left_out(ids, leave_out)]
+    found: dict[str, Job] = {}
+    for out, seed, way, (label, base) in product(outside, chosen, ways, bases.items()):
+        strategy = base.legs[0].strategy
+        if out is not None and not (strategy.uses_incoming or strategy.pools_sites):
+            continue
+        turns = [task_id for task_id in (way if strategy.uses_incoming else ids) if task_id != out]
+        order = tuple(names[task_id] for task_id in turns) if strategy.uses_incoming else ()
+        left = None if out is None else (names[out], out)
+        given, laps = _given(with_strategy(config, label), base, turns, seed)
+        job = Job(label, order, tuple(turns), seed, laps, given, base, left)
+        if job.folder not in found:  # what does not depend on the order, or is the same without a site, runs once
+            found[job.folder] = replace(job, study=plan(given))
+    return list(found.values())
+
+
+def _left_out(ids: Sequence[int], wanted: bool) -> list[int]:
+    if wanted and len(ids) < 2:
+        raise UserError("--leave-one-out: this study has one site", "Name at least two in current_tasks.task_ids.")
+    return list(ids) if wanted else []
 
 
 def labels_of(text: str) -> list[str]:

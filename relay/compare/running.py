@@ -43,17 +43,21 @@ def log_of(folder: Path) -> Path:
 
 
 def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
-    """The runs with an unfinished leg.
+    """The runs with an unfinished leg, or a site that has not adopted its model.
 
     Raises:
         ChangedConfigError: a leg was made with another config.
     """
+    from relay.adopt import AdoptPaths
+    from relay.simulate import adopting
+
     left = []
     for job in jobs:
         places = [paths_of(job, root).leg(leg.folder) for leg in job.study.legs]
         for paths, leg in zip(places, job.study.legs, strict=True):
             paths.check(leg.scientific())
-        if not all(paths.finished for paths in places):
+        own = [AdoptPaths(paths_of(job, root).root / "adopted" / leg.task_name) for leg in adopting(job.study)]
+        if not all(paths.finished for paths in places) or not all(paths.record.is_file() for paths in own):
             left.append(job)
     return left
 

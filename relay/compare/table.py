@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import product
+from dataclasses import asdict, replace
 from statistics import median, stdev
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from relay.results import CLEAR, forward, gaps, mean, worst
+from relay.compare.compared import ComparedRun, Groups, pairs
+from relay.compare.gains import gain, lowest_pair
+from relay.measures import AT_HOME, ELSEWHERE, EVERYWHERE
+from relay.results import CLEAR, forward, gaps, mean
 from relay.seeds import derive
 from relay.statistics import (
     FEWEST,
@@ -32,80 +34,70 @@ from relay.statistics import (
     paired,
 )
 
-Sample: TypeAlias = tuple[str, str, str, str]
-"""Site, patient, sample, class."""
-
 RULE = (
-    "Dice at the end: mean over test images, then over classes but background, then over the sites of the orders (of "
-    "each site's own model, where every leg starts from nothing). Mean and sd are over runs: orders and seeds. "
+    "Dice: mean over test images, then over classes but background, then over runs (orders and seeds) and sites. At "
+    "home: each site's own patients, with the model that it uses for them at the end: the one it adopted, its own "
+    "where every leg starts from nothing, else the last leg's. Everywhere: all sites' test images, with one model, the "
+    "last leg's; where every leg starts from nothing, the mean over the sites' models. Elsewhere: the same model on "
+    "test images of sites that took no part: data sets that no leg trains on, and sites left out in turn. Best single: "
+    "of the sites' own models the one that is best there, which is only known afterwards. Differences are to local at "
+    "home, to joint everywhere and elsewhere, over runs that go together: their mean, and the site where it is lowest. "
+    "Vote: of all experts together. Mean and sd are at home. "
     f"Interval: 95 % of that mean, bootstrap over patients, drawn within each site, {RESAMPLES} resamples, BCa; where "
     f"a site has fewer than {MIN_PATIENTS} patients Student's t with a jackknife over patients, fewer than {FEWEST} "
     "none; it is about these models on other patients. Runs are compared where seed and order are the same. "
-    "Forgetting, backward: mean over runs. Forward: mean over sites of (Dice before the site's first leg - local's own "
-    "model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
-    f"the means; missing where joint is not {CLEAR} ahead. To joint: of the run where it is lowest. To local: of the "
-    "site where it is lowest, mean over runs. Cost: seconds of training over sequential's, median over runs. Bytes: of "
-    "all memories beside the model in the last handover, the most of all runs."
+    "Forgetting, backward: mean over runs, of the last leg's model. Forward: mean over sites of (Dice before the "
+    "site's first leg - local's own model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
+    f"the means everywhere; missing where joint is not {CLEAR} ahead. Cost: seconds of training over sequential's, "
+    "median over runs. Bytes: of all memories and experts beside the model in the last handover, the most of all runs."
 )
 TESTS = (
-    "Tests: each strategy's mean Dice minus that of {reference}, as in the table, over the runs that go together. A "
-    "permutation test, two-sided: the strategies are exchanged for whole patients (all their images, classes and runs) "
-    f"within their site, in all ways or in {PERMUTATIONS} random ones; Holm's correction over {{count}}; fewer than "
-    f"{MIN_PAIRS} patients have no p. Interval of the difference: as that of the mean. Effect: the difference as a "
-    "share of all that patients differ by, from -1 (worse for every patient) to 1 (better for every one). Site by "
-    "site: the same of each site alone, with a Holm's correction of their own."
+    "Tests: each strategy's mean Dice at home minus that of {reference}, as in the table, over the runs that go "
+    "together. A permutation test, two-sided: the strategies are exchanged for whole patients (all their images, "
+    f"classes and runs) within their site, in all ways or in {PERMUTATIONS} random ones; Holm's correction over "
+    f"{{count}}; fewer than {MIN_PAIRS} patients have no p. Interval of the difference: as that of the mean. Effect: "
+    "the difference as a share of all that patients differ by, from -1 (worse for every patient) to 1 (better for "
+    "every one). Site by site: the same of each site alone, with a Holm's correction of their own."
 )
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A finished run.
-
-    Attributes:
-        summary: as in ``compare.json``.
-        scores: final Dice of each sample and class except background.
-        trained: the sites that each leg trained on; empty if legs don't build on each other.
-    """
-
-    summary: Mapping[str, Any]
-    scores: Mapping[Sample, float]
-    trained: Sequence[Sequence[str]] = ()
-
-    def goes_with(self, other: ComparedRun) -> bool:
-        """Whether the two can be compared."""
-        one, two = self.summary, other.summary
-        return one["seed"] == two["seed"] and (not one["order"] or not two["order"] or one["order"] == two["order"])
-
-
-Groups: TypeAlias = Mapping[str, Sequence[ComparedRun]]
 
 
 def beside(run: ComparedRun, by: Groups) -> ComparedRun:
-    """Add the comparisons with local and joint of the same seed: ``forward``, ``to_joint``, ``to_local``."""
-    joint, local = (
-        [other.summary["final"] for _, other in _pairs([run], by.get(name, ()))] for name in ("joint", "local")
-    )
+    """Add the comparisons with local and joint of the same seed: ``forward``, ``to_local`` (at home), ``to_joint``
+    (everywhere), ``elsewhere_to_joint``."""
+    joint, local = ([other for _, other in pairs([run], by.get(name, ()))] for name in ("joint", "local"))
+    lone = local[0].of(AT_HOME) if local else None
     more = {
-        "forward": forward(run.summary["matrix"], run.trained, local[0] if local else None)
-        if run.trained
-        else math.nan,
-        "to_joint": gaps(run.summary["final"], joint[0]) if joint else {},
-        "to_local": gaps(run.summary["final"], local[0]) if local else {},
+        "forward": math.nan if run.alone else forward(run.summary["matrix"], run.trained, lone),
+        "to_local": gaps(run.of(AT_HOME), lone) if lone else {},
+        "to_joint": gaps(run.of(EVERYWHERE), joint[0].of(EVERYWHERE)) if joint else {},
+        "elsewhere_to_joint": gaps(run.of(ELSEWHERE), joint[0].of(ELSEWHERE)) if joint else {},
     }
     return replace(run, summary={**run.summary, **more})
 
 
-def row(label: str, by: Groups) -> dict[str, Any]:
-    """A strategy's row, as defined in :data:`RULE`."""
-    own = by[label]
-    joint, local, sequential = (_pairs(own, by.get(name, ())) for name in ("joint", "local", "sequential"))
+def row(label: str, by: Groups, away: Groups | None = None) -> dict[str, Any]:
+    """A strategy's row, as defined in :data:`RULE`.
+
+    Args:
+        away: from :func:`relay.compare.gains.away`.
+    """
+    own, left = by[label], away or {}
+    every = [*own, *left.get(label, ())]
+    local, sequential = (pairs(own, by.get(name, ())) for name in ("local", "sequential"))
+    joint = pairs(every, [*by.get("joint", ()), *left.get("joint", ())])
     means = [run.summary["mean"] for run in own if not math.isnan(run.summary["mean"])]
     about = interval_of(label, own)
-    site = worst(_to_local(local))
     ratios = [a.summary["seconds"] / b.summary["seconds"] for a, b in sequential if b.summary["seconds"] > 0]
     return {
         "strategy": label,
         "runs": len(own),
+        AT_HOME: gain(AT_HOME, own, local),
+        EVERYWHERE: gain(EVERYWHERE, own, joint),
+        ELSEWHERE: gain(ELSEWHERE, every, joint),
+        "vote": {
+            name: found for name in (EVERYWHERE, ELSEWHERE) if (found := gain(name, every, joint, "vote"))["sites"]
+        },
+        "worst_pair": lowest_pair(own),
         "mean": mean(means),
         "sd": stdev(means) if len(means) > 1 else math.nan,
         "low": about.low,
@@ -115,20 +107,9 @@ def row(label: str, by: Groups) -> dict[str, Any]:
         "backward": mean(run.summary["backward"] for run in own),
         "forward": mean(run.summary["forward"] for run in own),
         "gap_closed": _gap(own, by),
-        "to_joint_worst": min((_apart(a, b) for a, b in joint), default=math.nan),
-        "to_local_worst": site["value"],
-        "to_local_worst_site": site["site"],
         "cost": median(ratios) if ratios else math.nan,
         "bytes": max((run.summary["bytes"] for run in own), default=math.nan),
     }
-
-
-def _pairs(some: Sequence[ComparedRun], others: Sequence[ComparedRun]) -> list[tuple[ComparedRun, ComparedRun]]:
-    return [(a, b) for a, b in product(some, others) if a.goes_with(b)]
-
-
-def _apart(a: ComparedRun, b: ComparedRun) -> float:
-    return float(a.summary["mean"] - b.summary["mean"])
 
 
 def interval_of(label: str, runs: Sequence[ComparedRun]) -> Interval:
@@ -170,26 +151,21 @@ def _mean(values: Floats, axis: int) -> Floats:
 
 
 def _gap(own: Sequence[ComparedRun], by: Groups) -> float:
-    """The share of the gap from sequential to joint that is closed, from the means over comparable runs."""
+    """The share of the gap from sequential to joint that is closed everywhere, over comparable runs."""
     sequential, joint = by.get("sequential", ()), by.get("joint", ())
-    found = [(a, b, c) for a, b in _pairs(own, sequential) for _, c in _pairs([b], joint)]
-    x, low, high = (mean(three[place].summary["mean"] for three in found) for place in range(3))
+    found = [(a, b, c) for a, b in pairs(own, sequential) for _, c in pairs([b], joint)]
+    x, low, high = (mean(mean(three[place].of(EVERYWHERE).values()) for three in found) for place in range(3))
     return (x - low) / (high - low) if high - low >= CLEAR else math.nan
-
-
-def _to_local(pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> dict[str, float]:
-    leads = [gaps(a.summary["final"], b.summary["final"]) for a, b in pairs]
-    return {site: mean(lead[site] for lead in leads) for site in (leads[0] if leads else ())}
 
 
 def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Each strategy against the reference, as defined in :data:`TESTS`: over all sites, and site by site."""
     whole, single = [], []
     for label, runs in by.items():
-        pairs = _pairs(runs, by.get(reference, ()))
-        if label == reference or not pairs:
+        both = pairs(runs, by.get(reference, ()))
+        if label == reference or not both:
             continue
-        parts, join = _cells([*(a for a, _ in pairs), *(b for _, b in pairs)], len(pairs))
+        parts, join = _cells([*(a for a, _ in both), *(b for _, b in both)], len(both))
         names, seed = {"a": label, "b": reference}, derive(0, "compare", label, reference)
         whole.append(names | asdict(paired(list(parts.values()), join, seed)))
         single += [names | {"site": site} | asdict(paired([part], join, seed)) for site, part in parts.items()]

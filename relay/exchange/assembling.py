@@ -13,6 +13,7 @@ from relay.bundle import (
     Facts,
     cards,
     documents,
+    layout_of,
     link,
     manifest,
     measure,
@@ -49,11 +50,10 @@ def claim_of(
         UserError: a statement can't hold one of the leg's names or scores.
     """
     roster, now = trusted.roster, store.now()
-    sizes = {
-        key: {"tensors": n, "bytes": (folder / f"{key}.safetensors").stat().st_size}
-        for key, n in facts.tensors.items()
-        if f"{key}.safetensors" != manifest.EXPERT or roster.lets_travel(facts.leg)
-    }
+    files = {key: folder / f"{key}.safetensors" for key in facts.tensors}
+    if not roster.lets_travel(facts.leg) or not (folder / manifest.EXPERT).is_file():
+        files.pop("expert", None)  # not there in what was signed under such a roster
+    sizes = {key: {"tensors": facts.tensors[key], "bytes": path.stat().st_size} for key, path in files.items()}
     until = min(now + timedelta(days=roster.policy.expires_days), moment(roster.not_after))
     content = {
         "study": store.study,
@@ -86,18 +86,21 @@ def gather(
     """Assemble the bundle's files in ``part``."""
     policy = trusted.roster.policy
     contents = _documents(folder, claim, policy)
-    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
-    text = cards.model_card([*(made.claim for made in earlier), claim], head, config, policy.sample_counts)
-    for name, data in (*contents.items(), (manifest.MODEL_CARD, text.encode())):
+    for name, data in contents.items():
         write_bytes(part / name, data)
     for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
         if (folder / name).is_file() and (name != manifest.EXPERT or claim.handover.expert):
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
         write_bytes(part / manifest.roster(version), read_bytes(store.folder / manifest.roster(version)))
+    source = store.received(claim.leg - 1)
     for made in earlier:
-        last = made is earlier[-1]
-        _copy_leg(store.received(claim.leg - 1), part, made.claim.leg, last, trusted.roster.lets_travel(made.claim.leg))
+        leg = made.claim.leg
+        _copy_leg(source, part, leg, last=made is earlier[-1], expert=trusted.roster.lets_travel(leg))
+    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
+    claims, sizes = [*(made.claim for made in earlier), claim], sizes_in(part)
+    text = cards.model_card(claims, head, config, policy.sample_counts, sizes)
+    write_bytes(part / manifest.MODEL_CARD, text.encode())
 
 
 def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
@@ -111,6 +114,7 @@ def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     try:
         content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
         content[manifest.DATA_CARD] = documents.disclosed_card(content[manifest.DATA_CARD], policy)
+        content[manifest.RESULTS] = documents.disclosed_results(content[manifest.RESULTS], policy)
         content |= {name: documents.disclosed_memory(name, content[name], policy) for name in cards}
         contents = {name: canonical(value) for name, value in content.items()}
         documents.check(contents, claim, policy)
@@ -120,12 +124,17 @@ def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
 
 
 def _copy_leg(source: Path, part: Path, leg: int, last: bool, expert: bool) -> None:
-    """Copy what is kept of an earlier leg, with or without its expert, from the folder of the previous leg.
+    """Copy what is kept of an earlier leg from the folder of the previous leg.
+
+    Args:
+        expert: whether the leg's expert may travel. It does if it has come this far.
 
     Raises:
         DigestMismatch: a memory or an expert is no longer the one that was received.
     """
-    weights = (*manifest.KEPT, *((manifest.EXPERT,) if expert else ()))
+    received = manifest.parse(read_bytes(source / manifest.MANIFEST))
+    came = (manifest.EXPERT if last else manifest.earlier(leg, manifest.EXPERT)) in received
+    weights = (*manifest.KEPT, *((manifest.EXPERT,) if expert and came else ()))
     paths = {name: source / (name if last else manifest.earlier(leg, name)) for name in (*manifest.CHAIN, *weights)}
     for name in manifest.CHAIN:
         write_bytes(part / manifest.earlier(leg, name), read_bytes(paths[name]))
@@ -135,6 +144,11 @@ def _copy_leg(source: Path, part: Path, leg: int, last: bool, expert: bool) -> N
             raise DigestMismatch(f"{paths[name]} is not what was received", "Receive that bundle again.")
         if name in listed:
             link(paths[name], part / manifest.earlier(leg, name))
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Size in bytes of every file of a bundle in a folder, by entry; other files in it are ignored."""
+    return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
 
 
 def sha256_of(path: Path) -> str | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relay.bundle import (
     WEIGHTS,
@@ -15,14 +16,14 @@ from relay.bundle import (
     check_whole,
     clear,
     documents,
-    layout_of,
+    experts,
     manifest,
     memory_card,
     read_facts,
     weights_digest,
 )
 from relay.errors import RelayError, UserError
-from relay.exchange.assembling import claim_of, gather, sha256_of
+from relay.exchange.assembling import claim_of, gather, sha256_of, sizes_in
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder
@@ -40,9 +41,12 @@ from relay.trust import (
     WrongLeg,
     digest,
     moment,
-    parse,
 )
 
+WITHDRAW = (
+    "Ask the coordinator for a new roster: with another policy, or with the experts that are too large withdrawn "
+    "(relay roster amend --withdraw-expert SITE)."
+)
 SIGNING = ".signing"
 """Where a leg's bundle is assembled."""
 
@@ -56,6 +60,7 @@ class Draft:
         sizes: size of every file in it, in bytes.
         memories: the cards of all memories in it, by the entry of each one's tensors.
         signed: this leg is already signed and only has to be sent again.
+        expert_stays: the leg has an expert, which the roster doesn't let travel.
     """
 
     folder: Path
@@ -64,6 +69,7 @@ class Draft:
     sizes: Mapping[str, int]
     memories: Mapping[str, MemoryCard]
     signed: bool = False
+    expert_stays: bool = False
 
     def lines(self, policy: Policy) -> list[str]:
         """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
@@ -76,14 +82,19 @@ class Draft:
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         )
-        memories = memory_card.lines(self.memories, [*(made.claim for made in self.earlier), claim])
+        claims = [*(made.claim for made in self.earlier), claim]
+        beside = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
+        if self.expert_stays:
+            beside += [
+                (f"expert of leg {claim.leg}", f"stays here: roster {claim.roster.version} does not let it travel")
+            ]
         return [
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
             *(f"{label:<16} {text}" for label, text in disclosed),
-            *(f"{label}: {text}" for label, text in memories),
+            *(f"{label}: {text}" for label, text in beside),
         ]
 
 
@@ -124,7 +135,8 @@ def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
     except RelayError:
         shutil.rmtree(part)
         raise
-    return Draft(part, claim, earlier, _sizes(part), cards_in(part))
+    stays = "expert" in facts.tensors and claim.handover.expert is None
+    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays)
 
 
 def check_there(store: StudyStore, leg: int) -> None:
@@ -171,11 +183,18 @@ def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Pat
         wrong.append(f"{samples} training samples; the minimum is {policy.min_samples}")
     for name, card in cards_in(folder).items():
         wrong += memory_card.breaches(name, card, policy)
-    total = sum(_sizes(folder).values())
+    sizes = sizes_in(folder)
+    limit = policy.max_expert_bytes
+    large = {name: size for name, size in sizes.items() if name.endswith(manifest.EXPERT) and size > limit}
+    wrong += [f"{name} has {size} bytes; the limit for an expert is {limit}" for name, size in large.items()]
+    total = sum(sizes.values())
     if total > policy.max_bundle_bytes:
         wrong.append(f"{total} bytes; the limit is {policy.max_bundle_bytes}")
     if wrong:
-        raise PolicyBreach(f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}")
+        raise PolicyBreach(
+            f"leg {claim.leg} can't be sent under roster {trusted.roster.version}: {'; '.join(wrong)}",
+            WITHDRAW if large else None,
+        )
 
 
 def signed_before(store: StudyStore, leg: int) -> Draft:
@@ -187,7 +206,7 @@ def signed_before(store: StudyStore, leg: int) -> Draft:
     place = store.signed(leg)
     *earlier, own = chain_in(place)
     check_signed(store, own)
-    return Draft(place, own.claim, tuple(earlier), _sizes(place), cards_in(place), signed=True)
+    return Draft(place, own.claim, tuple(earlier), sizes_in(place), cards_in(place), signed=True)
 
 
 def finish(store: StudyStore) -> None:
@@ -247,18 +266,14 @@ def _earlier(store: StudyStore, facts: Facts) -> tuple[Statement, ...]:
 
 def _unchanged(there: Path, folder: Path) -> bool:
     """Whether this handover is the one that was signed."""
-    names = (*WEIGHTS, manifest.HANDOVER, manifest.CONFIG, manifest.RESULTS)
+    names = {*WEIGHTS, manifest.HANDOVER, manifest.CONFIG}
+    if not (there / manifest.EXPERT).is_file():  # it may have been signed under a roster that did not let it travel
+        names.remove(manifest.EXPERT)
     same = all(sha256_of(there / name) == sha256_of(folder / name) for name in names)
-    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in documents.CARDS)
+    counted = (manifest.RESULTS, *documents.CARDS)
+    return same and all(_but_counts(there / name) == _but_counts(folder / name) for name in counted)
 
 
-def _but_counts(path: Path) -> MemoryCard | None:
-    """A memory's card without its count, whose form depends on the roster at the time; None if there is none."""
-    if not path.is_file():
-        return None
-    card = parse(MemoryCard, read_bytes(path), path.name)
-    return replace(card, privacy=replace(card.privacy, patients=0))
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    return {name: (folder / name).stat().st_size for name in layout_of(folder).names() if (folder / name).is_file()}
+def _but_counts(path: Path) -> Any:
+    """A document without its counts, whose form depends on the roster at the time; None if there is none."""
+    return documents.uncounted(path.name, read_bytes(path)) if path.is_file() else None

@@ -30,7 +30,9 @@ def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
     Raises:
         GateFailed: they fail a check, and the policy says to refuse.
     """
-    return check_weights(handover, policy, last_known(store))
+    notes = check_weights(handover, policy, last_known(store))
+    check_experts(handover)
+    return notes
 
 
 def check_weights(
@@ -51,11 +53,17 @@ def check_weights(
     memories = {f" in the memory of leg {leg}": state for leg, state in handover.memories.items()}
     memories |= {" in the cumulative memory": handover.cumulative} if handover.cumulative else {}
     odd = (found for where, state in memories.items() for found in measures.useless(state.tensors, where))
-    if never := [*measures.useless(handover.model), *odd]:
+    never = [*measures.useless(handover.model), *odd]
+    for leg, expert in handover.experts.items():
+        never += measures.useless(expert, f" in the expert of leg {leg}")
+    if never:
         raise GateFailed(f"the weights can't be used: {some(never, between='; ')}")
     gate = policy.gate
-    found = measures.outliers(handover.model, gate.max_outlier)
-    found += measures.oversized(handover.model, gate.max_outlier, fresh)
+    found = []
+    for where, weights in _models(handover).items():
+        odd_sizes = measures.outliers(weights, gate.max_outlier)
+        odd_sizes += measures.oversized(weights, gate.max_outlier, fresh)
+        found += [f"{where}{text}" for text in odd_sizes]
     if last:
         found += measures.differences(handover.model, last)
         found += measures.changes(handover.model, last, gate.max_relative_change)
@@ -65,6 +73,27 @@ def check_weights(
         "compared with the last weights known here" if last else "there are no earlier weights here to compare with"
     )
     return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
+
+
+def check_experts(handover: Handover) -> None:
+    """Check that every expert has the form of the model, and so can be loaded wherever the model can.
+
+    Raises:
+        GateFailed: one has not.
+    """
+    from relay.exchange import measures
+
+    if odd := [
+        f"the expert of leg {leg}: {text}"
+        for leg, expert in handover.experts.items()
+        for text in measures.unlike(expert, handover.model)
+    ]:
+        raise GateFailed(f"the weights can't be used: {some(odd, between='; ')}")
+
+
+def _models(handover: Handover) -> dict[str, Mapping[str, Tensor]]:
+    """The model and all experts, by what to say before a finding."""
+    return {"": handover.model, **{f"the expert of leg {leg}: ": w for leg, w in handover.experts.items()}}
 
 
 def check_score(dice: float, gate: Gate) -> None:

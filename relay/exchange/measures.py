@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 SLICE = 2**20
@@ -93,6 +94,18 @@ def differences(weights: Mapping[str, Tensor], last: Mapping[str, Tensor]) -> li
         if new != old:
             found.append(f"{name}: {new[0]} {new[1]}, but {old[0]} {old[1]} in the last weights known here")
     return sorted(found)
+
+
+def unlike(expert: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Iterator[str]:
+    """Names, shapes and types of an expert that are not the model's; float16 may stand for float32."""
+    yield from (f"{name}: missing, but in the model" for name in sorted(model.keys() - expert.keys()))
+    yield from (f"{name}: not in the model" for name in sorted(expert.keys() - model.keys()))
+    for name in sorted(expert.keys() & model.keys()):
+        mine, other = expert[name], model[name]
+        halved = mine.dtype == torch.float16 and other.dtype == torch.float32
+        if mine.shape != other.shape or not (halved or mine.dtype == other.dtype):
+            there, here = (f"{tuple(tensor.shape)} {tensor.dtype}" for tensor in (mine, other))
+            yield f"{name}: {there}, but {here} in the model"
 
 
 def useless(weights: Mapping[str, Tensor], where: str = "") -> Iterator[str]:

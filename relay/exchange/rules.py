@@ -27,8 +27,8 @@ swapped. Nothing is examined before the step that establishes who signed it, and
    (``Rollback``). No leg in this site's name is missing from its ledger (``UnknownOwnLeg``).
 5. ``contents``: every file has the digest given in the signed manifest (``DigestMismatch``), and there are no others
    (``BadContainer``). An earlier leg's memory and expert have the digests given in that leg's own manifest
-   (``BrokenChain``); an expert that the bundle's own roster has withdrawn is missing (``PolicyBreach``). Its documents
-   are judged like those of the earlier legs.
+   (``BrokenChain``); an expert that a roster withdrew before its own leg or a later one is missing (``PolicyBreach``).
+   Its documents are judged like those of the earlier legs.
 6. ``policy``: size, seal, days, all memories, experts and sample count comply with the newest roster's policy, and the
    weight files have the sizes that the statements give (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, match this site's config (``ConfigMismatch``). Skipped,
@@ -321,9 +321,8 @@ class Verification:
             if listed.get(name) != (digest(there[name]) if name in there else None):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed")
         memory = manifest.earlier(number, manifest.MEMORY)
-        self._kept[memory] = listed.get(manifest.MEMORY)  # of any size: compared with the contents
-        expert = manifest.earlier(number, manifest.EXPERT)
-        self._kept[expert] = listed.get(manifest.EXPERT) if self._under.lets_travel(number) else None
+        for name in (manifest.MEMORY, manifest.EXPERT):  # of any size: compared with the contents
+            self._kept[manifest.earlier(number, name)] = listed.get(name)
         for card in self._documents(there, made.claim).values():
             self.memories[memory] = card
         return made
@@ -374,11 +373,15 @@ class Verification:
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
             raise DigestMismatch(f"not the file that was signed: {some(wrong)}")
-        wrong = [name for name, value in self._kept.items() if digests.get(name) != value]
-        gone = [made.claim.leg for made in self.chain_so_far if not self._under.lets_travel(made.claim.leg)]
-        if withdrawn := [name for name in wrong if name in {manifest.earlier(leg, manifest.EXPERT) for leg in gone}]:
-            raise PolicyBreach(f"roster {self._under.version} does not let these experts travel: {some(withdrawn)}")
-        if wrong:
+        withdrawn = [manifest.earlier(leg, manifest.EXPERT) for leg in sorted(self._withdrawn)]
+        if there := [name for name in withdrawn if name in digests]:
+            raise PolicyBreach(
+                f"its rosters no longer let these experts travel: {some(there)}",
+                "They were withdrawn, or the policy forbids them. Ask the previous site to update relay, which leaves "
+                "them out, and to send again.",
+            )
+        kept = {**self._kept, **dict.fromkeys(withdrawn)}
+        if wrong := [name for name, value in kept.items() if digests.get(name) != value]:
             raise BrokenChain(f"not the memory or expert that its leg's site signed: {some(wrong)}")
         claim = self.chain_so_far[-1].claim
         if digests[manifest.CONFIG] != claim.config:
@@ -409,7 +412,8 @@ class Verification:
         for name, card in self.memories.items():
             wrong += breaches(name, card, policy)
         wrong += self._experts(sizes)
-        for name, part in manifest.stated_tensors([made.claim for made in self.chain_so_far], self._under).items():
+        claims = [made.claim for made in self.chain_so_far]
+        for name, part in manifest.stated_tensors(claims, self._withdrawn).items():
             if (there := sizes.get(name)) != (part.bytes if part else None):
                 wrong.append(
                     f"{name} has {there or 'no'} bytes, but its statement says {part.bytes if part else 'none'}"
@@ -426,15 +430,22 @@ class Verification:
             )
 
     @property
-    def _under(self) -> Roster:
-        """The roster that the bundle's own leg was made under."""
-        return self.trusted[self.chain_so_far[-1].claim.roster.version].roster
+    def _withdrawn(self) -> set[int]:
+        """The earlier legs whose experts are missing: they did not travel under the roster of some later leg. Once
+        left out, an expert can't come back."""
+        last = {made.claim.roster.version: made.claim.leg for made in self.chain_so_far}
+        return {
+            leg
+            for version, end in last.items()
+            for leg in range(1, end)
+            if not self.trusted[version].roster.lets_travel(leg)
+        }
 
     def _experts(self, sizes: Mapping[str, int]) -> Iterator[str]:
         """How the bundle's experts break the policy."""
         policy, claim = self.newest.policy, self.chain_so_far[-1].claim
-        if claim.handover.expert and not self._under.lets_travel(claim.leg):
-            yield f"roster {self._under.version} does not let the expert of leg {claim.leg} travel"
+        if claim.handover.expert and not self.newest.lets_travel(claim.leg):
+            yield f"the expert of leg {claim.leg} may not travel"
         for name, size in sizes.items():
             if name.endswith(manifest.EXPERT) and size > policy.max_expert_bytes:
                 yield f"{name} has {size} bytes; the limit for an expert is {policy.max_expert_bytes}"

@@ -74,7 +74,8 @@ def quick_check(leg: Leg) -> AcceptanceCheck:
 
 
 def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[str, Tensor]) -> tuple[Any, list[str]]:
-    """Check weights and memories against the config, without images; return the net with these weights, and notes.
+    """Check weights, experts and memories against the config, without images; return the net with the model's weights,
+    and notes.
 
     Args:
         last: the last known weights of the model here; empty for none.
@@ -93,6 +94,7 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
         notes = gate.check_weights(handover, policy, last, fresh)
         with _as_refusal():
             load_model(model, handover.model)
+            gate.check_experts(handover)
             start = _rehearsed(leg, handover)
     gate.check_weights(Handover(start.state_dict()), policy, {}, fresh)
     return model, notes
@@ -216,6 +218,29 @@ def check_memory(kinds: Iterable[str], policy: Policy) -> None:
             f"memories of the kind {', '.join(odd)} may not travel in this study; allowed: {policy.kinds}",
             "Use a strategy or options without it (relay with owm_alpha: null carries no owm), or ask the coordinator "
             "for a roster with another policy.memory.",
+        )
+
+
+def check_expert(leg: Leg, model: nn.Module, policy: Policy) -> None:
+    """Before training, refuse an expert that could not be sent afterwards.
+
+    Raises:
+        PolicyBreach: the policy lets none travel, or none as large as one of this net.
+    """
+    if not leg.strategy.carries_expert:
+        return
+    if policy.experts == "none":
+        raise PolicyBreach(
+            f"strategy '{leg.conf.strategy.name}' hands on an expert of each site; this study lets none travel",
+            "Use a strategy or options without experts, or ask the coordinator for a roster with policy.experts: full.",
+        )
+    halved = {torch.float32: 2}  # travels as float16 (relay.handover.compact)
+    size = sum(w.numel() * halved.get(w.dtype, w.element_size()) for w in model.state_dict().values())
+    if size > policy.max_expert_bytes:
+        raise PolicyBreach(
+            f"an expert of this net has {size} bytes; the limit for one in this study is {policy.max_expert_bytes}",
+            "Use the study's agreed net, a strategy or options without experts, or ask the coordinator for another "
+            "policy.max_expert_bytes.",
         )
 
 

@@ -19,7 +19,7 @@ from relay.plan import Leg
 from relay.results import EXPERT, GENERALIST, VOTE, mean
 
 UNLIKE = "unlike"
-MOST = 64
+MOST = 32
 """How many images the arriving models are scored on."""
 
 
@@ -76,12 +76,12 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
 
     Returns:
-        A row for each model: ``model``, ``mean`` (NaN if nothing could be measured), ``images``.
+        A row for each model: ``model``, ``site`` (None), ``mean`` (NaN if nothing could be measured), ``images``.
     """
     rows = []
     for kind, model in candidates_in(leg, handover, "").items():
         found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
-        rows.append({"model": kind, "mean": mean(found), "images": len(found)})
+        rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
     return rows
 
 

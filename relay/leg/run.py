@@ -20,7 +20,7 @@ from relay.errors import HandoverError
 from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_memory, check_outputs, check_samples, check_size
+from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.device import device_of, memory_format
@@ -96,7 +96,7 @@ def run_leg(
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
@@ -159,6 +159,7 @@ def _train(
         model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
+    check_expert(leg, model, policy)
     criterion = _built(leg.loss, leg.data.num_classes)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
@@ -249,7 +250,7 @@ def _of_vote(
     for dataset in study.test_sets:
         site, name = sites(dataset), str(dataset.options.task_name)
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
-        tested = progress.through(predictions(vote, site, device), f"the experts' vote on {name}", len(site.test))
+        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
             yield from rows(found, dataset.options.names, **where, model="vote")
         routed[name] = routing(vote, site, device)

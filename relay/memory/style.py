@@ -80,8 +80,9 @@ class Style(Memory):
         if handover is None:
             return
         self.again = any(leg["site"] == self.task.site and leg["leg"] in handover.memories for leg in handover.legs)
-        for site, state in handover.others(self.task.site).items():
-            self.earlier.append(self._read(site, state))
+        others = handover.others(self.task.site)
+        self.earlier = [self._read(site, state) for site, state in others.items()]
+        self.sites = tuple(others)
 
     def _read(self, site: str, state: MemoryState) -> tuple[Moments, Tensor]:
         """A site's moments, and which of its numbers say something."""
@@ -159,16 +160,16 @@ class Style(Memory):
 
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
-            wanted, described = self._wanted(len(image), image.device)
+            wanted, described, source = self._wanted(len(image), image.device)
             painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
-        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index)
+        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index, source)
 
-    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``.
 
-        And which of their numbers say something at both sites.
+        And which of their numbers say something at both sites, and which site it was.
         """
         import torch
 
@@ -176,10 +177,11 @@ class Style(Memory):
             self.usual, self.known = self.usual.to(device), self.known.to(device)
             self._table = _stacked(self.earlier, device)
         mean, scaled, described = self._table
-        which = torch.randint(len(mean), (many,), device=device)
+        source = torch.randint(len(mean), (many,))  # on the CPU: whoever asks for it need not wait for the device
+        which = source.to(device, non_blocking=True)
         along = torch.randn(many, 1, scaled.shape[1], device=device, dtype=torch.float32)  # also in 64 bits
         wanted = (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
-        return wanted, described[which] & self.known
+        return wanted, described[which] & self.known, source
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""

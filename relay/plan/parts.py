@@ -32,6 +32,7 @@ class StrategyLike(Protocol):
     pools_sites: ClassVar[bool]
     laps: ClassVar[int]
     kinds: tuple[str, ...]
+    carries_expert: bool
     options: Any
     model: nn.Module
 

@@ -110,7 +110,7 @@ class OwnRun:
     def everything(self, say: Say) -> list[Model]:
         """Each leg's generalist; the vote of the newest handover; what each site adopted, for its own test set."""
         found = list(self.generalists)
-        if getattr(self.study.legs[-1].strategy, "carries_expert", False) and VOTE in self.inside:
+        if self.study.legs[-1].strategy.carries_expert and VOTE in self.inside:
             found.append(self.inside[VOTE])
         for leg in self._sites if (self.root / "adopted").is_dir() else ():
             try:

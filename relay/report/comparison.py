@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from relay.measures import AT_HOME, ELSEWHERE, EVERYWHERE, MEASURES
+from relay.numbers import signed
 from relay.report.chain_figure import size
 from relay.report.figures import grid, short
 from relay.report.gather import number
@@ -15,19 +17,29 @@ from relay.report.screen import MISSING, number as shown, p_value
 from relay.report.tables import Table, duration
 
 Content = Mapping[str, Any]
+WORDS = {AT_HOME: "at home", EVERYWHERE: "everywhere", ELSEWHERE: "elsewhere"}
 
 
 def sentence(content: Content) -> str:
     """The main result."""
-    rows = [row for row in content.get("table", []) if not math.isnan(number(row.get("mean")))]
-    if not rows:
+    best = {name: _best(content, name) for name in MEASURES}
+    if not best[AT_HOME]:
         return "No strategy has a result yet."
-    best = max(rows, key=lambda row: number(row["mean"]))
-    runs = sum(int(row.get("runs") or 0) for row in content["table"])
-    return (
-        f"Of {len(content['table'])} strategies in {runs} runs, {best['strategy']} has the highest mean Dice: "
-        f"{_interval(best)}. {_more(content, str(best['strategy']))}"
-    )
+    found = "; ".join(f"{WORDS[name]}, {of}" for name, of in best.items() if of)
+    runs = f"Of {len(content['table'])} strategies in {len(content['runs'])} runs, these have the highest mean Dice: "
+    home = max(_with(content, AT_HOME), key=lambda row: number(row[AT_HOME]["mean"]))
+    return f"{runs}{found}. {_more(content, str(home['strategy']))}"
+
+
+def _with(content: Content, measure: str) -> list[Content]:
+    """The strategies with this measure."""
+    return [row for row in content.get("table", []) if not math.isnan(number(row[measure].get("mean")))]
+
+
+def _best(content: Content, measure: str) -> str:
+    """``relay 0.936``; empty if nobody has this measure."""
+    row = max(_with(content, measure), key=lambda row: number(row[measure]["mean"]), default=None)
+    return f"{row['strategy']} {shown(number(row[measure]['mean']))}" if row else ""
 
 
 def _more(content: Content, best: str) -> str:
@@ -35,9 +47,9 @@ def _more(content: Content, best: str) -> str:
     pairs = [{str(test["a"]), str(test["b"])} for test in content.get("tests") or []]
     others = sorted({other for pair in pairs if best in pair for other in pair - {best}})
     if not others:
-        return "It was not tested whether it differs from others by more than chance."
-    named = f"from {', '.join(others)}"
-    return f"Whether it differs {named} by more than chance is in the tests below; no other pair with it was tested."
+        return f"At home, it was not tested whether {best} differs from others by more than chance."
+    named = f"{best} differs from {', '.join(others)}"
+    return f"Whether at home {named} by more than chance is in the tests below; no other pair with it was tested."
 
 
 def reference(content: Content) -> str:
@@ -67,61 +79,119 @@ def alerts(content: Content) -> list[str]:
     return [f"{planned - there} of {planned} runs failed or are not finished; the tables don't include them."]
 
 
-def _interval(row: Content, value: str = "mean") -> str:
+def _interval(row: Content, value: str) -> str:
+    return shown(number(row.get(value))) + _bounds(row)
+
+
+def _bounds(row: Content) -> str:
     low, high = number(row.get("low")), number(row.get("high"))
-    there = "" if math.isnan(low) or math.isnan(high) else f" ({low:.3f} to {high:.3f})"
-    return shown(number(row.get(value))) + there
+    return "" if math.isnan(low) or math.isnan(high) else f" ({low:.3f} to {high:.3f})"
 
 
 def tables(content: Content) -> list[Table]:
     """Strategies, their tests, their runs."""
-    return [
-        table for table in (_strategies(content), _tests(content), _site_tests(content), _runs(content)) if table.rows
-    ]
+    made = (_strategies, _elsewhere, _cost, _tests, _site_tests, _runs)
+    return [table for make in made if (table := make(content)).rows]
 
 
 def _strategies(content: Content) -> Table:
+    rows = [line for row in content.get("table", []) for line in _measured(row)]
+    heads = [
+        *("strategy", "at home\n(interval)", "to local\n(worst site)", "everywhere", "to joint\n(worst site)"),
+        *("elsewhere", "elsewhere, to joint\n(worst site)"),
+    ]
+    lone = [(row, pair) for row in content.get("table", []) if (pair := row.get("worst_pair"))]
+    notes = (
+        "At home: each site's own patients, with the model that it uses for them in the end. Everywhere: the test "
+        "images of all sites, with one model. Elsewhere: the test images of sites that took no part, with the same "
+        "model. A strategy with one model for each site (local) has no such model: its values are means over these "
+        "models.",
+        "To local, to joint: difference in Dice to each site's own model, and to a model trained on all sites' images "
+        "together; above 0 is better. Worst site: where this difference is lowest.",
+        *(
+            f"Lowest of {row['strategy']}: {shown(number(pair.get('value')))}, the model of {pair.get('model')} at "
+            f"{pair.get('site')}."
+            for row, pair in lone
+        ),
+        "The interval is over patients.",
+        *_methods([(str(row["strategy"]), row) for row in content.get("table", [])]),
+    )
+    return Table("Strategies side by side", heads, rows, notes=notes)
+
+
+def _measured(row: Content) -> Iterator[list[str]]:
+    """A strategy's line, and one for the vote of its experts."""
+    for label, of in ((str(row["strategy"]), row), (f"{row['strategy']}, vote", row.get("vote") or {})):
+        found = {name: of.get(name) or {} for name in MEASURES}
+        if any(found.values()):
+            home = shown(number(found[AT_HOME].get("mean"))) + (_bounds(row) if of is row else "")
+            rest = [(shown(number(found[name].get("mean"))), _versus(found[name])) for name in MEASURES[1:]]
+            yield [label, home, _versus(found[AT_HOME]), *(cell for pair in rest for cell in pair)]
+
+
+def _versus(gain: Content) -> str:
+    """``+0.012 (-0.003 north)``: the mean difference, and that of the worst site."""
+    low = gain.get("lowest") or {}
+    where = f" ({signed(number(low['value']))} {low['site']})" if low.get("site") else ""
+    return signed(number(gain.get("difference"))) + where
+
+
+def _elsewhere(content: Content) -> Table:
+    found = content.get("elsewhere") or []
+    labels = list(dict.fromkeys(label for one in found for label in one["strategies"]))
+    rows = [
+        [
+            str(one["site"]),
+            "left out" if one.get("left_out") else "external",
+            *(shown(number(one["strategies"].get(label))) for label in labels),
+            shown(number(one.get("best_single"))),
+        ]
+        for one in found
+    ]
+    notes = (
+        "Left out: the mean over the runs that did without this site, of its test images. External: no run trains on "
+        "it. Best single: of the models that sites trained alone, the one that is best there, which nobody can know "
+        "beforehand.",
+    )
+    return Table("Elsewhere, site by site", ["site", "why", *labels, "best\nsingle"], rows, heads=2, notes=notes)
+
+
+def _cost(content: Content) -> Table:
     there = content.get("table", [])
     transfer = {"backward": "backward\ntransfer", "forward": "forward\ntransfer"}
     columns = {
         "forgetting": "forgetting",
         **{key: head for key, head in transfer.items() if any(key in row for row in there)},
         "gap_closed": "gap\nclosed",
-        "to_joint_worst": "to joint,\nworst run",
-        "to_local_worst": "to local,\nworst site",
     }
     rows = [
         [
             str(row.get("strategy")),
             str(row.get("runs", MISSING)),
-            _interval(row),
             *(shown(number(row.get(key))) for key in ("sd", *columns)),
             MISSING if row.get("cost") is None else f"{row['cost']:.2f}",
             MISSING if row.get("bytes") is None else size(float(row["bytes"])),
         ]
         for row in there
     ]
-    heads = ["strategy", "runs", "mean Dice\n(interval)", "sd", *columns.values(), "cost", "carried"]
+    heads = ["strategy", "runs", "sd", *columns.values(), "cost", "carried"]
     notes = (
-        "Gap closed: how much of the way from sequential (0) to joint (1) training a strategy goes.",
-        "To joint, to local: difference in Dice to a model trained on all sites' images together, and to each site's "
-        "own model; above 0 is better than it.",
-        "Cost: seconds of training over those of sequential. Carried: memories that travel beside the model. The "
-        "interval is over patients; sd is over orders and seeds (over seeds alone for local and joint, which have no "
-        "order).",
-        *_methods([(str(row["strategy"]), row) for row in there]),
+        "Gap closed: how much of the way from sequential (0) to joint (1) training a strategy goes, everywhere.",
+        "Cost: seconds of training over those of sequential. Carried: memories and experts that travel beside the "
+        "model. The sd is of the mean at home, over orders and seeds (over seeds alone for local and joint, which have "
+        "no order).",
     )
-    return Table("Strategies side by side", heads, rows, notes=notes)
+    return Table("Spread, forgetting and cost", heads, rows, notes=notes)
 
 
 def _tests(content: Content) -> Table:
     tests = content.get("tests", [])
     notes = (
-        "Each row compares two strategies on the same patients. The difference is that of their means in the table "
-        "above, over the runs that go together: every site counts alike. The p after Holm's correction says how often "
-        "chance alone would show such a difference; 0.05 or more says that it may well be chance. The effect size has "
-        "the sign of the difference: near 0, some patients gain what others lose; near 1 or −1, almost every patient "
-        "goes the same way.",
+        "Each row compares two strategies on the same patients. The difference is that of their means at home in the "
+        "table above, over the runs that go together: every site counts alike. The p after Holm's correction says how "
+        "often chance alone would show such a difference; 0.05 or more says that it may well be chance. The effect "
+        "size has the sign of the difference: near 0, some patients gain what others lose; near 1 or −1, almost every "
+        "patient goes the same way.",
         "A small p is about these patients and these models: it does not say that other trainings, with other seeds "
         "or orders, would differ in the same way. The sd above says how much trainings differ.",
         *_methods([(_pair(test), test) for test in tests]),
@@ -170,6 +240,7 @@ def _runs(content: Content) -> Table:
         [
             str(run.get("label")),
             " → ".join(run.get("order") or []) or MISSING,
+            str(run.get("left_out") or MISSING),
             str(run.get("seed", MISSING)),
             *(shown(number(run.get("final", {}).get(site))) for site in sites),
             *(shown(number(run.get(key))) for key in ("mean", "forgetting")),
@@ -177,17 +248,21 @@ def _runs(content: Content) -> Table:
         ]
         for run in content.get("runs", [])
     ]
-    return Table("Every run", ["run", "order", "seed", *sites, "mean", "forgetting", "time"], rows, folded=True)
+    heads = ["run", "order", "without", "seed", *sites, "mean", "forgetting", "time"]
+    return Table("Every run, at home", heads, rows, folded=True)
 
 
 def _by(content: Content, strategy: str) -> list[Content]:
-    return [run for run in content.get("runs", []) if run.get("strategy") == strategy]
+    runs = content.get("runs", [])
+    return [run for run in runs if run.get("strategy") == strategy and not run.get("left_out")]
 
 
 def pictures(content: Content) -> list[Picture]:
     """Means with intervals, and each strategy at each site."""
     rows = content.get("table", [])
-    return [_points(content, rows), _heat(content, rows)] if rows else []
+    measured = any(run.get("measures") for run in content.get("runs", []))
+    heats = [_heat(content, rows), *([_heat(content, rows, EVERYWHERE)] if measured else [])]
+    return [_points(content, rows), *heats] if rows else []
 
 
 def _points(content: Content, rows: Sequence[Content]) -> Picture:
@@ -201,11 +276,11 @@ def _points(content: Content, rows: Sequence[Content]) -> Picture:
         axes.plot(ends, [place, place], color=INK, lw=1.6)
         axes.plot([number(row.get("mean"))], [place], "D", ms=6, color=COLOURS[1])
     axes.set_yticks(range(len(rows)), [short(str(row["strategy"])) for row in rows])
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="mean Dice over sites, at the end")
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="mean Dice over sites, at home")
     axes.grid(True, axis="both")
     return Picture(
         "strategies",
-        "Mean Dice of each strategy",
+        "Mean Dice of each strategy at home",
         f"Points with intervals for {len(rows)} strategies; the table below has the numbers.",
         "The diamond is the mean over runs, the line its interval; each small dot is one run. Where two lines overlap "
         "widely, do not call one better: look at the paired tests, which compare the same patients, where there is "
@@ -214,17 +289,19 @@ def _points(content: Content, rows: Sequence[Content]) -> Picture:
     )
 
 
-def _heat(content: Content, rows: Sequence[Content]) -> Picture:
+def _heat(content: Content, rows: Sequence[Content], measure: str = AT_HOME) -> Picture:
     sites, strategies = _sites(content), [str(row["strategy"]) for row in rows]
     values = {}
     for r, strategy in enumerate(strategies):
         for c, site in enumerate(sites):
-            found = [number(run.get("final", {}).get(site)) for run in _by(content, strategy)]
+            runs = _by(content, strategy)
+            ends = [run.get("final") if measure == AT_HOME else run["measures"].get(measure) for run in runs]
+            found = [number((end or {}).get(site)) for end in ends]
             there = [value for value in found if not math.isnan(value)]
             values[r, c] = fmean(there) if there else math.nan
     return Picture(
-        "sites",
-        "Each strategy at each site",
+        "sites" if measure == AT_HOME else measure,
+        f"Each strategy at each site, {WORDS[measure]}",
         f"Heat map of {len(strategies)} strategies by {len(sites)} sites.",
         "Mean Dice over runs at the end, for each site: brighter is better, a hatched cell was not measured. A good "
         "mean with one dark cell is a strategy that fails one hospital.",

@@ -25,7 +25,7 @@ from relay.results import mean
 
 WAIT = 60.0
 """Seconds for another command that is writing the same page."""
-COMPARISON, PAIRED = "compare.json", "Paired tests"
+COMPARISON, PAIRED, RUNS = "compare.json", "Paired tests", "Every run"
 
 
 def write_report(root: Path, cases: bool = False) -> Path:
@@ -68,12 +68,14 @@ def _write_comparison(root: Path) -> Path:
     with styled():
         pictures, tables = comparison.pictures(content), comparison.tables(content)
         paired = [table for table in tables if table.caption.startswith(PAIRED)]
+        every = [table for table in tables if table.caption.startswith(RUNS)]
+        whole = [table for table in tables if table not in paired and table not in every]
         said = [str(content["method"])] if content.get("method") else []
         parts = [
-            Section("strategies", "Strategies side by side", (), pictures[:1], tables[:1]),
+            Section("strategies", "Strategies side by side", (), pictures[:1], whole),
             Section("sites", "Site by site", pictures=pictures[1:]),
             Section("tests", "Differences", [comparison.tested(content)], tables=paired),
-            Section("runs", "Runs", tables=[t for t in tables if t.caption == "Every run"]),
+            Section("runs", "Runs", tables=every),
             *([Section("method", "How this was measured", said)] if said else []),
         ]
         return _write(root, _name(root), comparison.sentence(content), parts, False, comparison.alerts(content))

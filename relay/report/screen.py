@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from relay.numbers import MISSING, bounds, number, signed
+from relay.measures import MEASURES
+from relay.numbers import MISSING, number, signed
 from relay.report import verdict
 from relay.report.gather import number as as_number
-from relay.results import mean, own_legs, worst
+from relay.results import own_legs
 from relay.screen import Column, show_place, show_table, show_text
 
 __all__ = ["MISSING", "number", "p_value", "show_comparison", "show_study"]
@@ -57,21 +58,23 @@ def show_study(
 
 def show_comparison(console: Console, content: Mapping[str, Any], page: Path) -> None:
     """Strategies side by side, from ``compare.json``."""
-    rows = []
-    for row in content["table"]:
-        interval = bounds(as_number(row["low"]), as_number(row["high"]))
-        low = _worst([run["final"] for run in content["runs"] if run["label"] == row["strategy"]])
-        rows.append([row["strategy"], number(row["mean"]), interval, low, number(row["forgetting"])])
-    heads = [Column("mean Dice"), Column("95 % interval", 2), Column("worst site", 1), Column("forgetting", 3)]
-    show_table(console, f"{content['study']}: Dice at the end", [Column("strategy", left=True), *heads], rows)
+    rows = [line for row in content["table"] for line in _lines(row)]
+    columns = [Column("strategy", left=True), Column("at home"), Column("vs\nlocal", 2), Column("everywhere")]
+    columns += [Column("vs\njoint", 3), Column("elsewhere", 1), Column("vs\njoint", 4)]
+    shown = [place for place in range(len(columns)) if not place or any(row[place] != MISSING for row in rows)]
+    cells = [[row[place] for place in shown] for row in rows]
+    title = f"{content['study']}: mean Dice at the end (vs: the lowest difference of any site)"
+    show_table(console, title, [columns[place] for place in shown], cells)
     show_text(console, verdict.of_comparison(content))
     if len(content["runs"]) < content["planned"]:
         show_text(console, f"Based on {len(content['runs'])} of {content['planned']} runs.")
     show_place(console, "The page, with tests and figures", page)
 
 
-def _worst(finals: Sequence[Mapping[str, Any]]) -> str:
-    """``0.809 clinic_b``: mean over runs at the site where it is lowest."""
-    sites = dict.fromkeys(site for final in finals for site in final)
-    low = worst({site: mean(as_number(final.get(site)) for final in finals) for site in sites})
-    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"
+def _lines(row: Mapping[str, Any]) -> Iterator[list[str]]:
+    """A strategy's line: each measure, and its difference at the site where that is lowest; then one for the vote."""
+    for label, of in ((row["strategy"], row), (f"{row['strategy']}, vote", row.get("vote") or {})):
+        found = [of.get(name) or {} for name in MEASURES]
+        if any(found):
+            pairs = [(gain.get("mean"), (gain.get("lowest") or {}).get("value")) for gain in found]
+            yield [label, *(cell for value, lowest in pairs for cell in (number(value), signed(lowest)))]

@@ -46,6 +46,25 @@ class Relay(Shape):
     seconds: Number = None
 
 
+class Pair(Shape):
+    """A site's model at a site."""
+
+    model: str | None = None
+    site: str | None = None
+    value: Number = None
+
+
+class Measures(Shape):
+    """``measures`` of a summary."""
+
+    at_home: BySite = Field(default_factory=dict)
+    everywhere: BySite = Field(default_factory=dict)
+    elsewhere: BySite = Field(default_factory=dict)
+    vote: dict[str, BySite] = Field(default_factory=dict)
+    worst_pair: Pair | None = None
+    best_single: BySite = Field(default_factory=dict)
+
+
 class Doubt(Shape):
     """A warning before training, and the site whose data it is about."""
 
@@ -69,6 +88,7 @@ class Summary(Shape):
     mean: Number = None
     forgetting: Number = None
     relay: Relay | None = None
+    measures: Measures | None = None
 
 
 class Cell(Shape):
@@ -149,7 +169,18 @@ class Compared(Shape):
     mean: Number = None
     forgetting: Number = None
     final: BySite
+    measures: Measures | None = None
+    left_out: str | None = None
     seconds: Number = None
+
+
+class Gain(Shape):
+    """A measure of a strategy, and the difference to local or joint."""
+
+    mean: Number = None
+    worst: Worst | None = None
+    difference: Number = None
+    lowest: Worst | None = None
 
 
 class Row(Shape):
@@ -157,6 +188,11 @@ class Row(Shape):
 
     strategy: str
     runs: int | None = None
+    at_home: Gain
+    everywhere: Gain
+    elsewhere: Gain
+    vote: dict[str, Gain] = Field(default_factory=dict)
+    worst_pair: Pair | None = None
     mean: Number = None
     sd: Number = None
     low: Number = None
@@ -165,11 +201,18 @@ class Row(Shape):
     backward: Number = None
     forward: Number = None
     gap_closed: Number = None
-    to_joint_worst: Number = None
-    to_local_worst: Number = None
     cost: Number = None
     bytes: Number = None
     method: str | None = None
+
+
+class Outside(Shape):
+    """A site that took no part."""
+
+    site: str
+    left_out: bool = False
+    strategies: BySite
+    best_single: Number = None
 
 
 class Test(Shape):
@@ -197,6 +240,7 @@ class Comparison(Shape):
     failed: list[Any] = Field(default_factory=list)
     runs: list[Compared]
     table: list[Row]
+    elsewhere: list[Outside] = Field(default_factory=list)
     tests: list[Test] = Field(default_factory=list)
     site_tests: list[Test] = Field(default_factory=list)
 

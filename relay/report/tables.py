@@ -12,6 +12,7 @@ from relay.report.chain_figure import size
 from relay.report.custody import Hop
 from relay.report.gather import LegRecord, Run, number
 from relay.report.screen import MISSING, number as shown
+from relay.results import mean
 
 UNKNOWN = "unknown"
 """Of a hand-over: nobody here knows."""
@@ -41,15 +42,22 @@ def matrix(run: Run) -> Table:
     for leg in sorted(run.matrix):
         values = {site: run.matrix[leg].get(site, math.nan) for site in run.sites}
         there = [value for site, value in values.items() if site not in external and not math.isnan(value)]
-        mean = sum(there) / len(there) if there else math.nan
-        rows.append([run.label(leg), *map(shown, [*values.values(), mean])])
+        rows.append([run.label(leg), *map(shown, [*values.values(), mean(there)])])
     return Table("Mean Dice of the model after each leg, at each site", ["leg", *run.sites, "mean"], rows)
 
 
 def relay(run: Run) -> Table:
     """What the summary says about the relay as a whole; missing numbers are left out."""
     content: Mapping[str, Any] = run.summary.get("relay") or {}
+    model = "every site's own model: the mean over these" if run.apart else "the last leg's model"
     plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
+        "at_home": ("At home", _mean, "each site's own patients, with the model that it uses for them in the end"),
+        "everywhere": ("Everywhere", _mean, f"the sites that were trained on, with {model}"),
+        "elsewhere": ("Elsewhere", _mean, f"sites that no leg trained on, with {model}"),
+        "vote_everywhere": ("Vote, everywhere", _mean, "the same, with all experts together"),
+        "vote_elsewhere": ("Vote, elsewhere", _mean, "the same, with all experts together"),
+        "worst_pair": ("Lowest", _pair, "the model and the site where it is lowest"),
+        "best_single": ("Best single", _sites, "elsewhere, the model that is best there: only known afterwards"),
         "average": ("Average", _value, "mean Dice at the end, over the sites that were trained on"),
         "backward": (
             "Backward transfer",
@@ -59,17 +67,23 @@ def relay(run: Run) -> Table:
         "forward": ("Forward transfer", _signed, "what earlier legs gave a site before its own turn"),
         "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
         "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
-        "external": ("External sites", _sites, "sites that no leg trained on"),
-        "bytes": ("Carried", lambda b: size(float(b)), "memories that travel beside the model, in the last hand-over"),
+        "bytes": (
+            "Carried",
+            lambda b: size(float(b)),
+            "memories and experts beside the model, in the last hand-over",
+        ),
         "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
         "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
         "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),
     }
+    measures: Mapping[str, Any] = run.summary.get("measures") or {}
+    votes = {f"vote_{name}": values for name, values in (measures.get("vote") or {}).items()}
     content = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **content}
+    content = {**measures, **votes, **content}
     rows = [
         [name, show(content[key]) if content[key] is not None else MISSING, means]
         for key, (name, show, means) in plain.items()
-        if key in content and content[key] != {}
+        if content.get(key, {}) != {} and not (key == "worst_pair" and content[key] is None)
     ]
     return Table("Summary of all legs", ["number", "value", "what it says"], rows, numeric=False)
 
@@ -84,6 +98,14 @@ def _signed(value: Any) -> str:
 
 def _site(value: Any) -> str:
     return f"{value['site']}: {_value(value.get('value'))}" if value.get("site") else MISSING
+
+
+def _mean(value: Any) -> str:
+    return f"{_value(mean(map(number, value.values())))} ({_sites(value)})"
+
+
+def _pair(value: Any) -> str:
+    return f"{_value(value.get('value'))}: the model of {value.get('model')} at {value.get('site')}"
 
 
 def _sites(value: Any) -> str:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.numbers import number
+from relay.measures import AT_HOME, ELSEWHERE, EVERYWHERE
+from relay.numbers import number, signed
 from relay.report.gather import number as as_number
 from relay.results import CLEAR, mean, own_legs, worst
 
@@ -14,8 +15,40 @@ TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 
 
 def of_comparison(content: Mapping[str, Any]) -> str:
-    """Where the reference (``relay``) is between fine-tuning and pooling; if one is missing, compare with the best."""
-    means = {str(row["strategy"]): as_number(row["mean"]) for row in content["table"]}
+    """What the reference (``relay``) gives at home, everywhere and elsewhere, and what a lone model gives next door."""
+    rows = {str(row["strategy"]): row for row in content["table"]}
+    own, lone = rows.get(str(content["reference"])), rows.get("local")
+    parts = [*([_home(own)] if own else []), _everywhere(content), *([_outside(own)] if own else [])]
+    return " ".join(filter(None, [*parts, _next_door(lone) if lone else ""]))
+
+
+def _home(row: Mapping[str, Any]) -> str:
+    difference, low = as_number(row[AT_HOME]["difference"]), row[AT_HOME]["lowest"]
+    if row["strategy"] == "local" or math.isnan(difference):
+        return ""
+    site = f"; lowest at {low['site']} ({signed(low['value'])})"
+    return f"At home, {row['strategy']} is {signed(difference)} against each site's own model (local){site}."
+
+
+def _outside(row: Mapping[str, Any]) -> str:
+    value, difference = (as_number(row[ELSEWHERE][key]) for key in ("mean", "difference"))
+    if math.isnan(value):
+        return ""
+    against = "" if row["strategy"] == "joint" or math.isnan(difference) else f", {signed(difference)} against joint"
+    return f"Elsewhere, it reaches {number(value)}{against}."
+
+
+def _next_door(row: Mapping[str, Any]) -> str:
+    pair = row.get("worst_pair") or {}
+    if pair.get("site") is None or pair["model"] == pair["site"]:
+        return ""
+    where = f"{pair['model']}'s at {pair['site']}"
+    return f"A lone model (local) falls to {number(pair['value'])} next door ({where})."
+
+
+def _everywhere(content: Mapping[str, Any]) -> str:
+    """Where the reference is between fine-tuning and pooling; if one is missing, compare with the best."""
+    means = {str(row["strategy"]): as_number(row[EVERYWHERE]["mean"]) for row in content["table"]}
     there = {name: value for name, value in means.items() if not math.isnan(value)}
     if not there:
         return "No strategy has a result yet."
@@ -27,15 +60,16 @@ def of_comparison(content: Mapping[str, Any]) -> str:
         return f"{wanted} has a mean Dice of {number(there[wanted])}; there is no other strategy to compare it with."
     if {"sequential", "joint"} <= there.keys() - {wanted}:
         row = next(row for row in content["table"] if row["strategy"] == wanted)
-        return _between(wanted, there[wanted], there["sequential"], there["joint"], as_number(row["gap_closed"]))
-    return _against(wanted, there)
+        closed = as_number(row["gap_closed"])
+        return "Everywhere, " + _between(wanted, there[wanted], there["sequential"], there["joint"], closed)
+    return "Everywhere, " + _against(wanted, there)
 
 
 def _between(name: str, value: float, low: float, high: float, closed: float) -> str:
     """``closed`` is from comparable runs, so it may not follow from the means if runs are missing."""
     tuned, pooled = f"{TUNED} ({number(low)})", f"{POOLED} ({number(high)})"
     if high - low < CLEAR:
-        return f"There is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
+        return f"there is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
     if math.isnan(closed):
         return f"{name} reaches {number(value)}, {tuned}, {pooled}; they have too few runs in common to say more."
     percent = round(100 * closed)

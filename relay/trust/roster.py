@@ -71,7 +71,7 @@ class Roster:
         done: for every version so far, how many legs stood when it was made; later legs made under older versions
             are void.
         readers: sites (or the coordinator) that can open every bundle.
-        withdrawn_experts: legs whose experts no longer travel.
+        withdrawn_experts: completed legs whose experts no longer travel.
     """
 
     format: Literal[1] = 1
@@ -177,6 +177,10 @@ def _wrong_names(roster: Roster) -> Iterable[str]:
         yield f"it records the completed legs of {len(roster.done)} versions, but is version {roster.version}"
     elif roster.done[-1] > len(roster.order):
         yield f"{roster.done[-1]} legs are done, but its order has {len(roster.order)}"
+    for leg in sorted({leg for leg in roster.withdrawn_experts if leg > max(roster.done[-1:], default=0)}):
+        yield f"the expert of leg {leg} is withdrawn, but that leg is not done"
+    for number in _doubled(map(str, roster.withdrawn_experts)):
+        yield f"the expert of leg {number} is withdrawn twice"
     for name in sorted({*roster.order} - {*names}):
         yield f"'{name}' is in the order but is not one of the sites"
     for name in sorted({*roster.readers} - {*names, roster.coordinator.name}):

@@ -63,6 +63,7 @@ def amend(
     policy: Policy | None = None,
     readers: Sequence[str] | None = None,
     days: int | None = None,
+    withdraw: Sequence[str] = (),
 ) -> Roster:
     """The next version; anything you don't give stays as it is.
 
@@ -75,9 +76,12 @@ def amend(
         revoke: the reason, by site name or key id. The site must get new keys (``add``) or leave (``drop``).
         order: of all legs, including those done. Without it, each new site gets a turn at the end.
         days: how many days it is valid from now.
+        withdraw: sites whose experts of completed legs no longer travel. What was withdrawn before stays so, except
+            for legs that must be done again.
 
     Raises:
-        UserError: a site is unknown, a completed leg would change, or the result would contradict itself.
+        UserError: a site is unknown, or has no completed leg whose expert could be withdrawn; a completed leg would
+            change; or the result would contradict itself.
     """
     reasons = {_site(old, who).name: why for who, why in (revoke or {}).items()}
     leaving = {_site(old, name).name for name in drop}
@@ -105,8 +109,24 @@ def amend(
         "readers": [name for name in old.readers if name not in leaving] if readers is None else readers,
         "revoked": _revoked(old, reasons, added, leaving - gone, done),
         "policy": policy or old.policy,
+        "withdrawn_experts": _withdrawn(old, withdraw, done),
     }
     return _sound(content)
+
+
+def _withdrawn(old: Roster, withdraw: Sequence[str], done: int) -> list[int]:
+    """The completed legs whose experts no longer travel."""
+    legs = {leg for leg in old.withdrawn_experts if leg <= done}
+    for name in (_site(old, who).name for who in withdraw):
+        found = {leg for leg, turn in enumerate(old.order[:done], 1) if turn == name}
+        if not found:
+            raise UserError(
+                f"{name} has no expert to withdraw: none of legs 1 to {done} is its own",
+                "Only experts of final legs can be withdrawn. If it has made one since, give that leg's number with "
+                "--done. To let no expert travel from now on, use the policy: experts: none.",
+            )
+        legs |= found
+    return sorted(legs)
 
 
 def _order(
@@ -195,6 +215,9 @@ def describe(roster: Roster) -> list[tuple[str, str]]:
         ("done", f"legs 1 to {roster.done[-1]}" if roster.done[-1] else "no legs yet"),
         ("readers", ", ".join(roster.readers) or "only the next site"),
     ]
+    if roster.withdrawn_experts:
+        legs = ", ".join(f"leg {leg} ({roster.turn(leg)})" for leg in roster.withdrawn_experts)
+        lines.append(("experts", f"withdrawn, no longer travel: {legs}"))
     for r in roster.revoked:
         lines.append(("revoked", f"{r.site}, key {r.key[:16]}…, valid up to leg {r.last_leg}: {r.reason}"))
     lines += [("policy", f"{key} = {_plain(value)}") for key, value in vars(policy).items() if value is not gate]

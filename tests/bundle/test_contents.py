@@ -24,9 +24,10 @@ from relay.trust.refusals import BadContainer, BadDocument, DigestMismatch, Inco
 from tests.relays import At, Parts, packed, taken_apart, unsealed
 
 FILES = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS, *manifest.KEPT, MODEL]
+MAY_BE_ABSENT = [[*manifest.KEPT], [manifest.EXPERT]]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, manifest.EXPERT])
 def test_no_file_can_be_exchanged(name: str, at: At) -> None:
     world = at(1)
     with world.forged(1) as parts:
@@ -43,14 +44,15 @@ def test_none_can_be_left_out(name: str, signer: str | None, at: At) -> None:
     world.refuses(parts.bundle, "south", BadContainer, "no roster" if "roster" in name else name)
 
 
+@pytest.mark.parametrize("names", MAY_BE_ABSENT)
 @pytest.mark.parametrize("signer", [None, "north"])
-def test_a_memory_that_was_signed_for_can_not_be_left_out(signer: str | None, at: At) -> None:
+def test_what_was_signed_for_can_not_be_left_out(signer: str | None, names: list[str], at: At) -> None:
     """It may be absent; but then nobody must have signed for it."""
     world = at(1)
     with world.forged(1, signer=signer) as parts:
-        for name in manifest.KEPT:
+        for name in names:
             del parts.files[name]
-    world.refuses(parts.bundle, "south", PolicyBreach if signer else BadContainer, "memory")
+    world.refuses(parts.bundle, "south", PolicyBreach if signer else BadContainer, names[-1])
 
 
 @pytest.mark.parametrize(
@@ -71,6 +73,8 @@ def test_a_memory_that_was_signed_for_can_not_be_left_out(signer: str | None, at
         "STATEMENT.DSSE.JSON2",
         "memory.safetensors.001",
         "chain/0001/memory.json",
+        "chain/0001/expert.safetensors",
+        "expert.json",
         CUMULATIVE,
     ],
 )

@@ -23,6 +23,7 @@ from tests.relays import CONFIG as HONEST, At, Parts, World, contents, payload_o
 EVIL = "\x1b[2J"
 CARD = card_of(MEMORY)
 ROW = {"site": "north", "label": "vessel", "metric": "dice", "mean": 0.5}
+SCORE = {"model": "generalist", "site": None, "mean": 0.5, "images": 16}
 LEAVES_OUT = object()
 
 
@@ -45,6 +46,14 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (RESULTS, "leg", LEAVES_OUT),
     (RESULTS, "leg", "1"),
     (RESULTS, "rows", {}),
+    (RESULTS, "zero_shot", LEAVES_OUT),
+    (RESULTS, "zero_shot", [{**SCORE, "model": "expert of north"}]),
+    (RESULTS, "zero_shot", [{**SCORE, "mean": 1.5}]),
+    (RESULTS, "zero_shot", [{**SCORE, "images": -1}]),
+    (RESULTS, "zero_shot", [{**SCORE, "sample": "Doe"}]),
+    (RESULTS, "zero_shot", [SCORE, {**SCORE, "mean": None}]),
+    (RESULTS, "zero_shot", [{**SCORE, "site": "north"}]),
+    (RESULTS, "zero_shot", [{**SCORE, "model": "expert"}]),
     (RESULTS, "rows", [{**ROW, "patient": "Doe"}]),
     (RESULTS, "rows", [{**ROW, "mean": 1.5}]),
     (RESULTS, "rows", [{**ROW, "mean": "0.5"}]),
@@ -246,6 +255,29 @@ def test_results_have_their_form(rows: list[dict[str, Any]]) -> None:
     found = parse(schemas.Results, canonical(made), RESULTS)
     assert (found.leg, found.trained) == (3, "north")
     assert {(r.site, r.label, r.metric) for r in found.rows} == {(r["site"], r["class"], r["metric"]) for r in rows}
+
+
+def test_rows_of_other_models_than_the_generalist_are_left_out() -> None:
+    row = {"site": "north", "class": "vessel", "metric": "dice"}
+    rows = [{**row, "value": 0.5}, {**row, "model": "generalist", "value": 0.7}, {**row, "model": "vote", "value": 0.9}]
+    made = cards.results(3, "north", rows, [SCORE])
+    assert [found["mean"] for found in made["rows"]] == [0.6]
+    assert made["zero_shot"] == [SCORE]
+
+
+def test_zero_shot_counts_are_rounded_and_may_be_signed_again(at: At) -> None:
+    world = at(2)
+    with world.forged(2) as parts:
+        assert {score["images"] for score in parts.json(RESULTS)["zero_shot"]} == {16}
+    world.with_policy(2, ["north", "south", "east"], sample_counts="exact")
+    world.put(2, world.folder / "south" / "handover_2")
+    with world.forged(2) as parts:
+        assert {score["images"] for score in parts.json(RESULTS)["zero_shot"]} == {19}
+        assert [(score["model"], score["site"]) for score in parts.json(RESULTS)["zero_shot"]] == [
+            ("generalist", None),
+            ("vote", None),
+            ("expert", "north"),
+        ]
 
 
 @given(st.integers(0, 2**40))

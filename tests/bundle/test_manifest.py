@@ -16,7 +16,7 @@ from relay.bundle.manifest import Layout, covers, names_fit, parse, write
 from relay.trust.refusals import BadContainer, BadDocument
 
 A, B = "a" * 64, "b" * 64
-LAYOUT = Layout([1, 3], 2, True, True, (2,))
+LAYOUT = Layout([1, 3], 2, True, True, (2,), True, (1, 2))
 
 digests = st.dictionaries(
     st.from_regex(r"[a-zA-Z0-9_][a-z0-9_-]{0,9}(/[a-z0-9_-]{1,9})?", fullmatch=True),
@@ -99,12 +99,14 @@ def test_the_list_of_entries() -> None:
         "chain/0001/manifest-sha256.txt",
         "chain/0001/results.json",
         "chain/0001/data-card.json",
+        "chain/0001/expert.safetensors",
         "chain/0002/statement.dsse.json",
         "chain/0002/manifest-sha256.txt",
         "chain/0002/results.json",
         "chain/0002/data-card.json",
         "chain/0002/memory.json",
         "chain/0002/memory.safetensors",
+        "chain/0002/expert.safetensors",
         "MODEL_CARD.md",
         "handover.json",
         "config.json",
@@ -114,6 +116,7 @@ def test_the_list_of_entries() -> None:
         "memory.safetensors",
         "cumulative.json",
         "cumulative.safetensors",
+        "expert.safetensors",
         "model.safetensors",
     ]
 
@@ -124,11 +127,17 @@ def test_the_list_of_entries() -> None:
     st.booleans(),
     st.booleans(),
     st.sets(st.integers(1, 5)),
+    st.booleans(),
+    st.sets(st.integers(1, 5)),
 )
-def test_every_layout_fits_itself(rosters: set[int], legs: int, memory: bool, cumulative: bool, kept: set[int]) -> None:
-    layout = Layout(sorted(rosters), legs, memory, cumulative, tuple(sorted(k for k in kept if k <= legs)))
+def test_every_layout_fits_itself(
+    rosters: set[int], legs: int, memory: bool, cumulative: bool, kept: set[int], expert: bool, experts: set[int]
+) -> None:
+    earlier = [tuple(sorted(k for k in some if k <= legs)) for some in (kept, experts)]
+    layout = Layout(sorted(rosters), legs, memory, cumulative, earlier[0], expert, earlier[1])
     names = layout.names()
     assert names_fit(names) == layout
+    assert len([name for name in names if name.endswith(manifest.EXPERT)]) == expert + len(layout.experts)
     assert set(layout.memories) == {name for name in names if name.endswith("y.safetensors") or "cumulative.s" in name}
     assert all(manifest.card_of(name) in names for name in layout.memories)
     links = [*layout.links(lambda name: name.encode())]
@@ -145,7 +154,7 @@ def test_no_other_order_fits(data: st.DataObject) -> None:
             names_fit(names)
 
 
-@pytest.mark.parametrize("name", [n for n in LAYOUT.names() if not n.startswith("rosters")])
+@pytest.mark.parametrize("name", [n for n in LAYOUT.names() if not n.startswith("rosters") and "expert" not in n])
 def test_each_entry_is_needed(name: str) -> None:
     with pytest.raises(BadContainer, match=f"missing {name}"):
         names_fit([n for n in LAYOUT.names() if n != name])
@@ -162,6 +171,9 @@ def test_each_entry_is_needed(name: str) -> None:
         "chain/0001/cumulative.json",
         "chain/0001/cumulative.safetensors",
         "chain/0000/memory.safetensors",
+        "chain/0000/expert.safetensors",
+        "chain/0003/expert.json",
+        "expert.json",
         "memory.json.safetensors",
         "chain/1/results.json",
         "rosters/0000.dsse.json",

@@ -119,12 +119,14 @@ def test_the_table_is_what_the_csvs_of_the_runs_say(done: Path) -> None:
         assert (row["mean"], row["sd"]) == pytest.approx((fmean(own), stdev(own)), abs=1e-6)
         assert row["low"] < row["mean"] < row["high"]
         assert row["method"] in ("t", "BCa")
-        assert row["to_local_worst"] is row["to_local_worst_site"] is None
-        said = (done / "said.txt").read_text()
-        assert f"{row['mean']:.3f} │ {row['low']:.3f} to {row['high']:.3f}" in said
+        assert row["at_home"]["lowest"]["site"] is None  # there is no local
+        assert row["everywhere"]["mean"] == pytest.approx(fmean(own), abs=1e-6)
     sequential = whole["table"][0]
-    below = [means[name] - means[f"joint_seed{name[-1]}"] for name in FOLDERS[:4]]
-    assert sequential["to_joint_worst"] == pytest.approx(min(below), abs=1e-6)
+    pairs = [(finals[name], finals[f"joint_seed{name[-1]}"]) for name in FOLDERS[:4]]
+    below = {site: fmean(own[site] - joint[site] for own, joint in pairs) for site in ("clinic_a", "clinic_b")}
+    site = min(below, key=lambda name: below[name])
+    assert sequential["everywhere"]["lowest"] == {"site": site, "value": pytest.approx(below[site], abs=1e-6)}
+    assert f"{sequential['everywhere']['mean']:.3f} │ {below[site]:+.3f}" in (done / "said.txt").read_text()
 
 
 def test_the_test_pairs_patients_and_the_csv_has_every_number(done: Path) -> None:
@@ -139,7 +141,7 @@ def test_the_test_pairs_patients_and_the_csv_has_every_number(done: Path) -> Non
         rows = list(csv.DictReader(file))
     for run in told(done)["runs"]:
         own = [r for r in rows if (r["strategy"], r["order"], r["seed"]) == _key(run)]
-        final = {r["site"]: float(r["value"]) for r in own if r["metric"] == "final dice"}
+        final = {r["site"]: float(r["value"]) for r in own if r["metric"] == "at home"}
         assert final == pytest.approx(run["final"], abs=1e-6)
         assert sum(r["metric"] == "dice" for r in own) == 2 * len(run["matrix"])
         (lost,) = [r["value"] for r in own if r["metric"] == "forgetting"]
@@ -237,6 +239,21 @@ def test_a_finished_run_whose_scores_are_gone_is_named_and_left_out(
     assert {lost["message"] for lost in told(copy)["failed"]} == {"DataError: see logs/compare.log"}
 
 
+def test_a_site_that_is_left_out_is_tested_on(copy: Path) -> None:
+    done = typed("compare", "study", "--strategies=joint", "--leave-one-out", cwd=copy)
+    assert done.code == 0, done.err
+    assert "1 of 3 runs are already finished and skipped" in done.out
+    runs = {run["left_out"]: run for run in told(copy)["runs"]}
+    assert [Path(runs[site]["folder"]).name for site in (None, "clinic_a", "clinic_b")] == [
+        *("joint_seed7", "joint_without1_seed7", "joint_without2_seed7")
+    ]
+    gone = {site: runs[site]["matrix"]["1"][site] for site in ("clinic_a", "clinic_b")}
+    assert {row["site"]: row["strategies"]["joint"] for row in told(copy)["elsewhere"]} == gone
+    (row,) = told(copy)["table"]
+    assert (row["elsewhere"]["sites"], row["runs"]) == (gone, 1)
+    assert f"{row['elsewhere']['mean']:.3f}" in done.out
+
+
 # -- spread ------------------------------------------------------------------------------------------------------------
 
 
@@ -322,5 +339,5 @@ def test_asking_for_help_imports_nothing_heavy() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code, "compare", "--help"], capture_output=True, text=True, check=True)
     assert said.stdout.strip().endswith("heavy: set()")
-    for flag in ("--orders", "--seeds", "--reference", "--jobs", "--slurm"):
+    for flag in ("--orders", "--seeds", "--reference", "--leave-one-out", "--jobs", "--slurm"):
         assert flag in said.stdout

@@ -380,6 +380,21 @@ def test_revoking_needs_new_keys_or_a_leave(world: Hospitals) -> None:
     assert (revoked.site, revoked.reason) == ("b", "laptop stolen")
 
 
+def test_withdrawing_an_expert(world: Hospitals) -> None:
+    first = world.roster("a,b")
+    world.at("a", "roster", "install", first)
+    words = ("roster", "amend", "--done=1", "--withdraw-expert", "b", "-o", world.stick, "--yes")
+    world.at("centre", *words).refused(2, "b has no expert to withdraw", advice="--done")
+    done = world.at("centre", *("a" if word == "b" else word for word in words))
+    assert done.code == 0, done.err
+    assert "The experts of these legs no longer travel: 1." in done.out
+    assert "can't unlearn it" in done.out
+    assert "+ experts        withdrawn, no longer travel: leg 1 (a)" in done.out
+    assert "leg 1 (a)" in world.at("centre", "roster", "show").out
+    assert "leg 1 (a)" in world.at("a", "roster", "install", world.stick / "eyes.roster-2.json").out
+    assert world.store("a").roster.withdrawn_experts == (1,)
+
+
 def test_a_changed_roster_or_one_by_another_is_refused(world: Hospitals) -> None:
     roster = world.roster()
     envelope = json.loads(roster.read_bytes())

@@ -146,6 +146,26 @@ def test_what_starts_from_nothing_runs_once_a_seed() -> None:
     assert str(backwards) == "sequential, clinic_b→clinic_a, seed 7"
 
 
+def test_each_site_is_left_out_in_turn_where_that_changes_something() -> None:
+    config = given(**THREE, **{"current_tasks.task_ids": [1, 2, 3]})
+    chosen = labels_of("local,sequential,joint")
+    found = jobs_of(config, chosen, "1,2,3/3,1,2", "1", lambda blocks: plan(blocks, "tiny"), leave_out=True)
+    assert [job.folder for job in found] == [
+        *("local_seed7", "sequential_1-2-3_seed7", "joint_seed7", "sequential_3-1-2_seed7"),
+        *("sequential_2-3_without1_seed7", "joint_without1_seed7", "sequential_3-2_without1_seed7"),
+        *("sequential_1-3_without2_seed7", "joint_without2_seed7", "sequential_3-1_without2_seed7"),
+        *("sequential_1-2_without3_seed7", "joint_without3_seed7"),  # both orders are the same without it
+    ]
+    last = found[-2]
+    assert (last.left_out, str(last)) == (("clinic_c", 3), "sequential, clinic_a→clinic_b, without clinic_c, seed 7")
+    assert [data.options.task_name for data in found[-1].study.legs[0].pool] == ["clinic_a", "clinic_b"]
+    assert [data.options.task_name for data in last.study.test_sets] == ["clinic_a", "clinic_b", "clinic_c"]
+    alone = given(**{"current_tasks.task_ids": [1]})
+    with pytest.raises(UserError, match="one site") as caught:
+        jobs_of(alone, chosen, "1", "1", lambda blocks: plan(blocks, "tiny"), leave_out=True)
+    assert "at least two" in caught.value.advice()
+
+
 def test_own_runs_do_not_depend_on_the_orders_asked_for() -> None:
     (job,) = jobs("local", "clinic_b,clinic_a")
     (plain,) = jobs("local")

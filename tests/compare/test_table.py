@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.compare.table import ComparedRun, against, beside, interval_of, row
+from relay.compare.compared import ComparedRun
+from relay.compare.gains import away, elsewhere
+from relay.compare.table import against, beside, interval_of, row
 from relay.results import matrix as matrix_of, mean
 from relay.statistics import holm
 
@@ -15,7 +17,10 @@ NAN = math.nan
 
 
 def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> ComparedRun:
+    """A run whose one model is used everywhere; ``more`` replaces keys of the summary."""
     summary = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
+    measures = {"at_home": final, "everywhere": final, "elsewhere": {}, "vote": {}, "worst_pair": None}
+    summary |= {"left_out": None, "measures": measures | {"best_single": {}} | more.pop("measures", {})}
     return ComparedRun(
         {**summary, "forgetting": NAN, "backward": NAN, "forward": NAN, "seconds": 10.0, "bytes": 0, **more}, {}
     )
@@ -44,8 +49,12 @@ def test_a_row_by_hand() -> None:
     assert found["sd"] == pytest.approx(0.05 / math.sqrt(3))
     assert found["forgetting"] == pytest.approx(0.02)
     assert found["gap_closed"] == pytest.approx((2.45 - 2.2) / (2.6 - 2.2))  # relay, sequential, joint: 3 runs each
-    assert found["to_joint_worst"] == pytest.approx(-0.1)
-    assert (found["to_local_worst"], found["to_local_worst_site"]) == (pytest.approx(-0.2 / 3), "b")
+    assert found["at_home"]["difference"] == pytest.approx((0.1 / 3 - 0.2 / 3) / 2)
+    assert found["at_home"]["lowest"] == {"site": "b", "value": pytest.approx(-0.2 / 3)}
+    assert found["everywhere"]["mean"] == pytest.approx(found["mean"])
+    assert found["everywhere"]["worst"] == {"site": "a", "value": pytest.approx(0.8)}
+    assert found["everywhere"]["lowest"] == {"site": "a", "value": pytest.approx(-0.2 / 3)}
+    assert math.isnan(found["elsewhere"]["mean"])
     assert found["cost"] == pytest.approx(1.2)  # the median of 1.3, 1.1, 1.2
     assert found["bytes"] == 3072
 
@@ -53,14 +62,14 @@ def test_a_row_by_hand() -> None:
 def test_baselines_are_their_own_measure() -> None:
     assert row("sequential", BY)["gap_closed"] == 0
     assert row("joint", BY)["gap_closed"] == pytest.approx(1)
-    assert row("local", BY)["to_local_worst"] == 0
+    assert row("local", BY)["at_home"]["lowest"]["value"] == 0
     assert math.isnan(row("joint", BY)["forgetting"])
 
 
 def test_without_baselines_their_columns_are_missing() -> None:
     found = row("relay", {"relay": BY["relay"]})
-    assert found["to_local_worst_site"] is None
-    for key in ("gap_closed", "to_joint_worst", "to_local_worst", "cost", "low", "high"):
+    assert found["at_home"]["lowest"]["site"] is found["everywhere"]["lowest"]["site"] is None
+    for key in ("gap_closed", "cost", "low", "high"):
         assert math.isnan(found[key]), key
 
 
@@ -163,7 +172,7 @@ def test_an_interval_of_few_patients_says_so() -> None:
 
 
 def test_a_run_beside_local_and_joint_of_its_seed() -> None:
-    matrix = {1: {"a": 0.8, "b": 0.3}, 2: {"a": 0.7, "b": 0.9}}
+    matrix: Any = {1: {"a": 0.8, "b": 0.3}, 2: {"a": 0.7, "b": 0.9}}
     trained = [["a"], ["b"]]
     run = ComparedRun({**made("relay", "a b", 2, {"a": 0.7, "b": 0.9}).summary, "matrix": matrix}, {}, trained)
     found = beside(run, BY).summary
@@ -177,3 +186,41 @@ def test_a_run_beside_local_and_joint_of_its_seed() -> None:
     summary = row("relay", {**BY, "relay": runs})
     assert summary["forward"] == pytest.approx((-0.6 + 0.2) / 2)
     assert summary["backward"] == pytest.approx(-0.1)
+
+
+# -- the three measures ------------------------------------------------------------------------------------------------
+
+
+def outside(label: str, order: str, site: str | None, values: dict[str, float], **more: Any) -> ComparedRun:
+    """A run that left out a site, or one with an external site; with votes there."""
+    return made(label, order, 1, {"a": 0.5, "b": 0.5}, left_out=site, measures={"elsewhere": values, **more})
+
+
+def test_sites_that_took_no_part_are_compared_with_runs_that_left_out_the_same() -> None:
+    by = {
+        "relay": [outside("relay", "a b", None, {"x": 0.6})],
+        "joint": [outside("joint", "", None, {"x": 0.7})],
+        "local": [outside("local", "", None, {"x": 0.3}, best_single={"x": 0.4})],
+    }
+    matrix = {1: {"a": 0.9, "b": 0.2}, 2: {"a": 0.1, "b": 0.8}}
+    local = by["local"][0]
+    by["local"] = [ComparedRun({**local.summary, "matrix": matrix}, {}, [["a"], ["b"]], alone=True)]
+    votes = {"vote": {"elsewhere": {"a": 0.75, "x": 0.1}}}
+    left = {
+        "relay": [outside("relay", "b", "a", {"a": 0.8, "x": 0.1}, **votes), outside("relay", "a", "b", {"b": 0.7})],
+        "joint": [outside("joint", "", "a", {"a": 0.7}), outside("joint", "", "b", {"b": 0.9})],
+        "local": [],
+    }
+    gone = away(left, by)
+    found = row("relay", by, gone)
+    assert found["elsewhere"]["sites"] == {"x": 0.6, "a": 0.8, "b": 0.7}  # x of the run with all sites only
+    assert found["elsewhere"]["difference"] == pytest.approx((-0.1 + 0.1 - 0.2) / 3)
+    assert found["elsewhere"]["lowest"] == {"site": "b", "value": pytest.approx(-0.2)}
+    assert found["vote"]["elsewhere"]["sites"] == {"a": 0.75}
+    assert found["runs"] == 1
+    assert row("local", by, gone)["elsewhere"]["sites"] == {"x": 0.3, "a": 0.1, "b": 0.2}  # the other site's model
+    sites = elsewhere(by, gone)
+    assert [(site["site"], site["left_out"]) for site in sites] == [("x", False), ("a", True), ("b", True)]
+    assert [list(site["strategies"].values()) for site in sites] == [[0.6, 0.7, 0.3], [0.8, 0.7, 0.1], [0.7, 0.9, 0.2]]
+    assert [site["best_single"] for site in sites] == [0.4, 0.1, 0.2]
+    assert elsewhere({"relay": BY["relay"]}, away({"relay": []}, {"relay": BY["relay"]})) == []

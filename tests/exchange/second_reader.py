@@ -29,6 +29,10 @@ CHAIN = ("statement.dsse.json", "manifest-sha256.txt", "results.json", "data-car
 DOCUMENTS = ("MODEL_CARD.md", "handover.json", "config.json", "data-card.json", "results.json")
 
 
+MEMORY = ("memory.json", "memory.safetensors")
+PARTS = ("memory", "cumulative", "expert", "model")
+
+
 class Bad(Exception):
     """A bundle that breaks a rule of the page."""
 
@@ -157,6 +161,8 @@ policy = keys(
     max_bundle_bytes=whole(1),
     memory=lambda v: v == "any" or many(kind)(v),
     max_epsilon=maybe(factor),
+    experts=one_of("none", "full"),
+    max_expert_bytes=whole(1),
     sample_counts=one_of("rounded", "exact"),
     min_samples=whole(1),
     same_config=one_of(True, False),
@@ -184,6 +190,7 @@ a_roster = keys(
     readers=many(name),
     revoked=many(revoked),
     policy=policy,
+    withdrawn_experts=many(whole(1, 9999), 0, 9999),
 )
 tensors = keys(tensors=whole(0), bytes=whole(0))
 a_claim = keys(
@@ -197,7 +204,7 @@ a_claim = keys(
     code=keys(relay=words, torch=words),
     strategy=words,
     samples=whole(1),
-    handover=keys(model=tensors, memory=maybe(tensors), cumulative=maybe(tensors)),
+    handover=keys(model=tensors, memory=maybe(tensors), cumulative=maybe(tensors), expert=maybe(tensors)),
     result=mapping(name, maybe(real(0, 1))),
     issued=a_time,
     expires=a_time,
@@ -227,6 +234,11 @@ SCHEMAS: Mapping[str, Form] = {
         leg=whole(1),
         trained=name,
         rows=many(keys(site=name, label=words, metric=words, mean=maybe(real(0, 1)))),
+        zero_shot=many(
+            keys(
+                model=one_of("generalist", "vote", "expert"), site=maybe(name), mean=maybe(real(0, 1)), images=whole(0)
+            )
+        ),
     ),
 }
 card = keys(
@@ -353,13 +365,11 @@ def listing(data: bytes) -> dict[str, str]:
     return listed
 
 
-def in_order(entries: Mapping[str, bytes], legs: int, kept: Mapping[int, bool]) -> list[str]:
+def in_order(entries: Mapping[str, bytes], legs: int, kept: Mapping[int, list[str]]) -> list[str]:
     """The one list of entries, as the page has it."""
     own = [f for m in ("memory", "cumulative") if f"{m}.json" in entries for f in (f"{m}.json", f"{m}.safetensors")]
-    chain = []
-    for leg in range(1, legs + 1):
-        files = [*CHAIN, *(("memory.json", "memory.safetensors") if kept[leg] else ())]
-        chain += [f"chain/{leg:04d}/{file}" for file in files]
+    own += ["expert.safetensors"] if "expert.safetensors" in entries else []
+    chain = [f"chain/{leg:04d}/{file}" for leg in range(1, legs + 1) for file in (*CHAIN, *kept[leg])]
     rosters = sorted(file for file in entries if re.fullmatch(r"rosters/\d{4}\.dsse\.json", file))
     need(rosters, "no roster")
     return [*CHAIN[:2], *rosters, *chain, *DOCUMENTS, *own, "model.safetensors"]
@@ -415,6 +425,9 @@ def rosters_in(entries: Mapping[str, bytes], study: str, pinned: Mapping[str, An
             roster["coordinator"] == pinned and file == f"rosters/{roster['version']:04d}.dsse.json", "a roster's place"
         )
         need(len(roster["done"]) == roster["version"], "a roster that does not say of each version what stood")
+        gone = roster["withdrawn_experts"]
+        need(len(set(gone)) == len(gone), "an expert that is withdrawn twice")
+        need(all(leg <= roster["done"][-1] for leg in gone), "an expert withdrawn of a leg that is not done")
         found[roster["version"]] = (roster, digest(payload))
     for (_, old), (_, new) in pairwise(sorted(found.items())):
         need(old[0]["issued"] <= new[0]["issued"], "a newer roster that was issued earlier")
@@ -431,6 +444,16 @@ def recipients(roster: Mapping[str, Any], leg: int) -> set[tuple[str, str]]:
     to = [n for n in [*to, *roster["readers"]] if n != sender or following == sender] or [sender]
     everybody = {**standing, roster["coordinator"]["name"]: roster["coordinator"]}
     return {(n, everybody[n]["sealing"]) for n in to}
+
+
+def lets_travel(roster: Mapping[str, Any], leg: int) -> bool:
+    return roster["policy"]["experts"] == "full" and leg not in roster["withdrawn_experts"]
+
+
+def withdrawn(claims: list[Any], rosters: Mapping[int, tuple[Any, str]]) -> set[int]:
+    """The earlier legs whose experts are missing."""
+    named = [(claim["leg"], rosters[claim["roster"]["version"]][0]) for claim in claims]
+    return {leg for later, roster in named for leg in range(1, later) if not lets_travel(roster, leg)}
 
 
 def claim_in(
@@ -483,6 +506,10 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
     disclosed += [one["privacy"]["patients"] for one in cards]
+    disclosed += [score["images"] for score in results["zero_shot"]]
+    models = [(score["model"], score["site"]) for score in results["zero_shot"]]
+    need(len(set(models)) == len(models), "a model that is scored twice")
+    need(all((model == "expert") == (site is not None) for model, site in models), "whose expert was scored")
     if under["policy"]["sample_counts"] == "rounded":
         need(
             data_card["counts"] == "rounded" and all(rounded(n) == n for n in disclosed), "counts that are not rounded"
@@ -521,27 +548,32 @@ def read(
     wanted = recipients(newest, own["leg"])
     need({(r["name"], r["sealing"]) for r in own["recipients"]} == wanted, "its recipients")
     need(moment(own["issued"]) <= now + SKEW and now <= moment(own["expires"]), "too early, or too late")
-    claims, digests, kept = [], [], {}
+    claims, digests, experts, kept = [], [], {}, {}
     for leg in range(1, own["leg"]):
-        files = {file: entries.get(f"chain/{leg:04d}/{file}") for file in (*CHAIN, "memory.json", "memory.safetensors")}
+        files = {file: entries.get(f"chain/{leg:04d}/{file}") for file in (*CHAIN, *MEMORY, "expert.safetensors")}
         there = {file: data for file, data in files.items() if data is not None}
         need(all(file in there for file in CHAIN), "a chain with a hole")
         claim, made, of = claim_in(there[CHAIN[0]], rosters, study, last=False)
         need(claim["leg"] == leg and digest(there[CHAIN[1]]) == of, "an earlier leg's number, or manifest")
         listed = listing(there[CHAIN[1]])
-        for file in (*CHAIN[2:], "memory.json", "memory.safetensors"):
+        for file in (*CHAIN[2:], *MEMORY):
             need(listed.get(file) == (digest(there[file]) if file in there else None), "an earlier leg's file")
         copied = {file: there[file] for file in (*CHAIN[2:], "memory.json") if file in there}
         check_documents(copied, claim, rosters[claim["roster"]["version"]][0])
         claims.append(claim)
         digests.append(made)
-        kept[leg] = "memory.json" in there
+        experts[leg] = (listed.get("expert.safetensors"), there.get("expert.safetensors"))
+        kept[leg] = [file for file in (*MEMORY, "expert.safetensors") if file in there]
     claims.append(own)
     digests.append(own_digest)
     for claim, before in zip(claims, [None, *digests], strict=False):
         need(claim["previous"] == before, "a leg that does not continue the one before")
     for old, new in pairwise(claims):
         need(old["roster"]["version"] <= new["roster"]["version"], "roster versions that go down")
+    gone = withdrawn(claims, rosters)
+    for leg, (value, data_there) in experts.items():
+        need(leg not in gone or data_there is None, "an expert that was withdrawn")
+        need(leg in gone or value == (data_there and digest(data_there)), "an earlier leg's expert")
     need(list(entries) == in_order(entries, own["leg"] - 1, kept), "the list of entries")
     need(digest(entries["manifest-sha256.txt"]) == own_manifest, "the manifest")
     listed = listing(entries["manifest-sha256.txt"])
@@ -550,8 +582,9 @@ def read(
     need(listed["config.json"] == own["config"], "the config's digest")
     cards = [file for file in ("memory.json", "cumulative.json") if file in entries]
     check_documents({file: entries[file] for file in (*DOCUMENTS[1:], *cards)}, own, newest)
+    need(own["handover"]["expert"] is None or lets_travel(newest, own["leg"]), "an expert that may not travel")
     check_policy(data, stanzas, entries, claims, newest["policy"], len(wanted))
-    return claims, digests, tensors_in(entries, claims)
+    return claims, digests, tensors_in(entries, claims, gone)
 
 
 def check_policy(
@@ -567,12 +600,17 @@ def check_policy(
     for file, content in entries.items():
         if file.endswith(("memory.json", "cumulative.json")):
             check_memory(json.loads(content), rule)
+        if file.endswith("expert.safetensors"):
+            need(len(content) <= rule["max_expert_bytes"], "the size of an expert")
 
 
-def tensors_in(entries: Mapping[str, bytes], claims: list[Any]) -> dict[str, Any]:
+def tensors_in(entries: Mapping[str, bytes], claims: list[Any], gone: set[int]) -> dict[str, Any]:
     """The tensors of every file of weights; as many, and as large, as its statement says."""
     said = {f"chain/{claim['leg']:04d}/memory.safetensors": claim["handover"]["memory"] for claim in claims[:-1]}
-    said |= {f"{part}.safetensors": claims[-1]["handover"][part] for part in ("memory", "cumulative", "model")}
+    for claim in claims[:-1]:
+        expert = None if claim["leg"] in gone else claim["handover"]["expert"]
+        said[f"chain/{claim['leg']:04d}/expert.safetensors"] = expert
+    said |= {f"{part}.safetensors": claims[-1]["handover"][part] for part in PARTS}
     for file, carried in said.items():
         need((file in entries) == (carried is not None), "a file that its statement does not know")
         need(carried is None or len(entries[file]) == carried["bytes"], "the size of a file of weights")

@@ -26,7 +26,7 @@ from relay.trust.refusals import (
 )
 from tests.relays import At, Parts, World, payload_of
 
-LINK = (*manifest.CHAIN, *manifest.KEPT)
+LINK = (*manifest.CHAIN, *manifest.KEPT, manifest.EXPERT)
 Change = Callable[[World, Parts], None]
 
 

@@ -383,5 +383,5 @@ def test_notes_are_shown_plainly(at: At) -> None:
 
 def test_many_faults_are_summed_up(at: At) -> None:
     world: World = at(0)
-    bundle = world.make(1, model={f"layer{n:03d}": torch.tensor([torch.nan]) for n in range(300)})
+    bundle = world.make(1, model={f"layer{n:03d}": torch.tensor([torch.nan]) for n in range(300)}, expert=None)
     world.refuses(bundle, "south", GateFailed, "and 295 more")

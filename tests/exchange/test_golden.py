@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import torch
 
 from relay.exchange import gate, receiving
 from relay.exchange.store import StudyStore
@@ -45,6 +46,8 @@ def test_they_are_received(site: str, leg: int, path: Path, tmp_path: Path) -> N
         "norm.bias": [4],
     }
     assert carried.samples_seen == 16 * leg
+    assert [*carried.experts] == [*range(1, leg + 1)]
+    assert {tensor.dtype for expert in carried.experts.values() for tensor in expert.values()} == {torch.float16}
     told = [*carried.memories.values(), *([carried.cumulative] if carried.cumulative else [])]
     assert [*carried.memories] == [*range(1, leg + 1)]
     assert [part.tensors["mean"].tolist() for part in told] == [[k, k + 1, k + 2] for k in (1, 2, 2)[: 2 * leg - 1]]
@@ -68,4 +71,4 @@ def test_they_have_expired(tmp_path: Path) -> None:
 
 
 def test_they_are_small() -> None:
-    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 40_000
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 50_000

@@ -44,7 +44,9 @@ def test_it_believes_the_golden_bundles(path: Path, site: str, legs: int) -> Non
     kind, shape, data = tensors["memory.safetensors"]["mean"]
     assert (kind, shape, list(struct.unpack("<3f", data))) == ("F32", [3], [legs, legs + 1, legs + 2])
     assert tensors["model.safetensors"]["conv.weight"][1] == [4, 3, 3, 3]
-    assert len(tensors) == (2 if legs == 1 else 4)
+    assert len(tensors) == (3 if legs == 1 else 6)
+    types = {name: dtype for name, (dtype, _, _) in tensors["expert.safetensors"].items()}
+    assert types == dict.fromkeys(tensors["model.safetensors"], "F16")
 
 
 BARE = pyrage.decrypt(SECOND.read_bytes(), [pyrage.x25519.Identity.from_str(secret("east"))])
@@ -89,6 +91,13 @@ def test_it_refuses_another_time_study_and_coordinator() -> None:
         read(data, ABOUT["study"], json.loads((GOLDEN / "keys/east/identity.json").read_text()), NOW, key)
 
 
+def scores(parts: Any, **changes: Any) -> None:
+    """The zero-shot score of the generalist, changed."""
+    results = parts.json("results.json")
+    results["zero_shot"][0].update(changes)
+    parts.put("results.json", results)
+
+
 FORGED: dict[str, tuple[Any, str]] = {
     "leg": (lambda parts: parts.claim.update(leg=3), "not this site's turn"),
     "a key more": (lambda parts: parts.claim.update(note="x"), "a claim's form"),
@@ -99,6 +108,12 @@ FORGED: dict[str, tuple[Any, str]] = {
     "test sets": (lambda parts: parts.claim["result"].update({f"s{n}": 0.5 for n in range(17)}), "test sets of nobody"),
     "a tensor less": (lambda parts: parts.claim["handover"]["model"].update(tensors=1), "their number"),
     "memory": (lambda parts: parts.files.update({"chain/0001/memory.safetensors": b"x"}), "an earlier leg's file"),
+    "expert": (lambda parts: parts.files.update({"chain/0001/expert.safetensors": b"x"}), "an earlier leg's expert"),
+    "no expert": (lambda parts: parts.files.pop("chain/0001/expert.safetensors"), "an earlier leg's expert"),
+    "own expert": (lambda parts: parts.claim["handover"].update(expert=None), "a file that its statement does not"),
+    "scored twice": (lambda parts: scores(parts, model="vote"), "scored twice"),
+    "whose expert": (lambda parts: scores(parts, site="north"), "whose expert"),
+    "exact images": (lambda parts: scores(parts, images=19), "not rounded"),
 }
 
 

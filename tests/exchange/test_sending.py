@@ -29,6 +29,7 @@ CLOSED = [
     "chain/0001/data-card.json",
     "chain/0001/memory.json",
     "chain/0001/memory.safetensors",
+    "chain/0001/expert.safetensors",
     "MODEL_CARD.md",
     "handover.json",
     "config.json",
@@ -36,6 +37,7 @@ CLOSED = [
     "results.json",
     "memory.json",
     "memory.safetensors",
+    "expert.safetensors",
     "model.safetensors",
 ]
 

@@ -16,8 +16,8 @@ from relay.config.devices import Devices
 from relay.data.site import prepare
 from relay.exchange import gate
 from relay.exchange.store import StudyStore
-from relay.handover import Handover, MemoryState, Privacy
-from relay.leg.acceptance import check_answers, check_handover, full_check, quick_check
+from relay.handover import Handover, MemoryState, Privacy, compact
+from relay.leg.acceptance import check_answers, check_expert, check_handover, full_check, quick_check
 from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
 from relay.memory.appearance import Form
@@ -150,6 +150,37 @@ def test_a_kind_that_may_not_travel() -> None:
     model = net(here)
     with pytest.raises(PolicyBreach, match="ewc may not travel"):
         check_handover(here, Handover(model, {}, cumulative("ewc", importances(model)), LEGS), Policy(memory=()), {})
+
+
+def test_experts_are_loaded_too() -> None:
+    here = leg()
+    model = net(here)
+    expert = compact(model)
+    loaded, _ = check_handover(here, Handover(model, {}, None, LEGS, {1: expert}), ANY, {})
+    assert all(torch.equal(loaded.state_dict()[name], model[name]) for name in model), "the model is what is returned"
+    with pytest.raises(GateFailed, match="the expert of leg 1: more: not in the model"):
+        check_handover(here, Handover(model, {}, None, LEGS, {1: {**expert, "more": torch.ones(1)}}), ANY, {})
+    expert["final_conv.bias"] = torch.full_like(expert["final_conv.bias"], torch.inf)
+    with pytest.raises(GateFailed, match=r"final_conv\.bias in the expert of leg 1 is not finite"):
+        check_handover(here, Handover(model, {}, None, LEGS, {1: expert}), ANY, {})
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ({"experts": "none"}, "strategy 'sequential' hands on an expert of each site; this study lets none travel"),
+        ({"max_expert_bytes": 100}, "an expert of this net has .* bytes; the limit for one in this study is 100"),
+    ],
+)
+def test_an_expert_that_may_not_travel_is_told_before_the_training(policy: dict[str, Any], says: str) -> None:
+    here = leg()
+    model = here.net.build()
+    check_expert(here, model, Policy(**policy))
+    here.strategy.carries_expert = True
+    check_expert(here, model, Policy())
+    with pytest.raises(PolicyBreach, match=says) as caught:
+        check_expert(here, model, Policy(**policy))
+    assert "ask the coordinator" in caught.value.advice()
 
 
 def test_honest_weights_after_one_step_are_compared_sensibly() -> None:

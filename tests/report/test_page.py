@@ -304,20 +304,24 @@ def test_comparison(tmp_path: Path) -> None:
     assert page.all("h1")[0].text == "demo/run"
     assert page.all("section")[-1].text.endswith("Permutation tests on the same patients.")
     rows = table(page, "Strategies side by side")
-    assert rows["relay"]["mean Dice (interval)"] == "0.810 (0.790 to 0.830)"
-    assert rows["joint"]["gap closed"] == "– not measured"
+    assert rows["relay"]["at home (interval)"] == "0.810 (0.790 to 0.830)"
+    assert rows["relay"]["to local (worst site)"] == "+0.020 (+0.010 south)"
+    assert rows["relay, vote"]["everywhere"] == "0.810"
+    cost = table(page, "Spread, forgetting and cost")
+    assert cost["joint"]["gap closed"] == "– not measured"
+    assert table(page, "Elsewhere, site by site")["abroad"]["best single"] == "0.600"
     assert table(page, "Paired tests")["relay − sequential"]["p (Holm)"] == "< 0.001"
     site = table(page, "Paired tests, site by site")["relay − sequential"]
     assert (site["site"], site["patients"], site["difference in Dice (interval)"]) == ("clinic_a", "9", "-0.020")
-    assert table(page, "Every run")["relay 1"]["harbour"] == "– not measured"
+    assert table(page, "Every run, at home")["relay 1"]["harbour"] == "– not measured"
     assert {p.stem for p in (path.parent / "figures").glob("*.png")} == {"strategies", "sites"}
     (tests,) = [section for section in page.all("section") if section.attrs["id"] == "tests"]
     assert "The reference is sequential" in tests.text
     assert "not say that other trainings" in tests.text
-    assert "It was not tested whether it differs" in page.all("header")[0].text  # joint is best, and in no test
+    assert "it was not tested whether joint differs" in page.all("header")[0].text  # joint is best, and in no test
     assert "seeds alone for local and joint" in page.text
     assert "failed" not in page.all("header")[0].text
-    assert "backward transfer" not in rows["relay"]
+    assert "backward transfer" not in cost["relay"]
 
 
 @pytest.mark.usefixtures("page_alone")
@@ -334,12 +338,12 @@ def test_comparison_says_what_is_missing_and_shows_all_it_is_told(tmp_path: Path
     page = read(html)
     (alert,) = [p for p in page.all("p") if p.attrs.get("role") == "alert"]
     assert alert.text.startswith("3 of 12 runs failed or are not finished")
-    rows = table(page, "Strategies side by side")
+    rows = table(page, "Spread, forgetting and cost")
     assert rows["relay"]["backward transfer"] == "-0.125"
     assert rows["relay"]["forward transfer"] == "– not measured"
     assert "Intervals: percentile for sequential; bca for relay, joint." in page.text
     assert "The reference is joint" in page.text
-    assert "differs from relay by more than chance" in page.all("header")[0].text
+    assert "joint differs from relay by more than chance" in page.all("header")[0].text
 
 
 def test_a_comparison_has_no_cases(tmp_path: Path) -> None:

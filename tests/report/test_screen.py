@@ -31,12 +31,10 @@ def comparison(**means: float) -> dict[str, Any]:
     table, low, high = [], means.get("sequential", NAN), means.get("joint", NAN)
     for name, value in means.items():
         closed = (value - low) / (high - low) if high - low >= 0.01 else NAN
-        interval = {"low": value - 0.01, "high": value + 0.01}
-        table.append({"strategy": name, "mean": value, "forgetting": 0.5, "gap_closed": closed, **interval})
-    runs = [
-        {"label": name, "final": {site: value + place / 1000 for place, site in enumerate(SITES)}}
-        for name, value in means.items()
-    ]
+        missing = {"mean": NAN, "difference": NAN, "lowest": {"site": None, "value": NAN}}
+        one = missing | {"mean": value}
+        table.append({"strategy": name, "gap_closed": closed, "at_home": one, "everywhere": one, "elsewhere": missing})
+    runs = [{"label": name} for name in means]
     reference = "relay" if "relay" in means else next(iter(means))
     return {
         "study": "demo",
@@ -55,32 +53,32 @@ GAP = "the gap between fine-tuning from site to site ({}) and pooling all images
 @pytest.mark.parametrize(
     ("means", "text"),
     [
-        (DEMO, "relay closes 86 % of " + GAP.format("0.465", "0.948")),
-        (DEMO | {"relay": 0.4651}, "relay closes none of " + GAP.format("0.465", "0.948")),
-        (DEMO | {"relay": 0.9481}, "relay closes all of " + GAP.format("0.465", "0.948")),
+        (DEMO, "Everywhere, relay closes 86 % of " + GAP.format("0.465", "0.948")),
+        (DEMO | {"relay": 0.4651}, "Everywhere, relay closes none of " + GAP.format("0.465", "0.948")),
+        (DEMO | {"relay": 0.9481}, "Everywhere, relay closes all of " + GAP.format("0.465", "0.948")),
         (
             DEMO | {"relay": 0.96},
-            "relay (0.960) is better than fine-tuning from site to site (0.465), and even than pooling all images "
-            "(0.948).",
+            "Everywhere, relay (0.960) is better than fine-tuning from site to site (0.465), and even than pooling all "
+            "images (0.948).",
         ),
         (
             DEMO | {"relay": 0.4},
-            "relay (0.400) is worse than fine-tuning from site to site (0.465), and further from pooling all images "
-            "(0.948).",
+            "Everywhere, relay (0.400) is worse than fine-tuning from site to site (0.465), and further from pooling "
+            "all images (0.948).",
         ),
         (
             DEMO | {"joint": 0.46},
-            "There is no gap to close: pooling all images (0.460) is not clearly better than fine-tuning from site to "
-            "site (0.465); relay reaches 0.880.",
+            "Everywhere, there is no gap to close: pooling all images (0.460) is not clearly better than fine-tuning "
+            "from site to site (0.465); relay reaches 0.880.",
         ),
         ({"relay": 0.88}, "relay has a mean Dice of 0.880; there is no other strategy to compare it with."),
-        ({"relay": 0.88, "sequential": 0.5}, "relay (0.880) is 0.380 better than sequential (0.500)."),
+        ({"relay": 0.88, "sequential": 0.5}, "Everywhere, relay (0.880) is 0.380 better than sequential (0.500)."),
         (
             {"relay": 0.88, "local": 0.9, "sequential": 0.5},
-            "relay (0.880) is 0.020 worse than local (0.900), the best of the others.",
+            "Everywhere, relay (0.880) is 0.020 worse than local (0.900), the best of the others.",
         ),
-        ({"relay": 0.88, "joint": 0.885}, "relay (0.880) is about as good as joint (0.885)."),
-        ({"sequential": 0.5, "joint": 0.9}, "sequential (0.500) is 0.400 worse than joint (0.900)."),
+        ({"relay": 0.88, "joint": 0.885}, "Everywhere, relay (0.880) is about as good as joint (0.885)."),
+        ({"sequential": 0.5, "joint": 0.9}, "Everywhere, sequential (0.500) is 0.400 worse than joint (0.900)."),
         (
             {"relay": NAN, "sequential": 0.5, "joint": 0.9},
             "relay has no result; of the others joint has the highest mean Dice (0.900).",
@@ -92,6 +90,39 @@ def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float
     content = comparison(**means)
     assert verdict.of_comparison(content) == text
     assert verdict.of_comparison(json.loads(json.dumps(content).replace("NaN", "null"))) == text
+
+
+def measured() -> dict[str, Any]:
+    """A comparison with all three measures."""
+    content = comparison(local=0.3, relay=0.9, joint=0.9)
+    local, own, _ = content["table"]
+    local |= {"worst_pair": {"model": "clinic_a", "site": "clinic_b", "value": 0.06}}
+    lowest = {"site": "clinic_a", "value": -0.004}
+    own["at_home"] = {"mean": 0.936, "difference": 0.023, "lowest": lowest}
+    own["elsewhere"] = {"mean": 0.801, "difference": 0.005, "lowest": lowest}
+    own["vote"] = {"everywhere": own["at_home"] | {"mean": 0.931}}
+    return content
+
+
+def test_sentences_say_what_it_gives_at_home_everywhere_and_elsewhere() -> None:
+    assert verdict.of_comparison(measured()) == (
+        "At home, relay is +0.023 against each site's own model (local); lowest at clinic_a (-0.004). Everywhere, "
+        "relay (0.900) is about as good as joint (0.900), the best of the others. Elsewhere, it reaches 0.801, +0.005 "
+        "against joint. A lone model (local) falls to 0.060 next door (clinic_a's at clinic_b)."
+    )
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_table_of_all_measures_has_a_line_for_the_vote_and_fits(width: int) -> None:
+    on, text = console(width)
+    show_comparison(on, measured(), PAGE)
+    lines = [line for line in text.getvalue().splitlines() if str(PAGE) not in line]
+    assert max(map(len, lines)) <= width
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    whole = [["relay", "0.936", "-0.004", "0.900", "–", "0.801", "-0.004"]]
+    whole += [["relay, vote", "–", "–", "0.931", "-0.004", "–", "–"]]
+    shown = (0, 1, 2, 3, 4, 5, 6) if width == 80 else (0, 1, 3, 5)
+    assert cells[1:3] == [[row[place] for place in shown] for row in whole]
 
 
 FINAL = {"north": 0.9, "south": 0.8}
@@ -128,10 +159,7 @@ def test_comparison_ends_in_one_table_that_fits_and_the_page(width: int) -> None
     assert max(len(line) for line in lines if str(PAGE) not in line) <= width
     assert said.count("┏") == 1
     assert str(PAGE) in said
-    whole = ["strategy", "mean Dice", *DEMO, "0.880"]
-    whole += ["worst site", "0.880 clinic_a"] if width >= 60 else []
-    whole += ["95 % interval", "0.870 to 0.890", "forgetting"] if width >= 80 else []
-    for word in whole:
+    for word in ("strategy", "at home", "everywhere", *DEMO, "0.880"):
         assert any(word in line for line in lines), word
     assert len(lines) < 16
 
@@ -142,13 +170,10 @@ def test_table_is_narrow_on_a_wide_screen_too() -> None:
     assert max(len(line) for line in text.getvalue().splitlines() if line.startswith("┃")) <= 80
 
 
-def test_comparison_says_that_runs_are_missing_and_where_one_site_is_worst_over_runs() -> None:
-    content = comparison(relay=0.5) | {"planned": 3}
-    content["runs"] = [{"label": "relay", "final": final} for final in ({"a": 0.9, "b": 0.4}, {"a": 0.1, "b": 0.5})]
+def test_comparison_says_that_runs_are_missing() -> None:
     on, text = console(80)
-    show_comparison(on, content, PAGE)
-    assert "Based on 2 of 3 runs." in text.getvalue()
-    assert "0.450 b" in text.getvalue()
+    show_comparison(on, comparison(relay=0.5) | {"planned": 3}, PAGE)
+    assert "Based on 1 of 3 runs." in text.getvalue()
 
 
 @pytest.mark.parametrize("width", [60, 80, 240])

@@ -422,6 +422,9 @@ def test_a_leg_done_again_is_not_done_with_an_older_key() -> None:
         ({"order": [*"ABCD"]}, "'D' is in the order"),
         ({"readers": ["D"]}, "'D' is a reader"),
         ({"days": 0}, "can't be valid for 0 days"),
+        ({"withdraw": ["D"]}, "'D' is not a site of roster 1"),
+        ({"withdraw": ["A"]}, "A has no expert to withdraw: none of legs 1 to 0 is its own"),
+        ({"withdraw": ["C"], "done": 2}, "C has no expert to withdraw"),
     ],
 )
 def test_amendments_that_make_no_sense(change: dict[str, Any], message: str) -> None:
@@ -429,6 +432,27 @@ def test_amendments_that_make_no_sense(change: dict[str, Any], message: str) -> 
         amend(made(), THEN, **{"done": 0, **change})
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_withdrawn_experts() -> None:
+    """All of a site's completed legs, for good; only those of legs that must be done again are forgotten."""
+    roster = amend(made("ABACA"), THEN, done=3, withdraw=["A"])
+    assert roster.withdrawn_experts == (1, 3)
+    assert [roster.lets_travel(leg) for leg in range(1, 6)] == [False, True, False, True, True]
+    assert ("experts", "withdrawn, no longer travel: leg 1 (A), leg 3 (A)") in describe(roster)
+    assert amend(roster, THEN, done=4, withdraw=["C"]).withdrawn_experts == (1, 3, 4)
+    assert amend(roster, THEN, done=2).withdrawn_experts == (1,)
+    assert amend(roster, THEN, done=3, drop=["A"]).withdrawn_experts == (1, 3)
+    none = dataclasses.replace(roster, policy=Policy(experts="none"))
+    assert not any(map(none.lets_travel, range(1, 6)))
+
+
+@pytest.mark.parametrize(
+    ("legs", "says"), [((1, 1), "leg 1 is withdrawn twice"), ((4,), "leg 4 is withdrawn, but that leg is not done")]
+)
+def test_experts_that_can_not_be_withdrawn(legs: tuple[int, ...], says: str) -> None:
+    with pytest.raises(BadRoster, match=says):
+        check_roster(dataclasses.replace(amend(made("ABACA"), THEN, done=3), withdrawn_experts=legs))
 
 
 def test_a_site_that_is_nearly_known() -> None:
