@@ -23,7 +23,7 @@ from relay.files import damaged, read_json, write_bytes, write_text
 from relay.leg import (
     Progress,
     RunPaths,
-    candidates,
+    candidates_in,
     device_of,
     is_first,
     predictions,
@@ -109,11 +109,11 @@ def adopt(
         RelayError: the fine-tuning failed, or was interrupted.
     """
     paths, device, handover = AdoptPaths.of(run, leg.task_name), device_of(devices), incoming.handover
-    models: dict[str, nn.Module] = dict(candidates(leg, handover, leg.task_name).items())
+    models: dict[str, nn.Module] = dict(candidates_in(leg, handover, leg.task_name).items())
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
     step, origin = 0, _origin(leg, incoming)
     if len(site.val):
-        net = candidates(leg, handover, "")[GENERALIST]
+        net = candidates_in(leg, handover, "")[GENERALIST]
         state, curves = paths.root / f"phase_1_adopt_{origin[:12]}.ckpt", run.curves(f"adopt_{leg.task_name}")
         with progress.stage("fine-tuning", training=True):
             step = tune(leg, net, site, state, curves, devices, progress)

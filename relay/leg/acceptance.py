@@ -17,7 +17,7 @@ from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled
 from relay.errors import DataError, HandoverError, UserError
 from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
-from relay.handover import Handover, load_expert, load_model
+from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
@@ -93,9 +93,8 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
         }
         notes = gate.check_weights(handover, policy, last, fresh)
         with _as_refusal():
-            for expert in handover.experts.values():
-                load_expert(model, expert)
             load_model(model, handover.model)
+            gate.check_experts(handover)
             start = _rehearsed(leg, handover)
     gate.check_weights(Handover(start.state_dict()), policy, {}, fresh)
     return model, notes

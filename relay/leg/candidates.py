@@ -19,11 +19,11 @@ from relay.plan import Leg
 from relay.results import EXPERT, GENERALIST, VOTE, mean
 
 UNLIKE = "unlike"
-MOST = 64
+MOST = 32
 """How many images the arriving models are scored on."""
 
 
-def candidates(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Module]:
+def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Module]:
     """The models in a handover, on the CPU: the one model; if there are experts, their vote; and the site's own expert,
     if it has one.
 
@@ -76,12 +76,12 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
 
     Returns:
-        A row for each model: ``model``, ``mean`` (NaN if nothing could be measured), ``images``.
+        A row for each model: ``model``, ``site`` (None), ``mean`` (NaN if nothing could be measured), ``images``.
     """
     rows = []
-    for kind, model in candidates(leg, handover, "").items():
+    for kind, model in candidates_in(leg, handover, "").items():
         found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
-        rows.append({"model": kind, "mean": mean(found), "images": len(found)})
+        rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
     return rows
 
 
@@ -124,7 +124,8 @@ def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     if not pairs:
         return GENERALIST, "no leg has compared it with the vote"
     one, many = (mean(side) for side in zip(*pairs, strict=True))
-    told = f"at {len(pairs)} arrivals, before training there, the vote scored {many:.3f} and the generalist {one:.3f}"
+    where = f"on arrival at {len(pairs)} site{'s' if len(pairs) > 1 else ''}, before training there"
+    told = f"{where}, the vote scored {many:.3f} and the generalist {one:.3f}"
     return (VOTE if many > one else GENERALIST), told
 
 

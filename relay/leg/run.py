@@ -23,7 +23,7 @@ from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
-from relay.leg.candidates import candidates, routing, zero_shot
+from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.first_legs import FirstLeg, first_leg, plain
@@ -45,8 +45,9 @@ from relay.trust import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
-    """Optimiser steps of a leg's budget; this reads the names of its images, not the images."""
-    return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
+    """Optimiser steps of a leg's phases; this reads the names of its images, not the images."""
+    samples = sum(len(sites(dataset, train=True).split.train) for dataset in leg.pool)
+    return sum(steps_of(leg, samples, devices.world_size, share) for share in leg.strategy.shares)
 
 
 def run_leg(
@@ -99,7 +100,7 @@ def run_leg(
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
@@ -195,6 +196,8 @@ def _train(
             *phase.callbacks,
             KeepState(state, leg.train.save_every_n_seconds),
         ]
+        if phase.start is not None:
+            phase.module.load_state_dict(phase.start.state_dict())
         with progress.stage(f"training, phase '{phase.name}'", training=True):
             train = partial(fit, learner, state, curves, devices, acting)
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
@@ -263,13 +266,13 @@ def _of_vote(
 ) -> Iterator[dict[str, Any]]:
     """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
     to ``routing.json``."""
-    vote = candidates(leg, after, leg.task_name)["vote"].to(device).eval()
+    vote = candidates_in(leg, after, leg.task_name)["vote"].to(device).eval()
     assert isinstance(vote, Vote)
     routed = {}
     for dataset in study.test_sets:
         site, name = sites(dataset), str(dataset.options.task_name)
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
-        tested = progress.through(predictions(vote, site, device), f"the experts' vote on {name}", len(site.test))
+        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
             yield from rows(found, dataset.options.names, **where, model="vote")
         routed[name] = routing(vote, site, device)

@@ -16,7 +16,7 @@ from relay.errors import HandoverError, UserError
 from relay.exchange import StudyStore, look_into, reopen
 from relay.handover import Handover, load_model
 from relay.home import home_of
-from relay.leg import Incoming, RunPaths, candidates, check_input_spec, checkpoint, device_of
+from relay.leg import Incoming, RunPaths, candidates_in, check_input_spec, checkpoint, device_of
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
 from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE
@@ -173,7 +173,7 @@ def inside(
     found, experts = {GENERALIST: one}, handover.by_site(handover.experts)
 
     def build(kind: str) -> nn.Module:
-        return candidates(leg, handover, leg.task_name)[kind]
+        return candidates_in(leg, handover, leg.task_name)[kind]
 
     if experts:
         parts = {f"expert {name}": weights for name, weights in experts.items()}
