@@ -1,7 +1,8 @@
 """Does the router know its hospitals? Print a table for each study: to which site it sends images of each site, and
 how many it finds unlike every site, with the own site in the study and without it.
 
-``python benchmarks/router.py [CONFIG [KEY=VALUE ...]]``: of validation and test images; the demo without arguments.
+``python benchmarks/router.py [CONFIG [KEY=VALUE ...]]``, of a study with the strategy ``relay``; the demo without
+arguments. The images are those for validation and for testing.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from relay.config import Named, locate, read
+from relay.config import locate, read
 from relay.data import SiteData, eval_batches, prepare, scaled
 from relay.handover import MemoryState
 from relay.leg import task_of, training_of
@@ -25,9 +24,9 @@ from relay.plan import Leg, plan
 UNLIKE = "unlike"
 
 
-def remembered(leg: Leg, site: SiteData, options: Mapping[str, Any]) -> MemoryState | None:
-    """What the style memory of a site releases."""
-    memory = build(Named(name="style", kwargs=dict(options)))
+def remembered(leg: Leg, site: SiteData) -> MemoryState | None:
+    """What the memory of a site releases."""
+    memory = build(leg.strategy.options.memory)
     training = training_of(leg, [site], nn.Identity(), torch.device("cpu"), len(site.train))
     memory.setup(task_of(leg))
     memory.receive(None)
@@ -50,20 +49,18 @@ def sent(router: Router, images: list[Tensor]) -> tuple[Counter[str], Tensor]:
     return Counter(names), found
 
 
-def study(config: str, *overrides: str, **options: Any) -> None:
+def study(config: str, *overrides: str) -> None:
     """Print a study's table."""
     path, name = locate(config)
     legs = plan(read(path, overrides), name).legs
     held = {leg.task_name: (leg, prepare(leg.pool[0], leg.conf.random_seed)) for leg in legs}
-    found = {site: remembered(*of, options) for site, of in held.items()}
+    found = {site: remembered(*of) for site, of in held.items()}
     states = {site: state for site, state in found.items() if state is not None}
     reach = legs[0].data.intensity_range
     router = Router.of(states, reach)
     assert router is not None, "no site has patients enough"
     columns = [*router.sites, UNLIKE, "its weight", "top weight", "without it"]
-    print(
-        f"{name} {' '.join(overrides)} {options or ''}\n" + "".join(f"{word:>12}" for word in ("images of", *columns))
-    )
+    print(f"{name} {' '.join(overrides)}\n" + "".join(f"{word:>12}" for word in ("images of", *columns)))
     spent = []
     for site, of in held.items():
         images = unseen(*of)

@@ -90,6 +90,8 @@ class Phase:
         extra_state: modules that are checkpointed with it but not trained: running sums, an average of weights.
         callbacks: Lightning callbacks, for methods that act between steps.
         optimizer: options with a ``build`` (:mod:`relay.optim`); None for the leg's own.
+        rate: factor of the optimiser's learning rate.
+        start: a module whose weights ``module`` gets when the phase begins; None to begin with its own.
         validate: whether ``module`` is a model to score on the validation images during the fit.
     """
 
@@ -101,4 +103,6 @@ class Phase:
     extra_state: tuple[nn.Module, ...] = ()
     callbacks: tuple[Any, ...] = ()
     optimizer: Any = None
+    rate: float = 1.0
+    start: nn.Module | None = None
     validate: bool = True

@@ -42,6 +42,7 @@ class Strategy:
         pools_sites: whether one leg trains on several sites' data at once (never in a deployment).
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
+        shares: of the leg's budget, one for each phase, as far as known before; the time left is estimated from them.
         carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
@@ -55,6 +56,7 @@ class Strategy:
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
     carries_expert: bool = False
+    shares: tuple[float, ...] = (1.0,)
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]

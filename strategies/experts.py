@@ -1,4 +1,4 @@
-"""Experts: beside the one model, fine-tune the previous site's own model into this site's own, its expert.
+"""Experts: beside the one model, hand over each site's own, its expert: the model fine-tuned on that site's images.
 
 A handover keeps the expert of every site, so that what one net can't hold at once stays available: graders who draw
 differently, scanners that look different. Which expert suits an image is told by its looks
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config import options
+from relay.config import Field, options
 
 from .base import Batch, Phase, Strategy
 
@@ -30,17 +30,21 @@ class ExpertsOptions:
     """Options of :class:`Experts`.
 
     Attributes:
-        experts: fit an expert in every leg and hand it over; each leg then takes about twice as long.
+        experts: fit an expert in every leg and hand it over.
+        expert_share: the budget of its fit, as a share of the leg's.
+        expert_rate: its learning rate, relative to the leg's.
     """
 
     experts: bool = True
+    expert_share: Annotated[float, Field(gt=0)] = 0.5
+    expert_rate: Annotated[float, Field(gt=0)] = 0.5
 
 
 class Experts(Strategy):
-    """Fit an expert before the model; the first leg's model is its expert.
+    """After the model's fit, fine-tune a copy of it.
 
     Attributes:
-        own: this leg's expert; None while it is the model.
+        own: this leg's expert.
         experts: the frozen experts of the other sites, by name.
     """
 
@@ -51,34 +55,35 @@ class Experts(Strategy):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.carries_expert = options.experts
+        self.shares = (*self.shares, options.expert_share) if options.experts else self.shares
 
     def receive(self, handover: Handover | None) -> None:
-        """Start the expert from that of the previous leg, and keep those of the other sites.
+        """Keep the experts of the other sites.
 
         Raises:
             HandoverError: an expert does not match the model.
         """
         super().receive(handover)
-        if handover is None or not self.options.experts:
+        if not self.options.experts:
             return
+        self.own = copy.deepcopy(self.model)
+        if handover is not None:
+            found = handover.by_site(handover.experts).items()
+            self.experts = {site: self._frozen(weights) for site, weights in found if site != self.task.site}
+
+    def _frozen(self, weights: Mapping[str, Tensor]) -> nn.Module:
         from relay.handover import load_expert
 
-        def net(weights: Mapping[str, Tensor]) -> nn.Module:
-            made = copy.deepcopy(self.model)
-            load_expert(made, weights)
-            return made
-
-        newest = max(handover.experts, default=None)
-        self.own = copy.deepcopy(self.model) if newest is None else net(handover.experts[newest])
-        found = handover.by_site(handover.experts).items()
-        self.experts = {
-            site: net(weights).eval().requires_grad_(False) for site, weights in found if site != self.task.site
-        }
+        net = copy.deepcopy(self.model)
+        load_expert(net, weights)
+        return net.eval().requires_grad_(False)
 
     def phases(self) -> Sequence[Phase]:
-        """The expert's fit, then the model's."""
-        first = [Phase("expert", self.own, self.own_loss)] if self.own is not None else []
-        return [*first, *super().phases()]
+        """The model's fit, then the expert's, which begins with the model's weights."""
+        if self.own is None:
+            return super().phases()
+        share, rate = self.options.expert_share, self.options.expert_rate
+        return [*super().phases(), Phase("expert", self.own, self.own_loss, share=share, rate=rate, start=self.model)]
 
     def own_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The task's loss of the expert; nothing keeps it near what it was."""
@@ -87,4 +92,4 @@ class Experts(Strategy):
 
     def expert(self) -> Mapping[str, Tensor] | None:
         """The expert's weights."""
-        return (self.own or self.model).float().state_dict() if self.options.experts else None
+        return None if self.own is None else self.own.float().state_dict()

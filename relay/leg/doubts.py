@@ -12,6 +12,7 @@ from relay.data import Doubt, SiteData
 from relay.files import write_text
 from relay.leg.digests import Files
 from relay.leg.sites import Needs, Sites
+from relay.leg.training import task_of
 from relay.memory import build
 from relay.plan import Leg
 
@@ -56,12 +57,10 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
                 "are reflected to fill it"
             )
     patients = len({sample.patient for site in pool for sample in site.split.train})
-    fewest = getattr(build(getattr(leg.strategy.options, "memory", None)).options, "min_patients", 0)
-    if patients < fewest:
-        found.append(
-            f"{patients} patients to train on are too few for its memory, which needs {fewest} (min_patients): later "
-            "sites will have no memory of this one"
-        )
+    memory = build(getattr(leg.strategy.options, "memory", None))
+    memory.setup(task_of(leg))
+    if doubt := memory.doubt(patients):
+        found.append(doubt)
     return [Doubt(leg.task_name, text) for text in found]
 
 

@@ -43,8 +43,9 @@ from relay.trust import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
-    """Optimiser steps of a leg's budget; this reads the names of its images, not the images."""
-    return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
+    """Optimiser steps of a leg's phases; this reads the names of its images, not the images."""
+    samples = sum(len(sites(dataset, train=True).split.train) for dataset in leg.pool)
+    return sum(steps_of(leg, samples, devices.world_size, share) for share in leg.strategy.shares)
 
 
 def run_leg(
@@ -184,6 +185,8 @@ def _train(
             *phase.callbacks,
             KeepState(state, leg.train.save_every_n_seconds),
         ]
+        if phase.start is not None:
+            phase.module.load_state_dict(phase.start.state_dict())
         with progress.stage(f"training, phase '{phase.name}'", training=True):
             fit(learner, state, curves, devices, acting)
     assert learner is not None

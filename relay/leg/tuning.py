@@ -80,7 +80,7 @@ def tune(
     epoch = max(1, len(site.train) * int(leg.data.repeats) // (leg.train.batch_size * devices.world_size))
     often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
-    phase = Phase("adopt", net, loss, optimizer=_slower(leg.optimizer))
+    phase = Phase("adopt", net, loss, rate=SLOWER)
     learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
     best = KeepBest(_validated(net, site, device), net)
     acting = [
@@ -101,11 +101,6 @@ def tune(
 def tuning_steps(leg: Leg, samples: int, devices: Devices) -> int:
     """Optimiser steps of a fine-tuning."""
     return steps_of(leg, samples, devices.world_size, SHARE)
-
-
-def _slower(optimizer: Any) -> Any:
-    """With a lower learning rate; somebody's own optimiser may have none."""
-    return dataclasses.replace(optimizer, lr=optimizer.lr * SLOWER) if hasattr(optimizer, "lr") else optimizer
 
 
 def _validated(net: nn.Module, site: SiteData, device: torch.device) -> float:

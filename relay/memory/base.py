@@ -42,6 +42,10 @@ class Memory:
         """Receive the task."""
         self.task = task
 
+    def doubt(self, patients: int) -> str | None:
+        """Before any training, after :meth:`setup`: why so many patients are too few for this memory, if they are."""
+        return None
+
     def receive(self, handover: Handover | None) -> None:
         """Read what earlier legs wrote; None for the first leg.
 

@@ -9,17 +9,21 @@ aggregates over patients.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.special import digamma, polygamma
 from torch import Tensor
 
 from relay.errors import HandoverError
+from relay.handover import MemoryState
 from relay.memory.moments import Moments, clipped, release, weights
 
 QUANTILES = 7
 """Quantiles of each channel of a look."""
+FEW = 3
+"""Quantiles of what is released with noise, the first, the middle and the last: what is not released needs no noise."""
 PREFIX = "look."
 """Of the names of what is released here, among the tensors of a style memory."""
 DIRECTIONS = 8
@@ -34,6 +38,10 @@ FLOOR = (1 / 255) ** 2
 """Added to every variance: half a grey level, squared, in looks from -1 to 1."""
 NEAREST = 1e-3
 """The smallest squared distance, for each number of a look: what is nearer is as near."""
+BRIGHTNESS, REST, TAILS = 0.12, 0.05, 6.0
+"""How images of any hospital vary about its mean, for releases with noise, which say nothing of that: standard
+deviations of their brightness and of each number for itself (1 is half of all grey levels), and the degrees of freedom
+of a t distribution."""
 
 
 @dataclass(frozen=True)
@@ -89,20 +97,50 @@ def _moments(looks: Tensor, patients: Sequence[str], radius: float) -> tuple[Mom
     return found, weights(patients) @ (looks.double() - found.mean.double()) ** 2
 
 
-def read(site: str, tensors: Mapping[str, Tensor]) -> Looks | None:
+def sparse(looks: Tensor) -> Tensor:
+    """Only ``FEW`` quantiles of looks: ``(..., C * QUANTILES)`` to ``(..., C * FEW)``."""
+    curves = looks.view(*looks.shape[:-1], -1, QUANTILES)
+    return curves[..., :: (QUANTILES - 1) // (FEW - 1)].flatten(-2)
+
+
+def thinned(looks: Looks) -> Looks:
+    """What a site with ``QUANTILES`` would have released of ``FEW``: the marginal distribution, and its distances
+    taken to be as far for each number."""
+    few = len(looks.mean) // QUANTILES * FEW
+    nearer = torch.tensor([math.log(few / len(looks.mean)), 0.0])
+    mean, directions, variance = (sparse(tensor) for tensor in (looks.mean, looks.directions, looks.variance))
+    return Looks(mean, directions, looks.spread, variance, looks.distance + nearer)
+
+
+def guessed(mean: Tensor, noise: Tensor) -> Looks:
+    """Looks of which only the mean ``(C * FEW,)`` is known, and that with noise of these standard deviations."""
+    size = len(mean)
+    log = float(digamma(size / 2) - math.log(size / 2) - digamma(TAILS / 2) + math.log(TAILS / 2))
+    varies = float(polygamma(1, size / 2) + polygamma(1, TAILS / 2))  # of a log F, and its mean, as in the router
+    return Looks(
+        mean,
+        mean.new_full((1, size), size**-0.5),
+        mean.new_full((1,), BRIGHTNESS * size**0.5),
+        (BRIGHTNESS**2 + REST**2 + noise**2).clamp(max=4),
+        mean.new_tensor([math.log(size) + log, varies]),
+    )
+
+
+def read(site: str, state: MemoryState) -> Looks | None:
     """What a style memory says about looks; None if it says nothing. It is untrusted.
 
     Raises:
-        HandoverError: it is not what :func:`measure` makes.
+        HandoverError: it is not what :func:`measure` or :func:`guessed` makes of images with the memory's channels.
     """
-    mine = {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    mine = {name.removeprefix(PREFIX): tensor for name, tensor in state.tensors.items() if name.startswith(PREFIX)}
     if not mine:
         return None
     found = {name: (tensor.dtype, *tensor.shape) for name, tensor in mine.items()}
     size, many = (found.get(name, ("", 0))[-1] for name in ("mean", "spread"))
     shapes = {"mean": (size,), "directions": (many, size), "spread": (many,), "variance": (size,), "distance": (2,)}
-    whole = isinstance(size, int) and size > 0 and size % QUANTILES == 0
-    if not whole or found != {name: (torch.float32, *shape) for name, shape in shapes.items()}:
+    channels = state.about.get("channels")
+    fits = isinstance(channels, int) and channels > 0 and size in (channels * QUANTILES, channels * FEW)
+    if not fits or found != {name: (torch.float32, *shape) for name, shape in shapes.items()}:
         raise HandoverError(f"the memory of {site} does not say how whole images look: its tensors are {found}")
     if many > DIRECTIONS:
         raise HandoverError(f"the memory of {site} has {many} directions of looks; the most are {DIRECTIONS}")

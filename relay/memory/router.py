@@ -24,7 +24,7 @@ from typing_extensions import Self
 from relay.errors import HandoverError
 from relay.handover import MemoryState
 from relay.memory.appearance import eight_bits, overall
-from relay.memory.looks import QUANTILES, Looks, Normal, read
+from relay.memory.looks import FEW, QUANTILES, Looks, Normal, read, thinned
 from relay.memory.moments import Moments
 
 LEVEL = 0.01
@@ -40,14 +40,16 @@ class Router:
         sites: those that release how their images look, in the order of the columns of all results.
     """
 
-    def __init__(self, looks: Mapping[str, Looks], intensity_range: tuple[float, float]) -> None:
-        self.sites = tuple(looks)
-        self.range = intensity_range
-        self.size = len(next(iter(looks.values())).mean)
-        found = [Normal(Moments(one.mean, one.directions, one.spread), one.variance) for one in looks.values()]
+    def __init__(self, looks: Mapping[str, Looks], channels: int, intensity_range: tuple[float, float]) -> None:
+        full = channels * QUANTILES
+        self.many = QUANTILES if all(len(one.mean) == full for one in looks.values()) else FEW
+        if self.many == FEW:  # some have no more
+            looks = {site: thinned(one) if len(one.mean) == full else one for site, one in looks.items()}
+        self.sites, self.channels, self.range = tuple(looks), channels, intensity_range
+        self.size = channels * self.many
         laws = [_law(float(one.distance[0]), float(one.distance[1]), self.size) for one in looks.values()]
         varies = sum(float(one.distance[1]) for one in looks.values()) / len(looks)
-        self._normals = found
+        self._normals = [Normal(Moments(one.mean, one.directions, one.spread), one.variance) for one in looks.values()]
         self._scale, self._dof = (torch.tensor(numbers, dtype=torch.float64) for numbers in zip(*laws, strict=True))
         self._share = _numbers(varies, self.size) / self.size
 
@@ -61,12 +63,12 @@ class Router:
         Raises:
             HandoverError: a memory is not what a site releases, or two are of images with other channels.
         """
-        read_ones = {site: read(site, state.tensors) for site, state in states.items() if state.kind == "style"}
-        looks = {site: one for site, one in read_ones.items() if one is not None}
-        if len(sizes := {len(one.mean) for one in looks.values()}) > 1:
-            channels = sorted(size // QUANTILES for size in sizes)
-            raise HandoverError(f"the memories of {', '.join(looks)} are of images with {channels} channels")
-        return cls(looks, intensity_range) if looks else None
+        found = {site: read(site, state) for site, state in states.items() if state.kind == "style"}
+        looks = {site: one for site, one in found.items() if one is not None}
+        channels = {int(states[site].about["channels"]) for site in looks}
+        if len(channels) > 1:
+            raise HandoverError(f"the memories of {', '.join(looks)} are of images with {sorted(channels)} channels")
+        return cls(looks, channels.pop(), intensity_range) if looks else None
 
     def p_values(self, image: Tensor) -> Tensor:
         """How often images of each site are farther from it than this one: ``(B, C, *S)`` to ``(B, sites)``.
@@ -98,9 +100,9 @@ class Router:
 
     def _distances(self, image: Tensor) -> Tensor:
         """Squared, to each site: float64 ``(B, sites)`` on the CPU; only counting grey levels is for the device."""
-        looks = overall(eight_bits(image.float(), self.range), QUANTILES).cpu()
-        if looks.shape[1] != self.size:
-            raise ValueError(f"{image.shape[1]} channels; the sites' images have {self.size // QUANTILES}")
+        if image.shape[1] != self.channels:
+            raise ValueError(f"{image.shape[1]} channels; the sites' images have {self.channels}")
+        looks = overall(eight_bits(image.float(), self.range), self.many).cpu()
         return torch.stack([normal.distances(looks) for normal in self._normals], 1)
 
     def _p_values(self, distance: Tensor) -> Tensor:

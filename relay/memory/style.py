@@ -8,6 +8,7 @@ site, draws a description from that site's normal distribution, and repaints an 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,13 +19,15 @@ from relay.memory.base import Memory
 from relay.phase import Batch, Task, Training
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from relay.handover import Handover, MemoryState
     from relay.memory.appearance import Form
+    from relay.memory.describing import Described
+    from relay.memory.earlier import Earlier
     from relay.memory.looks import Looks
     from relay.memory.moments import Moments
+    from relay.memory.painting import Painter
 
 KIND = "style"
 log = logging.getLogger(__name__)
@@ -35,8 +38,9 @@ class StyleOptions:
     """What is measured, and how carefully it is released.
 
     Attributes:
-        quantiles: number of quantiles of the intensity of each channel in each class's region.
-        directions: most directions in which a site's appearance varies; also the limit for what is received.
+        quantiles: number of quantiles of the intensity of each channel in each class's region; 3 with ``epsilon``.
+        directions: most directions in which a site's appearance varies; also the limit for what is received. None
+            are released with ``epsilon``.
         min_patients: fewest patients behind a statistic; a site with fewer stores nothing.
         clip: limit for a description's root mean square over its values (-1 to 1 each); longer ones are clipped.
         epsilon: epsilon of a differentially private release, for replacing one patient; null adds no noise.
@@ -59,7 +63,8 @@ class Style(Memory):
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
-        self.earlier: list[tuple[Moments, Tensor]] = []
+        self.earlier: list[Earlier] = []
+        self.painters: list[Painter] = []
         self.released: Moments | None = None
         self.images: Looks | None = None
         self.again = False
@@ -67,9 +72,26 @@ class Style(Memory):
     def setup(self, task: Task) -> None:
         """What there is to describe follows from the task."""
         from relay.memory.appearance import Form
+        from relay.memory.looks import FEW
 
         super().setup(task)
-        self.form: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
+        self.full: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
+        self.few = dataclasses.replace(self.full, quantiles=FEW)
+        self.form = self.full if self.options.epsilon is None else self.few
+
+    def doubt(self, patients: int) -> str | None:
+        """Too few to release anything, or for a release with noise to say much."""
+        option = self.options
+        if patients < option.min_patients:
+            return (
+                f"{patients} patients to train on are too few for its memory, which needs {option.min_patients} "
+                "(min_patients): later sites will have no memory of this one"
+            )
+        if option.epsilon is None:
+            return None
+        from relay.memory.noisy_release import doubt
+
+        return doubt(patients, self.form, option)
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the appearance of the other sites.
@@ -84,65 +106,33 @@ class Style(Memory):
         self.earlier = [self._read(site, state) for site, state in others.items()]
         self.sites = tuple(others)
 
-    def _read(self, site: str, state: MemoryState) -> tuple[Moments, Tensor]:
-        """A site's moments, and which of its numbers say something."""
-        from relay.memory import looks
-        from relay.memory.moments import Moments
+    def _read(self, site: str, state: MemoryState) -> Earlier:
+        """A site's release; with noise, it is of few quantiles, whatever this config's are."""
+        from relay.memory.earlier import read
 
         if state.kind != KIND:
             raise HandoverError(f"the memory of {site} is of the kind '{state.kind}', this config's is '{KIND}'")
-        if dict(state.about) != self._about():
-            raise HandoverError(f"the memory of {site} has {dict(state.about)}, this config's {self._about()}")
-        whole = looks.read(site, state.tensors)
-        if whole is not None and len(whole.mean) != self.form.channels * looks.QUANTILES:
-            raise HandoverError(f"the memory of {site} says how images of other channels look")
-        tensors = {name: tensor for name, tensor in state.tensors.items() if not name.startswith(looks.PREFIX)}
-        size = self.form.size
-        found = {name: (str(tensor.dtype), *tensor.shape) for name, tensor in tensors.items()}
-        many = found.get("spread", ("", 0))[-1]
-        real = "torch.float32"
-        if found != {
-            "mean": (real, size),
-            "directions": (real, many, size),
-            "spread": (real, many),
-            "described": ("torch.bool", size),
-        }:
-            raise HandoverError(f"the memory of {site} does not fit this config: its tensors are {found}")
-        if (limit := self.options.directions) < int(many):
-            raise HandoverError(
-                f"the memory of {site} has {many} directions; this config allows {limit}",
-                "Every site of a study must use the same options of its memory: see directions.",
-            )
-        moments = Moments(tensors["mean"], tensors["directions"], tensors["spread"])
-        longest = moments.directions.norm(dim=1)
-        # NaN, too, is not within these
-        sane = (moments.mean.abs() <= 1, longest <= 1.01, moments.spread >= 0, moments.spread <= math.sqrt(size))
-        if not all(bool(test.all()) for test in sane):
-            raise HandoverError(
-                f"the memory of {site} has values that no release has", "Ask that site for its leg again."
-            )
-        return moments, tensors["described"]
-
-    def _about(self) -> dict[str, Any]:
-        """What a description consists of."""
-        form = self.form
-        return {
-            "channels": form.channels,
-            "quantiles": form.quantiles,
-            "regions": form.regions,
-            "area_to_perimeter": form.area_to_perimeter,
-        }
+        forms = (self.full,) if state.privacy.epsilon is None else (self.few, self.full)
+        return read(site, state, forms, self.options.directions)
 
     def begin(self, training: Training) -> None:
-        """Describe this site's images, in patches where patches are trained on."""
+        """Describe this site's images, in patches where patches are trained on.
+
+        They are described once in each way in which some site, this one included, describes its own.
+        """
+        from relay.memory.painting import Painter
+
+        forms = dict.fromkeys(site.form for site in self.earlier)
+        described = {form: self._described(training, form) for form in {self.form: None, **forms}}
+        self.looks = described[self.form]
+        self.painters = [Painter(form, described[form], self.earlier) for form in forms]
+
+    def _described(self, training: Training, form: Form) -> Described:
         from relay.memory.describing import descriptions
         from relay.memory.looks import QUANTILES
-        from relay.memory.moments import weights
 
         pixels = (self._pixels(batch) for batch in training.batches())
-        self.looks = descriptions(pixels, training.patients, self.form, self.task.size, QUANTILES)
-        self.usual = (weights(self.looks.whose) @ self.looks.filled().double()).float()
-        self.known = self.looks.behind > 0
+        return descriptions(pixels, training.patients, form, self.task.size, QUANTILES)
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """A batch as 8-bit images, classes and indices."""
@@ -151,72 +141,71 @@ class Style(Memory):
         return eight_bits(batch.image, self.task.intensity_range), batch.label, batch.index
 
     def draw(self, batch: Batch) -> Batch | None:
-        """This site's images, each in a look of an earlier site; labels are enlarged with their images."""
+        """This site's images, each in a look of an earlier site; labels are enlarged with their images.
+
+        Every earlier site is as likely as any other.
+        """
         if not self.earlier:
             return None
         import torch
 
-        from relay.memory.appearance import repaint
-
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
-            wanted, described, source = self._wanted(len(image), image.device)
-            painted, moved = repaint(image, region, wanted, self.usual, self.form, described)
+            device, most = image.device, max(len(site.moments.spread) for site in self.earlier)
+            source = torch.randint(len(self.earlier), (len(image),))  # on the CPU: who asks for it need not wait
+            site = source.to(device, non_blocking=True)
+            along = torch.randn(len(image), 1, most, device=device, dtype=torch.float32)[:, 0]  # also in 64 bits
+            painted, moved, _ = self.painters[0].paint(image, region, site, along)
+            for painter in self.painters[1:]:
+                other, there, mine = painter.paint(image, region, site, along)
+                mine = mine.view(-1, *[1] * (region.dim() - 1))
+                painted, moved = torch.where(mine[:, None], other, painted), torch.where(mine, there, moved)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
         return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index, source)
 
-    def _wanted(self, many: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Descriptions drawn from the earlier sites', each as likely as any other: ``(many, form.size)``.
-
-        And which of their numbers say something at both sites, and which site it was.
-        """
-        import torch
-
-        if self.usual.device != device or not hasattr(self, "_table"):
-            self.usual, self.known = self.usual.to(device), self.known.to(device)
-            self._table = _stacked(self.earlier, device)
-        mean, scaled, described = self._table
-        source = torch.randint(len(mean), (many,))  # on the CPU: whoever asks for it need not wait for the device
-        which = source.to(device, non_blocking=True)
-        along = torch.randn(many, 1, scaled.shape[1], device=device, dtype=torch.float32)  # also in 64 bits
-        wanted = (mean[which] + (along @ scaled[which])[:, 0]).clamp_(-1, 1)
-        return wanted, described[which] & self.known, source
-
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""
+        self.patients = len(set(self.looks.whose))
+        if self.patients < self.options.min_patients:
+            log.warning("%s has %s patients to train on: too few for a style memory", self.task.site, self.patients)
+        elif self.options.epsilon is None:
+            self._release()
+        elif self.again:
+            log.warning("%s has released a style memory with noise before; another would tell more", self.task.site)
+        else:
+            self._release_with_noise()
+
+    def _release(self) -> None:
         import torch
 
         from relay.memory.looks import measure
         from relay.memory.moments import release
 
         option, whose, behind = self.options, self.looks.whose, self.looks.behind
-        self.patients = len(set(whose))
-        if self.patients < option.min_patients:
-            log.warning("%s has %s patients to train on: too few for a style memory", self.task.site, self.patients)
-            return
-        private = option.epsilon is not None
-        if private and self.again:
-            log.warning("%s has released a style memory with noise before; another would tell more", self.task.site)
-            return
-        looks = self.looks.filled(alone=private)
-        # with noise, which regions are rare is not disclosed, either
-        self.described = behind >= (0 if private else option.min_patients)
+        self.described = behind >= option.min_patients
         if not self.described.any():
             log.warning("%s has no class in as many patients as min_patients: no style memory", self.task.site)
             return
-        looks = torch.where(self.described, looks, self.looks.whole)
-        self.patients = self.patients if private else int(behind[self.described].min())
-        many = min(option.directions, len(set(whose)) // 2)
-        radius = option.clip * math.sqrt(self.form.size)
-        self.released = release(looks, whose, many, radius, option.epsilon, option.delta)
-        if not private:
-            images = self.looks.images
-            self.images = measure(images, self.looks.patient, option.clip * math.sqrt(images.shape[1]))
+        looks = torch.where(self.described, self.looks.filled(), self.looks.whole)
+        many = min(option.directions, self.patients // 2)
+        self.patients = int(behind[self.described].min())
+        self.released = release(looks, whose, many, option.clip * math.sqrt(self.form.size))
+        images = self.looks.images
+        self.images = measure(images, self.looks.patient, option.clip * math.sqrt(images.shape[1]))
+
+    def _release_with_noise(self) -> None:
+        import torch
+
+        from relay.memory.noisy_release import release
+
+        self.released, self.images = release(self.looks, self.form, self.options)
+        self.described = torch.ones(self.form.size, dtype=torch.bool)
 
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads, of regions and of images as a whole."""
         from relay.handover import MemoryState, Privacy
+        from relay.memory.earlier import about
 
         if self.released is None:
             return None
@@ -229,16 +218,4 @@ class Style(Memory):
         )
         images = {} if self.images is None else self.images.tensors
         tensors = {**vars(self.released), "described": self.described, **images}
-        return MemoryState(tensors, KIND, privacy, self._about())
-
-
-def _stacked(earlier: list[tuple[Moments, Tensor]], device: torch.device) -> tuple[Tensor, ...]:
-    """Of all sites: means, directions times spreads ``(sites, k, size)``, filled up with zeros, and what is
-    described."""
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    scaled = [moments.directions * moments.spread[:, None] for moments, _ in earlier]
-    means = torch.stack([moments.mean for moments, _ in earlier])
-    described = torch.stack([described for _, described in earlier])
-    return means.to(device), pad_sequence(scaled, batch_first=True).to(device), described.to(device)
+        return MemoryState(tensors, KIND, privacy, about(self.form))

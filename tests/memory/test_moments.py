@@ -1,4 +1,4 @@
-"""What is released of a site: right, bounded by the patient, and noisy where that is asked for."""
+"""What is released of a site: right, and bounded by the patient."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from relay.memory.moments import budget, clipped, release
+from relay.memory.moments import clipped, means, release
 
 
 def vectors(seed: int, many: int = 12, size: int = 5) -> Tensor:
@@ -64,32 +64,6 @@ def test_clipping_shortens_and_does_not_turn() -> None:
     assert torch.allclose(clipped(long, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
 
 
-@given(st.floats(0.05, 50), st.sampled_from([1e-3, 1e-5, 1e-8]))
-def test_the_budget_gives_epsilon_back(epsilon: float, delta: float) -> None:
-    rho = budget(epsilon, delta)
-    assert rho + 2 * math.sqrt(rho * math.log(1 / delta)) == pytest.approx(epsilon)
-
-
-@pytest.mark.parametrize("epsilon", [1.0, 8.0])
-def test_the_noise_is_as_large_as_the_budget_says(epsilon: float) -> None:
-    """Many coordinates that are all zero: what is released is the noise."""
-    size, many, radius = 300, 200, 3.0
-    made = release(torch.zeros(many, size), names(many), 4, radius, epsilon, 1e-5)
-    expected = 2 * radius / many / math.sqrt(budget(epsilon, 1e-5))
-    assert float(made.mean.std()) == pytest.approx(expected, rel=0.2)
-    assert len(made.spread) <= 1, "directions that are noise alone are left out"
-
-
-def test_noise_is_new_every_time_and_does_not_come_from_a_seed() -> None:
-    torch.manual_seed(1)
-    first = release(vectors(1), names(12), 2, 3.0, 1.0)
-    torch.manual_seed(1)
-    assert not torch.equal(first.mean, release(vectors(1), names(12), 2, 3.0, 1.0).mean)
-
-
-def test_with_patients_enough_noise_hardly_matters() -> None:
-    many = 20000
-    found = vectors(3, many) * torch.tensor([1.0, 0.2, 0.2, 0.2, 0.2])
-    plain, noisy = (release(found, names(many), 1, 2.5, epsilon) for epsilon in (None, 8.0))
-    assert torch.allclose(plain.mean, noisy.mean, atol=0.01)
-    assert abs(float(plain.directions[0] @ noisy.directions[0])) > 0.99
+def test_the_mean_of_each_patient() -> None:
+    found = means(vectors(1, 4), ["b", "a", "b", "c"])
+    assert torch.allclose(found, torch.stack([vectors(1, 4)[rows].mean(0) for rows in ([1], [0, 2], [3])]).double())

@@ -47,8 +47,8 @@ def looks(image: Tensor, patients: list[str] | None = None) -> Looks:
     return found
 
 
-def state(found: Looks | None, kind: str = "style") -> MemoryState:
-    return MemoryState(found.tensors if found else {}, kind, Privacy(derived="aggregates"))
+def state(found: Looks | None, kind: str = "style", channels: int = 3) -> MemoryState:
+    return MemoryState(found.tensors if found else {}, kind, Privacy(derived="aggregates"), {"channels": channels})
 
 
 def router(**shades: int) -> Router:
@@ -80,7 +80,7 @@ def test_p_values_are_those_of_the_sites_own_images() -> None:
     """Uniform on new images of the site: mean over several draws of 20 patients."""
     found = torch.cat(
         [
-            Router({"north": looks(pictures(100, seed, 20))}, RANGE).p_values(scaled(pictures(100, 100 + seed, 200)))
+            Router({"north": looks(pictures(100, seed, 20))}, 3, RANGE).p_values(scaled(pictures(100, 100 + seed, 200)))
             for seed in range(8)
         ]
     )
@@ -92,7 +92,7 @@ def test_p_values_are_those_of_the_sites_own_images() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_pictures_and_volumes_in_single_and_double(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     sites = {"north": looks(pictures(80, 1, 12, shape)), "south": looks(pictures(140, 2, 12, shape))}
-    weights = Router(sites, RANGE).weights(scaled(pictures(140, 3, 4, shape)).to(dtype))
+    weights = Router(sites, shape[0], RANGE).weights(scaled(pictures(140, 3, 4, shape)).to(dtype))
     assert weights[:, 1].min() > 0.9
 
 
@@ -107,7 +107,7 @@ def test_sites_that_release_no_looks_are_left_out() -> None:
 
 
 def test_channels_must_agree() -> None:
-    grey, colour = (state(looks(pictures(80, 1, 8, (channels, 6, 6)))) for channels in (1, 3))
+    grey, colour = (state(looks(pictures(80, 1, 8, (n, 6, 6))), channels=n) for n in (1, 3))
     with pytest.raises(HandoverError, match=r"north, south are of images with \[1, 3\] channels"):
         Router.of({"north": grey, "south": colour}, RANGE)
     with pytest.raises(ValueError, match="1 channels; the sites' images have 3"):
@@ -133,7 +133,7 @@ def test_many_patients_are_left_out_several_at_a_time() -> None:
 
 
 def test_images_that_are_all_alike() -> None:
-    found = Router({"north": looks(torch.full((6, 1, 8, 8), 90, dtype=torch.uint8))}, RANGE)
+    found = Router({"north": looks(torch.full((6, 1, 8, 8), 90, dtype=torch.uint8))}, 1, RANGE)
     there, elsewhere = (torch.full((1, 1, 8, 8), grey, dtype=torch.uint8) for grey in (90, 120))
     assert found.p_values(scaled(there)) > LEVEL > found.p_values(scaled(elsewhere))
 
@@ -159,13 +159,13 @@ def test_images_that_are_all_alike() -> None:
 def test_looks_that_are_none_are_refused(name: str, value: Tensor, message: str) -> None:
     tensors = {**looks(pictures(100, 1)).tensors, PREFIX + name: value}
     with pytest.raises(HandoverError, match=f"the memory of north .*{message}"):
-        Router.of({"north": MemoryState(tensors, "style", Privacy(derived="aggregates"))}, RANGE)
+        Router.of({"north": MemoryState(tensors, "style", Privacy(derived="aggregates"), {"channels": 3})}, RANGE)
 
 
 def test_too_many_directions_are_refused() -> None:
     found = dataclasses.replace(looks(pictures(100, 1)), directions=torch.zeros(9, 21), spread=torch.zeros(9))
     with pytest.raises(HandoverError, match="has 9 directions of looks; the most are 8"):
-        read("north", found.tensors)
+        read("north", state(found))
 
 
 @settings(max_examples=25)
@@ -232,7 +232,7 @@ def held_out(folder: Path, sites: dict[str, slice], mode: str, folds: int = 5) -
             out = number % folds == fold
             left[name] = pictures[out]
             made[name] = looks(pictures[~out], [one for one, o in zip(patients, out.tolist(), strict=True) if not o])
-        router = Router(made, RANGE)
+        router = Router(made, len(next(iter(left.values()))[0]), RANGE)
         for place, picture in enumerate(left.values()):
             whose.append(torch.full((len(picture),), place))
             weights.append(router.weights(scaled(picture)))

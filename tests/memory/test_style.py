@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from relay.errors import HandoverError
 from relay.handover import Handover, MemoryState
+from relay.memory.router import Router
 from relay.memory.style import Style, StyleOptions
 from relay.phase import Batch, Task, Training
 
@@ -165,7 +167,7 @@ def test_a_memory_may_say_nothing_of_whole_images_but_not_of_others() -> None:
     plain = {name: tensor for name, tensor in state.tensors.items() if not name.startswith("look.")}
     assert begun(("north", dataclasses.replace(state, tensors=plain))).draw(batch()) is not None
     mixed = {**plain, **{name: tensor for name, tensor in grey.tensors.items() if name.startswith("look.")}}
-    with pytest.raises(HandoverError, match=r"the memory of north .* other channels"):
+    with pytest.raises(HandoverError, match="does not say how whole images look"):
         begun(("north", dataclasses.replace(state, tensors=mixed)))
 
 
@@ -182,6 +184,73 @@ def test_noise_clipping_and_rarity_are_those_of_the_options() -> None:
     assert torch.equal(plain.tensors["mean"], some().tensors["mean"])
     assert float(some(clip=0.1).tensors["mean"].norm()) <= 0.1 * 83**0.5 + 1e-5
     assert plain.tensors["described"].all()
+
+
+def noisy(shade: int = 0, many: int = 800, **options: Any) -> MemoryState:
+    """Of many patients, so that noise does not hide what is tested."""
+    return some(shade=shade, many=many, epsilon=8.0, **options)
+
+
+def test_with_noise_only_what_is_needed_is_released() -> None:
+    state, plain = noisy(), some(many=800)
+    assert state.about["quantiles"] == 3
+    assert (state.privacy.patients, state.privacy.epsilon) == (400, 8.0)
+    mean = state.tensors["mean"]
+    assert mean.shape == (3 * 3 * 3 + 2,)
+    assert state.tensors["directions"].shape == (0, 29)
+    ends = plain.tensors["mean"][:-2].view(3, 3, 9)[..., [0, 4, 8]].flatten()
+    assert torch.allclose(mean[:-2], ends, atol=0.05)
+    whole = plain.tensors["look.mean"].view(3, 7)[:, [0, 3, 6]].flatten()
+    assert torch.allclose(state.tensors["look.mean"], whole, atol=0.05)
+
+
+def test_sites_with_noise_and_without_take_part_in_one_study() -> None:
+    """In either role; each is painted from as many quantiles as it released."""
+    torch.manual_seed(1)
+    for options in ({}, {"epsilon": 8.0}):
+        drawn = begun(("north", noisy(40)), ("east", some(shade=120)), **options).draw(batch(many=64, seed=3))
+        assert drawn is not None
+        means = ((drawn.image + 1) * 127.5).flatten(1).mean(1)
+        dark = means < 130
+        assert 10 < int(dark.sum()) < 54
+        assert float((means[dark] - 105).abs().max()) < 12
+        assert means[~dark].min() > 150
+
+
+def test_fewer_quantiles_without_noise_are_another_configs() -> None:
+    state = noisy()
+    plain = dataclasses.replace(state, privacy=some().privacy)
+    with pytest.raises(HandoverError, match="'quantiles': 3"):
+        begun(("north", plain))
+
+
+def test_a_router_of_sites_with_noise_and_without() -> None:
+    states = {"north": noisy(0), "east": some(shade=90), "west": noisy(150)}
+    for sites in (["north", "east", "west"], ["north", "west"], ["east"]):
+        router = Router.of({site: states[site] for site in sites}, TASK.intensity_range)
+        assert router is not None
+        for place, site in enumerate(sites):
+            weights = router.weights(batch(7, shade={"north": 0, "east": 90, "west": 150}[site]).image)
+            assert weights[:, place].min() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("patients", "options", "doubt"),
+    [
+        (4, {}, "4 patients to train on are too few"),
+        (6, {}, None),
+        (6, {"epsilon": 8.0}, "with epsilon 8 and 6 patients .* noise in its memory is .* About 3. patients"),
+        (40, {"epsilon": 8.0}, None),
+        (40, {"epsilon": 1e-6}, "About .* patients"),
+    ],
+)
+def test_a_site_with_too_few_patients_is_warned_of_before_it_trains(
+    patients: int, options: dict[str, Any], doubt: str | None
+) -> None:
+    style = Style(StyleOptions(**options))
+    style.setup(TASK)
+    found = style.doubt(patients)
+    assert found is None if doubt is None else re.search(doubt, found or "")
 
 
 def test_a_second_release_with_noise_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
