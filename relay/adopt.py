@@ -1,7 +1,7 @@
 """Adopt: after the last leg, choose the model that a site uses for its own patients.
 
-The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the
-generalist fine-tuned at home. Only validation images decide; test images are scored afterwards, with the chosen model.
+The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the better
+one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with the chosen model.
 
 A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
 the chosen model on the site's own test images) and, if the fine-tuned generalist was chosen, ``tuned.safetensors``.
@@ -98,8 +98,8 @@ def adopt(
         run: which saves what an interrupted fine-tuning resumes from, and its curves, in ``adopt_<site>``.
 
     Returns:
-        The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the generalist,
-        or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation images, as
+        The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the model it
+        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation images, as
         :func:`relay.statistics.describe` gives it.
 
     Without validation images, nothing is fine-tuned, and the first of :data:`ORDER` is adopted.
@@ -113,11 +113,12 @@ def adopt(
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
     step, origin = 0, _origin(leg, incoming)
     if len(site.val):
-        net = candidates_in(leg, handover, "")[GENERALIST]
+        start = max((kind for kind in (EXPERT, GENERALIST) if kind in found), key=lambda kind: _mean(found[kind]))
+        net = candidates_in(leg, handover, leg.task_name)[start]
         state, curves = paths.root / f"phase_1_adopt_{origin[:12]}.ckpt", run.curves(f"adopt_{leg.task_name}")
         with progress.stage("fine-tuning", training=True):
             step = tune(leg, net, site, state, curves, devices, progress)
-        if step:  # else it is the generalist
+        if step:  # else it is still that model
             models[TUNED], found[TUNED] = net, scores(net, site, [site.val], device)
     chosen, why = choose(found)
     seed = derive(leg.conf.random_seed, leg.task_name, "adopt")
@@ -141,13 +142,17 @@ def choose(found: Mapping[str, Sequence[tuple[str, float]]]) -> tuple[str, str]:
     kinds = [kind for kind in ORDER if kind in found]
     if not found[kinds[0]]:
         return kinds[0], "there are no validation images to compare models on"
-    means = {kind: mean(dice for _, dice in found[kind]) for kind in kinds}
+    means = {kind: _mean(found[kind]) for kind in kinds}
     measured = [kind for kind in kinds if not math.isnan(means[kind])]
     if not measured:
         return kinds[0], f"no Dice can be measured on the {len(found[kinds[0]])} validation images"
     best = max(measured, key=lambda kind: means[kind])  # of equal ones, the first
     patients = len({patient for patient, _ in found[best]})
     return best, f"it has the best mean Dice on {len(found[best])} validation images of {patients} patients"
+
+
+def _mean(found: Sequence[tuple[str, float]]) -> float:
+    return mean(dice for _, dice in found)
 
 
 def _write(

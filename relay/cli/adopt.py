@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WORDS = {
     "expert": "this site's own model, from its leg",
-    "tuned": "the generalist, fine-tuned here",
+    "tuned": "fine-tuned here once more",
     "generalist": "the one model of the last leg",
     "vote": "all sites' own models, weighed by looks",
 }

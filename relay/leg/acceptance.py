@@ -231,16 +231,17 @@ def check_expert(leg: Leg, model: nn.Module, policy: Policy) -> None:
         return
     if policy.experts == "none":
         raise PolicyBreach(
-            f"strategy '{leg.conf.strategy.name}' hands on an expert of each site; this study lets none travel",
-            "Use a strategy or options without experts, or ask the coordinator for a roster with policy.experts: full.",
+            f"strategy '{leg.conf.strategy.name}' hands on an expert; this study lets none travel",
+            "Use a strategy or options without experts (relay with experts: false), or ask the coordinator for a "
+            "roster with policy.experts: full.",
         )
     halved = {torch.float32: 2}  # travels as float16 (relay.handover.compact)
     size = sum(w.numel() * halved.get(w.dtype, w.element_size()) for w in model.state_dict().values())
     if size > policy.max_expert_bytes:
         raise PolicyBreach(
             f"an expert of this net has {size} bytes; the limit for one in this study is {policy.max_expert_bytes}",
-            "Use the study's agreed net, a strategy or options without experts, or ask the coordinator for another "
-            "policy.max_expert_bytes.",
+            "Use the study's agreed net, a strategy or options without experts (relay with experts: false), or ask the "
+            "coordinator for another policy.max_expert_bytes.",
         )
 
 

@@ -88,4 +88,5 @@ def plain(phases: Sequence[Phase], model: Any) -> bool:
     """Whether the first phase is nothing but a fit of the model."""
     first = phases[0]
     alone = not (first.frozen or first.extra_state or first.callbacks or first.optimizer)
-    return first.module is model and first.share == 1.0 and first.name == "learn" and alone
+    usual = first.share == first.rate == 1.0 and first.start is None
+    return first.module is model and usual and first.name == "learn" and alone

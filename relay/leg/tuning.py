@@ -24,7 +24,7 @@ from relay.metrics import SampleDice
 from relay.phase import Phase
 from relay.plan import Leg
 
-SHARE = 0.25
+SHARE = 0.5
 """How much of a leg's budget a fine-tuning takes."""
 SLOWER = 0.3
 """Its learning rate, relative to a leg's."""

@@ -168,7 +168,7 @@ def test_experts_are_loaded_too() -> None:
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
-        ({"experts": "none"}, "strategy 'sequential' hands on an expert of each site; this study lets none travel"),
+        ({"experts": "none"}, "strategy 'sequential' hands on an expert; this study lets none travel"),
         ({"max_expert_bytes": 100}, "an expert of this net has .* bytes; the limit for one in this study is 100"),
     ],
 )
