@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -60,6 +61,11 @@ def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
         if not all(paths.finished for paths in places) or not all(paths.record.is_file() for paths in own):
             left.append(job)
     return left
+
+
+def drop_first_legs(root: Path) -> None:
+    """Remove the first legs that the runs of a finished comparison have shared."""
+    shutil.rmtree(root / FIRST_LEGS, ignore_errors=True)
 
 
 def execute(study: Study, folder: Path, devices: Devices, progress: Progress, known: Known | None = None) -> None:
