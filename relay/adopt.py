@@ -1,7 +1,8 @@
 """Adopt: after the last leg, choose the model that a site uses for its own patients.
 
 The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the better
-one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with the chosen model.
+one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with
+the chosen model.
 
 A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
 the chosen model on the site's own test images) and, if the fine-tuned generalist was chosen, ``tuned.safetensors``.
@@ -99,8 +100,8 @@ def adopt(
 
     Returns:
         The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the model it
-        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation images, as
-        :func:`relay.statistics.describe` gives it.
+        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation
+        images, as :func:`relay.statistics.describe` gives it.
 
     Without validation images, nothing is fine-tuned, and the first of :data:`ORDER` is adopted.
 
