@@ -5,7 +5,7 @@ one of expert and generalist, fine-tuned at home. Only validation images decide;
 the chosen model.
 
 A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
-the chosen model on the site's own test images) and, if the fine-tuned generalist was chosen, ``tuned.safetensors``.
+the chosen model on the site's own test images) and, if the fine-tuned model was chosen, ``tuned.safetensors``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class AdoptPaths:
 
     @property
     def tuned(self) -> Path:
-        """The weights of the fine-tuned generalist; absent if it was not adopted."""
+        """The weights of the fine-tuned model; absent if it was not adopted."""
         return self.root / "tuned.safetensors"
 
     @property
@@ -209,7 +209,7 @@ def read(paths: AdoptPaths) -> dict[str, Any] | None:
 
 
 def tuned_weights(paths: AdoptPaths, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a fine-tuned generalist that was adopted.
+    """The weights of a fine-tuned model that was adopted.
 
     Raises:
         UserError: the file is missing or damaged.
