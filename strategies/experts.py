@@ -2,7 +2,7 @@
 
 A handover keeps the expert of every site, so that what one net can't hold at once stays available: graders who draw
 differently, scanners that look different. Which expert suits an image is told by its looks
-(:class:`relay.memory.Router`); experts also teach the one model (:mod:`.replay`).
+(:class:`relay.memory.Router`).
 
 That each task has its own expert, and a gate that routes to it, is Expert Gate (Aljundi et al. 2017,
 10.1109/CVPR.2017.753), with a gate of autoencoders; in a federation, FedSM (Xu et al. 2022, arXiv:2203.10144) trains a
@@ -22,8 +22,6 @@ from .base import Batch, Phase, Strategy
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from relay.handover import Handover
-
 
 @options
 class ExpertsOptions:
@@ -36,8 +34,8 @@ class ExpertsOptions:
     """
 
     experts: bool = True
-    expert_share: Annotated[float, Field(gt=0)] = 0.5
-    expert_rate: Annotated[float, Field(gt=0)] = 0.5
+    expert_share: Annotated[float, Field(gt=0)] = 1.0
+    expert_rate: Annotated[float, Field(gt=0)] = 1.0
 
 
 class Experts(Strategy):
@@ -45,43 +43,21 @@ class Experts(Strategy):
 
     Attributes:
         own: this leg's expert.
-        experts: the frozen experts of the other sites, by name.
     """
 
     Options = ExpertsOptions
     own: nn.Module | None = None
-    experts: Mapping[str, nn.Module] = {}
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.carries_expert = options.experts
         self.shares = (*self.shares, options.expert_share) if options.experts else self.shares
 
-    def receive(self, handover: Handover | None) -> None:
-        """Keep the experts of the other sites.
-
-        Raises:
-            HandoverError: an expert does not match the model.
-        """
-        super().receive(handover)
-        if not self.options.experts:
-            return
-        self.own = copy.deepcopy(self.model)
-        if handover is not None:
-            found = handover.by_site(handover.experts).items()
-            self.experts = {site: self._frozen(weights) for site, weights in found if site != self.task.site}
-
-    def _frozen(self, weights: Mapping[str, Tensor]) -> nn.Module:
-        from relay.handover import load_expert
-
-        net = copy.deepcopy(self.model)
-        load_expert(net, weights)
-        return net.eval().requires_grad_(False)
-
     def phases(self) -> Sequence[Phase]:
         """The model's fit, then the expert's, which begins with the model's weights."""
-        if self.own is None:
+        if not self.options.experts:
             return super().phases()
+        self.own = copy.deepcopy(self.model)
         share, rate = self.options.expert_share, self.options.expert_rate
         return [*super().phases(), Phase("expert", self.own, self.own_loss, share=share, rate=rate, start=self.model)]
 
