@@ -1,10 +1,11 @@
 """Adopt: after the last leg, choose the model that a site uses for its own patients.
 
 The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the better
-one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with the chosen model.
+one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with
+the chosen model.
 
 A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
-the chosen model on the site's own test images) and, if the fine-tuned generalist was chosen, ``tuned.safetensors``.
+the chosen model on the site's own test images) and, if the fine-tuned model was chosen, ``tuned.safetensors``.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class AdoptPaths:
 
     @property
     def tuned(self) -> Path:
-        """The weights of the fine-tuned generalist; absent if it was not adopted."""
+        """The weights of the fine-tuned model; absent if it was not adopted."""
         return self.root / "tuned.safetensors"
 
     @property
@@ -99,8 +100,8 @@ def adopt(
 
     Returns:
         The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the model it
-        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation images, as
-        :func:`relay.statistics.describe` gives it.
+        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation
+        images, as :func:`relay.statistics.describe` gives it.
 
     Without validation images, nothing is fine-tuned, and the first of :data:`ORDER` is adopted.
 
@@ -208,7 +209,7 @@ def read(paths: AdoptPaths) -> dict[str, Any] | None:
 
 
 def tuned_weights(paths: AdoptPaths, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a fine-tuned generalist that was adopted.
+    """The weights of a fine-tuned model that was adopted.
 
     Raises:
         UserError: the file is missing or damaged.

@@ -62,19 +62,15 @@ class Batch:
         image: float, ``(B, C, *spatial)``, scaled to the data set's ``intensity_range``.
         label: int64 class indices, ``(B, *spatial)``.
         index: int64, ``(B,)``: which training samples these are.
-        source: int64, ``(B,)``, on the CPU: the earlier site that a memory drew each for, as a place in
-            :attr:`relay.memory.Memory.sites`; None if it does not say.
     """
 
     image: Tensor
     label: Tensor
     index: Tensor
-    source: Tensor | None = None
 
     def __getitem__(self, part: slice) -> Batch:
         """Some of its samples."""
-        source = None if self.source is None else self.source[part]
-        return Batch(self.image[part], self.label[part], self.index[part], source)
+        return Batch(self.image[part], self.label[part], self.index[part])
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class ExpertsOptions:
 
     experts: bool = True
     expert_share: Annotated[float, Field(gt=0)] = 1.0
-    expert_rate: Annotated[float, Field(gt=0)] = 1.0
+    expert_rate: Annotated[float, Field(gt=0)] = 0.5
 
 
 class Experts(Strategy):

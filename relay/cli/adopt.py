@@ -35,8 +35,8 @@ def adopt(
 ) -> None:
     """After the last leg, choose the model for this site's own patients, on its validation images.
 
-    The candidates are the site's own model, the generalist, the vote of all sites' models, and the generalist
-    fine-tuned here. A simulation does this for every site.
+    The candidates are the site's own model, the generalist, the vote of all sites' models, and the better one of
+    the first two, fine-tuned here. A simulation does this for every site.
     """
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
