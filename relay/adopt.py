@@ -1,40 +1,69 @@
 """Adopt: after the last leg, choose the model that a site uses for its own patients.
 
-The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the
-generalist fine-tuned at home. Only validation images decide; test images are scored afterwards, with the chosen model.
+The candidates are what the relay hands to every site (the generalist, the vote, the site's own expert), and the better
+one of expert and generalist, fine-tuned at home. Only validation images decide; test images are scored afterwards, with
+the chosen model.
+
+A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
+the chosen model on the site's own test images) and, if the fine-tuned model was chosen, ``tuned.safetensors``.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from relay import tensorfile
 from relay.bundle import measure
-from relay.config import Devices
-from relay.data import SiteData
+from relay.errors import DataError
 from relay.files import damaged, read_json, write_bytes, write_text
-from relay.handover import Handover
-from relay.leg import Progress, candidates, device_of, predictions, rows, scores, tune
-from relay.plan import Leg
-from relay.results import mean, no_nan, write_rows
+from relay.leg import (
+    Progress,
+    RunPaths,
+    candidates_in,
+    device_of,
+    is_first,
+    predictions,
+    rows,
+    scores,
+    tune,
+    wait_for_all,
+)
+from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean, no_nan, read_rows, write_rows
 from relay.seeds import derive
 from relay.statistics import describe
+from relay.trust import digest
 
-ORDER = ("expert", "tuned", "generalist", "vote")
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from relay.config import Devices
+    from relay.data import SiteData
+    from relay.leg import Incoming
+    from relay.plan import Leg
+
+TUNED = "tuned"
+ORDER = (EXPERT, TUNED, GENERALIST, VOTE)
 """Of two candidates that score alike, the earlier one is adopted: the one that fits the site's own graders."""
+NEEDED: dict[str, type] = {"site": str, "model": str, "why": str, "from": str, "handover": str, "sha256": dict}
+NEEDED |= {"candidates": dict}
+"""The keys of ``adopted.json`` that are used, and their types."""
 
 
 @dataclass(frozen=True)
 class AdoptPaths:
-    """The folder of what a site adopted: ``adopted/<site>/``."""
+    """The folder of what a site adopted: ``adopted/<site>/`` in a run's folder."""
 
     root: Path
+
+    @classmethod
+    def of(cls, run: RunPaths, site: str) -> AdoptPaths:
+        """The folder of a site in a run."""
+        return cls(run.root / "adopted" / site)
 
     @property
     def record(self) -> Path:
@@ -43,7 +72,7 @@ class AdoptPaths:
 
     @property
     def tuned(self) -> Path:
-        """The weights of the fine-tuned generalist; absent if it was not adopted."""
+        """The weights of the fine-tuned model; absent if it was not adopted."""
         return self.root / "tuned.safetensors"
 
     @property
@@ -58,50 +87,50 @@ class AdoptPaths:
 
 
 def adopt(
-    leg: Leg,
-    handover: Handover,
-    digest: str,
-    site: SiteData,
-    paths: AdoptPaths,
-    curves: Path,
-    devices: Devices,
-    progress: Progress,
+    study: str, leg: Leg, incoming: Incoming, site: SiteData, run: RunPaths, devices: Devices, progress: Progress
 ) -> dict[str, Any]:
     """Choose a site's own model, and write the choice.
 
     Args:
+        study: its name, for the scores.
         leg: of the site: how to fine-tune.
-        handover: of the last leg; ``digest`` identifies it.
-        site: with its validation images.
-        curves: a TensorBoard folder for the fine-tuning.
+        incoming: the handover of the last leg.
+        site: with its train, validation and test images.
+        run: which saves what an interrupted fine-tuning resumes from, and its curves, in ``adopt_<site>``.
 
     Returns:
-        The content of ``adopted.json``: ``model``, ``why``, and ``candidates``: the interval of each one's mean Dice on
-        the validation images, as :func:`relay.statistics.describe` gives it.
+        The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the model it
+        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation
+        images, as :func:`relay.statistics.describe` gives it.
 
     Without validation images, nothing is fine-tuned, and the first of :data:`ORDER` is adopted.
 
     Raises:
         HandoverError: the handover does not match the leg's config.
+        RelayError: the fine-tuning failed, or was interrupted.
     """
-    name, device, step = str(site.dataset.options.task_name), device_of(devices), 0
-    models: dict[str, nn.Module] = dict(candidates(leg, handover, name).items())
+    paths, device, handover = AdoptPaths.of(run, leg.task_name), device_of(devices), incoming.handover
+    models: dict[str, nn.Module] = dict(candidates_in(leg, handover, leg.task_name).items())
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
-    if site.split.val:
-        net = candidates(leg, handover, "")["generalist"].to(device)
-        state, before = paths.root / "phase_1_adopt.ckpt", mean(dice for _, dice in found["generalist"])
-        with progress.stage(f"fine-tuning at {name}", training=True):
-            step = tune(leg, net, before, site, state, curves, devices, progress)
-        if step:  # else it is the generalist
-            models["tuned"], found["tuned"] = net, scores(net, site, [site.val], device)
+    step, origin = 0, _origin(leg, incoming)
+    if len(site.val):
+        start = max((kind for kind in (EXPERT, GENERALIST) if kind in found), key=lambda kind: _mean(found[kind]))
+        net = candidates_in(leg, handover, leg.task_name)[start]
+        state, curves = paths.root / f"phase_1_adopt_{origin[:12]}.ckpt", run.curves(f"adopt_{leg.task_name}")
+        with progress.stage("fine-tuning", training=True):
+            step = tune(leg, net, site, state, curves, devices, progress)
+        if step:  # else it is still that model
+            models[TUNED], found[TUNED] = net, scores(net, site, [site.val], device)
     chosen, why = choose(found)
-    seed = derive(leg.conf.random_seed, name, "adopt")
-    tables = {kind: describe(values, seed) for kind, values in found.items()}
-    record = {"site": name, "model": chosen, "why": why, "tuned_step": step, "handover": digest}
-    record["candidates"] = tables
-    _write(leg, site, models[chosen], record, len(handover.legs), paths, device)
-    for kept in paths.root.glob("phase_1_adopt*.ckpt"):
-        kept.unlink()
+    seed = derive(leg.conf.random_seed, leg.task_name, "adopt")
+    record: dict[str, Any] = {"site": leg.task_name, "model": chosen, "why": why, "tuned_step": step, "from": origin}
+    record["handover"] = incoming.digest
+    record["candidates"] = {kind: describe(values, seed) for kind, values in found.items()}
+    if is_first():
+        where = {"study": study, "strategy": leg.conf.strategy.name, "leg": handover.legs[-1]["leg"]}
+        with progress.stage("testing"):
+            _write(models[chosen].to(device).eval(), record, site, where, paths)
+    wait_for_all()
     return record
 
 
@@ -109,33 +138,56 @@ def choose(found: Mapping[str, Sequence[tuple[str, float]]]) -> tuple[str, str]:
     """The candidate to adopt, and why.
 
     Args:
-        found: for each candidate, the patient and the Dice of each validation image.
+        found: for each candidate, the patient and the Dice of each validation image; NaN if it could not be measured.
     """
     kinds = [kind for kind in ORDER if kind in found]
     if not found[kinds[0]]:
         return kinds[0], "there are no validation images to compare models on"
-    means = {kind: mean(dice for _, dice in found[kind]) for kind in kinds}
-    best = max(kinds, key=lambda kind: means[kind])  # of equal ones, the first
+    means = {kind: _mean(found[kind]) for kind in kinds}
+    measured = [kind for kind in kinds if not math.isnan(means[kind])]
+    if not measured:
+        return kinds[0], f"no Dice can be measured on the {len(found[kinds[0]])} validation images"
+    best = max(measured, key=lambda kind: means[kind])  # of equal ones, the first
     patients = len({patient for patient, _ in found[best]})
     return best, f"it has the best mean Dice on {len(found[best])} validation images of {patients} patients"
 
 
+def _mean(found: Sequence[tuple[str, float]]) -> float:
+    return mean(dice for _, dice in found)
+
+
 def _write(
-    leg: Leg, site: SiteData, model: nn.Module, record: dict[str, Any], number: int, paths: AdoptPaths, device: Any
+    model: nn.Module, record: dict[str, Any], site: SiteData, where: Mapping[str, Any], paths: AdoptPaths
 ) -> None:
-    """Write the choice, the weights if they were fine-tuned, and the scores on the test images, the choice last."""
+    """Write the weights if they were fine-tuned, and the scores on the test images; the choice last."""
     from safetensors.torch import save
 
+    paths.record.unlink(missing_ok=True)
     paths.tuned.unlink(missing_ok=True)
-    if record["model"] == "tuned":
-        weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-        write_bytes(paths.tuned, save(weights))
-        record["sha256"] = measure(paths.tuned).sha256
-    name, options = record["site"], site.dataset.options
-    where = {"study": "", "strategy": leg.conf.strategy.name, "leg": number, "trained": name, "site": name}
-    tested = predictions(model.to(device).eval(), site, device)
-    write_rows(paths.scores, (row for one in tested for row in rows(one, options.names, **where, model="adopted")))
+    if record["model"] == TUNED:
+        write_bytes(paths.tuned, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
+    where = {**where, "trained": record["site"], "model": ADOPTED, "site": record["site"]}
+    tested = predictions(model, site, next(model.parameters()).device)
+    write_rows(paths.scores, (row for one in tested for row in rows(one, site.dataset.options.names, **where)))
+    record["sha256"] = {path.name: measure(path).sha256 for path in (paths.tuned, paths.scores) if path.is_file()}
     write_text(paths.record, json.dumps(no_nan(record), indent=1) + "\n")
+    for state in paths.root.glob("phase_1_adopt_*.ckpt"):
+        state.unlink()
+
+
+def _origin(leg: Leg, incoming: Incoming) -> str:
+    """Identifies everything that a choice depends on, except the images."""
+    return digest(json.dumps([incoming.digest, leg.scientific()], sort_keys=True, default=str).encode())
+
+
+def chosen_before(leg: Leg, incoming: Incoming, run: RunPaths) -> dict[str, Any] | None:
+    """The choice that a leg's site has made from this handover with this config; None if there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    record = read(AdoptPaths.of(run, leg.task_name))
+    return record if record and record["from"] == _origin(leg, incoming) else None
 
 
 def read(paths: AdoptPaths) -> dict[str, Any] | None:
@@ -148,24 +200,37 @@ def read(paths: AdoptPaths) -> dict[str, Any] | None:
         record = read_json(paths.record, paths.again)
     except FileNotFoundError:
         return None
-    if record.get("model") not in ORDER or not isinstance(record.get("site"), str):
-        raise damaged(paths.record, "it names no model and site", paths.again)
-    return dict(record)
+    for key, kind in NEEDED.items():
+        if not isinstance(record.get(key), kind):
+            raise damaged(paths.record, f"'{key}' is missing or has the wrong type", paths.again)
+    if record["model"] not in record["candidates"]:
+        raise damaged(paths.record, f"it adopts '{record['model']}', which is no candidate", paths.again)
+    return record
 
 
-def adopted(leg: Leg, handover: Handover, paths: AdoptPaths) -> nn.Module:
-    """The model that a site adopted, on the CPU.
+def tuned_weights(paths: AdoptPaths, record: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a fine-tuned model that was adopted.
 
     Raises:
-        UserError: it has adopted none, or the file is damaged.
-        HandoverError: the handover does not match the leg's config, or no longer has the adopted model.
+        UserError: the file is missing or damaged.
     """
-    record = read(paths)
-    assert record is not None
-    if record["model"] != "tuned":
-        return candidates(leg, handover, record["site"])[record["model"]]
-    net = leg.net.build()
-    if not paths.tuned.is_file() or measure(paths.tuned).sha256 != record.get("sha256"):
-        raise damaged(paths.tuned, "it is not what relay adopt wrote", paths.again)
-    net.load_state_dict(tensorfile.load(paths.tuned))
-    return net
+    _check_whole(paths.tuned, paths, record)
+    return tensorfile.load(paths.tuned)
+
+
+def score_rows(paths: AdoptPaths, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The scores of the adopted model on the site's own test images.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    _check_whole(paths.scores, paths, record)
+    try:
+        return read_rows(paths.scores)
+    except DataError as error:
+        raise DataError(str(error), paths.again) from error
+
+
+def _check_whole(path: Path, paths: AdoptPaths, record: Mapping[str, Any]) -> None:
+    if not path.is_file() or measure(path).sha256 != record["sha256"].get(path.name):
+        raise damaged(path, "it is not what relay adopt wrote", paths.again)

@@ -62,19 +62,15 @@ class Batch:
         image: float, ``(B, C, *spatial)``, scaled to the data set's ``intensity_range``.
         label: int64 class indices, ``(B, *spatial)``.
         index: int64, ``(B,)``: which training samples these are.
-        source: int64, ``(B,)``, on the CPU: the earlier site that a memory drew each for, as a place in
-            :attr:`relay.memory.Memory.sites`; None if it does not say.
     """
 
     image: Tensor
     label: Tensor
     index: Tensor
-    source: Tensor | None = None
 
     def __getitem__(self, part: slice) -> Batch:
         """Some of its samples."""
-        source = None if self.source is None else self.source[part]
-        return Batch(self.image[part], self.label[part], self.index[part], source)
+        return Batch(self.image[part], self.label[part], self.index[part])
 
 
 @dataclass(frozen=True)
@@ -90,6 +86,8 @@ class Phase:
         extra_state: modules that are checkpointed with it but not trained: running sums, an average of weights.
         callbacks: Lightning callbacks, for methods that act between steps.
         optimizer: options with a ``build`` (:mod:`relay.optim`); None for the leg's own.
+        rate: factor of the optimiser's learning rate.
+        start: a module whose weights ``module`` gets when the phase begins; None to begin with its own.
         validate: whether ``module`` is a model to score on the validation images during the fit.
     """
 
@@ -101,4 +99,6 @@ class Phase:
     extra_state: tuple[nn.Module, ...] = ()
     callbacks: tuple[Any, ...] = ()
     optimizer: Any = None
+    rate: float = 1.0
+    start: nn.Module | None = None
     validate: bool = True

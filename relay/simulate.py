@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.adopt import AdoptPaths, adopt, read
+from relay.adopt import AdoptPaths, adopt, chosen_before, read
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
     Known,
     LegPaths,
+    Needs,
     Progress,
     RunPaths,
     Sites,
@@ -117,9 +118,13 @@ class Simulation:
         """Read the images that the sites of these legs need to adopt a model; return all their optimiser steps.
 
         Raises:
-            DataError: it lists the problems of all sites.
+            DataError: it lists the problems of all sites, or images have changed since a leg used them.
         """
-        self.sites.read([(leg.pool[0], ("train", "val", "test")) for leg in legs], say)
+        needed: Needs = [(leg.pool[0], ("train", "val", "test")) for leg in legs]
+        for leg in legs:
+            self.sites(leg.pool[0], train=True)
+            digests.check(self.run_paths.leg(leg.folder), self.sites.files(needed))
+        self.sites.read(needed, say)
         return sum(self._tuning_steps(leg) for leg in legs)
 
     def adopt(self, leg: Leg, progress: Progress) -> dict[str, Any] | None:
@@ -128,17 +133,16 @@ class Simulation:
         Returns:
             The choice: see :func:`relay.adopt.adopt`; None if nothing was handed over.
         """
-        site, paths = self.sites(leg.pool[0], train=True), AdoptPaths(self.run_paths.root / "adopted" / leg.task_name)
-        newest = self.transport.newest(leg)
-        if newest is None:
+        incoming = self.transport.newest(leg)
+        if incoming is None:
             return None
         steps = self._tuning_steps(leg)
-        if (known := read(paths)) is not None and known["handover"] == newest.digest:
+        if known := chosen_before(leg, incoming, self.run_paths):
             progress.skip(f"{leg.task_name}: adopted {known['model']}", steps)
             return known
         progress.leg(f"{leg.task_name} · adopting a model", steps)
-        curves = self.run_paths.curves(f"adopt_{leg.task_name}")
-        found = adopt(leg, newest.handover, newest.digest, site, paths, curves, self.devices, progress)
+        site = self.sites(leg.pool[0], train=True)
+        found = adopt(self.study.name, leg, incoming, site, self.run_paths, self.devices, progress)
         progress.finish_leg()
         return found
 
@@ -188,9 +192,8 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
 
 def _adopted(study: Study, run: RunPaths) -> list[dict[str, Any]]:
     """Scores of the models that sites have adopted, on their own test images."""
-    places = [AdoptPaths(run.root / "adopted" / site) for site in dict.fromkeys(leg.task_name for leg in study.legs)]
-    found = [row for paths in places if read(paths) is not None for row in read_rows(paths.scores)]
-    return [{**row, "study": study.name} for row in found]
+    places = [AdoptPaths.of(run, site) for site in dict.fromkeys(leg.task_name for leg in study.legs)]
+    return [row for paths in places if read(paths) is not None for row in read_rows(paths.scores)]
 
 
 def adopting(study: Study) -> list[Leg]:

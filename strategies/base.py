@@ -40,8 +40,12 @@ class Strategy:
         Options: the strategy's ``kwargs`` in a config.
         uses_incoming: whether a leg starts from the previous site's model; else every leg starts from scratch.
         pools_sites: whether one leg trains on several sites' data at once (never in a deployment).
+        plain_start: whether a leg without a handover only fits the model with the task's loss, as ``sequential`` does,
+            whatever the options: a comparison then trains it once for all such strategies. A subclass does not inherit
+            this; it must say so itself.
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
+        shares: of the leg's budget, one for each phase, as far as known before; the time left is estimated from them.
         carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
@@ -52,9 +56,11 @@ class Strategy:
     Options: ClassVar[type] = NoOptions
     uses_incoming: ClassVar[bool] = True
     pools_sites: ClassVar[bool] = False
+    plain_start: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
     carries_expert: bool = False
+    shares: tuple[float, ...] = (1.0,)
 
     model: nn.Module
     criterion: Callable[[Tensor, Tensor], Tensor]

@@ -36,6 +36,7 @@ class DER(Replay):
     """Match the incoming model's logits on samples from a memory."""
 
     Options = DEROptions
+    plain_start = True
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
         """``alpha * mean((z - z_incoming)^2) + beta * task loss``."""

@@ -1,8 +1,8 @@
-"""Experts: beside the one model, fine-tune the previous site's own model into this site's own, its expert.
+"""Experts: beside the one model, hand over each site's own, its expert: the model fine-tuned on that site's images.
 
 A handover keeps the expert of every site, so that what one net can't hold at once stays available: graders who draw
 differently, scanners that look different. Which expert suits an image is told by its looks
-(:class:`relay.memory.Router`); experts also teach the one model (:mod:`.replay`).
+(:class:`relay.memory.Router`).
 
 That each task has its own expert, and a gate that routes to it, is Expert Gate (Aljundi et al. 2017,
 10.1109/CVPR.2017.753), with a gate of autoencoders; in a federation, FedSM (Xu et al. 2022, arXiv:2203.10144) trains a
@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from relay.config import options
+from relay.config import Field, options
 
 from .base import Batch, Phase, Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from relay.handover import Handover
 
 
 @options
@@ -30,55 +28,38 @@ class ExpertsOptions:
     """Options of :class:`Experts`.
 
     Attributes:
-        experts: fit an expert in every leg and hand it over; each leg then takes about twice as long.
+        experts: fit an expert in every leg and hand it over.
+        expert_share: the budget of its fit, as a share of the leg's.
+        expert_rate: its learning rate, relative to the leg's.
     """
 
     experts: bool = True
+    expert_share: Annotated[float, Field(gt=0)] = 1.0
+    expert_rate: Annotated[float, Field(gt=0)] = 0.5
 
 
 class Experts(Strategy):
-    """Fit an expert before the model; the first leg's model is its expert.
+    """After the model's fit, fine-tune a copy of it.
 
     Attributes:
-        own: this leg's expert; None while it is the model.
-        experts: the frozen experts of the other sites, by name.
+        own: this leg's expert.
     """
 
     Options = ExpertsOptions
     own: nn.Module | None = None
-    experts: Mapping[str, nn.Module] = {}
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self.carries_expert = options.experts
-
-    def receive(self, handover: Handover | None) -> None:
-        """Start the expert from that of the previous leg, and keep those of the other sites.
-
-        Raises:
-            HandoverError: an expert does not match the model.
-        """
-        super().receive(handover)
-        if handover is None or not self.options.experts:
-            return
-        from relay.handover import load_expert
-
-        def net(weights: Mapping[str, Tensor]) -> nn.Module:
-            made = copy.deepcopy(self.model)
-            load_expert(made, weights)
-            return made
-
-        newest = max(handover.experts, default=None)
-        self.own = copy.deepcopy(self.model) if newest is None else net(handover.experts[newest])
-        found = handover.by_site(handover.experts).items()
-        self.experts = {
-            site: net(weights).eval().requires_grad_(False) for site, weights in found if site != self.task.site
-        }
+        self.shares = (*self.shares, options.expert_share) if options.experts else self.shares
 
     def phases(self) -> Sequence[Phase]:
-        """The expert's fit, then the model's."""
-        first = [Phase("expert", self.own, self.own_loss)] if self.own is not None else []
-        return [*first, *super().phases()]
+        """The model's fit, then the expert's, which begins with the model's weights."""
+        if not self.options.experts:
+            return super().phases()
+        self.own = copy.deepcopy(self.model)
+        share, rate = self.options.expert_share, self.options.expert_rate
+        return [*super().phases(), Phase("expert", self.own, self.own_loss, share=share, rate=rate, start=self.model)]
 
     def own_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The task's loss of the expert; nothing keeps it near what it was."""
@@ -87,4 +68,4 @@ class Experts(Strategy):
 
     def expert(self) -> Mapping[str, Tensor] | None:
         """The expert's weights."""
-        return (self.own or self.model).float().state_dict() if self.options.experts else None
+        return None if self.own is None else self.own.float().state_dict()

@@ -9,3 +9,4 @@ class Local(Strategy):
     """Train each site alone, from scratch."""
 
     uses_incoming = False
+    plain_start = True

@@ -69,12 +69,11 @@ class LwF(Strategy):
             terms["distil"] = self.options.distil_weight * kept
         return terms
 
-    def taught(self, image: Tensor, teacher: nn.Module | None = None) -> Tensor:
-        """The logits of the incoming model, or of another teacher."""
+    def taught(self, image: Tensor) -> Tensor:
+        """The incoming model's logits."""
         import torch
 
-        teacher = teacher or self.teacher
-        assert teacher is not None
+        assert self.teacher is not None
         with torch.no_grad():
-            logits: Tensor = teacher(image)
+            logits: Tensor = self.teacher(image)
         return logits

@@ -31,6 +31,7 @@ class Merge(Strategy):
     """Average with the incoming model; the first leg is plain training."""
 
     Options = MergeOptions
+    plain_start = True
 
     def finish(self, training: Training) -> None:
         """Average, then recompute normalisation statistics on this site's images."""

@@ -9,9 +9,7 @@ weights are averaged with it afterwards (:mod:`.merge`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -19,14 +17,10 @@ from typing_extensions import Self
 from relay.config import Field, options
 from relay.memory import Memory, build
 
-from .base import Batch, Phase
 from .experts import Experts, ExpertsOptions
 from .merge import Merge, MergeOptions, Weight
 from .owm import OWM, OWMOptions
 from .replay import Replay, ReplayOptions
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @options
@@ -35,12 +29,9 @@ class RelayOptions(ExpertsOptions, OWMOptions, ReplayOptions, MergeOptions):
 
     Attributes:
         owm_alpha: as for ``owm``, whose default holds more; null for no projection.
-        teacher: who gives the targets of replayed images: the ``incoming`` model, or the ``expert`` of the site that
-            an image stands for, if it has one.
     """
 
     owm_alpha: Annotated[float, Field(gt=0)] | None = 0.1
-    teacher: Literal["incoming", "expert"] = "expert"
     distil_weight: Annotated[float, Field(ge=0)] = 0.0
     merge: Weight = 0.0
 
@@ -54,29 +45,8 @@ class RelayOptions(ExpertsOptions, OWMOptions, ReplayOptions, MergeOptions):
 
 
 class Relay(Experts, OWM, Replay, Merge):
-    """Replay from a memory, with frozen teachers; the first leg is plain training."""
+    """Replay from a memory, with the frozen incoming model as its teacher; the first leg is plain training."""
 
     Options = RelayOptions
+    plain_start = True
     holds_rest = False  # replay preserves the rest
-
-    def phases(self) -> Sequence[Phase]:
-        """The expert's fit, then the model's, with all teachers beside it."""
-        teachers = tuple(self.experts.values()) if self.options.teacher == "expert" else ()
-        return [
-            replace(phase, frozen=(*phase.frozen, *teachers)) if phase.module is self.model else phase
-            for phase in super().phases()
-        ]
-
-    def wanted(self, drawn: Batch) -> Tensor:
-        """The logits of the expert of the site that each image stands for, or else of the incoming model."""
-        if drawn.source is None or self.options.teacher == "incoming":
-            return super().wanted(drawn)
-        import torch
-
-        rows, logits = [], []
-        for place, site in enumerate(self.remembered.sites):
-            mine = (drawn.source == place).nonzero()[:, 0]
-            if len(mine):
-                rows.append(mine)
-                logits.append(self.taught(drawn.image[mine], self.experts.get(site)))
-        return torch.cat(logits)[torch.cat(rows).argsort()]

@@ -28,13 +28,11 @@ class ReplayOptions(LwFOptions):
     Attributes:
         memory: what travels with the model, as name and kwargs; null for nothing.
         replay: share of each batch that stands for earlier sites.
-        beside: whether that share comes beside a full batch of this site's images, instead of in place of a part.
         replay_weight: weight of the replay term relative to the task's loss.
     """
 
     memory: Choice = dataclasses.field(default_factory=lambda: Named(name="style"))
     replay: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    beside: bool = False
     replay_weight: Annotated[float, Field(ge=0)] = 1.0
 
 
@@ -77,15 +75,10 @@ class Replay(LwF):
         drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
         if drawn is None:
             return super().loss(batch)
-        # a single image is learned and, with another appearance, replayed
-        own = batch if self.options.beside or size == 1 else batch[many:]
+        own = batch[many:] if size > 1 else batch  # a single image is learned and, with another appearance, replayed
         logits = self.model(torch.cat([drawn.image, own.image]))
-        recalled = self.recall(logits[:many], self.wanted(drawn), drawn)
+        recalled = self.recall(logits[:many], self.taught(drawn.image), drawn)
         return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * recalled}
-
-    def wanted(self, drawn: Batch) -> Tensor:
-        """The logits that replayed images should have: the incoming model's."""
-        return self.taught(drawn.image)
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
         """How far the model is from the incoming one on the replayed images: the mean squared distance of their

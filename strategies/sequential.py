@@ -7,3 +7,5 @@ from .base import Strategy
 
 class Sequential(Strategy):
     """Fine-tune the incoming model with the task's loss."""
+
+    plain_start = True

@@ -41,7 +41,7 @@ def given(**changes: Any) -> dict[str, Any]:
         node: Any = blocks
         for part in parents:
             node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
-        node[last] = value
+        node[last] = copy.deepcopy(value)  # a later key may change it
     return blocks
 
 

@@ -17,6 +17,7 @@ FLOORS = (
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},
     {"leg", "rehearse"},
+    {"adopt"},
     {"predict", "report", "score", "simulate"},
     {"compare"},
     {"cli"},

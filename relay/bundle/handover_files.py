@@ -193,10 +193,19 @@ def load(folder: Path, legs: Sequence[Mapping[str, Any]] = (), counts: Mapping[s
     }
     cumulative = _memory_state(folder, manifest.CUMULATIVE, counts)
     head = read(read_bytes(folder / manifest.HANDOVER), manifest.HANDOVER)
-    facts = {"model": head["model"], "data": head["data"], "legs": [dict(leg) for leg in legs]}
+    facts = {"model": head["model"], "data": head["data"], "legs": _told(folder, legs)}
     if (folder / manifest.CONFIG).is_file():
         facts["config"] = read(read_bytes(folder / manifest.CONFIG), manifest.CONFIG)
     return Handover(model, {leg: state for leg, state in found.items() if state}, cumulative, facts, experts)
+
+
+def _told(folder: Path, legs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the legs said about themselves, with the ``zero_shot`` of their results."""
+    found = []
+    for leg, name in zip(legs, _entries(legs, manifest.RESULTS).values(), strict=True):
+        scores = read(read_bytes(folder / name), name).get("zero_shot", []) if (folder / name).is_file() else []
+        found.append({**leg, "zero_shot": scores})
+    return found
 
 
 def _entries(legs: Sequence[Mapping[str, Any]], name: str) -> dict[int, str]:

@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from relay.cli import configs, options
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, warn
 from relay.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-    from relay.plan import Study
+    from relay.leg import Transport
+    from relay.plan import Leg, Study
 
 WORDS = {
     "expert": "this site's own model, from its leg",
-    "tuned": "the generalist, fine-tuned here",
+    "tuned": "fine-tuned here once more",
     "generalist": "the one model of the last leg",
     "vote": "all sites' own models, weighed by looks",
 }
@@ -32,50 +35,55 @@ def adopt(
 ) -> None:
     """After the last leg, choose the model for this site's own patients, on its validation images.
 
-    The candidates are the site's own model, the generalist, the vote of all sites' models, and the generalist
-    fine-tuned here. A simulation does this for every site.
+    The candidates are the site's own model, the generalist, the vote of all sites' models, and the better one of
+    the first two, fine-tuned here. A simulation does this for every site.
     """
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 
-    from relay.leg import Progress, RunPaths, check_input_spec, transport_of
+    from relay.leg import Progress, RunPaths, is_first, transport_of
     from relay.simulate import Simulation
 
-    hold(RunPaths(root).alone())
+    if is_first():
+        hold(RunPaths(root).alone())
     transport = transport_of(study, RunPaths(root))
-    console = Console()
-    log_to(root / "logs" / "adopt.log", verbose)
+    legs = list({leg.task_name: leg for leg in study.legs}.values())
+    for leg in legs:
+        _check(study, leg, transport, root)
+    console = Console() if is_first() else None
+    if console:
+        log_to(root / "logs" / "adopt.log", verbose)
     simulation = Simulation(study, root, devices, transport)
-    chosen = []
     with Progress(console=console) as progress:
-        legs = list({leg.task_name: leg for leg in study.legs}.values())
-        for leg in legs:
-            newest = transport.newest(leg)
-            if newest is None:
-                raise UserError(
-                    f"in {study.name} ({study.strategy}) nothing is handed over, so there is nothing to adopt",
-                    "Give the config of a relay.",
-                )
-            check_input_spec(leg, newest.handover.facts, root)
-            _going_on(study, len(newest.handover.legs), progress)
         with progress.stage("reading and checking images"):
             progress.expect(simulation.read_for_adoption(legs, progress.say))
-        for leg in legs:
-            chosen.append(simulation.adopt(leg, progress))
-    for record in filter(None, chosen):
-        _show(console, record)
+        records = [simulation.adopt(leg, progress) for leg in legs]
+    for record in filter(None, records if console else ()):
+        _show(console or Console(), record)
 
 
-def _going_on(study: Study, legs: int, progress: Any) -> None:
-    """Warn if the relay has not ended: a later leg's models may be better."""
-    if study.handoff is None:
-        return
-    from relay.exchange import StudyStore
-    from relay.home import home_of
+def _check(study: Study, leg: Leg, transport: Transport, root: Path) -> None:
+    """Check, before any work, that there is something to choose from and that it was trained with this config; warn if
+    a later leg's models may be better.
 
-    order = StudyStore(home_of(study.handoff.key), study.handoff.study).roster.order
-    if legs < len(order):
-        progress.say(f"warning: this is leg {legs} of {len(order)}: the relay goes on. Adopt again when it has ended.")
+    Raises:
+        UserError: there is not, or it was not.
+    """
+    from relay.leg import RunPaths
+    from relay.predict import models
+
+    RunPaths(root).leg(leg.folder).check(leg.scientific())
+    incoming = transport.newest(leg)
+    if incoming is None:
+        raise UserError(
+            f"nothing is handed over in {study.name} ({study.strategy}), so there is nothing to adopt",
+            "Give the config of a relay. To test each site's own model: relay predict.",
+        )
+    models.check_handover(study, leg, incoming.handover, root)
+    if study.handoff is not None:
+        done, order = len(incoming.handover.legs), models.store_of(study).roster.order
+        if done < len(order):
+            warn(f"this is leg {done} of {len(order)}: the relay goes on. Adopt again after the last leg is received")
 
 
 def _show(console: Console, record: Mapping[str, Any]) -> None:

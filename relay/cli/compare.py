@@ -193,7 +193,7 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
     Raises:
         RelayError: a run failed.
     """
-    from relay.compare import comparison, read_runs
+    from relay.compare import comparison, drop_first_legs, read_runs
 
     runs, failed = read_runs(planned, root, failed)
     if runs:
@@ -210,3 +210,4 @@ def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], referenc
             f"{len(failed)} of {len(planned)} runs failed:\n" + "\n".join(lines),
             "Check the logs. The same command tries these again and skips the finished runs.",
         )
+    drop_first_legs(root)

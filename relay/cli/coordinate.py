@@ -133,7 +133,7 @@ def amend(
     if new := sorted({*made.withdrawn_experts} - {*old.withdrawn_experts}):
         ask.say(
             f"The experts of these legs no longer travel: {', '.join(map(str, new))}. Models trained since have "
-            "learned from them and can't unlearn it, and whoever has received them keeps them."
+            "learned from them and can't unlearn it, and every site that received them still has them."
         )
     show.roster_change(old, made)
     if not ask.agreed("Sign this roster?", yes):

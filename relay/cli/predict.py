@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +15,16 @@ from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.plan import Study
-    from relay.predict import Model
+    from relay.predict import Given, OwnRun
+
+
+class Which(str, Enum):
+    """Values of ``--model``."""
+
+    OWN = "own"
+    GENERALIST = "generalist"
+    VOTE = "vote"
+    AUTO = "auto"
 
 
 @command
@@ -22,19 +32,28 @@ def predict(
     config: options.RunConfig,
     note: options.Note = "run",
     gpus: options.Gpus = None,
+    model: Annotated[
+        Which | None,
+        typer.Option(
+            "--model",
+            help="own: the site's own model. generalist: the one model for everybody. vote: all sites' own models, "
+            "weighed by looks. auto: what the site adopted; elsewhere, generalist or vote. Default: all that are here; "
+            "for --image, auto.",
+        ),
+    ] = None,
     save: Annotated[bool, typer.Option("-s", "--save", help="Save masks and overlays.")] = False,
     received: Annotated[
-        int | None, typer.Option("--received", help="Test the model received from this leg.", min=1)
+        int | None, typer.Option("--received", help="Test the models received from this leg.", min=1)
     ] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option("--bundle", help="Test the model in this bundle, after verifying it", metavar="FILE"),
+        typer.Option("--bundle", help="Test the models in this bundle, after verifying it", metavar="FILE"),
     ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
             "--image",
-            help="Predict this image, or all images in this folder, with the last model: mask and overlay. Repeatable.",
+            help="Predict this image, or all images in this folder: mask and overlay. Repeatable.",
             metavar="PATH",
         ),
     ] = None,
@@ -46,44 +65,57 @@ def predict(
     verbose: options.Verbose = False,
     overrides: options.Overrides = None,
 ) -> None:
-    """Test every leg's model (or another) on every test set that is here: every metric, sample by sample."""
+    """Test every model that is here on every test set that is here: every metric, sample by sample."""
     if received is not None and bundle is not None:
         raise UserError("--received and --bundle name different models", "Give one of them.")
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
-    from relay.predict import images_in, models as choose, predict_images
+    from relay.predict import Given, OwnRun, images_in, models, predict_images
 
     images = images_in([expanded(path) for path in image or ()])
+    here: Given | OwnRun
     if bundle is not None:
-        models = [_bundled(study, bundle, passphrase_file)]
+        here = Given(study, *_bundled(study, bundle, passphrase_file))
     elif received is not None:
-        models = [choose.received(study, received)]
+        here = Given(study, *models.received(study, received))
     else:
-        models = choose.finished(study, root)
-        if lacking := [leg.folder for leg in study.legs if leg.folder not in {model.folder for model in models}]:
-            ask.say(f"Skipped, because training is not finished: {', '.join(lacking)}", err=True)
-    log_to(root / "logs" / "predict.log", verbose)
-    console = Console()
+        here = OwnRun(study, root, config)
+        _skipped(here)
+    which: Any = model.value if model else None
     if images:
         from relay.leg import Progress
 
-        target = root / "results" / "images"
-        with Progress(len(images), console) as progress:
-            for path in predict_images(models[-1], images, target, devices, progress, warn):
+        chosen, target = here.for_images(which, ask.say), root / "results" / "images"
+        log_to(root / "logs" / "predict.log", verbose)
+        with Progress(len(images), Console()) as progress:
+            for path in predict_images(chosen, images, target, devices, progress, warn):
                 progress.say(f"Written: {path}")
         return
+    found = here.named(which, ask.say) if which else here.everything(ask.say)
+    log_to(root / "logs" / "predict.log", verbose)
     from relay.locks import locked
     from relay.predict import Testing, predict_study, results_of, show
     from relay.simulate import apart
 
-    folder = results_of(models, root)
+    folder, console = results_of(found, root, which), Console()
     hold(locked(folder / ".lock", str(folder)))
-    found = predict_study(study, models, folder, root, devices, console, Testing(tolerance, save))
-    show(console, found, folder, root, own=apart(study.legs) and not models[-1].outside)
+    tested = predict_study(study, found, folder, root, devices, console, Testing(tolerance, save))
+    show(console, tested, folder, root, own=apart(study.legs) and not found[-1].outside)
 
 
-def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> Model:
+def _skipped(here: OwnRun) -> None:
+    """Say which legs' models are not tested.
+
+    Raises:
+        UserError: no model is here.
+    """
+    there = {model.leg.folder for model in here.generalists}
+    if lacking := [leg.folder for leg in here.study.legs if leg.folder not in there]:
+        ask.say(f"Skipped, because training is not finished: {', '.join(lacking)}", err=True)
+
+
+def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
     from relay.predict import models
 
     store = models.store_of(study)

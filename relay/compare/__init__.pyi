@@ -1,4 +1,10 @@
 from .gather import comparison as comparison, read_runs as read_runs
 from .jobs import Job as Job, jobs_of as jobs_of, labels_of as labels_of
-from .running import Failed as Failed, planned_steps as planned_steps, run_here as run_here, unfinished as unfinished
+from .running import (
+    Failed as Failed,
+    drop_first_legs as drop_first_legs,
+    planned_steps as planned_steps,
+    run_here as run_here,
+    unfinished as unfinished,
+)
 from .spread import executor_of as executor_of, run_spread as run_spread

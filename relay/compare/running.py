@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from relay.plan import Study
 
 log = logging.getLogger(__name__)
-RUNS = "runs"
+RUNS, FIRST_LEGS = "runs", "first_legs"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
     return left
 
 
+def drop_first_legs(root: Path) -> None:
+    """Remove the first legs that the runs of a finished comparison have shared."""
+    shutil.rmtree(root / FIRST_LEGS, ignore_errors=True)
+
+
 def execute(study: Study, folder: Path, devices: Devices, progress: Progress, known: Known | None = None) -> None:
     """One run, with its log in its folder.
 
@@ -71,6 +77,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
     Raises:
         RelayError: the run failed, or another process is running it.
     """
+    from relay.leg import Known
     from relay.logs import logged
     from relay.simulate import Simulation
 
@@ -79,6 +86,7 @@ def execute(study: Study, folder: Path, devices: Devices, progress: Progress, kn
             held.enter_context(RunPaths(folder).alone())
             held.enter_context(logged(log_of(folder)))
         try:
+            known = known or Known(folder.parents[1] / FIRST_LEGS)
             Simulation(study, folder, devices, known=known).run(progress)
         except Exception:
             log.exception("failed")
@@ -95,7 +103,7 @@ def run_here(
     """
     from relay.leg import Known
 
-    failed, known = [], Known()
+    failed, known = [], Known(root / FIRST_LEGS)
     for count, (job, planned) in enumerate(zip(todo, steps, strict=True), 1):
         progress.say(f"run {count}/{len(todo)}: {job}")
         folder, reached = paths_of(job, root).root, progress.done + planned

@@ -30,7 +30,9 @@ def weigh(handover: Handover, store: StudyStore, policy: Policy) -> list[str]:
     Raises:
         GateFailed: they fail a check, and the policy says to refuse.
     """
-    return check_weights(handover, policy, last_known(store))
+    notes = check_weights(handover, policy, last_known(store))
+    check_experts(handover)
+    return notes
 
 
 def check_weights(
@@ -54,7 +56,6 @@ def check_weights(
     never = [*measures.useless(handover.model), *odd]
     for leg, expert in handover.experts.items():
         never += measures.useless(expert, f" in the expert of leg {leg}")
-        never += [f"the expert of leg {leg}: {text}" for text in measures.unlike(expert, handover.model)]
     if never:
         raise GateFailed(f"the weights can't be used: {some(never, between='; ')}")
     gate = policy.gate
@@ -72,6 +73,22 @@ def check_weights(
         "compared with the last weights known here" if last else "there are no earlier weights here to compare with"
     )
     return [*(plain(f"warning: {text}", most=MAX_MESSAGE) for text in found), f"weights are finite; {compared}"]
+
+
+def check_experts(handover: Handover) -> None:
+    """Check that every expert has the form of the model, and so can be loaded wherever the model can.
+
+    Raises:
+        GateFailed: one has not.
+    """
+    from relay.exchange import measures
+
+    if odd := [
+        f"the expert of leg {leg}: {text}"
+        for leg, expert in handover.experts.items()
+        for text in measures.unlike(expert, handover.model)
+    ]:
+        raise GateFailed(f"the weights can't be used: {some(odd, between='; ')}")
 
 
 def _models(handover: Handover) -> dict[str, Mapping[str, Tensor]]:

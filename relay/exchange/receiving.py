@@ -218,12 +218,16 @@ def newest(store: StudyStore) -> tuple[Handover, str]:
 
 
 def _checked(store: StudyStore, folder: Path, known_as: str, done: str, again: str) -> tuple[Handover, str]:
-    """What is in one of this site's own folders, and the digest of its weights, without experts that were withdrawn."""
+    """What is in one of this site's own folders, and the digest of its weights, without experts that were withdrawn:
+    these may have been deleted."""
     statements = chain_in(folder)
     listing = _own(folder / manifest.MANIFEST)
     whole = statements[-1].digest == known_as and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
-    paths = {name: folder / name for name in listed}
+    *before, own = (made.claim.leg for made in statements)
+    experts_of = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
+    withdrawn = {name for leg, name in experts_of.items() if not store.roster.lets_travel(leg)}
+    paths = {name: folder / name for name in listed if name not in withdrawn or (folder / name).is_file()}
     if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
         raise DigestMismatch(f"{folder} is not what was {done}", again)
     handover = _inside(folder, statements)

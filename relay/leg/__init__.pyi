@@ -1,7 +1,7 @@
 from . import checkpoint as checkpoint, digests as digests, doubts as doubts, handover_writer as handover_writer
 from .acceptance import full_check as full_check, quick_check as quick_check
 from .callbacks import KeepState as KeepState, ShowProgress as ShowProgress, StopOnNonFinite as StopOnNonFinite
-from .candidates import candidates as candidates, preferred as preferred, scores as scores, zero_shot as zero_shot
+from .candidates import candidates_in as candidates_in, preferred as preferred, scores as scores, zero_shot as zero_shot
 from .device import device_of as device_of, memory_format as memory_format
 from .digests import digest as digest
 from .evaluate import Predicted as Predicted, predictions as predictions, resized as resized, rows as rows
@@ -9,12 +9,12 @@ from .fitting import fit as fit
 from .inference import predict as predict
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
-from .processes import is_first as is_first
+from .processes import is_first as is_first, wait_for_all as wait_for_all
 from .progress import Progress as Progress
 from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg
 from .simulated_transport import SimulatedStudy as SimulatedStudy, transport_of as transport_of
 from .sites import Known as Known, Needs as Needs, Sites as Sites, needs as needs
 from .tensorboard import show_results as show_results
 from .training import task_of as task_of, training_of as training_of
-from .transport import Transport as Transport, expected_config as expected_config
+from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps

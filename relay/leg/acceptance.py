@@ -17,7 +17,7 @@ from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled
 from relay.errors import DataError, HandoverError, UserError
 from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
-from relay.handover import Handover, load_expert, load_model
+from relay.handover import Handover, load_model
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
@@ -93,9 +93,8 @@ def check_handover(leg: Leg, handover: Handover, policy: Policy, last: Mapping[s
         }
         notes = gate.check_weights(handover, policy, last, fresh)
         with _as_refusal():
-            for expert in handover.experts.values():
-                load_expert(model, expert)
             load_model(model, handover.model)
+            gate.check_experts(handover)
             start = _rehearsed(leg, handover)
     gate.check_weights(Handover(start.state_dict()), policy, {}, fresh)
     return model, notes
@@ -232,16 +231,17 @@ def check_expert(leg: Leg, model: nn.Module, policy: Policy) -> None:
         return
     if policy.experts == "none":
         raise PolicyBreach(
-            f"strategy '{leg.conf.strategy.name}' hands on an expert of each site; this study lets none travel",
-            "Use a strategy or options without experts, or ask the coordinator for a roster with policy.experts: full.",
+            f"strategy '{leg.conf.strategy.name}' hands on an expert; this study lets none travel",
+            "Use a strategy or options without experts (relay with experts: false), or ask the coordinator for a "
+            "roster with policy.experts: full.",
         )
     halved = {torch.float32: 2}  # travels as float16 (relay.handover.compact)
     size = sum(w.numel() * halved.get(w.dtype, w.element_size()) for w in model.state_dict().values())
     if size > policy.max_expert_bytes:
         raise PolicyBreach(
             f"an expert of this net has {size} bytes; the limit for one in this study is {policy.max_expert_bytes}",
-            "Use the study's agreed net, a strategy or options without experts, or ask the coordinator for another "
-            "policy.max_expert_bytes.",
+            "Use the study's agreed net, a strategy or options without experts (relay with experts: false), or ask the "
+            "coordinator for another policy.max_expert_bytes.",
         )
 
 

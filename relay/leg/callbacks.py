@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytorch_lightning as pl
 
 from relay.data import sample_ids
 from relay.errors import TrainingError, some
-from relay.leg.curves import written
+from relay.leg.curves import rewind, written
 from relay.leg.processes import gather
 from relay.leg.progress import Progress
+from relay.leg.state import newest
 
 
 class ShowProgress(pl.Callback):
@@ -133,3 +135,10 @@ class StopOnNonFinite(pl.Callback):
 def kept(state: Path) -> str:
     """What there is to resume from, in words."""
     return f"the last good state is kept in {state}" if state.is_file() else "no state was saved before it"
+
+
+def wind_back(curves: Path, states: Sequence[Path]) -> None:
+    """Remove from curves what came after the state that a fit resumes from: that of the last phase with one."""
+    found = next(filter(None, map(newest, reversed(states))), None)
+    callbacks = found[1]["callbacks"] if found else {}
+    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))

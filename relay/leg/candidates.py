@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,31 +16,30 @@ from relay.leg.inference import batches, predict
 from relay.leg.vote import Vote
 from relay.metrics import sample_dice
 from relay.plan import Leg
-from relay.results import mean
+from relay.results import EXPERT, GENERALIST, VOTE, mean
 
-Kind = Literal["generalist", "vote", "expert"]
 UNLIKE = "unlike"
-MOST = 64
+MOST = 32
 """How many images the arriving models are scored on."""
 
 
-def candidates(leg: Leg, handover: Handover, site: str) -> dict[Kind, nn.Module]:
+def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Module]:
     """The models in a handover, on the CPU: the one model; if there are experts, their vote; and the site's own expert,
     if it has one.
 
     Raises:
         HandoverError: weights or memories don't match the leg's config.
     """
-    found: dict[Kind, nn.Module] = {"generalist": leg.net.build()}
-    load_model(found["generalist"], handover.model)
+    found: dict[str, nn.Module] = {GENERALIST: leg.net.build()}
+    load_model(found[GENERALIST], handover.model)
     experts = {name: expert(leg, weights) for name, weights in handover.by_site(handover.experts).items()}
     if experts:
         from relay.memory import Router
 
         router = Router.of(handover.by_site(handover.memories), leg.data.intensity_range)
-        found["vote"] = Vote(experts, router)
+        found[VOTE] = Vote(experts, router)
     if site in experts:
-        found["expert"] = experts[site]
+        found[EXPERT] = experts[site]
     return found
 
 
@@ -76,12 +76,12 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
 
     Returns:
-        A row for each model: ``model``, ``mean`` (NaN if nothing could be measured), ``images``.
+        A row for each model: ``model``, ``site`` (None), ``mean`` (NaN if nothing could be measured), ``images``.
     """
     rows = []
-    for kind, model in candidates(leg, handover, "").items():
+    for kind, model in candidates_in(leg, handover, "").items():
         found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
-        rows.append({"model": kind, "mean": mean(found), "images": len(found)})
+        rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
     return rows
 
 
@@ -104,11 +104,10 @@ def routing(vote: Vote, site: SiteData, device: torch.device) -> dict[str, int]:
 def few(site: SiteData) -> Store:
     """At most :data:`MOST` of a site's images that are not for testing."""
     samples = list(chain(site.split.train, site.split.val))
-    step = -(-len(samples) // MOST)
-    return Store(site.dataset, samples[::step])
+    return Store(site.dataset, samples[:: max(1, -(-len(samples) // MOST))])
 
 
-def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[Kind, str]:
+def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     """Which model to use at a hospital that took no part, and why.
 
     Each leg has scored what arrived on its own images before it trained on them: to these models, it was such a
@@ -119,11 +118,16 @@ def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[Kind, str]:
     """
     pairs = []
     for leg in legs:
-        said = {row["model"]: row["mean"] for row in leg.get("zero_shot", ()) if row["mean"] is not None}
-        if {"generalist", "vote"} <= said.keys():
-            pairs.append((said["generalist"], said["vote"]))
+        said = {row["model"]: row["mean"] for row in leg.get("zero_shot", ()) if _measured(row["mean"])}
+        if {GENERALIST, VOTE} <= said.keys():
+            pairs.append((said[GENERALIST], said[VOTE]))
     if not pairs:
-        return "generalist", "no leg has compared it with the vote"
+        return GENERALIST, "no leg has compared it with the vote"
     one, many = (mean(side) for side in zip(*pairs, strict=True))
-    told = f"at {len(pairs)} arrivals, before training there, the vote scored {many:.3f} and the generalist {one:.3f}"
-    return ("vote" if many > one else "generalist"), told
+    where = f"on arrival at {len(pairs)} site{'s' if len(pairs) > 1 else ''}, before training there"
+    told = f"{where}, the vote scored {many:.3f} and the generalist {one:.3f}"
+    return (VOTE if many > one else GENERALIST), told
+
+
+def _measured(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)

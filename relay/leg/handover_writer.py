@@ -159,6 +159,7 @@ def write(
     scores: Iterable[Mapping[str, Any]],
     start: str | None,
     paths: Any,
+    arrived: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write the finished leg's handover.
 
@@ -168,6 +169,8 @@ def write(
         scores: its rows for single test samples.
         start: digest of what it was trained from.
         paths: the leg's :class:`~relay.leg.paths.LegPaths`.
+        arrived: scores of the models that it started from, before training: see
+            :func:`relay.leg.candidates.zero_shot`.
     """
     import torch
 
@@ -179,7 +182,7 @@ def write(
     contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),
-        manifest.RESULTS: cards.results(number, leg.task_name, rows),
+        manifest.RESULTS: cards.results(number, leg.task_name, rows, no_nan(list(arrived))),
     }
     own = Facts(
         leg=number,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -138,6 +139,8 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser over what is trained, its schedule stepped every step."""
         options = self.phase.optimizer or self.leg.optimizer
+        if self.phase.rate != 1 and hasattr(options, "lr"):  # somebody's own optimiser may have none
+            options = dataclasses.replace(options, lr=options.lr * self.phase.rate)
         optimizer = options.build([p for p in self.module.parameters() if p.requires_grad])
         schedule = self.leg.scheduler.build(optimizer, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,17 @@ from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
-from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
-from relay.leg.candidates import candidates, routing, zero_shot
-from relay.leg.curves import rewind
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
+from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
+from relay.leg.first_legs import FirstLeg, first_leg, plain
 from relay.leg.fitting import fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
-from relay.leg.state import newest
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
@@ -45,8 +45,9 @@ from relay.trust import Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
-    """Optimiser steps of a leg's budget; this reads the names of its images, not the images."""
-    return steps_of(leg, sum(len(sites(d, train=True).split.train) for d in leg.pool), devices.world_size)
+    """Optimiser steps of a leg's phases; this reads the names of its images, not the images."""
+    samples = sum(len(sites(dataset, train=True).split.train) for dataset in leg.pool)
+    return sum(steps_of(leg, samples, devices.world_size, share) for share in leg.strategy.shares)
 
 
 def run_leg(
@@ -84,8 +85,9 @@ def run_leg(
     handover = incoming.handover if incoming else None
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
-    device = _train(leg, handover, pool, paths, run, devices, progress, policy)
-    trained = time.monotonic() - ready
+    first = _first(leg, sites, devices) if handover is None else None
+    device = _train(leg, handover, pool, paths, run, devices, progress, policy, first)
+    trained = time.monotonic() - ready + (first.seconds if first else 0.0)
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = handover_writer.handover_of(leg, turn)
@@ -98,7 +100,7 @@ def run_leg(
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
@@ -152,8 +154,13 @@ def _train(
     devices: Devices,
     progress: Progress,
     policy: Policy,
+    first: FirstLeg | None = None,
 ) -> torch.device:
-    """Fit all phases and finish; return the device the model is on."""
+    """Fit all phases and finish; return the device the model is on.
+
+    Args:
+        first: where the first phase is shared with other runs, if it is.
+    """
     with torch.random.fork_rng(devices=[]):
         # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
         torch.manual_seed(derive(leg.conf.random_seed, "solver"))
@@ -174,8 +181,11 @@ def _train(
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    shared = first if plain([phase for phase, _ in phases], model) else None
+    if shared:
+        shared.take(phases[0][1], curves)
     if is_first():
-        _wind_back(curves, [state for _, state in phases])
+        wind_back(curves, [state for _, state in phases])
     for phase, state in phases:
         steps = steps_of(leg, samples, devices.world_size, phase.share)
         learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
@@ -186,8 +196,11 @@ def _train(
             *phase.callbacks,
             KeepState(state, leg.train.save_every_n_seconds),
         ]
+        if phase.start is not None:
+            phase.module.load_state_dict(phase.start.state_dict())
         with progress.stage(f"training, phase '{phase.name}'", training=True):
-            fit(learner, state, curves, devices, acting)
+            train = partial(fit, learner, state, curves, devices, acting)
+            shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
     assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32
@@ -195,13 +208,6 @@ def _train(
             strategy.finish(training)
         model.eval()
     return device
-
-
-def _wind_back(curves: Path, states: Sequence[Path]) -> None:
-    """Remove from a leg's curves what came after the state it resumes from: that of the last phase with one."""
-    found = next(filter(None, map(newest, reversed(states))), None)
-    callbacks = found[1]["callbacks"] if found else {}
-    rewind(curves, callbacks.get(KeepState.__qualname__, {}).get("curves", {}))
 
 
 def _arrived(
@@ -215,6 +221,13 @@ def _arrived(
     told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
     progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
     return found
+
+
+def _first(leg: Leg, sites: Sites, devices: Devices) -> FirstLeg | None:
+    """Where a leg that starts from nothing is shared with other runs, if it is."""
+    files = sites.files([(dataset, ("train", "val")) for dataset in leg.pool])
+    splits = [sites(dataset).split.to_json() for dataset in leg.pool]
+    return first_leg(sites.known.first_legs, leg, files, splits, devices, _versions())
 
 
 def _scores(
@@ -253,13 +266,13 @@ def _of_vote(
 ) -> Iterator[dict[str, Any]]:
     """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
     to ``routing.json``."""
-    vote = candidates(leg, after, leg.task_name)["vote"].to(device).eval()
+    vote = candidates_in(leg, after, leg.task_name)["vote"].to(device).eval()
     assert isinstance(vote, Vote)
     routed = {}
     for dataset in study.test_sets:
         site, name = sites(dataset), str(dataset.options.task_name)
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
-        tested = progress.through(predictions(vote, site, device), f"the experts' vote on {name}", len(site.test))
+        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
             yield from rows(found, dataset.options.names, **where, model="vote")
         routed[name] = routing(vote, site, device)

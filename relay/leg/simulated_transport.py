@@ -156,9 +156,25 @@ class Simulated(Transport):
             self._bring(self._study(way), way, way.index(leg) + 1, None, say, last=True)
 
     def newest(self, leg: Leg) -> Incoming | None:
-        """The handover of the last leg of its path, which every site receives."""
+        """The handover of the last leg of its path, which every site receives.
+
+        Raises:
+            UserError: not all legs of the path are finished, or what they handed over is damaged.
+        """
         way = self._through(leg)
-        return Incoming(*newest(self._study(way).store(way[-1].task_name))) if way else None
+        if way is None:
+            return None
+        if waiting := [made for made in way if not self.run.leg(made.folder).finished]:
+            raise UserError(
+                f"leg {waiting[0].number} ({waiting[0].task_name}) is not finished in {self.run.root}",
+                "Run relay train with the same -c and -n first.",
+            )
+        study = self._study(way)
+        try:
+            return Incoming(*newest(study.store(way[-1].task_name)))
+        except UserError as error:
+            again = f"Remove {study.root} and run relay train again: it is rebuilt from the finished legs."
+            raise UserError(f"the hand-over in {study.root} is damaged or missing: {error}", again) from error
 
     def _bring(
         self,

@@ -65,9 +65,11 @@ class Known:
 
     Attributes:
         said: warnings that were already shown.
+        first_legs: a folder for first legs that several runs have in common (:mod:`relay.leg.first_legs`), or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_legs: Path | None = None) -> None:
+        self.first_legs = first_legs
         self.said: set[Doubt] = set()
         self._seed: int | None = None
         self._sites: dict[tuple[int, tuple[SplitName, ...]], Looked] = {}

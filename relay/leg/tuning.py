@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import torch
 from torch import nn
 
 from relay.config import Devices
-from relay.data import SiteData
-from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite
-from relay.leg.device import device_of
+from relay.data import SiteData, scaled
+from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
+from relay.leg.device import device_of, memory_format
 from relay.leg.fitting import fit, steps_of
+from relay.leg.inference import batches, predict
 from relay.leg.learner import Learner
+from relay.leg.processes import is_first
 from relay.leg.progress import Progress
+from relay.metrics import SampleDice
 from relay.phase import Phase
 from relay.plan import Leg
 
-SHARE = 0.25
+SHARE = 0.5
 """How much of a leg's budget a fine-tuning takes."""
 SLOWER = 0.3
 """Its learning rate, relative to a leg's."""
@@ -29,10 +33,14 @@ CHECKS = 8
 
 
 class KeepBest(pl.Callback):
-    """Keeps the weights with the best validation score, beginning with those before training."""
+    """Keeps the weights with the best validation score, beginning with those before training.
+
+    Args:
+        score: of the weights before training.
+    """
 
     def __init__(self, score: float, net: nn.Module) -> None:
-        self.best, self.weights, self.step = score, _copy(net), 0
+        self.best, self.weights, self.step = -1.0 if math.isnan(score) else score, _copy(net), 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Compare with the best so far."""
@@ -50,23 +58,20 @@ class KeepBest(pl.Callback):
 
 
 def tune(
-    leg: Leg,
-    net: nn.Module,
-    score: float,
-    site: SiteData,
-    state: Path,
-    curves: Path,
-    devices: Devices,
-    progress: Progress,
+    leg: Leg, net: nn.Module, site: SiteData, state: Path, curves: Path, devices: Devices, progress: Progress
 ) -> int:
     """Fine-tune a net in place; return the step whose weights it has: 0 if none was better than those it came with.
 
     Args:
-        score: its mean Dice on the validation images, before.
+        site: with validation images.
         state: where the fit saves what it resumes from.
         curves: a TensorBoard folder.
+
+    Raises:
+        RelayError: as :func:`relay.leg.fit`.
     """
-    criterion = leg.loss.build(leg.data.num_classes)
+    criterion, device = leg.loss.build(leg.data.num_classes), device_of(devices)
+    net.to(device, memory_format=memory_format(leg))  # type: ignore[call-overload]
 
     def loss(batch: Any) -> dict[str, torch.Tensor]:
         return {"task": criterion(net(batch.image), batch.label)}
@@ -74,10 +79,10 @@ def tune(
     steps = tuning_steps(leg, len(site.train), devices)
     epoch = max(1, len(site.train) * int(leg.data.repeats) // (leg.train.batch_size * devices.world_size))
     often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
-    slower = dataclasses.replace(leg.optimizer, lr=leg.optimizer.lr * SLOWER)  # type: ignore[attr-defined]
-    phase = Phase("adopt", net, loss, optimizer=slower)
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
-    learner, best = Learner(tuned, phase, [site], steps, companions=(criterion,)), KeepBest(score, net)
+    phase = Phase("adopt", net, loss, rate=SLOWER)
+    learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
+    best = KeepBest(_validated(net, site, device), net)
     acting = [
         StopAtOnce(),
         ShowProgress(progress),
@@ -85,15 +90,26 @@ def tune(
         best,
         KeepState(state, leg.train.save_every_n_seconds),
     ]
+    if is_first():
+        wind_back(curves, [state])
     fit(learner, state, curves, devices, acting)
     net.load_state_dict(best.weights)
-    net.to(device_of(devices), torch.float32).eval()
+    net.to(device, torch.float32).eval()
     return best.step
 
 
 def tuning_steps(leg: Leg, samples: int, devices: Devices) -> int:
     """Optimiser steps of a fine-tuning."""
     return steps_of(leg, samples, devices.world_size, SHARE)
+
+
+def _validated(net: nn.Module, site: SiteData, device: torch.device) -> float:
+    """The score that a fit computes as ``val/dice``."""
+    options, score = site.dataset.options, SampleDice(site.dataset.options.num_classes).to(device)
+    for batch in batches(site.val):
+        logits = predict(net, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
+        score.update(logits.argmax(1), batch["label"].to(device).long())
+    return float(score.class_mean())
 
 
 def _copy(net: nn.Module) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from relay.memory import Router
 
 LEAST = 0.01
-"""An expert with a smaller weight is not asked."""
+"""An expert is not asked if its weight is smaller than this share of the largest one."""
 
 
 class Vote(nn.Module):
@@ -55,7 +55,7 @@ class Vote(nn.Module):
             predict: applies one net to whole images.
         """
         weights = self.weights(image)
-        weights = torch.where(weights < LEAST, 0, weights)
+        weights = torch.where(weights < LEAST * weights.amax(1, keepdim=True), 0, weights)
         weights = weights / weights.sum(1, keepdim=True)
         total: Tensor | None = None
         for place, net in enumerate(self.nets):

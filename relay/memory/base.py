@@ -27,13 +27,11 @@ class Memory:
     Attributes:
         kinds: kinds of the memories that it writes.
         teacher: the frozen incoming model, images to logits; None at the first leg.
-        sites: the earlier sites that :meth:`draw` stands for, by name, if it tells them apart.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()
     task: Task
     teacher: Callable[[Tensor], Tensor] | None = None
-    sites: tuple[str, ...] = ()
 
     def __init__(self, options: Any = None) -> None:
         self.options = options

@@ -104,7 +104,6 @@ class Style(Memory):
         self.again = any(leg["site"] == self.task.site and leg["leg"] in handover.memories for leg in handover.legs)
         others = handover.others(self.task.site)
         self.earlier = [self._read(site, state) for site, state in others.items()]
-        self.sites = tuple(others)
 
     def _read(self, site: str, state: MemoryState) -> Earlier:
         """A site's release; with noise, it is of few quantiles, whatever this config's are."""
@@ -152,8 +151,7 @@ class Style(Memory):
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
             device, most = image.device, max(len(site.moments.spread) for site in self.earlier)
-            source = torch.randint(len(self.earlier), (len(image),))  # on the CPU: who asks for it need not wait
-            site = source.to(device, non_blocking=True)
+            site = torch.randint(len(self.earlier), (len(image),), device=device)
             along = torch.randn(len(image), 1, most, device=device, dtype=torch.float32)[:, 0]  # also in 64 bits
             painted, moved, _ = self.painters[0].paint(image, region, site, along)
             for painter in self.painters[1:]:
@@ -162,7 +160,7 @@ class Style(Memory):
                 painted, moved = torch.where(mine[:, None], other, painted), torch.where(mine, there, moved)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
-        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index, source)
+        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index)
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""

@@ -12,7 +12,6 @@ from relay.data import Sample
 from relay.leg import Predicted
 from relay.metrics import Counts, Measuring, counts, overlap
 from relay.predict.models import Model
-from relay.results import GENERALIST
 
 T = TypeVar("T")
 
@@ -97,7 +96,7 @@ class Cell:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Tidy rows: one for each sample, metric and class, then one for each patient."""
         where = {"study": self.study, "strategy": self.strategy, "leg": self.model.number, "trained": self.model.site}
-        where |= {"model": GENERALIST, "site": self.options.task_name}
+        where |= {"model": self.model.kind, "site": self.options.task_name}
         for sample, metrics in self.samples:
             yield from self._rows(metrics, where | {"patient": sample.patient, "sample": sample.id})
         for patient, metrics in self.patients().items():

@@ -107,7 +107,7 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     """
     options = model.leg.data
     image, _, notes = read_noted(path)
-    shape, axes = image.shape[:-1], _axes(model)
+    shape, axes = image.shape[:-1], _axes(model, net)
     if len(shape) != axes:
         kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
         raise DataError(f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}")
@@ -122,10 +122,10 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
     return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 
-def _axes(model: Model) -> int:
+def _axes(model: Model, net: nn.Module) -> int:
     """Number of axes of the model's images: from the config, else from the kernels of its convolutions."""
     size = model.leg.data.img_size or model.leg.data.patch_size
-    return len(size) if size else max(weight.ndim for weight in model.weights.values()) - 2
+    return len(size) if size else max(weight.ndim for weight in net.state_dict().values()) - 2
 
 
 def _through(net: nn.Module, image: Tensor, patch: Sequence[int] | None, path: Path) -> Tensor:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,8 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import SiteData
+from relay.data import Dataset, SiteData
+from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
 from relay.metrics import CalibrationBins, Measuring
@@ -24,7 +26,7 @@ from relay.predict.cell import Cell, Clock
 from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
 from relay.predict.summary import summary
-from relay.results import no_nan, write_rows
+from relay.results import GENERALIST, no_nan, write_rows
 
 FEW = 1 << 22
 """With fewer voxels than this, worker processes would take longer to start than to measure."""
@@ -45,9 +47,16 @@ class Testing:
     workers: int = max(0, min(8, (os.cpu_count() or 1) - 1))
 
 
-def results_of(models: Sequence[Model], root: Path) -> Path:
-    """The folder for results: ``results/`` for a run's own models; for an outside model, a subfolder with its name."""
-    return root / "results" / (models[0].folder if models[0].outside else "")
+def results_of(models: Sequence[Model], root: Path, which: str | None = None) -> Path:
+    """The folder for results: ``results/`` for a run's own models; a subfolder for an outside model, with its name, and
+    for a choice other than each leg's generalist, so that the report keeps its numbers.
+
+    Args:
+        which: the choice; None for all that is here.
+    """
+    if models[0].outside:
+        return root / "results" / models[0].folder
+    return root / "results" / ("" if which in (None, GENERALIST) else which)
 
 
 def predict_study(
@@ -59,10 +68,10 @@ def predict_study(
     console: Console,
     how: Testing,
 ) -> dict[str, Any]:
-    """Every metric of each model on each accessible test set.
+    """Every metric of each model on each accessible test set that it is for.
 
     Writes ``samples.csv`` (one row per sample, class and metric, and one per patient for metrics over all images of a
-    patient) and ``evaluation.json``; optionally masks under ``predictions/<leg>/<site>/`` and overlays under
+    patient) and ``evaluation.json``; optionally masks under ``predictions/<model>/<site>/`` and overlays under
     ``overlays/``.
 
     Args:
@@ -70,22 +79,25 @@ def predict_study(
         root: the run's folder, which has its splits.
 
     Raises:
+        UserError: no test set that a model is for is here.
         DataError: images can't be used, or have changed since a leg of this run was tested on them.
 
     Returns:
         The content of ``evaluation.json``.
     """
     sites = Sites(study.legs[0].conf.random_seed, RunPaths(root))
-    needed: Needs = [(dataset, ("test",)) for dataset in study.test_sets]
+    pairs = _pairs(study, models)
+    tested = {dataset.options.task_id: dataset for _, dataset in pairs}
+    needed: Needs = [(dataset, ("test",)) for dataset in tested.values()]
     sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
     _check_files(models, sites.files(needed), RunPaths(root))
-    shapes = [shape for dataset in study.test_sets for shape in sites(dataset).test.shapes] * len(models)
+    shapes = [shape for _, dataset in pairs for shape in sites(dataset).test.shapes]
     workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
     cells = []
     with Measuring(workers, study.results.metrics) as measuring, Progress(len(shapes), console) as progress:
-        for model in models:
+        for model, group in groupby(pairs, lambda pair: pair[0]):
             net = model.net(devices)
-            for dataset in study.test_sets:
+            for _, dataset in group:
                 site = sites(dataset)
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 more = study.results.metrics
@@ -100,6 +112,24 @@ def predict_study(
     return what
 
 
+def _pairs(study: Study, models: Sequence[Model]) -> list[tuple[Model, Dataset]]:
+    """Each model with each test set that it is for.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [
+        (model, dataset)
+        for model in models
+        for dataset in study.test_sets
+        if model.sites is None or dataset.options.task_name in model.sites
+    ]
+    if not found:
+        wanted = ", ".join(site for model in models for site in model.sites or ())
+        raise UserError(f"no test images of {wanted} are here", "Name their data set in all_tasks_datasets.")
+    return found
+
+
 def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPaths) -> None:
     """Check that test images are the same as when the leg was trained, so that old and new scores are never mixed.
 
@@ -108,7 +138,7 @@ def _check_files(models: Sequence[Model], tested: digests.Files, run: RunPaths) 
     """
     for model in models:
         if not model.outside:
-            digests.check(run.leg(model.folder), tested)
+            digests.check(run.leg(model.leg.folder), tested)
 
 
 def _test(

@@ -41,7 +41,8 @@ def summary(study: Study, cells: Sequence[Cell], tolerance: float) -> dict[str, 
 
 def _where(cell: Cell) -> dict[str, Any]:
     model = cell.model
-    return {"checkpoint": model.folder, "leg": model.number, "trained": model.site, "site": cell.options.task_name}
+    made = {"checkpoint": model.folder, "leg": model.number, "trained": model.site, "model": model.kind}
+    return {**made, "site": cell.options.task_name}
 
 
 def _dice(cell: Cell, seed: int) -> dict[str, Any]:

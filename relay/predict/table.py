@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from relay.numbers import MISSING, bounds, number
-from relay.results import mean
+from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean
 from relay.screen import Column, show_place, show_table, show_text
 
 Row = Mapping[str, Any]
 
 
 def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, own: bool = False) -> None:
-    """Show the final model's mean Dice on each test set with its interval, then where the files are.
+    """Show the mean Dice of the models at the end on each test set with its interval, then where the files are.
 
     Args:
         found: the content of ``evaluation.json``.
@@ -27,10 +27,23 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
         own: whether each site has its own model, which is then shown at its own site.
     """
     ends = at_the_end(found["dice"], own)
-    rows = [[row["site"], number(row["mean"]), bounds(row["low"], row["high"]), str(row["samples"])] for row in ends]
-    columns = [Column("test set", left=True), Column("mean Dice"), Column("95 % interval", 1), Column("images", 2)]
-    show_table(console, f"{found['study']}: {_model(ends, own)}", columns, rows)
-    show_text(console, sentence(ends))
+    several = len({row["model"] for row in ends}) > 1
+    rows = [
+        [
+            row["site"],
+            *([row["model"]] if several else []),
+            number(row["mean"]),
+            bounds(row["low"], row["high"]),
+            str(row["samples"]),
+        ]
+        for row in ends
+    ]
+    kind = [Column("model", left=True)] if several else []
+    columns = [Column("test set", left=True), *kind, Column("mean Dice"), Column("95 % interval", 1)]
+    show_table(console, f"{found['study']}: {_model(ends, own)}", [*columns, Column("images", 2)], rows)
+    for model in dict.fromkeys(row["model"] for row in ends):
+        head = f"{model}: " if several else ""
+        show_text(console, head + sentence([row for row in ends if row["model"] == model]))
     lost = sum(row["samples"] - row["measured"] for row in found["rows"] if row["class"] in found["classes"][1:])
     if lost:
         show_text(console, f"{lost} values could not be measured; they are left out, not zero.")
@@ -41,11 +54,14 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
 
 
 def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:
-    """The rows of the last leg's model on every test set, or of each site's own model at home."""
+    """On every test set, the rows of the last leg's model, of the vote, and of those of single sites; or of each site's
+    own model at home. One test set after the other."""
     if own:
         return [row for row in rows if row["trained"] == row["site"]]
-    last = max((row["leg"] for row in rows), default=0)
-    return [row for row in rows if row["leg"] == last]
+    last = max((row["leg"] for row in rows if row["model"] == GENERALIST), default=0)
+    ends = [row for row in rows if row["model"] != GENERALIST or row["leg"] == last]
+    sites = list(dict.fromkeys(row["site"] for row in ends))
+    return sorted(ends, key=lambda row: sites.index(row["site"]))
 
 
 def sentence(ends: Sequence[Row]) -> str:
@@ -60,10 +76,24 @@ def sentence(ends: Sequence[Row]) -> str:
     return f"{average}; lowest at {low} ({number(there[low])})."
 
 
+MODELS = {
+    GENERALIST: "the model",
+    VOTE: "the vote of all experts",
+    EXPERT: "the expert",
+    ADOPTED: "the adopted model",
+}
+
+
 def _model(ends: Sequence[Row], own: bool) -> str:
     if own or not ends:
         return "each site's own model at home"
-    return f"the model of leg {ends[0]['leg']}, trained at {ends[0]['trained'] or MISSING}"
+    kinds = list(dict.fromkeys(row["model"] for row in ends))
+    made = {(row["leg"], row["trained"]) for row in ends}
+    if len(kinds) > 1:
+        return "the models at the end"
+    if len(made) > 1 or kinds[0] in (EXPERT, ADOPTED):
+        return f"{MODELS[kinds[0]]} of each site at home"
+    return f"{MODELS[kinds[0]]} of leg {ends[0]['leg']}, trained at {ends[0]['trained'] or MISSING}"
 
 
 WRITTEN = {

@@ -14,7 +14,7 @@ from relay.errors import plain
 from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
-from relay.results import mean, of_relay
+from relay.results import GENERALIST, mean, of_relay
 
 if TYPE_CHECKING:
     from relay.report.cases import ShownCase
@@ -97,7 +97,7 @@ def read_run(root: Path) -> Run:
     if finished and scores is not tested:
         _check(results / "scores.csv", scores, table)
     path = results / "evaluation.json"
-    evaluation = read_json(path, Evaluation) if path.is_file() else {}
+    evaluation = _of_generalists(read_json(path, Evaluation)) if path.is_file() else {}
     stale = _stale(table, tested, evaluation)
     return Run(
         root=root,
@@ -112,6 +112,15 @@ def read_run(root: Path) -> Run:
         given=read_own(root / "config.given.yaml", AGAIN),
         doubts=_doubts(results / "warnings.json"),
     )
+
+
+def _of_generalists(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured of each leg's one model for everybody; earlier versions measured no other, and name none."""
+    kept = {
+        key: [row for row in evaluation.get(key, []) if row.get("model", GENERALIST) == GENERALIST]
+        for key in ("rows", "subjects", "voxels", "calibration")
+    }
+    return {**evaluation, **kept}
 
 
 def _doubts(path: Path) -> list[str]:

@@ -114,6 +114,8 @@ def test_a_withdrawn_expert_is_dropped_by_the_next_sender_and_everything_still_v
     assert world.roster.withdrawn_experts == (1,)
     kept, _ = receiving.reopen(world.stores["south"], 1)
     assert not kept.experts, "no longer used where it was received"
+    (world.stores["south"].received(1) / EXPERT).unlink()
+    assert same(receiving.reopen(world.stores["south"], 1)[0].model, kept.model), "and may be deleted there"
     again(world, 2)
     assert experts_in(world, 2) == [EXPERT]
     assert "leg 1, by north" not in world.opened(2)[MODEL_CARD].decode()
@@ -234,7 +236,7 @@ def test_they_are_shown_with_what_they_are(at: At) -> None:
     card = world.opened(2)[MODEL_CARD].decode()
     for leg, site, name in ((1, "north", ONE), (2, "south", EXPERT)):
         size = len(world.opened(2)[name])
-        what = f"{size:,} B; a model of that hospital alone; it was not audited"
+        what = f"{size:,} B; a model fitted to that hospital alone; it was not audited"
         assert f"expert of leg {leg}, by {site}: {what}" in lines
         assert f"- Beside it: expert of leg {leg}, by {site}, {what}." in card
 

@@ -309,7 +309,7 @@ def test_every_memory_is_shown(at: At) -> None:
         "cumulative memory of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
         'audit {"attack": "membership", "auc": 0.52}',
     ]
-    assert drafted.lines(world.roster.policy)[-3:] == lines
+    assert drafted.lines(world.roster.policy)[-5:-2] == lines  # then the experts
     found = world.deliver(world.put(2, folder), "east")
     claims = [made.claim for made in found.statements]
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines

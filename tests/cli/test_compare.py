@@ -99,6 +99,7 @@ def test_one_folder_a_run_and_joint_once_a_seed(done: Path) -> None:
     assert runs["sequential_2-1_seed8"]["order"] == ["clinic_b", "clinic_a"]
     assert runs["sequential_2-1_seed8"]["seed"] == 8
     assert runs["joint_seed7"]["order"] == []
+    assert not (root(done) / "first_legs").exists()
     assert "run 1/6: sequential, clinic_a→clinic_b, seed 7" in (done / "said.txt").read_text()
     assert "leg 2/2" in (root(done) / "runs/sequential_1-2_seed7/logs/run.log").read_text()
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from relay.bundle.manifest import CUMULATIVE, MEMORY, MODEL
+from relay.bundle.manifest import CUMULATIVE, EXPERT, MEMORY, MODEL
 from relay.errors import UserError
 from relay.exchange import gate, measures, receiving
 from relay.handover import Handover, MemoryState
@@ -339,7 +339,7 @@ NO_WEIGHTS = [
     ("name", "data"),
     [
         *((MODEL, data) for data in NO_WEIGHTS),
-        *((name, data) for name in (MEMORY, CUMULATIVE) for data in NO_WEIGHTS[1::4]),
+        *((name, data) for name in (MEMORY, CUMULATIVE, EXPERT) for data in NO_WEIGHTS[1::4]),
     ],
 )
 def test_files_that_are_no_weights(data: bytes, name: str, at: At) -> None:
@@ -357,6 +357,8 @@ def test_kinds_of_numbers_that_torch_can_hardly_handle(dtype: str, count: int, a
     """They are taken in or refused, as this torch can; never a traceback."""
     world = at(1)
     with world.forged(1, signer="north") as parts:
+        parts.claim["handover"]["expert"] = None  # one of another form would be refused
+        del parts.files[EXPERT]
         parts.files[MODEL] = header(w={"dtype": dtype, "shape": [count], "data_offsets": [0, 16]})
     with contextlib.suppress(GateFailed, BadDocument):
         world.deliver(parts.bundle, "south")

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from relay.bundle.manifest import CONFIG, CUMULATIVE, DATA_CARD, HANDOVER, MEMORY, MODEL, MODEL_CARD, RESULTS, card_of
+from relay.bundle.manifest import (
+    CONFIG,
+    CUMULATIVE,
+    DATA_CARD,
+    EXPERT,
+    HANDOVER,
+    MEMORY,
+    MODEL,
+    MODEL_CARD,
+    RESULTS,
+    card_of,
+)
 from relay.trust.document import digest
 from relay.trust.refusals import BadContainer, BadDocument, Refused
 from tests import rooms
@@ -114,6 +125,8 @@ def hostile(canary: Path) -> dict[str, tuple[str, bytes]]:
         "a pickle as memory": (MEMORY, pickle.dumps(bomb, protocol=0)),
         "a pickle as cumulative memory": (CUMULATIVE, pickle.dumps(bomb)),
         "torch.save as cumulative memory": (CUMULATIVE, torch_saved(bomb)),
+        "a pickle as expert": (EXPERT, pickle.dumps(bomb)),
+        "torch.save as expert": (EXPERT, torch_saved(bomb)),
         "Python as a memory's card": (card_of(MEMORY), code),
         "YAML tags as carry": (HANDOVER, f"!!python/object/apply:os.system ['{shell}']".encode()),
         "YAML tags as config": (CONFIG, f"!!python/object/apply:os.system ['{shell}']".encode()),

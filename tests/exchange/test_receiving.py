@@ -440,3 +440,27 @@ def test_verifying_keeps_nothing(at: At) -> None:
     assert found.claim.site == "north"
     assert set(found.entries) == set(world.opened(1))
     assert contents(world.folder) == before
+
+
+def test_the_newest_is_what_was_received_or_signed_last(at: At) -> None:
+    """North signs leg 1 and later receives leg 3; south receives leg 1 and signs leg 2."""
+    world = at(3)
+    store = world.stores["south"]
+    handover, digest = receiving.newest(store)
+    assert [leg["leg"] for leg in handover.legs] == [1, 2]
+    assert digest == digest_of(store.signed(2))
+    assert len(receiving.newest(world.stores["north"])[0].legs) == 1
+    world.deliver(world.bundle(3), "north")
+    assert receiving.newest(world.stores["north"])[1] == receiving.reopen(world.stores["north"], 3)[1]
+    weights = store.signed(2) / MODEL
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(DigestMismatch, match="is not what was signed") as caught:
+        receiving.newest(store)
+    assert caught.value.advice().startswith("Restore the folder from a backup.")
+
+
+def test_before_the_first_leg_there_is_no_newest(at: At) -> None:
+    store = at(0).stores["south"]
+    with pytest.raises(UserError, match="no leg of study vessels was received or signed") as caught:
+        receiving.newest(store)
+    assert "relay receive" in caught.value.advice()

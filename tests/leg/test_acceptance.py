@@ -158,15 +158,17 @@ def test_experts_are_loaded_too() -> None:
     expert = compact(model)
     loaded, _ = check_handover(here, Handover(model, {}, None, LEGS, {1: expert}), ANY, {})
     assert all(torch.equal(loaded.state_dict()[name], model[name]) for name in model), "the model is what is returned"
-    other = {**model, "more": torch.ones(1)}
-    with pytest.raises(GateFailed, match="more: not in the net"):
-        check_handover(here, Handover(other, {}, None, LEGS, {1: compact(other)}), ANY, {})
+    with pytest.raises(GateFailed, match="the expert of leg 1: more: not in the model"):
+        check_handover(here, Handover(model, {}, None, LEGS, {1: {**expert, "more": torch.ones(1)}}), ANY, {})
+    expert["final_conv.bias"] = torch.full_like(expert["final_conv.bias"], torch.inf)
+    with pytest.raises(GateFailed, match=r"final_conv\.bias in the expert of leg 1 is not finite"):
+        check_handover(here, Handover(model, {}, None, LEGS, {1: expert}), ANY, {})
 
 
 @pytest.mark.parametrize(
     ("policy", "says"),
     [
-        ({"experts": "none"}, "strategy 'sequential' hands on an expert of each site; this study lets none travel"),
+        ({"experts": "none"}, "strategy 'sequential' hands on an expert; this study lets none travel"),
         ({"max_expert_bytes": 100}, "an expert of this net has .* bytes; the limit for one in this study is 100"),
     ],
 )

@@ -143,16 +143,18 @@ def test_every_stage_of_a_leg_has_a_name(tmp_path, monkeypatch: pytest.MonkeyPat
     stages = [line.split(": ", 1)[1] for line in caplog.messages if "leg 2/2" in line and ": " in line]
     named = [stage for stage in stages if not stage.startswith("val Dice")]
     assert caplog.messages[0] == "reading and checking images"
-    assert named[:2] == ["receiving", "preparing"]
-    assert named[-6:] == [
+    assert named[:3] == ["receiving", "scoring what arrived", "preparing"]
+    assert named[-8:] == [
         "making the memory",
         "checking the handover",
         "testing on clinic_a",
         "testing on clinic_b",
+        "testing the vote on clinic_a",
+        "testing the vote on clinic_b",
         "writing the handover",
         "signing and sealing",
     ]
-    assert all(stage.startswith("training, phase '") for stage in named[2:-6])
+    assert all(stage.startswith("training, phase '") for stage in named[3:-8])
     assert progress.pace.share() == 1
 
 

@@ -44,6 +44,7 @@ def test_run_folder_holds_configs_log_curves_checkpoints_results(done: Path) -> 
             "data.json",
             "leg.json",
             "scores.csv",
+            *(["routing.json"] if leg == "task_2" else []),
         }
 
 

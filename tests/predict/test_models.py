@@ -15,6 +15,7 @@ from relay.errors import ChangedConfigError, HandoverError, UserError
 from relay.leg import checkpoint
 from relay.leg.simulated_transport import STUDY
 from relay.plan import Study, plan
+from relay.predict.choice import Given
 from relay.predict.models import Model, bundled, finished, received, store_of
 from relay.predict.settings import check_test_sets
 from relay.simulate import Simulation
@@ -56,7 +57,8 @@ def test_a_bundle_holds_what_the_other_site_trained_and_looking_keeps_nothing(
     sites, first, there = one
     store = store_of(there)
     before = sorted(path.relative_to(store.folder) for path in store.folder.rglob("*"))
-    holds(bundled(there, bundle_of(sites, 1), sites.study.keys("clinic_b")), first)
+    given = Given(there, *bundled(there, bundle_of(sites, 1), sites.study.keys("clinic_b")))
+    holds(given.inside["generalist"], first)
     assert sorted(path.relative_to(store.folder) for path in store.folder.rglob("*")) == before
 
 
@@ -71,8 +73,10 @@ def test_a_model_from_elsewhere_is_not_tested_with_other_settings(
     for part in parents:
         node = node[part]
     trained, node[last] = node[last], [value // 2 for value in node[last]]
+    changed = plan(blocks, "tiny")
+    given = Given(changed, *bundled(changed, bundle_of(sites, 1), sites.study.keys("clinic_b")))
     with pytest.raises(ChangedConfigError, match=f"{key}: ") as refused:
-        bundled(plan(blocks, "tiny"), bundle_of(sites, 1), sites.study.keys("clinic_b"))
+        given.everything(pytest.fail)
     assert f"'common.{key}={json.dumps(trained, separators=(',', ':'))}'" in refused.value.advice()
 
 
@@ -108,7 +112,7 @@ def test_a_bundle_that_was_changed_is_refused(one: tuple[Sites, Simulation, Stud
 
 def test_what_was_received_is_what_the_other_site_trained(two: tuple[Sites, Simulation, Simulation]) -> None:
     _, first, second = two
-    holds(received(second.study, 1), first)
+    holds(Given(second.study, *received(second.study, 1)).inside["generalist"], first)
 
 
 def test_what_was_received_and_then_changed_is_refused(two: tuple[Sites, Simulation, Simulation]) -> None:

@@ -185,7 +185,11 @@ def test_the_screen_ends_in_a_table_of_sites_that_fits(run: tuple[Simulation, di
 
 
 def test_where_each_site_has_a_model_of_its_own_that_one_is_shown() -> None:
-    rows = [{"leg": n, "trained": a, "site": b} for n, a in ((1, "x"), (2, "y")) for b in ("x", "y", "z")]
+    rows = [
+        {"leg": n, "trained": a, "model": "generalist", "site": b}
+        for n, a in ((1, "x"), (2, "y"))
+        for b in ("x", "y", "z")
+    ]
     assert [(row["leg"], row["site"]) for row in at_the_end(rows, own=True)] == [(1, "x"), (2, "y")]
     assert [(row["leg"], row["site"]) for row in at_the_end(rows, own=False)] == [(2, "x"), (2, "y"), (2, "z")]
 

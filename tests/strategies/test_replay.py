@@ -152,7 +152,7 @@ def test_phases_that_renew_the_memory_come_after_the_models() -> None:
             return [Phase("renew", nn.Linear(1, 1), lambda _: {}, share=0.5)]
 
     strategy = begun(Relay(RelayOptions(memory=None, owm_alpha=None)), Renewed())
-    assert [phase.name for phase in strategy.phases()] == ["learn", "renew"]
+    assert [phase.name for phase in strategy.phases()] == ["learn", "renew", "expert"]
 
 
 @pytest.mark.parametrize(

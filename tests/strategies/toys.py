@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,18 @@ SMALL: dict[str, Any] = {
     "common.dataset.kwargs": {"num_classes": 3, "count": 20, "size": 16, "img_size": [16, 16], "repeats": 2},
 }
 """Of :func:`tests.studies.simulate`: smaller still."""
+
+
+class Keeper(Strategy):
+    """Fine-tuning; each leg's model travels on as the expert of its site."""
+
+    carries_expert = True
+
+    def expert(self) -> Mapping[str, Tensor]:
+        return self.model.state_dict()
+
+
+KEEPER: dict[str, Any] = {**SMALL, "common.strategy.name": "tests.strategies.toys:Keeper"}
 
 
 def net() -> nn.Module:
