@@ -74,3 +74,13 @@ def test_so_many_experts_that_each_has_hardly_any_weight_all_vote() -> None:
     experts = {f"site {n}": nn.Conv2d(1, 2, 1) for n in range(150)}
     found = predict(Vote(experts), torch.randn(1, 1, 2, 2))
     assert torch.allclose(found.softmax(1).sum(1), torch.ones(1, 2, 2))
+
+
+def test_images_unlike_all_sites_go_to_the_net_for_them() -> None:
+    experts, image = nets(3), torch.randn(2, 1, 9, 9)
+    other = experts.pop("c")
+    vote = Vote(experts, Fixed("ab", [[0.75, 0.25], [0.0, 0.0]]), other)  # type: ignore[arg-type]
+    assert vote.weights(image).tolist() == [[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    assert Vote(experts, None, other).weights(image).tolist() == [[0.0, 0.0, 1.0]] * 2
+    with torch.no_grad():
+        assert torch.allclose(predict(vote, image)[1].softmax(0), other(image)[1].softmax(0), atol=1e-6)

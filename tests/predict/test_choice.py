@@ -118,13 +118,13 @@ def test_in_a_simulation_each_choice_is_one_kind(own: OwnRun, monkeypatch: pytes
     assert results_of(own.generalists, own.root, "generalist") == own.root / "results"
     net, first = experts[0].net(Devices()), own.generalists[0]
     assert all(torch.allclose(net.state_dict()[name], t, atol=1e-2) for name, t in first.weights.items())
-    for kind, folder in (("vote", "task_2_vote"), ("generalist", "task_2")):
+    for kind, words in (("vote", "all of them alike"), ("generalist", "the one model")):
         monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
         said, say = told()
         homes = [("adopted_clinic_a", "adopted", 2, ("clinic_a",)), ("adopted_clinic_b", "adopted", 2, ("clinic_b",))]
-        assert about(own.named("auto", say)) == [*homes, (folder, kind, 2, ("clinic_c",))]
-        assert "of leg 2, because the test says so." in said[0]
-        assert own.for_images(None, say).folder == folder
+        assert about(own.named("auto", say)) == [*homes, ("task_2_vote", "vote", 2, ("clinic_c",))]
+        assert f"unlike those of all sites, {words}, because the test says so." in said[0]
+        assert own.for_images(None, say).folder == "task_2_vote"
     with pytest.raises(UserError, match="--model own is one model for each of 2 sites") as caught:
         own.for_images("own", pytest.fail)
     assert "--model generalist" in caught.value.advice()
@@ -204,10 +204,10 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     ]
     assert about(here.named("own", pytest.fail)) == [("task_2_expert_clinic_b", "expert", 2, ("clinic_b",))]
     said, say = told()
-    assert here.for_images(None, say).folder == "task_2"
+    assert here.for_images(None, say).folder == "task_2_vote"
     assert said[0].startswith("clinic_b has not adopted a model in ")
     assert said[0].endswith("Run: relay adopt -c study.yaml -n clinic_b")
-    assert said[1].startswith("Taken: the one model of leg 2, because ")
+    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; for images unlike")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):
         here.for_images("auto", pytest.fail)
 
@@ -237,9 +237,7 @@ def test_a_site_that_has_received_a_later_leg_uses_that_one(
         OwnRun(here.study, here.root).everything(pytest.fail)
 
 
-def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
-    hospitals: tuple[Sites, Simulation, Simulation], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(hospitals: tuple[Sites, Simulation, Simulation]) -> None:
     sites, first, second = hospitals
     one = Given(second.study, *received(second.study, 1))
     assert about(one.everything(pytest.fail)) == [
@@ -253,11 +251,9 @@ def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
     two = Given(first.study, *bundled(first.study, bundle, sites.study.keys("clinic_a")))
     assert [model.kind for model in two.everything(pytest.fail)] == ["generalist", "vote"]
     assert two.named("own", pytest.fail)[0].number == 1
-    for kind in ("generalist", "vote"):
-        monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
-        said, say = told()
-        assert [model.kind for model in two.named("auto", say)] == [kind] == [two.for_images(None, say).kind]
-        assert len(said) == 2
+    said, say = told()
+    assert [model.kind for model in two.named("auto", say)] == ["vote"] == [two.for_images(None, say).kind]
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(
@@ -304,7 +300,7 @@ def test_adopt_and_predict_at_a_hospital(
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml", "--model", "auto", "-s"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     folder = Path("exps/clinic_b/run/results/auto")
-    assert {row["model"] for row in read_rows(folder / "samples.csv")} == {"adopted", "generalist"}
+    assert {row["model"] for row in read_rows(folder / "samples.csv")} == {"adopted", "vote"}
     assert (folder / "predictions/adopted_clinic_b/clinic_b").is_dir()
     Path("exps/clinic_b/run/adopted/clinic_b/adopted.json").write_text("{")
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml"])
