@@ -39,6 +39,8 @@ REACH = 0.75
 """Root mean square of the numbers of a vector, in their usual mixture, at the edge of the first ball."""
 WITHIN = 0.2
 """Likewise of the second ball, before noise: patients of a hospital are rarely farther from their mean."""
+OTHERS = 0.1
+"""Reach of numbers beside the grid: area-to-perimeter ratios are logarithms, of which 0.1 is a magnification of 1.4."""
 PLANS = ((1.0,), (0.3, 0.7), (0.15, 0.25, 0.6))
 """What each step takes of the budget, m squared. The plan with the least noise in the end is followed: with few
 patients, a first step finds out nothing that a second could use."""
@@ -55,7 +57,7 @@ class Axes:
 
     Attributes:
         rows: float64 ``(d, d)``, orthonormal.
-        reach: float64 ``(d,)``, of mean square 1.
+        reach: float64 ``(d,)``, of mean square 1 in the grid.
     """
 
     rows: Tensor
@@ -70,7 +72,7 @@ class Axes:
             reach = torch.kron(reach, 1 / torch.arange(1, many + 1, dtype=torch.float64))
         both = torch.eye(len(rows) + others, dtype=torch.float64)
         both[: len(rows), : len(rows)] = rows
-        return cls(both, torch.cat([reach / reach.square().mean().sqrt(), reach.new_ones(others)]))
+        return cls(both, torch.cat([reach / reach.square().mean().sqrt(), reach.new_full((others,), OTHERS)]))
 
     @property
     def norm(self) -> float:

@@ -58,7 +58,7 @@ def test_axes_turn_and_scale_and_turn_back(grid: tuple[int, ...]) -> None:
     found = vectors(1, 5, size)
     assert torch.allclose(axes.rows @ axes.rows.T, torch.eye(size, dtype=torch.float64), atol=1e-12)
     assert torch.allclose(axes.back(axes.scaled(found)), found.double())
-    assert float(axes.reach.square().mean()) == pytest.approx(1)
+    assert float(axes.reach[:-2].square().mean()) == pytest.approx(1)
     if size > 3:
         flat, rough = torch.full((1, size), 0.5), 0.5 * (-1.0) ** torch.arange(size)[None]
         assert axes.scaled(flat).norm() < axes.scaled(rough).norm(), "what differs from number to number is clipped"
