@@ -390,7 +390,11 @@ def test_a_card_reads_as_it_was_written(card: About) -> None:
 
 RELAY: dict[str, Any] = {
     "common.strategy.name": "relay",
-    "common.strategy.kwargs": {"memory": {"name": "flow", "kwargs": {**TINY, "share": 1.0}}, "owm_alpha": None},
+    "common.strategy.kwargs": {
+        "memory": {"name": "flow", "kwargs": {**TINY, "share": 1.0}},
+        "owm_alpha": None,
+        "experts": False,
+    },
     "common.train.num_epochs": 2,
 }
 
