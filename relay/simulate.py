@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.adopt import AdoptPaths, adopt, chosen_before, read
+from relay.adopt import AdoptPaths, adopt, chosen_before, read, score_rows
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
@@ -35,7 +35,7 @@ from relay.leg import (
 )
 from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
-from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, read_rows, write_rows
+from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 
 
 class Simulation:
@@ -193,7 +193,7 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
 def _adopted(study: Study, run: RunPaths) -> list[dict[str, Any]]:
     """Scores of the models that sites have adopted, on their own test images."""
     places = [AdoptPaths.of(run, site) for site in dict.fromkeys(leg.task_name for leg in study.legs)]
-    return [row for paths in places if read(paths) is not None for row in read_rows(paths.scores)]
+    return [row for paths in places if (record := read(paths)) for row in score_rows(paths, record)]
 
 
 def adopting(study: Study) -> list[Leg]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.adopt import AdoptPaths
-from relay.errors import DataError
+from relay.bundle import measure
+from relay.errors import DataError, UserError
 from relay.leg.paths import LegPaths, RunPaths
-from relay.results import COLUMNS, no_nan, read_rows, write_rows
+from relay.results import COLUMNS, no_nan, write_rows
 from relay.simulate import outcome, summarise
 from tests.studies import TINY, finished, study
 
@@ -40,15 +42,18 @@ def test_what_sites_adopted_counts_at_home_and_nowhere_else(tmp_path: Path) -> N
     one, run = study(), RunPaths(tmp_path)
     before = summarise(one, run)
     paths = AdoptPaths(tmp_path / "adopted" / "clinic_a")
-    about = {"study": "", "strategy": "sequential", "leg": 2, "trained": "clinic_a", "model": "adopted"}
+    about = {"study": "tiny", "strategy": "sequential", "leg": 2, "trained": "clinic_a", "model": "adopted"}
     sample = {"site": "clinic_a", "patient": "p", "sample": "s", "metric": "dice"}
     write_rows(paths.scores, [about | sample | {"class": name, "value": 0.5} for name in ("background", "class 1")])
     assert summarise(one, run)["measures"] == before["measures"]  # without a record, it was not adopted yet
-    paths.record.write_text('{"model": "tuned", "site": "clinic_a"}')
+    facts = {"model": "tuned", "site": "clinic_a", "why": "", "from": "", "handover": "", "candidates": {"tuned": {}}}
+    paths.record.write_text(json.dumps(facts | {"sha256": {"scores.csv": measure(paths.scores).sha256}}))
     after = summarise(one, run)
     assert after["measures"]["at_home"] == before["measures"]["at_home"] | {"clinic_a": 0.5}
     assert no_nan(after | {"measures": before["measures"]}) == no_nan(before)
-    assert {row["study"] for row in read_rows(tmp_path / "results/scores.csv")} == {"tiny"}
+    paths.scores.write_text(paths.scores.read_text()[:-4])
+    with pytest.raises(UserError, match="not what relay adopt wrote"):
+        summarise(one, run)
 
 
 def test_a_legs_scores_that_are_lost_or_empty_say_what_to_remove(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def unfinished(jobs: Sequence[Job], root: Path) -> list[Job]:
         places = [paths_of(job, root).leg(leg.folder) for leg in job.study.legs]
         for paths, leg in zip(places, job.study.legs, strict=True):
             paths.check(leg.scientific())
-        own = [AdoptPaths(paths_of(job, root).root / "adopted" / leg.task_name) for leg in adopting(job.study)]
+        own = [AdoptPaths.of(paths_of(job, root), leg.task_name) for leg in adopting(job.study)]
         if not all(paths.finished for paths in places) or not all(paths.record.is_file() for paths in own):
             left.append(job)
     return left

@@ -27,6 +27,9 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
     """The models in a handover, on the CPU: the one model; if there are experts, their vote; and the site's own expert,
     if it has one.
 
+    In the vote, images that are unlike all sites go to what has been better for strangers (:func:`preferred`): to the
+    generalist, or to all experts alike.
+
     Raises:
         HandoverError: weights or memories don't match the leg's config.
     """
@@ -37,7 +40,8 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
         from relay.memory import Router
 
         router = Router.of(handover.by_site(handover.memories), leg.data.intensity_range)
-        found[VOTE] = Vote(experts, router)
+        better, _ = preferred(handover.legs)
+        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None)
     if site in experts:
         found[EXPERT] = experts[site]
     return found
@@ -78,8 +82,10 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     Returns:
         A row for each model: ``model``, ``site`` (None), ``mean`` (NaN if nothing could be measured), ``images``.
     """
-    rows = []
-    for kind, model in candidates_in(leg, handover, "").items():
+    models, rows = candidates_in(leg, handover, ""), []
+    if isinstance(vote := models.get(VOTE), Vote):  # of the experts alone: that is what the generalist is compared with
+        models[VOTE] = Vote(dict(zip(vote.sites, vote.nets, strict=False)), vote.router)
+    for kind, model in models.items():
         found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
         rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
     return rows
@@ -95,7 +101,7 @@ def routing(vote: Vote, site: SiteData, device: torch.device) -> dict[str, int]:
     counts = dict.fromkeys((*vote.sites, UNLIKE), 0)
     for batch in batches(site.test):
         image = scaled(batch["image"].to(device), site.dataset.options.intensity_range)
-        strange, best = vote.router.strange(image), vote.weights(image).argmax(1)
+        strange, best = vote.router.strange(image), vote.weights(image)[:, : len(vote.sites)].argmax(1)
         for place, odd in zip(best.tolist(), strange.tolist(), strict=True):
             counts[UNLIKE if odd else vote.sites[place]] += 1
     return counts
@@ -108,7 +114,7 @@ def few(site: SiteData) -> Store:
 
 
 def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
-    """Which model to use at a hospital that took no part, and why.
+    """Which model to use for images that are unlike those of all sites, and why.
 
     Each leg has scored what arrived on its own images before it trained on them: to these models, it was such a
     hospital. The vote is preferred if it has scored better there, on average over those legs.

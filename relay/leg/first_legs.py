@@ -85,8 +85,5 @@ def first_leg(
 
 
 def plain(phases: Sequence[Phase], model: Any) -> bool:
-    """Whether the first phase is nothing but a fit of the model."""
-    first = phases[0]
-    alone = not (first.frozen or first.extra_state or first.callbacks or first.optimizer)
-    usual = first.share == first.rate == 1.0 and first.start is None
-    return first.module is model and usual and first.name == "learn" and alone
+    """Whether the first phase is nothing but a fit of the model, with no option set."""
+    return phases[0] == Phase("learn", model, phases[0].loss)

@@ -24,29 +24,35 @@ class Vote(nn.Module):
 
     Args:
         experts: one net for each site, by its name.
-        router: gives the weights; None weighs all experts equally.
+        router: gives the weights; without one, every image counts as unlike all sites.
+        otherwise: a net for images that are unlike all sites; without one, all experts weigh the same for them.
     """
 
-    def __init__(self, experts: Mapping[str, nn.Module], router: Router | None = None) -> None:
+    def __init__(
+        self, experts: Mapping[str, nn.Module], router: Router | None = None, otherwise: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.sites = tuple(experts)
-        self.nets = nn.ModuleList(experts.values())
+        self.nets = nn.ModuleList([*experts.values(), *([otherwise] if otherwise is not None else [])])
         self.router = router
 
     def weights(self, image: Tensor) -> Tensor:
-        """The weight of each expert for each image: ``(B, C, *S)``, as nets see them, to ``(B, experts)`` with rows of
-        sum 1."""
+        """The weight of each net for each image: ``(B, C, *S)``, as nets see them, to ``(B, nets)`` with rows of sum 1.
+        The experts come first, in the order of :attr:`sites`."""
         if self.router is None:
-            return self._equal(image)
+            return self._strange(image)
         known, whose = self.router.weights(image), self.router.sites
         columns = [known[:, whose.index(s)] if s in whose else known.new_zeros(len(image)) for s in self.sites]
-        found = torch.stack(columns, 1)
+        found = torch.stack([*columns, *[known.new_zeros(len(image))] * (len(self.nets) - len(self.sites))], 1)
         total = found.sum(1, keepdim=True)  # below 1 if an expert was withdrawn
         strange = self.router.strange(image)[:, None] | (total < LEAST)
-        return torch.where(strange, self._equal(image), found / total.clamp(min=LEAST))
+        return torch.where(strange, self._strange(image), found / total.clamp(min=LEAST))
 
-    def _equal(self, image: Tensor) -> Tensor:
-        return torch.full((len(image), len(self.sites)), 1 / len(self.sites), device=image.device)
+    def _strange(self, image: Tensor) -> Tensor:
+        """The weights for images that are unlike all sites."""
+        many, sites = len(self.nets), len(self.sites)
+        row = [0.0] * sites + [1.0] if many > sites else [1 / sites] * sites
+        return torch.tensor(row, device=image.device).repeat(len(image), 1)
 
     def mixed(self, image: Tensor, predict: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
         """Logarithms of the mixed probabilities, ``(B, classes, *S)``, which serve as logits.

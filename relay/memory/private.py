@@ -1,15 +1,16 @@
 """A differentially private mean, one vector for each patient, of numbers from -1 to 1.
 
-In two steps (as in Biswas et al. 2020, arXiv:2006.06618). The first finds out roughly where the vectors are: they are
-clipped to a large ball about the *public* middle, zero. The second clips them to a small ball about the first step's
-noisy mean, which is as public as all that was released. Both balls follow from constants here, epsilon, delta and the
-number of patients, never from the data; so do the coordinates that make them balls (:class:`Axes`).
+In up to three steps (as in Biswas et al. 2020, arXiv:2006.06618). The first finds out roughly where the vectors are:
+they are clipped to a large ball about the *public* middle, zero. The next clips them to a smaller ball about the first
+step's noisy mean, which is as public as all that is released. How many steps there are, and how large the balls,
+follows from constants here, epsilon, delta and the number of patients, never from the data; so do the coordinates that
+make them balls (:class:`Axes`).
 
 Why it is private: a step clips n vectors to a ball of radius r about a centre that is fixed before it. To replace a
 patient replaces one vector of that ball by another of it, at most 2 r away, and so moves the mean by at most
 ``2 r / n``. Gaussian noise of standard deviation ``2 r / (n m)`` makes it m-GDP (Dong, Roth and Su 2022,
-10.1111/rssb.12454; in arXiv:1905.02383, theorem 2.7). The second centre may come from the first step; both together are
-``sqrt(m1^2 + m2^2)``-GDP (corollary 3.3). What is m-GDP is (epsilon, delta)-private exactly if
+10.1111/rssb.12454; in arXiv:1905.02383, theorem 2.7). A centre may come from earlier steps; all together are
+``sqrt(m1^2 + m2^2 + ...)``-GDP (corollary 3.3). What is m-GDP is (epsilon, delta)-private exactly if
 
     delta >= Phi(m/2 - epsilon/m) - exp(epsilon) Phi(-m/2 - epsilon/m)
 
@@ -38,8 +39,9 @@ REACH = 0.75
 """Root mean square of the numbers of a vector, in their usual mixture, at the edge of the first ball."""
 WITHIN = 0.2
 """Likewise of the second ball, before noise: patients of a hospital are rarely farther from their mean."""
-FIRST = 0.3
-"""What the first step takes of the budget, m squared."""
+PLANS = ((1.0,), (0.3, 0.7), (0.15, 0.25, 0.6))
+"""What each step takes of the budget, m squared. The plan with the least noise in the end is followed: with few
+patients, a first step finds out nothing that a second could use."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,15 @@ def noise_of(many: int, axes: Axes, epsilon: float, delta: float, reach: float =
 
 
 def _steps(many: int, axes: Axes, epsilon: float, delta: float, reach: float) -> list[tuple[float, float]]:
-    """The radius and the noise of each step."""
-    total, found = strength(epsilon, delta), []
-    radius = reach * axes.norm
-    for share in (FIRST, 1 - FIRST):
-        noise = 2 * radius / (many * total * math.sqrt(share))
+    """The radius and the noise of each step, of the best plan."""
+    total = strength(epsilon, delta)
+    return min((_planned(plan, many * total, axes, reach) for plan in PLANS), key=lambda steps: steps[-1][1])
+
+
+def _planned(plan: Sequence[float], strong: float, axes: Axes, reach: float) -> list[tuple[float, float]]:
+    found, radius = [], reach * axes.norm
+    for share in plan:
+        noise = 2 * radius / (strong * math.sqrt(share))
         found.append((radius, noise))
         radius = math.hypot(WITHIN * axes.norm, noise * math.sqrt(len(axes.reach)))
     return found

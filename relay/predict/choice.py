@@ -213,12 +213,16 @@ class OwnRun:
 
 def best_elsewhere(handover: Handover, inside: dict[str, Model], say: Say) -> Model:
     """The model for images of a hospital that took no part; ``say`` tells which one and why."""
-    kind, why = preferred(handover.legs)
     if VOTE not in inside:
-        kind, why = GENERALIST, "there are no experts to vote"
-    what = "the one model" if kind == GENERALIST else "the vote of all sites' models"
-    say(f"Taken: {what} of leg {inside[kind].number}, because {why}.")
-    return inside[kind]
+        say(f"Taken: the one model of leg {inside[GENERALIST].number}, because there are no experts to vote.")
+        return inside[GENERALIST]
+    better, why = preferred(handover.legs)
+    unlike = "the one model" if better == GENERALIST else "all of them alike"
+    say(
+        f"Taken: the vote of the sites' models of leg {inside[VOTE].number}; for images unlike those of all sites, "
+        f"{unlike}, because {why}."
+    )
+    return inside[VOTE]
 
 
 def lacking(study: Study, handover: Handover | None, site: str | None = None) -> UserError:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from relay.measures import MEASURES
+from relay.measures import AT_HOME, EVERYWHERE, MEASURES
 from relay.numbers import MISSING, number, signed
 from relay.report import verdict
 from relay.report.gather import number as as_number
@@ -33,7 +33,7 @@ def show_study(
     page: Path,
     after: Sequence[str],
 ) -> None:
-    """Dice at each site: right after its own leg, and at the end.
+    """Dice at each site: right after its own leg, and at the end; what it adopted; of a lone model, Dice everywhere.
 
     Args:
         summary: from :func:`relay.simulate.summarise`.
@@ -50,10 +50,22 @@ def show_study(
     columns = [Column("site", left=True), Column("after its own leg", 1), Column("at the end"), Column("change", 2)]
     if len(legs) == 1 or own:  # nothing follows
         columns, rows = [columns[0], Column("Dice")], [[row[0], row[2]] for row in rows]
+    head, values = _beside(summary, own)
+    if values:
+        columns, rows = [*columns, Column(head)], [[*row, number(values.get(row[0]))] for row in rows]
     show_table(console, f"{summary['study']}, {summary['strategy']}: mean Dice of test images", columns, rows)
-    show_text(console, verdict.of_study(summary, trained, own))
+    show_text(console, f"{verdict.of_study(summary, trained, own)} {verdict.next_door(summary)}".strip())
     show_place(console, "The page", page)
     show_place(console, "Next", shlex.join(after))
+
+
+def _beside(summary: Mapping[str, Any], own: bool) -> tuple[str, dict[str, float]]:
+    """Another column: what sites' own models reach on average at each site; or, if they differ, the adopted models."""
+    measures, final = summary.get("measures") or {}, summary["final"]
+    found = {site: as_number(value) for site, value in measures.get(EVERYWHERE if own else AT_HOME, {}).items()}
+    if own:
+        return "any site's model", found
+    return "adopted", found if any(number(found[site]) != number(as_number(final.get(site))) for site in found) else {}
 
 
 def show_comparison(console: Console, content: Mapping[str, Any], page: Path) -> None:

@@ -19,7 +19,7 @@ def of_comparison(content: Mapping[str, Any]) -> str:
     rows = {str(row["strategy"]): row for row in content["table"]}
     own, lone = rows.get(str(content["reference"])), rows.get("local")
     parts = [*([_home(own)] if own else []), _everywhere(content), *([_outside(own)] if own else [])]
-    return " ".join(filter(None, [*parts, _next_door(lone) if lone else ""]))
+    return " ".join(filter(None, [*parts, next_door({"measures": lone}) if lone else ""]))
 
 
 def _home(row: Mapping[str, Any]) -> str:
@@ -38,12 +38,13 @@ def _outside(row: Mapping[str, Any]) -> str:
     return f"Elsewhere, it reaches {number(value)}{against}."
 
 
-def _next_door(row: Mapping[str, Any]) -> str:
-    pair = row.get("worst_pair") or {}
+def next_door(summary: Mapping[str, Any]) -> str:
+    """How far the model of one site falls at another; empty unless each site has its own."""
+    pair = (summary.get("measures") or {}).get("worst_pair") or {}
     if pair.get("site") is None or pair["model"] == pair["site"]:
         return ""
     where = f"{pair['model']}'s at {pair['site']}"
-    return f"A lone model (local) falls to {number(pair['value'])} next door ({where})."
+    return f"A lone model falls to {number(pair['value'])} next door ({where})."
 
 
 def _everywhere(content: Mapping[str, Any]) -> str:

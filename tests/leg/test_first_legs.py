@@ -25,12 +25,12 @@ class Own(Sequential):
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The site of each step that is trained."""
+    """The phase of each step that is trained."""
     taken: list[str] = []
     real = Learner.training_step
 
     def step(self: Learner, *batch: Any) -> Any:
-        taken.append(self.leg.task_name)
+        taken.append(self.phase.name)
         return real(self, *batch)
 
     monkeypatch.setattr(Learner, "training_step", step)
@@ -52,7 +52,7 @@ def test_weights_and_memories_are_the_same_as_without(tmp_path: Path, steps: lis
     run(tmp_path / "local", kept, "local")
     steps.clear()
     found = run(tmp_path / "relay", kept, "relay")
-    assert steps == []
+    assert "learn" not in steps
     assert {Path(name).name for name in found} > {"model.safetensors", "memory.safetensors"}
     assert found == alone
     records = [json.loads((tmp_path / name / "checkpoints/task_1/leg.json").read_text()) for name in ("local", "relay")]
@@ -68,7 +68,7 @@ def test_what_is_damaged_is_trained_again(tmp_path: Path, steps: list[str]) -> N
         path.write_bytes(path.read_bytes()[:-9])
         steps.clear()
         run(tmp_path / name, kept, "sequential")
-        assert steps
+        assert "learn" in steps
 
 
 def test_the_place_tells_apart_what_gives_other_weights(tmp_path: Path) -> None:

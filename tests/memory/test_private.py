@@ -12,7 +12,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import norm
 from torch import Tensor
 
-from relay.memory.private import FIRST, REACH, WITHIN, Axes, _delta, _step, noise_of, noisy_mean, strength
+from relay.memory.private import PLANS, REACH, WITHIN, Axes, _delta, _step, _steps, noise_of, noisy_mean, strength
 
 AXES = Axes.of((1, 4, 3), 0)
 
@@ -66,16 +66,18 @@ def test_axes_turn_and_scale_and_turn_back(grid: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("epsilon", [1.0, 8.0])
 def test_the_noise_is_as_large_as_the_budget_says(epsilon: float) -> None:
-    """Numbers that are all zero: what is released is the noise of the second step."""
+    """Numbers that are all zero: what is released is the noise of the last step."""
     axes, many = Axes.of((4, 3, 3), 2), 4000
     found = torch.stack([noisy_mean(torch.zeros(many, 38), axes, epsilon, 1e-5).mean for _ in range(60)])
     noise = noise_of(many, axes, epsilon, 1e-5)
     assert torch.allclose(found.std(0), noise, rtol=0.4)
     m, root = strength(epsilon, 1e-5), axes.norm
-    first = 2 * REACH * root / (many * m * math.sqrt(FIRST))
-    second = 2 * math.hypot(WITHIN * root, first * math.sqrt(38)) / (many * m * math.sqrt(1 - FIRST))
+    radius = REACH * root
+    for share in PLANS[len(_steps(many, axes, epsilon, 1e-5, REACH)) - 1]:
+        step = 2 * radius / (many * m * math.sqrt(share))
+        radius = math.hypot(WITHIN * root, step * math.sqrt(38))
     scaled = axes.scaled(found).std(0)
-    assert float(scaled.mean()) == pytest.approx(second, rel=0.1), "alike in all scaled coordinates"
+    assert float(scaled.mean()) == pytest.approx(step, rel=0.1), "alike in all scaled coordinates"
 
 
 def test_with_patients_enough_noise_hardly_matters() -> None:
@@ -83,10 +85,16 @@ def test_with_patients_enough_noise_hardly_matters() -> None:
     assert torch.allclose(found.mean, vectors(1, 20000).double().mean(0), atol=0.01)
 
 
-def test_the_second_step_is_less_noisy_than_one_alone() -> None:
-    found = noisy_mean(vectors(1), AXES, 8.0, 1e-5)
-    alone = 2 * REACH * math.sqrt(12) / (40 * strength(8.0, 1e-5))
-    assert found.noise.max() < alone
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_spends_the_budget_and_no_more(plan: tuple[float, ...]) -> None:
+    assert sum(plan) == pytest.approx(1)
+
+
+def test_steps_are_as_many_as_have_the_least_noise() -> None:
+    found = [_steps(many, AXES, 8.0, 1e-5, REACH) for many in (4, 11, 25)]
+    assert [len(steps) for steps in found] == [1, 2, 3]
+    alone = 2 * REACH * AXES.norm / (25 * strength(8.0, 1e-5))
+    assert found[-1][-1][1] < alone
 
 
 def test_noise_is_new_every_time_and_does_not_come_from_a_seed() -> None:

@@ -108,7 +108,7 @@ def test_sentences_say_what_it_gives_at_home_everywhere_and_elsewhere() -> None:
     assert verdict.of_comparison(measured()) == (
         "At home, relay is +0.023 against each site's own model (local); lowest at clinic_a (-0.004). Everywhere, "
         "relay (0.900) is about as good as joint (0.900), the best of the others. Elsewhere, it reaches 0.801, +0.005 "
-        "against joint. A lone model (local) falls to 0.060 next door (clinic_a's at clinic_b)."
+        "against joint. A lone model falls to 0.060 next door (clinic_a's at clinic_b)."
     )
 
 
@@ -219,6 +219,22 @@ def test_run_of_one_leg_has_a_column_and_what_was_not_measured_a_dash() -> None:
     show_study(on, content | {"final": {BAD: 0.5, "b": None}}, [[BAD, "b"]], False, PAGE, ["relay"])
     cells = [line.strip("│").split("│") for line in text.getvalue().splitlines() if line.startswith("│")]
     assert [[part.strip() for part in row] for row in cells] == [[BAD, "0.500"], ["b", "–"]]
+
+
+def test_run_shows_what_was_adopted_and_what_a_lone_model_is_worth_next_door() -> None:
+    content = {"study": "s", "strategy": "x", "matrix": {1: {"a": 0.8, "b": 0.2}, 2: {"a": 0.4, "b": 0.9}}}
+    content |= {"final": {"a": 0.4, "b": 0.9}, "forgetting": NAN}
+    adopted = {"measures": {"at_home": {"a": 0.85, "b": 0.9}, "worst_pair": None}}
+    pair = {"model": "a", "site": "b", "value": 0.2}
+    lone = {"final": {"a": 0.8, "b": 0.9}, "measures": {"everywhere": {"a": 0.6, "b": 0.55}, "worst_pair": pair}}
+    for more, own, head, cell in ((adopted, False, "adopted", "0.850"), (lone, True, "any site's model", "0.600")):
+        on, text = console(80)
+        show_study(on, content | more, [["a"], ["b"]], own, PAGE, ["relay"])
+        said = text.getvalue()
+        assert head in said
+        (line,) = [line for line in said.splitlines() if line.startswith("│ a")]
+        assert line.strip("│ ").split("│")[-1].strip() == cell
+        assert ("falls to 0.200 next door (a's at b)" in said) == own
 
 
 @pytest.mark.parametrize("width", [60, 80])
