@@ -118,13 +118,16 @@ def test_in_a_simulation_each_choice_is_one_kind(own: OwnRun, monkeypatch: pytes
     assert results_of(own.generalists, own.root, "generalist") == own.root / "results"
     net, first = experts[0].net(Devices()), own.generalists[0]
     assert all(torch.allclose(net.state_dict()[name], t, atol=1e-2) for name, t in first.weights.items())
-    for kind, folder in (("vote", "task_2_vote"), ("generalist", "task_2")):
+    for kind, unlike in (("vote", "all of them alike"), ("generalist", "the one model")):
         monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
         said, say = told()
         homes = [("adopted_clinic_a", "adopted", 2, ("clinic_a",)), ("adopted_clinic_b", "adopted", 2, ("clinic_b",))]
-        assert about(own.named("auto", say)) == [*homes, (folder, kind, 2, ("clinic_c",))]
-        assert "of leg 2, because the test says so." in said[0]
-        assert own.for_images(None, say).folder == folder
+        assert about(own.named("auto", say)) == [*homes, ("task_2_vote", "vote", 2, ("clinic_c",))]
+        assert said == [
+            "Taken: the vote of the sites' models of leg 2; for images unlike those of all sites, "
+            f"{unlike}, because the test says so."
+        ]
+        assert own.for_images(None, say).folder == "task_2_vote"
     with pytest.raises(UserError, match="--model own is one model for each of 2 sites") as caught:
         own.for_images("own", pytest.fail)
     assert "--model generalist" in caught.value.advice()
@@ -204,10 +207,10 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     ]
     assert about(here.named("own", pytest.fail)) == [("task_2_expert_clinic_b", "expert", 2, ("clinic_b",))]
     said, say = told()
-    assert here.for_images(None, say).folder == "task_2"
+    assert here.for_images(None, say).folder == "task_2_vote"
     assert said[0].startswith("clinic_b has not adopted a model in ")
     assert said[0].endswith("Run: relay adopt -c study.yaml -n clinic_b")
-    assert said[1].startswith("Taken: the one model of leg 2, because ")
+    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; ")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):
         here.for_images("auto", pytest.fail)
 
@@ -238,7 +241,7 @@ def test_a_site_that_has_received_a_later_leg_uses_that_one(
 
 
 def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
-    hospitals: tuple[Sites, Simulation, Simulation], monkeypatch: pytest.MonkeyPatch
+    hospitals: tuple[Sites, Simulation, Simulation],
 ) -> None:
     sites, first, second = hospitals
     one = Given(second.study, *received(second.study, 1))
@@ -253,11 +256,9 @@ def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
     two = Given(first.study, *bundled(first.study, bundle, sites.study.keys("clinic_a")))
     assert [model.kind for model in two.everything(pytest.fail)] == ["generalist", "vote"]
     assert two.named("own", pytest.fail)[0].number == 1
-    for kind in ("generalist", "vote"):
-        monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
-        said, say = told()
-        assert [model.kind for model in two.named("auto", say)] == [kind] == [two.for_images(None, say).kind]
-        assert len(said) == 2
+    said, say = told()
+    assert [model.kind for model in two.named("auto", say)] == ["vote"] == [two.for_images(None, say).kind]
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize(
@@ -304,12 +305,33 @@ def test_adopt_and_predict_at_a_hospital(
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml", "--model", "auto", "-s"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     folder = Path("exps/clinic_b/run/results/auto")
-    assert {row["model"] for row in read_rows(folder / "samples.csv")} == {"adopted", "generalist"}
+    assert {row["model"] for row in read_rows(folder / "samples.csv")} == {"adopted", "vote"}
     assert (folder / "predictions/adopted_clinic_b/clinic_b").is_dir()
     Path("exps/clinic_b/run/adopted/clinic_b/adopted.json").write_text("{")
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml"])
     assert done.exit_code == 2
     assert "adopted.json is damaged" in " ".join(done.output.split())
+
+
+def test_a_hospital_without_a_turn_can_adopt_too(
+    hospitals: tuple[Sites, Simulation, Simulation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no expert, but may fine-tune; what it adopted is then tested without a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    handoff = {"study": STUDY, "key": str(hospitals[0].study.root / "clinic_b")}
+    config = given(**DEPLOYED, **{"current_tasks.handoff": handoff, "current_tasks.task_ids": [3]})
+    config["all_tasks_datasets"] = [{"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}]
+    Path("outside.yaml").write_text(yaml.safe_dump(config))
+    done = CliRunner().invoke(app, ["adopt", "-c", "outside.yaml"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    record = json.loads(Path("exps/outside/run/adopted/clinic_c/adopted.json").read_text())
+    assert record["candidates"].keys() - {"tuned"} == {"generalist", "vote"}
+    here = OwnRun(plan(config, "outside", train=False), Path("exps/outside/run"))
+    assert [model.folder for model in here.named("auto", pytest.fail)] == ["adopted_clinic_c"]
+    with pytest.raises(
+        UserError, match="clinic_c has no model of its own: the sites that took part are clinic_a, clinic_b"
+    ):
+        here.named("own", pytest.fail)
 
 
 def test_adopt_needs_a_finished_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
