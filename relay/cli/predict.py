@@ -37,7 +37,7 @@ def predict(
         typer.Option(
             "--model",
             help="own: the site's own model. generalist: the one model for everybody. vote: all sites' own models, "
-            "weighed by looks. auto: what the site adopted; elsewhere, generalist or vote. Default: all that are here; "
+            "weighed by looks. auto: what the site adopted; elsewhere, the vote. Default: all that are here; "
             "for --image, auto.",
         ),
     ] = None,

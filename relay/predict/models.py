@@ -177,6 +177,7 @@ def inside(
 
     if experts:
         parts = {f"expert {name}": weights for name, weights in experts.items()}
+        parts["generalist"] = handover.model  # it may be asked for images that are unlike all sites
         parts |= {f"memory {name}": state.tensors for name, state in handover.by_site(handover.memories).items()}
         whole = {f"{part}: {key}": tensor for part, tensors in parts.items() for key, tensor in tensors.items()}
         found[VOTE] = replace(one, folder=f"{folder}_vote", weights=whole, kind=VOTE, made=partial(build, VOTE))

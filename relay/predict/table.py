@@ -50,7 +50,8 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
     for name, what in WRITTEN.items():
         if (folder / name).exists():
             show_place(console, what, folder / name)
-    show_place(console, "Next, the page with these numbers", shlex.join(["relay", "report", str(root)]))
+    if folder.name == "results":  # the page is about these alone
+        show_place(console, "Next, the page with these numbers", shlex.join(["relay", "report", str(root)]))
 
 
 def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:

@@ -15,7 +15,7 @@ from tests import relays
 from tests.cli.typed import Done, typed
 from tests.relays import DAY, World
 
-CONFIG = ["train", "predict", "compare", "rehearse -o stick", "receive", "send"]
+CONFIG = ["train", "adopt", "predict", "compare", "rehearse -o stick", "receive", "send"]
 HOME = [
     "receipt",
     "ledger",

@@ -58,6 +58,15 @@ def test_experts_and_sites_need_not_be_the_same() -> None:
     assert torch.allclose(weights, torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]]))
 
 
+def test_an_image_unlike_all_sites_may_go_to_another_net() -> None:
+    *_, other = nets(3).values()
+    vote = Vote(nets(2), Fixed("ab", [[0.6, 0.4], [0.0, 0.0]]), other)  # type: ignore[arg-type]
+    image = torch.randn(2, 1, 5, 5)
+    assert torch.allclose(vote.weights(image), torch.tensor([[0.6, 0.4, 0.0], [0.0, 0.0, 1.0]]))
+    with torch.no_grad():
+        assert torch.allclose(predict(vote, image)[1:].softmax(1), other(image[1:]).softmax(1), atol=1e-6)
+
+
 def test_an_expert_with_hardly_any_weight_is_not_asked() -> None:
     asked = []
     vote = Vote(nets(3), Fixed("abc", [[1 - LEAST, LEAST / 2, LEAST / 2]]))  # type: ignore[arg-type]

@@ -118,12 +118,15 @@ def test_in_a_simulation_each_choice_is_one_kind(own: OwnRun, monkeypatch: pytes
     assert results_of(own.generalists, own.root, "generalist") == own.root / "results"
     net, first = experts[0].net(Devices()), own.generalists[0]
     assert all(torch.allclose(net.state_dict()[name], t, atol=1e-2) for name, t in first.weights.items())
-    for kind, words in (("vote", "all of them alike"), ("generalist", "the one model")):
+    for kind, unlike in (("vote", "all of them alike"), ("generalist", "the one model")):
         monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
         said, say = told()
         homes = [("adopted_clinic_a", "adopted", 2, ("clinic_a",)), ("adopted_clinic_b", "adopted", 2, ("clinic_b",))]
         assert about(own.named("auto", say)) == [*homes, ("task_2_vote", "vote", 2, ("clinic_c",))]
-        assert f"unlike those of all sites, {words}, because the test says so." in said[0]
+        assert said == [
+            "Taken: the vote of the sites' models of leg 2; for images unlike those of all sites, "
+            f"{unlike}, because the test says so."
+        ]
         assert own.for_images(None, say).folder == "task_2_vote"
     with pytest.raises(UserError, match="--model own is one model for each of 2 sites") as caught:
         own.for_images("own", pytest.fail)
@@ -207,7 +210,7 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     assert here.for_images(None, say).folder == "task_2_vote"
     assert said[0].startswith("clinic_b has not adopted a model in ")
     assert said[0].endswith("Run: relay adopt -c study.yaml -n clinic_b")
-    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; for images unlike")
+    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; ")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):
         here.for_images("auto", pytest.fail)
 
@@ -237,7 +240,9 @@ def test_a_site_that_has_received_a_later_leg_uses_that_one(
         OwnRun(here.study, here.root).everything(pytest.fail)
 
 
-def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(hospitals: tuple[Sites, Simulation, Simulation]) -> None:
+def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
+    hospitals: tuple[Sites, Simulation, Simulation],
+) -> None:
     sites, first, second = hospitals
     one = Given(second.study, *received(second.study, 1))
     assert about(one.everything(pytest.fail)) == [
@@ -306,6 +311,27 @@ def test_adopt_and_predict_at_a_hospital(
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml"])
     assert done.exit_code == 2
     assert "adopted.json is damaged" in " ".join(done.output.split())
+
+
+def test_a_hospital_without_a_turn_can_adopt_too(
+    hospitals: tuple[Sites, Simulation, Simulation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no expert, but may fine-tune; what it adopted is then tested without a checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    handoff = {"study": STUDY, "key": str(hospitals[0].study.root / "clinic_b")}
+    config = given(**DEPLOYED, **{"current_tasks.handoff": handoff, "current_tasks.task_ids": [3]})
+    config["all_tasks_datasets"] = [{"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}]
+    Path("outside.yaml").write_text(yaml.safe_dump(config))
+    done = CliRunner().invoke(app, ["adopt", "-c", "outside.yaml"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    record = json.loads(Path("exps/outside/run/adopted/clinic_c/adopted.json").read_text())
+    assert record["candidates"].keys() - {"tuned"} == {"generalist", "vote"}
+    here = OwnRun(plan(config, "outside", train=False), Path("exps/outside/run"))
+    assert [model.folder for model in here.named("auto", pytest.fail)] == ["adopted_clinic_c"]
+    with pytest.raises(
+        UserError, match="clinic_c has no model of its own: the sites that took part are clinic_a, clinic_b"
+    ):
+        here.named("own", pytest.fail)
 
 
 def test_adopt_needs_a_finished_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
