@@ -206,8 +206,8 @@ class OwnRun:
         return found
 
     def _elsewhere(self, say: Say) -> Model:
-        if self.incoming is None:
-            return self.generalists[-1]
+        if self.incoming is None or VOTE not in self.inside:
+            return self.generalists[-1]  # also if it was copied here
         return best_elsewhere(self.incoming.handover, self.inside, say)
 
 
