@@ -4,8 +4,9 @@
 - **Everywhere**: the test sets of all sites trained on, with one model.
 - **Elsewhere**: external test sets, of sites that no leg trained on, with the same model.
 
-The one model is the last leg's generalist. If every leg starts from nothing, no model is for everybody: then an image's
-score is the mean over all sites' own models, as to be expected from another site's model.
+The one model is what the last leg hands to a stranger: the vote of its experts or, without experts, its generalist. If
+every leg starts from nothing, no model is for everybody: then an image's score is the mean over all sites' own models,
+as to be expected from another site's model.
 """
 
 from __future__ import annotations
@@ -32,21 +33,25 @@ def measured(rows: Sequence[Row], trained: Trained, alone: bool) -> dict[str, An
         alone: whether each leg starts from nothing.
 
     Returns:
-        ``at_home``, ``everywhere``, ``elsewhere``: site → Dice. ``vote``: the same two of all experts together, as far
-        as they voted. With ``alone``, ``worst_pair``: the ``model`` and the ``site`` where it is lowest, with the
+        ``at_home``, ``everywhere``, ``elsewhere``: site → Dice. ``generalist``: the last two of the generalist alone,
+        if there is a vote. With ``alone``, ``worst_pair``: the ``model`` and the ``site`` where it is lowest, with the
         ``value``; ``best_single``: external site → Dice of the model that is best there, known only afterwards.
     """
     found = {name: by_site(own) for name, own in counted(rows, trained, alone).items()}
-    votes = _parted(_of_leg(of_model(rows, VOTE)), own_legs(trained))
-    vote = {name: by_site(own) for name, own in votes.items() if own}
-    return {**found, "vote": vote, **(_lone(rows, trained) if alone else {"worst_pair": None, "best_single": {}})}
+    single = _parted(_of_leg(of_model(rows)), own_legs(trained)) if of_model(rows, VOTE) else {}
+    generalist = {name: by_site(own) for name, own in single.items() if own}
+    return {
+        **found,
+        "generalist": generalist,
+        **(_lone(rows, trained) if alone else {"worst_pair": None, "best_single": {}}),
+    }
 
 
 def counted(rows: Sequence[Row], trained: Trained, alone: bool) -> dict[str, list[Row]]:
     """The rows that each measure counts; arguments as of :func:`measured`."""
     own = own_legs(trained)
     every = of_model(rows)
-    one = _averaged(every) if alone else _of_leg(every)
+    one = _averaged(every) if alone else _of_leg(of_model(rows, VOTE)) or _of_leg(every)
     return {AT_HOME: _at_home(rows, own, alone), **_parted(one, own)}
 
 

@@ -29,7 +29,7 @@ def test_one_model_for_everybody() -> None:
     found = measured(ROWS, TRAINED, alone=False)
     assert found["at_home"] == found["everywhere"] == {"a": 0.4, "b": 0.9}
     assert found["elsewhere"] == {"x": 0.7}
-    assert (found["vote"], found["worst_pair"], found["best_single"]) == ({}, None, {})
+    assert (found["generalist"], found["worst_pair"], found["best_single"]) == ({}, None, {})
 
 
 def test_a_model_for_each_site() -> None:
@@ -41,12 +41,12 @@ def test_a_model_for_each_site() -> None:
     assert found["best_single"] == {"x": 0.7}
 
 
-def test_adopted_models_count_at_home_and_votes_on_their_own() -> None:
+def test_adopted_models_count_at_home_and_the_vote_everywhere_and_elsewhere() -> None:
     more = [*rows(1, {"a": 0.95}, ADOPTED), *rows(2, {"a": 0.85, "b": 0.9, "x": 0.75}, VOTE)]
     found = measured([*ROWS, *more], TRAINED, alone=False)
     assert found["at_home"] == {"a": 0.95, "b": 0.9}  # b has adopted none
-    assert found["everywhere"] == {"a": 0.4, "b": 0.9}
-    assert found["vote"] == {"everywhere": {"a": 0.85, "b": 0.9}, "elsewhere": {"x": 0.75}}
+    assert found["generalist"]["everywhere"] == {"a": 0.4, "b": 0.9}
+    assert (found["everywhere"], found["elsewhere"]) == ({"a": 0.85, "b": 0.9}, {"x": 0.75})
 
 
 def test_what_was_adopted_for_other_patients_does_not_count() -> None:

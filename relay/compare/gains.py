@@ -22,7 +22,7 @@ def gain(
 
     Args:
         pairs: the runs, each with one of the baseline.
-        of: ``vote`` for that of all experts together; the baseline's measure is always its own.
+        of: ``generalist`` for that of the one net; the baseline's measure is always its own.
     """
 
     def values(run: ComparedRun) -> Mapping[str, float]:
@@ -88,9 +88,9 @@ def away(left: Groups, by: Groups) -> Groups:
 def _there(run: ComparedRun) -> ComparedRun:
     site = run.summary["left_out"]
     values = {site: run.of(ELSEWHERE).get(site, math.nan)}
-    votes = run.summary["measures"]["vote"].get(ELSEWHERE, {})
-    vote = {ELSEWHERE: {site: votes[site]}} if site in votes else {}
-    return _left_out(run, site, values, vote, {})
+    single = run.summary["measures"]["generalist"].get(ELSEWHERE, {})
+    generalist = {ELSEWHERE: {site: single[site]}} if site in single else {}
+    return _left_out(run, site, values, generalist, {})
 
 
 def _others(run: ComparedRun, site: str) -> ComparedRun:
@@ -101,7 +101,7 @@ def _others(run: ComparedRun, site: str) -> ComparedRun:
 
 
 def _left_out(
-    run: ComparedRun, site: str, values: Mapping[str, float], vote: Mapping[str, Any], best: Mapping[str, float]
+    run: ComparedRun, site: str, values: Mapping[str, float], generalist: Mapping[str, Any], best: Mapping[str, float]
 ) -> ComparedRun:
-    measures = {ELSEWHERE: values, "vote": vote, "best_single": best}
+    measures = {ELSEWHERE: values, "generalist": generalist, "best_single": best}
     return replace(run, summary={**run.summary, "left_out": site, "measures": measures})

@@ -141,7 +141,7 @@ def _csv(runs: Sequence[ComparedRun]) -> str:
 def _numbers(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     cells = [(leg, site, "dice", value) for leg, row in summary["matrix"].items() for site, value in row.items()]
     measures = {name: summary["measures"][name] for name in MEASURES}
-    measures |= {f"vote {name}": values for name, values in summary["measures"]["vote"].items()}
+    measures |= {f"generalist {name}": values for name, values in summary["measures"]["generalist"].items()}
     cells += [("", s, name.replace("_", " "), value) for name, row in measures.items() for s, value in row.items()]
     cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in summary[name].items()]
     cells += [("", "", name, summary[name]) for name in NUMBERS]

@@ -38,11 +38,11 @@ RULE = (
     "Dice: mean over test images, then over classes but background, then over runs (orders and seeds) and sites. At "
     "home: each site's own patients, with the model that it uses for them at the end: the one it adopted, its own "
     "where every leg starts from nothing, else the last leg's. Everywhere: all sites' test images, with one model, the "
-    "last leg's; where every leg starts from nothing, the mean over the sites' models. Elsewhere: the same model on "
-    "test images of sites that took no part: data sets that no leg trains on, and sites left out in turn. Best single: "
+    "last leg's (its experts' vote, if it has experts); where every leg starts from nothing, the mean over the sites' "
+    "models. Elsewhere: the same model on test images of sites that took no part: data sets that no leg trains on, and sites left out in turn. Best single: "
     "of the sites' own models the one that is best there, which is only known afterwards. Differences are to local at "
     "home, to joint everywhere and elsewhere, over runs that go together: their mean, and the site where it is lowest. "
-    "Vote: of all experts together. Mean and sd are at home. "
+    "Generalist: the one net alone, if experts vote. Mean and sd are at home. "
     f"Interval: 95 % of that mean, bootstrap over patients, drawn within each site, {RESAMPLES} resamples, BCa; where "
     f"a site has fewer than {MIN_PATIENTS} patients Student's t with a jackknife over patients, fewer than {FEWEST} "
     "none; it is about these models on other patients. Runs are compared where seed and order are the same. "
@@ -94,8 +94,10 @@ def row(label: str, by: Groups, away: Groups | None = None) -> dict[str, Any]:
         AT_HOME: gain(AT_HOME, own, local),
         EVERYWHERE: gain(EVERYWHERE, own, joint),
         ELSEWHERE: gain(ELSEWHERE, every, joint),
-        "vote": {
-            name: found for name in (EVERYWHERE, ELSEWHERE) if (found := gain(name, every, joint, "vote"))["sites"]
+        "generalist": {
+            name: found
+            for name in (EVERYWHERE, ELSEWHERE)
+            if (found := gain(name, every, joint, "generalist"))["sites"]
         },
         "worst_pair": lowest_pair(own),
         "mean": mean(means),

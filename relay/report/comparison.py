@@ -103,8 +103,8 @@ def _strategies(content: Content) -> Table:
     lone = [(row, pair) for row in content.get("table", []) if (pair := row.get("worst_pair"))]
     notes = (
         "At home: each site's own patients, with the model that it uses for them in the end. Everywhere: the test "
-        "images of all sites, with one model. Elsewhere: the test images of sites that took no part, with the same "
-        "model. A strategy with one model for each site (local) has no such model: its values are means over these "
+        "images of all sites, with one model (the vote of all experts, if there are some). Elsewhere: the test images "
+        "of sites that took no part, with the same model. A strategy with one model for each site (local) has no such model: its values are means over these "
         "models.",
         "To local, to joint: difference in Dice to each site's own model, and to a model trained on all sites' images "
         "together; above 0 is better. Worst site: where this difference is lowest.",
@@ -120,8 +120,8 @@ def _strategies(content: Content) -> Table:
 
 
 def _measured(row: Content) -> Iterator[list[str]]:
-    """A strategy's line, and one for the vote of its experts."""
-    for label, of in ((str(row["strategy"]), row), (f"{row['strategy']}, vote", row.get("vote") or {})):
+    """A strategy's line, and one for its generalist, if its experts vote."""
+    for label, of in ((str(row["strategy"]), row), (f"{row['strategy']}, generalist", row.get("generalist") or {})):
         found = {name: of.get(name) or {} for name in MEASURES}
         if any(found.values()):
             home = shown(number(found[AT_HOME].get("mean"))) + (_bounds(row) if of is row else "")

@@ -84,8 +84,9 @@ def show_comparison(console: Console, content: Mapping[str, Any], page: Path) ->
 
 
 def _lines(row: Mapping[str, Any]) -> Iterator[list[str]]:
-    """A strategy's line: each measure, and its difference at the site where that is lowest; then one for the vote."""
-    for label, of in ((row["strategy"], row), (f"{row['strategy']}, vote", row.get("vote") or {})):
+    """A strategy's line: each measure, and its difference at the site where that is lowest; then one for its
+    generalist, if its experts vote."""
+    for label, of in ((row["strategy"], row), (" generalist", row.get("generalist") or {})):
         found = [of.get(name) or {} for name in MEASURES]
         if any(found):
             pairs = [(gain.get("mean"), (gain.get("lowest") or {}).get("value")) for gain in found]

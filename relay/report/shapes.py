@@ -60,7 +60,7 @@ class Measures(Shape):
     at_home: BySite = Field(default_factory=dict)
     everywhere: BySite = Field(default_factory=dict)
     elsewhere: BySite = Field(default_factory=dict)
-    vote: dict[str, BySite] = Field(default_factory=dict)
+    generalist: dict[str, BySite] = Field(default_factory=dict)
     worst_pair: Pair | None = None
     best_single: BySite = Field(default_factory=dict)
 
@@ -191,7 +191,7 @@ class Row(Shape):
     at_home: Gain
     everywhere: Gain
     elsewhere: Gain
-    vote: dict[str, Gain] = Field(default_factory=dict)
+    generalist: dict[str, Gain] = Field(default_factory=dict)
     worst_pair: Pair | None = None
     mean: Number = None
     sd: Number = None

@@ -54,8 +54,8 @@ def relay(run: Run) -> Table:
         "at_home": ("At home", _mean, "each site's own patients, with the model that it uses for them in the end"),
         "everywhere": ("Everywhere", _mean, f"the sites that were trained on, with {model}"),
         "elsewhere": ("Elsewhere", _mean, f"sites that no leg trained on, with {model}"),
-        "vote_everywhere": ("Vote, everywhere", _mean, "the same, with all experts together"),
-        "vote_elsewhere": ("Vote, elsewhere", _mean, "the same, with all experts together"),
+        "generalist_everywhere": ("Generalist, everywhere", _mean, "the same, with the one net alone"),
+        "generalist_elsewhere": ("Generalist, elsewhere", _mean, "the same, with the one net alone"),
         "worst_pair": ("Lowest", _pair, "the model and the site where it is lowest"),
         "best_single": ("Best single", _sites, "elsewhere, the model that is best there: only known afterwards"),
         "average": ("Average", _value, "mean Dice at the end, over the sites that were trained on"),
@@ -77,9 +77,9 @@ def relay(run: Run) -> Table:
         "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),
     }
     measures: Mapping[str, Any] = run.summary.get("measures") or {}
-    votes = {f"vote_{name}": values for name, values in (measures.get("vote") or {}).items()}
+    single = {f"generalist_{name}": values for name, values in (measures.get("generalist") or {}).items()}
     content = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **content}
-    content = {**measures, **votes, **content}
+    content = {**measures, **single, **content}
     rows = [
         [name, show(content[key]) if content[key] is not None else MISSING, means]
         for key, (name, show, means) in plain.items()

@@ -19,7 +19,7 @@ NAN = math.nan
 def made(label: str, order: str, seed: int, final: dict[str, float], **more: Any) -> ComparedRun:
     """A run whose one model is used everywhere; ``more`` replaces keys of the summary."""
     summary = {"label": label, "order": order.split(), "seed": seed, "final": final, "mean": sum(final.values()) / 2}
-    measures = {"at_home": final, "everywhere": final, "elsewhere": {}, "vote": {}, "worst_pair": None}
+    measures = {"at_home": final, "everywhere": final, "elsewhere": {}, "generalist": {}, "worst_pair": None}
     summary |= {"left_out": None, "measures": measures | {"best_single": {}} | more.pop("measures", {})}
     return ComparedRun(
         {**summary, "forgetting": NAN, "backward": NAN, "forward": NAN, "seconds": 10.0, "bytes": 0, **more}, {}
@@ -205,9 +205,9 @@ def test_sites_that_took_no_part_are_compared_with_runs_that_left_out_the_same()
     matrix = {1: {"a": 0.9, "b": 0.2}, 2: {"a": 0.1, "b": 0.8}}
     local = by["local"][0]
     by["local"] = [ComparedRun({**local.summary, "matrix": matrix}, {}, [["a"], ["b"]], alone=True)]
-    votes = {"vote": {"elsewhere": {"a": 0.75, "x": 0.1}}}
+    single = {"generalist": {"elsewhere": {"a": 0.75, "x": 0.1}}}
     left = {
-        "relay": [outside("relay", "b", "a", {"a": 0.8, "x": 0.1}, **votes), outside("relay", "a", "b", {"b": 0.7})],
+        "relay": [outside("relay", "b", "a", {"a": 0.8, "x": 0.1}, **single), outside("relay", "a", "b", {"b": 0.7})],
         "joint": [outside("joint", "", "a", {"a": 0.7}), outside("joint", "", "b", {"b": 0.9})],
         "local": [],
     }
@@ -216,7 +216,7 @@ def test_sites_that_took_no_part_are_compared_with_runs_that_left_out_the_same()
     assert found["elsewhere"]["sites"] == {"x": 0.6, "a": 0.8, "b": 0.7}  # x of the run with all sites only
     assert found["elsewhere"]["difference"] == pytest.approx((-0.1 + 0.1 - 0.2) / 3)
     assert found["elsewhere"]["lowest"] == {"site": "b", "value": pytest.approx(-0.2)}
-    assert found["vote"]["elsewhere"]["sites"] == {"a": 0.75}
+    assert found["generalist"]["elsewhere"]["sites"] == {"a": 0.75}
     assert found["runs"] == 1
     assert row("local", by, gone)["elsewhere"]["sites"] == {"x": 0.3, "a": 0.1, "b": 0.2}  # the other site's model
     sites = elsewhere(by, gone)

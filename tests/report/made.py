@@ -181,7 +181,7 @@ def comparison(root: Path) -> Path:
             "at_home": gain(level + 0.01, 0.01, "south"),
             "everywhere": gain(level, -0.04, "north"),
             "elsewhere": gain(level - 0.1, -0.05, "abroad"),
-            "vote": {"everywhere": gain(0.81, -0.03, "north")} if name == "relay" else {},
+            "generalist": {"everywhere": gain(0.81, -0.03, "north")} if name == "relay" else {},
             "cost": 1.2,
             "bytes": 4096,
         }

@@ -306,7 +306,7 @@ def test_comparison(tmp_path: Path) -> None:
     rows = table(page, "Strategies side by side")
     assert rows["relay"]["at home (interval)"] == "0.810 (0.790 to 0.830)"
     assert rows["relay"]["to local (worst site)"] == "+0.020 (+0.010 south)"
-    assert rows["relay, vote"]["everywhere"] == "0.810"
+    assert rows["relay, generalist"]["everywhere"] == "0.810"
     cost = table(page, "Spread, forgetting and cost")
     assert cost["joint"]["gap closed"] == "– not measured"
     assert table(page, "Elsewhere, site by site")["abroad"]["best single"] == "0.600"

@@ -100,7 +100,7 @@ def measured() -> dict[str, Any]:
     lowest = {"site": "clinic_a", "value": -0.004}
     own["at_home"] = {"mean": 0.936, "difference": 0.023, "lowest": lowest}
     own["elsewhere"] = {"mean": 0.801, "difference": 0.005, "lowest": lowest}
-    own["vote"] = {"everywhere": own["at_home"] | {"mean": 0.931}}
+    own["generalist"] = {"everywhere": own["at_home"] | {"mean": 0.931}}
     return content
 
 
@@ -113,14 +113,14 @@ def test_sentences_say_what_it_gives_at_home_everywhere_and_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("width", [50, 80])
-def test_table_of_all_measures_has_a_line_for_the_vote_and_fits(width: int) -> None:
+def test_table_of_all_measures_has_a_line_for_the_generalist_and_fits(width: int) -> None:
     on, text = console(width)
     show_comparison(on, measured(), PAGE)
     lines = [line for line in text.getvalue().splitlines() if str(PAGE) not in line]
     assert max(map(len, lines)) <= width
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     whole = [["relay", "0.936", "-0.004", "0.900", "–", "0.801", "-0.004"]]
-    whole += [["relay, vote", "–", "–", "0.931", "-0.004", "–", "–"]]
+    whole += [[" generalist", "–", "–", "0.931", "-0.004", "–", "–"]]
     shown = (0, 1, 2, 3, 4, 5, 6) if width == 80 else (0, 1, 3, 5)
     assert cells[1:3] == [[row[place] for place in shown] for row in whole]
 
