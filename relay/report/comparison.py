@@ -104,8 +104,8 @@ def _strategies(content: Content) -> Table:
     notes = (
         "At home: each site's own patients, with the model that it uses for them in the end. Everywhere: the test "
         "images of all sites, with one model (the vote of all experts, if there are some). Elsewhere: the test images "
-        "of sites that took no part, with the same model. A strategy with one model for each site (local) has no such model: its values are means over these "
-        "models.",
+        "of sites that took no part, with the same model. A strategy with one model for each site (local) has no such "
+        "model: its values are means over these models.",
         "To local, to joint: difference in Dice to each site's own model, and to a model trained on all sites' images "
         "together; above 0 is better. Worst site: where this difference is lowest.",
         *(

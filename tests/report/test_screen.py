@@ -120,7 +120,7 @@ def test_table_of_all_measures_has_a_line_for_the_generalist_and_fits(width: int
     assert max(map(len, lines)) <= width
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     whole = [["relay", "0.936", "-0.004", "0.900", "–", "0.801", "-0.004"]]
-    whole += [[" generalist", "–", "–", "0.931", "-0.004", "–", "–"]]
+    whole += [["generalist", "–", "–", "0.931", "-0.004", "–", "–"]]
     shown = (0, 1, 2, 3, 4, 5, 6) if width == 80 else (0, 1, 3, 5)
     assert cells[1:3] == [[row[place] for place in shown] for row in whole]
 
