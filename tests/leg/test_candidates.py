@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from relay.errors import HandoverError
 from relay.handover import Handover, compact
@@ -55,10 +55,13 @@ def test_what_arrives_is_never_scored_on_test_images(monkeypatch: pytest.MonkeyP
     here, seen = site(count=10), []
     read = Made.read
     monkeypatch.setattr(Made, "read", lambda self, sample: (seen.append(sample), read(self, sample))[1])
-    monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Oracle()})
+    vote = Vote({"a": Oracle(), "b": Oracle()}, otherwise=nn.Identity())  # which is no expert, and is not asked
+    monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": vote})
     rows = zero_shot(None, None, [here], CPU)  # type: ignore[arg-type]
     count = len(here.split.train) + len(here.split.val)
     assert rows == [{"model": name, "site": None, "mean": 1.0, "images": count} for name in ("generalist", "vote")]
+    monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()})})
+    assert [row["model"] for row in zero_shot(None, None, [here], CPU)] == ["generalist"]  # type: ignore[arg-type]
     assert seen
     assert not {sample.id for sample in seen} & {sample.id for sample in here.split.test}
 
