@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 COLUMNS = ("strategy", "order", "left_out", "seed", "leg", "site", "metric", "value")
 GAPS = ("to_local", "to_joint", "elsewhere_to_joint")
 NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
+STEPS = "{label} makes {steps:g} times the budget's steps in each leg, and more when sites adopt a model."
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
@@ -100,11 +101,19 @@ def comparison(
     away = gains.away(_by(labels, [run for run in runs if run.summary["left_out"]]), by)
     tests, site_tests = table.against(by, reference)
     shared = {job.label: job.laps for job in jobs if job.laps > 1}
+    more = {job.label: total for job in jobs if (total := sum(job.study.legs[0].strategy.shares)) > 1}
     count = sum(not isnan(test["p"]) for test in tests)
     parts = [table.RULE, table.TESTS.format(reference=reference, count=f"{count} tests" if count != 1 else "1 test")]
     whole = {
         "study": jobs[0].study.name,
-        "method": " ".join([*parts, *(LAPS.format(label=label, laps=laps) for label, laps in shared.items())]),
+        "method": " ".join(
+            [
+                *parts,
+                *(LAPS.format(label=label, laps=laps) for label, laps in shared.items()),
+                *(STEPS.format(label=label, steps=steps) for label, steps in more.items()),
+            ]
+        ),
+        "steps": more,
         "reference": reference,
         "planned": len(jobs),
         "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],

@@ -78,6 +78,9 @@ def show_comparison(console: Console, content: Mapping[str, Any], page: Path) ->
     title = f"{content['study']}: mean Dice at the end (vs: the lowest difference of any site)"
     show_table(console, title, [columns[place] for place in shown], cells)
     show_text(console, verdict.of_comparison(content))
+    for label, steps in (content.get("steps") or {}).items():
+        more = "and more when sites adopt a model: compare with longer training, too"
+        show_text(console, f"{label} makes {steps:g} times as many steps in a leg as the config says, {more}.")
     if len(content["runs"]) < content["planned"]:
         show_text(console, f"Based on {len(content['runs'])} of {content['planned']} runs.")
     show_place(console, "The page, with tests and figures", page)

@@ -236,6 +236,7 @@ class Comparison(Shape):
 
     method: str | None = None
     reference: str | None = None
+    steps: dict[str, float] = Field(default_factory=dict)
     planned: int | None = None
     failed: list[Any] = Field(default_factory=list)
     runs: list[Compared]
