@@ -104,10 +104,6 @@ class Handover:
         """Total number of training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
-    def expert_of(self, site: str) -> Mapping[str, Tensor] | None:
-        """The newest expert of a site; None if it has none."""
-        return self.by_site(self.experts).get(site)
-
     def by_site(self, by_leg: Mapping[int, T]) -> dict[str, T]:
         """The newest of each site, by name, in the order of the legs."""
         return {leg["site"]: by_leg[leg["leg"]] for leg in self.legs if leg["leg"] in by_leg}

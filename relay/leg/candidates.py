@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from relay.data import SiteData, Store, scaled
+from relay.errors import HandoverError
 from relay.handover import Handover, load_expert, load_model
 from relay.leg.inference import batches, predict
 from relay.leg.vote import Vote
@@ -40,6 +41,12 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
         from relay.memory import Router
 
         router = Router.of(handover.by_site(handover.memories), leg.data.intensity_range)
+        if router and router.channels != leg.data.channels:
+            raise HandoverError(
+                f"the style memories are of images with {router.channels} channels, this config's have "
+                f"{leg.data.channels}",
+                "Use the config that they were made with.",
+            )
         better, _ = preferred(handover.legs)
         found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None)
     if site in experts:

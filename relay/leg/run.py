@@ -39,7 +39,7 @@ from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
 from relay.plan import Leg, Study
 from relay.registry import blamed
-from relay.results import GENERALIST, read_rows, write_rows
+from relay.results import GENERALIST, VOTE, read_rows, write_rows
 from relay.seeds import derive
 from relay.trust import Policy
 
@@ -266,7 +266,7 @@ def _of_vote(
 ) -> Iterator[dict[str, Any]]:
     """Rows like those of :func:`_scores` for the vote of all experts so far; which expert each image is routed to goes
     to ``routing.json``."""
-    vote = candidates_in(leg, after, leg.task_name)["vote"].to(device).eval()
+    vote = candidates_in(leg, after, leg.task_name)[VOTE].to(device).eval()
     assert isinstance(vote, Vote)
     routed = {}
     for dataset in study.test_sets:
@@ -274,7 +274,7 @@ def _of_vote(
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
         tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
-            yield from rows(found, dataset.options.names, **where, model="vote")
+            yield from rows(found, dataset.options.names, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 

@@ -50,8 +50,8 @@ def test_three_legs_bit_for_bit(at: At) -> None:
     assert [*told.experts] == [1, 3]
     assert all(same(told.experts[leg], best(leg, models[leg])) for leg in (1, 3))
     assert {tensor.dtype for tensor in told.experts[1].values()} == {torch.float16}
-    assert told.expert_of("east") is told.experts[3]
-    assert told.expert_of("south") is None
+    assert told.by_site(told.experts)["east"] is told.experts[3]
+    assert "south" not in told.by_site(told.experts)
     assert experts_in(world, 3) == [ONE, EXPERT]
 
 
@@ -244,4 +244,4 @@ def test_they_are_shown_with_what_they_are(at: At) -> None:
 def test_a_handover_knows_experts_by_site() -> None:
     legs = [{"leg": leg, "site": site} for leg, site in enumerate(["north", "south", "north"], 1)]
     found = Handover({}, {}, None, {"legs": legs}, {leg: best(leg, weights(leg)) for leg in (1, 2, 3)})
-    assert found.expert_of("north") is found.experts[3]
+    assert found.by_site(found.experts)["north"] is found.experts[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from relay.leg.candidates import candidates_in, few, preferred, routing, scores,
 from relay.leg.vote import Vote
 from tests.leg.test_evaluate import CPU, Made, Oracle, blobs, site
 from tests.leg.test_vote import Fixed
+from tests.memory.test_router import looks, pictures, state
 from tests.studies import study
 
 
@@ -49,6 +51,13 @@ def test_an_expert_of_another_net_is_refused() -> None:
     other = weights(1, **{"common.model.kwargs.features": [4, 4, 4, 4, 4]})
     with pytest.raises(HandoverError, match="don't match the net"):
         candidates_in(study().legs[0], handover({1: compact(other)}), "a")
+
+
+def test_looks_of_images_with_other_channels_are_refused() -> None:
+    grey = state(looks(pictures(80, 1, 8, (1, 6, 6))), channels=1)
+    whole = dataclasses.replace(handover({1: compact(weights(1))}), memories={1: grey})
+    with pytest.raises(HandoverError, match="images with 1 channels, this config's have 3"):
+        candidates_in(study().legs[0], whole, "a")
 
 
 def test_what_arrives_is_never_scored_on_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
