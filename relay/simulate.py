@@ -112,7 +112,8 @@ class Simulation:
         progress.finish_leg()
 
     def _tuning_steps(self, leg: Leg) -> int:
-        return tuning_steps(leg, len(self.sites(leg.pool[0], train=True).split.train), self.devices)
+        split = self.sites(leg.pool[0], train=True).split
+        return tuning_steps(leg, len(split.train), self.devices) if split.val else 0
 
     def read_for_adoption(self, legs: Sequence[Leg], say: Callable[[str], None]) -> int:
         """Read the images that the sites of these legs need to adopt a model; return all their optimiser steps.

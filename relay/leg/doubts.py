@@ -61,6 +61,11 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
     memory.setup(task_of(leg))
     if doubt := memory.doubt(patients):
         found.append(doubt)
+    if getattr(memory.options, "epsilon", None) is not None and leg.strategy.carries_expert:
+        found.append(
+            "epsilon covers the memory alone: the model and the expert travel without noise, and an expert says "
+            "more about its site; experts: false leaves it out"
+        )
     return [Doubt(leg.task_name, text) for text in found]
 
 

@@ -91,12 +91,12 @@ def run_leg(
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = handover_writer.handover_of(leg, turn)
+        after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy))
         with progress.stage("checking the handover"):
-            weigh(handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy)))
+            weigh(after)
         number = _number(leg, study, handover)
         scored = [*_scores(leg, study, number, sites, device, run.curves(leg.folder), progress)]
-        if made.experts and leg in _last_ones(study):
-            after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy))
+        if made.experts and leg is study.legs[-1]:  # in a simulation, only the last has those of all sites
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
@@ -247,11 +247,6 @@ def _scores(
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.names, **where)
-
-
-def _last_ones(study: Study) -> Sequence[Leg]:
-    """The legs whose experts are tested together: in a simulation the last, which has those of all sites."""
-    return study.legs[-1:]
 
 
 def _of_vote(

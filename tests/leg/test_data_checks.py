@@ -16,6 +16,8 @@ from relay.config.devices import Devices
 from relay.data import store
 from relay.errors import DataError, UserError
 from relay.leg import digests, sites
+from relay.leg.doubts import doubts
+from relay.leg.paths import RunPaths
 from relay.leg.progress import Progress
 from relay.predict import study as testing
 from relay.predict.models import finished
@@ -191,3 +193,11 @@ def test_runs_of_one_seed_read_hash_and_examine_their_images_once(
     assert counts[2] == [2 * count for count in counts[0]]
     assert min(counts[0]) > 0
     assert sum("batch_size" in text for text in said) == 1
+
+
+@pytest.mark.parametrize(("experts", "said"), [(True, 1), (False, 0)])
+def test_noise_on_the_memory_alone_is_pointed_out(experts: bool, said: int, tmp_path: Path) -> None:
+    memory = {"name": "style", "kwargs": {"epsilon": 8.0}}
+    made = study(**{"common.strategy": {"name": "relay", "kwargs": {"memory": memory, "experts": experts}}})
+    found = doubts(made.legs[:1], sites.needs(made.legs[:1], made), sites.Sites(1, RunPaths(tmp_path)))
+    assert sum("epsilon covers the memory alone" in doubt.text for doubt in found) == said
