@@ -169,7 +169,7 @@ def test_a_run_without_experts_has_its_generalists_only(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"trained with the strategy {site}, which carries none") as caught:
             here.named(which, pytest.fail)  # type: ignore[arg-type]
         assert caught.value.advice() == "Use --model generalist or --model auto."
-    said, say = told()
+    _, say = told()
     assert here.for_images(None, say).folder == "task_2"
     shutil.rmtree(here.root / "handoff")
     again = OwnRun(here.study, here.root, "study.yaml")
