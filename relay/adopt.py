@@ -184,10 +184,16 @@ def chosen_before(leg: Leg, incoming: Incoming, run: RunPaths) -> dict[str, Any]
     """The choice that a leg's site has made from this handover with this config; None if there is none.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: one of its files is damaged, or missing.
     """
-    record = read(AdoptPaths.of(run, leg.task_name))
-    return record if record and record["from"] == _origin(leg, incoming) else None
+    paths = AdoptPaths.of(run, leg.task_name)
+    record = read(paths)
+    if not record or record["from"] != _origin(leg, incoming):
+        return None
+    for path in (paths.tuned, paths.scores):
+        if path.name in record["sha256"]:
+            _check_whole(path, paths, record)
+    return record
 
 
 def read(paths: AdoptPaths) -> dict[str, Any] | None:

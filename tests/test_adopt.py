@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,6 +149,23 @@ def test_a_damaged_file_says_what_to_remove(
     with pytest.raises(UserError, match=said) as caught:
         used.get(name, lambda paths: score_rows(paths, record))(paths)
     assert caught.value.advice() == f"Remove {paths.root} and run relay adopt again."
+
+
+def test_a_choice_with_a_damaged_file_is_not_taken_for_done(
+    run: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = paths_of(run)
+    paths = AdoptPaths(Path(shutil.copytree(made.root, tmp_path / "adopted" / made.root.name)))
+    record = read(paths)
+    assert record is not None
+    monkeypatch.setattr(module, "_origin", lambda *_: record["from"])
+    leg: Any = SimpleNamespace(task_name=made.root.name)
+    incoming: Any = None
+    assert module.chosen_before(leg, incoming, RunPaths(tmp_path)) == record
+    paths.scores.write_text("x")
+    with pytest.raises(UserError, match=r"scores.csv is damaged") as caught:
+        module.chosen_before(leg, incoming, RunPaths(tmp_path))
+    assert caught.value.advice() == paths.again
 
 
 def test_a_site_that_has_not_chosen_has_no_record(tmp_path: Path) -> None:

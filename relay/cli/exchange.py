@@ -86,7 +86,8 @@ def _say_next(store: StudyStore) -> None:
     if turn is None:
         ask.say(
             f"{store.identity.name} has no turn left. To test the model here: "
-            f"relay predict -c CONFIG --received {store.ledger.record().newest}"
+            f"relay predict -c CONFIG --received {store.ledger.record().newest}. "
+            "To choose one for your own patients after the last leg: relay adopt -c CONFIG -n NOTE"
         )
     else:
         ask.say(f"Next: train leg {turn} (relay train -c CONFIG).")

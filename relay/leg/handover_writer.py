@@ -136,7 +136,14 @@ def handover_of(leg: Leg, number: int) -> Handover:
     return Handover(model, memories, strategy.cumulative(), facts, experts)
 
 
-def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, samples: int) -> Handover:
+def as_received(
+    leg: Leg,
+    number: int,
+    made: Handover,
+    before: Handover | None,
+    samples: int,
+    arrived: Sequence[Mapping[str, Any]] = (),
+) -> Handover:
     """What the next site will receive: also with the memories and experts of earlier legs, and what each leg said about
     itself.
 
@@ -144,8 +151,15 @@ def as_received(leg: Leg, number: int, made: Handover, before: Handover | None, 
         made: the result of :func:`handover_of`.
         before: what the leg started from.
         samples: number of training samples, in the form that may be disclosed.
+        arrived: as of :func:`write`.
     """
-    own = {"leg": number, "site": leg.task_name, "strategy": leg.conf.strategy.name, "train_samples": samples}
+    own: dict[str, Any] = {
+        "leg": number,
+        "site": leg.task_name,
+        "strategy": leg.conf.strategy.name,
+        "train_samples": samples,
+    }
+    own["zero_shot"] = no_nan(list(arrived))
     legs, memories, experts = (before.legs, before.memories, before.experts) if before else ([], {}, {})
     facts = {**made.facts, "legs": [*legs, own]}
     return Handover(made.model, {**memories, **made.memories}, made.cumulative, facts, {**experts, **made.experts})

@@ -91,7 +91,7 @@ def run_leg(
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = handover_writer.handover_of(leg, turn)
-        after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy))
+        after = handover_writer.as_received(leg, turn, made, handover, disclosed(samples, policy), arrived)
         with progress.stage("checking the handover"):
             weigh(after)
         number = _number(leg, study, handover)

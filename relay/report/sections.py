@@ -111,10 +111,10 @@ def matrix(run: Run) -> Section:
 
 
 def relay_numbers(run: Run) -> Section:
-    """Forgetting, transfer, the worst site."""
-    from relay.report import tables
+    """The three measures, forgetting, the experts, and what each site adopted."""
+    from relay.report import experts, tables
 
-    return Section("relay", "The relay in numbers", tables=[tables.relay(run)])
+    return Section("relay", "The relay in numbers", tables=[tables.relay(run), *experts.tables(run)])
 
 
 def scores(run: Run) -> Section:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, RootModel, ValidationError
 
 from relay.errors import UserError, plain
 
@@ -160,6 +160,10 @@ class Record(Shape):
     versions: dict[str, str] | None = None
 
 
+class Routed(RootModel[dict[str, dict[str, NonNegativeInt]]]):
+    """``routing.json``: site of test images → site of an expert → how many."""
+
+
 class Compared(Shape):
     """A run of a comparison."""
 
@@ -266,7 +270,7 @@ def cut(text: str) -> str:
     return plain(text if len(text) <= MOST else text[: MOST - 1] + "…")
 
 
-def read_json(path: Path, shape: type[Shape], advice: str | None = None) -> dict[str, Any]:
+def read_json(path: Path, shape: type[BaseModel], advice: str | None = None) -> dict[str, Any]:
     """A file of results, once it has its shape. Its texts are made printable: they may be anybody's.
 
     Raises:

@@ -93,10 +93,20 @@ def run(
         start = f"{leg:064x}" if leg > 1 else None
         content = {"config": config, "start": start, "seconds": 80.0, "train_seconds": 60.0, "versions": versions}
         LegPaths(root / "checkpoints" / f"task_{leg}").write_record(state="finished", **content)
+    routed = {site: dict.fromkeys((*sites, "unlike"), 0) | {site: samples} for site in sites}
+    write_text(LegPaths(root / "checkpoints" / f"task_{len(sites)}").routing, json.dumps(routed))
+    adopted(root, sites[0])
     if evaluated:
         write_rows(root / "results" / "samples.csv", every)
         write_text(root / "results" / "evaluation.json", json.dumps(no_nan(evaluation(every, sites, classes))))
     return root
+
+
+def adopted(root: Path, site: str) -> None:
+    """What a site adopted, as ``relay adopt`` records it."""
+    candidates = {"generalist": {"mean": 0.8}, "expert": {"mean": 0.9}, "vote": {"mean": None}}
+    record = {"site": site, "model": "expert", "why": "it is best", "from": "", "handover": "", "sha256": {}}
+    write_text(root / "adopted" / site / "adopted.json", json.dumps(record | {"candidates": candidates}))
 
 
 def evaluation(every: Sequence[dict[str, Any]], sites: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:

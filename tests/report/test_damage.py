@@ -38,6 +38,7 @@ JSONS: dict[str, list[Any]] = {
         {"calibration": [CELL | {"bins": [{}]}]},
     ],
     "checkpoints/task_1/leg.json": [{"config": 3}, [1], {"versions": []}, {"seconds": "x"}],
+    "checkpoints/task_3/routing.json": [[1], {"north": 3}, {"north": {"south": -1}}, {"north": {"south": "x"}}],
     "compare.json": [{"runs": None}, {"table": [{}]}, {"tests": [3]}, {"planned": "x"}],
 }
 

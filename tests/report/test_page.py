@@ -87,6 +87,15 @@ def table(page: Node, caption: str) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
 
+def test_the_experts_of_the_test_images_and_the_choice_of_each_site_are_shown(page: Node) -> None:
+    routed = table(page, "Test images of each site, by the expert whose site they look most like")
+    assert routed["south"] == {"north": "0", "south": "12", "harbour": "0", "unlike": "0"}
+    chosen = table(page, "The model that each site adopted for its own patients, and the mean Dice of all candidates")
+    assert chosen == {
+        "north": {"adopted": "expert", "expert": "0.900", "generalist": "0.800", "vote": "– not measured"}
+    }
+
+
 def test_all_sections_and_figures_are_there(page: Node) -> None:
     assert [section.attrs["id"] for section in page.all("section")] == SECTIONS
     assert titles(page) == [
