@@ -57,7 +57,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("broken") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leg_run, "ShowProgress", StopAt)
-        patch.setattr(StopAt, "left", 2 * STEPS)
+        patch.setattr(StopAt, "left", 3 * STEPS)  # of leg 1 the model and the expert, of leg 2 the model
         with pytest.raises(Interrupted):
             simulate(root, **SMALL)
     assert len(list(root.glob("checkpoints/task_2/phase_*.ckpt"))) == 2, "the state before is not kept"
