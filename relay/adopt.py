@@ -10,6 +10,7 @@ the chosen model on the site's own test images) and, if the fine-tuned model was
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,7 @@ def adopt(
     step, origin = 0, _origin(leg, incoming)
     if len(site.val):
         start = max((kind for kind in (EXPERT, GENERALIST) if kind in found), key=lambda kind: _mean(found[kind]))
-        net = candidates_in(leg, handover, leg.task_name)[start]
+        net = copy.deepcopy(models[start])
         state, curves = paths.root / f"phase_1_adopt_{origin[:12]}.ckpt", run.curves(f"adopt_{leg.task_name}")
         with progress.stage("fine-tuning", training=True):
             step = tune(leg, net, site, state, curves, devices, progress)

@@ -98,7 +98,7 @@ def test_the_chosen_model_is_the_one_that_is_scored(run: Simulation, tmp_path: P
     for kind in ("expert", "generalist", "vote", "tuned"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "choose", lambda scores, kind=kind: (kind, "of the test"))
-            patch.setattr("relay.leg.tuning._validated", lambda *_: 0.0)  # so that some step is better
+            patch.setattr("relay.leg.tuning.validation_dice", lambda *_: 0.0)  # so that some step is better
             where = RunPaths(tmp_path / kind)
             record = module.adopt("tiny", leg, incoming, site, where, run.devices, Progress())
         found[kind] = [row["value"] for row in score_rows(AdoptPaths.of(where, leg.task_name), record)]

@@ -113,24 +113,19 @@ class ZeroShot:
     """How well a model that arrived does at a site before the leg trains.
 
     Attributes:
-        model: the generalist, the vote of the experts, or an expert.
-        site: whose expert; null for the others.
+        model: the generalist, or the vote of the experts.
         mean: mean Dice, 0 to 1; null if nothing could be measured.
         images: how many images of this site it was measured on.
     """
 
-    model: Literal["generalist", "vote", "expert"]
-    site: Name | None
+    model: Literal["generalist", "vote"]
     mean: Annotated[float, Field(ge=0, le=1)] | None
     images: Count
 
 
 def _distinct(scores: list[ZeroShot]) -> list[ZeroShot]:
-    models = [(score.model, score.site) for score in scores]
-    if len(set(models)) < len(models):
+    if len({score.model for score in scores}) < len(scores):
         raise ValueError("a model is listed twice")
-    if odd := [model for model, site in models if (model == "expert") != (site is not None)]:
-        raise ValueError(f"{odd[0]}: an expert needs a site, and no other model may have one")
     return scores
 
 

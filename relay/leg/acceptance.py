@@ -18,6 +18,7 @@ from relay.data import SiteData, Store, prepare, scaled
 from relay.errors import DataError, HandoverError, UserError
 from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
 from relay.handover import Handover, load_model
+from relay.leg.candidates import expert
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
@@ -41,6 +42,7 @@ def full_check(leg: Leg, sites: Sites, devices: Devices) -> AcceptanceCheck:
         device = device_of(devices)
         pool = [sites(dataset, train=True) for dataset in leg.pool]
         scored = [site for site in pool if site.split.val]
+        check_expert_answers(leg, handover, pool[0], device)
         model.to(device, memory_format=memory_format(leg)).eval()
         notes += [check_answers(model, site, device) for site in pool if not site.split.val]
         if not scored:
@@ -66,6 +68,7 @@ def quick_check(leg: Leg) -> AcceptanceCheck:
             return [*notes, f"the images of {away} are not here, so the outputs for them were not checked; {later}"]
         try:
             pool = [prepare(dataset, leg.conf.random_seed, splits=("train",)) for dataset in leg.pool]
+            check_expert_answers(leg, handover, pool[0], torch.device("cpu"))
             return [*notes, *(check_answers(model.eval(), site, torch.device("cpu")) for site in pool)]
         except DataError as error:
             return [*notes, f"warning: their outputs were not checked; {later}: {error}"]
@@ -113,6 +116,20 @@ def check_answers(model: nn.Module, site: SiteData, device: torch.device) -> str
         for batch in batches(few):
             predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
     return f"their outputs are finite for {len(few)} images of this site"
+
+
+def check_expert_answers(leg: Leg, handover: Handover, site: SiteData, device: torch.device) -> None:
+    """Check the outputs of every expert as :func:`check_answers` does: the vote would mix in useless ones unnoticed.
+
+    Raises:
+        GateFailed: those of one are not finite, or all the same.
+    """
+    for number, weights in handover.experts.items():
+        net = expert(leg, weights).to(device).eval()
+        try:
+            check_answers(net, site, device)
+        except GateFailed as error:
+            raise GateFailed(f"the expert of leg {number}: {error}", error.advice()) from error
 
 
 def _rehearsed(leg: Leg, handover: Handover) -> nn.Module:

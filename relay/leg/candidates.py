@@ -87,15 +87,15 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
 
     Returns:
-        A row for the generalist and, of two or more experts, one for their vote: ``model``, ``site`` (None), ``mean``
-        (NaN if nothing could be measured), ``images``.
+        A row for the generalist and, of two or more experts, one for their vote: ``model``, ``mean`` (NaN if
+        nothing could be measured), ``images``.
     """
     models, rows = candidates_in(leg, handover, ""), []
     if isinstance(vote := models.pop(VOTE, None), Vote) and len(vote.sites) > 1:  # one expert says nothing about many
         models[VOTE] = Vote(dict(zip(vote.sites, vote.nets, strict=False)), vote.router)  # without the generalist
     for kind, model in models.items():
         found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
-        rows.append({"model": kind, "site": None, "mean": round(mean(found), 6), "images": len(found)})
+        rows.append({"model": kind, "mean": round(mean(found), 6), "images": len(found)})
     return rows
 
 

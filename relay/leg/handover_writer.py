@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
 from relay.config import flat
@@ -16,6 +16,9 @@ from relay.handover import Handover, compact
 from relay.plan import RUNTIME_KEYS, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
 from relay.trust import BadDocument, canonical, digest, travels
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def input_spec(leg: Leg) -> dict[str, Any]:
@@ -126,14 +129,18 @@ def handover_of(leg: Leg, number: int) -> Handover:
         number: the leg's number in the relay.
     """
     strategy = leg.strategy
-    for name, buffer in strategy.model.named_buffers():
-        if name.endswith("num_batches_tracked"):
-            buffer.zero_()  # batch normalisation counts its batches, which would reveal how many images there are
-    model = {name: tensor.detach().cpu() for name, tensor in strategy.model.state_dict().items()}
-    memory, expert = strategy.memory(), strategy.expert()
+    model, memory, expert = _leaving(strategy.model.state_dict()), strategy.memory(), strategy.expert()
     facts = {"model": _plain(net_of(leg)), "data": input_spec(leg)}
-    memories, experts = {number: memory} if memory else {}, {number: compact(expert)} if expert else {}
-    return Handover(model, memories, strategy.cumulative(), facts, experts)
+    experts = {number: compact(_leaving(expert))} if expert else {}
+    return Handover(model, {number: memory} if memory else {}, strategy.cumulative(), facts, experts)
+
+
+def _leaving(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A net's weights on the CPU, as they may leave the site: batch normalisation counts its batches, which would
+    reveal how many images there are."""
+    kept = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    counts = [name for name in kept if name.endswith("num_batches_tracked")]
+    return kept | {name: kept[name].new_zeros(kept[name].shape) for name in counts}
 
 
 def as_received(

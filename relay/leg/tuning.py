@@ -12,15 +12,14 @@ import torch
 from torch import nn
 
 from relay.config import Devices
-from relay.data import SiteData, scaled
+from relay.data import SiteData
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.device import device_of, memory_format
 from relay.leg.fitting import fit, steps_of
-from relay.leg.inference import batches, predict
 from relay.leg.learner import Learner
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
-from relay.metrics import SampleDice
+from relay.leg.training import validation_dice
 from relay.phase import Phase
 from relay.plan import Leg
 
@@ -82,7 +81,7 @@ def tune(
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
     phase = Phase("adopt", net, loss, rate=SLOWER)
     learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
-    best = KeepBest(_validated(net, site, device), net)
+    best = KeepBest(validation_dice(net, [site], device), net)
     acting = [
         StopAtOnce(),
         ShowProgress(progress),
@@ -101,15 +100,6 @@ def tune(
 def tuning_steps(leg: Leg, samples: int, devices: Devices) -> int:
     """Optimiser steps of a fine-tuning."""
     return steps_of(leg, samples, devices.world_size, SHARE)
-
-
-def _validated(net: nn.Module, site: SiteData, device: torch.device) -> float:
-    """The score that a fit computes as ``val/dice``."""
-    options, score = site.dataset.options, SampleDice(site.dataset.options.num_classes).to(device)
-    for batch in batches(site.val):
-        logits = predict(net, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
-        score.update(logits.argmax(1), batch["label"].to(device).long())
-    return float(score.class_mean())
 
 
 def _copy(net: nn.Module) -> dict[str, torch.Tensor]:

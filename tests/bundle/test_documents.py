@@ -23,7 +23,7 @@ from tests.relays import CONFIG as HONEST, At, Parts, World, contents, payload_o
 EVIL = "\x1b[2J"
 CARD = card_of(MEMORY)
 ROW = {"site": "north", "label": "vessel", "metric": "dice", "mean": 0.5}
-SCORE = {"model": "generalist", "site": None, "mean": 0.5, "images": 16}
+SCORE = {"model": "generalist", "mean": 0.5, "images": 16}
 LEAVES_OUT = object()
 
 
@@ -47,7 +47,6 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (RESULTS, "leg", "1"),
     (RESULTS, "rows", {}),
     (RESULTS, "zero_shot", LEAVES_OUT),
-    (RESULTS, "zero_shot", [{**SCORE, "model": "expert of north"}]),
     (RESULTS, "zero_shot", [{**SCORE, "mean": 1.5}]),
     (RESULTS, "zero_shot", [{**SCORE, "images": -1}]),
     (RESULTS, "zero_shot", [{**SCORE, "sample": "Doe"}]),
@@ -273,11 +272,7 @@ def test_zero_shot_counts_are_rounded_and_may_be_signed_again(at: At) -> None:
     world.put(2, world.folder / "south" / "handover_2")
     with world.forged(2) as parts:
         assert {score["images"] for score in parts.json(RESULTS)["zero_shot"]} == {19}
-        assert [(score["model"], score["site"]) for score in parts.json(RESULTS)["zero_shot"]] == [
-            ("generalist", None),
-            ("vote", None),
-            ("expert", "north"),
-        ]
+        assert [score["model"] for score in parts.json(RESULTS)["zero_shot"]] == ["generalist", "vote"]
 
 
 @given(st.integers(0, 2**40))

@@ -234,11 +234,7 @@ SCHEMAS: Mapping[str, Form] = {
         leg=whole(1),
         trained=name,
         rows=many(keys(site=name, label=words, metric=words, mean=maybe(real(0, 1)))),
-        zero_shot=many(
-            keys(
-                model=one_of("generalist", "vote", "expert"), site=maybe(name), mean=maybe(real(0, 1)), images=whole(0)
-            )
-        ),
+        zero_shot=many(keys(model=one_of("generalist", "vote"), mean=maybe(real(0, 1)), images=whole(0))),
     ),
 }
 card = keys(
@@ -507,9 +503,8 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
-    models = [(score["model"], score["site"]) for score in results["zero_shot"]]
+    models = [score["model"] for score in results["zero_shot"]]
     need(len(set(models)) == len(models), "a model that is scored twice")
-    need(all((model == "expert") == (site is not None) for model, site in models), "whose expert was scored")
     if under["policy"]["sample_counts"] == "rounded":
         need(
             data_card["counts"] == "rounded" and all(rounded(n) == n for n in disclosed), "counts that are not rounded"

@@ -112,7 +112,6 @@ FORGED: dict[str, tuple[Any, str]] = {
     "no expert": (lambda parts: parts.files.pop("chain/0001/expert.safetensors"), "an earlier leg's expert"),
     "own expert": (lambda parts: parts.claim["handover"].update(expert=None), "a file that its statement does not"),
     "scored twice": (lambda parts: scores(parts, model="vote"), "scored twice"),
-    "whose expert": (lambda parts: scores(parts, site="north"), "whose expert"),
     "exact images": (lambda parts: scores(parts, images=19), "not rounded"),
 }
 

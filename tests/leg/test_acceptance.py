@@ -17,9 +17,17 @@ from relay.data.site import prepare
 from relay.exchange import gate
 from relay.exchange.store import StudyStore
 from relay.handover import Handover, MemoryState, Privacy, compact
-from relay.leg.acceptance import check_answers, check_expert, check_handover, full_check, quick_check
+from relay.leg.acceptance import (
+    check_answers,
+    check_expert,
+    check_expert_answers,
+    check_handover,
+    full_check,
+    quick_check,
+)
 from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
+from relay.leg.transport import Transport
 from relay.memory.appearance import Form
 from relay.plan import Leg
 from relay.trust.policy import Gate, Policy
@@ -163,6 +171,19 @@ def test_experts_are_loaded_too() -> None:
     expert["final_conv.bias"] = torch.full_like(expert["final_conv.bias"], torch.inf)
     with pytest.raises(GateFailed, match=r"final_conv\.bias in the expert of leg 1 is not finite"):
         check_handover(here, Handover(model, {}, None, LEGS, {1: expert}), ANY, {})
+
+
+def test_the_outputs_of_every_expert_are_looked_at() -> None:
+    """Finite weights of the right form, of a net that is dead: the vote would use it without a word."""
+    here = leg()
+    model = net(here)
+    dead = {name: torch.zeros_like(tensor) for name, tensor in model.items()}
+    site = prepare(here.pool[0], 1, splits=("train",))
+    check_expert_answers(here, Handover(model, {}, None, LEGS, {1: compact(model)}), site, CPU)
+    with pytest.raises(GateFailed, match=r"the expert of leg 2: .* output is the same everywhere"):
+        check_expert_answers(here, Handover(model, {}, None, LEGS, {1: compact(model), 2: compact(dead)}), site, CPU)
+    with pytest.raises(GateFailed, match="the expert of leg 2: "):
+        quick_check(here)(Handover(model, {}, None, LEGS, {2: compact(dead)}), Transport().own_store(here), ANY)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_what_arrives_is_never_scored_on_test_images(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": vote})
     rows = zero_shot(None, None, [here], CPU)  # type: ignore[arg-type]
     count = len(here.split.train) + len(here.split.val)
-    assert rows == [{"model": name, "site": None, "mean": 1.0, "images": count} for name in ("generalist", "vote")]
+    assert rows == [{"model": name, "mean": 1.0, "images": count} for name in ("generalist", "vote")]
     monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()})})
     assert [row["model"] for row in zero_shot(None, None, [here], CPU)] == ["generalist"]  # type: ignore[arg-type]
     assert seen

@@ -145,11 +145,13 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
 
 def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
     """Batch normalisation counts its batches: exact sample counts, where the policy says rounded."""
-    simulate(tmp_path, **{"common.model.kwargs.norm": "batch"})
-    model = load(tmp_path / "checkpoints/task_2/handover").model
-    counters = [tensor for name, tensor in model.items() if name.endswith("num_batches_tracked")]
-    assert counters
-    assert not any(counter.any() for counter in counters)
+    simulate(tmp_path, **{"common.model.kwargs.norm": "batch", "common.strategy.name": "relay"})
+    legs = [{"leg": 1}, {"leg": 2}]
+    handover = load(tmp_path / "checkpoints/task_2/handover", legs)
+    for weights in (handover.model, handover.experts[2]):
+        counters = [tensor for name, tensor in weights.items() if name.endswith("num_batches_tracked")]
+        assert counters
+        assert not any(counter.any() for counter in counters)
 
 
 def test_second_site_without_a_bundle_is_told_what_to_do(sites: Sites) -> None:

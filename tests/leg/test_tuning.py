@@ -59,7 +59,7 @@ def test_killed_and_resumed_gives_the_same_weights(made: Made, tmp_path: Path, m
 def test_if_nothing_is_better_the_weights_are_as_before(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_validated", lambda *_: 1.0)
+    monkeypatch.setattr(tuning, "validation_dice", lambda *_: 1.0)
     net, step = tuned(made, tmp_path)
     assert step == 0
     assert equal(net, made[1])
