@@ -1,4 +1,4 @@
-"""What the style memory costs: a relay leg against a sequential one, repainting, and bytes a site.
+"""What the style memory costs: a relay leg (without projection and expert) against a sequential one, repainting, bytes.
 
 A leg here is what a strategy does with a site's images from :meth:`begin` to :meth:`finish`, all fits in between,
 over as many images for both; reading data and testing are the same for both and left out.
@@ -25,16 +25,20 @@ STEPS, PAIRS = 100, 3
 SIDE, IMAGES, CLASSES = 64, 512, 3
 
 
-def leg_of(strategy: str) -> Leg:
-    """The second leg of the demo under a strategy."""
+RELAY = ("common.strategy.name=relay", "common.strategy.kwargs={owm_alpha: null, experts: false}")
+"""Replay alone: neither projection nor an expert's own fit."""
+
+
+def leg_of(*strategy: str) -> Leg:
+    """The second leg of the demo under a strategy, given by its settings."""
     path, name = locate("demo")
     settings = [f"common.train.batch_size={BATCH}", "common.train.check_val_every_n_epoch=1000"]
-    return plan(read(path, [*settings, f"common.strategy.name={strategy}"]), name).legs[1]
+    return plan(read(path, [*settings, *strategy]), name).legs[1]
 
 
-def run(strategy: str, handover: Handover) -> float:
+def run(handover: Handover, *strategy: str) -> float:
     """Seconds of a leg that starts from ``handover``."""
-    leg, folder = leg_of(strategy), scratch()
+    leg, folder = leg_of(*strategy), scratch()
     site, model = site_of(leg), model_of(leg)
     len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
     criterion, chosen = leg.loss.build(leg.data.num_classes), leg.strategy
@@ -56,7 +60,7 @@ def run(strategy: str, handover: Handover) -> float:
 def incoming() -> Handover:
     """What the first leg hands over: an untrained model, and the memory of its site."""
     path, name = locate("demo")
-    leg = plan(read(path, ["common.strategy.name=relay"]), name).legs[0]
+    leg = plan(read(path, RELAY), name).legs[0]
     site, model = site_of(leg), model_of(leg)
     training = training_of(leg, [site], model, device_of(Devices()), len(site.train))
     leg.strategy.setup(model, leg.loss.build(leg.data.num_classes), task_of(leg))
@@ -90,5 +94,5 @@ if __name__ == "__main__":
     repainted()
     rate = median(repainted() for _ in range(PAIRS))
     print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {rate:.0f} (target: at least 3000)")
-    pairs = [run("relay", handover) / run("sequential", handover) for _ in range(PAIRS)]
+    pairs = [run(handover, *RELAY) / run(handover, "common.strategy.name=sequential") for _ in range(PAIRS)]
     report("relay leg with style : sequential leg, seconds", pairs, "at most 1.35")

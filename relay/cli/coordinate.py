@@ -132,8 +132,8 @@ def amend(
     )
     if new := sorted({*made.withdrawn_experts} - {*old.withdrawn_experts}):
         ask.say(
-            f"The experts of these legs no longer travel: {', '.join(map(str, new))}. Models trained since have "
-            "learned from them and can't unlearn it, and every site that received them still has them."
+            f"The experts of these legs no longer travel: {', '.join(map(str, new))}. Every site that received "
+            "them still has the files, and the one model keeps what it learned from these sites' images in their legs."
         )
     show.roster_change(old, made)
     if not ask.agreed("Sign this roster?", yes):

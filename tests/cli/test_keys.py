@@ -388,7 +388,7 @@ def test_withdrawing_an_expert(world: Hospitals) -> None:
     done = world.at("centre", *("a" if word == "b" else word for word in words))
     assert done.code == 0, done.err
     assert "The experts of these legs no longer travel: 1." in done.out
-    assert "can't unlearn it" in done.out
+    assert "keeps what it learned" in done.out
     assert "+ experts        withdrawn, no longer travel: leg 1 (a)" in done.out
     assert "leg 1 (a)" in world.at("centre", "roster", "show").out
     assert "leg 1 (a)" in world.at("a", "roster", "install", world.stick / "eyes.roster-2.json").out
