@@ -20,7 +20,7 @@ from relay.data import (
     Dataset,
     DatasetOptions,
     Regex,
-    Sample,
+    Record,
     Text,
     alike,
     by_regex,
@@ -94,7 +94,7 @@ class Folder(Dataset):
         """``mask_values``, or class indices."""
         return self.options.mask_values or super().mask_values()
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Record]:
         """All pairs, folder by folder, each sorted by name."""
         places = self.folders()
         problems: list[str] = []
@@ -111,7 +111,7 @@ class Folder(Dataset):
             )
         return found
 
-    def _sample(self, name: PurePath, image: Path, mask: Path, problems: list[str]) -> Sample:
+    def _sample(self, name: PurePath, image: Path, mask: Path, problems: list[str]) -> Record:
         patient: str | None = name.as_posix()
         if self.options.patient_table is not None:
             patient = self._table.get(name.name)
@@ -123,7 +123,7 @@ class Folder(Dataset):
         part: Literal["train", "test"] = (
             "test" if test and re.search(unicodedata.normalize("NFC", test), name.name) else "train"
         )
-        return Sample(name.as_posix(), patient or "", image, mask, part)
+        return Record(name.as_posix(), patient or "", (image,), mask, part)
 
     @cached_property
     def _table(self) -> dict[str, str]:

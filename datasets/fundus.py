@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from relay.config import Field, options
-from relay.data import Dataset, DatasetOptions, Regex, Sample, Text, Word, by_regex, pairs, refuse, stem
+from relay.data import Dataset, DatasetOptions, Regex, Record, Text, Word, by_regex, pairs, refuse, stem
 
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 LEVELS = (255, 128, 0)
@@ -51,7 +51,7 @@ class Fundus(Dataset):
         """Exact values: a value in between shows that a mask was smoothed or compressed."""
         return LEVELS
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Record]:
         """All pairs, domain by domain, train before test, each sorted by name."""
         places = self.folders()
         found, problems = [], []
@@ -62,7 +62,7 @@ class Fundus(Dataset):
                 patient = self._patient(name)
                 if patient is None:
                     problems.append(f"{image}: patient_regex does not match its name, {stem(image)}")
-                found.append(Sample(name.as_posix(), patient or "", image, mask, part))
+                found.append(Record(name.as_posix(), patient or "", (image,), mask, part))
         refuse(problems, f"{self}: images without a known patient", "Correct patient_regex, or remove these images.")
         return found
 

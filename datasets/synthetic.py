@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from relay.config import Field, options
-from relay.data import Case, Dataset, DatasetOptions, Sample, Word
+from relay.data import Case, Dataset, DatasetOptions, Record, Word
 from relay.seeds import generator
 
 from .phantom import CAMERAS, Camera, photograph
@@ -46,16 +46,16 @@ class Synthetic(Dataset):
         """No folders: there are no files."""
         return []
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Record]:
         """``p0000_right``, ``p0000_left``, ``p0001_right``, …; their files don't exist."""
         found = []
         for index in range(self.options.count):
             patient, name = f"p{index // 2:04}", f"p{index // 2:04}_{('right', 'left')[index % 2]}"
             drawn = Path("drawn", self.options.task_name, str(index))
-            found.append(Sample(name, patient, drawn, drawn))
+            found.append(Record(name, patient, (drawn,), drawn))
         return found
 
-    def read(self, sample: Sample) -> Case:
+    def read(self, sample: Record) -> Case:
         """Generate the image and its mask."""
         camera = self.options.camera
         site = (self.options.seed, self.options.task_name)

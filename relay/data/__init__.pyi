@@ -34,7 +34,7 @@ from .read import (
     read_noted as read_noted,
     read_pair as read_pair,
 )
-from .sample import Case as Case, Pixels as Pixels, Sample as Sample
+from .record import Case as Case, Pixels as Pixels, Record as Record
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import as_channels as as_channels, resize_image as resize_image
 from .splits import SPLITS as SPLITS, Split as Split

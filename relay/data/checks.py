@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from relay.data.options import SplitName
 from relay.data.patients import doubtful
-from relay.data.sample import Sample
+from relay.data.record import Record
 from relay.data.site import SiteData
 
 SPREAD = 1.1
@@ -71,7 +71,7 @@ class _Seen:
     value everywhere, and its digest."""
 
     split: SplitName
-    sample: Sample
+    sample: Record
     counts: NDArray[np.int64]
     flat: bool
     digest: bytes
@@ -118,7 +118,7 @@ def _images(pictures: Sequence[_Seen]) -> Found:
 
 def _copies(pictures: Sequence[_Seen]) -> Found:
     """Images that are identical, voxel by voxel; the worst kind of each group is reported."""
-    same: dict[bytes, list[tuple[SplitName, Sample]]] = defaultdict(list)
+    same: dict[bytes, list[tuple[SplitName, Record]]] = defaultdict(list)
     for picture in pictures:
         same[picture.digest].append((picture.split, picture.sample))
     kinds: dict[str, list[str]] = defaultdict(list)

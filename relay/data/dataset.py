@@ -11,7 +11,7 @@ mask, how to read one (:meth:`Dataset.read`)::
         Options = MineOptions
         options: MineOptions
 
-        def samples(self) -> list[Sample]: ...
+        def samples(self) -> list[Record]: ...
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from relay.data.options import DatasetOptions
 from relay.data.patients import named
 from relay.data.problems import refuse
 from relay.data.read import read_pair
-from relay.data.sample import Case, Sample
+from relay.data.record import Case, Record
 from relay.data.sizes import as_channels, resize_image, resize_mask
 from relay.errors import DataError
 from relay.files import expanded
@@ -46,14 +46,14 @@ class Dataset(ABC):
         self.options = options
 
     @abstractmethod
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Record]:
         """All samples, in a stable order; this only reads names and opens no image.
 
         Raises:
             DataError: a folder is missing, or images and masks don't match.
         """
 
-    def read(self, sample: Sample) -> Case:
+    def read(self, sample: Record) -> Case:
         """The sample at its original size: an image and a mask of class indices.
 
         Raises:
@@ -80,7 +80,7 @@ class Dataset(ABC):
         return all(folder.is_dir() for folder in self.folders())
 
     @cached_property
-    def listing(self) -> list[Sample]:
+    def listing(self) -> list[Record]:
         """:meth:`samples`, cached, with normalised names (:mod:`relay.data.patients`), and checked.
 
         Raises:
@@ -93,14 +93,14 @@ class Dataset(ABC):
         refuse(twice, f"{self}: duplicate sample ids", ONCE)
         return samples
 
-    def load(self, sample: Sample) -> Case:
+    def load(self, sample: Record) -> Case:
         """The sample as used in training: checked, with ``channels`` channels, resized to ``img_size``.
 
         Raises:
             DataError: a file can't be read, or image and mask don't match each other or the options.
         """
         picture = self.read(sample)
-        shape, size = picture.mask.shape, self.options.img_size
+        shape, size = picture.target.shape, self.options.img_size
         if picture.image.shape[:-1] != shape:
             raise DataError(
                 f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
@@ -117,7 +117,9 @@ class Dataset(ABC):
         spacing = picture.spacing and tuple(
             mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
         )
-        return replace(picture, image=resize_image(image, size), mask=resize_mask(picture.mask, size), spacing=spacing)
+        return replace(
+            picture, image=resize_image(image, size), target=resize_mask(picture.target, size), spacing=spacing
+        )
 
     def __len__(self) -> int:
         return len(self.listing)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relay.data.raw import Raw
-from relay.data.sample import Pixels
+from relay.data.record import Pixels
 from relay.errors import DataError, some
 
 MOST = 256

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from relay.augment import augment, check
 from relay.data.options import DatasetOptions
 from relay.data.patches import random_patches
-from relay.data.sample import Pixels, Sample
+from relay.data.record import Pixels, Record
 from relay.data.sampler import Request, TrainSampler
 from relay.data.store import Store
 from relay.errors import DataError
@@ -51,7 +51,7 @@ class Pool:
         store, place = self._find(index)
         return store[place]
 
-    def sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> Record:
         """The sample at an index."""
         store, place = self._find(index)
         return store.samples[place]

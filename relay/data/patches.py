@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.sample import Pixels
+from relay.data.record import Pixels
 
 
 def random_patches(

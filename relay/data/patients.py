@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from relay.data.problems import refuse
-from relay.data.sample import Sample
+from relay.data.record import Record
 from relay.errors import DataError, nearest
 
 MISSING: Final = frozenset(
@@ -82,7 +82,7 @@ def by_regex(pattern: str, stem: str) -> str | None:
     return match[1] if match.re.groups else match[0]
 
 
-def named(samples: Iterable[Sample], who: str) -> list[Sample]:
+def named(samples: Iterable[Record], who: str) -> list[Record]:
     """Samples with their ids and patients :func:`clean`.
 
     Raises:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
-from relay.data.sample import Case, Pixels
+from relay.data.record import Case, Pixels
 from relay.data.sizes import window
 from relay.errors import DataError
 

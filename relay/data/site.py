@@ -7,7 +7,7 @@ from pathlib import Path
 
 from relay.data.dataset import Dataset
 from relay.data.options import SplitName
-from relay.data.sample import Pixels
+from relay.data.record import Pixels
 from relay.data.splits import SPLITS, Split, split
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
@@ -78,7 +78,7 @@ class SiteData:
             store = self.store(name)
             return store[index][1], store.spacings[index]
         picture = self.dataset.read(self.split[name][index])
-        return picture.mask, picture.spacing
+        return picture.target, picture.spacing
 
 
 def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from relay.data.sample import Pixels
+from relay.data.record import Pixels
 from relay.errors import DataError
 
 WINDOW = (0.5, 99.5)

@@ -9,7 +9,7 @@ from typing import Final
 from relay.data.options import DatasetOptions, SplitName
 from relay.data.patients import alike
 from relay.data.problems import refuse
-from relay.data.sample import Sample
+from relay.data.record import Record
 from relay.seeds import generator
 
 SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
@@ -19,12 +19,12 @@ SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
 class Split:
     """The samples of each split, sorted by id; no patient is in two of them."""
 
-    train: list[Sample]
-    val: list[Sample]
-    test: list[Sample]
+    train: list[Record]
+    val: list[Record]
+    test: list[Record]
 
-    def __getitem__(self, name: SplitName) -> list[Sample]:
-        samples: list[Sample] = getattr(self, name)
+    def __getitem__(self, name: SplitName) -> list[Record]:
+        samples: list[Record] = getattr(self, name)
         return samples
 
     def to_json(self) -> dict[str, list[str]]:
@@ -32,7 +32,7 @@ class Split:
         return {name: [sample.id for sample in self[name]] for name in SPLITS}
 
 
-def split(samples: list[Sample], options: DatasetOptions, seed: int) -> Split:
+def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     """Split a site's samples into train, val and test; the order of ``samples`` does not matter.
 
     Fractions refer to patients. If the publisher marks samples as test, these are the test split, and

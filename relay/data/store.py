@@ -19,7 +19,7 @@ import numpy as np
 
 from relay.data.dataset import Dataset
 from relay.data.problems import refuse
-from relay.data.sample import Case, Pixels, Sample
+from relay.data.record import Case, Pixels, Record
 from relay.errors import DataError
 
 MAX_RAM = 4 << 30
@@ -101,7 +101,7 @@ class Store:
     def __init__(
         self,
         dataset: Dataset,
-        samples: Sequence[Sample],
+        samples: Sequence[Record],
         spool: Path | None = None,
         max_ram: int = MAX_RAM,
         step: Step | None = None,
@@ -115,8 +115,8 @@ class Store:
         images, masks = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
         for picture in _decoded(dataset, self.samples):
             images.append(picture.image)
-            self._begins.append(masks.append(picture.mask))
-            self.shapes.append(picture.mask.shape)
+            self._begins.append(masks.append(picture.target))
+            self.shapes.append(picture.target.shape)
             self.spacings.append(picture.spacing)
             self.notes.append(picture.notes)
             if step is not None:
@@ -138,12 +138,12 @@ class Store:
         return self._images.nbytes + self._masks.nbytes
 
 
-def _decoded(dataset: Dataset, samples: Sequence[Sample]) -> Iterator[Case]:
+def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
     """The images in order, read by a few threads, a few at a time to limit memory."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 
-    def load(sample: Sample) -> Case | None:
+    def load(sample: Record) -> Case | None:
         try:
             return dataset.load(sample)
         except DataError as error:

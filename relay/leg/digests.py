@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data import Sample, refuse
+from relay.data import Record, refuse
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths
@@ -21,7 +21,7 @@ KINDS = ("image", "mask")
 THREADS, BLOCK = 4, 1 << 20
 
 
-def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
+def digests(samples: Sequence[Record]) -> dict[str, dict[str, str]]:
     """The digests of the samples' files, by sample, for samples that have files.
 
     Raises:
@@ -29,7 +29,7 @@ def digests(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
     """
     problems: list[DataError] = []
 
-    def of(sample: Sample) -> dict[str, str]:
+    def of(sample: Record) -> dict[str, str]:
         try:
             return {kind: found for kind in KINDS if (found := digest(getattr(sample, kind)))}
         except DataError as error:

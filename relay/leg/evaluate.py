@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data import Pixels, Sample, SiteData, scaled
+from relay.data import Pixels, Record, SiteData, scaled
 from relay.leg.inference import batches, predict
 from relay.metrics import sample_dice
 
@@ -27,7 +27,7 @@ class Predicted:
     """One test image's prediction: uint8 class indices, of the size of ``truth``; spacing in mm, if known; Dice per
     class, NaN if missing."""
 
-    sample: Sample
+    sample: Record
     mask: Pixels
     truth: Pixels
     spacing: tuple[float, ...] | None

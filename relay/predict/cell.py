@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from relay.data import Sample
+from relay.data import Record
 from relay.leg import Predicted
 from relay.metrics import Counts, Measuring, counts, overlap
 from relay.predict.models import Model
@@ -52,12 +52,12 @@ class Cell:
     unit: Literal["mm", "px"]
     tolerance: float
     more_metrics: tuple[str, ...] = ()
-    samples: list[tuple[Sample, dict[str, list[float]]]] = field(default_factory=list)
+    samples: list[tuple[Record, dict[str, list[float]]]] = field(default_factory=list)
     calibration: dict[str, Any] = field(default_factory=dict)
     inference: float = 0.0
 
     def __post_init__(self) -> None:
-        self._waiting: list[tuple[Sample, Any]] = []
+        self._waiting: list[tuple[Record, Any]] = []
         self._patients: dict[str, Counts] = {}
         self._clock = Clock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from relay.data import EXIF_ORIENTATION, Pixels, Sample, exif_of, is_volume, read_geometry
+from relay.data import EXIF_ORIENTATION, Pixels, Record, exif_of, is_volume, read_geometry
 from relay.errors import DataError
 from relay.files import atomic, inside, write_bytes
 from relay.palette import PALETTE
@@ -16,7 +16,7 @@ COLOURS = [value for label in range(256) for value in PALETTE[(label - 1) % 7 + 
 """Of class 0, 1, …: the first is black; from the ninth on they begin again."""
 
 
-def path_of(sample: Sample) -> Path:
+def path_of(sample: Record) -> Path:
     """Path of a sample's files below a folder, without the extension."""
     return inside(sample.id)
 

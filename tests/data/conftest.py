@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relay.data import Case, Dataset, DatasetOptions, Sample
+from relay.data import Case, Dataset, DatasetOptions, Record
 from relay.errors import DataError
 
 
@@ -25,10 +25,10 @@ class Made(Dataset):
         super().__init__(options)
         self.shapes, self.bad, self.reads = shapes, bad, 0
 
-    def samples(self) -> list[Sample]:
-        return [Sample(f"s{i}", f"p{i}", Path(str(i)), Path(str(i))) for i in range(len(self.shapes))]
+    def samples(self) -> list[Record]:
+        return [Record(f"s{i}", f"p{i}", (Path(str(i)),), Path(str(i))) for i in range(len(self.shapes))]
 
-    def read(self, sample: Sample) -> Case:
+    def read(self, sample: Record) -> Case:
         self.reads += 1
         i = int(sample.image.name)
         if i in self.bad:

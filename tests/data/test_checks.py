@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, Split
+from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, Split
 from relay.data.checks import examine
 from relay.data.store import Store
 
@@ -22,10 +22,10 @@ class Told(Dataset):
         super().__init__(DatasetOptions(task_id=0, task_name="site", num_classes=classes, channels=1))
         self.pictures = pictures
 
-    def samples(self) -> list[Sample]:
-        return [Sample(name, name.split("_")[0], Path(name), Path(name)) for name in self.pictures]
+    def samples(self) -> list[Record]:
+        return [Record(name, name.split("_")[0], (Path(name),), Path(name)) for name in self.pictures]
 
-    def read(self, sample: Sample) -> Case:
+    def read(self, sample: Record) -> Case:
         return self.pictures[sample.id]
 
 
@@ -69,7 +69,7 @@ def test_sound_data_are_not_talked_about() -> None:
         (four(a_1=picture(notes=("its window was widened",))), 2, ["site: 1 image: its window was widened (a_1)"]),
         (four(a_1=picture(notes=("3 of 9 are NaN",)), b_1=picture(notes=("4 of 9 are NaN",))), 2,
          ["site: 2 images, the first: 3 of 9 are NaN (a_1, b_1)"]),
-        ({name: replace(picture(), mask=np.ones((6, 6), np.uint8)) for name in four()}, 2,
+        ({name: replace(picture(), target=np.ones((6, 6), np.uint8)) for name in four()}, 2,
          ["site: class 0 (background) occurs in no mask: check that background and mask_values are right"]),
         ({"A_1": picture(), "a_2": picture(), "c_1": picture(), "d_1": picture()}, 2,
          ["site: patients whose names differ only in case, width, dashes or zeros may be the same; "

@@ -41,7 +41,7 @@ def test_what_a_batch_is(made) -> None:
         assert batch["index"].dtype == torch.int64
         assert batch["image"].is_contiguous(memory_format=torch.channels_last)
         assert (batch["image"] == batch["index"][:, None, None, None]).all()
-        assert (batch["label"] == torch.from_numpy(dataset[0].mask)).all()
+        assert (batch["label"] == torch.from_numpy(dataset[0].target)).all()
 
 
 def test_a_batch_may_be_written_to(made) -> None:

@@ -60,7 +60,7 @@ def pair(tmp_path: Path) -> Any:
 def test_the_same_scan_is_read_the_same_however_it_is_stored(pair: Any, code: str) -> None:
     plain, stored = pair(), pair(code=code)
     assert np.array_equal(stored.image, plain.image)
-    assert np.array_equal(stored.mask, DRAWN)
+    assert np.array_equal(stored.target, DRAWN)
     assert stored.spacing == (2.0, 0.75, 0.5)
     assert stored.notes == ()
 
@@ -98,10 +98,10 @@ def test_a_picture_beside_a_volume_lies_as_it_is_stored(tmp_path: Path) -> None:
     image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
     sitk.WriteImage(image, str(tmp_path / "scan.nii"))
     read = read_pair(tmp_path / "scan.nii", picture(tmp_path / "mask.png", DRAWN[0]), range(2))
-    assert np.array_equal(read.mask, DRAWN[0, ::-1, ::-1])
+    assert np.array_equal(read.target, DRAWN[0, ::-1, ::-1])
     assert read.notes == ("its mask: a 2D image has no orientation; assumed that of the stored volume",)
     back = read_pair(picture(tmp_path / "photo.png", DRAWN[0]), volume(tmp_path / "m.nii", DRAWN[:1]), range(2))
-    assert np.array_equal(back.mask, DRAWN[0])
+    assert np.array_equal(back.target, DRAWN[0])
 
 
 UPRIGHT = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -121,17 +121,17 @@ def test_an_exif_turn_of_one_of_a_pair_is_refused(tmp_path: Path, image: int, ma
 def test_an_exif_turn_of_both_is_fine(tmp_path: Path, exif: int, ending: str) -> None:
     scan, mask = (picture(tmp_path / f"{name}.{ending}", UPRIGHT, exif) for name in ("scan", "mask"))
     read = read_pair(scan, mask, range(256))
-    assert np.array_equal(read.image[..., 0], read.mask)
+    assert np.array_equal(read.image[..., 0], read.target)
     assert read.notes == ()
     expected = {1: UPRIGHT, 3: UPRIGHT[::-1, ::-1], 5: UPRIGHT.T, 6: UPRIGHT[::-1].T, 8: UPRIGHT.T[::-1]}
-    assert np.array_equal(read.mask, expected[exif])
+    assert np.array_equal(read.target, expected[exif])
 
 
 def test_sizes_that_agree_only_upright_are_said(tmp_path: Path) -> None:
     read = read_pair(
         picture(tmp_path / "scan.png", UPRIGHT, 6), picture(tmp_path / "m.png", UPRIGHT[::-1].T), range(256)
     )
-    assert np.array_equal(read.image[..., 0], read.mask)
+    assert np.array_equal(read.image[..., 0], read.target)
     assert read.notes == (
         "its mask: EXIF orientation 1, but that of its image is 6; turned this way, their sizes agree",
     )
@@ -417,17 +417,17 @@ def test_a_real_scan_stored_both_ways(shared_data: Path, tmp_path: Path) -> None
         options = {"task_id": 0, "task_name": "site", "num_classes": 3, "channels": 1, "mask_dir": "label"}
         dataset = Folder(Folder.Options(root_path=str(tmp_path / code), **options))
         pictures.append(dataset[0])
-        predicted = np.where(pictures[-1].image[..., 0] > 128, pictures[-1].mask, 0).astype(np.uint8)
+        predicted = np.where(pictures[-1].image[..., 0] > 128, pictures[-1].target, 0).astype(np.uint8)
         saved = save_mask(predicted, dataset.listing[0].image, tmp_path / code / "mask")
         pred, truth, _ = read_masks(saved, dataset.listing[0].mask, range(3), range(3))
         assert np.array_equal(pred, predicted)
         assert sample_dice(*(torch_of(m) for m in (pred, predicted)), 3)[0].tolist() == [1, 1, 1]
-        assert np.array_equal(truth, pictures[-1].mask)
+        assert np.array_equal(truth, pictures[-1].target)
         there.append(sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(saved)), "LPS")))
         assert np.array_equal(there[-1], there[0])
     for other in pictures[1:]:
         assert np.array_equal(other.image, pictures[0].image)
-        assert np.array_equal(other.mask, pictures[0].mask)
+        assert np.array_equal(other.target, pictures[0].target)
         assert other.spacing == pictures[0].spacing
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from relay.data import SPLITS, DatasetOptions, Sample
+from relay.data import SPLITS, DatasetOptions, Record
 from relay.data.patients import doubtful, named
 from relay.data.splits import split
 from relay.errors import DataError
@@ -15,9 +15,9 @@ FRACTIONS = st.floats(0, 0.49)
 PATIENTS = st.lists(st.integers(0, 30), min_size=1, max_size=60)
 
 
-def samples(patients: list[int], tested: frozenset[int] = frozenset()) -> list[Sample]:
+def samples(patients: list[int], tested: frozenset[int] = frozenset()) -> list[Record]:
     return [
-        Sample(f"s{i:03}", f"p{p}", Path(), Path(), "test" if p in tested else None) for i, p in enumerate(patients)
+        Record(f"s{i:03}", f"p{p}", (Path(),), Path(), "test" if p in tested else None) for i, p in enumerate(patients)
     ]
 
 
@@ -72,13 +72,13 @@ def test_seed_and_site_decide() -> None:
 
 
 def test_a_patient_in_both_published_parts_is_named() -> None:
-    wrong = [*samples([1, 2]), Sample("x", "p2", Path(), Path(), "test")]
+    wrong = [*samples([1, 2]), Record("x", "p2", (Path(),), Path(), "test")]
     with pytest.raises(DataError, match=r"'site': patients in both .*\(1\):\n  - p2$"):
         split(wrong, options(), 1)
-    wrong[-1] = Sample("x", "P02", Path(), Path(), "test")
+    wrong[-1] = Record("x", "P02", (Path(),), Path(), "test")
     assert split(wrong, options(), 1).test == wrong[-1:]
     for name in ("P2", "\uff502"):  # written in another way, but perhaps the same person
-        wrong[-1] = Sample("x", name, Path(), Path(), "test")
+        wrong[-1] = Record("x", name, (Path(),), Path(), "test")
         with pytest.raises(DataError, match=rf"\(2\):\n  - {min(name, 'p2')}\n  - {max(name, 'p2')}$") as caught:
             split(wrong, options(), 1)
         assert "more than case" in caught.value.advice()
@@ -105,7 +105,7 @@ def spelt(number: int, how: int) -> str:
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 5)), min_size=2, max_size=30), st.integers(0, 99))
 def test_a_patient_is_in_one_split_however_the_name_is_written(names, seed) -> None:
-    given_samples = [Sample(f"s{i}", spelt(*name), Path(), Path()) for i, name in enumerate(names)]
+    given_samples = [Record(f"s{i}", spelt(*name), (Path(),), Path()) for i, name in enumerate(names)]
     dealt = split(named(given_samples, "site"), options(0.3, 0.3), seed)
     whose = {f"s{i}": number for i, (number, _) in enumerate(names)}
     groups = [{whose[s.id] for s in dealt[name]} for name in SPLITS]
@@ -121,5 +121,5 @@ def test_names_alike_are_found() -> None:
 @pytest.mark.parametrize("patient", ["", "nan", " - ", "#REF!", "#WERT!", "#NAME?", "#N/V", "unbekannt"])
 def test_no_source_may_leave_the_patient_out(patient: str) -> None:
     with pytest.raises(DataError, match="without a known patient"):
-        named([Sample("a", patient, Path("a.png"), Path())], "site")
-    assert named([Sample("nan", "nan", Path("nan.png"), Path())], "site")
+        named([Record("a", patient, (Path("a.png"),), Path())], "site")
+    assert named([Record("nan", "nan", (Path("nan.png"),), Path())], "site")

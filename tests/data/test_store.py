@@ -21,7 +21,7 @@ def test_what_is_stored_is_what_was_read(made, tmp_path: Path, max_ram: int) -> 
     for i, sample in enumerate(dataset.listing):
         image, mask = store[i]
         assert (image == dataset.load(sample).image).all()
-        assert (mask == dataset.load(sample).mask).all()
+        assert (mask == dataset.load(sample).target).all()
         assert image.dtype == mask.dtype == np.uint8
 
 
@@ -91,7 +91,7 @@ def test_a_wrong_number_of_axes(made) -> None:
 def test_an_image_and_its_mask_have_one_size(made, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = made([(4, 4)])
     picture = dataset[0]
-    object.__setattr__(picture, "mask", picture.mask[:3])
+    object.__setattr__(picture, "target", picture.target[:3])
     monkeypatch.setattr(dataset, "read", lambda sample: picture)
     with pytest.raises(DataError, match="0: size 4×4, but its mask 3×4"):
         dataset[0]
@@ -111,7 +111,7 @@ def test_the_truth_has_the_original_size(made) -> None:
     small, plain = made([(6, 9)] * 5, img_size=[3, 3]), made([(6, 9)] * 5)
     for dataset in (small, plain):
         mask, spacing = prepare(dataset, seed=1).truth("test", 0)
-        assert (mask == plain[0].mask).all()
+        assert (mask == plain[0].target).all()
         assert spacing == (1.0, 1.0)
     store = prepare(small, seed=1).test
     assert store[0][1].shape == (3, 3)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from relay.data import Case, Dataset, DatasetOptions, Sample, SiteData, prepare, scaled
+from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, prepare, scaled
 from relay.leg import inference as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
 from relay.leg.inference import batches, predict
@@ -31,11 +31,11 @@ class Made(Dataset):
     def folders(self) -> list[Path]:
         return []
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[Record]:
         parts = ("test", "train")
-        return [Sample(f"s{i}", f"p{i}", Path(str(i)), Path(), parts[i % 2]) for i in range(self.count)]
+        return [Record(f"s{i}", f"p{i}", (Path(str(i)),), Path(), parts[i % 2]) for i in range(self.count)]
 
-    def read(self, sample: Sample) -> Case:
+    def read(self, sample: Record) -> Case:
         mask = self.mask(int(sample.image.name))
         return Case((40 * mask)[..., None].astype(np.uint8), mask)
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from hypothesis import given, strategies as st
 from PIL import Image
 
-from relay.data import Sample
+from relay.data import Record
 from relay.data.read import read_image, read_mask, read_pair
 from relay.errors import DataError
 from relay.predict.masks import path_of, save_mask
@@ -20,15 +20,15 @@ LABELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 3
 
 @given(st.text(alphabet="ab./\\ ", max_size=12))
 def test_no_id_leads_out_of_the_folder(name: str) -> None:
-    place = Path("/folder") / path_of(Sample(name, "p", Path(), Path()))
+    place = Path("/folder") / path_of(Record(name, "p", (Path(),), Path()))
     assert ".." not in place.parts
     assert place.parts[:2] == ("/", "folder")
 
 
 @given(st.lists(st.text(alphabet="ab./ ", max_size=8), unique=True, min_size=2, max_size=6))
 def test_different_ids_have_different_places(names: list[str]) -> None:
-    assert len({path_of(Sample(name, "p", Path(), Path())) for name in names}) == len(names)
-    assert path_of(Sample("site/scan.1", "p", Path(), Path())) == Path("site/scan.1")
+    assert len({path_of(Record(name, "p", (Path(),), Path())) for name in names}) == len(names)
+    assert path_of(Record("site/scan.1", "p", (Path(),), Path())) == Path("site/scan.1")
 
 
 def test_a_picture_gets_a_palette(tmp_path: Path) -> None:
