@@ -19,8 +19,8 @@ from relay.config import Field, options
 from relay.data import (
     Dataset,
     DatasetOptions,
-    Regex,
     Record,
+    Regex,
     Text,
     alike,
     by_regex,

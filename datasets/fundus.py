@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from relay.config import Field, options
-from relay.data import Dataset, DatasetOptions, Regex, Record, Text, Word, by_regex, pairs, refuse, stem
+from relay.data import Dataset, DatasetOptions, Record, Regex, Text, Word, by_regex, pairs, refuse, stem
 
 PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 LEVELS = (255, 128, 0)
