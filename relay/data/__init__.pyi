@@ -1,3 +1,4 @@
+from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
 from .dataset import Dataset as Dataset
 from .files import (
@@ -7,6 +8,7 @@ from .files import (
     is_volume as is_volume,
     listing as listing,
     pairs as pairs,
+    parts_of as parts_of,
     stem as stem,
 )
 from .grid import Grid as Grid
