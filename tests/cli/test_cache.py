@@ -18,7 +18,7 @@ def told(*words: str, code: int = 0) -> str:
 
 def test_it_is_listed_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELAY_CACHE", str(tmp_path))
-    for name in ("a.npz", "b.npz", "b.1.2.part", "notes.txt"):
+    for name in ("a.cases", "b.cases", "b.1.2.part", "notes.txt"):
         (tmp_path / name).write_bytes(b"x" * 1000)
     assert told("list").splitlines()[0] == f"{tmp_path}: 2 entries, 2e-06 of 50 GB"
     assert told("clear") == f"{tmp_path}: removed 3 entries\n"
