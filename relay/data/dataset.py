@@ -69,6 +69,10 @@ class Dataset(ABC):
         eight_bits = self.options.steps is None
         if isinstance(sample.target, Path):
             return read_pair(sample.images, sample.mask, self.mask_values(), eight_bits)
+        if sample.target is None:
+            raise DataError(
+                f"{sample.image}: it is not known what is to be predicted", "Give it a target, or leave it out."
+            )
         return replace(read_images(sample.images, eight_bits), target=np.asarray(sample.target))
 
     def mask_values(self) -> Sequence[int]:

@@ -37,8 +37,9 @@ def sliced(record: Record, axis: int) -> Iterator[Record]:
     if many is None:
         yield record
         return
+    digits = max(3, len(str(many - 1)))  # sorted by name, they are in order
     for i in range(many):
-        yield replace(record, id=f"{record.id}#{i:03d}", slice=i)
+        yield replace(record, id=f"{record.id}#{i:0{digits}d}", slice=i)
 
 
 def count(geometry: Geometry, axis: int) -> int | None:
