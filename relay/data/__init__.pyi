@@ -4,6 +4,7 @@ from .files import (
     PICTURES as PICTURES,
     VOLUMES as VOLUMES,
     is_dicom as is_dicom,
+    is_series as is_series,
     is_volume as is_volume,
     listing as listing,
     pairs as pairs,
@@ -27,6 +28,7 @@ from .options import (
 from .patients import alike as alike, by_regex as by_regex, clean as clean, read_table as read_table
 from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .problems import refuse as refuse, together as together
+from .pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .read import (
     read_image as read_image,
     read_mask as read_mask,
@@ -35,6 +37,7 @@ from .read import (
     read_pair as read_pair,
 )
 from .record import Case as Case, Pixels as Pixels, Record as Record
+from .series import Series as Series, find_series as find_series, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import as_channels as as_channels, resize_image as resize_image
 from .splits import SPLITS as SPLITS, Split as Split

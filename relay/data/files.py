@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from relay.data.patients import alike, clean
@@ -12,14 +13,22 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".t
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
 DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
 DICOM_ADVICE = (
-    "Reading series from folders is not supported yet. Save each one as a volume (.nii.gz, .nrrd or .mha; for example "
-    "with dcm2niix or 3D Slicer), with its mask on the same grid."
+    "Use the data set dicom, which reads series from folders. Or save each one as a volume (.nii.gz, .nrrd or .mha; "
+    "for example with dcm2niix or 3D Slicer), with its mask on the same grid."
 )
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+"""How a SeriesInstanceUID looks."""
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file's name is that of a volume rather than a 2D image."""
-    return path.name.lower().endswith(VOLUMES)
+    """Whether a path is a volume or DICOM rather than a 2D image: it has a place in space."""
+    return path.name.lower().endswith(VOLUMES) or is_series(path) or is_dicom(path)
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path names a series of DICOM files rather than a file (:mod:`relay.data.series`): a folder, or
+    ``FOLDER/UID``."""
+    return path.is_dir() or (UID.fullmatch(path.name) is not None and not path.exists() and path.parent.is_dir())
 
 
 def dicom_files(folder: Path) -> int:

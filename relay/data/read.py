@@ -18,6 +18,7 @@ from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
 from relay.data.record import Case, Pixels
+from relay.data.segments import read_drawn
 from relay.data.sizes import window
 from relay.errors import DataError
 
@@ -38,7 +39,8 @@ def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
     Raises:
         DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
-    its, drawn = read_raw(image), read_raw(mask, indices=True)
+    its = read_raw(image)
+    drawn = read_drawn(mask, its)
     geometry, notes = together(drawn, its, "mask", "image")
     pixels, spacing, more = _image(its)
     notes = (*its.notes, *more, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))

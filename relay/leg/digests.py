@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data import Record, refuse
+from relay.data import Record, find_series, is_series, refuse, series_files
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths
@@ -62,9 +62,11 @@ def digest(path: Path) -> str:
 
 
 def _parts(path: Path) -> Iterator[Path]:
-    """The file; for a ``.mhd``, also its voxel file; for a folder, every file in it."""
-    if path.is_dir():
+    """The file; for a ``.mhd``, also its voxel file; for a DICOM series, its files; for another folder, all in it."""
+    if path.is_dir() and not find_series(path):
         yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+    elif is_series(path):
+        yield from series_files(path)
     elif path.is_file():
         yield path
         if path.suffix.lower() == ".mhd":
