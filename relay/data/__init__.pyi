@@ -8,6 +8,7 @@ from .files import (
     listing as listing,
     pairs as pairs,
     stem as stem,
+    tree as tree,
 )
 from .labels import UnknownValues as UnknownValues
 from .loader import (
