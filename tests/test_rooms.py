@@ -12,6 +12,7 @@ FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
     {"files", "logs", "registry", "tensorfile"},
     {"augment", "locks", "metrics"},
+    {"tasks"},
     {"config", "home", "results"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},

@@ -64,7 +64,7 @@ class Dataset(ABC):
 
     def mask_values(self) -> Sequence[int]:
         """The value of each class in the mask files, background first; usually class indices."""
-        return range(self.options.num_classes)
+        return range(self.options.outputs)
 
     @property
     def root(self) -> Path:

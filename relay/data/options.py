@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from relay import registry
 from relay.config import SITE_NAME, WORDS, Field, options, plain_name
 from relay.errors import UserError
+from relay.tasks import Task, TaskName, named, task_of
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -56,11 +57,14 @@ class DatasetOptions:
     Attributes:
         task_id: The task's number in the study's list of sites.
         task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
-        task: The kind of task.
+        task: What is predicted: ``segmentation`` (a class for each voxel), ``classification`` (a class for each image),
+            ``multilabel`` (labels that an image has or has not) or ``regression`` (a number for each image).
         root_path: The folder that holds all images.
         img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
-        num_classes: Number of classes, background included.
-        class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
+        num_classes: Number of classes, in segmentation with the background; of labels in ``multilabel``; left out in
+            ``regression``.
+        class_names: Their names, in segmentation background first; in ``regression`` one, of the number; at most 100
+            plain letters, digits, spaces and ``_.:+/()-`` each.
         channels: Channels of an image as the network sees it: 1 for grey, 3 for RGB.
         img_size: Size to which every image is resized on reading (rows, columns; or slices, rows, columns: volumes
             are turned to axial slices first, docs/reference/images.md); None keeps its size.
@@ -76,10 +80,10 @@ class DatasetOptions:
 
     task_id: Annotated[int, Field(ge=0)]
     task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
-    task: Literal["segmentation"] = "segmentation"
+    task: TaskName = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
-    num_classes: Annotated[int, Field(ge=2, le=255)]
+    num_classes: Annotated[int, Field(ge=1, le=255)] | None = None
     class_names: list[Word] | None = None
     channels: Literal[1, 3] = 3
     img_size: Size | None = None
@@ -91,12 +95,30 @@ class DatasetOptions:
     test_fraction: TestFraction = 0.2
     augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
 
+    @field_validator("num_classes")
+    @classmethod
+    def _as_the_task_needs(cls, classes: int | None, info: ValidationInfo) -> int | None:
+        if (name := info.data.get("task")) is None:
+            return classes
+        fewest = named(name).fewest
+        if fewest is None and classes is not None:
+            raise ValueError(f"must be left out: {name} has no classes")
+        if fewest is not None and classes is None:
+            raise ValueError(f"must be given: {name} needs the number of {named(name).counted}")
+        if fewest is not None and classes is not None and classes < fewest:
+            raise ValueError(f"must be greater than or equal to {fewest}, as {name} needs")
+        return classes
+
     @field_validator("class_names")
     @classmethod
     def _a_name_a_class(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        classes = info.data.get("num_classes")
-        if names is not None and classes is not None and not len(names) == len(set(names)) == classes:
-            raise ValueError(f"must be {classes} different names, one for each class, background first")
+        if names is None or "num_classes" not in info.data or "task" not in info.data:
+            return names
+        task, classes = named(info.data["task"]), info.data["num_classes"] or 1
+        if not len(names) == len(set(names)) == classes:
+            first = ", background first" if task.background else ""
+            many = "1 name" if classes == 1 else f"{classes} different names"
+            raise ValueError(f"must be {many}, one for each {task.classes}{first}")
         return names
 
     @field_validator("patch_size")
@@ -133,5 +155,15 @@ class DatasetOptions:
 
     @property
     def names(self) -> list[str]:
-        """``class_names``, or ``background, class 1, …`` if none are given."""
-        return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]
+        """``class_names`` or, if none are given, the task's own: of segmentation ``background, class 1, …``."""
+        return self.class_names or named(self.task).default_names(self.outputs)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the net puts out, for each voxel or for the image."""
+        return self.num_classes or 1
+
+    @property
+    def does(self) -> Task:
+        """The task as an object: what the net puts out, how it is scored."""
+        return task_of(self)

@@ -56,7 +56,7 @@ def predictions(
             target = torch.from_numpy(truth).to(device).long()[None]
             if calibration is not None:
                 calibration.update(probabilities, target)
-            dice = sample_dice(found, target, options.num_classes)[0].tolist()
+            dice = sample_dice(found, target, options.outputs)[0].tolist()
             label = found[0].to(torch.uint8).cpu().numpy()
             yield Predicted(site.split.test[index], label, truth, spacing, dice)
 

@@ -17,11 +17,11 @@ class NetOptions:
 
     Attributes:
         in_channels: channels of an image; null uses the data set's.
-        num_classes: classes, background included; null uses the data set's.
+        num_classes: outputs of the last layer, of segmentation the classes with background; null uses the data set's.
     """
 
     in_channels: Annotated[int, Field(ge=1)] | None = None
-    num_classes: Annotated[int, Field(ge=2)] | None = None
+    num_classes: Annotated[int, Field(ge=1)] | None = None
 
 
 class Net:

@@ -165,7 +165,7 @@ class _Planner:
         data = dataset.options
         where = self.layers.where(task_id, "model", "kwargs")
         options = net.options
-        for key, value in (("in_channels", data.channels), ("num_classes", data.num_classes)):
+        for key, value in (("in_channels", data.channels), ("num_classes", data.outputs)):
             if getattr(options, key) not in (None, value):
                 self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
