@@ -9,6 +9,7 @@ from .files import (
     listing as listing,
     pairs as pairs,
     stem as stem,
+    tree as tree,
 )
 from .labels import UnknownValues as UnknownValues
 from .loader import (
@@ -25,7 +26,7 @@ from .options import (
     Text as Text,
     Word as Word,
 )
-from .patients import alike as alike, by_regex as by_regex, clean as clean, read_table as read_table
+from .patients import alike as alike, by_regex as by_regex, clean as clean, is_missing as is_missing
 from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .problems import refuse as refuse, together as together
 from .pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
@@ -42,4 +43,6 @@ from .site import SiteData as SiteData, prepare as prepare
 from .sizes import as_channels as as_channels, resize_image as resize_image
 from .splits import SPLITS as SPLITS, Split as Split
 from .store import Store as Store
+from .tables import Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
+from .targets import Labels as Labels
 from .volumes import read_geometry as read_geometry
