@@ -87,7 +87,9 @@ class NnUNet(Dataset):
         masks = {_case(path, about.ending): path for path in _files(folder / f"labels{end}", about.ending)}
         cases = _cases(folder / f"images{end}", about.ending)
         alone = sorted(masks.keys() - cases.keys())
-        problems += [f"{masks[name]}: no image {name}_0000{about.ending} in {folder / f'images{end}'}" for name in alone]
+        problems += [
+            f"{masks[name]}: no image {name}_0000{about.ending} in {folder / f'images{end}'}" for name in alone
+        ]
         for name, channels in sorted(cases.items()):
             if name not in masks:
                 if part == "train":

@@ -50,7 +50,9 @@ class TextLabels(Dataset):
         """All images, folder by folder, each sorted by place."""
         problems: list[str] = []
         found = [record for name in self.options.folder_names for record in self._in(name, problems)]
-        refuse(problems, f"{self}: images without a usable label or patient", "Correct these files, or remove the images.")
+        refuse(
+            problems, f"{self}: images without a usable label or patient", "Correct these files, or remove the images."
+        )
         return found
 
     def _in(self, name: str, problems: list[str]) -> Iterator[Record]:

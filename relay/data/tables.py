@@ -74,7 +74,9 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
         raise DataError(f"{path}: can't be read as a table: {error}", "Save it as CSV again.") from error
     header = lines[0][1] if lines else []
     rows = [(line, cells) for line, cells in lines[1:] if any(cells)]
-    wrong = [f"line {n}: {len(cells)} cells for {len(header)} columns" for n, cells in rows if len(cells) != len(header)]
+    wrong = [
+        f"line {n}: {len(cells)} cells for {len(header)} columns" for n, cells in rows if len(cells) != len(header)
+    ]
     refuse(
         wrong,
         f"{path}: rows that don't fit the header",
