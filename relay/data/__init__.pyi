@@ -40,8 +40,8 @@ from .read import (
     read_pair as read_pair,
 )
 from .record import Case as Case, Pixels as Pixels, Record as Record
-from .series import Series as Series, find_series as find_series, series_files as series_files
 from .restoring import restored as restored
+from .series import Series as Series, find_series as find_series, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
 from .slicing import slices_of as slices_of, stacked as stacked
