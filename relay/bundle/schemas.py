@@ -53,15 +53,24 @@ class InputSpec:
         classes: their names, background first.
         channels: number of channels of an image.
         intensity_range: the values that the lowest and highest intensities are mapped to.
-        steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
-        slices: the plane of the slices as which volumes are read; null for whole images.
     """
 
     classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
     channels: Annotated[int, Field(ge=1)]
     intensity_range: tuple[float, float]
-    steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None = None
-    slices: Literal["axial", "coronal", "sagittal"] | None = None
+
+
+@options
+class SteppedSpec(InputSpec):
+    """The same of a study whose config has steps or slices; of others, these keys are absent.
+
+    Attributes:
+        steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
+        slices: the plane of the slices as which volumes are read; null for whole images.
+    """
+
+    steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None
+    slices: Literal["axial", "coronal", "sagittal"] | None
 
 
 @options
@@ -70,7 +79,7 @@ class HandoverSpec:
 
     format: Literal[1] = 1
     model: Model
-    data: InputSpec
+    data: InputSpec | SteppedSpec
 
 
 @options

@@ -1,3 +1,4 @@
+from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
 from .dataset import Dataset as Dataset
 from .files import (
@@ -41,7 +42,7 @@ from .read import (
 )
 from .record import Case as Case, Pixels as Pixels, Record as Record
 from .restoring import restored as restored
-from .series import Series as Series, find_series as find_series, series_files as series_files
+from .series import Series as Series, find_series as find_series, parts_of as parts_of, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
 from .slicing import slices_of as slices_of, stacked as stacked

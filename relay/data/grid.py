@@ -65,5 +65,4 @@ class Grid:
     def places(self, axis: int) -> NDArray[np.float64]:
         """Where the centres of the voxels as read lie on the processed image, in voxels from its edge."""
         centres = np.arange(self.size[axis]) + 0.5
-        found: NDArray[np.float64] = (centres - self.begin[axis]) / self.scale[axis]
-        return found
+        return np.asarray((centres - self.begin[axis]) / self.scale[axis], np.float64)

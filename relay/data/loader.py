@@ -100,8 +100,11 @@ class TrainBatches(Dataset[Collated]):
         if self.patch_size is not None:
             centres = self.pool.centres(indices, self.foreground, rng) if self.foreground else None
             pairs = random_patches(pairs, self.patch_size, rng, centres)
-        images, masks = augment(self.augmentation, *_stack(pairs), seed=int(rng.integers(2**32)))
-        return _batch(images, masks, indices)
+        images, targets = _stack(pairs)
+        dense = targets.ndim == images.ndim - 1
+        masks = targets if dense else np.zeros(images.shape[:-1], np.uint8)
+        images, masks = augment(self.augmentation, images, masks, seed=int(rng.integers(2**32)))
+        return _batch(images, masks if dense else targets, indices)
 
 
 def train_loader(

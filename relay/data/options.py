@@ -58,7 +58,8 @@ def _step(place: int, named: Named) -> Step:
     try:
         return made(named)
     except UserError as error:
-        raise ValueError(f"[{place}] ({named.name}): {error}. {error.advice()}") from error
+        cure = f". {error.advice()}" if error.advice() != UserError("").advice() else ""
+        raise ValueError(f"[{place}] ({named.name}): {error}{cure}") from error
 
 
 def _check_axes(steps: Sequence[Step]) -> None:

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from relay.data.cache import Cache
 from relay.data.dataset import Dataset
 from relay.data.grid import Grid
 from relay.data.patches import places_of_classes
@@ -174,9 +175,11 @@ def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 
+    cache = Cache.of_environment()
+
     def load(volume: Sequence[Record]) -> list[Case]:
         try:
-            return dataset.load_slices(volume)
+            return cache.cases(dataset, volume) if cache else dataset.load_slices(volume)
         except DataError as error:
             problems.append(error)
             return []
@@ -185,5 +188,7 @@ def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
         waiting = iter([list(slices) for _, slices in groupby(samples, _volume)])
         while some := list(islice(waiting, 4 * threads)):
             yield from chain.from_iterable(pool.map(load, some))
+    if cache:
+        cache.trim()
     if problems:
         raise BadImages(problems)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data import Record, find_series, is_series, refuse, series_files
+from relay.data import Record, parts_of, refuse
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths
@@ -63,7 +62,7 @@ def digest(path: Path) -> str:
     Raises:
         DataError: it can't be read.
     """
-    parts = list(_parts(path))
+    parts = list(parts_of(path))
     whole = hashlib.sha256()
     for part in parts:
         try:
@@ -74,18 +73,6 @@ def digest(path: Path) -> str:
             advice = "Check that you have permission to read it and that the disk is not faulty."
             raise DataError(f"{part}: can't be read: {error.strerror}", advice) from error
     return whole.hexdigest() if parts else ""
-
-
-def _parts(path: Path) -> Iterator[Path]:
-    """The file; for a ``.mhd``, also its voxel file; for a DICOM series, its files; for another folder, all in it."""
-    if path.is_dir() and not find_series(path):
-        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
-    elif is_series(path):
-        yield from series_files(path)
-    elif path.is_file():
-        yield path
-        if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
 def keep(paths: LegPaths, now: Files, write: bool) -> None:

@@ -30,8 +30,10 @@ def input_spec(leg: Leg) -> dict[str, Any]:
 
 def _processing(leg: Leg) -> dict[str, Any]:
     """How images are read, as far as it differs from what all versions do."""
-    found: dict[str, Any] = {key: value for key in IF_SET if (value := getattr(leg.data, key)) is not None}
-    return found | ({"steps": spec(leg.data.steps)} if leg.data.steps is not None else {})
+    found = {key: getattr(leg.data, key) for key in IF_SET}
+    if found["steps"] is not None:
+        found["steps"] = spec(found["steps"])
+    return found if any(value is not None for value in found.values()) else {}
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
