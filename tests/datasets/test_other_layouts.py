@@ -143,10 +143,8 @@ def test_nnunets_layout(site) -> None:
 
 
 def test_cases_that_are_not_complete(site) -> None:
-        site,
-        files=("imagesTr/a_0000", "labelsTr/a", "imagesTr/b_0000", "imagesTr/b_0001", "imagesTr/b_0002", "labelsTr/c"),
-    nnunet(
-    )
+    whole = ("imagesTr/a_0000", "labelsTr/a", "imagesTr/b_0000", "imagesTr/b_0001", "imagesTr/b_0002", "labelsTr/c")
+    nnunet(site, files=whole)
     with pytest.raises(DataError) as caught:
         len(made(NnUNet, site.root, img_folder="Dataset001_Test"))
     for text in ("labelsTr/b.png: no such mask", "a_0001.png: no such channel", "labelsTr/c.png: no image c_0000.png"):
