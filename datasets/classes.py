@@ -25,7 +25,7 @@ class ClassesOptions(DatasetOptions):
             (``p01/left``): group 1, or the whole match. Without it, every image is a patient.
     """
 
-    task: Literal["classification"] = "classification"  # type: ignore[assignment]
+    task: Literal["classification"] = "classification"
     root_path: Text
     class_dirs: Annotated[list[Text], Field(min_length=1)] | None = None
     split_dirs: dict[SplitName, Text] | None = None
@@ -89,7 +89,7 @@ class Classes(Dataset):
         refuse(
             [f"{there[name]}" + (f"; did you mean '{near[name]}'?" if near[name] else "") for name in others],
             f"{self}: folders that are no class; the classes are {', '.join(classes)}",
-            f"Set class_names in the config ({', '.join(there)}), or class_dirs if the folders have other names; or move "
-            "these folders away.",
+            f"Set class_names in the config ({', '.join(there)}), or class_dirs if the folders have other names. Move "
+            "away folders that hold no class.",
         )
         return there

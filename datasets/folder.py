@@ -55,6 +55,7 @@ class FolderOptions(DatasetOptions):
         test_regex: Images whose stem matches it anywhere are the published test set.
     """
 
+    task: Literal["segmentation"] = "segmentation"
     root_path: Text
     image_dir: Text = "image"
     mask_dir: Text = "mask"
@@ -122,7 +123,7 @@ class Folder(Dataset):
         elif self.options.patient_regex is not None:
             patient = by_regex(self.options.patient_regex, name)
         if patient is None:
-            problems.append(self._unknown(image))
+            problems.append(self._unknown(name, image))
         test = self.options.test_regex
         part: Literal["train", "test"] = (
             "test" if test and re.search(unicodedata.normalize("NFC", test), name) else "train"
@@ -134,11 +135,11 @@ class Folder(Dataset):
         path = self.root / (self.options.patient_table or "")
         return read_table(path, self.options.id_column, self.options.patient_column)
 
-    def _unknown(self, image: Path) -> str:
+    def _unknown(self, its: str, image: Path) -> str:
         """Why an image has no patient."""
         if self.options.patient_table is None:
-            return f"{image}: patient_regex does not match its name, {stem(image)}"
-        near = [name for name in self._table if alike(name) == alike(stem(image))]
+            return f"{image}: patient_regex does not match its name, {its}"
+        near = [name for name in self._table if alike(name) == alike(its)]
         near += [name for name in (clean(image.name), *near) if name in self._table]
         said = f", but {near[0]!r}: ids must be exact file names without the extension" if near else ""
-        return f"{image}: the table has no {stem(image)!r}{said}"
+        return f"{image}: the table has no {its!r}{said}"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from relay.config import options
 from relay.data import PICTURES, VOLUMES, Dataset, DatasetOptions, Record, Regex, Text, by_regex, clean, refuse
-from relay.errors import DataError
+from relay.errors import DataError, UserError
 from relay.files import read_json
 
 PARTS: tuple[tuple[str, Literal["train", "test"]], ...] = (("Tr", "train"), ("Ts", "test"))
@@ -128,7 +128,10 @@ class About:
         self.path = path
         if not path.is_file():
             raise DataError(f"{path}: no such file", "Correct root_path or img_folder: it must be a folder of nnU-Net.")
-        content = read_json(path, "Write it again, or copy it from its source.")
+        try:
+            content = read_json(path, "Write it again, or copy it from its source.")
+        except UserError as error:
+            raise DataError(str(error), error.advice()) from error
         if "channel_names" not in content and "modality" in content:
             raise DataError(f"{path}: has no channel_names", CONVERT)
         self.channels = self._channels(content.get("channel_names"))

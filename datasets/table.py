@@ -1,8 +1,8 @@
 """Images listed in a CSV or TSV table, with the columns that GaNDLF uses, or any others.
 
 ``SubjectID,Channel_0,Channel_1,Label`` is read as it is (GaNDLF: Pati et al. 2023, 10.1038/s44172-023-00066-3);
-``ValueToPredict`` stands in the place of ``Label`` if images have a class or a number instead of a mask. Files are named
-relative to the table. All rows that are wrong are reported together, with their lines.
+``ValueToPredict`` stands in the place of ``Label`` if images have a class or a number instead of a mask. Files are
+named relative to the table. All rows that are wrong are reported together, with their lines.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import ValidationInfo, field_validator
 
@@ -24,6 +24,7 @@ from relay.data import (
     Regex,
     Row,
     Sheet,
+    SplitName,
     Text,
     alike,
     by_regex,
@@ -40,18 +41,14 @@ CHANNEL = re.compile(r"Channel_(\d+)", re.ASCII)
 SUBJECT, MASK, VALUE, SPLIT = "SubjectID", "Label", "ValueToPredict", "split"
 PERSON = {"patient", "patientid", "patient_id", "patient id", "subject", "subjectid", "subject_id", "subject id"}
 """Columns that probably say whose image it is: to overlook one would put one person into both training and test."""
-PARTS: dict[str, Literal["train", "val", "test"]] = {
-    name: part
-    for part, names in {
-        "train": ("train", "training"),
-        "val": ("val", "valid", "validation"),
-        "test": ("test", "testing"),
-    }.items()
-    for name in names
-}  # type: ignore[assignment]
+PARTS: dict[str, SplitName] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """What a split is called."""
 FIX = "Correct these rows of the table, or remove them."
-Values: TypeAlias = "Annotated[list[Text], Field(min_length=1)]"
+Values: TypeAlias = Annotated[list[Text], Field(min_length=1)]
 
 
 @options
@@ -252,7 +249,7 @@ class _Reader:
             wrong.append(f"{column}: {error}")
             return None
 
-    def _part(self, row: Row, wrong: list[str]) -> Literal["train", "val", "test"] | None:
+    def _part(self, row: Row, wrong: list[str]) -> SplitName | None:
         said = "" if self.split is None else row[self.split]
         if said and said.casefold() not in PARTS:
             wrong.append(f"{self.split} is {said!r}, not train, val or test")
@@ -272,7 +269,7 @@ class _Reader:
             return clean(named or SUBJECT)
         if maybe := [name for name in header if alike(name) in PERSON]:
             raise DataError(
-                f"{self.sheet.path}: the column {maybe[0]} seems to say whose image it is, but the config does not use it",
+                f"{self.sheet.path}: the column {maybe[0]} seems to say whose image it is; the config ignores it",
                 f"Set patient_column: {maybe[0]}; or rename the column if it says something else.",
             )
         return None

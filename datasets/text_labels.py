@@ -28,7 +28,7 @@ class TextLabelsOptions(DatasetOptions):
             whole match. Without it, every image is a patient.
     """
 
-    task: Literal["classification", "multilabel", "regression"] = "classification"  # type: ignore[assignment]
+    task: Literal["classification", "multilabel", "regression"] = "classification"
     root_path: Text
     image_dir: Text = "image"
     label_dir: Text = "image"
@@ -50,9 +50,7 @@ class TextLabels(Dataset):
         """All images, folder by folder, each sorted by place."""
         problems: list[str] = []
         found = [record for name in self.options.folder_names for record in self._in(name, problems)]
-        refuse(
-            problems, f"{self}: images without a usable label or patient", "Correct these files, or remove the images."
-        )
+        refuse(problems, f"{self}: images without a usable label or patient", "Correct these files, or remove both.")
         return found
 
     def _in(self, name: str, problems: list[str]) -> Iterator[Record]:

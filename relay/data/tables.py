@@ -69,14 +69,13 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
     try:
         mark = _separator(text, wanted)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
-        lines = [(reader.line_num, [clean(cell) for cell in cells]) for cells in reader]
+        lines = [(reader.line_num, list(map(clean, cells))) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{path}: can't be read as a table: {error}", "Save it as CSV again.") from error
     header = lines[0][1] if lines else []
     rows = [(line, cells) for line, cells in lines[1:] if any(cells)]
-    wrong = [
-        f"line {n}: {len(cells)} cells for {len(header)} columns" for n, cells in rows if len(cells) != len(header)
-    ]
+    many = len(header)
+    wrong = [f"line {n}: {len(cells)} cells for {many} columns" for n, cells in rows if len(cells) != many]
     refuse(
         wrong,
         f"{path}: rows that don't fit the header",

@@ -22,14 +22,15 @@ class Labels:
 
     Args:
         options: A data set's options: ``task``, ``num_classes`` and ``names`` say what is allowed.
-        values: How each class is written; None: its name or its index.
+        values: How each class is written; None: as its name.
+        indices: Whether a class may also be written as its index; None: unless there are ``values``.
     """
 
-    def __init__(self, options: Any, values: Sequence[str] | None = None) -> None:
+    def __init__(self, options: Any, values: Sequence[str] | None = None, indices: bool | None = None) -> None:
         self.task = options.task
         self.names: list[str] = list(options.names)
         self.values = [clean(name) for name in values or self.names]
-        self.by_index = values is None
+        self.by_index = values is None if indices is None else indices
 
     def __call__(self, text: str) -> int | float | tuple[int, ...]:
         """The target: a class's index, a number, or for several labels a 0 or 1 for each.
