@@ -97,6 +97,8 @@ def series_files(path: Path) -> tuple[Path, ...]:
     Raises:
         DataError: there is no such series, or the path is a folder that contains several.
     """
+    if path.is_file():
+        return (path,)
     folder = path if path.is_dir() else path.parent
     found = find_series(folder)
     scans = [one for one in found if one.scan]
