@@ -125,3 +125,34 @@ def nifti_affine(path: Path) -> np.ndarray:
     import nibabel
 
     return np.diag([-1, -1, 1, 1]) @ nibabel.load(path).affine
+
+
+def segmentation(path: Path, folder: Path, mask: np.ndarray, numbers: Sequence[int] = (1,), **how: Any) -> Path:
+    """Write a DICOM-SEG of a series with highdicom; ``mask``: ``(z, y, x)`` with segments' numbers."""
+    import highdicom
+    from highdicom.seg import SegmentDescription
+    from pydicom import dcmread
+    from pydicom.sr.codedict import codes
+
+    images = sorted((dcmread(file) for file in folder.iterdir()), key=lambda ds: ds.InstanceNumber)
+    described = [
+        SegmentDescription(number, f"part {number}", codes.SCT.Tissue, codes.SCT.Liver, "MANUAL") for number in numbers
+    ]
+    seg = highdicom.seg.Segmentation(
+        images,
+        mask,
+        how.pop("kind", "BINARY"),
+        described,
+        uid("segmentation", str(path)),
+        7,
+        uid("segments", str(path)),
+        1,
+        "none",
+        "none",
+        "1",
+        "1",
+        **how,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seg.save_as(path)
+    return path

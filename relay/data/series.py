@@ -57,7 +57,7 @@ class Series:
         patient: The pseudonym of its PatientID; empty if it has none, or none was asked for.
         localiser: Whether all its images are localisers.
         segments: Whether it is a DICOM-SEG.
-        about: Of a DICOM-SEG, the SeriesInstanceUIDs that it refers to.
+        about: Of a DICOM-SEG, the SeriesInstanceUIDs that each of its files refers to.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class Series:
     patient: str = ""
     localiser: bool = False
     segments: bool = False
-    about: frozenset[str] = frozenset()
+    about: tuple[frozenset[str], ...] = ()
 
     @property
     def scan(self) -> bool:
@@ -98,6 +98,8 @@ def series_files(path: Path) -> tuple[Path, ...]:
     Raises:
         DataError: there is no such series, or the path is a folder that contains several.
     """
+    if path.is_file():
+        return (path,)
     folder = path if path.is_dir() else path.parent
     found = find_series(folder)
     scans = [one for one in found if one.scan]
@@ -151,7 +153,7 @@ def _series(files: list[_File], images: dict[str, list[_File]]) -> Series:
     others = any(folder in file.path.parents for uid, more in images.items() if uid != first.uid for file in more)
     path = paths[0] if len(paths) == 1 else folder / first.uid if others or first.uid not in images else folder
     localiser = _localisers(files)
-    about = frozenset[str]().union(*(file.about for file in files))
+    about = tuple(file.about for file in files)
     return Series(
         path,
         paths,
