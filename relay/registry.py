@@ -24,6 +24,7 @@ Kind = Literal[
     "strategies",
     "memories",
     "datasets",
+    "steps",
     "nets",
     "losses",
     "optimizers",
@@ -37,6 +38,7 @@ NEEDS: dict[Kind, str] = {
     "strategies": "Options",
     "memories": "Options",
     "datasets": "Options",
+    "steps": "process",
     "nets": "Options",
     "losses": "build",
     "optimizers": "build",
@@ -124,7 +126,7 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
-    schema = {"Options": getattr(found, "Options", None), "build": found}.get(NEEDS[kind])
+    schema = {"Options": getattr(found, "Options", None), "build": found, "process": found}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

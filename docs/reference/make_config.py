@@ -13,6 +13,7 @@ from relay.data import DatasetOptions
 from relay.registry import Kind, find, names, options_of
 
 PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
+    ("dataset.kwargs.steps", "steps", None),
     ("dataset", "datasets", DatasetOptions),
     ("strategy", "strategies", None),
     ("strategy.kwargs.memory", "memories", None),

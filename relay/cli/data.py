@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import ask, options
+from relay.cli import ask, cache, options
 from relay.cli.top import command, warn
 from relay.errors import UserError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from relay.data import Sheet
 
 data_app = typer.Typer(help="Tables of images; check and show a study's data.", no_args_is_help=True, **options.PLAIN)
+data_app.add_typer(cache.cache_app, name="cache")
 Out = Annotated[
     Path, typer.Option("-o", "--out", help="File to write: .csv, .tsv, or .yml for ECVL's form.", metavar="FILE")
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Iterator
 from pathlib import Path
 
 from relay.data.patients import alike, clean
@@ -45,6 +47,16 @@ def stem(path: Path) -> str:
     """
     name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
     return clean(name)
+
+
+def parts_of(path: Path) -> Iterator[Path]:
+    """All files of an image: the file; for a ``.mhd``, also its voxel file; for a folder, every file in it."""
+    if path.is_dir():
+        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+    elif path.is_file():
+        yield path
+        if path.suffix.lower() == ".mhd":
+            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
 def listing(folder: Path, below: bool = True) -> dict[str, Path]:

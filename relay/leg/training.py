@@ -17,7 +17,7 @@ from relay.plan import Leg
 
 def task_of(leg: Leg) -> Task:
     """The task of a leg: what to learn, and where."""
-    data, size = leg.data, leg.data.patch_size or leg.data.img_size
+    data, size = leg.data, leg.data.patch_size or leg.data.fixed_size
     return Task(
         site=leg.task_name,
         classes=data.outputs,

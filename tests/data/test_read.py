@@ -168,7 +168,7 @@ def test_volumes_that_are_not_three_axes_of_real_numbers(tmp_path: Path) -> None
         assert read_image(tmp_path / name)[0].shape == (4, 5, 6, 1)
     many = sitk.GetImageFromArray(np.zeros((2, 3, 4, 2), np.float32), isVector=True)
     sitk.WriteImage(many, str(tmp_path / "many.nii"))
-    assert "2 channels; an image has 1 or 3" in refused(tmp_path / "many.nii")[0]
+    assert read_image(tmp_path / "many.nii")[0].shape == (2, 3, 4, 2)
     sitk.WriteImage(sitk.Image((4, 3, 2), sitk.sitkComplexFloat32), str(tmp_path / "complex.nii"))
     assert "complex numbers" in refused(tmp_path / "complex.nii")[0]
 
