@@ -20,7 +20,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare"},
+    {"compare", "start"},
     {"cli"},
     {"__main__"},
 )

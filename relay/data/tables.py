@@ -29,11 +29,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: its file, the names of its columns, and the rows below the header."""
+    """A table: its file, the names of its columns, the rows below the header, and what separates its cells."""
 
     path: Path
     header: list[str]
     rows: list[Row]
+    mark: str = ","
 
     def need(self, columns: Sequence[str], advice: str) -> None:
         """Check that these columns exist once.
@@ -81,7 +82,7 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
         f"{path}: rows that don't fit the header",
         "Correct or remove these rows. Put quotes around a cell that contains the separator.",
     )
-    return Sheet(path, header, [Row(line, dict(zip(header, cells, strict=True))) for line, cells in rows])
+    return Sheet(path, header, [Row(line, dict(zip(header, cells, strict=True))) for line, cells in rows], mark)
 
 
 def _text(path: Path, advice: str | None) -> str:
@@ -97,11 +98,10 @@ def _text(path: Path, advice: str | None) -> str:
 
 
 def _separator(text: str, wanted: Sequence[str]) -> str:
-    """The separator with which the header has all wanted columns, and most columns; else the comma."""
+    """The separator with which the header has most of the wanted columns, and most columns; of equals the comma."""
     first = text.partition("\n")[0]
     heads = {mark: [clean(cell.strip(' "\r')) for cell in first.split(mark)] for mark in MARKS}
-    fits = [mark for mark in MARKS if set(wanted) <= set(heads[mark])]
-    return max(fits, key=lambda mark: len(heads[mark]), default=",")
+    return max(MARKS, key=lambda mark: (len(set(wanted) & set(heads[mark])), len(heads[mark])))
 
 
 def read_table(path: Path, id_column: str, patient_column: str) -> dict[str, str]:
