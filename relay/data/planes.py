@@ -75,6 +75,7 @@ FUNCTION = {
     "RescaleIntercept": "PixelValueTransformationSequence",
 }
 """The sequence of an enhanced file that contains each tag."""
+FILM = "They are a film, or projections, and no volume. Save the frame that you need as an image of its own."
 LUT = (
     "Its values go through a table (Modality LUT), and relay only applies a slope and an intercept. Export it as a "
     "volume with real values, for example with 3D Slicer."
@@ -127,6 +128,8 @@ def planes_of(path: Path) -> list[Plane]:
         raise DataError(f"{path}: a table of values instead of a scale", LUT)
     frames = whole(header, "NumberOfFrames", path, default=1)
     each = items(header, "PerFrameFunctionalGroupsSequence", path)
+    if frames > 1 and not each:
+        raise DataError(f"{path}: {frames:.7g} frames without a position for each (ImagePositionPatient)", FILM)
     if each and len(each) != frames:
         raise DataError(f"{path}: {frames} frames, but {len(each)} descriptions of frames in its header", HEADER)
     shared = items(header, "SharedFunctionalGroupsSequence", path)[:1]
@@ -144,8 +147,7 @@ def _plane(path: Path, header: Any, frame: int | None, groups: Sequence[Any] | N
                 return given
         return None
 
-    plain = frame is None or groups is not None  # the header's position is that of the first frame only
-    position = found("ImagePositionPatient", 3) if plain else None
+    position = found("ImagePositionPatient", 3)
     depth = found("SpacingBetweenSlices", 1) or found("SliceThickness", 1)
     slope, intercept = found("RescaleSlope", 1) or (1.0,), found("RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:

@@ -112,12 +112,8 @@ def _placed(planes: Sequence[Plane]) -> None:
             if given is None
         ]
         if missing:
-            frames = plane.frame is not None and len({other.path for other in planes}) == 1
-            what = f"{len(planes)} frames" if frames else f"one of {len(planes)} images"
-            advice = (
-                "They are a film, or projections, and no volume. Save the frame that you need." if frames else ALONE
-            )
-            raise DataError(f"{plane}: {what} in a series, but no {' and no '.join(missing)} in its header", advice)
+            what = f"one of {len(planes)} images of a series"
+            raise DataError(f"{plane}: {what}, but no {' and no '.join(missing)} in its header", ALONE)
 
 
 def _parallel(planes: Sequence[Plane]) -> None:
