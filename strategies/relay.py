@@ -5,6 +5,10 @@ Part of each batch represents earlier sites: a memory generates it, and the mode
 arXiv:2105.08919.) In addition, the weights change little in the directions of the inputs of earlier sites
 (:mod:`.owm`). Optionally, the incoming model is also distilled on this site's own images (:mod:`.lwf`), and the
 weights are averaged with it afterwards (:mod:`.merge`).
+
+Where all other sites together have fewer training images than this one, replay and projection count less in the same
+proportion, so that each image counts alike, as it does in pooled training: a large hospital is not held to what a few
+images of small ones have taught.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from typing_extensions import Self
 from relay.config import Field, options
 from relay.memory import Memory, build
 
+from .base import Training
 from .experts import Experts, ExpertsOptions
 from .merge import Merge, MergeOptions, Weight
 from .owm import OWM, OWMOptions
@@ -28,11 +33,13 @@ class RelayOptions(ExpertsOptions, OWMOptions, ReplayOptions, MergeOptions):
     """How the new model is kept near the incoming one: the options of replay, projection, distillation and averaging.
 
     Attributes:
+        by_size: weaken replay and projection where all other sites together have fewer training images than this one.
         owm_alpha: as for ``owm``, whose default holds more; null for no projection.
     """
 
     owm_alpha: Annotated[float, Field(gt=0)] | None = 0.1
     distil_weight: Annotated[float, Field(ge=0)] = 0.0
+    by_size: bool = True
     merge: Weight = 0.0
 
     @model_validator(mode="after")
@@ -50,3 +57,9 @@ class Relay(Experts, OWM, Replay, Merge):
     Options = RelayOptions
     plain_start = True
     holds_rest = False  # replay preserves the rest
+
+    def begin(self, training: Training) -> None:
+        """Weigh the earlier sites by their numbers of images, and let the memory process this one's."""
+        if self.incoming is not None and self.options.by_size:
+            self.earlier = min(1.0, self.incoming.samples_elsewhere(self.task.site) / training.samples)
+        super().begin(training)
