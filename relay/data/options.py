@@ -9,7 +9,6 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from relay import registry
 from relay.augment import made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
 from relay.data.slicing import AXES, Plane
