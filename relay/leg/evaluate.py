@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from relay.data import Pixels, Record, SiteData, scaled
+from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
 from relay.tasks import Task
 
@@ -66,7 +66,7 @@ def predictions(
 def _of_image(task: Task, logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
     mask, spacing = site.truth("test", index)
     truth = np.array(mask)  # a copy: the store's own array is read-only
-    probabilities = resized(logits, truth.shape)
+    probabilities = resized(logits, truth.shape, site.test.grids[index])
     found, target = task.decide(probabilities), torch.from_numpy(truth).to(logits.device).long()[None]
     if calibration is not None:
         calibration.update(probabilities, target)
@@ -82,11 +82,17 @@ def _of_sample(task: Task, logits: Tensor, site: SiteData, index: int, calibrati
     return Predicted(site.split.test[index], None, answer[0].tolist(), truth, site.test.spacings[index], scores)
 
 
-def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Probabilities at a given size: logits ``(1, C, *S)`` to ``(1, C, *size)``."""
+def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
+    """Probabilities at an image's own size: logits ``(1, C, *S)`` to ``(1, C, *size)``.
+
+    Args:
+        grid: where the voxels of the processed image lie on the image as read; None if it was not cropped.
+    """
     probabilities = logits.float().softmax(1)
-    if tuple(logits.shape[2:]) == tuple(size):
+    if tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
         return probabilities
+    if grid is not None and not grid.covers(logits.shape[2:]):
+        return restored(probabilities, grid)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
 

@@ -16,7 +16,7 @@ from relay.plan import Leg
 
 def task_of(leg: Leg) -> Task:
     """The task of a leg: what to learn, and where."""
-    data, size = leg.data, leg.data.patch_size or leg.data.img_size
+    data, size = leg.data, leg.data.patch_size or leg.data.fixed_size
     return Task(
         site=leg.task_name,
         outputs=data.outputs,

@@ -31,7 +31,7 @@ class Dice(CountMetric):
 
     name = "dice"
     title = "Dice"
-    meaning = "overlap with the expert's contour: 1 is perfect, 0 is none"
+    meaning = "overlap with the true contour: 1 is perfect, 0 is none"
 
     def of_counts(self, counts: Counts) -> list[float]:
         """See :meth:`CountMetric.of_counts`."""

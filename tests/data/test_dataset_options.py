@@ -8,6 +8,11 @@ from pydantic import ValidationError
 
 from relay.data import DatasetOptions
 
+
+def normalise(how: str, **kwargs: object) -> dict[str, object]:
+    return {"name": "Normalise", "kwargs": {"how": how, **kwargs}}
+
+
 GOOD = {"task_id": 0, "task_name": "drive", "num_classes": 2}
 
 
@@ -43,7 +48,25 @@ def test_yaml_lists_are_taken() -> None:
         ("task", "detection", "'segmentation', 'classification', 'multilabel' or 'regression'"),
         ("class_names", ["none", "a|b"], "match pattern"),
         ("class_names", ["none", "Gefäß"], "match pattern"),
-        ("channels", 4, "1 or 3"),
+        ("channels", 0, "greater than or equal to 1"),
+        ("steps", [{"name": "Resamples", "kwargs": {}}], r"\[0\] \(Resamples\): unknown name.*mean 'Resample'"),
+        ("steps", [{"name": "Resample", "kwargs": {"spacings": [1, 1]}}], "spacings.*unknown key.*mean 'spacing'"),
+        ("steps", [{"name": "Crop", "kwargs": {}}], "exactly one of size and above"),
+        ("steps", [{"name": "Crop", "kwargs": {"size": [4, 4], "margin": 1}}], "margin is for above"),
+        ("steps", [normalise("window", low=3)], "window needs low and high"),
+        ("steps", [normalise("window", low=3, high=3)], "low must be less than high"),
+        ("steps", [normalise("percentile", low=-1)], "percentiles are from 0 to 100"),
+        ("steps", [normalise("minmax", high=3)], "high: only for window and percentile"),
+        ("steps", [normalise("minmax", foreground=True)], "only for zscore and percentile"),
+        ("steps", [normalise("minmax", channels=[0])], "channels 1, 2 are not normalised"),
+        ("steps", [normalise("minmax", channels=[3])], "there is no channel 3"),
+        (
+            "steps",
+            [{"name": "Resize", "kwargs": {"size": [4, 4]}}, {"name": "Crop", "kwargs": {"size": [4, 4, 4]}}],
+            "the same number of axes: Resize 2, Crop 3",
+        ),
+        ("foreground", 0.5, "set patch_size, too"),
+        ("slices", "across", "'axial', 'coronal' or 'sagittal'"),
         ("img_size", [64], "at least 2 items"),
         ("img_size", [64, 0], "greater than or equal to 1"),
         ("patch_size", [8, 8, 8, 8], "at most 3 items"),
