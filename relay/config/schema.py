@@ -62,7 +62,9 @@ class Train:
         num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
         batch_size: images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
-        loss: name and kwargs, see below; the same for ``optimizer`` and ``scheduler`` (updated at every step).
+        loss: name and kwargs, see below; null for the task's own: ``DiceCE`` in segmentation, ``CE`` in classification,
+            ``BCE`` in multilabel, ``MSE`` in regression.
+        optimizer: name and kwargs; the same for ``scheduler`` (updated at every step).
         gradient_clip: largest norm of the gradient; 0 for no limit.
         check_val_every_n_epoch: epochs between two scores of the validation images.
         log_every_n_steps: steps between two points of the curves.
@@ -73,7 +75,7 @@ class Train:
     num_mimgs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     precision: Literal[16, 32, 64, "bf16"] = 32
-    loss: Named = Field(default_factory=lambda: Named(name="DiceCE"))
+    loss: Named | None = None
     optimizer: Named = Field(default_factory=lambda: Named(name="Adam"))
     scheduler: Named = Field(default_factory=lambda: Named(name="constant"))
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0

@@ -15,6 +15,7 @@ from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
 from relay.plan import IF_SET, RUNTIME_KEYS, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
+from relay.tasks import Task, named
 from relay.trust import BadDocument, canonical, digest, travels
 
 if TYPE_CHECKING:
@@ -114,6 +115,11 @@ def check(leg: Leg) -> None:
         ) from error
 
 
+def _signed(scores: dict[str, float | None], task: Task) -> dict[str, Any]:
+    """Scores as a statement has them: of segmentation plain, as all versions read them; else with the metric's name."""
+    return scores if task.name == named(None).name else {s: {task.primary.name: v} for s, v in scores.items()}
+
+
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """Counts that describe the data a leg learned from."""
     options = leg.data
@@ -208,7 +214,7 @@ def write(
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
-    mean = no_nan(next(iter(matrix(rows).values()), {}))
+    mean = _signed(no_nan(next(iter(matrix(rows).values()), {})), leg.data.does)
     contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),

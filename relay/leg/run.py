@@ -170,7 +170,7 @@ def _train(
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
-    criterion = _built(leg.loss, leg.data.num_classes)
+    criterion = _built(leg.loss, leg.data.outputs)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(model.to(device), criterion, task_of(leg))
@@ -220,7 +220,8 @@ def _arrived(
     with progress.stage("scoring what arrived"):
         found = zero_shot(leg, handover, pool, device_of(devices))
     told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
-    progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
+    name, images = leg.data.does.score_name, found[0]["images"]
+    progress.say(f"{name} of what arrived, on {images} images here that no model has seen: {told}")
     return found
 
 
@@ -247,7 +248,7 @@ def _scores(
         tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
-            yield from rows(found, dataset.options.names, **where)
+            yield from rows(found, dataset.options.does, **where)
 
 
 def _of_vote(
@@ -270,7 +271,7 @@ def _of_vote(
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
         tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
-            yield from rows(found, dataset.options.names, **where, model=VOTE)
+            yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 
