@@ -13,7 +13,7 @@ from relay.data import SPLITS, SiteData, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
-from relay.plan import IF_SET, RUNTIME_KEYS, SHARED, Leg
+from relay.plan import IF_SET, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
 from relay.tasks import Task, named
 from relay.trust import BadDocument, canonical, digest, travels
@@ -47,7 +47,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     """Everything the leg's result depends on that may be disclosed: every option, with defaults, flat; but no path, no
     file name pattern, and of the data set only the options that all sites share."""
     conf = leg.conf
-    train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
+    train = {key: value for key, value in dataclasses.asdict(conf.train).items() if key not in conf.train.runtime}
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
     data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)

@@ -24,6 +24,7 @@ from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates_in, routing, zero_shot
+from relay.leg.choosing import choosing
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.first_legs import FirstLeg, first_leg, plain
@@ -195,6 +196,7 @@ def _train(
             ShowProgress(progress),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
             *phase.callbacks,
+            *(chosen := choosing(leg.train, phase, sites)),
             KeepState(state, leg.train.save_every_n_seconds),
         ]
         if phase.start is not None:
@@ -202,6 +204,8 @@ def _train(
         with progress.stage(f"training, phase '{phase.name}'", training=True):
             train = partial(fit, learner, state, curves, devices, acting)
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
+        for best in chosen:
+            best.choose(phase.module)
     assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32

@@ -15,7 +15,7 @@ from relay.config import Devices
 from relay.data import SiteData
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.device import device_of, memory_format
-from relay.leg.fitting import fit, steps_of
+from relay.leg.fitting import epoch_steps, fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
@@ -79,7 +79,7 @@ def tune(
         return {"task": criterion(net(batch.image), batch.label)}
 
     steps = tuning_steps(leg, len(site.train), devices)
-    epoch = max(1, len(site.train) * int(leg.data.repeats) // (leg.train.batch_size * devices.world_size))
+    epoch = epoch_steps(leg, len(site.train), devices.world_size)
     often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
     phase = Phase("adopt", net, loss, rate=SLOWER)

@@ -61,7 +61,9 @@ class Leg:
 
     def scientific(self) -> dict[str, Any]:
         """The merged config, flat, without :data:`RUNTIME_KEYS`: what two runs must share to be the same leg."""
-        plain = {k: v for k, v in flat(self.raw).items() if not k.startswith(RUNTIME_KEYS)}
+        runtime = tuple(k for k in RUNTIME_KEYS if not k.startswith("train."))
+        runtime += tuple(f"train.{key}" for key in self.train.runtime)
+        plain = {k: v for k, v in flat(self.raw).items() if not k.startswith(runtime)}
         return plain | ({"pool": [d.options.task_name for d in self.pool]} if len(self.pool) > 1 else {})
 
 

@@ -148,6 +148,7 @@ class _Planner:
         if conf is None or None in parts or task_id not in datasets:
             return None
         self.check_budget(task_id, conf)
+        self.check_warmup(task_id, conf, parts[-1])
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
@@ -298,6 +299,13 @@ class _Planner:
             path = self.layers.where(task_id)(["train"])
             allowed = "needs exactly one budget: num_epochs, or num_mimgs (millions of images)"
             self.add(path, value, allowed, cure=f"Keep one, and set the other to null: {path}.num_epochs=null")
+
+    def check_warmup(self, task_id: int, conf: TaskConf, scheduler: Any) -> None:
+        """One warm-up is enough."""
+        own = [key for key in ("warmup_steps", "warmup_fraction") if getattr(scheduler, key, 0)]
+        if conf.train.warmup and own:
+            path = self.layers.where(task_id)(["train", "warmup"])
+            self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":
