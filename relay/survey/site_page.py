@@ -200,8 +200,8 @@ def _sharing(look: Look) -> list[str]:
     named = sum(image.record.patient.lower() in image.record.id.lower() for image in look.images)
     if named:
         said.append(
-            f"In {named} of {len(look.images)} images, the name contains the patient's. Names stay at the site, as "
-            "do predicted masks and tables of single images, which have them, too. If patients' names are no pseudonyms, "
+            f"In {named} of {len(look.images)} images, the name contains the patient's. Names stay at the site, "
+            "as do predicted masks and tables of single images, which have them. If patients' names are no pseudonyms, "
             "replace them first."
         )
     return said
