@@ -5,10 +5,10 @@ from .files import (
     PICTURES as PICTURES,
     VOLUMES as VOLUMES,
     is_dicom as is_dicom,
+    is_series as is_series,
     is_volume as is_volume,
     listing as listing,
     pairs as pairs,
-    parts_of as parts_of,
     stem as stem,
     tree as tree,
 )
@@ -32,6 +32,7 @@ from .patients import alike as alike, by_regex as by_regex, clean as clean, is_m
 from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .preparing import prepared as prepared, prepared_slices as prepared_slices
 from .problems import refuse as refuse, together as together
+from .pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .read import (
     read_image as read_image,
     read_images as read_images,
@@ -41,6 +42,7 @@ from .read import (
 )
 from .record import Case as Case, Pixels as Pixels, Record as Record
 from .restoring import restored as restored
+from .series import Series as Series, find_series as find_series, parts_of as parts_of, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
 from .slicing import slices_of as slices_of, stacked as stacked

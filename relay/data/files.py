@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 from relay.data.patients import alike, clean
@@ -14,14 +13,22 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".t
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
 DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
 DICOM_ADVICE = (
-    "Reading series from folders is not supported yet. Save each one as a volume (.nii.gz, .nrrd or .mha; for example "
-    "with dcm2niix or 3D Slicer), with its mask on the same grid."
+    "Use the data set dicom, which reads series from folders. Or save each one as a volume (.nii.gz, .nrrd or .mha; "
+    "for example with dcm2niix or 3D Slicer), with its mask on the same grid."
 )
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+"""How a SeriesInstanceUID looks."""
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file's name is that of a volume rather than a 2D image."""
-    return path.name.lower().endswith(VOLUMES)
+    """Whether a path is a volume or DICOM rather than a 2D image: it has a place in space."""
+    return path.name.lower().endswith(VOLUMES) or is_series(path) or is_dicom(path)
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path names a series of DICOM files rather than a file (:mod:`relay.data.series`): a folder, or
+    ``FOLDER/UID``."""
+    return path.is_dir() or (UID.fullmatch(path.name) is not None and not path.exists() and path.parent.is_dir())
 
 
 def dicom_files(folder: Path) -> int:
@@ -47,16 +54,6 @@ def stem(path: Path) -> str:
     """
     name = next((path.name[: -len(end)] for end in VOLUMES if path.name.lower().endswith(end)), path.stem)
     return clean(name)
-
-
-def parts_of(path: Path) -> Iterator[Path]:
-    """All files of an image: the file; for a ``.mhd``, also its voxel file; for a folder, every file in it."""
-    if path.is_dir():
-        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
-    elif path.is_file():
-        yield path
-        if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
 def listing(folder: Path, below: bool = True) -> dict[str, Path]:

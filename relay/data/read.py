@@ -19,6 +19,7 @@ from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
 from relay.data.record import Case, Pixels
+from relay.data.segments import read_drawn
 from relay.data.sizes import window
 from relay.errors import DataError
 
@@ -46,7 +47,7 @@ def read_pair(image: Path | Sequence[Path], mask: Path, mask_values: Sequence[in
         DataError: a file can't be read, two of them differ in position, or a value is not a class.
     """
     files = _files(image)
-    drawn = read_raw(mask, indices=True)
+    drawn = read_drawn(mask, files[0])
     geometry, notes = together(drawn, files[0], "mask", "image")
     case = _image(files, eight_bits)
     notes = (*case.notes, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))

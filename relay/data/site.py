@@ -10,6 +10,7 @@ from typing import Any
 from relay.data.dataset import Dataset
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
+from relay.data.sizes import viewable
 from relay.data.slicing import cut
 from relay.data.splits import SPLITS, Split, split
 from relay.data.store import BadImages, Step, Store, refuse_images
@@ -70,7 +71,7 @@ class SiteData:
                 if name not in self._stores:
                     self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
             except BadImages as error:
-                problems += error.problems
+                problems += error.refused
         refuse_images(self.dataset, problems)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
@@ -83,6 +84,10 @@ class SiteData:
             return store[index][1], store.spacings[index]
         case = self.original(self.split[name][index])
         return case.target, case.spacing
+
+    def view(self, sample: Record) -> Pixels:
+        """An image at its original size as 8 bits, to look at: uint8 ``(*S, C)``."""
+        return viewable(self.original(sample).image)
 
     def original(self, sample: Record) -> Case:
         """:meth:`.Dataset.original`; of slices that follow each other, the volume is read once."""

@@ -39,7 +39,7 @@ def _processing(leg: Leg) -> dict[str, Any]:
 def net_of(leg: Leg) -> dict[str, Any]:
     """The net with all its options, except the source of its initial weights, which only concerns this machine."""
     options = dataclasses.asdict(leg.net.options)
-    return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if k != "pretrained"}}
+    return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if not k.startswith("pretrained")}}
 
 
 def scientific(leg: Leg) -> dict[str, Any]:

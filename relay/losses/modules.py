@@ -129,6 +129,20 @@ class WeightedSum(nn.Module):
         return torch.stack(terms).sum()
 
 
+class EachOutput(nn.Module):
+    """See :class:`relay.losses.deep.DeepSupervision`."""
+
+    def __init__(self, loss: nn.Module, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.loss, self.weights = loss, tuple(weights)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """``(B, C, *S)``, whose attribute ``deeper`` has further outputs, and ``(B, *S)`` to a scalar."""
+        pairs = list(zip(self.weights, [logits, *getattr(logits, "deeper", ())], strict=False))
+        losses = torch.stack([weight * self.loss(output, target) for weight, output in pairs])
+        return losses.sum() / sum(weight for weight, _ in pairs)
+
+
 def power(x: Tensor, gamma: float) -> Tensor:
     """``x ** gamma`` for x >= 0, with a finite gradient at 0 where ``gamma < 1``.
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import Dataset, Pixels, SiteData, slices_of, stacked, viewable
+from relay.data import Dataset, Pixels, SiteData, slices_of, stacked
 from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
@@ -175,8 +175,7 @@ class _Pictures:
 
     def save(self, found: Predicted) -> None:
         sample = found.sample
-        image = viewable(self.site.original(sample).image)
-        save_overlay(image, found.mask, found.truth, self.overlays / path_of(sample))
+        save_overlay(self.site.view(sample), found.mask, found.truth, self.overlays / path_of(sample))
         axis = self.site.dataset.options.slice_axis
         if sample.slice is None or axis is None:
             save_mask(found.mask, sample.image, self.masks / path_of(sample))
