@@ -221,7 +221,9 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
     study = configs.find(config, overrides).plan(train=False)
     trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
     here = study.test_sets
-    with TemporaryDirectory(prefix="relay-") as spool, Progress(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with TemporaryDirectory(prefix="relay-") as spool, bar:
         for dataset in here:
             options_ = dataset.options
             task = bar.add_task(options_.task_name, total=None)
