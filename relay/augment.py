@@ -55,8 +55,8 @@ def augment(name: str, images: Pixels, masks: Pixels, seed: int) -> tuple[Pixels
     with registry.blamed(f"augmentation '{name}'", made):
         new_images, new_masks = made.apply(images, masks, seed)
         for what, old, new in (("images", images, new_images), ("masks", masks, new_masks)):
-            if new.shape != old.shape or new.dtype != np.uint8:
-                raise ValueError(f"{what} became {new.dtype} {new.shape}; they must stay uint8 {old.shape}")
+            if new.shape != old.shape or new.dtype != old.dtype:
+                raise ValueError(f"{what} became {new.dtype} {new.shape}; they must stay {old.dtype} {old.shape}")
     return new_images, new_masks
 
 

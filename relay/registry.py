@@ -1,8 +1,10 @@
 """One registry for everything that a config or a command names: built-in plug-ins and other people's.
 
 A name is looked up among the entry points of the installed packages, in the group ``relay.<kind>``; the kinds are
-:data:`KINDS`. ``module:Name`` is imported directly, so that a file of your own in the current folder works without
-being installed. Names come from the user's own config or command line, never from a bundle.
+:data:`KINDS`. ``library:Name`` is made from what a library has, such as ``monai:UNet``, by the entry point
+``<kind>.<library>`` of the group ``relay.libraries``. Any other ``module:Name`` is imported directly, so that a file of
+your own in the current folder works without being installed. Names come from the user's own config or command line,
+never from a bundle.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ Kind = Literal[
     "strategies",
     "memories",
     "datasets",
+    "steps",
     "nets",
     "losses",
     "optimizers",
@@ -37,6 +40,7 @@ NEEDS: dict[Kind, str] = {
     "strategies": "Options",
     "memories": "Options",
     "datasets": "Options",
+    "steps": "process",
     "nets": "Options",
     "losses": "build",
     "optimizers": "build",
@@ -54,6 +58,12 @@ _theirs: set[str] = set()
 def _installed() -> Any:
     """All kinds at once, because each search takes a while."""
     return entry_points()
+
+
+@cache
+def _libraries() -> dict[str, EntryPoint]:
+    """Libraries whose things are plug-ins as they are: ``nets.monai`` makes one of ``monai:UNet``."""
+    return {entry.name: entry for entry in _installed().select(group="relay.libraries")}
 
 
 @cache
@@ -84,6 +94,8 @@ def find(kind: Kind, name: str) -> Any:
             none, or lacks a method.
     """
     entries = _entries(kind)
+    if name not in entries and (library := _libraries().get(f"{kind}.{name.partition(':')[0]}")):
+        return library.load()(name.partition(":")[2])
     if name not in entries and ":" not in name:
         near = nearest(name, list(entries))
         raise UserError(
@@ -124,7 +136,7 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
-    schema = {"Options": getattr(found, "Options", None), "build": found}.get(NEEDS[kind])
+    schema = {"Options": getattr(found, "Options", None), "build": found, "process": found}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

@@ -12,6 +12,7 @@ FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
     {"files", "logs", "registry", "tensorfile"},
     {"augment", "locks", "metrics"},
+    {"tasks"},
     {"config", "home", "results"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
@@ -19,7 +20,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare"},
+    {"compare", "start"},
     {"cli"},
     {"__main__"},
 )

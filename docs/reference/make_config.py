@@ -10,9 +10,11 @@ from pathlib import Path
 
 from relay.config import describe, schema, summary
 from relay.data import DatasetOptions
+from relay.nets import LibraryOptions
 from relay.registry import Kind, find, names, options_of
 
 PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
+    ("dataset.kwargs.steps", "steps", None),
     ("dataset", "datasets", DatasetOptions),
     ("strategy", "strategies", None),
     ("strategy.kwargs.memory", "memories", None),
@@ -61,6 +63,11 @@ same rules apply to overrides, `kwargs` and policies.
 Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices. All
 problems are reported at once. `docs/reference/make_config.py` generates this page from the code that checks.
 """
+MONAI = """\
+Any net of monai that maps images to classes, by the name of its class and its own keywords: `monai:SegResNet`,
+`monai:DynUNet`, `monai:UNet`, `monai:DenseNet121`, `monai:EfficientNetBN`, … Channels, outputs, `spatial_dims` and
+`img_size` come from the data set. monai's own `pretrained` would download weights: here it is a local file.
+"""
 
 
 def cell(text: str) -> str:
@@ -108,6 +115,8 @@ def page() -> str:
             found = find(kind, name)
             head = f"### `{name}`\n" if title.startswith("train.") else f"### `{title}.name: {name}`\n"
             parts += [head, cell(summary(found)) + "\n", table(options_of(kind, found) or found, base)]
+        if kind == "nets":
+            parts += ["### `model.name: monai:…`\n", MONAI, table(LibraryOptions)]
     return "\n".join(parts)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.bundle import experts
-from relay.bundle.schemas import HandoverSpec
+from relay.bundle.schemas import HandoverSpec, InputSpec, SteppedSpec
 from relay.numbers import number
 from relay.trust import Claim
 
@@ -69,6 +69,7 @@ def model_card(
             f"{own.handover.model.bytes} bytes.",
             f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; distinguishes: "
             f"{', '.join(data.classes)}.",
+            *_processing(data),
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",
             *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
@@ -92,6 +93,17 @@ def model_card(
             "",
         ]
     )
+
+
+def _processing(data: InputSpec | SteppedSpec) -> Iterator[str]:
+    """What is done to an image first."""
+    if not isinstance(data, SteppedSpec):
+        return
+    if data.slices:
+        yield f"- Reads volumes as {data.slices} slices."
+    for step in data.steps or ():
+        options = ", ".join(f"{key}={value}" for key, value in step.kwargs.items() if value is not None)
+        yield f"- Step `{step.name}` ({options})."
 
 
 def _memories(claims: Sequence[Claim]) -> str:

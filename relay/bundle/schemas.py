@@ -39,7 +39,7 @@ Config = Annotated[dict[Key, Plain], Field(max_length=MAX_ITEMS)]
 
 @options
 class Model:
-    """A net and all its options."""
+    """A net or a step, with all its options."""
 
     name: Text
     kwargs: Config
@@ -61,12 +61,25 @@ class InputSpec:
 
 
 @options
+class SteppedSpec(InputSpec):
+    """The same of a study whose config has steps or slices; of others, these keys are absent.
+
+    Attributes:
+        steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
+        slices: the plane of the slices as which volumes are read; null for whole images.
+    """
+
+    steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None
+    slices: Literal["axial", "coronal", "sagittal"] | None
+
+
+@options
 class HandoverSpec:
     """``handover.json``: what the weights belong to."""
 
     format: Literal[1] = 1
     model: Model
-    data: InputSpec
+    data: InputSpec | SteppedSpec
 
 
 @options

@@ -92,6 +92,24 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     return found
 
 
+def tree(folder: Path) -> dict[str, Path]:
+    """The images in a folder and its subfolders, sorted, by their place below it without the extension: ``a/b/name``.
+
+    Raises:
+        DataError: as :func:`listing`.
+    """
+    below = [path for path in folder.rglob("*") if path.is_dir() and not _hidden(path.relative_to(folder))]
+    found: dict[str, Path] = {}
+    for inner in (folder, *sorted(below)):
+        place = inner.relative_to(folder)
+        found |= {(place / name).as_posix(): path for name, path in listing(inner, below=False).items()}
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
 def _look_around(folder: Path) -> str:
     above = next((parent for parent in folder.parents if parent.is_dir()), Path())
     inside = sorted(path.name for path in above.iterdir() if not path.name.startswith("."))
@@ -99,13 +117,16 @@ def _look_around(folder: Path) -> str:
     return f"Correct root_path or img_folder in the config. {above} exists and contains: {shown}."
 
 
-def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+def pairs(images: Path, masks: Path, nested: bool = False) -> list[tuple[Path, Path]]:
     """The images in one folder with the masks of the same stem in another, sorted by stem.
+
+    Args:
+        nested: Whether to look in subfolders, too: an image and its mask are then in the same one.
 
     Raises:
         DataError: a folder is missing, or an image has no mask or a mask no image.
     """
-    left, right = listing(images), listing(masks)
+    left, right = (tree(images), tree(masks)) if nested else (listing(images), listing(masks))
     more, less = left.keys() - right.keys(), right.keys() - left.keys()
     near = {alike(name): right[name].name for name in less}
     almost = {name: near[alike(name)] for name in more if alike(name) in near}

@@ -34,6 +34,11 @@ class Raw:
     exif: int = 1
     notes: tuple[str, ...] = ()
 
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return self.values.ndim - (self.channels > 1)
+
 
 def read_raw(path: Path, indices: bool = False) -> Raw:
     """Decode a file.

@@ -12,14 +12,15 @@ Localisers and files without an image, such as reports, are not scans, and are l
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from relay.data.files import DAMAGED, UID, is_dicom
+from relay.data.files import DAMAGED, UID, is_dicom, is_series
 from relay.data.problems import refuse
 from relay.data.pseudonyms import Pseudonyms
 from relay.data.tags import HEADER, items, read_header, text
@@ -237,3 +238,16 @@ def _file(path: Path, pseudonyms: Pseudonyms | None) -> _File | None:
         segments,
         about,
     )
+
+
+def parts_of(path: Path) -> Iterator[Path]:
+    """All files of an image: its file; of a ``.mhd``, also its voxel file; of a DICOM series, its files; of another
+    folder, every file in it."""
+    if path.is_dir() and not find_series(path):
+        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
+    elif is_series(path):
+        yield from series_files(path)
+    elif path.is_file():
+        yield path
+        if path.suffix.lower() == ".mhd":
+            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)

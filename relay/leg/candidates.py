@@ -76,7 +76,7 @@ def scores(model: nn.Module, site: SiteData, stores: Iterable[Store], device: to
     for store in stores:
         for batch in batches(store):
             logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
-            dice = sample_dice(logits.argmax(1), batch["label"].to(device).long(), options.num_classes)[:, 1:]
+            dice = sample_dice(logits.argmax(1), batch["label"].to(device).long(), options.outputs)[:, 1:]
             names = [store.samples[index].patient for index in batch["index"].tolist()]
             found += zip(names, dice.nanmean(1).tolist(), strict=True)
     return found

@@ -56,6 +56,8 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
                 f"patch_size {patch} is larger than {len(small)} of {len(shapes)} training images (as {size}), which "
                 "are reflected to fill it"
             )
+    if doubt := getattr(leg.net, "doubt", lambda: None)():
+        found.append(doubt)
     patients = len({sample.patient for site in pool for sample in site.split.train})
     memory = build(getattr(leg.strategy.options, "memory", None))
     memory.setup(task_of(leg))

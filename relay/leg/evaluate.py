@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from relay.data import Pixels, Record, SiteData, scaled
+from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
 from relay.metrics import sample_dice
 
@@ -51,21 +51,27 @@ def predictions(
         for place, index in enumerate(batch["index"].tolist()):
             mask, spacing = site.truth("test", index)
             truth = np.array(mask)  # a copy: the store's own array is read-only
-            probabilities = resized(logits[place : place + 1], truth.shape)
+            probabilities = resized(logits[place : place + 1], truth.shape, site.test.grids[index])
             found = probabilities.argmax(1)
             target = torch.from_numpy(truth).to(device).long()[None]
             if calibration is not None:
                 calibration.update(probabilities, target)
-            dice = sample_dice(found, target, options.num_classes)[0].tolist()
+            dice = sample_dice(found, target, options.outputs)[0].tolist()
             label = found[0].to(torch.uint8).cpu().numpy()
             yield Predicted(site.split.test[index], label, truth, spacing, dice)
 
 
-def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Probabilities at a given size: logits ``(1, C, *S)`` to ``(1, C, *size)``."""
+def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
+    """Probabilities at an image's own size: logits ``(1, C, *S)`` to ``(1, C, *size)``.
+
+    Args:
+        grid: where the voxels of the processed image lie on the image as read; None if it was not cropped.
+    """
     probabilities = logits.float().softmax(1)
-    if tuple(logits.shape[2:]) == tuple(size):
+    if tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
         return probabilities
+    if grid is not None and not grid.covers(logits.shape[2:]):
+        return restored(probabilities, grid)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
 from relay.config import flat
-from relay.data import SPLITS, SiteData
+from relay.data import SPLITS, SiteData, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
-from relay.plan import RUNTIME_KEYS, SHARED, Leg
+from relay.plan import IF_SET, RUNTIME_KEYS, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
 from relay.trust import BadDocument, canonical, digest, travels
 
@@ -24,13 +24,22 @@ if TYPE_CHECKING:
 def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image, and what it predicts."""
     data = leg.data
-    return {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
+    said = {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
+    return said | _processing(leg)
+
+
+def _processing(leg: Leg) -> dict[str, Any]:
+    """How images are read, as far as it differs from what all versions do."""
+    found = {key: getattr(leg.data, key) for key in IF_SET}
+    if found["steps"] is not None:
+        found["steps"] = spec(found["steps"])
+    return found if any(value is not None for value in found.values()) else {}
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
     """The net with all its options, except the source of its initial weights, which only concerns this machine."""
     options = dataclasses.asdict(leg.net.options)
-    return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if k != "pretrained"}}
+    return {"name": leg.conf.model.name, "kwargs": {k: v for k, v in options.items() if not k.startswith("pretrained")}}
 
 
 def scientific(leg: Leg) -> dict[str, Any]:
@@ -40,7 +49,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
-    data = {key: getattr(leg.data, key) for key in SHARED}
+    data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     return {key: _plain(value) for key, value in flat(tree).items()}
@@ -115,7 +124,7 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "task": options.task,
         "classes": list(options.names),
         "channels": options.channels,
-        "size": _plain(options.img_size or options.patch_size),
+        "size": _plain(options.fixed_size or options.patch_size),
         "images": {name: len(samples) for name, samples in splits.items()},
         "patients": {name: len({sample.patient for sample in samples}) for name, samples in splits.items()},
     }

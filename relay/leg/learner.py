@@ -71,7 +71,7 @@ class Learner(pl.LightningModule):
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
         self.extra_state = nn.ModuleList(phase.extra_state)
         self._companions = (*phase.frozen, *companions)  # a tuple, so that they are not in the saved state
-        classes = leg.data.num_classes
+        classes = leg.data.outputs
         self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
         self.first_bad = torch.tensor(-1)
 

@@ -32,7 +32,7 @@ def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, le
     with SummaryWriter(str(folder)) as writer:
         for number, predicted in enumerate(found):
             if number < SHOWN:
-                image = site.dataset.read(predicted.sample).image
+                image = site.view(predicted.sample)
                 drawn = np.asarray(overlay(image, predicted.mask, predicted.truth))
                 writer.add_image(f"test/{site.dataset.options.task_name}/{number + 1}", drawn, leg, dataformats="HWC")
             yield predicted

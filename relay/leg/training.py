@@ -17,10 +17,10 @@ from relay.plan import Leg
 
 def task_of(leg: Leg) -> Task:
     """The task of a leg: what to learn, and where."""
-    data, size = leg.data, leg.data.patch_size or leg.data.img_size
+    data, size = leg.data, leg.data.patch_size or leg.data.fixed_size
     return Task(
         site=leg.task_name,
-        classes=data.num_classes,
+        classes=data.outputs,
         channels=data.channels,
         intensity_range=data.intensity_range,
         size=tuple(size) if size else None,
@@ -51,7 +51,7 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
 def validation_dice(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
     """Mean Dice over the classes except background, at the network's resolution; NaN if no image has any of them."""
     options = sites[0].dataset.options
-    score = SampleDice(options.num_classes, sync_on_compute=False).to(device)  # only one process does this
+    score = SampleDice(options.outputs, sync_on_compute=False).to(device)  # only one process does this
     for batch in chain.from_iterable(batches(site.val) for site in sites):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         score.update(logits.argmax(1), batch["label"].to(device).long())

@@ -22,12 +22,14 @@ ORDER: dict[Task, tuple[str, ...]] = {
         "brier",
         "ece",
     ),
+    "multilabel": ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity", "brier"),
     "regression": ("mae", "rmse", "r2"),
 }
 """Of each task, the metrics that tables begin with; others follow by name."""
 BASES: dict[Task, str] = {
     "segmentation": "relay.metrics.MaskMetric or CountMetric",
     "classification": "relay.metrics.ClassMetric",
+    "multilabel": "relay.metrics.LabelMetric",
     "regression": "relay.metrics.NumberMetric",
 }
 

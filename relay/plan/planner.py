@@ -21,6 +21,8 @@ from relay.plan.legs import Leg, Study
 
 SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
 """Options that must be the same for all data sets of a study, because one model reads them all."""
+IF_SET = ("steps", "slices")
+"""Likewise, but described to other sites only if they are not null, as older versions do not know them."""
 
 
 def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:
@@ -165,11 +167,19 @@ class _Planner:
         data = dataset.options
         where = self.layers.where(task_id, "model", "kwargs")
         options = net.options
-        for key, value in (("in_channels", data.channels), ("num_classes", data.num_classes)):
+        size = data.patch_size or data.fixed_size
+        said = {"in_channels": data.channels, "num_classes": data.outputs}
+        if hasattr(options, "img_size"):
+            said["img_size"] = list(size) if size else options.img_size
+            if said["img_size"] is None:
+                self.add(where(["img_size"]), None, "must be given, or img_size or patch_size in dataset.kwargs")
+        for key, value in said.items():
             if getattr(options, key) not in (None, value):
                 self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
-        size, dims = data.patch_size or data.img_size, getattr(options, "spatial_dims", None)
+        if getattr(options, "spatial_dims", 2) is None:
+            options = dataclasses.replace(options, spatial_dims=len(size or getattr(options, "img_size", None) or "2D"))
+        dims = getattr(options, "spatial_dims", None)
         if size is not None and dims is not None and len(size) != dims:
             self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
         return type(net)(options)
@@ -262,7 +272,7 @@ class _Planner:
     def check_shared(self, datasets: Mapping[int, Any]) -> None:
         first = next(iter(datasets.values()), None)
         for task_id, dataset in datasets.items():
-            for key in SHARED:
+            for key in (*SHARED, *IF_SET):
                 value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
                 if value != wanted:
                     path = self.layers.where(task_id, "dataset", "kwargs")([key])

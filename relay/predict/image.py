@@ -16,14 +16,16 @@ from relay.config import Devices
 from relay.data import (
     PICTURES,
     VOLUMES,
+    Case,
     Pixels,
-    as_channels,
     find_series,
     is_series,
-    read_noted,
+    prepared_slices,
+    read_images,
     refuse,
-    resize_image,
     scaled,
+    stacked,
+    viewable,
 )
 from relay.errors import DataError, UserError
 from relay.leg import Progress, digest, predict, resized
@@ -116,31 +118,39 @@ def _identity(path: Path, made: str) -> str:
 
 
 def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pixels, Pixels]:
-    """An image, and its mask.
+    """An image, to look at, and its mask; of a volume, slice by slice if the model was trained on slices.
 
     Raises:
         DataError: it can't be read, or does not suit this model.
     """
     options = model.leg.data
-    image, _, notes = read_noted(path)
-    shape, axes = image.shape[:-1], _axes(model, net)
-    if len(shape) != axes:
+    case = read_images(path, eight_bits=options.steps is None)
+    shape, axes, across = case.image.shape[:-1], _axes(model, net), options.slice_axis
+    by_slices = across is not None and len(shape) == 3
+    if len(shape) - by_slices != axes:
         kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
         raise DataError(f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}")
-    for note in notes:
+    numbers = range(shape[across]) if by_slices and across is not None else [None]
+    cases = prepared_slices(case, options, path, numbers)
+    for note in cases[0].notes:
         log.warning("%s: %s", path, note)
         warn(f"{path}: {note}")
-    pixels = as_channels(image, options.channels)
-    if options.img_size is not None and tuple(options.img_size) != shape:
-        pixels = resize_image(pixels, options.img_size)
-    batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
+    size = shape if not by_slices else tuple(side for axis, side in enumerate(shape) if axis != across)
+    masks = [_mask(model, net, each, size, path) for each in cases]
+    return viewable(case.image), stacked(masks, across) if by_slices and across is not None else masks[0]
+
+
+def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:
+    """The mask of a prepared image, on the grid of the image as read."""
+    options = model.leg.data
+    batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(case.image, -1, 0)))[None]
     logits = _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
-    return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return resized(logits, size, case.grid).argmax(1)[0].to(torch.uint8).cpu().numpy()
 
 
 def _axes(model: Model, net: nn.Module) -> int:
     """Number of axes of the model's images: from the config, else from the kernels of its convolutions."""
-    size = model.leg.data.img_size or model.leg.data.patch_size
+    size = model.leg.data.fixed_size or model.leg.data.patch_size
     return len(size) if size else max(weight.ndim for weight in net.state_dict().values()) - 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import Dataset, SiteData
+from relay.data import Dataset, Pixels, SiteData, slices_of, stacked
 from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
@@ -171,8 +171,16 @@ class _Pictures:
         self.masks, self.overlays = (
             folder / kind / cell.model.folder / cell.options.task_name for kind in ("predictions", "overlays")
         )
+        self._slices: list[Pixels] = []
 
     def save(self, found: Predicted) -> None:
-        paths = path_of(found.sample)
-        save_mask(found.mask, found.sample.image, self.masks / paths)
-        save_overlay(self.site.dataset.read(found.sample).image, found.mask, found.truth, self.overlays / paths)
+        sample = found.sample
+        save_overlay(self.site.view(sample), found.mask, found.truth, self.overlays / path_of(sample))
+        axis = self.site.dataset.options.slice_axis
+        if sample.slice is None or axis is None:
+            save_mask(found.mask, sample.image, self.masks / path_of(sample))
+            return
+        self._slices = [*(self._slices if sample.slice else ()), found.mask]  # they follow each other
+        if len(self._slices) == slices_of(sample, axis):
+            volume = replace(sample, id=sample.id.rpartition("#")[0])
+            save_mask(stacked(self._slices, axis), sample.image, self.masks / path_of(volume))

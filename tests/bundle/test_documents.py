@@ -78,6 +78,8 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (HANDOVER, "model/name", EVIL),
     (HANDOVER, "data/classes", ["background", "a|b"]),
     (HANDOVER, "data/intensity_range", [0.0, 1.0, 2.0]),
+    (HANDOVER, "data/steps", None),
+    (HANDOVER, "data/slices", "axial"),
     (CARD, "note", "hello"),
     (CARD, "format", 2),
     (CARD, "kind", "x y"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -194,3 +195,52 @@ def test_evaluation_goes_in_order_by_equal_sizes(made) -> None:
         assert (batch["image"] == batch["index"][:, None, None, None]).all()
         assert batch["image"].shape[2:] == batch["label"].shape[1:] == shapes[int(batch["index"][0])]
     assert list(eval_batches(Store(made([]), []), 3)) == []
+
+
+def test_patches_on_a_class(made) -> None:
+    """Every class is as likely, however few voxels it has; the others are anywhere."""
+    dataset = made([(40, 40)] * 6, patch_size=[7, 7], foreground=1.0, repeats=20)
+    read = dataset.read
+
+    def rare(sample):
+        case = read(sample)
+        case.target[:] = 0
+        case.target[5:30, 5:30] = 1
+        case.target[33, 8] = 2
+        return case
+
+    dataset.read = rare
+    middles = torch.cat([batch["label"][:, 3, 3] for batch in epoch(loader(dataset), 0)])
+    assert (middles > 0).all()
+    assert 0.35 < (middles == 2).float().mean() < 0.65
+    assert same(epoch(loader(dataset), 1), epoch(loader(dataset, workers=2), 1))
+    dataset.options = dataclasses.replace(dataset.options, foreground=0.3)
+    middles = torch.cat([batch["label"][:, 3, 3] for batch in epoch(loader(dataset), 0)])
+    assert 0.05 < (middles == 2).float().mean() < 0.3
+
+
+def test_patches_on_a_class_near_an_edge_and_in_small_or_empty_images(made) -> None:
+    dataset = made([(5, 20), (20, 5), (20, 20)], patch_size=[7, 7], foreground=1.0, repeats=4)
+    assert all(batch["label"].shape == (4, 7, 7) for batch in epoch(loader(dataset), 0))
+    read = dataset.read
+    dataset.read = lambda sample: dataclasses.replace(read(sample), target=np.zeros_like(read(sample).target))
+    assert all(batch["label"].shape == (4, 7, 7) for batch in epoch(loader(dataset), 0))
+
+
+def test_float_images_make_batches(made) -> None:
+    steps = [{"name": "Normalise", "kwargs": {"how": "minmax"}}]
+    for name in ("none", "flip"):
+        dataset = made([(12, 10)] * 8, steps=steps, patch_size=[8, 8], augment={"train": name})
+        (batch, _) = epoch(loader(dataset), 0)
+        assert batch["image"].dtype == torch.float16
+        assert batch["image"].shape == (4, 3, 8, 8)
+
+
+def test_targets_that_are_no_maps_make_batches(made) -> None:
+    dataset = made([(12, 10)] * 8, patch_size=[8, 8])
+    read = dataset.read
+    for target in (np.asarray(2), np.array([0, 1, 1], np.uint8), np.asarray(0.5, np.float32)):
+        dataset.read = lambda sample, target=target: dataclasses.replace(read(sample), target=target)
+        (batch, _) = epoch(loader(dataset), 0)
+        assert batch["label"].shape == (4, *target.shape)
+        assert (batch["label"].numpy() == target).all()

@@ -15,7 +15,7 @@ from relay.datasets.folder import Folder
 from relay.data import volumes
 from relay.data.files import listing
 from relay.data.raw import read_raw
-from relay.data.read import read_image, read_mask, read_masks, read_pair
+from relay.data.read import read_image, read_images, read_mask, read_masks, read_pair
 from relay.errors import DataError
 from relay.metrics.dice import sample_dice
 from relay.predict.masks import save_mask
@@ -168,7 +168,7 @@ def test_volumes_that_are_not_three_axes_of_real_numbers(tmp_path: Path) -> None
         assert read_image(tmp_path / name)[0].shape == (4, 5, 6, 1)
     many = sitk.GetImageFromArray(np.zeros((2, 3, 4, 2), np.float32), isVector=True)
     sitk.WriteImage(many, str(tmp_path / "many.nii"))
-    assert "2 channels; an image has 1 or 3" in refused(tmp_path / "many.nii")[0]
+    assert read_image(tmp_path / "many.nii")[0].shape == (2, 3, 4, 2)
     sitk.WriteImage(sitk.Image((4, 3, 2), sitk.sitkComplexFloat32), str(tmp_path / "complex.nii"))
     assert "complex numbers" in refused(tmp_path / "complex.nii")[0]
 
@@ -472,3 +472,47 @@ def test_stored_values_are_scaled_as_by_itk(scale: tuple[float, float], tmp_path
     values = volumes.decode(path)[0]
     assert values.dtype == expected.dtype
     assert np.array_equal(values, expected)
+
+
+def test_all_that_a_file_leaves_open_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = volume(tmp_path / "scan.nii", VALUES)
+    monkeypatch.setattr(volumes, "DICOM_ROWS", "vox_offset")  # a file that two notes are made of
+    header(path, codes=(252, "<hh", (0, 0)))
+    lies, pixels = volumes.decode(path)[3]
+    assert lies.startswith("its header gives no orientation")
+    assert pixels == "its header gives no pixel size; assumed 1 mm"
+
+
+def test_channels_of_several_files_are_put_together(tmp_path: Path) -> None:
+    """Each keeps its own scale, and all are turned alike."""
+    files = [volume(tmp_path / f"c{i}.nii.gz", VALUES * 10.0**i, "RAI") for i in range(4)]
+    mask = volume(tmp_path / "mask.nii", DRAWN, "RAI")
+    read = read_pair(files, mask, range(2))
+    alone = [read_pair(path, mask, range(2)) for path in files]
+    assert read.image.shape == (*VALUES.shape, 4)
+    for c, one in enumerate(alone):
+        assert np.array_equal(read.image[..., c], one.image[..., 0])
+    plain = read_pair(files, mask, range(2), eight_bits=False).image
+    assert np.allclose(plain[..., 2], plain[..., 0] * 100)
+    pictures = [picture(tmp_path / "a.png", DRAWN[0]), picture(tmp_path / "b.png", np.dstack([DRAWN[0]] * 3))]
+    assert read_images(pictures).image.shape == (*DRAWN[0].shape, 4)
+
+
+def test_channels_of_different_places_are_refused(tmp_path: Path) -> None:
+    first = volume(tmp_path / "t1.nii.gz", VALUES)
+
+    def message(other: Path) -> str:
+        told, advice = refused(tmp_path, lambda _: read_images([first, other]))
+        assert str(first) in told
+        assert str(other) in told
+        assert "grid of the first" in advice
+        return told
+
+    assert "spacing (9, " in message(volume(tmp_path / "t2.nii.gz", VALUES, Spacing=(9.0, 1.0, 1.0)))
+    assert "origin (9, " in message(volume(tmp_path / "t3.nii.gz", VALUES, Origin=(9.0, 0.0, 0.0)))
+    assert "direction" in message(volume(tmp_path / "t4.nii.gz", VALUES, "RAI"))
+    shorter = message(volume(tmp_path / "t5.nii.gz", VALUES[1:]))
+    assert "size 3×5×6, but that of its first channel is 4×5×6" in shorter
+    small = picture(tmp_path / "s.png", DRAWN[0][1:])
+    told, _ = refused(tmp_path, lambda _: read_images([picture(tmp_path / "a.png", DRAWN[0]), small]))
+    assert "size" in told

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from relay.config.devices import Devices
+from relay.data import DatasetOptions
 from relay.leg.progress import Progress
 from relay.predict.image import predict_images
 
@@ -19,15 +20,30 @@ from relay.predict.image import predict_images
 def model(**options: Any) -> Any:
     """One that tells left from right, front from back, and up from down."""
     torch.manual_seed(0)
-    net = torch.nn.Conv3d(1, 3, 3, padding=1)
-    data = SimpleNamespace(
-        **{"img_size": None, "patch_size": None, "channels": 1, "intensity_range": (-1.0, 1.0), **options}
-    )
+    net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(1, 3, 3, padding=1)
+    data = DatasetOptions(task_id=0, task_name="a", num_classes=3, channels=1, **options)
     leg = SimpleNamespace(data=data)
     return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 
 
-@pytest.mark.parametrize("options", [{}, {"img_size": [8, 6, 7]}, {"patch_size": [4, 4, 4]}])
+STEPS = [
+    {"name": "Resample", "kwargs": {"spacing": [1.0, 1.0, 0.5]}},
+    {"name": "Crop", "kwargs": {"size": [10, 5, 6]}},
+    {"name": "Normalise", "kwargs": {"how": "zscore", "clip": 1.0}},
+]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"img_size": [8, 6, 7]},
+    {"patch_size": [4, 4, 4]},
+    {"steps": STEPS},
+    {"steps": STEPS, "patch_size": [4, 4, 4]},
+    {"slices": "axial"},
+    {"slices": "coronal", "img_size": [8, 8]},
+    {"slices": "sagittal", "steps": [STEPS[2]]},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path, options: dict[str, Any]) -> None:
     scan = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32))
     scan.SetSpacing((0.5, 0.75, 2.0))

@@ -58,7 +58,7 @@ def test_overlap_is_that_of_the_saved_masks(run: tuple[Simulation, dict[str, Any
     simulation, _ = run
     sites = Sites(7, simulation.run_paths)
     truths = {
-        (dataset.options.task_name, sample.id): dataset.read(sample).mask
+        (dataset.options.task_name, sample.id): dataset.read(sample).target
         for dataset in simulation.study.test_sets
         for sample in sites(dataset).split.test
     }
