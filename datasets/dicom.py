@@ -59,7 +59,7 @@ class DicomOptions(DatasetOptions):
     """
 
     root_path: Text
-    channels: Literal[1, 3] = 1
+    channels: Annotated[int, Field(ge=1)] = 1
     modality: Text | None = None
     description_regex: Regex | None = None
     patient: Literal["PatientID", "StudyInstanceUID"] = "PatientID"

@@ -136,7 +136,8 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
-    schema = {"Options": getattr(found, "Options", None), "build": found, "process": found}.get(NEEDS[kind])
+    declared = getattr(found, "Options", None)
+    schema = {"Options": declared, "build": found, "process": found, "apply": declared}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

@@ -10,10 +10,11 @@ from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
-    {"files", "logs", "registry", "tensorfile"},
-    {"augment", "locks", "metrics"},
+    {"files", "logs", "registry", "signatures", "tensorfile"},
+    {"locks", "metrics"},
     {"tasks"},
     {"config", "home", "results"},
+    {"augment"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},

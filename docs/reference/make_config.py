@@ -63,6 +63,10 @@ same rules apply to overrides, `kwargs` and policies.
 Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices. All
 problems are reported at once. `docs/reference/make_config.py` generates this page from the code that checks.
 """
+AUGMENTING = """\
+Also any random dictionary transform of monai (`monai:RandGaussianNoised`) and any augmenter of imgaug
+(`imgaug:Fliplr`), with its own keywords. See [Add an augmentation](../how-to/add-an-augmentation.md).
+"""
 MONAI = """\
 Any net of monai that maps images to classes, by the name of its class and its own keywords: `monai:SegResNet`,
 `monai:DynUNet`, `monai:UNet`, `monai:DenseNet121`, `monai:EfficientNetBN`, … Channels, outputs, `spatial_dims` and
@@ -108,7 +112,10 @@ def page() -> str:
     ):
         parts += [f"## `{title}`\n", summary(cls) + "\n", table(cls)]
     parts += ["## `dataset.kwargs`\n", summary(DatasetOptions) + "\n", table(DatasetOptions)]
-    parts += ["### `augment`: its names\n", names_of("augmentations")]
+    parts += ["### `augment`: its names\n", names_of("augmentations"), AUGMENTING]
+    for name in names("augmentations"):
+        if (takes := options_of("augmentations", find("augmentations", name))) is not None:
+            parts += [f"#### `{name}`\n", table(takes)]
     for title, kind, base in PLUGINS:
         parts += [f"## `{title}`\n"] if title.startswith("train.") else []
         for name in names(kind):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from relay import registry
+from relay.augment import made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
 from relay.data.slicing import AXES, Plane
 from relay.data.steps import Step, made
@@ -33,7 +33,7 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _no_augmentation() -> dict[SplitName, str]:
+def _no_augmentation() -> dict[SplitName, str | Named | list[str | Named]]:
     return {"train": "none"}
 
 
@@ -114,7 +114,8 @@ class DatasetOptions:
             and splits the rest by patient.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
-        augment: The augmentation of a split, by name; only ``train`` may have one.
+        augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
+            may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
@@ -135,7 +136,7 @@ class DatasetOptions:
     split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
-    augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
+    augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
     @field_validator("num_classes")
     @classmethod
@@ -203,10 +204,12 @@ class DatasetOptions:
 
     @field_validator("augment")
     @classmethod
-    def _known_names(cls, chosen: dict[SplitName, str]) -> dict[SplitName, str]:
+    def _known_names(
+        cls, chosen: dict[SplitName, str | Named | list[str | Named]]
+    ) -> dict[SplitName, str | Named | list[str | Named]]:
         for split, name in chosen.items():
             try:
-                registry.find("augmentations", name)
+                augmentation(name)
             except UserError as error:
                 raise ValueError(f"{split}: {error}. {error.advice()}") from error
             if split != "train" and name != "none":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import Annotated, Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ from relay.errors import DataError
 
 Millimetres = Annotated[float, Field(gt=0)]
 Interpolation = Literal["linear", "cubic"]
+MOST_VOXELS = 1 << 30
+"""Maximum number of voxels of a resampled image: 4 GB in each channel."""
 AXES = "Give one number for each axis of the images (slices, rows, columns); don't mix 2D images and volumes."
 
 
@@ -45,7 +48,13 @@ class Resample(Step):
                 "2D pictures have no millimetres: use Resize instead of Resample.",
             )
         wanted = zip(shape, case.spacing, self.spacing, strict=True)
-        return resized(case, [n if new is None else max(1, round(n * mm / new)) for n, mm, new in wanted], self)
+        sides = [n if new is None else max(1, round(n * mm / new)) for n, mm, new in wanted]
+        if prod(sides) > MOST_VOXELS:
+            raise DataError(
+                f"its spacing of {case.spacing} mm makes {prod(sides):.2g} voxels with {self.spacing} mm",
+                "Correct the spacing in the file's header, or give Resample a larger spacing.",
+            )
+        return resized(case, sides, self)
 
     def lengths(self) -> Sequence[object]:
         """See :meth:`Step.lengths`."""

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, model_validator
 
 from relay.config import Field, options
 from relay.errors import UserError, nearest, some
+from relay.signatures import Library, Parameter
 
 from .base import Net, NetOptions, weights_file
-from .signature import Parameter, names, signature
 
 if TYPE_CHECKING:
     from torch import nn
 
+NETS = Library("monai.networks.nets", "net", passed=("spatial_dims", "in_channels"))
 CHANNELS = ("in_channels", "n_input_channels", "num_channels", "in_shape")
 OUTPUTS = ("out_channels", "num_classes", "classes", "out_shape")
 SIZES = ("img_size", "input_image_size", "in_shape")
@@ -80,7 +81,7 @@ class LibraryNet(Net):
 
     def keywords(self) -> dict[str, Any]:
         """What monai's class is called with: keywords that differ from its defaults, and what the data set says."""
-        o, takes = self.options, signature(self.name)
+        o, takes = self.options, NETS.signature(self.name)
         in_channels, outputs = self.channels()
         size = tuple(getattr(o, "img_size", None) or ())
         about: dict[str, Any] = {"in_shape": (in_channels, *size), "out_shape": (outputs,)} | dict.fromkeys(
@@ -100,9 +101,9 @@ def from_monai(name: str) -> type[LibraryNet]:
     Raises:
         UserError: monai has no such net, or it does not map images to classes.
     """
-    takes = signature(name)
+    takes = NETS.signature(name)
     if not (any(key in takes for key in CHANNELS) and any(key in takes for key in OUTPUTS)):
-        usable = [each for each in names() if _maps_images(each)]
+        usable = [each for each in NETS.names() if _maps_images(each)]
         near = nearest(name, usable)
         raise UserError(
             f"monai:{name} does not map an image's channels to classes",
@@ -113,7 +114,7 @@ def from_monai(name: str) -> type[LibraryNet]:
 
 def _maps_images(name: str) -> bool:
     try:
-        takes = signature(name)
+        takes = NETS.signature(name)
     except UserError:
         return False
     return any(key in takes for key in CHANNELS) and any(key in takes for key in OUTPUTS)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from relay import registry
 from relay.config import check
 from relay.errors import UserError
-from relay.nets import signature
+from relay.nets.library import NETS
 from relay.nets.wrapped import Wrapped
 
 SEGRESNET = {"init_filters": 4, "norm": ["GROUP", {"num_groups": 4}], "blocks_down": [1, 1], "blocks_up": [1]}
@@ -179,7 +179,7 @@ def test_every_signature_is_as_python_sees_it() -> None:
 
     for name in ("SegResNet", "DynUNet", "UNet", "DenseNet121", "ViT", "SwinUNETR", "EfficientNetBN", "AttentionUnet"):
         theirs = inspect.signature(getattr(nets, name)).parameters
-        ours = signature.signature(name)
+        ours = NETS.signature(name)
         assert {key for key in theirs if key != "kwargs"} <= set(ours)
         for key, parameter in ours.items():
             if key in theirs and not isinstance(parameter.default, str):
