@@ -2,8 +2,8 @@
 
 ``<root_path>/<img_folder>/meta.txt`` is a CSV table with the columns ``instance_id``, ``study_id``, ``img_file``,
 ``label_file`` and ``positive`` (True or False: whether the slice shows a tumour). The files it names lie beside it:
-slices as 16-bit PNG, with values in Hounsfield units above -160, so that 0 is -160 HU; and masks, where a tumour is above
-0. A slice is classified, or its tumour is segmented. All slices of a study stay in one split (Bo et al. 2023,
+slices as 16-bit PNG, with values in Hounsfield units above -160, so that 0 is -160 HU; and masks, where a tumour is
+above 0. A slice is classified, or its tumour is segmented. All slices of a study stay in one split (Bo et al. 2023,
 10.1038/s41746-023-00934-4).
 """
 
