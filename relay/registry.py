@@ -1,8 +1,10 @@
 """One registry for everything that a config or a command names: built-in plug-ins and other people's.
 
 A name is looked up among the entry points of the installed packages, in the group ``relay.<kind>``; the kinds are
-:data:`KINDS`. ``module:Name`` is imported directly, so that a file of your own in the current folder works without
-being installed. Names come from the user's own config or command line, never from a bundle.
+:data:`KINDS`. ``library:Name`` is made from what a library has, such as ``monai:UNet``, by the entry point
+``<kind>.<library>`` of the group ``relay.libraries``. Any other ``module:Name`` is imported directly, so that a file of
+your own in the current folder works without being installed. Names come from the user's own config or command line,
+never from a bundle.
 """
 
 from __future__ import annotations
@@ -59,6 +61,12 @@ def _installed() -> Any:
 
 
 @cache
+def _libraries() -> dict[str, EntryPoint]:
+    """Libraries whose things are plug-ins as they are: ``nets.monai`` makes one of ``monai:UNet``."""
+    return {entry.name: entry for entry in _installed().select(group="relay.libraries")}
+
+
+@cache
 def _entries(kind: Kind) -> dict[str, list[EntryPoint]]:
     """By name; a name has several where several packages claim it."""
     found: dict[str, list[EntryPoint]] = {}
@@ -86,6 +94,8 @@ def find(kind: Kind, name: str) -> Any:
             none, or lacks a method.
     """
     entries = _entries(kind)
+    if name not in entries and (library := _libraries().get(f"{kind}.{name.partition(':')[0]}")):
+        return library.load()(name.partition(":")[2])
     if name not in entries and ":" not in name:
         near = nearest(name, list(entries))
         raise UserError(
@@ -126,7 +136,8 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
-    schema = {"Options": getattr(found, "Options", None), "build": found, "process": found}.get(NEEDS[kind])
+    declared = getattr(found, "Options", None)
+    schema = {"Options": declared, "build": found, "process": found, "apply": declared}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

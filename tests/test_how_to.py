@@ -202,7 +202,7 @@ def test_a_loss_that_fails_in_training_is_its_authors_error(
     text = FILES["my_loss.py"].replace("found = logits", "found = logits.nothing")
     (newcomer.folder / "bad_loss.py").write_text(text)
     monkeypatch.chdir(newcomer.folder)
-    words = ["train", "-c", "study.yaml", "-n", "bad", "common.train.loss.name=bad_loss:Tversky"]
+    words = ["train", "-c", "study.yaml", "-n", "bad", "common.train.loss.name=bad_loss:OneTversky"]
     done = CliRunner().invoke(app, words, catch_exceptions=False)
     assert done.exit_code == 2
     said = " ".join(done.output.split())

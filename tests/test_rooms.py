@@ -10,16 +10,18 @@ from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
-    {"files", "logs", "registry", "tensorfile"},
-    {"augment", "locks", "metrics"},
+    {"files", "logs", "registry", "signatures", "tensorfile"},
+    {"locks", "metrics"},
+    {"tasks"},
     {"config", "home", "results"},
+    {"augment"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare"},
+    {"compare", "start", "survey"},
     {"cli"},
     {"__main__"},
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from relay.config import describe, schema, summary
 from relay.data import DatasetOptions
+from relay.nets import LibraryOptions
 from relay.registry import Kind, find, names, options_of
 
 PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
@@ -62,6 +63,15 @@ same rules apply to overrides, `kwargs` and policies.
 Everything is checked before any image or weight is read: unknown keys, types, ranges, folders, ids, devices. All
 problems are reported at once. `docs/reference/make_config.py` generates this page from the code that checks.
 """
+AUGMENTING = """\
+Also any random dictionary transform of monai (`monai:RandGaussianNoised`) and any augmenter of imgaug
+(`imgaug:Fliplr`), with its own keywords. See [Add an augmentation](../how-to/add-an-augmentation.md).
+"""
+MONAI = """\
+Any net of monai that maps images to classes, by the name of its class and its own keywords: `monai:SegResNet`,
+`monai:DynUNet`, `monai:UNet`, `monai:DenseNet121`, `monai:EfficientNetBN`, … Channels, outputs, `spatial_dims` and
+`img_size` come from the data set. monai's own `pretrained` would download weights: here it is a local file.
+"""
 
 
 def cell(text: str) -> str:
@@ -102,13 +112,18 @@ def page() -> str:
     ):
         parts += [f"## `{title}`\n", summary(cls) + "\n", table(cls)]
     parts += ["## `dataset.kwargs`\n", summary(DatasetOptions) + "\n", table(DatasetOptions)]
-    parts += ["### `augment`: its names\n", names_of("augmentations")]
+    parts += ["### `augment`: its names\n", names_of("augmentations"), AUGMENTING]
+    for name in names("augmentations"):
+        if (takes := options_of("augmentations", find("augmentations", name))) is not None:
+            parts += [f"#### `{name}`\n", table(takes)]
     for title, kind, base in PLUGINS:
         parts += [f"## `{title}`\n"] if title.startswith("train.") else []
         for name in names(kind):
             found = find(kind, name)
             head = f"### `{name}`\n" if title.startswith("train.") else f"### `{title}.name: {name}`\n"
             parts += [head, cell(summary(found)) + "\n", table(options_of(kind, found) or found, base)]
+        if kind == "nets":
+            parts += ["### `model.name: monai:…`\n", MONAI, table(LibraryOptions)]
     return "\n".join(parts)
 
 

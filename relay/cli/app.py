@@ -14,10 +14,10 @@ import relay
 from relay.cli import (
     adopt,
     ask,
-    cache,
     catalogue,
     compare,
     configs,
+    data,
     exchange,
     inspect,
     keys,
@@ -86,10 +86,8 @@ app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command(name="list")(catalogue.show)
+app.add_typer(data.data_app, name="data")
 app.add_typer(keys.keys_app, name="keys")
-data_app = typer.Typer(no_args_is_help=True, help="Look after the images of a study.", **PLAIN)
-data_app.add_typer(cache.cache_app, name="cache")
-app.add_typer(data_app, name="data")
 app.add_typer(roster.roster_app, name="roster")
 for function in (
     keys.invite,

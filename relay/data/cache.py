@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 import relay
 from relay.data.dataset import Dataset
-from relay.data.files import parts_of
 from relay.data.grid import Grid
 from relay.data.record import Case, Pixels, Record
+from relay.data.series import parts_of
 from relay.errors import UserError
 from relay.files import expanded
 from relay.locks import locked

@@ -101,7 +101,7 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
             yield f"all {split} masks are empty: they contain only background", ()
     if everywhere[1:].any() and not everywhere[0]:
         yield f"class 0 ({options.names[0]}) occurs in no mask: check that background and mask_values are right", ()
-    for k in range(1, options.num_classes):
+    for k in range(1, options.outputs):
         without = [split for split, counts in seen.items() if not counts[k] and counts[1:].any()]
         if without and not everywhere[k]:
             yield f"class {k} ({options.names[k]}) occurs in no mask; num_classes may be too large", ()

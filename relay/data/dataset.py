@@ -24,8 +24,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from relay.data.options import DatasetOptions
 from relay.data.patients import named
 from relay.data.preparing import by, prepared_slices
@@ -69,15 +67,11 @@ class Dataset(ABC):
         eight_bits = self.options.steps is None
         if isinstance(sample.target, Path):
             return read_pair(sample.images, sample.mask, self.mask_values(), eight_bits)
-        if sample.target is None:
-            raise DataError(
-                f"{sample.image}: it is not known what is to be predicted", "Give it a target, or leave it out."
-            )
-        return replace(read_images(sample.images, eight_bits), target=np.asarray(sample.target))
+        return replace(read_images(sample.images, eight_bits), target=self.options.does.target(sample))
 
     def mask_values(self) -> Sequence[int]:
         """The value of each class in the mask files, background first; usually class indices."""
-        return range(self.options.num_classes)
+        return range(self.options.outputs)
 
     @property
     def root(self) -> Path:

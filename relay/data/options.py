@@ -9,11 +9,12 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from relay import registry
+from relay.augment import made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
 from relay.data.slicing import AXES, Plane
 from relay.data.steps import Step, made
 from relay.errors import UserError
+from relay.tasks import Task, TaskName, named, task_of
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -32,7 +33,7 @@ def _increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def _no_augmentation() -> dict[SplitName, str]:
+def _no_augmentation() -> dict[SplitName, str | Named | list[str | Named]]:
     return {"train": "none"}
 
 
@@ -87,11 +88,14 @@ class DatasetOptions:
     Attributes:
         task_id: The task's number in the study's list of sites.
         task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
-        task: The kind of task.
+        task: What is predicted: ``segmentation`` (a class for each voxel), ``classification`` (a class for each image),
+            ``multilabel`` (labels that an image has or has not) or ``regression`` (a number for each image).
         root_path: The folder that holds all images.
         img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
-        num_classes: Number of classes, background included.
-        class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
+        num_classes: Number of classes, in segmentation with the background; of labels in ``multilabel``; left out in
+            ``regression``.
+        class_names: Their names, in segmentation background first; in ``regression`` one, of the number; at most 100
+            plain letters, digits, spaces and ``_.:+/()-`` each.
         channels: Channels of an image as the network sees it: 1 for grey, 3 for RGB, or those of several files
             together. Grey and RGB are converted to each other.
         steps: What is done to an image before the network sees it, in this order, each with ``name`` and ``kwargs``
@@ -110,15 +114,16 @@ class DatasetOptions:
             and splits the rest by patient.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
-        augment: The augmentation of a split, by name; only ``train`` may have one.
+        augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
+            may have one.
     """
 
     task_id: Annotated[int, Field(ge=0)]
     task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
-    task: Literal["segmentation"] = "segmentation"
+    task: TaskName = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
-    num_classes: Annotated[int, Field(ge=2, le=255)]
+    num_classes: Annotated[int, Field(ge=1, le=255)] | None = None
     class_names: list[Word] | None = None
     channels: Annotated[int, Field(ge=1)] = 3
     steps: list[Named] | None = None
@@ -131,14 +136,32 @@ class DatasetOptions:
     split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
-    augment: dict[SplitName, str] = Field(default_factory=_no_augmentation)
+    augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
+
+    @field_validator("num_classes")
+    @classmethod
+    def _as_the_task_needs(cls, classes: int | None, info: ValidationInfo) -> int | None:
+        if (name := info.data.get("task")) is None:
+            return classes
+        fewest = named(name).fewest
+        if fewest is None and classes is not None:
+            raise ValueError(f"must be left out: {name} has no classes")
+        if fewest is not None and classes is None:
+            raise ValueError(f"must be given: {name} needs the number of {named(name).counted}")
+        if fewest is not None and classes is not None and classes < fewest:
+            raise ValueError(f"must be greater than or equal to {fewest}, as {name} needs")
+        return classes
 
     @field_validator("class_names")
     @classmethod
     def _a_name_a_class(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        classes = info.data.get("num_classes")
-        if names is not None and classes is not None and not len(names) == len(set(names)) == classes:
-            raise ValueError(f"must be {classes} different names, one for each class, background first")
+        if names is None or "num_classes" not in info.data or "task" not in info.data:
+            return names
+        task, classes = named(info.data["task"]), info.data["num_classes"] or 1
+        if not len(names) == len(set(names)) == classes:
+            first = ", background first" if task.background else ""
+            many = "1 name" if classes == 1 else f"{classes} different names"
+            raise ValueError(f"must be {many}, one for each {task.classes}{first}")
         return names
 
     @field_validator("steps")
@@ -181,10 +204,12 @@ class DatasetOptions:
 
     @field_validator("augment")
     @classmethod
-    def _known_names(cls, chosen: dict[SplitName, str]) -> dict[SplitName, str]:
+    def _known_names(
+        cls, chosen: dict[SplitName, str | Named | list[str | Named]]
+    ) -> dict[SplitName, str | Named | list[str | Named]]:
         for split, name in chosen.items():
             try:
-                registry.find("augmentations", name)
+                augmentation(name)
             except UserError as error:
                 raise ValueError(f"{split}: {error}. {error.advice()}") from error
             if split != "train" and name != "none":
@@ -221,5 +246,15 @@ class DatasetOptions:
 
     @property
     def names(self) -> list[str]:
-        """``class_names``, or ``background, class 1, …`` if none are given."""
-        return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]
+        """``class_names`` or, if none are given, the task's own: of segmentation ``background, class 1, …``."""
+        return self.class_names or named(self.task).default_names(self.outputs)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the net puts out, for each voxel or for the image."""
+        return self.num_classes or 1
+
+    @property
+    def does(self) -> Task:
+        """The task as an object: what the net puts out, how it is scored."""
+        return task_of(self)

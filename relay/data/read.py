@@ -19,6 +19,7 @@ from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
 from relay.data.record import Case, Pixels
+from relay.data.segments import read_drawn
 from relay.data.sizes import window
 from relay.errors import DataError
 
@@ -46,7 +47,7 @@ def read_pair(image: Path | Sequence[Path], mask: Path, mask_values: Sequence[in
         DataError: a file can't be read, two of them differ in position, or a value is not a class.
     """
     files = _files(image)
-    drawn = read_raw(mask, indices=True)
+    drawn = read_drawn(mask, files[0])
     geometry, notes = together(drawn, files[0], "mask", "image")
     case = _image(files, eight_bits)
     notes = (*case.notes, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
@@ -166,7 +167,8 @@ def _files(image: Path | Sequence[Path]) -> list[Raw]:
         DataError: one can't be read, or differs from the first.
     """
     paths = [image] if isinstance(image, Path) else image
-    first, *others = (read_raw(path) for path in paths)
+    read = {path: read_raw(path) for path in dict.fromkeys(paths)}  # channels may be windows of one file
+    first, *others = (read[path] for path in paths)
     files = [first]
     for other in others:
         try:

@@ -71,7 +71,7 @@ class SiteData:
                 if name not in self._stores:
                     self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
             except BadImages as error:
-                problems += error.problems
+                problems += error.refused
         refuse_images(self.dataset, problems)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:

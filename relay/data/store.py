@@ -32,11 +32,11 @@ Step = Callable[[], object]
 
 
 class BadImages(DataError):
-    """Images can't be used; ``problems`` has an error for each of them."""
+    """Images can't be used; ``refused`` has an error for each of them."""
 
     def __init__(self, problems: Sequence[DataError]) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.refused = tuple(problems)
 
 
 def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:

@@ -35,6 +35,28 @@ class CrossEntropy(nn.Module):
         return loss.mean() if self.weight is None else loss.sum() / self.weight[target].sum()
 
 
+class BinaryCrossEntropy(nn.Module):
+    """See :class:`relay.losses.classification.BCE`."""
+
+    weight: Tensor | None
+
+    def __init__(self, positive_weight: Sequence[float] | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", _as_buffer(positive_weight), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """``(B, K)`` and ``(B, K)`` to a scalar."""
+        return F.binary_cross_entropy_with_logits(logits.float(), target.float(), pos_weight=self.weight)
+
+
+class MeanSquaredError(nn.Module):
+    """See :class:`relay.losses.classification.MSE`."""
+
+    def forward(self, found: Tensor, target: Tensor) -> Tensor:
+        """``(B, 1)`` and ``(B, 1)`` to a scalar."""
+        return F.mse_loss(found.float(), target.float())
+
+
 class SoftDice(nn.Module):
     """See :class:`relay.losses.segmentation.Dice`."""
 
@@ -105,6 +127,20 @@ class WeightedSum(nn.Module):
         """``(B, C, *S)`` and ``(B, *S)`` to a scalar."""
         terms = [f * loss(logits, target) for loss, f in zip(self.losses, self.factors, strict=True)]
         return torch.stack(terms).sum()
+
+
+class EachOutput(nn.Module):
+    """See :class:`relay.losses.deep.DeepSupervision`."""
+
+    def __init__(self, loss: nn.Module, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.loss, self.weights = loss, tuple(weights)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """``(B, C, *S)``, whose attribute ``deeper`` has further outputs, and ``(B, *S)`` to a scalar."""
+        pairs = list(zip(self.weights, [logits, *getattr(logits, "deeper", ())], strict=False))
+        losses = torch.stack([weight * self.loss(output, target) for weight, output in pairs])
+        return losses.sum() / sum(weight for weight, _ in pairs)
 
 
 def power(x: Tensor, gamma: float) -> Tensor:

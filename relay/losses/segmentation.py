@@ -7,7 +7,7 @@ Each built loss is a module ``forward(logits, target) -> scalar``: ``logits`` (B
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -25,7 +25,13 @@ Weights = Annotated[tuple[Positive, ...], Field(min_length=2)]
 
 @options
 class Loss:
-    """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch."""
+    """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch.
+
+    Attributes:
+        tasks: the tasks it is for, by name.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
 
     @abstractmethod
     def build(self, num_classes: int | None = None) -> nn.Module:
@@ -48,6 +54,7 @@ class CE(Loss):
         label_smoothing: share of each label that is spread evenly over the classes.
     """
 
+    tasks = ("segmentation", "classification")
     weight: Weights | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
@@ -55,7 +62,7 @@ class CE(Loss):
         """See :meth:`Loss.build`."""
         from .modules import CrossEntropy
 
-        _check_weights("CE", self.weight, num_classes)
+        check_weights("CE", self.weight, num_classes)
         return CrossEntropy(self.weight, self.label_smoothing)
 
 
@@ -99,7 +106,7 @@ class DiceCE(Dice):
         """See :meth:`Loss.build`."""
         from .modules import CrossEntropy, SoftDice, WeightedSum
 
-        _check_weights("DiceCE", self.weight, num_classes)
+        check_weights("DiceCE", self.weight, num_classes)
         dice = SoftDice(self.include_background, self.batch_dice, self.smooth)
         ce = CrossEntropy(self.weight, self.label_smoothing)
         return WeightedSum([dice, ce], [self.lambda_dice, self.lambda_ce])
@@ -155,13 +162,18 @@ class ExpLogLoss(Loss):
         """See :meth:`Loss.build`."""
         from .modules import ExpLogCrossEntropy, ExpLogSoftDice, WeightedSum
 
-        _check_weights("ExpLogLoss.wce_kwargs", self.wce_kwargs.weight, num_classes)
+        check_weights("ExpLogLoss.wce_kwargs", self.wce_kwargs.weight, num_classes)
         dice = ExpLogSoftDice(self.gamma, self.dice_kwargs.do_bg, self.dice_kwargs.batch_dice)
         ce = ExpLogCrossEntropy(self.gamma, self.wce_kwargs.weight)
         return WeightedSum([dice, ce], [self.dice_weight, self.ce_weight])
 
 
-def _check_weights(where: str, weight: tuple[float, ...] | None, num_classes: int | None) -> None:
+def check_weights(where: str, weight: tuple[float, ...] | None, num_classes: int | None) -> None:
+    """Check that there is a weight for each class.
+
+    Raises:
+        UserError: there is not.
+    """
     if weight is not None and num_classes is not None and len(weight) != num_classes:
         raise UserError(
             f"{where}.weight has {len(weight)} values, but there are {num_classes} classes",

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from relay.config import Field, options
 
 if TYPE_CHECKING:
     from torch import nn
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def weights_file(path: str) -> str:
+    """Check that an option names a local file of weights."""
+    if not Path(path).is_file():
+        raise ValueError("no such file: nothing is downloaded, put the weights there first")
+    if Path(path).suffix not in SUFFIXES:
+        raise ValueError(f"must be a file of weights: {', '.join(SUFFIXES)}")
+    return path
 
 
 @options
@@ -17,11 +29,12 @@ class NetOptions:
 
     Attributes:
         in_channels: channels of an image; null uses the data set's.
-        num_classes: classes, background included; null uses the data set's.
+        num_classes: outputs of the last layer: classes (background included), labels, or 1 for a value; null uses the
+            data set's.
     """
 
     in_channels: Annotated[int, Field(ge=1)] | None = None
-    num_classes: Annotated[int, Field(ge=2)] | None = None
+    num_classes: Annotated[int, Field(ge=1)] | None = None
 
 
 class Net:
@@ -42,6 +55,10 @@ class Net:
             ValueError: ``in_channels`` or ``num_classes`` is still ``None``.
             UserError: what the options name (pretrained weights, say) does not fit.
         """
+
+    def doubt(self) -> str | None:
+        """What is legal in its options, but suspicious in a relay; told before time is spent. None for nothing."""
+        return None
 
     def channels(self) -> tuple[int, int]:
         """``(in_channels, num_classes)``, both known.

@@ -132,12 +132,12 @@ class ResNetUNet(nn.Module):
         return crop(logits, x)
 
 
-def pad(x: Tensor, multiple: int, stride: int) -> Tensor:
+def pad(x: Tensor, multiple: int, stride: int, last: int | None = None) -> Tensor:
     """``x`` (B, C, *S) with its border repeated at the far end of each axis, to a multiple of ``multiple``
-    and to ``stride`` at least; the last axis to twice the stride, since batch and instance norm can't do with
-    a single voxel at the bottom of the net."""
+    and to ``stride`` at least; the last axis to ``last``: by default twice the stride, since batch and instance norm
+    can't do with a single voxel at the bottom of the net."""
     size = x.shape[2:]
-    least = [stride] * (len(size) - 1) + [2 * stride]
+    least = [stride] * (len(size) - 1) + [2 * stride if last is None else last]
     wanted = [max(low, -(-n // multiple) * multiple) for n, low in zip(size, least, strict=True)]
     ends = [end for n, w in zip(reversed(size), reversed(wanted), strict=True) for end in (0, w - n)]
     return F.pad(x, ends, mode="replicate") if any(ends) else x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,6 +32,32 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
             "Give a torchvision ResNet state dict of the same backbone (1 or 3 input channels), or none.",
         )
     encoder.load_state_dict(weights, strict=False)  # old files have no num_batches_tracked
+
+
+def load_whole(net: nn.Module, path: str, without: Sequence[str]) -> None:
+    """Load a file's weights into a whole net, in place.
+
+    Args:
+        without: beginnings of names that are left as they are in ``net``, such as a head of another size.
+
+    Raises:
+        UserError: the file can't be read; keys are missing, unexpected or of another shape; or a beginning fits none.
+    """
+    found, expected = read_weights(path), net.state_dict()
+    if idle := [start for start in without if not any(key.startswith(start) for key in found | expected)]:
+        raise UserError(
+            f"pretrained_without: no tensor of {path} or of this net begins with {', '.join(idle)}",
+            f"The net's begin with {some(list(dict.fromkeys(key.split('.')[0] for key in expected)), 8)}.",
+        )
+    left = {name: value for name, value in expected.items() if not name.startswith(tuple(without) or "\0")}
+    weights = {name: value for name, value in found.items() if not name.startswith(tuple(without) or "\0")}
+    if differences := _differences(left, weights):
+        raise UserError(
+            f"the pretrained weights {path} do not fit this net: {'; '.join(differences)}",
+            "Give the weights of the same net with the same keywords. To start a part afresh, such as a head of "
+            "another size, name the beginning of its tensors in model.kwargs.pretrained_without.",
+        )
+    net.load_state_dict(weights, strict=False)
 
 
 def read_weights(path: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, model_validator
@@ -10,21 +9,12 @@ from typing_extensions import Self
 
 from relay.config import Field, options
 
-from .base import Net, NetOptions
+from .base import Net, NetOptions, weights_file
 
 if TYPE_CHECKING:
     from torch import nn
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
 Width = Annotated[int, Field(ge=2, le=4096)]
-
-
-def _weights_file(path: str) -> str:
-    if not Path(path).is_file():
-        raise ValueError("no such file: nothing is downloaded, put the weights there first")
-    if Path(path).suffix not in SUFFIXES:
-        raise ValueError(f"must be a file of weights: {', '.join(SUFFIXES)}")
-    return path
 
 
 class UNet(Net):
@@ -55,7 +45,7 @@ class UNet(Net):
         features: tuple[Width, Width, Width, Width, Width] = (16, 16, 32, 64, 96)
         spatial_dims: Literal[2, 3] = 2
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-        pretrained: Annotated[str, AfterValidator(_weights_file)] | None = None
+        pretrained: Annotated[str, AfterValidator(weights_file)] | None = None
 
         @model_validator(mode="after")
         def _pretrained_fits(self) -> Self:
@@ -88,3 +78,12 @@ class UNet(Net):
                 load_encoder(net.encoder, o.pretrained)
         set_norm(net, o.norm)
         return net
+
+    def doubt(self) -> str | None:
+        """See :meth:`relay.nets.base.Net.doubt`."""
+        if self.options.norm != "batch":
+            return None
+        return (
+            "the net has batch normalisation, which keeps statistics of one site's images: at other sites it often "
+            "does worse; model.kwargs.norm: group replaces it"
+        )

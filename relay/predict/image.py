@@ -19,7 +19,8 @@ from relay.data import (
     VOLUMES,
     Case,
     Pixels,
-    is_dicom,
+    find_series,
+    is_series,
     prepared_slices,
     read_images,
     refuse,
@@ -34,7 +35,10 @@ from relay.overlay import save_overlay
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
 
-KINDS = "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), or a folder of them."
+KINDS = (
+    "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), a DICOM series, or a "
+    "folder of them."
+)
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 LONGEST = 50
@@ -49,6 +53,9 @@ def images_in(given: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in given:
+        if is_series(path) and not path.is_dir():
+            found.append(path)
+            continue
         try:
             mode = path.stat().st_mode
             found += _inside(path) if stat.S_ISDIR(mode) else [path]
@@ -62,13 +69,12 @@ def images_in(given: Sequence[Path]) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
+    """The images in a folder, and the DICOM series there and in its subfolders."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    if slices := [path for path in files if is_dicom(path)]:
-        raise UserError(
-            f"{folder} has {len(slices)} DICOM files; reading a series of slices as a volume is not supported yet",
-            "Convert it to one .nii.gz (for example with dcm2niix), and name that. To predict single files, name each.",
-        )
-    if not (images := [path for path in files if path.name.lower().endswith(PICTURES + VOLUMES)]):
+    endings = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
+    images = [path for path in files if path.name.lower().endswith(endings)]
+    images += [series.path for series in find_series(folder) if series.scan]
+    if not images:
         below = " itself; its subfolders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
         raise UserError(f"there are no images in {folder}{below}", KINDS)
     return images

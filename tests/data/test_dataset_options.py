@@ -44,6 +44,8 @@ def test_yaml_lists_are_taken() -> None:
         ("class_names", ["vessel"], "must be 2 different names"),
         ("class_names", ["a", "a"], "must be 2 different names"),
         ("class_names", ["a", "a", "b"], "must be 2 different names"),
+        ("num_classes", None, "must be given: segmentation needs the number of classes, background included"),
+        ("task", "detection", "'segmentation', 'classification', 'multilabel' or 'regression'"),
         ("class_names", ["none", "a|b"], "match pattern"),
         ("class_names", ["none", "Gefäß"], "match pattern"),
         ("channels", 0, "greater than or equal to 1"),
@@ -82,6 +84,32 @@ def test_wrong_values_are_refused_where_they_stand(key: str, value: object, mess
     with pytest.raises(ValidationError, match=message) as caught:
         DatasetOptions(**{**GOOD, key: value})
     assert [error["loc"][0] for error in caught.value.errors()] == [key]
+
+
+def of_task(task: str, num_classes: int | None = None, **more: object) -> DatasetOptions:
+    return DatasetOptions(**{**GOOD, "task": task, "num_classes": num_classes, **more})
+
+
+def test_names_and_outputs_follow_the_task() -> None:
+    assert (of_task("classification", 2).names, of_task("multilabel", 1).names) == (["class 0", "class 1"], ["label 0"])
+    assert (of_task("regression").names, of_task("regression").outputs) == (["value"], 1)
+    assert of_task("regression", class_names=["age in years"]).names == ["age in years"]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "names", "message"),
+    [
+        ("classification", 1, None, "greater than or equal to 2, as classification needs"),
+        ("classification", 2, ["a"], "must be 2 different names, one for each class \\["),
+        ("multilabel", None, None, "must be given: multilabel needs the number of labels"),
+        ("multilabel", 2, ["a", "a"], "2 different names, one for each label"),
+        ("regression", 1, None, "must be left out: regression has no classes"),
+        ("regression", None, ["a", "b"], "must be 1 name, one for each value"),
+    ],
+)
+def test_classes_follow_the_task(task: str, classes: int | None, names: list[str] | None, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        of_task(task, classes, class_names=names)
 
 
 def test_a_patch_has_the_axes_of_the_size() -> None:

@@ -217,11 +217,13 @@ def test_the_order_of_bytes_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_radiograph_without_a_spacing_is_said(tmp_path: Path) -> None:
     scan, drawn = (volume(tmp_path / f"{k}.dcm", VALUES[:1].astype(np.uint16) % (2 + k * 998)) for k in (1, 0))
-    assert read_pair(scan, drawn, range(2)).notes == ()
+    captured = "a secondary capture, such as a screenshot: text may be burned into its pixels"
+    assert read_pair(scan, drawn, range(2)).notes == (captured, f"its mask: {captured}")
     for path in (scan, drawn):
-        path.write_bytes(path.read_bytes().replace(b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"))  # its spacing's tag
+        for tag, other in ((b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"), (b"\x28\x00\x30\x00", b"\x28\x00\x31\x00")):
+            path.write_bytes(path.read_bytes().replace(tag, other))  # either may give its spacing
     said = "its header gives no pixel size; assumed 1 mm"
-    assert read_pair(scan, drawn, range(2)).notes == (said, f"its mask: {said}")
+    assert read_pair(scan, drawn, range(2)).notes == (said, captured, f"its mask: {said}", f"its mask: {captured}")
 
 
 def test_qforms_are_understood(tmp_path: Path) -> None:
@@ -241,19 +243,19 @@ def test_folders_are_not_files(tmp_path: Path) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(VALUES[:1].astype(np.uint16)), str(series / f"{k}.dcm"))
     (series / "1.dcm").rename(series / "IM1")
     (series / "notes.txt").write_text("x")
-    message, advice = refused(series)
-    assert message == f"{series} is a folder of DICOM files, but must be one file"
-    assert "as a volume" in advice
+    message, advice = refused(series)  # each file has its own SeriesInstanceUID
+    assert message.startswith(f"{series} contains 3 DICOM series:\n  - {series}/1.")
+    assert "Name one of them" in advice
     with pytest.raises(DataError, match=r"case_1 contains a series of 3 DICOM files") as caught:
         listing(tmp_path / "image")
-    assert "dcm2niix" in caught.value.advice()
+    assert "data set dicom" in caught.value.advice()
     for name in ("0.dcm", "2.dcm"):
         (series / name).unlink()
     (series / "IM1").rename(tmp_path / "image" / "IM1")
     with pytest.raises(DataError, match=r"without the .dcm extension \(1\):\n  - .*image/IM1"):
         listing(tmp_path / "image")
     (tmp_path / "case.nii").mkdir()
-    assert "is a folder, but must be one image file" in refused(tmp_path / "case.nii")[0]
+    assert "is a folder without DICOM images, but must be one image" in refused(tmp_path / "case.nii")[0]
 
 
 def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("ExpLogLoss", {}),
     ("ExpLogLoss", PUBLISHED),
     ("ExpLogLoss", {"gamma": 2, "dice_kwargs": {"batch_dice": False}}),
+    ("Focal", {"gamma": 1.0}),
+    ("Tversky", {"include_background": False}),
+    ("GeneralisedDice", {}),
+    ("DiceFocal", {"lambda_focal": 2}),
+    ("DeepSupervision", {"loss": {"name": "CE", "kwargs": {}}}),
 ]
 
 

@@ -148,7 +148,7 @@ def test_channels_must_be_known_by_then() -> None:
         {"spatial_dims": 4},
         {"dropout": 1.0},
         {"in_channels": 0},
-        {"num_classes": 1},
+        {"num_classes": 0},
         {"width": 16},
         {"backbone": "resnet18", "pretrained": "no/such/file.pth"},
         {"backbone": "resnet18", "pretrained": __file__},

@@ -250,3 +250,42 @@ def test_an_external_test_set_is_never_trained_on() -> None:
     assert [leg.task_name for leg in study(**external).legs] == ["clinic_b"]
     pooled = study(**external, **{"common.strategy.name": "joint"}).legs[0].pool
     assert [dataset.options.task_name for dataset in pooled] == ["clinic_b"]
+
+
+SEGRESNET = {"name": "monai:SegResNet", "kwargs": {"init_filters": 8}}
+VIT = {"name": "monai:ViT", "kwargs": {"patch_size": 8}}
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "axes", "size"),
+    [
+        (SEGRESNET, {}, 2, None),
+        (SEGRESNET, {"img_size": None, "patch_size": [16, 16, 16]}, 3, None),
+        (VIT, {"img_size": [32, 48]}, 2, [32, 48]),
+    ],
+)
+def test_a_net_of_a_library_takes_what_the_data_set_says(
+    model: object, data: dict[str, object], axes: int, size: list[int] | None
+) -> None:
+    options = study(**{"common.model": model}, **{f"common.dataset.kwargs.{k}": v for k, v in data.items()}).legs[0].net
+    found = options.options
+    assert (found.in_channels, found.num_classes, found.spatial_dims) == (3, 3, axes)
+    assert getattr(found, "img_size", None) == size
+
+
+def test_a_net_for_one_size_needs_it() -> None:
+    found = problems(**{"common.model": VIT, "common.dataset.kwargs.img_size": None})
+    assert "must be given, or img_size or patch_size" in found["common.model.kwargs.img_size"].allowed
+    wrong = {"name": "monai:ViT", "kwargs": {"patch_size": 8, "img_size": [16, 16]}}
+    found = problems(**{"common.model": wrong, "common.dataset.kwargs.img_size": [32, 32]})
+    assert found["common.model.kwargs.img_size"].allowed == "must be [32, 32], as in the data set, or left out"
+    assert set(problems(**{"common.model": {"name": "monai:SegRes"}})) == {"common.model.name"}
+
+
+def test_one_warm_up_is_enough() -> None:
+    cosine = {"name": "cosine", "kwargs": {"warmup_steps": 5}}
+    found = problems(**{"common.train.warmup": 3, "common.train.scheduler": cosine})
+    assert found["common.train.warmup"].allowed == "must be left out: the scheduler has a warmup_steps of its own"
+    study(**{"common.train.warmup": 0.1, "common.train.scheduler": {"name": "cosine"}})
+    for wrong in (1.5, -1, "short"):
+        assert "common.train.warmup" in problems(**{"common.train.warmup": wrong})
