@@ -47,12 +47,6 @@ def count(geometry: Geometry, axis: int) -> int | None:
     return None if geometry.is_slice else geometry.size[2 - geometry.way[0][axis]]
 
 
-def slices_of(record: Record, axis: int) -> int | None:
-    """How many slices the volume of a slice has across an axis."""
-    geometry = read_geometry(record.image)
-    return None if geometry is None else count(geometry, axis)
-
-
 def cut(case: Case, axis: int, number: int) -> Case:
     """A slice of a volume."""
     return replace(
