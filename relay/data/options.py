@@ -185,6 +185,8 @@ class DatasetOptions:
     def _of_patches(cls, share: float, info: ValidationInfo) -> float:
         if share and info.data.get("patch_size") is None:
             raise ValueError("is for patches: set patch_size, too")
+        if share and info.data.get("task") != "segmentation":
+            raise ValueError("needs masks: leave it out, or set task: segmentation")
         return share
 
     @field_validator("patch_size")
