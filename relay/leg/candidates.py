@@ -49,7 +49,9 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
             )
         better, _ = preferred(handover.legs, type(leg.data.does))
         counts = [handover.samples[name] for name in experts] if leg.strategy.by_size else None
-        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None, counts)
+        found[VOTE] = Vote(
+            experts, router, found[GENERALIST] if better == GENERALIST else None, counts, type(leg.data.does)
+        )
     if site in experts:
         found[EXPERT] = experts[site]
     return found
@@ -93,7 +95,7 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     models, rows = candidates_in(leg, handover, ""), []
     if isinstance(vote := models.pop(VOTE, None), Vote) and len(vote.sites) > 1:  # one expert says nothing about many
         experts = dict(zip(vote.sites, vote.nets, strict=False))  # without the generalist
-        models[VOTE] = Vote(experts, vote.router, counts=vote.counts)
+        models[VOTE] = Vote(experts, vote.router, counts=vote.counts, task=vote.task)
     for kind, model in models.items():
         found = [score for site in sites for _, score in scores(model, site, [few(site)], device)]
         rows.append({"model": kind, "mean": round(mean(found), 6), "images": len(found)})
