@@ -48,7 +48,7 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
                 "Use the config that they were made with.",
             )
         better, _ = preferred(handover.legs, type(leg.data.does))
-        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None)
+        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None, type(leg.data.does))
     if site in experts:
         found[EXPERT] = experts[site]
     return found
@@ -91,7 +91,8 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     """
     models, rows = candidates_in(leg, handover, ""), []
     if isinstance(vote := models.pop(VOTE, None), Vote) and len(vote.sites) > 1:  # one expert says nothing about many
-        models[VOTE] = Vote(dict(zip(vote.sites, vote.nets, strict=False)), vote.router)  # without the generalist
+        experts = dict(zip(vote.sites, vote.nets, strict=False))  # without the generalist
+        models[VOTE] = Vote(experts, vote.router, task=vote.task)
     for kind, model in models.items():
         found = [score for site in sites for _, score in scores(model, site, [few(site)], device)]
         rows.append({"model": kind, "mean": round(mean(found), 6), "images": len(found)})
