@@ -13,7 +13,7 @@ FLOORS = (
     {"files", "logs", "registry", "signatures", "tensorfile"},
     {"locks", "metrics"},
     {"config", "home", "results"},
-    {"augment"},
+    {"augment", "postprocess"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},

@@ -23,7 +23,7 @@ from relay.augment import augment, check
 from relay.data.options import DatasetOptions
 from relay.data.patches import random_patches
 from relay.data.record import Pixels, Record
-from relay.data.sampler import Request, TrainSampler
+from relay.data.sampler import Request, TrainSampler, balancing_weights
 from relay.data.store import Store
 from relay.errors import DataError
 from relay.seeds import generator
@@ -113,7 +113,9 @@ def train_loader(
     shapes = [shape for store in stores for shape in store.shapes]
     _check_shapes(shapes, options.patch_size, site)
     check(options.augment.get("train", "none"), len(shapes[0]))
-    sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size)
+    targets: list[Any] = [pool.sample(index).target for index in range(len(pool))]
+    weights = balancing_weights(targets) if options.balance else None
+    sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size, weights)
     return DataLoader(
         TrainBatches(pool, options, seed, site),
         batch_size=batch_size,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from relay.data import Pixels, Record, SiteData, scaled
 from relay.leg.inference import batches, predict
 from relay.metrics import sample_dice
+from relay.postprocess import Postprocessing, cleaned
 
 
 class Calibration(Protocol):
@@ -35,7 +36,11 @@ class Predicted:
 
 
 def predictions(
-    model: nn.Module, site: SiteData, device: torch.device, calibration: Calibration | None = None
+    model: nn.Module,
+    site: SiteData,
+    device: torch.device,
+    calibration: Calibration | None = None,
+    steps: Sequence[Postprocessing] = (),
 ) -> Iterator[Predicted]:
     """Predict every test image of a site; the model is on ``device`` already.
 
@@ -44,6 +49,7 @@ def predictions(
 
     Args:
         calibration: receives the probabilities and the truth.
+        steps: what is done to the predicted mask before it is scored.
     """
     options = site.dataset.options
     for batch in batches(site.test):
@@ -56,8 +62,9 @@ def predictions(
             target = torch.from_numpy(truth).to(device).long()[None]
             if calibration is not None:
                 calibration.update(probabilities, target)
+            label = cleaned(found[0].to(torch.uint8).cpu().numpy(), steps)
+            found = torch.from_numpy(label).to(device).long()[None] if steps else found
             dice = sample_dice(found, target, options.num_classes)[0].tolist()
-            label = found[0].to(torch.uint8).cpu().numpy()
             yield Predicted(site.split.test[index], label, truth, spacing, dice)
 
 

@@ -17,6 +17,7 @@ from relay.data import PICTURES, VOLUMES, Pixels, as_channels, is_dicom, read_no
 from relay.errors import DataError, UserError
 from relay.leg import Progress, digest, predict, resized
 from relay.overlay import save_overlay
+from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
 
@@ -119,7 +120,8 @@ def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pi
         pixels = resize_image(pixels, options.img_size)
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, -1, 0)))[None]
     logits = _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
-    return image, resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
+    mask = resized(logits, shape).argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return image, cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
 
 
 def _axes(model: Model, net: nn.Module) -> int:
