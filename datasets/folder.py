@@ -42,6 +42,8 @@ class FolderOptions(DatasetOptions):
     Attributes:
         image_dir: The sub-folder with the images.
         mask_dir: The sub-folder with the masks.
+        nested: Images may be in folders below these, each mask in the folder of the same name; an image's id and
+            what ``patient_regex`` and ``test_regex`` see then begin with the folders: ``p01/scan_2/slice_07``.
         mask_values: The mask value of each class, background first: [0, 255] for black and white masks. None: the
             class indices 0, 1, ….
         patient_regex: Finds the patient in a file's stem: group 1, or the whole match. Without it and without
@@ -50,17 +52,21 @@ class FolderOptions(DatasetOptions):
             patient of each stem.
         id_column: The table's column of stems.
         patient_column: The table's column of patients.
+        only: Only images whose stem matches this regular expression anywhere, such as those of one scanner.
         test_regex: Images whose stem matches it anywhere are the published test set.
     """
 
+    task: Literal["segmentation"] = "segmentation"
     root_path: Text
     image_dir: Text = "image"
     mask_dir: Text = "mask"
+    nested: bool = False
     mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
     patient_regex: Regex | None = None
     patient_table: str | None = None
     id_column: Text = "id"
     patient_column: Text = "patient"
+    only: Regex | None = None
     test_regex: Regex | None = None
 
     @field_validator("patient_table")
@@ -100,9 +106,13 @@ class Folder(Dataset):
         problems: list[str] = []
         found = []
         for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
-            for image, mask in pairs(images, masks):
-                found.append(self._sample(PurePath(name) / stem(image), image, mask, problems))
+            for image, mask in pairs(images, masks, self.options.nested):
+                inner = image.parent.relative_to(images) / stem(image)
+                if self.options.only is None or _matches(self.options.only, inner.as_posix()):
+                    found.append(self._sample(PurePath(name), inner.as_posix(), image, mask, problems))
         refuse(problems, f"{self}: images without a known patient", UNKNOWN)
+        if self.options.only and not found:
+            raise DataError(f"{self}: only '{self.options.only}' matches no image", "Correct only, or leave it out.")
         if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
             names = ", ".join(PurePath(sample.id).name for sample in found[:3])
             raise DataError(
@@ -111,30 +121,32 @@ class Folder(Dataset):
             )
         return found
 
-    def _sample(self, name: PurePath, image: Path, mask: Path, problems: list[str]) -> Record:
-        patient: str | None = name.as_posix()
+    def _sample(self, folder: PurePath, name: str, image: Path, mask: Path, problems: list[str]) -> Record:
+        patient: str | None = (folder / name).as_posix()
         if self.options.patient_table is not None:
-            patient = self._table.get(name.name)
+            patient = self._table.get(name)
         elif self.options.patient_regex is not None:
-            patient = by_regex(self.options.patient_regex, name.name)
+            patient = by_regex(self.options.patient_regex, name)
         if patient is None:
-            problems.append(self._unknown(image))
+            problems.append(self._unknown(name, image))
         test = self.options.test_regex
-        part: Literal["train", "test"] = (
-            "test" if test and re.search(unicodedata.normalize("NFC", test), name.name) else "train"
-        )
-        return Record(name.as_posix(), patient or "", (image,), mask, part)
+        part: Literal["train", "test"] = "test" if test and _matches(test, name) else "train"
+        return Record((folder / name).as_posix(), patient or "", (image,), mask, part)
 
     @cached_property
     def _table(self) -> dict[str, str]:
         path = self.root / (self.options.patient_table or "")
         return read_table(path, self.options.id_column, self.options.patient_column)
 
-    def _unknown(self, image: Path) -> str:
+    def _unknown(self, its: str, image: Path) -> str:
         """Why an image has no patient."""
         if self.options.patient_table is None:
-            return f"{image}: patient_regex does not match its name, {stem(image)}"
-        near = [name for name in self._table if alike(name) == alike(stem(image))]
+            return f"{image}: patient_regex does not match its name, {its}"
+        near = [name for name in self._table if alike(name) == alike(its)]
         near += [name for name in (clean(image.name), *near) if name in self._table]
         said = f", but {near[0]!r}: ids must be exact file names without the extension" if near else ""
-        return f"{image}: the table has no {stem(image)!r}{said}"
+        return f"{image}: the table has no {its!r}{said}"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.search(unicodedata.normalize("NFC", pattern), name) is not None

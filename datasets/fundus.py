@@ -28,6 +28,7 @@ class FundusOptions(DatasetOptions):
             every image counts as a patient.
     """
 
+    task: Literal["segmentation"] = "segmentation"
     root_path: Text
     num_classes: Literal[3] = 3
     class_names: list[Word] | None = Field(default_factory=lambda: ["background", "rim", "cup"])

@@ -28,6 +28,7 @@ class SyntheticOptions(DatasetOptions):
         seed: Another seed gives other eyes.
     """
 
+    task: Literal["segmentation"] = "segmentation"
     num_classes: Literal[3] = 3
     class_names: list[Word] | None = Field(default_factory=lambda: ["background", "rim", "cup"])
     count: Annotated[int, Field(ge=2)] = 100

@@ -89,8 +89,13 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """A data set that can't be read; the message names the files."""
+    """A data set that can't be read; the message names the files.
 
+    Attributes:
+        listed: All problems, one by one, where the message shows the first of several.
+    """
+
+    listed: Sequence[str] = ()
     _advice = "Fix or remove the files named above; nothing was written."
 
     @property

@@ -104,6 +104,11 @@ class Handover:
         """Total number of training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
+    @property
+    def samples(self) -> dict[str, int]:
+        """Number of training samples of each site so far, by name, as its newest leg says."""
+        return {leg["site"]: int(leg["train_samples"]) for leg in self.legs}
+
     def by_site(self, by_leg: Mapping[int, T]) -> dict[str, T]:
         """The newest of each site, by name, in the order of the legs."""
         return {leg["site"]: by_leg[leg["leg"]] for leg in self.legs if leg["leg"] in by_leg}

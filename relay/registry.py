@@ -26,6 +26,7 @@ Kind = Literal[
     "strategies",
     "memories",
     "datasets",
+    "steps",
     "nets",
     "losses",
     "optimizers",
@@ -40,6 +41,7 @@ NEEDS: dict[Kind, str] = {
     "strategies": "Options",
     "memories": "Options",
     "datasets": "Options",
+    "steps": "process",
     "nets": "Options",
     "losses": "build",
     "optimizers": "build",
@@ -137,7 +139,8 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
     declared = getattr(found, "Options", None)
-    schema = {"Options": declared, "build": found, "clean": found, "apply": declared}.get(NEEDS[kind])
+    whole = {"build": found, "process": found, "clean": found}
+    schema = {**whole, "Options": declared, "apply": declared}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

@@ -46,12 +46,14 @@ class OWM(Strategy):
 
     Attributes:
         holds_rest: whether weights of other kinds stay fixed.
+        earlier: weight of the earlier sites, relative to what the options say.
         held: directions of each layer's inputs, by the name of its weight, as in
             :func:`relay.memory.projection.update`.
     """
 
     Options: ClassVar[type] = OWMOptions
     holds_rest: ClassVar[bool] = True
+    earlier: float = 1.0
     held: Mapping[str, Tensor] = {}
 
     def __init__(self, options: Any) -> None:
@@ -81,10 +83,13 @@ class OWM(Strategy):
         """The phases of the combined strategies; the steps of those that train the model are projected."""
         if self.incoming is None or not self.held:
             return super().phases()
-        from relay.memory import Projected, Projectors, beside
+        from relay.memory import Projected, Projectors, beside, weaker
 
-        held = Projectors(self.model, self.held)
-        return beside(super().phases(), self.model, frozen=(held,), callbacks=(Projected(held),))
+        held = self.held
+        if self.earlier < 1:
+            held = {name: weaker(columns, self.earlier) for name, columns in held.items()}
+        projectors = Projectors(self.model, held)
+        return beside(super().phases(), self.model, frozen=(projectors,), callbacks=(Projected(projectors),))
 
     def finish(self, training: Training) -> None:
         """Add the directions of this site's inputs."""

@@ -5,11 +5,15 @@ Part of each batch represents earlier sites: a memory generates it, and the mode
 arXiv:2105.08919.) In addition, the weights change little in the directions of the inputs of earlier sites
 (:mod:`.owm`). Optionally, the incoming model is also distilled on this site's own images (:mod:`.lwf`), and the
 weights are averaged with it afterwards (:mod:`.merge`).
+
+Where all other sites together have fewer training images than this one, replay and projection count less in the same
+proportion, so that each image counts alike, as it does in pooled training: a large hospital is not held to what a few
+images of small ones have taught. For the same reason, an expert counts more in the vote if more images have taught it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -17,6 +21,7 @@ from typing_extensions import Self
 from relay.config import Field, options
 from relay.memory import Memory, build
 
+from .base import Training
 from .experts import Experts, ExpertsOptions
 from .merge import Merge, MergeOptions, Weight
 from .owm import OWM, OWMOptions
@@ -28,11 +33,14 @@ class RelayOptions(ExpertsOptions, OWMOptions, ReplayOptions, MergeOptions):
     """How the new model is kept near the incoming one: the options of replay, projection, distillation and averaging.
 
     Attributes:
+        by_size: let sites count by their training images: in the vote; and in a leg, where all other sites together
+            have fewer than its own, by weakening replay and projection.
         owm_alpha: as for ``owm``, whose default holds more; null for no projection.
     """
 
     owm_alpha: Annotated[float, Field(gt=0)] | None = 0.1
     distil_weight: Annotated[float, Field(ge=0)] = 0.0
+    by_size: bool = True
     merge: Weight = 0.0
 
     @model_validator(mode="after")
@@ -50,3 +58,14 @@ class Relay(Experts, OWM, Replay, Merge):
     Options = RelayOptions
     plain_start = True
     holds_rest = False  # replay preserves the rest
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self.by_size = options.by_size
+
+    def begin(self, training: Training) -> None:
+        """Weigh the earlier sites by their numbers of images, and let the memory process this one's."""
+        if self.incoming is not None and self.by_size:
+            others = sum(count for site, count in self.incoming.samples.items() if site != self.task.site)
+            self.earlier = min(1.0, others / training.samples)
+        super().begin(training)

@@ -37,9 +37,14 @@ class ReplayOptions(LwFOptions):
 
 
 class Replay(LwF):
-    """Distil from the frozen incoming model on images from a memory."""
+    """Distil from the frozen incoming model on images from a memory.
+
+    Attributes:
+        earlier: weight of the earlier sites, relative to what the options say.
+    """
 
     Options = ReplayOptions
+    earlier: float = 1.0
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)
@@ -70,15 +75,16 @@ class Replay(LwF):
         """The task's loss on one part of the batch, the incoming model's predictions on what replaces the other."""
         import torch
 
-        size = len(batch.image)
-        many = max(1, min(size - 1, int(size * self.options.replay + 0.5)))
+        size, replay, weight = len(batch.image), self.options.replay, self.earlier
+        share = replay * weight / (1 - replay * (1 - weight))  # to the rest of the batch as it was, times the weight
+        many = max(1, min(size - 1, int(size * share + 0.5)))
         drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
         if drawn is None:
             return super().loss(batch)
         own = batch[many:] if size > 1 else batch  # a single image is learned and, with another appearance, replayed
         logits = self.model(torch.cat([drawn.image, own.image]))
         recalled = self.recall(logits[:many], self.taught(drawn.image), drawn)
-        return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * recalled}
+        return {**self.terms(logits[many:], own), "replay": self.options.replay_weight * weight * recalled}
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
         """How far the model is from the incoming one on the replayed images: the mean squared distance of their

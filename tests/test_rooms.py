@@ -12,6 +12,7 @@ FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
     {"files", "logs", "registry", "signatures", "tensorfile"},
     {"locks", "metrics"},
+    {"tasks"},
     {"config", "home", "results"},
     {"augment", "postprocess"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
@@ -20,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare"},
+    {"compare", "start", "survey"},
     {"cli"},
     {"__main__"},
 )

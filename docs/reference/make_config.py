@@ -14,6 +14,7 @@ from relay.nets import LibraryOptions
 from relay.registry import Kind, find, names, options_of
 
 PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
+    ("dataset.kwargs.steps", "steps", None),
     ("dataset", "datasets", DatasetOptions),
     ("strategy", "strategies", None),
     ("strategy.kwargs.memory", "memories", None),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.bundle import experts
-from relay.bundle.schemas import HandoverSpec
+from relay.bundle.schemas import HandoverSpec, InputSpec, SteppedSpec
 from relay.numbers import number
+from relay.tasks import of_metric
 from relay.trust import Claim
 
 COLUMNS = 30
@@ -23,13 +24,13 @@ def results(
     A mean is null if nothing could be measured. Rows are in the order of the scores.
 
     Args:
-        rows: those that say ``model`` count only if it is ``generalist``.
+        rows: those of scores count, and those that say ``model`` only if it is ``generalist``.
         zero_shot: scores of the models that arrived, before training, as :class:`~relay.bundle.schemas.ZeroShot` has
             them, with exact counts.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        if row.get("model", "generalist") != "generalist":
+        if row.get("model", "generalist") != "generalist" or of_metric(row["metric"]) is None:
             continue
         values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
         if not math.isnan(row["value"]):
@@ -69,6 +70,7 @@ def model_card(
             f"{own.handover.model.bytes} bytes.",
             f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; distinguishes: "
             f"{', '.join(data.classes)}.",
+            *_processing(data),
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
             f"- Memories beside it: {_memories(claims)}.",
             *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
@@ -77,7 +79,7 @@ def model_card(
             "",
             "## Sites and scores",
             "",
-            f"Mean Dice (0 to 1) of each leg's model on the test images at its site. Sample counts are {about}.",
+            f"{own.score_name} of each leg's model on the test images at its site. Sample counts are {about}.",
             "",
             *_matrix(claims),
             "",
@@ -92,6 +94,17 @@ def model_card(
             "",
         ]
     )
+
+
+def _processing(data: InputSpec | SteppedSpec) -> Iterator[str]:
+    """What is done to an image first."""
+    if not isinstance(data, SteppedSpec):
+        return
+    if data.slices:
+        yield f"- Reads volumes as {data.slices} slices."
+    for step in data.steps or ():
+        options = ", ".join(f"{key}={value}" for key, value in step.kwargs.items() if value is not None)
+        yield f"- Step `{step.name}` ({options})."
 
 
 def _memories(claims: Sequence[Claim]) -> str:
@@ -115,6 +128,6 @@ def _matrix(claims: Sequence[Claim]) -> list[str]:
         "|---" * (4 + len(sites)) + "|",
     ]
     for claim in claims:
-        shown = " | ".join(number(claim.result.get(site)) for site in sites)
+        shown = " | ".join(number(claim.scores.get(site)) for site in sites)
         lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
     return [*lines, *(["", f"{more} more test sets are in the statements."] if more else [])]

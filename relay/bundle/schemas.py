@@ -39,7 +39,7 @@ Config = Annotated[dict[Key, Plain], Field(max_length=MAX_ITEMS)]
 
 @options
 class Model:
-    """A net and all its options."""
+    """A net or a step, with all its options."""
 
     name: Text
     kwargs: Config
@@ -61,12 +61,25 @@ class InputSpec:
 
 
 @options
+class SteppedSpec(InputSpec):
+    """The same of a study whose config has steps or slices; of others, these keys are absent.
+
+    Attributes:
+        steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
+        slices: the plane of the slices as which volumes are read; null for whole images.
+    """
+
+    steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None
+    slices: Literal["axial", "coronal", "sagittal"] | None
+
+
+@options
 class HandoverSpec:
     """``handover.json``: what the weights belong to."""
 
     format: Literal[1] = 1
     model: Model
-    data: InputSpec
+    data: InputSpec | SteppedSpec
 
 
 @options
@@ -100,12 +113,12 @@ class DataCard:
 
 @options
 class Row:
-    """A mean score (0 to 1) of a class on a site's test set; null if nothing could be measured."""
+    """A mean score of a class on a site's test set, of segmentation 0 to 1; null if nothing could be measured."""
 
     site: Name
     label: Text
     metric: Text
-    mean: Annotated[float, Field(ge=0, le=1)] | None
+    mean: Annotated[float, Field(ge=-1e15, le=1e15)] | None
 
 
 @options
@@ -114,12 +127,12 @@ class ZeroShot:
 
     Attributes:
         model: the generalist, or the vote of the experts.
-        mean: mean Dice, 0 to 1; null if nothing could be measured.
+        mean: score as in the statement's ``result``; null if nothing could be measured.
         images: how many images of this site it was measured on.
     """
 
     model: Literal["generalist", "vote"]
-    mean: Annotated[float, Field(ge=0, le=1)] | None
+    mean: Annotated[float, Field(ge=-1e15, le=1e15)] | None
     images: Count
 
 

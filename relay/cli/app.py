@@ -17,6 +17,7 @@ from relay.cli import (
     catalogue,
     compare,
     configs,
+    data,
     exchange,
     inspect,
     keys,
@@ -85,6 +86,7 @@ app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command(name="list")(catalogue.show)
+app.add_typer(data.data_app, name="data")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(roster.roster_app, name="roster")
 for function in (

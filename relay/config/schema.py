@@ -75,7 +75,9 @@ class Train:
         num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
         batch_size: images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
-        loss: name and kwargs, see below; the same for ``optimizer`` and ``scheduler`` (updated at every step).
+        loss: name and kwargs, see below; null for the task's own: ``DiceCE`` in segmentation, ``CE`` in classification,
+            ``BCE`` in multilabel, ``MSE`` in regression.
+        optimizer: name and kwargs; the same for ``scheduler`` (updated at every step).
         warmup: a linear rise of the learning rate before the schedule begins: steps, or below 1 a share of all steps.
         accumulate: batches whose gradients are added up for one step; with little memory, as good as a batch as many
             times as large, except for batch normalisation.
@@ -91,7 +93,7 @@ class Train:
     num_mimgs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     precision: Literal[16, 32, 64, "bf16"] = 32
-    loss: Named = Field(default_factory=lambda: Named(name="DiceCE"))
+    loss: Named | None = None
     optimizer: Named = Field(default_factory=lambda: Named(name="Adam"))
     scheduler: Named = Field(default_factory=lambda: Named(name="constant"))
     warmup: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0

@@ -67,8 +67,8 @@ def _names(site: SiteData) -> Found:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What is kept about an image after its voxels were examined: how many are in each class, whether it has one
-    value everywhere, and its digest."""
+    """What is kept about an image after its voxels were examined: how many are in each class (none without a mask),
+    whether it has one value everywhere, and its digest."""
 
     split: SplitName
     sample: Record
@@ -85,7 +85,7 @@ def _seen(site: SiteData, splits: Sequence[SplitName]) -> Iterator[_Seen]:
             image, mask = store[i]
             image = np.ascontiguousarray(image)
             same = hashlib.blake2b(image.data, key=str(image.shape).encode()).digest()
-            counts = np.bincount(mask.ravel(), minlength=256)
+            counts = np.bincount(mask.ravel(), minlength=256) if mask.ndim >= 2 else np.zeros(256, np.int64)
             yield _Seen(split, sample, counts, bool(image.min() == image.max()), same)
 
 
@@ -93,7 +93,7 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
     """Classes that never occur, split by split."""
     options = site.dataset.options
     seen: dict[SplitName, NDArray[np.int64]] = {}
-    for picture in pictures:
+    for picture in (picture for picture in pictures if picture.counts.any()):
         seen[picture.split] = seen.get(picture.split, 0) + picture.counts
     everywhere = sum(seen.values(), np.zeros(256, np.int64))
     for split, counts in seen.items():
@@ -101,7 +101,7 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
             yield f"all {split} masks are empty: they contain only background", ()
     if everywhere[1:].any() and not everywhere[0]:
         yield f"class 0 ({options.names[0]}) occurs in no mask: check that background and mask_values are right", ()
-    for k in range(1, options.num_classes):
+    for k in range(1, options.outputs):
         without = [split for split, counts in seen.items() if not counts[k] and counts[1:].any()]
         if without and not everywhere[k]:
             yield f"class {k} ({options.names[k]}) occurs in no mask; num_classes may be too large", ()
@@ -144,7 +144,7 @@ def _spacings(site: SiteData, splits: Sequence[SplitName]) -> Found:
         low, high = np.min(known, axis=0), np.max(known, axis=0)
         if (high > SPREAD * low).any():
             span = " × ".join(f"{a:.3g}" if a == b else f"{a:.3g} to {b:.3g}" for a, b in zip(low, high, strict=True))
-            cure = STRETCHED if site.dataset.options.img_size else "resample them to one spacing"
+            cure = STRETCHED if site.dataset.options.fixed_size else "resample them to one spacing"
             yield f"the spacing varies between images: {span} mm; {cure}", ()
 
 

@@ -26,10 +26,11 @@ from typing import ClassVar
 
 from relay.data.options import DatasetOptions
 from relay.data.patients import named
+from relay.data.preparing import by, prepared_slices
 from relay.data.problems import refuse
-from relay.data.read import read_pair
+from relay.data.read import read_images, read_pair
 from relay.data.record import Case, Record
-from relay.data.sizes import as_channels, resize_image, resize_mask
+from relay.data.slicing import cut, sliced
 from relay.errors import DataError
 from relay.files import expanded
 
@@ -54,17 +55,23 @@ class Dataset(ABC):
         """
 
     def read(self, sample: Record) -> Case:
-        """The sample at its original size: an image and a mask of class indices.
+        """The sample at its original size: an image, and a mask of class indices or another target.
+
+        The image has 8 bits if the config has no steps; with steps, its values are as in its files. Of a slice, this is
+        the whole volume.
 
         Raises:
             DataError: a file can't be read, image and mask are at different places in space, or its mask has values
                 that are not classes.
         """
-        return read_pair(sample.image, sample.mask, self.mask_values())
+        eight_bits = self.options.steps is None
+        if isinstance(sample.target, Path):
+            return read_pair(sample.images, sample.mask, self.mask_values(), eight_bits)
+        return replace(read_images(sample.images, eight_bits), target=self.options.does.target(sample))
 
     def mask_values(self) -> Sequence[int]:
         """The value of each class in the mask files, background first; usually class indices."""
-        return range(self.options.num_classes)
+        return range(self.options.outputs)
 
     @property
     def root(self) -> Path:
@@ -89,37 +96,51 @@ class Dataset(ABC):
         samples = named(self.samples(), str(self))
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
+        if (axis := self.options.slice_axis) is not None:
+            samples = self._slices(samples, axis)
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
         refuse(twice, f"{self}: duplicate sample ids", ONCE)
         return samples
 
+    def _slices(self, volumes: Sequence[Record], axis: int) -> list[Record]:
+        found: list[Record] = []
+        problems: list[DataError] = []
+        for volume in volumes:
+            try:
+                found += sliced(volume, axis)
+            except DataError as error:
+                problems.append(error)
+        refuse(problems, f"{self}: images that can't be read as slices")
+        return found
+
     def load(self, sample: Record) -> Case:
-        """The sample as used in training: checked, with ``channels`` channels, resized to ``img_size``.
+        """The sample as used in training: checked, with ``channels`` channels, after all steps, at ``img_size``.
 
         Raises:
             DataError: a file can't be read, or image and mask don't match each other or the options.
         """
-        picture = self.read(sample)
-        shape, size = picture.target.shape, self.options.img_size
-        if picture.image.shape[:-1] != shape:
+        return self.load_slices([sample])[0]
+
+    def load_slices(self, samples: Sequence[Record]) -> list[Case]:
+        """:meth:`load` for slices of one volume, which is read once."""
+        first = samples[0]
+        case = self._whole(first)
+        return prepared_slices(case, self.options, first.image, [sample.slice for sample in samples])
+
+    def original(self, sample: Record) -> Case:
+        """The sample as read; of a slice, only this slice."""
+        case, axis = self._whole(sample), self.options.slice_axis
+        return case if sample.slice is None or axis is None else cut(case, axis, sample.slice)
+
+    def _whole(self, sample: Record) -> Case:
+        case = self.read(sample)
+        shape = case.image.shape[:-1]
+        if case.dense and case.target.shape != shape:
             raise DataError(
-                f"{sample.image}: size {_by(picture.image.shape[:-1])}, but its mask {_by(shape)}",
+                f"{sample.image}: size {by(shape)}, but its mask {by(case.target.shape)}",
                 "Save each mask at the size of its image, or pair it with the image it was drawn on.",
             )
-        image = as_channels(picture.image, self.options.channels)
-        if size is None or tuple(size) == shape:
-            return replace(picture, image=image)
-        if len(size) != len(shape):
-            raise DataError(
-                f"{sample.image}: size {_by(shape)} can't be resized to img_size {_by(size)}",
-                "Give img_size one number for each axis of the images; don't mix 2D images and volumes.",
-            )
-        spacing = picture.spacing and tuple(
-            mm * old / new for mm, old, new in zip(picture.spacing, shape, size, strict=True)
-        )
-        return replace(
-            picture, image=resize_image(image, size), target=resize_mask(picture.target, size), spacing=spacing
-        )
+        return case
 
     def __len__(self) -> int:
         return len(self.listing)
@@ -129,7 +150,3 @@ class Dataset(ABC):
 
     def __str__(self) -> str:
         return f"task '{self.options.task_name}'"
-
-
-def _by(shape: tuple[int, ...] | list[int]) -> str:
-    return "×".join(map(str, shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from relay.data.patients import alike, clean
@@ -12,14 +13,22 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".t
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
 DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
 DICOM_ADVICE = (
-    "Reading series from folders is not supported yet. Save each one as a volume (.nii.gz, .nrrd or .mha; for example "
-    "with dcm2niix or 3D Slicer), with its mask on the same grid."
+    "Use the data set dicom, which reads series from folders. Or save each one as a volume (.nii.gz, .nrrd or .mha; "
+    "for example with dcm2niix or 3D Slicer), with its mask on the same grid."
 )
+UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+"""How a SeriesInstanceUID looks."""
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file's name is that of a volume rather than a 2D image."""
-    return path.name.lower().endswith(VOLUMES)
+    """Whether a path is a volume or DICOM rather than a 2D image: it has a place in space."""
+    return path.name.lower().endswith(VOLUMES) or is_series(path) or is_dicom(path)
+
+
+def is_series(path: Path) -> bool:
+    """Whether a path names a series of DICOM files rather than a file (:mod:`relay.data.series`): a folder, or
+    ``FOLDER/UID``."""
+    return path.is_dir() or (UID.fullmatch(path.name) is not None and not path.exists() and path.parent.is_dir())
 
 
 def dicom_files(folder: Path) -> int:
@@ -83,6 +92,24 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     return found
 
 
+def tree(folder: Path) -> dict[str, Path]:
+    """The images in a folder and its subfolders, sorted, by their place below it without the extension: ``a/b/name``.
+
+    Raises:
+        DataError: as :func:`listing`.
+    """
+    below = [path for path in folder.rglob("*") if path.is_dir() and not _hidden(path.relative_to(folder))]
+    found: dict[str, Path] = {}
+    for inner in (folder, *sorted(below)):
+        place = inner.relative_to(folder)
+        found |= {(place / name).as_posix(): path for name, path in listing(inner, below=False).items()}
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
 def _look_around(folder: Path) -> str:
     above = next((parent for parent in folder.parents if parent.is_dir()), Path())
     inside = sorted(path.name for path in above.iterdir() if not path.name.startswith("."))
@@ -90,13 +117,16 @@ def _look_around(folder: Path) -> str:
     return f"Correct root_path or img_folder in the config. {above} exists and contains: {shown}."
 
 
-def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
+def pairs(images: Path, masks: Path, nested: bool = False) -> list[tuple[Path, Path]]:
     """The images in one folder with the masks of the same stem in another, sorted by stem.
+
+    Args:
+        nested: Whether to look in subfolders, too: an image and its mask are then in the same one.
 
     Raises:
         DataError: a folder is missing, or an image has no mask or a mask no image.
     """
-    left, right = listing(images), listing(masks)
+    left, right = (tree(images), tree(masks)) if nested else (listing(images), listing(masks))
     more, less = left.keys() - right.keys(), right.keys() - left.keys()
     near = {alike(name): right[name].name for name in less}
     almost = {name: near[alike(name)] for name in more if alike(name) in near}

@@ -3,8 +3,9 @@
 A batch depends only on (seed, site, epoch, its position in the epoch), not on anything that happened
 before. So a leg that is resumed at epoch 7, with other workers, sees the same batches.
 
-A batch is a dict: ``image`` uint8 ``(B, C, *S)``, ``label`` uint8 ``(B, *S)``, ``index`` int64 ``(B)``, the
-samples' positions in the (pooled) stores. Intensities become floats in ``intensity_range`` later, on the device.
+A batch is a dict: ``image`` uint8 or float16 ``(B, C, *S)``, ``label`` ``(B, *S)`` of uint8 (or ``(B, …)`` of what
+else the data set reads), ``index`` int64 ``(B)``, the samples' positions in the (pooled) stores. Intensities become
+floats in ``intensity_range`` later, on the device.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from relay.augment import augment, check
 from relay.data.options import DatasetOptions
-from relay.data.patches import random_patches
-from relay.data.record import Pixels, Record
+from relay.data.patches import Place, random_patches
+from relay.data.record import Record
 from relay.data.sampler import Request, TrainSampler, balancing_weights
 from relay.data.store import Store
 from relay.errors import DataError
@@ -32,8 +34,10 @@ Collated: TypeAlias = dict[str, Tensor]
 
 
 def scaled(image: Tensor, intensity_range: Sequence[float]) -> Tensor:
-    """uint8 ``0..255`` to float ``intensity_range``."""
+    """Images as stored, uint8 ``0..255`` or float16 ``-1..1``, to float ``intensity_range``."""
     low, high = intensity_range
+    if image.is_floating_point():
+        return image.float().mul_((high - low) / 2).add_((high + low) / 2)
     return image.float().mul_((high - low) / 255).add_(low)
 
 
@@ -47,9 +51,28 @@ class Pool:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         store, place = self._find(index)
         return store[place]
+
+    def look(self) -> None:
+        """Find voxels of each class in all stores, before worker processes start."""
+        for store in self.stores:
+            store.places  # noqa: B018  cached
+
+    def centres(self, indices: Sequence[int], share: float, rng: np.random.Generator) -> list[Place | None]:
+        """For each index: a voxel of a class present, each class being as likely, in ``share`` of the cases; else None.
+
+        It makes the same number of draws whatever is in the images.
+        """
+        draws = rng.random((len(indices), 3))
+        found: list[Place | None] = []
+        for index, (chance, which, where) in zip(indices, draws.tolist(), strict=True):
+            store, place = self._find(index)
+            classes = store.places[place]
+            voxels = classes[int(which * len(classes))] if classes and chance < share else None
+            found.append(None if voxels is None else tuple(voxels[int(where * len(voxels))].tolist()))
+        return found
 
     def sample(self, index: int) -> Record:
         """The sample at an index."""
@@ -66,7 +89,7 @@ class TrainBatches(Dataset[Collated]):
 
     def __init__(self, pool: Pool, options: DatasetOptions, seed: int, site: str) -> None:
         self.pool, self.seed, self.site = pool, seed, site
-        self.patch_size = options.patch_size
+        self.patch_size, self.foreground = options.patch_size, options.foreground
         self.augmentation = options.augment.get("train", "none")
 
     def __getitems__(self, requests: list[Request]) -> Collated:
@@ -75,9 +98,13 @@ class TrainBatches(Dataset[Collated]):
         rng = generator(self.seed, self.site, "augment", epoch, first)
         pairs = [self.pool[index] for index in indices]
         if self.patch_size is not None:
-            pairs = random_patches(pairs, self.patch_size, rng)
-        images, masks = augment(self.augmentation, *_stack(pairs), seed=int(rng.integers(2**32)))
-        return _batch(images, masks, indices)
+            centres = self.pool.centres(indices, self.foreground, rng) if self.foreground else None
+            pairs = random_patches(pairs, self.patch_size, rng, centres)
+        images, targets = _stack(pairs)
+        dense = targets.ndim == images.ndim - 1
+        masks = targets if dense else np.zeros(images.shape[:-1], np.uint8)
+        images, masks = augment(self.augmentation, images, masks, seed=int(rng.integers(2**32)))
+        return _batch(images, masks if dense else targets, indices)
 
 
 def train_loader(
@@ -113,6 +140,8 @@ def train_loader(
     shapes = [shape for store in stores for shape in store.shapes]
     _check_shapes(shapes, options.patch_size, site)
     check(options.augment.get("train", "none"), len(shapes[0]))
+    if options.foreground:
+        pool.look()
     targets: list[Any] = [pool.sample(index).target for index in range(len(pool))]
     weights = balancing_weights(targets) if options.balance else None
     sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size, weights)
@@ -148,7 +177,7 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Collated:
+def _batch(images: NDArray[Any], masks: NDArray[Any], indices: list[int]) -> Collated:
     """Channels come first only by their strides: the layout, channels last, is the fastest for convolutions."""
     return {
         "image": torch.from_numpy(np.ascontiguousarray(images)).movedim(-1, 1),
@@ -157,7 +186,7 @@ def _batch(images: Pixels, masks: Pixels, indices: list[int]) -> Collated:
     }
 
 
-def _stack(pairs: Sequence[tuple[Pixels, Pixels]]) -> tuple[Pixels, Pixels]:
+def _stack(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[Any], NDArray[Any]]:
     images, masks = zip(*pairs, strict=True)
     return np.stack(images), np.stack(masks)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
+import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from relay.augment import made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
+from relay.data.slicing import AXES, Plane
+from relay.data.steps import Step, made
 from relay.errors import UserError
+from relay.tasks import Task, TaskName, named, task_of
 
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
@@ -49,6 +54,33 @@ def _leaves_some(test: float) -> float:
 TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
 
 
+def _step(place: int, named: Named) -> Step:
+    try:
+        return made(named)
+    except UserError as error:
+        cure = f". {error.advice()}" if error.advice() != UserError("").advice() else ""
+        raise ValueError(f"[{place}] ({named.name}): {error}{cure}") from error
+
+
+def _check_axes(steps: Sequence[Step]) -> None:
+    axes = {type(step).__name__: len(lengths) for step in steps if (lengths := step.lengths()) is not None}
+    if len(set(axes.values())) > 1:
+        told = ", ".join(f"{name} {many}" for name, many in axes.items())
+        raise ValueError(f"they must be for the same number of axes: {told}")
+
+
+def _check_normalised(steps: Sequence[Step], channels: int | None) -> None:
+    """Every channel must be normalised, or none."""
+    which = [getattr(step, "channels", None) for step in steps if step.normalises]
+    if channels is None or not which:
+        return
+    covered = set(range(channels)) if None in which else {c for some in which for c in some or ()}
+    if beyond := sorted(c for c in covered if c >= channels):
+        raise ValueError(f"Normalise: there is no channel {beyond[0]}; channels are 0 to {channels - 1}")
+    if missing := sorted(set(range(channels)) - covered):
+        raise ValueError(f"Normalise: channels {', '.join(map(str, missing))} are not normalised: add a Normalise step")
+
+
 @options
 class DatasetOptions:
     """Options of every data set; a plug-in adds its own in a subclass.
@@ -56,16 +88,27 @@ class DatasetOptions:
     Attributes:
         task_id: The task's number in the study's list of sites.
         task_name: The site's name; it names folders, so at most 40 of ``A-Z a-z 0-9 . _ -``.
-        task: The kind of task.
+        task: What is predicted: ``segmentation`` (a class for each voxel), ``classification`` (a class for each image),
+            ``multilabel`` (labels that an image has or has not) or ``regression`` (a number for each image).
         root_path: The folder that holds all images.
         img_folder: The site's folder or folders under ``root_path``; ``.`` is ``root_path`` itself.
-        num_classes: Number of classes, background included.
-        class_names: Their names, background first; at most 100 plain letters, digits, spaces and ``_.:+/()-`` each.
-        channels: Channels of an image as the network sees it: 1 for grey, 3 for RGB.
+        num_classes: Number of classes, in segmentation with the background; of labels in ``multilabel``; left out in
+            ``regression``.
+        class_names: Their names, in segmentation background first; in ``regression`` one, of the number; at most 100
+            plain letters, digits, spaces and ``_.:+/()-`` each.
+        channels: Channels of an image as the network sees it: 1 for grey, 3 for RGB, or those of several files
+            together. Grey and RGB are converted to each other.
+        steps: What is done to an image before the network sees it, in this order, each with ``name`` and ``kwargs``
+            (see ``dataset.kwargs.steps``); None maps intensities to 8 bits, image by image.
+        slices: Reads volumes as 2D slices of this plane; a volume's slices have one patient. None keeps volumes.
         img_size: Size to which every image is resized on reading (rows, columns; or slices, rows, columns: volumes
-            are turned to axial slices first, docs/reference/images.md); None keeps its size.
+            are turned to axial slices first, docs/reference/images.md); None keeps its size. With steps, use
+            ``Resize``.
         patch_size: Size of the random patches for training; None trains on whole images.
-        intensity_range: What the intensities 0 and 255 become for the network.
+        foreground: Share of the patches for training that are centred on a voxel of a class other than background,
+            each class of the image being as likely; the others are anywhere.
+        intensity_range: What the lowest and highest intensities become for the network: 0 and 255, or after
+            ``Normalise`` -1 and 1.
         repeats: How often an epoch uses each training sample.
         balance: Whether training draws images of each class, or with each label, equally often; for classification.
         split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps a published test set,
@@ -78,14 +121,17 @@ class DatasetOptions:
 
     task_id: Annotated[int, Field(ge=0)]
     task_name: Annotated[str, Field(pattern=SITE_NAME), AfterValidator(plain_name)]
-    task: Literal["segmentation"] = "segmentation"
+    task: TaskName = "segmentation"
     root_path: str = ""
     img_folder: Text | Annotated[list[Text], Field(min_length=1)] = "."
-    num_classes: Annotated[int, Field(ge=2, le=255)]
+    num_classes: Annotated[int, Field(ge=1, le=255)] | None = None
     class_names: list[Word] | None = None
-    channels: Literal[1, 3] = 3
+    channels: Annotated[int, Field(ge=1)] = 3
+    steps: list[Named] | None = None
+    slices: Plane | None = None
     img_size: Size | None = None
     patch_size: Size | None = None
+    foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
     repeats: Annotated[int, Field(ge=1)] = 1
     balance: bool = False
@@ -94,13 +140,54 @@ class DatasetOptions:
     test_fraction: TestFraction = 0.2
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
+    @field_validator("num_classes")
+    @classmethod
+    def _as_the_task_needs(cls, classes: int | None, info: ValidationInfo) -> int | None:
+        if (name := info.data.get("task")) is None:
+            return classes
+        fewest = named(name).fewest
+        if fewest is None and classes is not None:
+            raise ValueError(f"must be left out: {name} has no classes")
+        if fewest is not None and classes is None:
+            raise ValueError(f"must be given: {name} needs the number of {named(name).counted}")
+        if fewest is not None and classes is not None and classes < fewest:
+            raise ValueError(f"must be greater than or equal to {fewest}, as {name} needs")
+        return classes
+
     @field_validator("class_names")
     @classmethod
     def _a_name_a_class(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        classes = info.data.get("num_classes")
-        if names is not None and classes is not None and not len(names) == len(set(names)) == classes:
-            raise ValueError(f"must be {classes} different names, one for each class, background first")
+        if names is None or "num_classes" not in info.data or "task" not in info.data:
+            return names
+        task, classes = named(info.data["task"]), info.data["num_classes"] or 1
+        if not len(names) == len(set(names)) == classes:
+            first = ", background first" if task.background else ""
+            many = "1 name" if classes == 1 else f"{classes} different names"
+            raise ValueError(f"must be {many}, one for each {task.classes}{first}")
         return names
+
+    @field_validator("steps")
+    @classmethod
+    def _known_steps(cls, chosen: list[Named] | None, info: ValidationInfo) -> list[Named] | None:
+        if chosen is not None:
+            steps = [_step(place, named) for place, named in enumerate(chosen)]
+            _check_axes(steps)
+            _check_normalised(steps, info.data.get("channels"))
+        return chosen
+
+    @field_validator("img_size")
+    @classmethod
+    def _one_way_to_resize(cls, size: list[int] | None, info: ValidationInfo) -> list[int] | None:
+        if size is not None and info.data.get("steps") is not None:
+            raise ValueError(f"must be left out with steps: add {{name: Resize, kwargs: {{size: {size}}}}} to them")
+        return size
+
+    @field_validator("foreground")
+    @classmethod
+    def _of_patches(cls, share: float, info: ValidationInfo) -> float:
+        if share and info.data.get("patch_size") is None:
+            raise ValueError("is for patches: set patch_size, too")
+        return share
 
     @field_validator("patch_size")
     @classmethod
@@ -139,11 +226,44 @@ class DatasetOptions:
         return chosen
 
     @property
+    def made_steps(self) -> list[Step]:
+        """The steps, made from their options; none if ``steps`` is None."""
+        return [made(named) for named in self.steps or ()]
+
+    @property
+    def image_type(self) -> type[np.uint8] | type[np.float16]:
+        """The type of an image as it is stored."""
+        return np.float16 if any(step.normalises for step in self.made_steps) else np.uint8
+
+    @property
+    def fixed_size(self) -> list[int] | None:
+        """The size of every image as it is stored; None if sizes differ or are not known."""
+        size = self.img_size
+        for step in self.made_steps:
+            size = step.fixed(size)
+        return size
+
+    @property
+    def slice_axis(self) -> int | None:
+        """The axis across the slices of a volume as read; None if volumes stay whole."""
+        return None if self.slices is None else AXES[self.slices]
+
+    @property
     def folder_names(self) -> list[str]:
         """``img_folder`` as a list."""
         return [self.img_folder] if isinstance(self.img_folder, str) else list(self.img_folder)
 
     @property
     def names(self) -> list[str]:
-        """``class_names``, or ``background, class 1, …`` if none are given."""
-        return self.class_names or ["background", *(f"class {k}" for k in range(1, self.num_classes))]
+        """``class_names`` or, if none are given, the task's own: of segmentation ``background, class 1, …``."""
+        return self.class_names or named(self.task).default_names(self.outputs)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the net puts out, for each voxel or for the image."""
+        return self.num_classes or 1
+
+    @property
+    def does(self) -> Task:
+        """The task as an object: what the net puts out, how it is scored."""
+        return task_of(self)

@@ -38,7 +38,9 @@ def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = 
     said = "\n  ".join(
         dict.fromkeys(cure or DataError("").advice() for cure in cures)
     )  # as relay.errors.shown requires
-    raise DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
+    error = DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
+    error.listed = tuple(map(str, problems))
+    raise error
 
 
 def together(errors: Sequence[DataError]) -> None:

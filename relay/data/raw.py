@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data import pictures, volumes
-from relay.data.files import DAMAGED, DICOM_ADVICE, dicom_files, is_volume
+from relay.data import dicom, pictures, volumes
+from relay.data.files import DAMAGED, is_series, is_volume
 from relay.data.geometry import Geometry
 from relay.errors import DataError
 
@@ -19,7 +19,7 @@ class Raw:
     """A file's content.
 
     Attributes:
-        path: The file.
+        path: The file, or what names a DICOM series.
         values: ``(*S)``, with a last axis for the channels if there are several.
         channels: Their number.
         geometry: The position of a volume's voxels; None for 2D images, which have none.
@@ -34,21 +34,35 @@ class Raw:
     exif: int = 1
     notes: tuple[str, ...] = ()
 
+    @property
+    def axes(self) -> int:
+        """Number of spatial axes."""
+        return self.values.ndim - (self.channels > 1)
+
 
 def read_raw(path: Path, indices: bool = False) -> Raw:
     """Decode a file.
 
     Args:
-        path: A 2D image or a volume.
+        path: A 2D image, a volume, or a path that names a DICOM series (:mod:`relay.data.series`).
         indices: Whether to read a palette image as indices instead of colours, as for masks.
 
     Raises:
         DataError: it can't be read; the advice fits the cause.
     """
-    if path.is_dir():
-        if dicom_files(path):
-            raise DataError(f"{path} is a folder of DICOM files, but must be one file", DICOM_ADVICE)
-        raise DataError(f"{path} is a folder, but must be one image file", "Name the file in it.")
+    if not is_series(path):
+        _not_empty(path)
+    if dicom.reads(path):
+        values, geometry, channels, notes = dicom.decode(path, indices)
+        return Raw(path, values, channels, geometry, notes=notes)
+    if is_volume(path):
+        values, geometry, channels, notes = volumes.decode(path)
+        return Raw(path, values, channels, geometry, notes=notes)
+    values, exif, notes = pictures.decode(path, indices)
+    return Raw(path, values, values.shape[2] if values.ndim == 3 else 1, exif=exif, notes=notes)
+
+
+def _not_empty(path: Path) -> None:
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -56,8 +70,3 @@ def read_raw(path: Path, indices: bool = False) -> Raw:
     except OSError as error:
         advice = "Check that it exists and that you have permission to read it."
         raise DataError(f"{path}: can't be read: {error.strerror or error}", advice) from error
-    if is_volume(path):
-        values, geometry, channels, notes = volumes.decode(path)
-        return Raw(path, values, channels, geometry, notes=notes)
-    values, exif, notes = pictures.decode(path, indices)
-    return Raw(path, values, values.shape[2] if values.ndim == 3 else 1, exif=exif, notes=notes)

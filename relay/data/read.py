@@ -1,13 +1,14 @@
-"""Images and masks as the net and the metrics see them: one orientation, 8 bits, class indices.
+"""Images and masks as read from their files: one orientation, all channels together, class indices.
 
-2D images with 8 bits stay unchanged, deeper ones are windowed. Volumes are always windowed individually, because their
-scale differs between scans (:func:`relay.data.sizes.window`).
+Without steps, images get 8 bits here: 2D images with 8 bits stay unchanged, deeper ones are windowed. Volumes are
+always windowed individually, because their scale differs between scans (:func:`relay.data.sizes.window`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from relay.data.geometry import Geometry
 from relay.data.labels import class_indices, integers
 from relay.data.raw import Raw, read_raw
 from relay.data.record import Case, Pixels
+from relay.data.segments import read_drawn
 from relay.data.sizes import window
 from relay.errors import DataError
 
@@ -27,47 +29,52 @@ PLACE = (
     "If the {what} was drawn on another grid, resample it to the {other}'s grid with nearest neighbours. If its header "
     "was lost, give it the {other}'s. 3D Slicer and SimpleITK can do both. First, check an overlay of the two."
 )
+CHANNELS = (
+    "The channels of one image must be on one voxel grid. Resample each to the grid of the first, for example with 3D "
+    "Slicer or SimpleITK, or leave it out. Check that the files are of the same scan."
+)
 
 
-def read_pair(image: Path, mask: Path, mask_values: Sequence[int]) -> Case:
+def read_pair(image: Path | Sequence[Path], mask: Path, mask_values: Sequence[int], eight_bits: bool = True) -> Case:
     """An image and its mask, in one geometry.
 
     Args:
+        image: Its file; or several, whose channels are put together.
         mask_values: The value of each class in the mask, background first.
+        eight_bits: Whether to map other intensities to 8 bits, as without steps; otherwise, they stay as in the files.
 
     Raises:
-        DataError: a file can't be read, the two differ in position, or a value is not a class.
+        DataError: a file can't be read, two of them differ in position, or a value is not a class.
     """
-    its, drawn = read_raw(image), read_raw(mask, indices=True)
-    geometry, notes = together(drawn, its, "mask", "image")
-    pixels, spacing, more = _image(its)
-    notes = (*its.notes, *more, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
-    return Case(pixels, class_indices(_mask(drawn, geometry), mask_values, mask), spacing, notes)
+    files = _files(image)
+    drawn = read_drawn(mask, files[0])
+    geometry, notes = together(drawn, files[0], "mask", "image")
+    case = _image(files, eight_bits)
+    notes = (*case.notes, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
+    return replace(case, target=class_indices(_mask(drawn, geometry), mask_values, mask), notes=notes)
+
+
+def read_images(image: Path | Sequence[Path], eight_bits: bool = True) -> Case:
+    """An image without a target; its target is an empty array. Arguments as of :func:`read_pair`.
+
+    Raises:
+        DataError: a file can't be read, or two of them differ in position.
+    """
+    return _image(_files(image), eight_bits)
 
 
 def read_image(path: Path) -> tuple[Pixels, Spacing]:
-    """An image as uint8 ``(*S, C)``, with ``C`` 1 or 3, and its spacing in mm (None for 2D images).
+    """An image as uint8 ``(*S, C)`` and its spacing in mm (None for 2D images).
 
     Anything suspicious about it is logged.
 
     Raises:
-        DataError: the file can't be read, or is not an image with one or three channels.
+        DataError: the file can't be read.
     """
-    pixels, spacing, notes = read_noted(path)
-    for note in notes:
+    case = read_images(path)
+    for note in case.notes:
         log.warning("%s: %s", path, note)
-    return pixels, spacing
-
-
-def read_noted(path: Path) -> tuple[Pixels, Spacing, tuple[str, ...]]:
-    """The same, with a phrase for everything suspicious instead of a line in the log.
-
-    Raises:
-        DataError: as :func:`read_image`.
-    """
-    raw = read_raw(path)
-    pixels, spacing, notes = _image(raw)
-    return pixels, spacing, (*raw.notes, *notes)
+    return case.image, case.spacing
 
 
 def read_masks(
@@ -153,17 +160,61 @@ def _mask(raw: Raw, geometry: Geometry | None) -> NDArray[Any]:
     return own.turn(values) if own else values
 
 
-def _image(raw: Raw) -> tuple[Pixels, Spacing, tuple[str, ...]]:
-    if raw.channels not in (1, 3):
-        raise DataError(
-            f"{raw.path}: {raw.channels} channels; an image has 1 or 3",
-            "Save the channel you need as its own image, or three of them as RGB.",
-        )
-    values = raw.values if raw.channels == 3 else raw.values[..., None]
-    spacing = None
-    if raw.geometry is not None:
-        values, spacing = raw.geometry.turn(values), raw.geometry.turned_spacing
+def _files(image: Path | Sequence[Path]) -> list[Raw]:
+    """An image's files, decoded, all in the geometry of the first.
+
+    Raises:
+        DataError: one can't be read, or differs from the first.
+    """
+    paths = [image] if isinstance(image, Path) else image
+    read = {path: read_raw(path) for path in dict.fromkeys(paths)}  # channels may be windows of one file
+    first, *others = (read[path] for path in paths)
+    files = [first]
+    for other in others:
+        try:
+            _, notes = together(other, first, "channel", "first channel")
+        except DataError as error:
+            raise DataError(str(error), CHANNELS) from error
+        mine, its = (raw.values.shape[: raw.axes] for raw in (other, first))
+        if mine != its:
+            told = (
+                f"{other.path}: size {'×'.join(map(str, mine))}, but that of its first channel is "
+                f"{'×'.join(map(str, its))} ({first.path})"
+            )
+            raise DataError(told, CHANNELS)
+        files.append(replace(other, notes=(*other.notes, *notes)))
+    return files
+
+
+def _image(files: Sequence[Raw], eight_bits: bool) -> Case:
+    """The files' channels, put together in their order."""
+    geometry = files[0].geometry
+    channels = [_channels(raw, geometry) for raw in files]
+    notes = [f"{raw.path.name}: {note}" if len(files) > 1 else note for raw in files for note in raw.notes]
+    if eight_bits:
+        found = [_eight_bits(values) for values in channels]
+        channels = [values for values, _ in found]
+        notes += [
+            f"{raw.path.name}: {note}" if len(files) > 1 else note
+            for raw, (_, told) in zip(files, found, strict=True)
+            for note in told
+        ]
+    image = channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
+    return Case(image, np.empty(0), geometry.turned_spacing if geometry else None, tuple(notes))
+
+
+def _channels(raw: Raw, geometry: Geometry | None) -> NDArray[Any]:
+    """A file's values ``(*S, C)``, turned."""
+    values = raw.values if raw.channels > 1 else raw.values[..., None]
+    return values if geometry is None else geometry.turn(values)
+
+
+def _eight_bits(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
+    """A file's values as uint8: colours have one window, channels of any other kind a window each."""
     if values.ndim == 3 and values.dtype == np.uint8:
-        return values, spacing, ()
-    pixels, notes = window(values)
-    return pixels, spacing, notes
+        return values, ()
+    if values.shape[-1] in (1, 3):
+        return window(values)
+    found = [window(values[..., c]) for c in range(values.shape[-1])]
+    notes = (f"channel {c}: {note}" for c, (_, told) in enumerate(found) for note in told)
+    return np.stack([pixels for pixels, _ in found], axis=-1), tuple(notes)

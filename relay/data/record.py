@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from relay.data.grid import Grid
+
 Pixels: TypeAlias = NDArray[np.uint8]
 
 
@@ -24,6 +26,8 @@ class Record:
         target: What is to be predicted: a mask's file, a class's index, a number, or None if it is not known.
         split: The publisher's split, if there is one.
         columns: Anything else a table says about it; it never leaves the site.
+        slice: Which slice of the volume it is, from 0, counted from the feet, the front or the right hand; None for the
+            whole image.
     """
 
     id: str
@@ -32,6 +36,7 @@ class Record:
     target: Path | int | float | tuple[int, ...] | None = None
     split: Literal["train", "val", "test"] | None = None
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    slice: int | None = None
 
     @property
     def image(self) -> Path:
@@ -57,13 +62,20 @@ class Case:
     Volumes have the orientation of :mod:`relay.data.geometry`, however they are stored.
 
     Attributes:
-        image: ``(*S, C)``: uint8, or float32 in the range that the data set's steps give.
+        image: ``(*S, C)``: uint8; with steps, values as in the file and, when they are done, float16 in -1 to 1.
         target: What the task reads: of segmentation, uint8 class indices ``(*S)``.
         spacing: Millimetres per voxel along each axis of ``S``, or None if the file does not give it.
         notes: A phrase for everything legal but suspicious about the files.
+        grid: Where its voxels lie on the image as read, if the two differ.
     """
 
     image: NDArray[Any]
     target: NDArray[Any]
     spacing: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
+    grid: Grid | None = None
+
+    @property
+    def dense(self) -> bool:
+        """Whether the target is a map, with a value for each voxel."""
+        return self.target.ndim >= 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from relay.data.dataset import Dataset
 from relay.data.options import SplitName
-from relay.data.record import Pixels
+from relay.data.record import Case, Pixels, Record
+from relay.data.sizes import viewable
+from relay.data.slicing import cut
 from relay.data.splits import SPLITS, Split, split
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
@@ -26,6 +30,7 @@ class SiteData:
         self.split = split
         self._spool = spool
         self._stores: dict[SplitName, Store] = {}
+        self._volume: tuple[Any, Case] | None = None
 
     @property
     def train(self) -> Store:
@@ -66,19 +71,34 @@ class SiteData:
                 if name not in self._stores:
                     self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
             except BadImages as error:
-                problems += error.problems
+                problems += error.refused
         refuse_images(self.dataset, problems)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
         """An image's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
 
-        It is read again if the images are resized.
+        It is read again if steps or ``img_size`` have changed the voxel grid.
         """
-        if self.dataset.options.img_size is None:
-            store = self.store(name)
+        store = self.store(name)
+        if store.grids[index] is None:
             return store[index][1], store.spacings[index]
-        picture = self.dataset.read(self.split[name][index])
-        return picture.target, picture.spacing
+        case = self.original(self.split[name][index])
+        return case.target, case.spacing
+
+    def view(self, sample: Record) -> Pixels:
+        """An image at its original size as 8 bits, to look at: uint8 ``(*S, C)``."""
+        return viewable(self.original(sample).image)
+
+    def original(self, sample: Record) -> Case:
+        """:meth:`.Dataset.original`; of slices that follow each other, the volume is read once."""
+        if sample.slice is None:
+            return self.dataset.original(sample)
+        volume = (sample.images, sample.target)
+        if self._volume is None or self._volume[0] != volume:
+            self._volume = volume, self.dataset.original(replace(sample, slice=None))
+        axis = self.dataset.options.slice_axis
+        assert axis is not None
+        return cut(self._volume[1], axis, sample.slice)
 
 
 def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:

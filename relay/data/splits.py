@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,9 @@ from relay.data.record import Record
 from relay.seeds import generator
 
 SPLITS: Final[tuple[SplitName, ...]] = ("train", "val", "test")
+
+PUBLISHED: Final[tuple[SplitName, ...]] = ("val", "test")
+"""What a publisher may have marked; the rest is dealt by patient."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +40,49 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     """Split a site's samples into train, val and test; the order of ``samples`` does not matter.
 
     Fractions refer to patients. If the publisher marks samples as test, these are the test split, and
-    validation is chosen from the rest. A fraction above zero gives at least one patient as long as one is left
-    to train on, so with a single training patient, validation is empty. Patients whose names are
-    :func:`~relay.data.patients.alike` stay together, because they may be one. With ``split: test``, all are tested on.
+    validation is chosen from the rest; if it marks some for validation, these are the validation split. A fraction
+    above zero gives at least one patient as long as one is left to train on, so with a single training patient,
+    validation is empty. Patients whose names are :func:`~relay.data.patients.alike` stay together, because they may be
+    one. With ``split: test``, all are tested on.
 
     Raises:
         DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike.
     """
-    published = {sample.patient for sample in samples if sample.split == "test"}
-    rest = {sample.patient for sample in samples if sample.split != "test"}
-    both = {alike(name) for name in published} & {alike(name) for name in rest}
-    refuse(
-        sorted(name for name in published | rest if alike(name) in both),
-        f"task '{options.task_name}': patients in both the published test set and the rest",
-        "Remove each of these patients from one part, or leave out test_regex to choose the test set by patient. Give "
-        "different patients names that differ in more than case, width, dashes or leading zeros.",
-    )
+    published = {part: {sample.patient for sample in samples if sample.split == part} for part in PUBLISHED}
+    rest = {sample.patient for sample in samples if sample.split not in PUBLISHED}
+    _refuse_both(options, published, rest)
     ordered = sorted(samples, key=lambda sample: sample.id)
     if options.split == "test":
         return Split([], [], ordered)
     together = defaultdict(set)
-    for name in {sample.patient for sample in samples} - published:
+    for name in rest:
         together[alike(name)].add(name)
     patients = sorted(map(min, together.values()))
     generator(seed, options.task_name, "split").shuffle(patients)
-    tested = 0 if published else _share(options.test_fraction, len(patients), len(patients))
-    validated = _share(options.val_fraction, len(patients), len(patients) - tested)
+    tested = 0 if published["test"] else _share(options.test_fraction, len(patients), len(patients))
+    validated = 0 if published["val"] else _share(options.val_fraction, len(patients), len(patients) - tested)
     parts = patients[tested + validated :], patients[tested : tested + validated], patients[:tested]
     train, val, test = ({name for first in part for name in together[alike(first)]} for part in parts)
-    return Split(*([sample for sample in ordered if sample.patient in part] for part in (train, val, test | published)))
+    dealt = train, val | published["val"], test | published["test"]
+    return Split(*([sample for sample in ordered if sample.patient in part] for part in dealt))
+
+
+def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]], rest: set[str]) -> None:
+    """Refuse a patient who is in two parts of the publisher's split.
+
+    Raises:
+        DataError: one is.
+    """
+    left = rest | published["val"]
+    for name, part, others in (("test", published["test"], left), ("validation", published["val"], rest)):
+        both = {alike(patient) for patient in part} & {alike(patient) for patient in others}
+        refuse(
+            sorted(patient for patient in part | others if alike(patient) in both),
+            f"task '{options.task_name}': patients in both the published {name} set and the rest",
+            "Remove each of these patients from one part, or don't use the published split (leave out test_regex, or "
+            "set split_column to null), to choose it by patient. Give different patients names that differ in more "
+            "than case, width, dashes or leading zeros.",
+        )
 
 
 def _share(fraction: float, of: int, left: int) -> int:

@@ -9,15 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import cached_property
+from itertools import chain, groupby, islice
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from relay.data.cache import Cache
 from relay.data.dataset import Dataset
+from relay.data.grid import Grid
+from relay.data.patches import places_of_classes
 from relay.data.problems import refuse
 from relay.data.record import Case, Pixels, Record
 from relay.errors import DataError
@@ -27,11 +32,11 @@ Step = Callable[[], object]
 
 
 class BadImages(DataError):
-    """Images can't be used; ``problems`` has an error for each of them."""
+    """Images can't be used; ``refused`` has an error for each of them."""
 
     def __init__(self, problems: Sequence[DataError]) -> None:
         super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+        self.refused = tuple(problems)
 
 
 def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
@@ -51,18 +56,18 @@ class _Buffer:
         self._ram, self._size = bytearray(), 0
         self._file: IO[bytes] | None = None
 
-    def append(self, pixels: Pixels) -> int:
-        """Append pixels; return their position in the buffer."""
-        begin, self._size = self._size, self._size + pixels.size
+    def append(self, values: NDArray[Any]) -> int:
+        """Append an array; return its position in the buffer, in bytes."""
+        begin, self._size = self._size, self._size + values.nbytes
         if self._file is None and self._spool is not None and self._size > self._max_ram:
             self._spool.mkdir(parents=True, exist_ok=True)
             self._file = TemporaryFile(dir=self._spool)  # noqa: SIM115  lives as long as its map
             self._file.write(self._ram)
             self._ram = bytearray()
         if self._file is None:
-            self._ram += np.ascontiguousarray(pixels).data
+            self._ram += np.ascontiguousarray(values).data.cast("B")
         else:
-            self._file.write(np.ascontiguousarray(pixels).data)
+            self._file.write(np.ascontiguousarray(values).data)
         return begin
 
     def array(self) -> Pixels:
@@ -75,10 +80,27 @@ class _Buffer:
         return np.memmap(self._file, np.uint8, mode="r")
 
 
+class _Array(NamedTuple):
+    """An array's place in a buffer, in bytes."""
+
+    begin: int
+    shape: tuple[int, ...]
+    kind: np.dtype[Any]
+
+    def of(self, flat: Pixels) -> NDArray[Any]:
+        end = self.begin + prod(self.shape) * self.kind.itemsize
+        return flat[self.begin : end].view(self.kind).reshape(self.shape)
+
+
+def _put(buffer: _Buffer, values: NDArray[Any]) -> _Array:
+    return _Array(buffer.append(values), values.shape, values.dtype)
+
+
 class Store:
     """The images of some samples, decoded once, in order.
 
-    ``store[i]`` is ``(image, mask)``, uint8 ``(*S, C)`` and ``(*S)``: read-only views.
+    ``store[i]`` is ``(image, target)``, read-only views: the image ``(*S, C)``, uint8 or, after ``Normalise``, float16
+    in -1 to 1; a mask uint8 ``(*S)``, or what else the data set reads.
 
     Args:
         dataset: Reads the samples.
@@ -93,6 +115,7 @@ class Store:
         shapes: Each image's spatial shape ``S``.
         spacings: Each image's spacing in mm, None if unknown.
         notes: What people should know about the processing of each image.
+        grids: Where each image's voxels lie on the image as read; None if they are the same.
 
     Raises:
         BadImages: images can't be read or don't match the options.
@@ -111,31 +134,40 @@ class Store:
         self.shapes: list[tuple[int, ...]] = []
         self.spacings: list[tuple[float, ...] | None] = []
         self.notes: list[tuple[str, ...]] = []
-        self._begins: list[int] = []
-        images, masks = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
-        for picture in _decoded(dataset, self.samples):
-            images.append(picture.image)
-            self._begins.append(masks.append(picture.target))
-            self.shapes.append(picture.target.shape)
-            self.spacings.append(picture.spacing)
-            self.notes.append(picture.notes)
+        self.grids: list[Grid | None] = []
+        self._where: list[tuple[_Array, _Array]] = []
+        images, targets = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
+        for case in _decoded(dataset, self.samples):
+            self._where.append((_put(images, case.image), _put(targets, case.target)))
+            self.shapes.append(case.image.shape[:-1])
+            self.spacings.append(case.spacing)
+            self.notes.append(case.notes)
+            self.grids.append(case.grid)
             if step is not None:
                 step()
-        self._images, self._masks = images.array(), masks.array()
+        self._images, self._targets = images.array(), targets.array()
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
-        shape, begin = self.shapes[index], self._begins[index]
-        end, channels = begin + prod(shape), self.channels
-        image = self._images[begin * channels : end * channels].reshape(*shape, channels)
-        return image, self._masks[begin:end].reshape(shape)
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        image, target = self._where[index]
+        return image.of(self._images), target.of(self._targets)
+
+    @cached_property
+    def places(self) -> list[list[NDArray[np.int32]]]:
+        """For each image, some voxels of each class present (:func:`.places_of_classes`); found on first use."""
+        return [places_of_classes(self[i][1]) if self[i][1].ndim >= 2 else [] for i in range(len(self))]
 
     @property
     def nbytes(self) -> int:
         """Size of all images and masks, in bytes."""
-        return self._images.nbytes + self._masks.nbytes
+        return self._images.nbytes + self._targets.nbytes
+
+
+def _volume(sample: Record) -> object:
+    """Equal for slices of one volume."""
+    return sample.id if sample.slice is None else (sample.images, sample.target)
 
 
 def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
@@ -143,16 +175,20 @@ def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
 
-    def load(sample: Record) -> Case | None:
+    cache = Cache.of_environment()
+
+    def load(volume: Sequence[Record]) -> list[Case]:
         try:
-            return dataset.load(sample)
+            return cache.cases(dataset, volume) if cache else dataset.load_slices(volume)
         except DataError as error:
             problems.append(error)
-            return None
+            return []
 
     with ThreadPoolExecutor(threads) as pool:
-        waiting = iter(samples)
+        waiting = iter([list(slices) for _, slices in groupby(samples, _volume)])
         while some := list(islice(waiting, 4 * threads)):
-            yield from (picture for picture in pool.map(load, some) if picture is not None)
+            yield from chain.from_iterable(pool.map(load, some))
+    if cache:
+        cache.trim()
     if problems:
         raise BadImages(problems)

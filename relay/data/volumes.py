@@ -1,4 +1,4 @@
-"""Volumes, read with SimpleITK."""
+"""Volumes, read with SimpleITK; :mod:`relay.data.dicom` reads those in DICOM files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data import metaimage, nifti
+from relay.data import dicom, metaimage, nifti
 from relay.data.files import DAMAGED, is_volume
 from relay.data.geometry import Geometry
 from relay.errors import DataError
-
-DICOM_ROWS = "0028|0010"
-DICOM_SPACING = {"0028|0030", "0018|1164", "0018|2010", "0028|0008"}
-"""Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing; multi-frame files give it elsewhere."""
 
 SHEARED = (
     "Resample the image, and its mask with nearest neighbours, to axes at right angles. If only the header is "
@@ -48,8 +44,6 @@ def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     channels = int(header.GetNumberOfComponents())
-    if DICOM_ROWS in keys and not keys & DICOM_SPACING:
-        notes += ("its header gives no pixel size; assumed 1 mm",)
     shape = geometry.size[::-1] + ((channels,) if channels > 1 else ())
     return values.reshape(shape), geometry, channels, notes
 
@@ -58,8 +52,10 @@ def read_geometry(path: Path) -> Geometry | None:
     """A volume's geometry, from its header only; None for 2D images.
 
     Raises:
-        DataError: the header can't be read, or the file has four axes.
+        DataError: the header can't be read, the file has four axes, or a DICOM series is no regular volume.
     """
+    if dicom.reads(path):
+        return dicom.geometry_of(path)
     return _geometry(path, _header(path)) if is_volume(path) else None
 
 

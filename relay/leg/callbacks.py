@@ -43,8 +43,9 @@ class ShowProgress(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Show the validation score."""
-        if (dice := trainer.callback_metrics.get("val/dice")) is not None:
-            self.progress.note(f"val Dice {float(dice):.3f}")
+        metric = pl_module.task.primary
+        if (score := trainer.callback_metrics.get(f"val/{metric.name}")) is not None:
+            self.progress.note(f"val {metric.title or metric.name} {float(score):.3f}")
 
 
 class StopAtOnce(pl.Callback):

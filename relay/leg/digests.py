@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data import Record, refuse
+from relay.data import Record, parts_of, refuse
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.paths import LegPaths
 
 Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Site → sample → ``image``, ``mask`` → SHA-256. Synthetic images have no files; their options identify them."""
-KINDS = ("image", "mask")
+"""Site → sample → ``image``, ``image 2``, …, ``mask`` or ``target`` → SHA-256. Synthetic images have no files; their
+options identify them."""
 THREADS, BLOCK = 4, 1 << 20
 
 
 def digests(samples: Sequence[Record]) -> dict[str, dict[str, str]]:
-    """The digests of the samples' files, by sample, for samples that have files.
+    """The digests of the samples' files, and of targets that are no files, by sample; of samples with image files.
 
     Raises:
         DataError: files can't be read; the message names them.
     """
     problems: list[DataError] = []
 
-    def of(sample: Record) -> dict[str, str]:
+    def of(path: Path) -> str:
         try:
-            return {kind: found for kind in KINDS if (found := digest(getattr(sample, kind)))}
+            return digest(path)
         except DataError as error:
             problems.append(error)
-            return {}
+            return ""
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        made = list(pool.map(of, samples))
+    paths = list(dict.fromkeys(path for sample in samples for path in _files(sample).values()))
+    with ThreadPoolExecutor(THREADS) as pool:  # slices of one volume share its file
+        known = dict(zip(paths, pool.map(of, paths), strict=True))
     refuse(sorted(problems, key=str), "files that can't be read")
-    return {sample.id: found for sample, found in zip(samples, made, strict=True) if found}
+    made = {
+        sample.id: {kind: found for kind, path in _files(sample).items() if (found := known[path])}
+        for sample in samples
+    }
+    for sample in samples:
+        if made[sample.id] and not isinstance(sample.target, Path):
+            made[sample.id]["target"] = hashlib.sha256(repr(sample.target).encode()).hexdigest()
+    return {name: found for name, found in made.items() if found}
+
+
+def _files(sample: Record) -> dict[str, Path]:
+    """A sample's files by kind: ``image``, ``image 2``, …, ``mask``."""
+    names = ["image", *(f"image {number}" for number in range(2, len(sample.images) + 1))]
+    files = dict(zip(names, sample.images, strict=True))
+    return files | ({"mask": sample.target} if isinstance(sample.target, Path) else {})
 
 
 def digest(path: Path) -> str:
@@ -48,7 +62,7 @@ def digest(path: Path) -> str:
     Raises:
         DataError: it can't be read.
     """
-    parts = list(_parts(path))
+    parts = list(parts_of(path))
     whole = hashlib.sha256()
     for part in parts:
         try:
@@ -59,16 +73,6 @@ def digest(path: Path) -> str:
             advice = "Check that you have permission to read it and that the disk is not faulty."
             raise DataError(f"{part}: can't be read: {error.strerror}", advice) from error
     return whole.hexdigest() if parts else ""
-
-
-def _parts(path: Path) -> Iterator[Path]:
-    """The file; for a ``.mhd``, also its voxel file; for a folder, every file in it."""
-    if path.is_dir():
-        yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
-    elif path.is_file():
-        yield path
-        if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
 
 
 def keep(paths: LegPaths, now: Files, write: bool) -> None:
@@ -124,4 +128,4 @@ def _values(block: object) -> list[object]:
 
 
 def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    return [kind for kind in KINDS if kind in then and then[kind] != now.get(kind)]
+    return [kind for kind in then if then[kind] != now.get(kind)]

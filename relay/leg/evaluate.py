@@ -1,19 +1,21 @@
-"""Score a model on test sets, sample by sample, at the images' original geometry."""
+"""Score a model on test sets, sample by sample; masks at the images' original geometry."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from relay.data import Pixels, Record, SiteData, scaled
+from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
-from relay.metrics import sample_dice
 from relay.postprocess import Postprocessing, cleaned
+from relay.tasks import Task
 
 
 class Calibration(Protocol):
@@ -25,14 +27,22 @@ class Calibration(Protocol):
 
 @dataclass(frozen=True)
 class Predicted:
-    """One test image's prediction: uint8 class indices, of the size of ``truth``; spacing in mm, if known; Dice per
-    class, NaN if missing."""
+    """One test image's prediction.
+
+    Attributes:
+        mask: of a dense task, uint8 class indices of the size of ``truth``; else None.
+        answer: of another task, its probabilities or its number, as they were predicted; else empty.
+        truth: the target: of a dense task at the image's own size.
+        spacing: in mm, if known.
+        scores: its score in each of the task's groups; NaN if missing.
+    """
 
     sample: Record
-    mask: Pixels
-    truth: Pixels
+    mask: Pixels | None
+    answer: list[float]
+    truth: NDArray[Any]
     spacing: tuple[float, ...] | None
-    dice: list[float]
+    scores: list[float]
 
 
 def predictions(
@@ -55,30 +65,61 @@ def predictions(
     for batch in batches(site.test):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
-            mask, spacing = site.truth("test", index)
-            truth = np.array(mask)  # a copy: the store's own array is read-only
-            probabilities = resized(logits[place : place + 1], truth.shape)
-            found = probabilities.argmax(1)
-            target = torch.from_numpy(truth).to(device).long()[None]
-            if calibration is not None:
-                calibration.update(probabilities, target)
-            label = cleaned(found[0].to(torch.uint8).cpu().numpy(), steps)
-            found = torch.from_numpy(label).to(device).long()[None] if steps else found
-            dice = sample_dice(found, target, options.num_classes)[0].tolist()
-            yield Predicted(site.split.test[index], label, truth, spacing, dice)
+            one = logits[place : place + 1]
+            if options.does.dense:
+                yield _of_image(one, site, index, calibration, steps)
+            else:
+                yield _of_sample(one, site, index, calibration)
 
 
-def resized(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Probabilities at a given size: logits ``(1, C, *S)`` to ``(1, C, *size)``."""
+def _of_image(
+    logits: Tensor, site: SiteData, index: int, calibration: Calibration | None, steps: Sequence[Postprocessing]
+) -> Predicted:
+    task = site.dataset.options.does
+    mask, spacing = site.truth("test", index)
+    truth = np.array(mask)  # a copy: the store's own array is read-only
+    probabilities = resized(logits, truth.shape, site.test.grids[index])
+    found, target = task.decide(probabilities), torch.from_numpy(truth).to(logits.device).long()[None]
+    if calibration is not None:
+        calibration.update(probabilities, target)
+    label = cleaned(found[0].to(torch.uint8).cpu().numpy(), steps)
+    found = torch.from_numpy(label).to(found)[None] if steps else found
+    scores = task.values(found, target)[0].tolist()
+    return Predicted(site.split.test[index], label, [], truth, spacing, scores)
+
+
+def _of_sample(logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+    task = site.dataset.options.does
+    truth = np.array(site.test[index][1])
+    answer, label = task.answer(logits), task.label(torch.from_numpy(truth[None]).to(logits.device))
+    scores = task.values(task.decide(logits), label)[0].tolist()
+    return Predicted(site.split.test[index], None, answer[0].tolist(), truth, site.test.spacings[index], scores)
+
+
+def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
+    """Probabilities at an image's own size: logits ``(1, C, *S)`` to ``(1, C, *size)``.
+
+    Args:
+        grid: where the voxels of the processed image lie on the image as read; None if it was not cropped.
+    """
     probabilities = logits.float().softmax(1)
-    if tuple(logits.shape[2:]) == tuple(size):
+    if tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
         return probabilities
+    if grid is not None and not grid.covers(logits.shape[2:]):
+        return restored(probabilities, grid)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
 
 
-def rows(found: Predicted, names: Sequence[str], **where: Any) -> Iterator[dict[str, Any]]:
-    """A result row for each class of one sample; ``where`` has the columns that all rows share."""
-    for name, value in zip(names, found.dice, strict=True):
-        row = {"patient": found.sample.patient, "sample": found.sample.id, "class": name, "metric": "dice"}
-        yield {**where, **row, "value": value}
+def rows(found: Predicted, task: Task, **where: Any) -> Iterator[dict[str, Any]]:
+    """The result rows of one sample: a dense task's for each class; else what it scored, then what was predicted.
+
+    Args:
+        where: the columns that all rows share.
+    """
+    about = {**where, "patient": found.sample.patient, "sample": found.sample.id}
+    for name, value in zip(task.groups, found.scores, strict=True):
+        if task.dense or not math.isnan(value):  # an image without a mask is of few of the groups
+            yield {**about, "class": name, "metric": task.sample_metric, "value": value}
+    for name, metric, value in task.details(found.answer, found.truth):
+        yield {**about, "class": name, "metric": metric, "value": value}

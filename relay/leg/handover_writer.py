@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
 from relay.config import flat
-from relay.data import SPLITS, SiteData
+from relay.data import SPLITS, SiteData, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
-from relay.plan import SHARED, Leg
+from relay.plan import IF_SET, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
+from relay.tasks import Task, named
 from relay.trust import BadDocument, canonical, digest, travels
 
 if TYPE_CHECKING:
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
 def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image, and what it predicts."""
     data = leg.data
-    return {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
+    said = {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
+    return said | _processing(leg)
+
+
+def _processing(leg: Leg) -> dict[str, Any]:
+    """How images are read, as far as it differs from what all versions do."""
+    found = {key: getattr(leg.data, key) for key in IF_SET}
+    if found["steps"] is not None:
+        found["steps"] = spec(found["steps"])
+    return found if any(value is not None for value in found.values()) else {}
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if key not in conf.train.runtime}
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
-    data = {key: getattr(leg.data, key) for key in SHARED}
+    data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     tree |= {"predict": dataclasses.asdict(conf.predict)}
@@ -106,6 +116,11 @@ def check(leg: Leg) -> None:
         ) from error
 
 
+def _signed(scores: dict[str, float | None], task: Task) -> dict[str, Any]:
+    """Scores as a statement has them: of segmentation plain, as all versions read them; else with the metric's name."""
+    return scores if task.name == named(None).name else {s: {task.primary.name: v} for s, v in scores.items()}
+
+
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """Counts that describe the data a leg learned from."""
     options = leg.data
@@ -116,7 +131,7 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "task": options.task,
         "classes": list(options.names),
         "channels": options.channels,
-        "size": _plain(options.img_size or options.patch_size),
+        "size": _plain(options.fixed_size or options.patch_size),
         "images": {name: len(samples) for name, samples in splits.items()},
         "patients": {name: len({sample.patient for sample in samples}) for name, samples in splits.items()},
     }
@@ -200,7 +215,7 @@ def write(
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
-    mean = no_nan(next(iter(matrix(rows).values()), {}))
+    mean = _signed(no_nan(next(iter(matrix(rows).values()), {})), leg.data.does)
     contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),

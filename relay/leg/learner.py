@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, IterableDataset
 from relay.data import SiteData, scaled, train_loader
 from relay.leg.inference import batches, predict
 from relay.leg.lightning_adapter import start_next_epoch
-from relay.metrics import SampleDice, VoxelDice
 from relay.optim import warmed
 from relay.phase import Batch, Phase
 from relay.plan import Leg
@@ -72,8 +71,8 @@ class Learner(pl.LightningModule):
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
         self.extra_state = nn.ModuleList(phase.extra_state)
         self._companions = (*phase.frozen, *companions)  # a tuple, so that they are not in the saved state
-        classes = leg.data.num_classes
-        self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
+        self.task = leg.data.does
+        self.scores: Any = nn.ModuleDict(self.task.meters())
         self.first_bad = torch.tensor(-1)
 
     def train_dataloader(self) -> Any:
@@ -114,7 +113,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], place: int) -> Tensor:
         """One batch's loss. The device records the first batch with a loss that is not finite; nothing waits for it."""
-        terms = self.phase.loss(Batch(self._image(batch), batch["label"].long(), batch["index"]))
+        terms = self.phase.loss(Batch(self._image(batch), self.task.label(batch["label"]), batch["index"]))
         loss = torch.stack(list(terms.values())).sum()
         bad = (self.first_bad < 0) & ~loss.detach().isfinite()
         number = self.current_epoch * int(self.trainer.num_training_batches) + place
@@ -124,13 +123,14 @@ class Learner(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
-        """Dice on the validation split, at the network's resolution."""
+        """Scores on the validation split, at the network's resolution."""
         logits = predict(self.module, self._image(batch), self.leg.data.patch_size)
+        decided, label = self.task.decide(logits), self.task.label(batch["label"])
         for score in self.scores.values():
-            score.update(logits.argmax(1), batch["label"])
+            score.update(decided, label)
 
     def on_validation_epoch_end(self) -> None:
-        """Sample-wise and voxel-wise Dice, each the mean over the classes without background."""
+        """The primary metric, ``val/<name>``, and what else the task measures."""
         for name, score in self.scores.items():
             self.log(f"val/{name}", score.class_mean())
             score.reset()

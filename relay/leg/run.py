@@ -39,7 +39,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
-from relay.plan import Leg, Study
+from relay.plan import IF_SET, Leg, Study
 from relay.postprocess import steps_of as steps_of_masks
 from relay.registry import blamed
 from relay.results import GENERALIST, VOTE, read_rows, write_rows
@@ -123,15 +123,16 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     """
     said = facts.get("data")
     there = said if isinstance(said, Mapping) else {}
+    here = handover_writer.input_spec(leg)
     wrong = [
-        f"{key} is {there.get(key)!r} there, {value!r} here"
-        for key, value in handover_writer.input_spec(leg).items()
-        if there.get(key) != value
+        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in (*here, *(key for key in IF_SET if key not in here))
+        if there.get(key) != here.get(key)
     ]
     if wrong:
         raise HandoverError(
             f"{source} does not match this config: " + "; ".join(wrong),
-            "Use the config that it was trained with: the same class names, channels and intensity_range.",
+            "Use the config that it was trained with: the same class names, channels, intensity_range and steps.",
         )
 
 
@@ -172,7 +173,7 @@ def _train(
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
-    criterion = _built(leg.loss, leg.data.num_classes)
+    criterion = _built(leg.loss, leg.data.outputs)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(model.to(device), criterion, task_of(leg))
@@ -225,7 +226,8 @@ def _arrived(
     with progress.stage("scoring what arrived"):
         found = zero_shot(leg, handover, pool, device_of(devices))
     told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
-    progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
+    name, images = leg.data.does.score_name, found[0]["images"]
+    progress.say(f"{name} of what arrived, on {images} images here that no model has seen: {told}")
     return found
 
 
@@ -253,7 +255,7 @@ def _scores(
         tested = predictions(model, sites(dataset), device, steps=steps)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
-            yield from rows(found, dataset.options.names, **where)
+            yield from rows(found, dataset.options.does, **where)
 
 
 def _of_vote(
@@ -278,7 +280,7 @@ def _of_vote(
         tested = predictions(model, site, device, steps=steps)
         tested = progress.through(tested, f"testing the vote on {name}", len(site.test))
         for found in tested:
-            yield from rows(found, dataset.options.names, **where, model=VOTE)
+            yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,15 +26,21 @@ class Vote(nn.Module):
         experts: one net for each site, by its name.
         router: gives the weights; without one, every image counts as unlike all sites.
         otherwise: a net for images that are unlike all sites; without one, all experts weigh the same for them.
+        counts: how many images each expert was trained on: an image is as likely from each of these, before its looks
+            are known. Without them, it is as likely from each site.
     """
 
     def __init__(
-        self, experts: Mapping[str, nn.Module], router: Router | None = None, otherwise: nn.Module | None = None
+        self,
+        experts: Mapping[str, nn.Module],
+        router: Router | None = None,
+        otherwise: nn.Module | None = None,
+        counts: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         self.sites = tuple(experts)
         self.nets = nn.ModuleList([*experts.values(), *([otherwise] if otherwise is not None else [])])
-        self.router = router
+        self.router, self.counts = router, counts
 
     def weights(self, image: Tensor) -> Tensor:
         """The weight of each net for each image: ``(B, C, *S)``, as nets see them, to ``(B, nets)`` with rows of sum 1.
@@ -46,7 +52,11 @@ class Vote(nn.Module):
         found = torch.stack([*columns, *[known.new_zeros(len(image))] * (len(self.nets) - len(self.sites))], 1)
         total = found.sum(1, keepdim=True)  # below 1 if an expert was withdrawn
         strange = self.router.strange(image)[:, None] | (total < LEAST)
-        return torch.where(strange, self._strange(image), found / total.clamp(min=LEAST))
+        if self.counts:
+            counts = found.new_tensor(self.counts) / max(self.counts)
+            found[:, : len(counts)] *= counts
+        shares = found / found.sum(1, keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
+        return torch.where(strange, self._strange(image), shares)
 
     def _strange(self, image: Tensor) -> Tensor:
         """The weights for images that are unlike all sites."""

@@ -35,6 +35,28 @@ class CrossEntropy(nn.Module):
         return loss.mean() if self.weight is None else loss.sum() / self.weight[target].sum()
 
 
+class BinaryCrossEntropy(nn.Module):
+    """See :class:`relay.losses.classification.BCE`."""
+
+    weight: Tensor | None
+
+    def __init__(self, positive_weight: Sequence[float] | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", _as_buffer(positive_weight), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """``(B, K)`` and ``(B, K)`` to a scalar."""
+        return F.binary_cross_entropy_with_logits(logits.float(), target.float(), pos_weight=self.weight)
+
+
+class MeanSquaredError(nn.Module):
+    """See :class:`relay.losses.classification.MSE`."""
+
+    def forward(self, found: Tensor, target: Tensor) -> Tensor:
+        """``(B, 1)`` and ``(B, 1)`` to a scalar."""
+        return F.mse_loss(found.float(), target.float())
+
+
 class SoftDice(nn.Module):
     """See :class:`relay.losses.segmentation.Dice`."""
 

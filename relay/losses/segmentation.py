@@ -7,7 +7,7 @@ Each built loss is a module ``forward(logits, target) -> scalar``: ``logits`` (B
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -25,7 +25,13 @@ Weights = Annotated[tuple[Positive, ...], Field(min_length=2)]
 
 @options
 class Loss:
-    """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch."""
+    """A plug-in of the group ``relay.losses``: its options, and the loss they make. Importable without torch.
+
+    Attributes:
+        tasks: the tasks it is for, by name.
+    """
+
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation",)
 
     @abstractmethod
     def build(self, num_classes: int | None = None) -> nn.Module:
@@ -48,6 +54,7 @@ class CE(Loss):
         label_smoothing: share of each label that is spread evenly over the classes.
     """
 
+    tasks = ("segmentation", "classification")
     weight: Weights | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 

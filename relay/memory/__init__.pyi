@@ -14,6 +14,7 @@ from .projection import (
     received as received,
     seen as seen,
     update as update,
+    weaker as weaker,
 )
 from .router import LEVEL as LEVEL, Router as Router
 from .weights import (

@@ -177,6 +177,14 @@ def update(held: Tensor, rows: Tensor, alpha: float, seed: int) -> Tensor:
     return new.to(held)
 
 
+def weaker(held: Tensor, weight: float) -> Tensor:
+    """What is held if all inputs so far count ``weight`` times, 0 to 1: ``(P^-1 - I) * weight + I`` instead of P^-1, as
+    if :func:`update` had divided each alpha by it."""
+    # along a column of squared length h, P^-1 - I is h / (1 - h)
+    length = held.square().sum(0).clamp_max(1)
+    return held * (weight / (1 - length + weight * length).clamp_min(EPSILON)).sqrt()
+
+
 def half(held: Tensor) -> Tensor:
     """The strengths, ``(K,)``, with which :func:`project` gives the projector's square root: (1 - sqrt(1 - h)) / h,
     h being a column's squared length, at most 1."""

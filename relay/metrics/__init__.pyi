@@ -1,9 +1,11 @@
-from . import classification as classification, regression as regression
+from . import classification as classification, multilabel as multilabel, regression as regression
 from .base import (
     ClassMetric as ClassMetric,
     ClassPair as ClassPair,
     CountMetric as CountMetric,
     Counts as Counts,
+    LabelMetric as LabelMetric,
+    LabelPair as LabelPair,
     MaskMetric as MaskMetric,
     MaskPair as MaskPair,
     Metric as Metric,
@@ -11,10 +13,12 @@ from .base import (
     NumberPair as NumberPair,
 )
 from .calibration import CalibrationBins as CalibrationBins
-from .class_metrics import brier as brier
+from .class_metrics import BalancedAccuracy as BalancedAccuracy, brier as brier
 from .dice import SampleDice as SampleDice, VoxelDice as VoxelDice, sample_dice as sample_dice
 from .installed import about as about, metrics as metrics
-from .overlap_measures import RULE as RULE, Values as Values, counts as counts, overlap as overlap
+from .multilabel import LabelBalancedAccuracy as LabelBalancedAccuracy
+from .overlap_measures import RULE as RULE, Dice as Dice, Values as Values, counts as counts, overlap as overlap
+from .regression import MAE as MAE
 from .segmentation import (
     TOLERANCE as TOLERANCE,
     Measuring as Measuring,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-Task = Literal["segmentation", "classification", "regression"]
+Task = Literal["segmentation", "classification", "multilabel", "regression"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,29 @@ class ClassPair:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelPair:
+    """Predictions and the truth of labels that a sample has or has not.
+
+    Attributes:
+        probs: (N, K) float64 probabilities, of each label by itself.
+        target: (N, K) int64 zeros and ones.
+    """
+
+    probs: Tensor
+    target: Tensor
+
+    @property
+    def said(self) -> Tensor:
+        """(N, K) bool: which labels are predicted."""
+        return self.probs > 0.5
+
+    @property
+    def hits(self) -> Tensor:
+        """(K,) counts of samples that have a label and for which it is predicted."""
+        return (self.target * self.said).sum(0)
+
+
+@dataclass(frozen=True, eq=False)
 class NumberPair:
     """Predicted numbers beside the true ones: (N,) float64 each, all finite."""
 
@@ -108,7 +131,7 @@ class NumberPair:
 
 
 class Metric:
-    """What every metric declares; derive yours from one of the four classes below.
+    """What every metric declares; derive yours from one of the classes below.
 
     Attributes:
         name: in ``samples.csv`` and everywhere else.
@@ -171,6 +194,21 @@ class ClassMetric(Metric):
     @abstractmethod
     def measure(self, classes: ClassPair) -> float | Sequence[float]:
         """A number or, with :attr:`per_class`, one for each of the C classes; NaN if it can't be measured."""
+
+
+class LabelMetric(Metric):
+    """A metric of labels that a sample has or has not, over all samples of a set; constructed without arguments.
+
+    Attributes:
+        per_label: whether it has a number for each label; their mean is then reported, too.
+    """
+
+    task = "multilabel"
+    per_label: ClassVar[bool] = True
+
+    @abstractmethod
+    def measure(self, labels: LabelPair) -> float | Sequence[float]:
+        """A number for each of the K labels or, without :attr:`per_label`, one; NaN if it can't be measured."""
 
 
 class NumberMetric(Metric):

@@ -47,7 +47,7 @@ class AUROC(ClassMetric):
     def measure(self, classes: ClassPair) -> list[float]:
         """See :meth:`ClassMetric.measure`."""
         pairs = enumerate(classes.probs.unbind(1))
-        return [_auroc(score, classes.target == label) for label, score in pairs]
+        return [auroc(score, classes.target == label) for label, score in pairs]
 
 
 class F1(ClassMetric):
@@ -141,7 +141,8 @@ def _known(values: Tensor, known: Tensor) -> list[float]:
     return found
 
 
-def _auroc(score: Tensor, positive: Tensor) -> float:
+def auroc(score: Tensor, positive: Tensor) -> float:
+    """AUROC of one question: scores (N,) and bool (N,); NaN where all answers are the same."""
     from torchmetrics.functional.classification import binary_auroc
 
     if positive.all() or not positive.any():

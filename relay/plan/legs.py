@@ -9,6 +9,7 @@ from typing import Any
 from relay.config import Handoff, Results, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
 from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
+from relay.tasks import Task
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -78,6 +79,11 @@ class Study:
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
     results: Results = field(default_factory=Results)
+
+    @property
+    def task(self) -> Task:
+        """What all of its data sets are for (:mod:`relay.tasks`)."""
+        return next(iter(self.datasets.values())).options.does
 
     @property
     def test_sets(self) -> list[Dataset]:

@@ -22,6 +22,8 @@ from relay.postprocess import steps_of
 
 SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
 """Options that must be the same for all data sets of a study, because one model reads them all."""
+IF_SET = ("steps", "slices")
+"""Likewise, but described to other sites only if they are not null, as older versions do not know them."""
 
 
 def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:
@@ -131,10 +133,13 @@ class _Planner:
             """A named part: from the whole block or, if that has problems elsewhere, checked separately."""
             return dig(conf, path) if conf else check(Named, dig(raw, path))[0]
 
+        if conf is not None and conf.train.loss is None and task_id in datasets:
+            usual = Named(name=datasets[task_id].options.does.loss)
+            conf = dataclasses.replace(conf, train=dataclasses.replace(conf.train, loss=usual))
         parts = (
             self.plugin(task_id, ["strategy"], "strategies", chosen("strategy")),
             self.net(task_id, chosen("model"), datasets.get(task_id)),
-            self.plugin(task_id, ["train", "loss"], "losses", chosen("train", "loss")),
+            self.loss(task_id, chosen("train", "loss"), datasets.get(task_id)),
             self.plugin(task_id, ["train", "optimizer"], "optimizers", chosen("train", "optimizer")),
             self.plugin(task_id, ["train", "scheduler"], "schedulers", chosen("train", "scheduler")),
         )
@@ -168,8 +173,8 @@ class _Planner:
         data = dataset.options
         where = self.layers.where(task_id, "model", "kwargs")
         options = net.options
-        size = data.patch_size or data.img_size
-        said = {"in_channels": data.channels, "num_classes": data.num_classes or 1}
+        size = data.patch_size or data.fixed_size
+        said = {"in_channels": data.channels, "num_classes": data.outputs}
         if hasattr(options, "img_size"):
             said["img_size"] = list(size) if size else options.img_size
             if said["img_size"] is None:
@@ -184,6 +189,17 @@ class _Planner:
         if size is not None and dims is not None and len(size) != dims:
             self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
         return type(net)(options)
+
+    def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
+        """The loss, which must be one of the task's."""
+        loss = self.plugin(task_id, ["train", "loss"], "losses", choice)
+        if loss is None or dataset is None or choice is None:
+            return loss
+        task, fits = dataset.options.task, getattr(loss, "tasks", None)  # somebody's own may not say
+        if fits is not None and task not in fits:
+            allowed = f"is for {' and '.join(fits)}, not {task}; leave it out for {dataset.options.does.loss}"
+            self.add(self.layers.where(task_id)(["train", "loss", "name"]), choice.name, allowed)
+        return loss
 
     def folder(self, task_id: int, lap: int = 1) -> str:
         folder = dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}"
@@ -273,7 +289,7 @@ class _Planner:
     def check_shared(self, datasets: Mapping[int, Any]) -> None:
         first = next(iter(datasets.values()), None)
         for task_id, dataset in datasets.items():
-            for key in SHARED:
+            for key in (*SHARED, *IF_SET):
                 value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
                 if value != wanted:
                     path = self.layers.where(task_id, "dataset", "kwargs")([key])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import Dataset, SiteData
+from relay.data import Dataset, Pixels, SiteData, slices_of, stacked
 from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
@@ -23,7 +23,7 @@ from relay.metrics import CalibrationBins, Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
 from relay.postprocess import steps_of
-from relay.predict.cell import Cell, Clock
+from relay.predict.cell import Cell, Clock, SampleCell
 from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
 from relay.predict.summary import summary
@@ -93,7 +93,7 @@ def predict_study(
     sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
     _check_files(models, sites.files(needed), RunPaths(root))
     shapes = [shape for _, dataset in pairs for shape in sites(dataset).test.shapes]
-    workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
+    workers = how.workers if study.task.dense and sum(map(prod, shapes)) >= FEW else 0
     cells = []
     with Measuring(workers, study.results.metrics) as measuring, Progress(len(shapes), console) as progress:
         for model, group in groupby(pairs, lambda pair: pair[0]):
@@ -102,8 +102,9 @@ def predict_study(
                 site = sites(dataset)
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 more = study.results.metrics
-                cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance, more)
-                pictures = _Pictures(site, cell, folder) if how.save else None
+                kind = Cell if study.task.dense else SampleCell
+                cell = kind(study.name, study.strategy, model, dataset.options, unit, how.tolerance, more)
+                pictures = _Pictures(site, cell, folder) if how.save and study.task.dense else None
                 with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
                     _test(net, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
@@ -153,7 +154,7 @@ def _test(
 ) -> None:
     """Predict all of a site's test images; collect the concurrent measurements at the end."""
     device = device_of(devices)
-    calibration = CalibrationBins(cell.options.num_classes).to(device)
+    calibration = CalibrationBins(cell.options.outputs).to(device)
     inference = Clock()
     steps = steps_of(cell.model.leg.conf.predict.postprocess)
     found = predictions(net, site, device, calibration, steps)
@@ -173,8 +174,17 @@ class _Pictures:
         self.masks, self.overlays = (
             folder / kind / cell.model.folder / cell.options.task_name for kind in ("predictions", "overlays")
         )
+        self._slices: list[Pixels] = []
 
     def save(self, found: Predicted) -> None:
-        paths = path_of(found.sample)
-        save_mask(found.mask, found.sample.image, self.masks / paths)
-        save_overlay(self.site.dataset.read(found.sample).image, found.mask, found.truth, self.overlays / paths)
+        assert found.mask is not None
+        sample = found.sample
+        save_overlay(self.site.view(sample), found.mask, found.truth, self.overlays / path_of(sample))
+        axis = self.site.dataset.options.slice_axis
+        if sample.slice is None or axis is None:
+            save_mask(found.mask, sample.image, self.masks / path_of(sample))
+            return
+        self._slices = [*(self._slices if sample.slice else ()), found.mask]  # they follow each other
+        if len(self._slices) == slices_of(sample, axis):
+            volume = replace(sample, id=sample.id.rpartition("#")[0])
+            save_mask(stacked(self._slices, axis), sample.image, self.masks / path_of(volume))

@@ -93,7 +93,7 @@ def matrix(run: Run) -> Picture | None:
         f"Heat map of {len(legs)} legs by {len(sites)} sites; {measured} of {len(values)} cells were measured. "
         "The table below has the same numbers.",
         "A row is the model after one leg, a column is one site's test images. The number is the mean Dice: 1 is "
-        "perfect overlap with the expert's contour, 0 is none; brighter is better (the colours go from "
+        "perfect overlap with the true contour, 0 is none; brighter is better (the colours go from "
         f"{low:.1f} to {high:.1f}). A frame marks the site that the leg trained on. Read down a column to see "
         "whether a site is remembered as the model moves on. A hatched cell was not measured.",
         grid([run.label(leg) for leg in legs], sites, values, framed),

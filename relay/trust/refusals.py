@@ -201,7 +201,7 @@ class PolicyBreach(Refused):
 class ConfigMismatch(Refused):
     """Made with a config that does not match this site's."""
 
-    _advice = "Use the study's agreed config: the same net, classes, channels and intensity_range."
+    _advice = "Use the study's agreed config: the same net, classes, channels, intensity_range and steps."
 
 
 class GateFailed(Refused):

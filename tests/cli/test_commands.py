@@ -368,10 +368,10 @@ def test_every_image_and_model_has_a_mask_of_its_own(trained: Path) -> None:
         (lambda path: None, "in.put can't be read: No such file", "Check the path"),
         (lambda path: os.mkfifo(path), "in.put is not a file, but a pipe", "Copy it"),
         (lambda path: path.mkdir(), "no images in in.put", "Give a 2D image"),
-        (lambda path: (path.mkdir(), (path / "1").write_bytes(bytes(128) + b"DICM")), "1 DICOM files", "dcm2niix"),
+        (lambda path: (path.mkdir(), (path / "1").write_bytes(bytes(128) + b"DICM")), "no images in in.put", "a DICOM"),
         (lambda path: path.symlink_to(path), "in.put can't be read", "Check the path"),
     ],
-    ids=["text", "missing", "pipe", "empty folder", "DICOM series", "loop"],
+    ids=["text", "missing", "pipe", "empty folder", "DICOM without image", "loop"],
 )
 def test_what_is_no_image_is_2(trained: Path, make: Any, message: str, advice: str) -> None:
     path = trained / "in.put"

@@ -228,7 +228,7 @@ MISTAKES: list[tuple[str, str, Any, str]] = [
     ("relay", "common.model.kwargs.solver_kwargs", 5, "mapping"),
     ("relay", "common.model.kwargs.solver_kwargs.backbone", "resnet99", "resnet18"),
     ("relay", "common.model.kwargs.solver_kwargs.depth", 3, "unknown key"),
-    ("relay", "common.model.kwargs.solver_kwargs.in_channels", 2, "1 or 3"),
+    ("relay", "common.model.kwargs.solver_kwargs.in_channels", 0, "greater than or equal to 1"),
     ("relay", "common.model.kwargs.solver_name", "V-Net", "U-Net"),
     ("relay", "common.model.kwargs.optimizer_conf.X", ADAM, "doublegan"),
     ("relay", "common.model.kwargs.optimizer_conf.M.kwargs.lr", -1, "greater than 0"),

@@ -8,6 +8,11 @@ from pydantic import ValidationError
 
 from relay.data import DatasetOptions
 
+
+def normalise(how: str, **kwargs: object) -> dict[str, object]:
+    return {"name": "Normalise", "kwargs": {"how": how, **kwargs}}
+
+
 GOOD = {"task_id": 0, "task_name": "drive", "num_classes": 2}
 
 
@@ -39,9 +44,29 @@ def test_yaml_lists_are_taken() -> None:
         ("class_names", ["vessel"], "must be 2 different names"),
         ("class_names", ["a", "a"], "must be 2 different names"),
         ("class_names", ["a", "a", "b"], "must be 2 different names"),
+        ("num_classes", None, "must be given: segmentation needs the number of classes, background included"),
+        ("task", "detection", "'segmentation', 'classification', 'multilabel' or 'regression'"),
         ("class_names", ["none", "a|b"], "match pattern"),
         ("class_names", ["none", "Gefäß"], "match pattern"),
-        ("channels", 4, "1 or 3"),
+        ("channels", 0, "greater than or equal to 1"),
+        ("steps", [{"name": "Resamples", "kwargs": {}}], r"\[0\] \(Resamples\): unknown name.*mean 'Resample'"),
+        ("steps", [{"name": "Resample", "kwargs": {"spacings": [1, 1]}}], "spacings.*unknown key.*mean 'spacing'"),
+        ("steps", [{"name": "Crop", "kwargs": {}}], "exactly one of size and above"),
+        ("steps", [{"name": "Crop", "kwargs": {"size": [4, 4], "margin": 1}}], "margin is for above"),
+        ("steps", [normalise("window", low=3)], "window needs low and high"),
+        ("steps", [normalise("window", low=3, high=3)], "low must be less than high"),
+        ("steps", [normalise("percentile", low=-1)], "percentiles are from 0 to 100"),
+        ("steps", [normalise("minmax", high=3)], "high: only for window and percentile"),
+        ("steps", [normalise("minmax", foreground=True)], "only for zscore and percentile"),
+        ("steps", [normalise("minmax", channels=[0])], "channels 1, 2 are not normalised"),
+        ("steps", [normalise("minmax", channels=[3])], "there is no channel 3"),
+        (
+            "steps",
+            [{"name": "Resize", "kwargs": {"size": [4, 4]}}, {"name": "Crop", "kwargs": {"size": [4, 4, 4]}}],
+            "the same number of axes: Resize 2, Crop 3",
+        ),
+        ("foreground", 0.5, "set patch_size, too"),
+        ("slices", "across", "'axial', 'coronal' or 'sagittal'"),
         ("img_size", [64], "at least 2 items"),
         ("img_size", [64, 0], "greater than or equal to 1"),
         ("patch_size", [8, 8, 8, 8], "at most 3 items"),
@@ -59,6 +84,32 @@ def test_wrong_values_are_refused_where_they_stand(key: str, value: object, mess
     with pytest.raises(ValidationError, match=message) as caught:
         DatasetOptions(**{**GOOD, key: value})
     assert [error["loc"][0] for error in caught.value.errors()] == [key]
+
+
+def of_task(task: str, num_classes: int | None = None, **more: object) -> DatasetOptions:
+    return DatasetOptions(**{**GOOD, "task": task, "num_classes": num_classes, **more})
+
+
+def test_names_and_outputs_follow_the_task() -> None:
+    assert (of_task("classification", 2).names, of_task("multilabel", 1).names) == (["class 0", "class 1"], ["label 0"])
+    assert (of_task("regression").names, of_task("regression").outputs) == (["value"], 1)
+    assert of_task("regression", class_names=["age in years"]).names == ["age in years"]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "names", "message"),
+    [
+        ("classification", 1, None, "greater than or equal to 2, as classification needs"),
+        ("classification", 2, ["a"], "must be 2 different names, one for each class \\["),
+        ("multilabel", None, None, "must be given: multilabel needs the number of labels"),
+        ("multilabel", 2, ["a", "a"], "2 different names, one for each label"),
+        ("regression", 1, None, "must be left out: regression has no classes"),
+        ("regression", None, ["a", "b"], "must be 1 name, one for each value"),
+    ],
+)
+def test_classes_follow_the_task(task: str, classes: int | None, names: list[str] | None, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        of_task(task, classes, class_names=names)
 
 
 def test_a_patch_has_the_axes_of_the_size() -> None:

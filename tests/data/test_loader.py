@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -231,3 +232,52 @@ def test_a_sample_is_drawn_as_its_weight_says(weights: list[float], number: int)
 def test_balance_is_for_images_with_a_class(made) -> None:
     with pytest.raises(ValidationError, match="is for classification and multilabel; the task is segmentation"):
         made([(6, 5)] * 4, balance=True)
+
+
+def test_patches_on_a_class(made) -> None:
+    """Every class is as likely, however few voxels it has; the others are anywhere."""
+    dataset = made([(40, 40)] * 6, patch_size=[7, 7], foreground=1.0, repeats=20)
+    read = dataset.read
+
+    def rare(sample):
+        case = read(sample)
+        case.target[:] = 0
+        case.target[5:30, 5:30] = 1
+        case.target[33, 8] = 2
+        return case
+
+    dataset.read = rare
+    middles = torch.cat([batch["label"][:, 3, 3] for batch in epoch(loader(dataset), 0)])
+    assert (middles > 0).all()
+    assert 0.35 < (middles == 2).float().mean() < 0.65
+    assert same(epoch(loader(dataset), 1), epoch(loader(dataset, workers=2), 1))
+    dataset.options = dataclasses.replace(dataset.options, foreground=0.3)
+    middles = torch.cat([batch["label"][:, 3, 3] for batch in epoch(loader(dataset), 0)])
+    assert 0.05 < (middles == 2).float().mean() < 0.3
+
+
+def test_patches_on_a_class_near_an_edge_and_in_small_or_empty_images(made) -> None:
+    dataset = made([(5, 20), (20, 5), (20, 20)], patch_size=[7, 7], foreground=1.0, repeats=4)
+    assert all(batch["label"].shape == (4, 7, 7) for batch in epoch(loader(dataset), 0))
+    read = dataset.read
+    dataset.read = lambda sample: dataclasses.replace(read(sample), target=np.zeros_like(read(sample).target))
+    assert all(batch["label"].shape == (4, 7, 7) for batch in epoch(loader(dataset), 0))
+
+
+def test_float_images_make_batches(made) -> None:
+    steps = [{"name": "Normalise", "kwargs": {"how": "minmax"}}]
+    for name in ("none", "flip"):
+        dataset = made([(12, 10)] * 8, steps=steps, patch_size=[8, 8], augment={"train": name})
+        (batch, _) = epoch(loader(dataset), 0)
+        assert batch["image"].dtype == torch.float16
+        assert batch["image"].shape == (4, 3, 8, 8)
+
+
+def test_targets_that_are_no_maps_make_batches(made) -> None:
+    dataset = made([(12, 10)] * 8, patch_size=[8, 8])
+    read = dataset.read
+    for target in (np.asarray(2), np.array([0, 1, 1], np.uint8), np.asarray(0.5, np.float32)):
+        dataset.read = lambda sample, target=target: dataclasses.replace(read(sample), target=target)
+        (batch, _) = epoch(loader(dataset), 0)
+        assert batch["label"].shape == (4, *target.shape)
+        assert (batch["label"].numpy() == target).all()

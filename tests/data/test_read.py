@@ -15,7 +15,7 @@ from relay.datasets.folder import Folder
 from relay.data import volumes
 from relay.data.files import listing
 from relay.data.raw import read_raw
-from relay.data.read import read_image, read_mask, read_masks, read_pair
+from relay.data.read import read_image, read_images, read_mask, read_masks, read_pair
 from relay.errors import DataError
 from relay.metrics.dice import sample_dice
 from relay.predict.masks import save_mask
@@ -168,7 +168,7 @@ def test_volumes_that_are_not_three_axes_of_real_numbers(tmp_path: Path) -> None
         assert read_image(tmp_path / name)[0].shape == (4, 5, 6, 1)
     many = sitk.GetImageFromArray(np.zeros((2, 3, 4, 2), np.float32), isVector=True)
     sitk.WriteImage(many, str(tmp_path / "many.nii"))
-    assert "2 channels; an image has 1 or 3" in refused(tmp_path / "many.nii")[0]
+    assert read_image(tmp_path / "many.nii")[0].shape == (2, 3, 4, 2)
     sitk.WriteImage(sitk.Image((4, 3, 2), sitk.sitkComplexFloat32), str(tmp_path / "complex.nii"))
     assert "complex numbers" in refused(tmp_path / "complex.nii")[0]
 
@@ -217,11 +217,13 @@ def test_the_order_of_bytes_does_not_matter(tmp_path: Path) -> None:
 
 def test_a_radiograph_without_a_spacing_is_said(tmp_path: Path) -> None:
     scan, drawn = (volume(tmp_path / f"{k}.dcm", VALUES[:1].astype(np.uint16) % (2 + k * 998)) for k in (1, 0))
-    assert read_pair(scan, drawn, range(2)).notes == ()
+    captured = "a secondary capture, such as a screenshot: text may be burned into its pixels"
+    assert read_pair(scan, drawn, range(2)).notes == (captured, f"its mask: {captured}")
     for path in (scan, drawn):
-        path.write_bytes(path.read_bytes().replace(b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"))  # its spacing's tag
+        for tag, other in ((b"\x18\x00\x10\x20", b"\x18\x00\x11\x20"), (b"\x28\x00\x30\x00", b"\x28\x00\x31\x00")):
+            path.write_bytes(path.read_bytes().replace(tag, other))  # either may give its spacing
     said = "its header gives no pixel size; assumed 1 mm"
-    assert read_pair(scan, drawn, range(2)).notes == (said, f"its mask: {said}")
+    assert read_pair(scan, drawn, range(2)).notes == (said, captured, f"its mask: {said}", f"its mask: {captured}")
 
 
 def test_qforms_are_understood(tmp_path: Path) -> None:
@@ -241,19 +243,19 @@ def test_folders_are_not_files(tmp_path: Path) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(VALUES[:1].astype(np.uint16)), str(series / f"{k}.dcm"))
     (series / "1.dcm").rename(series / "IM1")
     (series / "notes.txt").write_text("x")
-    message, advice = refused(series)
-    assert message == f"{series} is a folder of DICOM files, but must be one file"
-    assert "as a volume" in advice
+    message, advice = refused(series)  # each file has its own SeriesInstanceUID
+    assert message.startswith(f"{series} contains 3 DICOM series:\n  - {series}/1.")
+    assert "Name one of them" in advice
     with pytest.raises(DataError, match=r"case_1 contains a series of 3 DICOM files") as caught:
         listing(tmp_path / "image")
-    assert "dcm2niix" in caught.value.advice()
+    assert "data set dicom" in caught.value.advice()
     for name in ("0.dcm", "2.dcm"):
         (series / name).unlink()
     (series / "IM1").rename(tmp_path / "image" / "IM1")
     with pytest.raises(DataError, match=r"without the .dcm extension \(1\):\n  - .*image/IM1"):
         listing(tmp_path / "image")
     (tmp_path / "case.nii").mkdir()
-    assert "is a folder, but must be one image file" in refused(tmp_path / "case.nii")[0]
+    assert "is a folder without DICOM images, but must be one image" in refused(tmp_path / "case.nii")[0]
 
 
 def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
@@ -479,3 +481,38 @@ def test_all_that_a_file_leaves_open_is_kept(tmp_path: Path, monkeypatch: pytest
     lies, pixels = volumes.decode(path)[3]
     assert lies.startswith("its header gives no orientation")
     assert pixels == "its header gives no pixel size; assumed 1 mm"
+
+
+def test_channels_of_several_files_are_put_together(tmp_path: Path) -> None:
+    """Each keeps its own scale, and all are turned alike."""
+    files = [volume(tmp_path / f"c{i}.nii.gz", VALUES * 10.0**i, "RAI") for i in range(4)]
+    mask = volume(tmp_path / "mask.nii", DRAWN, "RAI")
+    read = read_pair(files, mask, range(2))
+    alone = [read_pair(path, mask, range(2)) for path in files]
+    assert read.image.shape == (*VALUES.shape, 4)
+    for c, one in enumerate(alone):
+        assert np.array_equal(read.image[..., c], one.image[..., 0])
+    plain = read_pair(files, mask, range(2), eight_bits=False).image
+    assert np.allclose(plain[..., 2], plain[..., 0] * 100)
+    pictures = [picture(tmp_path / "a.png", DRAWN[0]), picture(tmp_path / "b.png", np.dstack([DRAWN[0]] * 3))]
+    assert read_images(pictures).image.shape == (*DRAWN[0].shape, 4)
+
+
+def test_channels_of_different_places_are_refused(tmp_path: Path) -> None:
+    first = volume(tmp_path / "t1.nii.gz", VALUES)
+
+    def message(other: Path) -> str:
+        told, advice = refused(tmp_path, lambda _: read_images([first, other]))
+        assert str(first) in told
+        assert str(other) in told
+        assert "grid of the first" in advice
+        return told
+
+    assert "spacing (9, " in message(volume(tmp_path / "t2.nii.gz", VALUES, Spacing=(9.0, 1.0, 1.0)))
+    assert "origin (9, " in message(volume(tmp_path / "t3.nii.gz", VALUES, Origin=(9.0, 0.0, 0.0)))
+    assert "direction" in message(volume(tmp_path / "t4.nii.gz", VALUES, "RAI"))
+    shorter = message(volume(tmp_path / "t5.nii.gz", VALUES[1:]))
+    assert "size 3×5×6, but that of its first channel is 4×5×6" in shorter
+    small = picture(tmp_path / "s.png", DRAWN[0][1:])
+    told, _ = refused(tmp_path, lambda _: read_images([picture(tmp_path / "a.png", DRAWN[0]), small]))
+    assert "size" in told

@@ -32,7 +32,7 @@ def test_pairs_by_name(site) -> None:
     assert ids(dataset) == ["a", "b"]
     assert [sample.patient for sample in dataset.listing] == ["a", "b"]
     assert dataset[0].image.shape == (8, 6, 3)
-    assert dataset[0].mask.max() == 1
+    assert dataset[0].target.max() == 1
 
 
 def test_several_folders_and_other_names(site) -> None:
@@ -185,6 +185,13 @@ def test_an_external_test_set_uses_all_its_images(site) -> None:
         folder(site.root, test_fraction=1.0)
 
 
+def test_only_some_of_the_images(site) -> None:
+    site.pairs("a1", "b1", "a2")
+    assert ids(folder(site.root, only="^a")) == ["a1", "a2"]
+    with pytest.raises(DataError, match="only 'c' matches no image"):
+        len(folder(site.root, only="c"))
+
+
 def test_the_publishers_test_set(site) -> None:
     site.pairs("1_test", "2_training", "3_training")
     parts = [sample.split for sample in folder(site.root, test_regex="_test$").listing]
@@ -253,7 +260,7 @@ def test_volumes(site, ending: str) -> None:
     site.write(f"mask/a{ending}", mask)
     read = folder(site.root, channels=1)[0]
     assert read.image.shape == (4, 5, 6, 1)
-    assert (read.mask == mask).all()
+    assert (read.target == mask).all()
     assert read.spacing == (3.0, 2.0, 1.0)
     assert np.corrcoef(read.image.ravel(), values.ravel())[0, 1] > 0.99
     small = folder(site.root, channels=1, img_size=[2, 5, 3])[0]
@@ -286,7 +293,7 @@ def mask(site, values, name: str = "a.png", **kwargs):
     array = np.asarray(values)
     site.write("image/a.png", np.zeros(array.shape[:2], np.uint8))
     site.write(f"mask/{name}", array)
-    return folder(site.root, **kwargs)[0].mask
+    return folder(site.root, **kwargs)[0].target
 
 
 def test_kinds_of_masks(site) -> None:
@@ -300,14 +307,14 @@ def test_kinds_of_masks(site) -> None:
     palette = Image.fromarray(expected.astype(np.uint8), "P")
     palette.putpalette([9, 9, 9, 200, 0, 0])
     palette.save(site.root / "mask/a.png")
-    assert (folder(site.root)[0].mask == expected).all()
+    assert (folder(site.root)[0].target == expected).all()
 
 
 def test_masks_of_volumes_may_be_floats(site) -> None:
     values = np.arange(24).reshape(2, 3, 4) % 2
     site.write("image/a.nii.gz", values.astype(np.int16))
     site.write("mask/a.nii.gz", values.astype(np.float64))
-    assert (folder(site.root)[0].mask == values).all()
+    assert (folder(site.root)[0].target == values).all()
     site.write("mask/a.nii.gz", values * 0.5)
     with pytest.raises(DataError, match=r"a\.nii\.gz: fractional values"):
         folder(site.root)[0]

@@ -34,10 +34,10 @@ def test_levels_become_classes_and_the_test_folder_the_test_split(site) -> None:
         "D1/train/a", "D1/train/b", "D1/test/a", "D2/train/c", "D2/test/d",
     ]  # fmt: skip
     assert prepare(dataset, seed=1).split.to_json()["test"] == ["D1/test/a", "D2/test/d"]
-    assert dataset[0].mask.tolist() == [[0, 1], [2, 0]]
+    assert dataset[0].target.tolist() == [[0, 1], [2, 0]]
     assert dataset.options.names == ["background", "rim", "cup"]
     site.write("D1/train/ROIs/mask/a.png", LEVELS)
-    assert dataset[0].mask.tolist() == [[0, 1], [2, 0]]
+    assert dataset[0].target.tolist() == [[0, 1], [2, 0]]
 
 
 def test_whole_photographs(site) -> None:

@@ -32,13 +32,13 @@ def test_every_eye_has_a_disc_with_a_cup_in_it(camera: str) -> None:
     dataset = synthetic(camera=camera)
     for picture in (dataset[i] for i in range(20)):
         assert picture.image.shape == (64, 64, 3)
-        assert picture.image.dtype == picture.mask.dtype == np.uint8
-        disc, cup = (picture.mask >= 1).mean(), (picture.mask == 2).mean()
+        assert picture.image.dtype == picture.target.dtype == np.uint8
+        disc, cup = (picture.target >= 1).mean(), (picture.target == 2).mean()
         assert 0.03 < disc < 0.5
         assert 0.02 < cup / disc < 0.9
-        rows, columns = np.nonzero(picture.mask == 2)
-        assert (picture.mask[rows.min() - 1] > 0).any()  # the cup ends within the disc
-        assert (picture.mask[:, columns.max() + 1] > 0).any()
+        rows, columns = np.nonzero(picture.target == 2)
+        assert (picture.target[rows.min() - 1] > 0).any()  # the cup ends within the disc
+        assert (picture.target[:, columns.max() + 1] > 0).any()
 
 
 def test_the_same_again_whatever_was_drawn_before() -> None:
@@ -61,7 +61,7 @@ def test_cameras_see_the_same_anatomy_otherwise() -> None:
     contrast = {}
     for name, picture in seen.items():
         grey = picture.image.mean(axis=-1)
-        contrast[name] = grey[picture.mask > 0].mean() - grey[picture.mask == 0].mean()
+        contrast[name] = grey[picture.target > 0].mean() - grey[picture.target == 0].mean()
     assert contrast["clinic_a"] > 50 > contrast["clinic_b"] > 20
     means = np.array([picture.image.mean(axis=(0, 1)) for picture in seen.values()])
     distances = np.linalg.norm(means[:, None] - means, axis=-1)[np.triu_indices(4, 1)]
@@ -71,7 +71,7 @@ def test_cameras_see_the_same_anatomy_otherwise() -> None:
 def test_a_camera_of_ones_own() -> None:
     dataset = synthetic(camera={"retina": [0, 0, 0], "noise": 0, "vignette": 0, "brightness": 10})
     picture = dataset[0]
-    assert 8 <= np.median(picture.image[picture.mask == 0]) <= 12
+    assert 8 <= np.median(picture.image[picture.target == 0]) <= 12
     with pytest.raises(ValidationError, match="less than or equal to 255"):
         synthetic(camera={"retina": [0, 0, 256]})
     with pytest.raises(ValidationError, match="clinic_a"):
@@ -82,5 +82,5 @@ def test_a_camera_of_ones_own() -> None:
 def test_sizes(size: int) -> None:
     picture = synthetic(size=size, camera="clinic_c")[1]
     assert picture.image.shape == (size, size, 3)
-    assert set(np.unique(picture.mask)) == {0, 1, 2}
-    assert synthetic(size=size, img_size=[32, 32])[0].mask.shape == (32, 32)
+    assert set(np.unique(picture.target)) == {0, 1, 2}
+    assert synthetic(size=size, img_size=[32, 32])[0].target.shape == (32, 32)

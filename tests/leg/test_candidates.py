@@ -16,6 +16,7 @@ from relay.handover import Handover, compact
 from relay.leg import candidates as module
 from relay.leg.candidates import candidates_in, few, preferred, routing, scores, zero_shot
 from relay.leg.vote import Vote
+from relay.tasks import Segmentation
 from tests.leg.test_evaluate import CPU, Made, Oracle, blobs, site
 from tests.leg.test_vote import Fixed
 from tests.memory.test_router import looks, pictures, state
@@ -43,6 +44,11 @@ def test_a_handover_offers_its_model_the_vote_and_the_newest_expert_of_the_site(
     vote = found["vote"]
     assert isinstance(vote, Vote)
     assert (vote.sites, vote.router) == (("a", "b"), None)  # nobody has released how its images look
+    assert vote.counts is None
+    leg.strategy.by_size = True
+    found = candidates_in(leg, whole, "a")
+    assert isinstance(found["vote"], Vote)
+    assert found["vote"].counts == [8, 8]
     assert list(candidates_in(leg, whole, "c")) == ["generalist", "vote"]
     assert list(candidates_in(leg, handover({}), "a")) == ["generalist"]
 
@@ -120,10 +126,13 @@ def legs(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any]]:
     ],
 )
 def test_what_is_best_elsewhere_is_what_was_best_on_arrival(pairs: Any, kind: str, why: str) -> None:
-    found, told = preferred(legs(*pairs))
+    found, told = preferred(legs(*pairs), Segmentation)
     assert found == kind
     assert why in told
 
 
 def test_a_leg_that_scored_one_model_only_tells_nothing() -> None:
-    assert preferred([{"leg": 2, "zero_shot": [{"model": "generalist", "mean": 0.5, "images": 3}]}])[0] == "generalist"
+    assert (
+        preferred([{"leg": 2, "zero_shot": [{"model": "generalist", "mean": 0.5, "images": 3}]}], Segmentation)[0]
+        == "generalist"
+    )

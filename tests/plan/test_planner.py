@@ -106,6 +106,8 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
             "is not an earlier leg",
             None,
         ),
+        ("all_tasks_datasets.0.kwargs.slices", "axial", "must be the same for all data sets of a study", None),
+        ("common.dataset.kwargs.steps", [{"name": "Resample"}], "(Resample): spacing = None: must be given", None),
         ("all_tasks_datasets.0.kwargs.task_name", "M\u00fcnster", "match", None),
         ("all_tasks_datasets.0.kwargs.task_name", "n" * 41, "match", None),
         ("all_tasks_datasets.0.kwargs.task_name", "CLINIC_B", "two have this task_name", None),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from relay.bundle.handover_files import load
 from relay.errors import HandoverError
 from relay.handover import Handover, MemoryState, Privacy
-from relay.memory.projection import features, half, inputs, layers, nothing, project, seen, update
+from relay.memory.projection import features, half, inputs, layers, nothing, project, seen, update, weaker
 from tests.strategies.toys import SMALL, adam, begun, handover, learn, relay, sgd, site_a, site_b
 from tests.studies import simulate
 
@@ -134,6 +134,34 @@ def test_half_a_projection_done_twice_is_the_projection() -> None:
     layer, change = nn.Linear(6, 5), torch.randn(5, 6)
     twice = project(layer, project(layer, change, held, half(held)), held, half(held))
     assert torch.allclose(twice, project(layer, change, held, torch.ones(4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.5, 0.01])
+def test_sites_that_count_less_are_held_as_with_a_larger_alpha(weight: float) -> None:
+    """Of two sites, too: what is held for both is weakened at once."""
+    one, two = torch.randn(2, 20, 6, generator=torch.Generator().manual_seed(1))
+    held, by_hand = (
+        update(update(torch.zeros(6, 6), one, alpha, seed=1), two, alpha, seed=1) for alpha in (0.1, 0.1 / weight)
+    )
+    weak = weaker(held, weight)
+    assert torch.allclose(weak @ weak.T, by_hand @ by_hand.T, atol=1e-5)
+
+
+def test_what_is_held_fully_stays_so_unless_it_counts_nothing() -> None:
+    held = torch.eye(3)[:, :2] * (1 + 1e-5)  # rounded up
+    assert torch.allclose(weaker(held, 0.1), torch.eye(3)[:, :2], atol=1e-4)
+    assert not weaker(held, 0.0).any()
+
+
+def test_a_strategy_can_let_earlier_sites_count_less() -> None:
+    """For its steps; what travels on is held as ever."""
+    first = begun(OWM)
+    learn(first, [site_a()] * 3)
+    second: Any = begun(OWM, handover(first))
+    second.earlier = 0.1
+    (projectors,) = second.phases()[0].frozen
+    assert torch.equal(projectors.held[0], weaker(second.held["weight"], 0.1))
+    assert float(projectors.held[0].norm()) < float(second.held["weight"].norm())
 
 
 def test_nothing_is_held_at_first() -> None:

@@ -53,13 +53,13 @@ def images() -> Iterator[Batch]:
     yield batch()
 
 
-def begun(strategy: Replay, memory: Memory | None = None) -> Any:
+def begun(strategy: Replay, memory: Memory | None = None, samples: int = 6) -> Any:
     """At its second leg, the model moved away from the incoming one."""
     strategy.remembered = memory or Shifted()
     strategy.setup(model(), criterion, Task("south", 3, 3, (-1.0, 1.0), (8, 8)))
     legs = [{"leg": 1, "site": "north", "train_samples": 30}]
     strategy.receive(Handover(model(2).state_dict(), facts={"legs": legs}))
-    strategy.begin(Training(6, ["p"] * 6, images, lambda: 0.5))
+    strategy.begin(Training(samples, ["p"] * 6, images, lambda: 0.5))
     with torch.no_grad():
         next(strategy.model.parameters()).mul_(1.5)
     return strategy
@@ -89,6 +89,19 @@ def test_weights_of_the_terms() -> None:
     assert list(once) == ["task", "distil", "replay"]
     for name, factor in (("task", 1), ("distil", 2), ("replay", 2)):
         assert float(twice[name]) == pytest.approx(factor * float(once[name]), rel=1e-5)
+
+
+@pytest.mark.parametrize(("samples", "weight", "own"), [(6, 1.0, 3), (30, 1.0, 3), (60, 0.5, 4), (300, 0.1, 5)])
+def test_earlier_sites_with_fewer_images_than_this_one_count_less(samples: int, weight: float, own: int) -> None:
+    """They have 30: their part of a batch, next to its own part, and the term's weight are in proportion."""
+    strategy = begun(Relay(RelayOptions(memory=None, owm_alpha=None)), samples=samples)
+    terms = strategy.loss(batch())
+    drawn = strategy.remembered.asked.image + 2
+    assert len(drawn) == 6 - own
+    by_hand = weight * (strategy.model(drawn) - model(2)(drawn)).square().mean()
+    assert float(terms["replay"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
+    assert begun(Relay(RelayOptions(memory=None, owm_alpha=None, by_size=False)), samples=samples).earlier == 1
+    assert strategy.by_size
 
 
 def test_der_matches_logits_and_der_plus_plus_labels() -> None:

@@ -159,6 +159,7 @@ def test_same_config_as_here(at: At) -> None:
         (ExpectedConfig({"name": "U-Net", "kwargs": {"depth": 5}}, DATA, EXPECTED.config), "model.kwargs"),
         (ExpectedConfig(NET, {**DATA, "channels": 1}, EXPECTED.config), "data.channels is 3 there, 1 here"),
         (ExpectedConfig(NET, {**DATA, "intensity_range": [0.0, 1.0]}, EXPECTED.config), "data.intensity_range"),
+        (ExpectedConfig(NET, {**DATA, "steps": [], "slices": None}, EXPECTED.config), "data.steps"),
         (ExpectedConfig(NET, {**DATA, "more": 1}, EXPECTED.config), "data.more is None there, 1 here"),
     ],
 )

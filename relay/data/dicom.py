@@ -1,0 +1,71 @@
+"""Read a DICOM series as one volume, in real units.
+
+A file is read likewise: an X-ray, or an enhanced file with many frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from relay.data.files import is_dicom, is_series
+from relay.data.geometry import Geometry
+from relay.data.pixels import real_values
+from relay.data.planes import Plane, planes_of
+from relay.data.series import series_files
+from relay.data.stack import stack
+from relay.data.tags import text
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""SOP class of secondary captures, and the beginning of those with many frames."""
+
+
+def reads(path: Path) -> bool:
+    """Whether a path is DICOM's: a series, or a file with its ending or content."""
+    return path.suffix.lower() == ".dcm" or is_series(path) or is_dicom(path)
+
+
+def decode(path: Path, indices: bool = False) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
+    """Values in real units, ``(z, y, x)`` and perhaps three colours; geometry; channels; notes.
+
+    Args:
+        path: A file, or a path that names a series (:mod:`relay.data.series`).
+        indices: Whether to keep the indices of a palette image instead of its colours.
+
+    Raises:
+        DataError: it can't be read, or is not exactly one volume with slices at equal distances.
+    """
+    planes, geometry = _stacked(path)
+    values = real_values(planes, indices)
+    channels = values.shape[3] if values.ndim == 4 else 1
+    return values, geometry, channels, tuple(_notes(planes))
+
+
+def geometry_of(path: Path) -> Geometry:
+    """The geometry that :func:`decode` gives, from the headers only.
+
+    Raises:
+        DataError: as :func:`decode`, but for what the pixels show.
+    """
+    return _stacked(path)[1]
+
+
+def _stacked(path: Path) -> tuple[list[Plane], Geometry]:
+    files: Sequence[Path] = series_files(path) if is_series(path) else [path]
+    return stack([plane for file in files for plane in planes_of(file)])
+
+
+def _notes(planes: Sequence[Plane]) -> list[str]:
+    """What is legal, but suspicious."""
+    first, notes = planes[0], []
+    if first.spacing is None:
+        notes.append("its header gives no pixel size; assumed 1 mm")
+    headers = {plane.path: plane.header for plane in planes}
+    if any(text(header, "BurnedInAnnotation", path).upper() == "YES" for path, header in headers.items()):
+        notes.append("text is burned into its pixels (BurnedInAnnotation), which may name the patient")
+    elif text(first.header, "SOPClassUID", first.path).startswith(CAPTURE):
+        notes.append("a secondary capture, such as a screenshot: text may be burned into its pixels")
+    return notes

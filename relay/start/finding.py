@@ -1,0 +1,164 @@
+"""What a folder of images holds: images and masks in two folders, a folder for each class, or a data set of nnU-Net."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from relay.data import PICTURES, VOLUMES, SplitName, by_regex, refuse, stem, tree
+from relay.errors import DataError
+
+IMAGES = ("image", "images", "img", "imgs", "scans")
+MASKS = ("mask", "masks", "label", "labels", "seg", "segmentations", "labelsTr")
+PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
+Layout = Literal["pairs", "classes", "nnunet", "images"]
+CHANNELS = "Every image needs each channel once: NAME_<channel>. Correct --channels, or remove these files."
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image that was found: its files by channel, its mask or the name of its class, and its split if it says so."""
+
+    name: str
+    patient: str
+    images: tuple[Path, ...]
+    target: Path | str | None = None
+    split: SplitName | None = None
+
+
+def find_images(
+    folder: Path,
+    images: str | None = None,
+    masks: str | None = None,
+    channels: Sequence[str] = (),
+    patients: str | None = None,
+) -> tuple[Layout, list[Found]]:
+    """The images in a folder, with what the folders say about them.
+
+    Args:
+        folder: The folder.
+        images, masks: The folders of images and masks in it; None to recognise them by their names.
+        channels: The last parts of the names of an image's files, one for each channel: ``t1``, ``flair``.
+        patients: A regular expression that finds the patient in an image's name; None: every image is a patient.
+
+    Returns:
+        How the folder is laid out, and the images, sorted.
+
+    Raises:
+        DataError: there is no such folder, or no image in it; images lack a mask, a channel or a patient.
+    """
+    if not folder.is_dir():
+        raise DataError(f"folder not found: {folder}", "Name the folder with the images.")
+    layout = layout_of(folder, images, masks)
+    if layout == "nnunet":
+        found = _nnunet(folder)
+    elif layout == "pairs":
+        found = _pairs(folder / (images or _named(folder, IMAGES)), folder / (masks or _named(folder, MASKS)), channels)
+    elif layout == "classes":
+        found = [
+            replace(each, patient=f"{inner.name}/{each.name}", target=inner.name)
+            for inner in _folders(folder)
+            for each in _grouped(tree(inner), channels)
+        ]
+    else:
+        found = _grouped(tree(folder / images if images else folder), channels)
+    if not found:
+        endings = " ".join(PICTURES + VOLUMES)
+        raise DataError(f"no images in {folder}", f"Name the folder that holds them. What is read ends in: {endings}")
+    return layout, _with_patients(found, patients)
+
+
+def layout_of(folder: Path, images: str | None = None, masks: str | None = None) -> Layout:
+    """How a folder is laid out, by what is in it.
+
+    Raises:
+        DataError: it has the folders of published splits.
+    """
+    if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
+        return "nnunet"
+    if masks or _named(folder, MASKS):
+        return "pairs"
+    inner = _folders(folder)
+    if inner and {path.name.lower() for path in inner} <= set(PARTS):
+        raise DataError(
+            f"{folder} has the folders {', '.join(path.name for path in inner)}, which look like splits",
+            "Make a table of each of them, or use a data set that reads splits: classes (split_dirs) or fundus.",
+        )
+    return "classes" if not images and len(inner) > 1 and all(map(_has_images, inner)) else "images"
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _named(folder: Path, names: Sequence[str]) -> str:
+    """The folder in ``folder`` with one of these names, or an empty text."""
+    return next((path.name for path in _folders(folder) if path.name.lower() in names), "")
+
+
+def _has_images(folder: Path) -> bool:
+    return any(path.name.lower().endswith(PICTURES + VOLUMES) for path in folder.rglob("*"))
+
+
+def _pairs(images: Path, masks: Path, channels: Sequence[str]) -> list[Found]:
+    """Images with the mask of the same name, in the same folder below ``masks``."""
+    drawn = tree(masks)
+    found = _grouped(tree(images), channels)
+    alone = [f"{each.images[0]}: no mask {each.name} in {masks}" for each in found if each.name not in drawn]
+    names = {each.name for each in found}
+    alone += [f"{path}: no image {name} in {images}" for name, path in drawn.items() if name not in names]
+    refuse(
+        alone,
+        f"{images.parent}: images and masks without a partner",
+        "Give an image and its mask the same name (without the channel), or remove what has no partner.",
+    )
+    return [replace(each, target=drawn[each.name]) for each in found]
+
+
+def _grouped(files: Mapping[str, Path], channels: Sequence[str]) -> list[Found]:
+    """Files by image: those whose names differ only in the channel belong together."""
+    if not channels:
+        return [Found(name, name, (path,)) for name, path in files.items()]
+    pattern = re.compile(rf"(.+)[_\-.]({'|'.join(map(re.escape, channels))})")
+    groups: dict[str, dict[str, Path]] = defaultdict(dict)
+    problems = []
+    for name, path in files.items():
+        if match := pattern.fullmatch(name):
+            groups[match[1]][match[2]] = path
+        else:
+            problems.append(f"{path}: its name ends in none of {', '.join(channels)}")
+    problems += [
+        f"{name}: no {', '.join(missing)}"
+        for name, there in groups.items()
+        if (missing := [channel for channel in channels if channel not in there])
+    ]
+    refuse(problems, "files that make no complete image", CHANNELS)
+    return [Found(name, name, tuple(there[channel] for channel in channels)) for name, there in groups.items()]
+
+
+def _nnunet(folder: Path) -> list[Found]:
+    """Cases of nnU-Net with a mask; what is wrong with them, the data set ``nnunet`` says."""
+    names = json.loads((folder / "dataset.json").read_text(encoding="utf-8")).get("channel_names") or {"0": ""}
+    channels = [f"{k:04d}" for k in range(len(names))]
+    found = []
+    parts: tuple[tuple[str, SplitName | None], ...] = (("Tr", None), ("Ts", "test"))
+    for end, part in parts:
+        if (folder / f"labels{end}").is_dir():
+            masks = {stem(path): path for path in tree(folder / f"labels{end}").values()}
+            there = _grouped(tree(folder / f"images{end}"), channels)
+            found += [replace(each, target=masks[each.name], split=part) for each in there if each.name in masks]
+    return found
+
+
+def _with_patients(found: Sequence[Found], pattern: str | None) -> list[Found]:
+    if pattern is None:
+        return list(found)
+    patients = [by_regex(pattern, each.name) for each in found]
+    wrong = [f"{each.images[0]}: {each.name}" for each, who in zip(found, patients, strict=True) if not who]
+    refuse(wrong, f"--patients '{pattern}' does not match these images' names", "Correct the regular expression.")
+    return [replace(each, patient=who or "") for each, who in zip(found, patients, strict=True)]
