@@ -10,6 +10,7 @@ from .schema import (
     Blocks as Blocks,
     Handoff as Handoff,
     Named as Named,
+    Predict as Predict,
     Results as Results,
     TaskConf as TaskConf,
     Train as Train,
