@@ -2,7 +2,7 @@
 
 A series is one record, and its PatientID the patient. Of the PatientID, only a keyed digest is kept, with a key that
 never leaves the site (:mod:`relay.data.pseudonyms`); ids of records are digests, too. Masks are DICOM-SEG files
-anywhere in the tree, or files whose names follow a rule.
+anywhere in the tree, or files whose names follow a rule; other targets are in a table.
 """
 
 from __future__ import annotations
@@ -12,29 +12,39 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import ValidationInfo, field_validator, model_validator
+from typing_extensions import Self
 
 from relay.config import Field, options
 from relay.data import (
     Dataset,
     DatasetOptions,
+    Labels,
     Pseudonyms,
     Record,
     Regex,
     Series,
     Text,
+    clean,
     find_series,
+    read_sheet,
     refuse,
     site_pseudonyms,
 )
 from relay.errors import DataError, some
 
+Target: TypeAlias = int | float | tuple[int, ...]
+Key = Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 FIELDS = ("folder", "name", "series", "study")
 UNKNOWN = (
     "Set patient: StudyInstanceUID in the config if no patient has several studies; or export these series again with "
     "their PatientID, or with a pseudonym in it."
+)
+UNLABELLED = (
+    "Add them to the table, restrict the series with modality or description_regex, or move them away. Check that the "
+    "table's label_key is the one of the config."
 )
 UNMASKED = (
     "Put a DICOM-SEG of each series anywhere in the folder, or set mask_name in the config; restrict the series with "
@@ -54,16 +64,29 @@ class DicomOptions(DatasetOptions):
         mask_name: The path of a series' mask, under the site's folder or absolute: ``{folder}/mask.nii.gz``. It can
             contain ``{folder}`` (the folder that contains the series' files), ``{name}`` (that folder's name),
             ``{series}`` and ``{study}`` (the UIDs). None: DICOM-SEG files that refer to the series.
+        label_table: For tasks without masks: a CSV or TSV table, under the site's folder or absolute, with the target
+            of each patient, study or series.
+        label_key: The table's column that says whose target it is, which has the name of a DICOM tag.
+        label_column: The table's column with the target: a class by its name or index; a number; labels as ``A|B``.
+        label_values: How the table writes each class, in the order of ``class_names``. None: as in ``class_names``, or
+            as its index.
+        windows: Use each series once for each of the ``channels``, which then differ by their ``Normalise`` steps, such
+            as two windows of a CT.
         mask_values: The mask value of each class, background first; in a DICOM-SEG, the numbers of the segments after
             a 0. None: the class indices 0, 1, ….
     """
 
     root_path: Text
-    channels: Literal[1, 3] = 1
+    channels: Annotated[int, Field(ge=1)] = 1
     modality: Text | None = None
     description_regex: Regex | None = None
     patient: Literal["PatientID", "StudyInstanceUID"] = "PatientID"
     mask_name: Text | None = None
+    label_table: Text | None = None
+    label_key: Key = "PatientID"
+    label_column: Text = "Label"
+    label_values: list[Text] | None = None
+    windows: bool = False
     mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
 
     @field_validator("mask_name")
@@ -78,13 +101,22 @@ class DicomOptions(DatasetOptions):
             raise ValueError(f"no field {{{wrong[0]}}}; allowed: {allowed}")
         return rule
 
-    @field_validator("mask_values")
+    @field_validator("mask_values", "label_values")
     @classmethod
-    def _a_value_a_class(cls, values: list[int] | None, info: ValidationInfo) -> list[int] | None:
+    def _a_value_a_class(cls, values: list[object] | None, info: ValidationInfo) -> list[object] | None:
         classes = info.data.get("num_classes")
         if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
-            raise ValueError(f"must be {classes} different numbers, one for each class, background first")
+            raise ValueError(f"must be {classes} different values, one for each class")
         return values
+
+    @model_validator(mode="after")
+    def _masks_or_labels(self) -> Self:
+        if (self.label_table is None) != (self.task == "segmentation"):
+            needs = "needs masks, not a label_table" if self.label_table else "needs a label_table"
+            raise ValueError(f"task: {self.task} {needs}")
+        if self.windows and self.steps is None:
+            raise ValueError("windows: set steps, with a Normalise for each of the channels")
+        return self
 
 
 class Dicom(Dataset):
@@ -102,18 +134,23 @@ class Dicom(Dataset):
         pseudonyms = site_pseudonyms()
         unknown: list[str] = []
         unmasked: list[str] = []
+        unlabelled: list[str] = []
         found = []
         for folder in self.folders():
             series = find_series(folder, pseudonyms)
-            segments = _segments(series)
+            segments, labels = _segments(series), self._labels(folder, pseudonyms)
             for one in self._chosen(folder, series):
                 patient = self._patient(one, pseudonyms)
                 if not patient:
                     unknown.append(str(one.path))
-                mask = self._mask(folder, one, segments[one.uid], unmasked)
-                found.append(Record(f"{patient}/{pseudonyms.digest(one.uid)}", patient, (one.path,), mask))
+                target = labels.get(self._key(one)) if labels else self._mask(folder, one, segments[one.uid], unmasked)
+                if labels and target is None:
+                    unlabelled.append(str(one.path))
+                images = (one.path,) * (self.options.channels if self.options.windows else 1)
+                found.append(Record(f"{patient}/{pseudonyms.digest(one.uid)}", patient, images, target))
         refuse(unknown, f"{self}: series without a PatientID", UNKNOWN)
         refuse(unmasked, f"{self}: series without exactly one mask", UNMASKED)
+        refuse(unlabelled, f"{self}: series that are not in {self.options.label_table}", UNLABELLED)
         return found
 
     def _chosen(self, folder: Path, series: Sequence[Series]) -> Iterator[Series]:
@@ -138,6 +175,39 @@ class Dicom(Dataset):
     def _patient(self, one: Series, pseudonyms: Pseudonyms) -> str:
         by_study = self.options.patient == "StudyInstanceUID"
         return (pseudonyms.digest(one.study) if one.study else "") if by_study else one.patient
+
+    def _key(self, one: Series) -> str:
+        """What a series has in the table's column of keys."""
+        keys = {"PatientID": one.patient, "StudyInstanceUID": one.study, "SeriesInstanceUID": one.uid}
+        return keys[self.options.label_key]
+
+    def _labels(self, folder: Path, pseudonyms: Pseudonyms) -> dict[str, Target]:
+        """The target of each patient, by its pseudonym, or of each study or series; none for a task with masks.
+
+        Raises:
+            DataError: the table can't be read, or some of its rows have no target or two; no key is quoted.
+        """
+        if self.options.label_table is None:
+            return {}
+        key, column = self.options.label_key, clean(self.options.label_column)
+        sheet = read_sheet(folder / self.options.label_table, (key, column), "Correct label_table in the config.")
+        sheet.need((key, column), "Set label_key and label_column in the config to the names of the table's columns")
+        read = Labels(self.options, self.options.label_values)
+        found: dict[str, Target] = {}
+        problems = []
+        for row in sheet.rows:
+            whose = pseudonyms.of(row[key]) if key == "PatientID" else row[key]
+            try:
+                target = read(row[column])
+            except ValueError as error:
+                problems.append(f"line {row.line}: {column}: {error}")
+                continue
+            if not whose:
+                problems.append(f"line {row.line}: no {key}")
+            elif found.setdefault(whose, target) != target:
+                problems.append(f"line {row.line}: another {column} than in an earlier line for the same {key}")
+        refuse(problems, f"{sheet.path}: wrong rows", "Correct these rows of the table, or remove them.")
+        return found
 
     def _mask(self, folder: Path, one: Series, segments: Sequence[Path], problems: list[str]) -> Path | None:
         """A series' mask; what is wrong goes to ``problems``."""

@@ -167,7 +167,8 @@ def _files(image: Path | Sequence[Path]) -> list[Raw]:
         DataError: one can't be read, or differs from the first.
     """
     paths = [image] if isinstance(image, Path) else image
-    first, *others = (read_raw(path) for path in paths)
+    read = {path: read_raw(path) for path in dict.fromkeys(paths)}  # channels may be windows of one file
+    first, *others = (read[path] for path in paths)
     files = [first]
     for other in others:
         try:

@@ -130,3 +130,47 @@ def test_what_is_incomplete_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images in"):
         make(tmp_path / "empty").listing  # noqa: B018
+
+
+@pytest.mark.parametrize("key", ["PatientID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_labels_in_a_table(tmp_path: Path, key: str) -> None:
+    root = tmp_path / "site"
+    names = {}
+    for number in range(2):
+        patient(root, number)
+        tags = {"PatientID": f"{NUMBER.upper()}{number}", "StudyInstanceUID": uid("study", number)}
+        names[number] = {**tags, "SeriesInstanceUID": uid("series", number)}[key]
+    lines = [f"{key};Label", *(f"{name};{('healthy', 'ill')[number]}" for number, name in names.items())]
+    table = root / "labels.csv"
+    table.write_text("\n".join(lines))
+    how = {"task": "classification", "class_names": ["healthy", "ill"], "label_table": "labels.csv", "label_key": key}
+    assert [record.target for record in make(root, **how).listing] == [0, 1]
+    assert make(root, **how)[1].target == 1
+    steps = [
+        {"name": "Normalise", "kwargs": {"how": "window", "low": -1000, "high": high, "channels": [c]}}
+        for c, high in enumerate((0, 2000))
+    ]
+    image = make(root, windows=True, channels=2, steps=steps, **how)[0].image
+    assert image.shape == (*STORED.shape, 2)
+    assert np.allclose(image[..., 0], np.clip((STORED - 1024.0 + 1000) / 500 - 1, -1, 1), atol=1e-3)
+    for text, message in (
+        (lines[:2], r"series that are not in labels.csv \(1\):\n  - .*SECRET 1/A"),
+        ([*lines, f"{names[0]};ill"], "line 4: another Label than in an earlier line"),
+        ([*lines, ";ill"], f"line 4: no {key}"),
+        ([*lines, "x;sick"], "line 4: Label: 'sick' is no class"),
+        (["a;Label", "b;ill"], f"no column {key}"),
+    ):
+        table.write_text("\n".join(text))
+        with pytest.raises(DataError, match=message) as caught:
+            make(root, **how).samples()
+        assert "4711" not in str(caught.value).replace(str(root), "")
+
+
+def test_options_must_suit_the_task() -> None:
+    for more, message in (
+        ({"task": "classification"}, "classification needs a label_table"),
+        ({"label_table": "a.csv"}, "segmentation needs masks, not a label_table"),
+        ({"windows": True}, "windows: set steps"),
+    ):
+        given = {"task_id": 1, "task_name": "a", "root_path": "r", "num_classes": 2, **more}
+        assert message in str(check(DicomOptions, given)[1][0])
