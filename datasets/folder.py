@@ -52,6 +52,7 @@ class FolderOptions(DatasetOptions):
             patient of each stem.
         id_column: The table's column of stems.
         patient_column: The table's column of patients.
+        only: Only images whose stem matches this regular expression anywhere, such as those of one scanner.
         test_regex: Images whose stem matches it anywhere are the published test set.
     """
 
@@ -65,6 +66,7 @@ class FolderOptions(DatasetOptions):
     patient_table: str | None = None
     id_column: Text = "id"
     patient_column: Text = "patient"
+    only: Regex | None = None
     test_regex: Regex | None = None
 
     @field_validator("patient_table")
@@ -106,8 +108,11 @@ class Folder(Dataset):
         for name, images, masks in zip(self.options.folder_names, places[::2], places[1::2], strict=True):
             for image, mask in pairs(images, masks, self.options.nested):
                 inner = image.parent.relative_to(images) / stem(image)
-                found.append(self._sample(PurePath(name), inner.as_posix(), image, mask, problems))
+                if self.options.only is None or _matches(self.options.only, inner.as_posix()):
+                    found.append(self._sample(PurePath(name), inner.as_posix(), image, mask, problems))
         refuse(problems, f"{self}: images without a known patient", UNKNOWN)
+        if self.options.only and not found:
+            raise DataError(f"{self}: only '{self.options.only}' matches no image", "Correct only, or leave it out.")
         if self.options.test_regex and found and not any(sample.split == "test" for sample in found):
             names = ", ".join(PurePath(sample.id).name for sample in found[:3])
             raise DataError(
@@ -125,9 +130,7 @@ class Folder(Dataset):
         if patient is None:
             problems.append(self._unknown(name, image))
         test = self.options.test_regex
-        part: Literal["train", "test"] = (
-            "test" if test and re.search(unicodedata.normalize("NFC", test), name) else "train"
-        )
+        part: Literal["train", "test"] = "test" if test and _matches(test, name) else "train"
         return Record((folder / name).as_posix(), patient or "", (image,), mask, part)
 
     @cached_property
@@ -143,3 +146,7 @@ class Folder(Dataset):
         near += [name for name in (clean(image.name), *near) if name in self._table]
         said = f", but {near[0]!r}: ids must be exact file names without the extension" if near else ""
         return f"{image}: the table has no {its!r}{said}"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.search(unicodedata.normalize("NFC", pattern), name) is not None

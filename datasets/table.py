@@ -58,6 +58,7 @@ class TableOptions(DatasetOptions):
     Attributes:
         table: The table in each ``img_folder``: commas, semicolons or tabs; UTF-8.
         rows: Only the rows that have this value, or one of these, in a column: ``{hospital: north}``.
+        only: Only the rows whose id matches this regular expression anywhere.
         image_columns: The columns of the image's files, one for each channel or group of channels; None: ``Channel_0``,
             ``Channel_1`` and so on.
         image_dir: The folder of the images, seen from the table.
@@ -78,6 +79,7 @@ class TableOptions(DatasetOptions):
     root_path: Text
     table: Text = "table.csv"
     rows: dict[str, Text | Values] = Field(default_factory=dict)
+    only: Regex | None = None
     image_columns: Values | None = None
     image_dir: Text = "."
     mask_dir: Text = "."
@@ -154,6 +156,8 @@ class _Reader:
         for row in filter(self._chosen, self.sheet.rows):
             wrong: list[str] = []
             record = self._record(row, wrong)
+            if self.options.only is not None and not re.search(self.options.only, record.id):
+                continue
             if record.id and lines.setdefault(record.id, row.line) != row.line:
                 wrong.append(f"{record.id} is in line {lines[record.id]}, too")
             if wrong:
@@ -174,7 +178,7 @@ class _Reader:
         said = "; ".join(f"{key} is {', '.join(values)}" for key, values in there.items())
         raise DataError(
             f"{self.dataset}: {self.sheet.path}: no rows" + (f" like {self.options.rows}; {said}" if said else ""),
-            "Correct rows in the config, or add rows to the table.",
+            "Correct rows and only in the config, or add rows to the table.",
         )
 
     # -- one row -----------------------------------------------------------------------------------------------------

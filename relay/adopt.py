@@ -37,6 +37,7 @@ from relay.leg import (
 from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean, no_nan, read_rows, write_rows
 from relay.seeds import derive
 from relay.statistics import describe
+from relay.tasks import Task
 from relay.trust import digest
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def adopt(
 
     Returns:
         The content of ``adopted.json``: ``site``, ``model``, ``why``, ``tuned_step`` (0: no better than the model it
-        began with, or not fine-tuned), and ``candidates``: the interval of each one's mean Dice on the validation
+        began with, or not fine-tuned), and ``candidates``: the interval of each one's score on the validation
         images, as :func:`relay.statistics.describe` gives it.
 
     Without validation images, nothing is fine-tuned, and the first of :data:`ORDER` is adopted.
@@ -112,17 +113,18 @@ def adopt(
     """
     paths, device, handover = AdoptPaths.of(run, leg.task_name), device_of(devices), incoming.handover
     models: dict[str, nn.Module] = dict(candidates_in(leg, handover, leg.task_name).items())
+    task = leg.data.does
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
     step, origin = 0, _origin(leg, incoming)
     if len(site.val):
-        start = max((kind for kind in (EXPERT, GENERALIST) if kind in found), key=lambda kind: _mean(found[kind]))
+        start = task.best((kind for kind in (EXPERT, GENERALIST) if kind in found), lambda kind: _mean(found[kind]))
         net = copy.deepcopy(models[start])
         state, curves = paths.root / f"phase_1_adopt_{origin[:12]}.ckpt", run.curves(f"adopt_{leg.task_name}")
         with progress.stage("fine-tuning", training=True):
             step = tune(leg, net, site, state, curves, devices, progress)
         if step:  # else it is still that model
             models[TUNED], found[TUNED] = net, scores(net, site, [site.val], device)
-    chosen, why = choose(found)
+    chosen, why = choose(found, type(task))
     seed = derive(leg.conf.random_seed, leg.task_name, "adopt")
     record: dict[str, Any] = {"site": leg.task_name, "model": chosen, "why": why, "tuned_step": step, "from": origin}
     record["handover"] = incoming.digest
@@ -135,11 +137,12 @@ def adopt(
     return record
 
 
-def choose(found: Mapping[str, Sequence[tuple[str, float]]]) -> tuple[str, str]:
+def choose(found: Mapping[str, Sequence[tuple[str, float]]], task: type[Task]) -> tuple[str, str]:
     """The candidate to adopt, and why.
 
     Args:
-        found: for each candidate, the patient and the Dice of each validation image; NaN if it could not be measured.
+        found: for each candidate, the patient and the score of each validation image; NaN if it could not be measured.
+        task: compares scores.
     """
     kinds = [kind for kind in ORDER if kind in found]
     if not found[kinds[0]]:
@@ -147,14 +150,14 @@ def choose(found: Mapping[str, Sequence[tuple[str, float]]]) -> tuple[str, str]:
     means = {kind: _mean(found[kind]) for kind in kinds}
     measured = [kind for kind in kinds if not math.isnan(means[kind])]
     if not measured:
-        return kinds[0], f"no Dice can be measured on the {len(found[kinds[0]])} validation images"
-    best = max(measured, key=lambda kind: means[kind])  # of equal ones, the first
+        return kinds[0], f"no {task.score_name} can be measured on the {len(found[kinds[0]])} validation images"
+    best = task.best(measured, lambda kind: means[kind])  # of equal ones, the first
     patients = len({patient for patient, _ in found[best]})
-    return best, f"it has the best mean Dice on {len(found[best])} validation images of {patients} patients"
+    return best, f"it has the best {task.score_name} on {len(found[best])} validation images of {patients} patients"
 
 
 def _mean(found: Sequence[tuple[str, float]]) -> float:
-    return mean(dice for _, dice in found)
+    return mean(score for _, score in found)
 
 
 def _write(
@@ -169,7 +172,7 @@ def _write(
         write_bytes(paths.tuned, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
     where = {**where, "trained": record["site"], "model": ADOPTED, "site": record["site"]}
     tested = predictions(model, site, next(model.parameters()).device)
-    write_rows(paths.scores, (row for one in tested for row in rows(one, site.dataset.options.names, **where)))
+    write_rows(paths.scores, (row for one in tested for row in rows(one, site.dataset.options.does, **where)))
     record["sha256"] = {path.name: measure(path).sha256 for path in (paths.tuned, paths.scores) if path.is_file()}
     write_text(paths.record, json.dumps(no_nan(record), indent=1) + "\n")
     for state in paths.root.glob("phase_1_adopt_*.ckpt"):

@@ -92,10 +92,10 @@ class DataError(UserError):
     """A data set that can't be read; the message names the files.
 
     Attributes:
-        problems: All problems, one by one, where the message shows the first of several.
+        listed: All problems, one by one, where the message shows the first of several.
     """
 
-    problems: Sequence[str] = ()
+    listed: Sequence[str] = ()
     _advice = "Fix or remove the files named above; nothing was written."
 
     @property

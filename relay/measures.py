@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from relay.results import ADOPTED, VOTE, Row, Trained, by_site, matrix, mean, of_model, own_legs, worst
+from relay.tasks import Segmentation, Task
 
 AT_HOME: Final = "at_home"
 EVERYWHERE: Final = "everywhere"
@@ -24,18 +25,19 @@ ELSEWHERE: Final = "elsewhere"
 MEASURES: Final = (AT_HOME, EVERYWHERE, ELSEWHERE)
 
 
-def measured(rows: Sequence[Row], trained: Trained, alone: bool) -> dict[str, Any]:
-    """The measures, as in ``summary.json``: mean Dice by site, and what goes with it.
+def measured(rows: Sequence[Row], trained: Trained, alone: bool, task: type[Task] = Segmentation) -> dict[str, Any]:
+    """The measures, as in ``summary.json``: each a score by site, and what goes with it.
 
     Args:
         rows: of all legs.
         trained: the sites that each leg trained on, in the order of the legs.
         alone: whether each leg starts from nothing.
+        task: compares scores.
 
     Returns:
-        ``at_home``, ``everywhere``, ``elsewhere``: site → Dice. ``generalist``: the last two of the generalist alone,
-        if there is a vote. With ``alone``, ``worst_pair``: the ``model`` and the ``site`` where it is lowest, with the
-        ``value``; ``best_single``: external site → Dice of the model that is best there, known only afterwards.
+        ``at_home``, ``everywhere``, ``elsewhere``: site → score. ``generalist``: the last two of the generalist alone,
+        if there is a vote. With ``alone``, ``worst_pair``: the ``model`` and the ``site`` where it is worst, with the
+        ``value``; ``best_single``: external site → score of the model that is best there, known only afterwards.
     """
     found = {name: by_site(own) for name, own in counted(rows, trained, alone).items()}
     single = _parted(_of_leg(of_model(rows)), own_legs(trained)) if of_model(rows, VOTE) else {}
@@ -43,7 +45,7 @@ def measured(rows: Sequence[Row], trained: Trained, alone: bool) -> dict[str, An
     return {
         **found,
         "generalist": generalist,
-        **(_lone(rows, trained) if alone else {"worst_pair": None, "best_single": {}}),
+        **(_lone(rows, trained, task) if alone else {"worst_pair": None, "best_single": {}}),
     }
 
 
@@ -86,20 +88,21 @@ def _averaged(rows: Iterable[Row]) -> list[Row]:
     return [{**same[0], "value": mean(row["value"] for row in same)} for same in groups.values()]
 
 
-def _lone(rows: Sequence[Row], trained: Trained) -> dict[str, Any]:
-    """The lowest score of a model at a site trained on, and at external sites the highest."""
+def _lone(rows: Sequence[Row], trained: Trained, task: type[Task]) -> dict[str, Any]:
+    """The worst score of a model at a site trained on, and at external sites the best."""
     table, own = matrix(rows), own_legs(trained)
     models = {site: table[leg] for site, leg in zip(own, sorted(table), strict=False)}
     pairs = {(model, site): value for model, row in models.items() for site, value in row.items() if site in own}
-    lowest = worst(pairs)
+    lowest = worst(pairs, task)
     model, site = lowest["site"] or (None, None)
     external = dict.fromkeys(site for row in models.values() for site in row if site not in own)
     return {
         "worst_pair": {"model": model, "site": site, "value": lowest["value"]},
-        "best_single": {site: highest(row.get(site, math.nan) for row in models.values()) for site in external},
+        "best_single": {site: best(task, (row.get(site, math.nan) for row in models.values())) for site in external},
     }
 
 
-def highest(values: Iterable[float]) -> float:
-    """The highest of the values that are not missing; NaN if there are none."""
-    return max((value for value in values if not math.isnan(value)), default=math.nan)
+def best(task: type[Task], values: Iterable[float]) -> float:
+    """The best of the scores that are not missing; NaN if there are none."""
+    there = [value for value in values if not math.isnan(value)]
+    return task.best(there) if there else math.nan

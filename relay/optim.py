@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from dataclasses import asdict
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
@@ -115,6 +115,34 @@ class Schedule:
             raise ValueError(f"total_steps must be at least 1, not {total_steps}")
         with blamed(type(self).__name__, self):  # the first rate is asked for here
             return LambdaLR(optimizer, lambda step: self.factor(min(step, total_steps), total_steps))
+
+
+def warmed(schedule: Any, optimizer: Optimizer, total_steps: int, warmup: float) -> LRScheduler:
+    """A schedule after a linear warm-up; the schedule then has the steps that are left.
+
+    Args:
+        warmup: steps or, below 1, a share of ``total_steps``.
+
+    Raises:
+        UserError: the warm-up takes all the steps there are, or the schedule makes its scheduler itself.
+    """
+    steps = int(warmup * total_steps) if warmup < 1 else int(warmup)
+    if steps == 0:
+        return schedule.build(optimizer, total_steps)  # type: ignore[no-any-return]
+    name, left = type(schedule).__name__, total_steps - steps
+    if left <= 0:
+        advice = "Make it shorter, or give it as a share below 1."
+        raise UserError(f"train.warmup is {steps} steps, but the budget of a phase is {total_steps}", advice)
+    if not isinstance(schedule, Schedule):
+        advice = "Leave warmup out, or derive the schedule from relay.optim.Schedule."
+        raise UserError(f"train.warmup: the schedule {name} has no factor", advice)
+    from torch.optim.lr_scheduler import LambdaLR
+
+    def factor(step: int) -> float:
+        return (step + 1) / (steps + 1) if step < steps else schedule.factor(min(step - steps, left), left)
+
+    with blamed(name, schedule):
+        return LambdaLR(optimizer, factor)
 
 
 @options

@@ -20,21 +20,22 @@ class Task:
 
     Attributes:
         site: the site's name.
-        classes: number of classes, background included.
+        outputs: how many numbers the net puts out, for each voxel or for the image: of segmentation, one for each
+            class, background included.
         channels: number of channels of an image.
         intensity_range: the values that the lowest and highest intensities are mapped to.
         size: of the training images, ``(*spatial)``, slowest axis first; None if sizes differ.
         seed: of the study; derive others from it (:mod:`relay.seeds`).
-        kind: ``segmentation``.
+        dense: whether there is a prediction for each voxel, as in segmentation; else for each image.
     """
 
     site: str
-    classes: int
+    outputs: int
     channels: int
     intensity_range: tuple[float, float]
     size: tuple[int, ...] | None = None
     seed: int = 0
-    kind: str = "segmentation"
+    dense: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Training:
         samples: how many there are, in the form that may be disclosed: rounded if the study's policy says so.
         patients: the patient of each image, by :attr:`Batch.index`.
         batches: yields each image once, whole, in order, on the leg's device.
-        score: mean Dice of the model in its present state on the validation images; NaN if there are none.
+        score: of the model in its present state on the validation images, by the task's primary metric; NaN if there
+            are none. Higher is better, whatever the metric: an error is negative.
     """
 
     samples: int
@@ -60,7 +62,8 @@ class Batch:
 
     Attributes:
         image: float, ``(B, C, *spatial)``, scaled to the data set's ``intensity_range``.
-        label: int64 class indices, ``(B, *spatial)``.
+        label: as the loss wants it: of segmentation int64 class indices ``(B, *spatial)``, of classification ``(B,)``;
+            of labels or numbers, float ``(B, outputs)``.
         index: int64, ``(B,)``: which training samples these are.
     """
 

@@ -1,6 +1,7 @@
 """Results as tidy rows, and their summary: the matrix of legs and sites, its mean, and forgetting.
 
-A row is one sample and class, predicted by one of a leg's models: see :data:`COLUMNS`. A value that could not be
+A row is one sample and class, predicted by one of a leg's models: see :data:`COLUMNS`. A *score* is the primary metric
+of the study's task (:mod:`relay.tasks`): of segmentation Dice. A value that could not be
 measured is missing (an empty cell), never zero, and every mean ignores it.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 from relay.errors import DataError
 from relay.files import write_text
+from relay.tasks import Segmentation, Task, of_metric
 
 COLUMNS = ("study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value")
 
@@ -27,10 +29,10 @@ BEFORE = tuple(name for name in COLUMNS if name != "model")
 """The columns of files from before a leg had more than one model: all of their rows are the generalist's."""
 
 CLEAR = 0.01
-"""Smaller differences in Dice are not mentioned; a smaller gap counts as none, so no share of it is closed."""
+"""Smaller differences in a score of 0 to 1 are not mentioned; a smaller gap counts as none, with no share closed."""
 Row = Mapping[str, Any]
 Matrix = dict[int, dict[str, float]]
-"""leg → site → mean Dice over its test samples and classes."""
+"""leg → site → score of its test samples."""
 Trained = Sequence[Sequence[str]]
 """The sites that each leg trained on, in the order of the legs: one, or several if they are pooled."""
 
@@ -103,7 +105,7 @@ def of_model(rows: Iterable[Row], model: str = GENERALIST) -> list[Row]:
 
 
 def matrix(rows: Iterable[Row], model: str = GENERALIST) -> Matrix:
-    """Mean Dice of each leg's model on each site, as of :func:`by_site`."""
+    """Score of each leg's model on each site, as of :func:`by_site`."""
     legs: dict[int, list[Row]] = defaultdict(list)
     for row in of_model(rows, model):
         legs[int(row["leg"])].append(row)
@@ -111,9 +113,9 @@ def matrix(rows: Iterable[Row], model: str = GENERALIST) -> Matrix:
 
 
 def by_site(rows: Iterable[Row]) -> dict[str, float]:
-    """Mean Dice on each site: over samples for each class, then over classes.
+    """Score on each site: the mean over samples for each class, then over classes.
 
-    The background, the first class of every data set, is left out.
+    The background of a segmentation, the first class of the data set, is left out.
     """
     sites: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in foreground(rows):
@@ -122,15 +124,17 @@ def by_site(rows: Iterable[Row]) -> dict[str, float]:
 
 
 def foreground(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows of all classes but the first of each site, the background."""
+    """The rows that count in a score: those of the metric of single samples, without the background of a
+    segmentation, the first class of each site."""
     first: dict[str, str] = {}
     for row in rows:
-        if row["class"] != first.setdefault(row["site"], row["class"]):
+        task = of_metric(row["metric"])
+        if task and not (task.background and row["class"] == first.setdefault(row["site"], row["class"])):
             yield row
 
 
-def forgetting(table: Matrix, sites: Sequence[str]) -> float:
-    """Forgetting: mean over sites of (best Dice after an earlier leg − Dice after the last leg).
+def forgetting(table: Matrix, sites: Sequence[str], task: type[Task] = Segmentation) -> float:
+    """Forgetting: mean over sites of how much better the best score after an earlier leg is than that of the last leg.
 
     Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs except the last, each once. Scores on a site
     count only once a leg has trained on it. NaN if there is only one leg.
@@ -143,12 +147,12 @@ def forgetting(table: Matrix, sites: Sequence[str]) -> float:
     for site in dict.fromkeys(sites[:-1]):
         scores = [table[leg].get(site, math.nan) for leg in legs[sites.index(site) :]]
         seen = [score for score in scores[:-1] if not math.isnan(score)]
-        lost.append(max(seen, default=math.nan) - scores[-1])
+        lost.append(task.gain(task.best(seen), scores[-1]) if seen else math.nan)
     return mean(lost)
 
 
 def average(table: Matrix, trained: Trained) -> float:
-    """Mean Dice of the last leg's model over the sites trained on, without external ones."""
+    """Mean score of the last leg's model over the sites trained on, without external ones."""
     last = table[max(table)]
     return mean(last.get(site, math.nan) for site in own_legs(trained))
 
@@ -158,44 +162,49 @@ def own_legs(trained: Trained) -> dict[str, int]:
     return {site: place for place, sites in enumerate(trained) for site in sites}
 
 
-def backward(table: Matrix, trained: Trained) -> float:
-    """Backward transfer: mean over sites of (Dice after the last leg − Dice after the site's own leg).
+def backward(table: Matrix, trained: Trained, task: type[Task] = Segmentation) -> float:
+    """Backward transfer: mean over sites of how much better the last leg's model is than that of the site's own leg.
 
     Lopez-Paz and Ranzato 2017 (10.48550/arXiv.1706.08840); below 0 is forgetting. The sites of the last leg don't
     count, because no leg follows it. NaN if there is only one leg.
     """
     legs = sorted(table)
     own = {site: place for site, place in own_legs(trained).items() if place < len(legs) - 1}
-    return mean(table[legs[-1]].get(s, math.nan) - table[legs[place]].get(s, math.nan) for s, place in own.items())
+    ends, then = table[legs[-1]], {site: table[legs[place]].get(site, math.nan) for site, place in own.items()}
+    return mean(task.gain(ends.get(site, math.nan), value) for site, value in then.items())
 
 
-def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | None = None) -> float:
-    """Forward transfer: mean over sites of (Dice just before the site was first trained on − its baseline).
+def forward(
+    table: Matrix, trained: Trained, baseline: Mapping[str, float] | None = None, task: type[Task] = Segmentation
+) -> float:
+    """Forward transfer: mean over sites of how much better the model just before the site was first trained on is than
+    its baseline.
 
     Lopez-Paz and Ranzato 2017, as above. With several laps, a site's first leg counts, because the model
     has already seen the site before its last one. The sites of the first leg don't count.
 
     Args:
-        baseline: Dice of a model that learned from no other site: the untrained net, or the site's own model (then
+        baseline: score of a model that learned from no other site: the untrained net, or the site's own model (then
             the result is the loss from not having trained there). Without it, forward transfer is missing.
     """
     if baseline is None:
         return math.nan
     legs, first = sorted(table), {s: place for place, sites in reversed([*enumerate(trained)]) for s in sites}
     before = {site: table[legs[place - 1]].get(site, math.nan) for site, place in first.items() if place > 0}
-    return mean(value - baseline.get(site, math.nan) for site, value in before.items())
+    return mean(task.gain(value, baseline.get(site, math.nan)) for site, value in before.items())
 
 
-def worst(values: Mapping[Any, float]) -> dict[str, Any]:
-    """The lowest value and its site, ``{site, value}``; None and NaN if all are missing."""
+def worst(values: Mapping[Any, float], task: type[Task] = Segmentation) -> dict[str, Any]:
+    """The worst score and its site, ``{site, value}``; None and NaN if all are missing."""
     there = {site: value for site, value in values.items() if not math.isnan(value)}
-    site = min(there, key=lambda name: there[name], default=None)
+    site = task.worst(there, lambda name: there[name]) if there else None
     return {"site": site, "value": math.nan if site is None else there[site]}
 
 
-def gaps(final: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Site → (final Dice − the other's), either joint's or that of the site's own model; NaN if one is missing."""
-    return {site: final[site] - other.get(site, math.nan) for site in final}
+def gaps(final: Mapping[str, float], other: Mapping[str, float], task: type[Task] = Segmentation) -> dict[str, float]:
+    """Site → how much better the final score is than the other's, either joint's or that of the site's own model; NaN
+    if one is missing."""
+    return {site: task.gain(final[site], other.get(site, math.nan)) for site in final}
 
 
 def of_relay(
@@ -208,28 +217,30 @@ def of_relay(
     baseline: Mapping[str, float] | None = None,
     carried: float = math.nan,
     seconds: float = math.nan,
+    task: type[Task] = Segmentation,
 ) -> dict[str, Any]:
     """The numbers of a relay, as in ``summary.json`` under ``relay``; NaN for what was not measured.
 
     Args:
-        final: if legs don't build on each other, each site's Dice at the end, of its own model. Then there is no
+        final: if legs don't build on each other, each site's score at the end, of its own model. Then there is no
             transfer, no forgetting, and no single model for external sites. None: the last leg's model everywhere.
-        joint, local: their final Dice, for the gaps.
+        joint, local: their final scores, for the gaps.
         baseline: see :func:`forward`.
         carried: size of the memories beside the model in the last handover, in bytes.
         seconds: training time of all legs.
+        task: compares scores.
     """
     own, last, apart = own_legs(trained), table[max(table)], final is not None
     ends = {site: (last if final is None else final).get(site, math.nan) for site in own}
     return {
         "average": mean(ends.values()),
-        "backward": math.nan if apart else backward(table, trained),
-        "forward": math.nan if apart else forward(table, trained, baseline),
-        "forgetting": math.nan if apart or len(trained) < 2 else forgetting(table, [sites[0] for sites in trained]),
-        "worst": worst(ends),
+        "backward": math.nan if apart else backward(table, trained, task),
+        "forward": math.nan if apart else forward(table, trained, baseline, task),
+        "forgetting": math.nan if apart or len(trained) < 2 else forgetting(table, [s[0] for s in trained], task),
+        "worst": worst(ends, task),
         "external": {site: math.nan if apart else value for site, value in last.items() if site not in own},
-        "to_joint": {} if joint is None else gaps(ends, joint),
-        "to_local": {} if local is None else gaps(ends, local),
+        "to_joint": {} if joint is None else gaps(ends, joint, task),
+        "to_local": {} if local is None else gaps(ends, local, task),
         "bytes": carried,
         "seconds": seconds,
     }

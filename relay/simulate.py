@@ -36,6 +36,7 @@ from relay.leg import (
 from relay.measures import ELSEWHERE, measured
 from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
+from relay.tasks import Task
 
 
 class Simulation:
@@ -171,7 +172,7 @@ class Simulation:
 def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
     """Collect the finished legs' scores in ``results/scores.csv`` and ``results/summary.json``.
 
-    The summary's ``final`` is each site's Dice at the end: of the last leg's model or, if every leg
+    The summary's ``final`` is each site's score at the end: of the last leg's model or, if every leg
     starts from nothing, of the site's own model. ``mean`` is over the sites trained on here, ``forgetting`` as in
     :func:`relay.results.forgetting`, ``relay`` as in :func:`relay.results.of_relay`, ``measures`` as in
     :func:`relay.measures.measured`.
@@ -182,9 +183,10 @@ def summarise(study: Study, run: RunPaths) -> dict[str, Any]:
     rows = [row for leg in study.legs for row in run.leg(leg.folder).rows()]
     rows += _adopted(study, run)
     write_rows(run.root / "results" / "scores.csv", rows)
-    summary = {"study": study.name, "strategy": study.strategy, **outcome(rows, study.legs)}
+    task = study.task
+    summary = {"study": study.name, "strategy": study.strategy, "task": task.name, **outcome(rows, study.legs, task)}
     summary["relay"] = _relay(study, run, summary)
-    summary["measures"] = measured(rows, sites_of(study.legs), apart(study.legs))
+    summary["measures"] = measured(rows, sites_of(study.legs), apart(study.legs), type(task))
     if study.mode == "deployment":  # other sites' data are not in this folder
         summary["measures"][ELSEWHERE] = {}
     write_text(run.root / "results" / "summary.json", json.dumps(no_nan(summary), indent=1) + "\n")
@@ -204,7 +206,7 @@ def adopting(study: Study) -> list[Leg]:
     return list(last.values()) if study.mode != "deployment" and len(last) > 1 else []
 
 
-def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
+def outcome(rows: Sequence[Any], legs: Sequence[Leg], task: Task) -> dict[str, Any]:
     """``matrix``, ``final``, ``mean`` and ``forgetting`` of a study's rows."""
     table = matrix(rows)
     trained = [leg.task_name for leg in legs]
@@ -212,7 +214,7 @@ def outcome(rows: Sequence[Any], legs: Sequence[Leg]) -> dict[str, Any]:
     own = {leg.task_name: table.get(leg.number, {}).get(leg.task_name, float("nan")) for leg in legs}
     final = own if alone else last
     ends = [final.get(site, float("nan")) for site in own_legs(sites_of(legs))]
-    lost = float("nan") if alone else forgetting(table, trained)
+    lost = float("nan") if alone else forgetting(table, trained, type(task))
     return {"matrix": table, "final": final, "mean": mean(ends), "forgetting": lost}
 
 
@@ -235,6 +237,7 @@ def _relay(study: Study, run: RunPaths, summary: Mapping[str, Any]) -> dict[str,
         final=summary["final"] if apart(study.legs) else None,
         carried=beside(legs_paths),
         seconds=sum(paths.record().get("train_seconds", float("nan")) for paths in legs_paths),
+        task=type(study.task),
     )
     if study.mode == "deployment":  # the data and memories of other sites are not in this folder
         said |= {"external": {}, "bytes": float("nan")}

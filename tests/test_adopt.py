@@ -19,6 +19,7 @@ from relay.leg.paths import RunPaths
 from relay.leg.progress import Progress
 from relay.results import read_rows
 from relay.simulate import Simulation
+from relay.tasks import Segmentation
 from tests.strategies.toys import KEEPER
 from tests.studies import simulate, study
 
@@ -43,7 +44,7 @@ def paths_of(run: Simulation, site: str = "clinic_a") -> AdoptPaths:
         ({"generalist": [0.5], "vote": [0.5], "tuned": [0.5]}, "tuned", "on 1 validation images of 1 patients"),
         ({"vote": [0.5], "generalist": [0.4]}, "vote", "best mean"),
         ({"generalist": [NAN, 0.2], "expert": [NAN, NAN]}, "generalist", "best mean"),
-        ({"generalist": [NAN], "expert": [NAN]}, "expert", "no Dice can be measured on the 1 validation images"),
+        ({"generalist": [NAN], "expert": [NAN]}, "expert", "no mean Dice can be measured on the 1 validation images"),
         ({"generalist": [], "expert": []}, "expert", "there are no validation images"),
         ({"generalist": [], "vote": []}, "generalist", "there are no validation images"),
     ],
@@ -51,7 +52,7 @@ def paths_of(run: Simulation, site: str = "clinic_a") -> AdoptPaths:
 def test_the_best_on_validation_images_is_chosen_and_of_equals_the_one_closest_to_home(
     scores: dict[str, list[float]], chosen: str, why: str
 ) -> None:
-    found, told = choose({k: [(f"p{n}", dice) for n, dice in enumerate(v)] for k, v in scores.items()})
+    found, told = choose({k: [(f"p{n}", dice) for n, dice in enumerate(v)] for k, v in scores.items()}, Segmentation)
     assert found == chosen
     assert why in told
 
@@ -97,8 +98,8 @@ def test_the_chosen_model_is_the_one_that_is_scored(run: Simulation, tmp_path: P
     site, found = run.sites(leg.pool[0], train=True), {}
     for kind in ("expert", "generalist", "vote", "tuned"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "choose", lambda scores, kind=kind: (kind, "of the test"))
-            patch.setattr("relay.leg.tuning.validation_dice", lambda *_: 0.0)  # so that some step is better
+            patch.setattr(module, "choose", lambda scores, task, kind=kind: (kind, "of the test"))
+            patch.setattr("relay.leg.tuning.validation_score", lambda *_: 0.0)  # so that some step is better
             where = RunPaths(tmp_path / kind)
             record = module.adopt("tiny", leg, incoming, site, where, run.devices, Progress())
         found[kind] = [row["value"] for row in score_rows(AdoptPaths.of(where, leg.task_name), record)]

@@ -15,7 +15,7 @@ from torch import nn, optim
 
 from relay.config import options
 from relay.errors import UserError
-from relay.optim import Cosine, OptimizerOptions, Poly, Step
+from relay.optim import Cosine, OptimizerOptions, Poly, Step, warmed
 from relay.registry import find, names
 
 
@@ -216,3 +216,27 @@ def test_a_schedule_that_gives_no_number_is_its_authors_error(tmp_path: Path, mo
     with pytest.raises(UserError, match=r"^Mine failed: TypeError: ") as caught:
         schedule.build(optim.SGD([parameter()], lr=1.0), 3)
     assert caught.value.advice() == "Correct wordy."
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(4, 4), (0.2, 4)])
+@pytest.mark.parametrize("name", ["constant", "poly"])
+def test_any_schedule_can_be_warmed_up(name: str, warmup: float, steps: int) -> None:
+    """It then has the steps that are left, at the rates of a run of that length."""
+    optimizer = optim.SGD([parameter()], lr=2.0)
+    scheduler = warmed(find("schedulers", name)(), optimizer, 20, warmup)
+    found = []
+    for _ in range(20):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert found[:steps] == pytest.approx([2 * (step + 1) / (steps + 1) for step in range(steps)])
+    assert found[steps:] == pytest.approx(rates(name, 20 - steps)[:-1])
+
+
+def test_a_warm_up_that_takes_all_is_refused() -> None:
+    optimizer = optim.SGD([parameter()], lr=2.0)
+    with pytest.raises(UserError, match="warmup is 20 steps, but the budget of a phase is 20"):
+        warmed(Poly(), optimizer, 20, 20)
+    with pytest.raises(UserError, match="the schedule object has no factor"):
+        warmed(object(), optimizer, 20, 5)
+    assert warmed(Poly(), optimizer, 20, 0.01).get_last_lr() == [2.0]

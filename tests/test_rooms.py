@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare", "start"},
+    {"compare", "start", "survey"},
     {"cli"},
     {"__main__"},
 )

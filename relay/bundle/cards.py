@@ -9,6 +9,7 @@ from typing import Any
 from relay.bundle import experts
 from relay.bundle.schemas import HandoverSpec, InputSpec, SteppedSpec
 from relay.numbers import number
+from relay.tasks import of_metric
 from relay.trust import Claim
 
 COLUMNS = 30
@@ -23,13 +24,13 @@ def results(
     A mean is null if nothing could be measured. Rows are in the order of the scores.
 
     Args:
-        rows: those that say ``model`` count only if it is ``generalist``.
+        rows: those of scores count, and those that say ``model`` only if it is ``generalist``.
         zero_shot: scores of the models that arrived, before training, as :class:`~relay.bundle.schemas.ZeroShot` has
             them, with exact counts.
     """
     cells: dict[tuple[str, str, str], list[float]] = {}
     for row in rows:
-        if row.get("model", "generalist") != "generalist":
+        if row.get("model", "generalist") != "generalist" or of_metric(row["metric"]) is None:
             continue
         values = cells.setdefault((row["site"], row["class"], row["metric"]), [])
         if not math.isnan(row["value"]):
@@ -78,7 +79,7 @@ def model_card(
             "",
             "## Sites and scores",
             "",
-            f"Mean Dice (0 to 1) of each leg's model on the test images at its site. Sample counts are {about}.",
+            f"{own.score_name} of each leg's model on the test images at its site. Sample counts are {about}.",
             "",
             *_matrix(claims),
             "",
@@ -127,6 +128,6 @@ def _matrix(claims: Sequence[Claim]) -> list[str]:
         "|---" * (4 + len(sites)) + "|",
     ]
     for claim in claims:
-        shown = " | ".join(number(claim.result.get(site)) for site in sites)
+        shown = " | ".join(number(claim.scores.get(site)) for site in sites)
         lines.append(f"| {claim.leg} | {claim.site} | {claim.strategy} | {claim.samples} | {shown} |")
     return [*lines, *(["", f"{more} more test sets are in the statements."] if more else [])]

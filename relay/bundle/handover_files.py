@@ -51,7 +51,7 @@ class Facts:
     Attributes:
         start: :func:`weights_digest` of what it was trained from; null for nothing.
         samples: exact number of training samples.
-        result: mean Dice on each test set here; null if nothing could be measured.
+        result: the score on each test set here, as in :class:`relay.trust.Claim`; null if nothing could be measured.
         tensors: how many the model, each memory and the expert have.
         torch: its version.
     """
@@ -61,7 +61,7 @@ class Facts:
     strategy: str
     start: Sha256 | None
     samples: Annotated[int, Field(ge=1)]
-    result: dict[str, float | None]
+    result: dict[str, float | dict[str, float | None] | None]
     tensors: dict[str, int]
     torch: str
 

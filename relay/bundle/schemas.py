@@ -113,12 +113,12 @@ class DataCard:
 
 @options
 class Row:
-    """A mean score (0 to 1) of a class on a site's test set; null if nothing could be measured."""
+    """A mean score of a class on a site's test set, of segmentation 0 to 1; null if nothing could be measured."""
 
     site: Name
     label: Text
     metric: Text
-    mean: Annotated[float, Field(ge=0, le=1)] | None
+    mean: Annotated[float, Field(ge=-1e15, le=1e15)] | None
 
 
 @options
@@ -127,12 +127,12 @@ class ZeroShot:
 
     Attributes:
         model: the generalist, or the vote of the experts.
-        mean: mean Dice, 0 to 1; null if nothing could be measured.
+        mean: score as in the statement's ``result``; null if nothing could be measured.
         images: how many images of this site it was measured on.
     """
 
     model: Literal["generalist", "vote"]
-    mean: Annotated[float, Field(ge=0, le=1)] | None
+    mean: Annotated[float, Field(ge=-1e15, le=1e15)] | None
     images: Count
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import ask, cache, options
+from relay.cli import ask, cache, configs, options
 from relay.cli.top import command, warn
-from relay.errors import UserError
+from relay.errors import UserError, typed
 
 if TYPE_CHECKING:
-    from relay.data import Sheet
+    from rich.progress import TaskID
+
+    from relay.data import Doubt, Sheet
+    from relay.survey import Checked
 
 data_app = typer.Typer(help="Tables of images; check and show a study's data.", no_args_is_help=True, **options.PLAIN)
 data_app.add_typer(cache.cache_app, name="cache")
 Out = Annotated[
     Path, typer.Option("-o", "--out", help="File to write: .csv, .tsv, or .yml for ECVL's form.", metavar="FILE")
 ]
+Config = Annotated[str, typer.Argument(help="Name under configs/, or a .yaml file.", metavar="CONFIG")]
 Replace = Annotated[bool, typer.Option("--replace", help="Overwrite the file if it exists.")]
 CLASS = ("ValueToPredict",)
 """Columns that split stratifies by if none is named."""
@@ -153,3 +158,95 @@ def _check_patients(sheet: Sheet, patient: str) -> None:
         f"{sheet.path}: rows without a patient",
         "Give every row a patient, or remove it.",
     )
+
+
+@data_app.command()
+@command
+def check(config: Config, overrides: options.Overrides = None) -> None:
+    """Read every image of a config once, and name everything that is wrong, and everything that is suspicious.
+
+    Checked are the sites whose images are on this computer. Nothing is written.
+    """
+    bad = 0
+    for checked in _checked(config, overrides):
+        ask.say(f"{checked.name}: {_dealt(checked)}")
+        ask.say(*(f"  problem: {text}" for text in checked.problems))
+        ask.say(*(f"  what to do: {cure}" for cure in checked.cures))
+        ask.say(*(f"  warning: {doubt.text}{_names(doubt)}" for doubt in checked.doubts))
+        bad += len(checked.problems)
+    if bad:
+        raise UserError(f"{bad} problems, listed above" if bad > 1 else "1 problem, named above", "See above.")
+
+
+@data_app.command("report")
+@command
+def report_(
+    config: Config,
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", help="Folder for the pages. Default: exps/<config>/data.", metavar="FOLDER"),
+    ] = None,
+    overrides: options.Overrides = None,
+) -> None:
+    """Write a page for each site whose images are here: counts, sizes, intensities, similar images, a contact sheet.
+
+    A page shows images of patients. It is for the site, and must not leave it.
+    """
+    from relay.survey import look_at, write_page
+
+    wrong = []
+    folder = to or Path("exps") / configs.find(config, overrides, say=False).name / "data"
+    for checked in _checked(config, overrides):
+        if checked.site is None:
+            wrong.append(f"  - {checked.name}: {len(checked.problems)}, the first: {checked.problems[0]}")
+            continue
+        page = write_page(look_at(checked.site), checked.doubts, folder)
+        ask.say(f"{page}: {_dealt(checked)}")
+    if wrong:
+        raise UserError(
+            "sites whose images can't be used, by number of problems:\n" + "\n".join(wrong),
+            f"See all of them: {typed('relay', 'data', 'check', config, *(overrides or []))}",
+        )
+
+
+def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
+    """The sites of a config whose images are here, checked one after the other, with a bar that shows how far it is."""
+    from tempfile import TemporaryDirectory
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from relay.survey import check_site
+
+    study = configs.find(config, overrides).plan(train=False)
+    trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
+    here = study.test_sets
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with TemporaryDirectory(prefix="relay-") as spool, bar:
+        for dataset in here:
+            options_ = dataset.options
+            task = bar.add_task(options_.task_name, total=None)
+
+            def expect(total: int, task: TaskID = task) -> Callable[[], None]:
+                bar.update(task, total=total)
+                return lambda: bar.advance(task)
+
+            seed = study.legs[0].conf.random_seed
+            yield check_site(dataset, seed, options_.task_id in trained, Path(spool), expect)
+    if absent := [d.options.task_name for d in study.datasets.values() if d not in here]:
+        warn(f"not on this computer, so not read: {', '.join(absent)}")
+
+
+def _dealt(checked: Checked) -> str:
+    """``41 images of 33 patients: train 20, val 13, test 8``."""
+    if checked.site is None:
+        return "can't be used"
+    split = checked.site.split
+    records = [*split.train, *split.val, *split.test]
+    parts = ", ".join(f"{part} {len(found)}" for part in ("train", "val", "test") if (found := split[part]))
+    return f"{_count(records, 'image')} of {_count({r.patient for r in records}, 'patient')}: {parts}"
+
+
+def _names(doubt: Doubt) -> str:
+    return f" ({', '.join(doubt.names)})" if doubt.names else ""

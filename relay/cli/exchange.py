@@ -72,8 +72,8 @@ def receive(
     again = " It was received before." if done.again else ""
     ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     show.matrix([made.claim for made in done.statements])
-    wanted = store.roster.policy.gate.min_dice
-    later = [f"min_dice {wanted} is not checked here; relay train checks it before it trains"] if wanted else []
+    wanted = store.roster.policy.gate.min_score
+    later = [f"min_score {wanted} is not checked here; relay train checks it before it trains"] if wanted else []
     for note in (*done.notes, *later):
         ask.say(f"  {note}")
     ask.say(f"Receipt, to print and sign: {store.command('receipt', '--leg', claim.leg)}")

@@ -42,9 +42,9 @@ def _more(count: int, what: str) -> str:
 
 
 def matrix(claims: Sequence[Claim]) -> None:
-    """The newest legs of a chain, one row each: who, how, and the signed mean Dice at each site.
+    """The newest legs of a chain, one row each: who, how, and the signed score at each site.
 
-    If the sites are too wide for the screen, show only the leg's own site and the lowest result.
+    If the sites are too wide for the screen, show only the leg's own site and the worst result.
     """
     from rich.console import Console
 
@@ -57,23 +57,24 @@ def matrix(claims: Sequence[Claim]) -> None:
     columns = [Column("leg", left=True), Column("site", left=True), Column("date", 3, left=True)]
     columns += [Column("strategy", 2, left=True), Column("samples", 1)]
     about = [[str(c.leg), c.site, c.issued[:10], ask.printable(c.strategy), str(c.samples)] for c in shown]
-    every = [[*row, *(number(c.result.get(site)) for site in sites)] for row, c in zip(about, shown, strict=True)]
+    every = [[*row, *(number(c.scores.get(site)) for site in sites)] for row, c in zip(about, shown, strict=True)]
     if fits(console, [*columns, *map(Column, sites)], every):
         columns += map(Column, sites)
     else:
-        columns += [Column("own site"), Column("lowest", 1)]
-        every = [[*row, number(c.result.get(c.site)), _lowest(c)] for row, c in zip(about, shown, strict=True)]
-    show_table(console, "Mean Dice of each leg, as signed by its site", columns, every)
+        columns += [Column("own site"), Column("worst", 1)]
+        every = [[*row, number(c.scores.get(c.site)), _worst(c)] for row, c in zip(about, shown, strict=True)]
+    show_table(console, f"{claims[-1].score_name} of each leg, as signed by its site", columns, every)
     if cut := [text for text in (_more(len(claims) - ROWS, "earlier legs"), _more(more, "test sets")) if text]:
         ask.say(f"  {', '.join(cut)}")
 
 
-def _lowest(claim: Claim) -> str:
+def _worst(claim: Claim) -> str:
     from relay.numbers import MISSING, number
     from relay.results import worst
 
-    low = worst({site: value for site, value in claim.result.items() if value is not None})
-    return MISSING if low["site"] is None else f"{number(low['value'])} {low['site']}"
+    there = {site: value for site, value in claim.scores.items() if value is not None}
+    found = worst(there, claim.task) if claim.task else {"site": None}
+    return MISSING if found["site"] is None else f"{number(found['value'])} {found['site']}"
 
 
 def custody(statements: Sequence[Statement]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeAlias
 
+from relay.tasks import Task, named
+
 Sample: TypeAlias = tuple[str, str, str, str]
 """Site, patient, sample, class."""
 
@@ -17,7 +19,7 @@ class ComparedRun:
 
     Attributes:
         summary: as in ``compare.json``.
-        scores: Dice at home of each sample and class except background.
+        scores: at home, of each sample and class except background.
         trained: the sites that each leg trained on.
         alone: whether each leg starts from nothing.
     """
@@ -27,6 +29,11 @@ class ComparedRun:
     trained: Sequence[Sequence[str]] = ()
     alone: bool = False
 
+    @property
+    def task(self) -> type[Task]:
+        """The study's task, which compares scores."""
+        return named(self.summary.get("task"))
+
     def goes_with(self, other: ComparedRun) -> bool:
         """Whether the two can be compared."""
         one, two = self.summary, other.summary
@@ -34,7 +41,7 @@ class ComparedRun:
         return same and (not one["order"] or not two["order"] or one["order"] == two["order"])
 
     def of(self, measure: str) -> Mapping[str, float]:
-        """Site → Dice, of one of the measures."""
+        """Site → score, of one of the measures."""
         found: Mapping[str, float] = self.summary["measures"][measure]
         return found
 

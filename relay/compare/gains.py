@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from relay.compare.compared import ComparedRun, Groups
-from relay.measures import ELSEWHERE, highest
+from relay.measures import ELSEWHERE, best
 from relay.results import gaps, mean, worst
+from relay.tasks import Segmentation
 
 
 def gain(
@@ -30,10 +31,11 @@ def gain(
         return found
 
     sites = _over_runs([values(run) for run in runs])
-    leads = _over_runs([gaps(values(a), b.summary["measures"].get(name, {})) for a, b in pairs])
+    task = runs[0].task if runs else Segmentation
+    leads = _over_runs([gaps(values(a), b.summary["measures"].get(name, {}), task) for a, b in pairs])
     return {
         "mean": mean(sites.values()),
-        "worst": worst(sites),
+        "worst": worst(sites, task),
         "difference": mean(leads.values()),
         "lowest": worst(leads),
         "sites": sites,
@@ -47,14 +49,15 @@ def _over_runs(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def lowest_pair(runs: Sequence[ComparedRun]) -> Mapping[str, Any] | None:
-    """The model and the site where any run is lowest; None unless each site trains alone."""
+    """The model and the site where any run is worst; None unless each site trains alone."""
     pairs: list[Mapping[str, Any]] = [pair for run in runs if (pair := run.summary["measures"]["worst_pair"])]
-    return min((pair for pair in pairs if not math.isnan(pair["value"])), key=lambda pair: pair["value"], default=None)
+    there = [pair for pair in pairs if not math.isnan(pair["value"])]
+    return runs[0].task.worst(there, lambda pair: pair["value"]) if there else None
 
 
 def elsewhere(by: Groups, away: Groups) -> list[dict[str, Any]]:
-    """For each site that took no part, whether it was left out, each strategy's Dice, and that of the best single model
-    (known only afterwards)."""
+    """For each site that took no part, whether it was left out, the score of each strategy, and that of the best single
+    model (known only afterwards)."""
     every = {label: [*runs, *away[label]] for label, runs in by.items()}
     values = {label: _over_runs([run.of(ELSEWHERE) for run in runs]) for label, runs in every.items()}
     singles = _over_runs(
@@ -97,7 +100,7 @@ def _others(run: ComparedRun, site: str) -> ComparedRun:
     """A site as if it had been left out of a run whose models are each trained at one site."""
     legs = zip(run.trained, sorted(run.summary["matrix"]), strict=True)
     values = [run.summary["matrix"][leg].get(site, math.nan) for trained, leg in legs if site not in trained]
-    return _left_out(run, site, {site: mean(values)}, {}, {site: highest(values)})
+    return _left_out(run, site, {site: mean(values)}, {}, {site: best(run.task, values)})
 
 
 def _left_out(

@@ -54,6 +54,19 @@ class Checkpoint:
 
 
 @options
+class EarlyStopping:
+    """When a phase ends before its budget is spent.
+
+    Attributes:
+        patience: how many validations in a row may be no better.
+        min_delta: how much better a score must be to count, in the unit of the primary metric.
+    """
+
+    patience: Annotated[int, Field(ge=1)]
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
+@options
 class Train:
     """How to fit a phase. Set exactly one of ``num_epochs`` and ``num_mimgs`` as the budget.
 
@@ -62,7 +75,14 @@ class Train:
         num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
         batch_size: images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
-        loss: name and kwargs, see below; the same for ``optimizer`` and ``scheduler`` (updated at every step).
+        loss: name and kwargs, see below; null for the task's own: ``DiceCE`` in segmentation, ``CE`` in classification,
+            ``BCE`` in multilabel, ``MSE`` in regression.
+        optimizer: name and kwargs; the same for ``scheduler`` (updated at every step).
+        warmup: a linear rise of the learning rate before the schedule begins: steps, or below 1 a share of all steps.
+        accumulate: batches whose gradients are added up for one step; with little memory, as good as a batch as many
+            times as large, except for batch normalisation.
+        keep: ``last``, or ``best``: the weights with the best primary metric on the validation images.
+        early_stopping: ``patience`` and ``min_delta`` by the same metric; null trains to the end.
         gradient_clip: largest norm of the gradient; 0 for no limit.
         check_val_every_n_epoch: epochs between two scores of the validation images.
         log_every_n_steps: steps between two points of the curves.
@@ -73,13 +93,23 @@ class Train:
     num_mimgs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     precision: Literal[16, 32, 64, "bf16"] = 32
-    loss: Named = Field(default_factory=lambda: Named(name="DiceCE"))
+    loss: Named | None = None
     optimizer: Named = Field(default_factory=lambda: Named(name="Adam"))
     scheduler: Named = Field(default_factory=lambda: Named(name="constant"))
+    warmup: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    keep: Literal["last", "best"] = "last"
+    early_stopping: EarlyStopping | None = None
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     check_val_every_n_epoch: Annotated[int, Field(ge=1)] = 10
     log_every_n_steps: Annotated[int, Field(ge=1)] = 20
     save_every_n_seconds: Annotated[float, Field(ge=0)] = 30.0
+
+    @property
+    def runtime(self) -> tuple[str, ...]:
+        """Keys that change how a leg runs, not what it learns."""
+        validations = () if self.keep == "best" or self.early_stopping else ("check_val_every_n_epoch",)
+        return ("log_every_n_steps", "save_every_n_seconds", *validations)
 
 
 @options

@@ -12,21 +12,24 @@ import dataclasses
 import json
 import logging
 import os
+import struct
 import threading
 import time
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 import relay
 from relay.data.dataset import Dataset
 from relay.data.grid import Grid
-from relay.data.record import Case, Record
+from relay.data.record import Case, Pixels, Record
 from relay.data.series import parts_of
 from relay.errors import UserError
 from relay.files import expanded
@@ -36,7 +39,9 @@ FOLDER, LIMIT = "RELAY_CACHE", "RELAY_CACHE_GB"
 """Environment variables: the folder, and the maximum size of all entries in gigabytes."""
 USUAL_LIMIT = 50.0
 FORMAT = 1
-ENDING, PART = ".npz", ".part"
+ENDING, PART = ".cases", ".part"
+LENGTH = struct.Struct("<Q")
+"""Of the header, at the beginning of an entry."""
 STALE = 86400.0
 """Age in seconds after which an unfinished file was certainly left by a process that was killed."""
 IRRELEVANT = (
@@ -136,7 +141,7 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                np.savez(file, **_arrays(cases))
+                _write_to(file, cases)
             beside.replace(path)
         except OSError as error:  # the run goes on without
             _remove(beside)
@@ -164,35 +169,55 @@ def key_of(dataset: Dataset, samples: Sequence[Record]) -> str | None:
     return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _arrays(cases: Iterable[Case]) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    about = []
-    for number, case in enumerate(cases):
-        arrays |= {f"image{number}": case.image, f"target{number}": case.target}
-        grid = case.grid and dataclasses.asdict(case.grid)
-        about.append({"spacing": case.spacing, "notes": case.notes, "grid": grid})
-    return {"about": np.frombuffer(json.dumps(about).encode(), np.uint8), **arrays}
+def _write_to(file: BinaryIO, cases: Sequence[Case]) -> None:
+    """The length of a header, the header in JSON, and all arrays, one after another."""
+    arrays = [np.ascontiguousarray(values) for case in cases for values in (case.image, case.target)]
+    head = {
+        "check": _check(arrays),
+        "arrays": [(values.dtype.str, values.shape) for values in arrays],
+        "cases": [(case.spacing, case.notes, case.grid and dataclasses.astuple(case.grid)) for case in cases],
+    }
+    text = json.dumps(head).encode()
+    file.write(LENGTH.pack(len(text)) + text)
+    for values in arrays:
+        file.write(values.data)
+
+
+def _check(arrays: Iterable[NDArray[Any]]) -> int:
+    check = 0
+    for values in arrays:
+        check = zlib.crc32(values.data, check)
+    return check
 
 
 def _read(path: Path) -> list[Case] | None:
-    """An entry; None if there is none, or it is damaged, in which case it is removed."""
+    """An entry, mapped into memory; None if there is none, or it is damaged, in which case it is removed."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            found = [_case(file[f"image{i}"], file[f"target{i}"], told) for i, told in enumerate(about)]
+        found = _mapped(np.memmap(path, np.uint8, "r"))
         os.utime(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         log.warning("%s: damaged, so its images are read again: %s", path, error)
         _remove(path)
         return None
     return found
 
 
-def _case(image: Any, target: Any, told: Any) -> Case:
-    grid = told["grid"] and Grid(**{key: tuple(values) for key, values in told["grid"].items()})
-    return Case(image, target, told["spacing"] and tuple(told["spacing"]), tuple(told["notes"]), grid)
+def _mapped(data: Pixels) -> list[Case]:
+    """Raises ValueError and others of :func:`_read` for content that was not written by :func:`_write_to`."""
+    (length,) = LENGTH.unpack_from(data.data)
+    at = LENGTH.size + length
+    head, arrays = json.loads(data[LENGTH.size : at].tobytes()), []
+    for kind, shape in head["arrays"]:
+        arrays.append(np.frombuffer(data, np.dtype(kind), prod(shape), at).reshape(shape))
+        at += arrays[-1].nbytes
+    if _check(arrays) != head["check"]:
+        raise ValueError("its checksum differs")
+    return [
+        Case(image, target, spacing and tuple(spacing), tuple(notes), grid and Grid(*map(tuple, grid)))
+        for image, target, (spacing, notes, grid) in zip(arrays[::2], arrays[1::2], head["cases"], strict=True)
+    ]
 
 
 def _changed(path: Path) -> float | None:

@@ -39,7 +39,7 @@ def refuse(problems: Sequence[str | DataError], what: str, advice: str | None = 
         dict.fromkeys(cure or DataError("").advice() for cure in cures)
     )  # as relay.errors.shown requires
     error = DataError(f"{what} ({len(problems)}):\n" + "\n".join(lines), said)
-    error.problems = tuple(map(str, problems))
+    error.listed = tuple(map(str, problems))
     raise error
 
 

@@ -74,11 +74,11 @@ class Draft:
     def lines(self, policy: Policy) -> list[str]:
         """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
         claim = self.claim
-        scores = ", ".join(f"{site} {number(dice)}" for site, dice in claim.result.items())
+        scores = ", ".join(f"{site} {number(score)}" for site, score in claim.scores.items())
         disclosed = (
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"mean Dice {scores or 'not measured'}"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}"),
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         )

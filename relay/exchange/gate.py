@@ -17,6 +17,7 @@ from relay.bundle import manifest
 from relay.errors import UserError, plain, some
 from relay.exchange.store import StudyStore
 from relay.handover import Handover
+from relay.tasks import Task
 from relay.tensorfile import BadTensors
 from relay.trust import MAX_MESSAGE, Gate, GateFailed, Policy
 
@@ -96,14 +97,21 @@ def _models(handover: Handover) -> dict[str, Mapping[str, Tensor]]:
     return {"": handover.model, **{f"the expert of leg {leg}: ": w for leg, w in handover.experts.items()}}
 
 
-def check_score(dice: float, gate: Gate) -> None:
-    """Check the incoming model's Dice on the local validation images against the policy.
+def check_score(score: float, gate: Gate, task: type[Task]) -> None:
+    """Check the incoming model's score on the local validation images against the policy.
+
+    Args:
+        score: by the task's primary metric.
 
     Raises:
-        GateFailed: it is below ``min_dice``, and the policy says to refuse.
+        GateFailed: it is worse than ``min_score``, and the policy says to refuse.
     """
-    if gate.min_dice is not None and dice < gate.min_dice and gate.on_failure == "refuse":
-        raise GateFailed(f"the incoming model scores {dice:.3f} on the local validation images, below {gate.min_dice}")
+    limit = gate.min_score
+    if limit is not None and task.gain(score, limit) < 0 and gate.on_failure == "refuse":
+        worse = "below" if task.primary.higher_is_better else "above"
+        raise GateFailed(
+            f"the incoming model scores {score:.3f} ({task.score_name}) on the local validation images, {worse} {limit}"
+        )
 
 
 def last_known(store: StudyStore) -> Mapping[str, Tensor]:

@@ -22,7 +22,7 @@ from relay.leg.candidates import expert
 from relay.leg.device import device_of, memory_format
 from relay.leg.inference import batches, predict
 from relay.leg.sites import Sites
-from relay.leg.training import task_of, validation_dice
+from relay.leg.training import task_of, validation_score
 from relay.plan import Leg
 from relay.registry import blamed
 from relay.trust import GateFailed, Policy, PolicyBreach
@@ -48,10 +48,10 @@ def full_check(leg: Leg, sites: Sites, devices: Devices) -> AcceptanceCheck:
         if not scored:
             return [*notes, "there are no validation images here to score them on"]
         with _useful_answers(model):
-            dice = validation_dice(model, scored, device)
-        gate.check_score(dice, policy.gate)
+            score = validation_score(model, scored, device)
+        gate.check_score(score, policy.gate, type(leg.data.does))
         count = sum(len(site.split.val) for site in scored)
-        return [*notes, f"they score {dice:.3f} (mean Dice) on the {count} validation images here"]
+        return [*notes, f"they score {score:.3f} ({leg.data.does.score_name}) on the {count} validation images here"]
 
     return weigh
 
@@ -135,14 +135,14 @@ def check_expert_answers(leg: Leg, handover: Handover, site: SiteData, device: t
 def _rehearsed(leg: Leg, handover: Handover) -> nn.Module:
     """What the leg's strategy would start from, built by a temporary strategy."""
     strategy = type(leg.strategy)(leg.strategy.options)
-    strategy.setup(leg.net.build(), leg.loss.build(leg.data.num_classes), task_of(leg))
+    strategy.setup(leg.net.build(), leg.loss.build(leg.data.outputs), task_of(leg))
     strategy.receive(handover)
     start: nn.Module = strategy.model
     return start
 
 
 def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.device) -> None:
-    """Check that a net gives one output per class and pixel: some losses would train another one without a word.
+    """Check that a net's outputs have the shape that the task needs: some losses would train another without a word.
 
     Args:
         site: its first training image is predicted, or one patch of it: a whole volume would take too long.
@@ -157,12 +157,15 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
     with blamed(type(leg.net).__name__, leg.net):
         logits = predict(model.eval(), scaled(image, leg.data.intensity_range), patch)
     model.train(training)
-    wanted = (1, leg.data.num_classes, *image.shape[2:])
+    dense = leg.data.does.dense
+    wanted = (1, leg.data.outputs, *(image.shape[2:] if dense else ()))
     if tuple(logits.shape) != wanted:
         raise UserError(
             f"net '{leg.conf.model.name}' gives outputs of shape {tuple(logits.shape)} for an image; it must give "
             f"{wanted}",
-            "It needs one output per class and pixel: use the in_channels and num_classes of self.channels().",
+            "It needs one output per class and pixel: use the in_channels and num_classes of self.channels()."
+            if dense
+            else f"{leg.data.task} needs a net that gives (batch, {leg.data.outputs}), not a map.",
         )
 
 

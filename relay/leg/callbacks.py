@@ -23,20 +23,29 @@ class ShowProgress(pl.Callback):
     """Advances the progress bar at every step, and shows the last validation score."""
 
     def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+        self.progress, self.step = progress, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Start a resumed phase from its saved step."""
-        self.progress.advance(trainer.global_step, made=False)
+        self.step = trainer.global_step
+        self.progress.advance(self.step, made=False)
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Count one more step."""
-        self.progress.advance()
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Count one more step, if the batch was the last of one."""
+        if trainer.global_step > self.step:
+            self.step = trainer.global_step
+            self.progress.advance()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Skip the steps that an early stop left out."""
+        if trainer.should_stop and (left := trainer.max_steps - trainer.global_step) > 0:
+            self.progress.advance(left, made=False)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Show the validation score."""
-        if (dice := trainer.callback_metrics.get("val/dice")) is not None:
-            self.progress.note(f"val Dice {float(dice):.3f}")
+        metric = pl_module.task.primary
+        if (score := trainer.callback_metrics.get(f"val/{metric.name}")) is not None:
+            self.progress.note(f"val {metric.title or metric.name} {float(score):.3f}")
 
 
 class StopAtOnce(pl.Callback):
@@ -68,7 +77,7 @@ class KeepState(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Save if it is time; the first process decides for all."""
-        done = trainer.global_step >= trainer.max_steps
+        done = trainer.should_stop or trainer.global_step >= trainer.max_steps
         if trainer.strategy.broadcast(done or time.monotonic() - self.saved >= self.seconds):
             self.save(trainer, pl_module)
 

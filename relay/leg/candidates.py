@@ -15,9 +15,9 @@ from relay.errors import HandoverError
 from relay.handover import Handover, load_expert, load_model
 from relay.leg.inference import batches, predict
 from relay.leg.vote import Vote
-from relay.metrics import sample_dice
 from relay.plan import Leg
 from relay.results import EXPERT, GENERALIST, VOTE, mean
+from relay.tasks import Task
 
 UNLIKE = "unlike"
 MOST = 32
@@ -47,7 +47,7 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
                 f"{leg.data.channels}",
                 "Use the config that they were made with.",
             )
-        better, _ = preferred(handover.legs)
+        better, _ = preferred(handover.legs, type(leg.data.does))
         counts = [handover.samples[name] for name in experts] if leg.strategy.by_size else None
         found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None, counts)
     if site in experts:
@@ -67,25 +67,24 @@ def expert(leg: Leg, weights: Mapping[str, torch.Tensor]) -> nn.Module:
 
 
 def scores(model: nn.Module, site: SiteData, stores: Iterable[Store], device: torch.device) -> list[tuple[str, float]]:
-    """The patient of each image, and the model's mean Dice over the classes without background.
+    """The patient of each image, and the model's score for it (:meth:`relay.tasks.Task.each`).
 
-    NaN if an image has none of them. At the net's resolution, like the scores during training.
+    NaN if it has none. At the net's resolution, like the scores during training.
     """
     options = site.dataset.options
+    task, patients, values = options.does, list[str](), list[torch.Tensor]()
     model.to(device).eval()
-    found: list[tuple[str, float]] = []
     for store in stores:
         for batch in batches(store):
             logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
-            dice = sample_dice(logits.argmax(1), batch["label"].to(device).long(), options.outputs)[:, 1:]
-            names = [store.samples[index].patient for index in batch["index"].tolist()]
-            found += zip(names, dice.nanmean(1).tolist(), strict=True)
-    return found
+            values.append(task.values(task.decide(logits), task.label(batch["label"].to(device))))
+            patients += [store.samples[index].patient for index in batch["index"].tolist()]
+    return list(zip(patients, task.each(torch.cat(values)).tolist(), strict=True)) if values else []
 
 
 def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch.device) -> list[dict[str, Any]]:
-    """Mean Dice of the models that arrived on images of this site, which none of them has seen: those to train and
-    validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
+    """The primary metric of the models that arrived on images of this site, which none of them has seen: those to train
+    and validate on, never those to test on. At most :data:`MOST` images, evenly spaced.
 
     Returns:
         A row for the generalist and, of two or more experts, one for their vote: ``model``, ``mean`` (NaN if
@@ -96,7 +95,7 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
         experts = dict(zip(vote.sites, vote.nets, strict=False))  # without the generalist
         models[VOTE] = Vote(experts, vote.router, counts=vote.counts)
     for kind, model in models.items():
-        found = [dice for site in sites for _, dice in scores(model, site, [few(site)], device)]
+        found = [score for site in sites for _, score in scores(model, site, [few(site)], device)]
         rows.append({"model": kind, "mean": round(mean(found), 6), "images": len(found)})
     return rows
 
@@ -123,7 +122,7 @@ def few(site: SiteData) -> Store:
     return Store(site.dataset, samples[:: max(1, -(-len(samples) // MOST))])
 
 
-def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
+def preferred(legs: Iterable[Mapping[str, Any]], task: type[Task]) -> tuple[str, str]:
     """Which model to use for images that are unlike those of all sites, and why.
 
     Each leg has scored what arrived on its own images before it trained on them: to these models, it was such a
@@ -131,6 +130,7 @@ def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
 
     Args:
         legs: of a handover; each may have ``zero_shot``.
+        task: compares their scores.
     """
     pairs = []
     for leg in legs:
@@ -142,7 +142,7 @@ def preferred(legs: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     one, many = (mean(side) for side in zip(*pairs, strict=True))
     where = f"on arrival at {len(pairs)} site{'s' if len(pairs) > 1 else ''}, before training there"
     told = f"{where}, the vote scored {many:.3f} and the generalist {one:.3f}"
-    return (VOTE if many > one else GENERALIST), told
+    return (VOTE if task.gain(many, one) > 0 else GENERALIST), told
 
 
 def _measured(value: float | None) -> bool:

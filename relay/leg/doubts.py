@@ -10,6 +10,7 @@ from pathlib import Path
 
 from relay.data import Doubt, SiteData
 from relay.files import write_text
+from relay.leg import choosing
 from relay.leg.digests import Files
 from relay.leg.sites import Needs, Sites
 from relay.leg.training import task_of
@@ -57,6 +58,8 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
                 "are reflected to fill it"
             )
     if doubt := getattr(leg.net, "doubt", lambda: None)():
+        found.append(doubt)
+    if doubt := choosing.doubt(leg, pool):
         found.append(doubt)
     patients = len({sample.patient for site in pool for sample in site.split.train})
     memory = build(getattr(leg.strategy.options, "memory", None))

@@ -1,18 +1,20 @@
-"""Score a model on test sets, sample by sample, at the images' original geometry."""
+"""Score a model on test sets, sample by sample; masks at the images' original geometry."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
-from relay.metrics import sample_dice
+from relay.tasks import Task
 
 
 class Calibration(Protocol):
@@ -24,14 +26,22 @@ class Calibration(Protocol):
 
 @dataclass(frozen=True)
 class Predicted:
-    """One test image's prediction: uint8 class indices, of the size of ``truth``; spacing in mm, if known; Dice per
-    class, NaN if missing."""
+    """One test image's prediction.
+
+    Attributes:
+        mask: of a dense task, uint8 class indices of the size of ``truth``; else None.
+        answer: of another task, its probabilities or its number, as they were predicted; else empty.
+        truth: the target: of a dense task at the image's own size.
+        spacing: in mm, if known.
+        scores: its score in each of the task's groups; NaN if missing.
+    """
 
     sample: Record
-    mask: Pixels
-    truth: Pixels
+    mask: Pixels | None
+    answer: list[float]
+    truth: NDArray[Any]
     spacing: tuple[float, ...] | None
-    dice: list[float]
+    scores: list[float]
 
 
 def predictions(
@@ -46,19 +56,30 @@ def predictions(
         calibration: receives the probabilities and the truth.
     """
     options = site.dataset.options
+    task, of_one = options.does, _of_image if options.does.dense else _of_sample
     for batch in batches(site.test):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
-            mask, spacing = site.truth("test", index)
-            truth = np.array(mask)  # a copy: the store's own array is read-only
-            probabilities = resized(logits[place : place + 1], truth.shape, site.test.grids[index])
-            found = probabilities.argmax(1)
-            target = torch.from_numpy(truth).to(device).long()[None]
-            if calibration is not None:
-                calibration.update(probabilities, target)
-            dice = sample_dice(found, target, options.outputs)[0].tolist()
-            label = found[0].to(torch.uint8).cpu().numpy()
-            yield Predicted(site.split.test[index], label, truth, spacing, dice)
+            yield of_one(task, logits[place : place + 1], site, index, calibration)
+
+
+def _of_image(task: Task, logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+    mask, spacing = site.truth("test", index)
+    truth = np.array(mask)  # a copy: the store's own array is read-only
+    probabilities = resized(logits, truth.shape, site.test.grids[index])
+    found, target = task.decide(probabilities), torch.from_numpy(truth).to(logits.device).long()[None]
+    if calibration is not None:
+        calibration.update(probabilities, target)
+    scores = task.values(found, target)[0].tolist()
+    label = found[0].to(torch.uint8).cpu().numpy()
+    return Predicted(site.split.test[index], label, [], truth, spacing, scores)
+
+
+def _of_sample(task: Task, logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+    truth = np.array(site.test[index][1])
+    answer, label = task.answer(logits), task.label(torch.from_numpy(truth[None]).to(logits.device))
+    scores = task.values(task.decide(logits), label)[0].tolist()
+    return Predicted(site.split.test[index], None, answer[0].tolist(), truth, site.test.spacings[index], scores)
 
 
 def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
@@ -76,8 +97,15 @@ def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Te
     return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
 
 
-def rows(found: Predicted, names: Sequence[str], **where: Any) -> Iterator[dict[str, Any]]:
-    """A result row for each class of one sample; ``where`` has the columns that all rows share."""
-    for name, value in zip(names, found.dice, strict=True):
-        row = {"patient": found.sample.patient, "sample": found.sample.id, "class": name, "metric": "dice"}
-        yield {**where, **row, "value": value}
+def rows(found: Predicted, task: Task, **where: Any) -> Iterator[dict[str, Any]]:
+    """The result rows of one sample: a dense task's for each class; else what it scored, then what was predicted.
+
+    Args:
+        where: the columns that all rows share.
+    """
+    about = {**where, "patient": found.sample.patient, "sample": found.sample.id}
+    for name, value in zip(task.groups, found.scores, strict=True):
+        if task.dense or not math.isnan(value):  # an image without a mask is of few of the groups
+            yield {**about, "class": name, "metric": task.sample_metric, "value": value}
+    for name, metric, value in task.details(found.answer, found.truth):
+        yield {**about, "class": name, "metric": metric, "value": value}

@@ -42,12 +42,17 @@ def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int
         samples: number of training samples of the leg.
         world_size: number of processes that train together; ``batch_size`` is per process.
     """
-    batch = leg.train.batch_size * world_size
     if leg.train.num_mimgs is not None:
-        return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share * len(leg.pool) / batch))
+        step = leg.train.batch_size * world_size * leg.train.accumulate
+        return max(1, math.ceil(leg.train.num_mimgs * 1e6 * share * len(leg.pool) / step))
     assert leg.train.num_epochs is not None
-    epoch = max(1, samples * int(leg.data.repeats) // batch)
-    return max(1, round(leg.train.num_epochs * share)) * epoch
+    return max(1, round(leg.train.num_epochs * share)) * epoch_steps(leg, samples, world_size)
+
+
+def epoch_steps(leg: Leg, samples: int, world_size: int) -> int:
+    """Optimiser steps of an epoch; its last step may be of fewer batches than ``accumulate``."""
+    batches = max(1, samples * int(leg.data.repeats) // (leg.train.batch_size * world_size))
+    return math.ceil(batches / leg.train.accumulate)
 
 
 def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
@@ -94,6 +99,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         precision=PRECISION[train.precision],
         max_epochs=-1,
         max_steps=learner.total_steps,
+        accumulate_grad_batches=train.accumulate,
         gradient_clip_val=train.gradient_clip or None,
         check_val_every_n_epoch=train.check_val_every_n_epoch,
         limit_val_batches=1.0 if validate else 0,

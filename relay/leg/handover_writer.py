@@ -13,8 +13,9 @@ from relay.data import SPLITS, SiteData, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
-from relay.plan import IF_SET, RUNTIME_KEYS, SHARED, Leg
+from relay.plan import IF_SET, SHARED, Leg
 from relay.results import matrix, no_nan, of_model
+from relay.tasks import Task, named
 from relay.trust import BadDocument, canonical, digest, travels
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     """Everything the leg's result depends on that may be disclosed: every option, with defaults, flat; but no path, no
     file name pattern, and of the data set only the options that all sites share."""
     conf = leg.conf
-    train = {key: value for key, value in dataclasses.asdict(conf.train).items() if f"train.{key}" not in RUNTIME_KEYS}
+    train = {key: value for key, value in dataclasses.asdict(conf.train).items() if key not in conf.train.runtime}
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
     data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)
@@ -112,6 +113,11 @@ def check(leg: Leg) -> None:
         raise UserError(
             f"task {leg.task_id}: the leg can't be described to other sites: {error}", documents.ADVICE
         ) from error
+
+
+def _signed(scores: dict[str, float | None], task: Task) -> dict[str, Any]:
+    """Scores as a statement has them: of segmentation plain, as all versions read them; else with the metric's name."""
+    return scores if task.name == named(None).name else {s: {task.primary.name: v} for s, v in scores.items()}
 
 
 def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
@@ -208,7 +214,7 @@ def write(
     states = {"memory": made.memories.get(number), "cumulative": made.cumulative}
     tensors = {"model": len(made.model), **{name: len(state.tensors) for name, state in states.items() if state}}
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
-    mean = no_nan(next(iter(matrix(rows).values()), {}))
+    mean = _signed(no_nan(next(iter(matrix(rows).values()), {})), leg.data.does)
     contents = {
         manifest.CONFIG: scientific(leg),
         manifest.DATA_CARD: data_card(leg, sites),

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from relay.data import SiteData, scaled, train_loader
 from relay.leg.inference import batches, predict
 from relay.leg.lightning_adapter import start_next_epoch
-from relay.metrics import SampleDice, VoxelDice
+from relay.optim import warmed
 from relay.phase import Batch, Phase
 from relay.plan import Leg
 from relay.seeds import derive
@@ -71,8 +71,8 @@ class Learner(pl.LightningModule):
         self._seed = derive(leg.conf.random_seed, *again) if again else leg.conf.random_seed
         self.extra_state = nn.ModuleList(phase.extra_state)
         self._companions = (*phase.frozen, *companions)  # a tuple, so that they are not in the saved state
-        classes = leg.data.outputs
-        self.scores: Any = nn.ModuleDict({"dice": SampleDice(classes), "dice_voxel": VoxelDice(classes)})
+        self.task = leg.data.does
+        self.scores: Any = nn.ModuleDict(self.task.meters())
         self.first_bad = torch.tensor(-1)
 
     def train_dataloader(self) -> Any:
@@ -111,24 +111,26 @@ class Learner(pl.LightningModule):
         where = (self.leg.task_name, self.phase.name, self.current_epoch, self.global_rank)
         torch.manual_seed(derive(self._seed, *where))
 
-    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """One batch's loss. The device records the first step with a loss that is not finite; nothing waits for it."""
-        terms = self.phase.loss(Batch(self._image(batch), batch["label"].long(), batch["index"]))
+    def training_step(self, batch: dict[str, Tensor], place: int) -> Tensor:
+        """One batch's loss. The device records the first batch with a loss that is not finite; nothing waits for it."""
+        terms = self.phase.loss(Batch(self._image(batch), self.task.label(batch["label"]), batch["index"]))
         loss = torch.stack(list(terms.values())).sum()
         bad = (self.first_bad < 0) & ~loss.detach().isfinite()
-        self.first_bad = torch.where(bad, self.global_step, self.first_bad)
+        number = self.current_epoch * int(self.trainer.num_training_batches) + place
+        self.first_bad = torch.where(bad, number, self.first_bad)
         curves = {"loss": loss, **terms} if len(terms) > 1 else {"loss": loss}
         self.log_dict({f"{self.phase.name}/{name}": value.detach() for name, value in curves.items()})
         return loss
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
-        """Dice on the validation split, at the network's resolution."""
+        """Scores on the validation split, at the network's resolution."""
         logits = predict(self.module, self._image(batch), self.leg.data.patch_size)
+        decided, label = self.task.decide(logits), self.task.label(batch["label"])
         for score in self.scores.values():
-            score.update(logits.argmax(1), batch["label"])
+            score.update(decided, label)
 
     def on_validation_epoch_end(self) -> None:
-        """Sample-wise and voxel-wise Dice, each the mean over the classes without background."""
+        """The primary metric, ``val/<name>``, and what else the task measures."""
         for name, score in self.scores.items():
             self.log(f"val/{name}", score.class_mean())
             score.reset()
@@ -142,5 +144,5 @@ class Learner(pl.LightningModule):
         if self.phase.rate != 1 and hasattr(options, "lr"):  # somebody's own optimiser may have none
             options = dataclasses.replace(options, lr=options.lr * self.phase.rate)
         optimizer = options.build([p for p in self.module.parameters() if p.requires_grad])
-        schedule = self.leg.scheduler.build(optimizer, self.total_steps)
+        schedule = warmed(self.leg.scheduler, optimizer, self.total_steps, self.leg.train.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -24,6 +24,7 @@ from relay.leg import checkpoint, handover_writer
 from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates_in, routing, zero_shot
+from relay.leg.choosing import choosing
 from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.first_legs import FirstLeg, first_leg, plain
@@ -170,7 +171,7 @@ def _train(
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
-    criterion = _built(leg.loss, leg.data.num_classes)
+    criterion = _built(leg.loss, leg.data.outputs)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
     strategy.setup(model.to(device), criterion, task_of(leg))
@@ -195,6 +196,7 @@ def _train(
             ShowProgress(progress),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
             *phase.callbacks,
+            *(chosen := choosing(leg.train, phase, sites)),
             KeepState(state, leg.train.save_every_n_seconds),
         ]
         if phase.start is not None:
@@ -202,6 +204,8 @@ def _train(
         with progress.stage(f"training, phase '{phase.name}'", training=True):
             train = partial(fit, learner, state, curves, devices, acting)
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
+        for best in chosen:
+            best.choose(phase.module)
     assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32
@@ -220,7 +224,8 @@ def _arrived(
     with progress.stage("scoring what arrived"):
         found = zero_shot(leg, handover, pool, device_of(devices))
     told = ", ".join(f"{row['model']} {row['mean']:.3f}" for row in found)
-    progress.say(f"mean Dice of what arrived, on {found[0]['images']} images here that no model has seen: {told}")
+    name, images = leg.data.does.score_name, found[0]["images"]
+    progress.say(f"{name} of what arrived, on {images} images here that no model has seen: {told}")
     return found
 
 
@@ -247,7 +252,7 @@ def _scores(
         tested = predictions(leg.strategy.model, sites(dataset), device)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
-            yield from rows(found, dataset.options.names, **where)
+            yield from rows(found, dataset.options.does, **where)
 
 
 def _of_vote(
@@ -270,7 +275,7 @@ def _of_vote(
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
         tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
         for found in tested:
-            yield from rows(found, dataset.options.names, **where, model=VOTE)
+            yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 

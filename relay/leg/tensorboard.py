@@ -16,6 +16,7 @@ from relay.data import SiteData
 from relay.leg.evaluate import Predicted
 from relay.numbers import number
 from relay.overlay import overlay
+from relay.tasks import named
 
 SHOWN = 2
 """How many overlays are shown for each test set."""
@@ -31,7 +32,7 @@ def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, le
     """
     with SummaryWriter(str(folder)) as writer:
         for number, predicted in enumerate(found):
-            if number < SHOWN:
+            if number < SHOWN and predicted.mask is not None:
                 image = site.view(predicted.sample)
                 drawn = np.asarray(overlay(image, predicted.mask, predicted.truth))
                 writer.add_image(f"test/{site.dataset.options.task_name}/{number + 1}", drawn, leg, dataformats="HWC")
@@ -49,13 +50,13 @@ def show_results(root: Path, summary: Mapping[str, Any], config: Mapping[str, An
         config: of the last leg.
         figures: a folder of PNGs.
     """
-    folder = root / FOLDER
+    folder, metric = root / FOLDER, named(summary.get("task")).primary.name
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
         for leg, row in summary["matrix"].items():
-            for site, dice in row.items():
-                if not np.isnan(dice):
-                    writer.add_scalar(f"dice/{site}", dice, int(leg))
+            for site, score in row.items():
+                if not np.isnan(score):
+                    writer.add_scalar(f"{metric}/{site}", score, int(leg))
         writer.add_text("matrix", as_markdown(summary["matrix"]))
         for path in sorted(figures.glob("*.png")):
             with Image.open(path) as image:

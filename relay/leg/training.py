@@ -10,7 +10,6 @@ from torch import nn
 
 from relay.data import SiteData, scaled
 from relay.leg.inference import batches, predict
-from relay.metrics import SampleDice
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
 
@@ -20,12 +19,12 @@ def task_of(leg: Leg) -> Task:
     data, size = leg.data, leg.data.patch_size or leg.data.fixed_size
     return Task(
         site=leg.task_name,
-        classes=data.outputs,
+        outputs=data.outputs,
         channels=data.channels,
         intensity_range=data.intensity_range,
         size=tuple(size) if size else None,
         seed=leg.conf.random_seed,
-        kind=data.task,
+        dense=data.does.dense,
     )
 
 
@@ -35,7 +34,7 @@ def training_of(leg: Leg, sites: Sequence[SiteData], model: nn.Module, device: t
         samples,
         [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
         lambda: _batches(leg, sites, device),
-        lambda: validation_dice(model, sites, device),
+        lambda: leg.data.does.gain(validation_score(model, sites, device), 0.0),
     )
 
 
@@ -44,15 +43,18 @@ def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Itera
     for site in sites:
         for batch in batches(site.train):
             image = scaled(batch["image"].to(device), leg.data.intensity_range)
-            yield Batch(image, batch["label"].to(device).long(), (batch["index"] + before).to(device))
+            label = leg.data.does.label(batch["label"].to(device))
+            yield Batch(image, label, (batch["index"] + before).to(device))
         before += len(site.train)
 
 
-def validation_dice(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
-    """Mean Dice over the classes except background, at the network's resolution; NaN if no image has any of them."""
+def validation_score(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:
+    """The task's primary metric, at the network's resolution; NaN if nothing can be measured."""
     options = sites[0].dataset.options
-    score = SampleDice(options.outputs, sync_on_compute=False).to(device)  # only one process does this
+    task = options.does
+    score = task.meters()[task.primary.name].to(device)
+    score.sync_on_compute = False  # only one process does this
     for batch in chain.from_iterable(batches(site.val) for site in sites):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
-        score.update(logits.argmax(1), batch["label"].to(device).long())
+        score.update(task.decide(logits), task.label(batch["label"].to(device)))
     return float(score.class_mean())

@@ -15,13 +15,14 @@ from relay.config import Devices
 from relay.data import SiteData
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.device import device_of, memory_format
-from relay.leg.fitting import fit, steps_of
+from relay.leg.fitting import epoch_steps, fit, steps_of
 from relay.leg.learner import Learner
 from relay.leg.processes import is_first
 from relay.leg.progress import Progress
-from relay.leg.training import validation_dice
+from relay.leg.training import validation_score
 from relay.phase import Phase
 from relay.plan import Leg
+from relay.tasks import Task
 
 SHARE = 0.5
 """How much of a leg's budget a fine-tuning takes."""
@@ -36,16 +37,18 @@ class KeepBest(pl.Callback):
 
     Args:
         score: of the weights before training.
+        task: compares scores.
     """
 
-    def __init__(self, score: float, net: nn.Module) -> None:
-        self.best, self.weights, self.step = -1.0 if math.isnan(score) else score, _copy(net), 0
+    def __init__(self, score: float, net: nn.Module, task: type[Task]) -> None:
+        self.task = task
+        self.best, self.weights, self.step = score, _copy(net), 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Compare with the best so far."""
-        dice = float(trainer.callback_metrics["val/dice"])
-        if dice > self.best:
-            self.best, self.weights, self.step = dice, _copy(pl_module.module), trainer.global_step
+        score = float(trainer.callback_metrics[f"val/{self.task.primary.name}"])
+        if self.task.gain(score, self.best) > 0 or (math.isnan(self.best) and not math.isnan(score)):
+            self.best, self.weights, self.step = score, _copy(pl_module.module), trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """Saved with the state, so that a resumed fit remembers its best."""
@@ -69,19 +72,19 @@ def tune(
     Raises:
         RelayError: as :func:`relay.leg.fit`.
     """
-    criterion, device = leg.loss.build(leg.data.num_classes), device_of(devices)
+    criterion, device = leg.loss.build(leg.data.outputs), device_of(devices)
     net.to(device, memory_format=memory_format(leg))  # type: ignore[call-overload]
 
     def loss(batch: Any) -> dict[str, torch.Tensor]:
         return {"task": criterion(net(batch.image), batch.label)}
 
     steps = tuning_steps(leg, len(site.train), devices)
-    epoch = max(1, len(site.train) * int(leg.data.repeats) // (leg.train.batch_size * devices.world_size))
+    epoch = epoch_steps(leg, len(site.train), devices.world_size)
     often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
     phase = Phase("adopt", net, loss, rate=SLOWER)
     learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
-    best = KeepBest(validation_dice(net, [site], device), net)
+    best = KeepBest(validation_score(net, [site], device), net, type(leg.data.does))
     acting = [
         StopAtOnce(),
         ShowProgress(progress),

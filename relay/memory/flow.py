@@ -79,8 +79,8 @@ class Flow(Memory):
         super().setup(task)
         if task.size is None:
             raise UserError("the memory 'flow' needs images of one size", "Set the data set's img_size or patch_size.")
-        if task.kind != "segmentation":
-            raise UserError(f"the memory 'flow' is for segmentation, not {task.kind}", "Choose another memory.")
+        if not task.dense:
+            raise UserError("the memory 'flow' is for segmentation, not for this task", "Choose another memory: style.")
         self.size = task.size
 
     def receive(self, handover: Handover | None) -> None:
@@ -105,7 +105,7 @@ class Flow(Memory):
             features=own.features,
             steps=own.steps,
             channels=task.channels,
-            classes=task.classes,
+            classes=task.outputs,
             size=self.size,
         )
 
@@ -124,7 +124,7 @@ class Flow(Memory):
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.task.seed, "flow"))
-            channels = self.task.channels + self.task.classes
+            channels = self.task.channels + self.task.outputs
             return VelocityNet(len(self.size), channels, len(self.sites), self.options.features)
 
     def _widened(self) -> VelocityNet:
@@ -156,7 +156,7 @@ class Flow(Memory):
             self.net.fit_scale(centred(batch.image, task.intensity_range).cpu() for batch in training.batches())
         elif others := [number for number, site in enumerate(self.sites) if site != task.site]:
             device = next(iter(training.batches())).image.device
-            shape = (own.pool, task.channels + task.classes, *self.size)
+            shape = (own.pool, task.channels + task.outputs, *self.size)
             seed = derive(task.seed, task.site, "flow pool")
             self.pool = draw_pool(self.incoming.to(device), shape, others, own.steps, task, self.teacher, seed)
         self.incoming = None

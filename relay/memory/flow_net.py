@@ -154,11 +154,14 @@ class Average(pl.Callback):  # type: ignore[misc]
     """Keeps ``mean`` the exponential moving average of a net's weights; it starts fast, so that short fits gain too."""
 
     def __init__(self, net: nn.Module, mean: nn.Module, decay: float) -> None:
-        self.net, self.mean, self.decay = net, mean, decay
+        self.net, self.mean, self.decay, self.step = net, mean, decay, 0
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """After each step; its speed depends only on the step, so that a resumed fit gives the same result."""
+        if trainer.global_step == self.step:
+            return  # a batch whose gradients are only added up
+        self.step = trainer.global_step
         weight = 1 - min(self.decay, (1 + trainer.global_step) / (10 + trainer.global_step))
         for mean, now in zip(self.mean.parameters(), self.net.parameters(), strict=True):
             mean.lerp_(now, weight)

@@ -61,7 +61,7 @@ def draw_pool(
     images, labels = [], []
     for some in torch.split(site, together):
         noise = torch.randn(len(some), *shape[1:], generator=source).to(device)
-        image, label = torch.split(net.restored(sample(net, noise, some, steps)), [task.channels, task.classes], 1)
+        image, label = torch.split(net.restored(sample(net, noise, some, steps)), [task.channels, task.outputs], 1)
         image = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         images.append(image)
         seen = label if teacher is None else teacher(scaled(image, task.intensity_range)).detach()
@@ -71,7 +71,7 @@ def draw_pool(
 
 def join(batch: Batch, task: Task) -> Tensor:
     """Image and one-hot label channels as one, all in [-1, 1]: ``(B, channels + classes, *spatial)``."""
-    label = functional.one_hot(batch.label, task.classes).movedim(-1, 1).to(batch.image.dtype)
+    label = functional.one_hot(batch.label, task.outputs).movedim(-1, 1).to(batch.image.dtype)
     return torch.cat([centred(batch.image, task.intensity_range), label * 2 - 1], 1)
 
 

@@ -46,6 +46,7 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
 
     def __init__(self, model: nn.Module, path: PathIntegral, anchor: Anchor, weight: float) -> None:
         self.model, self.path, self.anchor, self.weight = model, path, anchor, weight
+        self.stepped = False
 
     @torch.no_grad()
     def on_before_optimizer_step(self, *_: Any) -> None:
@@ -54,8 +55,12 @@ class IntegrateAlongPath(pl.Callback):  # type: ignore[misc]
         self.weights = as_vector(parameters)
         gradient = as_vector(torch.zeros_like(p) if p.grad is None else p.grad for p in parameters)
         self.gradient = gradient - self.weight * self.anchor.gradient(self.weights)
+        self.stepped = True
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
-        """Add the step that the optimiser has taken."""
+        """Add the step that the optimiser has taken, if it has: gradients of several batches may be added up."""
+        if not self.stepped:
+            return
+        self.stepped = False
         self.path.add(self.gradient, as_vector(trained(self.model).values()) - self.weights)

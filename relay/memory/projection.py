@@ -225,12 +225,15 @@ class Projected(pl.Callback):  # type: ignore[misc]
     """Calls :class:`Projectors` around each step of the optimiser."""
 
     def __init__(self, projectors: Projectors) -> None:
-        self.projectors = projectors
+        self.projectors, self.stepped = projectors, False
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         """Before gradients are clipped."""
         self.projectors.before_step()
+        self.stepped = True
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Before anything else reads the weights."""
-        self.projectors.after_step()
+        """Before anything else reads the weights; a batch whose gradients are only added up is no step."""
+        if self.stepped:
+            self.projectors.after_step()
+        self.stepped = False

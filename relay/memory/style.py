@@ -75,7 +75,8 @@ class Style(Memory):
         from relay.memory.looks import FEW
 
         super().setup(task)
-        self.full: Form = Form(task.classes, task.channels, self.options.quantiles, area_to_perimeter=True)
+        regions = task.outputs if task.dense else 1  # without a mask, the image as a whole
+        self.full: Form = Form(regions, task.channels, self.options.quantiles, area_to_perimeter=task.dense)
         self.few = dataclasses.replace(self.full, quantiles=FEW)
         self.form = self.full if self.options.epsilon is None else self.few
 
@@ -134,13 +135,14 @@ class Style(Memory):
         return descriptions(pixels, training.patients, form, self.task.size, QUANTILES)
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch as 8-bit images, classes and indices."""
+        """A batch as 8-bit images, regions and indices."""
         from relay.memory.appearance import eight_bits
 
-        return eight_bits(batch.image, self.task.intensity_range), batch.label, batch.index
+        region = batch.label if self.task.dense else batch.image.new_zeros(batch.image[:, 0].shape).long()
+        return eight_bits(batch.image, self.task.intensity_range), region, batch.index
 
     def draw(self, batch: Batch) -> Batch | None:
-        """This site's images, each in a look of an earlier site; labels are enlarged with their images.
+        """This site's images, each in a look of an earlier site; masks are enlarged with their images.
 
         Every earlier site is as likely as any other.
         """
@@ -160,7 +162,8 @@ class Style(Memory):
                 painted, moved = torch.where(mine[:, None], other, painted), torch.where(mine, there, moved)
         low, high = self.task.intensity_range
         painted = painted.mul_((high - low) / 255).add_(low)
-        return Batch(torch.empty_like(batch.image).copy_(painted), moved, batch.index)
+        label = moved if self.task.dense else batch.label
+        return Batch(torch.empty_like(batch.image).copy_(painted), label, batch.index)
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""

@@ -61,7 +61,7 @@ def metrics(more: tuple[str, ...] = (), task: Task = "segmentation") -> dict[str
     return {name: found[name] for name in [*first, *sorted(set(found) - set(first))]}
 
 
-def about(more: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+def about(more: tuple[str, ...] = (), task: Task = "segmentation") -> dict[str, dict[str, Any]]:
     """What results say about each metric, so that a report needs no metric to be installed."""
     return {
         name: {
@@ -70,7 +70,7 @@ def about(more: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
             "higher_is_better": metric.higher_is_better,
             "in_unit": metric.in_unit,
         }
-        for name, metric in metrics(more).items()
+        for name, metric in metrics(more, task).items()
     }
 
 

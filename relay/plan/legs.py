@@ -9,6 +9,7 @@ from typing import Any
 from relay.config import Handoff, Results, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
 from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
+from relay.tasks import Task
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -60,7 +61,9 @@ class Leg:
 
     def scientific(self) -> dict[str, Any]:
         """The merged config, flat, without :data:`RUNTIME_KEYS`: what two runs must share to be the same leg."""
-        plain = {k: v for k, v in flat(self.raw).items() if not k.startswith(RUNTIME_KEYS)}
+        runtime = tuple(k for k in RUNTIME_KEYS if not k.startswith("train."))
+        runtime += tuple(f"train.{key}" for key in self.train.runtime)
+        plain = {k: v for k, v in flat(self.raw).items() if not k.startswith(runtime)}
         return plain | ({"pool": [d.options.task_name for d in self.pool]} if len(self.pool) > 1 else {})
 
 
@@ -76,6 +79,11 @@ class Study:
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
     results: Results = field(default_factory=Results)
+
+    @property
+    def task(self) -> Task:
+        """What all of its data sets are for (:mod:`relay.tasks`)."""
+        return next(iter(self.datasets.values())).options.does
 
     @property
     def test_sets(self) -> list[Dataset]:

@@ -132,10 +132,13 @@ class _Planner:
             """A named part: from the whole block or, if that has problems elsewhere, checked separately."""
             return dig(conf, path) if conf else check(Named, dig(raw, path))[0]
 
+        if conf is not None and conf.train.loss is None and task_id in datasets:
+            usual = Named(name=datasets[task_id].options.does.loss)
+            conf = dataclasses.replace(conf, train=dataclasses.replace(conf.train, loss=usual))
         parts = (
             self.plugin(task_id, ["strategy"], "strategies", chosen("strategy")),
             self.net(task_id, chosen("model"), datasets.get(task_id)),
-            self.plugin(task_id, ["train", "loss"], "losses", chosen("train", "loss")),
+            self.loss(task_id, chosen("train", "loss"), datasets.get(task_id)),
             self.plugin(task_id, ["train", "optimizer"], "optimizers", chosen("train", "optimizer")),
             self.plugin(task_id, ["train", "scheduler"], "schedulers", chosen("train", "scheduler")),
         )
@@ -145,6 +148,7 @@ class _Planner:
         if conf is None or None in parts or task_id not in datasets:
             return None
         self.check_budget(task_id, conf)
+        self.check_warmup(task_id, conf, parts[-1])
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
@@ -183,6 +187,17 @@ class _Planner:
         if size is not None and dims is not None and len(size) != dims:
             self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
         return type(net)(options)
+
+    def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
+        """The loss, which must be one of the task's."""
+        loss = self.plugin(task_id, ["train", "loss"], "losses", choice)
+        if loss is None or dataset is None or choice is None:
+            return loss
+        task, fits = dataset.options.task, getattr(loss, "tasks", None)  # somebody's own may not say
+        if fits is not None and task not in fits:
+            allowed = f"is for {' and '.join(fits)}, not {task}; leave it out for {dataset.options.does.loss}"
+            self.add(self.layers.where(task_id)(["train", "loss", "name"]), choice.name, allowed)
+        return loss
 
     def folder(self, task_id: int, lap: int = 1) -> str:
         folder = dig(self.layers.merged(task_id), ["checkpoint", "save", "dir"]) or f"task_{task_id}"
@@ -284,6 +299,13 @@ class _Planner:
             path = self.layers.where(task_id)(["train"])
             allowed = "needs exactly one budget: num_epochs, or num_mimgs (millions of images)"
             self.add(path, value, allowed, cure=f"Keep one, and set the other to null: {path}.num_epochs=null")
+
+    def check_warmup(self, task_id: int, conf: TaskConf, scheduler: Any) -> None:
+        """One warm-up is enough."""
+        own = [key for key in ("warmup_steps", "warmup_fraction") if getattr(scheduler, key, 0)]
+        if conf.train.warmup and own:
+            path = self.layers.where(task_id)(["train", "warmup"])
+            self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":

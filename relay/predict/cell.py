@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from relay.data import Record
-from relay.leg import Predicted
+from relay.leg import Predicted, rows
 from relay.metrics import Counts, Measuring, counts, overlap
 from relay.predict.models import Model
 
@@ -33,14 +35,15 @@ class Clock:
 
 @dataclass
 class Cell:
-    """A model on a test set.
+    """A model on a test set of masks; :class:`SampleCell` is of the other tasks.
 
     Attributes:
         options: of the data set.
         more_metrics: those of the config, beside the installed ones.
         unit: of distances: ``mm`` if every image of the test set has a spacing, else ``px``.
         samples: for each sample, metric → one value per class; NaN if it is missing.
-        calibration: ``ece`` and ``bins``, of all voxels.
+        calibration: ``ece`` and ``bins``, of all voxels, or of all samples.
+        confusion: of a classification, see :class:`relay.tasks.Measured`.
         inference: seconds of prediction.
         metrics: seconds this process spent on metrics.
     """
@@ -53,7 +56,8 @@ class Cell:
     tolerance: float
     more_metrics: tuple[str, ...] = ()
     samples: list[tuple[Record, dict[str, list[float]]]] = field(default_factory=list)
-    calibration: dict[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Sequence[Sequence[int]] = ()
     inference: float = 0.0
 
     def __post_init__(self) -> None:
@@ -78,7 +82,7 @@ class Cell:
         future = measuring.submit(found.mask, found.truth, classes, spacing, self.tolerance)
         self._waiting.append((found.sample, future))
 
-    def finish(self, calibration: dict[str, Any], inference: float) -> None:
+    def finish(self, calibration: Mapping[str, Any], inference: float) -> None:
         """After the last prediction, wait for outstanding measurements."""
         self.calibration, self.inference = calibration, inference
         self.samples = self._clock.time(lambda: [(sample, future.result()) for sample, future in self._waiting])
@@ -93,14 +97,21 @@ class Cell:
         every = list(self._patients.values())
         return overlap(sum(every[1:], start=every[0]), self.more_metrics)
 
+    def whole(self) -> Iterator[tuple[str, str, float]]:
+        """Class, metric and value, over all samples of the test set together; none of masks, which have voxels."""
+        yield from ()
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Tidy rows: one for each sample, metric and class, then one for each patient."""
-        where = {"study": self.study, "strategy": self.strategy, "leg": self.model.number, "trained": self.model.site}
-        where |= {"model": self.model.kind, "site": self.options.task_name}
+        where = self._where()
         for sample, metrics in self.samples:
             yield from self._rows(metrics, where | {"patient": sample.patient, "sample": sample.id})
         for patient, metrics in self.patients().items():
             yield from self._rows(metrics, where | {"patient": patient, "sample": ""})
+
+    def _where(self) -> dict[str, Any]:
+        where = {"study": self.study, "strategy": self.strategy, "leg": self.model.number, "trained": self.model.site}
+        return where | {"model": self.model.kind, "site": self.options.task_name}
 
     def _rows(self, metrics: dict[str, list[float]], where: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for metric, values in metrics.items():
@@ -112,6 +123,46 @@ class Cell:
         table: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         for sample, metrics in self.samples:
             for metric, values in metrics.items():
-                for name, value in zip(self.options.names, values, strict=True):
+                for name, value in zip(self.options.does.groups, values, strict=True):
                     table[name, metric].append((sample.patient, value))
         return table
+
+
+@dataclass
+class SampleCell(Cell):
+    """A model on a test set whose targets are no masks: its metrics are over all samples together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._found: list[Predicted] = []
+        self._whole: Sequence[tuple[str, str, float]] = ()
+
+    def measure(self, found: Predicted, measuring: Measuring) -> None:
+        """Add a prediction."""
+        self._found.append(found)
+
+    def finish(self, calibration: Mapping[str, Any], inference: float) -> None:
+        """After the last prediction, measure the set."""
+        task, found = self.options.does, self._found
+        truths = np.stack([one.truth for one in found])
+        measured = self._clock.time(lambda: task.measure([one.answer for one in found], truths, self.more_metrics))
+        self._whole, self.confusion = measured.values, measured.confusion
+        self.calibration, self.inference = measured.calibration, inference
+        self.samples = [(one.sample, {task.sample_metric: one.scores}) for one in found]
+
+    def patients(self) -> dict[str, dict[str, list[float]]]:
+        """None: metrics of a set can't be measured on a single patient."""
+        return {}
+
+    def voxels(self) -> dict[str, list[float]]:
+        """None."""
+        return {}
+
+    def whole(self) -> Iterator[tuple[str, str, float]]:
+        """See :meth:`Cell.whole`."""
+        yield from self._whole
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Tidy rows of each sample, as of :func:`relay.leg.rows`."""
+        for one in self._found:
+            yield from rows(one, self.options.does, **self._where())

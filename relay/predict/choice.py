@@ -15,6 +15,7 @@ from relay.plan import Leg, Study
 from relay.predict import models
 from relay.predict.models import Model, NotAdopted
 from relay.results import EXPERT, GENERALIST, VOTE
+from relay.tasks import Task
 
 Which = Literal["own", "generalist", "vote", "auto"]
 Say = Callable[[str], None]
@@ -50,7 +51,7 @@ class Given:
             UserError: it is not in the handover.
         """
         if which == "auto":
-            return [best_elsewhere(self.handover, self.inside, say)]
+            return [best_elsewhere(self.handover, self.inside, type(self.study.task), say)]
         kind = {"own": EXPERT}.get(which, which)
         if kind not in self.inside:
             raise lacking(self.study, self.handover, self.study.legs[0].task_name if which == "own" else None)
@@ -208,15 +209,15 @@ class OwnRun:
     def _elsewhere(self, say: Say) -> Model:
         if self.incoming is None or VOTE not in self.inside:
             return self.generalists[-1]  # also if it was copied here
-        return best_elsewhere(self.incoming.handover, self.inside, say)
+        return best_elsewhere(self.incoming.handover, self.inside, type(self.study.task), say)
 
 
-def best_elsewhere(handover: Handover, inside: dict[str, Model], say: Say) -> Model:
+def best_elsewhere(handover: Handover, inside: dict[str, Model], task: type[Task], say: Say) -> Model:
     """The model for images of a hospital that took no part; ``say`` tells which one and why."""
     if VOTE not in inside:
         say(f"Taken: the one model of leg {inside[GENERALIST].number}, because there are no experts to vote.")
         return inside[GENERALIST]
-    better, why = preferred(handover.legs)
+    better, why = preferred(handover.legs, task)
     unlike = "the one model" if better == GENERALIST else "all of them alike"
     say(
         f"Taken: the vote of the sites' models of leg {inside[VOTE].number}; for images unlike those of all sites, "

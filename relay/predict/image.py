@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
@@ -25,6 +26,7 @@ from relay.data import (
     refuse,
     scaled,
     stacked,
+    stem,
     viewable,
 )
 from relay.errors import DataError, UserError
@@ -83,7 +85,8 @@ def predict_images(
 ) -> Iterator[Path]:
     """Predict images; yield the path of each mask and overlay after writing it.
 
-    Their names contain the image's name and an 8-digit hash of its content, its path and the weights, so
+    For a model of several channels, files ``NAME_0000``, ``NAME_0001``, … are the channels of one image, as nnU-Net
+    names them. Names of masks contain the image's name and an 8-digit hash of its content, its path and the weights, so
     another image or another model never overwrites them.
 
     Args:
@@ -94,37 +97,49 @@ def predict_images(
     """
     net, made = model.net(devices), model.digest
     problems: list[DataError] = []
-    for path in progress.counted(paths, "predicting"):
+    images = _images(paths) if model.leg.data.channels > 1 else [(path,) for path in paths]
+    for files in progress.counted(images, "predicting"):
+        path = files[0]
         try:
-            image, mask = _predicted(model, net, path, warn)
+            image, mask = _predicted(model, net, files, warn)
         except DataError as error:
             problems.append(error)
             continue
-        place = folder / model.folder / f"{path.name[:LONGEST]}-{_identity(path, made)}"
+        place = folder / model.folder / f"{path.name[:LONGEST]}-{_identity(files, made)}"
         yield save_mask(mask, path, place.with_name(f"{place.name}_mask"))
         yield save_overlay(image, mask, None, place.with_name(f"{place.name}_overlay"))
-    if len(problems) == len(paths) == 1:
+    if len(problems) == len(images) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
     refuse(
         problems,
-        f"not predicted, out of {len(paths)} images",
+        f"not predicted, out of {len(images)} images",
         "Fix or leave out these files. The others are predicted.",
     )
 
 
-def _identity(path: Path, made: str) -> str:
+def _images(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """The files of each image: those in one folder whose names differ only in the number of the channel."""
+    found: dict[object, list[Path]] = {}
+    for path in paths:
+        numbered = re.fullmatch(r"(.+)_\d{4}", stem(path))
+        found.setdefault((path.parent, numbered[1]) if numbered else path, []).append(path)
+    return [tuple(sorted(files)) for files in found.values()]
+
+
+def _identity(files: Sequence[Path], made: str) -> str:
     """A hash that identifies this image and this model."""
-    return sha256(f"{path.resolve()}\n{digest(path)}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
+    told = "\n".join(f"{path.resolve()}\n{digest(path)}" for path in files)
+    return sha256(f"{told}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def _predicted(model: Model, net: nn.Module, path: Path, warn: Warn) -> tuple[Pixels, Pixels]:
+def _predicted(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tuple[Pixels, Pixels]:
     """An image, to look at, and its mask; of a volume, slice by slice if the model was trained on slices.
 
     Raises:
         DataError: it can't be read, or does not suit this model.
     """
     options = model.leg.data
-    case = read_images(path, eight_bits=options.steps is None)
+    path, case = files[0], read_images(files, eight_bits=options.steps is None)
     shape, axes, across = case.image.shape[:-1], _axes(model, net), options.slice_axis
     by_slices = across is not None and len(shape) == 3
     if len(shape) - by_slices != axes:

@@ -22,7 +22,7 @@ from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, di
 from relay.metrics import CalibrationBins, Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
-from relay.predict.cell import Cell, Clock
+from relay.predict.cell import Cell, Clock, SampleCell
 from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
 from relay.predict.summary import summary
@@ -92,7 +92,7 @@ def predict_study(
     sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
     _check_files(models, sites.files(needed), RunPaths(root))
     shapes = [shape for _, dataset in pairs for shape in sites(dataset).test.shapes]
-    workers = how.workers if sum(map(prod, shapes)) >= FEW else 0
+    workers = how.workers if study.task.dense and sum(map(prod, shapes)) >= FEW else 0
     cells = []
     with Measuring(workers, study.results.metrics) as measuring, Progress(len(shapes), console) as progress:
         for model, group in groupby(pairs, lambda pair: pair[0]):
@@ -101,8 +101,9 @@ def predict_study(
                 site = sites(dataset)
                 unit: Literal["mm", "px"] = "mm" if all(site.test.spacings) else "px"
                 more = study.results.metrics
-                cell = Cell(study.name, study.strategy, model, dataset.options, unit, how.tolerance, more)
-                pictures = _Pictures(site, cell, folder) if how.save else None
+                kind = Cell if study.task.dense else SampleCell
+                cell = kind(study.name, study.strategy, model, dataset.options, unit, how.tolerance, more)
+                pictures = _Pictures(site, cell, folder) if how.save and study.task.dense else None
                 with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
                     _test(net, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
@@ -152,7 +153,7 @@ def _test(
 ) -> None:
     """Predict all of a site's test images; collect the concurrent measurements at the end."""
     device = device_of(devices)
-    calibration = CalibrationBins(cell.options.num_classes).to(device)
+    calibration = CalibrationBins(cell.options.outputs).to(device)
     inference = Clock()
     found = predictions(net, site, device, calibration)
     while (predicted := inference.time(lambda: next(found, None))) is not None:
@@ -174,6 +175,7 @@ class _Pictures:
         self._slices: list[Pixels] = []
 
     def save(self, found: Predicted) -> None:
+        assert found.mask is not None
         sample = found.sample
         save_overlay(self.site.view(sample), found.mask, found.truth, self.overlays / path_of(sample))
         axis = self.site.dataset.options.slice_axis

@@ -13,12 +13,13 @@ from rich.console import Console
 from relay.numbers import MISSING, bounds, number
 from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean
 from relay.screen import Column, show_place, show_table, show_text
+from relay.tasks import Task, named
 
 Row = Mapping[str, Any]
 
 
 def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, own: bool = False) -> None:
-    """Show the mean Dice of the models at the end on each test set with its interval, then where the files are.
+    """Show the score of the models at the end on each test set with its interval, then where the files are.
 
     Args:
         found: the content of ``evaluation.json``.
@@ -26,7 +27,8 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
         root: the run's folder.
         own: whether each site has its own model, which is then shown at its own site.
     """
-    ends = at_the_end(found["dice"], own)
+    task = named(found.get("task"))
+    ends = at_the_end(found["score"], own)
     several = len({row["model"] for row in ends}) > 1
     rows = [
         [
@@ -39,12 +41,13 @@ def show(console: Console, found: Mapping[str, Any], folder: Path, root: Path, o
         for row in ends
     ]
     kind = [Column("model", left=True)] if several else []
-    columns = [Column("test set", left=True), *kind, Column("mean Dice"), Column("95 % interval", 1)]
+    columns = [Column("test set", left=True), *kind, Column(task.score_name), Column("95 % interval", 1)]
     show_table(console, f"{found['study']}: {_model(ends, own)}", [*columns, Column("images", 2)], rows)
     for model in dict.fromkeys(row["model"] for row in ends):
         head = f"{model}: " if several else ""
-        show_text(console, head + sentence([row for row in ends if row["model"] == model]))
+        show_text(console, head + sentence([row for row in ends if row["model"] == model], task))
     lost = sum(row["samples"] - row["measured"] for row in found["rows"] if row["class"] in found["classes"][1:])
+    lost = lost if task.dense else 0  # an image without a mask is of one class
     if lost:
         show_text(console, f"{lost} values could not be measured; they are left out, not zero.")
     for name, what in WRITTEN.items():
@@ -65,16 +68,17 @@ def at_the_end(rows: Sequence[Row], own: bool) -> list[Row]:
     return sorted(ends, key=lambda row: sites.index(row["site"]))
 
 
-def sentence(ends: Sequence[Row]) -> str:
+def sentence(ends: Sequence[Row], task: type[Task]) -> str:
     """The mean result, and the worst site."""
+    name = task.score_name
     there = {row["site"]: row["mean"] for row in ends if not math.isnan(row["mean"])}
     if not there:
-        return "No Dice could be measured."
+        return f"No {name} could be measured."
     if len(there) == 1:
-        return f"Mean Dice at {next(iter(there))}: {number(next(iter(there.values())))}."
-    low = min(there, key=lambda site: there[site])
-    average = f"Mean Dice over {len(there)} test sets: {number(mean(there.values()))}"
-    return f"{average}; lowest at {low} ({number(there[low])})."
+        return f"{name[0].upper()}{name[1:]} at {next(iter(there))}: {number(next(iter(there.values())))}."
+    low = task.worst(there, lambda site: there[site])
+    average = f"{name[0].upper()}{name[1:]} over {len(there)} test sets: {number(mean(there.values()))}"
+    return f"{average}; {task.worst_word()} at {low} ({number(there[low])})."
 
 
 MODELS = {

@@ -1,6 +1,6 @@
 from .gather import Run as Run
-from .page import write_report as write_report
-from .plot_style import Picture as Picture, figure as figure
+from .page import render as render, write_report as write_report
+from .plot_style import Picture as Picture, figure as figure, styled as styled
 from .screen import show_comparison as show_comparison, show_study as show_study
 from .sections import Section as Section
 from .tables import Table as Table

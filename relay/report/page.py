@@ -120,7 +120,7 @@ def _write(
 ) -> Path:
     """Page, PDF and PNGs."""
     pictures = [picture for section in sections for picture in section.pictures]
-    page = _render(title=title, sentence=sentence, sections=sections, cases=cases, alerts=alerts)
+    page = render(title=title, sentence=sentence, sections=sections, cases=cases, alerts=alerts)
     path = folder / "report.html"
     with locked(folder / ".report.lock", str(path), patience=WAIT):
         write_folder(folder / "figures", {f"{picture.name}.png": picture.png() for picture in pictures})
@@ -130,11 +130,19 @@ def _write(
     return path
 
 
-def _render(**words: Any) -> str:
+def render(template: Path | None = None, **words: Any) -> str:
+    """A page, from a template; one of another room may extend ``page.html``. Every text in it is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     here = Path(__file__).parent
+    chosen = template or here / "page.html"
     engine = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader([chosen.parent, here]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return engine.get_template("page.html").render(style=(here / "page.css").read_text(encoding="utf-8"), **words)
+    return engine.get_template(template.name if template else "page.html").render(
+        style=(here / "page.css").read_text(encoding="utf-8"), **words
+    )

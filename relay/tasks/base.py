@@ -10,7 +10,8 @@ then the mean over groups, is the primary metric. So every result can be recompu
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
 Target: TypeAlias = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is measured over a whole test set, for a task that is not dense.
+
+    Attributes:
+        values: class or label (empty for all together), metric, value; NaN if missing.
+        calibration: of a classification, ``ece`` and ``bins``.
+        confusion: of a classification, counts: a row for each true class, a column for each predicted one.
+    """
+
+    values: Sequence[tuple[str, str, float]]
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    confusion: Sequence[Sequence[int]] = ()
+
+
 class Task:
     """What a model predicts.
 
@@ -37,6 +53,8 @@ class Task:
         name: as in ``task`` of a data set's options.
         dense: whether there is a prediction for each voxel; else for each image.
         primary: the metric by which models are compared.
+        score_name: what a set's score is called in a sentence: the primary metric, over all samples.
+        sample_title, sample_meaning: what a single sample's score is called, and what its mean says.
         sample_metric: the metric of a single sample's rows, whose mean is ``primary``.
         background: whether the first group is the background, which counts in no mean.
         fewest: the lowest ``num_classes``; None if the task has no classes.
@@ -47,7 +65,10 @@ class Task:
     name: ClassVar[str]
     dense: ClassVar[bool] = False
     primary: ClassVar[type[Metric]]
+    score_name: ClassVar[str]
     sample_metric: ClassVar[str]
+    sample_title: ClassVar[str] = ""
+    sample_meaning: ClassVar[str] = ""
     background: ClassVar[bool] = False
     fewest: ClassVar[int | None] = 2
     classes: ClassVar[str] = "class"
@@ -83,6 +104,11 @@ class Task:
     def worst(cls, values: Iterable[Any], key: Any = None) -> Any:
         """The worst of the values, or of the things whose value ``key`` gives: of equals the first."""
         return min(values, key=lambda item: cls.gain(item if key is None else key(item), 0.0))
+
+    @classmethod
+    def worst_word(cls) -> str:
+        """What the worst score is: ``lowest`` or ``highest``."""
+        return "lowest" if cls.primary.higher_is_better else "highest"
 
     @classmethod
     def title(cls) -> str:
@@ -138,26 +164,34 @@ class Task:
         found: Tensor = (values / weight).nansum(1).masked_fill(~there.any(1), float("nan"))
         return found
 
+    def measure(self, answers: Any, truths: Any, more: tuple[str, ...] = ()) -> Measured:
+        """Every metric over a test set, for a task that is not dense.
+
+        Args:
+            answers: of all samples, ``(N, outputs)``.
+            truths: their targets, as stored.
+            more: metrics beside those that are installed, each ``module:Class``.
+
+        Raises:
+            DataError: an answer is not finite.
+            UserError: a plug-in metric failed.
+        """
+        raise TypeError(f"{self.name} is measured image by image")
+
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """What else the rows of one sample say, for a task that is not dense: group, metric, value."""
         return []
 
-    # -- the style memory ------------------------------------------------------------------------------------------
 
-    @property
-    def regions(self) -> int:
-        """How many regions of an image have an appearance of their own."""
-        return 1
-
-    def region(self, label: Tensor, image: Tensor) -> Tensor:
-        """Which region each voxel is in, int64 ``(B, *S)``; the image as a whole is one."""
-        return image.new_zeros(image[:, 0].shape, dtype=_long())
-
-
-def _long() -> Any:
-    import torch
-
-    return torch.long
+def by_name(found: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, str, float]]:
+    """Metrics as :attr:`Measured.values`: those with a number for each name, and their mean over the names."""
+    means = found.get("mean", {})
+    for metric, value in found.items():
+        if isinstance(value, float | int):
+            yield "", metric, float(value)
+        elif metric in means:
+            yield "", metric, means[metric]
+            yield from ((name, metric, one) for name, one in zip(names, value, strict=True))
 
 
 def refused(record: Any, value: object, allowed: str, cure: str) -> DataError:

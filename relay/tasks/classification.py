@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relay.metrics import BalancedAccuracy
-from relay.tasks.base import Target, Task, refused, whole
+from relay.tasks.base import Measured, Target, Task, by_name, refused, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,10 @@ class Classification(Task):
 
     name = "classification"
     primary = BalancedAccuracy
+    score_name = "balanced accuracy"
     sample_metric = "correct"
+    sample_title = "Right"
+    sample_meaning = "share of images whose class was predicted"
     loss = "CE"
 
     def target(self, record: Any) -> Target:
@@ -61,6 +64,14 @@ class Classification(Task):
         right = (decided == label).float()[:, None]
         mine = torch.nn.functional.one_hot(label, self.outputs).bool()
         return torch.where(mine, right, torch.nan)
+
+    def measure(self, answers: Any, truths: Any, more: tuple[str, ...] = ()) -> Measured:
+        """See :meth:`Task.measure`."""
+        from relay.metrics import classification
+
+        found = classification.classification(answers, truths, more)
+        calibration = {"ece": found["ece"], "bins": found["bins"]} if "ece" in found else {}
+        return Measured([*by_name(found, self.names)], calibration, found["confusion"])
 
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """The probability of each class."""

@@ -15,12 +15,14 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Segmentation, Class
 assert set(TASKS) == set(get_args(TaskName))
 
 
-def named(name: str = Segmentation.name) -> type[Task]:
-    """The task of a name; results from before there were others don't name theirs, which is segmentation.
+def named(name: str | None) -> type[Task]:
+    """The task of a name; None is segmentation: results from before there were other tasks name none.
 
     Raises:
         ValueError: there is no such task.
     """
+    if name is None:
+        return Segmentation
     if name not in TASKS:
         raise ValueError(f"'{name}' is no task; the tasks are {', '.join(TASKS)}")
     return TASKS[name]
@@ -32,6 +34,11 @@ def of_metric(sample_metric: str) -> type[Task] | None:
     Classification and multilabel share one: what is asked of the answer (``background``, ``gain``) is the same.
     """
     return next((task for task in TASKS.values() if task.sample_metric == sample_metric), None)
+
+
+def of_primary(metric: str) -> type[Task] | None:
+    """A task whose primary metric has this name, for what is asked of scores; None if there is none."""
+    return next((task for task in TASKS.values() if task.primary.name == metric), None)
 
 
 def task_of(options: Any) -> Task:

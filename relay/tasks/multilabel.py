@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relay.metrics import LabelBalancedAccuracy
-from relay.tasks.base import Target, Task, refused, whole
+from relay.tasks.base import Measured, Target, Task, by_name, refused, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,10 @@ class Multilabel(Task):
 
     name = "multilabel"
     primary = LabelBalancedAccuracy
+    score_name = "balanced accuracy"
     sample_metric = "correct"
+    sample_title = "Right"
+    sample_meaning = "share of images for which the label was told right"
     fewest = 1
     classes = "label"
     counted = "labels"
@@ -70,6 +73,12 @@ class Multilabel(Task):
         has = label > 0.5
         right = (decided == has).float()
         return torch.cat([torch.where(has, right, torch.nan), torch.where(has, torch.nan, right)], 1)
+
+    def measure(self, answers: Any, truths: Any, more: tuple[str, ...] = ()) -> Measured:
+        """See :meth:`Task.measure`."""
+        from relay.metrics import multilabel
+
+        return Measured([*by_name(multilabel.multilabel(answers, truths, more), self.names)])
 
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """The probability of each label."""

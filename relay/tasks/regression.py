@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relay.metrics import MAE
-from relay.tasks.base import Target, Task, refused, whole
+from relay.tasks.base import Measured, Target, Task, by_name, refused, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,10 @@ class Regression(Task):
 
     name = "regression"
     primary = MAE
+    score_name = "mean absolute error"
     sample_metric = "absolute_error"
+    sample_title = "Absolute error"
+    sample_meaning = "how far predictions are from the truth"
     fewest = None
     classes = "value"
     loss = "MSE"
@@ -61,6 +64,12 @@ class Regression(Task):
     def values(self, decided: Tensor, label: Tensor) -> Tensor:
         """The absolute error."""
         return (decided - label).abs()
+
+    def measure(self, answers: Any, truths: Any, more: tuple[str, ...] = ()) -> Measured:
+        """See :meth:`Task.measure`."""
+        from relay.metrics import regression
+
+        return Measured([*by_name(regression.regression([one[0] for one in answers], truths, more), self.names)])
 
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """The predicted number and the true one."""

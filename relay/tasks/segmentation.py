@@ -19,6 +19,7 @@ class Segmentation(Task):
     name = "segmentation"
     dense = True
     primary = Dice
+    score_name = "mean Dice"
     sample_metric = "dice"
     background = True
     counted = "classes, background included"
@@ -56,12 +57,3 @@ class Segmentation(Task):
     def each(self, values: Tensor) -> Tensor:
         """The mean over the classes that a sample has, without background."""
         return values[:, 1:].nanmean(1)
-
-    @property
-    def regions(self) -> int:
-        """One for each class."""
-        return self.outputs
-
-    def region(self, label: Tensor, image: Tensor) -> Tensor:
-        """The class of each voxel."""
-        return label

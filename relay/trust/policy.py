@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from relay.config import Field, check, options, parse_file
 from relay.errors import ConfigError
+from relay.trust.document import renamed
 
 MAX_WHOLE = 2**53 - 1
 """Largest integer that every JSON reader reads in the same way."""
@@ -27,13 +28,14 @@ class Gate:
             :func:`relay.exchange.measures.changes`.
         max_outlier: per tensor, the largest ``|w|`` relative to their median, and the root mean square relative to
             that of an untrained net; for small values, see :mod:`relay.exchange.measures`.
-        min_dice: lowest mean Dice, 0 to 1, on the local validation split.
+        min_score: worst score on the local validation split, by the primary metric of the task: of segmentation the
+            lowest mean Dice, of regression the largest mean absolute error.
     """
 
     on_failure: Literal["refuse", "warn"] = "refuse"
     max_relative_change: Positive | None = 10.0
     max_outlier: Positive | None = 1000.0
-    min_dice: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_score: Annotated[float, Field(ge=-1e9, le=1e9)] | None = None
 
 
 @options
@@ -84,7 +86,7 @@ def read_policy(path: Path) -> Policy:
         ConfigError: it can't be read, is not YAML, or has unknown keys or wrong values; the error lists them all.
     """
     content = parse_file(path)
-    policy, problems = check(Policy, {} if content is None else content)
+    policy, problems = check(Policy, {} if content is None else renamed(content))
     if policy is None:
         raise ConfigError(problems, str(path))
     return policy

@@ -6,9 +6,12 @@ The in-toto attestation framework: https://github.com/in-toto/attestation/tree/m
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator
 
 from relay.config import WORDS, Field, options
+from relay.tasks import Task, named, of_primary
 from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
 from relay.trust.envelope import Signed
 from relay.trust.refusals import BadDocument, UnknownFormat
@@ -71,6 +74,24 @@ class Code:
     torch: Text
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Measured = Annotated[dict[Text, Annotated[float, Field(ge=-1e15, le=1e15)] | None], Field(min_length=1, max_length=1)]
+"""A metric and its value."""
+Result: TypeAlias = dict[str, float | dict[str, float | None] | None]
+
+
+def _metrics(result: Result) -> list[str]:
+    """The metrics that a result names."""
+    return list(dict.fromkeys(name for said in result.values() if isinstance(said, dict) for name in said))
+
+
+def _of_one_metric(result: Result) -> Result:
+    plain = any(isinstance(said, float | int) for said in result.values())
+    if len(_metrics(result)) + plain > 1:
+        raise ValueError("all scores must be of one metric")
+    return result
+
+
 @options
 class Claim:
     """What a site signs about its leg.
@@ -80,7 +101,8 @@ class Claim:
         previous: digest of the statement before this one; null for the first leg.
         config: SHA-256 of ``config.json``, the scientific config.
         samples: number of training samples, exact or rounded as the policy says.
-        result: mean Dice (0 to 1) on each test set at this site; null if nothing could be measured.
+        result: the score on each test set at this site: mean Dice (0 to 1) or, of another task than segmentation, its
+            primary metric by name; null if nothing could be measured.
     """
 
     study: Slug
@@ -94,9 +116,27 @@ class Claim:
     strategy: Text
     samples: Annotated[int, Field(ge=1)]
     handover: HandoverTensors
-    result: Annotated[dict[Name, Annotated[float, Field(ge=0, le=1)] | None], Field(max_length=1000)]
+    result: Annotated[dict[Name, Share | Measured | None], Field(max_length=1000), AfterValidator(_of_one_metric)]
     issued: Time
     expires: Time
+
+    @property
+    def task(self) -> type[Task] | None:
+        """What the scores are of; None if their metric is not known here."""
+        names = _metrics(self.result)
+        return of_primary(names[0]) if names else named(None)
+
+    @property
+    def score_name(self) -> str:
+        """What the scores are called in a sentence."""
+        return self.task.score_name if self.task else _metrics(self.result)[0]
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Test set → score."""
+        return {
+            site: next(iter(said.values())) if isinstance(said, dict) else said for site, said in self.result.items()
+        }
 
 
 @dataclasses.dataclass(frozen=True)

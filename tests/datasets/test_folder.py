@@ -185,6 +185,13 @@ def test_an_external_test_set_uses_all_its_images(site) -> None:
         folder(site.root, test_fraction=1.0)
 
 
+def test_only_some_of_the_images(site) -> None:
+    site.pairs("a1", "b1", "a2")
+    assert ids(folder(site.root, only="^a")) == ["a1", "a2"]
+    with pytest.raises(DataError, match="only 'c' matches no image"):
+        len(folder(site.root, only="c"))
+
+
 def test_the_publishers_test_set(site) -> None:
     site.pairs("1_test", "2_training", "3_training")
     parts = [sample.split for sample in folder(site.root, test_regex="_test$").listing]

@@ -133,6 +133,9 @@ def test_one_table_of_several_hospitals(site) -> None:
     text = "Channel_0,ValueToPredict,hospital\na.png,0,north\nb.png,1,south\nc.png,1,east\n"
     assert [r.id for r in rows(site, text, rows={"hospital": "south"}, **CLASSES)] == ["b"]
     assert [r.id for r in rows(site, text, rows={"hospital": ["north", "east"]}, **CLASSES)] == ["a", "c"]
+    assert [r.id for r in rows(site, text, only="^[ac]$", **CLASSES)] == ["a", "c"]
+    with pytest.raises(DataError, match="no rows"):
+        rows(site, text, only="x", **CLASSES)
 
 
 def test_several_labels_in_one_cell_or_a_column_each(site) -> None:

@@ -103,6 +103,10 @@ def maybe(form: Form) -> Form:
     return lambda value: value is None or form(value)
 
 
+def either(*forms: Form) -> Form:
+    return lambda value: any(form(value) for form in forms)
+
+
 def one_of(*values: object) -> Form:
     return lambda value: any(value == item and type(value) is type(item) for item in values)
 
@@ -146,16 +150,17 @@ kind = text("[A-Za-z0-9_.-]{1,40}")
 a_key = text("[A-Za-z0-9_.-]{1,200}")
 config = mapping(a_key, plain)
 factor = real(0, 1e9, above=True)
+value = real(-1e15, 1e15)
 
 identity = keys(
     format=one_of(1), name=name, signing=sha256, sealing=text("age1[a-z0-9]{58}"), created=a_time, expires=a_time
 )
-gate = keys(
-    on_failure=one_of("refuse", "warn"),
-    max_relative_change=maybe(factor),
-    max_outlier=maybe(factor),
-    min_dice=maybe(real(0, 1)),
-)
+limits = {
+    "on_failure": one_of("refuse", "warn"),
+    "max_relative_change": maybe(factor),
+    "max_outlier": maybe(factor),
+}
+gate = either(keys(**limits, min_score=maybe(real(-1e9, 1e9))), keys(**limits, min_dice=maybe(real(0, 1))))
 policy = keys(
     sealed=one_of(True, False),
     max_bundle_bytes=whole(1),
@@ -205,7 +210,7 @@ a_claim = keys(
     strategy=words,
     samples=whole(1),
     handover=keys(model=tensors, memory=maybe(tensors), cumulative=maybe(tensors), expert=maybe(tensors)),
-    result=mapping(name, maybe(real(0, 1))),
+    result=mapping(name, maybe(either(real(0, 1), mapping(words, maybe(value))))),
     issued=a_time,
     expires=a_time,
 )
@@ -236,8 +241,8 @@ SCHEMAS: Mapping[str, Form] = {
         format=one_of(1),
         leg=whole(1),
         trained=name,
-        rows=many(keys(site=name, label=words, metric=words, mean=maybe(real(0, 1)))),
-        zero_shot=many(keys(model=one_of("generalist", "vote"), mean=maybe(real(0, 1)), images=whole(0))),
+        rows=many(keys(site=name, label=words, metric=words, mean=maybe(value))),
+        zero_shot=many(keys(model=one_of("generalist", "vote"), mean=maybe(value), images=whole(0))),
     ),
 }
 card = keys(

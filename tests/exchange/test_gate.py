@@ -19,6 +19,7 @@ from relay.bundle.manifest import CUMULATIVE, EXPERT, MEMORY, MODEL
 from relay.errors import UserError
 from relay.exchange import gate, measures, receiving
 from relay.handover import Handover, MemoryState
+from relay.tasks import named
 from relay.trust.policy import Gate, Policy
 from relay.trust.refusals import BadDocument, GateFailed
 from tests.relays import At, World, remembered, weights
@@ -297,16 +298,24 @@ def test_crude_weights_are_refused_and_the_good_bundle_is_then_received(kind: st
 
 
 @pytest.mark.parametrize(
-    ("dice", "least", "on_failure", "fine"),
-    [(0.5, 0.6, "refuse", False), (0.6, 0.6, "refuse", True), (0.0, None, "refuse", True), (0.5, 0.6, "warn", True)],
+    ("task", "score", "limit", "on_failure", "wrong"),
+    [
+        ("segmentation", 0.5, 0.6, "refuse", r"0\.500 \(mean Dice\) .* below 0\.6"),
+        ("segmentation", 0.6, 0.6, "refuse", ""),
+        ("segmentation", 0.0, None, "refuse", ""),
+        ("segmentation", 0.5, 0.6, "warn", ""),
+        ("classification", 0.5, 0.6, "refuse", r"0\.500 \(balanced accuracy\) .* below 0\.6"),
+        ("regression", 7.0, 6.0, "refuse", r"7\.000 \(mean absolute error\) .* above 6"),
+        ("regression", 5.0, 6.0, "refuse", ""),
+    ],
 )
-def test_scores(dice: float, least: float | None, on_failure: Any, fine: bool) -> None:
-    wanted = Gate(min_dice=least, on_failure=on_failure)
-    if fine:
-        gate.check_score(dice, wanted)
+def test_scores(task: str, score: float, limit: float | None, on_failure: Any, wrong: str) -> None:
+    wanted, which = Gate(min_score=limit, on_failure=on_failure), named(task)
+    if not wrong:
+        gate.check_score(score, wanted, which)
     else:
-        with pytest.raises(GateFailed, match=r"0\.500 .* below 0\.6"):
-            gate.check_score(dice, wanted)
+        with pytest.raises(GateFailed, match=wrong):
+            gate.check_score(score, wanted, which)
 
 
 def header(**tensors: Any) -> bytes:

@@ -16,6 +16,7 @@ from relay.handover import Handover, compact
 from relay.leg import candidates as module
 from relay.leg.candidates import candidates_in, few, preferred, routing, scores, zero_shot
 from relay.leg.vote import Vote
+from relay.tasks import Segmentation
 from tests.leg.test_evaluate import CPU, Made, Oracle, blobs, site
 from tests.leg.test_vote import Fixed
 from tests.memory.test_router import looks, pictures, state
@@ -125,10 +126,13 @@ def legs(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any]]:
     ],
 )
 def test_what_is_best_elsewhere_is_what_was_best_on_arrival(pairs: Any, kind: str, why: str) -> None:
-    found, told = preferred(legs(*pairs))
+    found, told = preferred(legs(*pairs), Segmentation)
     assert found == kind
     assert why in told
 
 
 def test_a_leg_that_scored_one_model_only_tells_nothing() -> None:
-    assert preferred([{"leg": 2, "zero_shot": [{"model": "generalist", "mean": 0.5, "images": 3}]}])[0] == "generalist"
+    assert (
+        preferred([{"leg": 2, "zero_shot": [{"model": "generalist", "mean": 0.5, "images": 3}]}], Segmentation)[0]
+        == "generalist"
+    )

@@ -16,6 +16,7 @@ from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, prepare,
 from relay.leg import inference as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
 from relay.leg.inference import batches, predict
+from relay.tasks import Segmentation
 
 CPU = torch.device("cpu")
 
@@ -157,7 +158,7 @@ def test_an_oracle_scores_one_at_the_images_own_size(options: dict[str, Any]) ->
         assert one.mask.shape == one.truth.shape == (20, 24)
         assert one.mask.dtype == np.uint8
         assert (one.truth == blobs(int(one.sample.id[1:]))).all()
-        assert one.dice == (
+        assert one.scores == (
             pytest.approx([1, 1, 1], abs=0.1) if "img_size" in options and options["img_size"][0] > 20 else [1, 1, 1]
         )
 
@@ -166,13 +167,13 @@ def test_an_oracle_in_three_dimensions_and_of_several_sizes() -> None:
     data = site(lambda i: blobs(i, (9 + i, 14, 15)), patch_size=[8, 8, 8])
     scores = found(Oracle(), data)
     assert [one.mask.shape for one in scores] == [(9, 14, 15), (11, 14, 15), (13, 14, 15)]
-    assert all(one.dice == [1, 1, 1] for one in scores)
+    assert all(one.scores == [1, 1, 1] for one in scores)
 
 
 def test_a_score_is_about_the_hospitals_image_not_the_nets() -> None:
     """Of stripes one pixel wide nothing is left at half the size, and the score says so."""
     striped = site(lambda _: np.tile(np.array([0, 1], np.uint8), (20, 12)), img_size=[10, 12], num_classes=3)
-    assert all(one.dice[1] < 0.8 for one in found(Oracle(), striped))
+    assert all(one.scores[1] < 0.8 for one in found(Oracle(), striped))
 
 
 def test_a_class_in_neither_is_missing_and_one_in_either_is_zero() -> None:
@@ -181,9 +182,11 @@ def test_a_class_in_neither_is_missing_and_one_in_either_is_zero() -> None:
             return torch.tensor([0.0, 1.0, -1.0]).view(1, 3, 1, 1).expand(len(image), 3, *image.shape[2:])
 
     for one in found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8))):
-        assert one.dice[:2] == [0, 0]
-        assert math.isnan(one.dice[2])
-    (*_, last) = rows(found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8)))[0], ["b", "x", "y"], leg=1)
+        assert one.scores[:2] == [0, 0]
+        assert math.isnan(one.scores[2])
+    (*_, last) = rows(
+        found(Constant(), site(lambda _: np.zeros((20, 24), np.uint8)))[0], Segmentation(3, ["b", "x", "y"]), leg=1
+    )
     assert {k: last[k] for k in ("patient", "sample", "class", "metric", "leg")} == {
         "patient": "p0",
         "sample": "s0",

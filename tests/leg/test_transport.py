@@ -191,9 +191,9 @@ def test_what_was_received_without_a_config_must_fit_it_before_the_training(site
 def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_where_they_arrive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sites = Sites(tmp_path, Policy(gate=Gate(min_dice=0.999)))
+    sites = Sites(tmp_path, Policy(gate=Gate(min_score=0.999)))
     with pytest.raises(
-        TrainingError, match=r"leg 1 \(clinic_a\) can't be handed over.* scores 0\.\d+ on the"
+        TrainingError, match=r"leg 1 \(clinic_a\) can't be handed over.* scores 0\.\d+ \(mean Dice\) on the"
     ) as caught:
         sites.leg(1)
     store = sites.study.store("clinic_a")
@@ -202,7 +202,7 @@ def test_weights_are_scored_on_the_validation_images_where_they_are_made_and_whe
     with monkeypatch.context() as patch:  # a sender that does not look
         patch.setattr(Transport, "check", lambda *_, **__: None)
         sites.leg(1)
-    with pytest.raises(GateFailed, match=r"scores 0\.\d+ on the local validation images, below 0\.999"):
+    with pytest.raises(GateFailed, match=r"scores 0\.\d+ \(mean Dice\) on the local validation images, below 0\.999"):
         sites.leg(2)
     assert not sites.study.store("clinic_b").ledger.record().received
 

@@ -19,6 +19,7 @@ from relay.leg import tuning
 from relay.leg.progress import Progress
 from relay.leg.tuning import KeepBest, tune, tuning_steps
 from relay.plan import Leg
+from relay.tasks import Segmentation
 from tests.leg.test_resume import StopAt
 from tests.strategies.toys import SMALL
 from tests.studies import study
@@ -59,7 +60,7 @@ def test_killed_and_resumed_gives_the_same_weights(made: Made, tmp_path: Path, m
 def test_if_nothing_is_better_the_weights_are_as_before(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "validation_dice", lambda *_: 1.0)
+    monkeypatch.setattr(tuning, "validation_score", lambda *_: 1.0)
     net, step = tuned(made, tmp_path)
     assert step == 0
     assert equal(net, made[1])
@@ -92,12 +93,12 @@ def test_the_score_before_is_the_one_that_the_fit_would_compute(
 )
 def test_the_first_of_the_best_is_kept(before: float, scores: list[float], step: int) -> None:
     net = nn.Linear(1, 1)
-    best = KeepBest(before, net)
+    best = KeepBest(before, net, Segmentation)
     for number, score in enumerate(scores, 1):
         nn.init.constant_(net.weight, number)
         fit: Any = SimpleNamespace(callback_metrics={"val/dice": score}, global_step=number)
         best.on_validation_end(fit, SimpleNamespace(module=net))
-    later = KeepBest(0.0, net)
+    later = KeepBest(0.0, net, Segmentation)
     later.load_state_dict(best.state_dict())
     assert later.step == step
     if step:

@@ -354,7 +354,7 @@ def test_a_handover_without_a_generator_is_a_first_leg() -> None:
     assert memory.sites == ("north",)
 
 
-@pytest.mark.parametrize(("change", "words"), [({"size": None}, "one size"), ({"kind": "regression"}, "regression")])
+@pytest.mark.parametrize(("change", "words"), [({"size": None}, "one size"), ({"dense": False}, "for segmentation")])
 def test_tasks_it_can_not_serve_are_refused(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Flow(FlowOptions()).setup(task(**change))

@@ -106,6 +106,8 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
             "is not an earlier leg",
             None,
         ),
+        ("all_tasks_datasets.0.kwargs.slices", "axial", "must be the same for all data sets of a study", None),
+        ("common.dataset.kwargs.steps", [{"name": "Resample"}], "(Resample): spacing = None: must be given", None),
         ("all_tasks_datasets.0.kwargs.task_name", "M\u00fcnster", "match", None),
         ("all_tasks_datasets.0.kwargs.task_name", "n" * 41, "match", None),
         ("all_tasks_datasets.0.kwargs.task_name", "CLINIC_B", "two have this task_name", None),
@@ -278,3 +280,12 @@ def test_a_net_for_one_size_needs_it() -> None:
     found = problems(**{"common.model": wrong, "common.dataset.kwargs.img_size": [32, 32]})
     assert found["common.model.kwargs.img_size"].allowed == "must be [32, 32], as in the data set, or left out"
     assert set(problems(**{"common.model": {"name": "monai:SegRes"}})) == {"common.model.name"}
+
+
+def test_one_warm_up_is_enough() -> None:
+    cosine = {"name": "cosine", "kwargs": {"warmup_steps": 5}}
+    found = problems(**{"common.train.warmup": 3, "common.train.scheduler": cosine})
+    assert found["common.train.warmup"].allowed == "must be left out: the scheduler has a warmup_steps of its own"
+    study(**{"common.train.warmup": 0.1, "common.train.scheduler": {"name": "cosine"}})
+    for wrong in (1.5, -1, "short"):
+        assert "common.train.warmup" in problems(**{"common.train.warmup": wrong})

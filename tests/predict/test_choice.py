@@ -91,7 +91,7 @@ def test_without_a_choice_everything_that_is_here_is_tested(own: OwnRun) -> None
     every = {"clinic_a", "clinic_b", "clinic_c"}
     wanted = {(leg, "generalist", site) for leg in (1, 2) for site in every} | {(2, "vote", site) for site in every}
     assert cells == wanted | {(2, "adopted", "clinic_a"), (2, "adopted", "clinic_b")}
-    assert {(row["leg"], row["model"], row["site"]) for row in found["dice"]} == cells
+    assert {(row["leg"], row["model"], row["site"]) for row in found["score"]} == cells
     assert {path.name for path in (folder / "predictions").iterdir()} == {model.folder for model in here}
     before = {_key(row): row["value"] for row in read_rows(own.root / "checkpoints/task_2/scores.csv")}
     now = {_key(row): row["value"] for row in rows if row["leg"] == 2 and row["model"] != "adopted"}
@@ -362,7 +362,7 @@ def test_the_screen_has_the_kinds_below_each_other(width: int) -> None:
     dice.insert(0, {**dice[0], "leg": 1, "trained": "a"})
     console = Console(width=width, file=io.StringIO())
     with console.capture() as captured:
-        show(console, {"study": "tiny", "dice": dice, "rows": [], "classes": []}, Path("x"), Path("x"))
+        show(console, {"study": "tiny", "score": dice, "rows": [], "classes": []}, Path("x"), Path("x"))
     lines = captured.get().splitlines()
     assert lines[0] == "tiny: the models at the end"
     cells = [[part.strip() for part in line.strip("│").split("│")] for line in lines if line.startswith("│")]

@@ -13,6 +13,7 @@ import torch
 
 from relay.config.devices import Devices
 from relay.data import DatasetOptions
+from relay.errors import DataError
 from relay.leg.progress import Progress
 from relay.predict.image import predict_images
 
@@ -20,8 +21,9 @@ from relay.predict.image import predict_images
 def model(**options: Any) -> Any:
     """One that tells left from right, front from back, and up from down."""
     torch.manual_seed(0)
-    net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(1, 3, 3, padding=1)
-    data = DatasetOptions(task_id=0, task_name="a", num_classes=3, channels=1, **options)
+    channels = options.setdefault("channels", 1)
+    net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(channels, 3, 3, padding=1)
+    data = DatasetOptions(task_id=0, task_name="a", num_classes=3, **options)
     leg = SimpleNamespace(data=data)
     return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 
@@ -71,3 +73,18 @@ def test_what_is_suspicious_about_an_image_is_told(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 5, 6), 7, np.int16)), str(path))
     assert len(list(predict_images(model(), [path], tmp_path, Devices(), Progress(1), told.append))) == 2
     assert told == [f"{path}: every voxel is 7; read as black"]
+
+
+def test_files_of_one_image_are_its_channels(tmp_path: Path) -> None:
+    """As nnU-Net names them, in any order; what lacks one says so, and the others are predicted."""
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{name}.nii.gz" for name in ("b_0001", "a_0001", "a_0000", "b_0000", "alone")]
+    for path in files:
+        sitk.WriteImage(sitk.GetImageFromArray(rng.integers(0, 9, (4, 5, 6)).astype(np.int16)), str(path))
+    made: list[str] = []
+    found = predict_images(model(channels=2), files, tmp_path / "out", Devices(), Progress(1), warn=pytest.fail)
+    with pytest.raises(DataError, match="out of 3 images") as caught:
+        made.extend(path.name for path in found)
+    assert "alone.nii.gz: 1 channel, but the config's channels is 2" in str(caught.value)
+    assert "Set channels: 1, or give the images" in caught.value.advice()
+    assert [name[:6] for name in made] == ["b_0000", "b_0000", "a_0000", "a_0000"]

@@ -140,10 +140,10 @@ def test_overlays_are_beside_the_masks(run: tuple[Simulation, dict[str, Any]]) -
 def test_dice_over_classes_is_that_of_the_training_with_an_interval(run: tuple[Simulation, dict[str, Any]]) -> None:
     simulation, found = run
     summary = json.loads((simulation.run_paths.root / "results/summary.json").read_text())
-    assert [(row["leg"], row["site"]) for row in found["dice"]] == [
+    assert [(row["leg"], row["site"]) for row in found["score"]] == [
         (leg, site) for leg in (1, 2) for site in ("clinic_a", "clinic_b")
     ]
-    for row in found["dice"]:
+    for row in found["score"]:
         assert row["mean"] == pytest.approx(summary["matrix"][str(row["leg"])][row["site"]], abs=1e-6)
         assert math.isnan(row["low"]) or row["low"] <= row["mean"] <= row["high"]
         assert row["samples"] >= row["patients"] > 0
@@ -177,7 +177,7 @@ def test_the_screen_ends_in_a_table_of_sites_that_fits(run: tuple[Simulation, di
     assert max(len(line) for line in lines if str(root) not in line and "Next" not in line) <= min(width, 80)
     assert lines[0] == "tiny: the model of leg 2, trained at clinic_b"
     cells = [[part.strip() for part in line.strip("│").split("│")] for line in lines if line.startswith("│")]
-    ends = {row["site"]: row for row in found["dice"] if row["leg"] == 2}
+    ends = {row["site"]: row for row in found["score"] if row["leg"] == 2}
     assert [row[:2] for row in cells] == [[site, f"{row['mean']:.3f}"] for site, row in ends.items()]
     low = min(ends, key=lambda site: ends[site]["mean"])
     assert f"lowest at {low} ({ends[low]['mean']:.3f})." in " ".join(captured.get().split())

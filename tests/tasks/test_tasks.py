@@ -99,13 +99,6 @@ def test_segmentation_scores_the_classes_without_background() -> None:
     assert found[0, 2].isnan()
     assert which.each(found).tolist() == [1.0]
     assert list(which.meters()) == ["dice", "dice_voxel"]
-    assert which.region(mask, torch.zeros(1, 1, 1, 4)) is mask
-
-
-def test_an_image_as_a_whole_is_one_region() -> None:
-    which = task("classification", 2)
-    assert which.regions == 1
-    assert which.region(torch.tensor([1]), torch.zeros(1, 3, 4, 5)).shape == (1, 4, 5)
 
 
 def test_a_task_knows_its_direction() -> None:
@@ -121,6 +114,6 @@ def test_every_task_has_its_metrics_and_is_found_by_the_metric_of_its_rows() -> 
         assert found is not None
         assert (found.background, found.primary.higher_is_better) == (which.background, which.primary.higher_is_better)
     assert of_metric("hd95") is None
-    assert named().name == "segmentation"
+    assert named(None).name == "segmentation"
     with pytest.raises(ValueError, match="'detection' is no task; the tasks are segmentation, "):
         named("detection")

@@ -521,7 +521,7 @@ def test_described_for_people() -> None:
     assert ("readers", "C") in lines
     assert ("revoked", f"A, key {A.signing[:16]}…, valid up to leg 1: new keys") in lines
     assert ("policy", "sealed = yes") in lines
-    assert ("gate", "min_dice = not checked") in lines
+    assert ("gate", "min_score = not checked") in lines
     assert {label for label, _ in lines} >= {"study", "valid", "coordinator"}
     told = "\n".join(text for label, text in lines if label in {"policy", "gate"})
     for field in (*dataclasses.fields(Policy), *dataclasses.fields(Gate)):
@@ -543,11 +543,26 @@ def test_policy_from_yaml(tmp_path: Path) -> None:
     assert parse(Policy, canonical(found), "it") == found
 
 
+def test_the_gate_reads_the_former_name_of_its_score(tmp_path: Path) -> None:
+    found = policy_of("gate: {min_dice: 0.5}\n", tmp_path)
+    assert found.gate == Gate(min_score=0.5)
+    former = canonical(found).replace(b"min_score", b"min_dice")
+    assert parse(Policy, former, "an older roster") == found
+    with pytest.raises(ConfigError, match=r"min_dice.*unknown key"):
+        policy_of("gate: {min_dice: 0.5, min_score: 0.5}\n", tmp_path)
+
+
 def test_all_problems_of_a_policy_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        policy_of("seeled: false\nmin_samples: 0\ngate:\n  on_failure: ignore\n  min_dice: 2\n", tmp_path)
+        policy_of("seeled: false\nmin_samples: 0\ngate:\n  on_failure: ignore\n  min_score: high\n", tmp_path)
     text = str(caught.value)
-    for part in ("4 problems", "did you mean 'sealed'", "min_samples = 0", "gate.on_failure", "gate.min_dice = 2"):
+    for part in (
+        "4 problems",
+        "did you mean 'sealed'",
+        "min_samples = 0",
+        "gate.on_failure",
+        "gate.min_score = 'high'",
+    ):
         assert part in text
 
 
