@@ -86,6 +86,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
 def test_every_page_has_a_whole_file() -> None:
     assert sorted(FILES) == [
         "my_augmentation.py",
+        "my_cleaning.py",
         "my_loss.py",
         "my_metric.py",
         "my_net.py",

@@ -23,6 +23,7 @@ from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, di
 from relay.metrics import CalibrationBins, Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
+from relay.postprocess import steps_of
 from relay.predict.cell import Cell, Clock, SampleCell
 from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
@@ -156,7 +157,8 @@ def _test(
     device = device_of(devices)
     calibration = CalibrationBins(cell.options.outputs).to(device)
     inference = Clock()
-    found = predictions(net, site, device, calibration)
+    steps = steps_of(cell.model.leg.conf.predict.postprocess)
+    found = predictions(net, site, device, calibration, steps)
     while (predicted := inference.time(lambda: next(found, None))) is not None:
         cell.measure(predicted, measuring)
         if pictures:
