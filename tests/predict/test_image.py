@@ -24,7 +24,7 @@ def model(**options: Any) -> Any:
     channels = options.setdefault("channels", 1)
     net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(channels, 3, 3, padding=1)
     data = DatasetOptions(task_id=0, task_name="a", num_classes=3, **options)
-    leg = SimpleNamespace(data=data)
+    leg = SimpleNamespace(data=data, conf=SimpleNamespace(predict=SimpleNamespace(postprocess=[])))
     return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 
 
