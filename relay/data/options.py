@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from relay.augment import made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
 from relay.data.slicing import AXES, Plane
-from relay.data.steps import Step, made
+from relay.data.steps import Known, Step, made
 from relay.errors import UserError
 from relay.tasks import Task, TaskName, named, task_of
 
@@ -187,6 +187,8 @@ class DatasetOptions:
     def _of_patches(cls, share: float, info: ValidationInfo) -> float:
         if share and info.data.get("patch_size") is None:
             raise ValueError("is for patches: set patch_size, too")
+        if share and info.data.get("task") != "segmentation":
+            raise ValueError("needs masks: leave it out, or set task: segmentation")
         return share
 
     @field_validator("patch_size")
@@ -237,11 +239,14 @@ class DatasetOptions:
 
     @property
     def fixed_size(self) -> list[int] | None:
-        """The size of every image as it is stored; None if sizes differ or are not known."""
-        size = self.img_size
+        """The size of every image (or slice) as it is stored; None if sizes differ or are not known."""
+        if self.steps is None:
+            return self.img_size
+        size: Known = None
         for step in self.made_steps:
             size = step.fixed(size)
-        return size
+        sides = [side for axis, side in enumerate(size or [None]) if axis != self.slice_axis or len(size or ()) < 3]
+        return None if None in sides else [side for side in sides if side is not None]
 
     @property
     def slice_axis(self) -> int | None:

@@ -16,7 +16,7 @@ from relay.config import Field, options
 from relay.data.grid import Grid
 from relay.data.record import Case
 from relay.data.sizes import resize_image, resize_mask
-from relay.data.steps import Sides, Step
+from relay.data.steps import Known, Sides, Step
 from relay.errors import DataError
 
 Millimetres = Annotated[float, Field(gt=0)]
@@ -60,7 +60,7 @@ class Resample(Step):
         """See :meth:`Step.lengths`."""
         return self.spacing
 
-    def fixed(self, before: list[int] | None) -> list[int] | None:
+    def fixed(self, before: Known) -> Known:
         """See :meth:`Step.fixed`."""
         return None
 
@@ -89,7 +89,7 @@ class Resize(Step):
         """See :meth:`Step.lengths`."""
         return self.size
 
-    def fixed(self, before: list[int] | None) -> list[int] | None:
+    def fixed(self, before: Known) -> Known:
         """See :meth:`Step.fixed`."""
         return _filled(self.size, before)
 
@@ -132,7 +132,7 @@ class Crop(Step):
         """See :meth:`Step.lengths`."""
         return self.size
 
-    def fixed(self, before: list[int] | None) -> list[int] | None:
+    def fixed(self, before: Known) -> Known:
         """See :meth:`Step.fixed`."""
         return None if self.size is None else _filled(self.size, before)
 
@@ -180,10 +180,9 @@ def _box(inside: NDArray[np.bool_], margin: int) -> tuple[list[int], list[int]]:
     return begin, size
 
 
-def _filled(size: Sequence[int | None], before: list[int] | None) -> list[int] | None:
-    known: Sequence[int | None] = before or [None] * len(size)
-    filled = [have if want is None else want for want, have in zip(size, known, strict=True)]
-    return None if None in filled else [side for side in filled if side is not None]
+def _filled(size: Sequence[int | None], before: Known) -> Known:
+    known = before or [None] * len(size)
+    return [have if want is None else want for want, have in zip(size, known, strict=True)]
 
 
 def _check_axes(name: str, given: Sequence[object], shape: tuple[int, ...]) -> None:

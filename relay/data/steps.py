@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from relay import registry
 from relay.config import Field, Named, check, options
@@ -20,6 +20,7 @@ from relay.errors import UserError
 Side = Annotated[int, Field(ge=1)]
 Sides = Annotated[list[Side | None], Field(min_length=2, max_length=3)]
 """Voxels along each axis, or null to leave an axis as it is."""
+Known: TypeAlias = Sequence[int | None] | None
 
 
 @options
@@ -48,8 +49,9 @@ class Step:
         """What this step says about each axis; None if it works with any number of axes."""
         return None
 
-    def fixed(self, before: list[int] | None) -> list[int] | None:
-        """The size of all images after this step, from that before it; None if it is not known."""
+    def fixed(self, before: Known) -> Known:
+        """The size of all images after this step, from that before it; None, as a whole or for an axis, if it is not
+        known."""
         return before
 
 

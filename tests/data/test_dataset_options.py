@@ -66,6 +66,7 @@ def test_yaml_lists_are_taken() -> None:
             "the same number of axes: Resize 2, Crop 3",
         ),
         ("foreground", 0.5, "set patch_size, too"),
+        ("foreground", 1.5, "less than or equal to 1"),
         ("slices", "across", "'axial', 'coronal' or 'sagittal'"),
         ("img_size", [64], "at least 2 items"),
         ("img_size", [64, 0], "greater than or equal to 1"),
@@ -125,3 +126,9 @@ def test_plug_ins_are_imported_without_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_patches_on_a_class_need_masks() -> None:
+    options = {**GOOD, "task": "classification", "patch_size": [8, 8], "foreground": 0.5}
+    with pytest.raises(ValidationError, match="needs masks: leave it out"):
+        DatasetOptions(**options)

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay.data import prepared_slices, read_images, spatial
@@ -141,3 +142,43 @@ def test_no_header_ends_in_anything_but_an_image_or_a_message(
     elif found is not None:
         assert np.isfinite(found.image).all()
         assert min(found.spacing or (1,)) > 0
+
+
+NUMBERS = st.sampled_from(["0", "-1", "1", "2", "3.5", "1e30", "1e-30", "nan", "inf", "x", "", "99999"])
+
+
+@settings(REUSED, max_examples=60)
+@given(
+    key=st.sampled_from(
+        [
+            b"NDims",
+            b"DimSize",
+            b"ElementSpacing",
+            b"Offset",
+            b"TransformMatrix",
+            b"ElementNumberOfChannels",
+            b"ElementType",
+        ]
+    ),
+    words=st.lists(NUMBERS | st.sampled_from(["MET_FLOAT", "MET_UCHAR", "MET_OTHER"]), min_size=1, max_size=9),
+)
+def test_nor_does_a_metaimage(tmp_path: Path, key: bytes, words: list[str]) -> None:
+    path = tmp_path / "scan.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(60, dtype=np.int16).reshape(3, 4, 5)), str(path))
+    lines = path.read_bytes().split(b"\n", 12)
+    assert b"ElementDataFile" in b"".join(lines)
+    changed = [key + b" = " + " ".join(words).encode() if line.startswith(key + b" ") else line for line in lines]
+    if changed == lines:
+        changed.insert(4, key + b" = " + " ".join(words).encode())
+    path.write_bytes(b"\n".join(changed))
+    error = None
+    try:
+        case = read_images(path)
+    except DataError as said:
+        error = said
+    if error is None:
+        assert case.image.dtype == np.uint8
+        assert min(case.spacing or (1,)) > 0
+    else:
+        assert str(error).startswith(f"{path}: ")
+        assert error.own_advice

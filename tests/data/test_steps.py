@@ -154,6 +154,10 @@ def test_steps_know_the_size_they_lead_to() -> None:
     resize, crop = ("Resize", {"size": [8, 8]}), ("Crop", {"size": [None, 4]})
     assert options(resize, crop).fixed_size == [8, 4]
     assert options(crop).fixed_size is None
+    whole = ("Resize", {"size": [None, 8, 6]})
+    assert options(whole).fixed_size is None
+    assert options(whole, slices="axial").fixed_size == [8, 6]
+    assert options(whole, slices="coronal").fixed_size is None
     assert options(resize, ("Resample", {"spacing": [1, 1]})).fixed_size is None
     with pytest.raises(ValidationError, match="must be left out with steps"):
         options(resize, img_size=[8, 8])
