@@ -125,3 +125,12 @@ def test_plug_ins_are_imported_without_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_augmentation_of_bytes_does_not_suit_floats() -> None:
+    steps = [{"name": "Normalise", "kwargs": {"how": "minmax"}}]
+    given = {"task_id": 1, "task_name": "made", "num_classes": 2, "steps": steps}
+    DatasetOptions(**given, augment={"train": ["flip", "strong"]})
+    for choice in ("colour", ["flip", {"name": "OneOf", "kwargs": {"transforms": ["imgaug:Fliplr"]}}]):
+        with pytest.raises(ValidationError, match=r"train: is for 8-bit pictures, but .* Use flip, flip_rotate"):
+            DatasetOptions(**given, augment={"train": choice})
