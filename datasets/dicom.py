@@ -109,6 +109,11 @@ class DicomOptions(DatasetOptions):
             raise ValueError(f"must be {classes} different values, one for each class")
         return values
 
+    @property
+    def one_file(self) -> bool:
+        """``windows``."""
+        return self.windows
+
     @model_validator(mode="after")
     def _masks_or_labels(self) -> Self:
         if (self.label_table is None) != (self.task == "segmentation"):

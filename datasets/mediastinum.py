@@ -42,6 +42,11 @@ class MediastinumOptions(DatasetOptions):
     channels: Annotated[int, Field(ge=1)] = 2
     meta: Text = "meta.txt"
 
+    @property
+    def one_file(self) -> bool:
+        """True: channels are windows."""
+        return True
+
     @model_validator(mode="after")
     def _windows(self) -> Self:
         if self.channels > 1 and self.steps is None:

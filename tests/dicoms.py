@@ -156,3 +156,26 @@ def segmentation(path: Path, folder: Path, mask: np.ndarray, numbers: Sequence[i
     path.parent.mkdir(parents=True, exist_ok=True)
     seg.save_as(path)
     return path
+
+
+def series_of(folder: Path, image: Any, **tags: Any) -> Path:
+    """Write a SimpleITK image of int16 values as a series, slice by slice along its last axis."""
+    import SimpleITK as sitk
+
+    stored = sitk.GetArrayFromImage(image)
+    turned = np.reshape(image.GetDirection(), (3, 3))
+    width, height, _ = image.GetSpacing()
+    for k, values in enumerate(stored):
+        ds = header(
+            **{
+                "ImagePositionPatient": list(image.TransformIndexToPhysicalPoint((0, 0, k))),
+                "ImageOrientationPatient": [*turned[:, 0].tolist(), *turned[:, 1].tolist()],
+                "PixelSpacing": [height, width],
+                "InstanceNumber": k + 1,
+                "RescaleIntercept": 0,
+                "SOPInstanceUID": uid("image", k, tags.get("SeriesInstanceUID")),
+                **tags,
+            }
+        )
+        write(folder / f"IM{k:04d}", ds, np.ascontiguousarray(values))
+    return folder

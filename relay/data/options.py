@@ -257,6 +257,11 @@ class DatasetOptions:
         return None if self.slices is None else AXES[self.slices]
 
     @property
+    def one_file(self) -> bool:
+        """Whether all channels are read from one file, and differ only by their steps, such as two windows of a CT."""
+        return False
+
+    @property
     def folder_names(self) -> list[str]:
         """``img_folder`` as a list."""
         return [self.img_folder] if isinstance(self.img_folder, str) else list(self.img_folder)

@@ -5,6 +5,7 @@ pydicom decodes them; GDCM, by SimpleITK, those that pydicom's decoders can't: l
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,37 +45,45 @@ def real_values(planes: Sequence[Plane], indices: bool = False) -> NDArray[Any]:
     monochrome1 = text(first.header, "PhotometricInterpretation", first.path) == "MONOCHROME1"
     if monochrome1 and text(first.header, "Modality", first.path) not in MEASURED:
         stored = _inverted(stored, first)
-    slopes = np.array([plane.slope for plane in planes])
-    intercepts = np.array([plane.intercept for plane in planes])
-    if (slopes == 1).all() and (intercepts == 0).all():
+    scales = [(plane.slope, plane.intercept) for plane in planes]
+    if set(scales) == {(1.0, 0.0)}:
         return stored
-    each = (slice(None), *[None] * (stored.ndim - 1))
-    values: NDArray[Any] = stored * slopes[each] + intercepts[each]
-    whole_numbers = stored.dtype.kind in "ui" and all((given == np.rint(given)).all() for given in (slopes, intercepts))
-    return values.astype(_integers(values) if whole_numbers else np.float32)
+    values: NDArray[Any] = np.empty(stored.shape, _kind(stored, scales))
+    with np.errstate(over="ignore"):  # infinite values are noted where intensities are
+        for plane, (slope, intercept) in enumerate(scales):  # one at a time: 64 bits for all take much memory
+            values[plane] = stored[plane] * slope + intercept
+    return values
 
 
-def _integers(values: NDArray[Any]) -> type[np.generic]:
-    low, high = values.min(), values.max()
-    fits = (kind for kind in (np.int16, np.int32) if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max)
+def _kind(stored: NDArray[Any], scales: Sequence[tuple[float, float]]) -> type[np.generic]:
+    """The type of scaled values: the smallest signed integer that holds them, if they are integers."""
+    whole_numbers = all(number == int(number) for scale in scales for number in scale)
+    if stored.dtype.kind not in "ui" or not whole_numbers:
+        return np.float32
+    ends = [end * slope + added for one, (slope, added) in zip(stored, scales, strict=True) for end in _ends(one)]
+    fits = (kind for kind in (np.int16, np.int32) if np.iinfo(kind).min <= min(ends) <= max(ends) <= np.iinfo(kind).max)
     return next(fits, np.float32)
+
+
+def _ends(values: NDArray[Any]) -> tuple[int, int]:
+    return int(values.min()), int(values.max())
 
 
 def _stored(planes: Sequence[Plane], indices: bool) -> NDArray[Any]:
     """Values as stored; each file is decoded once."""
-    frames: dict[Path, NDArray[Any]] = {}
+    of: dict[Path, list[Plane]] = defaultdict(list)
     for plane in planes:
-        if plane.path not in frames:
-            frames[plane.path] = _frames(plane, [other for other in planes if other.path == plane.path], indices)
+        of[plane.path].append(plane)
+    frames = {path: _frames(some, indices) for path, some in of.items()}
     found = [frames[plane.path][plane.frame or 0] for plane in planes]
     if len({(one.shape, one.dtype.kind) for one in found}) > 1:
         raise DataError(f"{planes[0].path.parent}: images of several types of pixels in one series", DAMAGED)
     return np.stack(found)
 
 
-def _frames(plane: Plane, others: Sequence[Plane], indices: bool) -> NDArray[Any]:
-    """All frames of a file, ``(frames, rows, columns)`` and perhaps three colours."""
-    pydicom = quiet_pydicom()
+def _frames(planes: Sequence[Plane], indices: bool) -> NDArray[Any]:
+    """All frames of the file of these planes, ``(frames, rows, columns)`` and perhaps three colours."""
+    pydicom, plane = quiet_pydicom(), planes[0]
     count = whole(plane.header, "NumberOfFrames", plane.path, default=1)
     shape = (count, whole(plane.header, "Rows", plane.path), whole(plane.header, "Columns", plane.path))
     try:
@@ -90,7 +99,7 @@ def _frames(plane: Plane, others: Sequence[Plane], indices: bool) -> NDArray[Any
         advice = "Check that it exists and that you have permission to read it."
         raise DataError(f"{plane.path}: can't be read: {error.strerror or 'input failed'}", advice) from error
     except Exception:  # whatever a decoder raises for bytes that make no sense, or that it does not know
-        array = _by_gdcm(plane, others)
+        array = _by_gdcm(planes)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     colours = array.shape[-1:] if array.ndim > 2 and array.shape[-1] == 3 and array.size != np.prod(shape) else ()
     if array.size != np.prod((*shape, *colours)):
@@ -107,7 +116,7 @@ def _guessed(header: Any) -> str:
     return str(ImplicitVRLittleEndian if implicit in (True, None) else ExplicitVRLittleEndian)
 
 
-def _by_gdcm(plane: Plane, others: Sequence[Plane]) -> NDArray[Any]:
+def _by_gdcm(planes: Sequence[Plane]) -> NDArray[Any]:
     """Decode with GDCM, which scales the values; take the scale out again.
 
     Raises:
@@ -115,8 +124,9 @@ def _by_gdcm(plane: Plane, others: Sequence[Plane]) -> NDArray[Any]:
     """
     import SimpleITK as sitk
 
+    plane = planes[0]
     name, known = _syntax(plane.path)
-    one_scale = len({(other.slope, other.intercept) for other in others}) == 1
+    one_scale = len({(other.slope, other.intercept) for other in planes}) == 1
     if known and one_scale:
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         reader = sitk.ImageFileReader()

@@ -140,7 +140,7 @@ def _once(planes: Sequence[Plane], gaps: NDArray[np.float64]) -> None:
     one, other = planes[same[0]], planes[same[0] + 1]
     uids = [text(plane.header, "SOPInstanceUID", plane.path) for plane in (one, other)]
     if uids[0] and uids[0] == uids[1] and one.path != other.path:
-        raise DataError(f"{one} and {other} are copies of one image ({len(same)} more than positions)", COPIES)
+        raise DataError(f"{one} and {other} are copies of one image; {len(same)} too many", COPIES)
     tags = [tag for tag in DIFFERING if one.differing(tag) != other.differing(tag)]
     said = f"; they differ in {', '.join(tags)}" if tags else ""
     where = f"{one} and {other} are at the same position"

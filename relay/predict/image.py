@@ -18,6 +18,7 @@ from relay.data import (
     PICTURES,
     VOLUMES,
     Case,
+    DatasetOptions,
     Pixels,
     find_series,
     is_series,
@@ -87,8 +88,8 @@ def predict_images(
     """Predict images; yield the path of each mask and overlay after writing it.
 
     For a model of several channels, files ``NAME_0000``, ``NAME_0001``, … are the channels of one image, as nnU-Net
-    names them. Names of masks contain the image's name and an 8-digit hash of its content, its path and the weights, so
-    another image or another model never overwrites them.
+    names them; or one file is an image, if all channels are windows of it. Names of masks contain the image's name and
+    an 8-digit hash of its content, its path and the weights, so another image or another model never overwrites them.
 
     Args:
         warn: called with everything suspicious about an image.
@@ -98,7 +99,7 @@ def predict_images(
     """
     net, made = model.net(devices), model.digest
     problems: list[DataError] = []
-    images = _images(paths) if model.leg.data.channels > 1 else [(path,) for path in paths]
+    images = _images(paths, model.leg.data)
     for files in progress.counted(images, "predicting"):
         path = files[0]
         try:
@@ -118,8 +119,11 @@ def predict_images(
     )
 
 
-def _images(paths: Sequence[Path]) -> list[tuple[Path, ...]]:
-    """The files of each image: those in one folder whose names differ only in the number of the channel."""
+def _images(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:
+    """The files of each image: those in one folder whose names differ only in the number of the channel; or one file
+    for all channels."""
+    if options.channels == 1 or options.one_file:
+        return [(path,) * options.channels for path in paths]
     found: dict[object, list[Path]] = {}
     for path in paths:
         numbered = re.fullmatch(r"(.+)_\d{4}", stem(path))

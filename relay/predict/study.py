@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,7 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import Dataset, Pixels, SiteData, slices_of, stacked
+from relay.data import Dataset, Pixels, SiteData, stacked
 from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
@@ -175,6 +176,7 @@ class _Pictures:
             folder / kind / cell.model.folder / cell.options.task_name for kind in ("predictions", "overlays")
         )
         self._slices: list[Pixels] = []
+        self._many = Counter(sample.images for sample in site.split.test)
 
     def save(self, found: Predicted) -> None:
         assert found.mask is not None
@@ -185,6 +187,6 @@ class _Pictures:
             save_mask(found.mask, sample.image, self.masks / path_of(sample))
             return
         self._slices = [*(self._slices if sample.slice else ()), found.mask]  # they follow each other
-        if len(self._slices) == slices_of(sample, axis):
+        if len(self._slices) == self._many[sample.images]:
             volume = replace(sample, id=sample.id.rpartition("#")[0])
             save_mask(stacked(self._slices, axis), sample.image, self.masks / path_of(volume))

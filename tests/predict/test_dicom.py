@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from relay.datasets.dicom import DicomOptions
 
 from relay.config.devices import Devices
 from relay.data import read_geometry
@@ -56,3 +57,17 @@ def test_all_series_below_a_folder_are_predicted(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="there are no images in"):
         images_in([tmp_path / "none"])
+
+
+def test_windows_are_channels_of_one_series(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", STORED)
+    trained = model(channels=2)
+    steps = [
+        {"name": "Normalise", "kwargs": {"how": "window", "low": -1000, "high": high, "channels": [c]}}
+        for c, high in enumerate((0, 2000))
+    ]
+    trained.leg.data = DicomOptions(
+        task_id=0, task_name="a", root_path="r", num_classes=3, channels=2, windows=True, steps=steps
+    )
+    made, _ = predict_images(trained, [folder], tmp_path, Devices(), Progress(1), warn=pytest.fail)
+    assert sitk.ReadImage(str(made)).GetSize() == (7, 6, 5)
