@@ -474,15 +474,6 @@ def test_stored_values_are_scaled_as_by_itk(scale: tuple[float, float], tmp_path
     assert np.array_equal(values, expected)
 
 
-def test_all_that_a_file_leaves_open_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = volume(tmp_path / "scan.nii", VALUES)
-    monkeypatch.setattr(volumes, "DICOM_ROWS", "vox_offset")  # a file that two notes are made of
-    header(path, codes=(252, "<hh", (0, 0)))
-    lies, pixels = volumes.decode(path)[3]
-    assert lies.startswith("its header gives no orientation")
-    assert pixels == "its header gives no pixel size; assumed 1 mm"
-
-
 def test_channels_of_several_files_are_put_together(tmp_path: Path) -> None:
     """Each keeps its own scale, and all are turned alike."""
     files = [volume(tmp_path / f"c{i}.nii.gz", VALUES * 10.0**i, "RAI") for i in range(4)]
