@@ -45,6 +45,11 @@ class NnUNet(Dataset):
     Options = NnUNetOptions
     options: NnUNetOptions
 
+    @staticmethod
+    def about_of(folder: Path) -> About:
+        """What a folder's ``dataset.json`` says."""
+        return About(folder / "dataset.json")
+
     def folders(self) -> list[Path]:
         """The training images and masks of each data set."""
         return [self.root / name / part for name in self.options.folder_names for part in ("imagesTr", "labelsTr")]

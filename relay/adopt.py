@@ -25,6 +25,7 @@ from relay.files import damaged, read_json, write_bytes, write_text
 from relay.leg import (
     Progress,
     RunPaths,
+    applied,
     candidates_in,
     device_of,
     is_first,
@@ -34,6 +35,7 @@ from relay.leg import (
     tune,
     wait_for_all,
 )
+from relay.postprocess import steps_of
 from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean, no_nan, read_rows, write_rows
 from relay.seeds import derive
 from relay.statistics import describe
@@ -132,7 +134,7 @@ def adopt(
     if is_first():
         where = {"study": study, "strategy": leg.conf.strategy.name, "leg": handover.legs[-1]["leg"]}
         with progress.stage("testing"):
-            _write(models[chosen].to(device).eval(), record, site, where, paths)
+            _write(models[chosen].to(device).eval(), record, site, where, paths, leg)
     wait_for_all()
     return record
 
@@ -161,7 +163,7 @@ def _mean(found: Sequence[tuple[str, float]]) -> float:
 
 
 def _write(
-    model: nn.Module, record: dict[str, Any], site: SiteData, where: Mapping[str, Any], paths: AdoptPaths
+    model: nn.Module, record: dict[str, Any], site: SiteData, where: Mapping[str, Any], paths: AdoptPaths, leg: Leg
 ) -> None:
     """Write the weights if they were fine-tuned, and the scores on the test images; the choice last."""
     from safetensors.torch import save
@@ -171,7 +173,8 @@ def _write(
     if record["model"] == TUNED:
         write_bytes(paths.tuned, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
     where = {**where, "trained": record["site"], "model": ADOPTED, "site": record["site"]}
-    tested = predictions(model, site, next(model.parameters()).device)
+    how, device = leg.conf.predict, next(model.parameters()).device
+    tested = predictions(applied(model, how), site, device, steps=steps_of(how.postprocess))
     write_rows(paths.scores, (row for one in tested for row in rows(one, site.dataset.options.does, **where)))
     record["sha256"] = {path.name: measure(path).sha256 for path in (paths.tuned, paths.scores) if path.is_file()}
     write_text(paths.record, json.dumps(no_nan(record), indent=1) + "\n")

@@ -104,10 +104,10 @@ class Handover:
         """Total number of training samples of all legs so far."""
         return sum(int(leg["train_samples"]) for leg in self.legs)
 
-    @property
-    def samples(self) -> dict[str, int]:
-        """Number of training samples of each site so far, by name, as its newest leg says."""
-        return {leg["site"]: int(leg["train_samples"]) for leg in self.legs}
+    def samples_elsewhere(self, site: str) -> int:
+        """Total number of training samples of all other sites so far, as the newest leg of each says."""
+        newest = {leg["site"]: int(leg["train_samples"]) for leg in self.legs}
+        return sum(count for name, count in newest.items() if name != site)
 
     def by_site(self, by_leg: Mapping[int, T]) -> dict[str, T]:
         """The newest of each site, by name, in the order of the legs."""

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+Likelihood: TypeAlias = Literal["categorical", "bernoulli", "gaussian"]
+"""How a net's outputs are read: logits of one class out of several (along the second axis), logits of labels that are
+each there or not, or numbers with an error of constant variance."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Task:
         size: of the training images, ``(*spatial)``, slowest axis first; None if sizes differ.
         seed: of the study; derive others from it (:mod:`relay.seeds`).
         dense: whether there is a prediction for each voxel, as in segmentation; else for each image.
+        likelihood: how the net's outputs are read.
     """
 
     site: str
@@ -36,6 +42,7 @@ class Task:
     size: tuple[int, ...] | None = None
     seed: int = 0
     dense: bool = True
+    likelihood: Likelihood = "categorical"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ Kind = Literal[
     "schedulers",
     "metrics",
     "augmentations",
+    "postprocessing",
     "report_sections",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,6 +48,7 @@ NEEDS: dict[Kind, str] = {
     "schedulers": "build",
     "metrics": "measure",
     "augmentations": "apply",
+    "postprocessing": "clean",
     "report_sections": "__call__",
 }
 """What a plug-in of each kind must have; its base class does."""
@@ -137,7 +139,8 @@ def find_all(kind: Kind, more: Sequence[str] = ()) -> dict[str, Any]:
 def options_of(kind: Kind, found: Any) -> type | None:
     """The ``@options`` class that declares what a plug-in takes; None if its kind takes nothing."""
     declared = getattr(found, "Options", None)
-    schema = {"Options": declared, "build": found, "process": found, "apply": declared}.get(NEEDS[kind])
+    whole = {"build": found, "process": found, "clean": found}
+    schema = {**whole, "Options": declared, "apply": declared}.get(NEEDS[kind])
     return schema if isinstance(schema, type) else None
 
 

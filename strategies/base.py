@@ -47,7 +47,6 @@ class Strategy:
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
         shares: of the leg's budget, one for each phase, as far as known before; the time left is estimated from them.
         carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
-        by_size: whether sites count by their training images in the experts' vote.
         model: the net being trained.
         criterion: ``(logits, label) -> loss``.
         task: what to learn, and where.
@@ -61,7 +60,6 @@ class Strategy:
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
     carries_expert: bool = False
-    by_size: bool = False
     shares: tuple[float, ...] = (1.0,)
 
     model: nn.Module

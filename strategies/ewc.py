@@ -80,7 +80,7 @@ class EWC(Strategy):
 
         seed = derive(self.task.seed, self.task.site, "ewc")
         images = views(training, self.task.size, self.options.ewc_images, seed)
-        own = fisher(self.model, images, seed)
+        own = fisher(self.model, images, seed, self.task.likelihood)
         self.importance = self.options.ewc_decay * self.anchor.importance.to(own) + own
 
     def cumulative(self) -> MemoryState | None:

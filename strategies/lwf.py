@@ -64,7 +64,11 @@ class LwF(Strategy):
 
             wanted = self.taught(batch.image)
             kept = distillation(
-                logits, wanted, temperature=self.options.temperature, confidence=self.options.confidence
+                logits,
+                wanted,
+                temperature=self.options.temperature,
+                confidence=self.options.confidence,
+                likelihood=self.task.likelihood,
             )
             terms["distil"] = self.options.distil_weight * kept
         return terms

@@ -8,12 +8,12 @@ weights are averaged with it afterwards (:mod:`.merge`).
 
 Where all other sites together have fewer training images than this one, replay and projection count less in the same
 proportion, so that each image counts alike, as it does in pooled training: a large hospital is not held to what a few
-images of small ones have taught. For the same reason, an expert counts more in the vote if more images have taught it.
+images of small ones have taught.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import model_validator
 from typing_extensions import Self
@@ -33,8 +33,7 @@ class RelayOptions(ExpertsOptions, OWMOptions, ReplayOptions, MergeOptions):
     """How the new model is kept near the incoming one: the options of replay, projection, distillation and averaging.
 
     Attributes:
-        by_size: let sites count by their training images: in the vote; and in a leg, where all other sites together
-            have fewer than its own, by weakening replay and projection.
+        by_size: weaken replay and projection where all other sites together have fewer training images than this one.
         owm_alpha: as for ``owm``, whose default holds more; null for no projection.
     """
 
@@ -59,13 +58,8 @@ class Relay(Experts, OWM, Replay, Merge):
     plain_start = True
     holds_rest = False  # replay preserves the rest
 
-    def __init__(self, options: Any) -> None:
-        super().__init__(options)
-        self.by_size = options.by_size
-
     def begin(self, training: Training) -> None:
         """Weigh the earlier sites by their numbers of images, and let the memory process this one's."""
-        if self.incoming is not None and self.by_size:
-            others = sum(count for site, count in self.incoming.samples.items() if site != self.task.site)
-            self.earlier = min(1.0, others / training.samples)
+        if self.incoming is not None and self.options.by_size:
+            self.earlier = min(1.0, self.incoming.samples_elsewhere(self.task.site) / training.samples)
         super().begin(training)

@@ -22,6 +22,7 @@ from relay import registry
 from relay.augment import augment
 from relay.cli.app import app
 from relay.config import dump, read
+from relay.data import Case
 from relay.errors import UserError
 from relay.metrics import measure, metrics
 from relay.metrics.installed import ORDER
@@ -85,12 +86,14 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
 def test_every_page_has_a_whole_file() -> None:
     assert sorted(FILES) == [
         "my_augmentation.py",
+        "my_cleaning.py",
         "my_loss.py",
         "my_metric.py",
         "my_net.py",
         "my_optimizer.py",
         "my_scheduler.py",
         "my_section.py",
+        "my_step.py",
         "my_volume.py",
     ]
     assert set(ENTRIES) == {
@@ -219,6 +222,13 @@ def test_optimiser_schedule_and_augmentation_are_those_of_the_pages(newcomer: Ne
     noisy, same = augment(leg.data.augment["train"], images, masks, 1)
     assert noisy.std() == pytest.approx(10, rel=0.05)
     assert same is masks
+
+
+def test_the_step_is_the_one_that_was_run(newcomer: Newcomer) -> None:
+    leg = newcomer.study.legs[0]
+    case = leg.data.made_steps[-1].process(Case(np.full((2, 2, 3), 63.75, np.float32), np.zeros((2, 2), np.uint8)))
+    assert case.image == pytest.approx(127.5)
+    assert leg.data.fixed_size == [32, 32]
 
 
 def test_entry_points_need_no_config(newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ PLUGINS: tuple[tuple[str, Kind, type | None], ...] = (
     ("train.loss", "losses", None),
     ("train.optimizer", "optimizers", None),
     ("train.scheduler", "schedulers", None),
+    ("predict.postprocess", "postprocessing", None),
 )
 HEAD = """\
 # Config
@@ -108,6 +109,7 @@ def page() -> str:
         ("results", schema.Results),
         ("common", schema.TaskConf),
         ("common.train", schema.Train),
+        ("common.predict", schema.Predict),
         ("common.checkpoint", schema.Checkpoint),
     ):
         parts += [f"## `{title}`\n", summary(cls) + "\n", table(cls)]
@@ -117,10 +119,11 @@ def page() -> str:
         if (takes := options_of("augmentations", find("augmentations", name))) is not None:
             parts += [f"#### `{name}`\n", table(takes)]
     for title, kind, base in PLUGINS:
-        parts += [f"## `{title}`\n"] if title.startswith("train.") else []
+        own = title.startswith(("train.", "predict."))
+        parts += [f"## `{title}`\n"] if own else []
         for name in names(kind):
             found = find(kind, name)
-            head = f"### `{name}`\n" if title.startswith("train.") else f"### `{title}.name: {name}`\n"
+            head = f"### `{name}`\n" if own else f"### `{title}.name: {name}`\n"
             parts += [head, cell(summary(found)) + "\n", table(options_of(kind, found) or found, base)]
         if kind == "nets":
             parts += ["### `model.name: monai:…`\n", MONAI, table(LibraryOptions)]

@@ -19,6 +19,7 @@ from relay.cli import (
     configs,
     data,
     exchange,
+    init,
     inspect,
     keys,
     predict,
@@ -86,6 +87,7 @@ app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command(name="list")(catalogue.show)
+app.command()(init.init)
 app.add_typer(data.data_app, name="data")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(roster.roster_app, name="roster")

@@ -47,6 +47,16 @@ def agreed(question: str, yes: bool = False, instead: str = "--yes") -> bool:
         return False
 
 
+def answer(question: str, default: str) -> str:
+    """What is typed at a terminal; the default if nothing is, or if there is no terminal."""
+    if not terminal():
+        return default
+    try:
+        return input(f"{question} [{default}] " if default else f"{question} ").strip() or default
+    except EOFError:
+        return default
+
+
 def show_fingerprint(identity: Identity) -> None:
     """Print the twelve words in three lines, ready to be read out."""
     words = identity.fingerprint.split()

@@ -54,7 +54,7 @@ def table(
     """
     from relay.start import columns_of, find_images, write_sheet
 
-    _check_pattern(patients)
+    options.pattern("--patients", patients)
     layout, found = find_images(folder, images, masks, ask.listed(channels) or (), patients)
     write_sheet(out, columns_of(found, out.parent), replace=replace)
     who = {each.patient for each in found}
@@ -74,17 +74,6 @@ def _said(layout: str) -> str:
         "classes": ", with classes by folder",
         "nnunet": ", from a data set of nnU-Net",
     }.get(layout, ", without targets: add the column Label (masks) or ValueToPredict (classes, numbers)")
-
-
-def _check_pattern(pattern: str | None) -> None:
-    import re
-
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UserError(
-            f"--patients {pattern}: not a regular expression: {error}", "For example: '^(p\\d+)_'"
-        ) from None
 
 
 @data_app.command()

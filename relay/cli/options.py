@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from relay.config import fault
+from relay.errors import UserError
 
 PLAIN: Any = {
     "add_completion": False,
@@ -32,6 +34,18 @@ def plain_note(text: str) -> str:
     if why := fault(name):
         raise typer.BadParameter(f"{name[:100]!r} {why}. Give a plain name, for example: -n first")
     return name
+
+
+def pattern(flag: str, text: str | None) -> None:
+    """Check a regular expression.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        re.compile(text or "")
+    except re.error as error:
+        raise UserError(f"{flag} {text}: not a regular expression: {error}", "For example: '^(p[0-9]+)_'") from None
 
 
 Home = Annotated[

@@ -1,7 +1,7 @@
 from .checking import check as check, dotted as dotted, flat as flat, holds as holds
 from .decorator import Field as Field, options as options
 from .describing import Option as Option, describe as describe, summary as summary
-from .devices import Devices as Devices, choose as choose
+from .devices import Devices as Devices, choose as choose, visible_gpus as visible_gpus
 from .load import changed as changed, locate as locate, read as read, value_of as value_of, with_files as with_files
 from .names import SITE_NAME as SITE_NAME, WORDS as WORDS, fault as fault, plain_name as plain_name
 from .published import Reading as Reading, translate as translate
@@ -10,6 +10,7 @@ from .schema import (
     Blocks as Blocks,
     Handoff as Handoff,
     Named as Named,
+    Predict as Predict,
     Results as Results,
     TaskConf as TaskConf,
     Train as Train,

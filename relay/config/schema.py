@@ -113,6 +113,19 @@ class Train:
 
 
 @options
+class Predict:
+    """How a model is applied, in tests and to images without a target.
+
+    Attributes:
+        mirror: mean output over the image and all its mirror images; 4 times the time in 2D, 8 times in 3D.
+        postprocess: steps on the predicted mask, in this order, each with ``name`` and ``kwargs``.
+    """
+
+    mirror: bool = False
+    postprocess: list[Named] = Field(default_factory=list)
+
+
+@options
 class TaskConf:
     """One task, after merging the three blocks.
 
@@ -121,7 +134,7 @@ class TaskConf:
         num_workers: processes that make batches, at most one per core; 0 is fastest for small images and light
             augmentation.
         dataset: ``name`` and ``kwargs``; the same for ``strategy`` and ``model``.
-        train: see below; the same for ``checkpoint``.
+        train: see below; the same for ``predict`` and ``checkpoint``.
     """
 
     random_seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
@@ -130,6 +143,7 @@ class TaskConf:
     strategy: Named
     model: Named
     train: Train
+    predict: Predict = Field(default_factory=Predict)
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
 
 

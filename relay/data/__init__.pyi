@@ -45,7 +45,7 @@ from .restoring import restored as restored
 from .series import Series as Series, find_series as find_series, parts_of as parts_of, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
-from .slicing import slices_of as slices_of, stacked as stacked
+from .slicing import stacked as stacked
 from .splits import SPLITS as SPLITS, Split as Split
 from .steps import Step as Step, spec as spec
 from .store import Store as Store

@@ -111,7 +111,7 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
 
 def _images(pictures: Sequence[_Seen]) -> Found:
     """Images with the same value everywhere."""
-    flat = [picture.sample.id for picture in pictures if picture.flat]
+    flat = [picture.sample.id for picture in pictures if picture.flat and picture.sample.slice is None]
     if flat:
         yield f"{_many(flat, 'has', 'have')} the same value everywhere: black or blank", flat
 
@@ -120,6 +120,8 @@ def _copies(pictures: Sequence[_Seen]) -> Found:
     """Images that are identical, voxel by voxel; the worst kind of each group is reported."""
     same: dict[bytes, list[tuple[SplitName, Record]]] = defaultdict(list)
     for picture in pictures:
+        if picture.flat and picture.sample.slice is not None:
+            continue  # the outermost slices of a volume are often black
         same[picture.digest].append((picture.split, picture.sample))
     kinds: dict[str, list[str]] = defaultdict(list)
     for group in (group for group in same.values() if len(group) > 1):

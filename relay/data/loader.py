@@ -25,7 +25,7 @@ from relay.augment import augment, check
 from relay.data.options import DatasetOptions
 from relay.data.patches import Place, random_patches
 from relay.data.record import Record
-from relay.data.sampler import Request, TrainSampler
+from relay.data.sampler import Request, TrainSampler, balancing_weights
 from relay.data.store import Store
 from relay.errors import DataError
 from relay.seeds import generator
@@ -142,7 +142,9 @@ def train_loader(
     check(options.augment.get("train", "none"), len(shapes[0]))
     if options.foreground:
         pool.look()
-    sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size)
+    targets: list[Any] = [pool.sample(index).target for index in range(len(pool))]
+    weights = balancing_weights(targets) if options.balance else None
+    sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size, weights)
     return DataLoader(
         TrainBatches(pool, options, seed, site),
         batch_size=batch_size,

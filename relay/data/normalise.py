@@ -73,11 +73,13 @@ class Normalise(Step):
         image, notes = case.image.copy(), list(case.notes)
         several = image.shape[-1] > 1
         for channel in self.channels if self.channels is not None else range(image.shape[-1]):
-            found = WAYS[self.how](self, image[..., channel])
-            low, high, told = found
+            values = image[..., channel]
+            low, high, told = WAYS[self.how](self, values)
             notes += [f"channel {channel}: {note}" if several else note for note in told]
-            span = max(high - low, LEAST)
-            image[..., channel] = np.clip((image[..., channel] - low) * (2 / span) - 1, -1, 1)
+            values -= low
+            values *= 2 / max(high - low, LEAST)
+            values -= 1
+            np.clip(values, -1, 1, out=values)
         return replace(case, image=image, notes=tuple(notes))
 
     def measured(self, values: NDArray[Any]) -> NDArray[Any]:

@@ -110,6 +110,7 @@ class DatasetOptions:
         intensity_range: What the lowest and highest intensities become for the network: 0 and 255, or after
             ``Normalise`` -1 and 1.
         repeats: How often an epoch uses each training sample.
+        balance: Whether training draws images of each class, or with each label, equally often; for classification.
         split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps a published test set,
             and splits the rest by patient.
         val_fraction: Share of the patients for validation.
@@ -133,6 +134,7 @@ class DatasetOptions:
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
     repeats: Annotated[int, Field(ge=1)] = 1
+    balance: bool = False
     split: Literal["auto", "test"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
@@ -201,6 +203,13 @@ class DatasetOptions:
         if test + info.data.get("val_fraction", 0.0) >= 1:
             raise ValueError("val_fraction and test_fraction together must leave patients to train on")
         return test
+
+    @field_validator("balance")
+    @classmethod
+    def _has_classes_of_images(cls, balance: bool, info: ValidationInfo) -> bool:
+        if balance and (task := info.data.get("task")) in ("segmentation", "regression"):
+            raise ValueError(f"is for classification and multilabel; the task is {task}, whose images have no class")
+        return balance
 
     @field_validator("augment")
     @classmethod

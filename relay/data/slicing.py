@@ -37,19 +37,14 @@ def sliced(record: Record, axis: int) -> Iterator[Record]:
     if many is None:
         yield record
         return
+    digits = max(3, len(str(many - 1)))  # sorted by name, they are in order
     for i in range(many):
-        yield replace(record, id=f"{record.id}#{i:03d}", slice=i)
+        yield replace(record, id=f"{record.id}#{i:0{digits}d}", slice=i)
 
 
 def count(geometry: Geometry, axis: int) -> int | None:
     """How many slices a volume has across an axis; None if it is a single slice."""
     return None if geometry.is_slice else geometry.size[2 - geometry.way[0][axis]]
-
-
-def slices_of(record: Record, axis: int) -> int | None:
-    """How many slices the volume of a slice has across an axis."""
-    geometry = read_geometry(record.image)
-    return None if geometry is None else count(geometry, axis)
 
 
 def cut(case: Case, axis: int, number: int) -> Case:

@@ -48,8 +48,7 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
                 "Use the config that they were made with.",
             )
         better, _ = preferred(handover.legs, type(leg.data.does))
-        counts = [handover.samples[name] for name in experts] if leg.strategy.by_size else None
-        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None, counts)
+        found[VOTE] = Vote(experts, router, found[GENERALIST] if better == GENERALIST else None, type(leg.data.does))
     if site in experts:
         found[EXPERT] = experts[site]
     return found
@@ -93,7 +92,7 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
     models, rows = candidates_in(leg, handover, ""), []
     if isinstance(vote := models.pop(VOTE, None), Vote) and len(vote.sites) > 1:  # one expert says nothing about many
         experts = dict(zip(vote.sites, vote.nets, strict=False))  # without the generalist
-        models[VOTE] = Vote(experts, vote.router, counts=vote.counts)
+        models[VOTE] = Vote(experts, vote.router, task=vote.task)
     for kind, model in models.items():
         found = [score for site in sites for _, score in scores(model, site, [few(site)], device)]
         rows.append({"model": kind, "mean": round(mean(found), 6), "images": len(found)})
@@ -101,7 +100,7 @@ def zero_shot(leg: Leg, handover: Handover, sites: list[SiteData], device: torch
 
 
 def routing(vote: Vote, site: SiteData, device: torch.device) -> dict[str, int]:
-    """How many test images of a site the vote gives to each expert's site; ``unlike`` counts those that resemble none.
+    """How many test images of a site look most like each expert's site; ``unlike`` counts those that resemble none.
 
     Empty if there is no router.
     """

@@ -33,8 +33,9 @@ class Choose(pl.Callback):
         trainer.should_stop = self.stopped
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Compare with the best so far; a score that could not be measured is no better."""
-        score = float(trainer.callback_metrics["val/dice"])
+        """Compare with the best so far, by the primary metric; a score that could not be measured is no better."""
+        task = pl_module.task
+        score = task.gain(float(trainer.callback_metrics[f"val/{task.primary.name}"]), 0.0)
         if score > self.best:
             self.best = score
             if self.train.keep == "best":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
+from relay.postprocess import Postprocessing, cleaned
 from relay.tasks import Task
 
 
@@ -45,7 +46,11 @@ class Predicted:
 
 
 def predictions(
-    model: nn.Module, site: SiteData, device: torch.device, calibration: Calibration | None = None
+    model: nn.Module,
+    site: SiteData,
+    device: torch.device,
+    calibration: Calibration | None = None,
+    steps: Sequence[Postprocessing] = (),
 ) -> Iterator[Predicted]:
     """Predict every test image of a site; the model is on ``device`` already.
 
@@ -54,28 +59,37 @@ def predictions(
 
     Args:
         calibration: receives the probabilities and the truth.
+        steps: what is done to the predicted mask before it is scored.
     """
     options = site.dataset.options
-    task, of_one = options.does, _of_image if options.does.dense else _of_sample
     for batch in batches(site.test):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         for place, index in enumerate(batch["index"].tolist()):
-            yield of_one(task, logits[place : place + 1], site, index, calibration)
+            one = logits[place : place + 1]
+            if options.does.dense:
+                yield _of_image(one, site, index, calibration, steps)
+            else:
+                yield _of_sample(one, site, index, calibration)
 
 
-def _of_image(task: Task, logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+def _of_image(
+    logits: Tensor, site: SiteData, index: int, calibration: Calibration | None, steps: Sequence[Postprocessing]
+) -> Predicted:
+    task = site.dataset.options.does
     mask, spacing = site.truth("test", index)
     truth = np.array(mask)  # a copy: the store's own array is read-only
     probabilities = resized(logits, truth.shape, site.test.grids[index])
     found, target = task.decide(probabilities), torch.from_numpy(truth).to(logits.device).long()[None]
     if calibration is not None:
         calibration.update(probabilities, target)
+    label = cleaned(found[0].to(torch.uint8).cpu().numpy(), steps)
+    found = torch.from_numpy(label).to(found)[None] if steps else found
     scores = task.values(found, target)[0].tolist()
-    label = found[0].to(torch.uint8).cpu().numpy()
     return Predicted(site.split.test[index], label, [], truth, spacing, scores)
 
 
-def _of_sample(task: Task, logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+def _of_sample(logits: Tensor, site: SiteData, index: int, calibration: Calibration | None) -> Predicted:
+    task = site.dataset.options.does
     truth = np.array(site.test[index][1])
     answer, label = task.answer(logits), task.label(torch.from_numpy(truth[None]).to(logits.device))
     scores = task.values(task.decide(logits), label)[0].tolist()

@@ -53,6 +53,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
+    tree |= {"predict": dataclasses.asdict(conf.predict)}
     return {key: _plain(value) for key, value in flat(tree).items()}
 
 

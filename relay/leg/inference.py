@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, combinations
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from relay.config import Predict
 from relay.data import Collated, Store, eval_batches
 from relay.leg.vote import Vote
 
@@ -25,6 +27,27 @@ def batches(store: Store) -> Iterator[Collated]:
     return eval_batches(store, max(1, min(MAX_BATCH, MAX_VOXELS // largest)))
 
 
+class Mirrored(nn.Module):
+    """A model, and that its outputs are to be averaged over an image and all its mirror images."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def mean(self, image: Tensor, patch_size: Sequence[int] | None) -> Tensor:
+        """Mean logits, those of a map mirrored back."""
+        found = []
+        for axes in chain.from_iterable(combinations(range(2, image.ndim), n) for n in range(image.ndim - 1)):
+            logits = predict(self.model, image.flip(axes), patch_size)
+            found.append(logits.flip(axes) if logits.ndim == image.ndim else logits)
+        return torch.stack(found).mean(0)
+
+
+def applied(model: nn.Module, how: Predict) -> nn.Module:
+    """A model as the config wants it to be applied in tests."""
+    return Mirrored(model).eval() if how.mirror else model
+
+
 @torch.no_grad()
 def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = None) -> Tensor:
     """Logits of whole images, ``(B, C, *spatial)`` to ``(B, classes, *spatial)``.
@@ -32,8 +55,11 @@ def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = 
     With a ``patch_size``, the size the model was trained on, windows of that size slide over the image and
     their logits are blended with Gaussian weights; otherwise, the whole image goes through the model at once. An image
     smaller than a window is reflected beyond its edges, as in training. A :class:`~relay.leg.vote.Vote` looks at each
-    whole image to weigh its experts, each of which then predicts in this way.
+    whole image to weigh its experts, each of which then predicts in this way; one that is :class:`Mirrored` predicts it
+    several times.
     """
+    if isinstance(model, Mirrored):
+        return model.mean(image, patch_size)
     if isinstance(model, Vote):
         return model.mixed(image, lambda expert, some: predict(expert, some, patch_size))
     training = model.training

@@ -29,6 +29,7 @@ from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.first_legs import FirstLeg, first_leg, plain
 from relay.leg.fitting import fit, steps_of
+from relay.leg.inference import applied
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
@@ -39,6 +40,7 @@ from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
 from relay.plan import IF_SET, Leg, Study
+from relay.postprocess import steps_of as steps_of_masks
 from relay.registry import blamed
 from relay.results import GENERALIST, VOTE, read_rows, write_rows
 from relay.seeds import derive
@@ -249,7 +251,8 @@ def _scores(
             "model": GENERALIST,
             "site": dataset.options.task_name,
         }
-        tested = predictions(leg.strategy.model, sites(dataset), device)
+        model, steps = applied(leg.strategy.model, leg.conf.predict), steps_of_masks(leg.conf.predict.postprocess)
+        tested = predictions(model, sites(dataset), device, steps=steps)
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.does, **where)
@@ -273,7 +276,9 @@ def _of_vote(
     for dataset in study.test_sets:
         site, name = sites(dataset), str(dataset.options.task_name)
         where = {"study": study.name, "strategy": study.strategy, "leg": number, "trained": leg.task_name, "site": name}
-        tested = progress.through(predictions(vote, site, device), f"testing the vote on {name}", len(site.test))
+        model, steps = applied(vote, leg.conf.predict), steps_of_masks(leg.conf.predict.postprocess)
+        tested = predictions(model, site, device, steps=steps)
+        tested = progress.through(tested, f"testing the vote on {name}", len(site.test))
         for found in tested:
             yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)

@@ -25,6 +25,7 @@ def task_of(leg: Leg) -> Task:
         size=tuple(size) if size else None,
         seed=leg.conf.random_seed,
         dense=data.does.dense,
+        likelihood=data.does.likelihood,
     )
 
 

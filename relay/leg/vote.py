@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from relay.tasks import Segmentation, Task
 
 if TYPE_CHECKING:
     from relay.memory import Router
@@ -26,8 +28,7 @@ class Vote(nn.Module):
         experts: one net for each site, by its name.
         router: gives the weights; without one, every image counts as unlike all sites.
         otherwise: a net for images that are unlike all sites; without one, all experts weigh the same for them.
-        counts: how many images each expert was trained on: an image is as likely from each of these, before its looks
-            are known. Without them, it is as likely from each site.
+        task: says what the nets' outputs mean, and so what is mixed: probabilities, or numbers.
     """
 
     def __init__(
@@ -35,12 +36,12 @@ class Vote(nn.Module):
         experts: Mapping[str, nn.Module],
         router: Router | None = None,
         otherwise: nn.Module | None = None,
-        counts: Sequence[float] | None = None,
+        task: type[Task] = Segmentation,
     ) -> None:
         super().__init__()
         self.sites = tuple(experts)
         self.nets = nn.ModuleList([*experts.values(), *([otherwise] if otherwise is not None else [])])
-        self.router, self.counts = router, counts
+        self.router, self.task = router, task
 
     def weights(self, image: Tensor) -> Tensor:
         """The weight of each net for each image: ``(B, C, *S)``, as nets see them, to ``(B, nets)`` with rows of sum 1.
@@ -52,11 +53,7 @@ class Vote(nn.Module):
         found = torch.stack([*columns, *[known.new_zeros(len(image))] * (len(self.nets) - len(self.sites))], 1)
         total = found.sum(1, keepdim=True)  # below 1 if an expert was withdrawn
         strange = self.router.strange(image)[:, None] | (total < LEAST)
-        if self.counts:
-            counts = found.new_tensor(self.counts) / max(self.counts)
-            found[:, : len(counts)] *= counts
-        shares = found / found.sum(1, keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
-        return torch.where(strange, self._strange(image), shares)
+        return torch.where(strange, self._strange(image), found / total.clamp(min=LEAST))
 
     def _strange(self, image: Tensor) -> Tensor:
         """The weights for images that are unlike all sites."""
@@ -65,7 +62,7 @@ class Vote(nn.Module):
         return torch.tensor(row, device=image.device).repeat(len(image), 1)
 
     def mixed(self, image: Tensor, predict: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """Logarithms of the mixed probabilities, ``(B, classes, *S)``, which serve as logits.
+        """The mixed answers as logits, ``(B, outputs, *S)`` or ``(B, outputs)``: of classes, log-probabilities.
 
         Args:
             predict: applies one net to whole images.
@@ -78,10 +75,10 @@ class Vote(nn.Module):
             asked = weights[:, place].nonzero()[:, 0]
             if not len(asked):
                 continue
-            found = predict(net, image[asked]).float().softmax(1)
+            found = self.task.answer(predict(net, image[asked]))
             share = weights[asked, place].view(-1, *[1] * (found.dim() - 1))
             if total is None:
                 total = found.new_zeros(len(image), *found.shape[1:])
             total.index_add_(0, asked, found * share)
         assert total is not None  # each row of weights has a sum of 1
-        return total.clamp(min=torch.finfo(total.dtype).tiny).log()
+        return self.task.logits(total)

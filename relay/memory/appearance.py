@@ -95,7 +95,7 @@ def overall(image: Tensor, many: int) -> Tensor:
 
 
 def eight_bits(image: Tensor, intensity_range: tuple[float, float]) -> Tensor:
-    """Images in ``intensity_range``, as a net sees them, as the uint8 that they were."""
+    """Images in ``intensity_range``, as a net sees them, in 256 levels of that range: exact for 8-bit images."""
     low, high = intensity_range
     return ((image - low) * (255 / (high - low))).round_().clamp_(0, 255).to(torch.uint8)
 

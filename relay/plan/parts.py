@@ -33,7 +33,6 @@ class StrategyLike(Protocol):
     laps: ClassVar[int]
     kinds: tuple[str, ...]
     carries_expert: bool
-    by_size: bool
     shares: tuple[float, ...]
     options: Any
     model: nn.Module

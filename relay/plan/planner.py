@@ -18,6 +18,7 @@ from relay.files import expanded
 from relay.metrics import metrics
 from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
+from relay.postprocess import steps_of
 
 SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
 """Options that must be the same for all data sets of a study, because one model reads them all."""
@@ -149,6 +150,7 @@ class _Planner:
             return None
         self.check_budget(task_id, conf)
         self.check_warmup(task_id, conf, parts[-1])
+        self.check_postprocessing(task_id, conf)
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
@@ -306,6 +308,14 @@ class _Planner:
         if conf.train.warmup and own:
             path = self.layers.where(task_id)(["train", "warmup"])
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
+
+    def check_postprocessing(self, task_id: int, conf: TaskConf) -> None:
+        for place, named in enumerate(conf.predict.postprocess):
+            try:
+                steps_of([named])
+            except UserError as error:
+                path = self.layers.where(task_id)(["predict", "postprocess"])
+                self.add(f"{path}[{place}]", named.name, f"{error}. {error.advice()}")
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":

@@ -33,6 +33,7 @@ from relay.data import (
 from relay.errors import DataError, UserError
 from relay.leg import Progress, digest, predict, resized
 from relay.overlay import save_overlay
+from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
 
@@ -164,7 +165,8 @@ def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path:
     options = model.leg.data
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(case.image, -1, 0)))[None]
     logits = _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
-    return resized(logits, size, case.grid).argmax(1)[0].to(torch.uint8).cpu().numpy()
+    mask = resized(logits, size, case.grid).argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
 
 
 def _axes(model: Model, net: nn.Module) -> int:

@@ -16,7 +16,7 @@ from relay.errors import HandoverError, UserError
 from relay.exchange import StudyStore, look_into, reopen
 from relay.handover import Handover, load_model
 from relay.home import home_of
-from relay.leg import Incoming, RunPaths, candidates_in, check_input_spec, checkpoint, device_of
+from relay.leg import Incoming, RunPaths, applied, candidates_in, check_input_spec, checkpoint, device_of
 from relay.plan import Leg, Study
 from relay.predict.settings import check_outside, check_own, check_test_sets
 from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE
@@ -66,7 +66,7 @@ class Model:
         except HandoverError as error:
             advice = error.advice() if self.outside else "Test it with the config it was trained with, or train again."
             raise HandoverError(f"{self.source}: {error}", advice) from error
-        return model.to(device_of(devices)).eval()
+        return applied(model.to(device_of(devices)).eval(), self.leg.conf.predict)
 
 
 def _loaded(leg: Leg, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -15,13 +16,14 @@ from rich.console import Console
 from torch import nn
 
 from relay.config import Devices
-from relay.data import Dataset, Pixels, SiteData, slices_of, stacked
+from relay.data import Dataset, Pixels, SiteData, stacked
 from relay.errors import UserError
 from relay.files import write_text
 from relay.leg import Needs, Predicted, Progress, RunPaths, Sites, device_of, digests, predictions
 from relay.metrics import CalibrationBins, Measuring
 from relay.overlay import save_overlay
 from relay.plan import Study
+from relay.postprocess import steps_of
 from relay.predict.cell import Cell, Clock, SampleCell
 from relay.predict.masks import path_of, save_mask
 from relay.predict.models import Model
@@ -155,7 +157,8 @@ def _test(
     device = device_of(devices)
     calibration = CalibrationBins(cell.options.outputs).to(device)
     inference = Clock()
-    found = predictions(net, site, device, calibration)
+    steps = steps_of(cell.model.leg.conf.predict.postprocess)
+    found = predictions(net, site, device, calibration, steps)
     while (predicted := inference.time(lambda: next(found, None))) is not None:
         cell.measure(predicted, measuring)
         if pictures:
@@ -173,6 +176,7 @@ class _Pictures:
             folder / kind / cell.model.folder / cell.options.task_name for kind in ("predictions", "overlays")
         )
         self._slices: list[Pixels] = []
+        self._many = Counter(sample.images for sample in site.split.test)
 
     def save(self, found: Predicted) -> None:
         assert found.mask is not None
@@ -183,6 +187,6 @@ class _Pictures:
             save_mask(found.mask, sample.image, self.masks / path_of(sample))
             return
         self._slices = [*(self._slices if sample.slice else ()), found.mask]  # they follow each other
-        if len(self._slices) == slices_of(sample, axis):
+        if len(self._slices) == self._many[sample.images]:
             volume = replace(sample, id=sample.id.rpartition("#")[0])
             save_mask(stacked(self._slices, axis), sample.image, self.masks / path_of(volume))

@@ -34,7 +34,7 @@ def _routing(routed: Mapping[str, Mapping[str, int]]) -> Iterator[Table]:
     if experts:
         rows = [[site, *(str(counts.get(name, 0)) for name in experts)] for site, counts in routed.items()]
         note = "unlike: the image looks like those of no site. The vote then asks all experts, or the generalist."
-        caption = "Test images of each site, by the expert that counts most in the vote"
+        caption = "Test images of each site, by the expert whose site they look most like"
         yield Table(caption, ["test images of", *experts], rows, notes=[note])
 
 

@@ -58,7 +58,8 @@ def find_images(
     if layout == "nnunet":
         found = _nnunet(folder)
     elif layout == "pairs":
-        found = _pairs(folder / (images or _named(folder, IMAGES)), folder / (masks or _named(folder, MASKS)), channels)
+        places = images or named_in(folder, IMAGES), masks or named_in(folder, MASKS)
+        found = _pairs(folder / places[0], folder / places[1], channels)
     elif layout == "classes":
         found = [
             replace(each, patient=f"{inner.name}/{each.name}", target=inner.name)
@@ -81,7 +82,7 @@ def layout_of(folder: Path, images: str | None = None, masks: str | None = None)
     """
     if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
         return "nnunet"
-    if masks or _named(folder, MASKS):
+    if masks or named_in(folder, MASKS):
         return "pairs"
     inner = _folders(folder)
     if inner and {path.name.lower() for path in inner} <= set(PARTS):
@@ -96,7 +97,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _named(folder: Path, names: Sequence[str]) -> str:
+def named_in(folder: Path, names: Sequence[str]) -> str:
     """The folder in ``folder`` with one of these names, or an empty text."""
     return next((path.name for path in _folders(folder) if path.name.lower() in names), "")
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from relay.errors import DataError
 from relay.metrics import Metric
+from relay.phase import Likelihood
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,6 +61,7 @@ class Task:
         fewest: the lowest ``num_classes``; None if the task has no classes.
         classes: what one of the outputs is; ``counted``: what ``num_classes`` counts.
         loss: the default loss, by name.
+        likelihood: how answers are distributed around the truth: what it means to keep a model's answers.
     """
 
     name: ClassVar[str]
@@ -74,6 +76,7 @@ class Task:
     classes: ClassVar[str] = "class"
     counted: ClassVar[str] = "classes"
     loss: ClassVar[str]
+    likelihood: ClassVar[Likelihood] = "categorical"
 
     def __init__(self, outputs: int, names: Sequence[str]) -> None:
         self.outputs, self.names = outputs, list(names)
@@ -131,9 +134,15 @@ class Task:
     def label(self, stored: Tensor) -> Tensor:
         """Targets of a batch as the loss wants them."""
 
+    @staticmethod
     @abstractmethod
-    def answer(self, logits: Tensor) -> Tensor:
+    def answer(logits: Tensor) -> Tensor:
         """What the net's output means: probabilities or values, of the same shape."""
+
+    @staticmethod
+    @abstractmethod
+    def logits(answer: Tensor) -> Tensor:
+        """What :meth:`answer` makes its argument of, up to a constant: the inverse, for answers that were averaged."""
 
     @abstractmethod
     def decide(self, logits: Tensor) -> Tensor:

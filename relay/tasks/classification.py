@@ -49,9 +49,17 @@ class Classification(Task):
         """int64 class indices ``(B,)``."""
         return stored.long()
 
-    def answer(self, logits: Tensor) -> Tensor:
+    @staticmethod
+    def answer(logits: Tensor) -> Tensor:
         """Probabilities ``(B, C)``, which add up to 1."""
         return logits.float().softmax(1)
+
+    @staticmethod
+    def logits(answer: Tensor) -> Tensor:
+        """Their logarithms."""
+        import torch
+
+        return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
 
     def decide(self, logits: Tensor) -> Tensor:
         """The most likely class of each image, ``(B,)``."""

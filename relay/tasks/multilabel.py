@@ -31,6 +31,7 @@ class Multilabel(Task):
     classes = "label"
     counted = "labels"
     loss = "BCE"
+    likelihood = "bernoulli"
 
     @property
     def groups(self) -> list[str]:
@@ -58,9 +59,17 @@ class Multilabel(Task):
         """Zeros and ones, float32 ``(B, K)``."""
         return stored.float()
 
-    def answer(self, logits: Tensor) -> Tensor:
+    @staticmethod
+    def answer(logits: Tensor) -> Tensor:
         """The probability of each label, ``(B, K)``."""
         return logits.float().sigmoid()
+
+    @staticmethod
+    def logits(answer: Tensor) -> Tensor:
+        """Their logits."""
+        import torch
+
+        return answer.logit(eps=torch.finfo(answer.dtype).eps)
 
     def decide(self, logits: Tensor) -> Tensor:
         """Which labels are more likely than not, bool ``(B, K)``."""

@@ -27,6 +27,7 @@ class Regression(Task):
     fewest = None
     classes = "value"
     loss = "MSE"
+    likelihood = "gaussian"
 
     @classmethod
     def default_names(cls, outputs: int) -> list[str]:
@@ -53,9 +54,15 @@ class Regression(Task):
         """Numbers, float32 ``(B, 1)``."""
         return stored.float()[:, None]
 
-    def answer(self, logits: Tensor) -> Tensor:
+    @staticmethod
+    def answer(logits: Tensor) -> Tensor:
         """The predicted numbers, ``(B, 1)``."""
         return logits.float()
+
+    @staticmethod
+    def logits(answer: Tensor) -> Tensor:
+        """The numbers."""
+        return answer
 
     def decide(self, logits: Tensor) -> Tensor:
         """The predicted numbers, ``(B, 1)``."""

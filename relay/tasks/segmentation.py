@@ -34,9 +34,17 @@ class Segmentation(Task):
         """int64 class indices ``(B, *S)``."""
         return stored.long()
 
-    def answer(self, logits: Tensor) -> Tensor:
+    @staticmethod
+    def answer(logits: Tensor) -> Tensor:
         """Probabilities ``(B, C, *S)``."""
         return logits.float().softmax(1)
+
+    @staticmethod
+    def logits(answer: Tensor) -> Tensor:
+        """Their logarithms."""
+        import torch
+
+        return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
 
     def decide(self, logits: Tensor) -> Tensor:
         """The most likely class of each voxel, ``(B, *S)``; probabilities will do as well."""

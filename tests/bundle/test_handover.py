@@ -51,7 +51,7 @@ def test_round_trip(tmp_path: Path) -> None:
     told = [{**leg, "zero_shot": []} for leg in legs]
     assert got.facts == {**ABOUT, "legs": told, "config": {"a": 1}}
     assert got.samples_seen == 12
-    assert got.samples == {"a": 7, "b": 5}
+    assert [got.samples_elsewhere(site) for site in "abc"] == [5, 7, 12]
     assert sent.model.keys() == got.model.keys()
     assert all(torch.equal(sent.model[k], got.model[k]) for k in sent.model)
     assert got.memories.keys() == {2}

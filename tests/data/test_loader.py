@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
+from pydantic import ValidationError
 
 from relay.data import Store
 from relay.data.loader import Pool, eval_batches, sample_ids, train_loader
-from relay.data.sampler import TrainSampler
+from relay.data.sampler import TrainSampler, balancing_weights
 from relay.errors import DataError, UserError
 
 
@@ -195,6 +196,42 @@ def test_evaluation_goes_in_order_by_equal_sizes(made) -> None:
         assert (batch["image"] == batch["index"][:, None, None, None]).all()
         assert batch["image"].shape[2:] == batch["label"].shape[1:] == shapes[int(batch["index"][0])]
     assert list(eval_batches(Store(made([]), []), 3)) == []
+
+
+def drawn(weights: np.ndarray, number: int, repeats: int = 1, batch: int = 1) -> Counter[int]:
+    sampler = TrainSampler(len(weights), repeats, batch, seed=1, site="made", weights=weights)
+    assert sampler.order(number) == sampler.order(number)
+    return Counter(sampler.order(number))
+
+
+def test_every_class_is_drawn_as_often() -> None:
+    targets = [0] * 30 + [1] * 6 + [2] * 4
+    for number in range(5):
+        found = drawn(balancing_weights(targets), number, repeats=3)
+        assert sum(found.values()) == 120
+        classes = Counter(targets[index] for index in found.elements())
+        assert all(39 <= classes[each] <= 41 for each in (0, 1, 2))
+        assert all(10 <= found[index] <= 11 for index in range(36, 40))  # alike within a class, too
+        assert all(1 <= found[index] <= 2 for index in range(30))
+    assert drawn(balancing_weights(targets), 0) != drawn(balancing_weights(targets), 1)
+
+
+def test_of_several_labels_the_rarest_counts() -> None:
+    weights = balancing_weights([(1, 0), (1, 0), (1, 1), (0, 0), (0, 0)])
+    assert weights.tolist() == [1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=50), st.integers(0, 9))
+def test_a_sample_is_drawn_as_its_weight_says(weights: list[float], number: int) -> None:
+    found = drawn(np.array(weights), number, repeats=4)
+    for index, weight in enumerate(weights):
+        expected = 4 * len(weights) * weight / sum(weights)
+        assert expected - 1 - 1e-6 <= found[index] <= expected + 1 + 1e-6
+
+
+def test_balance_is_for_images_with_a_class(made) -> None:
+    with pytest.raises(ValidationError, match="is for classification and multilabel; the task is segmentation"):
+        made([(6, 5)] * 4, balance=True)
 
 
 def test_patches_on_a_class(made) -> None:

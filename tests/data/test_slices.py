@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from relay.data import Case, Dataset, DatasetOptions, Record, Store, prepare, read_pair, stacked
+from relay.data import Case, Dataset, DatasetOptions, Record, Store, prepare, read_mask, read_pair, stacked
 from relay.data.slicing import AXES, cut
 from relay.errors import DataError
+from relay.leg import Predicted
+from relay.predict.study import _Pictures
 
 SHAPE = (4, 6, 5)
 PLANES = sorted(AXES)
@@ -117,3 +120,23 @@ def test_pictures_have_no_slices(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(dataset, "samples", lambda: [Record("a", "a", (folder / "a.png",), folder / "b.png")])
     with pytest.raises(DataError, match=r"a\.png: a 2D picture has no slices"):
         _ = dataset.listing
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_masks_of_slices_are_saved_as_one_volume(folder: Path, tmp_path: Path, plane: str) -> None:
+    site = prepare(Scans(folder, slices=plane), seed=1)
+    cell: Any = SimpleNamespace(model=SimpleNamespace(folder="m"), options=site.dataset.options)
+    pictures = _Pictures(site, cell, tmp_path / "out")
+    for i, sample in enumerate(site.split.test):
+        truth, spacing = site.truth("test", i)
+        pictures.save(Predicted(sample, truth, [], truth, spacing, []))
+    names = sorted({sample.id.partition("#")[0] for sample in site.split.test})
+    saved = sorted((tmp_path / "out").rglob("*.nii.gz"))
+    assert [path.name for path in saved] == [f"{name}.nii.gz" for name in names]
+    for path in saved:
+        number = path.name[1]
+        assert np.array_equal(read_mask(path), read_mask(folder / f"m{number}.mha"))
+        image, mask = (sitk.ReadImage(str(file)) for file in (folder / f"s{number}.nii.gz", path))
+        for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(mask, what)() == pytest.approx(getattr(image, what)(), abs=1e-5)
+    assert len(list((tmp_path / "out").rglob("*.png"))) == len(site.split.test)

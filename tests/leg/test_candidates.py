@@ -44,11 +44,6 @@ def test_a_handover_offers_its_model_the_vote_and_the_newest_expert_of_the_site(
     vote = found["vote"]
     assert isinstance(vote, Vote)
     assert (vote.sites, vote.router) == (("a", "b"), None)  # nobody has released how its images look
-    assert vote.counts is None
-    leg.strategy.by_size = True
-    found = candidates_in(leg, whole, "a")
-    assert isinstance(found["vote"], Vote)
-    assert found["vote"].counts == [8, 8]
     assert list(candidates_in(leg, whole, "c")) == ["generalist", "vote"]
     assert list(candidates_in(leg, handover({}), "a")) == ["generalist"]
 

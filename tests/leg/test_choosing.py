@@ -19,6 +19,7 @@ from relay.leg.doubts import doubts
 from relay.leg.fitting import steps_of
 from relay.leg.paths import RunPaths
 from relay.leg.sites import Sites
+from relay.tasks import Segmentation
 from tests.leg.test_resume import StopAt, same, weights
 from tests.studies import simulate, study
 
@@ -32,7 +33,7 @@ def judged(scores: list[float], train: Train) -> tuple[Choose, torch.nn.Module, 
         other = Choose(train)  # every time, as if the fit had been interrupted here
         other.load_state_dict(choose.state_dict())
         choose = other
-        choose.on_validation_end(trainer, SimpleNamespace(module=module))
+        choose.on_validation_end(trainer, SimpleNamespace(module=module, task=Segmentation))
         if trainer.should_stop:
             break
     choose.choose(module)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from relay.config import Named, Predict
 from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, prepare, scaled
 from relay.leg import inference as leg_predict
 from relay.leg.evaluate import Predicted, predictions, resized, rows
-from relay.leg.inference import batches, predict
+from relay.leg.inference import applied, batches, predict
+from relay.postprocess import steps_of
 from relay.tasks import Segmentation
 
 CPU = torch.device("cpu")
@@ -204,3 +207,33 @@ def test_probabilities_are_resized_not_classes() -> None:
     assert resized(logits, (1, 2)).argmax(1).tolist() == [[[0, 1]]]
     assert resized(logits, (1, 8)).argmax(1)[0, 0].tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
     assert resized(logits[..., None], (1, 8, 1)).shape == (1, 2, 1, 8, 1)
+
+
+class Leftish(nn.Module):
+    """Sure of class 1, the more so the further to the left a voxel is; of a whole image, of nothing."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        left = torch.linspace(1, 0, image.shape[-1]).expand(len(image), *image.shape[2:])
+        return torch.stack([image[:, 0], left], dim=1)
+
+
+def test_mirrored_is_the_mean_over_all_mirror_images() -> None:
+    image = torch.rand(2, 1, 4, 6)
+    once, all_ = predict(Leftish(), image), predict(applied(Leftish(), Predict(mirror=True)), image)
+    assert torch.allclose(all_[:, 0], once[:, 0])  # mirrored back
+    assert torch.allclose(all_[:, 1], torch.full((2, 4, 6), 0.5))
+    whole = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    predict(whole, volume := torch.rand(1, 1, 2, 3, 4))
+    ways = [[axis for axis, on in zip((2, 3, 4), which, strict=True) if on] for which in product((0, 1), repeat=3)]
+    views = [volume.flip(way) for way in ways]
+    expected = torch.stack([predict(whole, view) for view in views]).mean(0)
+    assert torch.allclose(predict(applied(whole, Predict(mirror=True)), volume), expected, atol=1e-6)
+    assert applied(whole, Predict()) is whole
+
+
+def test_scores_are_of_the_mask_after_its_steps() -> None:
+    """Each image has three voxels that touch at their corners."""
+    data = site(lambda number: np.pad(np.eye(3, dtype=np.uint8), ((2, 9), (2, 9))) + 0 * number)
+    kept = list(predictions(Oracle(), data, CPU, steps=steps_of([Named(name="minimum_size", kwargs={"voxels": 4})])))
+    assert all(one.scores[1] == 1 for one in found(Oracle(), data))
+    assert all(one.scores[1] == 0 and not one.mask.any() for one in kept)

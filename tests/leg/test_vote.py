@@ -58,16 +58,6 @@ def test_experts_and_sites_need_not_be_the_same() -> None:
     assert torch.allclose(weights, torch.tensor([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5]]))
 
 
-def test_experts_of_more_images_count_more_where_looks_do_not_decide() -> None:
-    router: Any = Fixed("ab", [[0.5, 0.5], [0.2, 0.8], [1.0, 0.0], [0.0, 0.0]])
-    *_, other = nets(3).values()
-    image = torch.zeros(4, 1, 4, 4)
-    wanted = torch.tensor([[0.2, 0.8, 0], [1 / 17, 16 / 17, 0], [1.0, 0, 0], [0, 0, 1.0]])
-    assert torch.allclose(Vote(nets(2), router, other, counts=[8, 32]).weights(image), wanted)
-    alike, without = (Vote(nets(2), router, counts=counts).weights(image) for counts in ([16, 16], None))
-    assert torch.equal(alike, without)
-
-
 def test_an_image_unlike_all_sites_may_go_to_another_net() -> None:
     *_, other = nets(3).values()
     vote = Vote(nets(2), Fixed("ab", [[0.6, 0.4], [0.0, 0.0]]), other)  # type: ignore[arg-type]

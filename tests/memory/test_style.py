@@ -367,3 +367,37 @@ def test_drawing_is_the_same_in_double_precision() -> None:
     assert found is not None
     assert found.image.dtype == torch.float64
     assert torch.allclose(found.image.float(), wanted.image, atol=1e-5)
+
+
+def test_normalised_volumes_of_four_channels_are_repainted_in_their_range() -> None:
+    """Floats, as steps give them: described and painted in 256 levels, to half of which they are exact."""
+    task = dataclasses.replace(TASK, channels=4, intensity_range=(-2.0, 3.0), size=(16, 16, 16))
+
+    def floats(shade: int) -> Training:
+        whole = batch(shade=shade, many=12, task=task)
+        offset = torch.rand(whole.image.shape, generator=torch.Generator().manual_seed(shade)) * 5 / 255
+        some = dataclasses.replace(whole, image=(whole.image + offset).half().float())
+        return Training(12, [f"p{number}" for number in range(12)], lambda: iter([some]), lambda: 0.5)
+
+    style, here = Style(StyleOptions()), floats(0)
+    style.setup(task)
+    there = floats(60)
+    style.begin(there)
+    style.learn(there)
+    state = style.own()
+    assert state is not None
+    style = Style(StyleOptions())
+    style.setup(task)
+    style.receive(handover(("north", state)))
+    style.begin(here)
+    (mine,) = here.batches()
+    (theirs,) = there.batches()
+    torch.manual_seed(0)
+    drawn = style.draw(mine)
+    assert drawn is not None
+    assert drawn.image.shape == mine.image.shape
+    assert drawn.image.min() >= -2
+    assert drawn.image.max() <= 3
+    outside = mine.label == 0
+    mean = [float(part.image.movedim(1, -1)[outside].mean()) for part in (mine, drawn, theirs)]
+    assert abs(mean[1] - mean[2]) < 0.1 * abs(mean[2] - mean[0])

@@ -289,3 +289,12 @@ def test_one_warm_up_is_enough() -> None:
     study(**{"common.train.warmup": 0.1, "common.train.scheduler": {"name": "cosine"}})
     for wrong in (1.5, -1, "short"):
         assert "common.train.warmup" in problems(**{"common.train.warmup": wrong})
+
+
+def test_what_is_done_to_masks_is_checked_first() -> None:
+    steps = [{"name": "fill_holes"}, {"name": "minimum_size", "kwargs": {"voxel": 5}}, {"name": "largest"}]
+    found = problems(**{"common.predict.postprocess": steps})
+    assert "did you mean 'voxels'" in found["common.predict.postprocess[1]"].allowed
+    assert "unknown name 'largest'" in found["common.predict.postprocess[2]"].allowed
+    assert set(found) == {"common.predict.postprocess[1]", "common.predict.postprocess[2]"}
+    assert "common.predict.mirror" in problems(**{"common.predict.mirror": "yes"})

@@ -88,7 +88,7 @@ def table(page: Node, caption: str) -> dict[str, dict[str, str]]:
 
 
 def test_the_experts_of_the_test_images_and_the_choice_of_each_site_are_shown(page: Node) -> None:
-    routed = table(page, "Test images of each site, by the expert that counts most in the vote")
+    routed = table(page, "Test images of each site, by the expert whose site they look most like")
     assert routed["south"] == {"north": "0", "south": "12", "harbour": "0", "unlike": "0"}
     chosen = table(page, "The model that each site adopted for its own patients, and the mean Dice of all candidates")
     assert chosen == {

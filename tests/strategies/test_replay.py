@@ -101,7 +101,6 @@ def test_earlier_sites_with_fewer_images_than_this_one_count_less(samples: int, 
     by_hand = weight * (strategy.model(drawn) - model(2)(drawn)).square().mean()
     assert float(terms["replay"].detach()) == pytest.approx(float(by_hand.detach()), rel=1e-5)
     assert begun(Relay(RelayOptions(memory=None, owm_alpha=None, by_size=False)), samples=samples).earlier == 1
-    assert strategy.by_size
 
 
 def test_der_matches_logits_and_der_plus_plus_labels() -> None:

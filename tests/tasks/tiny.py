@@ -81,7 +81,7 @@ def changes(task: str, **more: Any) -> dict[str, Any]:
     sets = [
         {"kwargs": {"task_id": k, "task_name": f"clinic_{name}", "shift": 20 * k}} for k, name in ((1, "a"), (2, "b"))
     ]
-    train = {**TINY["common"]["train"], "num_epochs": 6, "optimizer": {"name": "Adam", "kwargs": {"lr": 0.02}}}
+    train = {**TINY["common"]["train"], "num_epochs": 6, "optimizer": {"name": "Adam", "kwargs": {"lr": 0.05}}}
     return {
         "common.dataset": {
             "name": f"{HERE}:Drawn",

@@ -1,0 +1,217 @@
+"""relay init: from a folder or a table to a config that is planned, and trained, as it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import yaml
+from PIL import Image
+
+from relay.cli.configs import find
+from relay.errors import UserError
+from relay.start.fingerprint import Fingerprint
+from relay.start.rules import anisotropy, foreground, repeats, sizes
+from tests.cli.typed import Done, typed
+
+RNG = np.random.default_rng(0)
+
+
+def picture(path: Path, values: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values.astype(np.uint8)).save(path)
+
+
+def volume(path: Path, values: np.ndarray, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(path))
+
+
+def pictures(root: Path, many: int = 12, folder: str = "image") -> None:
+    for k in range(many):
+        picture(root / folder / f"p{k}.png", RNG.integers(0, 255, (40, 48)))
+
+
+def written(source: Path, *words: str, answers: tuple[str, ...] | None = None) -> tuple[dict[str, Any], Done]:
+    out = source.parent / "study.yaml" if source.is_file() else source / "study.yaml"
+    done = typed("init", source, "-o", out, *words, answers=answers)
+    assert done.code == 0, done.err
+    content = yaml.safe_load(out.read_text())
+    assert find(str(out), say=False).plan().legs
+    return content["common"], done
+
+
+def test_images_and_masks(tmp_path: Path) -> None:
+    tmp_path = tmp_path / ("a long, name with spaces: " * 4 + "#") / "x"
+    pictures(tmp_path)
+    for k in range(12):
+        picture(tmp_path / "mask" / f"p{k}.png", np.where(np.indices((40, 48))[0] < k % 2, 255, 0))
+    common, done = written(tmp_path, "--site", "north", "--classes", "background,vessel")
+    kwargs = common["dataset"]["kwargs"]
+    assert common["dataset"]["name"] == "folder"
+    assert (kwargs["num_classes"], kwargs["class_names"]) == (2, ["background", "vessel"])
+    assert (kwargs["mask_values"], kwargs["channels"]) == ([0, 255], 1)
+    assert kwargs["patch_size"] == [32, 48]
+    assert kwargs["foreground"] == 0.33
+    assert common["train"]["batch_size"] == 3
+    assert "every image counts as a patient" in done.err
+    assert "relay data check" in done.out
+    text = (tmp_path / "study.yaml").read_text()
+    assert "# patches: the median size is 40×48; multiples of 16, at most 512" in text
+
+
+def test_a_folder_for_each_class_is_asked_about(tmp_path: Path) -> None:
+    for k in range(6):
+        picture(tmp_path / "data" / ("Mélanome" if k % 2 else "Naevus") / f"p{k // 2}_{k}.png", np.zeros((64, 64, 3)))
+    common, done = written(tmp_path / "data", answers=("south", "^(p\\d)_"))
+    assert len(done.asked) == 2
+    assert "p1_3" in done.asked[1]
+    kwargs = common["dataset"]["kwargs"]
+    assert kwargs["class_names"] == ["Melanome", "Naevus"]
+    assert kwargs["class_dirs"] == ["Mélanome", "Naevus"]
+    assert kwargs["patient_regex"] == "^(p\\d)_"
+    assert kwargs["img_size"] == [64, 64]
+    assert common["model"] == {"name": "monai:DenseNet121", "kwargs": {"batch_norm": "group"}}
+    assert common["train"]["loss"] == {"name": "CE"}
+
+
+def test_tables(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    table = tmp_path / "table.csv"
+    table.write_text("id,age,kind\n" + "".join(f"p{k},{k + 0.5},{'ab'[k % 2]}\n" for k in range(12)))
+    words = ("--images", "id", "--image-dir", "image", "--site", "x")
+    common, _ = written(table, *words, "--target", "age")
+    assert common["dataset"]["kwargs"]["task"] == "regression"
+    assert common["train"]["loss"] == {"name": "MSE"}
+    assert "num_classes" not in common["dataset"]["kwargs"]
+    common, _ = written(table, *words, "--target", "kind", "--replace")
+    assert common["dataset"]["kwargs"]["class_names"] == ["a", "b"]
+    common, _ = written(table, *words, "--target", "kind", "--task", "multilabel", "--replace")
+    assert common["train"]["loss"] == {"name": "BCE"}
+
+
+def test_volumes_of_nnunet(tmp_path: Path) -> None:
+    for k in range(5):
+        values = RNG.normal(0, 300, (20, 30, 36)).astype(np.int16) - 400
+        volume(tmp_path / "imagesTr" / f"a{k}_0000.nii.gz", values, (1.0, 1.0, 1.0 + k / 10))
+        mask = np.zeros((20, 30, 36), np.uint8)
+        mask[5:15, 5:15, 5:15] = 1 + k % 2
+        volume(tmp_path / "labelsTr" / f"a{k}.nii.gz", mask, (1.0, 1.0, 1.0 + k / 10))
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1, "cyst": 2}, "file_ending": ".nii.gz"}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
+    common, done = written(tmp_path, "--site", "x")
+    kwargs = common["dataset"]["kwargs"]
+    assert kwargs["class_names"] == ["background", "liver", "cyst"]
+    first, second = kwargs["steps"]
+    assert first == {"name": "Resample", "kwargs": {"spacing": [1.2, 1.0, 1.0]}}
+    assert second["kwargs"]["how"] == "window"
+    assert -1500 < second["kwargs"]["low"] < -800 < second["kwargs"]["high"] < 700
+    assert common["model"]["kwargs"]["spatial_dims"] == 3
+    assert kwargs["patch_size"] == [16, 32, 32]
+    assert "only 5 patients" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "advice"),
+    [
+        (("--task", "detection"), "is not one of", "Correct"),
+        (("--patients", "("), "not a regular expression", "For example"),
+        (("--site", "a/b"), "--site 'a/b'", "For example"),
+        (("--classes", "one"), "the masks have the values 0, 1", "--classes"),
+        (("--patients", "^x"), "patient_regex does not match", "patient_regex"),
+    ],
+)
+def test_what_can_not_be(tmp_path: Path, words: tuple[str, ...], message: str, advice: str) -> None:
+    pictures(tmp_path, 4)
+    for k in range(4):
+        picture(tmp_path / "mask" / f"p{k}.png", np.indices((40, 48))[0] % 2)
+    done = typed("init", tmp_path, "-o", tmp_path / "study.yaml", *words)
+    done.refused(2, message, advice=advice)
+    assert not (tmp_path / "study.yaml").exists()
+
+
+def test_images_alone_and_files_that_exist(tmp_path: Path) -> None:
+    pictures(tmp_path, 2, "some")
+    typed("init", tmp_path / "some", "-o", tmp_path / "a.yaml").refused(2, "no masks", advice="relay data table")
+    typed("init", tmp_path / "some", "-o", tmp_path / "a.txt").refused(2, "ends in .yaml")
+    (tmp_path / "a.yaml").write_text("")
+    typed("init", tmp_path / "some", "-o", tmp_path / "a.yaml").refused(2, "exists", advice="--replace")
+
+
+# -- a plan that travels ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    for k in range(8):
+        picture(tmp_path / "north" / "ab"[k % 2] / f"{k}.png", RNG.integers(0, 255, (64, 64)))
+    assert typed("init", tmp_path / "north", "-o", tmp_path / "north.yaml").code == 0
+    return tmp_path / "north.yaml"
+
+
+def test_the_next_site_keeps_the_plan(plan: Path, tmp_path: Path) -> None:
+    for k in range(8):
+        picture(tmp_path / "south" / "ab"[k % 2] / f"{k}.png", RNG.integers(0, 255, (30, 30)))
+    done = typed("init", tmp_path / "south", "-o", tmp_path / "south.yaml", "--like", plan)
+    assert done.code == 0, done.err
+    assert "much smaller than the plan's [64, 64]" in done.err
+    theirs, mine = (yaml.safe_load(path.read_text()) for path in (plan, tmp_path / "south.yaml"))
+    assert mine["common"]["dataset"]["kwargs"]["img_size"] == [64, 64]
+    assert mine["common"]["model"] == theirs["common"]["model"]
+    assert mine["all_tasks_datasets"] == [{"kwargs": {"task_id": 2, "task_name": "south"}}]
+
+
+def test_data_that_do_not_fit_the_plan(plan: Path, tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "south" / "ac"[k % 2] / f"{k}.png", RNG.integers(0, 255, (30, 30)))
+    words = ("-o", tmp_path / "south.yaml", "--like", plan)
+    typed("init", tmp_path / "south", *words).refused(2, "classes", advice="class_dirs")
+    pictures(tmp_path / "masked", 4)
+    pictures(tmp_path / "masked", 4, "mask")
+    typed("init", tmp_path / "masked", *words).refused(
+        2, "is for classification, but these images are for segmentation"
+    )
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
+
+
+def found(shape: tuple[int, ...], **changes) -> Fingerprint:
+    given = {
+        "images": 100, "patients": 50, "read": 100, "shape": shape, "smallest": shape, "varies": False, "channels": 1,
+        "spacing": (1.0,) * 3 if len(shape) == 3 else None, "kind": "other" if len(shape) == 3 else "8-bit",
+        "window": (0.0, 1.0), "foreground": 0.2, "values": (0, 1), "labels": {},
+    }  # fmt: skip
+    return Fingerprint(**{**given, **changes})
+
+
+@pytest.mark.parametrize("memory", [1e9, 4e9, 24e9])
+@pytest.mark.parametrize("shape", [(512, 512), (40, 40), (150, 512, 512), (35, 50, 35)])
+def test_what_fits_the_memory(shape: tuple[int, ...], memory: float) -> None:
+    chosen = sizes(found(shape), True, int(memory))
+    patch, batch = chosen["patch_size"].value, chosen["batch_size"].value
+    assert all(side % 16 == 0 for side in patch)
+    assert 2 <= batch <= 16
+    features = {2: 16, 3: 8}[len(shape)]
+    assert 150 * features * batch * np.prod(patch) <= memory
+    bigger = sizes(found(shape), True, int(4 * memory))
+    assert np.prod(bigger["patch_size"].value) >= np.prod(patch)
+
+
+def test_other_rules() -> None:
+    with pytest.raises(UserError, match="too little to train"):
+        sizes(found((64, 64)), True, 10_000)
+    assert foreground(found((64, 64))) is None
+    assert foreground(found((64, 64), foreground=0.01)).value == 0.33
+    assert repeats(found((64, 64), images=10), 4).value == 20
+    assert repeats(found((64, 64), images=10_000), 4).value == 1
+    assert anisotropy(found((10, 64, 64))) is None
+    assert "slices: axial" in str(anisotropy(found((10, 64, 64), spacing=(6.0, 1.0, 1.0))))
+    resized = sizes(found((64, 64, 64)), False, 10**9)["steps"].value
+    assert resized[-1] == {"name": "Resize", "kwargs": {"size": [64, 64, 64]}}
