@@ -1,2 +1,2 @@
 from .base import Augmentation as Augmentation, Images as Images, Pixels as Pixels
-from .chosen import Choice as Choice, augment as augment, check as check, made as made
+from .chosen import FOR_FLOATS as FOR_FLOATS, Choice as Choice, augment as augment, check as check, made as made

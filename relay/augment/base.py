@@ -45,6 +45,11 @@ class Augmentation:
             Images and masks of the same shapes and types.
         """
 
+    @property
+    def eight_bits(self) -> bool:
+        """Whether it is for 8-bit images only."""
+        return self.takes == "bytes"
+
     def problem(self, axes: int) -> str | None:
         """Why it does not suit images of that many spatial axes; None if it does."""
         return None if axes in self.axes else "is not available for " + ("images" if axes == 2 else "volumes")

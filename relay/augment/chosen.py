@@ -19,6 +19,9 @@ Choice: TypeAlias = "str | Named | list[str | Named]"
 """A name; a name and kwargs; several, one after the other; or ECVL's text of a pipeline (:mod:`relay.augment.ecvl`)."""
 
 
+FOR_FLOATS = "Use flip, flip_rotate, light, strong, or one of monai's; or leave out the step Normalise."
+
+
 def augment(choice: Choice, images: Images, targets: Any, seed: int) -> tuple[Images, Any]:
     """Augment a batch.
 
@@ -47,8 +50,8 @@ def applied(one: Augmentation, images: Images, masks: Pixels, seed: int) -> tupl
     """
     name = _name(one)
     if one.takes == "bytes" and images.dtype != np.uint8:
-        cure = "Use one for any images (flip, flip_rotate, light, strong, or monai's), or leave out the step Normalise."
-        raise UserError(f"augment: '{name}' is for 8-bit pictures; after Normalise, images are {images.dtype}", cure)
+        said = f"augment: '{name}' is for 8-bit pictures; after Normalise, images are {images.dtype}"
+        raise UserError(said, FOR_FLOATS)
     given = _unit(images) if one.takes == "unit" else images
     with registry.blamed(f"augmentation '{name}'", one):
         new_images, new_masks = one.apply(given, masks, seed)

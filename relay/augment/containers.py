@@ -85,6 +85,11 @@ class Sequential(Augmentation):
         super().__init__(options)
         self.parts: Sequence[Augmentation] = [made(each) for each in options.transforms]
 
+    @property
+    def eight_bits(self) -> bool:
+        """See :attr:`Augmentation.eight_bits`: whether one of its parts is."""
+        return any(part.eight_bits for part in self.parts)
+
     def problem(self, axes: int) -> str | None:
         """See :meth:`Augmentation.problem`: the first of its parts."""
         found = [(part, why) for part in self.parts if (why := part.problem(axes))]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
+from typing_extensions import Self
 
-from relay.augment import made as augmentation
+from relay.augment import FOR_FLOATS, made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
 from relay.data.slicing import AXES, Plane
 from relay.data.steps import Known, Step, made
@@ -226,6 +227,13 @@ class DatasetOptions:
             if split != "train" and name != "none":
                 raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
         return chosen
+
+    @model_validator(mode="after")
+    def _augments_what_is_stored(self) -> Self:
+        chosen = self.augment.get("train", "none")
+        if self.image_type is not np.uint8 and augmentation(chosen).eight_bits:
+            raise ValueError(f"augment.train: is for 8-bit pictures, but the step Normalise makes floats. {FOR_FLOATS}")
+        return self
 
     @property
     def made_steps(self) -> list[Step]:

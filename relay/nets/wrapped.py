@@ -72,7 +72,7 @@ def wrapped(name: str, keywords: Mapping[str, Any], options: LibraryOptions) -> 
         set_norm(net, options.batch_norm)
     if options.pretrained is not None:
         load_whole(net, options.pretrained, options.pretrained_without)
-    key = json.dumps([name, keywords], default=str, sort_keys=True)
+    key = json.dumps([name, keywords, options.batch_norm], default=str, sort_keys=True)
     if hasattr(options, "img_size"):  # it takes one size only
         return Wrapped(net, 1, 1)
     if options.divisible_by is not None:
@@ -149,7 +149,7 @@ def _trial(name: str, net: nn.Module, channels: int, options: LibraryOptions) ->
     Raises:
         UserError: no size suits the net.
     """
-    shadow, axes, why = copy.deepcopy(net).to("meta").train(), options.spatial_dims or 2, None
+    shadow, axes, why = copy.deepcopy(net).to("meta"), options.spatial_dims or 2, None
     for multiple, prime in zip(MULTIPLES, PRIMES, strict=True):
         if (why := _refuses(name, shadow, channels, [multiple * prime] * axes)) is None:
             sizes = [*(least for least in MULTIPLES if least >= multiple), multiple * prime]
@@ -162,10 +162,11 @@ def _trial(name: str, net: nn.Module, channels: int, options: LibraryOptions) ->
 
 def _refuses(name: str, net: nn.Module, channels: int, size: Sequence[int]) -> str | None:
     """Why a net refuses a size; None if it takes it, and its output has the same size or none."""
-    x = torch.empty(2, channels, *size, device="meta")  # two images: batch norm can't do with a single value
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            first, *_ = _outputs(net(x), x)
+            for count, training in ((2, True), (1, False)):  # while training, batch norm can't do with a single value
+                x = torch.empty(count, channels, *size, device="meta")
+                first, *_ = _outputs(net.train(training)(x), x)
     except Exception as error:  # nets refuse sizes with any error of torch's
         _check_packages(name, error)
         return _first_line(error)

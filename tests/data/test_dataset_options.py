@@ -132,3 +132,12 @@ def test_patches_on_a_class_need_masks() -> None:
     options = {**GOOD, "task": "classification", "patch_size": [8, 8], "foreground": 0.5}
     with pytest.raises(ValidationError, match="needs masks: leave it out"):
         DatasetOptions(**options)
+
+
+def test_an_augmentation_of_bytes_does_not_suit_floats() -> None:
+    steps = [{"name": "Normalise", "kwargs": {"how": "minmax"}}]
+    given = {"task_id": 1, "task_name": "made", "num_classes": 2, "steps": steps}
+    DatasetOptions(**given, augment={"train": ["flip", "strong"]})
+    for choice in ("colour", ["flip", {"name": "OneOf", "kwargs": {"transforms": ["imgaug:Fliplr"]}}]):
+        with pytest.raises(ValidationError, match=r"train: is for 8-bit pictures, but .* Use flip, flip_rotate"):
+            DatasetOptions(**given, augment={"train": choice})

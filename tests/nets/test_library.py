@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from relay.config import check
 from relay.errors import UserError
 from relay.nets.library import NETS
 from relay.nets.wrapped import Wrapped
+from relay.results import read_rows
+from tests.studies import simulate
+from tests.tasks.tiny import changes
 
 SEGRESNET = {"init_filters": 4, "norm": ["GROUP", {"num_groups": 4}], "blocks_down": [1, 1], "blocks_up": [1]}
 DYNUNET = {
@@ -222,3 +226,28 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
     assert net.net.conv_final[2].conv.weight.shape[0] == 3
     with pytest.raises(UserError, match="begins with conv_finale"):
         build("SegResNet", **SEGRESNET, pretrained=str(path), pretrained_without=["conv_finale"])
+
+
+def test_images_are_classified_with_all_that_a_config_may_say(tmp_path: Path) -> None:
+    """A net of monai, balanced batches, augmented images, added gradients, the best weights, mirroring."""
+    small = {"init_features": 4, "growth_rate": 2, "block_config": [1, 1], "batch_norm": "group"}
+    chosen = {
+        "common.model": {"name": "monai:DenseNet121", "kwargs": small},
+        "common.train.num_epochs": 2,
+        "common.train.batch_size": 4,
+        "common.train.accumulate": 2,
+        "common.train.warmup": 0.2,
+        "common.train.keep": "best",
+        "common.predict": {"mirror": True},
+        "common.dataset.kwargs.balance": True,
+        "common.dataset.kwargs.augment": {"train": ["light", {"name": "monai:RandGaussianNoised"}]},
+        "current_tasks.task_ids": [1],
+        "common.strategy.name": "local",
+    }
+    done = simulate(tmp_path, **changes("classification", **chosen))
+    rows = read_rows(done.run_paths.leg("task_1").scores)
+    by_sample: dict[Any, float] = defaultdict(float)
+    for row in rows:
+        by_sample[row["site"], row["sample"]] += row["value"] if row["metric"] == "probability" else 0
+    assert by_sample
+    assert all(total == pytest.approx(1, abs=1e-5) for total in by_sample.values())
