@@ -1,7 +1,7 @@
 """DICOM series as they come from an archive or a scanner: any tree of files, whatever their names.
 
 A series is one record, and its PatientID the patient. Of the PatientID, only a keyed digest is kept, with a key that
-never leaves the site (:mod:`relay.data.pseudonyms`); ids of records are digests, too. Masks are DICOM-SEG files
+never leaves the site (:mod:`relay.data.dicom.pseudonyms`); ids of records are digests, too. Masks are DICOM-SEG files
 anywhere in the tree, or files whose names follow a rule; other targets are in a table.
 """
 

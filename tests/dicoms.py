@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from relay.data.geometry import Geometry
+from relay.data.formats.geometry import Geometry
 
 NAME, NUMBER = "DOE^JOHN^SECRET", "Patient-4711"
 """They must never be seen anywhere."""

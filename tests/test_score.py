@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from relay.cli.options import PLAIN
 from relay.cli.score import score
-from relay.data import files
+from relay.data.formats import files
 from relay.errors import DataError
 from relay.metrics.installed import ORDER
 from relay.metrics.segmentation import measure

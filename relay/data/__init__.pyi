@@ -1,7 +1,14 @@
 from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
 from .dataset import Dataset as Dataset
-from .files import (
+from .dicom.pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
+from .dicom.series import (
+    Series as Series,
+    find_series as find_series,
+    parts_of as parts_of,
+    series_files as series_files,
+)
+from .formats.files import (
     PICTURES as PICTURES,
     VOLUMES as VOLUMES,
     is_dicom as is_dicom,
@@ -12,8 +19,9 @@ from .files import (
     stem as stem,
     tree as tree,
 )
-from .grid import Grid as Grid
-from .labels import UnknownValues as UnknownValues
+from .formats.labels import UnknownValues as UnknownValues
+from .formats.pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
+from .formats.volumes import read_geometry as read_geometry
 from .loader import (
     Collated as Collated,
     eval_batches as eval_batches,
@@ -29,10 +37,7 @@ from .options import (
     Word as Word,
 )
 from .patients import alike as alike, by_regex as by_regex, clean as clean, is_missing as is_missing
-from .pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
-from .preparing import prepared as prepared, prepared_slices as prepared_slices
 from .problems import refuse as refuse, together as together
-from .pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .read import (
     read_image as read_image,
     read_images as read_images,
@@ -41,14 +46,14 @@ from .read import (
     read_pair as read_pair,
 )
 from .record import Case as Case, Pixels as Pixels, Record as Record
-from .restoring import restored as restored
-from .series import Series as Series, find_series as find_series, parts_of as parts_of, series_files as series_files
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
-from .slicing import stacked as stacked
 from .splits import SPLITS as SPLITS, Split as Split
-from .steps import Step as Step, spec as spec
+from .steps.base import Step as Step, spec as spec
+from .steps.grid import Grid as Grid
+from .steps.preparing import prepared as prepared, prepared_slices as prepared_slices
+from .steps.restoring import restored as restored
+from .steps.slicing import stacked as stacked
 from .store import Store as Store
 from .tables import Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
 from .targets import Labels as Labels
-from .volumes import read_geometry as read_geometry

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 
 import relay
 from relay.data.dataset import Dataset
-from relay.data.grid import Grid
+from relay.data.dicom.series import parts_of
 from relay.data.record import Case, Pixels, Record
-from relay.data.series import parts_of
+from relay.data.steps.grid import Grid
 from relay.errors import UserError
 from relay.files import expanded
 from relay.locks import locked

@@ -26,11 +26,11 @@ from typing import ClassVar
 
 from relay.data.options import DatasetOptions
 from relay.data.patients import named
-from relay.data.preparing import by, prepared_slices
 from relay.data.problems import refuse
 from relay.data.read import read_images, read_pair
 from relay.data.record import Case, Record
-from relay.data.slicing import cut, sliced
+from relay.data.steps.preparing import by, prepared_slices
+from relay.data.steps.slicing import cut, sliced
 from relay.errors import DataError
 from relay.files import expanded
 

@@ -12,8 +12,8 @@ from typing_extensions import Self
 
 from relay.augment import FOR_FLOATS, made as augmentation
 from relay.config import SITE_NAME, WORDS, Field, Named, options, plain_name
-from relay.data.slicing import AXES, Plane
-from relay.data.steps import Known, Step, made
+from relay.data.steps.base import Known, Step, made
+from relay.data.steps.slicing import AXES, Plane
 from relay.errors import UserError
 from relay.tasks import Task, TaskName, named, task_of
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.geometry import Geometry
-from relay.data.labels import class_indices, integers
-from relay.data.raw import Raw, read_raw
+from relay.data.dicom.segments import read_drawn
+from relay.data.formats.geometry import Geometry
+from relay.data.formats.labels import class_indices, integers
+from relay.data.formats.raw import Raw, read_raw
 from relay.data.record import Case, Pixels
-from relay.data.segments import read_drawn
 from relay.data.sizes import window
 from relay.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.grid import Grid
+from relay.data.steps.grid import Grid
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -59,7 +59,7 @@ class Record:
 class Case:
     """An image and its target, in memory; two or three spatial axes ``S``.
 
-    Volumes have the orientation of :mod:`relay.data.geometry`, however they are stored.
+    Volumes have the orientation of :mod:`relay.data.formats.geometry`, however they are stored.
 
     Attributes:
         image: ``(*S, C)``: uint8; with steps, values as in the file and, when they are done, float16 in -1 to 1.

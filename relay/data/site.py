@@ -11,8 +11,8 @@ from relay.data.dataset import Dataset
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
-from relay.data.slicing import cut
 from relay.data.splits import SPLITS, Split, split
+from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from relay.data.cache import Cache
 from relay.data.dataset import Dataset
-from relay.data.grid import Grid
 from relay.data.patches import places_of_classes
 from relay.data.problems import refuse
 from relay.data.record import Case, Pixels, Record
+from relay.data.steps.grid import Grid
 from relay.errors import DataError
 
 MAX_RAM = 4 << 30

@@ -25,7 +25,7 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
     """Save class indices as a palette PNG or as NIfTI, voxel for voxel as the image is stored.
 
     Args:
-        mask: uint8 ``(*S)``, in the orientation in which images are read (:mod:`relay.data.geometry`).
+        mask: uint8 ``(*S)``, in the orientation in which images are read (:mod:`relay.data.formats.geometry`).
         like: the image's file.
         place: where to write, without the extension.
 

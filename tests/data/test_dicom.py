@@ -20,10 +20,10 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, SecondaryCaptureImageStorage
 
-from relay.data.raw import Raw, read_raw
+from relay.data.dicom.series import find_series, series_files
+from relay.data.formats.raw import Raw, read_raw
+from relay.data.formats.volumes import read_geometry
 from relay.data.read import read_image
-from relay.data.series import find_series, series_files
-from relay.data.volumes import read_geometry
 from relay.errors import DataError
 from tests.dicoms import NAME, NUMBER, OBLIQUE, affine, header, series, slices, uid, write
 

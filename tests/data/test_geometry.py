@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, strategies as st
 
-from relay.data.geometry import Geometry
+from relay.data.formats.geometry import Geometry
 
 CODES = ["".join(code) for axes in permutations(("LR", "AP", "IS")) for code in product(*axes)]
 FLIPPED = (-1, 0, 0, 0, 1, 0, 0, 0, 1)

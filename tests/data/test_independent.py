@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from scipy.spatial.transform import Rotation
 
-from relay.data.raw import read_raw
+from relay.data.formats.raw import read_raw
 from relay.errors import DataError
 from relay.predict.masks import save_mask
 from tests.dicoms import affine, nifti_affine

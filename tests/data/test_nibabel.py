@@ -10,8 +10,9 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from relay.data import prepared_slices, read_images, spatial
+from relay.data import prepared_slices, read_images
 from relay.data.options import DatasetOptions
+from relay.data.steps import spatial
 from relay.errors import DataError
 from relay.predict.masks import save_mask
 

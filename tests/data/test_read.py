@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from PIL import Image
 from relay.datasets.folder import Folder
 
-from relay.data import volumes
-from relay.data.files import listing
-from relay.data.raw import read_raw
+from relay.data.formats import volumes
+from relay.data.formats.files import listing
+from relay.data.formats.raw import read_raw
 from relay.data.read import read_image, read_images, read_mask, read_masks, read_pair
 from relay.errors import DataError
 from relay.metrics.dice import sample_dice
@@ -271,10 +271,10 @@ def test_large_pictures_are_read_and_huge_ones_named(tmp_path: Path, monkeypatch
     Image.new("1", (14000, 13000)).save(tmp_path / "large.png")  # 182 megapixels
     with monkeypatch.context() as patch:
         patch.setattr(
-            "relay.data.pictures._pixels", lambda path, opened, indices: (np.zeros(opened.size[::-1], bool), ())
+            "relay.data.formats.pictures._pixels", lambda path, opened, indices: (np.zeros(opened.size[::-1], bool), ())
         )
         assert read_raw(tmp_path / "large.png").values.shape == (13000, 14000)
-    monkeypatch.setattr("relay.data.pictures.MOST_PIXELS", 100_000_000)
+    monkeypatch.setattr("relay.data.formats.pictures.MOST_PIXELS", 100_000_000)
     message, advice = refused(tmp_path / "large.png")
     assert message == f"{tmp_path / 'large.png'}: 14000×13000 is 182 megapixels; the limit is 100"
     assert "Crop" in advice

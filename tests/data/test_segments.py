@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from relay.data.raw import read_raw
+from relay.data.dicom.segments import is_segmentation, read_drawn
+from relay.data.formats.raw import read_raw
 from relay.data.read import read_pair
-from relay.data.segments import is_segmentation, read_drawn
 from relay.errors import DataError
 from tests.dicoms import NAME, OBLIQUE, affine, segmentation, series, uid
 

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from relay.data import Case, Dataset, DatasetOptions, Record, Store, prepare, read_mask, read_pair, stacked
-from relay.data.slicing import AXES, cut
+from relay.data.steps.slicing import AXES, cut
 from relay.errors import DataError
 from relay.leg import Predicted
 from relay.predict.study import _Pictures

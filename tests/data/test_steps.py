@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from relay.data import Case, DatasetOptions, Grid, Store, prepare, prepared, restored, scaled, spec
 from relay.data.sizes import resize_mask
-from relay.data.spatial import cropped, resized
+from relay.data.steps.spatial import cropped, resized
 from relay.errors import DataError
 
 PATH = Path("scan.nii.gz")

@@ -1,4 +1,4 @@
-"""Volumes, read with SimpleITK; :mod:`relay.data.dicom` reads those in DICOM files."""
+"""Volumes, read with SimpleITK; :mod:`relay.data.dicom.decoding` reads those in DICOM files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data import dicom, metaimage, nifti
-from relay.data.files import DAMAGED, is_volume
-from relay.data.geometry import Geometry
+from relay.data.dicom import decoding as dicom
+from relay.data.formats import metaimage, nifti
+from relay.data.formats.files import DAMAGED, is_volume
+from relay.data.formats.geometry import Geometry
 from relay.errors import DataError
 
 SHEARED = (

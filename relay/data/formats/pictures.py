@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from relay.data.files import DAMAGED
+from relay.data.formats.files import DAMAGED
 from relay.errors import DataError
 
 MOST_PIXELS = 1 << 29

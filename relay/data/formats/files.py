@@ -26,7 +26,7 @@ def is_volume(path: Path) -> bool:
 
 
 def is_series(path: Path) -> bool:
-    """Whether a path names a series of DICOM files rather than a file (:mod:`relay.data.series`): a folder, or
+    """Whether a path names a series of DICOM files rather than a file (:mod:`relay.data.dicom.series`): a folder, or
     ``FOLDER/UID``."""
     return path.is_dir() or (UID.fullmatch(path.name) is not None and not path.exists() and path.parent.is_dir())
 

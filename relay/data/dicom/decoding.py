@@ -11,13 +11,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data.files import is_dicom, is_series
-from relay.data.geometry import Geometry
-from relay.data.pixels import real_values
-from relay.data.planes import Plane, planes_of
-from relay.data.series import series_files
-from relay.data.stack import stack
-from relay.data.tags import text
+from relay.data.dicom.pixels import real_values
+from relay.data.dicom.planes import Plane, planes_of
+from relay.data.dicom.series import series_files
+from relay.data.dicom.stack import stack
+from relay.data.dicom.tags import text
+from relay.data.formats.files import is_dicom, is_series
+from relay.data.formats.geometry import Geometry
 
 CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of secondary captures, and the beginning of those with many frames."""
@@ -32,7 +32,7 @@ def decode(path: Path, indices: bool = False) -> tuple[NDArray[Any], Geometry, i
     """Values in real units, ``(z, y, x)`` and perhaps three colours; geometry; channels; notes.
 
     Args:
-        path: A file, or a path that names a series (:mod:`relay.data.series`).
+        path: A file, or a path that names a series (:mod:`relay.data.dicom.series`).
         indices: Whether to keep the indices of a palette image instead of its colours.
 
     Raises:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.files import is_dicom, is_series
-from relay.data.geometry import CLOSE, Geometry
-from relay.data.pixels import real_values
-from relay.data.planes import Plane, planes_of
-from relay.data.raw import Raw, read_raw
-from relay.data.series import SEGMENTATIONS, series_files
-from relay.data.tags import HEADER, items, numbers, read_header, text
+from relay.data.dicom.pixels import real_values
+from relay.data.dicom.planes import Plane, planes_of
+from relay.data.dicom.series import SEGMENTATIONS, series_files
+from relay.data.dicom.tags import HEADER, items, numbers, read_header, text
+from relay.data.formats.files import is_dicom, is_series
+from relay.data.formats.geometry import CLOSE, Geometry
+from relay.data.formats.raw import Raw, read_raw
 from relay.errors import DataError
 
 NEAR = 0.1

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.files import DAMAGED
-from relay.data.planes import Plane
-from relay.data.tags import quiet_pydicom, text, whole
+from relay.data.dicom.planes import Plane
+from relay.data.dicom.tags import quiet_pydicom, text, whole
+from relay.data.formats.files import DAMAGED
 from relay.errors import DataError
 
 GDCM_ALSO = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91)}

@@ -1,4 +1,4 @@
-r"""Find the DICOM series in a folder. :mod:`relay.data.dicom` reads them.
+r"""Find the DICOM series in a folder. :mod:`relay.data.dicom.decoding` reads them.
 
 Scanners and archives name files and folders as they like, so a file belongs to a series by its SeriesInstanceUID alone.
 An image of a data set is named by one path. For a series that is
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from relay.data.files import DAMAGED, UID, is_dicom, is_series
+from relay.data.dicom.pseudonyms import Pseudonyms
+from relay.data.dicom.tags import HEADER, items, read_header, text
+from relay.data.formats.files import DAMAGED, UID, is_dicom, is_series
 from relay.data.problems import refuse
-from relay.data.pseudonyms import Pseudonyms
-from relay.data.tags import HEADER, items, read_header, text
 from relay.errors import DataError, some
 
 SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.tags import HEADER, items, numbers, read_header, text, whole
+from relay.data.dicom.tags import HEADER, items, numbers, read_header, text, whole
 from relay.errors import DataError
 
 Numbers = tuple[float, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relay.data.grid import Grid
+from relay.data.steps.grid import Grid
 
 
 def restored(probabilities: Tensor, grid: Grid) -> Tensor:

@@ -2,7 +2,7 @@
 
 A step is a plug-in of the group ``relay.steps``: its options, and :meth:`Step.process`. Steps are part of the signed
 description of what a model expects; they run again when it predicts, and the case's
-:class:`~relay.data.grid.Grid` takes predicted masks back to the image's own voxels.
+:class:`~relay.data.steps.grid.Grid` takes predicted masks back to the image's own voxels.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.raw import Raw
+from relay.data.formats.raw import Raw
 from relay.data.record import Pixels
 from relay.errors import DataError, some
 

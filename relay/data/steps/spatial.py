@@ -13,10 +13,10 @@ from pydantic import model_validator
 from typing_extensions import Self
 
 from relay.config import Field, options
-from relay.data.grid import Grid
 from relay.data.record import Case
 from relay.data.sizes import resize_image, resize_mask
-from relay.data.steps import Known, Sides, Step
+from relay.data.steps.base import Known, Sides, Step
+from relay.data.steps.grid import Grid
 from relay.errors import DataError
 
 Millimetres = Annotated[float, Field(gt=0)]

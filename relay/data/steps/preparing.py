@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from relay.data.options import DatasetOptions
 from relay.data.record import Case
 from relay.data.sizes import LARGEST, as_channels, window
-from relay.data.slicing import cut
-from relay.data.spatial import resized
+from relay.data.steps.slicing import cut
+from relay.data.steps.spatial import resized
 from relay.errors import DataError
 from relay.registry import blamed
 

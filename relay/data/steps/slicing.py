@@ -1,7 +1,7 @@
 """Volumes as 2D slices: ``dataset.kwargs.slices``.
 
 Axial slices are ordered from the feet to the head, coronal ones from front to back, sagittal ones from the right hand
-to the left; coronal and sagittal slices have the head up, as single slices have (:mod:`relay.data.geometry`).
+to the left; coronal and sagittal slices have the head up, as single slices have (:mod:`relay.data.formats.geometry`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.geometry import Geometry
+from relay.data.formats.geometry import Geometry
+from relay.data.formats.volumes import read_geometry
 from relay.data.record import Case, Record
-from relay.data.volumes import read_geometry
 from relay.errors import DataError
 
 Plane = Literal["axial", "coronal", "sagittal"]

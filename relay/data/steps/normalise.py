@@ -14,7 +14,7 @@ from typing_extensions import Self
 from relay.config import Field, options
 from relay.data.record import Case
 from relay.data.sizes import WINDOW, bounds
-from relay.data.steps import Step
+from relay.data.steps.base import Step
 from relay.errors import DataError
 
 How = Literal["window", "percentile", "zscore", "minmax", "none"]

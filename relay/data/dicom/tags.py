@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from relay.data.files import DAMAGED
+from relay.data.formats.files import DAMAGED
 from relay.errors import DataError
 
 HEADER = "The header is damaged, or not written by the DICOM standard. Export the series again from its source."

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.geometry import CLOSE, Geometry
-from relay.data.planes import DIFFERING, SAME, Plane
-from relay.data.tags import text, whole
+from relay.data.dicom.planes import DIFFERING, SAME, Plane
+from relay.data.dicom.tags import text, whole
+from relay.data.formats.geometry import CLOSE, Geometry
 from relay.errors import DataError
 
 APART = 0.005

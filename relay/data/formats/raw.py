@@ -8,9 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from relay.data import dicom, pictures, volumes
-from relay.data.files import DAMAGED, is_series, is_volume
-from relay.data.geometry import Geometry
+from relay.data.dicom import decoding as dicom
+from relay.data.formats import pictures, volumes
+from relay.data.formats.files import DAMAGED, is_series, is_volume
+from relay.data.formats.geometry import Geometry
 from relay.errors import DataError
 
 
@@ -44,7 +45,7 @@ def read_raw(path: Path, indices: bool = False) -> Raw:
     """Decode a file.
 
     Args:
-        path: A 2D image, a volume, or a path that names a DICOM series (:mod:`relay.data.series`).
+        path: A 2D image, a volume, or a path that names a DICOM series (:mod:`relay.data.dicom.series`).
         indices: Whether to read a palette image as indices instead of colours, as for masks.
 
     Raises:

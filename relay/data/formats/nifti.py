@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.geometry import Geometry
+from relay.data.formats.geometry import Geometry
 from relay.errors import DataError
 
 CUT_SHORT = "Copy the file again from its source, or remove it."
