@@ -16,7 +16,8 @@ from relay.errors import UserError
 from relay.start.fingerprint import Fingerprint
 
 BYTES = 150
-"""Bytes that training takes for each voxel of a batch and feature of the net's first level, measured with U-Net."""
+"""Bytes that training takes for each voxel of a batch and feature of the net's first level, with some to spare: of the
+plain U-Net on a CPU, 91 were measured in 2D (batch 8, 256×256) and 135 in 3D (batch 2, 64×64×64)."""
 FEATURES = {2: (16, 16, 32, 64, 96), 3: (8, 16, 32, 64, 64)}
 LARGEST = {2: 512, 3: 128}
 """The longest side of a patch."""
