@@ -59,7 +59,7 @@ def adopt(
             progress.expect(simulation.read_for_adoption(legs, progress.say))
         records = [simulation.adopt(leg, progress) for leg in legs]
     for record in filter(None, records if console else ()):
-        _show(console or Console(), record)
+        _show(console or Console(), record, study.task.score_name)
 
 
 def _check(study: Study, leg: Leg, transport: Transport, root: Path) -> None:
@@ -86,11 +86,11 @@ def _check(study: Study, leg: Leg, transport: Transport, root: Path) -> None:
             warn(f"this is leg {done} of {len(order)}: the relay goes on. Adopt again after the last leg is received")
 
 
-def _show(console: Console, record: Mapping[str, Any]) -> None:
+def _show(console: Console, record: Mapping[str, Any], score: str) -> None:
     from relay.numbers import bounds, number
     from relay.screen import Column, show_table, show_text
 
-    columns = [Column("candidate", left=True), Column("mean Dice"), Column("95 % interval", 1), Column("images", 2)]
+    columns = [Column("candidate", left=True), Column(score), Column("95 % interval", 1), Column("images", 2)]
     rows = [
         [
             f"{'*' if kind == record['model'] else ' '} {kind}",

@@ -19,6 +19,7 @@ from relay.errors import RelayError
 from relay.files import write_text
 from relay.measures import AT_HOME, MEASURES, counted
 from relay.results import cell, foreground, mean, no_nan, read_rows
+from relay.tasks import named
 
 log = logging.getLogger(__name__)
 COLUMNS = ("strategy", "order", "left_out", "seed", "leg", "site", "metric", "value")
@@ -44,6 +45,7 @@ def read_run(job: Job, root: Path) -> ComparedRun:
     numbers = {
         "label": job.label,
         "strategy": job.label,
+        "task": job.study.task.name,
         "order": list(job.order),
         "left_out": job.left_out and job.left_out[0],
         "seed": job.seed,
@@ -103,9 +105,12 @@ def comparison(
     shared = {job.label: job.laps for job in jobs if job.laps > 1}
     more = {job.label: total for job in jobs if (total := sum(job.study.legs[0].strategy.shares)) > 1}
     count = sum(not isnan(test["p"]) for test in tests)
-    parts = [table.RULE, table.TESTS.format(reference=reference, count=f"{count} tests" if count != 1 else "1 test")]
+    task, score = jobs[0].study.task, jobs[0].study.task.score_name
+    told = table.TESTS.format(reference=reference, score=score, count=f"{count} tests" if count != 1 else "1 test")
+    parts = [table.RULE.replace("{score}", f"{score[0].upper()}{score[1:]}"), told]
     whole = {
         "study": jobs[0].study.name,
+        "task": task.name,
         "method": " ".join(
             [
                 *parts,
@@ -148,11 +153,12 @@ def _csv(runs: Sequence[ComparedRun]) -> str:
 
 
 def _numbers(summary: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    cells = [(leg, site, "dice", value) for leg, row in summary["matrix"].items() for site, value in row.items()]
+    metric = named(summary.get("task")).primary.name
+    cells = [(leg, site, metric, value) for leg, row in summary["matrix"].items() for site, value in row.items()]
     measures = {name: summary["measures"][name] for name in MEASURES}
     measures |= {f"generalist {name}": values for name, values in summary["measures"]["generalist"].items()}
     cells += [("", s, name.replace("_", " "), value) for name, row in measures.items() for s, value in row.items()]
     cells += [("", site, name.replace("_", " "), gap) for name in GAPS for site, gap in summary[name].items()]
     cells += [("", "", name, summary[name]) for name in NUMBERS]
-    for leg, site, metric, value in cells:
-        yield leg, site, metric, cell(value)
+    for leg, site, what, value in cells:
+        yield leg, site, what, cell(value)

@@ -35,27 +35,29 @@ from relay.statistics import (
 )
 
 RULE = (
-    "Dice: mean over test images, then over classes but background, then over runs (orders and seeds) and sites. At "
+    "{score}: mean over test images, then over classes but background, then over runs (orders and seeds) and sites. At "
     "home: each site's own patients, with the model that it uses for them at the end: the one it adopted, its own "
     "where every leg starts from nothing, else the last leg's. Everywhere: all sites' test images, with one model, the "
     "last leg's (its experts' vote, if it has experts); where every leg starts from nothing, the mean over the sites' "
     "models. Elsewhere: the same model on test images of sites that took no part: data sets that no leg trains on, "
     "and sites left out in turn. Best single: of the sites' own models the one that is best there, which is only known "
     "afterwards. Differences are to local at "
-    "home, to joint everywhere and elsewhere, over runs that go together: their mean, and the site where it is lowest. "
+    "home, to joint everywhere and elsewhere, over runs that go together: their mean, and the site where it is "
+    "lowest; above 0 is better. "
     "Generalist: the one net alone, if experts vote. Mean and sd are at home. "
     f"Interval: 95 % of that mean, bootstrap over patients, drawn within each site, {RESAMPLES} resamples, BCa; where "
     f"a site has fewer than {MIN_PATIENTS} patients Student's t with a jackknife over patients, fewer than {FEWEST} "
     "none; it is about these models on other patients. Runs are compared where seed and order are the same. "
-    "Forgetting, backward: mean over runs, of the last leg's model. Forward: mean over sites of (Dice before the "
+    "Forgetting, backward: mean over runs, of the last leg's model. Forward: mean over sites of (score before the "
     "site's first leg - local's own model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
     f"the means everywhere; missing where joint is not {CLEAR} ahead. Cost: seconds of training over sequential's, "
     "median over runs. Bytes: of all memories and experts beside the model in the last handover, the most of all runs."
 )
 TESTS = (
-    "Tests: each strategy's mean Dice at home minus that of {reference}, as in the table, over the runs that go "
-    "together. A permutation test, two-sided: the strategies are exchanged for whole patients (all their images, "
-    f"classes and runs) within their site, in all ways or in {PERMUTATIONS} random ones; Holm's correction over "
+    "Tests: each strategy's {score} at home against that of {reference}, as in the table, over the runs that go "
+    "together; above 0 is better. A permutation test, two-sided: the strategies are exchanged for whole patients (all "
+    f"their images, classes and runs) within their site, in all ways or in {PERMUTATIONS} random ones; "
+    f"Holm's correction over "
     f"{{count}}; fewer than {MIN_PAIRS} patients have no p. Interval of the difference: as that of the mean. Effect: "
     "the difference as a share of all that patients differ by, from -1 (worse for every patient) to 1 (better for "
     "every one). Site by site: the same of each site alone, with a Holm's correction of their own."
@@ -68,10 +70,10 @@ def beside(run: ComparedRun, by: Groups) -> ComparedRun:
     joint, local = ([other for _, other in pairs([run], by.get(name, ()))] for name in ("joint", "local"))
     lone = local[0].of(AT_HOME) if local else None
     more = {
-        "forward": math.nan if run.alone else forward(run.summary["matrix"], run.trained, lone),
-        "to_local": gaps(run.of(AT_HOME), lone) if lone else {},
-        "to_joint": gaps(run.of(EVERYWHERE), joint[0].of(EVERYWHERE)) if joint else {},
-        "elsewhere_to_joint": gaps(run.of(ELSEWHERE), joint[0].of(ELSEWHERE)) if joint else {},
+        "forward": math.nan if run.alone else forward(run.summary["matrix"], run.trained, lone, run.task),
+        "to_local": gaps(run.of(AT_HOME), lone, run.task) if lone else {},
+        "to_joint": gaps(run.of(EVERYWHERE), joint[0].of(EVERYWHERE), run.task) if joint else {},
+        "elsewhere_to_joint": gaps(run.of(ELSEWHERE), joint[0].of(ELSEWHERE), run.task) if joint else {},
     }
     return replace(run, summary={**run.summary, **more})
 
@@ -158,7 +160,20 @@ def _gap(own: Sequence[ComparedRun], by: Groups) -> float:
     sequential, joint = by.get("sequential", ()), by.get("joint", ())
     found = [(a, b, c) for a, b in pairs(own, sequential) for _, c in pairs([b], joint)]
     x, low, high = (mean(mean(three[place].of(EVERYWHERE).values()) for three in found) for place in range(3))
-    return (x - low) / (high - low) if high - low >= CLEAR else math.nan
+    wide = own[0].task.gain(high, low) if own else math.nan
+    return (x - low) / (high - low) if wide >= CLEAR else math.nan
+
+
+def _gained(test: dict[str, Any], up: bool) -> dict[str, Any]:
+    """A test's difference as a gain: of an error, the other way round."""
+    if up:
+        return test
+    return test | {
+        "difference": -test["difference"],
+        "low": -test["high"],
+        "high": -test["low"],
+        "effect": -test["effect"],
+    }
 
 
 def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -170,8 +185,9 @@ def against(by: Groups, reference: str) -> tuple[list[dict[str, Any]], list[dict
             continue
         parts, join = _cells([*(a for a, _ in both), *(b for _, b in both)], len(both))
         names, seed = {"a": label, "b": reference}, derive(0, "compare", label, reference)
-        whole.append(names | asdict(paired(list(parts.values()), join, seed)))
-        single += [names | {"site": site} | asdict(paired([part], join, seed)) for site, part in parts.items()]
+        up = both[0][0].task.primary.higher_is_better
+        whole.append(names | _gained(asdict(paired(list(parts.values()), join, seed)), up))
+        single += [names | {"site": site} | _gained(asdict(paired([p], join, seed)), up) for site, p in parts.items()]
     return _corrected(whole), _corrected(single)
 
 

@@ -1,7 +1,9 @@
-"""Predict images without a truth: a mask and an overlay of each."""
+"""Predict images without a truth: a mask and an overlay of each; of a task without masks, a table of all."""
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import re
 import stat
@@ -31,11 +33,13 @@ from relay.data import (
     viewable,
 )
 from relay.errors import DataError, UserError
+from relay.files import write_text
 from relay.leg import Progress, digest, predict, resized
 from relay.overlay import save_overlay
 from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
 from relay.predict.models import Model
+from relay.tasks import Task
 
 KINDS = (
     "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), a DICOM series, or a "
@@ -85,7 +89,7 @@ def _inside(folder: Path) -> list[Path]:
 def predict_images(
     model: Model, paths: Sequence[Path], folder: Path, devices: Devices, progress: Progress, warn: Warn
 ) -> Iterator[Path]:
-    """Predict images; yield the path of each mask and overlay after writing it.
+    """Predict images; yield the path of each mask and overlay, or of the table of all, after writing it.
 
     For a model of several channels, files ``NAME_0000``, ``NAME_0001``, … are the channels of one image, as nnU-Net
     names them; or one file is an image, if all channels are windows of it. Names of masks contain the image's name and
@@ -97,19 +101,24 @@ def predict_images(
     Raises:
         DataError: some can't be read, or don't suit this model; the others are predicted first.
     """
-    net, made = model.net(devices), model.digest
+    net, made, dense = model.net(devices), model.digest, model.leg.data.does.dense
     problems: list[DataError] = []
+    lines: list[list[str]] = []
+    whole = sha256()
     images = _images(paths, model.leg.data)
     for files in progress.counted(images, "predicting"):
-        path = files[0]
         try:
-            image, mask = _predicted(model, net, files, warn)
+            name = _identity(files, made)
+            if dense:
+                place = folder / model.folder / f"{files[0].name[:LONGEST]}-{name}"
+                yield from _masks(model, net, files, place, warn)
+            else:
+                lines += answers_of(model, net, files, warn, progress.say)
+                whole.update(name.encode())
         except DataError as error:
             problems.append(error)
-            continue
-        place = folder / model.folder / f"{path.name[:LONGEST]}-{_identity(files, made)}"
-        yield save_mask(mask, path, place.with_name(f"{place.name}_mask"))
-        yield save_overlay(image, mask, None, place.with_name(f"{place.name}_overlay"))
+    if lines:
+        yield save_answers(lines, model.leg.data.does, folder / model.folder / f"{whole.hexdigest()[:8]}_answers.csv")
     if len(problems) == len(images) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
     refuse(
@@ -137,8 +146,47 @@ def _identity(files: Sequence[Path], made: str) -> str:
     return sha256(f"{told}\n{made}".encode(errors="surrogateescape")).hexdigest()[:8]
 
 
-def _predicted(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tuple[Pixels, Pixels]:
-    """An image, to look at, and its mask; of a volume, slice by slice if the model was trained on slices.
+def _masks(model: Model, net: nn.Module, files: Sequence[Path], place: Path, warn: Warn) -> Iterator[Path]:
+    """Predict an image's mask; of a volume, slice by slice if the model was trained on slices.
+
+    Raises:
+        DataError: it can't be read, or does not suit this model.
+    """
+    read, cases, across = _read(model, net, files, warn)
+    shape = read.image.shape[:-1]
+    size = shape if across is None else tuple(side for axis, side in enumerate(shape) if axis != across)
+    masks = [_mask(model, net, each, size, files[0]) for each in cases]
+    mask = masks[0] if across is None else stacked(masks, across)
+    yield save_mask(mask, files[0], place.with_name(f"{place.name}_mask"))
+    yield save_overlay(viewable(read.image), mask, None, place.with_name(f"{place.name}_overlay"))
+
+
+def answers_of(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn, say: Warn) -> list[list[str]]:
+    """What a model without masks says of an image, or of each slice of a volume: lines of a table, told as well.
+
+    Raises:
+        DataError: it can't be read, or does not suit this model.
+    """
+    task, lines = model.leg.data.does, []
+    _, cases, across = _read(model, net, files, warn)
+    for number, case in enumerate(cases):
+        answer = task.answer(_logits(model, net, case, files[0]))[0].tolist()
+        where = "" if across is None else str(number)
+        lines.append([str(files[0]), where, task.told(answer), *(f"{value:.6g}" for value in answer)])
+        say(f"{files[0].name}{f', slice {where}' if where else ''}: {task.told(answer)}")
+    return lines
+
+
+def save_answers(lines: Sequence[Sequence[str]], task: Task, path: Path) -> Path:
+    """Write the lines of :func:`answers_of` as CSV, with a column for each of the task's outputs."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["image", "slice", "predicted", *task.names], *lines])
+    write_text(path, text.getvalue())
+    return path
+
+
+def _read(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tuple[Case, list[Case], int | None]:
+    """An image as read; as the net sees it, or each of its slices; and the axis across these, None for none.
 
     Raises:
         DataError: it can't be read, or does not suit this model.
@@ -155,18 +203,20 @@ def _predicted(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) 
     for note in cases[0].notes:
         log.warning("%s: %s", path, note)
         warn(f"{path}: {note}")
-    size = shape if not by_slices else tuple(side for axis, side in enumerate(shape) if axis != across)
-    masks = [_mask(model, net, each, size, path) for each in cases]
-    return viewable(case.image), stacked(masks, across) if by_slices and across is not None else masks[0]
+    return case, cases, across if by_slices else None
 
 
 def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:
     """The mask of a prepared image, on the grid of the image as read."""
+    probabilities = resized(_logits(model, net, case, path), size, case.grid)
+    mask = probabilities.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
+
+
+def _logits(model: Model, net: nn.Module, case: Case, path: Path) -> Tensor:
     options = model.leg.data
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(case.image, -1, 0)))[None]
-    logits = _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
-    mask = resized(logits, size, case.grid).argmax(1)[0].to(torch.uint8).cpu().numpy()
-    return cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
+    return _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
 
 
 def _axes(model: Model, net: nn.Module) -> int:

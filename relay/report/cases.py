@@ -21,7 +21,7 @@ class ShownCase:
     """One image, without its name. ``image``: a ``data:`` address."""
 
     which: str
-    dice: float
+    score: float
     image: str
 
 
@@ -31,10 +31,12 @@ def read_cases(run: Run) -> dict[str, list[ShownCase]]:
     Raises:
         UserError: the overlays are missing, or are from other models.
     """
+    if not run.task.dense:
+        raise UserError(f"{run.task.name} has no overlays to show", "Leave out --cases.")
     if run.stale:
         raise UserError(f"{run.root}: the overlays are not from these models. {run.stale}", "Run predict_test.py -s.")
     found: dict[str, list[ShownCase]] = {}
-    for site in dict.fromkeys(site for _, site in run.scores.dice):
+    for site in dict.fromkeys(site for _, site in run.scores.found):
         leg = run.ends(site)
         if leg is not None and (values := run.scores.means(leg, site)):
             folder = run.root / "results" / "overlays" / _folder(run, leg) / site

@@ -14,7 +14,8 @@ from relay.report.figures import grid, short
 from relay.report.gather import number
 from relay.report.plot_style import COLOURS, INK, Picture, figure
 from relay.report.screen import MISSING, number as shown, p_value
-from relay.report.tables import Table, duration
+from relay.report.tables import Table, capital, duration
+from relay.tasks import Task, named
 
 Content = Mapping[str, Any]
 WORDS = {AT_HOME: "at home", EVERYWHERE: "everywhere", ELSEWHERE: "elsewhere"}
@@ -26,8 +27,9 @@ def sentence(content: Content) -> str:
     if not best[AT_HOME]:
         return "No strategy has a result yet."
     found = "; ".join(f"{WORDS[name]}, {of}" for name, of in best.items() if of)
-    runs = f"Of {len(content['table'])} strategies in {len(content['runs'])} runs, these have the highest mean Dice: "
-    home = max(_with(content, AT_HOME), key=lambda row: number(row[AT_HOME]["mean"]))
+    runs = f"Of {len(content['table'])} strategies in {len(content['runs'])} runs, these have the best "
+    runs += f"{_task(content).score_name}: "
+    home = _task(content).best(_with(content, AT_HOME), lambda row: number(row[AT_HOME]["mean"]))
     return f"{runs}{found}. {_more(content, str(home['strategy']))}"
 
 
@@ -38,8 +40,14 @@ def _with(content: Content, measure: str) -> list[Content]:
 
 def _best(content: Content, measure: str) -> str:
     """``relay 0.936``; empty if nobody has this measure."""
-    row = max(_with(content, measure), key=lambda row: number(row[measure]["mean"]), default=None)
+    there = _with(content, measure)
+    row = _task(content).best(there, lambda row: number(row[measure]["mean"])) if there else None
     return f"{row['strategy']} {shown(number(row[measure]['mean']))}" if row else ""
+
+
+def _task(content: Content) -> type[Task]:
+    """What the strategies' models predict."""
+    return named(content.get("task"))
 
 
 def _more(content: Content, best: str) -> str:
@@ -106,7 +114,8 @@ def _strategies(content: Content) -> Table:
         "images of all sites, with one model (the vote of all experts, if there are some). Elsewhere: the test images "
         "of sites that took no part, with the same model. A strategy with one model for each site (local) has no such "
         "model: its values are means over these models.",
-        "To local, to joint: difference in Dice to each site's own model, and to a model trained on all sites' images "
+        f"To local, to joint: gain in {_task(content).score_name} over each site's own model, and over a model trained "
+        "on all sites' images "
         "together; above 0 is better. Worst site: where this difference is lowest.",
         *(
             f"Lowest of {row['strategy']}: {shown(number(pair.get('value')))}, the model of {pair.get('model')} at "
@@ -206,7 +215,7 @@ def _site_tests(content: Content) -> Table:
     return Table("Paired tests, site by site", ["pair", "site", *TESTED], rows, heads=2, folded=True, notes=notes)
 
 
-TESTED = ("patients", "difference in Dice\n(interval)", "p", "p (Holm)", "effect size")
+TESTED = ("patients", "difference\n(interval)", "p", "p (Holm)", "effect size")
 
 
 def _pair(test: Content) -> str:
@@ -276,11 +285,11 @@ def _points(content: Content, rows: Sequence[Content]) -> Picture:
         axes.plot(ends, [place, place], color=INK, lw=1.6)
         axes.plot([number(row.get("mean"))], [place], "D", ms=6, color=COLOURS[1])
     axes.set_yticks(range(len(rows)), [short(str(row["strategy"])) for row in rows])
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="mean Dice over sites, at home")
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{_task(content).score_name} over sites, at home")
     axes.grid(True, axis="both")
     return Picture(
         "strategies",
-        "Mean Dice of each strategy at home",
+        f"{capital(_task(content).score_name)} of each strategy at home",
         f"Points with intervals for {len(rows)} strategies; the table below has the numbers.",
         "The diamond is the mean over runs, the line its interval; each small dot is one run. Where two lines overlap "
         "widely, do not call one better: look at the paired tests, which compare the same patients, where there is "
@@ -303,7 +312,8 @@ def _heat(content: Content, rows: Sequence[Content], measure: str = AT_HOME) -> 
         "sites" if measure == AT_HOME else measure,
         f"Each strategy at each site, {WORDS[measure]}",
         f"Heat map of {len(strategies)} strategies by {len(sites)} sites.",
-        "Mean Dice over runs at the end, for each site: brighter is better, a hatched cell was not measured. A good "
+        f"{capital(_task(content).score_name)} over runs at the end, for each site: brighter is better, a hatched cell "
+        "was not measured. A good "
         "mean with one dark cell is a strategy that fails one hospital.",
-        grid(strategies, sites, values),
+        grid(strategies, sites, values, up=_task(content).primary.higher_is_better),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.report.gather import Run
+from relay.tasks import Task
 
 MOST = 300
 """Maximum number of points drawn for a curve."""
@@ -16,35 +17,35 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Curve:
-    """One leg: its loss in each phase and its validation Dice, over optimiser steps since the leg's start."""
+    """One leg: its loss in each phase and its validation score, over optimiser steps since the leg's start."""
 
     leg: int
     loss: Mapping[str, Points]
-    dice: Points
+    score: Points
     steps: float
 
 
 def read_curves(run: Run) -> list[Curve]:
     """A curve for each leg that has any."""
-    found = [_curve(leg.number, run.root / "tensorboard" / leg.folder) for leg in run.legs]
-    return [curve for curve in found if curve.loss or curve.dice]
+    found = [_curve(leg.number, run.root / "tensorboard" / leg.folder, run.task) for leg in run.legs]
+    return [curve for curve in found if curve.loss or curve.score]
 
 
-def _curve(leg: int, folder: Path) -> Curve:
+def _curve(leg: int, folder: Path, task: type[Task]) -> Curve:
     """The phases one after another. Each counts its steps from 0; steps that a resumed fit repeated count once."""
     scalars = _scalars(folder)
     phases = {tag.removesuffix("/loss"): e for tag, e in scalars.items() if tag.endswith("/loss") and e}
     order = sorted(phases, key=lambda name: phases[name][0].wall_time)
     begins = [phases[name][0].wall_time for name in order]
-    dice: dict[int, list[Any]] = {}
-    for event in scalars.get("val/dice", []):
-        dice.setdefault(max(sum(begin <= event.wall_time for begin in begins) - 1, 0), []).append(event)
+    events: dict[int, list[Any]] = {}
+    for event in scalars.get(f"val/{task.primary.name}", []):
+        events.setdefault(max(sum(begin <= event.wall_time for begin in begins) - 1, 0), []).append(event)
     loss: dict[str, Points] = {}
     scores: Points = []
     offset = 0.0
     for place, name in enumerate(order or [""]):
         loss |= {name: _points(phases[name], offset)} if name else {}
-        scores += _points(dice.get(place, []), offset)
+        scores += _points(events.get(place, []), offset)
         offset = max([x for x, _ in (*loss.get(name, []), *scores)], default=offset)
     return Curve(leg, loss, scores, offset)
 

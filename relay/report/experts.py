@@ -26,7 +26,7 @@ def tables(run: Run) -> Iterator[Table]:
             yield from _routing(read_json(paths.routing, Routed, again))
             break
     records = [read(AdoptPaths(folder)) for folder in sorted((run.root / "adopted").glob("*/"))]
-    yield from _adopted([record for record in records if record])
+    yield from _adopted([record for record in records if record], run.task.score_name)
 
 
 def _routing(routed: Mapping[str, Mapping[str, int]]) -> Iterator[Table]:
@@ -38,20 +38,20 @@ def _routing(routed: Mapping[str, Mapping[str, int]]) -> Iterator[Table]:
         yield Table(caption, ["test images of", *experts], rows, notes=[note])
 
 
-def _adopted(records: list[dict[str, Any]]) -> Iterator[Table]:
+def _adopted(records: list[dict[str, Any]], name: str) -> Iterator[Table]:
     kinds = [kind for kind in ORDER if any(kind in record["candidates"] for record in records)]
     if records:
-        rows = [[str(r["site"]), str(r["model"]), *(_dice(r["candidates"], kind) for kind in kinds)] for r in records]
+        rows = [[str(r["site"]), str(r["model"]), *(_score(r["candidates"], kind) for kind in kinds)] for r in records]
         notes = [
             "expert: the site's own model; generalist: the one model for everybody; tuned: the better one of these, "
             "fine-tuned at home; vote: all experts together.",
-            "The mean Dice is of validation images, which decided; test images had no part in it.",
+            f"The {name} is of validation images, which decided; test images had no part in it.",
         ]
-        caption = "The model that each site adopted for its own patients, and the mean Dice of all candidates"
+        caption = f"The model that each site adopted for its own patients, and the {name} of all candidates"
         yield Table(caption, ["site", "adopted", *kinds], rows, notes=notes)
 
 
-def _dice(candidates: Mapping[str, Any], kind: str) -> str:
+def _score(candidates: Mapping[str, Any], kind: str) -> str:
     found = candidates.get(kind)
     value = found.get("mean") if isinstance(found, dict) else None
     return shown(number(value)) if isinstance(value, int | float) else MISSING

@@ -34,10 +34,12 @@ def grid(
     columns: Sequence[str],
     values: Mapping[tuple[int, int], float],
     framed: Collection[tuple[int, int]] = (),
+    up: bool = True,
 ) -> Any:
     """A heat map with its numbers; missing cells are hatched. ``values`` and ``framed``: by row and column.
 
-    The colours go from one end of the :func:`span` of the values to the other.
+    The colours go from one end of the :func:`span` of the values to the other, brighter where they are higher or, not
+    ``up``, where they are lower.
     """
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
@@ -49,7 +51,7 @@ def grid(
         for c in range(len(columns)):
             value = values.get((r, c), math.nan)
             there = not math.isnan(value)
-            fill: Any = colormaps["cividis"]((value - low) / (high - low)) if there else "none"
+            fill: Any = colormaps["cividis" if up else "cividis_r"]((value - low) / (high - low)) if there else "none"
             light = there and float(np.dot(fill[:3], (0.299, 0.587, 0.114))) > 0.5
             on = INK if not there else "#000000" if light else "#ffffff"
             how = {"facecolor": fill, "edgecolor": "none"} if there else {"fill": False, "hatch": "////", "alpha": 0.45}
@@ -89,14 +91,14 @@ def matrix(run: Run) -> Picture | None:
     measured = sum(not math.isnan(value) for value in values.values())
     return Picture(
         "matrix",
-        "Dice after each leg, at each site",
+        f"{run.task.title()} after each leg, at each site",
         f"Heat map of {len(legs)} legs by {len(sites)} sites; {measured} of {len(values)} cells were measured. "
         "The table below has the same numbers.",
-        "A row is the model after one leg, a column is one site's test images. The number is the mean Dice: 1 is "
-        "perfect overlap with the true contour, 0 is none; brighter is better (the colours go from "
+        "A row is the model after one leg, a column is one site's test images. The number is the "
+        f"{run.task.score_name}: {run.task.primary.meaning}; brighter is better (the colours go from "
         f"{low:.1f} to {high:.1f}). A frame marks the site that the leg trained on. Read down a column to see "
         "whether a site is remembered as the model moves on. A hatched cell was not measured.",
-        grid([run.label(leg) for leg in legs], sites, values, framed),
+        grid([run.label(leg) for leg in legs], sites, values, framed, run.task.primary.higher_is_better),
     )
 
 
@@ -110,26 +112,29 @@ def thinned(values: Sequence[float], most: int) -> list[float]:
 def distributions(run: Run) -> Picture | None:
     """One panel per site: a box for each leg and class, and a dot for each sample."""
     scores, legs = run.scores, sorted(run.scores.trained)
-    sites = list(dict.fromkeys(site for _, site in scores.dice))
+    sites = list(dict.fromkeys(site for _, site in scores.found))
     groups = len(sites) * len(legs) * len(scores.classes)
-    if not groups:
+    if not groups or run.task.sample_metric == "correct":  # right or wrong: nothing to spread
         return None
     most = max(12, min(120, DOTS // groups))
-    low, high = span(v for cell in scores.dice.values() for sample in cell.values() for v in sample.values())
+    low, high = span(v for cell in scores.found.values() for sample in cell.values() for v in sample.values())
     drawn = figure(0.6 + 1.75 * len(sites))
     panels = drawn.subplots(len(sites), sharex=True, squeeze=False)[:, 0]
     for site, axes in zip(sites, panels, strict=True):
         for place, name in enumerate(scores.classes):
             _boxes(axes, [scores.of(leg, site, name) for leg in legs], place, len(scores.classes), most)
-        axes.set(title=short(site, 60), ylim=(low - 0.02, high + 0.02), ylabel="Dice", xlim=(-0.5, len(legs) - 0.5))
+        axes.set(
+            title=short(site, 60), ylim=(low - 0.02, high + 0.02), ylabel=run.task.title(), xlim=(-0.5, len(legs) - 0.5)
+        )
     panels[-1].set_xticks(range(len(legs)), [short(run.label(leg), 20) for leg in legs])
     panels[-1].set_xlabel("model after leg")
     _legend(drawn, [(short(c, 40), COLOURS[k % len(COLOURS)]) for k, c in enumerate(scores.classes)])
-    samples = max(len(cell) for cell in scores.dice.values())
+    samples = max(len(cell) for cell in scores.found.values())
     return Picture(
         "distributions",
-        "Dice of single images",
-        f"Box plots of Dice at {len(sites)} sites after {len(legs)} legs, for {len(scores.classes)} classes; "
+        f"{run.task.title()} of single images",
+        f"Box plots of {run.task.title()} at {len(sites)} sites after {len(legs)} legs, for {len(scores.classes)} "
+        "classes; "
         f"at most {samples} images a box. Means and intervals are in the tables below.",
         "One panel a site. Each dot is one test image, without its name; where there are many, an even share of them "
         "is drawn. The box holds the middle half of the images, its line is the median, the whiskers reach from the "
@@ -175,29 +180,30 @@ def _legend(drawn: Any, entries: Sequence[tuple[str, str]]) -> None:
 
 
 def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
-    """Loss and validation Dice, leg after leg."""
+    """Loss and validation score, leg after leg."""
     if not found:
         return None
-    has_loss, has_dice = any(c.loss for c in found), any(c.dice for c in found)
-    drawn = figure(0.7 + 2.0 * (has_loss + has_dice))
-    panels = list(drawn.subplots(has_loss + has_dice, sharex=True, squeeze=False)[:, 0])
+    has_loss, has_score = any(c.loss for c in found), any(c.score for c in found)
+    drawn = figure(0.7 + 2.0 * (has_loss + has_score))
+    panels = list(drawn.subplots(has_loss + has_score, sharex=True, squeeze=False)[:, 0])
     offset, middles = 0.0, []
     for place, curve in enumerate(found):
         colour = COLOURS[place % len(COLOURS)]
         for points in curve.loss.values() if has_loss else ():
             panels[0].plot([offset + x for x, _ in points], [y for _, y in points], color=colour, lw=1.2)
         style: dict[str, Any] = {"color": colour, "lw": 1.4, "marker": "o", "ms": 3.5}
-        if has_dice:
-            panels[-1].plot([offset + x for x, _ in curve.dice], [y for _, y in curve.dice], **style)
+        if has_score:
+            panels[-1].plot([offset + x for x, _ in curve.score], [y for _, y in curve.score], **style)
         middles.append(offset + curve.steps / 2)
         offset += curve.steps
         for axes in panels if place < len(found) - 1 else ():
             axes.axvline(offset, color=INK, lw=0.8, alpha=0.4, ls=":")
     if has_loss:
         panels[0].set(title="Loss on training images (lower is better)", ylabel="loss")
-    if has_dice:
-        panels[-1].set(title="Dice on validation images (higher is better)", ylabel="Dice")
-        panels[-1].set_ylim(span(y for c in found for _, y in c.dice))
+    if has_score:
+        way = "higher" if run.task.primary.higher_is_better else "lower"
+        panels[-1].set(title=f"{run.task.title()} on validation images ({way} is better)", ylabel=run.task.title())
+        panels[-1].set_ylim(span(y for c in found for _, y in c.score))
     panels[-1].set_xlabel("optimiser steps, leg after leg")
     top = panels[0].secondary_xaxis("top")
     top.set_xticks(middles, [short(run.label(c.leg), 18) for c in found])
@@ -207,11 +213,11 @@ def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
         "curves",
         "Learning curves",
         f"Line plot over {round(offset)} steps of {len(found)} legs, of "
-        + " and ".join(["training loss"] * has_loss + ["validation Dice"] * has_dice)
+        + " and ".join(["training loss"] * has_loss + [f"validation {run.task.title()}"] * has_score)
         + ".",
         "Each leg has its colour; dotted lines are the hand-overs. The loss should fall within a leg and flatten. The "
-        "validation images are of the site that is being trained at, so Dice may fall at a hand-over: the next "
-        "site's images differ. A curve that still rises at its end suggests that more training may help.",
+        "validation images are of the site that is being trained at, so the score may get worse at a hand-over: the "
+        "next site's images differ. A curve that still improves at its end suggests that more training may help.",
         drawn,
     )
 
@@ -234,6 +240,7 @@ def calibration(run: Run) -> Picture | None:
             axes.plot(x, y, color=colour, lw=1.3, marker="o", ms=3)
         axes.set(title=short(site, 18), xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.grid(True, axis="both")
+    things = "pixels" if run.task.dense else "images"
     for axes in list(panels):  # unused panels
         axes.set_visible(False)
     drawn.supxlabel("the model's confidence", size=9)
@@ -244,7 +251,7 @@ def calibration(run: Run) -> Picture | None:
         "Calibration",
         f"Reliability diagrams of {len(sites)} sites, a line for each of {len(legs)} legs. The table below has the "
         "expected calibration errors.",
-        "Can you trust the model's confidence? On the dashed line, you can: of the pixels it is 80\u00a0% sure of, "
+        f"Can you trust the model's confidence? On the dashed line, you can: of the {things} it is 80\u00a0% sure of, "
         "it gets 80\u00a0% right. A line below the dashes means overconfidence, above them underconfidence.",
         drawn,
     )

@@ -15,6 +15,7 @@ from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
 from relay.results import GENERALIST, mean, of_relay
+from relay.tasks import Task, named
 
 if TYPE_CHECKING:
     from relay.report.cases import ShownCase
@@ -37,7 +38,7 @@ class Run:
     """A run, read.
 
     Attributes:
-        summary: ``results/summary.json``; its matrix is ``matrix`` here: leg → site → Dice.
+        summary: ``results/summary.json``; its matrix is ``matrix`` here: leg → site → score.
         evaluation: ``results/evaluation.json``; empty if predict_test.py has not been run, or if it is ``stale``.
         stale: why the measurements of predict_test.py are not of these models; empty if they are.
         finished: whether all legs are; if not, everything here is about the legs that predict_test.py has tested.
@@ -59,6 +60,11 @@ class Run:
     given: Mapping[str, Any]
     doubts: Sequence[str] = ()
     cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
+
+    @property
+    def task(self) -> type[Task]:
+        """What the models predict."""
+        return named(self.summary.get("task"))
 
     @property
     def sites(self) -> list[str]:
@@ -118,7 +124,7 @@ def _of_generalists(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured of each leg's one model for everybody; earlier versions measured no other, and name none."""
     kept = {
         key: [row for row in evaluation.get(key, []) if row.get("model", GENERALIST) == GENERALIST]
-        for key in ("rows", "subjects", "voxels", "calibration")
+        for key in ("rows", "subjects", "voxels", "whole", "calibration", "confusion")
     }
     return {**evaluation, **kept}
 
@@ -138,14 +144,21 @@ def _summary(scores: Scores, legs: Sequence[LegRecord]) -> dict[str, Any]:
     last = table[max(table)]
     own = {site: table[leg].get(site, math.nan) for leg, site in sorted(trained.items())}
     alone = _apart(legs)
-    relay = of_relay(table, [[trained[leg]] for leg in sorted(table)], final=own if alone else None)
+    relay = of_relay(table, [[trained[leg]] for leg in sorted(table)], final=own if alone else None, task=scores.task)
     final = own if alone else last
-    content = {"study": scores.study, "strategy": scores.strategy, "matrix": table, "final": final, "relay": relay}
+    content = {
+        "study": scores.study,
+        "strategy": scores.strategy,
+        "task": scores.task.name,
+        "matrix": table,
+        "final": final,
+        "relay": relay,
+    }
     return content | {"mean": mean(final.values()), "forgetting": relay["forgetting"]}
 
 
 SAME, CLOSE = 1e-4, 0.01
-"""Mean Dice of the same rows, and of the same model twice: another device may change a few pixels."""
+"""Scores of the same rows, and of the same model twice: another device may change a few pixels."""
 
 
 def _close(one: float, other: float, most: float) -> bool:
@@ -165,7 +178,7 @@ def _check(path: Path, scores: Scores, table: Mapping[int, Mapping[str, float]])
     found = scores.matrix
     for leg, site in sorted(_cells(table) | _cells(found) if scores.trained else ()):
         values = [where.get(leg, {}).get(site) for where in (found, table)]
-        if values[0] is None or values[1] is None or not _close(values[0], values[1], SAME):
+        if values[0] is None or values[1] is None or not _close(values[0], values[1], SAME * max(1.0, abs(values[1]))):
             why = f"leg {leg} at {site} does not match summary.json; rows are missing or are from another run"
             raise damaged(path, why, "Run the study again (python train.py): it rewrites both from the legs.")
 
@@ -180,7 +193,12 @@ def _stale(table: Mapping[int, Mapping[str, float]], tested: Scores | None, eval
             return f"Measured before leg {later[0]} was trained; {again}"
         if cells != _cells(table):
             return f"Measured at other sites, or with other legs, than the scores here; {again}"
-    if any(not _close(value, table[leg][site], CLOSE) for leg, row in found.items() for site, value in row.items()):
+    most = CLOSE * max((abs(v) for row in table.values() for v in row.values() if not math.isnan(v)), default=1.0)
+    if any(
+        not _close(value, table[leg][site], max(CLOSE, most))
+        for leg, row in found.items()
+        for site, value in row.items()
+    ):
         return f"Measured with other models than those of the scores here; {again}"
     return ""
 

@@ -97,10 +97,10 @@ def _sentence(run: Run) -> str:
         return "Nothing could be measured."
     after = f"After {count(len(run.matrix), 'leg')}, the model reaches"
     whose = "Each site's own model reaches" if run.apart else after
-    worst = min(there, key=lambda site: there[site], default="")
-    text = f"{whose} a mean Dice of {shown(mean(there.values()))} over {count(len(there), 'site')}."
+    worst = run.task.worst(there, lambda site: there[site]) if there else ""
+    text = f"{whose} a {run.task.score_name} of {shown(mean(there.values()))} over {count(len(there), 'site')}."
     if len(there) > 1:
-        text += f" The lowest is {worst} with {shown(there[worst])}."
+        text += f" The {run.task.worst_word()} is {worst} with {shown(there[worst])}."
     if external:
         text += f" At external sites: {', '.join(f'{site} {shown(value)}' for site, value in external.items())}."
     lost = number(run.summary.get("forgetting"))

@@ -1,4 +1,4 @@
-"""The Dice of single samples, from a run's tidy rows."""
+"""The scores of single samples, from a run's tidy rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from relay.errors import UserError, plain
 from relay.report.shapes import damaged
 from relay.results import GENERALIST, matrix, mean
+from relay.tasks import Segmentation, Task, of_metric
 
 Cell = tuple[int, str]
 """A leg's number and a site."""
@@ -19,40 +20,43 @@ Cell = tuple[int, str]
 
 @dataclass
 class Scores:
-    """Dice of single samples, of each leg's one model for everybody, without the background.
+    """Scores of single samples, of each leg's one model for everybody, without the background.
 
     Attributes:
         classes: names, the background left out.
         study, strategy: as the rows say.
         trained: leg → the site it trained on.
-        dice: leg and site → sample → class → Dice; NaN if missing.
+        found: leg and site → sample → class → score; NaN if missing.
+        task: what the scores are of.
     """
 
     study: str = ""
     strategy: str = ""
     classes: list[str] = field(default_factory=list)
     trained: dict[int, str] = field(default_factory=dict)
-    dice: dict[Cell, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
+    found: dict[Cell, dict[str, dict[str, float]]] = field(default_factory=lambda: defaultdict(dict))
+    task: type[Task] = Segmentation
 
     @property
     def matrix(self) -> dict[int, dict[str, float]]:
         """Leg → site → mean over samples, then over classes; in the order of the sites."""
+        metric, background = self.task.sample_metric, {"": math.nan} if self.task.background else {}
         rows = [
-            {"leg": leg, "model": GENERALIST, "site": site, "class": name, "value": value}
-            for (leg, site), cell in sorted(self.dice.items(), key=lambda item: item[0][0])
+            {"leg": leg, "model": GENERALIST, "site": site, "class": name, "metric": metric, "value": value}
+            for (leg, site), cell in sorted(self.found.items(), key=lambda item: item[0][0])
             for sample in cell.values()
-            for name, value in {"": math.nan, **sample}.items()  # the first class is the background
+            for name, value in {**background, **sample}.items()
         ]
         return matrix(rows)
 
     def of(self, leg: int, site: str, name: str) -> list[float]:
         """All measured values of a class, sorted."""
-        values = [sample.get(name, math.nan) for sample in self.dice.get((leg, site), {}).values()]
+        values = [sample.get(name, math.nan) for sample in self.found.get((leg, site), {}).values()]
         return sorted(value for value in values if not math.isnan(value))
 
     def means(self, leg: int, site: str) -> dict[str, float]:
         """Sample → mean over classes, for samples that have one."""
-        found = {sample: mean(values.values()) for sample, values in self.dice.get((leg, site), {}).items()}
+        found = {sample: mean(values.values()) for sample, values in self.found.get((leg, site), {}).items()}
         return {sample: value for sample, value in found.items() if not math.isnan(value)}
 
 
@@ -60,7 +64,7 @@ NEEDED = ("study", "strategy", "leg", "trained", "site", "sample", "class", "met
 
 
 def read_scores(path: Path) -> Scores | None:
-    """The Dice of single samples in a file of tidy rows; None if it does not exist.
+    """The scores of single samples in a file of tidy rows; None if it does not exist.
 
     Raises:
         UserError: it is damaged, truncated or empty.
@@ -71,24 +75,26 @@ def read_scores(path: Path) -> Scores | None:
     first: dict[str, str] = {}
     try:
         for row in rows_of(path):
-            if row["metric"] != "dice" or not row["sample"] or row.get("model", GENERALIST) != GENERALIST:
+            task = of_metric(row["metric"])
+            if task is None or not row["sample"] or row.get("model", GENERALIST) != GENERALIST:
                 continue
             leg, site, name = int(row["leg"]), plain(row["site"]), plain(row["class"])
             scores.trained.setdefault(leg, plain(row["trained"]))
-            cell = scores.dice[leg, site].setdefault(row["sample"], {})
-            if name != first.setdefault(site, name):  # the background comes first
-                cell[name] = _dice(row["value"])
+            cell = scores.found[leg, site].setdefault(row["sample"], {})
+            if not task.background or name != first.setdefault(site, name):  # the background comes first
+                cell[name] = _score(row["value"], task)
+            scores.task = task
             scores.study, scores.strategy = plain(row["study"]), plain(row["strategy"])
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}", "Run the study again, or restore it.") from error
     except (ValueError, csv.Error) as error:
         raise damaged(path, error) from error
-    whole = all(len({frozenset(sample) for sample in cell.values()}) == 1 for cell in scores.dice.values())
-    if not scores.dice or not whole:
+    whole = all(len({frozenset(sample) for sample in cell.values()}) == 1 for cell in scores.found.values())
+    if not scores.found or not (whole or not scores.task.dense):  # an image without a mask is of one class
         raise damaged(
-            path, "a sample lacks classes; the file was truncated" if scores.dice else "it has no Dice of any sample"
+            path, "a sample lacks classes; the file was truncated" if scores.found else "it has no score of any sample"
         )
-    scores.classes = list(dict.fromkeys(c for cell in scores.dice.values() for s in cell.values() for c in s))
+    scores.classes = list(dict.fromkeys(c for cell in scores.found.values() for s in cell.values() for c in s))
     return scores
 
 
@@ -108,8 +114,9 @@ def rows_of(path: Path) -> Iterator[dict[str, str]]:
             raise ValueError("the last line is incomplete; the file was truncated")
 
 
-def _dice(text: str) -> float:
+def _score(text: str, task: type[Task]) -> float:
     value = float(text) if text else math.nan
-    if not (0 <= value <= 1 or math.isnan(value)):
-        raise ValueError(f"a Dice of {text}")
+    low, high = task.primary.bounds
+    if not (low <= value <= high or math.isnan(value)):
+        raise ValueError(f"a score of {text} ({task.sample_metric})")
     return value

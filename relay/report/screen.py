@@ -16,6 +16,7 @@ from relay.report import verdict
 from relay.report.gather import number as as_number
 from relay.results import own_legs
 from relay.screen import Column, show_place, show_table, show_text
+from relay.tasks import named
 
 __all__ = ["MISSING", "number", "p_value", "show_comparison", "show_study"]
 
@@ -33,7 +34,7 @@ def show_study(
     page: Path,
     after: Sequence[str],
 ) -> None:
-    """Dice at each site: right after its own leg, and at the end; what it adopted; of a lone model, Dice everywhere.
+    """Scores at each site: right after its own leg, and at the end; what it adopted; of a lone model, everywhere.
 
     Args:
         summary: from :func:`relay.simulate.summarise`.
@@ -42,18 +43,18 @@ def show_study(
         after: the next command to run.
     """
     matrix, final, turns = summary["matrix"], summary["final"], own_legs(trained)
-    legs, rows = sorted(matrix), []
+    legs, rows, task = sorted(matrix), [], named(summary.get("task"))
     for site in dict.fromkeys([*turns, *final]):  # those trained on, then external ones
         then = as_number(matrix[legs[turns[site]]].get(site)) if site in turns else math.nan
         end = as_number(final.get(site))
         rows.append([site, number(then), number(end), signed(end - then)])
     columns = [Column("site", left=True), Column("after its own leg", 1), Column("at the end"), Column("change", 2)]
     if len(legs) == 1 or own:  # nothing follows
-        columns, rows = [columns[0], Column("Dice")], [[row[0], row[2]] for row in rows]
+        columns, rows = [columns[0], Column(task.title())], [[row[0], row[2]] for row in rows]
     head, values = _beside(summary, own)
     if values:
         columns, rows = [*columns, Column(head)], [[*row, number(values.get(row[0]))] for row in rows]
-    show_table(console, f"{summary['study']}, {summary['strategy']}: mean Dice of test images", columns, rows)
+    show_table(console, f"{summary['study']}, {summary['strategy']}: {task.score_name} of test images", columns, rows)
     show_text(console, f"{verdict.of_study(summary, trained, own)} {verdict.next_door(summary)}".strip())
     show_place(console, "The page", page)
     show_place(console, "Next", shlex.join(after))
@@ -75,7 +76,8 @@ def show_comparison(console: Console, content: Mapping[str, Any], page: Path) ->
     columns += [Column("vs\njoint", 3), Column("elsewhere", 1), Column("vs\njoint", 4)]
     shown = [place for place in range(len(columns)) if not place or any(row[place] != MISSING for row in rows)]
     cells = [[row[place] for place in shown] for row in rows]
-    title = f"{content['study']}: mean Dice at the end (vs: the lowest difference of any site)"
+    name = named(content.get("task")).score_name
+    title = f"{content['study']}: {name} at the end (vs: the lowest gain of any site)"
     show_table(console, title, [columns[place] for place in shown], cells)
     show_text(console, verdict.of_comparison(content))
     for label, steps in (content.get("steps") or {}).items():

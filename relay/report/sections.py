@@ -16,7 +16,7 @@ from relay.report.gather import Run
 from relay.report.plot_style import Picture
 from relay.report.tables import Table
 
-ORDER = ("run", "warnings", "matrix", "relay", "scores", "curves", "calibration", "cases", "custody")
+ORDER = ("run", "warnings", "matrix", "relay", "scores", "answers", "curves", "calibration", "cases", "custody")
 """A page begins with these; others follow by name."""
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -121,12 +121,21 @@ def scores(run: Run) -> Section:
     """Every metric."""
     from relay.report import figures, tables
 
-    only_dice = (
-        run.stale or "Only Dice was measured so far: python predict_test.py adds the other metrics, and intervals."
-    )
-    said = _rules(run.evaluation) or [only_dice]
+    name = run.task.score_name if not run.task.dense else run.task.title()
+    alone = f"Only {name} was measured so far: python predict_test.py adds the other metrics, and intervals."
+    said = _rules(run.evaluation) or [run.stale or alone]
     drawn = _one(figures.distributions(run))
     return Section("scores", "Scores", said, drawn, list(tables.metrics(run)), tables.glossary(run))
+
+
+def answers(run: Run) -> Section | None:
+    """Of a task without masks, what was predicted: ROC curves and confusion, or predictions against the truth."""
+    if run.task.dense:
+        return None
+    from relay.report.answers import figures
+
+    drawn = figures(run)
+    return Section("answers", "Predictions", pictures=drawn) if drawn else None
 
 
 def _rules(evaluation: Mapping[str, Any]) -> list[str]:
@@ -145,10 +154,12 @@ def curves(run: Run) -> Section:
     return Section("curves", "Learning curves", () if drawn else ["No curves were recorded."], _one(drawn))
 
 
-def calibration(run: Run) -> Section:
+def calibration(run: Run) -> Section | None:
     """Reliability diagrams and calibration errors."""
     from relay.report import figures, tables
 
+    if run.task.primary.name != "balanced_accuracy" and not run.task.dense:
+        return None
     drawn = figures.calibration(run)
     untested = run.stale or "Not measured yet: python predict_test.py adds it."
     listed = [tables.calibration(run)] if drawn else []

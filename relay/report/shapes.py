@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, RootModel, ValidationError
 
 from relay.errors import UserError, plain
+from relay.tasks import TaskName
 
 MOST = 200
 """Maximum length of a message about a file, in characters."""
@@ -83,6 +84,7 @@ class Summary(Shape):
 
     study: str = ""
     strategy: str = ""
+    task: TaskName = "segmentation"
     matrix: dict[LegKey, BySite]
     final: BySite
     mean: Number = None
@@ -128,6 +130,12 @@ class Calibrated(Cell):
     bins: list[Bin] = Field(default_factory=list)
 
 
+class Confused(Cell):
+    """Counts of a leg's model at a site: a row for each true class, a column for each predicted one."""
+
+    counts: list[list[NonNegativeInt]]
+
+
 class About(Shape):
     """What the results say of a metric."""
 
@@ -147,7 +155,9 @@ class Evaluation(Shape):
     rows: list[Measured]
     subjects: list[Measured] = Field(default_factory=list)
     voxels: list[Measured] = Field(default_factory=list)
+    whole: list[Measured] = Field(default_factory=list)
     calibration: list[Calibrated] = Field(default_factory=list)
+    confusion: list[Confused] = Field(default_factory=list)
 
 
 class Record(Shape):
@@ -238,6 +248,7 @@ class Test(Shape):
 class Comparison(Shape):
     """``compare.json``."""
 
+    task: TaskName = "segmentation"
     method: str | None = None
     reference: str | None = None
     steps: dict[str, float] = Field(default_factory=dict)

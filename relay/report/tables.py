@@ -43,22 +43,29 @@ def matrix(run: Run) -> Table:
         values = {site: run.matrix[leg].get(site, math.nan) for site in run.sites}
         there = [value for site, value in values.items() if site not in external and not math.isnan(value)]
         rows.append([run.label(leg), *map(shown, [*values.values(), mean(there)])])
-    return Table("Mean Dice of the model after each leg, at each site", ["leg", *run.sites, "mean"], rows)
+    return Table(
+        f"{capital(run.task.score_name)} of the model after each leg, at each site", ["leg", *run.sites, "mean"], rows
+    )
 
 
 def relay(run: Run) -> Table:
     """What the summary says about the relay as a whole; missing numbers are left out."""
     content: Mapping[str, Any] = run.summary.get("relay") or {}
     model = "every site's own model: the mean over these" if run.apart else "the last leg's model"
+    name = run.task.score_name
     plain: dict[str, tuple[str, Callable[[Any], str], str]] = {
         "at_home": ("At home", _mean, "each site's own patients, with the model that it uses for them in the end"),
         "everywhere": ("Everywhere", _mean, f"the sites that were trained on, with {model}"),
         "elsewhere": ("Elsewhere", _mean, f"sites that no leg trained on, with {model}"),
         "generalist_everywhere": ("Generalist, everywhere", _mean, "the same, with the one net alone"),
         "generalist_elsewhere": ("Generalist, elsewhere", _mean, "the same, with the one net alone"),
-        "worst_pair": ("Lowest", _pair, "the model and the site where it is lowest"),
+        "worst_pair": (
+            capital(run.task.worst_word()),
+            _pair,
+            f"the model and the site where it is {run.task.worst_word()}",
+        ),
         "best_single": ("Best single", _sites, "elsewhere, the model that is best there: only known afterwards"),
-        "average": ("Average", _value, "mean Dice at the end, over the sites that were trained on"),
+        "average": ("Average", _value, f"{name} at the end, over the sites that were trained on"),
         "backward": (
             "Backward transfer",
             _signed,
@@ -66,14 +73,18 @@ def relay(run: Run) -> Table:
         ),
         "forward": ("Forward transfer", _signed, "what earlier legs gave a site before its own turn"),
         "forgetting": ("Forgetting", _signed, "mean loss at earlier sites since their best; 0 is none"),
-        "worst": ("Worst site", _site, "the site with the lowest Dice at the end"),
+        "worst": ("Worst site", _site, f"the site with the {run.task.worst_word()} {name} at the end"),
         "bytes": (
             "Carried",
             lambda b: size(float(b)),
             "memories and experts beside the model, in the last hand-over",
         ),
-        "to_joint": ("To joint", _sites, "Dice minus that of a model trained on all sites' images together"),
-        "to_local": ("To local", _sites, "Dice minus that of the site's own model"),
+        "to_joint": (
+            "To joint",
+            _sites,
+            f"gain in {name} over a model trained on all sites' images together",
+        ),
+        "to_local": ("To local", _sites, f"gain in {name} over the site's own model"),
         "seconds": ("Time", lambda s: duration(float(s)), "of training, all legs together"),
     }
     measures: Mapping[str, Any] = run.summary.get("measures") or {}
@@ -81,11 +92,16 @@ def relay(run: Run) -> Table:
     content = {"average": run.summary.get("mean"), "forgetting": run.summary.get("forgetting"), **content}
     content = {**measures, **single, **content}
     rows = [
-        [name, show(content[key]) if content[key] is not None else MISSING, means]
-        for key, (name, show, means) in plain.items()
+        [label, show(content[key]) if content[key] is not None else MISSING, means]
+        for key, (label, show, means) in plain.items()
         if content.get(key, {}) != {} and not (key == "worst_pair" and content[key] is None)
     ]
     return Table("Summary of all legs", ["number", "value", "what it says"], rows, numeric=False)
+
+
+def capital(text: str) -> str:
+    """With a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _value(value: Any) -> str:
@@ -109,7 +125,7 @@ def _pair(value: Any) -> str:
 
 
 def _sites(value: Any) -> str:
-    return ", ".join(f"{site}: {_value(dice)}" for site, dice in value.items())
+    return ", ".join(f"{site}: {_value(score)}" for site, score in value.items())
 
 
 def duration(seconds: float) -> str:
@@ -151,6 +167,7 @@ OVER = {
     "rows": ("images", "mean over images"),
     "subjects": ("patients", "mean over patients, all images of each taken together"),
     "voxels": ("", "all pixels of a test set taken together"),
+    "whole": ("", "all images of a test set taken together"),
 }
 """The parts of ``evaluation.json``: what is counted, and its description."""
 

@@ -10,6 +10,7 @@ from relay.measures import AT_HOME, ELSEWHERE, EVERYWHERE
 from relay.numbers import number, signed
 from relay.report.gather import number as as_number
 from relay.results import CLEAR, mean, own_legs, worst
+from relay.tasks import Task, named
 
 TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
 
@@ -53,23 +54,24 @@ def _everywhere(content: Mapping[str, Any]) -> str:
     there = {name: value for name, value in means.items() if not math.isnan(value)}
     if not there:
         return "No strategy has a result yet."
-    wanted = str(content["reference"])
+    wanted, task = str(content["reference"]), named(content.get("task"))
+    name = task.score_name
     if wanted not in there:
-        best = max(there, key=lambda name: there[name])
-        return f"{wanted} has no result; of the others {best} has the highest mean Dice ({number(there[best])})."
+        best = task.best(there, lambda label: there[label])
+        return f"{wanted} has no result; of the others {best} has the best {name} ({number(there[best])})."
     if len(there) == 1:
-        return f"{wanted} has a mean Dice of {number(there[wanted])}; there is no other strategy to compare it with."
+        return f"{wanted} has a {name} of {number(there[wanted])}; there is no other strategy to compare it with."
     if {"sequential", "joint"} <= there.keys() - {wanted}:
         row = next(row for row in content["table"] if row["strategy"] == wanted)
         closed = as_number(row["gap_closed"])
-        return "Everywhere, " + _between(wanted, there[wanted], there["sequential"], there["joint"], closed)
-    return "Everywhere, " + _against(wanted, there)
+        return "Everywhere, " + _between(wanted, there[wanted], there["sequential"], there["joint"], closed, task)
+    return "Everywhere, " + _against(wanted, there, task)
 
 
-def _between(name: str, value: float, low: float, high: float, closed: float) -> str:
+def _between(name: str, value: float, low: float, high: float, closed: float, task: type[Task]) -> str:
     """``closed`` is from comparable runs, so it may not follow from the means if runs are missing."""
     tuned, pooled = f"{TUNED} ({number(low)})", f"{POOLED} ({number(high)})"
-    if high - low < CLEAR:
+    if task.gain(high, low) < CLEAR:
         return f"there is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
     if math.isnan(closed):
         return f"{name} reaches {number(value)}, {tuned}, {pooled}; they have too few runs in common to say more."
@@ -82,11 +84,11 @@ def _between(name: str, value: float, low: float, high: float, closed: float) ->
     return f"{name} closes {share} of the gap between {tuned} and {pooled}."
 
 
-def _against(name: str, there: Mapping[str, float]) -> str:
+def _against(name: str, there: Mapping[str, float], task: type[Task]) -> str:
     """One strategy and the best of the others."""
     others = {other: value for other, value in there.items() if other != name}
-    best = max(others, key=lambda other: others[other])
-    gap = there[name] - others[best]
+    best = task.best(others, lambda other: others[other])
+    gap = task.gain(there[name], others[best])
     word = "about as good as" if abs(gap) < CLEAR else f"{number(abs(gap))} {'better' if gap > 0 else 'worse'} than"
     place = f"{best} ({number(others[best])})" + (", the best of the others" if len(others) > 1 else "")
     return f"{name} ({number(there[name])}) is {word} {place}."
@@ -100,16 +102,17 @@ def of_study(summary: Mapping[str, Any], trained: Sequence[Sequence[str]], own: 
         own: whether each leg starts from nothing, so that each site has a model of its own.
     """
     sites = list(own_legs(trained))
+    task, name = named(summary.get("task")), named(summary.get("task")).score_name
     ends = {site: as_number(summary["final"].get(site)) for site in sites}
     if math.isnan(average := mean(ends.values())):
-        return "No Dice could be measured."
-    low = worst(ends)
+        return f"No {name} could be measured."
+    low = worst(ends, task)
     model = "Each site's own model" if own else "The model" if len(trained) == 1 else "The last leg's model"
     if len(sites) == 1:
-        text = f"{model} has a mean Dice of {number(average)} at {sites[0]}."
+        text = f"{model} has a {name} of {number(average)} at {sites[0]}."
     else:
-        where = f"lowest at {low['site']} ({number(low['value'])})"
-        text = f"{model} has a mean Dice of {number(average)} over {len(sites)} sites, {where}."
+        where = f"{task.worst_word()} at {low['site']} ({number(low['value'])})"
+        text = f"{model} has a {name} of {number(average)} over {len(sites)} sites, {where}."
     lost = as_number(summary["forgetting"])
     if math.isnan(lost):
         return text

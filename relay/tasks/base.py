@@ -187,6 +187,11 @@ class Task:
         """
         raise TypeError(f"{self.name} is measured image by image")
 
+    def told(self, answer: Sequence[float]) -> str:
+        """One sample's answer in words, for a task that is not dense."""
+        best = max(range(len(answer)), key=answer.__getitem__)
+        return f"{self.names[best]} ({answer[best]:.3f})"
+
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """What else the rows of one sample say, for a task that is not dense: group, metric, value."""
         return []

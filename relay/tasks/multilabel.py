@@ -89,6 +89,11 @@ class Multilabel(Task):
 
         return Measured([*by_name(multilabel.multilabel(answers, truths, more), self.names)])
 
+    def told(self, answer: Sequence[float]) -> str:
+        """The labels that are more likely than not."""
+        found = [f"{name} ({value:.3f})" for name, value in zip(self.names, answer, strict=True) if value > 0.5]
+        return ", ".join(found) or "none"
+
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """The probability of each label."""
         return [(name, "probability", p) for name, p in zip(self.names, answer, strict=True)]

@@ -78,6 +78,10 @@ class Regression(Task):
 
         return Measured([*by_name(regression.regression([one[0] for one in answers], truths, more), self.names)])
 
+    def told(self, answer: Sequence[float]) -> str:
+        """The number."""
+        return f"{answer[0]:.6g}"
+
     def details(self, answer: Sequence[float], label: Any) -> list[tuple[str, str, float]]:
         """The predicted number and the true one."""
         (name,) = self.names

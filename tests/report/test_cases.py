@@ -56,6 +56,6 @@ def test_where_models_are_apart_each_site_has_its_own(tmp_path: Path) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"start": None}))
     run = read_run(root)
     cases = read_cases(run)
-    assert {site: chosen[0].dice for site, chosen in cases.items()} == {
+    assert {site: chosen[0].score for site, chosen in cases.items()} == {
         site: max(run.scores.means(leg, site).values()) for leg, site in enumerate(made.SITES, 1)
     }

@@ -81,7 +81,7 @@ GAP = "the gap between fine-tuning from site to site ({}) and pooling all images
         ({"sequential": 0.5, "joint": 0.9}, "Everywhere, sequential (0.500) is 0.400 worse than joint (0.900)."),
         (
             {"relay": NAN, "sequential": 0.5, "joint": 0.9},
-            "relay has no result; of the others joint has the highest mean Dice (0.900).",
+            "relay has no result; of the others joint has the best mean Dice (0.900).",
         ),
         ({"relay": NAN}, "No strategy has a result yet."),
     ],
