@@ -153,7 +153,7 @@ def _test(
 ) -> None:
     """Predict all of a site's test images; collect the concurrent measurements at the end."""
     device = device_of(devices)
-    calibration = CalibrationBins(cell.options.outputs).to(device)
+    calibration = CalibrationBins(cell.options.outputs).to(device) if cell.options.does.dense else None
     inference = Clock()
     found = predictions(net, site, device, calibration)
     while (predicted := inference.time(lambda: next(found, None))) is not None:
@@ -161,7 +161,7 @@ def _test(
         if pictures:
             pictures.save(predicted)
         step()
-    cell.finish(calibration.compute(), inference.seconds)
+    cell.finish(calibration.compute() if calibration else {}, inference.seconds)
 
 
 class _Pictures:
