@@ -155,7 +155,7 @@ def _test(
 ) -> None:
     """Predict all of a site's test images; collect the concurrent measurements at the end."""
     device = device_of(devices)
-    calibration = CalibrationBins(cell.options.outputs).to(device)
+    calibration = CalibrationBins(cell.options.outputs).to(device) if cell.options.does.dense else None
     inference = Clock()
     steps = steps_of(cell.model.leg.conf.predict.postprocess)
     found = predictions(net, site, device, calibration, steps)
@@ -164,7 +164,7 @@ def _test(
         if pictures:
             pictures.save(predicted)
         step()
-    cell.finish(calibration.compute(), inference.seconds)
+    cell.finish(calibration.compute() if calibration else {}, inference.seconds)
 
 
 class _Pictures:

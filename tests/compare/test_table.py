@@ -121,8 +121,14 @@ def test_table_and_tests_do_not_contradict_each_other() -> None:
                 for s in range(1 + p % 3):
                     scores[site, f"p{p}", f"s{s}", "rim"] = level + 0.001 * (p % 7)
                     scores[site, f"p{p}", f"s{s}", "cup"] = level if p % 5 else NAN
-        rows = [{"leg": 1, "model": "generalist", "site": k[0], "class": k[3], "value": v} for k, v in scores.items()]
-        head = [{"leg": 1, "model": "generalist", "site": site, "class": "background", "value": 1.0} for site in "ab"]
+        rows = [
+            {"leg": 1, "model": "generalist", "metric": "dice", "site": k[0], "class": k[3], "value": v}
+            for k, v in scores.items()
+        ]
+        head = [
+            {"leg": 1, "model": "generalist", "metric": "dice", "site": site, "class": "background", "value": 1.0}
+            for site in "ab"
+        ]
         final = matrix_of([*head, *rows])[1]
         return ComparedRun({**made(label, order, 1, final).summary, "mean": mean(final.values())}, scores)
 
@@ -154,8 +160,14 @@ def test_the_interval_is_of_the_mean_that_is_told() -> None:
     second = {key: value - 0.1 for key, value in values.items() if key[0] == "a" or key[3] == "rim"}
     wanted = []
     for scores in (values, second):
-        rows = [{"leg": 1, "model": "generalist", "site": k[0], "class": k[3], "value": v} for k, v in scores.items()]
-        head = [{"leg": 1, "model": "generalist", "site": site, "class": "background", "value": 1.0} for site in "ab"]
+        rows = [
+            {"leg": 1, "model": "generalist", "metric": "dice", "site": k[0], "class": k[3], "value": v}
+            for k, v in scores.items()
+        ]
+        head = [
+            {"leg": 1, "model": "generalist", "metric": "dice", "site": site, "class": "background", "value": 1.0}
+            for site in "ab"
+        ]
         wanted.append(mean(matrix_of([*head, *rows])[1].values()))
     runs = [ComparedRun({}, values), ComparedRun({}, second)]
     for found, summary in ((interval_of("x", runs[:1]), wanted[0]), (interval_of("x", runs), mean(wanted))):

@@ -152,16 +152,17 @@ def test_dice_over_classes_is_that_of_the_training_with_an_interval(run: tuple[S
 def test_interval_over_classes_draws_patients_whole() -> None:
     from types import SimpleNamespace
 
-    from relay.predict.summary import _dice
+    from relay.predict.summary import _score
     from relay.statistics import bounds
+    from relay.tasks import Segmentation
 
     values = {f"p{n}": (0.1 * n, 0.5 + 0.02 * n, math.nan) for n in range(4)}  # of three classes the last is nowhere
     of_class = {("abc"[k], "dice"): [(who, row[k]) for who, row in values.items()] for k in range(3)}
-    options = SimpleNamespace(names=["background", "a", "b", "c"])
+    options = SimpleNamespace(does=Segmentation(4, ["background", "a", "b", "c"]))
     cell = SimpleNamespace(values=lambda: of_class, options=options, samples=[None] * 4)
     means = np.array([[fmean(row[:2])] for row in values.values()])
     by_hand = bounds([(means, np.ones_like(means))], lambda cells: cells.mean((-2, -1)), 0)
-    found = _dice(cell, 0)  # type: ignore[arg-type]
+    found = _score(cell, 0)  # type: ignore[arg-type]
     assert [found[key] for key in ("mean", "low", "high")] == pytest.approx([by_hand.mean, by_hand.low, by_hand.high])
     assert (found["samples"], found["patients"], found["method"]) == (4, 4, "t")
 

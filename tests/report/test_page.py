@@ -321,7 +321,7 @@ def test_comparison(tmp_path: Path) -> None:
     assert table(page, "Elsewhere, site by site")["abroad"]["best single"] == "0.600"
     assert table(page, "Paired tests")["relay − sequential"]["p (Holm)"] == "< 0.001"
     site = table(page, "Paired tests, site by site")["relay − sequential"]
-    assert (site["site"], site["patients"], site["difference in Dice (interval)"]) == ("clinic_a", "9", "-0.020")
+    assert (site["site"], site["patients"], site["difference (interval)"]) == ("clinic_a", "9", "-0.020")
     assert table(page, "Every run, at home")["relay 1"]["harbour"] == "– not measured"
     assert {p.stem for p in (path.parent / "figures").glob("*.png")} == {"strategies", "sites"}
     (tests,) = [section for section in page.all("section") if section.attrs["id"] == "tests"]

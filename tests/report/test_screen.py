@@ -141,7 +141,7 @@ LAST = "The last leg's model has a mean Dice of 0.850 over 2 sites, lowest at so
          " Hardly anything was forgotten on the way (0.001)."),
         (FINAL, TWO, True, NAN, LAST.replace("The last leg's", "Each site's own")),
         (FINAL, (("south",),), False, NAN, "The model has a mean Dice of 0.800 at south."),  # north is external
-        ({"north": NAN}, (("north",),), False, NAN, "No Dice could be measured."),
+        ({"north": NAN}, (("north",),), False, NAN, "No mean Dice could be measured."),
     ],
 )  # fmt: skip
 def test_sentence_of_a_run_is_what_the_numbers_say(
@@ -270,10 +270,12 @@ def test_legs_of_a_chain_are_shown_in_a_table_that_fits(
     from types import SimpleNamespace
 
     from relay.cli import show
+    from relay.tasks import Segmentation
 
     monkeypatch.setenv("COLUMNS", str(width))
     results = {f"hospital_{n}": 0.9 - n / 100 for n in range(8)}
-    facts = {"issued": "2026-01-02T03:04:05Z", "strategy": "relay", "samples": 16, "result": results}
+    facts = {"issued": "2026-01-02T03:04:05Z", "strategy": "relay", "samples": 16, "result": results, "scores": results}
+    facts |= {"score_name": "mean Dice", "task": Segmentation}
     show.matrix([SimpleNamespace(leg=1, site="hospital_0", **facts)])  # type: ignore[list-item]
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= width
