@@ -32,7 +32,8 @@ def rows() -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("strategy", "mean"), [("sequential", (0.4 + 0.5) / 2), ("local", (0.1 + 0.5) / 2)])
 def test_the_mean_is_over_the_sites_trained_on(strategy: str, mean: float) -> None:
     datasets = [*TINY["all_tasks_datasets"], EXTERNAL]
-    found = outcome(rows(), study(**{"common.strategy.name": strategy, "all_tasks_datasets": datasets}).legs)
+    made = study(**{"common.strategy.name": strategy, "all_tasks_datasets": datasets})
+    found = outcome(rows(), made.legs, made.task)
     assert found["mean"] == pytest.approx(mean)
     assert set(found["final"]) == {"clinic_a", "clinic_b"} | ({"clinic_c"} if strategy == "sequential" else set())
 
