@@ -92,29 +92,14 @@ def parse(schema: type[T], data: bytes, what: str) -> T:
     return shaped(schema, read(data, what), what)
 
 
-FORMER = {"min_dice": "min_score"}
-"""Keys as earlier versions wrote them, and what they are called now."""
-
-
-def renamed(content: Any) -> Any:
-    """Plain values with :data:`FORMER` keys under their present names, unless these are there, too."""
-    if isinstance(content, list):
-        return [renamed(item) for item in content]
-    if not isinstance(content, dict):
-        return content
-    names = {key: key if FORMER.get(key, key) in content else FORMER[key] for key in content}
-    return {names[key]: renamed(value) for key, value in content.items()}
-
-
 def shaped(schema: type[T], content: Any, what: str) -> T:
-    """Plain values as a schema's dataclass; :data:`FORMER` keys are read.
+    """Plain values as a schema's dataclass.
 
     Raises:
         BadDocument: a key is missing, unknown, or of the wrong type.
     """
     if isinstance(content, Mapping) and (content.get("format", 1) != 1 or content.get("format") is True):
         raise BadDocument(f"{what} has format {content['format']!r}; this program reads 1")
-    content = renamed(content)
     adapter: TypeAdapter[T] = _adapter(cast(Hashable, schema))
     try:
         # validated from JSON text: there, strict means JSON's own types, and arrays are accepted for tuples

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from relay.config import Field, check, options, parse_file
 from relay.errors import ConfigError
-from relay.trust.document import renamed
 
 MAX_WHOLE = 2**53 - 1
 """Largest integer that every JSON reader reads in the same way."""
@@ -86,7 +85,7 @@ def read_policy(path: Path) -> Policy:
         ConfigError: it can't be read, is not YAML, or has unknown keys or wrong values; the error lists them all.
     """
     content = parse_file(path)
-    policy, problems = check(Policy, {} if content is None else renamed(content))
+    policy, problems = check(Policy, {} if content is None else content)
     if policy is None:
         raise ConfigError(problems, str(path))
     return policy

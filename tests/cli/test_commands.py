@@ -274,7 +274,7 @@ def test_predict_saves_masks_that_give_the_scores(trained: Path) -> None:
     sets = {
         name: cls(cls.Options(**kwargs, task_id=1, task_name=name, camera=name)) for name in ("clinic_a", "clinic_b")
     }
-    truths = {(site, s.id): data.read(s).mask for site, data in sets.items() for s in data.listing}
+    truths = {(site, s.id): data.read(s).target for site, data in sets.items() for s in data.listing}
     assert len(rows) == 2 * 2 * 3 * len({row["sample"] for row in rows if row["site"] == "clinic_a"})
     for row in rows:
         path = root / f"results/predictions/task_{row['leg']}" / row["site"] / f"{row['sample']}.png"

@@ -301,7 +301,7 @@ def test_a_policy_from_a_file(world: Hospitals) -> None:
     words = ("roster", "make", one, "--order=a", "-o", world.stick, "--yes", "--policy", policy)
     policy.write_text("min_sample: 3\n")
     world.at("centre", *words).refused(2, "min_sample = 3: unknown key", "did you mean 'min_samples'")
-    policy.write_text("min_samples: 3\ngate: {min_dice: 0.5}\n")
+    policy.write_text("min_samples: 3\ngate: {min_score: 0.5}\n")
     assert world.at("centre", *words).code == 0
     assert world.store("centre").roster.policy.gate.min_score == 0.5
 

@@ -160,7 +160,7 @@ limits = {
     "max_relative_change": maybe(factor),
     "max_outlier": maybe(factor),
 }
-gate = either(keys(**limits, min_score=maybe(real(-1e9, 1e9))), keys(**limits, min_dice=maybe(real(0, 1))))
+gate = keys(**limits, min_score=maybe(real(-1e9, 1e9)))
 policy = keys(
     sealed=one_of(True, False),
     max_bundle_bytes=whole(1),

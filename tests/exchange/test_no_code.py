@@ -72,9 +72,15 @@ def test_the_walk_gets_somewhere() -> None:
     ]
 
 
+ALLOWED = {
+    "relay.trust.keys": {"ctypes"},  # one call of prctl, whose arguments are constants
+    "relay.registry": {"importlib"},  # finds plug-ins by names of the user's own config; the metrics of a task need it
+}
+
+
 @pytest.mark.parametrize("name", MINE)
 def test_no_module_that_runs_what_it_reads(name: str) -> None:
-    allowed = {"ctypes"} if name == "relay.trust.keys" else set()  # one call of prctl, whose arguments are constants
+    allowed = ALLOWED.get(name, set())
     assert not {module.split(".")[0] for module, _ in rooms.imports(MINE[name])} & MODULES - allowed
 
 
@@ -193,3 +199,10 @@ def test_links_and_folders_on_the_way_in(at: At, tmp_path: Path) -> None:
     with contextlib.suppress(OSError):
         world.deliver(world.bundle(1), "south")
     assert list(outside.iterdir()) == []
+
+
+def test_the_hand_over_never_asks_the_registry() -> None:
+    """A name in a bundle must not choose what is imported."""
+    for name, path in MINE.items():
+        if rooms.room_of(name) in ("trust", "bundle", "exchange"):
+            assert "relay.registry" not in {rooms.target(*pair) for pair in rooms.imports(path)}, name

@@ -119,7 +119,7 @@ def test_in_a_simulation_each_choice_is_one_kind(own: OwnRun, monkeypatch: pytes
     net, first = experts[0].net(Devices()), own.generalists[0]
     assert all(torch.allclose(net.state_dict()[name], t, atol=1e-2) for name, t in first.weights.items())
     for kind, unlike in (("vote", "all of them alike"), ("generalist", "the one model")):
-        monkeypatch.setattr(choice, "preferred", lambda _, kind=kind: (kind, "the test says so"))
+        monkeypatch.setattr(choice, "preferred", lambda *_, kind=kind: (kind, "the test says so"))
         said, say = told()
         homes = [("adopted_clinic_a", "adopted", 2, ("clinic_a",)), ("adopted_clinic_b", "adopted", 2, ("clinic_b",))]
         assert about(own.named("auto", say)) == [*homes, ("task_2_vote", "vote", 2, ("clinic_c",))]

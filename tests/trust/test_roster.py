@@ -543,15 +543,6 @@ def test_policy_from_yaml(tmp_path: Path) -> None:
     assert parse(Policy, canonical(found), "it") == found
 
 
-def test_the_gate_reads_the_former_name_of_its_score(tmp_path: Path) -> None:
-    found = policy_of("gate: {min_dice: 0.5}\n", tmp_path)
-    assert found.gate == Gate(min_score=0.5)
-    former = canonical(found).replace(b"min_score", b"min_dice")
-    assert parse(Policy, former, "an older roster") == found
-    with pytest.raises(ConfigError, match=r"min_dice.*unknown key"):
-        policy_of("gate: {min_dice: 0.5, min_score: 0.5}\n", tmp_path)
-
-
 def test_all_problems_of_a_policy_are_listed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         policy_of("seeled: false\nmin_samples: 0\ngate:\n  on_failure: ignore\n  min_score: high\n", tmp_path)
