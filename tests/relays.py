@@ -51,7 +51,14 @@ STUDY = "vessels"
 START = datetime(2026, 3, 2, 9, 30, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
 NET = {"name": "U-Net", "kwargs": {"depth": 2}}
-DATA = {"classes": ["background", "vessel"], "channels": 3, "intensity_range": [-1.0, 1.0]}
+DATA = {
+    "task": "segmentation",
+    "classes": ["background", "vessel"],
+    "channels": 3,
+    "intensity_range": [-1.0, 1.0],
+    "steps": None,
+    "slices": None,
+}
 CONFIG = {"train.lr": 0.1, "train.loss.name": "dice"}
 SAMPLES = 19  # rounded: 16
 EXPECTED = ExpectedConfig(NET, DATA, digest(canonical(CONFIG)))

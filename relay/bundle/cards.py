@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.bundle import experts
-from relay.bundle.schemas import HandoverSpec, InputSpec, SteppedSpec
+from relay.bundle.schemas import HandoverSpec, InputSpec
 from relay.numbers import number
 from relay.tasks import of_metric
 from relay.trust import Claim
@@ -96,10 +96,8 @@ def model_card(
     )
 
 
-def _processing(data: InputSpec | SteppedSpec) -> Iterator[str]:
+def _processing(data: InputSpec) -> Iterator[str]:
     """What is done to an image first."""
-    if not isinstance(data, SteppedSpec):
-        return
     if data.slices:
         yield f"- Reads volumes as {data.slices} slices."
     for step in data.steps or ():

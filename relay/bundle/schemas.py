@@ -50,25 +50,18 @@ class InputSpec:
     """What a model expects of an image, and what it predicts.
 
     Attributes:
-        classes: their names, background first.
+        task: what it predicts: ``segmentation``, ``classification``, ``multilabel`` or ``regression``.
+        classes: the names of its outputs; of segmentation, background first.
         channels: number of channels of an image.
         intensity_range: the values that the lowest and highest intensities are mapped to.
-    """
-
-    classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
-    channels: Annotated[int, Field(ge=1)]
-    intensity_range: tuple[float, float]
-
-
-@options
-class SteppedSpec(InputSpec):
-    """The same of a study whose config has steps or slices; of others, these keys are absent.
-
-    Attributes:
         steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
         slices: the plane of the slices as which volumes are read; null for whole images.
     """
 
+    task: Text
+    classes: Annotated[list[Text], Field(min_length=1, max_length=255)]
+    channels: Annotated[int, Field(ge=1)]
+    intensity_range: tuple[float, float]
     steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None
     slices: Literal["axial", "coronal", "sagittal"] | None
 
@@ -79,7 +72,7 @@ class HandoverSpec:
 
     format: Literal[1] = 1
     model: Model
-    data: InputSpec | SteppedSpec
+    data: InputSpec
 
 
 @options

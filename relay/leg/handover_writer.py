@@ -13,7 +13,7 @@ from relay.data import SPLITS, SiteData, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
-from relay.plan import IF_SET, SHARED, Leg
+from relay.plan import SHARED, Leg
 from relay.results import matrix, no_nan, of_model
 from relay.tasks import Task, named
 from relay.trust import BadDocument, canonical, digest, travels
@@ -25,16 +25,12 @@ if TYPE_CHECKING:
 def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image, and what it predicts."""
     data = leg.data
-    said = {"classes": list(data.names), "channels": data.channels, "intensity_range": list(data.intensity_range)}
-    return said | _processing(leg)
+    said = {"task": data.task, "classes": list(data.names), "channels": data.channels}
+    return {**said, "intensity_range": list(data.intensity_range), "steps": _steps(leg), "slices": data.slices}
 
 
-def _processing(leg: Leg) -> dict[str, Any]:
-    """How images are read, as far as it differs from what all versions do."""
-    found = {key: getattr(leg.data, key) for key in IF_SET}
-    if found["steps"] is not None:
-        found["steps"] = spec(found["steps"])
-    return found if any(value is not None for value in found.values()) else {}
+def _steps(leg: Leg) -> list[dict[str, Any]] | None:
+    return None if leg.data.steps is None else spec(leg.data.steps)
 
 
 def net_of(leg: Leg) -> dict[str, Any]:
@@ -50,7 +46,7 @@ def scientific(leg: Leg) -> dict[str, Any]:
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if key not in conf.train.runtime}
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
-    data = {key: getattr(leg.data, key) for key in SHARED} | _processing(leg)
+    data = {key: getattr(leg.data, key) for key in SHARED} | {"steps": _steps(leg)}
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     tree |= {"predict": dataclasses.asdict(conf.predict)}

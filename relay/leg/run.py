@@ -39,7 +39,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
-from relay.plan import IF_SET, Leg, Study
+from relay.plan import Leg, Study
 from relay.postprocess import steps_of as steps_of_masks
 from relay.registry import blamed
 from relay.results import GENERALIST, VOTE, read_rows, write_rows
@@ -125,14 +125,12 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     there = said if isinstance(said, Mapping) else {}
     here = handover_writer.input_spec(leg)
     wrong = [
-        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here"
-        for key in (*here, *(key for key in IF_SET if key not in here))
-        if there.get(key) != here.get(key)
+        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here" for key in here if there.get(key) != here.get(key)
     ]
     if wrong:
         raise HandoverError(
             f"{source} does not match this config: " + "; ".join(wrong),
-            "Use the config that it was trained with: the same class names, channels, intensity_range and steps.",
+            "Use the config that it was trained with: the same task, class names, channels, intensity_range and steps.",
         )
 
 

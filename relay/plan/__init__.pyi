@@ -7,4 +7,4 @@ from .parts import (
     SchedulerLike as SchedulerLike,
     StrategyLike as StrategyLike,
 )
-from .planner import IF_SET as IF_SET, SHARED as SHARED, plan as plan
+from .planner import SHARED as SHARED, plan as plan

@@ -20,10 +20,8 @@ from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 from relay.postprocess import steps_of
 
-SHARED = ("task", "num_classes", "channels", "intensity_range", "img_size", "patch_size")
+SHARED = ("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size")
 """Options that must be the same for all data sets of a study, because one model reads them all."""
-IF_SET = ("steps", "slices")
-"""Likewise, but described to other sites only if they are not null, as older versions do not know them."""
 
 
 def plan(given: Mapping[str, Any], name: str, extra: Sequence[Problem] = (), train: bool = True) -> Study:
@@ -289,7 +287,7 @@ class _Planner:
     def check_shared(self, datasets: Mapping[int, Any]) -> None:
         first = next(iter(datasets.values()), None)
         for task_id, dataset in datasets.items():
-            for key in (*SHARED, *IF_SET):
+            for key in SHARED:
                 value, wanted = getattr(dataset.options, key), getattr(first.options, key)  # type: ignore[union-attr]
                 if value != wanted:
                     path = self.layers.where(task_id, "dataset", "kwargs")([key])

@@ -218,12 +218,18 @@ counts = keys(train=whole(0), val=whole(0), test=whole(0))
 classes = many(words, 1, 255)
 step = keys(name=words, kwargs=config)
 plane = one_of("axial", "coronal", "sagittal")
-seen = {"classes": classes, "channels": whole(1), "intensity_range": many(real(-1e308, 1e308), 2, 2)}
 SCHEMAS: Mapping[str, Form] = {
     "handover.json": keys(
         format=one_of(1),
         model=keys(name=words, kwargs=config),
-        data=lambda v: keys(**seen)(v) or keys(**seen, steps=maybe(many(step, 0, 1000)), slices=maybe(plane))(v),
+        data=keys(
+            task=words,
+            classes=classes,
+            channels=whole(1),
+            intensity_range=many(real(-1e308, 1e308), 2, 2),
+            steps=maybe(many(step, 0, 1000)),
+            slices=maybe(plane),
+        ),
     ),
     "config.json": config,
     "data-card.json": keys(

@@ -23,10 +23,18 @@ def leg(**options: Any) -> Any:
     return SimpleNamespace(data=DatasetOptions(task_id=0, task_name="a", num_classes=2, channels=1, **options))
 
 
-def test_without_steps_it_is_what_all_versions_write() -> None:
-    plain = {"classes": ["background", "class 1"], "channels": 1, "intensity_range": [-1.0, 1.0]}
+def test_all_that_a_model_expects_is_described() -> None:
+    images = {"classes": ["background", "class 1"], "channels": 1, "intensity_range": [-1.0, 1.0]}
+    plain = {**images, "task": "segmentation", "steps": None, "slices": None}
     assert input_spec(leg()) == plain
-    assert input_spec(leg(slices="axial")) == {**plain, "steps": None, "slices": "axial"}
+    assert input_spec(leg(slices="axial")) == {**plain, "slices": "axial"}
+
+
+def test_classes_and_labels_of_the_same_names_are_not_mistaken() -> None:
+    names = {"class_names": ["mass", "edema"]}
+    said = input_spec(leg(task="multilabel", **names))
+    with pytest.raises(HandoverError, match="task is 'multilabel' there, 'classification' here"):
+        check_input_spec(leg(task="classification", **names), {"data": said}, "x")
 
 
 def test_steps_are_written_with_all_their_options_and_are_compared() -> None:
