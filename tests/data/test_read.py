@@ -507,3 +507,21 @@ def test_channels_of_different_places_are_refused(tmp_path: Path) -> None:
     small = picture(tmp_path / "s.png", DRAWN[0][1:])
     told, _ = refused(tmp_path, lambda _: read_images([picture(tmp_path / "a.png", DRAWN[0]), small]))
     assert "size" in told
+
+
+@pytest.mark.parametrize("size", ["2 1 -1", "-1 -1 1", "1 -1 99999", "0 4 3"])
+def test_sizes_that_no_scan_has_are_refused_before_memory_is_taken(tmp_path: Path, size: str) -> None:
+    """ITK takes -1 for billions of voxels, and would reserve tens of gigabytes."""
+    path = volume(tmp_path / "scan.mha", VALUES)
+    lines = path.read_bytes().split(b"\n", 12)
+    path.write_bytes(b"\n".join(b"DimSize = " + size.encode() if line[:7] == b"DimSize" else line for line in lines))
+    told, advice = refused(tmp_path, lambda _: read_images(path))
+    assert str(path) in told
+    assert advice
+
+
+def test_a_file_of_one_axis_is_refused(tmp_path: Path) -> None:
+    path = volume(tmp_path / "scan.nii", VALUES)
+    header(path, dims=(40, "<8h", (1, 1, 0, 0, 0, 0, 0, 0)))
+    told, _ = refused(tmp_path, lambda _: read_images(path))
+    assert "size (1) in its header is not possible" in told

@@ -21,6 +21,9 @@ CLOSE = 1e-3
 """Tolerance, in voxels or as a direction cosine. ITK allows 1e-6, but NIfTI and DICOM files store about seven digits,
 and a quaternion fewer; a thousandth of a voxel is invisible."""
 
+LONGEST = 1 << 20
+"""Most voxels along an axis. A larger number is a damaged header, and what it says may not fit into memory."""
+
 LEFT, BACK, HEAD = range(3)
 TOWARDS = {
     None: ((HEAD, 1), (BACK, 1), (LEFT, 1)),
@@ -54,7 +57,7 @@ class Geometry:
         """The geometry of a SimpleITK image, or of a reader that has read a header; drops a fourth axis of one voxel.
 
         Raises:
-            ValueError: a number is not finite, or a spacing not above 0.
+            ValueError: a number is not finite, a spacing not above 0, or a size not possible.
         """
         axes = header.GetDimension()
         kept = min(axes, 3)
@@ -65,6 +68,8 @@ class Geometry:
             header.GetOrigin()[:kept],
             tuple(cosines.ravel().tolist()),
         )
+        if kept < 2 or not all(0 < length <= LONGEST for length in found.size):  # ITK reads -1 as billions
+            raise ValueError(f"the size {_list(found.size)} in its header is not possible")
         for what in ("spacing", "origin", "direction"):
             if not np.isfinite(getattr(found, what)).all() or min(found.spacing) <= 0:
                 raise ValueError(f"the {what} {_list(getattr(found, what))} in its header is not possible")
