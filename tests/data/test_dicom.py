@@ -349,6 +349,18 @@ NUMERIC = [0, 1, 2, 3, 7, 17, 64, 4096, 65535]
 TEXTS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope"]
 TEXTS += ["RescaleIntercept", "NumberOfFrames", "PhotometricInterpretation", "SeriesInstanceUID", "SOPInstanceUID"]
 TEXTS += ["Modality", "ImageType", "SOPClassUID", "FrameOfReferenceUID", "BurnedInAnnotation"]
+
+
+def test_a_size_that_the_file_can_not_hold_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    series(tmp_path, STORED[:1], shuffled=False)
+    (path,) = tmp_path.iterdir()
+    ds = dcmread(path)
+    ds.Rows = ds.Columns = 65535
+    ds.save_as(path)
+    with pytest.raises(DataError, match="its header gives it a size of 1×65535×65535"):
+        read_image(path)
+
+
 SHORTS = ["Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"]
 
 
