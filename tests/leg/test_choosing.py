@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from tempfile import mkdtemp
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,20 +104,22 @@ def test_fewer_steps_of_more_batches() -> None:
         assert steps_of(leg, 24, 1) == steps
 
 
-def said(changes: dict[str, Any]) -> str:
+def said(folder: Path, changes: dict[str, Any]) -> str:
     legs = study(**{"current_tasks.task_ids": [1], **changes}).legs
-    sites = Sites(7, RunPaths(Path("nowhere")))
+    sites = Sites(7, RunPaths(Path(mkdtemp(dir=folder))))  # which keeps its splits
     return "; ".join(doubt.text for doubt in doubts(legs, [], sites))
 
 
-def test_a_choice_that_has_no_effect_is_told() -> None:
+def test_a_choice_that_has_no_effect_is_told(tmp_path: Path) -> None:
     best, early = {"common.train.keep": "best"}, {"common.train.early_stopping": {"patience": 2}}
-    assert "has no effect" not in said(best)
-    assert "keep: best has no effect: no validation is due" in said({**best, "common.train.check_val_every_n_epoch": 9})
-    assert "keep: best and early_stopping have no effect: there are no validation images" in said(
-        {**best, **early, "common.dataset.kwargs.val_fraction": 0.0}
+    assert "has no effect" not in said(tmp_path, best)
+    assert "keep: best has no effect: no validation is due" in said(
+        tmp_path, {**best, "common.train.check_val_every_n_epoch": 9}
     )
-    assert "its patience is 2 validations, but only 2 are due" in said(early)
+    assert "keep: best and early_stopping have no effect: there are no validation images" in said(
+        tmp_path, {**best, **early, "common.dataset.kwargs.val_fraction": 0.0}
+    )
+    assert "its patience is 2 validations, but only 2 are due" in said(tmp_path, early)
 
 
 def test_what_chooses_is_part_of_what_a_leg_is() -> None:
