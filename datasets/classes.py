@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ValidationInfo, field_validator
-
-from relay.config import Field, options
-from relay.data import Dataset, DatasetOptions, Record, Regex, SplitName, Text, by_regex, clean, refuse, tree
+from relay.config import options
+from relay.data import (
+    ClassWords,
+    Dataset,
+    DatasetOptions,
+    Record,
+    Regex,
+    SplitName,
+    Text,
+    by_regex,
+    clean,
+    refuse,
+    tree,
+)
 from relay.errors import DataError, nearest
 
 
@@ -27,17 +37,9 @@ class ClassesOptions(DatasetOptions):
 
     task: Literal["classification"] = "classification"
     root_path: Text
-    class_dirs: Annotated[list[Text], Field(min_length=1)] | None = None
+    class_dirs: ClassWords | None = None
     split_dirs: dict[SplitName, Text] | None = None
     patient_regex: Regex | None = None
-
-    @field_validator("class_dirs")
-    @classmethod
-    def _a_folder_a_class(cls, folders: list[str] | None, info: ValidationInfo) -> list[str] | None:
-        classes = info.data.get("num_classes")
-        if folders is not None and classes is not None and not len(folders) == len(set(folders)) == classes:
-            raise ValueError(f"must be {classes} different folders, one for each class")
-        return folders
 
 
 class Classes(Dataset):

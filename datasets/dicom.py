@@ -14,14 +14,16 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from typing_extensions import Self
 
 from relay.config import Field, options
 from relay.data import (
+    ClassWords,
     Dataset,
     DatasetOptions,
     Labels,
+    MaskValues,
     Pseudonyms,
     Record,
     Regex,
@@ -85,9 +87,9 @@ class DicomOptions(DatasetOptions):
     label_table: Text | None = None
     label_key: Key = "PatientID"
     label_column: Text = "Label"
-    label_values: list[Text] | None = None
+    label_values: ClassWords | None = None
     windows: bool = False
-    mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    mask_values: MaskValues | None = None
 
     @field_validator("mask_name")
     @classmethod
@@ -100,14 +102,6 @@ class DicomOptions(DatasetOptions):
             allowed = ", ".join(f"{{{field}}}" for field in FIELDS)
             raise ValueError(f"no field {{{wrong[0]}}}; allowed: {allowed}")
         return rule
-
-    @field_validator("mask_values", "label_values")
-    @classmethod
-    def _a_value_a_class(cls, values: list[object] | None, info: ValidationInfo) -> list[object] | None:
-        classes = info.data.get("num_classes")
-        if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
-            raise ValueError(f"must be {classes} different values, one for each class")
-        return values
 
     @property
     def one_file(self) -> bool:
@@ -129,10 +123,6 @@ class Dicom(Dataset):
 
     Options = DicomOptions
     options: DicomOptions
-
-    def mask_values(self) -> Sequence[int]:
-        """``mask_values``, or class indices."""
-        return self.options.mask_values or super().mask_values()
 
     def samples(self) -> list[Record]:
         """All series that the options choose, folder by folder, in the order of their files; reads headers only."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 
-from relay.config import Field, options
+from relay.config import options
 from relay.data import (
     Dataset,
     DatasetOptions,
     Labels,
+    MaskValues,
     Record,
     Regex,
     SplitName,
@@ -51,7 +52,7 @@ class ECVLOptions(DatasetOptions):
     target: Text | None = None
     patient: Text | None = None
     patient_regex: Regex | None = None
-    mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    mask_values: MaskValues | None = None
     published_split: bool = True
 
     @field_validator("target")
@@ -61,24 +62,12 @@ class ECVLOptions(DatasetOptions):
             raise ValueError("only a regression predicts a feature")
         return feature
 
-    @field_validator("mask_values")
-    @classmethod
-    def _a_value_a_class(cls, values: list[int] | None, info: ValidationInfo) -> list[int] | None:
-        classes = info.data.get("num_classes")
-        if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
-            raise ValueError(f"must be {classes} different numbers, one for each class, background first")
-        return values
-
 
 class ECVL(Dataset):
     """Images listed in a YAML file of ECVL."""
 
     Options = ECVLOptions
     options: ECVLOptions
-
-    def mask_values(self) -> list[int] | range:
-        """``mask_values``, or class indices."""
-        return self.options.mask_values or range(self.options.outputs)
 
     def samples(self) -> list[Record]:
         """All images, file by file, in their order."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from relay.config import Field, options
+from relay.config import options
 from relay.data import (
     Dataset,
     DatasetOptions,
+    MaskValues,
     Record,
     Regex,
     Text,
@@ -61,7 +61,7 @@ class FolderOptions(DatasetOptions):
     image_dir: Text = "image"
     mask_dir: Text = "mask"
     nested: bool = False
-    mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    mask_values: MaskValues | None = None
     patient_regex: Regex | None = None
     patient_table: str | None = None
     id_column: Text = "id"
@@ -76,14 +76,6 @@ class FolderOptions(DatasetOptions):
             raise ValueError("set only one of patient_regex and patient_table")
         return table
 
-    @field_validator("mask_values")
-    @classmethod
-    def _a_value_a_class(cls, values: list[int] | None, info: ValidationInfo) -> list[int] | None:
-        classes = info.data.get("num_classes")
-        if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
-            raise ValueError(f"must be {classes} different numbers, one for each class, background first")
-        return values
-
 
 class Folder(Dataset):
     """Images and masks with the same names in two folders."""
@@ -95,10 +87,6 @@ class Folder(Dataset):
         """The image and the mask folder of each ``img_folder``."""
         parts = (self.options.image_dir, self.options.mask_dir)
         return [self.root / name / part for name in self.options.folder_names for part in parts]
-
-    def mask_values(self) -> Sequence[int]:
-        """``mask_values``, or class indices."""
-        return self.options.mask_values or super().mask_values()
 
     def samples(self) -> list[Record]:
         """All pairs, folder by folder, each sorted by name."""

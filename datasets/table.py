@@ -17,9 +17,11 @@ from pydantic import ValidationInfo, field_validator
 
 from relay.config import Field, options
 from relay.data import (
+    ClassWords,
     Dataset,
     DatasetOptions,
     Labels,
+    MaskValues,
     Record,
     Regex,
     Row,
@@ -84,8 +86,8 @@ class TableOptions(DatasetOptions):
     image_dir: Text = "."
     mask_dir: Text = "."
     target_column: Text | Values | None = None
-    label_values: Values | None = None
-    mask_values: list[Annotated[int, Field(ge=0, le=65535)]] | None = None
+    label_values: ClassWords | None = None
+    mask_values: MaskValues | None = None
     id_column: Text | None = None
     patient_column: Text | None = None
     patient_regex: Regex | None = None
@@ -100,24 +102,12 @@ class TableOptions(DatasetOptions):
             raise ValueError(f"must name {info.data.get('num_classes')} columns, one for each label")
         return column
 
-    @field_validator("mask_values", "label_values")
-    @classmethod
-    def _a_value_a_class(cls, values: list[object] | None, info: ValidationInfo) -> list[object] | None:
-        classes = info.data.get("num_classes")
-        if values is not None and classes is not None and not len(values) == len(set(values)) == classes:
-            raise ValueError(f"must be {classes} different values, one for each class")
-        return values
-
 
 class Table(Dataset):
     """Images listed in a table."""
 
     Options = TableOptions
     options: TableOptions
-
-    def mask_values(self) -> Sequence[int]:
-        """``mask_values``, or class indices."""
-        return self.options.mask_values or super().mask_values()
 
     def samples(self) -> list[Record]:
         """All rows, table by table, in their order."""

@@ -30,7 +30,9 @@ from .loader import (
     train_loader as train_loader,
 )
 from .options import (
+    ClassWords as ClassWords,
     DatasetOptions as DatasetOptions,
+    MaskValues as MaskValues,
     Regex as Regex,
     SplitName as SplitName,
     Text as Text,

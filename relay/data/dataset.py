@@ -70,8 +70,8 @@ class Dataset(ABC):
         return replace(read_images(sample.images, eight_bits), target=self.options.does.target(sample))
 
     def mask_values(self) -> Sequence[int]:
-        """The value of each class in the mask files, background first; usually class indices."""
-        return range(self.options.outputs)
+        """The value of each class in the mask files, background first: the option ``mask_values``, or class indices."""
+        return getattr(self.options, "mask_values", None) or range(self.options.outputs)
 
     @property
     def root(self) -> Path:

@@ -42,6 +42,19 @@ Regex = Annotated[str, AfterValidator(_regex)]
 Text = Annotated[str, Field(min_length=1)]
 Word = Annotated[str, Field(pattern=WORDS)]
 """What other sites read, such as the name of a class."""
+
+
+def _each_class(values: list[object], info: ValidationInfo) -> list[object]:
+    classes = info.data.get("num_classes")
+    if classes is not None and not len(values) == len(set(values)) == classes:
+        raise ValueError(f"must be {classes} different values, one for each class")
+    return values
+
+
+MaskValues = Annotated[list[Annotated[int, Field(ge=0, le=65535)]], AfterValidator(_each_class)]
+"""The value of each class in mask files, background first: the option ``mask_values`` of a data set."""
+ClassWords = Annotated[list[Text], AfterValidator(_each_class)]
+"""A word for each class, in the order of ``class_names``."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 

@@ -197,6 +197,31 @@ class Task:
         return []
 
 
+class OneClass(Task):
+    """A task whose every decision, of a voxel or an image, is one of C classes: the net's output ``(B, C, …)`` are the
+    logits of a softmax."""
+
+    def label(self, stored: Tensor) -> Tensor:
+        """int64 class indices ``(B, …)``."""
+        return stored.long()
+
+    @staticmethod
+    def answer(logits: Tensor) -> Tensor:
+        """Probabilities ``(B, C, …)``, which add up to 1."""
+        return logits.float().softmax(1)
+
+    @staticmethod
+    def logits(answer: Tensor) -> Tensor:
+        """Their logarithms."""
+        import torch
+
+        return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
+
+    def decide(self, logits: Tensor) -> Tensor:
+        """The most likely class, ``(B, …)``; probabilities will do as well."""
+        return logits.argmax(1)
+
+
 def by_name(found: Mapping[str, Any], names: Sequence[str]) -> Iterator[tuple[str, str, float]]:
     """Metrics as :attr:`Measured.values`: those with a number for each name, and their mean over the names."""
     means = found.get("mean", {})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relay.metrics import BalancedAccuracy
-from relay.tasks.base import Measured, Target, Task, by_name, refused, whole
+from relay.tasks.base import Measured, OneClass, Target, by_name, refused, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Classification(Task):
+class Classification(OneClass):
     """One class for each image. Targets are an int64 class index ``()``; the net's output is ``(B, C)``.
 
     A sample is in the group of its true class, where it scores 1 if that class was predicted and else 0. So the mean
@@ -44,26 +44,6 @@ class Classification(Task):
                 "Correct the data set's labels, or num_classes and class_names in the config.",
             )
         return np.asarray(value, np.int64)
-
-    def label(self, stored: Tensor) -> Tensor:
-        """int64 class indices ``(B,)``."""
-        return stored.long()
-
-    @staticmethod
-    def answer(logits: Tensor) -> Tensor:
-        """Probabilities ``(B, C)``, which add up to 1."""
-        return logits.float().softmax(1)
-
-    @staticmethod
-    def logits(answer: Tensor) -> Tensor:
-        """Their logarithms."""
-        import torch
-
-        return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
-
-    def decide(self, logits: Tensor) -> Tensor:
-        """The most likely class of each image, ``(B,)``."""
-        return logits.argmax(1)
 
     def values(self, decided: Tensor, label: Tensor) -> Tensor:
         """1 or 0 in the group of the true class: whether it was predicted."""

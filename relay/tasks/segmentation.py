@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from relay.metrics import Dice
-from relay.tasks.base import Task
+from relay.tasks.base import OneClass
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torchmetrics import Metric as Meter
 
 
-class Segmentation(Task):
+class Segmentation(OneClass):
     """A class for each voxel. Targets are uint8 class indices ``(*S)``; the net's output is ``(B, C, *S)``."""
 
     name = "segmentation"
@@ -29,26 +29,6 @@ class Segmentation(Task):
     def default_names(cls, outputs: int) -> list[str]:
         """``background, class 1, …``."""
         return ["background", *super().default_names(outputs)[1:]]
-
-    def label(self, stored: Tensor) -> Tensor:
-        """int64 class indices ``(B, *S)``."""
-        return stored.long()
-
-    @staticmethod
-    def answer(logits: Tensor) -> Tensor:
-        """Probabilities ``(B, C, *S)``."""
-        return logits.float().softmax(1)
-
-    @staticmethod
-    def logits(answer: Tensor) -> Tensor:
-        """Their logarithms."""
-        import torch
-
-        return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
-
-    def decide(self, logits: Tensor) -> Tensor:
-        """The most likely class of each voxel, ``(B, *S)``; probabilities will do as well."""
-        return logits.argmax(1)
 
     def values(self, decided: Tensor, label: Tensor) -> Tensor:
         """Dice of each class."""

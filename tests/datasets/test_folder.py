@@ -205,7 +205,7 @@ def test_the_publishers_test_set(site) -> None:
         ({"root_path": ""}, "at least 1 character"),
         ({"patient_regex": "("}, "not a regular expression"),
         ({"patient_regex": "a", "patient_table": "b.csv"}, "only one of patient_regex and patient_table"),
-        ({"mask_values": [0, 128, 255]}, "must be 2 different numbers"),
+        ({"mask_values": [0, 128, 255]}, "must be 2 different values"),
         ({"mask_values": [0, -1]}, "greater than or equal to 0"),
     ],
 )
