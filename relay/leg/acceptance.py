@@ -20,7 +20,7 @@ from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.candidates import expert
 from relay.leg.device import device_of, memory_format
-from relay.leg.inference import batches, predict
+from relay.leg.inference import batches, predict, reflected
 from relay.leg.sites import Sites
 from relay.leg.training import task_of, validation_score
 from relay.plan import Leg
@@ -154,8 +154,11 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
     patch, training = leg.data.patch_size, model.training
     corner = tuple(slice(side) for side in (None, None, *(patch or ())))
     image = batch["image"][corner].to(device)
+    if patch:
+        image, _ = reflected(image, patch)
     with blamed(type(leg.net).__name__, leg.net):
-        logits = predict(model.eval(), scaled(image, leg.data.intensity_range), patch)
+        # as a whole: blending windows would fail where the shape is wrong
+        logits = predict(model.eval(), scaled(image, leg.data.intensity_range))
     model.train(training)
     dense = leg.data.does.dense
     wanted = (1, leg.data.outputs, *(image.shape[2:] if dense else ()))
@@ -163,10 +166,16 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
         raise UserError(
             f"net '{leg.conf.model.name}' gives outputs of shape {tuple(logits.shape)} for an image; it must give "
             f"{wanted}",
-            "It needs one output per class and pixel: use the in_channels and num_classes of self.channels()."
-            if dense
-            else f"{leg.data.task} needs a net that gives (batch, {leg.data.outputs}), not a map.",
+            _right_shape(leg, logits.ndim),
         )
+
+
+def _right_shape(leg: Leg, axes: int) -> str:
+    if not leg.data.does.dense:
+        return f"{leg.data.task} needs a net that gives (batch, {leg.data.outputs}), not a map."
+    if axes == 2:
+        return f"{leg.data.task} needs a net that gives a map, such as U-Net; this one gives one answer for each image."
+    return "It needs one output per class and pixel: use the in_channels and num_classes of self.channels()."
 
 
 @contextmanager

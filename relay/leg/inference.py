@@ -69,14 +69,14 @@ def predict(model: nn.Module, image: Tensor, patch_size: Sequence[int] | None = 
             return model(image)  # type: ignore[no-any-return]
         from monai.inferers import sliding_window_inference
 
-        padded, inside = _reflected(image, patch_size)
+        padded, inside = reflected(image, patch_size)
         logits = sliding_window_inference(padded, tuple(patch_size), 16, model, overlap=OVERLAP, mode="gaussian")
         return logits[inside]  # type: ignore[no-any-return]
     finally:
         model.train(training)
 
 
-def _reflected(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+def reflected(image: Tensor, size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
     """The image padded by (repeated) reflection to at least ``size``, and its position in the result."""
     inside = [slice(None), slice(None)]
     for axis, want in enumerate(size, 2):

@@ -307,3 +307,13 @@ def test_a_net_with_other_outputs_than_there_are_classes_is_refused_before_it_is
     ):  # one patch tells, however large an image is
         simulate(tmp_path / "patches", **changes, **{"common.dataset.kwargs.patch_size": [16, 16]})
     assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("patch", [None, [16, 16]])
+def test_a_classifier_in_a_segmentation_study_is_refused(tmp_path: Path, patch: list[int] | None) -> None:
+    """With patches, monai's sliding window would fail on its output before its shape is looked at."""
+    kwargs = {"block_config": [1], "init_features": 4, "growth_rate": 4, "batch_norm": "group"}
+    changes = {"common.model": {"name": "monai:DenseNet", "kwargs": kwargs}, "current_tasks.task_ids": [1]}
+    with pytest.raises(UserError, match=r"shape \(1, 3\) for an image; it must give \(1, 3, ") as caught:
+        simulate(tmp_path, **changes, **({"common.dataset.kwargs.patch_size": patch} if patch else {}))
+    assert "such as U-Net" in caught.value.advice()
