@@ -230,7 +230,7 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
 def _dealt(checked: Checked) -> str:
     """``41 images of 33 patients: train 20, val 13, test 8``."""
     if checked.site is None:
-        return "can't be used"
+        return checked.what or "can't be used"
     split = checked.site.split
     records = [*split.train, *split.val, *split.test]
     parts = ", ".join(f"{part} {len(found)}" for part in ("train", "val", "test") if (found := split[part]))

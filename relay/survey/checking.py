@@ -18,6 +18,7 @@ class Checked:
 
     Attributes:
         name: The site's.
+        what: What the problems have in common; empty if there is only one, which says it.
         problems: What makes its data unusable.
         cures: What to do about them.
         doubts: What is allowed, but probably not intended.
@@ -25,6 +26,7 @@ class Checked:
     """
 
     name: str
+    what: str = ""
     problems: tuple[str, ...] = ()
     cures: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
@@ -46,6 +48,8 @@ def check_site(dataset: Dataset, seed: int, train: bool, spool: Path, expect: Ca
         site = prepare(dataset, seed, spool, tuple(part for part in splits if part != "val"))
         site.read(splits, expect(sum(len(site.split[part]) for part in splits)))
     except DataError as error:
-        told = tuple(error.listed) or tuple(str(error).splitlines()[:1])
-        return Checked(name, told, (error.advice(),))
+        first = str(error).splitlines()[0].removeprefix(f"task '{name}': ").rstrip(":")
+        if not error.listed:
+            return Checked(name, "", (first,), (error.advice(),))
+        return Checked(name, first, tuple(error.listed), (error.advice(),))
     return Checked(name, doubts=tuple(examine(site, splits)), site=site)

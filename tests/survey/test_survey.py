@@ -69,6 +69,7 @@ def test_check_names_everything(root: Path) -> None:
     done = typed("data", "check", config(root))
     done.refused(2, "8 problems, listed above", advice="above")
     assert done.out.count("problem: ") == 8
+    assert "south: images that can't be used (7)\n" in done.out
     assert f"problem: no mask for {root / 'north' / 'image' / 'p1.png'}" in done.out
     assert done.out.count("what to do: ") >= 2
     typed("data", "report", config(root)).refused(2, "south: 7, the first", advice="relay data check")
