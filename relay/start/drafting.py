@@ -228,7 +228,7 @@ def _notes(found: Fingerprint, kwargs: Mapping[str, Any]) -> list[str]:
             if found.read < found.images
             else None,
             "every image counts as a patient: if a patient has several, set patient_regex"
-            if found.patients == found.images and found.images > 1
+            if found.patients == found.images > 1 and not {"patient_regex", "patient_column"} & kwargs.keys()
             else None,
         )
         if note

@@ -117,6 +117,16 @@ def test_volumes_of_nnunet(tmp_path: Path) -> None:
     assert "only 5 patients" in done.err
 
 
+def test_who_said_how_patients_are_named_is_not_told_to_say_so(tmp_path: Path) -> None:
+    pictures(tmp_path, 4)
+    for k in range(4):
+        picture(tmp_path / "mask" / f"p{k}.png", np.indices((40, 48))[0] % 2)
+    common, done = written(tmp_path, "--site", "x", "--patients", "^(p[0-9]+)")
+    assert common["dataset"]["kwargs"]["patient_regex"] == "^(p[0-9]+)"
+    assert "only 4 patients" in done.err
+    assert "patient_regex" not in done.err
+
+
 @pytest.mark.parametrize(
     ("words", "message", "advice"),
     [
