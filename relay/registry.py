@@ -68,6 +68,12 @@ def _libraries() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in _installed().select(group="relay.libraries")}
 
 
+def _kinds_of(library: str) -> str:
+    """The kinds whose plug-ins may come from a library as they are: ``augmentations, nets``."""
+    kinds = (entry.partition(".") for entry in _libraries())
+    return ", ".join(sorted(kind for kind, _, owner in kinds if owner == library))
+
+
 @cache
 def _entries(kind: Kind) -> dict[str, list[EntryPoint]]:
     """By name; a name has several where several packages claim it."""
@@ -117,6 +123,8 @@ def find(kind: Kind, name: str) -> Any:
         advice = _where(error)
         if isinstance(error, ModuleNotFoundError) and error.name == name.partition(":")[0]:
             advice = f"Run the command in the folder of {error.name}.py ({Path.cwd()} has none), or install it."
+        elif isinstance(error, AttributeError) and (others := _kinds_of(name.partition(":")[0])):
+            advice = f"{name.partition(':')[0]}: is for {others} only. Known: {', '.join(sorted(entries))}."
         raise UserError(f"'{name}' in relay.{kind} can't be loaded: {_said(error)}", advice) from error
     if not callable(found) or not hasattr(found, NEEDS[kind]):
         raise UserError(f"'{name}' in relay.{kind} is no plug-in: it has no {NEEDS[kind]}", _cure(kind))

@@ -105,6 +105,12 @@ def test_a_name_with_a_colon_is_never_looked_up_among_the_installed(here: Path) 
         find("strategies", "relay_of_mine:relay")
 
 
+def test_a_library_that_has_nothing_of_this_kind_says_what_it_is_for() -> None:
+    with pytest.raises(UserError, match="can't be loaded") as caught:
+        find("losses", "monai:DiceLoss")
+    assert caught.value.advice().startswith("monai: is for augmentations, nets only. Known: BCE, ")
+
+
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
