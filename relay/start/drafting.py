@@ -22,7 +22,7 @@ from relay.start.rules import Choice
 from relay.tasks import task_of
 
 MOST_CLASSES = 50
-"""With more different words than this, a column holds no classes."""
+"""With more different words than this, or with a number above it, such as an age, a column holds no classes."""
 WIDTH = 110
 
 
@@ -81,6 +81,8 @@ def _table(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
     given["target_column"] = target
     examples = [next(iter(row.cells.values())) for row in sheet.rows[:3]]
     kinds = sorted({row[target] for row in sheet.rows if not is_missing(row[target])})
+    if not kinds:
+        raise DataError(f"{path}: no row has a value in the column {target}", "Fill it in, or name another: --target.")
     task = task or _task_of_column(sheet, target, kinds)
     given["task"] = task
     if task == "classification" and not all(kind.isdecimal() for kind in kinds):
@@ -93,10 +95,11 @@ def _table(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
 
 
 def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
-    first = sheet.path.parent / kinds[0] if kinds else sheet.path.parent / "?"
+    first = sheet.path.parent / kinds[0]
     if "." in first.name and first.exists():
         return "segmentation"
-    if len(kinds) > MOST_CLASSES or any("." in kind and _number(kind) for kind in kinds):
+    numbers = [kind for kind in kinds if _number(kind)]
+    if len(kinds) > MOST_CLASSES or any("." in text or float(text) > MOST_CLASSES for text in numbers):
         return "regression"
     return "classification"
 
@@ -157,7 +160,8 @@ def _records(name: str, kwargs: Mapping[str, Any], site: str) -> list[Record]:
     many = len(kwargs.get("class_names", ())) or 2
     guess = {**kwargs, "task_id": 1, "task_name": site, "num_classes": many}
     key = {"classes": "class_dirs", "table": "label_values"}.get(name)
-    if key is not None and "class_names" in guess and kwargs["task"] in ("classification", "multilabel"):
+    odd = not all(re.fullmatch(WORDS, word) for word in guess.get("class_names", ()))
+    if key is not None and odd and kwargs["task"] in ("classification", "multilabel"):
         guess[key] = guess.pop("class_names")
     if kwargs["task"] == "regression":
         guess["num_classes"] = None

@@ -94,6 +94,15 @@ def test_tables(tmp_path: Path) -> None:
     assert common["dataset"]["kwargs"]["class_names"] == ["a", "b"]
     common, _ = written(table, *words, "--target", "kind", "--task", "multilabel", "--replace")
     assert common["train"]["loss"] == {"name": "BCE"}
+    table.write_text("id,age,kind\n" + "".join(f"p{k},{60 + k},{k % 3}\n" for k in range(12)))
+    common, _ = written(table, *words, "--target", "kind", "--replace")
+    assert common["dataset"]["kwargs"]["class_names"] == ["class 0", "class 1", "class 2"]
+    common, _ = written(table, *words, "--target", "age", "--replace")
+    assert common["dataset"]["kwargs"]["task"] == "regression"
+    for rows in ("", "p1,,\np2,,\n"):
+        table.write_text("id,age,kind\n" + rows)
+        done = typed("init", table, "-o", tmp_path / "study.yaml", *words, "--target", "age", "--replace")
+        done.refused(2, "no row has a value in the column age", advice="--target")
 
 
 def test_volumes_of_nnunet(tmp_path: Path) -> None:
