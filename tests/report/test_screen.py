@@ -92,6 +92,13 @@ def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float
     assert verdict.of_comparison(json.loads(json.dumps(content).replace("NaN", "null"))) == text
 
 
+@pytest.mark.parametrize(
+    ("relay", "local", "text"), [(0.002, 0.004, "0.002 better than"), (201.0, 200.0, "about as good as")]
+)
+def test_errors_differ_by_their_own_scale(relay: float, local: float, text: str) -> None:
+    assert text in verdict.of_comparison(comparison(relay=relay, local=local) | {"task": "regression"})
+
+
 def measured() -> dict[str, Any]:
     """A comparison with all three measures."""
     content = comparison(local=0.3, relay=0.9, joint=0.9)
