@@ -51,7 +51,8 @@ RULE = (
     "Forgetting, backward: mean over runs, of the last leg's model. Forward: mean over sites of (score before the "
     "site's first leg - local's own model), mean over runs. Gap closed: (x - sequential) / (joint - sequential), of "
     "the means everywhere; missing where joint is not 0.01 (of an error, 1 %) ahead. Cost: seconds of training over "
-    "sequential's, median over runs. Bytes: of all memories and experts beside the model in the last handover, the most of all runs."
+    "sequential's, median over runs. Bytes: of all memories and experts beside the model in the last handover, the "
+    "most of all runs."
 )
 TESTS = (
     "Tests: each strategy's {score} at home against that of {reference}, as in the table, over the runs that go "
