@@ -20,7 +20,7 @@ def of_comparison(content: Mapping[str, Any]) -> str:
     rows = {str(row["strategy"]): row for row in content["table"]}
     own, lone = rows.get(str(content["reference"])), rows.get("local")
     parts = [*([_home(own)] if own else []), _everywhere(content), *([_outside(own)] if own else [])]
-    return " ".join(filter(None, [*parts, next_door({"measures": lone}) if lone else ""]))
+    return " ".join(filter(None, [*parts, next_door({"measures": lone, "task": content.get("task")}) if lone else ""]))
 
 
 def _home(row: Mapping[str, Any]) -> str:
@@ -40,12 +40,13 @@ def _outside(row: Mapping[str, Any]) -> str:
 
 
 def next_door(summary: Mapping[str, Any]) -> str:
-    """How far the model of one site falls at another; empty unless each site has its own."""
+    """How much worse the model of one site is at another; empty unless each site has its own."""
     pair = (summary.get("measures") or {}).get("worst_pair") or {}
     if pair.get("site") is None or pair["model"] == pair["site"]:
         return ""
-    where = f"{pair['model']}'s at {pair['site']}"
-    return f"A lone model falls to {number(pair['value'])} next door ({where})."
+    where, task = f"{pair['model']}'s at {pair['site']}", named(summary.get("task"))
+    fate = "A lone model falls" if task.primary.higher_is_better else f"A lone model's {task.score_name} rises"
+    return f"{fate} to {number(pair['value'])} next door ({where})."
 
 
 def _everywhere(content: Mapping[str, Any]) -> str:

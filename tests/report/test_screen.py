@@ -92,6 +92,11 @@ def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float
     assert verdict.of_comparison(json.loads(json.dumps(content).replace("NaN", "null"))) == text
 
 
+def test_an_error_rises_next_door() -> None:
+    content = measured() | {"task": "regression"}
+    assert "A lone model's mean absolute error rises to 0.060 next door" in verdict.of_comparison(content)
+
+
 @pytest.mark.parametrize(
     ("relay", "local", "text"), [(0.002, 0.004, "0.002 better than"), (201.0, 200.0, "about as good as")]
 )
