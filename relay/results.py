@@ -28,8 +28,6 @@ chose for its own patients after the relay. The column is empty for masks that n
 BEFORE = tuple(name for name in COLUMNS if name != "model")
 """The columns of files from before a leg had more than one model: all of their rows are the generalist's."""
 
-CLEAR = 0.01
-"""Smaller differences in a score of 0 to 1 are not mentioned; a smaller gap counts as none, with no share closed."""
 Row = Mapping[str, Any]
 Matrix = dict[int, dict[str, float]]
 """leg → site → score of its test samples."""

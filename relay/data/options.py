@@ -178,6 +178,9 @@ class DatasetOptions:
             first = ", background first" if task.background else ""
             many = "1 name" if classes == 1 else f"{classes} different names"
             raise ValueError(f"must be {many}, one for each {task.classes}{first}")
+        groups = task(classes, names).groups
+        if twice := [name for name in names if groups.count(name) > 1]:
+            raise ValueError(f"'{twice[0]}' is what results call images without another {task.classes}; rename one")
         return names
 
     @field_validator("steps")

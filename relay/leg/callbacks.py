@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -104,7 +105,7 @@ class KeepState(pl.Callback):
 class StopOnNonFinite(pl.Callback):
     """Ends the fit if the loss is not finite, and names the batch.
 
-    The learner records the first such step on the device; on a GPU, the record is read only every ``every`` steps,
+    The learner records the first such batch on the device; on a GPU, the record is read only every ``every`` steps,
     because reading it waits for the device.
     """
 
@@ -128,12 +129,13 @@ class StopOnNonFinite(pl.Callback):
         """
         if int(trainer.strategy.reduce(pl_module.first_bad.clone(), reduce_op="max")) < 0:
             return
-        batches = int(trainer.num_training_batches)
+        batches, together = int(trainer.num_training_batches), trainer.accumulate_grad_batches
         own = int(pl_module.first_bad)
         found = gather((own, sample_ids(trainer.train_dataloader, *divmod(own, batches)) if own >= 0 else []))
-        step = min(at for at, _ in found if at >= 0)
-        names = [name for at, ids in found if at == step for name in ids]
-        epoch, place = divmod(step, batches)
+        first = min(at for at, _ in found if at >= 0)
+        names = [name for at, ids in found if at == first for name in ids]
+        epoch, place = divmod(first, batches)
+        step = epoch * math.ceil(batches / together) + place // together
         shown = some(names, 8)
         raise TrainingError(
             f"the loss was not finite at step {step} (epoch {epoch}, batch {place}: {shown}); {kept(self.state)}",

@@ -23,6 +23,9 @@ def _known(loss: Named) -> Named:
         raise ValueError(f"{error}. {error.advice()}") from error
     if issubclass(cls, DeepSupervision):
         raise ValueError("DeepSupervision can't be the loss of each output: name another")
+    fits = getattr(cls, "tasks", DeepSupervision.tasks)  # somebody's own may not say
+    if not {*fits} & {*DeepSupervision.tasks}:
+        raise ValueError(f"{loss.name} is for {' and '.join(fits)}, not segmentation: name another")
     if problems := check(cls, loss.kwargs)[1]:
         raise ValueError("; ".join(map(str, problems)))
     return loss

@@ -25,7 +25,6 @@ def distillation(
         temperature: T > 0, softens both.
         confidence: in 0..1: only voxels count where the teacher's largest probability, at temperature 1, is
             at least this.
-
         likelihood: how outputs are read. Labels are each a question of two answers; of numbers it is half the squared
             difference, whatever the temperature and the confidence.
 

@@ -158,7 +158,7 @@ def calibration(run: Run) -> Section | None:
     """Reliability diagrams and calibration errors."""
     from relay.report import figures, tables
 
-    if run.task.primary.name != "balanced_accuracy" and not run.task.dense:
+    if run.task.likelihood != "categorical":  # of labels and numbers, none is measured
         return None
     drawn = figures.calibration(run)
     untested = run.stale or "Not measured yet: python predict_test.py adds it."

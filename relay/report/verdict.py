@@ -9,7 +9,7 @@ from typing import Any
 from relay.measures import AT_HOME, ELSEWHERE, EVERYWHERE
 from relay.numbers import number, signed
 from relay.report.gather import number as as_number
-from relay.results import CLEAR, mean, own_legs, worst
+from relay.results import mean, own_legs, worst
 from relay.tasks import Task, named
 
 TUNED, POOLED = "fine-tuning from site to site", "pooling all images"
@@ -20,7 +20,7 @@ def of_comparison(content: Mapping[str, Any]) -> str:
     rows = {str(row["strategy"]): row for row in content["table"]}
     own, lone = rows.get(str(content["reference"])), rows.get("local")
     parts = [*([_home(own)] if own else []), _everywhere(content), *([_outside(own)] if own else [])]
-    return " ".join(filter(None, [*parts, next_door({"measures": lone}) if lone else ""]))
+    return " ".join(filter(None, [*parts, next_door({"measures": lone, "task": content.get("task")}) if lone else ""]))
 
 
 def _home(row: Mapping[str, Any]) -> str:
@@ -40,12 +40,13 @@ def _outside(row: Mapping[str, Any]) -> str:
 
 
 def next_door(summary: Mapping[str, Any]) -> str:
-    """How far the model of one site falls at another; empty unless each site has its own."""
+    """How much worse the model of one site is at another; empty unless each site has its own."""
     pair = (summary.get("measures") or {}).get("worst_pair") or {}
     if pair.get("site") is None or pair["model"] == pair["site"]:
         return ""
-    where = f"{pair['model']}'s at {pair['site']}"
-    return f"A lone model falls to {number(pair['value'])} next door ({where})."
+    where, task = f"{pair['model']}'s at {pair['site']}", named(summary.get("task"))
+    fate = "A lone model falls" if task.primary.higher_is_better else f"A lone model's {task.score_name} rises"
+    return f"{fate} to {number(pair['value'])} next door ({where})."
 
 
 def _everywhere(content: Mapping[str, Any]) -> str:
@@ -71,7 +72,7 @@ def _everywhere(content: Mapping[str, Any]) -> str:
 def _between(name: str, value: float, low: float, high: float, closed: float, task: type[Task]) -> str:
     """``closed`` is from comparable runs, so it may not follow from the means if runs are missing."""
     tuned, pooled = f"{TUNED} ({number(low)})", f"{POOLED} ({number(high)})"
-    if task.gain(high, low) < CLEAR:
+    if task.gain(high, low) < task.clear(low):
         return f"there is no gap to close: {pooled} is not clearly better than {tuned}; {name} reaches {number(value)}."
     if math.isnan(closed):
         return f"{name} reaches {number(value)}, {tuned}, {pooled}; they have too few runs in common to say more."
@@ -89,7 +90,8 @@ def _against(name: str, there: Mapping[str, float], task: type[Task]) -> str:
     others = {other: value for other, value in there.items() if other != name}
     best = task.best(others, lambda other: others[other])
     gap = task.gain(there[name], others[best])
-    word = "about as good as" if abs(gap) < CLEAR else f"{number(abs(gap))} {'better' if gap > 0 else 'worse'} than"
+    alike, way = abs(gap) < task.clear(others[best]), "better" if gap > 0 else "worse"
+    word = "about as good as" if alike else f"{number(abs(gap))} {way} than"
     place = f"{best} ({number(others[best])})" + (", the best of the others" if len(others) > 1 else "")
     return f"{name} ({number(there[name])}) is {word} {place}."
 
@@ -116,6 +118,6 @@ def of_study(summary: Mapping[str, Any], trained: Sequence[Sequence[str]], own: 
     lost = as_number(summary["forgetting"])
     if math.isnan(lost):
         return text
-    if abs(lost) < CLEAR:
+    if abs(lost) < task.clear(average):
         return f"{text} Hardly anything was forgotten on the way ({number(lost)})."
     return f"{text} Earlier sites " + (f"lost {number(lost)} on the way." if lost > 0 else f"gained {number(-lost)}.")

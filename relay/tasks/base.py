@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from torchmetrics import Metric as Meter
 
 Target: TypeAlias = NDArray[Any]
+CLEAR = 0.01
+"""The smallest difference in a score that is mentioned: see :meth:`Task.clear`."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,11 @@ class Task:
     def gain(cls, value: float, other: float) -> float:
         """By how much ``value`` of the primary metric is better than ``other``; negative if it is worse."""
         return value - other if cls.primary.higher_is_better else other - value
+
+    @classmethod
+    def clear(cls, score: float) -> float:
+        """The smallest difference to a score that is worth a word: 0.01 or, of an error, whose unit can be any, 1 %."""
+        return CLEAR if isfinite(cls.primary.bounds[1]) else CLEAR * abs(score) or CLEAR
 
     @classmethod
     def best(cls, values: Iterable[Any], key: Any = None) -> Any:

@@ -85,6 +85,12 @@ def test_a_gap_that_is_none_is_no_ratio() -> None:
     assert math.isnan(row("sequential", by)["gap_closed"])
 
 
+def test_a_gap_between_errors_is_measured_on_their_scale() -> None:
+    errors = {"sequential": 0.004, "relay": 0.003, "joint": 0.002}
+    by = {label: [made(label, "", 1, {"a": error}, task="regression")] for label, error in errors.items()}
+    assert row("relay", by)["gap_closed"] == pytest.approx(0.5)
+
+
 def scored(label: str, order: str, seed: int, shift: float, patients: int = 7) -> ComparedRun:
     """Patients of site a with two samples each; the second one's cup is missing."""
     values = {("a", f"p{k}", f"s{s}", "cup"): 0.5 + k * shift * (s + 1) for k in range(patients) for s in (0, 1)}

@@ -104,6 +104,7 @@ def test_names_and_outputs_follow_the_task() -> None:
         ("classification", 2, ["a"], "must be 2 different names, one for each class \\["),
         ("multilabel", None, None, "must be given: multilabel needs the number of labels"),
         ("multilabel", 2, ["a", "a"], "2 different names, one for each label"),
+        ("multilabel", 2, ["no finding", "finding"], "'no finding' is what results call images without another label"),
         ("regression", 1, None, "must be left out: regression has no classes"),
         ("regression", None, ["a", "b"], "must be 1 name, one for each value"),
     ],

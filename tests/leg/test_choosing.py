@@ -13,8 +13,8 @@ import torch
 
 from relay.config import Train
 from relay.config.schema import EarlyStopping
-from relay.errors import Interrupted
-from relay.leg import run as leg_run
+from relay.errors import Interrupted, TrainingError
+from relay.leg import callbacks, run as leg_run
 from relay.leg.choosing import Choose
 from relay.leg.doubts import doubts
 from relay.leg.fitting import steps_of
@@ -127,3 +127,15 @@ def test_what_chooses_is_part_of_what_a_leg_is() -> None:
     key = "train.check_val_every_n_epoch"
     assert key not in study().legs[0].scientific()
     assert key in study(**{"common.train.keep": "best"}).legs[0].scientific()
+
+
+def test_a_loss_that_is_not_finite_is_told_by_its_step_and_by_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 5 batches, two make a step: the first epoch has 3 steps, so its sixth step begins with batch 4 of the next."""
+    monkeypatch.setattr(callbacks, "sample_ids", lambda _, epoch, batch: [f"sample_{epoch}_{batch}"])
+    same_here = SimpleNamespace(reduce=lambda tensor, reduce_op: tensor)
+    trainer: Any = SimpleNamespace(
+        num_training_batches=5, accumulate_grad_batches=2, train_dataloader=None, strategy=same_here
+    )
+    told = r"at step 5 \(epoch 1, batch 4: sample_1_4\)"
+    with pytest.raises(TrainingError, match=told):
+        callbacks.StopOnNonFinite(1, Path("none")).check(trainer, SimpleNamespace(first_bad=torch.tensor(9)))

@@ -99,6 +99,7 @@ def test_losses_of_numbers() -> None:
         ("DeepSupervision", {"loss": {"name": "DiceC"}}, "unknown name 'DiceC'.*Did you mean 'DiceCE'"),
         ("DeepSupervision", {"loss": {"name": "CE", "kwargs": {"wieght": 1}}}, "wieght.*did you mean 'weight'"),
         ("DeepSupervision", {"loss": {"name": "DeepSupervision"}}, "name another"),
+        ("DeepSupervision", {"loss": {"name": "MSE"}}, "MSE is for regression, not segmentation: name another"),
     ],
 )
 def test_options_refuse(name: str, wrong: dict[str, Any], said: str) -> None:

@@ -6,14 +6,16 @@ import io
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from relay.metrics import about
-from relay.report import verdict
+from relay.report import sections, verdict
 from relay.report.screen import show_comparison, show_study
+from relay.tasks import named
 
 BAD = "[/a][red]x[merge=0.2]"
 NAN = math.nan
@@ -90,6 +92,24 @@ def test_sentence_of_a_comparison_is_what_the_numbers_say(means: dict[str, float
     content = comparison(**means)
     assert verdict.of_comparison(content) == text
     assert verdict.of_comparison(json.loads(json.dumps(content).replace("NaN", "null"))) == text
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_no_page_asks_for_a_calibration_that_is_never_measured(task: str) -> None:
+    run: Any = SimpleNamespace(task=named(task))
+    assert sections.calibration(run) is None
+
+
+def test_an_error_rises_next_door() -> None:
+    content = measured() | {"task": "regression"}
+    assert "A lone model's mean absolute error rises to 0.060 next door" in verdict.of_comparison(content)
+
+
+@pytest.mark.parametrize(
+    ("relay", "local", "text"), [(0.002, 0.004, "0.002 better than"), (201.0, 200.0, "about as good as")]
+)
+def test_errors_differ_by_their_own_scale(relay: float, local: float, text: str) -> None:
+    assert text in verdict.of_comparison(comparison(relay=relay, local=local) | {"task": "regression"})
 
 
 def measured() -> dict[str, Any]:

@@ -107,6 +107,11 @@ def test_a_task_knows_its_direction() -> None:
     assert (up.best([1, 3, 2]), down.best([1, 3, 2]), up.worst([1, 3, 2]), down.worst([1, 3, 2])) == (3, 1, 1, 3)
 
 
+def test_a_difference_is_clear_by_the_scale_of_its_metric() -> None:
+    assert named("segmentation").clear(0.5) == named("multilabel").clear(0.0) == 0.01
+    assert [named("regression").clear(error) for error in (200.0, 0.002, 0.0)] == [2.0, 0.00002, 0.01]
+
+
 def test_every_task_has_its_metrics_and_is_found_by_the_metric_of_its_rows() -> None:
     for name, which in TASKS.items():
         assert which.primary.name in metrics((), name)  # type: ignore[arg-type]
