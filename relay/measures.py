@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from relay.results import ADOPTED, VOTE, Row, Trained, by_site, matrix, mean, of_model, own_legs, worst
-from relay.tasks import Segmentation, Task
+from relay.tasks import Task
 
 AT_HOME: Final = "at_home"
 EVERYWHERE: Final = "everywhere"
@@ -25,7 +25,7 @@ ELSEWHERE: Final = "elsewhere"
 MEASURES: Final = (AT_HOME, EVERYWHERE, ELSEWHERE)
 
 
-def measured(rows: Sequence[Row], trained: Trained, alone: bool, task: type[Task] = Segmentation) -> dict[str, Any]:
+def measured(rows: Sequence[Row], trained: Trained, alone: bool, task: type[Task]) -> dict[str, Any]:
     """The measures, as in ``summary.json``: each a score by site, and what goes with it.
 
     Args:

@@ -11,14 +11,14 @@ import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from relay.errors import DataError
 from relay.files import write_text
-from relay.tasks import Segmentation, Task, of_metric
+from relay.tasks import Task, of_metric
 
 COLUMNS = ("study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value")
 
@@ -131,7 +131,7 @@ def foreground(rows: Iterable[Row]) -> Iterator[Row]:
             yield row
 
 
-def forgetting(table: Matrix, sites: Sequence[str], task: type[Task] = Segmentation) -> float:
+def forgetting(table: Matrix, sites: Sequence[str], task: type[Task]) -> float:
     """Forgetting: mean over sites of how much better the best score after an earlier leg is than that of the last leg.
 
     Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs except the last, each once. Scores on a site
@@ -160,7 +160,7 @@ def own_legs(trained: Trained) -> dict[str, int]:
     return {site: place for place, sites in enumerate(trained) for site in sites}
 
 
-def backward(table: Matrix, trained: Trained, task: type[Task] = Segmentation) -> float:
+def backward(table: Matrix, trained: Trained, task: type[Task]) -> float:
     """Backward transfer: mean over sites of how much better the last leg's model is than that of the site's own leg.
 
     Lopez-Paz and Ranzato 2017 (10.48550/arXiv.1706.08840); below 0 is forgetting. The sites of the last leg don't
@@ -172,9 +172,7 @@ def backward(table: Matrix, trained: Trained, task: type[Task] = Segmentation) -
     return mean(task.gain(ends.get(site, math.nan), value) for site, value in then.items())
 
 
-def forward(
-    table: Matrix, trained: Trained, baseline: Mapping[str, float] | None = None, task: type[Task] = Segmentation
-) -> float:
+def forward(table: Matrix, trained: Trained, baseline: Mapping[str, float] | None, task: type[Task]) -> float:
     """Forward transfer: mean over sites of how much better the model just before the site was first trained on is than
     its baseline.
 
@@ -192,14 +190,23 @@ def forward(
     return mean(task.gain(value, baseline.get(site, math.nan)) for site, value in before.items())
 
 
-def worst(values: Mapping[Any, float], task: type[Task] = Segmentation) -> dict[str, Any]:
+def worst(values: Mapping[Any, float], task: type[Task]) -> dict[str, Any]:
     """The worst score and its site, ``{site, value}``; None and NaN if all are missing."""
+    return _at(values, task.worst)
+
+
+def lowest(gains: Mapping[Any, float]) -> dict[str, Any]:
+    """The lowest gain and its site, likewise: of any metric, above 0 is better."""
+    return _at(gains, lambda sites, key: min(sites, key=key))
+
+
+def _at(values: Mapping[Any, float], choose: Callable[..., Any]) -> dict[str, Any]:
     there = {site: value for site, value in values.items() if not math.isnan(value)}
-    site = task.worst(there, lambda name: there[name]) if there else None
+    site = choose(there, key=lambda name: there[name]) if there else None
     return {"site": site, "value": math.nan if site is None else there[site]}
 
 
-def gaps(final: Mapping[str, float], other: Mapping[str, float], task: type[Task] = Segmentation) -> dict[str, float]:
+def gaps(final: Mapping[str, float], other: Mapping[str, float], task: type[Task]) -> dict[str, float]:
     """Site → how much better the final score is than the other's, either joint's or that of the site's own model; NaN
     if one is missing."""
     return {site: task.gain(final[site], other.get(site, math.nan)) for site in final}
@@ -215,7 +222,7 @@ def of_relay(
     baseline: Mapping[str, float] | None = None,
     carried: float = math.nan,
     seconds: float = math.nan,
-    task: type[Task] = Segmentation,
+    task: type[Task],
 ) -> dict[str, Any]:
     """The numbers of a relay, as in ``summary.json`` under ``relay``; NaN for what was not measured.
 

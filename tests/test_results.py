@@ -27,6 +27,7 @@ from relay.results import (
     worst,
     write_rows,
 )
+from relay.tasks import Segmentation
 
 NAN = math.nan
 
@@ -145,7 +146,7 @@ def test_forgetting_by_hand() -> None:
         2: {"a": 0.9, "b": 0.7, "c": 0.2},
         3: {"a": 0.5, "b": 0.75, "c": 0.9},
     }
-    assert forgetting(table, ["a", "b", "c"]) == pytest.approx((0.4 - 0.05) / 2)
+    assert forgetting(table, ["a", "b", "c"], Segmentation) == pytest.approx((0.4 - 0.05) / 2)
 
 
 def test_forgetting_counts_a_site_of_two_laps_once_from_its_first_leg_on() -> None:
@@ -156,13 +157,13 @@ def test_forgetting_counts_a_site_of_two_laps_once_from_its_first_leg_on() -> No
         3: {"a": 0.9, "b": 0.4},
         4: {"a": 0.7, "b": 0.65},
     }
-    assert forgetting(table, ["a", "b", "a", "b"]) == pytest.approx((0.2 - 0.05) / 2)
+    assert forgetting(table, ["a", "b", "a", "b"], Segmentation) == pytest.approx((0.2 - 0.05) / 2)
 
 
 def test_forgetting_needs_two_legs_and_a_score_at_both_ends() -> None:
-    assert math.isnan(forgetting({1: {"a": 0.8}}, ["a"]))
-    assert math.isnan(forgetting({1: {"b": 0.8}, 2: {"a": 0.5}}, ["a", "b"]))
-    assert math.isnan(forgetting({1: {"a": 0.8}, 2: {"b": 0.5}}, ["a", "b"]))
+    assert math.isnan(forgetting({1: {"a": 0.8}}, ["a"], Segmentation))
+    assert math.isnan(forgetting({1: {"b": 0.8}, 2: {"a": 0.5}}, ["a", "b"], Segmentation))
+    assert math.isnan(forgetting({1: {"a": 0.8}, 2: {"b": 0.5}}, ["a", "b"], Segmentation))
 
 
 @pytest.mark.parametrize("first", [0.8, NAN])
@@ -171,7 +172,7 @@ def test_forgetting_leaves_out_scores_that_are_missing(first: float, second: flo
     table = {1: {"a": first, "b": 0.1}, 2: {"a": second, "b": 0.9}, 3: {"a": 0.5, "b": 0.7}}
     there = [score for score in (first, second) if not math.isnan(score)]
     of_a = [max(there) - 0.5] if there else []
-    assert forgetting(table, ["a", "b", "c"]) == pytest.approx(mean([*of_a, 0.9 - 0.7]))
+    assert forgetting(table, ["a", "b", "c"], Segmentation) == pytest.approx(mean([*of_a, 0.9 - 0.7]))
 
 
 @given(
@@ -179,7 +180,7 @@ def test_forgetting_leaves_out_scores_that_are_missing(first: float, second: flo
 )
 def test_forgetting_is_bounded_whatever_is_missing(scores: list[list[float]]) -> None:
     table = {leg: dict(zip("abc", line, strict=True)) for leg, line in enumerate(scores, 1)}
-    lost = forgetting(table, list("abc")[: len(scores)])
+    lost = forgetting(table, list("abc")[: len(scores)], Segmentation)
     assert math.isnan(lost) or -1 <= lost <= 1
 
 
@@ -208,6 +209,7 @@ def test_numbers_of_a_relay_by_hand() -> None:
         baseline={"b": 0.1, "c": 0.15},
         carried=12,
         seconds=3.5,
+        task=Segmentation,
     )
     assert said["average"] == pytest.approx((0.5 + 0.75 + 0.9) / 3)
     assert said["backward"] == pytest.approx((-0.3 + 0.05) / 2)
@@ -221,22 +223,22 @@ def test_numbers_of_a_relay_by_hand() -> None:
 
 
 def test_what_was_not_measured_or_not_given_is_missing() -> None:
-    said = of_relay({1: {"a": NAN}}, [["a"]])
+    said = of_relay({1: {"a": NAN}}, [["a"]], task=Segmentation)
     assert said["worst"]["site"] is None
     for value in (said["worst"]["value"], *(said[k] for k in ("average", "backward", "forward", "forgetting"))):
         assert math.isnan(value)
     assert math.isnan(said["bytes"])
     assert math.isnan(said["seconds"])
     assert said["external"] == said["to_joint"] == said["to_local"] == {}
-    assert math.isnan(backward({1: {"a": 0.8}, 2: {"b": 0.5}}, [["a"], ["b"]]))
-    assert math.isnan(forward(TABLE, TRAINED, {"a": 0.5}))
+    assert math.isnan(backward({1: {"a": 0.8}, 2: {"b": 0.5}}, [["a"], ["b"]], Segmentation))
+    assert math.isnan(forward(TABLE, TRAINED, {"a": 0.5}, Segmentation))
 
 
 def test_a_site_that_is_missing_is_left_out_of_the_means_and_is_not_zero() -> None:
     holed = {leg: {**row, "b": NAN} for leg, row in TABLE.items()}
     assert average(holed, TRAINED) == pytest.approx((0.5 + 0.9) / 2)
-    assert backward(holed, TRAINED) == pytest.approx(-0.3)
-    assert worst({"a": NAN, "b": 0.0, "c": 0.5}) == {"site": "b", "value": 0.0}
+    assert backward(holed, TRAINED, Segmentation) == pytest.approx(-0.3)
+    assert worst({"a": NAN, "b": 0.0, "c": 0.5}, Segmentation) == {"site": "b", "value": 0.0}
 
 
 def test_with_laps_the_own_leg_is_the_last_backward_and_the_first_forward() -> None:
@@ -248,17 +250,17 @@ def test_with_laps_the_own_leg_is_the_last_backward_and_the_first_forward() -> N
     }
     laps = [["a"], ["b"], ["a"], ["b"]]
     assert own_legs(laps) == {"a": 2, "b": 3}
-    assert backward(table, laps) == pytest.approx(0.7 - 0.9)
-    assert forward(table, laps, {"a": 0.0, "b": 0.1}) == pytest.approx(0.3 - 0.1)
+    assert backward(table, laps, Segmentation) == pytest.approx(0.7 - 0.9)
+    assert forward(table, laps, {"a": 0.0, "b": 0.1}, Segmentation) == pytest.approx(0.3 - 0.1)
 
 
 def test_pooled_sites_are_trained_on_and_own_models_transfer_nothing() -> None:
-    pooled = of_relay({1: {"a": 0.8, "b": 0.6, "x": 0.5}}, [["a", "b"]])
+    pooled = of_relay({1: {"a": 0.8, "b": 0.6, "x": 0.5}}, [["a", "b"]], task=Segmentation)
     assert pooled["average"] == pytest.approx(0.7)
     assert pooled["external"] == {"x": 0.5}
     assert math.isnan(pooled["backward"])
     assert math.isnan(pooled["forgetting"])
-    alone = of_relay(TABLE, TRAINED, final={"a": 0.8, "b": 0.7, "c": 0.9})
+    alone = of_relay(TABLE, TRAINED, final={"a": 0.8, "b": 0.7, "c": 0.9}, task=Segmentation)
     assert alone["average"] == pytest.approx(0.8)
     assert alone["worst"] == {"site": "b", "value": 0.7}
     assert all(math.isnan(v) for v in (alone["backward"], alone["forgetting"], alone["external"]["x"]))
@@ -268,4 +270,4 @@ def test_pooled_sites_are_trained_on_and_own_models_transfer_nothing() -> None:
 def test_what_is_lost_backward_is_at_most_what_is_forgotten(scores: list[list[float]]) -> None:
     """Forgetting counts from the best score, backward transfer from the own leg's."""
     table = {leg: dict(zip("abc", line, strict=True)) for leg, line in enumerate(scores, 1)}
-    assert -backward(table, TRAINED) <= forgetting(table, list("abc")) + 1e-12
+    assert -backward(table, TRAINED, Segmentation) <= forgetting(table, list("abc"), Segmentation) + 1e-12

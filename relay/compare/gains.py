@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.compare.compared import ComparedRun, Groups
 from relay.measures import ELSEWHERE, best
-from relay.results import gaps, mean, worst
+from relay.results import gaps, lowest, mean, worst
 from relay.tasks import Segmentation
 
 
@@ -37,7 +37,7 @@ def gain(
         "mean": mean(sites.values()),
         "worst": worst(sites, task),
         "difference": mean(leads.values()),
-        "lowest": worst(leads),
+        "lowest": lowest(leads),
         "sites": sites,
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from relay.tasks import Segmentation, Task
+from relay.tasks import Task
 
 if TYPE_CHECKING:
     from relay.memory import Router
@@ -36,7 +36,8 @@ class Vote(nn.Module):
         experts: Mapping[str, nn.Module],
         router: Router | None = None,
         otherwise: nn.Module | None = None,
-        task: type[Task] = Segmentation,
+        *,
+        task: type[Task],
     ) -> None:
         super().__init__()
         self.sites = tuple(experts)

@@ -251,6 +251,7 @@ def change(folder: Path, number: int, **tags: Any) -> Path:
         (3, {"PixelSpacing": [0, 1]}, "PixelSpacing (0, 1) in its header is not possible", "Export"),
         (3, {"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "not two directions at right angles", "Export"),
         (3, {"RescaleSlope": 0}, "RescaleSlope 0", "Export"),
+        (3, {"DoseGridScaling": 0.001}, "a dose (RTDOSE), not an image", "in gray"),
         (3, {"Rows": 9}, "images of 2 sizes", "Keep"),
         (3, {"SeriesInstanceUID": None}, "no valid SeriesInstanceUID", "Export"),
     ],

@@ -520,6 +520,18 @@ def test_sizes_that_no_scan_has_are_refused_before_memory_is_taken(tmp_path: Pat
     assert advice
 
 
+def test_nrrd_sizes_that_the_file_can_not_hold(tmp_path: Path) -> None:
+    path = volume(tmp_path / "scan.nrrd", VALUES)
+    data = path.read_bytes()
+    depth, height, width = VALUES.shape
+    now = f"sizes: {width} {height} {depth}".encode()
+    assert now in data
+    path.write_bytes(data.replace(now, b"sizes: 99999 99999 3"))
+    told, advice = refused(tmp_path, lambda _: read_images(path))
+    assert "its header gives it a size of 99999×99999×3" in told
+    assert advice
+
+
 def test_a_file_of_one_axis_is_refused(tmp_path: Path) -> None:
     path = volume(tmp_path / "scan.nii", VALUES)
     header(path, dims=(40, "<8h", (1, 1, 0, 0, 0, 0, 0, 0)))

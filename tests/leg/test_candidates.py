@@ -65,12 +65,16 @@ def test_what_arrives_is_never_scored_on_test_images(monkeypatch: pytest.MonkeyP
     here, seen = site(count=10), []
     read = Made.read
     monkeypatch.setattr(Made, "read", lambda self, sample: (seen.append(sample), read(self, sample))[1])
-    vote = Vote({"a": Oracle(), "b": Oracle()}, otherwise=nn.Identity())  # which is no expert, and is not asked
+    vote = Vote(
+        {"a": Oracle(), "b": Oracle()}, otherwise=nn.Identity(), task=Segmentation
+    )  # which is no expert, and is not asked
     monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": vote})
     rows = zero_shot(None, None, [here], CPU)  # type: ignore[arg-type]
     count = len(here.split.train) + len(here.split.val)
     assert rows == [{"model": name, "mean": 1.0, "images": count} for name in ("generalist", "vote")]
-    monkeypatch.setattr(module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()})})
+    monkeypatch.setattr(
+        module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()}, task=Segmentation)}
+    )
     assert [row["model"] for row in zero_shot(None, None, [here], CPU)] == ["generalist"]  # type: ignore[arg-type]
     assert seen
     assert not {sample.id for sample in seen} & {sample.id for sample in here.split.test}
@@ -94,9 +98,9 @@ def test_an_image_without_any_class_has_no_score() -> None:
 def test_routing_counts_test_images_by_the_expert_they_look_most_like() -> None:
     here = site()
     rows = [[0.9, 0.1], [0.2, 0.8], [0.0, 0.0]]
-    vote = Vote({"a": Oracle(), "b": Oracle()}, Fixed("ab", rows))  # type: ignore[arg-type]
+    vote = Vote({"a": Oracle(), "b": Oracle()}, Fixed("ab", rows), task=Segmentation)  # type: ignore[arg-type]
     assert routing(vote, here, CPU) == {"a": 1, "b": 1, "unlike": 1}
-    assert routing(Vote({"a": Oracle()}), here, CPU) == {}
+    assert routing(Vote({"a": Oracle()}, task=Segmentation), here, CPU) == {}
 
 
 def legs(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any]]:

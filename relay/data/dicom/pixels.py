@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from relay.data.dicom.planes import Plane
 from relay.data.dicom.tags import quiet_pydicom, text, whole
-from relay.data.formats.files import DAMAGED
+from relay.data.formats.files import DAMAGED, check_size
 from relay.errors import DataError
 
 GDCM_ALSO = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91)}
 """Transfer syntaxes that GDCM decodes: JPEG, lossless JPEG, JPEG-LS, JPEG 2000."""
-MOST = 10_000
-"""Most pixels a byte of a file can stand for: compression of even blank images stays far below."""
 MEASURED = {"CT", "PT"}
 """Modalities whose values are measurements: MONOCHROME1 only says how to show them."""
 CONVERT = (
@@ -88,9 +86,7 @@ def _frames(planes: Sequence[Plane], indices: bool) -> NDArray[Any]:
     pydicom, plane = quiet_pydicom(), planes[0]
     count = whole(plane.header, "NumberOfFrames", plane.path, default=1)
     shape = (count, whole(plane.header, "Rows", plane.path), whole(plane.header, "Columns", plane.path))
-    if np.prod(shape, dtype=float) > MOST * plane.path.stat().st_size:  # a decoder would reserve memory for it first
-        size = "×".join(map(str, shape))
-        raise DataError(f"{plane.path}: can't be read: its header gives it a size of {size}", DAMAGED)
+    check_size(plane.path, shape, plane.path.stat().st_size)
     try:
         header = pydicom.dcmread(plane.path, force=True)
         if not getattr(header.file_meta, "TransferSyntaxUID", None):

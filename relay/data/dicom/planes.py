@@ -58,6 +58,7 @@ TAGS = (
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
+    "DoseGridScaling",
     "PixelRepresentation",
     "BitsStored",
     "BitsAllocated",
@@ -79,6 +80,10 @@ FILM = "They are a film, or projections, and no volume. Save the frame that you 
 LUT = (
     "Its values go through a table (Modality LUT), and relay only applies a slope and an intercept. Export it as a "
     "volume with real values, for example with 3D Slicer."
+)
+DOSE = (
+    "Its values have a scale of their own, which relay doesn't apply. Save it as a volume in gray, for example with 3D "
+    "Slicer."
 )
 
 
@@ -126,6 +131,8 @@ def planes_of(path: Path) -> list[Plane]:
     whole(header, "Columns", path)
     if items(header, "ModalityLUTSequence", path):
         raise DataError(f"{path}: a table of values instead of a scale", LUT)
+    if numbers(header, "DoseGridScaling", 1, path) is not None:
+        raise DataError(f"{path}: a dose (RTDOSE), not an image", DOSE)
     frames = whole(header, "NumberOfFrames", path, default=1)
     each = items(header, "PerFrameFunctionalGroupsSequence", path)
     if frames > 1 and not each:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 
 from relay.data.patients import alike, clean
@@ -11,6 +13,8 @@ from relay.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+MOST = 10_000
+"""Most voxels a byte of a file can stand for: compression of even blank images stays far below."""
 DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
 DICOM_ADVICE = (
     "Use the data set dicom, which reads series from folders. Or save each one as a volume (.nii.gz, .nrrd or .mha; "
@@ -45,6 +49,19 @@ def is_dicom(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False  # an unreadable file belongs to no series
+
+
+def check_size(path: Path, shape: Sequence[int], size: int) -> None:
+    """Refuse a header that gives an image more voxels than its file can hold, before memory is reserved for them.
+
+    Args:
+        size: bytes of the file.
+
+    Raises:
+        DataError: it does.
+    """
+    if prod(shape) > MOST * size:
+        raise DataError(f"{path}: can't be read: its header gives it a size of {'×'.join(map(str, shape))}", DAMAGED)
 
 
 def stem(path: Path) -> str:

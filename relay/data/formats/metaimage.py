@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
+from relay.data.formats.files import check_size
 from relay.errors import DataError
 
 NEEDED = ("NDims", "DimSize", "ElementType", "ElementDataFile")
@@ -110,15 +112,19 @@ def inflated(path: Path, data: bytes) -> bytes:
     return voxels
 
 
-def check_nrrd(path: Path) -> None:
-    """The same for an NRRD file with compressed voxels after its header; ITK checks the rest.
+def check_nrrd(path: Path, shape: Sequence[int]) -> None:
+    """The same for an NRRD file with its voxels after its header; ITK checks those in other files.
+
+    Args:
+        shape: by its header.
 
     Raises:
-        DataError: they are truncated or damaged.
+        DataError: the file can't hold so many voxels, or they are compressed, and truncated or damaged.
     """
     data = path.read_bytes()
     head, _, voxels = data.partition(b"\n\n")
-    if re.search(rb"^encoding: *gz", head, re.MULTILINE | re.IGNORECASE) and not re.search(
-        rb"^data ?file:", head, re.MULTILINE | re.IGNORECASE
-    ):
+    if re.search(rb"^data ?file:", head, re.MULTILINE | re.IGNORECASE):
+        return
+    check_size(path, shape, len(data))
+    if re.search(rb"^encoding: *gz", head, re.MULTILINE | re.IGNORECASE):
         inflated(path, voxels)

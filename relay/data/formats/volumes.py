@@ -36,7 +36,7 @@ def decode(path: Path) -> tuple[NDArray[Any], Geometry, int, tuple[str, ...]]:
     if metaimage.is_metaimage(path):
         metaimage.check(path)
     elif path.suffix.lower() == ".nrrd":
-        metaimage.check_nrrd(path)
+        metaimage.check_nrrd(path, geometry.size)
     try:
         if "vox_offset" in keys:
             values, notes = nifti.read(path, header)
