@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay.data.patients import alike, clean, is_missing
-from relay.errors import nearest
+from relay.errors import nearest, some
 
 INDEX = re.compile(r"\d+(\.0*)?", re.ASCII)
 """A class's index; spreadsheets write 1 as 1.0, too."""
@@ -42,7 +42,8 @@ class Labels:
         if self.task == "multilabel":
             return self._several(text)
         if is_missing(text):
-            raise ValueError(f"{text!r} is no {'number' if self.task == 'regression' else 'class'}")
+            what = "number" if self.task == "regression" else "class"
+            raise ValueError(f"{text!r} is no {what}" if text else f"no {what} is given")
         return number(text) if self.task == "regression" else self.index(text)
 
     def index(self, text: str) -> int:
@@ -58,7 +59,7 @@ class Labels:
         same = [value for value in self.values if alike(value) == alike(text)]
         near = same[0] if same else nearest(text, self.values)
         raise ValueError(
-            f"{text!r} is no class; the classes are {', '.join(self.values)}"
+            f"{text!r} is no class; the classes are {some(self.values, 8)}; if it is one, add it to class_names"
             + (f"; did you mean '{near}'?" if near else "")
         )
 

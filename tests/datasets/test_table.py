@@ -69,8 +69,8 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
     said = str(caught.value)
     assert f"line 3: Channel_0: no such file: {site.root / 'c.png'}" in said
     assert "line 4: SubjectID is ''; ValueToPredict: 'malign' is no class; the classes are benign, malignant" in said
-    assert "did you mean 'malignant'?; split is 'tset', not train, val or test" in said
-    assert "line 5: ValueToPredict: '' is no class; a is in line 2, too" in said
+    assert "if it is one, add it to class_names; did you mean 'malignant'?; split is 'tset', not train, val or test" in said
+    assert "line 5: ValueToPredict: no class is given; a is in line 2, too" in said
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,8 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
     [
         ("SubjectID,Channel_0\n1,a.png\n", {}, "no column Label; it has SubjectID, Channel_0", "Name the table's"),
         ("SubjectID,image,Label\n1,a.png,a.png\n", {}, "no column Channel_0", "image_columns"),
+        ("", {}, "table.csv: an empty table", "names of its columns"),
+        ("Channel_0,Label\na.png,a.png\n", {"rows": {"kind": "a"}, "id_column": "kind"}, "no column kind; it has", ""),
         (
             "patient,Channel_0,Label\n1,a.png,a.png\n",
             {},
