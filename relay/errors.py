@@ -50,8 +50,9 @@ LONG = "..."
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a config: its path (empty for the whole), its value, what is allowed, the nearest known word, a cure of its own
-    where correcting the value is not one, and the file it is in where that is not the config itself."""
+    """One thing wrong in a config: its path (empty for the whole), its value, what is allowed, the nearest known
+    word, a cure of its own where correcting the value is not one, and the file it is in where that is not the config
+    itself."""
 
     path: str
     value: object

@@ -104,7 +104,9 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
     if kind in {"too_short", "too_long"} and isinstance(value, list):
         most, many = kind == "too_long", context["max_length" if kind == "too_long" else "min_length"]
         items = "1 item" if many == 1 else f"{many} items"
-        return Problem(where(loc), _short(value), f"must have at {'most' if most else 'least'} {items}, not {len(value)}")
+        return Problem(
+            where(loc), _short(value), f"must have at {'most' if most else 'least'} {items}, not {len(value)}"
+        )
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         beside = ", ".join(map(str, value)) if isinstance(value, dict) else ""
         return Problem(where(loc), None, "must be given" + (f", beside {beside}" if beside else ""))

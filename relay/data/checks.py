@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     """All warnings about a site's images in the given splits; this reads those not yet read."""
     name = site.dataset.options.task_name
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
+    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
     found += [*_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
@@ -63,6 +64,16 @@ def _names(site: SiteData) -> Found:
             "patients whose names differ only in case, width, dashes or zeros may be the same; they stay in one split",
             group,
         )
+
+
+def _shared_masks(site: SiteData) -> Found:
+    """Masks of several images."""
+    of: dict[object, dict[object, str]] = defaultdict(dict)
+    for sample in site.dataset.listing:
+        if isinstance(sample.target, Path):
+            of[sample.target].setdefault(sample.images, sample.id)
+    if ids := [name for images in of.values() if len(images) > 1 for name in images.values()]:
+        yield f"{len(ids)} images have a mask that is another image's, too", ids
 
 
 @dataclass(frozen=True, eq=False)

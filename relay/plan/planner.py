@@ -181,11 +181,12 @@ class _Planner:
             if getattr(options, key) not in (None, value):
                 self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
+        axes, says = data.axes or (len(getattr(options, "img_size", None) or "2D"), "")
         if getattr(options, "spatial_dims", 2) is None:
-            options = dataclasses.replace(options, spatial_dims=len(size or getattr(options, "img_size", None) or "2D"))
+            options = dataclasses.replace(options, spatial_dims=axes)
         dims = getattr(options, "spatial_dims", None)
-        if size is not None and dims is not None and len(size) != dims:
-            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
+        if says and dims is not None and axes != dims:
+            self.add(where(["spatial_dims"]), dims, f"must be {axes}, as {says} in dataset.kwargs is for {axes} axes")
         return type(net)(options)
 
     def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,22 @@ def test_without_normalise_there_are_8_bits_and_8_bit_pictures_are_exact() -> No
     plain = prepared(Case(case.image, case.target), options(), PATH)
     assert plain.image.dtype == np.uint8
     assert (plain.image.min(), plain.image.max()) == (0, 255)
+
+
+def test_ct_without_a_window_is_a_note() -> None:
+    found = done(scan(), ("Crop", {"size": [4, 4, 4]}))
+    (note,) = found.notes
+    assert re.match(r"its values go down to -\d+, as in CT\. .*add Normalise with how: window", note)
+    assert done(scan(), ("Normalise", {"how": "percentile"})).notes == ()
+    assert done(replace(scan(), image=np.abs(scan().image)), ("Crop", {"size": [4, 4, 4]})).notes == ()
+
+
+def test_a_crop_after_normalise_looks_at_what_normalise_gives() -> None:
+    for above, right in ((0.5, True), (-500, False)):
+        steps = ("Normalise", {"how": "minmax"}), ("Crop", {"above": above})
+        with nullcontext() if right else pytest.raises(ValidationError, match="Crop above -500 comes after Normalise"):
+            options(*steps)
+        options(*reversed(steps))
 
 
 def test_resample_changes_the_spacing_and_not_the_place() -> None:

@@ -69,7 +69,10 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
     said = str(caught.value)
     assert f"line 3: Channel_0: no such file: {site.root / 'c.png'}" in said
     assert "line 4: SubjectID is ''; ValueToPredict: 'malign' is no class; the classes are benign, malignant" in said
-    assert "if it is one, add it to class_names; did you mean 'malignant'?; split is 'tset', not train, val or test" in said
+    assert (
+        "if it is one, add it to class_names; did you mean 'malignant'?; split is 'tset', not train, val or test"
+        in said
+    )
     assert "line 5: ValueToPredict: no class is given; a is in line 2, too" in said
 
 

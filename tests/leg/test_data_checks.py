@@ -156,9 +156,17 @@ def test_a_site_too_small_for_its_memory_patches_too_large_and_images_of_two_sit
     )
 
 
-def test_voxels_beside_their_header_count(tmp_path: Path) -> None:
-    header, raw = tmp_path / "a.mhd", tmp_path / "a.raw"
-    header.write_text("ElementDataFile = a.raw")
+@pytest.mark.parametrize(
+    ("name", "beside", "text"),
+    [
+        ("a.mhd", "a.raw", "ElementDataFile = a.raw"),
+        ("a.mhd", "other.img", "NDims = 3\nElementDataFile = other.img\n"),
+        ("a.nrrd", "voxels.gz", "NRRD0004\ndata file: voxels.gz\n"),
+    ],
+)
+def test_voxels_beside_their_header_count(name: str, beside: str, text: str, tmp_path: Path) -> None:
+    header, raw = tmp_path / name, tmp_path / beside
+    header.write_text(text)
     raw.write_bytes(b"1")
     first = digests.digest(header)
     raw.write_bytes(b"2")

@@ -23,6 +23,7 @@ from pathlib import Path
 from relay.data.dicom.pseudonyms import Pseudonyms
 from relay.data.dicom.tags import HEADER, items, read_header, text
 from relay.data.formats.files import DAMAGED, UID, is_dicom, is_series
+from relay.data.formats.metaimage import voxel_file
 from relay.data.problems import refuse
 from relay.errors import DataError, some
 
@@ -241,13 +242,13 @@ def _file(path: Path, pseudonyms: Pseudonyms | None) -> _File | None:
 
 
 def parts_of(path: Path) -> Iterator[Path]:
-    """All files of an image: its file; of a ``.mhd``, also its voxel file; of a DICOM series, its files; of another
+    """All files of an image: its file; of a header, also its voxel file; of a DICOM series, its files; of another
     folder, every file in it."""
     if path.is_dir() and not find_series(path):
         yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
     elif is_series(path):
         yield from series_files(path)
     elif path.is_file():
-        yield path
-        if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
+        beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".mhd" else []
+        named = voxel_file(path)
+        yield from dict.fromkeys([path, *beside, *([named] if named else [])])
