@@ -16,12 +16,6 @@ WINDOW = (0.5, 99.5)
 CLIPPED = 0.1
 """The share of the non-background voxels that a window may clip: a tenth if 95 % is background."""
 FEW_LEVELS = 4
-AIR = -500
-"""As a rule, only scans in Hounsfield units have values below this, and others above 0: air has -1000."""
-HOUNSFIELD = (
-    "its values go down to {:g}, as in CT. Scaled image by image, they lose their unit: for CT, add Normalise with "
-    "how: window to the steps"
-)
 T = TypeVar("T", bound=np.generic)
 SMALLEST, LARGEST = 1e-300, 1e30
 """Differences that count as zero, and values whose differences could overflow."""
@@ -44,8 +38,6 @@ def window(values: NDArray[Any]) -> tuple[Pixels, tuple[str, ...]]:
     if not known.size:
         return np.zeros(values.shape, np.uint8), ("no voxel is a finite number; read as black",)
     low, high, notes = bounds(known)
-    if (lowest := known.min()) < AIR and known.max() > 0:
-        notes.append(HOUNSFIELD.format(lowest))
     if known.size < values.size:
         notes.append(f"{values.size - known.size} of {values.size} voxels are NaN or infinite; read as black")
     factor = 255 / (high - low) if high - low > SMALLEST else 0.0

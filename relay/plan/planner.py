@@ -148,7 +148,7 @@ class _Planner:
             return None
         self.check_budget(task_id, conf)
         self.check_warmup(task_id, conf, parts[-1])
-        self.check_postprocessing(task_id, conf)
+        self.check_postprocessing(task_id, conf, datasets[task_id].options)
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
@@ -308,13 +308,20 @@ class _Planner:
             path = self.layers.where(task_id)(["train", "warmup"])
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
-    def check_postprocessing(self, task_id: int, conf: TaskConf) -> None:
+    def check_postprocessing(self, task_id: int, conf: TaskConf, data: Any) -> None:
+        path = self.layers.where(task_id)(["predict", "postprocess"])
         for place, named in enumerate(conf.predict.postprocess):
             try:
-                steps_of([named])
+                (step,) = steps_of([named])
             except UserError as error:
-                path = self.layers.where(task_id)(["predict", "postprocess"])
                 self.add(f"{path}[{place}]", named.name, f"{error}. {error.advice()}")
+                continue
+            if not data.does.dense:
+                self.add(
+                    f"{path}[{place}]", named.name, f"is for masks, which {data.task} doesn't predict: leave it out"
+                )
+            elif beyond := [k for k in step.classes or () if k >= data.outputs]:
+                self.add(f"{path}[{place}].kwargs.classes", beyond, f"no such class; the last is {data.outputs - 1}")
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":

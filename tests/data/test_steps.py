@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +119,6 @@ def test_without_normalise_there_are_8_bits_and_8_bit_pictures_are_exact() -> No
     plain = prepared(Case(case.image, case.target), options(), PATH)
     assert plain.image.dtype == np.uint8
     assert (plain.image.min(), plain.image.max()) == (0, 255)
-
-
-def test_ct_without_a_window_is_a_note() -> None:
-    found = done(scan(), ("Crop", {"size": [4, 4, 4]}))
-    (note,) = found.notes
-    assert re.match(r"its values go down to -\d+, as in CT\. .*add Normalise with how: window", note)
-    assert done(scan(), ("Normalise", {"how": "percentile"})).notes == ()
-    assert done(replace(scan(), image=np.abs(scan().image)), ("Crop", {"size": [4, 4, 4]})).notes == ()
 
 
 def test_a_crop_after_normalise_looks_at_what_normalise_gives() -> None:

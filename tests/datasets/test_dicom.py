@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from relay.datasets.dicom import Dicom, DicomOptions
 
 from relay.config import check
-from relay.data import find_series, prepare
+from relay.data import examine, find_series, prepare
 from relay.errors import DataError, UserError
 from relay.leg import digests
 from tests.dicoms import NAME, NUMBER, header, segmentation, series, uid, write
@@ -93,6 +93,17 @@ def test_masks_by_a_rule(tmp_path: Path) -> None:
         place.parent.mkdir(exist_ok=True)
         sitk.WriteImage(drawn, str(place))
         assert np.array_equal(make(root, mask_name=rule)[0].target, MASK)
+
+
+def test_ct_that_is_scaled_image_by_image_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    for number in range(3):
+        patient(root, number)
+    window = {"name": "Normalise", "kwargs": {"how": "window", "low": -160, "high": 240}}
+    for steps in (None, [{"name": "Crop", "kwargs": {"above": -500}}], [window]):
+        found = examine(prepare(make(root, steps=steps), 1), ("train", "test"))
+        told = [doubt for doubt in found if "as in CT, but each image is scaled on its own" in doubt.text]
+        assert len(told) == (steps != [window])
 
 
 def test_one_mask_of_two_series_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from relay.data.dicom.pseudonyms import Pseudonyms
-from relay.data.dicom.tags import HEADER, items, read_header, text
+from relay.data.dicom.tags import HEADER, items, quiet_pydicom, read_header, text
 from relay.data.formats.files import DAMAGED, UID, is_dicom, is_series
 from relay.data.formats.metaimage import voxel_file
 from relay.data.problems import refuse
@@ -29,6 +29,8 @@ from relay.errors import DataError, some
 
 SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 """SOP classes: Segmentation, and Label Map Segmentation."""
+IMAGES = "Image Storage"
+"""In the name of the SOP classes whose files contain an image, as "CT Image Storage"; reports have others."""
 TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -200,7 +202,7 @@ def _can_not(error: OSError) -> None:
 @lru_cache(maxsize=8)
 def _headers(folder: Path, stamps: Stamps, pseudonyms: Pseudonyms | None) -> tuple[_File, ...]:
     """What is known of each DICOM file with an image."""
-    found, problems = [], []
+    found, others, problems = [], [], []
     for name, _, _ in stamps:
         path = Path(name)
         if is_dicom(path) or path.suffix.lower() == ".dcm":
@@ -211,8 +213,21 @@ def _headers(folder: Path, stamps: Stamps, pseudonyms: Pseudonyms | None) -> tup
                 continue
             if file is not None:
                 found.append(file)
+            else:
+                others.append(path)
+    problems += _truncated(others, {file.uid for file in found})
     refuse(problems, f"{folder}: DICOM files that can't be read")
     return tuple(found)
+
+
+def _truncated(paths: Sequence[Path], series: set[str]) -> Iterator[DataError]:
+    """Files without an image, although by their class they have one, and are of a series with images: their headers
+    are cut off. Left out, the last slice of a series would be missing without a word."""
+    for path in paths:
+        header = read_header(path, ("SOPClassUID", "SeriesInstanceUID"))
+        uid = text(header, "SeriesInstanceUID", path)
+        if IMAGES in quiet_pydicom().uid.UID(text(header, "SOPClassUID", path)).name and (not uid or uid in series):
+            yield DataError(f"{path}: can't be read: an image without its size (Rows) in its header", DAMAGED)
 
 
 def _file(path: Path, pseudonyms: Pseudonyms | None) -> _File | None:
