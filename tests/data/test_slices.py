@@ -137,6 +137,10 @@ def test_the_wrong_number_of_axes_is_one_error(folder: Path) -> None:
         with pytest.raises(DataError, match=rf"\.nii\.gz has 3 axes, but {key} is for 2") as caught:
             prepare(Plain(folder, **options), seed=1).read(["train", "test"])
         assert "slices, rows, columns" in caught.value.advice()
+    (folder / "s0.nii.gz").write_bytes(b"damaged")
+    (folder / "s1.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"images that can't be used \(2\)"):
+        prepare(Plain(folder, img_size=[8, 8, 8]), seed=1).read(["train", "val", "test"])
     with pytest.raises(ValidationError, match="must have as many axes as the steps: 2"):
         Plain(folder, steps=steps, patch_size=[2, 2, 2])
 
