@@ -325,12 +325,14 @@ class _Planner:
             )
 
     def check_splits(self, legs: Sequence[Leg]) -> None:
-        """Check that no site is trained on whose images are all for testing."""
-        for options in {
-            d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
-        }.values():
-            path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
-            self.add(path, "test", "leaves nothing to train on: leave it out, or remove the task from those trained on")
+        """Check that no site is trained on whose images are all for testing, nor a deployment tested on others."""
+        trained = {d.options.task_id: d.options for leg in legs for d in leg.pool}
+        for task_id, options in trained.items():
+            path = self.layers.where(task_id, "dataset", "kwargs")(["split"])
+            if options.split == "test":
+                self.add(path, "test", "leaves nothing to train on: leave it out, or train on other tasks only")
+            if options.split == "validation" and self.current.mode == "deployment":
+                self.add(path, "validation", "is for simulations, to choose options: a deployment tests on test images")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""
