@@ -158,9 +158,9 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
     from relay.compare import planned_steps, run_here
-    from relay.leg import Progress
+    from relay.leg import Progress, progress_of
 
-    with Progress(console=console) as progress:
+    with Progress(console=console, file=progress_of(root) if console else None) as progress:
         with progress.stage("finding images"):
             steps = planned_steps(todo, root, devices)
         progress.expect(sum(steps))
