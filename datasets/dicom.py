@@ -41,8 +41,8 @@ Target: TypeAlias = int | float | tuple[int, ...]
 Key = Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 FIELDS = ("folder", "name", "series", "study")
 UNKNOWN = (
-    "Set patient: StudyInstanceUID in the config if no patient has several studies; or export these series again with "
-    "their PatientID, or with a pseudonym in it."
+    "Set patient: StudyInstanceUID in the config (relay init: --patient StudyInstanceUID) if no patient has several "
+    "studies; or export these series again with their PatientID, or with a pseudonym in it."
 )
 UNLABELLED = (
     "Add them to the table, restrict the series with modality or description_regex, or move them away. Check that the "
@@ -50,7 +50,7 @@ UNLABELLED = (
 )
 UNMASKED = (
     "Put a DICOM-SEG of each series anywhere in the folder, or set mask_name in the config; restrict the series with "
-    "modality or description_regex; or move those without a mask away."
+    "modality or description_regex (relay init: --series); or move those without a mask away."
 )
 
 
@@ -113,6 +113,8 @@ class DicomOptions(DatasetOptions):
         if (self.label_table is None) != (self.task == "segmentation"):
             needs = "needs masks, not a label_table" if self.label_table else "needs a label_table"
             raise ValueError(f"task: {self.task} {needs}")
+        if self.label_table is not None and clean(self.label_column) == self.label_key:
+            raise ValueError(f"label_column: {self.label_key} says whose the target is; name the target's column")
         if self.windows and self.steps is None:
             raise ValueError("windows: set steps, with a Normalise for each of the channels")
         return self
@@ -186,7 +188,13 @@ class Dicom(Dataset):
             return {}
         key, column = self.options.label_key, clean(self.options.label_column)
         sheet = read_sheet(folder / self.options.label_table, (key, column), "Correct label_table in the config.")
-        sheet.need((key, column), "Set label_key and label_column in the config to the names of the table's columns")
+        if key not in sheet.header:  # without a header, the first line has a patient's number: don't show it
+            raise DataError(
+                f"{sheet.path}: its first line names no column {key}",
+                "Set label_key in the config to the column that the table has, and give the table a line with the "
+                "names of its columns.",
+            )
+        sheet.need((key, column), "Set label_column in the config to the name of the table's column")
         read = Labels(self.options, self.options.label_values)
         found: dict[str, Target] = {}
         problems = []

@@ -264,7 +264,8 @@ class _Reader:
         if maybe := [name for name in header if alike(name) in PERSON]:
             raise DataError(
                 f"{self.sheet.path}: the column {maybe[0]} seems to say whose image it is; the config ignores it",
-                f"Set patient_column: {maybe[0]}; or rename the column if it says something else.",
+                f"Set patient_column: {maybe[0]} (relay init: --patient {maybe[0]}); or rename the column if it says "
+                "something else.",
             )
         return None
 
@@ -286,7 +287,7 @@ def _channels(sheet: Sheet) -> Iterator[str]:
     if not found:
         raise DataError(
             f"{sheet.path}: no column Channel_0; it has {', '.join(sheet.header) or 'none'}",
-            "Name the columns of the images in the config: image_columns.",
+            "Name the columns of the images in the config: image_columns (relay init: --images).",
         )
     return (found[number] for number in sorted(found))
 
