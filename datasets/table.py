@@ -28,21 +28,20 @@ from relay.data import (
     Sheet,
     SplitName,
     Text,
-    alike,
     by_regex,
     clean,
     is_missing,
     listing,
+    of_person,
     read_sheet,
     refuse,
     stem,
 )
 from relay.errors import DataError
+from relay.files import exists
 
 CHANNEL = re.compile(r"Channel_(\d+)", re.ASCII)
 SUBJECT, MASK, VALUE, SPLIT = "SubjectID", "Label", "ValueToPredict", "split"
-PERSON = {"patient", "patientid", "patient_id", "patient id", "subject", "subjectid", "subject_id", "subject id"}
-"""Columns that probably say whose image it is: to overlook one would put one person into both training and test."""
 PARTS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -194,7 +193,7 @@ class _Reader:
             wrong.append(f"{column} is {row[column]!r}")
             return Path()
         path = self.sheet.path.parent / folder / row[column]
-        if path.exists():
+        if exists(path):
             return path
         found = self._listed(path.parent).get(clean(path.name))
         if found is None:
@@ -204,7 +203,7 @@ class _Reader:
     def _listed(self, folder: Path) -> dict[str, Path]:
         """The images in a folder by their names without extensions; none if there is no such folder."""
         if folder not in self._folders:
-            self._folders[folder] = listing(folder, below=False) if folder.is_dir() else {}
+            self._folders[folder] = listing(folder, below=False) if exists(folder) and folder.is_dir() else {}
         return self._folders[folder]
 
     @cached_property
@@ -261,7 +260,7 @@ class _Reader:
         named, header = self.options.patient_column, self.sheet.header
         if named is not None or SUBJECT in header:
             return clean(named or SUBJECT)
-        if maybe := [name for name in header if alike(name) in PERSON]:
+        if maybe := of_person(header):
             raise DataError(
                 f"{self.sheet.path}: the column {maybe[0]} seems to say whose image it is; the config ignores it",
                 f"Set patient_column: {maybe[0]} (relay init: --patient {maybe[0]}); or rename the column if it says "

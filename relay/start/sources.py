@@ -10,6 +10,7 @@ from typing import Any
 
 from relay.data import PICTURES, VOLUMES, Sheet, is_missing, read_sheet
 from relay.errors import DataError, UserError, some, typed
+from relay.files import exists
 from relay.start.finding import IMAGES, MASKS, find_images, layout_of, named_in
 from relay.start.series import series_options
 
@@ -171,7 +172,7 @@ def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
         DataError: it has so many different words that these are probably names.
     """
     first = sheet.path.parent / kinds[0]
-    if "." in first.name and first.exists():
+    if "." in first.name and exists(first):
         return "segmentation"
     numbers = [kind for kind in kinds if _number(kind)]
     if 2 * len(numbers) > len(kinds):

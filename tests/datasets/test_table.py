@@ -84,6 +84,13 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
             "column patient seems to say whose image it is",
             "Set patient_column: patient",
         ),
+        (
+            "mrn,Channel_0,Label\n1,a.png,a.png\n",
+            {},
+            "column mrn seems to say whose image it is",
+            "patient_column: mrn",
+        ),
+        (f"SubjectID,Channel_0,Label\n1,a.png,{'x' * 300}\n", {}, "no such file: .*xxx", "Correct these rows"),
         ("SubjectID,Channel_0,Label\n1,a.png\n", {}, "line 2: 2 cells for 3 columns", "quotes"),
         ("SubjectID,Channel_0,Label\n", {}, "no rows", "add rows"),
         (
