@@ -153,7 +153,7 @@ class _Reader:
                 problems[row.line] = wrong
             found.append(record)
         told = [f"line {line}: {'; '.join(wrong)}" for line, wrong in problems.items()]
-        refuse(told, f"{self.dataset}: {self.sheet.path}: wrong rows, lines {ranges(list(problems))}", FIX)
+        refuse(told, f"{self.dataset}: {self.sheet.path}: wrong rows, {ranges(list(problems))}", FIX)
         if not found:
             self._no_rows()
         return found
@@ -292,11 +292,12 @@ def _channels(sheet: Sheet) -> Iterator[str]:
 
 
 def ranges(lines: Sequence[int]) -> str:
-    """``2, 5 to 7``."""
+    """``lines 2, 5 to 7``; ``line 2``."""
     groups: list[list[int]] = []
     for line in lines:
         if groups and line == groups[-1][1] + 1:
             groups[-1][1] = line
         else:
             groups.append([line, line])
-    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in groups)
+    told = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in groups)
+    return f"line{'s' if len(lines) > 1 else ''} {told}"
