@@ -61,7 +61,10 @@ def table(
     who = {each.patient for each in found}
     ask.say(f"{out}: {_count(found, 'image')} of {_count(who, 'patient')}{_said(layout, found)}")
     if patients is None and len(found) > 1 and layout != "nnunet":
-        ask.say("Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX")
+        folders = ", such as '^([^/]+)/' if each has a folder" if any("/" in each.name for each in found) else ""
+        ask.say(
+            f"Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX{folders}"
+        )
 
 
 def _count(things: object, what: str) -> str:

@@ -160,7 +160,7 @@ def _notes(source: Source, found: Fingerprint, kwargs: Mapping[str, Any]) -> lis
             f"{found.read} of {found.images} images were read; relay data check reads all"
             if found.read < found.images
             else None,
-            "every image counts as a patient: if a patient has several, set patient_regex"
+            _every_image(kwargs)
             if found.patients == found.images > 1
             and not ({"patient_regex", "patient_column"} & kwargs.keys() or source.dataset == "dicom")
             else None,
@@ -172,6 +172,12 @@ def _notes(source: Source, found: Fingerprint, kwargs: Mapping[str, Any]) -> lis
         if most > 5 * least:
             notes.append(f"the largest class has {most} images, the smallest {least}")
     return notes
+
+
+def _every_image(kwargs: Mapping[str, Any]) -> str:
+    cure = "set patient_column or patient_regex" if "table" in kwargs else "set patient_regex"
+    folders = ", such as '^([^/]+)/' if each has a folder" if kwargs.get("nested") else ""
+    return f"every image counts as a patient: if a patient has several, {cure}{folders}"
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------

@@ -184,8 +184,8 @@ def _sharing(look: Look) -> list[str]:
     said = [
         "Don't share this page: it shows images, and names of files and patients.",
         "You may share the numbers of images and patients of each split and class, and the medians of spacings and "
-        "areas, if your data protection officer agrees. They describe groups, not persons. A lowest or highest value, a "
-        "target and a rare size belong to single images: leave them out.",
+        "areas, if your data protection officer agrees. They describe groups, not persons. Leave out lowest and "
+        "highest values, targets and rare sizes, which belong to single images.",
     ]
     groups = Counter(
         (part, name)

@@ -156,7 +156,12 @@ def test_one_image_grey_beside_colour_and_columns_of_folders(tmp_path: Path) -> 
         picture(tmp_path / "image" / f"p{k}.png", np.zeros((32, 32, 3) if k % 2 else (32, 32)))
         picture(tmp_path / "mask" / f"p{k}.png", np.indices((32, 32))[0] % 2)
     typed("init", tmp_path / "image" / "p0.png", "-o", tmp_path / "s.yaml").refused(2, "is one image", advice="folder")
-    common, done = written(tmp_path, "--patients", "^(p)")
+    picture(tmp_path / "image" / "a" / "b.png", np.zeros((32, 32)))
+    picture(tmp_path / "mask" / "a" / "b.png", np.zeros((32, 32)))
+    assert "patient_regex, such as '^([^/]+)/' if each has a folder" in written(tmp_path)[1].err.replace("\n", " ")
+    for kind in ("image", "mask"):
+        (tmp_path / kind / "a" / "b.png").unlink()
+    common, done = written(tmp_path, "--patients", "^(p)", "--replace")
     assert common["dataset"]["kwargs"]["channels"] == 3
     assert "some images are grey, others in colour" in done.err
     assert "only 1 patient:" in done.err
