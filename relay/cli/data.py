@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-=======
 from collections.abc import Callable, Iterator, Sequence
->>>>>>> rb2
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +17,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.data import Doubt, Sheet
-<<<<<<< HEAD
     from relay.plan import Leg
-=======
     from relay.start import Found
->>>>>>> rb2
     from relay.survey import Checked
 
 data_app = typer.Typer(help="Tables of images; check and show a study's data.", no_args_is_help=True, **options.PLAIN)

@@ -309,33 +309,20 @@ class _Planner:
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
     def check_postprocessing(self, task_id: int, conf: TaskConf, data: Any) -> None:
-<<<<<<< HEAD
-        path = self.layers.where(task_id)(["predict", "postprocess"])
-=======
         """The steps on masks exist, and their classes, too."""
         path = self.layers.where(task_id)(["predict", "postprocess"])
         if conf.predict.postprocess and not data.does.dense:
             self.add(path, conf.predict.postprocess[0].name, f"is for masks: leave it out, as the task is {data.task}")
             return
->>>>>>> rb2
         for place, named in enumerate(conf.predict.postprocess):
             try:
                 (step,) = steps_of([named])
             except UserError as error:
                 self.add(f"{path}[{place}]", named.name, f"{error}. {error.advice()}")
                 continue
-<<<<<<< HEAD
-            if not data.does.dense:
-                self.add(
-                    f"{path}[{place}]", named.name, f"is for masks, which {data.task} doesn't predict: leave it out"
-                )
-            elif beyond := [k for k in step.classes or () if k >= data.outputs]:
-                self.add(f"{path}[{place}].kwargs.classes", beyond, f"no such class; the last is {data.outputs - 1}")
-=======
             if beyond := [each for each in step.classes or () if each >= data.outputs]:
                 allowed = f"there is no such class; classes are 1 to {data.outputs - 1}"
                 self.add(f"{path}[{place}].kwargs.classes", beyond[0], allowed)
->>>>>>> rb2
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":

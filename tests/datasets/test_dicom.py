@@ -184,13 +184,9 @@ def test_labels_in_a_table(tmp_path: Path, key: str) -> None:
         ([*lines, f"{names[0]};ill"], "line 4: another Label than in an earlier line"),
         ([*lines, ";ill"], f"line 4: no {key}"),
         ([*lines, "x;sick"], "line 4: Label: 'sick' is no class"),
-<<<<<<< HEAD
         (["a;Label", "b;ill"], f"no column {key} in its first line"),
+        ([f"{NUMBER};ill", "b;ill"], f"no column {key}, Label in its first line"),
         (lines[1:], f"no column {key}, Label in its first line"),
-=======
-        (["a;Label", "b;ill"], f"its first line names no column {key}"),
-        ([f"{NUMBER};ill", "b;ill"], f"its first line names no column {key}"),
->>>>>>> rb2
     ):
         table.write_text("\n".join(text))
         with pytest.raises(DataError, match=message) as caught:
