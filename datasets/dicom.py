@@ -41,8 +41,8 @@ Target: TypeAlias = int | float | tuple[int, ...]
 Key = Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 FIELDS = ("folder", "name", "series", "study")
 UNKNOWN = (
-    "Set patient: StudyInstanceUID in the config if no patient has several studies; or export these series again with "
-    "their PatientID, or with a pseudonym in it."
+    "Set patient: StudyInstanceUID in the config (relay init: --patient StudyInstanceUID) if no patient has several "
+    "studies; or export these series again with their PatientID, or with a pseudonym in it."
 )
 UNLABELLED = (
     "Add them to the table, restrict the series with modality or description_regex, or move them away. Check that the "
@@ -50,7 +50,7 @@ UNLABELLED = (
 )
 UNMASKED = (
     "Put a DICOM-SEG of each series anywhere in the folder, or set mask_name in the config; restrict the series with "
-    "modality or description_regex; or move those without a mask away."
+    "modality or description_regex (relay init: --series); or move those without a mask away."
 )
 SHARED = (
     "Put {series} into mask_name, and name each mask after its series; or choose one series of each folder with "
@@ -117,6 +117,8 @@ class DicomOptions(DatasetOptions):
         if (self.label_table is None) != (self.task == "segmentation"):
             needs = "needs masks, not a label_table" if self.label_table else "needs a label_table"
             raise ValueError(f"task: {self.task} {needs}")
+        if self.label_table is not None and clean(self.label_column) == self.label_key:
+            raise ValueError(f"label_column: {self.label_key} says whose the target is; name the target's column")
         if self.windows and self.steps is None:
             raise ValueError("windows: set steps, with a Normalise for each of the channels")
         return self

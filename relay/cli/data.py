@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +11,14 @@ import typer
 
 from relay.cli import ask, cache, configs, options
 from relay.cli.top import command, warn
-from relay.errors import UserError, typed
+from relay.errors import UserError, some, typed
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.data import Doubt, Sheet
     from relay.plan import Leg
+    from relay.start import Found
     from relay.survey import Checked
 
 data_app = typer.Typer(help="Tables of images; check and show a study's data.", no_args_is_help=True, **options.PLAIN)
@@ -60,9 +61,12 @@ def table(
     layout, found = find_images(folder, images, masks, ask.listed(channels) or (), patients)
     write_sheet(out, columns_of(found, out.parent), replace=replace)
     who = {each.patient for each in found}
-    ask.say(f"{out}: {_count(found, 'image')} of {_count(who, 'patient')}{_said(layout)}")
+    ask.say(f"{out}: {_count(found, 'image')} of {_count(who, 'patient')}{_said(layout, found)}")
     if patients is None and len(found) > 1 and layout != "nnunet":
-        ask.say("Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX")
+        folders = ", such as '^([^/]+)/' if each has a folder" if any("/" in each.name for each in found) else ""
+        ask.say(
+            f"Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX{folders}"
+        )
 
 
 def _count(things: object, what: str) -> str:
@@ -70,10 +74,10 @@ def _count(things: object, what: str) -> str:
     return f"{many} {what}" if many == 1 else f"{many} {what}s"
 
 
-def _said(layout: str) -> str:
+def _said(layout: str, found: Sequence[Found]) -> str:
     return {
         "pairs": ", with masks",
-        "classes": ", with classes by folder",
+        "classes": f", with the folders as classes: {some(sorted({str(each.target) for each in found}))}",
         "nnunet": ", from a data set of nnU-Net",
     }.get(layout, ", without targets: add the column Label (masks) or ValueToPredict (classes, numbers)")
 
@@ -187,6 +191,8 @@ def report_(
 
     wrong = []
     folder = to or Path("exps") / configs.find(config, overrides, say=False).name / "data"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, but the pages need a folder", "Name another: -o FOLDER.")
     for checked in _checked(config, overrides):
         if checked.site is None:
             wrong.append(f"  - {checked.name}: {len(checked.problems)}, the first: {checked.problems[0]}")

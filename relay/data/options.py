@@ -143,8 +143,9 @@ class DatasetOptions:
             ``Normalise`` -1 and 1.
         repeats: How often an epoch uses each training sample.
         balance: Whether training draws images of each class, or with each label, equally often; for classification.
-        split: ``test`` makes every image a test image, for an external test set; ``auto`` keeps a published test set,
-            and splits the rest by patient.
+        split: ``auto`` keeps a published test set, and splits the rest by patient; ``test`` makes every image a test
+            image, for an external test set; ``validation`` tests on the validation images and never opens those of
+            the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
@@ -167,7 +168,7 @@ class DatasetOptions:
     intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
     repeats: Annotated[int, Field(ge=1)] = 1
     balance: bool = False
-    split: Literal["auto", "test"] = "auto"
+    split: Literal["auto", "test", "validation"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)

@@ -77,6 +77,8 @@ class SiteData:
             self._check_axes(first)
         for name in names:
             try:
+                if name == "test" and self.split.stands_in and "val" in self._stores:
+                    self._stores[name] = self._stores["val"]
                 if name not in self._stores:
                     self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
             except BadImages as error:
@@ -142,6 +144,11 @@ def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequ
     """
     parts = split(dataset.listing, dataset.options, seed)
     for name in splits:
+        if name == "test" and dataset.options.split == "validation" and not parts.test:
+            raise DataError(
+                f"{dataset}: split: validation tests on validation images, but there are none",
+                "Raise val_fraction, or add patients; at least two are needed beside those of the test set.",
+            )
         if name != "val" and not parts[name]:
             patients = len({sample.patient for sample in dataset.listing})
             raise DataError(

@@ -10,7 +10,7 @@ from .inference import applied as applied, predict as predict
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
 from .processes import is_first as is_first, wait_for_all as wait_for_all
-from .progress import Progress as Progress
+from .progress import Progress as Progress, progress_of as progress_of
 from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg
 from .simulated_transport import SimulatedStudy as SimulatedStudy, transport_of as transport_of
 from .sites import Known as Known, Needs as Needs, Sites as Sites, needs as needs

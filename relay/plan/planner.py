@@ -309,19 +309,20 @@ class _Planner:
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
     def check_postprocessing(self, task_id: int, conf: TaskConf, data: Any) -> None:
+        """The steps on masks exist, and their classes, too."""
         path = self.layers.where(task_id)(["predict", "postprocess"])
+        if conf.predict.postprocess and not data.does.dense:
+            self.add(path, conf.predict.postprocess[0].name, f"is for masks: leave it out, as the task is {data.task}")
+            return
         for place, named in enumerate(conf.predict.postprocess):
             try:
                 (step,) = steps_of([named])
             except UserError as error:
                 self.add(f"{path}[{place}]", named.name, f"{error}. {error.advice()}")
                 continue
-            if not data.does.dense:
-                self.add(
-                    f"{path}[{place}]", named.name, f"is for masks, which {data.task} doesn't predict: leave it out"
-                )
-            elif beyond := [k for k in step.classes or () if k >= data.outputs]:
-                self.add(f"{path}[{place}].kwargs.classes", beyond, f"no such class; the last is {data.outputs - 1}")
+            if beyond := [each for each in step.classes or () if each >= data.outputs]:
+                allowed = f"there is no such class; classes are 1 to {data.outputs - 1}"
+                self.add(f"{path}[{place}].kwargs.classes", beyond[0], allowed)
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":
@@ -333,12 +334,14 @@ class _Planner:
             )
 
     def check_splits(self, legs: Sequence[Leg]) -> None:
-        """Check that no site is trained on whose images are all for testing."""
-        for options in {
-            d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
-        }.values():
-            path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
-            self.add(path, "test", "leaves nothing to train on: leave it out, or remove the task from those trained on")
+        """Check that no site is trained on whose images are all for testing, nor a deployment tested on others."""
+        trained = {d.options.task_id: d.options for leg in legs for d in leg.pool}
+        for task_id, options in trained.items():
+            path = self.layers.where(task_id, "dataset", "kwargs")(["split"])
+            if options.split == "test":
+                self.add(path, "test", "leaves nothing to train on: leave it out, or train on other tasks only")
+            if options.split == "validation" and self.current.mode == "deployment":
+                self.add(path, "validation", "is for simulations, to choose options: a deployment tests on test images")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""

@@ -187,6 +187,7 @@ def test_labels_in_a_table(tmp_path: Path, key: str) -> None:
         ([*lines, ";ill"], f"line 4: no {key}"),
         ([*lines, "x;sick"], "line 4: Label: 'sick' is no class"),
         (["a;Label", "b;ill"], f"no column {key} in its first line"),
+        ([f"{NUMBER};ill", "b;ill"], f"no column {key}, Label in its first line"),
         (lines[1:], f"no column {key}, Label in its first line"),
     ):
         table.write_text("\n".join(text))

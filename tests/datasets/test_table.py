@@ -90,6 +90,13 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
             "column patient seems to say whose image it is",
             "Set patient_column: patient",
         ),
+        (
+            "mrn,Channel_0,Label\n1,a.png,a.png\n",
+            {},
+            "column mrn seems to say whose image it is",
+            "patient_column: mrn",
+        ),
+        (f"SubjectID,Channel_0,Label\n1,a.png,{'x' * 300}\n", {}, "no such file: ", "Correct these rows"),
         ("SubjectID,Channel_0,Label\n1,a.png\n", {}, "line 2: 2 cells for 3 columns", "quotes"),
         ("SubjectID,Channel_0,Label\n", {}, "no rows", "add rows"),
         (
@@ -227,7 +234,8 @@ def test_options_that_do_not_fit(tmp_path: Path, kwargs: dict, message: str) -> 
 
 
 def test_ranges() -> None:
-    assert ranges([2, 5, 6, 7, 9, 10]) == "2, 5 to 7, 9 to 10"
+    assert ranges([2, 5, 6, 7, 9, 10]) == "lines 2, 5 to 7, 9 to 10"
+    assert ranges([3]) == "line 3"
 
 
 @pytest.mark.parametrize(("lab", "count"), [("isfahan", 149), ("cellavision", 97)])

@@ -11,6 +11,7 @@ import pytest
 from relay.errors import ConfigError, Problem
 from relay.plan import plan
 from tests.studies import given, study
+from tests.tasks.tiny import changes
 
 
 def problems(**changes: object) -> dict[str, Problem]:
@@ -298,4 +299,9 @@ def test_what_is_done_to_masks_is_checked_first() -> None:
     assert "did you mean 'voxels'" in found["common.predict.postprocess[1]"].allowed
     assert "unknown name 'largest'" in found["common.predict.postprocess[2]"].allowed
     assert set(found) == {"common.predict.postprocess[1]", "common.predict.postprocess[2]"}
+    classes = {"name": "fill_holes", "kwargs": {"classes": [1, 9]}}
+    found = problems(**{"common.predict.postprocess": [classes]})
+    assert "classes are 1 to" in found["common.predict.postprocess[0].kwargs.classes"].allowed
+    found = problems(**changes("regression", **{"common.predict.postprocess": steps[:1]}))
+    assert "is for masks" in found["common.predict.postprocess"].allowed
     assert "common.predict.mirror" in problems(**{"common.predict.mirror": "yes"})

@@ -128,7 +128,12 @@ def test_pages_of_classes_and_numbers(root: Path) -> None:
         "common.dataset.kwargs.target_column=age"]  # fmt: skip
     done = typed("data", "report", config(root), "-o", root / "pages", *ages)
     assert done.code == 0, done.err
-    assert "Values of age" in (root / "pages" / "north.html").read_text()
+    page = (root / "pages" / "north.html").read_text()
+    assert "Values of age" in page
+    assert "all patients in test" in page
+    (root / "taken").write_text("")
+    done = typed("data", "report", config(root), "-o", root / "taken", *ages)
+    done.refused(2, "is a file, but the pages need a folder", advice="-o")
 
 
 def seen(split: str, values: np.ndarray) -> Seen:
