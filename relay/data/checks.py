@@ -19,6 +19,7 @@ from relay.data.patients import doubtful
 from relay.data.read import read_images
 from relay.data.record import Record
 from relay.data.site import SiteData
+from relay.errors import some
 
 SPREAD = 1.1
 """Warn if the spacings of a site differ by more than this factor."""
@@ -53,7 +54,8 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     name = site.dataset.options.task_name
     splits = [name for name in splits if not (name == "test" and "val" in splits and site.split.stands_in)]
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
+    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
+    found += [*_images(seen), *_copies(seen)]
     found += [*_scale(site, splits), *_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
@@ -124,6 +126,18 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
             yield f"class {k} ({options.names[k]}) occurs in no mask; num_classes may be too large", ()
         elif without:
             yield f"class {k} ({options.names[k]}) occurs in no {' and no '.join(without)} mask", ()
+
+
+def _labels(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Classes of images that never occur, split by split."""
+    task = site.dataset.options.does
+    if task.dense or task.fewest is None:
+        return
+    for split in splits:
+        targets = [store[i][1] for store in (site.store(split),) for i in range(len(store))]
+        there = {k for target in targets for k in (np.flatnonzero(target) if target.ndim else [int(target)])}
+        if targets and (absent := [name for k, name in enumerate(task.names) if k not in there]):
+            yield f"no {split} image has the {task.classes} {some(absent)}", ()
 
 
 def _images(pictures: Sequence[_Seen]) -> Found:
