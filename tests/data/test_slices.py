@@ -126,6 +126,9 @@ def test_nor_put_others_in_their_place(folder: Path) -> None:
 def test_steps_of_slices_are_for_volumes(folder: Path) -> None:
     with pytest.raises(ValidationError, match="steps see the whole volume: give Resample"):
         Scans(folder, slices="axial", steps=[{"name": "Resample", "kwargs": {"spacing": [1, 1]}}])
+    for key in ("patch_size", "img_size"):
+        with pytest.raises(ValidationError, match="must be rows, columns"):
+            Scans(folder, slices="axial", **{key: [4, 4, 4]})
 
 
 def test_the_wrong_number_of_axes_is_one_error(folder: Path) -> None:
