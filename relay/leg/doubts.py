@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relay.data import Doubt, SiteData, Store
+from relay.data import Doubt, SiteData, Store, people
 from relay.files import write_text
 from relay.leg import choosing
 from relay.leg.digests import Files
@@ -68,7 +68,7 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
         found.append(doubt)
     if isinstance(leg.data.does, Regression) and (doubt := far(site.train for site in pool)):
         found.append(doubt)
-    patients = len({sample.patient for site in pool for sample in site.split.train})
+    patients = sum(len(set(people(sample.patient for sample in site.split.train))) for site in pool)
     memory = build(getattr(leg.strategy.options, "memory", None))
     memory.setup(task_of(leg))
     if doubt := memory.doubt(patients):
