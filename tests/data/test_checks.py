@@ -115,6 +115,25 @@ def test_classes_that_no_image_has_are_told(task: str, targets: list[Any], said:
     assert [text for text in found if text.startswith("no ")] == said
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1e5, 1.2e5], "are 1.1e+05 on average (standard deviation 1e+04); a net begins near 0"),
+        ([0.001, 0.002], "differences so small"),
+        ([20, 80], None),
+        ([0, 0], None),
+    ],
+)
+def test_numbers_far_from_those_of_a_fresh_net_are_told(values: list[float], said: str | None) -> None:
+    cases = {name: replace(picture(), target=np.float32(v)) for name, v in zip("abc", [*values, 0], strict=True)}
+    told = Told(cases)
+    told.options = replace(told.options, task="regression", num_classes=None)
+    *rest, test = told.listing
+    found = [doubt.text for doubt in examine(SiteData(told, Split(rest, [], [test])), ("train", "test"))]
+    assert len(found) == 1 + (said is not None)  # nor is there anybody to validate on
+    assert said is None or said in found[0]
+
+
 def test_a_mask_of_two_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Told(four())
     records = [replace(r, target=Path("same") if r.id in ("a_1", "b_1") else r.target) for r in told.samples()]
