@@ -67,7 +67,7 @@ class NnUNet(Dataset):
         """
         found = [About(self.root / name / "dataset.json") for name in self.options.folder_names]
         for about in found:
-            about.check(self.options.num_classes, self.options.channels)
+            about.check(self.options.num_classes, self.options.channels, self.options.class_names)
             if about.labels != found[0].labels:
                 raise DataError(
                     f"{about.path}: labels differ from those of {found[0].path}", "Give both the same labels."
@@ -143,7 +143,7 @@ class About:
         self.labels = self._labels(content.get("labels"))
         self.ending = self._text(content.get("file_ending"))
 
-    def check(self, num_classes: int | None, channels: int) -> None:
+    def check(self, num_classes: int | None, channels: int, class_names: Sequence[str] | None = None) -> None:
         """Compare it with what the config says.
 
         Raises:
@@ -154,6 +154,13 @@ class About:
             raise DataError(
                 f"{self.path}: {len(self.labels)} labels ({names}), but num_classes is {num_classes}",
                 f"Set num_classes: {len(self.labels)} in the config.",
+            )
+        if class_names and sorted(class_names) == sorted(self.labels) and list(class_names) != list(self.labels):
+            raise DataError(
+                f"{self.path}: the labels in the order of their values are {names}, but class_names is "
+                f"{', '.join(class_names)}",
+                "Give the labels the values that they have at the other sites, in labels and in the masks; or, if no "
+                "other site takes part, correct class_names.",
             )
         if channels != len(self.channels) and (channels, len(self.channels)) not in ((1, 3), (3, 1)):
             raise DataError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.config import dump
 from relay.errors import UserError
-from relay.start.drafting import MASKED, WORDED, Draft, folded, look
+from relay.start.drafting import MASKED, WORDED, Draft, folded, look, made
 from relay.start.fingerprint import Fingerprint
 from relay.start.sources import Source
 
@@ -40,7 +40,7 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
         UserError: the images do not fit the plan; the advice says what can be done.
     """
     common = dict(plan.get("common") or {})
-    theirs = dict((common.get("dataset") or {}).get("kwargs") or {})
+    theirs = _theirs(common, plan)
     kept = {key: theirs[key] for key in (*TRAVELS, *OWN) if key in theirs}
     words = _words(source, theirs, name)
     known = {"class_names": kept["class_names"]} if source.kwargs.get("class_names") and "class_names" in kept else {}
@@ -58,6 +58,15 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
     }
     head = f"# Written by relay init: the plan of {name}, with the images of {site}. Keep what is in common the same.\n"
     return Draft(head + dump(blocks), found, [*_values(kwargs, found, masked), *_notes(found, kept)])
+
+
+def _theirs(common: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The study's options of data, with what its data set says by itself: of its first site, if they differ."""
+    first: Mapping[str, Any] = next(iter(plan.get("all_tasks_datasets") or []), {})
+    block = {**(common.get("dataset") or {}), **first}
+    given = {**((common.get("dataset") or {}).get("kwargs") or {}), **(first.get("kwargs") or {})}
+    options = made(str(block.get("name")), given).options
+    return {key: getattr(options, key) for key in ("task", "num_classes", "class_names", "channels")} | given
 
 
 def _next(plan: Mapping[str, Any]) -> int:

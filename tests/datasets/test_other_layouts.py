@@ -172,6 +172,15 @@ def test_descriptions_that_do_not_fit(site, about: dict[str, Any], message: str,
     assert advice in caught.value.advice()
 
 
+def test_labels_in_another_order_than_the_classes(site) -> None:
+    nnunet(site, {"labels": {"background": 0, "cyst": 1, "liver": 2}})
+    given = {"img_folder": "Dataset001_Test", "num_classes": 3}
+    assert made(NnUNet, site.root, **given, class_names=["background", "cyst", "liver"]).listing
+    assert made(NnUNet, site.root, **given, class_names=["background", "a", "b"]).listing
+    with pytest.raises(DataError, match="background, cyst, liver, but class_names is background, liver, cyst"):
+        len(made(NnUNet, site.root, **given, class_names=["background", "liver", "cyst"]))
+
+
 def test_no_description(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file") as caught:
         len(made(NnUNet, tmp_path))

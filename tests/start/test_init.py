@@ -330,6 +330,15 @@ def test_the_next_site_writes_its_classes_in_the_same_or_other_ways(tmp_path: Pa
     assert kwargs["mask_values"] == [0, 255]
 
 
+def test_what_the_studys_data_set_says_by_itself_travels_too(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "image" / f"{k}.png", np.zeros((64, 64, 3)))
+        picture(tmp_path / "mask" / f"{k}.png", np.indices((64, 64))[0] % 3)
+    assert typed("init", tmp_path, "-o", tmp_path / "s.yaml", "--like", "fundus/relay").code == 0
+    kwargs = yaml.safe_load((tmp_path / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert (kwargs["class_names"], kwargs["channels"]) == (["background", "rim", "cup"], 3)
+
+
 def test_the_next_site_has_the_same_numbers_for_classes(tmp_path: Path) -> None:
     for name, first in (("north", 0), ("south", 0), ("east", 1), ("west", 0)):
         pictures(tmp_path / name, 6)
