@@ -213,6 +213,9 @@ def test_dicom_with_a_table(archive: Path, tmp_path: Path) -> None:
     assert typed(*words, "--patient", "StudyInstanceUID", "--series", "^thorax$", **home).code == 0
     kwargs = yaml.safe_load((archive / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
     assert (kwargs["patient"], kwargs["description_regex"]) == ("StudyInstanceUID", "^thorax$")
+    (archive / "again.csv").write_text("StudyInstanceUID\n")
+    typed(*words, **home).refused(2, "several tables: again.csv, labels.csv", advice="Keep one")
+    (archive / "again.csv").unlink()
     typed(*words, "--series", "bone", **home).refused(2, "--series 'bone' matches no")
     typed(*words, "--patients", "x", **home).refused(2, "--patients is for names of files")
     typed(*words, "--target", "PatientID", "--task", "classification", **home).refused(
