@@ -13,6 +13,8 @@ from relay.errors import nearest
 INDEX = re.compile(r"\d+(\.0*)?", re.ASCII)
 """A class's index; spreadsheets write 1 as 1.0, too."""
 COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
+LONGEST = 60
+"""How many characters of a target that can't be read a message quotes."""
 BETWEEN = "|"
 """Between the labels of one image, if it has several."""
 
@@ -42,7 +44,7 @@ class Labels:
         if self.task == "multilabel":
             return self._several(text)
         if is_missing(text):
-            raise ValueError(f"{text!r} is no {'number' if self.task == 'regression' else 'class'}")
+            raise ValueError(f"{shortened(text)!r} is no {'number' if self.task == 'regression' else 'class'}")
         return number(text) if self.task == "regression" else self.index(text)
 
     def index(self, text: str) -> int:
@@ -58,7 +60,7 @@ class Labels:
         same = [value for value in self.values if alike(value) == alike(text)]
         near = same[0] if same else nearest(text, self.values)
         raise ValueError(
-            f"{text!r} is no class; the classes are {', '.join(self.values)}"
+            f"{shortened(text)!r} is no class; the classes are {', '.join(self.values)}"
             + (f"; did you mean '{near}'?" if near else "")
         )
 
@@ -70,7 +72,7 @@ class Labels:
         """
         found = {"0": 0, "1": 1, "false": 0, "true": 1}.get(INDEX.sub(_whole, clean(text)).casefold())
         if found is None:
-            raise ValueError(f"{text!r} is neither 0 nor 1")
+            raise ValueError(f"{shortened(text)!r} is neither 0 nor 1")
         return found
 
     def _several(self, text: str) -> tuple[int, ...]:
@@ -78,6 +80,11 @@ class Labels:
         words = [] if is_missing(text) else [clean(word) for word in text.split(BETWEEN)]
         there = {self.index(word) for word in words}
         return tuple(int(k in there) for k in range(len(self.names)))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for a message: a whole report belongs in none."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def number(text: str) -> float:
@@ -90,9 +97,9 @@ def number(text: str) -> float:
         value = float(text)
     except ValueError:
         cure = "; write it with a point" if COMMA.fullmatch(text) else ""
-        raise ValueError(f"{text!r} is no number{cure}") from None
+        raise ValueError(f"{shortened(text)!r} is no number{cure}") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
+        raise ValueError(f"{shortened(text)!r} is not a finite number")
     return value
 
 

@@ -93,6 +93,10 @@ def test_texts_with_numbers_or_several_labels(site) -> None:
     path.write_text("mass\nedema\n")
     labels = made(TextLabels, site.root, task="multilabel", class_names=["edema", "mass"])
     assert labels.listing[0].target == (1, 1)
+    path.write_text(f"{'Findings: none. ' * 9}Reported for Meier")
+    with pytest.raises(DataError, match=r"Findings: .*…' is no class") as caught:
+        len(made(TextLabels, site.root, **CLASSES))
+    assert "Meier" not in str(caught.value)
 
 
 # -- nested folders --------------------------------------------------------------------------------------------------
