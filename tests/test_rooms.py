@@ -22,6 +22,7 @@ FLOORS = (
     {"adopt"},
     {"predict", "report", "score", "simulate"},
     {"compare", "start", "survey"},
+    {"app"},
     {"cli"},
     {"__main__"},
 )

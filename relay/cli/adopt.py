@@ -41,7 +41,7 @@ def adopt(
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 
-    from relay.leg import Progress, RunPaths, is_first, transport_of
+    from relay.leg import Progress, RunPaths, is_first, progress_of, transport_of
     from relay.simulate import Simulation
 
     if is_first():
@@ -54,7 +54,7 @@ def adopt(
     if console:
         log_to(root / "logs" / "adopt.log", verbose)
     simulation = Simulation(study, root, devices, transport)
-    with Progress(console=console) as progress:
+    with Progress(console=console, file=progress_of(root) if console else None) as progress:
         with progress.stage("reading and checking images"):
             progress.expect(simulation.read_for_adoption(legs, progress.say))
         records = [simulation.adopt(leg, progress) for leg in legs]

@@ -28,6 +28,7 @@ from relay.cli import (
     report,
     roster,
     score,
+    ui,
 )
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to
@@ -57,7 +58,7 @@ def train(
         hold(RunPaths(root).alone())
     transport = transport_of(study, RunPaths(root))
     transport.prepare(study.legs[0])
-    from relay.leg import Progress
+    from relay.leg import Progress, progress_of
     from relay.report import show_study
     from relay.simulate import Simulation, apart, sites_of
 
@@ -65,7 +66,7 @@ def train(
     if console:
         log_to(root / "logs" / "run.log", verbose)
     simulation = Simulation(study, root, devices, transport)
-    with Progress(console=console) as progress:
+    with Progress(console=console, file=progress_of(root) if console else None) as progress:
         with progress.stage("finding images"):
             progress.expect(simulation.steps)
         summary = simulation.run(progress)
@@ -101,6 +102,7 @@ for function in (
     rehearse.rehearse,
     record.receipt,
     record.ledger,
+    ui.ui,
 ):
     app.command()(function)
 

@@ -83,7 +83,7 @@ def compare(
     for job in planned:
         configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note
-    from relay.compare import executor_of, unfinished
+    from relay.compare import executor_of, stand_ins, unfinished
     from relay.leg import RunPaths, is_first
 
     if is_first():
@@ -96,6 +96,8 @@ def compare(
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "compare.log", verbose)
+        for sentence in stand_ins(planned):
+            console.print(sentence, highlight=False)
         if len(planned) > len(todo):
             console.print(f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")
     if executor is None:
@@ -156,9 +158,9 @@ def _slurm(text: str | None) -> dict[str, Any] | None:
 
 def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | None) -> list[Failed]:
     from relay.compare import planned_steps, run_here
-    from relay.leg import Progress
+    from relay.leg import Progress, progress_of
 
-    with Progress(console=console) as progress:
+    with Progress(console=console, file=progress_of(root) if console else None) as progress:
         with progress.stage("finding images"):
             steps = planned_steps(todo, root, devices)
         progress.expect(sum(steps))

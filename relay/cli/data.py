@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.data import Doubt, Sheet
+    from relay.plan import Leg
     from relay.start import Found
     from relay.survey import Checked
 
@@ -156,7 +158,7 @@ def _check_patients(sheet: Sheet, patient: str) -> None:
 @data_app.command()
 @command
 def check(config: Config, overrides: options.Overrides = None) -> None:
-    """Read every image of a config once, and name everything that is wrong, and everything that is suspicious.
+    """Read every image of a config once, try the net on one, and name all that is wrong, and all that is suspicious.
 
     Checked are the sites whose images are on this computer. Nothing is written.
     """
@@ -214,7 +216,7 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
     from relay.survey import check_site
 
     study = configs.find(config, overrides).plan(train=False)
-    trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
+    trained = {dataset.options.task_id: leg for leg in study.legs for dataset in leg.pool}
     here = study.test_sets
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)
@@ -228,9 +230,23 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
                 return lambda: bar.advance(task)
 
             seed = study.legs[0].conf.random_seed
-            yield check_site(dataset, seed, options_.task_id in trained, Path(spool), expect)
+            leg = trained.get(options_.task_id)
+            found = check_site(dataset, seed, leg is not None, Path(spool), expect)
+            yield _with_net(found, leg) if leg and found.site else found
     if absent := [d.options.task_name for d in study.datasets.values() if d not in here]:
         warn(f"not on this computer, so not read: {', '.join(absent)}")
+
+
+def _with_net(checked: Checked, leg: Leg) -> Checked:
+    """Also what would end training before its first step."""
+    from relay.leg import check_net
+
+    assert checked.site is not None
+    try:
+        check_net(leg, checked.site)
+    except UserError as error:
+        return replace(checked, problems=(str(error),), cures=(error.advice(),))
+    return checked
 
 
 def _dealt(checked: Checked) -> str:

@@ -84,11 +84,11 @@ def predict(
         _skipped(here)
     which: Any = model.value if model else None
     if images:
-        from relay.leg import Progress
+        from relay.leg import Progress, progress_of
 
         chosen, target = here.for_images(which, ask.say), root / "results" / "images"
         log_to(root / "logs" / "predict.log", verbose)
-        with Progress(len(images), Console()) as progress:
+        with Progress(len(images), Console(), file=progress_of(root)) as progress:
             for path in predict_images(chosen, images, target, devices, progress, warn):
                 progress.say(f"Written: {path}")
         return

@@ -26,6 +26,7 @@ COLUMNS = ("strategy", "order", "left_out", "seed", "leg", "site", "metric", "va
 GAPS = ("to_local", "to_joint", "elsewhere_to_joint")
 NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
 STEPS = "{label} makes {steps:g} times the budget's steps in each leg, and more when sites adopt a model."
+STANDS_IN = "Validation images stand in for the test images of {sites}: split: validation."
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
@@ -114,6 +115,7 @@ def comparison(
         "method": " ".join(
             [
                 *parts,
+                *stand_ins(jobs),
                 *(LAPS.format(label=label, laps=laps) for label, laps in shared.items()),
                 *(STEPS.format(label=label, steps=steps) for label, steps in more.items()),
             ]
@@ -131,6 +133,13 @@ def comparison(
     write_text(root / "compare.json", json.dumps(no_nan(whole), indent=1) + "\n")
     write_text(root / "compare.csv", _csv(runs))
     return whole
+
+
+def stand_ins(jobs: Sequence[Job]) -> list[str]:
+    """A sentence that names the sites whose validation images stand in for test images; none if there are none."""
+    given = {data.options.task_name: data.options for job in jobs for data in job.study.datasets.values()}
+    sites = [str(name) for name, options in given.items() if options.split == "validation"]
+    return [STANDS_IN.format(sites=", ".join(sites))] if sites else []
 
 
 def _where(problem: Failed, root: Path) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.data.dataset import Dataset
+from relay.data.formats.files import PICTURES, is_series
+from relay.data.formats.volumes import read_geometry
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
@@ -15,6 +17,11 @@ from relay.data.splits import SPLITS, Split, split
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
+
+AXES = (
+    "Give it one number for each axis of the images: rows, columns; of volumes slices, rows, columns. Or read volumes "
+    "as 2D images: slices: axial. Don't mix 2D images and volumes."
+)
 
 
 class SiteData:
@@ -66,13 +73,32 @@ class SiteData:
             DataError: some images can't be used.
         """
         problems: list[DataError] = []
+        if first := next((sample for name in names for sample in self.split[name]), None):
+            self._check_axes(first)
         for name in names:
             try:
+                if name == "test" and self.split.stands_in and "val" in self._stores:
+                    self._stores[name] = self._stores["val"]
                 if name not in self._stores:
                     self._stores[name] = Store(self.dataset, self.split[name], self._spool, step=step)
             except BadImages as error:
                 problems += error.refused
         refuse_images(self.dataset, problems)
+
+    def _check_axes(self, first: Record) -> None:
+        """Compare an image with the options before all are read, each of which would otherwise be refused alone.
+
+        Raises:
+            DataError: they are for another number of axes.
+        """
+        wanted, path = self.dataset.options.axes, first.image
+        own = type(self.dataset).read is not Dataset.read  # a data set's own read may do anything
+        if wanted is None or own or first.slice is not None or not (path.exists() or is_series(path)):
+            return
+        geometry = read_geometry(path)
+        axes = 2 if geometry is None or geometry.is_slice else 3
+        if axes != wanted[0] and (geometry is not None or path.name.lower().endswith(PICTURES)):
+            raise DataError(f"{self.dataset}: {path} has {axes} axes, but {wanted[1]} is for {wanted[0]}", AXES)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
         """An image's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.
@@ -115,6 +141,11 @@ def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequ
     """
     parts = split(dataset.listing, dataset.options, seed)
     for name in splits:
+        if name == "test" and dataset.options.split == "validation" and not parts.test:
+            raise DataError(
+                f"{dataset}: split: validation tests on validation images, but there are none",
+                "Raise val_fraction, or add patients; at least two are needed beside those of the test set.",
+            )
         if name != "val" and not parts[name]:
             patients = len({sample.patient for sample in dataset.listing})
             raise DataError(

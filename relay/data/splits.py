@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from relay.data.options import DatasetOptions, SplitName
@@ -21,7 +21,7 @@ PUBLISHED: Final[tuple[SplitName, ...]] = ("val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of each split, sorted by id; no patient is in two of them."""
+    """The samples of each split, sorted by id; no patient is in two, unless ``split: validation`` asks for it."""
 
     train: list[Record]
     val: list[Record]
@@ -30,6 +30,11 @@ class Split:
     def __getitem__(self, name: SplitName) -> list[Record]:
         samples: list[Record] = getattr(self, name)
         return samples
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether the validation images are the test images, too."""
+        return self.test is self.val
 
     def to_json(self) -> dict[str, list[str]]:
         """The samples' ids, split by split: for the run's record, which stays at the site."""
@@ -43,7 +48,8 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     validation is chosen from the rest; if it marks some for validation, these are the validation split. A fraction
     above zero gives at least one patient as long as one is left to train on, so with a single training patient,
     validation is empty. Patients whose names are :func:`~relay.data.patients.alike` stay together, because they may be
-    one. With ``split: test``, all are tested on.
+    one. With ``split: test``, all are tested on; with ``split: validation``, the validation images stand in for the
+    test images, which are left out.
 
     Raises:
         DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike.
@@ -63,8 +69,9 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     validated = 0 if published["val"] else _share(options.val_fraction, len(patients), len(patients) - tested)
     parts = patients[tested + validated :], patients[tested : tested + validated], patients[:tested]
     train, val, test = ({name for first in part for name in together[alike(first)]} for part in parts)
-    dealt = train, val | published["val"], test | published["test"]
-    return Split(*([sample for sample in ordered if sample.patient in part] for part in dealt))
+    named = train, val | published["val"], test | published["test"]
+    dealt = Split(*([sample for sample in ordered if sample.patient in part] for part in named))
+    return replace(dealt, test=dealt.val) if options.split == "validation" else dealt
 
 
 def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]], rest: set[str]) -> None:

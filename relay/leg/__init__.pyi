@@ -1,5 +1,5 @@
 from . import checkpoint as checkpoint, digests as digests, doubts as doubts, handover_writer as handover_writer
-from .acceptance import full_check as full_check, quick_check as quick_check
+from .acceptance import check_net as check_net, full_check as full_check, quick_check as quick_check
 from .callbacks import KeepState as KeepState, ShowProgress as ShowProgress, StopOnNonFinite as StopOnNonFinite
 from .candidates import candidates_in as candidates_in, preferred as preferred, scores as scores, zero_shot as zero_shot
 from .device import device_of as device_of, memory_format as memory_format
@@ -10,7 +10,7 @@ from .inference import applied as applied, predict as predict
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
 from .processes import is_first as is_first, wait_for_all as wait_for_all
-from .progress import Progress as Progress
+from .progress import Progress as Progress, progress_of as progress_of
 from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg
 from .simulated_transport import SimulatedStudy as SimulatedStudy, transport_of as transport_of
 from .sites import Known as Known, Needs as Needs, Sites as Sites, needs as needs

@@ -1,15 +1,19 @@
 """What a run is doing, its progress, and the time left. Every line also goes to the log.
 
 A terminal shows a progress bar with the current stage above it; elsewhere, there is one line per leg and per minute.
+For programs that watch a run, a file says the same every second, and is gone when the command has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -18,11 +22,19 @@ from rich.progress import BarColumn, Progress as Bar, TaskProgressColumn, TextCo
 from rich.text import Text
 
 from relay.errors import shown
+from relay.files import write_text
 from relay.leg.pace import Pace, spoken
 
 log = logging.getLogger(__name__)
 MINUTE = 60.0
+FILE = "progress.json"
+"""In a run's folder ``logs``: ``doing``, ``share`` (0 to 1) and ``left``, as :class:`Progress` shows them."""
 T = TypeVar("T")
+
+
+def progress_of(run: Path) -> Path:
+    """The file that says how far the command is that works in a run's folder."""
+    return run / "logs" / FILE
 
 
 class Progress:
@@ -33,6 +45,7 @@ class Progress:
         console: where to show it; None to show nothing (processes other than the first, tests).
         clock: returns the time in seconds.
         beat: seconds between two lines without a terminal.
+        file: what watchers read; None for none.
     """
 
     def __init__(
@@ -41,6 +54,7 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
         beat: float = MINUTE,
+        file: Path | None = None,
     ) -> None:
         self.console, self.pace = console, Pace(total)
         self._clock, self._then, self._beat = clock, clock(), beat
@@ -49,19 +63,21 @@ class Progress:
         self._lock, self._over = threading.Lock(), threading.Event()
         live = console is not None and console.is_terminal
         self._bar = _Bar(self.doing, lambda: self.pace.total > 0, console) if live and console else None
-        self._heart = threading.Thread(target=self._beats, daemon=True) if console and not live else None
+        self._file = file
+        self._threads = [threading.Thread(target=self._beats, daemon=True)] if console and not live else []
+        self._threads += [threading.Thread(target=self._writes, daemon=True)] if file else []
 
     def __enter__(self) -> Progress:
         if self._bar:
             self._bar.start()
-        if self._heart:
-            self._heart.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._over.set()
-        if self._heart:
-            self._heart.join()
+        for thread in self._threads:
+            thread.join()
         if self._bar:
             self._bar.stop()
 
@@ -180,6 +196,16 @@ class Progress:
     def _beats(self) -> None:
         while not self._over.wait(self._beat):
             self.say(f"  {self.line()}")
+
+    def _writes(self) -> None:
+        """Watchers can do without: what the disk refuses here ends no training."""
+        assert self._file is not None
+        while not self._over.wait(1):
+            told = {"doing": self.doing(), "share": self.pace.share(), "left": self.left()}
+            with contextlib.suppress(OSError):
+                write_text(self._file, json.dumps(told) + "\n")
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
 
 
 class _Bar(Bar):

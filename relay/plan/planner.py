@@ -181,11 +181,12 @@ class _Planner:
             if getattr(options, key) not in (None, value):
                 self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
+        axes, says = data.axes or (len(getattr(options, "img_size", None) or "2D"), "")
         if getattr(options, "spatial_dims", 2) is None:
-            options = dataclasses.replace(options, spatial_dims=len(size or getattr(options, "img_size", None) or "2D"))
+            options = dataclasses.replace(options, spatial_dims=axes)
         dims = getattr(options, "spatial_dims", None)
-        if size is not None and dims is not None and len(size) != dims:
-            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
+        if says and dims is not None and axes != dims:
+            self.add(where(["spatial_dims"]), dims, f"must be {axes}, as {says} in dataset.kwargs is for {axes} axes")
         return type(net)(options)
 
     def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
@@ -333,12 +334,14 @@ class _Planner:
             )
 
     def check_splits(self, legs: Sequence[Leg]) -> None:
-        """Check that no site is trained on whose images are all for testing."""
-        for options in {
-            d.options.task_id: d.options for leg in legs for d in leg.pool if d.options.split == "test"
-        }.values():
-            path = self.layers.where(options.task_id, "dataset", "kwargs")(["split"])
-            self.add(path, "test", "leaves nothing to train on: leave it out, or remove the task from those trained on")
+        """Check that no site is trained on whose images are all for testing, nor a deployment tested on others."""
+        trained = {d.options.task_id: d.options for leg in legs for d in leg.pool}
+        for task_id, options in trained.items():
+            path = self.layers.where(task_id, "dataset", "kwargs")(["split"])
+            if options.split == "test":
+                self.add(path, "test", "leaves nothing to train on: leave it out, or train on other tasks only")
+            if options.split == "validation" and self.current.mode == "deployment":
+                self.add(path, "validation", "is for simulations, to choose options: a deployment tests on test images")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""

@@ -1,3 +1,4 @@
+from .curves import curve_in as curve_in
 from .gather import Run as Run
 from .page import render as render, write_report as write_report
 from .plot_style import Picture as Picture, figure as figure, styled as styled

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from relay.report.gather import Run
-from relay.tasks import Task
 
 MOST = 300
 """Maximum number of points drawn for a curve."""
@@ -27,18 +26,25 @@ class Curve:
 
 def read_curves(run: Run) -> list[Curve]:
     """A curve for each leg that has any."""
-    found = [_curve(leg.number, run.root / "tensorboard" / leg.folder, run.task) for leg in run.legs]
+    folders = [(leg.number, run.root / "tensorboard" / leg.folder) for leg in run.legs]
+    found = [curve_in(folder, number, run.task.primary.name) for number, folder in folders]
     return [curve for curve in found if curve.loss or curve.score]
 
 
-def _curve(leg: int, folder: Path, task: type[Task]) -> Curve:
-    """The phases one after another. Each counts its steps from 0; steps that a resumed fit repeated count once."""
+def curve_in(folder: Path, leg: int = 0, score: str | None = None) -> Curve:
+    """The curve of a leg, from the folder of its event files: the phases one after another. Each counts its steps from
+    0; steps that a resumed fit repeated count once.
+
+    Args:
+        score: the name of the validation score; by default, the first that is there.
+    """
     scalars = _scalars(folder)
     phases = {tag.removesuffix("/loss"): e for tag, e in scalars.items() if tag.endswith("/loss") and e}
     order = sorted(phases, key=lambda name: phases[name][0].wall_time)
     begins = [phases[name][0].wall_time for name in order]
     events: dict[int, list[Any]] = {}
-    for event in scalars.get(f"val/{task.primary.name}", []):
+    tag = f"val/{score}" if score else next((tag for tag in scalars if tag.startswith("val/")), "")
+    for event in scalars.get(tag, []):
         events.setdefault(max(sum(begin <= event.wall_time for begin in begins) - 1, 0), []).append(event)
     loss: dict[str, Points] = {}
     scores: Points = []

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from relay.compare.gather import stand_ins
 from relay.compare.jobs import Job, jobs_of, labels_of, orders_of, seeds_of
 from relay.errors import ConfigError, UserError
 from relay.plan import plan
@@ -224,6 +225,12 @@ def test_a_strategy_of_ones_own_has_a_folder_of_plain_letters() -> None:
     assert job.folder == "relay.strategies.local-Local_seed7"
 
 
+def test_images_that_stand_in_for_test_images_are_named() -> None:
+    assert stand_ins(jobs("local")) == []
+    (sentence,) = stand_ins(jobs("local", **{"common.dataset.kwargs.split": "validation"}))
+    assert "stand in for the test images of clinic_a, clinic_b: split: validation" in sentence
+
+
 @pytest.mark.parametrize(
     ("names", "changes", "said"),
     [
@@ -233,6 +240,14 @@ def test_a_strategy_of_ones_own_has_a_folder_of_plain_letters() -> None:
             "local",
             {"current_tasks": {"task_ids": [1], "mode": "deployment", "handoff": {"study": "s"}}},
             "is a deployment",
+        ),
+        (
+            "local",
+            {
+                "current_tasks": {"task_ids": [1], "mode": "deployment", "handoff": {"study": "s"}},
+                "common.dataset.kwargs.split": "validation",
+            },
+            "a deployment tests on test images",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_the_publishers_test_set_is_kept(patients, tested) -> None:
     if published:
         assert dealt.test == published
         assert bool(dealt.train) == (len(published) < len(patients))
+
+
+@given(PATIENTS, st.frozensets(st.integers(0, 30)))
+def test_validation_images_stand_in_for_test_images_that_are_never_opened(patients, tested) -> None:
+    given_samples = samples(patients, tested)
+    usual = split(given_samples, options(), 1)
+    chosen = split(given_samples, replace(options(), split="validation"), 1)
+    assert (chosen.train, chosen.val, chosen.test) == (usual.train, usual.val, usual.val)
+    assert chosen.stands_in
+    assert not usual.stands_in
 
 
 def test_seed_and_site_decide() -> None:

@@ -28,7 +28,8 @@ def picture(path: Path, values: np.ndarray) -> None:
 
 
 def config(root: Path, **kwargs) -> Path:
-    given = {"root_path": str(root), "num_classes": 2, "channels": 1, "class_names": ["background", "lung"], **kwargs}
+    given = {"root_path": str(root), "num_classes": 2, "channels": 1, "class_names": ["background", "lung"]}
+    given |= {"patch_size": [16, 16], **kwargs}
     content = {
         "common": {**COMMON, "dataset": {"name": "folder", "kwargs": given}},
         "all_tasks_datasets": [
@@ -73,6 +74,20 @@ def test_check_names_everything(root: Path) -> None:
     assert f"problem: no mask for {root / 'north' / 'image' / 'p1.png'}" in done.out
     assert done.out.count("what to do: ") >= 2
     typed("data", "report", config(root)).refused(2, "south: 7, the first", advice="relay data check")
+
+
+def test_check_finds_what_training_would_begin_with(root: Path) -> None:
+    done = typed("data", "check", config(root, patch_size=None))
+    done.refused(2, "1 problem, named above")
+    assert "problem: task 'north': images of 2 sizes (16×16, 32×32) can't be put into one batch" in done.out
+    assert "what to do: Set img_size" in done.out
+    COMMON["model"], plain = {"name": "monai:UNETR", "kwargs": {"feature_size": 4, "hidden_size": 12}}, COMMON["model"]
+    try:
+        done = typed("data", "check", config(root, img_size=[20, 20], patch_size=None))
+    finally:
+        COMMON["model"] = plain
+    done.refused(2, "2 problems, listed above")
+    assert "net 'monai:UNETR' can't process an image of 20×20: " in done.out
 
 
 def test_check_says_what_is_not_here(root: Path) -> None:

@@ -1,0 +1,72 @@
+"""The jobs: what was run from the page, how each stands, what it prints; stop it, run it again."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from relay.app.jobs import OVER, Job
+from relay.app.progress import progress_of
+from relay.app.web import desk_of, form_of, render, seen, text_of
+
+
+def _job(request: Request) -> Job:
+    return desk_of(request).jobs.job(int(request.path_params["number"]))
+
+
+def listed(request: Request) -> Response:
+    """All jobs, newest first."""
+    return render(request, "jobs.html", jobs=desk_of(request).jobs.all())
+
+
+def rows(request: Request) -> Response:
+    """The table of all jobs, which changes by itself."""
+    return render(request, "jobs_rows.html", jobs=desk_of(request).jobs.all())
+
+
+def show(request: Request) -> Response:
+    """One job."""
+    return _shown(request, "job.html")
+
+
+def part(request: Request) -> Response:
+    """What changes of one job."""
+    return _shown(request, "job_part.html")
+
+
+def _shown(request: Request, template: str) -> Response:
+    job = _job(request)
+    state = job.state
+    progress = None if state in OVER else progress_of(job)
+    return render(request, template, job=job, state=state, over=state in OVER, progress=progress)
+
+
+def stop(request: Request) -> Response:
+    """Ask a job to stop."""
+    form_of(request)
+    desk_of(request).jobs.stop(_job(request))
+    return seen(_job(request))
+
+
+def again(request: Request) -> Response:
+    """Run a job's command again, as a new job: it resumes what was stopped."""
+    form, job = form_of(request), _job(request)
+    return seen(desk_of(request).run(job.words, job.title, text_of(form, "passphrase") or None, job.light))
+
+
+def link(request: Request) -> Response:
+    """A link that opens the page in another browser of this computer."""
+    form_of(request)
+    return render(request, "link.html", link=f"{request.base_url}enter?token={request.app.state.door.link()}")
+
+
+ROUTES = [
+    Route("/jobs", listed),
+    Route("/jobs/rows", rows),
+    Route("/jobs/{number:int}", show),
+    Route("/jobs/{number:int}/part", part),
+    Route("/jobs/{number:int}/stop", stop, methods=["POST"]),
+    Route("/jobs/{number:int}/again", again, methods=["POST"]),
+    Route("/link", link, methods=["POST"]),
+]

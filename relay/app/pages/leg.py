@@ -1,0 +1,123 @@
+"""This site's leg: verify and receive what arrived, train, and choose a model; each is its command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from relay.app.curves import curves_of
+from relay.app.desk import Desk
+from relay.app.progress import progress_in
+from relay.app.web import config_of, desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
+from relay.errors import UserError
+
+
+def show(request: Request) -> Response:
+    """The forms of a leg, and how the runs stand that work now, whoever started them."""
+    desk = desk_of(request)
+    return render(request, "leg.html", configs=configs_of(desk), chosen=desk.config or "", running=_running(desk))
+
+
+def part(request: Request) -> Response:
+    """What changes: the runs that work now."""
+    return render(request, "leg_part.html", running=_running(desk_of(request)))
+
+
+def verify(request: Request) -> Response:
+    """Check a bundle against every rule."""
+    form = form_of(request)
+    words = ["verify", path_of(request, form, "bundle")]
+    return seen(desk_of(request).run(words, "Verify a bundle", secret_of(form), light=True))
+
+
+def receive(request: Request) -> Response:
+    """Verify the previous leg's bundle, and take it in."""
+    form = form_of(request)
+    words = ["receive", *_given(request, form), *_placed(request, form, "stick")]
+    return seen(desk_of(request).run(words, "Receive the previous leg", secret_of(form)))
+
+
+def train(request: Request) -> Response:
+    """Train the leg; an interrupted one resumes."""
+    form = form_of(request)
+    words = ["train", *_given(request, form), *_noted(form), *_gpus(form), *overrides_of(form)]
+    return seen(desk_of(request).run(words, "Train the leg", secret_of(form)))
+
+
+def adopt(request: Request) -> Response:
+    """Choose the model for this site's own patients."""
+    form = form_of(request)
+    words = ["adopt", *_given(request, form), *_noted(form), *_gpus(form)]
+    return seen(desk_of(request).run(words, "Choose the model for own patients", secret_of(form)))
+
+
+def curves(request: Request) -> Response:
+    """Loss and validation score of a run under ``exps/``, leg by leg, as JSON."""
+    desk = desk_of(request)
+    run = desk.roots.inside(request.query_params.get("run", ""), desk.cwd)
+    if not run.is_relative_to(desk.exps.resolve()):
+        raise UserError(f"{run} is not a run under {desk.exps}")
+    return JSONResponse(json.loads(json.dumps(curves_of(run))))
+
+
+def configs_of(desk: Desk) -> list[str]:
+    """The configs that can be chosen: the one the page was started with, then those under ``configs/``."""
+    folder = desk.cwd / "configs"
+    there = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return list(dict.fromkeys([*([desk.config] if desk.config else []), *(n for n in there if n != "paths.local")]))
+
+
+def overrides_of(form: FormData) -> list[str]:
+    """The overrides of a form, one in a line.
+
+    Raises:
+        UserError: one is not of the form key=value.
+    """
+    lines = [line.strip() for line in text_of(form, "overrides").splitlines()]
+    for line in filter(None, lines):
+        if "=" not in line or line.startswith("-"):
+            raise UserError(f"{line!r} is not of the form key=value", "For example: common.train.batch_size=8")
+    return [line for line in lines if line]
+
+
+def _given(request: Request, form: FormData) -> list[str]:
+    return ["-c", config_of(request, form)]
+
+
+def _noted(form: FormData) -> list[str]:
+    return ["-n", word_of(form, "note")] if text_of(form, "note") else []
+
+
+def _gpus(form: FormData) -> list[str]:
+    return ["-g", word_of(form, "gpus")] if text_of(form, "gpus") else []
+
+
+def _placed(request: Request, form: FormData, name: str) -> list[str]:
+    return [path_of(request, form, name)] if text_of(form, name) else []
+
+
+def _running(desk: Desk) -> list[dict[str, Any]]:
+    """Each run in which a command works now: its folder under ``exps/``, and its progress."""
+    found = []
+    for file in sorted(desk.exps.glob("**/logs/progress.json")):
+        run: Path = file.parents[1]
+        if told := progress_in(run):
+            found.append({"run": run.relative_to(desk.cwd).as_posix(), **told})
+    return found
+
+
+ROUTES = [
+    Route("/leg", show),
+    Route("/leg/part", part),
+    Route("/leg/curves", curves),
+    Route("/leg/verify", verify, methods=["POST"]),
+    Route("/leg/receive", receive, methods=["POST"]),
+    Route("/leg/train", train, methods=["POST"]),
+    Route("/leg/adopt", adopt, methods=["POST"]),
+]

@@ -1,0 +1,38 @@
+// Parts of a page that change by themselves: <div data-live="/jobs/3/part" data-every="2">…</div>.
+// A part is fetched again until it contains an element with data-over. Such requests don't keep the page from locking.
+
+const QUIET = { "x-relay-quiet": "1" };
+
+async function refresh(part) {
+  if (!document.hidden) {
+    try {
+      const answer = await fetch(part.dataset.live, { headers: QUIET, redirect: "error" });
+      if (answer.status === 403) return location.reload();
+      if (answer.ok) show(part, await answer.text());
+    } catch (error) {
+      console.warn(`${part.dataset.live}: ${error}`); // the server may be restarting: try again
+    }
+  }
+  if (!part.querySelector("[data-over]")) setTimeout(refresh, 1000 * Number(part.dataset.every || 2), part);
+}
+
+function show(part, text) {
+  if (part.dataset.shown === text) return;
+  part.dataset.shown = text;
+  const within = part.querySelector(".output");
+  const atEnd = !within || within.scrollTop + within.clientHeight >= within.scrollHeight - 4;
+  part.innerHTML = text;
+  const now = part.querySelector(".output");
+  if (now && atEnd) now.scrollTop = now.scrollHeight;
+}
+
+for (const part of document.querySelectorAll("[data-live]")) refresh(part);
+
+for (const area of document.querySelectorAll(".output")) area.scrollTop = area.scrollHeight;
+
+// A form is sent once: its buttons are disabled while the answer is on its way.
+document.addEventListener("submit", (event) => {
+  const buttons = event.target.querySelectorAll("button:not([type=button])");
+  setTimeout(() => buttons.forEach((button) => (button.disabled = true)));
+});
+addEventListener("pageshow", () => document.querySelectorAll("button:disabled").forEach((button) => (button.disabled = false)));

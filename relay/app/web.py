@@ -1,0 +1,125 @@
+"""What every page is made with: templates, forms and errors."""
+
+from __future__ import annotations
+
+import hmac
+from functools import cache
+from typing import Any
+
+import anyio.from_thread
+import jinja2
+from markupsafe import Markup
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from relay.app.desk import Desk
+from relay.app.guard import csrf_of
+from relay.app.jobs import Job
+from relay.config import fault, locate
+from relay.errors import RelayError, UserError, plain, shown
+
+TOKEN = "form_token"
+REFUSED = 422
+PAGES = (
+    ("/", "Study"),
+    ("/leg", "Leg"),
+    ("/jobs", "Jobs"),
+    ("/keys", "Keys"),
+)
+"""The pages in the navigation, in order."""
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("relay.app"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    made.filters |= {"shown": shown, "shown_long": lambda text: plain(text, keep="\n")}
+    made.globals["pages"] = PAGES
+    return made
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the page that is asked."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def render(request: Request, template: str, /, **values: Any) -> Response:
+    """A page from a template; every value is escaped."""
+    token = csrf_of(request.scope["relay_session"])
+    field = Markup('<input type="hidden" name="{}" value="{}">').format(TOKEN, token)
+    page = _templates().get_template(template)
+    common = {"csrf": lambda: field, "token": token, "here": request.url.path, "desk": desk_of(request)}
+    return HTMLResponse(page.render(**common, **values))
+
+
+def form_of(request: Request) -> FormData:
+    """The form of a POST, checked: it must hold its session's token, as a field or in the header ``X-Relay-Token``.
+
+    Raises:
+        RelayError: it does not.
+    """
+    form: FormData = anyio.from_thread.run(_read, request)
+    given = str(form.get(TOKEN) or request.headers.get("x-relay-token", ""))
+    if not hmac.compare_digest(given.encode(), csrf_of(request.scope["relay_session"]).encode()):
+        raise RelayError("this form is of another session", "Open the page again, and repeat what you did.")
+    return form
+
+
+async def _read(request: Request) -> FormData:
+    return await request.form(max_files=5000)
+
+
+def text_of(form: FormData, name: str) -> str:
+    """A text field of a form, without blanks around it; empty if it is missing."""
+    value = form.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def path_of(request: Request, form: FormData, name: str) -> str:
+    """A path field of a form, which must be inside the folders that may be opened."""
+    return str(desk_of(request).roots.inside(text_of(form, name)))
+
+
+def config_of(request: Request, form: FormData, name: str = "config") -> str:
+    """A config's field, as for ``-c``: a name, or a file inside the folders that may be opened.
+
+    Raises:
+        UserError: there is none; the nearest names are given.
+    """
+    config, desk = word_of(form, name), desk_of(request)
+    if (desk.cwd / config).exists() or any(fault(part) for part in config.split("/")):  # a path, not a name
+        desk.roots.inside(config, desk.cwd)
+    locate(config)
+    return config
+
+
+def word_of(form: FormData, name: str) -> str:
+    """A text field that must be filled in, and that can't pass for an option of a command."""
+    text = text_of(form, name)
+    if not text or text.startswith("-"):
+        raise UserError(f"{name}: {text!r} can't be used", "Fill in the field. It can't start with a dash.")
+    return text
+
+
+def secret_of(form: FormData, name: str = "passphrase") -> str | None:
+    """A passphrase, unchanged: blanks may be part of it; None if the field was left empty."""
+    given = form.get(name)
+    return given if isinstance(given, str) and given else None
+
+
+def seen(job: Job) -> Response:
+    """Go to the page of a job."""
+    return RedirectResponse(f"/jobs/{job.number}", 303)
+
+
+def failed(request: Request, error: Exception) -> Response:
+    """The page of an error: its message, and what to do."""
+    assert isinstance(error, RelayError)
+    if "relay_session" not in request.scope:
+        return HTMLResponse("", REFUSED)
+    response = render(request, "error.html", error=error)
+    response.status_code = REFUSED
+    return response
