@@ -135,7 +135,13 @@ class Dataset(ABC):
 
     def _whole(self, sample: Record) -> Case:
         case = self.read(sample)
-        shape = case.image.shape[:-1]
+        shape, channels = case.image.shape[:-1], case.image.shape[-1]
+        if len(set(sample.images)) > 1 and channels != self.options.channels:  # they are no colours, to be made grey
+            raise DataError(
+                f"{sample.image}: {channels} channels in {len(sample.images)} files, but the config's channels is "
+                f"{self.options.channels}",
+                f"Set channels: {channels}, or name the files that the config means.",
+            )
         if case.dense and case.target.shape != shape:
             raise DataError(
                 f"{sample.image}: size {by(shape)}, but its mask {by(case.target.shape)}",
