@@ -25,7 +25,7 @@ TASKS = ("segmentation", "classification", "multilabel", "regression")
 
 @command
 def init(
-    source: Annotated[Path, typer.Argument(help="Folder of images, data set of nnU-Net, or a CSV table.")],
+    source: Annotated[Path, typer.Argument(help="Folder of images or DICOM, data set of nnU-Net, or a CSV table.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The config to write.", metavar="FILE.yaml")],
     site: Annotated[str | None, typer.Option("--site", help="This site's name. Default: the folder's.")] = None,
     task: Annotated[str | None, typer.Option("--task", help=f"Of a table: {', '.join(TASKS)}.")] = None,
@@ -45,7 +45,28 @@ def init(
         str | None, typer.Option("--target", help="Of a table: column of what is predicted.", metavar="COLUMN")
     ] = None,
     patient_column: Annotated[
-        str | None, typer.Option("--patient", help="Of a table: column of patients.", metavar="COLUMN")
+        str | None,
+        typer.Option(
+            "--patient",
+            help="Of a table: column of patients. Of DICOM: PatientID or StudyInstanceUID.",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="Of DICOM: only series of this one.", metavar="CT")
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option("--series", help="Of DICOM: only series whose description matches.", metavar="REGEX"),
+    ] = None,
+    masks: Annotated[
+        str | None,
+        typer.Option(
+            "--masks", help="Of DICOM: a mask's file, such as {folder}/mask.nii.gz. Default: DICOM-SEG.", metavar="RULE"
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="Of DICOM: table of targets, seen from the folder.", metavar="FILE")
     ] = None,
     memory: Annotated[
         float | None, typer.Option("--memory", help="GB that training may take. Default: what is free here.", min=0.1)
@@ -64,6 +85,7 @@ def init(
     computer. On a terminal, you are asked for what no option gives.
     """
     _check(out, task, patients, replace)
+    options.pattern("--series", series)
     from relay.start import draft, fit, source_of
 
     columns = {
@@ -71,6 +93,10 @@ def init(
         "image_dir": image_dir,
         "target_column": target,
         "patient_column": patient_column,
+        "modality": modality,
+        "description_regex": series,
+        "mask_name": masks,
+        "label_table": labels,
     }
     given = {key: value for key, value in columns.items() if value is not None}
     found = source_of(source, task, given)
@@ -120,7 +146,9 @@ def _site(given: str | None, source: Path) -> str:
 
 
 def _patients(given: str | None, found: Source) -> str | None:
-    if given is not None or found.dataset == "table":
+    if found.dataset == "dicom" and given:
+        raise UserError("--patients finds patients in names, but DICOM files say whose they are", "Leave it out.")
+    if given is not None or found.dataset in ("table", "dicom"):
         return given
     question = (
         f"Images are called {', '.join(found.examples)}. If a patient has several, which regular expression finds the "

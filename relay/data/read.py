@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.dicom.segments import read_drawn
+from relay.data.dicom.segments import is_segmentation, read_drawn
 from relay.data.formats.geometry import Geometry
 from relay.data.formats.labels import class_indices, integers
 from relay.data.formats.raw import Raw, read_raw
@@ -96,13 +96,17 @@ def read_masks(
     return class_indices(mine, predicted, pred), class_indices(theirs, mask_values, truth), spacing
 
 
-def read_mask(path: Path) -> NDArray[Any]:
+def read_mask(path: Path, image: Path | None = None) -> NDArray[Any]:
     """A mask's values as in the file, ``(*S)``, with an integer type.
+
+    Args:
+        image: The image that it was drawn on. A DICOM-SEG needs it: it has no grid of its own.
 
     Raises:
         DataError: the file can't be read, is a colour image or contains fractions.
     """
-    raw = read_raw(path, indices=True)
+    on = image is not None and is_segmentation(path)
+    raw = read_drawn(path, read_raw(image)) if image is not None and on else read_raw(path, indices=True)
     return _mask(raw, raw.geometry)
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from relay import registry
 from relay.config import WORDS, check, dump
-from relay.data import Dataset, Record, Sheet, is_missing, read_sheet
+from relay.data import Dataset, Record, Series, Sheet, is_missing, read_sheet
 from relay.errors import DataError, UserError
 from relay.start import rules
-from relay.start.finding import IMAGES, MASKS, find_images, layout_of, named_in
+from relay.start.finding import IMAGES, MASKS, find_dicom, find_images, layout_of, named_in
 from relay.start.fingerprint import Fingerprint, fingerprint
 from relay.start.rules import Choice
 from relay.tasks import task_of
@@ -24,6 +24,12 @@ from relay.tasks import task_of
 MOST_CLASSES = 50
 """With more different words than this, or with a number above it, such as an age, a column holds no classes."""
 WIDTH = 110
+DICOM = ("modality", "description_regex", "mask_name", "label_table")
+"""Options that only the data set ``dicom`` has."""
+KEYS = ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+"""Columns that say whose target a row of its table has, the most precise first."""
+WRITTEN = {"classes": "class_dirs", "table": "label_values", "dicom": "label_values"}
+"""The option for names of classes that other sites can't read, data set by data set."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +48,23 @@ class Source:
 
 
 def source_of(path: Path, task: str | None = None, columns: Mapping[str, Any] | None = None) -> Source:
-    """Recognise a folder (images and masks, a folder for each class, nnU-Net) or a table.
+    """Recognise a folder (images and masks, a folder for each class, nnU-Net, DICOM) or a table.
 
     Args:
         task: The task; None to tell it from the data.
-        columns: Of a table, the options of the data set ``table`` that name its columns.
+        columns: Of a table, the options of the data set ``table`` that name its columns; of DICOM, of ``dicom``.
 
     Raises:
         UserError: it is none of these; the advice says what to do.
     """
+    given = dict(columns or {})
+    series = find_dicom(path) if path.is_dir() else []
+    if series:
+        return _dicom(path, task, given, series)
+    if wrong := [key for key in DICOM if key in given]:
+        raise UserError(f"{path} is no folder of DICOM series: {wrong[0]} is for those", "Leave it out.")
     if path.is_file():
-        return _table(path, task, dict(columns or {}))
+        return _table(path, task, given)
     layout = layout_of(path) if path.is_dir() else None
     _, found = find_images(path)
     names = [each.name for each in found[:3]]
@@ -75,23 +87,65 @@ def source_of(path: Path, task: str | None = None, columns: Mapping[str, Any] | 
 
 def _table(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
     sheet = read_sheet(path)
-    given: dict[str, Any] = {"root_path": str(path.parent), "table": path.name, **columns}
     target = columns.get("target_column") or ("ValueToPredict" if "ValueToPredict" in sheet.header else "Label")
-    sheet.need([target], "Name the column of what is to be predicted: --target")
-    given["target_column"] = target
     examples = [next(iter(row.cells.values())) for row in sheet.rows[:3]]
+    found = _targets(sheet, target, task)
+    given = {"root_path": str(path.parent), "table": path.name, **columns, "target_column": target, **found}
+    return Source("table", given, examples)
+
+
+def _targets(sheet: Sheet, target: str, task: str | None) -> dict[str, Any]:
+    """``task`` and ``class_names``, by what a column of targets has."""
+    sheet.need([target], "Name the column of what is to be predicted: --target")
     kinds = sorted({row[target] for row in sheet.rows if not is_missing(row[target])})
     if not kinds:
-        raise DataError(f"{path}: no row has a value in the column {target}", "Fill it in, or name another: --target.")
+        raise DataError(
+            f"{sheet.path}: no row has a value in the column {target}", "Fill it in, or name another: --target."
+        )
     task = task or _task_of_column(sheet, target, kinds)
-    given["task"] = task
     if task == "classification" and not all(kind.isdecimal() for kind in kinds):
-        given["class_names"] = kinds
-    elif task == "classification":
-        given["class_names"] = [f"class {k}" for k in range(max(map(int, kinds)) + 1)]
-    elif task == "multilabel":
-        given["class_names"] = sorted({word.strip() for kind in kinds for word in kind.split("|")})
-    return Source("table", given, examples)
+        return {"task": task, "class_names": kinds}
+    if task == "classification":
+        return {"task": task, "class_names": [f"class {k}" for k in range(max(map(int, kinds)) + 1)]}
+    if task == "multilabel":
+        return {"task": task, "class_names": sorted({word.strip() for kind in kinds for word in kind.split("|")})}
+    return {"task": task}
+
+
+def _dicom(path: Path, task: str | None, given: dict[str, Any], series: Sequence[Series]) -> Source:
+    """Series with masks in DICOM-SEG, masks by a rule for their names, or a table of targets."""
+    modalities = sorted({one.modality for one in series if one.scan})
+    if "modality" not in given and len(modalities) > 1:
+        raise UserError(
+            f"{path} has series of several modalities: {', '.join(modalities)}",
+            f"A study has one kind of image. Choose one: --modality {modalities[0]}",
+        )
+    kwargs = {"root_path": str(path), "modality": modalities[0] if modalities else None}
+    kwargs |= {"patient": given.get("patient_column", "PatientID")}
+    kwargs |= {key: given[key] for key in DICOM if key in given}
+    if "label_table" in given:
+        return Source("dicom", {**kwargs, **_labelled(path, task, given)}, ())
+    if "mask_name" not in given and not any(one.segments for one in series):
+        raise UserError(
+            f"{path}: DICOM series, but no masks and no table of targets",
+            "Put masks as DICOM-SEG into the folder; or say how files of masks are called: "
+            "--masks '{folder}/mask.nii.gz'; or give a table with a class or number for each patient, study or "
+            "series: --labels labels.csv",
+        )
+    return Source("dicom", {**kwargs, "task": "segmentation"}, ())
+
+
+def _labelled(path: Path, task: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``dicom`` for a table of targets."""
+    sheet = read_sheet(path / given["label_table"], KEYS, "Name a table that exists, seen from the folder: --labels.")
+    key = next((key for key in KEYS if key in sheet.header), None)
+    if key is None:
+        raise DataError(
+            f"{sheet.path}: no column says whose target a row has; it has {', '.join(sheet.header) or 'none'}",
+            f"Name that column as DICOM does: {', '.join(KEYS)}.",
+        )
+    column = given.get("target_column", "Label")
+    return {"label_key": key, "label_column": column, **_targets(sheet, column, task)}
 
 
 def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
@@ -138,7 +192,7 @@ def draft(source: Source, site: str, memory: int, class_names: Sequence[str] | N
     found = look(source.dataset, kwargs, site)
     _classes(kwargs, source, found)
     plain = list(found.values) == list(range(kwargs.get("num_classes", 0)))
-    if kwargs["task"] == "segmentation" and source.dataset in ("folder", "table") and not plain:
+    if kwargs["task"] == "segmentation" and source.dataset in ("folder", "table", "dicom") and not plain:
         kwargs["mask_values"] = list(found.values)
     kwargs["channels"] = found.channels
     return Draft(_text(source, kwargs, site, found, memory), found, _notes(found, kwargs))
@@ -159,7 +213,7 @@ def _records(name: str, kwargs: Mapping[str, Any], site: str) -> list[Record]:
         kwargs = {**kwargs, "num_classes": len(about.labels), "channels": len(about.channels)}
     many = len(kwargs.get("class_names", ())) or 2
     guess = {**kwargs, "task_id": 1, "task_name": site, "num_classes": many}
-    key = {"classes": "class_dirs", "table": "label_values"}.get(name)
+    key = WRITTEN.get(name)
     odd = not all(re.fullmatch(WORDS, word) for word in guess.get("class_names", ()))
     if key is not None and odd and kwargs["task"] in ("classification", "multilabel"):
         guess[key] = guess.pop("class_names")
@@ -217,7 +271,7 @@ def _plain_names(kwargs: dict[str, Any], source: Source) -> None:
     folded = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() for name in written]
     plain = all(re.fullmatch(WORDS, name) for name in folded) and len(set(folded)) == len(folded)
     kwargs["class_names"] = folded if plain else [f"class {k}" for k in range(len(written))]
-    key = {"classes": "class_dirs", "table": "label_values"}.get(source.dataset)
+    key = WRITTEN.get(source.dataset)
     if key is not None and kwargs["task"] in ("classification", "multilabel"):
         kwargs[key] = written
 
@@ -232,7 +286,7 @@ def _notes(found: Fingerprint, kwargs: Mapping[str, Any]) -> list[str]:
             if found.read < found.images
             else None,
             "every image counts as a patient: if a patient has several, set patient_regex"
-            if found.patients == found.images > 1 and not {"patient_regex", "patient_column"} & kwargs.keys()
+            if found.patients == found.images > 1 and not {"patient_regex", "patient_column", "patient"} & kwargs.keys()
             else None,
         )
         if note

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from relay.data import PICTURES, VOLUMES, SplitName, by_regex, refuse, stem, tree
+from relay.data import PICTURES, VOLUMES, Series, SplitName, by_regex, find_series, refuse, stem, tree
 from relay.errors import DataError
 
 IMAGES = ("image", "images", "img", "imgs", "scans")
@@ -72,6 +72,20 @@ def find_images(
         endings = " ".join(PICTURES + VOLUMES)
         raise DataError(f"no images in {folder}", f"Name the folder that holds them. What is read ends in: {endings}")
     return layout, _with_patients(found, patients)
+
+
+def find_dicom(folder: Path) -> list[Series]:
+    """The series in a folder of DICOM as an archive exports it; none if its DICOM files are images in another layout,
+    one file each.
+
+    Raises:
+        DataError: DICOM files can't be read.
+    """
+    if (folder / "dataset.json").is_file():
+        return []
+    series = find_series(folder)
+    exported = any(len(one.files) > 1 or one.segments for one in series)
+    return series if exported or (series and layout_of(folder) == "images") else []
 
 
 def layout_of(folder: Path, images: str | None = None, masks: str | None = None) -> Layout:

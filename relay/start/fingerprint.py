@@ -114,7 +114,7 @@ def _one(record: Record) -> _One:
     values = flat[rng.integers(0, flat.size, min(SAMPLED, flat.size))].astype(np.float64)
     classes, share = frozenset[int](), None
     if isinstance(record.target, Path):
-        mask = read_mask(record.target)
+        mask = read_mask(record.target, record.image)
         classes, share = frozenset(np.unique(mask).tolist()), float((mask != mask.min()).mean())
         if mask.shape == case.image.shape[:-1] and (mask > 0).any():
             inside = case.image[mask > 0].reshape(-1)

@@ -17,6 +17,7 @@ from relay.errors import UserError
 from relay.start.fingerprint import Fingerprint
 from relay.start.rules import anisotropy, foreground, repeats, sizes
 from tests.cli.typed import Done, typed
+from tests.dicoms import segmentation, series, uid
 
 RNG = np.random.default_rng(0)
 
@@ -234,3 +235,35 @@ def test_other_rules() -> None:
     assert "slices: axial" in str(anisotropy(found((10, 64, 64), spacing=(6.0, 1.0, 1.0))))
     resized = sizes(found((64, 64, 64)), False, 10**9)["steps"].value
     assert resized[-1] == {"name": "Resize", "kwargs": {"size": [64, 64, 64]}}
+
+
+def test_dicom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_HOME", str(tmp_path / "home"))
+    data, mask = tmp_path / "data", np.zeros((4, 32, 40), np.uint8)
+    mask[1:3, 8:20, 8:20] = 2
+    for k in range(3):
+        stored = RNG.integers(0, 900, (4, 32, 40)).astype(np.int16)
+        tags = {"PatientID": f"4711-{k}", "StudyInstanceUID": uid(k), "SeriesInstanceUID": uid(k, "series")}
+        series(data / f"scan{k}" / "ct", stored, **tags)
+        segmentation(data / f"scan{k}" / "seg.dcm", data / f"scan{k}" / "ct", mask, (1, 2))
+    common, done = written(data, "--site", "x", "--classes", "background,liver")
+    kwargs = common["dataset"]["kwargs"]
+    assert common["dataset"]["name"] == "dicom"
+    assert (kwargs["modality"], kwargs["patient"], kwargs["mask_values"]) == ("CT", "PatientID", [0, 2])
+    assert "every image counts" not in done.err
+    (data / "labels.csv").write_text("PatientID,grade\n4711-0,mild\n4711-1,grave\n4711-2,mild\n")
+    common, _ = written(data, "--labels", "labels.csv", "--target", "grade", "--site", "x", "--replace")
+    kwargs = common["dataset"]["kwargs"]
+    assert (kwargs["label_key"], kwargs["class_names"]) == ("PatientID", ["grave", "mild"])
+    words = ("init", data, "-o", tmp_path / "new.yaml")
+    typed(*words, "--patients", "^(p)").refused(2, "say whose they are")
+    typed(*words, "--labels", "none.csv").refused(2, "none.csv", advice="--labels")
+    (data / "other.csv").write_text("who,Label\nx,1\n")
+    typed(*words, "--labels", "other.csv").refused(2, "no column says whose", advice="PatientID")
+    for k in range(3):
+        (data / f"scan{k}" / "seg.dcm").unlink()
+    typed(*words).refused(2, "no masks and no table", advice="--masks")
+    series(data / "mr", RNG.integers(0, 900, (4, 32, 40)).astype(np.int16), Modality="MR", SeriesInstanceUID=uid("mr"))
+    typed(*words).refused(2, "several modalities: CT, MR", advice="--modality")
+    pictures(tmp_path / "plain")
+    typed("init", tmp_path / "plain", *words[2:], "--masks", "{name}.png").refused(2, "no folder of DICOM series")
