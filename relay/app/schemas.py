@@ -27,7 +27,7 @@ NAMED: dict[str, registry.Kind] = {
     "memory": "memories",
 }
 """The keys whose blocks have a ``name``, and ``kwargs`` that depend on it."""
-FROM_LIST = "a name of: relay list"
+A_NAME = "a name: "
 """How the kind of a name begins; it may also be ``module:Name``."""
 Keys = Sequence[str | int]
 """A path: the keys of blocks as text, the places in lists as numbers."""
@@ -126,7 +126,8 @@ def _found(kind: registry.Kind, name: str | None) -> Any:
 
 def _name(kind: registry.Kind, found: Any) -> Option:
     said = summary(found) if found is not None else ""
-    return Option("name", f"{FROM_LIST} {kind}", None, said, tuple(registry.names(kind)))
+    known = tuple(registry.names(kind))
+    return Option("name", f"{A_NAME}{', '.join(known)}; or `module:Name`", None, said, known)
 
 
 def _schema(keys: Keys) -> type | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import yaml
 
 from relay.app import schemas
-from relay.app.schemas import FROM_LIST, Block
+from relay.app.schemas import A_NAME, Block
 from relay.config import Loader, Option, dotted
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -50,7 +50,7 @@ class Value:
     @property
     def closed(self) -> bool:
         """Whether the value is one of the choices, and has to be."""
-        names = self.option is not None and self.option.kind.startswith(FROM_LIST)
+        names = self.option is not None and self.option.kind.startswith(A_NAME)
         return self.raw in self.choices and not names
 
 
@@ -115,7 +115,8 @@ class _Walk:
             self.seen.add(id(value))
             path = (*keys, str(name.value))
             if _plain(value):
-                made.values.append(self.value(name, value, path, block.option(name.value)))
+                found = self.value(name, value, path, block.option(name.value))
+                made.values.append(replace(found, comment="") if found.comment == comment else found)
             else:
                 inner.append((value, path, self.comment(name.start_mark.line, value)))
         yield made

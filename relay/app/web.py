@@ -37,9 +37,18 @@ def _templates() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("relay.app"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    made.filters |= {"shown": shown, "shown_long": lambda text: plain(text, keep="\n"), "added": added}
+    filters: dict[str, Any] = {"shown": shown, "shown_long": lambda text: plain(text, keep="\n")}
+    made.filters |= {**filters, "added": added, "coded": coded}
     made.globals["pages"] = PAGES
     return made
+
+
+def coded(text: str) -> Markup:
+    """A text with words between backticks as code; all of it is escaped."""
+    parts = (
+        Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
 
 
 def desk_of(request: Request) -> Desk:

@@ -13,6 +13,7 @@ from relay.app.configs import file_of
 from relay.app.following import following
 from relay.app.jobs import Job
 from tests.app.conftest import Browser, Opened
+from tests.dicoms import NUMBER, series, uid
 
 HOSTILE = "p1 <img src=x onerror=alert(1)>'\"&.png"
 TEXT = (
@@ -68,6 +69,16 @@ def test_names_of_files_and_columns_are_shown_as_text(browser: Browser) -> None:
     page = browser.get(f"/data/new?source={table(browser)}").text
     assert "<b>" not in page
     assert 'value="&lt;b&gt;grade&lt;/b&gt;"' in page
+
+
+def test_dicom_is_recognised(browser: Browser) -> None:
+    for k in (1, 2):
+        tags = {"SeriesInstanceUID": uid(k), "StudyInstanceUID": uid(k, "study"), "PatientID": f"P{k}"}
+        series(browser.desk.cwd / "pacs" / f"<i>{k}", np.zeros((2, 8, 8), np.int16), **tags)
+    page = browser.get("/data/new?source=pacs").text
+    for said in ("DICOM series", "2 series, CT.", "<td>&lt;i&gt;1</td><td>CT</td><td>2</td>", "<option>CT</option>"):
+        assert said in page, said
+    assert NUMBER not in page
 
 
 def test_two_thousand_images_are_listed_a_hundred_at_a_time(browser: Browser) -> None:

@@ -3,21 +3,27 @@
 
 const form = document.getElementById("config");
 const [text, lines, values] = ["text", "lines", "values"].map((id) => document.getElementById(id));
-const [verdict, problems, unread, save] = ["verdict", "problems", "unread", "save"].map((id) => document.getElementById(id));
+const [verdict, problems, unread, save, find] = ["verdict", "problems", "unread", "save", "find"].map((id) => document.getElementById(id));
 const PAUSE = 350;
 const first = text.value;
 let [places, ends, structure, asked, timer, sent] = [{}, {}, null, 0, null, false];
 
+// Whether the text was checked, with whatever result.
 async function check() {
   const mine = ++asked;
+  const waiting = setTimeout(() => (verdict.textContent = "Checking …"), 1000);
   const body = new URLSearchParams({ form_token: form.form_token.value, name: form.opened.value, text: text.value });
   try {
     const answer = await fetch("/data/config/check", { method: "POST", body });
-    if (mine !== asked) return; // a newer text is on its way
+    if (mine !== asked) return false; // a newer text is on its way
     if (answer.ok) show(await answer.json());
     else verdict.textContent = answer.status === 403 ? await answer.text() : "This text could not be checked";
+    return answer.ok;
   } catch (error) {
     verdict.textContent = "Not checked: relay ui does not answer. Is it still running?";
+    return false;
+  } finally {
+    clearTimeout(waiting);
   }
 }
 
@@ -42,7 +48,19 @@ function show(found) {
   save.textContent = many ? "Save, with these problems" : "Save";
   problems.replaceChildren(...found.problems.map(item));
   mark(found.problems);
+  filter();
 }
+
+// Show the values whose path or explanation has the word that is looked for.
+function filter() {
+  const word = find.value.trim().toLowerCase();
+  for (const part of values.querySelectorAll("[data-part]")) {
+    const rows = [...part.querySelectorAll("div.field")];
+    for (const row of rows) row.hidden = !`${part.dataset.part} ${row.textContent}`.toLowerCase().includes(word);
+    part.hidden = word !== "" && rows.every((row) => row.hidden);
+  }
+}
+find.addEventListener("input", filter);
 
 function draw(html) {
   const { path } = document.activeElement.dataset;
@@ -55,7 +73,7 @@ function draw(html) {
   }
   const field = path && fieldOf(path);
   if (!field) return;
-  field.focus();
+  field.focus({ preventScroll: true });
   if (field.setSelectionRange && cursor !== null) field.setSelectionRange(cursor, cursor);
 }
 
@@ -133,7 +151,7 @@ values.addEventListener("change", tell);
 values.addEventListener("toggle", tell, true);
 
 // Enter in a field is no wish to save; the button is.
-values.addEventListener("keydown", (event) => {
+form.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.tagName === "INPUT") event.preventDefault();
 });
 
@@ -148,7 +166,13 @@ text.addEventListener("input", () => {
   later();
 });
 text.addEventListener("scroll", () => (lines.scrollTop = text.scrollTop));
-form.addEventListener("submit", () => (sent = true));
+// A page that has locked, or whose server has stopped, says so here: sending the form would lose the text.
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  sent = await check();
+  if (sent) form.submit();
+  else save.disabled = false;
+});
 addEventListener("beforeunload", (event) => {
   if (!sent && text.value !== first) event.preventDefault();
 });
