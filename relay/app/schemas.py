@@ -29,6 +29,13 @@ NAMED: dict[str, registry.Kind] = {
 """The keys whose blocks have a ``name``, and ``kwargs`` that depend on it."""
 A_NAME = "a name: "
 """How the kind of a name begins; it may also be ``module:Name``."""
+EXTENDS = Option(
+    "extends",
+    "text",
+    "null",
+    "another config that this one builds on, by its name or its path seen from this file: what is not given here is "
+    "taken from there.",
+)
 Keys = Sequence[str | int]
 """A path: the keys of blocks as text, the places in lists as numbers."""
 
@@ -62,7 +69,10 @@ def block_at(keys: tuple[str | int, ...], blocks: Any) -> Block:
         schema = registry.options_of(kind, found) if found is not None else None
         return Block(_described(schema), summary(found)) if schema else Block()
     schema = _schema(keys)
-    return Block(_described(schema), summary(schema)) if schema else Block()
+    if schema is None:
+        above = block_at(keys[:-1], blocks).option(keys[-1])
+        return Block(about=above.meaning if above else "")
+    return Block([*([EXTENDS] if not keys else []), *_described(schema)], summary(schema))
 
 
 def name_at(keys: Keys, blocks: Any) -> str | None:

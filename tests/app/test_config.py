@@ -39,6 +39,7 @@ def test_every_value_has_its_place_its_meaning_and_what_it_may_be(browser: Brows
         '<option value="warmup: 0"',
         '<option value="optimizer: {name: Adam}"',
         'list="v',
+        "names for folders",
     ):
         assert said in found["html"], said
 
