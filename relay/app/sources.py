@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.data import read_sheet
-from relay.start import find_dicom, find_images
+from relay.data import find_series, read_sheet
+from relay.start import find_images, layout_of
 
 SAID = {
     "table": "a table",
@@ -63,8 +63,8 @@ def see(path: Path, patients: str | None = None) -> Seen:
         sheet = read_sheet(path)
         shown = sheet.header[:WIDEST]
         return Seen("table", shown, [[row[name] for name in shown] for row in sheet.rows], header=sheet.header)
-    if path.is_dir() and (series := find_dicom(path)):
-        scans = [one for one in series if one.scan]
+    if layout_of(path) == "dicom":
+        scans = [one for one in find_series(path) if one.scan]
         rows = [[str(one.path.relative_to(path)), one.modality, str(len(one.files))] for one in scans]
         modalities = sorted({one.modality for one in scans})
         return Seen("dicom", ["series", "modality", "files"], rows, modalities=modalities)

@@ -76,7 +76,7 @@ def test_dicom_is_recognised(browser: Browser) -> None:
         tags = {"SeriesInstanceUID": uid(k), "StudyInstanceUID": uid(k, "study"), "PatientID": f"P{k}"}
         series(browser.desk.cwd / "pacs" / f"<i>{k}", np.zeros((2, 8, 8), np.int16), **tags)
     page = browser.get("/data/new?source=pacs").text
-    for said in ("DICOM series", "2 series, CT.", "<td>&lt;i&gt;1</td><td>CT</td><td>2</td>", "<option>CT</option>"):
+    for said in ("DICOM series", "2 series, CT.", "<td>&lt;i&gt;1</td><td>CT</td><td>2</td>", 'name="series"'):
         assert said in page, said
     assert NUMBER not in page
 
@@ -107,7 +107,7 @@ SPLIT = {"source": "table.csv", "out": "split.csv", "shares": "50:25:25", "seed"
         ("init", {**INIT, "images": ["t1", "t2"], "target": "age"}, "… --site=north --target=age --images=t1,t2"),
         ("init", {**INIT, "like": "study", "replace": "yes"}, "… --like=configs/study.yaml --site=north --replace"),
         ("init", {**INIT, "like": "configs/study.yaml"}, "… --like={here}/configs/study.yaml --site=north"),
-        ("init", {**INIT, "modality": "CT", "masks": "-o"}, "… --site=north --modality=CT --masks=-o"),
+        ("init", {**INIT, "series": "-o", "patient": "PatientID"}, "… --site=north --patient=PatientID --series=-o"),
         ("table", {"source": "data", "out": "t.csv"}, "data table {here}/data -o {here}/data/t.csv"),
         ("split", SPLIT, "data split {here}/table.csv -o {here}/split.csv --shares=50:25:25 --seed=3"),
         (

@@ -25,10 +25,7 @@ OPTIONS = {
     "target": "--target",
     "image_dir": "--image-dir",
     "patient": "--patient",
-    "modality": "--modality",
     "series": "--series",
-    "masks": "--masks",
-    "labels": "--labels",
 }
 """Fields of the form for a config, and the options of ``relay init`` that they are."""
 COMMA = "relay init takes several as a list with commas. Rename the column in the table."
