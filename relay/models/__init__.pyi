@@ -1,0 +1,9 @@
+from . import comparing as comparing
+from .about import About as About
+from .combining import make_difference as make_difference, make_model as make_model
+from .entry import Entry as Entry, Trust as Trust
+from .library import Library as Library, entries_of as entries_of, library as library
+from .lineage import Link as Link, relation as relation
+from .made import handover as handover, read_made as read_made
+from .place import Place as Place
+from .weights import weights_of as weights_of
