@@ -11,7 +11,7 @@ import typer
 
 from relay.cli import ask, options, places
 from relay.cli.top import command, warn
-from relay.errors import UserError, plain
+from relay.errors import UserError, plain, some
 from relay.files import expanded
 from relay.home import home_of
 
@@ -60,6 +60,8 @@ def list_(
     ask.say("Files, and whether their models can be trusted:")
     for number, entry in enumerate(found.entries, 1):
         ask.say(f"  {number:>3}  {entry.path}", f"       {entry.trust.level}: {entry.trust.why}")
+        if entry.about is not None:
+            ask.say(f"       {_descent(entry.about)}")
     if found.more:
         warn(f"there are more models; only {len(found.entries)} are listed. Name a smaller folder")
 
@@ -207,8 +209,8 @@ def _table(found: Library) -> None:
     from relay.screen import Column, show_table
 
     left = dict.fromkeys(("study", "leg", "site", "net", "task"), True)
-    ranks = {"date": 2, "net": 3, "task": 4, "parent": 5, "id": 6}
-    heads = ("#", "study", "leg", "site", "date", "net", "task", "id", "parent", "signature")
+    ranks = {"date": 1, "net": 2, "task": 3}
+    heads = ("#", "study", "leg", "site", "date", "net", "task", "signature")
     columns = [Column(head, ranks.get(head, 0), left=head in left or head == "signature") for head in heads]
     rows = [[str(number), *_row(entry)] for number, entry in enumerate(found.entries, 1)]
     show_table(Console(), f"{len(found.entries)} models", columns, rows)
@@ -219,10 +221,16 @@ def _row(entry: Entry) -> list[str]:
 
     about = entry.about
     if about is None:
-        return [*[MISSING] * 8, entry.trust.level]
-    told = [about.study, about.leg, about.site, about.date[:10], about.net, about.task, about.link.id[:8]]
-    told += [about.parent.id[:8] if about.parent else None, entry.trust.level]
+        return [*[MISSING] * 6, entry.trust.level]
+    told = [about.study, about.leg, about.site, about.date[:10], about.net, about.task, entry.trust.level]
     return [MISSING if text is None else _cell(text) for text in told]
+
+
+def _descent(about: About) -> str:
+    """A model and what it comes from, by digest."""
+    if about.parents:
+        return f"{about.link.text}: {' + '.join(about.parents)}"
+    return f"{about.link.text}, {f'trained from {about.parent.text}' if about.parent else 'trained from none'}"
 
 
 def _cell(text: object) -> str:
@@ -235,21 +243,25 @@ def _scores(found: Library) -> None:
 
     from relay.bundle import cards
     from relay.numbers import number
-    from relay.screen import Column, show_table
+    from relay.screen import Column, fits, show_table
 
     there = {n: (e.about, found.scores(e.about)) for n, e in enumerate(found.entries, 1) if e.about and e.about.scores}
     sites = list(dict.fromkeys(site for _, scores in there.values() for site in scores))
     if not sites:
         return
-    cut, more = sites[: cards.COLUMNS], len(sites[cards.COLUMNS :])
-    columns = [Column("#"), Column("score", 1, left=True), *map(Column, cut)]
+    title = "Scores at every site, measured by the leg of the model, or by the next leg when the model arrived there"
+    columns = [Column("#"), Column("score", 1, left=True), *map(Column, sites)]
     rows = [
-        [str(n), about.score_name, *(number(scores.get(site)) for site in cut)] for n, (about, scores) in there.items()
+        [str(n), about.score_name, *(number(scores.get(site)) for site in sites)]
+        for n, (about, scores) in there.items()
     ]
-    title = "Scores at every site, as measured by the model's leg, or by the next leg when the model arrived there"
-    show_table(Console(), title, columns, rows)
-    if more:
-        ask.say(f"  and {more} more test sets, not shown")
+    if len(sites) <= cards.COLUMNS and fits(Console(), columns, rows):
+        show_table(Console(), title, columns, rows)
+        return
+    ask.say(f"{title}:")
+    for n, (about, scores) in there.items():
+        told = [f"{site} {number(score)}" for site, score in scores.items()]
+        ask.say(f"  {n:>3}  {about.score_name}: {some(told, cards.COLUMNS)}")
 
 
 def _lines(about: About) -> list[tuple[str, str]]:

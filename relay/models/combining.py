@@ -8,7 +8,6 @@ from pathlib import Path
 import relay
 from relay.bundle import measure
 from relay.errors import UserError
-from relay.exchange import utc_now
 from relay.models import made
 from relay.models.entry import Entry
 from relay.models.lineage import Link, shared
@@ -48,7 +47,7 @@ def make_difference(before: Entry, after: Entry, path: Path, place: Place) -> li
     one, other = weights_of(before, place), weights_of(after, place)
     change = arithmetic.difference(one, other)
     about = Difference(
-        made=stamp(utc_now()),
+        made=stamp(place.clock()),
         relay=relay.__version__,
         before=a.link,
         after=b.link,
@@ -78,7 +77,7 @@ def make_model(base: Entry, differences: Sequence[Path], scale: float, path: Pat
         for each, one in zip(differences, read, strict=True)
     ]
     told = Combined(
-        made=stamp(utc_now()),
+        made=stamp(place.clock()),
         relay=relay.__version__,
         scale=scale,
         differences=added,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from relay.bundle import HEADER, Opened, check_whole, is_sealed, open_volumes, opened, seal_of
 from relay.errors import UserError
-from relay.exchange import StudyStore, check_kept, judge
+from relay.exchange import check_kept, judge
 from relay.models import about as told, made
 from relay.models.about import About
 from relay.models.finding import Found, Kind
@@ -89,7 +89,7 @@ def _bundle(path: Path, place: Place) -> Entry:
 
 def _judged(place: Place, about: About, inside: Opened) -> Trust:
     """Whether a bundle follows all rules except those about turns."""
-    store = StudyStore(place.home, about.study)
+    store = place.store(about.study)
     if not store.knows_coordinator:
         return Trust("not verified", f"study {about.study} is not known in {place.home}, so there is no one to trust")
     try:

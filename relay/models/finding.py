@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from relay.bundle import FACTS, STATEMENT, find, manifest
+from relay.bundle import FACTS, STATEMENT, find, manifest, open_volumes
 from relay.errors import UserError, some
 from relay.files import expanded
 from relay.models import made
+from relay.trust import Incomplete
 
 Kind = Literal["bundle", "unpacked", "run", "made"]
 MOST = 2000
@@ -116,6 +118,8 @@ def located(given: Path) -> Found:
     if path.name.endswith(made.ENDING):
         made.read_made(path)
         return Found("made", path)
+    with suppress(Incomplete), open_volumes(path):  # raises if there is none; reading a damaged one says what is wrong
+        pass
     return Found("bundle", path)
 
 

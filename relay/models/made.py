@@ -19,7 +19,7 @@ from relay.errors import UserError
 from relay.files import atomic, damaged
 from relay.handover import Handover
 from relay.models.about import About
-from relay.models.lineage import Link, shared
+from relay.models.lineage import Link
 from relay.tensorfile import BadTensors
 from relay.trust import BadDocument, Sha256, Text, Time, canonical, parse, read
 
@@ -155,11 +155,11 @@ def about(path: Path) -> About:
     sha256 = measure(path).sha256
     own = Link(id=weights_digest({manifest.MODEL: sha256}), model=sha256)
     told = About(
-        study="made here",
+        study="difference" if isinstance(made, Difference) else "merged model",
         leg=None,
         site=None,
         date=made.made,
-        strategy="difference",
+        strategy="none",
         samples=None,
         head=made.head,
         config={},
@@ -170,7 +170,7 @@ def about(path: Path) -> About:
     if isinstance(made, Difference):
         return replace(told, parents=(f"{made.after.text} minus {made.before.text}",))
     added = tuple(f"{made.scale:g} × ({one.after.text} minus {one.before.text})" for one in made.differences)
-    return replace(told, strategy="merge", config=made.config, parents=(made.lineage[-1].text, *added))
+    return replace(told, config=made.config, parents=(made.lineage[-1].text, *added))
 
 
 def handover(path: Path) -> Handover:
@@ -190,8 +190,3 @@ def handover(path: Path) -> Handover:
     leg = {"leg": base.leg if base else 1, "site": base.site if base else "unknown", "strategy": "merge"}
     facts = {"model": head["model"], "data": head["data"], "config": dict(made.config)}
     return Handover(tensors_of(path), facts={**facts, "legs": [{**leg, "train_samples": 0}]})
-
-
-def lineage_of(before: About, after: About) -> list[Link]:
-    """The lineage of a difference: what both models descend from."""
-    return list(shared(after.lineage, before.lineage))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from tempfile import gettempdir
 
 from relay.errors import UserError
-from relay.exchange import Kept, StudyStore
+from relay.exchange import Kept, StudyStore, utc_now
 from relay.trust import Keys, Policy
 
 KINDS: tuple[Kept, ...] = ("received", "signed")
@@ -21,10 +22,12 @@ class Place:
 
     Args:
         unlock: gives its keys; called once, when the first sealed bundle is opened. None: sealed ones stay closed.
+        clock: returns the time; replaced in tests.
     """
 
     home: Path
     unlock: Callable[[], Keys] | None = None
+    clock: Callable[[], datetime] = utc_now
 
     @cached_property
     def opened(self) -> tuple[Keys | None, str]:
@@ -46,12 +49,14 @@ class Place:
         """Where unsealed copies of bundles are kept while they are read."""
         return self.home if self.home.is_dir() else Path(gettempdir())
 
+    def store(self, study: str) -> StudyStore:
+        """The store of a study, which this home may not know."""
+        return StudyStore(self.home, study, self.clock)
+
     @cached_property
     def stores(self) -> list[StudyStore]:
         """The studies that this home knows."""
-        return [
-            StudyStore(self.home, path.parent.name) for path in sorted(self.home.glob("studies/*/coordinator.json"))
-        ]
+        return [self.store(path.parent.name) for path in sorted(self.home.glob("studies/*/coordinator.json"))]
 
     @cached_property
     def limit(self) -> int:

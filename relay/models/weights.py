@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from relay import tensorfile
 from relay.bundle import check_whole, manifest
 from relay.errors import HandoverError, UserError
-from relay.exchange import StudyStore, look_into, reopen
+from relay.exchange import look_into, reopen
 from relay.models import made
 from relay.models.entry import Entry
 from relay.models.place import Place
@@ -30,7 +30,7 @@ def weights_of(entry: Entry, place: Place) -> Mapping[str, Tensor]:
     about = entry.told
     if entry.kind == "bundle":
         keys = place.keys if entry.sealed else None
-        done, inside = look_into(StudyStore(place.home, about.study), keys, entry.path, until=about.leg)
+        done, inside = look_into(place.store(about.study), keys, entry.path, until=about.leg)
         if done.statements[-1].digest != about.statement:
             raise DigestMismatch(f"{entry.path} changed while it was being read", "Copy it to this computer first.")
         return inside.model
