@@ -11,7 +11,7 @@ import typer
 
 from relay.cli import ask, options, places
 from relay.cli.top import command, warn
-from relay.errors import UserError, plain, some
+from relay.errors import UserError, plain, some, typed
 from relay.files import expanded
 from relay.home import home_of
 
@@ -156,7 +156,8 @@ def merge(
     (entry,), place = _entries([base], home, passphrase_file)
     for note in make_model(entry, [expanded(each) for each in differences], scale, path, place):
         warn(note)
-    ask.say(f"Written: {path}. Nobody has signed or tested it.", "Test it: relay predict -c CONFIG --weights FILE")
+    ask.say(f"Written: {path}. Nobody has signed or tested it.")
+    ask.say(f"Test it: {typed('relay', 'predict', '-c', 'CONFIG', '--weights', path)}")
 
 
 def _place(home: Path | None, passphrase_file: Path | None) -> Place:
