@@ -24,6 +24,7 @@ REFUSED = 422
 PAGES = (
     ("/", "Study"),
     ("/leg", "Leg"),
+    ("/models", "Models"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
 )

@@ -86,9 +86,9 @@ def show(
         ask.say(f"  {link.text}")
     if about.parents:
         ask.say("Made from:", *(f"  {text}" for text in about.parents))
-    if about.claims:
+    if about.card is not None:
         ask.say("Model card, based on what its sites say:")
-        ask.say(*(f"  {line}" for line in _card(about).splitlines()))
+        ask.say(*(f"  {line}" for line in ask.printable(about.card[:CARD]).splitlines()))
     ask.say(f"{entry.trust.level}: {entry.trust.why}")
 
 
@@ -285,14 +285,6 @@ def _lines(about: About) -> list[tuple[str, str]]:
         ("model", f"sha256 {about.link.model or 'not known'}"),
         ("parent", about.parent.id if about.parent else "none"),
     ]
-
-
-def _card(about: About) -> str:
-    """The model card as this program writes it; the text of the one in the bundle is not checked."""
-    from relay.bundle import cards
-
-    text = cards.model_card(about.claims, about.head, about.config, about.counts, about.sizes)
-    return ask.printable(text[:CARD])
 
 
 def _facts(found: Sequence[tuple[str, str, str]]) -> None:

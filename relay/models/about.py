@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from relay.bundle import digest_of, documents, handover_files, layout_of, manifest, read_facts, weights_digest
+from relay.bundle import cards, digest_of, documents, handover_files, layout_of, manifest, read_facts, weights_digest
 from relay.files import read_bytes
 from relay.models.lineage import Lineage, Link
 from relay.tasks import named
@@ -77,6 +77,12 @@ class About:
     def net(self) -> str:
         """The name of its net."""
         return str(self.head.model.name)
+
+    @property
+    def card(self) -> str | None:
+        """The model card as this program writes it, in Markdown; the text of the one in a bundle is not checked. None
+        if no site has signed anything."""
+        return cards.model_card(self.claims, self.head, self.config, self.counts, self.sizes) if self.claims else None
 
     @property
     def score_name(self) -> str:
