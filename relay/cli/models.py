@@ -16,7 +16,7 @@ from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.models import About, Entry, Library, Place
+    from relay.models import About, Comparison, Entry, Library, Place
 
 models_app = typer.Typer(no_args_is_help=True, help="Browse, compare and combine models.", **options.PLAIN)
 ENDING = ".safetensors"
@@ -101,17 +101,16 @@ def compare(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show where two models differ: their cards, their scores, their weights, and whether they are of one lineage."""
-    from relay.models import Library, comparing, relation
+    from relay.models import compared
 
-    entries, place = _entries([a, b], home, passphrase_file)
-    one, other = (entry.told for entry in entries)
-    for name, entry in zip("AB", entries, strict=True):
+    (one, other), place = _entries([a, b], home, passphrase_file)
+    found = compared(one, other, place)
+    for name, entry in (("A", one), ("B", other)):
         ask.say(f"{name}: {entry.path}", f"   {entry.trust.level}: {entry.trust.why}")
-    ask.say(relation(one.lineage, other.lineage))
-    _facts(comparing.facts(one, other))
-    known = Library(entries)
-    _compared_scores(one, [*comparing.scores(known.scores(one), known.scores(other))])
-    _distances(entries, place)
+    ask.say(found.relation)
+    _facts(found.facts)
+    _compared_scores(found)
+    _distances(found)
 
 
 @models_app.command("diff")
@@ -301,42 +300,37 @@ def _facts(found: Sequence[tuple[str, str, str]]) -> None:
         ask.say(f"  and {len(found) - ROWS} more, not shown")
 
 
-def _compared_scores(about: About, found: Sequence[tuple[str, float | None, float | None]]) -> None:
+def _compared_scores(found: Comparison) -> None:
     from rich.console import Console
 
     from relay.numbers import number, signed
     from relay.screen import Column, show_table
 
-    if not found:
+    if not found.scores:
         return
     columns = [Column("test set", left=True), Column("A"), Column("B"), Column("B - A")]
     rows = [
-        [site, number(a), number(b), signed(None if a is None or b is None else b - a)] for site, a, b in found[:ROWS]
+        [site, number(a), number(b), signed(None if a is None or b is None else b - a)]
+        for site, a, b in found.scores[:ROWS]
     ]
-    show_table(Console(), about.score_name, columns, rows)
+    show_table(Console(), found.score_name, columns, rows)
 
 
-def _distances(entries: Sequence[Entry], place: Place) -> None:
+def _distances(found: Comparison) -> None:
     """The distance of the weights, layer by layer; or why they can't be compared."""
     from rich.console import Console
 
-    from relay.models import comparing, weights_of
     from relay.numbers import MISSING
     from relay.screen import Column, show_table
 
-    try:
-        found = comparing.distances(*(weights_of(entry, place) for entry in entries))
-    except UserError as error:
-        ask.say(f"The weights are not compared: {error}")
-        return
-    if not found[0].values:
-        ask.say("The weights are not compared: the nets have no tensor in common.")
+    if not found.distances:
+        ask.say(f"The weights are not compared: {found.why}")
         return
     columns = [Column("layer", left=True), Column("values", 1), Column("relative distance")]
     rows = [
         [_cell(one.layer), f"{one.values:,}", MISSING if one.relative is None else f"{one.relative:.3g}"]
-        for one in found[: ROWS + 1]
+        for one in found.distances[: ROWS + 1]
     ]
     show_table(Console(), "Norm of B - A over the norm of A, for floating-point weights", columns, rows)
-    if len(found) > ROWS + 1:
-        ask.say(f"  and {len(found) - ROWS - 1} more layers, not shown")
+    if (more := len(found.distances) - len(rows)) > 0:
+        ask.say(f"  and {more} more layers, not shown")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import TYPE_CHECKING, Any
 
 from relay.config import flat
-from relay.models.about import About
+from relay.errors import UserError
+from relay.models.about import About, Scores
+from relay.models.entry import Entry
+from relay.models.library import Library
+from relay.models.lineage import relation
+from relay.models.place import Place
+from relay.models.weights import weights_of
 from relay.numbers import MISSING
 from relay.trust import canonical, read
 
@@ -31,8 +37,48 @@ class Distance:
     relative: float | None
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Where two models, A and B, differ.
+
+    Attributes:
+        relation: whether they are of one lineage, in a sentence.
+        facts: what their cards say differently: a name, A's value, B's value.
+        score_name: what the scores are called.
+        scores: each test set with the score of A and that of B, None for what was not measured; empty if their scores
+            are of different metrics.
+        distances: of all weights, then layer by layer; empty if they can't be compared, and ``why`` says why.
+    """
+
+    relation: str
+    facts: Sequence[tuple[str, str, str]]
+    score_name: str
+    scores: Sequence[tuple[str, float | None, float | None]]
+    distances: Sequence[Distance]
+    why: str
+
+
+def compared(one: Entry, other: Entry, place: Place) -> Comparison:
+    """Compare two models. The weights of a bundle are only read after it is verified.
+
+    Raises:
+        UserError: one can't be opened or read.
+    """
+    a, b = one.told, other.told
+    same, known = a.score_name == b.score_name, Library([one, other])
+    found = _scores(known.scores(a), known.scores(b)) if same else ()
+    far: list[Distance] = []
+    why = "their nets have no tensor in common"
+    try:
+        far = distances(weights_of(one, place), weights_of(other, place))
+    except UserError as error:
+        why = str(error)
+    measured = far if far and far[0].values else []
+    return Comparison(relation(a.lineage, b.lineage), facts(a, b), a.score_name, [*found], measured, why)
+
+
 def facts(one: About, other: About) -> list[tuple[str, str, str]]:
-    """What the cards say differently: a name, A's value, B's value."""
+    """What two cards say differently, as in :class:`Comparison`."""
     a, b = _facts(one), _facts(other)
     names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
     return [(name, _text(a.get(name)), _text(b.get(name))) for name in names]
@@ -41,6 +87,7 @@ def facts(one: About, other: About) -> list[tuple[str, str, str]]:
 def _facts(about: About) -> dict[str, Any]:
     told = {"study": about.study, "leg": about.leg, "site": about.site, "date": about.date[:10]}
     told |= {"strategy": about.strategy, "samples": about.samples, "net": about.net, "task": about.task}
+    told |= {"score": about.score_name}
     head = read(canonical(about.head), "handover.json")
     told |= {f"data.{key}": value for key, value in head["data"].items() if key != "task"}
     told |= {f"model.{key}": value for key, value in flat({"kwargs": head["model"]["kwargs"]}).items()}
@@ -51,8 +98,7 @@ def _text(value: Any) -> str:
     return MISSING if value is None else str(value)
 
 
-def scores(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> Iterator[tuple[str, Any, Any]]:
-    """Each test set with the score of A and that of B, None for what was not measured."""
+def _scores(one: Scores, other: Scores) -> Iterator[tuple[str, float | None, float | None]]:
     for site in {**one, **other}:
         yield site, one.get(site), other.get(site)
 

@@ -74,15 +74,18 @@ def test_a_folder_is_a_library_and_each_model_has_its_card(at: At, opened: Opene
     page = seen(browser, f"/models?folder={browser.desk.cwd}")
     for text in ("a/b, leg 1 by north", "vessels, leg 3 by east", "trained from leg 2 by south", "east 0.730"):
         assert text in page
-    assert page.count('type="radio" name="a"') == 2  # the sealed one can't be chosen without a passphrase
+    assert page.count('type="radio" name="a"') == 3  # the sealed one, too: a passphrase can be given with the form
     one = seen(browser, f"/models/show?path={browser.desk.cwd / 'vessels.leg-3.east.relay'}")
     assert "Model card, based on what its sites say" in one
     assert "<li>leg 1 by north (" in one
     assert "Show with the passphrase" in seen(browser, f"/models/show?path={browser.desk.cwd / world.bundle(2).name}")
     own = world.stores["south"].received(1)
     form = {"a": str(own), "b": str(run)}
-    assert browser.post("/models/compare", form).status_code == 303  # it was received here, though the home is closed
-    assert queued[0][0][2:] == (str(own), str(run.resolve()))
+    compared = browser.post("/models/compare", form).text  # it was received here, though the home is closed
+    for text in ("A and B are the same model.", "Where their cards differ", "a/b", "0.710", "<strong>0</strong>"):
+        assert text in compared
+    assert browser.post("/models/diff", {**form, "to": ".", "name": "d"}).status_code == 303
+    assert queued[0][0][2:4] == (str(own), str(run.resolve()))
     keys = browser.post("/models/compare", {"a": str(world.folder / "south" / "keys.json"), "b": str(run)})
     assert (keys.status_code, "this site&#39;s keys" in keys.text) == (422, True)
 

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from relay import tensorfile
 from relay.bundle import manifest
 from relay.errors import RelayError, UserError
-from relay.models import comparing, entries_of, handover, make_difference, make_model, read_made, weights_of
+from relay.models import compared, comparing, entries_of, handover, make_difference, make_model, read_made
 from relay.models.made import Combined, Difference, Made, write
+from relay.models.weights import weights_of
 from relay.trust import DigestMismatch
 from tests.models.test_library import place
 from tests.relays import At, World
@@ -176,13 +177,18 @@ def test_cards_and_weights_are_compared(at: At) -> None:
     world = at(3)
     here = place(world, "south")
     one, other = entries_of([world.bundle(1), world.bundle(3)], here)
-    differ = {name: (a, b) for name, a, b in comparing.facts(one.told, other.told)}
-    assert differ == {"leg": ("1", "3"), "site": ("north", "east")}
-    assert comparing.facts(one.told, one.told) == []
-    whole, *layers = comparing.distances(weights_of(one, here), weights_of(other, here))
+    found = compared(one, other, here)
+    assert list(found.facts) == [("leg", "1", "3"), ("site", "north", "east")]
+    assert found.scores[0] == ("north", 0.71, None)
+    whole, *layers = found.distances
     assert (whole.layer, whole.values, [layer.layer for layer in layers]) == ("all weights", 112, ["conv", "norm"])
     assert whole.relative is not None
     assert whole.relative > 0.5
+    with world.forged(3, to=[]) as parts:
+        parts.files[manifest.MODEL] = parts.files[manifest.MODEL][:-1] + b"\1"
+    (bad,) = entries_of([parts.bundle], here)
+    unread = compared(one, bad, here)
+    assert (unread.distances, "not the file that was signed" in unread.why) == ([], True)
     zero = {"w": torch.zeros(2)}
     assert comparing.distances(zero, zero)[0].relative is None
     assert comparing.distances(zero, {})[0].values == 0

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from relay.bundle import manifest
 from relay.errors import UserError
-from relay.models import Entry, Place, entries_of, library, relation
+from relay.models import Entry, Place, entries_of, library
 from relay.models.finding import located, search
-from relay.models.lineage import Link, shared
+from relay.models.lineage import Link, relation, shared
 from relay.trust import keys
 from tests.relays import At, World, weights
 

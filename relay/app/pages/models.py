@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import FormData
 from starlette.requests import Request
@@ -13,7 +15,7 @@ from starlette.routing import Route
 from relay.app.desk import Desk
 from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
 from relay.errors import UserError, shown, typed
-from relay.models import Library, Place, entries_of, library
+from relay.models import Entry, Library, Place, compared, entries_of, library
 
 ENDING = ".safetensors"
 
@@ -23,7 +25,7 @@ def show(request: Request) -> Response:
     desk, asked = desk_of(request), request.query_params.get("folder", "").strip()
     folders = [desk.roots.inside(asked)] if asked else _usual(desk)
     found = library(folders, Place(desk.home)) if folders else Library([])
-    rows = [{"entry": entry, "scores": found.scores(entry.about) if entry.about else {}} for entry in found.entries]
+    rows = [_row(found, entry, [*folders, desk.cwd, desk.home]) for entry in found.entries]
     values = {"rows": rows, "skipped": found.skipped, "more": found.more, "usable": _usable}
     command = typed("relay", "models", "list", *([asked] if asked else []))
     return render(request, "models.html", folder=asked, words=command, **values)
@@ -48,10 +50,15 @@ def closed(request: Request) -> Response:
 
 
 def compare(request: Request) -> Response:
-    """Compare the two models that were chosen."""
+    """Compare the two models that were chosen; with a passphrase in the command, else right here."""
     desk, form = desk_of(request), form_of(request)
     words = ["models", "compare", *_two(desk, form)]
-    return seen(desk.run(words, "Compare two models", secret_of(form), light=True))
+    if secret := secret_of(form):
+        return seen(desk.run(words, "Compare two models", secret, light=True))
+    place = Place(desk.home)
+    one, other = entries_of(map(Path, words[2:]), place)
+    values = {"a": one, "b": other, "found": compared(one, other, place)}
+    return render(request, "models_compared.html", words=typed("relay", *words), **values)
 
 
 def diff(request: Request) -> Response:
@@ -67,6 +74,13 @@ def merge(request: Request) -> Response:
     words = ["models", "merge", _model(desk, text_of(form, "a")), path_of(request, form, "difference")]
     words += ["--scale", _number(form, "scale"), "-o", _out(request, form)]
     return seen(desk.run(words, "Add a difference to a model", secret_of(form), light=True))
+
+
+def _row(found: Library, entry: Entry, folders: Sequence[Path]) -> dict[str, Any]:
+    """A model as the list shows it: its path is shown from the first of the folders that has it."""
+    above = next((folder for folder in folders if entry.path.is_relative_to(folder)), None)
+    name = entry.path.relative_to(above) if above else entry.path
+    return {"entry": entry, "name": str(name), "scores": found.scores(entry.about) if entry.about else {}}
 
 
 def _usual(desk: Desk) -> list[Path]:
