@@ -26,6 +26,7 @@ PAGES = (
     ("/", "Study"),
     ("/data", "Data"),
     ("/leg", "Leg"),
+    ("/models", "Models"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
 )
