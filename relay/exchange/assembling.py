@@ -70,6 +70,7 @@ def claim_of(
         "result": facts.result,
         "issued": stamp(now),
         "expires": stamp(until),
+        "approved": roster.policy.approval == "required",  # without an approval, it can't be signed
     }
     claim, problems = check(Claim, content)
     if claim is None:

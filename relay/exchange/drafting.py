@@ -18,11 +18,13 @@ from relay.bundle import (
     documents,
     experts,
     manifest,
+    measure,
     memory_card,
     read_facts,
     weights_digest,
 )
 from relay.errors import RelayError, UserError
+from relay.exchange.approving import list_digest
 from relay.exchange.assembling import claim_of, gather, sha256_of, sizes_in
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
@@ -32,7 +34,6 @@ from relay.trust import (
     Claim,
     DigestMismatch,
     Fork,
-    Keys,
     Policy,
     PolicyBreach,
     RosterPeriod,
@@ -71,34 +72,45 @@ class Draft:
     signed: bool = False
     expert_stays: bool = False
 
+    def digest(self) -> str:
+        """SHA-256 of the closed list of what leaves; it reads every file."""
+        return list_digest(self.claim, {name: measure(self.folder / name) for name in self.sizes})
+
     def lines(self, policy: Policy) -> list[str]:
         """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
         claim = self.claim
-        scores = ", ".join(f"{site} {number(score)}" for site, score in claim.scores.items())
-        disclosed = (
-            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
-            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"{claim.score_name} {scores or 'not measured'}"),
-            ("strategy", claim.strategy),
-            ("roster", f"version {claim.roster.version}"),
-        )
-        claims = [*(made.claim for made in self.earlier), claim]
-        beside = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
-        if self.expert_stays:
-            beside += [
-                (f"expert of leg {claim.leg}", f"stays here: roster {claim.roster.version} does not let it travel")
-            ]
         return [
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
-            *(f"{label:<16} {text}" for label, text in disclosed),
-            *(f"{label}: {text}" for label, text in beside),
+            *(f"{label:<16} {text}" for label, text in self.disclosed(policy)),
+            *(f"{label}: {text}" for label, text in self.beside()),
         ]
 
+    def disclosed(self, policy: Policy) -> list[tuple[str, str]]:
+        """What the leg discloses, and to whom, as labelled lines."""
+        claim = self.claim
+        scores = ", ".join(f"{site} {number(score)}" for site, score in claim.scores.items())
+        return [
+            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
+            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}"),
+            ("strategy", claim.strategy),
+            ("roster", f"version {claim.roster.version}"),
+        ]
 
-def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
+    def beside(self) -> list[tuple[str, str]]:
+        """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit."""
+        claims = [*(made.claim for made in self.earlier), self.claim]
+        lines = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
+        if self.expert_stays:
+            roster = self.claim.roster.version
+            lines.append((f"expert of leg {self.claim.leg}", f"stays here: roster {roster} does not let it travel"))
+        return lines
+
+
+def draft(store: StudyStore, folder: Path) -> Draft:
     """Collect what would leave after a leg that was run here.
 
     Args:
