@@ -24,6 +24,7 @@ REFUSED = 422
 PAGES = (
     ("/", "Study"),
     ("/leg", "Leg"),
+    ("/approve", "Approve"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -176,9 +174,9 @@ def send(
 
 def _preview(store: StudyStore, handover: Path | None, target: Path | None, as_json: bool) -> None:
     """Show what would leave; no key is needed for it."""
-    from relay.exchange import approving
+    from relay.exchange import approving, drafting
 
-    with _drafted(store, handover) as drafted:
+    with drafting.drafted(store, handover) as drafted:
         if as_json:
             ask.say(*json.dumps(approving.preview(store, drafted), indent=1).splitlines())
             return
@@ -203,10 +201,10 @@ def _signed(
         UserError: the answer was no; nothing was signed.
         NotApproved: it is not what was shown, or the policy requires an approval.
     """
-    from relay.exchange import sending
+    from relay.exchange import drafting, sending
 
     keys = None if handover is None else places.unlock(store.home, passphrase_file)
-    with _drafted(store, handover) as drafted:
+    with drafting.drafted(store, handover) as drafted:
         _show_draft(store, drafted, target)
         if not ask.agreed("Send it?", yes):
             raise UserError("not sent; nothing was signed or written", "Run the command again to send it.")
@@ -246,35 +244,6 @@ def _handover(found: places.Deployment, note: str) -> Path:
     from relay.leg import RunPaths
 
     return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
-
-
-@contextmanager
-def _drafted(store: StudyStore, handover: Path | None) -> Iterator[Draft]:
-    """What would leave; without a handover, what was signed last. Unless it is signed, it is removed at the end."""
-    from relay.exchange import drafting
-
-    if handover is None:
-        yield drafting.signed_before(store, _signed_last(store))
-        return
-    drafted = drafting.draft(store, handover)
-    try:
-        yield drafted
-    finally:
-        if not drafted.signed:
-            shutil.rmtree(drafted.folder, ignore_errors=True)
-
-
-def _signed_last(store: StudyStore) -> int:
-    signed = store.ledger.record().signed
-    if not signed:
-        raise UserError(
-            f"no leg of study {store.study} was signed in {store.home}",
-            "Name what to send: relay send -c CONFIG -n NOTE, or the folder with a finished leg's handover.",
-        )
-    from relay.exchange import check_there
-
-    check_there(store, max(signed))
-    return max(signed)
 
 
 def _show_draft(store: StudyStore, drafted: Draft, target: Path | None) -> None:

@@ -7,21 +7,16 @@ the policy requires it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from relay.bundle import Measured, manifest, meaning
+from relay.bundle import meaning
 from relay.config import Field, check, options
 from relay.errors import UserError
+from relay.exchange.drafting import Draft
 from relay.exchange.store import StudyStore
-from relay.trust import Claim, NotApproved, canonical, digest, written
-
-if TYPE_CHECKING:
-    from relay.exchange.drafting import Draft
-
-UNKNOWN_YET = ("issued", "expires")
-"""What a claim says only once it is signed."""
+from relay.trust import Claim, NotApproved
 
 
 @options
@@ -64,18 +59,6 @@ def approver(name: str, reason: str) -> Approver:
             "Use one line of printable text each: at most 100 characters for the name, 500 for the reason.",
         )
     return found
-
-
-def list_digest(claim: Claim, files: Mapping[str, Measured]) -> str:
-    """SHA-256 of the closed list: what the leg claims, and every file that leaves with its size and digest.
-
-    Args:
-        files: of the bundle, by entry. Statement and manifest don't count: they are made from the others.
-    """
-    said = {key: value for key, value in written(claim).items() if key not in UNKNOWN_YET}
-    made = (manifest.STATEMENT, manifest.MANIFEST)
-    listed = {name: {"bytes": f.size, "sha256": f.sha256} for name, f in files.items() if name not in made}
-    return digest(canonical({"format": 1, "claim": said, "files": listed}))
 
 
 def check_shown(leg: int, listed: str, shown: str | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,7 @@ from relay.bundle import (
     weights_digest,
 )
 from relay.errors import RelayError, UserError
-from relay.exchange.approving import list_digest
-from relay.exchange.assembling import claim_of, gather, sha256_of, sizes_in
+from relay.exchange.assembling import claim_of, gather, list_digest, sha256_of, sizes_in
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder
@@ -149,6 +149,35 @@ def draft(store: StudyStore, folder: Path) -> Draft:
         raise
     stays = "expert" in facts.tensors and claim.handover.expert is None
     return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays)
+
+
+@contextmanager
+def drafted(store: StudyStore, folder: Path | None) -> Iterator[Draft]:
+    """What would leave, while someone looks at it. Unless it is signed meanwhile, it is removed at the end.
+
+    Args:
+        folder: the leg's handover; None for what was signed last.
+
+    Raises:
+        RelayError: as :func:`draft` and :func:`signed_before`.
+    """
+    made = draft(store, folder) if folder else signed_before(store, _signed_last(store))
+    try:
+        yield made
+    finally:
+        if not made.signed:
+            shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def _signed_last(store: StudyStore) -> int:
+    signed = store.ledger.record().signed
+    if not signed:
+        raise UserError(
+            f"no leg of study {store.study} was signed in {store.home}",
+            "Name what to send: relay send -c CONFIG -n NOTE, or the folder with a finished leg's handover.",
+        )
+    check_there(store, max(signed))
+    return max(signed)
 
 
 def check_there(store: StudyStore, leg: int) -> None:

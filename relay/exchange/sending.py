@@ -15,7 +15,8 @@ from relay.bundle import (
     stick,
 )
 from relay.errors import UserError
-from relay.exchange.approving import check_approved, list_digest
+from relay.exchange.approving import check_approved
+from relay.exchange.assembling import list_digest
 from relay.exchange.drafting import Draft, check_signed, finish
 from relay.exchange.receiving import chain_in, known
 from relay.exchange.store import StudyStore
