@@ -24,6 +24,7 @@ REFUSED = 422
 PAGES = (
     ("/", "Study"),
     ("/leg", "Leg"),
+    ("/results", "Results"),
     ("/approve", "Approve"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
