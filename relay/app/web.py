@@ -26,6 +26,8 @@ PAGES = (
     ("/", "Study"),
     ("/data", "Data"),
     ("/leg", "Leg"),
+    ("/results", "Results"),
+    ("/approve", "Approve"),
     ("/models", "Models"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
