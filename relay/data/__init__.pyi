@@ -1,5 +1,6 @@
 from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
+from .corrections import Correction as Correction, Corrections as Corrections
 from .dataset import Dataset as Dataset
 from .dicom.pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .dicom.series import (

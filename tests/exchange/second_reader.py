@@ -123,6 +123,11 @@ def keys(**schemas: Form) -> Form:
     return lambda v: isinstance(v, dict) and v.keys() == schemas.keys() and all(f(v[k]) for k, f in schemas.items())
 
 
+def perhaps(key: str, schema: Form, rest: Form) -> Form:
+    """A key that may be missing."""
+    return lambda v: isinstance(v, dict) and schema(v.get(key)) and rest({k: x for k, x in v.items() if k != key})
+
+
 def a_time(value: Any) -> bool:
     try:
         return text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")(value) and bool(moment(value))
@@ -232,16 +237,20 @@ SCHEMAS: Mapping[str, Form] = {
         ),
     ),
     "config.json": config,
-    "data-card.json": keys(
-        format=one_of(1),
-        site=name,
-        task=words,
-        classes=classes,
-        channels=whole(1),
-        size=maybe(many(whole(1), 2, 3)),
-        images=counts,
-        patients=counts,
-        counts=one_of("rounded", "exact"),
+    "data-card.json": perhaps(
+        "corrected",
+        maybe(whole(0)),
+        keys(
+            format=one_of(1),
+            site=name,
+            task=words,
+            classes=classes,
+            channels=whole(1),
+            size=maybe(many(whole(1), 2, 3)),
+            images=counts,
+            patients=counts,
+            counts=one_of("rounded", "exact"),
+        ),
     ),
     "results.json": keys(
         format=one_of(1),
@@ -515,6 +524,7 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
+    disclosed += [data_card.get("corrected") or 0]
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
     models = [score["model"] for score in results["zero_shot"]]
