@@ -16,7 +16,7 @@ from typing import Any
 
 from relay.bundle import manifest
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
-from relay.bundle.schemas import Config, DataCard, HandoverSpec, Results
+from relay.bundle.schemas import Config, CorrectedDataCard, DataCard, HandoverSpec, Results
 from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
 
 ADVICE = (
@@ -36,7 +36,7 @@ LARGEST = {
 SCHEMAS: Mapping[str, Any] = {
     manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
-    manifest.DATA_CARD: DataCard,
+    manifest.DATA_CARD: DataCard | CorrectedDataCard,
     manifest.RESULTS: Results,
     **dict.fromkeys(CARDS, MemoryCard),
 }
@@ -109,7 +109,7 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
         kind: {split: disclosed(count, policy) for split, count in card[kind].items()}
         for kind in ("images", "patients")
     }
-    if card.get("corrected") is not None:
+    if "corrected" in card:
         counts["corrected"] = disclosed(card["corrected"], policy)
     return {**counted, **counts}
 
@@ -153,6 +153,6 @@ def _counts(claim: Claim, card: DataCard, memories: Mapping[str, MemoryCard]) ->
     yield "samples", claim.samples
     for kind, splits in (("images", card.images), ("patients", card.patients)):
         yield from ((f"{kind}.{split}", count) for split, count in vars(splits).items())
-    if card.corrected is not None:
+    if isinstance(card, CorrectedDataCard):
         yield "corrected", card.corrected
     yield from ((f"{name}: privacy.patients", memory.privacy.patients) for name, memory in memories.items())

@@ -91,7 +91,6 @@ class DataCard:
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
-        corrected: how many training images have a mask that a person has corrected; null if the leg used none of these.
     """
 
     format: Literal[1] = 1
@@ -103,7 +102,17 @@ class DataCard:
     images: Splits
     patients: Splits
     counts: Literal["rounded", "exact"]
-    corrected: Count | None = None
+
+
+@options
+class CorrectedDataCard(DataCard):
+    """The data card of a leg whose config asks for masks that people have corrected.
+
+    Attributes:
+        corrected: how many training images have such a mask.
+    """
+
+    corrected: Count
 
 
 @options

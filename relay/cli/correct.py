@@ -178,8 +178,8 @@ def learn(
     if here.incoming is None:
         raise UserError(
             f"no handover of {study.name} is here, so {name} has no model to go on from",
-            "Train or receive a leg first, and check -c and -n. A site that is alone can train again with its corrections: "
-            "set corrections in dataset.kwargs to their folder, and use a new note (-n).",
+            "Train or receive a leg first, and check -c and -n. A site that is alone can train again with its "
+            "corrections: set corrections in dataset.kwargs to their folder, and use a new note (-n).",
         )
     models.check_handover(study, target.leg, here.incoming.handover, root)
     data = site_of(target, run, min_samples, score_corrected)

@@ -93,9 +93,10 @@ def site_of(target: Target, run: RunPaths, least: int, score_corrected: bool) ->
     Sites(leg.conf.random_seed, run).check_split(site)
     many = len({sample.corrected for sample in site.split.train} - {None})
     if many < least:
+        lower = ", or lower --min-samples" if many else ""
         raise UserError(
             f"{many} training images of {name} have a corrected mask; at least {least} are needed",
-            "Correct more of them (relay correct list shows which first), or lower --min-samples.",
+            f"Correct more of them: relay correct list shows which first{lower}.",
         )
     if not site.split.val:
         raise UserError(

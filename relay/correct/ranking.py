@@ -62,7 +62,7 @@ def rank(
 ) -> tuple[list[Ranked], str]:
     """Predict images with the site's own model, and order them: the least sure first.
 
-    The predicted masks and ``ranking.json`` are written to the run's folder, for the page and for ``relay correct add``.
+    The predicted masks and ``ranking.json`` are written to the run's folder, for ``relay correct add`` and the page.
 
     Args:
         here: the run with the models.

@@ -125,7 +125,12 @@ def keys(**schemas: Form) -> Form:
 
 def perhaps(key: str, schema: Form, rest: Form) -> Form:
     """A key that may be missing."""
-    return lambda v: isinstance(v, dict) and schema(v.get(key)) and rest({k: x for k, x in v.items() if k != key})
+
+    def holds(value: Any) -> bool:
+        others = {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else {}
+        return rest(others) and (key not in value or schema(value[key]))
+
+    return holds
 
 
 def a_time(value: Any) -> bool:
@@ -239,7 +244,7 @@ SCHEMAS: Mapping[str, Form] = {
     "config.json": config,
     "data-card.json": perhaps(
         "corrected",
-        maybe(whole(0)),
+        whole(0),
         keys(
             format=one_of(1),
             site=name,
@@ -524,7 +529,7 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
-    disclosed += [data_card.get("corrected") or 0]
+    disclosed += [data_card.get("corrected", 0)]
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
     models = [score["model"] for score in results["zero_shot"]]
