@@ -41,8 +41,8 @@ Target: TypeAlias = int | float | tuple[int, ...]
 Key = Literal["PatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 FIELDS = ("folder", "name", "series", "study")
 UNKNOWN = (
-    "Set patient: StudyInstanceUID in the config if no patient has several studies; or export these series again with "
-    "their PatientID, or with a pseudonym in it."
+    "Set patient: StudyInstanceUID in the config (relay init: --patient StudyInstanceUID) if no patient has several "
+    "studies; or export these series again with their PatientID, or with a pseudonym in it."
 )
 UNLABELLED = (
     "Add them to the table, restrict the series with modality or description_regex, or move them away. Check that the "
@@ -50,7 +50,11 @@ UNLABELLED = (
 )
 UNMASKED = (
     "Put a DICOM-SEG of each series anywhere in the folder, or set mask_name in the config; restrict the series with "
-    "modality or description_regex; or move those without a mask away."
+    "modality or description_regex (relay init: --series); or move those without a mask away."
+)
+SHARED = (
+    "Put {series} into mask_name, and name each mask after its series; or choose one series of each folder with "
+    "modality or description_regex. If one mask is right for several series, list them in a table."
 )
 
 
@@ -113,6 +117,8 @@ class DicomOptions(DatasetOptions):
         if (self.label_table is None) != (self.task == "segmentation"):
             needs = "needs masks, not a label_table" if self.label_table else "needs a label_table"
             raise ValueError(f"task: {self.task} {needs}")
+        if self.label_table is not None and clean(self.label_column) == self.label_key:
+            raise ValueError(f"label_column: {self.label_key} says whose the target is; name the target's column")
         if self.windows and self.steps is None:
             raise ValueError("windows: set steps, with a Normalise for each of the channels")
         return self
@@ -145,6 +151,7 @@ class Dicom(Dataset):
                 found.append(Record(f"{patient}/{pseudonyms.digest(one.uid)}", patient, images, target))
         refuse(unknown, f"{self}: series without a PatientID", UNKNOWN)
         refuse(unmasked, f"{self}: series without exactly one mask", UNMASKED)
+        refuse(_shared(found) if self.options.mask_name else [], f"{self}: masks with several series", SHARED)
         refuse(unlabelled, f"{self}: series that are not in {self.options.label_table}", UNLABELLED)
         return found
 
@@ -186,7 +193,11 @@ class Dicom(Dataset):
             return {}
         key, column = self.options.label_key, clean(self.options.label_column)
         sheet = read_sheet(folder / self.options.label_table, (key, column), "Correct label_table in the config.")
-        sheet.need((key, column), "Set label_key and label_column in the config to the names of the table's columns")
+        advice = "Set label_key and label_column in the config to the names of the table's columns"
+        if missing := [name for name in (key, column) if name not in sheet.header]:  # without a header, the first line
+            message = f"{sheet.path}: no column {', '.join(missing)} in its first line"  # names a patient: not quoted
+            raise DataError(message, f"{advice}, and check that its first line has these names.")
+        sheet.need((key, column), advice)
         read = Labels(self.options, self.options.label_values)
         found: dict[str, Target] = {}
         problems = []
@@ -217,6 +228,14 @@ class Dicom(Dataset):
         if not mask.is_file():
             problems.append(f"{one.path}: there is no {mask}")
         return mask
+
+
+def _shared(records: Sequence[Record]) -> list[str]:
+    """Masks that several series have, which would be drawn on one of them."""
+    of: dict[object, list[str]] = defaultdict(list)
+    for record in records:
+        of[record.target].append(str(record.image))
+    return [f"{mask}: the mask of {some(paths)}" for mask, paths in of.items() if len(paths) > 1]
 
 
 def _segments(series: Sequence[Series]) -> dict[str, list[Path]]:

@@ -25,12 +25,15 @@ from relay.data import (
     by_regex,
     clean,
     is_missing,
+    of_person,
     refuse,
     stem,
 )
 from relay.errors import DataError, nearest
+from relay.files import exists
 
 PARTS: dict[str, SplitName] = {"training": "train", "validation": "val", "test": "test"}
+SUBJECT = "SubjectID"
 FIX = "Correct these images in the file, or remove them."
 
 
@@ -41,8 +44,10 @@ class ECVLOptions(DatasetOptions):
     Attributes:
         file: The YAML file in each ``img_folder``; the places in it are seen from it.
         target: For regression, the feature to predict (one of the file's ``features``); None uses labels.
-        patient: The feature that names the patient; None with ``patient_regex``, or if every image is a patient.
-        patient_regex: Finds the patient in that feature, or in an image's place without the extension.
+        patient: The feature that names the patient; None: ``SubjectID`` if there is one (``relay data table`` writes
+            it), else every image is a patient, unless there is a ``patient_regex``.
+        patient_regex: Finds the patient in that feature, or, without ``patient``, in an image's place without the
+            extension.
         mask_values: The mask value of each class, background first; None: the class indices 0, 1, ….
         published_split: Use the file's split, if it has one.
     """
@@ -96,6 +101,8 @@ class _File:
         self.classes = [str(each) for each in _list(path, content, "classes")] if "classes" in content else None
         self.labels = self._labels()
         self.parts = self._parts(content.get("split") or {}) if options.published_split else {}
+        self.patient = options.patient or self._patient()
+        self.places: dict[str, int] = {}
         for feature in filter(None, (options.target, options.patient)):
             if feature not in self.features:
                 near = nearest(feature, self.features)
@@ -117,6 +124,16 @@ class _File:
             )
         return Labels(self.options, self.classes, indices=True)
 
+    def _patient(self) -> str | None:
+        """The feature that names the patient where the config names none."""
+        maybe = [] if self.options.patient_regex else of_person(self.features)
+        if not maybe or SUBJECT in maybe:
+            return SUBJECT if maybe else None
+        raise DataError(
+            f"{self.path}: the feature {maybe[0]} seems to say whose image it is; the config ignores it",
+            f"Set patient: {maybe[0]}; or rename the feature if it says something else.",
+        )
+
     def _parts(self, split: object) -> dict[int, SplitName]:
         if not isinstance(split, Mapping) or not set(split) <= set(PARTS):
             raise self._wrong("split", split, f"lists of image numbers: {', '.join(PARTS)}")
@@ -137,11 +154,13 @@ class _File:
             problems.append(f"{self.path}: images[{k}] has no location")
             return Record("", "", (Path(),))
         image = self._place(location)
-        if not image.exists():
+        if not exists(image):
             wrong.append(f"no such file: {image}")
         values = self._values(said, wrong)
         inner = [part for part in PurePath(location).parts[:-1] if part not in ("..", PurePath(location).anchor)]
         name = (prefix / PurePath(*inner, stem(image))).as_posix()
+        if self.places.setdefault(name, k) != k:
+            wrong.append(f"images[{self.places[name]}] has the same place")
         target, patient = self._target(said, values, wrong), self._who(name, values, wrong)
         problems += [f"{self.path}: images[{k}] ({location}): {each}" for each in wrong]
         return Record(name, patient, (image,), target, self.parts.get(k), values)
@@ -171,12 +190,12 @@ class _File:
                 wrong.append(f"label: {error}")
                 return None
         mask = self._place(text)
-        if is_missing(text) or not mask.exists():
+        if is_missing(text) or not exists(mask):
             wrong.append(f"label: no such file: {mask}" if not is_missing(text) else "it has no label")
         return mask
 
     def _who(self, name: str, values: Mapping[str, str], wrong: list[str]) -> str:
-        feature, pattern = self.options.patient, self.options.patient_regex
+        feature, pattern = self.patient, self.options.patient_regex
         said = name if feature is None else values.get(feature, "")
         patient = said if pattern is None else by_regex(pattern, said)
         if patient is None:

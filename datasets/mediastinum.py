@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from relay.config import Field, options
 from relay.data import Case, Dataset, DatasetOptions, Record, Row, Text, Word, is_missing, read_sheet, refuse
+from relay.files import exists
 
 COLUMNS = ("instance_id", "study_id", "img_file", "positive")
 SAID = {"true": 1, "t": 1, "1": 1, "false": 0, "f": 0, "0": 0}
@@ -71,8 +72,11 @@ class Mediastinum(Dataset):
             sheet = read_sheet(path, COLUMNS, "Correct root_path, img_folder or meta in the config.")
             masks = ["label_file"] if self.options.task == "segmentation" else []
             sheet.need([*COLUMNS, *masks], "It must have the columns of the published layout")
+            lines: dict[str, int] = {}
             for row in sheet.rows:
                 record, wrong = self._record(name, path.parent, row)
+                if lines.setdefault(record.id, row.line) != row.line:
+                    wrong.append(f"{record.id} is in line {lines[record.id]}, too")
                 found.append(record)
                 problems += [f"{path}, line {row.line}: {why}" for why in wrong]
         refuse(problems, f"{self}: wrong rows", "Correct these rows of the table, or remove them.")
@@ -81,7 +85,7 @@ class Mediastinum(Dataset):
     def _record(self, name: str, folder: Path, row: Row) -> tuple[Record, list[str]]:
         """A row's slice, and what is wrong with it."""
         image, study = folder / row["img_file"], row["study_id"]
-        wrong = [] if row["img_file"] and image.is_file() else [f"there is no {image}"]
+        wrong = [] if row["img_file"] and exists(image) and image.is_file() else [f"there is no {image}"]
         if is_missing(study):
             wrong.append(f"study_id is {study!r}")
         target: Path | int | None = SAID.get(row["positive"].casefold())
@@ -89,7 +93,7 @@ class Mediastinum(Dataset):
             wrong.append(f"positive is {row['positive']!r}, not True or False")
         if self.options.task == "segmentation":
             target = folder / row["label_file"]
-            wrong += [] if row["label_file"] and target.is_file() else [f"there is no {target}"]
+            wrong += [] if row["label_file"] and exists(target) and target.is_file() else [f"there is no {target}"]
         one = PurePath(name, row["instance_id"] or row["img_file"]).as_posix()
         return Record(one, study, (image,) * self.options.channels, target), wrong
 

@@ -28,21 +28,20 @@ from relay.data import (
     Sheet,
     SplitName,
     Text,
-    alike,
     by_regex,
     clean,
     is_missing,
     listing,
+    of_person,
     read_sheet,
     refuse,
     stem,
 )
 from relay.errors import DataError
+from relay.files import exists
 
 CHANNEL = re.compile(r"Channel_(\d+)", re.ASCII)
 SUBJECT, MASK, VALUE, SPLIT = "SubjectID", "Label", "ValueToPredict", "split"
-PERSON = {"patient", "patientid", "patient_id", "patient id", "subject", "subjectid", "subject_id", "subject id"}
-"""Columns that probably say whose image it is: to overlook one would put one person into both training and test."""
 PARTS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -154,7 +153,7 @@ class _Reader:
                 problems[row.line] = wrong
             found.append(record)
         told = [f"line {line}: {'; '.join(wrong)}" for line, wrong in problems.items()]
-        refuse(told, f"{self.dataset}: {self.sheet.path}: wrong rows, lines {ranges(list(problems))}", FIX)
+        refuse(told, f"{self.dataset}: {self.sheet.path}: wrong rows, {ranges(list(problems))}", FIX)
         if not found:
             self._no_rows()
         return found
@@ -194,7 +193,7 @@ class _Reader:
             wrong.append(f"{column} is {row[column]!r}")
             return Path()
         path = self.sheet.path.parent / folder / row[column]
-        if path.exists():
+        if exists(path):
             return path
         found = self._listed(path.parent).get(clean(path.name))
         if found is None:
@@ -204,7 +203,7 @@ class _Reader:
     def _listed(self, folder: Path) -> dict[str, Path]:
         """The images in a folder by their names without extensions; none if there is no such folder."""
         if folder not in self._folders:
-            self._folders[folder] = listing(folder, below=False) if folder.is_dir() else {}
+            self._folders[folder] = listing(folder, below=False) if exists(folder) and folder.is_dir() else {}
         return self._folders[folder]
 
     @cached_property
@@ -261,10 +260,11 @@ class _Reader:
         named, header = self.options.patient_column, self.sheet.header
         if named is not None or SUBJECT in header:
             return clean(named or SUBJECT)
-        if maybe := [name for name in header if alike(name) in PERSON]:
+        if maybe := of_person(header):
             raise DataError(
                 f"{self.sheet.path}: the column {maybe[0]} seems to say whose image it is; the config ignores it",
-                f"Set patient_column: {maybe[0]}; or rename the column if it says something else.",
+                f"Set patient_column: {maybe[0]} (relay init: --patient {maybe[0]}); or rename the column if it says "
+                "something else.",
             )
         return None
 
@@ -286,17 +286,18 @@ def _channels(sheet: Sheet) -> Iterator[str]:
     if not found:
         raise DataError(
             f"{sheet.path}: no column Channel_0; it has {', '.join(sheet.header) or 'none'}",
-            "Name the columns of the images in the config: image_columns.",
+            "Name the columns of the images in the config: image_columns (relay init: --images).",
         )
     return (found[number] for number in sorted(found))
 
 
 def ranges(lines: Sequence[int]) -> str:
-    """``2, 5 to 7``."""
+    """``lines 2, 5 to 7``; ``line 2``."""
     groups: list[list[int]] = []
     for line in lines:
         if groups and line == groups[-1][1] + 1:
             groups[-1][1] = line
         else:
             groups.append([line, line])
-    return ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in groups)
+    told = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in groups)
+    return f"line{'s' if len(lines) > 1 else ''} {told}"

@@ -44,12 +44,15 @@ class UserError(RelayError):
 
 KEY = re.compile(r"(common|all_tasks_datasets\[\d+\]|current_tasks|paths)(\.\w+|\[\d+\])+")
 """The path of a value in a config."""
+LONG = "..."
+"""Stands for a value that is too long to be shown before what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a config: its path, its value, what is allowed, the nearest known word, a cure of its own
-    where correcting the value is not one, and the file it is in where that is not the config itself."""
+    """One thing wrong in a config: its path (empty for the whole), its value, what is allowed, the nearest known
+    word, a cure of its own where correcting the value is not one, and the file it is in where that is not the config
+    itself."""
 
     path: str
     value: object
@@ -62,7 +65,8 @@ class Problem:
         near = f"; did you mean '{self.nearest}'?" if self.nearest else ""
         near += f" (in {self.file})" if self.file else ""
         nothing = self.value is None and self.allowed.startswith(("must be given,", "must be valid", "line "))
-        return f"{self.path}{'' if nothing else f' = {self.value!r}'}: {self.allowed}{near}"
+        value = "" if nothing or self.value == LONG else f" = {self.value!r}"
+        return f"{self.path}{value}: {self.allowed}{near}" if self.path else f"{self.allowed}{near}"
 
 
 class ConfigError(UserError):

@@ -196,6 +196,16 @@ def disk_full(error: OSError, folder: Path) -> str | None:
     return f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there"
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at a path that someone wrote into a table; a text too long for a path is none."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 def inside(name: str) -> Path:
     """Turn a name, which may contain folders, into a path that never leads outside its parent. Different names stay
     different: a name that had to be changed gets eight hex digits of its digest."""

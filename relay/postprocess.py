@@ -1,7 +1,7 @@
 """What is done to a predicted mask, by name: plug-ins of the group ``relay.postprocessing``.
 
 Each is the options of one step, with ``clean``. Steps run in the order of the config, on the mask at the image's own
-size, in evaluation and prediction alike. Importable without torch.
+size, in evaluation and prediction alike; where volumes are read as slices, on each slice. Importable without torch.
 """
 
 from __future__ import annotations

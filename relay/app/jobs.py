@@ -122,9 +122,9 @@ class Jobs:
     def all(self) -> list[Job]:
         """Every job, newest first; one whose record is damaged is left out."""
         found = []
-        for folder in sorted(self.root.glob("[0-9]" * 6), reverse=True):
+        for record in sorted(self.root.glob(f"{'[0-9]' * 6}/job.json"), reverse=True):
             try:
-                found.append(_read(folder))
+                found.append(_read(record.parent))
             except UserError:
                 continue
         return found
@@ -149,14 +149,15 @@ class Jobs:
         job = Job(folder, int(folder.name), title, tuple(words), str(cwd), light, passphrase is not None, stamp)
         record = {key: value for key, value in asdict(job).items() if key != "folder"}
         write_text(folder / "job.json", json.dumps(record, indent=1) + "\n")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "relay.app.runner", str(folder), str(self.home)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=cwd,
-            **_apart(),
-        )
+        with (folder / "runner.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "relay.app.runner", str(folder), str(self.home)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=cwd,
+                **_apart(),
+            )
         assert process.stdin is not None
         process.stdin.write((passphrase or "").encode())
         process.stdin.close()

@@ -46,8 +46,9 @@ def studies_in(store_home: object) -> list[str]:
 def stops(store: StudyStore, roster: Roster, record: Record) -> list[Stop]:
     """The line of hospitals."""
     own, turn = store.identity.name, _turn(store, roster)
+    arrived = turn is not None and (turn == 1 or turn - 1 in record.received)
     return [
-        Stop(leg, site, site == own, "done" if leg in record.legs else "here" if leg == turn else "to come")
+        Stop(leg, site, site == own, "done" if leg in record.legs else "here" if arrived and leg == turn else "to come")
         for leg, site in enumerate(roster.order, 1)
     ]
 

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from relay.app import web
 from relay.app.desk import Desk
 from relay.app.guard import Door, Guard
-from relay.errors import RelayError, UserError
+from relay.errors import Interrupted, RelayError, UserError
 
 PAGES = ("study", "keys", "leg", "jobs", "browse")
 """The pages' modules; each has ``ROUTES``."""
@@ -72,13 +72,17 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(desk: Desk, port: int, idle: float, browser: bool, say: Callable[[str], None]) -> None:
-    """Serve the page until it is stopped with Ctrl-C; jobs that run go on.
+    """Serve the page until it is stopped; jobs that run go on.
 
     Args:
         port: 0 for any that is free.
         idle: minutes without use after which the page locks.
         browser: open it in the system's browser.
         say: prints a line.
+
+    Raises:
+        Interrupted: it was stopped, with Ctrl-C or SIGTERM.
+        UserError: the port is in use.
     """
     with listen(port) as listening:
         host = f"{LOOPBACK}:{listening.getsockname()[1]}"
@@ -100,7 +104,10 @@ def serve(desk: Desk, port: int, idle: float, browser: bool, say: Callable[[str]
         if sys.stdin.isatty():
             say("Press Enter for another link, Ctrl-C to stop. Jobs that run go on.")
             threading.Thread(target=_offer, args=(link, say), daemon=True).start()
-        server.run(sockets=[listening])
+        try:
+            server.run(sockets=[listening])
+        except KeyboardInterrupt:
+            raise Interrupted("the page is closed", "Jobs that run go on. To open it again: relay ui") from None
 
 
 def _offer(link: Callable[[], str], say: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from relay.app.desk import Desk
 from relay.app.guard import csrf_of
 from relay.app.jobs import Job
+from relay.config import fault, locate
 from relay.errors import RelayError, UserError, plain, shown
 
 TOKEN = "form_token"
@@ -80,6 +81,19 @@ def text_of(form: FormData, name: str) -> str:
 def path_of(request: Request, form: FormData, name: str) -> str:
     """A path field of a form, which must be inside the folders that may be opened."""
     return str(desk_of(request).roots.inside(text_of(form, name)))
+
+
+def config_of(request: Request, form: FormData, name: str = "config") -> str:
+    """A config's field, as for ``-c``: a name, or a file inside the folders that may be opened.
+
+    Raises:
+        UserError: there is none; the nearest names are given.
+    """
+    config, desk = word_of(form, name), desk_of(request)
+    if (desk.cwd / config).exists() or any(fault(part) for part in config.split("/")):  # a path, not a name
+        desk.roots.inside(config, desk.cwd)
+    locate(config)
+    return config
 
 
 def word_of(form: FormData, name: str) -> str:

@@ -19,6 +19,7 @@ Choice: TypeAlias = "str | Named | list[str | Named]"
 """A name; a name and kwargs; several, one after the other; or ECVL's text of a pipeline (:mod:`relay.augment.ecvl`)."""
 
 
+KWARGS = "Correct its kwargs."
 FOR_FLOATS = "Use flip, flip_rotate, light, strong, or one of monai's; or leave out the step Normalise."
 
 
@@ -109,7 +110,7 @@ def _of(name: str, kwargs: Mapping[str, Any]) -> Augmentation:
         raise UserError(f"augmentation '{name}' takes no kwargs", f"Leave out {', '.join(kwargs)}.")
     options, problems = checked(schema, kwargs) if schema else (None, [])
     if problems:
-        raise UserError(f"augmentation '{name}': {'; '.join(map(str, problems))}", "Correct its kwargs.")
+        raise UserError(f"augmentation '{name}': {'; '.join(map(str, problems))}", KWARGS)
     with registry.blamed(f"augmentation '{name}'", cls):
         one: Augmentation = cls(options) if schema else cls()
     vars(one)["called"] = name

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
 
 from relay.augment.base import Augmentation, Images, Pixels
-from relay.augment.chosen import applied, made
+from relay.augment.chosen import KWARGS, applied, made
 from relay.config import Field, Named, options
 from relay.errors import UserError
 
@@ -20,7 +20,8 @@ def _known(transforms: list[str | Named]) -> list[str | Named]:
         try:
             made(each)
         except UserError as error:
-            raise ValueError(f"[{place}]: {error}. {error.advice()}") from error
+            cure = "" if error.advice() == KWARGS else f". {error.advice().rstrip('.')}"
+            raise ValueError(f"[{place}]: {error}{cure}") from error
     return transforms
 
 
@@ -54,7 +55,7 @@ class OneOfOptions(SequentialOptions):
     @model_validator(mode="after")
     def _a_weight_each(self) -> Self:
         if self.weights is not None and len(self.weights) != len(self.transforms):
-            raise ValueError(f"weights must be {len(self.transforms)} numbers, one for each transform")
+            raise ValueError(f"weights must have one number for each transform: {len(self.transforms)}")
         return self
 
 
@@ -79,7 +80,7 @@ class Sequential(Augmentation):
     """All of them, in their order. A plain list means the same."""
 
     Options = SequentialOptions
-    takes = "any"
+    axes, takes = (2, 3), "any"
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)

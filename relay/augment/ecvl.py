@@ -45,6 +45,8 @@ KNOWN: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "AugSaltAndPepper": ("imgaug:SaltAndPepper", {"p": "p", "per_channel": "per_channel"}),
 }
 """What each means here: the augmentation, and its keywords for ECVL's parameters."""
+DEFAULTS: Mapping[str, Mapping[str, float]] = {"AugMirror": {"p": 0.5}, "AugFlip": {"p": 0.5}}
+"""ECVL's defaults where imgaug has others."""
 ELSEWHERE = {
     "AugResizeDim": "Set the images' size with dataset.kwargs.img_size, or the step Resize.",
     "AugCenterCrop": "Set the patches' size with dataset.kwargs.patch_size.",
@@ -83,7 +85,10 @@ def _container(number: int, line: str, lines: Iterator[tuple[int, str]]) -> Name
             given = _parameters(number, rest)
             if odd := sorted(given.keys() - {"p"}):
                 raise _wrong(number, line, f"has no parameter {odd[0]}; allowed: p")
-            return Named(name=CONTAINERS[name], kwargs=kwargs | {"probability": float(given.get("p", 1.0))})
+            probability = given.get("p", 1.0)
+            if not isinstance(probability, int | float):
+                raise _wrong(number, line, "must have one number for p")
+            return Named(name=CONTAINERS[name], kwargs=kwargs | {"probability": float(probability)})
         parts.append(_container(place, inner, lines) if inner.split()[0] in CONTAINERS else _one(place, inner))
     raise _wrong(number, line, "has no end")
 
@@ -100,7 +105,7 @@ def _one(number: int, line: str) -> Named:
     given = {key: value for key, value in _parameters(number, rest).items() if key not in IGNORED}
     if odd := sorted(given.keys() - words.keys()):
         raise _wrong(number, line, f"has no parameter {odd[0]}; allowed: {', '.join([*words, *sorted(IGNORED)])}")
-    return Named(name=called, kwargs={words[key]: value for key, value in given.items()})
+    return Named(name=called, kwargs={**DEFAULTS.get(name, {}), **{words[key]: given[key] for key in given}})
 
 
 def _parameters(number: int, text: str) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def _parameters(number: int, text: str) -> dict[str, Any]:
     read: Callable[[str], Any] = ast.literal_eval
     try:
         pairs = {key: read(value) for key, value in PARAMETER.findall(text)}
-    except (ValueError, SyntaxError) as error:
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise _wrong(number, text, f"has a value that can't be read ({error})") from error
     return {key: list(value) if isinstance(value, tuple) else value for key, value in pairs.items()}
 

@@ -17,6 +17,8 @@ from relay.signatures import Library
 MONAI = Library("monai.transforms", "transform")
 IMGAUG = Library("imgaug.augmenters", "augmenter")
 SPATIAL = ("spatial/dictionary", "smooth_field/dictionary")
+STAYING = ("RandSmoothFieldAdjustContrastd", "RandSmoothFieldAdjustIntensityd", "RandSimulateLowResolutiond")
+"""In the same modules, but they change intensities only: a mask's classes would become others."""
 OURS = ("keys", "allow_missing_keys", "seed", "random_state", "deterministic", "name", "device", "lazy")
 """What is relay's to say: which arrays, and what randomness comes from."""
 
@@ -44,7 +46,8 @@ class FromMonai(Augmentation):
         takes = MONAI.signature(self.name)
         changed = {key: value for key, value in given.items() if value != takes[key].default}
         if moves(self.name) and "mode" in takes:
-            changed.setdefault("mode", ("bilinear", "nearest"))
+            mode = changed.get("mode", "bilinear")  # of the image; between a mask's classes there is nothing
+            changed["mode"] = (mode[0] if isinstance(mode, tuple) else mode, "nearest")
         if "padding_mode" in takes:
             changed.setdefault("padding_mode", "zeros")
         return changed
@@ -111,7 +114,7 @@ def from_imgaug(name: str) -> type[FromImgaug]:
 
 def moves(name: str) -> bool:
     """Whether a transform of monai moves voxels, so that a mask must follow."""
-    return MONAI.module(name) in SPATIAL
+    return MONAI.module(name) in SPATIAL and name not in STAYING
 
 
 def _own(library: Library, name: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +11,14 @@ import typer
 
 from relay.cli import ask, cache, configs, options
 from relay.cli.top import command, warn
-from relay.errors import UserError, typed
+from relay.errors import UserError, some, typed
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from relay.data import Doubt, Sheet
+    from relay.plan import Leg
+    from relay.start import Found
     from relay.survey import Checked
 
 data_app = typer.Typer(help="Tables of images; check and show a study's data.", no_args_is_help=True, **options.PLAIN)
@@ -58,9 +61,12 @@ def table(
     layout, found = find_images(folder, images, masks, ask.listed(channels) or (), patients)
     write_sheet(out, columns_of(found, out.parent), replace=replace)
     who = {each.patient for each in found}
-    ask.say(f"{out}: {_count(found, 'image')} of {_count(who, 'patient')}{_said(layout)}")
+    ask.say(f"{out}: {_count(found, 'image')} of {_count(who, 'patient')}{_said(layout, found)}")
     if patients is None and len(found) > 1 and layout != "nnunet":
-        ask.say("Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX")
+        folders = ", such as '^([^/]+)/' if each has a folder" if any("/" in each.name for each in found) else ""
+        ask.say(
+            f"Every image counts as a patient. If a patient has several, say how to tell: --patients REGEX{folders}"
+        )
 
 
 def _count(things: object, what: str) -> str:
@@ -68,10 +74,10 @@ def _count(things: object, what: str) -> str:
     return f"{many} {what}" if many == 1 else f"{many} {what}s"
 
 
-def _said(layout: str) -> str:
+def _said(layout: str, found: Sequence[Found]) -> str:
     return {
         "pairs": ", with masks",
-        "classes": ", with classes by folder",
+        "classes": f", with the folders as classes: {some(sorted({str(each.target) for each in found}))}",
         "nnunet": ", from a data set of nnU-Net",
     }.get(layout, ", without targets: add the column Label (masks) or ValueToPredict (classes, numbers)")
 
@@ -152,7 +158,7 @@ def _check_patients(sheet: Sheet, patient: str) -> None:
 @data_app.command()
 @command
 def check(config: Config, overrides: options.Overrides = None) -> None:
-    """Read every image of a config once, and name everything that is wrong, and everything that is suspicious.
+    """Read every image of a config once, try the net on one, and name all that is wrong, and all that is suspicious.
 
     Checked are the sites whose images are on this computer. Nothing is written.
     """
@@ -185,6 +191,8 @@ def report_(
 
     wrong = []
     folder = to or Path("exps") / configs.find(config, overrides, say=False).name / "data"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, but the pages need a folder", "Name another: -o FOLDER.")
     for checked in _checked(config, overrides):
         if checked.site is None:
             wrong.append(f"  - {checked.name}: {len(checked.problems)}, the first: {checked.problems[0]}")
@@ -208,7 +216,7 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
     from relay.survey import check_site
 
     study = configs.find(config, overrides).plan(train=False)
-    trained = {dataset.options.task_id for leg in study.legs for dataset in leg.pool}
+    trained = {dataset.options.task_id: leg for leg in study.legs for dataset in leg.pool}
     here = study.test_sets
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)
@@ -222,9 +230,23 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
                 return lambda: bar.advance(task)
 
             seed = study.legs[0].conf.random_seed
-            yield check_site(dataset, seed, options_.task_id in trained, Path(spool), expect)
+            leg = trained.get(options_.task_id)
+            found = check_site(dataset, seed, leg is not None, Path(spool), expect)
+            yield _with_net(found, leg) if leg and found.site else found
     if absent := [d.options.task_name for d in study.datasets.values() if d not in here]:
         warn(f"not on this computer, so not read: {', '.join(absent)}")
+
+
+def _with_net(checked: Checked, leg: Leg) -> Checked:
+    """Also what would end training before its first step."""
+    from relay.leg import check_net
+
+    assert checked.site is not None
+    try:
+        check_net(leg, checked.site)
+    except UserError as error:
+        return replace(checked, problems=(str(error),), cures=(error.advice(),))
+    return checked
 
 
 def _dealt(checked: Checked) -> str:

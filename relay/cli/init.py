@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,10 +26,12 @@ TASKS = ("segmentation", "classification", "multilabel", "regression")
 
 @command
 def init(
-    source: Annotated[Path, typer.Argument(help="Folder of images, data set of nnU-Net, or a CSV table.")],
+    source: Annotated[
+        Path, typer.Argument(help="Folder of images, data set of nnU-Net, DICOM export, or a CSV table.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The config to write.", metavar="FILE.yaml")],
     site: Annotated[str | None, typer.Option("--site", help="This site's name. Default: the folder's.")] = None,
-    task: Annotated[str | None, typer.Option("--task", help=f"Of a table: {', '.join(TASKS)}.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help=f"{', '.join(TASKS)}. Default: as the data look.")] = None,
     classes: Annotated[
         str | None, typer.Option("--classes", help="Names of the classes, in masks background first.", metavar="A,B")
     ] = None,
@@ -45,7 +48,16 @@ def init(
         str | None, typer.Option("--target", help="Of a table: column of what is predicted.", metavar="COLUMN")
     ] = None,
     patient_column: Annotated[
-        str | None, typer.Option("--patient", help="Of a table: column of patients.", metavar="COLUMN")
+        str | None,
+        typer.Option(
+            "--patient",
+            help="Of a table: column of patients. Of DICOM: PatientID or StudyInstanceUID.",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    series: Annotated[
+        str | None,
+        typer.Option("--series", help="Of DICOM: regular expression; only series whose SeriesDescription matches."),
     ] = None,
     memory: Annotated[
         float | None, typer.Option("--memory", help="GB that training may take. Default: what is free here.", min=0.1)
@@ -58,22 +70,25 @@ def init(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite the config if it exists.")] = False,
 ) -> None:
-    """Write a complete, commented config for the images in a folder, or in a table.
+    """Write a complete, commented config for the images in a folder, in a DICOM export, or in a table.
 
     Up to 100 images are read. Sizes, batch, steps, net and loss are chosen from them and from the memory of this
     computer. On a terminal, you are asked for what no option gives.
     """
     _check(out, task, patients, replace)
-    from relay.start import draft, fit, source_of
+    options.pattern("--series", series)
+    from relay.start import counted, draft, fit, source_of
 
     columns = {
         "image_columns": ask.listed(images),
         "image_dir": image_dir,
         "target_column": target,
         "patient_column": patient_column,
+        "description_regex": series,
     }
     given = {key: value for key, value in columns.items() if value is not None}
     found = source_of(source, task, given)
+    _fits(found, given)
     name = _site(site, source)
     pattern = _patients(patients, found) if patient_column is None else patients
     if pattern:
@@ -88,7 +103,7 @@ def init(
     for note in made.notes:
         warn(note)
     configs.find(str(out), say=False).plan()
-    ask.say(f"{out}: {found.dataset}, {made.found.images} images of {made.found.patients} patients. Read it, then:")
+    ask.say(f"{out}: {found.dataset}, {counted(made.found)}. Read it, then:")
     ask.say(f"  {typed('relay', 'data', 'check', str(out))}", f"  {typed('relay', 'train', '-c', str(out))}")
 
 
@@ -107,6 +122,21 @@ def _check(out: Path, task: str | None, patients: str | None, replace: bool) -> 
     options.pattern("--patients", patients)
 
 
+def _fits(found: Source, given: Mapping[str, Any]) -> None:
+    """Refuse options that are for other sources.
+
+    Raises:
+        UserError: there are some.
+    """
+    if found.dataset not in ("table", "dicom") and given:
+        raise UserError(
+            "only tables and DICOM have columns or series to choose",
+            "Leave out --images, --image-dir, --target, --patient and --series.",
+        )
+    if found.dataset == "table" and "description_regex" in given:
+        raise UserError("--series is for DICOM; this is a table", "Leave it out.")
+
+
 def _site(given: str | None, source: Path) -> str:
     """The site's name: as given, as typed, or from the folder."""
     from relay.config import fault
@@ -120,7 +150,9 @@ def _site(given: str | None, source: Path) -> str:
 
 
 def _patients(given: str | None, found: Source) -> str | None:
-    if given is not None or found.dataset == "table":
+    if given is not None and found.dataset == "dicom":
+        raise UserError("--patients is for names of files; DICOM files say whose they are", "Leave it out.")
+    if given is not None or found.dataset in ("table", "dicom"):
         return given
     question = (
         f"Images are called {', '.join(found.examples)}. If a patient has several, which regular expression finds the "

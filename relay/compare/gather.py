@@ -108,7 +108,7 @@ def comparison(
     count = sum(not isnan(test["p"]) for test in tests)
     task, score = jobs[0].study.task, jobs[0].study.task.score_name
     told = table.TESTS.format(reference=reference, score=score, count=f"{count} tests" if count != 1 else "1 test")
-    parts = [table.RULE.replace("{score}", f"{score[0].upper()}{score[1:]}"), told]
+    parts = [table.rule(task), told]
     whole = {
         "study": jobs[0].study.name,
         "task": task.name,

@@ -79,7 +79,7 @@ def jobs_of(
     Raises:
         UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config.
     """
-    bases = {label: plan(with_strategy(config, label)) for label in strategies}
+    bases = {label: _base(config, label, plan) for label in strategies}
     first = next(iter(bases.values()), None)
     if first is None:
         raise UserError("--strategies is empty", "Name some, separated by commas: local,sequential,relay,joint")
@@ -105,6 +105,25 @@ def jobs_of(
         if job.folder not in found:  # what does not depend on the order, or is the same without a site, runs once
             found[job.folder] = replace(job, study=plan(given))
     return list(found.values())
+
+
+def _base(config: Blocks, label: str, plan: Plan) -> Study:
+    """The config with another strategy, checked.
+
+    Raises:
+        UserError: it is wrong; where only the label can be, the message says so.
+    """
+    try:
+        return plan(with_strategy(config, label))
+    except ConfigError as error:
+        own = (config.get("common") or {}).get("strategy")
+        same = isinstance(own, dict) and own.get("name") == label
+        if same or not all(problem.path.startswith("common.strategy.") for problem in error.problems):
+            raise
+        told = "; ".join(str(problem).removeprefix("common.strategy.") for problem in error.problems)
+        raise UserError(
+            f"--strategies {label}: {told}", "Correct --strategies; relay list strategies shows names and options."
+        ) from error
 
 
 def _left_out(ids: Sequence[int], wanted: bool) -> list[int]:

@@ -33,11 +33,12 @@ from relay.statistics import (
     holm,
     paired,
 )
+from relay.tasks import Task
 
 RULE = (
-    "{score}: mean over test images, then over classes but background, then over runs (orders and seeds) and sites. At "
-    "home: each site's own patients, with the model that it uses for them at the end: the one it adopted, its own "
-    "where every leg starts from nothing, else the last leg's. Everywhere: all sites' test images, with one model, the "
+    "{score}: mean over test images{groups}, then over runs (orders and seeds) and sites. At home: each site's own "
+    "patients, with the model that it uses for them at the end: the one it adopted, its own where every leg starts "
+    "from nothing, else the last leg's. Everywhere: all sites' test images, with one model, the "
     "last leg's (its experts' vote, if it has experts); where every leg starts from nothing, the mean over the sites' "
     "models. Elsewhere: the same model on test images of sites that took no part: data sets that no leg trains on, "
     "and sites left out in turn. Best single: of the sites' own models the one that is best there, which is only known "
@@ -63,6 +64,18 @@ TESTS = (
     "the difference as a share of all that patients differ by, from -1 (worse for every patient) to 1 (better for "
     "every one). Site by site: the same of each site alone, with a Holm's correction of their own."
 )
+
+
+def rule(task: Task | type[Task]) -> str:
+    """:data:`RULE` for a task."""
+    if task.fewest is None:
+        groups = ""
+    elif task.background:
+        groups = ", then over the classes except the background"
+    else:
+        groups = f", then over the {task.counted}"
+    score = task.score_name
+    return RULE.replace("{score}", f"{score[0].upper()}{score[1:]}").replace("{groups}", groups)
 
 
 def beside(run: ComparedRun, by: Groups) -> ComparedRun:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from relay.config.text import meaning
-from relay.errors import Problem, nearest
+from relay.errors import LONG, Problem, nearest
 
 T = TypeVar("T")
 WANTED = {
@@ -29,6 +29,8 @@ WANTED = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
 }
 """What pydantic's error types expect, in words."""
 Where = Callable[[Sequence[object]], str]
@@ -71,8 +73,17 @@ def check(schema: type[T], value: Any, where: Where = dotted) -> tuple[T | None,
         # for JSON, strict means JSON's own types: a list may become a tuple and 1 a float, nothing else is converted
         return _adapter(cast(Hashable, schema)).validate_json(json.dumps(value, default=_plain), strict=True), []
     except ValidationError as error:
-        found = [_problem(schema, e, where) for e in error.errors(include_url=False)]
-        return None, found
+        return None, [_problem(schema, e, where) for e in _once_a_list(error.errors(include_url=False))]
+
+
+def _once_a_list(errors: Sequence[Any]) -> list[Any]:
+    """pydantic's errors, but of the items that a list of fixed length lacks only the last."""
+    after = [*errors[1:], {"loc": ()}]
+    return [e for e, then in zip(errors, after, strict=True) if not (_lacks(e) and e["loc"][:-1] == then["loc"][:-1])]
+
+
+def _lacks(error: Any) -> bool:
+    return error["type"] == "missing" and isinstance(error["input"], list)
 
 
 def _plain(value: Any) -> Any:
@@ -87,10 +98,18 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         allowed = f"unknown key; allowed: {', '.join(known) or 'none'}"
         return Problem(where(loc), _short(value), allowed, nearest(str(loc[-1]), known))
+    context = error.get("ctx", {})
+    if _lacks(error):
+        return Problem(where(loc[:-1]), _short(value), f"must have {loc[-1] + 1} items, not {len(value)}")
+    if kind in {"too_short", "too_long"} and isinstance(value, list):
+        most, many = kind == "too_long", context["max_length" if kind == "too_long" else "min_length"]
+        items = "1 item" if many == 1 else f"{many} items"
+        return Problem(
+            where(loc), _short(value), f"must have at {'most' if most else 'least'} {items}, not {len(value)}"
+        )
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         beside = ", ".join(map(str, value)) if isinstance(value, dict) else ""
         return Problem(where(loc), None, "must be given" + (f", beside {beside}" if beside else ""))
-    context = error.get("ctx", {})
     near = None
     if kind == "literal_error" and isinstance(value, str):
         near = nearest(value, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
@@ -104,6 +123,8 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
 
 def _cure(kind: str, value: Any) -> str:
     """How to turn the value into what is expected, if that is obvious."""
+    if WANTED[kind] == "a list":
+        return ""
     if isinstance(value, str):
         try:
             said = meaning(value.strip())
@@ -147,7 +168,9 @@ def _is_branch(part: object) -> bool:
 
 def _short(value: Any) -> Any:
     text = repr(value)
-    return value if len(text) <= 80 else text[:77] + "..."
+    if len(text) <= 80:
+        return value
+    return LONG if isinstance(value, list | dict) else text[:77] + "..."
 
 
 def _keys(schema: Any, path: Sequence[object]) -> list[str]:

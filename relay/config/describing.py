@@ -75,7 +75,8 @@ def _kind(schema: Mapping[str, Any], otherwise: str = "anything") -> str:
         if "prefixItems" in schema:
             places = [_kind(one) for one in schema["prefixItems"]]
             return f"{len(places)} × {places[0]}" if len(set(places)) == 1 else f"[{', '.join(places)}]"
-        return f"list of {_kind(schema.get('items', {}))}"
+        each = _kind(schema.get("items", {}))
+        return f"list of ({each})" if " or null" in each else f"list of {each}"
     if schema.get("type") == "object":
         inside = schema.get("additionalProperties")
         return f"mapping to {_kind(inside)}" if isinstance(inside, Mapping) else "mapping"

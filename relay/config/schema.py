@@ -118,7 +118,8 @@ class Predict:
 
     Attributes:
         mirror: mean output over the image and all its mirror images; 4 times the time in 2D, 8 times in 3D.
-        postprocess: steps on the predicted mask, in this order, each with ``name`` and ``kwargs``.
+        postprocess: steps on the predicted mask, in this order, each with ``name`` and ``kwargs``; with ``slices``, on
+            the mask of each slice.
     """
 
     mirror: bool = False

@@ -39,7 +39,13 @@ from .options import (
     Text as Text,
     Word as Word,
 )
-from .patients import alike as alike, by_regex as by_regex, clean as clean, is_missing as is_missing
+from .patients import (
+    alike as alike,
+    by_regex as by_regex,
+    clean as clean,
+    is_missing as is_missing,
+    of_person as of_person,
+)
 from .problems import refuse as refuse, together as together
 from .read import (
     read_image as read_image,

@@ -1,9 +1,9 @@
 """Prepared images on disk: with a cache, the second run of a study decodes nothing.
 
 It is off unless the environment variable ``RELAY_CACHE`` names a folder. An entry's name is a hash of everything that
-its images depend on: files (path, size and time of change), options, steps and the version of relay. So entries are
-never wrong, only unused; the least recently used ones are removed when all together exceed ``RELAY_CACHE_GB``.
-Entries hold a site's images, so only their owner can read them.
+its images depend on: files (path, size and time of change), options, steps, the code of plug-ins and the version of
+relay. So entries are never wrong, only unused; the least recently used ones are removed when all together exceed
+``RELAY_CACHE_GB``. Entries hold a site's images, so only their owner can read them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -38,10 +39,10 @@ from relay.locks import locked
 FOLDER, LIMIT = "RELAY_CACHE", "RELAY_CACHE_GB"
 """Environment variables: the folder, and the maximum size of all entries in gigabytes."""
 USUAL_LIMIT = 50.0
-FORMAT = 1
+FORMAT = 2
 ENDING, PART = ".cases", ".part"
-LENGTH = struct.Struct("<Q")
-"""Of the header, at the beginning of an entry."""
+START = struct.Struct("<QI")
+"""The beginning of an entry: the length of its header, and the checksum of everything after this."""
 STALE = 86400.0
 """Age in seconds after which an unfinished file was certainly left by a process that was killed."""
 IRRELEVANT = (
@@ -158,10 +159,13 @@ def key_of(dataset: Dataset, samples: Sequence[Record]) -> str | None:
     if not parts:
         return None
     options = {k: v for k, v in dataclasses.asdict(dataset.options).items() if k not in IRRELEVANT}
+    makers = [type(dataset), *(type(step) for step in dataset.options.made_steps)]
+    code = [path for each in makers if (path := _source(each))]
     told = {
         "format": (FORMAT, relay.__version__, f"{type(dataset).__module__}:{type(dataset).__qualname__}"),
         "options": options,
-        "files": [(str(part.absolute()), part.stat().st_size, part.stat().st_mtime_ns) for part in parts],
+        "files": [_stamp(part) for part in parts],
+        "code": [_stamp(path) for path in code],
         "target": (str(first.target), str(first.corrected)),
         "columns": dict(first.columns),
         "slices": [sample.slice for sample in samples],
@@ -169,22 +173,33 @@ def key_of(dataset: Dataset, samples: Sequence[Record]) -> str | None:
     return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """What tells whether a file was changed."""
+    about = path.stat()
+    return str(path.absolute()), about.st_size, about.st_mtime_ns
+
+
+def _source(maker: type) -> Path | None:
+    """The file of a plug-in's code; None if it has none. Of the toolkit's own, the version tells as much."""
+    path = Path(getattr(sys.modules.get(maker.__module__), "__file__", None) or "")
+    return path if path.is_file() and not maker.__module__.startswith("relay.") else None
+
+
 def _write_to(file: BinaryIO, cases: Sequence[Case]) -> None:
-    """The length of a header, the header in JSON, and all arrays, one after another."""
+    """The start, the header in JSON, and all arrays, one after another."""
     arrays = [np.ascontiguousarray(values) for case in cases for values in (case.image, case.target)]
     head = {
-        "check": _check(arrays),
         "arrays": [(values.dtype.str, values.shape) for values in arrays],
         "cases": [(case.spacing, case.notes, case.grid and dataclasses.astuple(case.grid)) for case in cases],
     }
     text = json.dumps(head).encode()
-    file.write(LENGTH.pack(len(text)) + text)
+    file.write(START.pack(len(text), _check(text, arrays)) + text)
     for values in arrays:
         file.write(values.data)
 
 
-def _check(arrays: Iterable[NDArray[Any]]) -> int:
-    check = 0
+def _check(text: bytes, arrays: Iterable[NDArray[Any]]) -> int:
+    check = zlib.crc32(text)
     for values in arrays:
         check = zlib.crc32(values.data, check)
     return check
@@ -194,10 +209,14 @@ def _read(path: Path) -> list[Case] | None:
     """An entry, mapped into memory; None if there is none, or it is damaged, in which case it is removed."""
     try:
         found = _mapped(np.memmap(path, np.uint8, "r"))
-        os.utime(path)
+        with suppress(OSError):  # others' entries can be read, but not marked as used
+            os.utime(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except OSError as error:
+        log.warning("%s: can't be read, so its images are read again: %s", path, error.strerror or error)
+        return None
+    except (ValueError, KeyError, TypeError, struct.error) as error:
         log.warning("%s: damaged, so its images are read again: %s", path, error)
         _remove(path)
         return None
@@ -206,13 +225,14 @@ def _read(path: Path) -> list[Case] | None:
 
 def _mapped(data: Pixels) -> list[Case]:
     """Raises ValueError and others of :func:`_read` for content that was not written by :func:`_write_to`."""
-    (length,) = LENGTH.unpack_from(data.data)
-    at = LENGTH.size + length
-    head, arrays = json.loads(data[LENGTH.size : at].tobytes()), []
+    length, check = START.unpack_from(data.data)
+    at = START.size + length
+    text = data[START.size : at].tobytes()
+    head, arrays = json.loads(text), []
     for kind, shape in head["arrays"]:
         arrays.append(np.frombuffer(data, np.dtype(kind), prod(shape), at).reshape(shape))
         at += arrays[-1].nbytes
-    if _check(arrays) != head["check"]:
+    if _check(text, arrays) != check:
         raise ValueError("its checksum differs")
     return [
         Case(image, target, spacing and tuple(spacing), tuple(notes), grid and Grid(*map(tuple, grid)))

@@ -7,17 +7,23 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relay.data.dataset import Dataset
+from relay.data.formats.files import is_volume
 from relay.data.options import SplitName
 from relay.data.patients import doubtful
+from relay.data.read import read_images
 from relay.data.record import Record
 from relay.data.site import SiteData
 
 SPREAD = 1.1
 """Warn if the spacings of a site differ by more than this factor."""
+AIR = -500
+"""Scans in Hounsfield units have values below this, and others above 0: air has -1000."""
 SHOWN = 3
 STRETCHED = "img_size stretches them differently: crop them to one extent, or train on patches (patch_size) instead"
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
@@ -47,8 +53,8 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     name = site.dataset.options.task_name
     splits = [name for name in splits if not (name == "test" and "val" in splits and site.split.stands_in)]
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
-    found += [*_spacings(site, splits), *_notes(site, splits)]
+    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
+    found += [*_scale(site, splits), *_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
     return [Doubt(name, text, tuple(names)) for text, names in found]
@@ -64,6 +70,16 @@ def _names(site: SiteData) -> Found:
             "patients whose names differ only in case, width, dashes or zeros may be the same; they stay in one split",
             group,
         )
+
+
+def _shared_masks(site: SiteData) -> Found:
+    """Masks of several images."""
+    of: dict[object, dict[object, str]] = defaultdict(dict)
+    for sample in site.dataset.listing:
+        if isinstance(sample.target, Path):
+            of[sample.target].setdefault(sample.images, sample.id)
+    if ids := [name for images in of.values() if len(images) > 1 for name in images.values()]:
+        yield f"{len(ids)} images have a mask that is another image's, too", ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +151,23 @@ def _copies(pictures: Sequence[_Seen]) -> Found:
             kinds["of one patient are identical"] += ids
     for text, ids in kinds.items():
         yield f"{len(ids)} images {text}", ids
+
+
+def _scale(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """CT that is scaled image by image; the first image of each split is read again, as it is in its files."""
+    dataset = site.dataset
+    if dataset.options.image_type is not np.uint8 or type(dataset).read is not Dataset.read:
+        return  # a data set's own read may have scaled it already
+    for sample in (site.split[name][0] for name in splits if site.split[name]):
+        values = read_images(sample.images, eight_bits=False).image if is_volume(sample.image) else np.zeros(1)
+        known = values[np.isfinite(values)]
+        if known.size and known.min() < AIR and known.max() > 0:
+            yield (
+                f"values go down to {known.min():g}, as in CT, but each image is scaled on its own, which discards "
+                "their unit: for CT, add Normalise with how: window to the steps",
+                (),
+            )
+            return
 
 
 def _spacings(site: SiteData, splits: Sequence[SplitName]) -> Found:

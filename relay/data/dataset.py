@@ -35,6 +35,7 @@ from relay.data.steps.slicing import cut, sliced
 from relay.errors import DataError
 from relay.files import expanded
 
+EMPTY = "Correct root_path or img_folder in the config, and what chooses among the images, if anything does."
 ONCE = "Name each folder only once in img_folder; your own data set must give each sample a unique id."
 
 
@@ -108,7 +109,7 @@ class Dataset(ABC):
         """
         samples = self.volumes
         if not samples:
-            raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}")
+            raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}", EMPTY)
         if (axis := self.options.slice_axis) is not None:
             samples = self._slices(samples, axis)
         twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]

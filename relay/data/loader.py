@@ -194,7 +194,11 @@ def _stack(pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]]) -> tuple[NDArray[
 def _check_shapes(shapes: list[tuple[int, ...]], patch_size: list[int] | None, site: str) -> None:
     axes = {len(shape) for shape in shapes}
     if patch_size is not None and axes != {len(patch_size)}:
-        raise DataError(f"task '{site}': patch_size {patch_size} has {len(patch_size)} axes, its images {sorted(axes)}")
+        found = " or ".join(map(str, sorted(axes)))
+        raise DataError(
+            f"task '{site}': patch_size {patch_size} has {len(patch_size)} axes, its images {found}",
+            "Give patch_size one number for each axis of the images; don't mix 2D images and volumes.",
+        )
     if patch_size is None and len(set(shapes)) > 1:
         some = ", ".join("×".join(map(str, shape)) for shape in sorted(set(shapes))[:5])
         raise DataError(

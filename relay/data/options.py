@@ -76,11 +76,29 @@ def _step(place: int, named: Named) -> Step:
         raise ValueError(f"[{place}] ({named.name}): {error}{cure}") from error
 
 
+def _axes_of(chosen: Sequence[Named] | None) -> int | None:
+    """The number of axes of the images that steps are for; None if they don't say."""
+    given = [lengths for named in chosen or () if (lengths := made(named).lengths()) is not None]
+    return len(given[0]) if given else None
+
+
 def _check_axes(steps: Sequence[Step]) -> None:
     axes = {type(step).__name__: len(lengths) for step in steps if (lengths := step.lengths()) is not None}
     if len(set(axes.values())) > 1:
         told = ", ".join(f"{name} {many}" for name, many in axes.items())
         raise ValueError(f"they must be for the same number of axes: {told}")
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    """After ``Normalise``, a step that looks for other values would silently do nothing."""
+    normalised = False
+    for step in steps:
+        above = getattr(step, "above", None)
+        if normalised and above is not None and not -1 <= above < 1:
+            raise ValueError(
+                f"{type(step).__name__} above {above:g} comes after Normalise, which gives -1 to 1: swap them"
+            )
+        normalised = normalised or step.normalises
 
 
 def _check_normalised(steps: Sequence[Step], channels: int | None) -> None:
@@ -193,8 +211,19 @@ class DatasetOptions:
         if chosen is not None:
             steps = [_step(place, named) for place, named in enumerate(chosen)]
             _check_axes(steps)
+            _check_order(steps)
             _check_normalised(steps, info.data.get("channels"))
         return chosen
+
+    @field_validator("slices")
+    @classmethod
+    def _steps_see_volumes(cls, plane: Plane | None, info: ValidationInfo) -> Plane | None:
+        if plane is not None and _axes_of(info.data.get("steps")) == 2:
+            raise ValueError(
+                "steps see the whole volume: give Resample, Resize and Crop 3 numbers (slices, rows, columns), with "
+                "null for the axis across the slices"
+            )
+        return plane
 
     @field_validator("img_size")
     @classmethod
@@ -218,6 +247,9 @@ class DatasetOptions:
         size = info.data.get("img_size")
         if patch is not None and size is not None and len(patch) != len(size):
             raise ValueError(f"must have as many axes as img_size: {len(size)}")
+        steps = _axes_of(info.data.get("steps"))
+        if patch is not None and steps is not None and info.data.get("slices") is None and len(patch) != steps:
+            raise ValueError(f"must have as many axes as the steps: {steps}")
         return patch
 
     @field_validator("test_fraction")
@@ -282,6 +314,15 @@ class DatasetOptions:
             size = step.fixed(size)
         sides = [side for axis, side in enumerate(size or [None]) if axis != self.slice_axis or len(size or ()) < 3]
         return None if None in sides else [side for side in sides if side is not None]
+
+    @property
+    def axes(self) -> tuple[int, str] | None:
+        """The number of axes of an image as the net sees it, and the option that says so; None if none does."""
+        for key, size in (("img_size", self.img_size), ("patch_size", self.patch_size)):
+            if size is not None:
+                return len(size), key
+        steps = _axes_of(self.steps)
+        return None if steps is None else (2 if self.slices else steps, "steps")
 
     @property
     def slice_axis(self) -> int | None:

@@ -42,6 +42,8 @@ MISSING: Final = frozenset(
     }
 )
 """What tables contain for a missing value, in lower case; a cell of only dashes means the same."""
+PERSON: Final = frozenset({"patient", "patientid", "patientname", "patientnumber", "subject", "subjectid", "mrn"})
+"""Columns that say whose image it is, without what may be between the words."""
 ADVICE = "Give every image a patient, or remove it. All images of one patient must have the same patient name."
 
 
@@ -99,3 +101,8 @@ def doubtful(names: Iterable[str]) -> list[list[str]]:
     for name in names:
         groups[alike(name)].add(name)
     return sorted(sorted(group) for group in groups.values() if len(group) > 1)
+
+
+def of_person(columns: Iterable[str]) -> list[str]:
+    """The columns that probably say whose image it is: to overlook one would put a patient into several splits."""
+    return [name for name in columns if re.sub(r"[\W_]", "", alike(name)) in PERSON]

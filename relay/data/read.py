@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -190,17 +191,26 @@ def _image(files: Sequence[Raw], eight_bits: bool) -> Case:
     """The files' channels, put together in their order."""
     geometry = files[0].geometry
     channels = [_channels(raw, geometry) for raw in files]
-    notes = [f"{raw.path.name}: {note}" if len(files) > 1 else note for raw in files for note in raw.notes]
+    notes = [raw.notes for raw in files]
     if eight_bits:
         found = [_eight_bits(values) for values in channels]
         channels = [values for values, _ in found]
-        notes += [
-            f"{raw.path.name}: {note}" if len(files) > 1 else note
-            for raw, (_, told) in zip(files, found, strict=True)
-            for note in told
-        ]
+        notes += [told for _, told in found]
     image = channels[0] if len(channels) == 1 else np.concatenate(channels, axis=-1)
-    return Case(image, np.empty(0), geometry.turned_spacing if geometry else None, tuple(notes))
+    return Case(image, np.empty(0), geometry.turned_spacing if geometry else None, _numbered(files, notes))
+
+
+def _numbered(files: Sequence[Raw], notes: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """Notes on the files, in their order: of several files with their numbers, not with their names, which may say who
+    the patient is. One file that is several channels is described once."""
+    paths = list(dict.fromkeys(raw.path for raw in files))
+    return tuple(
+        dict.fromkeys(
+            f"file {paths.index(raw.path) + 1}: {note}" if len(paths) > 1 else note
+            for raw, told in zip(cycle(files), notes, strict=False)
+            for note in told
+        )
+    )
 
 
 def _channels(raw: Raw, geometry: Geometry | None) -> NDArray[Any]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from relay.data.dataset import Dataset
+from relay.data.formats.files import PICTURES, is_series
+from relay.data.formats.volumes import read_geometry
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
@@ -15,6 +17,11 @@ from relay.data.splits import SPLITS, Split, as_stored, split
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
+
+AXES = (
+    "Give it one number for each axis of the images: rows, columns; of volumes slices, rows, columns. Or read volumes "
+    "as 2D images: slices: axial. Don't mix 2D images and volumes."
+)
 
 
 class SiteData:
@@ -66,6 +73,8 @@ class SiteData:
             DataError: some images can't be used.
         """
         problems: list[DataError] = []
+        if first := next((sample for name in names for sample in self.split[name]), None):
+            self._check_axes(first)
         for name in names:
             try:
                 if name == "test" and self.split.stands_in and "val" in self._stores:
@@ -75,6 +84,21 @@ class SiteData:
             except BadImages as error:
                 problems += error.refused
         refuse_images(self.dataset, problems)
+
+    def _check_axes(self, first: Record) -> None:
+        """Compare an image with the options before all are read, each of which would otherwise be refused alone.
+
+        Raises:
+            DataError: they are for another number of axes.
+        """
+        wanted, path = self.dataset.options.axes, first.image
+        own = type(self.dataset).read is not Dataset.read  # a data set's own read may do anything
+        if wanted is None or own or first.slice is not None or not (path.exists() or is_series(path)):
+            return
+        geometry = read_geometry(path)
+        axes = 2 if geometry is None or geometry.is_slice else 3
+        if axes != wanted[0] and (geometry is not None or path.name.lower().endswith(PICTURES)):
+            raise DataError(f"{self.dataset}: {path} has {axes} axes, but {wanted[1]} is for {wanted[0]}", AXES)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:
         """An image's mask at its original size, uint8 ``(*S)``, and its spacing in mm or None.

@@ -48,7 +48,7 @@ class Sheet:
         for column in columns:
             if self.header.count(column) > 1:
                 raise DataError(f"{self.path}: two columns named {column}", "Rename one of them.")
-        if missing := [column for column in columns if column not in self.header]:
+        if missing := [column for column in dict.fromkeys(columns) if column not in self.header]:
             near = dict.fromkeys(name for column in missing if (name := nearest(column, self.header)))
             raise DataError(
                 f"{self.path}: no column {', '.join(missing)}; it has {', '.join(self.header) or 'none'}",
@@ -64,9 +64,11 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
         advice: What to do if there is no such file.
 
     Raises:
-        DataError: it can't be read, or some of its rows don't have as many cells as the header.
+        DataError: it can't be read, is empty, or some of its rows don't have as many cells as the header.
     """
     text = _text(path, advice)
+    if not text.strip():
+        raise DataError(f"{path}: an empty table", "Save it again, with the names of its columns in the first line.")
     try:
         mark = _separator(text, wanted)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay.data.patients import alike, clean, is_missing
-from relay.errors import nearest
+from relay.errors import nearest, some
 
 INDEX = re.compile(r"\d+(\.0*)?", re.ASCII)
 """A class's index; spreadsheets write 1 as 1.0, too."""
@@ -23,7 +23,8 @@ class Labels:
     Args:
         options: A data set's options: ``task``, ``num_classes`` and ``names`` say what is allowed.
         values: How each class is written; None: as its name.
-        indices: Whether a class may also be written as its index; None: unless there are ``values``.
+        indices: Whether a class may also be written as its index, unless a class is named by a number; None: unless
+            there are ``values``.
     """
 
     def __init__(self, options: Any, values: Sequence[str] | None = None, indices: bool | None = None) -> None:
@@ -41,8 +42,9 @@ class Labels:
         text = clean(text)
         if self.task == "multilabel":
             return self._several(text)
-        if is_missing(text):
-            raise ValueError(f"{text!r} is no {'number' if self.task == 'regression' else 'class'}")
+        if is_missing(text) and (self.task == "regression" or not self._same(text)):
+            what = "number" if self.task == "regression" else "class"
+            raise ValueError(f"{text!r} is no {what}" if text else f"no {what} is given")
         return number(text) if self.task == "regression" else self.index(text)
 
     def index(self, text: str) -> int:
@@ -53,14 +55,22 @@ class Labels:
         """
         if text in self.values:
             return self.values.index(text)
-        if self.by_index and INDEX.fullmatch(text) and int(float(text)) < len(self.names):
-            return int(float(text))
-        same = [value for value in self.values if alike(value) == alike(text)]
+        same = self._same(text)
+        if INDEX.fullmatch(text):
+            if len(same) == 1:  # a class called 1, which spreadsheets write as 1.0
+                return self.values.index(same[0])
+            named = any(map(INDEX.fullmatch, self.values))  # a number is then a name, and no index
+            if self.by_index and not named and int(float(text)) < len(self.names):
+                return int(float(text))
         near = same[0] if same else nearest(text, self.values)
         raise ValueError(
-            f"{text!r} is no class; the classes are {', '.join(self.values)}"
+            f"{text!r} is no class; the classes are {some(self.values, 8)}; if it is one, add it to class_names"
             + (f"; did you mean '{near}'?" if near else "")
         )
+
+    def _same(self, text: str) -> list[str]:
+        """The classes whose names are :func:`alike` a text."""
+        return [value for value in self.values if alike(value) == alike(text)]
 
     def flag(self, text: str) -> int:
         """Whether an image has a label, from the cell of its column.
@@ -75,7 +85,7 @@ class Labels:
 
     def _several(self, text: str) -> tuple[int, ...]:
         """The labels of ``A|B``; an empty text or ``none`` has no label."""
-        words = [] if is_missing(text) else [clean(word) for word in text.split(BETWEEN)]
+        words = [] if is_missing(text) and not self._same(text) else [clean(word) for word in text.split(BETWEEN)]
         there = {self.index(word) for word in words}
         return tuple(int(k in there) for k in range(len(self.names)))
 

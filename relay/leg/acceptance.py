@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from relay.config import Devices
-from relay.data import SiteData, Store, prepare, scaled
+from relay.data import SiteData, Store, prepare, scaled, train_loader
 from relay.errors import DataError, HandoverError, UserError
 from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
 from relay.handover import Handover, load_model
@@ -27,6 +27,10 @@ from relay.plan import Leg
 from relay.registry import blamed
 from relay.trust import GateFailed, Policy, PolicyBreach
 
+OTHER_SIZE = (
+    "Choose another size (img_size or patch_size, or the steps that lead to it) or another net; model.kwargs may say "
+    "what the net's size must be divisible by."
+)
 LOOK = 4
 """How many images of each site are examined if none are scored."""
 SAME = 1e-12
@@ -156,9 +160,14 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
     image = batch["image"][corner].to(device)
     if patch:
         image, _ = reflected(image, patch)
-    with blamed(type(leg.net).__name__, leg.net):
-        # as a whole: blending windows would fail where the shape is wrong
-        logits = predict(model.eval(), scaled(image, leg.data.intensity_range))
+    size = "×".join(map(str, image.shape[2:]))
+    try:
+        with blamed(type(leg.net).__name__, leg.net):
+            # as a whole: blending windows would fail where the shape is wrong
+            logits = predict(model.eval(), scaled(image, leg.data.intensity_range))
+    except (RuntimeError, ValueError, AssertionError) as error:  # nets refuse sizes in many ways
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"net '{leg.conf.model.name}' can't process an image of {size}: {why}", OTHER_SIZE) from error
     model.train(training)
     dense = leg.data.does.dense
     wanted = (1, leg.data.outputs, *(image.shape[2:] if dense else ()))
@@ -168,6 +177,23 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
             f"{wanted}",
             _right_shape(leg, logits.ndim),
         )
+
+
+def check_net(leg: Leg, site: SiteData) -> None:
+    """Check what training would begin with, without training: the batches of a site's images, and the net on one.
+
+    Raises:
+        UserError: the images don't go into one batch, the net can't be built, or as :func:`check_outputs`.
+    """
+    train_loader([site.train], leg.data, batch_size=1, seed=0, site=site.dataset.options.task_name)
+    for device in (torch.device("meta"), torch.device("cpu")):
+        with torch.random.fork_rng(devices=[]):
+            model = leg.net.build()
+        try:
+            return check_outputs(leg, model.to(device), site, device)
+        except UserError:
+            if device.type == "cpu":  # tensors without content cost nothing, but not every net can do with them
+                raise
 
 
 def _right_shape(leg: Leg, axes: int) -> str:

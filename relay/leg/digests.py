@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from relay.data import Record, parts_of, refuse
 from relay.errors import DataError
@@ -46,8 +48,15 @@ def digests(samples: Sequence[Record]) -> dict[str, dict[str, str]]:
     }
     for sample in samples:
         if made[sample.id] and not isinstance(sample.target, Path):
-            made[sample.id]["target"] = hashlib.sha256(repr(sample.target).encode()).hexdigest()
+            made[sample.id]["target"] = hashlib.sha256(repr(_plain(sample.target)).encode()).hexdigest()
     return {name: found for name, found in made.items() if found}
+
+
+def _plain(target: Any) -> Any:
+    """A target with Python's own numbers: numpy writes its own in another way, from version to version."""
+    if isinstance(target, tuple | list):
+        return tuple(map(_plain, target))
+    return target.item() if isinstance(target, np.generic) else target
 
 
 def _files(sample: Record) -> dict[str, Path]:

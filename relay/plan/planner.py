@@ -148,7 +148,7 @@ class _Planner:
             return None
         self.check_budget(task_id, conf)
         self.check_warmup(task_id, conf, parts[-1])
-        self.check_postprocessing(task_id, conf)
+        self.check_postprocessing(task_id, conf, datasets[task_id].options)
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)
@@ -181,11 +181,12 @@ class _Planner:
             if getattr(options, key) not in (None, value):
                 self.add(where([key]), getattr(options, key), f"must be {value}, as in the data set, or left out")
             options = dataclasses.replace(options, **{key: value})
+        axes, says = data.axes or (len(getattr(options, "img_size", None) or "2D"), "")
         if getattr(options, "spatial_dims", 2) is None:
-            options = dataclasses.replace(options, spatial_dims=len(size or getattr(options, "img_size", None) or "2D"))
+            options = dataclasses.replace(options, spatial_dims=axes)
         dims = getattr(options, "spatial_dims", None)
-        if size is not None and dims is not None and len(size) != dims:
-            self.add(where(["spatial_dims"]), dims, f"must be {len(size)}: the data set's images are {list(size)}")
+        if says and dims is not None and axes != dims:
+            self.add(where(["spatial_dims"]), dims, f"must be {axes}, as {says} in dataset.kwargs is for {axes} axes")
         return type(net)(options)
 
     def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
@@ -307,13 +308,21 @@ class _Planner:
             path = self.layers.where(task_id)(["train", "warmup"])
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
 
-    def check_postprocessing(self, task_id: int, conf: TaskConf) -> None:
+    def check_postprocessing(self, task_id: int, conf: TaskConf, data: Any) -> None:
+        """The steps on masks exist, and their classes, too."""
+        path = self.layers.where(task_id)(["predict", "postprocess"])
+        if conf.predict.postprocess and not data.does.dense:
+            self.add(path, conf.predict.postprocess[0].name, f"is for masks: leave it out, as the task is {data.task}")
+            return
         for place, named in enumerate(conf.predict.postprocess):
             try:
-                steps_of([named])
+                (step,) = steps_of([named])
             except UserError as error:
-                path = self.layers.where(task_id)(["predict", "postprocess"])
                 self.add(f"{path}[{place}]", named.name, f"{error}. {error.advice()}")
+                continue
+            if beyond := [each for each in step.classes or () if each >= data.outputs]:
+                allowed = f"there is no such class; classes are 1 to {data.outputs - 1}"
+                self.add(f"{path}[{place}].kwargs.classes", beyond[0], allowed)
 
     def check_strategy(self, task_id: int, raw: Mapping[str, Any], strategy: Any) -> None:
         if strategy and strategy.pools_sites and self.current.mode == "deployment":

@@ -46,6 +46,11 @@ KINDS = (
     "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), a DICOM series, or a "
     "folder of them."
 )
+AXES = {
+    2: "Save the slices that you need as 2D images. A model that reads volumes slice by slice is trained with slices.",
+    3: "Give the whole volume in one file (.nii.gz, .mha, .nrrd, …), or the folder of its DICOM series.",
+}
+"""What to do about an image that has another number of axes than these, which the model needs."""
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 LONGEST = 50
@@ -198,7 +203,9 @@ def _read(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tu
     by_slices = across is not None and len(shape) == 3
     if len(shape) - by_slices != axes:
         kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
-        raise DataError(f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}")
+        raise DataError(
+            f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}", AXES.get(axes)
+        )
     numbers = range(shape[across]) if by_slices and across is not None else [None]
     cases = prepared_slices(case, options, path, numbers)
     for note in cases[0].notes:

@@ -13,103 +13,19 @@ from typing import Any
 
 from relay import registry
 from relay.config import WORDS, check, dump
-from relay.data import Dataset, Record, Sheet, is_missing, read_sheet
+from relay.data import Dataset, Record
 from relay.errors import DataError, UserError
 from relay.start import rules
-from relay.start.finding import IMAGES, MASKS, find_images, layout_of, named_in
 from relay.start.fingerprint import Fingerprint, fingerprint
 from relay.start.rules import Choice
+from relay.start.sources import Source
 from relay.tasks import task_of
 
-MOST_CLASSES = 50
-"""With more different words than this, or with a number above it, such as an age, a column holds no classes."""
+MASKED = ("folder", "table", "dicom")
+"""Data sets with the option mask_values."""
+WORDED = {"classes": "class_dirs", "table": "label_values", "dicom": "label_values"}
+"""The option of a data set for how its source writes the classes."""
 WIDTH = 110
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the images are, and what is known about them before they are read.
-
-    Attributes:
-        dataset: Its name in a config.
-        kwargs: Its options, as far as known.
-        examples: Some names of images, for the question about patients.
-    """
-
-    dataset: str
-    kwargs: dict[str, Any]
-    examples: Sequence[str]
-
-
-def source_of(path: Path, task: str | None = None, columns: Mapping[str, Any] | None = None) -> Source:
-    """Recognise a folder (images and masks, a folder for each class, nnU-Net) or a table.
-
-    Args:
-        task: The task; None to tell it from the data.
-        columns: Of a table, the options of the data set ``table`` that name its columns.
-
-    Raises:
-        UserError: it is none of these; the advice says what to do.
-    """
-    if path.is_file():
-        return _table(path, task, dict(columns or {}))
-    layout = layout_of(path) if path.is_dir() else None
-    _, found = find_images(path)
-    names = [each.name for each in found[:3]]
-    given = {"root_path": str(path)}
-    if layout == "nnunet":
-        return Source("nnunet", given, names)
-    if layout == "classes":
-        kinds = sorted({str(each.target) for each in found})
-        return Source("classes", {**given, "task": "classification", "class_names": kinds}, names)
-    if layout == "pairs":
-        inner = {"image_dir": named_in(path, IMAGES), "mask_dir": named_in(path, MASKS)}
-        nested = {"nested": True} if any("/" in each.name for each in found) else {}
-        return Source("folder", {**given, "task": "segmentation", **inner, **nested}, names)
-    raise UserError(
-        f"{path}: images, but no masks, classes or table",
-        "Put masks beside the images (image/ and mask/), or images of each class into a folder of its own; or list "
-        f"them: relay data table {path} -o {path / 'table.csv'}, add the column ValueToPredict, and give the table.",
-    )
-
-
-def _table(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
-    sheet = read_sheet(path)
-    given: dict[str, Any] = {"root_path": str(path.parent), "table": path.name, **columns}
-    target = columns.get("target_column") or ("ValueToPredict" if "ValueToPredict" in sheet.header else "Label")
-    sheet.need([target], "Name the column of what is to be predicted: --target")
-    given["target_column"] = target
-    examples = [next(iter(row.cells.values())) for row in sheet.rows[:3]]
-    kinds = sorted({row[target] for row in sheet.rows if not is_missing(row[target])})
-    if not kinds:
-        raise DataError(f"{path}: no row has a value in the column {target}", "Fill it in, or name another: --target.")
-    task = task or _task_of_column(sheet, target, kinds)
-    given["task"] = task
-    if task == "classification" and not all(kind.isdecimal() for kind in kinds):
-        given["class_names"] = kinds
-    elif task == "classification":
-        given["class_names"] = [f"class {k}" for k in range(max(map(int, kinds)) + 1)]
-    elif task == "multilabel":
-        given["class_names"] = sorted({word.strip() for kind in kinds for word in kind.split("|")})
-    return Source("table", given, examples)
-
-
-def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
-    first = sheet.path.parent / kinds[0]
-    if "." in first.name and first.exists():
-        return "segmentation"
-    numbers = [kind for kind in kinds if _number(kind)]
-    if len(kinds) > MOST_CLASSES or any("." in text or float(text) > MOST_CLASSES for text in numbers):
-        return "regression"
-    return "classification"
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -135,13 +51,15 @@ def draft(source: Source, site: str, memory: int, class_names: Sequence[str] | N
     kwargs = {"task": "segmentation", **source.kwargs}
     if class_names:
         kwargs["class_names"] = list(class_names)
+        if len(kwargs.get("label_values", class_names)) != len(class_names):
+            del kwargs["label_values"]  # classes by their index, of which some do not occur here
     found = look(source.dataset, kwargs, site)
     _classes(kwargs, source, found)
     plain = list(found.values) == list(range(kwargs.get("num_classes", 0)))
-    if kwargs["task"] == "segmentation" and source.dataset in ("folder", "table") and not plain:
+    if kwargs["task"] == "segmentation" and source.dataset in MASKED and not plain:
         kwargs["mask_values"] = list(found.values)
     kwargs["channels"] = found.channels
-    return Draft(_text(source, kwargs, site, found, memory), found, _notes(found, kwargs))
+    return Draft(_text(source, kwargs, site, found, memory), found, _notes(source, found, kwargs))
 
 
 def look(name: str, kwargs: Mapping[str, Any], site: str) -> Fingerprint:
@@ -159,9 +77,9 @@ def _records(name: str, kwargs: Mapping[str, Any], site: str) -> list[Record]:
         kwargs = {**kwargs, "num_classes": len(about.labels), "channels": len(about.channels)}
     many = len(kwargs.get("class_names", ())) or 2
     guess = {**kwargs, "task_id": 1, "task_name": site, "num_classes": many}
-    key = {"classes": "class_dirs", "table": "label_values"}.get(name)
+    key = WORDED.get(name)
     odd = not all(re.fullmatch(WORDS, word) for word in guess.get("class_names", ()))
-    if key is not None and odd and kwargs["task"] in ("classification", "multilabel"):
+    if key is not None and key not in guess and odd and kwargs["task"] in ("classification", "multilabel"):
         guess[key] = guess.pop("class_names")
     if kwargs["task"] == "regression":
         guess["num_classes"] = None
@@ -214,25 +132,37 @@ def _plain_names(kwargs: dict[str, Any], source: Source) -> None:
     written = list(kwargs["class_names"])
     if all(re.fullmatch(WORDS, name) for name in written):
         return
-    folded = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() for name in written]
-    plain = all(re.fullmatch(WORDS, name) for name in folded) and len(set(folded)) == len(folded)
-    kwargs["class_names"] = folded if plain else [f"class {k}" for k in range(len(written))]
-    key = {"classes": "class_dirs", "table": "label_values"}.get(source.dataset)
+    kwargs["class_names"] = folded(written)
+    key = WORDED.get(source.dataset)
     if key is not None and kwargs["task"] in ("classification", "multilabel"):
-        kwargs[key] = written
+        kwargs.setdefault(key, written)
 
 
-def _notes(found: Fingerprint, kwargs: Mapping[str, Any]) -> list[str]:
+def folded(written: Sequence[str]) -> list[str]:
+    """Names without accents; ``class 0``, … if that leaves some that are not plain or the same."""
+    names = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() for name in written]
+    plain = all(re.fullmatch(WORDS, name) for name in names) and len(set(names)) == len(names)
+    return names if plain else [f"class {k}" for k in range(len(written))]
+
+
+def _notes(source: Source, found: Fingerprint, kwargs: Mapping[str, Any]) -> list[str]:
     notes = [
         note
         for note in (
+            source.assumed if source.doubtful else None,
             rules.anisotropy(found),
-            f"only {found.patients} patients: too few to train and to test well" if found.patients < 10 else None,
+            f"only {counted(found).partition(' of ')[2]}: too few to train and to test well"
+            if found.patients < 10
+            else None,
+            "some images are grey, others in colour: all are read as colour; check that this is not how classes differ"
+            if found.mixed
+            else None,
             f"{found.read} of {found.images} images were read; relay data check reads all"
             if found.read < found.images
             else None,
-            "every image counts as a patient: if a patient has several, set patient_regex"
-            if found.patients == found.images > 1 and not {"patient_regex", "patient_column"} & kwargs.keys()
+            _every_image(kwargs)
+            if found.patients == found.images > 1
+            and not ({"patient_regex", "patient_column"} & kwargs.keys() or source.dataset == "dicom")
             else None,
         )
         if note
@@ -242,6 +172,12 @@ def _notes(found: Fingerprint, kwargs: Mapping[str, Any]) -> list[str]:
         if most > 5 * least:
             notes.append(f"the largest class has {most} images, the smallest {least}")
     return notes
+
+
+def _every_image(kwargs: Mapping[str, Any]) -> str:
+    cure = "set patient_column or patient_regex" if "table" in kwargs else "set patient_regex"
+    folders = ", such as '^([^/]+)/' if each has a folder" if kwargs.get("nested") else ""
+    return f"every image counts as a patient: if a patient has several, {cure}{folders}"
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -268,6 +204,7 @@ def _text(source: Source, kwargs: dict[str, Any], site: str, found: Fingerprint,
         f"    name: {source.dataset}",
         "    kwargs:",
         "      root_path: ${paths.data}",
+        *_comment(source.assumed, 6),
         *_values(known, 6),
         *_values(rest, 6),
         *(line for key, choice in chosen.items() for line in _chosen(key, choice, 6)),
@@ -302,11 +239,17 @@ def _head(found: Fingerprint) -> str:
         spacing = " and spacing " + " × ".join(f"{mm:.3g}" for mm in found.spacing) + " mm"
     size = "×".join(map(str, found.shape))
     return (
-        f"Written by relay init from {found.images} images of {found.patients} patients: {found.axes}D, {found.kind}, "
+        f"Written by relay init from {counted(found)}: {found.axes}D, {found.kind}, "
         f"{found.channels} channel{'s' if found.channels > 1 else ''}, median size {size}{spacing}. The choices below "
         "are a start; docs/explanation/first-config.md gives the rules. The same plan must run at every site: change "
         "it before the first leg, not after."
     )
+
+
+def counted(found: Fingerprint) -> str:
+    """``3 images of 1 patient``."""
+    told = ((found.images, "image"), (found.patients, "patient"))
+    return " of ".join(f"{many} {what}" if many == 1 else f"{many} {what}s" for many, what in told)
 
 
 def _comment(text: str, indent: int) -> list[str]:

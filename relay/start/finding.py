@@ -1,8 +1,8 @@
-"""What a folder of images holds: images and masks in two folders, a folder for each class, or a data set of nnU-Net."""
+"""What a folder of images holds: images and masks in two folders, a folder for each class, a data set of nnU-Net, or
+DICOM series."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from relay.data import PICTURES, VOLUMES, SplitName, by_regex, refuse, stem, tree
-from relay.errors import DataError
+from relay import registry
+from relay.data import PICTURES, VOLUMES, SplitName, by_regex, is_dicom, refuse, stem, tree
+from relay.errors import DataError, some, typed
 
 IMAGES = ("image", "images", "img", "imgs", "scans")
-MASKS = ("mask", "masks", "label", "labels", "seg", "segmentations", "labelsTr")
+MASKS = ("mask", "masks", "label", "labels", "seg", "segmentations")
 PARTS = ("train", "training", "val", "valid", "validation", "test", "testing")
-Layout = Literal["pairs", "classes", "nnunet", "images"]
+Layout = Literal["pairs", "classes", "nnunet", "dicom", "images"]
 CHANNELS = "Every image needs each channel once: NAME_<channel>. Correct --channels, or remove these files."
 
 
@@ -50,16 +51,20 @@ def find_images(
         How the folder is laid out, and the images, sorted.
 
     Raises:
-        DataError: there is no such folder, or no image in it; images lack a mask, a channel or a patient.
+        DataError: there is no such folder, or no image in it; they are DICOM series; images lack a mask, a channel or a
+            patient.
     """
-    if not folder.is_dir():
-        raise DataError(f"folder not found: {folder}", "Name the folder with the images.")
     layout = layout_of(folder, images, masks)
+    if layout == "dicom":
+        raise DataError(
+            f"{folder} contains DICOM files: a table would list each slice as an image of its own",
+            "Use the data set dicom, which reads series and whose they are: "
+            + typed("relay", "init", folder, "-o", "study.yaml"),
+        )
     if layout == "nnunet":
         found = _nnunet(folder)
     elif layout == "pairs":
-        places = images or named_in(folder, IMAGES), masks or named_in(folder, MASKS)
-        found = _pairs(folder / places[0], folder / places[1], channels)
+        found = _pairs(*_two(folder, images, masks), channels)
     elif layout == "classes":
         found = [
             replace(each, patient=f"{inner.name}/{each.name}", target=inner.name)
@@ -67,7 +72,7 @@ def find_images(
             for each in _grouped(tree(inner), channels)
         ]
     else:
-        found = _grouped(tree(folder / images if images else folder), channels)
+        found = _grouped(tree(_named(folder, images or ".", "--images")), channels)
     if not found:
         endings = " ".join(PICTURES + VOLUMES)
         raise DataError(f"no images in {folder}", f"Name the folder that holds them. What is read ends in: {endings}")
@@ -78,18 +83,28 @@ def layout_of(folder: Path, images: str | None = None, masks: str | None = None)
     """How a folder is laid out, by what is in it.
 
     Raises:
-        DataError: it has the folders of published splits.
+        DataError: there is no such folder, it has the folders of published splits, or only a part of nnU-Net's.
     """
-    if (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir():
-        return "nnunet"
-    if masks or named_in(folder, MASKS):
-        return "pairs"
+    if not folder.is_dir():
+        raise DataError(f"folder not found: {folder}", "Name the folder with the images.")
     inner = _folders(folder)
-    if inner and {path.name.lower() for path in inner} <= set(PARTS):
+    if "imagesTr" in {path.name for path in inner} and not (images or masks):
+        if (folder / "dataset.json").is_file():
+            return "nnunet"
         raise DataError(
-            f"{folder} has the folders {', '.join(path.name for path in inner)}, which look like splits",
+            f"{folder} has the folder imagesTr of nnU-Net, but no dataset.json",
+            "Copy dataset.json from its source; it names the channels and the classes.",
+        )
+    dicom = _has_dicom(folder)
+    if masks or named_in(folder, MASKS):
+        return "pairs" if images or named_in(folder, IMAGES) or not dicom else "dicom"
+    if len(parts := [path.name for path in inner if path.name.lower() in PARTS]) > 1:
+        raise DataError(
+            f"{folder} has the folders {', '.join(parts)}, which look like splits",
             "Make a table of each of them, or use a data set that reads splits: classes (split_dirs) or fundus.",
         )
+    if dicom:
+        return "dicom"
     return "classes" if not images and len(inner) > 1 and all(map(_has_images, inner)) else "images"
 
 
@@ -104,6 +119,36 @@ def named_in(folder: Path, names: Sequence[str]) -> str:
 
 def _has_images(folder: Path) -> bool:
     return any(path.name.lower().endswith(PICTURES + VOLUMES) for path in folder.rglob("*"))
+
+
+def _has_dicom(folder: Path) -> bool:
+    """Whether there is a DICOM file anywhere in it; files whose names say that they are something else are not
+    opened."""
+    others = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
+    files = (path for path in folder.rglob("*") if not path.name.lower().endswith(others))
+    return any(path.suffix.lower() == ".dcm" or is_dicom(path) for path in files)
+
+
+def _two(folder: Path, images: str | None, masks: str | None) -> tuple[Path, Path]:
+    """The folders of the images and of the masks.
+
+    Raises:
+        DataError: there is none with a name that images have, or none of these names.
+    """
+    there, drawn = images or named_in(folder, IMAGES), masks or named_in(folder, MASKS)
+    if not there:
+        raise DataError(
+            f"{folder} has a folder of masks, {drawn}, but none of images: {', '.join(IMAGES)}",
+            f"Put the images into a folder called image, beside {drawn}.",
+        )
+    return _named(folder, there, "--images"), _named(folder, drawn, "--masks")
+
+
+def _named(folder: Path, name: str, option: str) -> Path:
+    if not (folder / name).is_dir():
+        there = some([path.name for path in _folders(folder)]) or "none"
+        raise DataError(f"folder not found: {folder / name}", f"Correct {option}. The folders there: {there}.")
+    return folder / name
 
 
 def _pairs(images: Path, masks: Path, channels: Sequence[str]) -> list[Found]:
@@ -144,8 +189,8 @@ def _grouped(files: Mapping[str, Path], channels: Sequence[str]) -> list[Found]:
 
 def _nnunet(folder: Path) -> list[Found]:
     """Cases of nnU-Net with a mask; what is wrong with them, the data set ``nnunet`` says."""
-    names = json.loads((folder / "dataset.json").read_text(encoding="utf-8")).get("channel_names") or {"0": ""}
-    channels = [f"{k:04d}" for k in range(len(names))]
+    about = registry.find("datasets", "nnunet").about_of(folder)
+    channels = [f"{k:04d}" for k in range(len(about.channels))]
     found = []
     parts: tuple[tuple[str, SplitName | None], ...] = (("Tr", None), ("Ts", "test"))
     for end, part in parts:

@@ -37,6 +37,7 @@ class Fingerprint:
         foreground: The mean share of the foreground in the masks; None without masks.
         values: The values in the masks, sorted; empty without masks.
         labels: How many images have each target, if targets are not masks.
+        mixed: Whether some images are grey and others RGB.
     """
 
     images: int
@@ -52,6 +53,7 @@ class Fingerprint:
     foreground: float | None
     values: tuple[int, ...]
     labels: Mapping[object, int]
+    mixed: bool = False
 
     @property
     def axes(self) -> int:
@@ -74,7 +76,8 @@ def fingerprint(records: Sequence[Record]) -> Fingerprint:
     """Read up to 100 images, spread evenly, and describe all.
 
     Raises:
-        DataError: some can't be read; or some are 2D and others 3D, or have other channels.
+        DataError: some can't be read; or some are 2D and others 3D, or have other channels, which are not
+            grey and RGB.
     """
     places = np.unique(np.linspace(0, len(records) - 1, min(MOST, len(records))).astype(int))
     seen, problems = [], []
@@ -98,12 +101,13 @@ def fingerprint(records: Sequence[Record]) -> Fingerprint:
         smallest=tuple(int(n) for n in np.min([one.shape for one in seen], axis=0)),
         spacing=tuple(float(mm) for mm in np.median(spacings, axis=0)) if spacings else None,
         varies=bool(spacings) and bool((np.max(spacings, axis=0) > 1.01 * np.min(spacings, axis=0)).any()),
-        channels=seen[0].channels,
+        channels=max(one.channels for one in seen),
         kind="8-bit" if eight else "CT" if signed > 0.5 else "other",
         window=(float(low), float(high)),
         foreground=float(np.mean(shares)) if shares else None,
         values=tuple(sorted(frozenset().union(*(one.classes for one in seen)))),
         labels=Counter(r.target for r in records if not isinstance(r.target, Path)),
+        mixed=len({one.channels for one in seen}) > 1,
     )
 
 
@@ -129,7 +133,7 @@ def _refuse_mixed(seen: Sequence[_One], records: Sequence[Record]) -> None:
         ("channels", lambda one: one.channels),
     ):
         counts = Counter(map(of, seen))
-        if len(counts) > 1:
+        if len(counts) > 1 and not (what == "channels" and set(counts) == {1, 3}):  # grey and RGB are converted
             usual, other = counts.most_common()[0][0], counts.most_common()[-1][0]
             first = next(r for one, r in zip(seen, records, strict=True) if of(one) == other)
             raise DataError(

@@ -7,8 +7,9 @@ from typing import Any
 
 from relay.config import dump
 from relay.errors import UserError
-from relay.start.drafting import Draft, Source, look
+from relay.start.drafting import MASKED, WORDED, Draft, folded, look
 from relay.start.fingerprint import Fingerprint
+from relay.start.sources import Source
 
 TRAVELS = (
     "task",
@@ -41,10 +42,13 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
     common = dict(plan.get("common") or {})
     theirs = dict((common.get("dataset") or {}).get("kwargs") or {})
     kept = {key: theirs[key] for key in (*TRAVELS, *OWN) if key in theirs}
-    _refuse_targets(source, kept, name)
+    words = _words(source, kept, name)
     found = look(source.dataset, {"task": "segmentation", **source.kwargs}, site)
     _refuse_images(found, kept, name)
-    kwargs = {**source.kwargs, **{key: value for key, value in kept.items() if value is not None}}
+    kwargs = {**source.kwargs, **words, **{key: value for key, value in kept.items() if value is not None}}
+    masked = source.dataset in MASKED and not set(found.values) <= set(range(kept.get("num_classes", 255)))
+    if masked and len(found.values) == kept.get("num_classes"):
+        kwargs["mask_values"] = list(found.values)
     common["dataset"] = {"name": source.dataset, "kwargs": kwargs}
     blocks = {
         "common": common,
@@ -52,7 +56,7 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
         "current_tasks": {"task_ids": [_next(plan)]},
     }
     head = f"# Written by relay init: the plan of {name}, with the images of {site}. Keep what is in common the same.\n"
-    return Draft(head + dump(blocks), found, _notes(found, kept))
+    return Draft(head + dump(blocks), found, [*_values(kwargs, found, masked), *_notes(found, kept)])
 
 
 def _next(plan: Mapping[str, Any]) -> int:
@@ -61,19 +65,27 @@ def _next(plan: Mapping[str, Any]) -> int:
     return 1 + max((number for number in ids if isinstance(number, int)), default=0)
 
 
-def _refuse_targets(source: Source, plan: Mapping[str, Any], name: str) -> None:
-    """Compare the task and the classes, before any image is read."""
+def _words(source: Source, plan: Mapping[str, Any], name: str) -> dict[str, list[str]]:
+    """The task and the classes compared, before any image is read: how this site writes the study's classes.
+
+    Raises:
+        UserError: the task is another, or there is a class that the study does not have.
+    """
     task, mine = plan.get("task", "segmentation"), source.kwargs.get("task", "segmentation")
     if task != mine:
         raise UserError(f"{name} is for {task}, but these images are for {mine}", "Give images with such targets.")
-    names = source.kwargs.get("class_names")
-    theirs = plan.get("class_names")
-    if names and theirs and not set(names) <= set(theirs):
-        extra = ", ".join(sorted(set(names) - set(theirs)))
+    names, theirs = source.kwargs.get("class_names"), plan.get("class_names")
+    key = WORDED.get(source.dataset)
+    if not names or not theirs or key in source.kwargs:
+        return {}
+    written = dict(zip(folded(names), names, strict=True))
+    if extra := [written[each] for each in written if each not in theirs]:
         raise UserError(
-            f"{name} does not know the classes {extra}; it has {', '.join(theirs)}",
-            "Rename or remove them (class_dirs or label_values name them otherwise).",
+            f"{name} does not know the classes {', '.join(sorted(extra))}; it has {', '.join(theirs)}",
+            "Rename or remove them here, so that all sites have the same.",
         )
+    words = [written.get(each, each) for each in theirs]
+    return {} if key is None or words == theirs else {key: words}
 
 
 def _refuse_images(found: Fingerprint, plan: Mapping[str, Any], name: str) -> None:
@@ -97,6 +109,17 @@ def _refuse_images(found: Fingerprint, plan: Mapping[str, Any], name: str) -> No
             f"the masks have the values {values}, but {name} has {plan['num_classes']} classes",
             "Merge or remove the others in the masks.",
         )
+
+
+def _values(kwargs: Mapping[str, Any], found: Fingerprint, masked: bool) -> list[str]:
+    """What must be known about the masks' values where these are no class numbers."""
+    if not masked:
+        return []
+    values = ", ".join(map(str, found.values))
+    if "mask_values" in kwargs:
+        return [f"the masks have the values {values}, taken for the classes in this order: check mask_values"]
+    many = kwargs.get("num_classes")
+    return [f"the masks have the values {values}, but there are {many} classes: set mask_values, a value for each"]
 
 
 def _notes(found: Fingerprint, plan: Mapping[str, Any]) -> list[str]:

@@ -183,8 +183,9 @@ def _sharing(look: Look) -> list[str]:
     """What would be wrong to share, by what the data are."""
     said = [
         "Don't share this page: it shows images, and names of files and patients.",
-        "You may share the numbers of images and patients of each split and class, sizes, spacings and areas, if your "
-        "data protection officer agrees. They describe groups, not persons.",
+        "You may share the numbers of images and patients of each split and class, and the medians of spacings and "
+        "areas, if your data protection officer agrees. They describe groups, not persons. Leave out lowest and "
+        "highest values, targets and rare sizes, which belong to single images.",
     ]
     groups = Counter(
         (part, name)
@@ -211,4 +212,5 @@ def _patients_by_class(look: Look, part: str) -> dict[str, set[str]]:
     options = look.site.dataset.options
     names = [] if options.task == "regression" else options.names
     seen = [image for image in look.images if image.split == part]
-    return {name: {s.record.patient for s in seen if _has(s, k)} for k, name in enumerate(names)}
+    everyone = {"all patients": {s.record.patient for s in seen}}
+    return everyone | {name: {s.record.patient for s in seen if _has(s, k)} for k, name in enumerate(names)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from relay.tasks.base import Measured, Target, Task, by_name, refused, whole
 
 if TYPE_CHECKING:
     from torch import Tensor
+LARGEST = float(np.finfo(np.float32).max)
+"""Targets are kept in 32 bits."""
 
 
 class Regression(Task):
@@ -41,11 +42,11 @@ class Regression(Task):
             DataError: it is no finite number.
         """
         value = record.target
-        if not (whole(value) or isinstance(value, float)) or not isfinite(value):
+        if not (whole(value) or isinstance(value, float | np.floating)) or not abs(value) <= LARGEST:
             raise refused(
                 record,
                 value,
-                "a finite number",
+                f"a finite number, up to {LARGEST:.2g}",
                 "Correct the data set's values; leave out images whose value is not known.",
             )
         return np.asarray(value, np.float32)

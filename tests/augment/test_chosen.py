@@ -65,6 +65,30 @@ def test_masks_stay_where_only_intensities_change() -> None:
     assert (new_images.astype(int) - images).std() == pytest.approx(25, rel=0.3)
 
 
+FIELD = {"prob": 1.0, "spatial_size": [8, 8], "rand_size": [3, 3]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "shape"),
+    [
+        (named("monai:RandRotated", prob=1.0, range_x=0.5, mode="bicubic"), (8, 8)),
+        (named("monai:RandRotated", prob=1.0, range_x=0.5, mode="bilinear"), (8, 8)),
+        (named("monai:RandAffined", prob=1.0, rotate_range=[0.5], mode=3), (8, 8)),
+        (named("monai:RandAffined", prob=1.0, rotate_range=[0.5], mode=["bilinear", "bilinear"]), (8, 8)),
+        (named("monai:RandSmoothFieldAdjustIntensityd", **FIELD), (8, 8)),
+        (named("monai:RandSmoothFieldAdjustContrastd", **FIELD), (8, 8)),
+        (named("monai:RandSimulateLowResolutiond", prob=1.0), (8, 8, 8)),
+    ],
+)
+def test_a_mask_never_gets_other_classes(choice: Named, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.choice(np.array([0, 4, 9], np.uint8), (2, *shape))
+    images = rng.integers(0, 255, (2, *shape, 1), np.uint8)
+    new, moved = augment(choice, images, masks, 1)
+    assert (new != images).any()
+    assert set(np.unique(moved)) <= {0, 4, 9}
+
+
 def test_a_list_is_one_after_the_other() -> None:
     images, masks = batch(5, 6)
     twice, _ = augment([Named(**MIRROR), Named(**MIRROR)], images, masks, 1)
@@ -108,9 +132,10 @@ def test_some_of_them_as_often_as_said() -> None:
         (named("imgaug:OneOf", children=[]), "Use relay's own Sequential, OneOf or SomeOf"),
         (named("flip", p=1), "takes no kwargs"),
         (named("OneOf", transforms=[]), "at least 1 item"),
-        (named("OneOf", transforms=["flip"], weights=[1, 2]), "weights must be 1 numbers"),
+        (named("OneOf", transforms=["flip"], weights=[1, 2]), "weights must have one number for each transform: 1"),
         (named("SomeOf", transforms=["flip"], count=[1, 2]), "count must rise, to 1 at most"),
         (named("Sequential", transforms=["flip", "flop"]), r"\[1\]: unknown name 'flop'.*Did you mean 'flip'"),
+        ([named("OneOf", transforms=[named("monai:RandFlipd", prob="x")])], r"prob = 'x': must be a number\. C"),
     ],
 )
 def test_mistakes_are_named(choice: Named, said: str) -> None:
@@ -118,6 +143,7 @@ def test_mistakes_are_named(choice: Named, said: str) -> None:
         made(choice)
     text = f"{caught.value}. {caught.value.advice()}"
     assert re.search(said, text), text
+    assert ".." not in text.replace("...", "")
 
 
 def test_what_does_not_suit_the_images_is_named() -> None:
@@ -176,6 +202,8 @@ def test_ecvls_text_is_read() -> None:
     assert [type(part).__name__ for part in one.parts] == ["Affine", "Fliplr", "OneOf"]
     assert one.parts[0].options.rotate == [-5, 5]
     assert one.parts[2].options.probability == 0.7
+    mirrored: Any = made(ECVL.replace("AugMirror p=0.5", "AugMirror"))
+    assert mirrored.parts[1].options.p == 0.5
 
 
 @pytest.mark.parametrize(
@@ -187,6 +215,8 @@ def test_ecvls_text_is_read() -> None:
         ("AugMirror p=0.5", "AugMirror p=a+b", "has a value that can't be read"),
         ("AugMirror p=0.5", "AugMirror p = 0.5", "without spaces inside a value"),
         ("p=0.7", "q=0.7", "has no parameter q; allowed: p"),
+        ("p=0.7", "p=[0,0.7]", "line 5 .*must have one number for p"),
+        ("p=0.7", "p={[]:1}", "has a value that can't be read"),
         ("    end\nend", "    end", "has no end"),
         ("end\nend\n", "end\nend\nAugFlip\n", "line 11 .*is after the last end"),
     ],

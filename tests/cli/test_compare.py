@@ -311,7 +311,8 @@ def test_wrong_slurm_parameters(done: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--strategies=jiont"], "jiont"),
+        (["--strategies=jiont"], "--strategies jiont: name = 'jiont': unknown name"),
+        (["--strategies=relay[mrege=1]"], "--strategies relay[mrege=1]: kwargs.mrege = 1: unknown key"),
         (["--strategies=,"], "is empty"),
         (["--orders=clinic_a,clinic_c"], "'clinic_c' is not a site of this study; did you mean"),
         (["--orders=1"], None),

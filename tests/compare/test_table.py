@@ -9,9 +9,10 @@ import pytest
 
 from relay.compare.compared import ComparedRun
 from relay.compare.gains import away, elsewhere
-from relay.compare.table import against, beside, interval_of, row
+from relay.compare.table import against, beside, interval_of, row, rule
 from relay.results import matrix as matrix_of, mean
 from relay.statistics import holm
+from relay.tasks import named
 
 NAN = math.nan
 
@@ -64,6 +65,16 @@ def test_baselines_are_their_own_measure() -> None:
     assert row("joint", BY)["gap_closed"] == pytest.approx(1)
     assert row("local", BY)["at_home"]["lowest"]["value"] == 0
     assert math.isnan(row("joint", BY)["forgetting"])
+
+
+def test_the_rule_speaks_of_what_the_task_has() -> None:
+    for name, said in (
+        ("segmentation", "Mean Dice: mean over test images, then over the classes except the background, then"),
+        ("classification", "over test images, then over the classes, then"),
+        ("multilabel", "over test images, then over the labels, then"),
+        ("regression", "over test images, then over runs"),
+    ):
+        assert said in rule(named(name))
 
 
 def test_without_baselines_their_columns_are_missing() -> None:

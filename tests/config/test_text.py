@@ -14,6 +14,7 @@ from relay.config.load import read, value_of
 from relay.config.names import fault
 from relay.config.schema import Train
 from relay.config.text import dump, parse, parse_file
+from relay.data import DatasetOptions
 from relay.errors import ConfigError
 
 
@@ -119,6 +120,19 @@ def test_no_value_is_turned_into_another(key: str, value: Any, says: str) -> Non
     assert made is None
     assert says in str(problems[0])
     assert "did you mean" not in str(problems[0])
+
+
+def test_lists_are_counted_and_long_values_do_not_hide_what_is_wrong() -> None:
+    def told(**other: Any) -> str:
+        (problem,) = check(DatasetOptions, {"task_id": 0, "task_name": "a", "num_classes": 2, **other})[1]
+        return str(problem)
+
+    assert told(intensity_range=[1]) == "intensity_range = [1]: must have 2 items, not 1"
+    assert told(patch_size=[1]) == "patch_size = [1]: must have at least 2 items, not 1"
+    assert told(patch_size="1") == "patch_size = '1': must be a list"
+    assert told(class_names=["a"] * 40).startswith("class_names: must be 2 different names")
+    window = [{"name": "Normalise", "kwargs": {"how": "window", "low": 3, "high": 1}}] * 2
+    assert told(steps=window) == "steps: [0] (Normalise): low must be less than high"
 
 
 def test_a_whole_number_may_be_a_float() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,20 +91,46 @@ def test_what_changes_an_image_is_another_entry_and_what_does_not_is_not(folder:
     assert Files.reads == 14
 
 
+def test_other_code_of_a_data_set_is_another_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = folder / "mine.py"
+    code.write_text("# one")
+    monkeypatch.setattr(sys.modules[__name__], "__file__", str(code))
+    stored(folder)
+    code.write_text("# another")
+    stored(folder)
+    assert Files.reads == 8
+
+
+def test_entries_of_others_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    stored(folder)
+    monkeypatch.setattr(os, "utime", refuse)
+    stored(folder)
+    assert Files.reads == 4
+    assert caplog.text == ""
+    assert len(cache().entries()) == 4
+
+
 def test_without_the_variable_nothing_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RELAY_CACHE")
     stored(folder)
     assert not (folder / "cache").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
+@pytest.mark.parametrize("damage", ["cut", "flipped", "header", "empty", "other"])
 def test_a_damaged_entry_is_read_again(folder: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     first = stored(folder)
     path = cache().entries()[1]
     data = path.read_bytes()
     turned = bytearray(data)
     turned[data.index(bytes(range(5, 12)))] ^= 255
-    path.write_bytes({"cut": data[:-40], "flipped": bytes(turned), "empty": b"", "other": b"x" * 99}[damage])
+    broken = {"cut": data[:-40], "flipped": bytes(turned), "empty": b"", "other": b"x" * 99}
+    broken["header"] = data.replace(b'"cases": [[null', b'"cases": [[[7] ')
+    path.write_bytes(broken[damage])
     assert same(stored(folder), first)
     assert Files.reads == 5
     assert f"{path}: damaged" in caplog.text

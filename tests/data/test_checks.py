@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, Split
+from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, Split, read_images
 from relay.data.checks import examine
 from relay.data.store import Store
 
@@ -78,6 +79,26 @@ def test_sound_data_are_not_talked_about() -> None:
 )  # fmt: skip
 def test_what_is_hardly_meant_is_told(pictures: dict[str, Case], classes: int, said: list[str]) -> None:
     assert doubts(pictures, classes) == said
+
+
+def test_no_note_names_a_file(tmp_path: Path) -> None:
+    """The text of a warning may be disclosed, and files are often named after patients."""
+    for k in range(2):
+        Image.fromarray(np.full((4, 4), k, np.uint16)).save(tmp_path / f"doe_{k}.png")
+    paths = [tmp_path / "doe_0.png", tmp_path / "doe_1.png"]
+    assert read_images(paths).notes == (
+        "file 1: every voxel is 0; read as black", "file 2: every voxel is 1; read as black",
+    )  # fmt: skip
+    assert read_images([paths[0], paths[0]]).notes == ("every voxel is 0; read as black",)
+
+
+def test_a_mask_of_two_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(four())
+    records = [replace(r, target=Path("same") if r.id in ("a_1", "b_1") else r.target) for r in told.samples()]
+    monkeypatch.setattr(told, "samples", lambda: records)
+    *rest, test = told.listing
+    said = map(str, examine(SiteData(told, Split(rest[:-1], rest[-1:], [test])), ("train", "val", "test")))
+    assert list(said) == ["site: 2 images have a mask that is another image's, too (a_1, b_1)"]
 
 
 def test_what_img_size_stretches_is_not_to_be_resampled() -> None:

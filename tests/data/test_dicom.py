@@ -265,6 +265,16 @@ def test_what_is_no_volume(tmp_path: Path, number: int, tags: Any, message: str,
     assert advice in said[1]
 
 
+def test_an_image_whose_header_was_truncated_is_no_report(tmp_path: Path) -> None:
+    """Left out, the last slice of a series would be missing without a word."""
+    folder = series(tmp_path / "s", STORED, shuffled=False)
+    last = folder / f"IM{len(STORED) - 1:04d}"
+    last.write_bytes(last.read_bytes()[:700])
+    message, advice = refused(folder)
+    assert f"{last}: can't be read: an image without its size" in message
+    assert "truncated" in advice
+
+
 def test_missing_slices_and_copies(tmp_path: Path) -> None:
     folder = series(tmp_path / "s", STORED)
     without(folder, 3)

@@ -176,7 +176,7 @@ def test_sizes_that_do_not_go_together(made) -> None:
     with pytest.raises(DataError, match=r"'made': images of 2 sizes \(4×4, 4×5\)") as caught:
         loader(mixed)
     assert "img_size" in caught.value.advice()
-    with pytest.raises(DataError, match=r"patch_size \[2, 2, 2\] has 3 axes, its images \[2\]"):
+    with pytest.raises(DataError, match=r"patch_size \[2, 2, 2\] has 3 axes, its images 2"):
         loader(made([(4, 4)], patch_size=[2, 2, 2]))
     with pytest.raises(DataError, match="no images to train on"):
         train_loader([], mixed.options, batch_size=2, seed=1, site="made")

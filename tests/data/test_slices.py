@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydantic import ValidationError
 
 from relay.data import Case, Dataset, DatasetOptions, Record, Store, prepare, read_mask, read_pair, stacked
 from relay.data.steps.slicing import AXES, cut
@@ -113,6 +114,31 @@ def test_steps_may_not_change_the_number_of_slices(folder: Path) -> None:
     with pytest.raises(DataError, match=r"s0\.nii\.gz: the steps change the number of slices from \d to 3") as caught:
         dataset.load(dataset.listing[0])
     assert "Give null for the axis across the slices" in caught.value.advice()
+
+
+def test_nor_put_others_in_their_place(folder: Path) -> None:
+    steps = [{"name": "Crop", "kwargs": {"size": [2, None, None]}}, {"name": "Resize", "kwargs": {"size": [4, 8, 8]}}]
+    dataset = Scans(folder, slices="axial", steps=steps)
+    with pytest.raises(DataError, match=r"s0\.nii\.gz: the steps move the slices"):
+        dataset.load(dataset.listing[0])
+
+
+def test_steps_of_slices_are_for_volumes(folder: Path) -> None:
+    with pytest.raises(ValidationError, match="steps see the whole volume: give Resample"):
+        Scans(folder, slices="axial", steps=[{"name": "Resample", "kwargs": {"spacing": [1, 1]}}])
+
+
+def test_the_wrong_number_of_axes_is_one_error(folder: Path) -> None:
+    class Plain(Scans):
+        read = Dataset.read
+
+    steps = [{"name": "Resample", "kwargs": {"spacing": [1, 1]}}]
+    for options, key in (({"steps": steps}, "steps"), ({"img_size": [8, 8]}, "img_size")):
+        with pytest.raises(DataError, match=rf"\.nii\.gz has 3 axes, but {key} is for 2") as caught:
+            prepare(Plain(folder, **options), seed=1).read(["train", "test"])
+        assert "slices, rows, columns" in caught.value.advice()
+    with pytest.raises(ValidationError, match="must have as many axes as the steps: 2"):
+        Plain(folder, steps=steps, patch_size=[2, 2, 2])
 
 
 def test_pictures_have_no_slices(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_without_normalise_there_are_8_bits_and_8_bit_pictures_are_exact() -> No
     plain = prepared(Case(case.image, case.target), options(), PATH)
     assert plain.image.dtype == np.uint8
     assert (plain.image.min(), plain.image.max()) == (0, 255)
+
+
+def test_a_crop_after_normalise_looks_at_what_normalise_gives() -> None:
+    for above, right in ((0.5, True), (-500, False)):
+        steps = ("Normalise", {"how": "minmax"}), ("Crop", {"above": above})
+        with nullcontext() if right else pytest.raises(ValidationError, match="Crop above -500 comes after Normalise"):
+            options(*steps)
+        options(*reversed(steps))
 
 
 def test_resample_changes_the_spacing_and_not_the_place() -> None:

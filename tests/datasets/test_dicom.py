@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from relay.datasets.dicom import Dicom, DicomOptions
 
 from relay.config import check
-from relay.data import find_series, prepare
+from relay.data import examine, find_series, prepare
 from relay.errors import DataError, UserError
 from relay.leg import digests
 from tests.dicoms import NAME, NUMBER, header, segmentation, series, uid, write
@@ -95,6 +95,32 @@ def test_masks_by_a_rule(tmp_path: Path) -> None:
         assert np.array_equal(make(root, mask_name=rule)[0].target, MASK)
 
 
+def test_ct_that_is_scaled_image_by_image_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    for number in range(3):
+        patient(root, number)
+    window = {"name": "Normalise", "kwargs": {"how": "window", "low": -160, "high": 240}}
+    for steps in (None, [{"name": "Crop", "kwargs": {"above": -500}}], [window]):
+        found = examine(prepare(make(root, steps=steps), 1), ("train", "test"))
+        told = [doubt for doubt in found if "as in CT, but each image is scaled on its own" in doubt.text]
+        assert len(told) == (steps != [window])
+
+
+def test_one_mask_of_two_series_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    folder = series(root / "s", STORED)
+    series(root / "s" / "b", STORED, SeriesInstanceUID=uid("other"), SeriesDescription="thin")
+    for other in (root / "s").glob("b/*"):
+        other.rename(root / "s" / f"thin{other.name}")
+    (folder / "mask.nii.gz").touch()
+    with pytest.raises(
+        DataError, match=r"masks with several series \(1\):\n  - .*mask.nii.gz: the mask of .*, "
+    ) as caught:
+        make(root, mask_name="{folder}/mask.nii.gz").samples()
+    assert "Put {series} into mask_name" in caught.value.advice()
+    assert len(make(root, mask_name="{folder}/mask.nii.gz", description_regex="thin").samples()) == 1
+
+
 def test_rules_are_checked() -> None:
     for rule, message in (("{patient}.nii", "no field {patient}"), ("{folder", "expected '}'")):
         given = {"task_id": 1, "task_name": "a", "root_path": "r", "num_classes": 2, "mask_name": rule}
@@ -158,12 +184,14 @@ def test_labels_in_a_table(tmp_path: Path, key: str) -> None:
         ([*lines, f"{names[0]};ill"], "line 4: another Label than in an earlier line"),
         ([*lines, ";ill"], f"line 4: no {key}"),
         ([*lines, "x;sick"], "line 4: Label: 'sick' is no class"),
-        (["a;Label", "b;ill"], f"no column {key}"),
+        (["a;Label", "b;ill"], f"no column {key} in its first line"),
+        ([f"{NUMBER};ill", "b;ill"], f"no column {key}, Label in its first line"),
+        (lines[1:], f"no column {key}, Label in its first line"),
     ):
         table.write_text("\n".join(text))
         with pytest.raises(DataError, match=message) as caught:
             make(root, **how).samples()
-        assert "4711" not in str(caught.value).replace(str(root), "")
+        assert "4711" not in f"{caught.value} {caught.value.advice()}".upper().replace(str(root).upper(), "")
 
 
 def test_options_must_suit_the_task() -> None:

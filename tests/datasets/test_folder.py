@@ -135,7 +135,7 @@ def test_a_patient_who_is_not_known_is_refused(site, name: str) -> None:
         ("id,patient\n,P0\nb,P1\n", "line 2: id '', patient 'P0'"),
         ("id,patient,patient \na,P0,P1\n", "two columns named patient"),
         ('id,patient\na,"P0\nb,P1\n', "can't be read as a table"),
-        ("", "no column id, patient; it has none"),
+        ("", "who.csv: an empty table"),
         ("id,patient\na.png,P0\nb,P1\n", r"the table has no 'a', but 'a.png': ids must be exact file names without"),
         ("id,patient\nA,P0\nb,P1\n", r"the table has no 'a', but 'A'"),
     ],

@@ -220,6 +220,14 @@ def test_ecvls_yaml(site) -> None:
     assert [r.target for r in ages.listing] == [63.5, 50.0, 40.0]
 
 
+def test_ecvls_patients_are_not_overlooked(site) -> None:
+    named = YAML.replace("person", "SubjectID")
+    assert [r.patient for r in ecvl(site, named, patient=None).listing] == ["p1", "p2", "p3"]
+    assert [r.patient for r in ecvl(site, named, patient=None, patient_regex="[abc]$").listing] == ["a", "b", "c"]
+    with pytest.raises(DataError, match="the feature Patient-ID seems to say whose image it is"):
+        len(ecvl(site, YAML.replace("person", "Patient-ID"), patient=None))
+
+
 def test_ecvls_masks_and_plain_places(site) -> None:
     text = "name: x\nimages:\n  - {location: images/a.png, label: images/b.png}\n"
     dataset = ecvl(site, text, task="segmentation", class_names=None, patient=None)
@@ -240,6 +248,8 @@ def test_ecvls_masks_and_plain_places(site) -> None:
         ("[age, person]", "[age, persons]", "no feature person; it has age, persons"),
         ("[null, p2]", "[p2]", "values: must be 2 values"),
         ("person: p1", "person: null", "person is ''"),
+        ("images/b.png", "images/a.png", r"images\[1\] \(images/a.png\): images\[0\] has the same place"),
+        ("images/b.png", "x" * 300, "no such file: .*xxx"),
         ("images:", "pictures:", "images is not a list"),
         ("images:", "images: [", "is not YAML in line"),
     ],

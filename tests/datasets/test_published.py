@@ -78,6 +78,9 @@ def test_wrong_rows_are_named_at_once(site: Site) -> None:
     assert f"{path}, line 2: there is no {path.parent / 'none.png'}" in said
     assert "line 3: study_id is ''" in said
     assert "line 4: positive is 'maybe', not True or False" in said
+    path.write_text(f"{HEADER}\na,s1,s0_000.png,,True\na,s2,s0_001.png,,False\n")
+    with pytest.raises(DataError, match="line 3: site_1/a is in line 2, too"):
+        tumours(site, steps=WINDOWS).samples()
     path.write_text("study_id,img_file\n")
     with pytest.raises(DataError, match="no column instance_id, positive"):
         tumours(site, steps=WINDOWS).samples()

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from relay.datasets.table import Table, ranges
 
-from relay.data import Record, prepare
+from relay.data import Labels, Record, prepare
 from relay.errors import DataError
 
 CLASSES = {"task": "classification", "class_names": ["benign", "malignant"]}
@@ -69,8 +70,11 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
     said = str(caught.value)
     assert f"line 3: Channel_0: no such file: {site.root / 'c.png'}" in said
     assert "line 4: SubjectID is ''; ValueToPredict: 'malign' is no class; the classes are benign, malignant" in said
-    assert "did you mean 'malignant'?; split is 'tset', not train, val or test" in said
-    assert "line 5: ValueToPredict: '' is no class; a is in line 2, too" in said
+    assert (
+        "if it is one, add it to class_names; did you mean 'malignant'?; split is 'tset', not train, val or test"
+        in said
+    )
+    assert "line 5: ValueToPredict: no class is given; a is in line 2, too" in said
 
 
 @pytest.mark.parametrize(
@@ -78,12 +82,21 @@ def test_all_wrong_rows_at_once_with_their_lines(site) -> None:
     [
         ("SubjectID,Channel_0\n1,a.png\n", {}, "no column Label; it has SubjectID, Channel_0", "Name the table's"),
         ("SubjectID,image,Label\n1,a.png,a.png\n", {}, "no column Channel_0", "image_columns"),
+        ("", {}, "table.csv: an empty table", "names of its columns"),
+        ("Channel_0,Label\na.png,a.png\n", {"rows": {"kind": "a"}, "id_column": "kind"}, "no column kind; it has", ""),
         (
             "patient,Channel_0,Label\n1,a.png,a.png\n",
             {},
             "column patient seems to say whose image it is",
             "Set patient_column: patient",
         ),
+        (
+            "mrn,Channel_0,Label\n1,a.png,a.png\n",
+            {},
+            "column mrn seems to say whose image it is",
+            "patient_column: mrn",
+        ),
+        (f"SubjectID,Channel_0,Label\n1,a.png,{'x' * 300}\n", {}, "no such file: ", "Correct these rows"),
         ("SubjectID,Channel_0,Label\n1,a.png\n", {}, "line 2: 2 cells for 3 columns", "quotes"),
         ("SubjectID,Channel_0,Label\n", {}, "no rows", "add rows"),
         (
@@ -157,6 +170,30 @@ def test_labels_as_the_table_writes_them(site) -> None:
         rows(site, text.replace("bösartig", "1"), label_values=["gutartig", "bösartig"], **CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("names", "text", "index"),
+    [
+        (["1", "2", "3"], "1", 0),
+        (["1", "2", "3"], "1.0", 0),
+        (["1", "2", "3"], "03", 2),
+        (["1", "2", "3"], "0", None),
+        (["0", "1"], "1.0", 1),
+        (["yes", "no"], "1.0", 1),
+        (["yes", "no"], "2", None),
+        (["none", "mild"], "none", 0),
+        (["none", "mild"], "None", None),
+        (["mild", "severe"], "none", None),
+    ],
+)
+def test_a_number_is_a_class_of_that_name_or_else_its_index(names: list[str], text: str, index: int | None) -> None:
+    read = Labels(SimpleNamespace(task="classification", names=names))
+    if index is not None:
+        assert read(text) == index
+    else:
+        with pytest.raises(ValueError, match="is no class"):
+            read(text)
+
+
 def test_the_split_of_the_table(site) -> None:
     names = [f"{k}.png" for k in range(6)]
     images(site, *names)
@@ -197,7 +234,8 @@ def test_options_that_do_not_fit(tmp_path: Path, kwargs: dict, message: str) -> 
 
 
 def test_ranges() -> None:
-    assert ranges([2, 5, 6, 7, 9, 10]) == "2, 5 to 7, 9 to 10"
+    assert ranges([2, 5, 6, 7, 9, 10]) == "lines 2, 5 to 7, 9 to 10"
+    assert ranges([3]) == "line 3"
 
 
 @pytest.mark.parametrize(("lab", "count"), [("isfahan", 149), ("cellavision", 97)])

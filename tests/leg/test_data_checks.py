@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from relay.config.devices import Devices
 from relay.data import store
 from relay.errors import DataError, UserError
 from relay.leg import digests, sites
-from relay.leg.doubts import doubts
+from relay.leg.doubts import doubts, far
 from relay.leg.paths import RunPaths
 from relay.leg.progress import Progress
 from relay.predict import study as testing
@@ -156,9 +157,32 @@ def test_a_site_too_small_for_its_memory_patches_too_large_and_images_of_two_sit
     )
 
 
-def test_voxels_beside_their_header_count(tmp_path: Path) -> None:
-    header, raw = tmp_path / "a.mhd", tmp_path / "a.raw"
-    header.write_text("ElementDataFile = a.raw")
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1e5, 1.2e5], r"are 1.1e\+05 on average \(standard deviation 1e\+04\); a net begins near 0"),
+        ([0.001, 0.002], "differences so small"),
+        ([20, 80], None),
+        ([0, 0], None),
+    ],
+)
+def test_numbers_far_from_those_of_a_fresh_net_are_told(values: list[float], said: str | None) -> None:
+    store: Any = [(None, np.float32(value)) for value in values]
+    found = far([store])
+    assert found is None if said is None else re.search(said, str(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "text"),
+    [
+        ("a.mhd", "a.raw", "ElementDataFile = a.raw"),
+        ("a.mhd", "other.img", "NDims = 3\nElementDataFile = other.img\n"),
+        ("a.nrrd", "voxels.gz", "NRRD0004\ndata file: voxels.gz\n"),
+    ],
+)
+def test_voxels_beside_their_header_count(name: str, beside: str, text: str, tmp_path: Path) -> None:
+    header, raw = tmp_path / name, tmp_path / beside
+    header.write_text(text)
     raw.write_bytes(b"1")
     first = digests.digest(header)
     raw.write_bytes(b"2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from relay.data import Record
@@ -38,6 +39,12 @@ def test_so_does_a_target_that_is_no_file(files: dict[str, Path], target: Any, o
     then, now = (digests.digests([record(files, value)])["a"] for value in (target, other))
     assert list(then) == ["image", "image 2", "target"]
     assert digests._differing(then, now) == ["target"]
+
+
+def test_a_number_is_one_however_python_keeps_it(files: dict[str, Path]) -> None:
+    for target, same in ((2, np.int64(2)), (0.5, np.float64(0.5)), ((0, 1), (np.int8(0), np.int8(1)))):
+        one, other = (digests.digests([record(files, value)])["a"] for value in (target, same))
+        assert one == other
 
 
 def test_slices_share_the_files_of_their_volume(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 from relay.errors import ConfigError, Problem
 from relay.plan import plan
 from tests.studies import given, study
+from tests.tasks.tiny import changes
 
 
 def problems(**changes: object) -> dict[str, Problem]:
@@ -131,6 +132,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("all_tasks_datasets.1.kwargs.channels", 1, "must be the same", None),
         ("common.model.kwargs.num_classes", 4, "must be 3, as in the data set", None),
         ("common.model.kwargs.spatial_dims", 3, "must be 2", None),
+        ("common.predict.postprocess", [{"name": "fill_holes", "kwargs": {"classes": [3]}}], "the last is 2", None),
         ("common.train.num_mimgs", 0.1, "exactly one budget", None),
         ("extra", {}, "unknown key", None),
         ("results", {"metrics": ["dice"]}, "match pattern", None),
@@ -297,4 +299,9 @@ def test_what_is_done_to_masks_is_checked_first() -> None:
     assert "did you mean 'voxels'" in found["common.predict.postprocess[1]"].allowed
     assert "unknown name 'largest'" in found["common.predict.postprocess[2]"].allowed
     assert set(found) == {"common.predict.postprocess[1]", "common.predict.postprocess[2]"}
+    classes = {"name": "fill_holes", "kwargs": {"classes": [1, 9]}}
+    found = problems(**{"common.predict.postprocess": [classes]})
+    assert "classes are 1 to" in found["common.predict.postprocess[0].kwargs.classes"].allowed
+    found = problems(**changes("regression", **{"common.predict.postprocess": steps[:1]}))
+    assert "is for masks" in found["common.predict.postprocess"].allowed
     assert "common.predict.mirror" in problems(**{"common.predict.mirror": "yes"})

@@ -75,6 +75,19 @@ def test_what_is_suspicious_about_an_image_is_told(tmp_path: Path) -> None:
     assert told == [f"{path}: every voxel is 7; read as black"]
 
 
+def test_an_image_of_another_number_of_axes_is_refused_with_a_cure(tmp_path: Path) -> None:
+    flat, deep = tmp_path / "flat.png", tmp_path / "deep.mha"
+    sitk.WriteImage(sitk.GetImageFromArray(np.eye(6, dtype=np.uint8)), str(flat))
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((4, 5, 6), np.int16)), str(deep))
+    for path, options, said, cure in (
+        (flat, {}, "has 2 axes; the model was trained on volumes", "whole volume in one file"),
+        (deep, {"img_size": [8, 8]}, "has 3 axes; the model was trained on 2D images", "slices"),
+    ):
+        with pytest.raises(DataError, match=said) as caught:
+            list(predict_images(model(**options), [path], tmp_path, Devices(), Progress(1), pytest.fail))
+        assert cure in caught.value.advice()
+
+
 def test_files_of_one_image_are_its_channels(tmp_path: Path) -> None:
     """As nnU-Net names them, in any order; what lacks one says so, and the others are predicted."""
     rng = np.random.default_rng(0)

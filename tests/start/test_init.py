@@ -14,11 +14,14 @@ from PIL import Image
 
 from relay.cli.configs import find
 from relay.errors import UserError
+from relay.start import source_of
 from relay.start.fingerprint import Fingerprint
 from relay.start.rules import anisotropy, foreground, repeats, sizes
 from tests.cli.typed import Done, typed
+from tests.dicoms import NUMBER, segmentation, series, uid
 
 RNG = np.random.default_rng(0)
+CUT = (np.indices((4, 16, 16))[2] > 8).astype(np.uint8)
 
 
 def picture(path: Path, values: np.ndarray) -> None:
@@ -105,6 +108,129 @@ def test_tables(tmp_path: Path) -> None:
         done.refused(2, "no row has a value in the column age", advice="--target")
 
 
+def test_what_was_assumed_about_a_column_is_said(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    table = tmp_path / "table.csv"
+    lines = [f"p{k},{20 + k},{1 + k % 2},{k % 2},Meier {k},same,site {k % 3}" for k in range(12)]
+    table.write_text("id,age,grade,sick,name,one,place\n" + "\n".join(lines) + "\n")
+    words = ("--images", "id", "--image-dir", "image", "--site", "x", "--replace", "--target")
+    common, done = written(table, *words, "age")
+    assert common["dataset"]["kwargs"]["task"] == "classification"
+    assert "warning: the numbers 20 to 31 in age were taken for classes" in done.err
+    text = (tmp_path / "study.yaml").read_text()
+    assert "# the numbers 20 to 31 in age were taken for classes" in text
+    assert "--task regression" in " ".join(text.split())
+    assert written(table, *words, "age", "--task", "regression")[0]["train"]["loss"] == {"name": "MSE"}
+    common, done = written(table, *words, "grade")
+    assert common["dataset"]["kwargs"]["class_names"] == ["class 1", "class 2"]
+    assert common["dataset"]["kwargs"]["label_values"] == ["1", "2"]
+    assert "taken for classes" not in done.err
+    common, _ = written(table, *words, "grade", "--classes", "none,low,high")
+    assert "label_values" not in common["dataset"]["kwargs"]
+    assert "label_values" not in written(table, *words, "sick")[0]["dataset"]["kwargs"]
+    assert "must not name a patient" in written(table, *words, "place")[1].err
+    out = tmp_path / "study.yaml"
+    typed("init", table, "-o", out, *words, "one").refused(2, "all rows have the same class", advice="--target")
+    done = typed("init", table, "-o", out, *words, "name")
+    done.refused(2, "12 different words in 12 rows", advice="--task classification")
+    assert "Meier" not in done.err
+
+
+def test_folders_of_patients_are_not_taken_for_classes(tmp_path: Path) -> None:
+    root = tmp_path / "scans"
+    for k in range(6):
+        picture(root / f"Meier_{k // 2}" / f"{k}.png", np.zeros((32, 32)))
+    done = typed("init", root, "-o", tmp_path / "s.yaml")
+    done.refused(2, "are these patients, or classes?", advice="--task classification")
+    command = done.err[done.err.index("relay data table") :].replace("\n", " ").split()
+    assert typed(*[word.strip("'") for word in command[1:]]).out.startswith(f"{root / 'table.csv'}: 6 images of 3 pat")
+    (root / "table.csv").unlink()
+    common, done = written(root, "--task", "classification")
+    assert common["dataset"]["kwargs"]["class_names"] == ["Meier_0", "Meier_1", "Meier_2"]
+    assert "its name travels with the model" in (root / "study.yaml").read_text()
+    typed("init", root, "-o", tmp_path / "s.yaml", "--task", "regression").refused(2, "are for classification")
+
+
+def test_one_image_grey_beside_colour_and_columns_of_folders(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "image" / f"p{k}.png", np.zeros((32, 32, 3) if k % 2 else (32, 32)))
+        picture(tmp_path / "mask" / f"p{k}.png", np.indices((32, 32))[0] % 2)
+    typed("init", tmp_path / "image" / "p0.png", "-o", tmp_path / "s.yaml").refused(2, "is one image", advice="folder")
+    picture(tmp_path / "image" / "a" / "b.png", np.zeros((32, 32)))
+    picture(tmp_path / "mask" / "a" / "b.png", np.zeros((32, 32)))
+    assert "patient_regex, such as '^([^/]+)/' if each has a folder" in written(tmp_path)[1].err.replace("\n", " ")
+    for kind in ("image", "mask"):
+        (tmp_path / kind / "a" / "b.png").unlink()
+    common, done = written(tmp_path, "--patients", "^(p)", "--replace")
+    assert common["dataset"]["kwargs"]["channels"] == 3
+    assert "some images are grey, others in colour" in done.err
+    assert "only 1 patient:" in done.err
+    assert "4 images of 1 patient." in done.out
+    words = ("-o", tmp_path / "s.yaml", "--target", "age")
+    typed("init", tmp_path, *words).refused(2, "only tables and DICOM", advice="--target")
+
+
+# -- DICOM -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four patients with a CT each, and a fifth with an MR."""
+    monkeypatch.setenv("RELAY_HOME", str(tmp_path / "home"))
+    for k in range(5):
+        who = {"PatientID": f"{NUMBER}{k}", "StudyInstanceUID": uid("study", k), "SeriesInstanceUID": uid("series", k)}
+        stored = RNG.integers(0, 2000, (4, 16, 16)).astype(np.int16)
+        series(tmp_path / "archive" / f"a{k}", stored, Modality="MR" if k == 4 else "CT", **who)
+    return tmp_path / "archive"
+
+
+def test_dicom_with_masks(archive: Path, tmp_path: Path) -> None:
+    typed("init", archive, "-o", archive / "s.yaml").refused(2, "no masks and no table", advice="DICOM-SEG")
+    for k in range(4):
+        segmentation(tmp_path / "archive" / "seg" / str(k), archive / f"a{k}", CUT)
+    home = {"RELAY_HOME": str(tmp_path / "home")}
+    done = typed("init", archive, "-o", archive / "s.yaml", **home)
+    assert done.code == 0, done.err
+    kwargs = yaml.safe_load((archive / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert (kwargs["task"], kwargs["modality"], kwargs["num_classes"]) == ("segmentation", "CT", 2)
+    assert kwargs["steps"][-1]["kwargs"]["how"] == "window"
+    assert "only CT is used (4 series); series that are not: 1" in done.err
+    assert "4 images of 4 patients" in done.out
+    assert NUMBER not in (archive / "s.yaml").read_text() + done.out + done.err
+    typed("data", "table", archive, "-o", archive / "t.csv").refused(2, "contains DICOM files", advice="relay init")
+
+
+def test_dicom_with_a_table(archive: Path, tmp_path: Path) -> None:
+    table, home = archive / "labels.csv", {"RELAY_HOME": str(tmp_path / "home")}
+    table.write_text("PatientID,kind\n" + "".join(f"{NUMBER}{k},{'ab'[k % 2]}\n" for k in range(5)))
+    words = ("init", archive, "-o", archive / "s.yaml", "--target", "kind", "--replace")
+    done = typed(*words, **home)
+    assert done.code == 0, done.err
+    kwargs = yaml.safe_load((archive / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert (kwargs["label_table"], kwargs["label_key"]) == ("labels.csv", "PatientID")
+    assert (kwargs["task"], kwargs["class_names"]) == ("classification", ["a", "b"])
+    assert NUMBER not in (archive / "s.yaml").read_text() + done.out + done.err
+    assert typed(*words, "--patient", "StudyInstanceUID", "--series", "^thorax$", **home).code == 0
+    kwargs = yaml.safe_load((archive / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert (kwargs["patient"], kwargs["description_regex"]) == ("StudyInstanceUID", "^thorax$")
+    typed(*words, "--series", "bone", **home).refused(2, "--series 'bone' matches no")
+    typed(*words, "--patients", "x", **home).refused(2, "--patients is for names of files")
+    typed(*words, "--target", "PatientID", "--task", "classification", **home).refused(
+        2, "label_column: PatientID says whose the target is"
+    )
+
+
+def test_dicom_with_masks_by_a_rule(archive: Path) -> None:
+    for k in range(5):
+        volume(archive / f"a{k}" / "mask.nii.gz", np.zeros((4, 16, 16), np.uint8))
+    found = source_of(archive)
+    assert found.kwargs["mask_name"] == "{folder}/mask.nii.gz"
+    for k in range(5):
+        (archive / "masks").mkdir(exist_ok=True)
+        (archive / f"a{k}" / "mask.nii.gz").rename(archive / "masks" / f"{uid('series', k)}.nii.gz")
+    assert source_of(archive).kwargs["mask_name"] == "masks/{series}.nii.gz"
+
+
 def test_volumes_of_nnunet(tmp_path: Path) -> None:
     for k in range(5):
         values = RNG.normal(0, 300, (20, 30, 36)).astype(np.int16) - 400
@@ -186,11 +312,29 @@ def test_the_next_site_keeps_the_plan(plan: Path, tmp_path: Path) -> None:
     assert mine["all_tasks_datasets"] == [{"kwargs": {"task_id": 2, "task_name": "south"}}]
 
 
+def test_the_next_site_writes_its_classes_in_the_same_or_other_ways(tmp_path: Path) -> None:
+    for site in ("north", "south"):
+        for k in range(8):
+            picture(tmp_path / site / ("Mélanome" if k % 2 else "Naevus") / f"{k}.png", np.zeros((32, 32)))
+            picture(tmp_path / f"{site}2" / "image" / f"{k}.png", RNG.integers(0, 255, (32, 32)))
+            drawn = np.indices((32, 32))[0] % 2
+            picture(tmp_path / f"{site}2" / "mask" / f"{k}.png", drawn * (255 if site == "south" else 1))
+    for kind in ("", "2"):
+        assert typed("init", tmp_path / f"north{kind}", "-o", tmp_path / f"n{kind}.yaml").code == 0
+        words = ("-o", tmp_path / f"s{kind}.yaml", "--like", tmp_path / f"n{kind}.yaml")
+        done = typed("init", tmp_path / f"south{kind}", *words)
+        assert done.code == 0, done.err
+        assert typed("data", "check", tmp_path / f"s{kind}.yaml").code == 0
+    assert "taken for the classes in this order" in done.err
+    kwargs = yaml.safe_load((tmp_path / "s2.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert kwargs["mask_values"] == [0, 255]
+
+
 def test_data_that_do_not_fit_the_plan(plan: Path, tmp_path: Path) -> None:
     for k in range(4):
         picture(tmp_path / "south" / "ac"[k % 2] / f"{k}.png", RNG.integers(0, 255, (30, 30)))
     words = ("-o", tmp_path / "south.yaml", "--like", plan)
-    typed("init", tmp_path / "south", *words).refused(2, "classes", advice="class_dirs")
+    typed("init", tmp_path / "south", *words).refused(2, "does not know the classes c;", advice="Rename")
     pictures(tmp_path / "masked", 4)
     pictures(tmp_path / "masked", 4, "mask")
     typed("init", tmp_path / "masked", *words).refused(

@@ -69,7 +69,11 @@ def test_classes_by_folder_and_channels_by_name(tmp_path: Path) -> None:
 
 def test_nnunets_data_set(tmp_path: Path) -> None:
     write(tmp_path, "imagesTr/a_0000.png", "labelsTr/a.png", "imagesTs/b_0000.png", "labelsTs/b.png")
-    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
+    typed("data", "table", tmp_path, "-o", tmp_path / "t.csv").refused(2, "no dataset.json", advice="its source")
+    (tmp_path / "dataset.json").write_text("[]")
+    typed("data", "table", tmp_path, "-o", tmp_path / "t.csv").refused(2, "damaged", advice="copy it")
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(about))
     typed("data", "table", tmp_path, "-o", tmp_path / "t.csv")
     assert [(r["SubjectID"], r["split"]) for r in rows(tmp_path / "t.csv")] == [("a", ""), ("b", "test")]
 
@@ -81,7 +85,9 @@ def test_nnunets_data_set(tmp_path: Path) -> None:
         (("image/a.png", "mask/b.png"), (), "no mask a in", "same name"),
         (("a.png",), ("--patients", "("), "not a regular expression", "For example"),
         (("a.png",), ("--patients", "x"), "does not match", "Correct"),
-        (("train/a.png", "test/b.png"), (), "look like splits", "split_dirs"),
+        (("train/a.png", "test/b.png", "rest/c.png"), (), "look like splits", "split_dirs"),
+        (("a.png", "mask/a.png"), (), "but none of images", "called image"),
+        (("a.png",), ("--images", "b"), "folder not found", "--images"),
     ],
 )
 def test_folders_that_make_no_table(

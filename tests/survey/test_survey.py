@@ -28,7 +28,8 @@ def picture(path: Path, values: np.ndarray) -> None:
 
 
 def config(root: Path, **kwargs) -> Path:
-    given = {"root_path": str(root), "num_classes": 2, "channels": 1, "class_names": ["background", "lung"], **kwargs}
+    given = {"root_path": str(root), "num_classes": 2, "channels": 1, "class_names": ["background", "lung"]}
+    given |= {"patch_size": [16, 16], **kwargs}
     content = {
         "common": {**COMMON, "dataset": {"name": "folder", "kwargs": given}},
         "all_tasks_datasets": [
@@ -75,6 +76,20 @@ def test_check_names_everything(root: Path) -> None:
     typed("data", "report", config(root)).refused(2, "south: 7, the first", advice="relay data check")
 
 
+def test_check_finds_what_training_would_begin_with(root: Path) -> None:
+    done = typed("data", "check", config(root, patch_size=None))
+    done.refused(2, "1 problem, named above")
+    assert "problem: task 'north': images of 2 sizes (16×16, 32×32) can't be put into one batch" in done.out
+    assert "what to do: Set img_size" in done.out
+    COMMON["model"], plain = {"name": "monai:UNETR", "kwargs": {"feature_size": 4, "hidden_size": 12}}, COMMON["model"]
+    try:
+        done = typed("data", "check", config(root, img_size=[20, 20], patch_size=None))
+    finally:
+        COMMON["model"] = plain
+    done.refused(2, "2 problems, listed above")
+    assert "net 'monai:UNETR' can't process an image of 20×20: " in done.out
+
+
 def test_check_says_what_is_not_here(root: Path) -> None:
     (root / "south").rename(root / "elsewhere")
     done = typed("data", "check", config(root))
@@ -113,7 +128,12 @@ def test_pages_of_classes_and_numbers(root: Path) -> None:
         "common.dataset.kwargs.target_column=age"]  # fmt: skip
     done = typed("data", "report", config(root), "-o", root / "pages", *ages)
     assert done.code == 0, done.err
-    assert "Values of age" in (root / "pages" / "north.html").read_text()
+    page = (root / "pages" / "north.html").read_text()
+    assert "Values of age" in page
+    assert "all patients in test" in page
+    (root / "taken").write_text("")
+    done = typed("data", "report", config(root), "-o", root / "taken", *ages)
+    done.refused(2, "is a file, but the pages need a folder", advice="-o")
 
 
 def seen(split: str, values: np.ndarray) -> Seen:

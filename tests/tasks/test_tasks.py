@@ -30,6 +30,7 @@ def record(target: object) -> Record:
         (task("multilabel", 2), (0, 1), np.uint8),
         (task("regression"), 61.5, np.float32),
         (task("regression"), 61, np.float32),
+        (task("regression"), np.float32(61), np.float32),
     ],
 )
 def test_a_target_is_read(which: Task, given: object, kind: type) -> None:
@@ -51,6 +52,8 @@ def test_a_target_is_read(which: Task, given: object, kind: type) -> None:
         (task("multilabel", 2), 1, "must be 2 numbers"),
         (task("regression"), math.nan, "must be a finite number"),
         (task("regression"), "61", "must be a finite number"),
+        (task("regression"), 1e39, r"must be a finite number, up to 3\.4e\+38"),
+        (task("regression"), 10**400, "must be a finite number"),
     ],
 )
 def test_a_wrong_target_is_refused(which: Task, given: object, message: str) -> None:

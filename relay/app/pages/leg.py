@@ -14,8 +14,7 @@ from starlette.routing import Route
 from relay.app.curves import curves_of
 from relay.app.desk import Desk
 from relay.app.progress import progress_in
-from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
-from relay.config import locate
+from relay.app.web import config_of, desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
 from relay.errors import UserError
 
 
@@ -40,21 +39,21 @@ def verify(request: Request) -> Response:
 def receive(request: Request) -> Response:
     """Verify the previous leg's bundle, and take it in."""
     form = form_of(request)
-    words = ["receive", *_given(form), *_placed(request, form, "stick")]
+    words = ["receive", *_given(request, form), *_placed(request, form, "stick")]
     return seen(desk_of(request).run(words, "Receive the previous leg", secret_of(form)))
 
 
 def train(request: Request) -> Response:
     """Train the leg; an interrupted one resumes."""
     form = form_of(request)
-    words = ["train", *_given(form), *_noted(form), *_gpus(form), *overrides_of(form)]
+    words = ["train", *_given(request, form), *_noted(form), *_gpus(form), *overrides_of(form)]
     return seen(desk_of(request).run(words, "Train the leg", secret_of(form)))
 
 
 def adopt(request: Request) -> Response:
     """Choose the model for this site's own patients."""
     form = form_of(request)
-    words = ["adopt", *_given(form), *_noted(form), *_gpus(form)]
+    words = ["adopt", *_given(request, form), *_noted(form), *_gpus(form)]
     return seen(desk_of(request).run(words, "Choose the model for own patients", secret_of(form)))
 
 
@@ -87,10 +86,8 @@ def overrides_of(form: FormData) -> list[str]:
     return [line for line in lines if line]
 
 
-def _given(form: FormData) -> list[str]:
-    config = word_of(form, "config")
-    locate(config)  # a name that does not exist is said here, before a job is queued
-    return ["-c", config]
+def _given(request: Request, form: FormData) -> list[str]:
+    return ["-c", config_of(request, form)]
 
 
 def _noted(form: FormData) -> list[str]:

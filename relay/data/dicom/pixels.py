@@ -140,7 +140,9 @@ def _by_gdcm(planes: Sequence[Plane]) -> NDArray[Any]:
         if (plane.slope, plane.intercept) == (1.0, 0.0):
             return values
         return np.rint((values - plane.intercept) / plane.slope).astype(np.int32)
-    raise DataError(f"{plane.path}: its pixels are compressed as {name}, which can't be decoded here", CONVERT)
+    raise DataError(
+        f"{plane.path}: its pixels are compressed as {name}, which can't be decoded here", CONVERT
+    ) from None
 
 
 def _syntax(path: Path) -> tuple[str, bool]:

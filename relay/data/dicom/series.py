@@ -21,13 +21,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from relay.data.dicom.pseudonyms import Pseudonyms
-from relay.data.dicom.tags import HEADER, items, read_header, text
+from relay.data.dicom.tags import HEADER, items, quiet_pydicom, read_header, text
 from relay.data.formats.files import DAMAGED, UID, is_dicom, is_series
+from relay.data.formats.metaimage import voxel_file
 from relay.data.problems import refuse
 from relay.errors import DataError, some
 
 SEGMENTATIONS = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 """SOP classes: Segmentation, and Label Map Segmentation."""
+IMAGES = "Image Storage"
+"""In the name of the SOP classes whose files contain an image, as "CT Image Storage"; reports have others."""
 TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -199,7 +202,7 @@ def _can_not(error: OSError) -> None:
 @lru_cache(maxsize=8)
 def _headers(folder: Path, stamps: Stamps, pseudonyms: Pseudonyms | None) -> tuple[_File, ...]:
     """What is known of each DICOM file with an image."""
-    found, problems = [], []
+    found, others, problems = [], [], []
     for name, _, _ in stamps:
         path = Path(name)
         if is_dicom(path) or path.suffix.lower() == ".dcm":
@@ -210,8 +213,21 @@ def _headers(folder: Path, stamps: Stamps, pseudonyms: Pseudonyms | None) -> tup
                 continue
             if file is not None:
                 found.append(file)
+            else:
+                others.append(path)
+    problems += _truncated(others, {file.uid for file in found})
     refuse(problems, f"{folder}: DICOM files that can't be read")
     return tuple(found)
+
+
+def _truncated(paths: Sequence[Path], series: set[str]) -> Iterator[DataError]:
+    """Files without an image, although by their class they have one, and are of a series with images: their headers
+    are cut off. Left out, the last slice of a series would be missing without a word."""
+    for path in paths:
+        header = read_header(path, ("SOPClassUID", "SeriesInstanceUID"))
+        uid = text(header, "SeriesInstanceUID", path)
+        if IMAGES in quiet_pydicom().uid.UID(text(header, "SOPClassUID", path)).name and (not uid or uid in series):
+            yield DataError(f"{path}: can't be read: an image without its size (Rows) in its header", DAMAGED)
 
 
 def _file(path: Path, pseudonyms: Pseudonyms | None) -> _File | None:
@@ -241,13 +257,13 @@ def _file(path: Path, pseudonyms: Pseudonyms | None) -> _File | None:
 
 
 def parts_of(path: Path) -> Iterator[Path]:
-    """All files of an image: its file; of a ``.mhd``, also its voxel file; of a DICOM series, its files; of another
+    """All files of an image: its file; of a header, also its voxel file; of a DICOM series, its files; of another
     folder, every file in it."""
     if path.is_dir() and not find_series(path):
         yield from sorted(inner for inner in path.rglob("*") if inner.is_file())
     elif is_series(path):
         yield from series_files(path)
     elif path.is_file():
-        yield path
-        if path.suffix.lower() == ".mhd":
-            yield from (raw for raw in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if raw != path)
+        beside = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")) if path.suffix.lower() == ".mhd" else []
+        named = voxel_file(path)
+        yield from dict.fromkeys([path, *beside, *([named] if named else [])])

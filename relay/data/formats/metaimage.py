@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,12 @@ LONGEST = 1 << 16
 """Maximum size of a header, in bytes."""
 EITHER = 47
 """To zlib: a stream of zlib or gzip, as MetaImage allows."""
+NAMED = rb"^ElementDataFile *= *([^\r\n]+)"
+DATA_FILE = {
+    **dict.fromkeys((".mha", ".mhd"), re.compile(NAMED, re.MULTILINE)),
+    ".nrrd": re.compile(rb"^data ?file: *([^\r\n]+)", re.MULTILINE | re.IGNORECASE),
+}
+"""Where a header names the file of its voxels."""
 AGAIN = "Copy the file again from its source, or remove it."
 
 
@@ -96,6 +103,20 @@ def _is_true(value: str) -> bool:
     return value[:1] in ("T", "t", "1")  # as ITK reads it
 
 
+def voxel_file(path: Path) -> Path | None:
+    """The file beside a MetaImage or NRRD header that has its voxels; None if they are in the file itself."""
+    pattern = DATA_FILE.get(path.suffix.lower())
+    if pattern is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            found = pattern.search(file.read(LONGEST))
+    except OSError:
+        return None  # whoever reads the header itself says so
+    beside = path.parent / os.fsdecode(found[1].strip()) if found else path
+    return beside if beside != path and beside.is_file() else None
+
+
 def inflated(path: Path, data: bytes) -> bytes:
     """A file's voxels, decompressed with their checksum verified, which ITK does not do.
 
@@ -123,7 +144,7 @@ def check_nrrd(path: Path, shape: Sequence[int]) -> None:
     """
     data = path.read_bytes()
     head, _, voxels = data.partition(b"\n\n")
-    if re.search(rb"^data ?file:", head, re.MULTILINE | re.IGNORECASE):
+    if DATA_FILE[".nrrd"].search(head):
         return
     check_size(path, shape, len(data))
     if re.search(rb"^encoding: *gz", head, re.MULTILINE | re.IGNORECASE):

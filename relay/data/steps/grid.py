@@ -62,6 +62,10 @@ class Grid:
         ends = (b + s * n - full for b, s, n, full in zip(self.begin, self.scale, shape, self.size, strict=True))
         return all(abs(b) < CLOSE for b in self.begin) and all(abs(end) < CLOSE * max(self.size) for end in ends)
 
+    def keeps(self, axis: int) -> bool:
+        """Whether the voxels along an axis are those of the image as read."""
+        return abs(self.begin[axis]) < CLOSE and abs(self.scale[axis] - 1) < CLOSE
+
     def places(self, axis: int) -> NDArray[np.float64]:
         """Where the centres of the voxels as read lie on the processed image, in voxels from its edge."""
         centres = np.arange(self.size[axis]) + 0.5

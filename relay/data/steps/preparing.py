@@ -45,8 +45,10 @@ def prepared_slices(case: Case, options: DatasetOptions, path: Path, slices: Seq
     whole = _stepped(case, options, path)
     before, after = (image.image.shape[:-1] for image in (case, whole))
     axis = options.slice_axis
-    if axis is not None and len(before) == 3 and (before[axis] != after[axis]):
+    if axis is not None and len(before) == 3 and before[axis] != after[axis]:
         raise DataError(f"{path}: the steps change the number of slices from {before[axis]} to {after[axis]}", FEWER)
+    if axis is not None and len(before) == 3 and whole.grid is not None and not whole.grid.keeps(axis):
+        raise DataError(f"{path}: the steps move the slices, although they end with as many", FEWER)
     return [_one(whole if i is None or axis is None else cut(whole, axis, i), options, path) for i in slices]
 
 

@@ -1,0 +1,91 @@
+"""Who gets in, and who doesn't."""
+
+from __future__ import annotations
+
+import pytest
+
+from relay.app.guard import HEADERS, QUIET
+from relay.app.server import LOOPBACK, listen
+from tests.app.conftest import ORIGIN, Opened
+
+
+def test_a_link_works_once_and_only_this_pages_links_do(opened: Opened) -> None:
+    browser = opened()
+    link = browser.door.link()
+    browser.client.cookies.clear()
+    assert browser.get("/").status_code == 403
+    assert browser.get("/enter?token=guess").status_code == 403
+    assert browser.get("/enter").status_code == 403
+    first = browser.get(f"/enter?token={link}", follow_redirects=False)
+    assert first.status_code == 303
+    assert {"HttpOnly", "SameSite=strict"} <= {word.strip() for word in first.headers["set-cookie"].split(";")}
+    browser.client.cookies.clear()
+    again = browser.get(f"/enter?token={link}")
+    assert (again.status_code, "used before" in again.text) == (403, True)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost:8000", "127.0.0.1:9000", "127.0.0.1", ""])
+def test_a_request_must_name_this_server(opened: Opened, host: str) -> None:
+    answer = opened().get("/jobs", headers={"host": host})
+    assert (answer.status_code, "<html" in answer.text) == (421, False)
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://127.0.0.1:9000", f"{ORIGIN}.evil.example"]
+)
+def test_what_changes_something_must_come_from_the_page(opened: Opened, queued: list, origin: str | None) -> None:
+    browser = opened()
+    headers = {"origin": origin} if origin else {}
+    data = {"form_token": browser.token, "name": "north", "passphrase": "x" * 9, "again": "x" * 9}
+    assert browser.client.post("/keys/new", data=data, headers=headers).status_code == 403
+    assert not queued
+
+
+def test_a_form_must_hold_its_sessions_token(opened: Opened, queued: list) -> None:
+    one, data = opened(), {"name": "north", "passphrase": "x" * 9, "again": "x" * 9}
+    other = one.door.enter(one.door.link())
+    from relay.app.guard import csrf_of
+
+    for token in ("", "0" * 64, csrf_of(str(other))):
+        answer = one.post("/keys/new", {**data, "form_token": token})
+        assert (answer.status_code, "another session" in answer.text) == (422, True)
+    assert not queued
+    assert one.post("/keys/new", data).status_code == 303
+    assert len(queued) == 1
+
+
+def test_the_page_locks_when_nobody_uses_it_though_it_asks_by_itself(opened: Opened) -> None:
+    now = [0.0]
+    browser = opened(clock=lambda: now[0])
+    now[0] = 590
+    assert browser.get("/jobs").status_code == 200
+    now[0] = 1180
+    assert browser.get("/jobs/rows", headers={QUIET: "1"}).status_code == 200
+    now[0] = 1200
+    locked = browser.get("/jobs")
+    assert (locked.status_code, "locked" in locked.text) == (403, True)
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/static/live.js", "/nowhere", "/jobs/7"])
+def test_every_answer_forbids_what_is_not_the_pages_own(opened: Opened, path: str) -> None:
+    browser = opened()
+    answer = browser.get(path)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    browser.client.cookies.clear()
+    assert browser.get(path).headers["content-security-policy"] == HEADERS["content-security-policy"]
+
+
+def test_no_page_has_a_script_or_a_style_of_its_own(opened: Opened) -> None:
+    browser = opened()
+    for path in ("/", "/keys", "/leg", "/jobs", "/browse"):
+        text = browser.get(path).text
+        assert "<style" not in text
+        assert " style=" not in text
+        assert " onclick" not in text
+        assert text.count("<script") == text.count('<script type="module" src="/static/')
+
+
+@pytest.mark.enable_socket
+def test_only_this_computer_can_reach_it() -> None:
+    with listen(0) as found:
+        assert found.getsockname()[0] == LOOPBACK == "127.0.0.1"

@@ -1,0 +1,99 @@
+"""Jobs: real processes, in turn, that outlive the page."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from relay.app.jobs import DONE, FAILED, OVER, RUNNING, STOPPED, WAITING, Job, Jobs
+from relay.errors import UserError
+from tests.app.conftest import Opened
+
+
+def until(job: Job, *states: str, seconds: float = 60) -> str:
+    end = time.monotonic() + seconds
+    while (state := job.state) not in states:
+        assert time.monotonic() < end, f"{state}: {job.output}"
+        time.sleep(0.05)
+    return state
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    (tmp_path / "home").mkdir(mode=0o700)
+    return Jobs(tmp_path / "home" / "page" / "jobs", tmp_path / "home")
+
+
+def test_a_command_runs_with_its_passphrase_and_leaves_it_nowhere(jobs: Jobs, tmp_path: Path) -> None:
+    secret = "correct horse battery"
+    job = jobs.start(["keys", "new", "--name", "north"], "Make keys", tmp_path, secret, light=True)
+    assert until(job, *OVER) == DONE, job.output
+    assert "New keys for north" in job.output
+    assert (tmp_path / "home" / "identity.json").is_file()
+    assert job.command == "relay keys new --name north"
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert secret.encode() not in file.read_bytes()
+    again = jobs.job(job.number)
+    assert (again.state, again.code, again.secret) == (DONE, 0, True)
+
+
+def test_a_failed_one_has_the_commands_own_words(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(["keys", "show"], "Show keys", tmp_path, light=True)
+    assert until(job, *OVER) == FAILED
+    assert (job.code, "what to do: " in job.output) == (2, True)
+
+
+def test_heavy_ones_wait_in_turn_light_ones_do_not_and_each_can_be_stopped(jobs: Jobs, tmp_path: Path) -> None:
+    first = jobs.start(["ui", "--no-browser"], "A", tmp_path)  # it runs until it is stopped
+    second = jobs.start(["--version"], "B", tmp_path)
+    third = jobs.start(["--version"], "C", tmp_path)
+    light = jobs.start(["--version"], "D", tmp_path, light=True)
+    assert until(light, *OVER) == DONE
+    assert until(first, RUNNING) == RUNNING
+    assert [job.state for job in (second, third)] == [WAITING, WAITING]
+    jobs.stop(second)
+    assert until(second, *OVER) == STOPPED
+    while "works once" not in first.output:
+        assert first.state == RUNNING, first.output
+        time.sleep(0.05)
+    jobs.stop(first)
+    assert until(first, *OVER) == STOPPED, first.output
+    assert until(third, *OVER) == DONE
+    assert [job.number for job in jobs.all()] == [4, 3, 2, 1]
+
+
+def test_one_whose_process_died_has_stopped(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(["--version"], "A", tmp_path, light=True)
+    until(job, *OVER)
+    (job.folder / "state.json").write_text(json.dumps({"state": RUNNING}))
+    assert job.state == STOPPED
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"words": []}'])
+def test_a_damaged_record_is_named_and_hides_no_other(jobs: Jobs, tmp_path: Path, text: str) -> None:
+    good = jobs.start(["--version"], "A", tmp_path, light=True)
+    bad = jobs.root / "000002"
+    bad.mkdir()
+    (bad / "job.json").write_text(text)
+    assert [job.number for job in jobs.all()] == [good.number]
+    with pytest.raises(UserError, match="damaged"):
+        jobs.job(2)
+    with pytest.raises(UserError, match="there is no job 3"):
+        jobs.job(3)
+
+
+def test_the_page_shows_each_with_its_command(opened: Opened) -> None:
+    browser = opened()
+    job = browser.desk.run(["keys", "show", "--home", "<b>"], "Show keys", light=True)
+    until(job, *OVER)
+    page = browser.get(f"/jobs/{job.number}").text
+    assert "relay keys show --home &#39;&lt;b&gt;&#39;" in page
+    assert "what to do:" in page
+    assert "failed" in browser.get("/jobs").text
+    assert browser.get("/jobs/77").status_code == 422
+    again = browser.post(f"/jobs/{job.number}/again")
+    assert again.headers["location"] == "/jobs/2"
+    until(browser.desk.jobs.job(2), *OVER)
