@@ -154,7 +154,7 @@ def learn(
     record |= {"when": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
     record |= {"corrected": len(versions["train"]), "versions": versions, "key": key, "start": begun}
     seed = derive(leg.conf.random_seed, leg.task_name, "learn")
-    record |= {"before": describe(before, seed), "after": describe(after, seed)}
+    record |= no_nan({"before": describe(before, seed), "after": describe(after, seed)})
     record["made"] = models.digest_of(net.state_dict()) if accepted else ""
     if is_first():
         if accepted:
@@ -207,4 +207,4 @@ def _versions(target: Target, site: SiteData) -> dict[str, dict[str, list[Any]]]
 
 
 def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(no_nan(dict(record)), indent=1) + "\n"
+    return json.dumps(dict(record), indent=1) + "\n"

@@ -64,9 +64,9 @@ class Target:
         """The site's data set with its stored masks, without corrections."""
         return self._with(None)
 
-    @cached_property
+    @property
     def corrected(self) -> Dataset:
-        """The site's data set with the newest corrections."""
+        """The site's data set with the corrections that are the newest now."""
         return self._with(str(self.folder))
 
     def _with(self, corrections: str | None) -> Dataset:
