@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from relay.correct.target import Target
-from relay.data import Correction, Pixels, Record, UnknownValues, read_pair
+from relay.data import Correction, Pixels, Record, UnknownValues, class_indices, read_mask, read_pair
 from relay.errors import DataError, UserError
 from relay.files import read_bytes, write_text
 from relay.locks import locked
@@ -35,7 +35,10 @@ def mask_from(target: Target, sample: Record, path: Path, indices: bool) -> Pixe
     """
     values = range(target.leg.data.outputs) if indices else target.stored.mask_values()
     try:
-        drawn = read_pair(sample.images, path, values, eight_bits=target.leg.data.steps is None).target
+        if target.stored.folders():
+            drawn = read_pair(sample.images, path, values, eight_bits=target.leg.data.steps is None).target
+        else:  # synthetic images have no files, and no place in space
+            drawn = class_indices(read_mask(path), values, path)
     except UnknownValues as error:
         if indices:
             raise

@@ -20,7 +20,7 @@ from .formats.files import (
     stem as stem,
     tree as tree,
 )
-from .formats.labels import UnknownValues as UnknownValues
+from .formats.labels import UnknownValues as UnknownValues, class_indices as class_indices
 from .formats.pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .formats.volumes import read_geometry as read_geometry
 from .loader import (

@@ -14,10 +14,13 @@ import SimpleITK as sitk
 from PIL import Image
 
 from datasets.folder import Folder, FolderOptions
+from relay.bundle import documents
 from relay.correct import Target, add, mask_from, start_of
 from relay.data import Corrections, Record, prepare
 from relay.data.cache import key_of
 from relay.errors import DataError, UserError
+from relay.leg import handover_writer
+from relay.trust import Policy
 from tests.strategies.toys import SMALL
 from tests.studies import study
 
@@ -67,6 +70,16 @@ def test_only_training_images_use_corrected_masks_unless_a_person_says_otherwise
             assert used == (part in parts)
     assert not any(sample.corrected for sample in prepare(target.stored, 7).split.train)
     assert site.split.to_json() == dealt.to_json()
+
+
+def test_the_data_card_counts_them_if_the_config_asks_for_them(target: Target) -> None:
+    for name in [name for name, split in target.splits.items() if split == "train"][:3]:
+        corrected(target, name)
+    corrected(target, next(name for name, split in target.splits.items() if split == "val"))
+    card = handover_writer.data_card(target.leg, [prepare(target.corrected, 7)])
+    assert card["corrected"] == 3
+    assert documents.disclosed_card(card, Policy(sample_counts="rounded"))["corrected"] == 4
+    assert "corrected" not in handover_writer.data_card(target.leg, [prepare(target.stored, 7)])
 
 
 def test_the_cache_tells_versions_apart(tmp_path: Path) -> None:
