@@ -411,6 +411,23 @@ def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
     assert "Invalid value for '--tolerance'" in wrong.stderr
 
 
+def test_models_of_a_run_are_combined_and_the_result_is_tested(trained: Path) -> None:
+    legs = [f"exps/study/first/checkpoints/task_{number}" for number in (1, 2)]
+    for words in (("diff", *legs, "--out=d.safetensors"), ("merge", legs[0], "d.safetensors", "--out=m.safetensors")):
+        done = relay("models", *words, "--home=home", cwd=trained)
+        assert done.returncode == 0, done.stderr
+    tested = relay("predict", "-c=study", "-n=first", "--weights=m.safetensors", cwd=trained)
+    assert tested.returncode == 0, tested.stderr
+    (made,) = (trained / "exps/study/first/results").glob("merged-*/samples.csv")
+    own = dice_rows(trained / "exps/study/first/checkpoints/task_2/scores.csv")
+    tested_as = [float(row["value"]) for row in dice_rows(made)]
+    assert tested_as == pytest.approx([float(row["value"]) for row in own], abs=1e-6)
+    no_model = relay("predict", "-c=study", "-n=first", "--weights=d.safetensors", cwd=trained)
+    refused(no_model, 2, "is a difference of two models", "relay models merge")
+    other = ["common.model.kwargs.features=[4,4,4,4,4]", "--weights=m.safetensors"]
+    refused(relay("predict", "-c=study", "-n=first", *other, cwd=trained), 2, "model.kwargs.features", "=[8,8,8,8,8]")
+
+
 def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
     path = write(tmp_path, "mine/tiny", **{"current_tasks.task_ids": [1]})
     train = run(str(ROOT / "train.py"), "-c", str(path), "-n", "first", cwd=tmp_path)
