@@ -154,6 +154,8 @@ class DatasetOptions:
             the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
+        corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
+            of them in place of the stored masks; validation and test images don't. None uses none.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
             may have one.
     """
@@ -177,6 +179,7 @@ class DatasetOptions:
     split: Literal["auto", "test", "validation"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
+    corrections: Text | None = None
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
     @field_validator("num_classes")
@@ -261,6 +264,13 @@ class DatasetOptions:
         if test + info.data.get("val_fraction", 0.0) >= 1:
             raise ValueError("val_fraction and test_fraction together must leave patients to train on")
         return test
+
+    @field_validator("corrections")
+    @classmethod
+    def _of_masks(cls, folder: str | None, info: ValidationInfo) -> str | None:
+        if folder is not None and (task := info.data.get("task")) not in (None, "segmentation"):
+            raise ValueError(f"is for segmentation; the task is {task}, which has no masks")
+        return folder
 
     @field_validator("balance")
     @classmethod
