@@ -229,7 +229,7 @@ def _row(entry: Entry) -> list[str]:
 def _descent(about: About) -> str:
     """A model and what it comes from, by digest."""
     if about.parents:
-        return f"{about.link.text}: {' + '.join(about.parents)}"
+        return f"{about.link.id[:12]}: {' + '.join(about.parents)}"
     return f"{about.link.text}, {f'trained from {about.parent.text}' if about.parent else 'trained from none'}"
 
 
@@ -245,7 +245,7 @@ def _scores(found: Library) -> None:
     from relay.numbers import number
     from relay.screen import Column, fits, show_table
 
-    there = {n: (e.about, found.scores(e.about)) for n, e in enumerate(found.entries, 1) if e.about and e.about.scores}
+    there = {n: (e.about, found.scores(e)) for n, e in enumerate(found.entries, 1) if e.about and e.about.scores}
     sites = list(dict.fromkeys(site for _, scores in there.values() for site in scores))
     if not sites:
         return
@@ -266,10 +266,9 @@ def _scores(found: Library) -> None:
 
 def _lines(about: About) -> list[tuple[str, str]]:
     """What is said about a model, as labelled lines."""
-    from relay.models import Library
     from relay.numbers import number
 
-    scores = ", ".join(f"{site} {number(score)}" for site, score in Library([]).scores(about).items())
+    scores = ", ".join(f"{site} {number(score)}" for site, score in about.scores.items())
     by = [f"leg {about.leg}, by {about.site}"] if about.leg else []
     return [
         ("study", about.study),

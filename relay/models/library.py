@@ -29,17 +29,19 @@ class Library:
     skipped: Sequence[str] = ()
     more: bool = False
 
-    def scores(self, one: About) -> dict[str, float | None]:
+    def scores(self, one: Entry) -> dict[str, float | None]:
         """Test set → score of a model: as its own leg measured it, else as the site of the next leg did on arrival.
 
-        The latter come from models here that are verified or from own runs, and from the model's own handover.
+        The latter come from verified models only; those of a model that isn't signed may come from runs, too.
         """
-        found: dict[str, float | None] = dict(one.scores)
+        if one.about is None:
+            return {}
+        found: dict[str, float | None] = dict(one.about.scores)
+        believed = {"verified", "unsigned"} if one.trust.level == "unsigned" else {"verified"}
         for entry in self.entries:
-            if entry.about is None or entry.trust.level not in ("verified", "unsigned"):
-                continue
-            for site, score in entry.about.arrived.get(one.link.id, {}).items():
-                found.setdefault(site, score)
+            if entry.about is not None and entry.trust.level in believed:
+                arrived = entry.about.arrived.get(one.about.link.id, {})
+                found |= {site: score for site, score in arrived.items() if site not in found}
         return found
 
 
@@ -74,7 +76,8 @@ def traced(entries: list[Entry], place: Place) -> list[Entry]:
     if not any(entry.about and entry.about.start for entry in entries):
         return entries
     known = {about.link.id: about for about in _relatives(entries, place)}
-    known |= {entry.about.link.id: entry.about for entry in entries if entry.about}
+    believed = [entry.about for entry in entries if entry.trust.level in ("verified", "unsigned")]
+    known |= {about.link.id: about for about in believed if about}
     return [
         replace(entry, about=_traced(entry.about, known)) if entry.about and entry.about.start else entry
         for entry in entries

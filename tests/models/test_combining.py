@@ -142,6 +142,19 @@ def test_what_is_legal_but_suspicious_is_said(at: At) -> None:
     assert notes == ["scale -2 is outside 0 to 1: it goes beyond both models"]
 
 
+def test_what_is_lost_and_what_is_only_approximate_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    norm = {"bn.running_mean": torch.tensor([1.0, 2.0])}
+    world.deliver(world.make(1, model=norm, expert=None), "south", None)
+    after = world.train(2, model={"bn.running_mean": torch.tensor([1e-20, 3.0])}, expert=None)
+    here, path = place(world, "south"), world.folder / "d.safetensors"
+    one, other = entries_of([world.bundle(1), after], here)
+    (lost,) = make_difference(one, other, path, here)
+    assert lost.startswith("1 values of B come back only approximately")
+    (norms,) = make_model(one, [path], 0.5, world.folder / "m.safetensors", here)
+    assert "batch normalisation" in norms
+
+
 def changed(world: World, **values: object) -> Path:
     """A difference whose metadata says something else."""
     path = difference(world, world.bundle(1), world.folder / "south" / "handover_2")

@@ -70,9 +70,16 @@ def test_what_was_received_and_signed_here_is_checked_against_the_ledger(at: At)
 def test_a_score_on_arrival_counts_as_one_at_the_next_site(at: At) -> None:
     world = at(3)
     found = library([world.stick], place(world, "south"))
-    by_leg = {entry.about.leg: found.scores(entry.about) for entry in found.entries if entry.about}
+    by_leg = {entry.told.leg: found.scores(entry) for entry in found.entries if entry.about}
     assert by_leg[1] == {"north": 0.71, "outside": None, "south": 0.5}
     assert by_leg[3] == {"east": 0.73, "outside": None}
+    with world.forged(3, signer="north", to=[], name="vessels.leg-3.z") as parts:
+        parts.claim["strategy"] = "better"
+    (world.stick / "vessels.leg-3.east.relay.age").unlink()
+    forged = library([world.stick], place(world, "south"))  # what isn't verified says nothing about other models
+    assert [e.trust.level for e in forged.entries] == ["verified", "not verified", "not opened"]
+    assert forged.scores(forged.entries[0]) == {"north": 0.71, "outside": None}
+    assert forged.scores(forged.entries[2]) == {}
 
 
 def test_a_stranger_reads_and_trusts_nothing(at: At) -> None:
