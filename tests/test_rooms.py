@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"models", "predict", "report", "score", "simulate"},
-    {"compare", "start", "survey"},
+    {"compare", "correct", "start", "survey"},
     {"app"},
     {"cli"},
     {"__main__"},

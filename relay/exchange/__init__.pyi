@@ -1,4 +1,5 @@
 from . import (
+    approving as approving,
     drafting as drafting,
     gate as gate,
     measures as measures,

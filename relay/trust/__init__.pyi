@@ -13,6 +13,7 @@ from .document import (
     shaped as shaped,
     stamp as stamp,
     travels as travels,
+    written as written,
 )
 from .envelope import Signed as Signed
 from .fingerprints import from_words as from_words, same as same, words as words
@@ -37,6 +38,7 @@ from .refusals import (
     Fork as Fork,
     GateFailed as GateFailed,
     Incomplete as Incomplete,
+    NotApproved as NotApproved,
     OldRoster as OldRoster,
     PolicyBreach as PolicyBreach,
     PredecessorMismatch as PredecessorMismatch,
