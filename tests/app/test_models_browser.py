@@ -34,7 +34,7 @@ def test_two_models_are_compared_and_combined(chromium: Browser, at: At, tmp_pat
         shutil.copytree(world.folder / name / f"handover_{leg}", run)
     place = Place(tmp_path / "nobody")
     one, other = entries_of(runs, place)
-    make_difference(one, other, exps / "change.safetensors", place)
+    make_difference(one, other, exps / "change.safetensors", place, pytest.fail)
     (exps / "<img src=x onerror=alert(1)>.safetensors").write_bytes(b"no model")
     with opened(chromium, tmp_path / "home", work) as site:
         choose(site)
