@@ -22,7 +22,7 @@ models_app = typer.Typer(no_args_is_help=True, help="Browse, compare and combine
 ENDING = ".safetensors"
 CARD = 20_000
 """How much of a model card is printed, in characters."""
-WHERE = "A bundle, a leg's folder in a run, a leg received or signed here, or a file that relay models made."
+WHERE = "A bundle; the folder of a leg (run, received or signed here) or of an adopted model; a file of relay models."
 A = Annotated[Path, typer.Argument(help=WHERE, metavar="A")]
 B = Annotated[Path, typer.Argument(help=WHERE, metavar="B")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="File to write: NAME.safetensors.", metavar="FILE")]

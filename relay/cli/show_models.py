@@ -83,7 +83,7 @@ def lines(about: About) -> list[tuple[str, str]]:
     from relay.numbers import number
 
     scores = ", ".join(f"{site} {number(score)}" for site, score in about.scores.items())
-    by = [f"leg {about.leg}, by {about.site}"] if about.leg else []
+    by = [f"{about.leg}, by {about.site}"] if about.leg else []
     return [
         ("study", about.study),
         *(("leg", text) for text in by),

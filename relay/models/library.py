@@ -15,6 +15,9 @@ from relay.models.finding import Search, located, search
 from relay.models.lineage import Link
 from relay.models.place import Place
 
+LAST = 10_000
+"""Where models that no leg trained are sorted: a study has at most 9999 legs."""
+
 
 @dataclass(frozen=True)
 class Library:
@@ -66,8 +69,9 @@ def entries_of(paths: Iterable[Path], place: Place) -> list[Entry]:
 
 
 def _order(entry: Entry) -> tuple[bool, str, int, str]:
-    about = entry.about
-    return (about is None, about.study if about else "", (about.leg or 0) if about else 0, str(entry.path))
+    if entry.about is None:
+        return True, "", 0, str(entry.path)
+    return False, entry.about.study, entry.about.leg or LAST, str(entry.path)
 
 
 def traced(entries: list[Entry], place: Place) -> list[Entry]:
@@ -96,9 +100,9 @@ def _traced(own: About, known: dict[str, About]) -> About:
 
 def _relatives(entries: Iterable[Entry], place: Place) -> Iterator[About]:
     """What the other legs of the same runs say, and everything that was received or signed here."""
-    runs = {entry.path.resolve().parents[1] for entry in entries if entry.kind == "run"}
-    for run in sorted(runs):
-        for facts in sorted(run.glob(f"*/handover/{FACTS}")):
+    places = [entry.path.resolve().parents for entry in entries if entry.kind in ("run", "adopted")]
+    for run in sorted({run for above in places for run in above[1:3]}):
+        for facts in sorted(run.glob(f"checkpoints/*/handover/{FACTS}")):
             yield from _read(told.of_run, facts.parent)
     for folder in place.kept():
         yield from _read(told.of_folder, folder)
