@@ -6,6 +6,7 @@ from . import (
     handover_files as handover_files,
     manifest as manifest,
     memory_card as memory_card,
+    schemas as schemas,
     seal as seal,
     stick as stick,
 )

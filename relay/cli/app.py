@@ -17,11 +17,13 @@ from relay.cli import (
     catalogue,
     compare,
     configs,
+    correct,
     data,
     exchange,
     init,
     inspect,
     keys,
+    models,
     predict,
     record,
     rehearse,
@@ -90,6 +92,8 @@ app.command()(report.report)
 app.command(name="list")(catalogue.show)
 app.command()(init.init)
 app.add_typer(data.data_app, name="data")
+app.add_typer(models.models_app, name="models")
+app.add_typer(correct.correct_app, name="correct")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(roster.roster_app, name="roster")
 for function in (

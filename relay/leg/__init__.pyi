@@ -18,3 +18,4 @@ from .tensorboard import show_results as show_results
 from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps
+from .vote import Vote as Vote

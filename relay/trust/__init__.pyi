@@ -4,6 +4,7 @@ from .document import (
     Name as Name,
     Sha256 as Sha256,
     Slug as Slug,
+    Time as Time,
     canonical as canonical,
     digest as digest,
     moment as moment,

@@ -78,6 +78,10 @@ class Record:
         """The highest leg that this site has signed; 0 for none."""
         return max(self.signed, default=0)
 
+    def until(self, leg: int) -> Record:
+        """The record for looking at a leg again: without later legs, and as if nothing had been received."""
+        return Record({n: known for n, known in self.legs.items() if n <= leg}, {}, self.signed, self.own)
+
     def without(self, void: Callable[[int, int], bool]) -> Record:
         """The record without void legs. ``void`` takes a leg and the version of the roster it was made under."""
 

@@ -71,6 +71,8 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (DATA_CARD, "images/train", 16.5),
     (DATA_CARD, "images/all", 16),
     (DATA_CARD, "patients", 16),
+    (DATA_CARD, "corrected", None),
+    (DATA_CARD, "corrected", -1),
     (HANDOVER, "note", "hello"),
     (HANDOVER, "model/path", "/home/x"),
     (HANDOVER, "model/kwargs", [1]),

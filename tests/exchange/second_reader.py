@@ -129,6 +129,16 @@ def keys(optional: Sequence[str] = (), /, **schemas: Form) -> Form:
     return fits
 
 
+def perhaps(key: str, schema: Form, rest: Form) -> Form:
+    """A key that may be missing."""
+
+    def holds(value: Any) -> bool:
+        others = {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else {}
+        return rest(others) and (key not in value or schema(value[key]))
+
+    return holds
+
+
 def a_time(value: Any) -> bool:
     try:
         return text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")(value) and bool(moment(value))
@@ -242,16 +252,20 @@ SCHEMAS: Mapping[str, Form] = {
         ),
     ),
     "config.json": config,
-    "data-card.json": keys(
-        format=one_of(1),
-        site=name,
-        task=words,
-        classes=classes,
-        channels=whole(1),
-        size=maybe(many(whole(1), 2, 3)),
-        images=counts,
-        patients=counts,
-        counts=one_of("rounded", "exact"),
+    "data-card.json": perhaps(
+        "corrected",
+        whole(0),
+        keys(
+            format=one_of(1),
+            site=name,
+            task=words,
+            classes=classes,
+            channels=whole(1),
+            size=maybe(many(whole(1), 2, 3)),
+            images=counts,
+            patients=counts,
+            counts=one_of("rounded", "exact"),
+        ),
     ),
     "results.json": keys(
         format=one_of(1),
@@ -525,6 +539,7 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
+    disclosed += [data_card.get("corrected", 0)]
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
     models = [score["model"] for score in results["zero_shot"]]
