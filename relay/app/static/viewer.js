@@ -266,7 +266,7 @@ function legend() {
     ...names.map((name, place) => entry(colours.others[place], name)),
   ];
   const several = classes.slice(1).map((name, k) => entry(palette[(k % 7) + 1], name));
-  root.querySelector(".legend").replaceChildren(...(classes.length > 2 ? several : own));
+  root.querySelector(".legend").replaceChildren(...(classes.length > 2 && masks.length ? several : own));
 }
 
 const KEYS = {
@@ -342,6 +342,7 @@ async function begin() {
   hide("level", about.colour);
   hide("width", about.colour);
   hide("truth", !about.masks.includes("truth"));
+  hide("left", !models.length);
   hide("right", models.length < 2);
   hide("opacity", !about.masks.length);
   hide("outlines", !about.masks.length);
