@@ -24,6 +24,7 @@ REFUSED = 422
 PAGES = (
     ("/", "Study"),
     ("/leg", "Leg"),
+    ("/correct", "Correct"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
 )

@@ -20,6 +20,7 @@ from relay.correct import (
     learning,
     predicted,
     rank,
+    ranked,
     ranking,
     ranking_in,
     site_of,
@@ -110,7 +111,7 @@ def test_images_are_ranked_and_their_predictions_can_be_corrected(run: OwnRun, t
     assert (path.suffix, model) == (".png", digest)
     with pytest.raises(DataError, match="no prediction of"):
         predicted(run.root, target, target.images[next(n for n in target.images if n not in names)])
-    (ranking.folder_of(run.root, target) / "ranking.json").write_text('{"images": [{}]}')
+    (ranked.folder_of(run.root, target) / "ranking.json").write_text('{"images": [{}]}')
     with pytest.raises(UserError, match=r"ranking\.json is damaged"):
         ranking_in(run.root, target)
 
