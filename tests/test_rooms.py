@@ -20,7 +20,7 @@ FLOORS = (
     {"exchange"},
     {"leg", "rehearse"},
     {"adopt"},
-    {"predict", "report", "score", "simulate"},
+    {"models", "predict", "report", "score", "simulate"},
     {"compare", "correct", "start", "survey"},
     {"app"},
     {"cli"},

@@ -65,7 +65,7 @@ def next_step(store: StudyStore, roster: Roster, record: Record) -> Step:
         return Step(
             f"Leg {before} is signed, but was not written to a stick. Write it, and carry it on.",
             "Write it to the stick",
-            "/leg#send",
+            "/approve?handover=",
         )
     if turn is None:
         if record.newest < len(roster.order):

@@ -23,7 +23,22 @@ from relay.app.desk import Desk
 from relay.app.guard import Door, Guard
 from relay.errors import Interrupted, RelayError, UserError
 
-PAGES = ("study", "keys", "leg", "correct", "editor", "jobs", "browse")
+PAGES = (
+    "study",
+    "keys",
+    "data",
+    "config",
+    "leg",
+    "correct",
+    "editor",
+    "approve",
+    "results",
+    "predicted",
+    "viewer",
+    "models",
+    "jobs",
+    "browse",
+)
 """The pages' modules; each has ``ROUTES``."""
 LOOPBACK = "127.0.0.1"
 

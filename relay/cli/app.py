@@ -23,6 +23,7 @@ from relay.cli import (
     init,
     inspect,
     keys,
+    models,
     predict,
     record,
     rehearse,
@@ -92,6 +93,7 @@ app.command(name="list")(catalogue.show)
 app.command()(init.init)
 app.add_typer(data.data_app, name="data")
 app.add_typer(correct.correct_app, name="correct")
+app.add_typer(models.models_app, name="models")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(roster.roster_app, name="roster")
 for function in (

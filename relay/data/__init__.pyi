@@ -49,6 +49,7 @@ from .patients import (
     clean as clean,
     is_missing as is_missing,
     of_person as of_person,
+    people as people,
 )
 from .problems import refuse as refuse, together as together
 from .read import (

@@ -150,11 +150,24 @@ class Dataset(ABC):
         case = self.read(sample)
         if sample.corrected is not None:
             case = replace(case, target=read_corrected(sample.corrected, self.options.outputs))
-        shape = case.image.shape[:-1]
+        shape, channels = case.image.shape[:-1], case.image.shape[-1]
+        if len(set(sample.images)) > 1 and channels != self.options.channels:  # they are no colours, to be made grey
+            raise DataError(
+                f"{sample.image}: {channels} channels in {len(sample.images)} files, but the config's channels is "
+                f"{self.options.channels}",
+                f"Set channels: {channels}, or name the files that the config means.",
+            )
         if case.dense and case.target.shape != shape:
             raise DataError(
                 f"{sample.image}: size {by(shape)}, but its mask {by(case.target.shape)}",
                 "Save each mask at the size of its image, or pair it with the image it was drawn on.",
+            )
+        channels = case.image.shape[-1]
+        if len(set(sample.images)) > 1 and channels != self.options.channels:  # not colours, to be turned into grey
+            raise DataError(
+                f"{sample.image}: {len(sample.images)} files with {channels} channels together, but the config's "
+                f"channels is {self.options.channels}",
+                f"Set channels: {channels}, or name fewer files for each image.",
             )
         return case
 

@@ -82,6 +82,12 @@ def _axes_of(chosen: Sequence[Named] | None) -> int | None:
     return len(given[0]) if given else None
 
 
+def _of_slices(size: list[int] | None, info: ValidationInfo) -> list[int] | None:
+    if size is not None and len(size) > 2 and info.data.get("slices") is not None:
+        raise ValueError("must be rows, columns: slices makes 2D images of volumes")
+    return size
+
+
 def _check_axes(steps: Sequence[Step]) -> None:
     axes = {type(step).__name__: len(lengths) for step in steps if (lengths := step.lengths()) is not None}
     if len(set(axes.values())) > 1:
@@ -230,7 +236,7 @@ class DatasetOptions:
     def _one_way_to_resize(cls, size: list[int] | None, info: ValidationInfo) -> list[int] | None:
         if size is not None and info.data.get("steps") is not None:
             raise ValueError(f"must be left out with steps: add {{name: Resize, kwargs: {{size: {size}}}}} to them")
-        return size
+        return _of_slices(size, info)
 
     @field_validator("foreground")
     @classmethod
@@ -250,7 +256,7 @@ class DatasetOptions:
         steps = _axes_of(info.data.get("steps"))
         if patch is not None and steps is not None and info.data.get("slices") is None and len(patch) != steps:
             raise ValueError(f"must have as many axes as the steps: {steps}")
-        return patch
+        return _of_slices(patch, info)
 
     @field_validator("test_fraction")
     @classmethod

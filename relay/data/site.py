@@ -95,7 +95,10 @@ class SiteData:
         own = type(self.dataset).read is not Dataset.read  # a data set's own read may do anything
         if wanted is None or own or first.slice is not None or not (path.exists() or is_series(path)):
             return
-        geometry = read_geometry(path)
+        try:
+            geometry = read_geometry(path)
+        except DataError:
+            return  # reading names it together with all others
         axes = 2 if geometry is None or geometry.is_slice else 3
         if axes != wanted[0] and (geometry is not None or path.name.lower().endswith(PICTURES)):
             raise DataError(f"{self.dataset}: {path} has {axes} axes, but {wanted[1]} is for {wanted[0]}", AXES)

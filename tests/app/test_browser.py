@@ -207,7 +207,7 @@ def test_three_hospitals_from_keys_to_the_last_report(chromium: Browser, tmp_pat
             site.page.locator(".state.running").wait_for(timeout=1000 * WAIT)
             site.page.reload()
             assert site.over() == "done", site.page.inner_text("main")
-            assert (tmp_path / name / "exps/deploy/run/report.html").is_file()
+            assert list((tmp_path / name / "exps/deploy/run").rglob("report.html"))
             site.go("/")
             assert f"Leg {leg} was written to a stick" in site.page.inner_text("main")
         last = sites[SITES[-1]]

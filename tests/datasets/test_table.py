@@ -135,6 +135,15 @@ def test_a_table_that_can_not_be_used(site, text: str, kwargs: dict, message: st
     assert advice in caught.value.advice() or advice in str(caught.value)
 
 
+def test_files_of_other_channels_are_no_colours(site) -> None:
+    for k in range(4):
+        site.write(f"{k}.png", np.full((4, 4), k % 2, np.uint8))
+    (site.root / "table.csv").write_text("Channel_0,Channel_1,Channel_2,Label\n0.png,1.png,2.png,3.png\n")
+    assert table(site.root, channels=3)[0].image.shape == (4, 4, 3)
+    with pytest.raises(DataError, match="3 files with 3 channels together, but the config's channels is 1"):
+        table(site.root, channels=1)[0]
+
+
 def test_no_table_says_which_keys_name_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"table\.csv: can't be read") as caught:
         len(table(tmp_path))
@@ -247,3 +256,13 @@ def test_real_cells(shared_data: Path, lab: str, count: int) -> None:
     )  # fmt: skip
     assert len(dataset) == count
     assert {record.target for record in dataset.listing} == {0, 1, 2, 3}
+
+
+def test_three_files_are_not_made_grey(site) -> None:
+    for name in "abcm":
+        site.write(f"{name}.png", np.zeros((4, 4), np.uint8))
+    (site.root / "table.csv").write_text("SubjectID,Channel_0,Channel_1,Channel_2,Label\n1,a,b,c,m\n")
+    assert table(site.root, channels=3)[0].image.shape == (4, 4, 3)
+    with pytest.raises(DataError, match="3 channels in 3 files, but the config's channels is 1") as caught:
+        table(site.root, channels=1)[0]
+    assert "Set channels: 3" in caught.value.advice()

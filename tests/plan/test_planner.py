@@ -132,12 +132,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("all_tasks_datasets.1.kwargs.channels", 1, "must be the same", None),
         ("common.model.kwargs.num_classes", 4, "must be 3, as in the data set", None),
         ("common.model.kwargs.spatial_dims", 3, "must be 2", None),
-        (
-            "common.predict.postprocess",
-            [{"name": "fill_holes", "kwargs": {"classes": [3]}}],
-            "classes are 1 to 2",
-            None,
-        ),
+        ("common.predict.postprocess", [{"name": "fill_holes", "kwargs": {"classes": [3]}}], "are 1 to 2", None),
         ("common.train.num_mimgs", 0.1, "exactly one budget", None),
         ("extra", {}, "unknown key", None),
         ("results", {"metrics": ["dice"]}, "match pattern", None),
