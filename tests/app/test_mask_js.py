@@ -127,7 +127,7 @@ def test_interpolation_mixes_the_distances_to_two_edges(column: int, run: Run) -
         mixed = ((5 - k) * near + (k - 1) * far) / 4
         assert np.array_equal((found[k] == 2)[abs(mixed) > 1e-9], (mixed < 0)[abs(mixed) > 1e-9])
     if column == 20:  # a disc grows evenly
-        assert [(found[k] == 2).sum() for k in slices] == pytest.approx(np.pi * np.array([6, 8, 10]) ** 2, rel=0.06)
+        assert [(found[k] == 2).sum() for k in slices] == pytest.approx(np.pi * np.array([6, 8, 10]) ** 2, rel=0.12)
     assert found[3, 0, 0] == 1  # other classes stay
     assert np.array_equal(found[[0, 1, 5, 6]], volume[[0, 1, 5, 6]])
 

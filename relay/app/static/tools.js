@@ -21,8 +21,9 @@ export class Tools {
     return this.tool === "eraser" ? 0 : this.value;
   }
 
-  get radius() {
-    return (this.size - 1) / 2 + 0.01;
+  /** Where a stroke goes: with the smallest brush, from voxel to voxel. */
+  #snapped(place) {
+    return this.size > 1 ? place : place.map(Math.round);
   }
 
   #place(event) {
@@ -33,6 +34,7 @@ export class Tools {
 
   #down(event) {
     const { view } = this;
+    view.canvas.focus({ preventScroll: true });
     view.canvas.setPointerCapture(event.pointerId);
     const point = this.#place(event);
     if (event.button === 1 || this.space || (event.button === 0 && this.tool === "pan")) this.dragged = ["pan", point];
@@ -48,14 +50,15 @@ export class Tools {
     } else if (this.tool === "fill") this.fillAt(place);
     else {
       this.slice = this.view.mask.slice(this.view.axis, this.view.k);
-      this.last = place;
+      this.last = this.#snapped(place);
       this.#to(place);
     }
   }
 
   #to(place) {
-    stroke(this.slice, this.last, place, this.radius, this.drawn);
-    this.last = place;
+    const next = this.#snapped(place);
+    stroke(this.slice, this.last, next, this.size / 2, this.drawn);
+    this.last = next;
     this.view.draw(this.slice);
   }
 
@@ -174,7 +177,7 @@ export class Tools {
 
   /** Use the tool at the cross. */
   press() {
-    if (!this.view.cross) return this.cross(0, 0);
+    if (!this.view.cross) return this.view.corners.length ? this.close() : this.cross(0, 0);
     if (this.tool === "polygon") {
       const [x, y] = this.view.corners.at(-1) ?? [];
       if (x === this.view.cross[0] && y === this.view.cross[1]) return this.close();
