@@ -80,19 +80,34 @@ def opened(desk: Desk, name: str) -> Opened:
     Raises:
         UserError: there is none, or it can't be shown as text.
     """
-    path = place(desk, name)
+    data, text = _read(place(desk, name), file_of(name))
+    return Opened(name, text, sha256(data).hexdigest())
+
+
+def copied(desk: Desk, name: str, source: str) -> Opened:
+    """A new config, not saved yet, with the text of a file inside the folders that may be opened.
+
+    Raises:
+        UserError: there is a config of this name; or the file can't be read.
+    """
+    if place(desk, name).exists():
+        raise UserError(f"{file_of(name)} exists", "Give the copy another name.")
+    return Opened(name, _read(desk.roots.inside(source), source)[1], "")
+
+
+def _read(path: Path, said: str) -> tuple[bytes, str]:
+    """A file's bytes and its text; ``said`` is its name in messages."""
     try:
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{said} has more than {MAX_BYTES} bytes, too many for a config", "Choose another.")
         data = read_bytes(path)
-        text = data.decode("utf-8-sig")
+        return data, lines_of(data.decode("utf-8-sig"))
     except FileNotFoundError as error:
-        raise UserError(f"there is no config {file_of(name)}", "Choose one from the list: Data.") from error
+        raise UserError(f"there is no config {said}", "Choose one from the list: Data.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{file_of(name)} is no UTF-8 text", "Save it as UTF-8 in an editor.") from error
+        raise UserError(f"{said} is no UTF-8 text", "Save it as UTF-8 in an editor.") from error
     except OSError as error:
-        raise UserError(f"{file_of(name)} can't be read: {error.strerror}", "Choose another.") from error
-    if len(data) > MAX_BYTES:
-        raise UserError(f"{file_of(name)} has {len(data)} bytes, too many for a config", "Choose another.")
-    return Opened(name, lines_of(text), sha256(data).hexdigest())
+        raise UserError(f"{said} can't be read: {error.strerror}", "Choose another.") from error
 
 
 def lines_of(text: str) -> str:

@@ -127,11 +127,9 @@ def predict_images(
         yield save_answers(lines, model.leg.data.does, folder / model.folder / f"{whole.hexdigest()[:8]}_answers.csv")
     if len(problems) == len(images) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
-    refuse(
-        problems,
-        f"not predicted, out of {len(images)} images",
-        "Fix or leave out these files. The others are predicted.",
-    )
+    done = len(images) - len(problems)
+    told = f"{done} predicted; " if done else ""
+    refuse(problems, f"{told}not predicted, out of {len(images)} images", "Fix or leave out these files.")
 
 
 def _images(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:

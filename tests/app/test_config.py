@@ -152,6 +152,23 @@ def test_a_config_is_saved_over_what_was_opened_only(browser: Browser, study: Pa
     assert (gone.status_code, "was removed" in gone.text, study.exists()) == (422, True, False)
 
 
+def test_a_file_is_copied_by_opening_and_saving_it(browser: Browser, study: Path) -> None:
+    (browser.desk.cwd / "stick.yaml").write_text(TEXT)
+    page = browser.get("/data/config?name=mine&copy=stick.yaml").text
+    assert "not saved yet" in page
+    assert "relay data check" not in page
+    assert not (study.parent / "mine.yaml").exists()
+    answer = browser.post("/data/config/save", {"opened": "mine", "name": "mine", "text": TEXT, "digest": ""})
+    assert (answer.status_code, (study.parent / "mine.yaml").read_text()) == (303, TEXT)
+    for query in (
+        "name=study&copy=stick.yaml",
+        "name=new&copy=/etc/hostname",
+        "name=../x&copy=stick.yaml",
+        "name=new&copy=.",
+    ):
+        assert browser.get(f"/data/config?{query}").status_code == 422, query
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", ".x", "x\0y", "a//b", "con", "link", "away/x"])
 def test_nothing_is_saved_outside(browser: Browser, study: Path, tmp_path: Path, name: str) -> None:
     (study.parent / "link.yaml").symlink_to(tmp_path / "elsewhere.yaml")

@@ -397,7 +397,7 @@ def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(t
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
     Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
     done = pictured(trained, "mixed", code=2)
-    refused(done, 2, "not predicted, out of 5 images (1)", "The others are predicted")
+    refused(done, 2, "4 predicted; not predicted, out of 5 images (1)", "Save the slices")
     assert [Path(name).name.split("-")[0] for name in masks_said(done)] == ["1.png", "33.png", "5.png", "alpha.png"]
 
 

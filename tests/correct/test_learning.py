@@ -166,7 +166,7 @@ def test_a_model_that_validates_worse_changes_nothing(
 
 def test_the_learned_model_is_better_on_what_was_corrected(run: OwnRun, tmp_path: Path) -> None:
     """Two classes were mixed up in every stored mask."""
-    target = Target.of(study(**TWO, **{"common.train.num_epochs": 40}), tmp_path, SITE)
+    target = Target.of(study(**TWO, **{"common.train.num_epochs": 24}), tmp_path, SITE)
     names = [name for name, split in target.splits.items() if split != "test"]
     for name in names:
         before, source = start_of(target, target.images[name])

@@ -135,15 +135,6 @@ def test_a_table_that_can_not_be_used(site, text: str, kwargs: dict, message: st
     assert advice in caught.value.advice() or advice in str(caught.value)
 
 
-def test_files_of_other_channels_are_no_colours(site) -> None:
-    for k in range(4):
-        site.write(f"{k}.png", np.full((4, 4), k % 2, np.uint8))
-    (site.root / "table.csv").write_text("Channel_0,Channel_1,Channel_2,Label\n0.png,1.png,2.png,3.png\n")
-    assert table(site.root, channels=3)[0].image.shape == (4, 4, 3)
-    with pytest.raises(DataError, match="3 files with 3 channels together, but the config's channels is 1"):
-        table(site.root, channels=1)[0]
-
-
 def test_no_table_says_which_keys_name_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"table\.csv: can't be read") as caught:
         len(table(tmp_path))

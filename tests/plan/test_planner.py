@@ -135,7 +135,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.predict.postprocess", [{"name": "fill_holes", "kwargs": {"classes": [3]}}], "are 1 to 2", None),
         ("common.train.num_mimgs", 0.1, "exactly one budget", None),
         ("extra", {}, "unknown key", None),
-        ("results", {"metrics": ["dice"]}, "match pattern", None),
+        ("results", {"metrics": ["dice"]}, "match the pattern", None),
         ("results", {"metrics": ["no_such_module:Mine"]}, "No module named 'no_such_module'", None),
         ("results", {"metrics": ["json:loads"]}, "is no plug-in: it has no measure", None),
         ("results", {"report_sections": ["json:no_such"]}, "has no attribute 'no_such'", None),

@@ -27,9 +27,11 @@ PAGE_POLICY = (
 
 
 def show(request: Request) -> Response:
-    """The editor."""
-    desk = desk_of(request)
-    return _editor(request, configs.opened(desk, request.query_params.get("name", "")))
+    """The editor of a config, or of the copy of a file, which is not saved yet."""
+    desk, asked = desk_of(request), request.query_params
+    name = asked.get("name", "").strip()
+    copy = asked.get("copy", "")
+    return _editor(request, configs.copied(desk, name, copy) if copy else configs.opened(desk, name))
 
 
 def _editor(request: Request, given: Opened, error: RelayError | None = None) -> Response:

@@ -9,13 +9,14 @@ const first = text.value;
 let [places, ends, structure, asked, timer, sent] = [{}, {}, null, 0, null, false];
 
 // Whether the text was checked, with whatever result.
-async function check() {
+async function check(renewed = false) {
   const mine = ++asked;
   const waiting = setTimeout(() => (verdict.textContent = "Checking …"), 1000);
   const body = new URLSearchParams({ form_token: form.form_token.value, name: form.opened.value, text: text.value });
   try {
     const answer = await fetch("/data/config/check", { method: "POST", body });
     if (mine !== asked) return false; // a newer text is on its way
+    if (answer.status === 422 && !renewed && (await renew())) return check(true);
     if (answer.ok) show(await answer.json());
     else verdict.textContent = answer.status === 403 ? await answer.text() : "This text could not be checked";
     return answer.ok;
@@ -25,6 +26,14 @@ async function check() {
   } finally {
     clearTimeout(waiting);
   }
+}
+
+// After a lock, another link has opened another session: take its token, so that the text need not be typed again.
+async function renew() {
+  const page = new DOMParser().parseFromString(await (await fetch("/jobs")).text(), "text/html");
+  const token = page.querySelector('meta[name="relay-token"]')?.content;
+  for (const field of document.querySelectorAll('[name="form_token"]')) field.value = token ?? field.value;
+  return token !== undefined;
 }
 
 function later() {
