@@ -11,7 +11,7 @@ const canvas = editor.querySelector("canvas");
 const control = (name) => document.getElementById(name);
 const field = (name) => control(name).closest(".field");
 const say = (text) => (editor.querySelector(".saved").textContent = text);
-let [view, tools, source, dirty, used] = [null, null, null, false, Date.now()];
+let [view, tools, source, dirty, used, counting] = [null, null, null, false, Date.now(), 0];
 
 async function got(path, more) {
   const { config, note, site, image } = about;
@@ -94,7 +94,10 @@ function changed(edited = false) {
   const at = view.cross ? `cross at column ${view.cross[0] + 1}, row ${view.cross[1] + 1}; ` : "";
   editor.querySelector(".reading").textContent = `${where}${at}level ${view.level.toPrecision(3)}, window ${view.width.toPrecision(3)}`;
   for (const [name, steps] of [["undo", tools.history.done], ["redo", tools.history.undone]]) editor.querySelector(`[data-do="${name}"]`).disabled = !steps.length;
-  if (edited) legend();
+  if (edited) {
+    clearTimeout(counting);
+    counting = setTimeout(legend, 200); // a volume has many voxels
+  }
   view.draw();
 }
 

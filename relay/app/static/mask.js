@@ -144,7 +144,7 @@ export function between(before, after, share, slice, value) {
 /** How many voxels have each class. */
 export function counted(data, classes) {
   const counts = new Array(classes).fill(0);
-  for (const each of data) counts[each]++;
+  for (let i = 0; i < data.length; i++) counts[data[i]]++;
   return counts;
 }
 

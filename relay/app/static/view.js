@@ -13,8 +13,10 @@ export function span(values) {
 
 /** Values as grey levels 0 to 255: `level` is the middle of the window. */
 export function windowed(values, level, width) {
-  const low = level - width / 2;
-  return Uint8ClampedArray.from(values, (value) => (255 * (value - low)) / width);
+  const [low, scale] = [level - width / 2, 255 / width];
+  const grey = new Uint8ClampedArray(values.length);
+  for (let i = 0; i < values.length; i++) grey[i] = (values[i] - low) * scale;
+  return grey;
 }
 
 /** Red, green and blue of #rrggbb. */
@@ -28,7 +30,9 @@ export class View {
    * spacing: millimetres along each axis of the volume.
    */
   constructor(canvas, image, channels, mask, colours, spacing) {
-    Object.assign(this, { canvas, image, channels, mask, spacing, colours: colours.map(rgb) });
+    Object.assign(this, { canvas, image, channels, mask, spacing, shown: null });
+    // each colour as the four bytes of a pixel; background is transparent
+    this.colours = new Uint32Array(new Uint8Array(colours.flatMap((colour, k) => [...rgb(colour), k ? 255 : 0])).buffer);
     Object.assign(this, { axis: 0, k: 0, zoom: 1, x: 0, y: 0, opacity: 0.45, hidden: false, cross: null, corners: [] });
     const { low, high, least, most } = span(image.data);
     const exact = image.data instanceof Uint8Array;
@@ -81,7 +85,7 @@ export class View {
     context.setTransform(ax * this.zoom, 0, 0, ay * this.zoom, this.x, this.y);
     context.imageSmoothingEnabled = false;
     context.globalAlpha = 1;
-    context.drawImage(this.#painted(0, this.#picture()), 0, 0);
+    context.drawImage(this.#picture(), 0, 0);
     context.globalAlpha = this.hidden ? 0 : this.opacity;
     context.drawImage(this.#painted(1, this.#overlay(slice)), 0, 0);
     context.setTransform(1, 0, 0, 1, 0, 0);
@@ -96,7 +100,11 @@ export class View {
     return canvas;
   }
 
+  /** The slice of the image; while one draws, it is the same. */
   #picture() {
+    const now = [this.image, this.axis, this.k, this.level, this.width];
+    if (this.shown?.every((each, i) => each === now[i])) return this.layers[0];
+    this.shown = now;
     const slice = this.image.slice(this.axis, this.k, this.channels);
     const grey = windowed(slice.data, this.level, this.width);
     const pixels = new ImageData(slice.width, slice.height);
@@ -104,12 +112,13 @@ export class View {
       for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = grey[this.channels * i + (this.channels > 1 ? c : 0)];
       pixels.data[4 * i + 3] = 255;
     }
-    return pixels;
+    return this.#painted(0, pixels);
   }
 
   #overlay({ data, width, height }) {
     const pixels = new ImageData(width, height);
-    data.forEach((each, i) => each && pixels.data.set([...this.colours[each], 255], 4 * i));
+    const words = new Uint32Array(pixels.data.buffer);
+    for (let i = 0; i < data.length; i++) words[i] = this.colours[data[i]];
     return pixels;
   }
 
