@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare", "start", "survey"},
+    {"compare", "export", "start", "survey"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -19,6 +19,7 @@ from relay.cli import (
     configs,
     data,
     exchange,
+    export,
     init,
     inspect,
     keys,
@@ -84,6 +85,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)

@@ -76,7 +76,7 @@ def predict(
     images = images_in([expanded(path) for path in image or ()])
     here: Given | OwnRun
     if bundle is not None:
-        here = Given(study, *_bundled(study, bundle, passphrase_file))
+        here = Given(study, *bundled(study, bundle, passphrase_file))
     elif received is not None:
         here = Given(study, *models.received(study, received))
     else:
@@ -115,7 +115,8 @@ def _skipped(here: OwnRun) -> None:
         ask.say(f"Skipped, because training is not finished: {', '.join(lacking)}", err=True)
 
 
-def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+def bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+    """The models in a bundle, after verifying it: what :class:`relay.predict.Given` takes."""
     from relay.predict import models
 
     store = models.store_of(study)
