@@ -69,7 +69,7 @@ def export_model(model: Model, study: Study, folder: Path, wanted: Wanted, keys:
     beside.mkdir(parents=True)
     try:
         found = _export(model, study, applied, inner, samples, beside, wanted)
-        lineage = {**recipe.lineage(model, study), "form": wanted.form, "tolerance": wanted.tolerance}
+        lineage = {**recipe.lineage_of(model, study), "form": wanted.form, "tolerance": wanted.tolerance}
         attest.write(beside, {**lineage, "compared": asdict(found)}, keys)
         beside.replace(folder)
     finally:
@@ -90,7 +90,8 @@ def _export(
     size = model.leg.data.patch_size or comparing.prepared(model, samples[0]).image.shape[:-1]
     made = graph.export(net, model.leg.data, size)
     files = len(dict.fromkeys(samples[0].files))
-    formats.write(wanted.form, made, recipe.recipe(model, study, made, files), folder)
+    data, how = model.leg.data, model.leg.conf.predict
+    formats.write(wanted.form, made, recipe.recipe(data, how, made, files, recipe.lineage_of(model, study)), folder)
     found = comparing.compare(applied, model, samples, formats.told_in(wanted.form, folder))
     comparing.check(found, wanted.tolerance)
     return found

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 import relay
-from relay.config import Named
-from relay.data import DatasetOptions, Record, spec
+from relay.config import Named, Predict
+from relay.data import DatasetOptions, spec
 from relay.export.graph import Exported
 from relay.export.standalone import AFTER, STEPS
 from relay.leg import OVERLAP, handover_writer
@@ -32,13 +32,15 @@ SIGMA, LEAST_WEIGHT = 0.125, 1e-3
 """Of the Gaussian weights of windows, in sides of a window; and the smallest of them: monai's own numbers."""
 
 
-def recipe(model: Model, study: Study, graph: Exported, files: int) -> dict[str, Any]:
+def recipe(
+    options: DatasetOptions, how: Predict, graph: Exported, files: int, lineage: Mapping[str, Any]
+) -> dict[str, Any]:
     """The content of ``model.json``, but for the model's file.
 
     Args:
         files: how many files an image is.
+        lineage: of :func:`lineage_of`.
     """
-    options, leg = model.leg.data, model.leg
     size = options.patch_size
     window = {"overlap": OVERLAP, "weights": "gaussian", "sigma": SIGMA, "least_weight": LEAST_WEIGHT}
     return {
@@ -59,9 +61,9 @@ def recipe(model: Model, study: Study, graph: Exported, files: int) -> dict[str,
         "slices": options.slice_axis,
         "resize": options.img_size,
         "windows": None if size is None else {"size": list(size), **window},
-        "mirror": leg.conf.predict.mirror,
-        "postprocess": _after(leg.conf.predict.postprocess),
-        "lineage": lineage(model, study),
+        "mirror": how.mirror,
+        "postprocess": _after(how.postprocess),
+        "lineage": dict(lineage),
     }
 
 
@@ -79,7 +81,7 @@ def _plain(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in kwargs.items()}
 
 
-def lineage(model: Model, study: Study) -> dict[str, Any]:
+def lineage_of(model: Model, study: Study) -> dict[str, Any]:
     """Where a model comes from: its study and leg, and the digests of its weights and of its config."""
     handoff = study.handoff
     return {
@@ -100,8 +102,3 @@ def plugins(options: DatasetOptions, after: Sequence[Named]) -> list[str]:
     """Steps and post-processing that only this hospital's own code can do."""
     steps = [named.name for named in options.steps or () if named.name not in STEPS]
     return steps + [named.name for named in after if named.name not in AFTER]
-
-
-def files_of(record: Record) -> int:
-    """How many files an image is."""
-    return len(dict.fromkeys(record.images))
