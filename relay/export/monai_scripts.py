@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ def said(folder: str) -> dict[str, Any]:
     return standalone.load(Path(folder))[0]
 
 
-def images(folder: str, said: dict[str, Any]) -> list[tuple[Path, ...]]:
+def images(folder: str, said: dict[str, Any]) -> list[dict[str, Any]]:
     """The files of each image in a folder, by name; an image of several files has its channels in that order."""
     many = said["read"]["files"]
     files = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
-    return [tuple(files[k : k + many]) for k in range(0, len(files), many)]
+    return [{"files": files[k : k + many]} for k in range(0, len(files), many)]
 
 
 class Network(torch.nn.Module):
@@ -41,9 +41,9 @@ class Read:
     def __init__(self, said: dict[str, Any]) -> None:
         self.said = said
 
-    def __call__(self, files: Sequence[Path]) -> dict[str, Any]:
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Read it."""
-        return {"files": files, "picture": standalone.read(files, self.said)}
+        return {**item, "picture": standalone.read(item["files"], self.said)}
 
 
 class Prepare:
