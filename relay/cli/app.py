@@ -20,6 +20,7 @@ from relay.cli import (
     correct,
     data,
     exchange,
+    export,
     init,
     inspect,
     keys,
@@ -86,6 +87,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
