@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"predict", "report", "score", "simulate"},
-    {"compare", "start", "survey"},
+    {"compare", "doctor", "kit", "start", "survey"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -18,10 +18,12 @@ from relay.cli import (
     compare,
     configs,
     data,
+    doctor,
     exchange,
     init,
     inspect,
     keys,
+    kit,
     predict,
     record,
     rehearse,
@@ -91,6 +93,7 @@ app.command(name="list")(catalogue.show)
 app.command()(init.init)
 app.add_typer(data.data_app, name="data")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(kit.kit_app, name="kit")
 app.add_typer(roster.roster_app, name="roster")
 for function in (
     keys.invite,
@@ -103,6 +106,7 @@ for function in (
     record.receipt,
     record.ledger,
     ui.ui,
+    doctor.doctor,
 ):
     app.command()(function)
 
