@@ -92,6 +92,11 @@ def _failed(done: subprocess.CompletedProcess[str], platform: Platform) -> Relay
         if NONE_FOUND in line:
             wanted = plain(line.partition(NONE_FOUND)[2], most=80)
             return UserError(f"pip finds no wheel of {wanted} for {platform.name}:\n  {said}", _other_index(wanted))
+    if "ResolutionImpossible" in done.stderr:
+        return UserError(
+            f"the versions asked for contradict each other for {platform.name}:\n  {said}",
+            "pip may have constraints of its own on this machine, which pip config list shows: build without them.",
+        )
     return RelayError(
         f"pip could not download the wheels for {platform.name}:\n  {said}",
         "Check this machine's network and pip's settings (pip config list), then run the command again.",
