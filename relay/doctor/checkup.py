@@ -22,6 +22,7 @@ def check_machine(home: Path, folder: Path) -> Iterator[Finding]:
     checks: dict[str, Callable[[], Iterator[Finding]]] = {
         "Python": packages.check_python,
         "packages": packages.check_packages,
+        "libraries": packages.check_libraries,
         "GPU": gpu.check_gpu,
         "memory": machine.check_memory,
         "disk": partial(machine.check_disk, folder),

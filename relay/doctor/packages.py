@@ -69,6 +69,22 @@ def check_packages() -> Iterator[Finding]:
         yield ok("packages", "all that relay requires are there, in the versions of the lock")
 
 
+def check_libraries() -> Iterator[Finding]:
+    """OpenCV, which imgaug's augmentations use, needs libraries that a small Linux lacks, and no wheel brings."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        gone = re.match(r"lib[\w.+-]+\.so[.\d]*", str(error))
+        named = gone[0] if gone else "a part of it"
+        yield warning(
+            "libraries",
+            f"OpenCV can't be loaded: {named} is missing ({{error}}). Augmentations with imgaug will fail",
+            "Have an administrator install it: libgl1 and libglib2.0-0 on Debian and Ubuntu, mesa-libGL and glib2 on "
+            "Red Hat. Or use other augmentations: relay list augmentations",
+            error=error,
+        )
+
+
 def _ourselves() -> Distribution:
     return distribution(NAME)
 

@@ -22,9 +22,10 @@ TINY = (
     "common.dataset.kwargs.count=24",
     "common.dataset.kwargs.repeats=1",
     "common.model.kwargs.features=[8,8,8,8,8]",
+    "common.strategy.name=sequential",
     "common.train.batch_size=4",
     "common.train.check_val_every_n_epoch=1",
-    "common.train.num_epochs=6",
+    "common.train.num_epochs=4",
 )
 """Overrides of the config ``demo``: seconds of training, of a net with a few thousand weights."""
 STEPS = {

@@ -203,6 +203,17 @@ def test_packages_are_compared_with_requirements_and_lock(monkeypatch: pytest.Mo
     assert "the lock is not" in told(packages.check_packages(), "warning")
 
 
+def test_a_library_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str, *more: object) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr("builtins.__import__", missing)
+    said = told(packages.check_libraries(), "warning")
+    monkeypatch.undo()
+    assert "libGL.so.1 is missing" in said
+    assert "libgl1" in said
+
+
 def test_the_lock_is_found_beside_the_sources() -> None:
     assert (packages.read_lock() or {})["torch"] == "2.13.0"
 
