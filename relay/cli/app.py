@@ -19,11 +19,13 @@ from relay.cli import (
     configs,
     correct,
     data,
+    doctor,
     exchange,
     export,
     init,
     inspect,
     keys,
+    kit,
     models,
     predict,
     record,
@@ -97,6 +99,7 @@ app.add_typer(data.data_app, name="data")
 app.add_typer(models.models_app, name="models")
 app.add_typer(correct.correct_app, name="correct")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(kit.kit_app, name="kit")
 app.add_typer(roster.roster_app, name="roster")
 for function in (
     keys.invite,
@@ -109,6 +112,7 @@ for function in (
     record.receipt,
     record.ledger,
     ui.ui,
+    doctor.doctor,
 ):
     app.command()(function)
 
