@@ -26,14 +26,13 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def run(chromium: Browser) -> Iterator[Run]:
-    """``run(script, name=array)``: the value of a script that sees ``m``, the module mask.js, and its arguments; arrays
-    are slices, or volumes if they have three axes."""
+    """``run(script, name=array)``: the value of a script that sees ``m``, what mask.js and volume.js export, and its
+    arguments; arrays are slices, or volumes if they have three axes."""
     page: Page = chromium.new_page()
     page.route("**/*", lambda route: route.fulfill(body="<title>tests</title>", content_type="text/html"))
-    page.route(
-        "**/mask.js",
-        lambda route: route.fulfill(body=(STATIC / "mask.js").read_text(), content_type="text/javascript"),
-    )
+    for name in ("mask.js", "volume.js"):
+        text = (STATIC / name).read_text()
+        page.route(f"**/{name}", lambda route, _, text=text: route.fulfill(body=text, content_type="text/javascript"))
     page.goto("http://tests.invalid/")
 
     def script(text: str, **arguments: Any) -> Any:
@@ -43,7 +42,7 @@ def run(chromium: Browser) -> Iterator[Run]:
         }
         return page.evaluate(
             """async ([text, given]) => {
-              const m = await import("/mask.js");
+              const m = { ...(await import("/mask.js")), ...(await import("/volume.js")) };
               const made = ({ shape, data }) => shape.length === 3 ? new m.Volume(Uint8Array.from(data), shape)
                 : { data: Uint8Array.from(data), width: shape[1], height: shape[0] };
               const values = Object.values(given).map((value) => value && value.shape ? made(value) : value);

@@ -1,42 +1,18 @@
 // The editor of a mask: it loads an image and a mask, connects the controls with the tools, and saves a new version.
 
-import { Volume, counted } from "./mask.js";
+import { counted } from "./mask.js";
 import { Tools } from "./tools.js";
 import { View } from "./view.js";
+import { Wire } from "./wire.js";
 
-const TYPES = { uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, float32: Float32Array };
 const editor = document.querySelector(".editor");
 const about = JSON.parse(editor.dataset.about);
+const wire = new Wire(about);
 const canvas = editor.querySelector("canvas");
 const control = (name) => document.getElementById(name);
 const field = (name) => control(name).closest(".field");
 const say = (text) => (editor.querySelector(".saved").textContent = text);
 let [view, tools, source, dirty, used, counting] = [null, null, null, false, Date.now(), 0];
-
-async function got(path, more) {
-  const { config, note, site, image } = about;
-  const answer = await fetch(`${path}?${new URLSearchParams({ config, note, site, image, ...more })}`);
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
-  return { bytes: await answer.arrayBuffer(), header: (name) => answer.headers.get(name) ?? "" };
-}
-
-const numbers = (text) => text.split(",").filter(Boolean).map(Number);
-
-async function image(channel = 0) {
-  const { bytes, header } = await got("/correct/pixels", { channel });
-  const channels = Number(header("x-channels"));
-  const spacing = numbers(header("x-spacing"));
-  const shape = numbers(header("x-shape"));
-  const volume = new Volume(new TYPES[header("x-type")](bytes), shape);
-  const whole = spacing.length === shape.length ? spacing : shape.map(() => 1);
-  return { volume, channels, spacing: whole.length === 2 ? [1, ...whole] : whole, files: Number(header("x-files")), shape };
-}
-
-async function mask(from, shape) {
-  const { bytes } = await got("/correct/mask", { source: from });
-  source = from;
-  return new Volume(new Uint8Array(bytes), shape);
-}
 
 // -- controls ----------------------------------------------------------------------------------------------------------
 
@@ -182,7 +158,7 @@ function connect() {
   on("level", (value) => ((view.level = value), changed()));
   on("window", (value) => ((view.width = value), changed()));
   on("channel", async (value) => {
-    const other = await image(value);
+    const other = await wire.image(value);
     Object.assign(view, { image: other.volume });
     range();
     changed();
@@ -217,7 +193,8 @@ function range() {
 // -- loading and saving ------------------------------------------------------------------------------------------------
 
 async function open(from, volume, channels, spacing, shape = view.mask.shape) {
-  const drawn = await mask(from, shape);
+  const drawn = await wire.mask(from, shape);
+  source = from;
   if (view) {
     view.mask = drawn;
     tools.history = new tools.history.constructor(drawn);
@@ -235,27 +212,15 @@ async function open(from, volume, channels, spacing, shape = view.mask.shape) {
 function awake() {
   if (Date.now() - used < 60000) return;
   used = Date.now();
-  fetch("/correct/token").catch((error) => say(`The page can't be reached (${error.message}). What you have drawn is kept here.`));
-}
-
-async function packed(data) {
-  const stream = new Blob([data]).stream().pipeThrough(new CompressionStream("gzip"));
-  return new Response(stream).blob();
+  wire.token().catch((error) => say(`The page can't be reached (${error.message}). What you have drawn is kept here.`));
 }
 
 async function save(event) {
   event.preventDefault();
   const button = event.submitter;
   try {
-    const { token } = await (await fetch("/correct/token")).json();
-    const form = new FormData();
-    const { config, note, site, image: name } = about;
-    const fields = { config, note, site, image: name, source, by: control("by").value };
-    for (const [key, value] of Object.entries(fields)) form.append(key, value);
-    form.append("mask", await packed(view.mask.data), "mask.gz");
-    const answer = await fetch("/correct/save", { method: "POST", body: form, headers: { "x-relay-token": token } });
-    const said = await answer.json();
-    if (!answer.ok) return say(`Not saved: ${said.error} What to do: ${said.advice}`);
+    const said = await wire.save(view.mask.data, source, control("by").value);
+    if (said.error) return say(`Not saved: ${said.error} What to do: ${said.advice}`);
     dirty = false;
     source = "newest";
     if (!control("source").querySelector('[value="newest"]')) option(control("source"), "newest", "newest");
@@ -269,7 +234,7 @@ async function save(event) {
 }
 
 async function begin() {
-  const loaded = await image();
+  const loaded = await wire.image();
   classes();
   for (const name of about.sources) option(control("source"), name, name);
   for (let k = 0; k < loaded.files; k++) option(control("channel"), k, k + 1);

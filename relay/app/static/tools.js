@@ -1,6 +1,7 @@
 // The tools: what a pointer or a key on the canvas does to the mask.
 
-import { History, fill, interpolate, polygon, smooth, stroke } from "./mask.js";
+import { fill, polygon, smooth, stroke } from "./mask.js";
+import { History, interpolate } from "./volume.js";
 
 export class Tools {
   /** view: a View. changed: called after every change of the mask or of what is shown. */
