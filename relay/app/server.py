@@ -33,6 +33,8 @@ PAGES = (
     "results",
     "predicted",
     "viewer",
+    "correct",
+    "editor",
     "models",
     "jobs",
     "browse",

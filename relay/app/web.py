@@ -27,6 +27,7 @@ PAGES = (
     ("/data", "Data"),
     ("/leg", "Leg"),
     ("/results", "Results"),
+    ("/correct", "Correct"),
     ("/approve", "Approve"),
     ("/models", "Models"),
     ("/jobs", "Jobs"),

@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from relay.config import Devices
+from relay.correct.ranked import Ranked, folder_of
 from relay.correct.target import Target
 from relay.data import Pixels, Record
-from relay.errors import DataError
-from relay.files import damaged, inside, read_json, write_text
+from relay.files import inside, write_text
 from relay.leg import Progress, Vote, candidates_in, device_of
 from relay.postprocess import cleaned, steps_of
 from relay.predict import OwnRun, probabilities, save_mask
@@ -32,29 +31,6 @@ from relay.results import VOTE
 
 LIKELY = 0.25
 """A voxel may be foreground if the model gives its classes but the background at least this probability."""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """An image that may be corrected.
-
-    Attributes:
-        image: Its id.
-        split: train, val or test.
-        entropy, disagreement: See the module; disagreement is None without at least two experts.
-        mask: The predicted mask's file, in the folder of the ranking.
-    """
-
-    image: str
-    split: str
-    entropy: float
-    disagreement: float | None
-    mask: str
-
-
-def folder_of(root: Path, target: Target) -> Path:
-    """The folder of a site's ranking in a run."""
-    return root / "results" / "correct" / target.leg.task_name
 
 
 def rank(
@@ -92,41 +68,6 @@ def rank(
     content = {"format": 1, "site": target.leg.task_name, "model": model.digest, "by": by, "images": rows}
     write_text(place / "ranking.json", json.dumps(content, indent=1) + "\n")
     return found, by
-
-
-def ranking_in(root: Path, target: Target) -> tuple[list[Ranked], str, str] | None:
-    """What :func:`rank` wrote: the images, what they are ordered by, and the digest of the model; None if nothing.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    path = folder_of(root, target) / "ranking.json"
-    again = f"Remove {path} and run relay correct list again."
-    try:
-        said = read_json(path, again)
-        rows = [Ranked(**row) for row in said["images"]]
-        if not all(isinstance(row.image, str) and isinstance(row.mask, str) for row in rows):
-            raise TypeError("an image has no name")
-        return rows, str(said["by"]), str(said["model"])
-    except FileNotFoundError:
-        return None
-    except (KeyError, TypeError) as error:
-        raise damaged(path, error, again) from error
-
-
-def predicted(root: Path, target: Target, sample: Record) -> tuple[Path, str]:
-    """The mask that :func:`rank` predicted for an image, as a file of class indices, and the model's digest.
-
-    Raises:
-        UserError: it is damaged.
-        DataError: there is none.
-    """
-    rows, _, model = ranking_in(root, target) or ([], "", "")
-    for row in rows:
-        path = folder_of(root, target) / inside(row.mask)
-        if row.image == sample.id and path.is_file():
-            return path, model
-    raise DataError(f"no prediction of {sample.id} is in {root}", "Predict it first: relay correct list --split all.")
 
 
 def entropy(likely: NDArray[np.float32]) -> float:

@@ -1,6 +1,10 @@
 from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
-from .corrections import Correction as Correction, Corrections as Corrections
+from .corrections import (
+    Correction as Correction,
+    Corrections as Corrections,
+    read_corrected as read_corrected,
+)
 from .dataset import Dataset as Dataset
 from .dicom.pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .dicom.series import (

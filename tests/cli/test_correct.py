@@ -54,6 +54,14 @@ def test_correct_a_mask_and_learn_from_it(here: Path) -> None:
     assert "the mean Dice on 4 validation images was" in learned.stdout
 
 
+def test_without_a_handover_there_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    blocks = given(**{**TWO, "common.dataset.kwargs.img_size": [16, 16], "current_tasks.task_ids": [1]})
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(blocks))
+    done = relay("correct", "learn", "-c", "tiny.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no handover of tiny is here, so clinic_a has no model to go on from" in done.stderr
+
+
 def test_the_site_must_be_named_where_there_are_several(here: Path) -> None:
     done = relay("correct", "show", "-c", "tiny.yaml", "p0004_left", cwd=here)
     assert done.returncode == 2

@@ -20,14 +20,17 @@ from relay.correct import (
     learning,
     predicted,
     rank,
+    ranked,
     ranking,
     ranking_in,
     site_of,
     start_of,
 )
+from relay.data import prepare
 from relay.errors import DataError, Interrupted, UserError
-from relay.leg import Progress, RunPaths, tuning
+from relay.leg import Progress, RunPaths, scores, tuning
 from relay.predict import OwnRun
+from relay.results import mean
 from relay.simulate import Simulation
 from tests.leg.test_resume import StopAt
 from tests.strategies.toys import KEEPER
@@ -110,7 +113,7 @@ def test_images_are_ranked_and_their_predictions_can_be_corrected(run: OwnRun, t
     assert (path.suffix, model) == (".png", digest)
     with pytest.raises(DataError, match="no prediction of"):
         predicted(run.root, target, target.images[next(n for n in target.images if n not in names)])
-    (ranking.folder_of(run.root, target) / "ranking.json").write_text('{"images": [{}]}')
+    (ranked.folder_of(run.root, target) / "ranking.json").write_text('{"images": [{}]}')
     with pytest.raises(UserError, match=r"ranking\.json is damaged"):
         ranking_in(run.root, target)
 
@@ -159,6 +162,26 @@ def test_a_model_that_validates_worse_changes_nothing(
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not list(LearnPaths.of(RunPaths(run.root), SITE).root.glob("*.ckpt"))
     assert learned(run, target) == LearnPaths.of(RunPaths(run.root), SITE).read()
+
+
+def test_the_learned_model_is_better_on_what_was_corrected(run: OwnRun, tmp_path: Path) -> None:
+    """Two classes were mixed up in every stored mask."""
+    target = Target.of(study(**TWO, **{"common.train.num_epochs": 24}), tmp_path, SITE)
+    names = [name for name, split in target.splits.items() if split != "test"]
+    for name in names:
+        before, source = start_of(target, target.images[name])
+        add(target, target.images[name], np.array([0, 2, 1], np.uint8)[before], "Dr. Who", source, before)
+    corrected = prepare(target.corrected, 7)
+
+    def score() -> float:
+        net = OwnRun(run.study, run.root, "tiny").at_home(target.leg).built()
+        return mean(dice for _, dice in scores(net, corrected, [corrected.train], torch.device("cpu")))
+
+    before = score()
+    record = learned(run, target, scored=True)
+    assert record["accepted"]
+    assert record["after"]["mean"] > record["before"]["mean"]
+    assert score() > before + 0.05
 
 
 @pytest.mark.parametrize(
