@@ -103,7 +103,7 @@ class Rehearsal:
         note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run has one leg
         self._relay(site, "train", "-c", "config.yaml", *note, *self.train)
         if self._store(site).roster.policy.approval == "required":
-            approved = ["--approved-by", "rehearsal", "--reason", "a rehearsal: no patient's image was used"]
+            approved = ["--approved-by", "rehearsal", "--reason", "a rehearsal"]
             self._relay(site, "send", "-c", "config.yaml", *note, "--yes", *approved)
         if number > 1:
             receipt = str(self.stick / f"receipt-{number - 1}.txt")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from relay.app.jobs import Job
 from relay.app.overview import Step
+from relay.app.progress import run_of
 
 
 def _config(file: str) -> str:
@@ -17,6 +18,14 @@ def _config(file: str) -> str:
 
 def _to(path: str, **values: str) -> str:
     return f"{path}?{urlencode(values)}"
+
+
+def _run(words: Sequence[str]) -> str:
+    """The run of a command with ``-c``."""
+    run = run_of(tuple(words))
+    if run is None:
+        raise ValueError("it names no config that is here")
+    return run.as_posix()
 
 
 def _out(words: Sequence[str]) -> str:
@@ -29,12 +38,17 @@ FOLLOWING: Mapping[tuple[str, ...], Callable[[Sequence[str]], Step]] = {
     ("data", "report"): lambda words: Step("", "See the report", _to("/data/report", name=_config(words[2]))),
     ("data", "table"): lambda words: Step("", "See the table", _to("/data/new", source=_out(words))),
     ("data", "split"): lambda words: Step("", "See the table", _to("/data/new", source=_out(words))),
+    ("report",): lambda words: Step("", "See the results", _to("/results/run", run=words[1])),
+    ("train",): lambda words: Step("", "See the results", _to("/results/run", run=_run(words))),
+    ("predict",): lambda words: Step("", "See the results", _to("/results/run", run=_run(words))),
 }
 """Commands by their first words."""
 
 
 def following(job: Job) -> Step | None:
     """The button under a job that is done; None for a command that leads nowhere in particular."""
+    if job.words[:1] == ("predict",) and "--image" in job.words:
+        return Step("", "See the images", f"/results/predicted/{job.number}")
     for words, step in FOLLOWING.items():
         if job.words[: len(words)] == words:
             try:

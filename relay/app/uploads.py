@@ -2,7 +2,7 @@
 
 ::
 
-    <home>/page/uploads/<digits>/01/scan.nii.gz    a folder for each folder that the files came from
+    <home>/page/uploads/<digits>/01_ct/IM0001    a folder for each folder that the files came from
 
 Names from a browser are only hints: they are cut down to harmless characters, and no path in them is followed.
 """
@@ -76,13 +76,18 @@ def keep(root: Path, files: Iterable[tuple[str, BinaryIO]]) -> list[Path]:
     for said, content in files:
         source, _, name = said.replace("\\", "/").rpartition("/")
         number = list(places).index(source) + 1 if source in places else len(places) + 1
-        place = places.setdefault(source, folder / f"{number:02d}")
+        place = places.setdefault(source, folder / _folder_name(source, number))
         place.mkdir(parents=True, exist_ok=True)
         with _free(place, plain_name(name, number)).open("xb") as file:
             shutil.copyfileobj(content, file, 2**20)
     if not places:
         raise UserError("no files were given", "Drop images, a folder of images or a DICOM series, or choose files.")
     return [*places.values()]
+
+
+def _folder_name(source: str, number: int) -> str:
+    """A DICOM series is named by its folder."""
+    return f"{number:02d}_{plain_name(source.rpartition('/')[2])}" if source else f"{number:02d}"
 
 
 def plain_name(name: str, folder: int = 1) -> str:

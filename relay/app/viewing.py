@@ -71,6 +71,7 @@ class Viewed:
             "scales": [asdict(scale) for scale in self.scales],
             "spacing": self.spacing,
             "masks": list(self.masks),
+            "empty": [name for name, mask in self.masks.items() if not mask.any()],
             "classes": list(self.classes),
             "at": self.at,
             "across": self.across,
@@ -152,12 +153,19 @@ def of_record(dataset: Dataset, record: Record, predicted: dict[str, Path]) -> V
     return replace(made, masks=masks, classes=names, at=_first(record, made, masks), across=across)
 
 
-def of_file(image: Path, mask: Path | None) -> Viewed:
-    """An image that was given to be predicted, with its mask."""
-    case = read_images([image], eight_bits=False)
-    made = viewed(case.image, case.spacing)
-    masks = {"prediction": _three(read_mask(mask).astype(np.uint8))} if mask else {}
-    return replace(made, masks=masks, at=_most(made, masks))
+def of_file(image: Path, mask: Path, classes: Sequence[str]) -> Viewed:
+    """An image that was given to be predicted, with its mask.
+
+    Args:
+        classes: names, background first; as far as they are not known, their numbers.
+
+    Raises:
+        DataError: a file can't be read.
+    """
+    case, labels = read_images([image], eight_bits=False), _three(read_mask(mask).astype(np.uint8))
+    made, masks = viewed(case.image, case.spacing), {"prediction": labels}
+    names = [*classes, *(f"class {k}" for k in range(len(classes), int(labels.max()) + 1))]
+    return replace(made, masks=masks, classes=names, at=_most(made, masks))
 
 
 def _first(record: Record, made: Viewed, masks: dict[str, NDArray[np.uint8]]) -> int:
@@ -165,8 +173,8 @@ def _first(record: Record, made: Viewed, masks: dict[str, NDArray[np.uint8]]) ->
 
 
 def _most(made: Viewed, masks: dict[str, NDArray[np.uint8]]) -> int:
-    """The plane with the most foreground."""
-    if not masks:
+    """The plane with the most foreground; without any, the middle one."""
+    if not any(mask.any() for mask in masks.values()):
         return int(made.image.shape[0] // 2)
     per_plane: NDArray[np.int64] = np.sum([(mask > 0).sum(axis=(1, 2)) for mask in masks.values()], axis=0)
     return int(np.argmax(per_plane))

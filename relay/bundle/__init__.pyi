@@ -30,4 +30,11 @@ from .meanings import meaning as meaning
 from .memory_card import MemoryCard as MemoryCard, breaches as breaches
 from .opening import Opened as Opened, cards_in as cards_in, clear as clear, layout_of as layout_of, opened as opened
 from .seal import HEADER as HEADER, MAGIC as MAGIC, Seal as Seal, is_sealed as is_sealed, seal_of as seal_of
-from .stick import Found as Found, find as find, open_volumes as open_volumes, writing_to as writing_to
+from .stick import (
+    FAT as FAT,
+    Found as Found,
+    file_system as file_system,
+    find as find,
+    open_volumes as open_volumes,
+    writing_to as writing_to,
+)

@@ -22,11 +22,13 @@ from relay.bundle.volumes import Found, Volumes, bundle_name, find, listed, open
 from relay.errors import UserError
 from relay.files import clear, flush_folder, open_to_others
 
-__all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "find", "open_volumes", "put"]
+__all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "file_system", "find", "open_volumes", "put"]
 
 FAT32_VOLUME = 4 * 2**30 - 64 * 2**10
 """Size of a volume on FAT32, in bytes; its files have at most 4 GiB - 1."""
 MOST_VOLUMES = 999
+FAT = ("vfat", "msdos")
+"""Linux's names for FAT file systems."""
 
 _CAUSES = {
     errno.ENOSPC: (
@@ -64,18 +66,24 @@ def default_volume(folder: Path) -> int | None:
 
 def fat32(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:
     """Whether a folder is on FAT; False if the system does not say."""
+    return file_system(folder, mounts) in FAT
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The kind of file system that a folder is on, as Linux calls it (``vfat``, ``ext4``); None if the system does not
+    say."""
     try:
         lines = mounts.read_text(errors="replace").splitlines()
         place = folder.resolve()
     except OSError:
-        return False
+        return None
     kinds: dict[Path, str] = {}  # a later mount hides an earlier one
     for line in lines:
         fields = line.split(" ")
         if len(fields) > 2:
             kinds[Path(_unescaped(fields[1]))] = fields[2]
     mount = next((p for p in (place, *place.parents) if p in kinds), None)
-    return mount is not None and kinds[mount] in ("vfat", "msdos")
+    return None if mount is None else kinds[mount]
 
 
 def _unescaped(field: str) -> str:

@@ -19,10 +19,13 @@ from relay.cli import (
     configs,
     correct,
     data,
+    doctor,
     exchange,
+    export,
     init,
     inspect,
     keys,
+    kit,
     models,
     predict,
     record,
@@ -86,6 +89,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
@@ -95,6 +99,7 @@ app.add_typer(data.data_app, name="data")
 app.add_typer(models.models_app, name="models")
 app.add_typer(correct.correct_app, name="correct")
 app.add_typer(keys.keys_app, name="keys")
+app.add_typer(kit.kit_app, name="kit")
 app.add_typer(roster.roster_app, name="roster")
 for function in (
     keys.invite,
@@ -107,6 +112,7 @@ for function in (
     record.receipt,
     record.ledger,
     ui.ui,
+    doctor.doctor,
 ):
     app.command()(function)
 

@@ -9,25 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import ask, options, places
+from relay.cli import ask, options, places, show_models
 from relay.cli.top import command, warn
-from relay.errors import UserError, plain, some, typed
+from relay.errors import UserError, typed
 from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
-    from relay.models import About, Comparison, Entry, Library, Place
+    from relay.models import Entry, Place
 
 models_app = typer.Typer(no_args_is_help=True, help="Browse, compare and combine models.", **options.PLAIN)
 ENDING = ".safetensors"
-ROWS = 60
-"""Maximum number of rows of a table."""
 CARD = 20_000
 """How much of a model card is printed, in characters."""
-WIDEST = 200
-"""Longest text in a cell, in characters."""
-
-WHERE = "A bundle, a leg's folder in a run, a leg received or signed here, or a file that relay models made."
+WHERE = "A bundle; the folder of a leg (run, received or signed here) or of an adopted model; a file of relay models."
 A = Annotated[Path, typer.Argument(help=WHERE, metavar="A")]
 B = Annotated[Path, typer.Argument(help=WHERE, metavar="B")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="File to write: NAME.safetensors.", metavar="FILE")]
@@ -55,13 +50,13 @@ def list_(
     if not found.entries:
         ask.say(f"There is no model in {', '.join(map(str, given))}.")
         return
-    _table(found)
-    _scores(found)
+    show_models.table(found)
+    show_models.scores(found)
     ask.say("Files, and whether their models can be trusted:")
     for number, entry in enumerate(found.entries, 1):
         ask.say(f"  {number:>3}  {entry.path}", f"       {entry.trust.level}: {entry.trust.why}")
         if entry.about is not None:
-            ask.say(f"       {_descent(entry.about)}")
+            ask.say(f"       {show_models.descent(entry.about)}")
     if found.more:
         warn(f"there are more models; only {len(found.entries)} are listed. Name a smaller folder")
 
@@ -79,10 +74,10 @@ def show(
     if entry.about is None:
         return
     about = entry.about
-    for label, text in _lines(about):
+    for label, text in show_models.lines(about):
         ask.say(f"  {label:<10} {text}")
     ask.say("Lineage, oldest first:")
-    for link in about.lineage[-ROWS:]:
+    for link in about.lineage[-show_models.ROWS :]:
         ask.say(f"  {link.text}")
     if about.parents:
         ask.say("Made from:", *(f"  {text}" for text in about.parents))
@@ -108,9 +103,9 @@ def compare(
     for name, entry in (("A", one), ("B", other)):
         ask.say(f"{name}: {entry.path}", f"   {entry.trust.level}: {entry.trust.why}")
     ask.say(found.relation)
-    _facts(found.facts)
-    _compared_scores(found)
-    _distances(found)
+    show_models.facts(found.facts)
+    show_models.compared_scores(found)
+    show_models.distances(found)
 
 
 @models_app.command("diff")
@@ -128,8 +123,7 @@ def diff(
 
     path = _new(out, replace)
     (one, other), place = _entries([a, b], home, passphrase_file)
-    for note in make_difference(one, other, path, place):
-        warn(note)
+    make_difference(one, other, path, place, warn)
     ask.say(f"Written: {path} (B - A). Nobody has signed it.")
 
 
@@ -153,8 +147,7 @@ def merge(
         raise UserError(f"--scale {scale}: not a finite number", "For example: --scale 0.5")
     path = _new(out, replace)
     (entry,), place = _entries([base], home, passphrase_file)
-    for note in make_model(entry, [expanded(each) for each in differences], scale, path, place):
-        warn(note)
+    make_model(entry, [expanded(each) for each in differences], scale, path, place, warn)
     ask.say(f"Written: {path}. Nobody has signed or tested it.")
     ask.say(f"Test it: {typed('relay', 'predict', '-c', 'CONFIG', '--weights', path)}")
 
@@ -201,136 +194,3 @@ def _new(out: Path, replace: bool) -> Path:
         raise UserError(f"{path} exists", "Choose another name, or add --replace.")
     places.folder_there(path.parent)
     return path
-
-
-def _table(found: Library) -> None:
-    from rich.console import Console
-
-    from relay.screen import Column, show_table
-
-    left = dict.fromkeys(("study", "leg", "site", "net", "task"), True)
-    ranks = {"date": 1, "net": 2, "task": 3}
-    heads = ("#", "study", "leg", "site", "date", "net", "task", "signature")
-    columns = [Column(head, ranks.get(head, 0), left=head in left or head == "signature") for head in heads]
-    rows = [[str(number), *_row(entry)] for number, entry in enumerate(found.entries, 1)]
-    show_table(Console(), f"{len(found.entries)} models", columns, rows)
-
-
-def _row(entry: Entry) -> list[str]:
-    from relay.numbers import MISSING
-
-    about = entry.about
-    if about is None:
-        return [*[MISSING] * 6, entry.trust.level]
-    told = [about.study, about.leg, about.site, about.date[:10], about.net, about.task, entry.trust.level]
-    return [MISSING if text is None else _cell(text) for text in told]
-
-
-def _descent(about: About) -> str:
-    """A model and what it comes from, by digest."""
-    if about.parents:
-        return f"{about.link.text}: {' + '.join(about.parents)}"
-    return f"{about.link.text}, {f'trained from {about.parent.text}' if about.parent else 'trained from none'}"
-
-
-def _cell(text: object) -> str:
-    return plain(str(text), most=WIDEST)
-
-
-def _scores(found: Library) -> None:
-    """One row for each model, one column for each test set."""
-    from rich.console import Console
-
-    from relay.bundle import cards
-    from relay.numbers import number
-    from relay.screen import Column, fits, show_table
-
-    there = {n: (e.about, found.scores(e.about)) for n, e in enumerate(found.entries, 1) if e.about and e.about.scores}
-    sites = list(dict.fromkeys(site for _, scores in there.values() for site in scores))
-    if not sites:
-        return
-    title = "Scores at every site, measured by the leg of the model, or by the next leg when the model arrived there"
-    columns = [Column("#"), Column("score", 1, left=True), *map(Column, sites)]
-    rows = [
-        [str(n), about.score_name, *(number(scores.get(site)) for site in sites)]
-        for n, (about, scores) in there.items()
-    ]
-    if len(sites) <= cards.COLUMNS and fits(Console(), columns, rows):
-        show_table(Console(), title, columns, rows)
-        return
-    ask.say(f"{title}:")
-    for n, (about, scores) in there.items():
-        told = [f"{site} {number(score)}" for site, score in scores.items()]
-        ask.say(f"  {n:>3}  {about.score_name}: {some(told, cards.COLUMNS)}")
-
-
-def _lines(about: About) -> list[tuple[str, str]]:
-    """What is said about a model, as labelled lines."""
-    from relay.models import Library
-    from relay.numbers import number
-
-    scores = ", ".join(f"{site} {number(score)}" for site, score in Library([]).scores(about).items())
-    by = [f"leg {about.leg}, by {about.site}"] if about.leg else []
-    return [
-        ("study", about.study),
-        *(("leg", text) for text in by),
-        ("made", about.date),
-        ("net", about.net),
-        ("task", f"{about.task}: {', '.join(about.head.data.classes)}"),
-        ("strategy", about.strategy),
-        *([("samples", str(about.samples))] if about.samples is not None else []),
-        *([("scores", f"{about.score_name}: {scores}")] if scores else []),
-        ("id", about.link.id),
-        ("model", f"sha256 {about.link.model or 'not known'}"),
-        ("parent", about.parent.id if about.parent else "none"),
-    ]
-
-
-def _facts(found: Sequence[tuple[str, str, str]]) -> None:
-    from rich.console import Console
-
-    from relay.screen import Column, show_table
-
-    if not found:
-        ask.say("Their cards say the same.")
-        return
-    rows = [[_cell(text) for text in row] for row in found[:ROWS]]
-    show_table(Console(), "Where their cards differ", [Column(head, left=True) for head in ("", "A", "B")], rows)
-    if len(found) > ROWS:
-        ask.say(f"  and {len(found) - ROWS} more, not shown")
-
-
-def _compared_scores(found: Comparison) -> None:
-    from rich.console import Console
-
-    from relay.numbers import number, signed
-    from relay.screen import Column, show_table
-
-    if not found.scores:
-        return
-    columns = [Column("test set", left=True), Column("A"), Column("B"), Column("B - A")]
-    rows = [
-        [site, number(a), number(b), signed(None if a is None or b is None else b - a)]
-        for site, a, b in found.scores[:ROWS]
-    ]
-    show_table(Console(), found.score_name, columns, rows)
-
-
-def _distances(found: Comparison) -> None:
-    """The distance of the weights, layer by layer; or why they can't be compared."""
-    from rich.console import Console
-
-    from relay.numbers import MISSING
-    from relay.screen import Column, show_table
-
-    if not found.distances:
-        ask.say(f"The weights are not compared: {found.why}")
-        return
-    columns = [Column("layer", left=True), Column("values", 1), Column("relative distance")]
-    rows = [
-        [_cell(one.layer), f"{one.values:,}", MISSING if one.relative is None else f"{one.relative:.3g}"]
-        for one in found.distances[: ROWS + 1]
-    ]
-    show_table(Console(), "Norm of B - A over the norm of A, for floating-point weights", columns, rows)
-    if (more := len(found.distances) - len(rows)) > 0:
-        ask.say(f"  and {more} more layers, not shown")

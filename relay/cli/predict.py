@@ -81,7 +81,7 @@ def predict(
     images = images_in([expanded(path) for path in image or ()])
     here: Given | OwnRun
     if bundle is not None:
-        here = Given(study, *_bundled(study, bundle, passphrase_file))
+        here = Given(study, *bundled(study, bundle, passphrase_file))
     elif received is not None:
         here = Given(study, *models.received(study, received))
     elif weights is not None:
@@ -131,7 +131,8 @@ def _combined(weights: Path) -> tuple[Any, str, Path]:
     return handover(path), f"merged-{measure(path).sha256[:8]}", path
 
 
-def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+def bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+    """The models in a bundle, after verifying it: what :class:`relay.predict.Given` takes."""
     from relay.predict import models
 
     store = models.store_of(study)

@@ -23,4 +23,5 @@ from .receiving import (
     reopen as reopen,
     verify as verify,
 )
+from .rules import SKEW as SKEW
 from .store import StudyStore as StudyStore, utc_now as utc_now

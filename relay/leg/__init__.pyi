@@ -6,7 +6,7 @@ from .device import device_of as device_of, memory_format as memory_format
 from .digests import digest as digest
 from .evaluate import Predicted as Predicted, predictions as predictions, resized as resized, rows as rows
 from .fitting import fit as fit
-from .inference import applied as applied, predict as predict
+from .inference import OVERLAP as OVERLAP, Mirrored as Mirrored, applied as applied, predict as predict
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
 from .processes import is_first as is_first, wait_for_all as wait_for_all

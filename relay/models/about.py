@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from relay.bundle import cards, digest_of, documents, handover_files, layout_of, manifest, read_facts, weights_digest
-from relay.files import read_bytes
+from relay.bundle import (
+    cards,
+    digest_of,
+    documents,
+    handover_files,
+    layout_of,
+    manifest,
+    measure,
+    read_facts,
+    weights_digest,
+)
+from relay.errors import UserError
+from relay.files import damaged, read_bytes
 from relay.models.lineage import Lineage, Link
 from relay.tasks import named
 from relay.trust import Claim, digest, stamp, statement
@@ -185,7 +196,7 @@ def of_run(folder: Path) -> About:
         study=_run_of(folder.resolve()),
         leg=facts.leg,
         site=facts.site,
-        date=stamp(datetime.fromtimestamp((folder / manifest.MODEL).stat().st_mtime, timezone.utc)),
+        date=_written(folder / manifest.MODEL),
         strategy=facts.strategy,
         samples=facts.samples,
         head=head,
@@ -196,6 +207,44 @@ def of_run(folder: Path) -> About:
         arrived={facts.start: on_arrival(results, facts.site)} if facts.start else {},
         sizes={path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()},
     )
+
+
+def of_adopted(folder: Path) -> About:
+    """What is known about the model that a site fine-tuned for its own patients. Its net and config are those of the
+    run's legs.
+
+    Raises:
+        UserError, BadDocument: a file is missing or damaged.
+        OSError: one can't be read.
+    """
+    from relay.adopt import AdoptPaths, read, score_rows
+    from relay.results import by_site, no_nan
+
+    paths = AdoptPaths(folder)
+    record = read(paths)
+    legs = sorted(folder.resolve().parents[1].glob(f"checkpoints/*/handover/{handover_files.FACTS}"))
+    if record is None or not legs:
+        raise UserError(f"{folder} is not in a run with a leg", "Copy the whole folder of the run.")
+    like, sha256 = of_run(legs[-1].parent), measure(paths.tuned).sha256
+    if record["sha256"].get(paths.tuned.name) != sha256:
+        raise damaged(paths.tuned, "it is not what relay adopt wrote", paths.again)
+    return replace(
+        like,
+        leg=None,
+        site=record["site"],
+        date=_written(paths.tuned),
+        strategy=f"adopted: {record['model']}",
+        samples=None,
+        scores=no_nan(by_site(score_rows(paths, record))),
+        lineage=(Link(id=weights_digest({manifest.MODEL: sha256}), model=sha256, site=record["site"]),),
+        start=record["handover"],
+        arrived={},
+        sizes={path.name: path.stat().st_size for path in (paths.tuned, paths.record)},
+    )
+
+
+def _written(path: Path) -> str:
+    return stamp(datetime.fromtimestamp(path.stat().st_mtime, timezone.utc))
 
 
 def _run_of(folder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import relay
@@ -16,6 +16,7 @@ from relay.models.place import Place
 from relay.models.weights import weights_of
 from relay.trust import stamp
 
+Warn = Callable[[str], None]
 APART = (
     "Combine only models of one relay, which grew from the same first leg. relay models show PATH shows a lineage. A "
     "run's lineage goes back to what was received here: give the site's own folder with --home."
@@ -26,11 +27,11 @@ NORMS = (
 )
 
 
-def make_difference(before: Entry, after: Entry, path: Path, place: Place) -> list[str]:
+def make_difference(before: Entry, after: Entry, path: Path, place: Place, warn: Warn) -> None:
     """Write the difference ``after - before``.
 
-    Returns:
-        What is suspicious about it.
+    Args:
+        warn: called with everything that is legal but suspicious.
 
     Raises:
         UserError: they are not of one lineage, or not of one net.
@@ -44,8 +45,12 @@ def make_difference(before: Entry, after: Entry, path: Path, place: Place) -> li
     common = shared(b.lineage, a.lineage)
     _check_related(common, before.path, after.path)
     _check_head(before, after)
+    if a.link.same(b.link):
+        warn("A and B are the same model: their difference is zero")
     one, other = weights_of(before, place), weights_of(after, place)
     change = arithmetic.difference(one, other)
+    if lost := arithmetic.inexact(one, other, change):
+        warn(f"{lost:,} value(s) of B come back only approximately: A's are more than 2^29 times as large")
     about = Difference(
         made=stamp(place.clock()),
         relay=relay.__version__,
@@ -55,14 +60,10 @@ def make_difference(before: Entry, after: Entry, path: Path, place: Place) -> li
         head=a.head,
     )
     made.write(path, change, about)
-    notes = ["A and B are the same model: their difference is zero"] if a.link.same(b.link) else []
-    if lost := arithmetic.inexact(one, other, change):
-        notes.append(f"{lost:,} values of B come back only approximately: A's are more than 2^29 times as large")
-    return notes
 
 
-def make_model(base: Entry, differences: Sequence[Path], scale: float, path: Path, place: Place) -> list[str]:
-    """Write the model ``base + scale * (sum of differences)``; returns and raises as :func:`make_difference`."""
+def make_model(base: Entry, differences: Sequence[Path], scale: float, path: Path, place: Place, warn: Warn) -> None:
+    """Write the model ``base + scale * (sum of differences)``; warns and raises as :func:`make_difference`."""
     from relay.models import arithmetic
 
     about, read = base.told, [_difference(each) for each in differences]
@@ -70,7 +71,11 @@ def make_model(base: Entry, differences: Sequence[Path], scale: float, path: Pat
     for each, one in zip(differences, read, strict=True):
         _check_related(shared(about.lineage, [*one.lineage, one.before, one.after]), base.path, each)
         _check_same_head(one.head, about.head, each, base.path)
+    if not 0 <= scale <= 1:
+        warn(f"scale {scale:g} is outside 0 to 1: it goes beyond both models")
     weights = weights_of(base, place)
+    if any(name.endswith("running_mean") for name in weights):
+        warn(NORMS)
     result = arithmetic.combined(weights, [made.tensors_of(each) for each in differences], scale)
     added = [
         Added(sha256=measure(each).sha256, before=one.before, after=one.after)
@@ -86,8 +91,6 @@ def make_model(base: Entry, differences: Sequence[Path], scale: float, path: Pat
         config=dict(about.config),
     )
     made.write(path, result, told)
-    notes = [f"scale {scale:g} is outside 0 to 1: it goes beyond both models"] if not 0 <= scale <= 1 else []
-    return [*notes, *([NORMS] if _normalises(weights) else [])]
 
 
 def _difference(path: Path) -> Difference:
@@ -125,7 +128,3 @@ def _check_same_head(one: object, other: object, path: Path, there: Path) -> Non
                 f"{path} and {there} are for different {what}",
                 "Compare them: relay models compare A B. Combine only models that were trained with the same settings.",
             )
-
-
-def _normalises(names: Iterable[str]) -> bool:
-    return any(name.endswith("running_mean") for name in names)

@@ -66,7 +66,7 @@ def compared(one: Entry, other: Entry, place: Place) -> Comparison:
     """
     a, b = one.told, other.told
     same, known = a.score_name == b.score_name, Library([one, other])
-    found = _scores(known.scores(a), known.scores(b)) if same else ()
+    found = _scores(known.scores(one), known.scores(other)) if same else ()
     far: list[Distance] = []
     why = "their nets have no tensor in common"
     try:

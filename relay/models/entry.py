@@ -64,6 +64,9 @@ def read(found: Found, place: Place) -> Entry:
             return _unpacked(found.path, place)
         if found.kind == "run":
             return _run(found.path)
+        if found.kind == "adopted":
+            why = "adopted by a site for its own patients, unchanged since"
+            return Entry(found.path, "adopted", Trust("unsigned", why), told.of_adopted(found.path))
         why = "made with relay models; nobody has signed it"
         return Entry(found.path, "made", Trust("unsigned", why), made.about(found.path))
     except UserError as error:

@@ -16,14 +16,16 @@ from relay.files import expanded
 from relay.models import made
 from relay.trust import Incomplete
 
-Kind = Literal["bundle", "unpacked", "run", "made"]
+Kind = Literal["bundle", "unpacked", "run", "adopted", "made"]
+ADOPTED, TUNED = "adopted.json", "tuned.safetensors"
+"""What relay adopt writes; the weights are only there if they are no other model's."""
 MOST = 2000
 """How many models are listed at most."""
 PASSED = ("handoff", "tensorboard", "results", "splits", "logs")
 """Folders of a run that hold no further models: ``handoff`` has the same ones again, signed with temporary keys."""
 KINDS = (
-    "Name a bundle, a leg's folder in a run (exps/CONFIG/NOTE/checkpoints/LEG), a leg received or signed here, or a "
-    "file made with relay models."
+    "Name a bundle, a leg's folder in a run (exps/CONFIG/NOTE/checkpoints/LEG), what a site adopted "
+    "(exps/CONFIG/NOTE/adopted/SITE), a leg received or signed here, or a file made with relay models."
 )
 
 
@@ -33,7 +35,7 @@ class Found:
 
     Attributes:
         kind: ``bundle``: packed, on a stick; ``unpacked``: received or signed; ``run``: the handover of a leg that was
-            run; ``made``: a file made with relay models.
+            run; ``adopted``: a site's own model that was fine-tuned there; ``made``: a file made with relay models.
     """
 
     kind: Kind
@@ -90,6 +92,8 @@ def _of_folder(folder: Path, names: set[str]) -> Found | None:
     """The model that a folder is; None if it is none."""
     if {STATEMENT, manifest.MANIFEST} <= names:
         return Found("unpacked", folder)
+    if {ADOPTED, TUNED} <= names:
+        return Found("adopted", folder)
     return Found("run", folder) if {FACTS, manifest.HANDOVER} <= names else None
 
 
@@ -113,7 +117,7 @@ def located(given: Path) -> Found:
     path = expanded(given)
     if path.is_dir():
         return _in_folder(path)
-    if path.name in (manifest.MODEL, "last.ckpt"):
+    if path.name in (manifest.MODEL, TUNED, "last.ckpt"):
         return located(path.parent)
     if path.name.endswith(made.ENDING):
         made.read_made(path)

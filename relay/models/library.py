@@ -15,6 +15,9 @@ from relay.models.finding import Search, located, search
 from relay.models.lineage import Link
 from relay.models.place import Place
 
+LAST = 10_000
+"""Where models that no leg trained are sorted: a study has at most 9999 legs."""
+
 
 @dataclass(frozen=True)
 class Library:
@@ -29,17 +32,19 @@ class Library:
     skipped: Sequence[str] = ()
     more: bool = False
 
-    def scores(self, one: About) -> dict[str, float | None]:
+    def scores(self, one: Entry) -> dict[str, float | None]:
         """Test set → score of a model: as its own leg measured it, else as the site of the next leg did on arrival.
 
-        The latter come from models here that are verified or from own runs, and from the model's own handover.
+        The latter come from verified models only; those of a model that isn't signed may come from runs, too.
         """
-        found: dict[str, float | None] = dict(one.scores)
+        if one.about is None:
+            return {}
+        found: dict[str, float | None] = dict(one.about.scores)
+        believed = {"verified", "unsigned"} if one.trust.level == "unsigned" else {"verified"}
         for entry in self.entries:
-            if entry.about is None or entry.trust.level not in ("verified", "unsigned"):
-                continue
-            for site, score in entry.about.arrived.get(one.link.id, {}).items():
-                found.setdefault(site, score)
+            if entry.about is not None and entry.trust.level in believed:
+                arrived = entry.about.arrived.get(one.about.link.id, {})
+                found |= {site: score for site, score in arrived.items() if site not in found}
         return found
 
 
@@ -64,8 +69,9 @@ def entries_of(paths: Iterable[Path], place: Place) -> list[Entry]:
 
 
 def _order(entry: Entry) -> tuple[bool, str, int, str]:
-    about = entry.about
-    return (about is None, about.study if about else "", (about.leg or 0) if about else 0, str(entry.path))
+    if entry.about is None:
+        return True, "", 0, str(entry.path)
+    return False, entry.about.study, entry.about.leg or LAST, str(entry.path)
 
 
 def traced(entries: list[Entry], place: Place) -> list[Entry]:
@@ -74,7 +80,8 @@ def traced(entries: list[Entry], place: Place) -> list[Entry]:
     if not any(entry.about and entry.about.start for entry in entries):
         return entries
     known = {about.link.id: about for about in _relatives(entries, place)}
-    known |= {entry.about.link.id: entry.about for entry in entries if entry.about}
+    believed = [entry.about for entry in entries if entry.trust.level in ("verified", "unsigned")]
+    known |= {about.link.id: about for about in believed if about}
     return [
         replace(entry, about=_traced(entry.about, known)) if entry.about and entry.about.start else entry
         for entry in entries
@@ -93,9 +100,9 @@ def _traced(own: About, known: dict[str, About]) -> About:
 
 def _relatives(entries: Iterable[Entry], place: Place) -> Iterator[About]:
     """What the other legs of the same runs say, and everything that was received or signed here."""
-    runs = {entry.path.resolve().parents[1] for entry in entries if entry.kind == "run"}
-    for run in sorted(runs):
-        for facts in sorted(run.glob(f"*/handover/{FACTS}")):
+    places = [entry.path.resolve().parents for entry in entries if entry.kind in ("run", "adopted")]
+    for run in sorted({run for above in places for run in above[1:3]}):
+        for facts in sorted(run.glob(f"checkpoints/*/handover/{FACTS}")):
             yield from _read(told.of_run, facts.parent)
     for folder in place.kept():
         yield from _read(told.of_folder, folder)

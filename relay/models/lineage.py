@@ -16,7 +16,7 @@ class Link:
         id: digest of all weights its leg handed on (:func:`relay.bundle.weights_digest`), which the next leg names as
             its start.
         model: SHA-256 of its ``model.safetensors``; null if only ``id`` is known.
-        leg, site: of the leg that trained it; null if they aren't known, or if no leg did.
+        leg, site: of the leg that trained it; null if they aren't known. ``leg`` is null, too, if no leg trained it.
     """
 
     id: Sha256
@@ -27,7 +27,8 @@ class Link:
     @property
     def text(self) -> str:
         """The model in a few words."""
-        return f"leg {self.leg} by {self.site} ({self.id[:12]})" if self.leg else f"a model ({self.id[:12]})"
+        what = f"leg {self.leg} by {self.site}" if self.leg else f"a model of {self.site}" if self.site else "a model"
+        return f"{what} ({self.id[:12]})"
 
     def same(self, other: Link) -> bool:
         """Whether both are one model. An expert that does not travel changes ``id``, but not ``model``."""

@@ -39,6 +39,8 @@ def weights_of(entry: Entry, place: Place) -> Mapping[str, Tensor]:
     if entry.kind == "run":
         check_whole(entry.path)
         return _own(entry.path / manifest.MODEL)
+    if entry.kind == "adopted":
+        return _adopted(entry.path)
     return made.tensors_of(entry.path)
 
 
@@ -55,6 +57,16 @@ def _kept(folder: Path, place: Place) -> Mapping[str, Tensor]:
             "Use the bundle, or the model of a later leg.",
         )
     return reopen(*own)[0].model
+
+
+def _adopted(folder: Path) -> Mapping[str, Tensor]:
+    from relay.adopt import AdoptPaths, read, tuned_weights
+
+    paths = AdoptPaths(folder)
+    record = read(paths)
+    if record is None:
+        raise UserError(f"{paths.record} is missing", paths.again)
+    return tuned_weights(paths, record)
 
 
 def _own(path: Path) -> Mapping[str, Tensor]:

@@ -49,6 +49,8 @@ def filled(page: Browser, **changes: Any) -> dict[str, str]:
 
 
 def test_the_whole_list_is_shown_before_anything_is_asked(page: Browser) -> None:
+    address = f"/approve?study=vessels&amp;handover={HANDOVER.replace('/', '%2F')}"
+    assert f'href="{address}">Look at what would leave</a>' in page.get("/").text
     first = page.get("/approve").text
     assert HANDOVER in first
     assert "Approve and send" not in first

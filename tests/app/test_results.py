@@ -18,13 +18,14 @@ from rich.console import Console
 from relay.app.jobs import Job
 from relay.app.runs import scored
 from relay.app.uploads import Predicted, in_its_format, keep, plain_name, predicted
-from relay.app.viewing import Recent, viewed
+from relay.app.viewing import Recent, of_file, viewed
 from relay.config import Devices
 from relay.errors import UserError
-from relay.predict import Testing, models, predict_study
-from relay.predict.masks import COLOURS
+from relay.predict import Testing, images_in, models, predict_study
+from relay.predict.masks import COLOURS, save_mask
 from relay.results import read_rows
 from tests.app.conftest import Browser, Opened
+from tests.dicoms import series
 from tests.studies import finished, given, study
 
 RUN = "exps/study/first"
@@ -163,6 +164,18 @@ def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
     assert names == ["02_x-1.png", "02_x.png", "x-1.png", "x.png"]
     with pytest.raises(UserError, match="no files"):
         keep(tmp_path, [])
+
+
+def test_a_dropped_series_is_one_image(tmp_path: Path) -> None:
+    stored = np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7)
+    files = [*series(tmp_path / "ct", stored).iterdir()]
+    folders = keep(tmp_path / "up", [(f"Doe, J/ct/{path.name}", io.BytesIO(path.read_bytes())) for path in files])
+    (image,) = images_in(folders)
+    assert image.name == "01_ct"
+    mask = save_mask((stored % 2).astype(np.uint8), image, tmp_path / "01_ct-0a1b2c3d_mask")
+    shown = of_file(image, mask, ["background"])
+    assert (shown.about["shape"], shown.about["classes"]) == ((5, 6, 7), ["background", "class 1"])
+    assert in_its_format(Predicted(image, mask))[0] == "01_ct_mask.nii.gz"
 
 
 @pytest.fixture

@@ -91,7 +91,8 @@ def test_hostile_names_and_cards_are_shown_harmless(world: Typed) -> None:
 def test_show_says_what_a_model_is_and_where_it_comes_from(world: Typed) -> None:
     done = world.models("show", world.bundle(3))
     assert done.code == 0
-    for text in ("leg 3, by east", "Lineage, oldest first:\n  leg 1 by north (", "  # vessels: model after leg 3"):
+    lineage = "Lineage, oldest first:\n  leg 1 by north ("
+    for text in ("  leg        3, by east", lineage, "  # vessels: model after leg 3"):
         assert text in done.out
     assert done.out.splitlines()[1] == done.out.splitlines()[-1] == "verified: " + done.out.splitlines()[-1][10:]
     closed = world.models("show", world.bundle(2))

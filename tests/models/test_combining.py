@@ -23,13 +23,14 @@ from tests.relays import At, World
 def difference(world: World, a: Path, b: Path, site: str = "south", name: str = "d") -> Path:
     here, path = place(world, site), world.folder / f"{name}.safetensors"
     one, other = entries_of([a, b], here)
-    assert make_difference(one, other, path, here) == []
+    make_difference(one, other, path, here, pytest.fail)
     return path
 
 
 def merged(world: World, base: Path, *changes: Path, scale: float = 1.0, site: str = "south") -> Path:
     here, path = place(world, site), world.folder / "m.safetensors"
-    make_model(*entries_of([base], here), changes, scale, path, here)
+    (entry,) = entries_of([base], here)
+    make_model(entry, changes, scale, path, here, pytest.fail)
     return path
 
 
@@ -101,7 +102,7 @@ def test_what_fails_verification_is_never_read(at: At) -> None:
     own = world.folder / "north" / "handover_1"
     bad, good = entries_of([parts.bundle, own], here)
     with pytest.raises(DigestMismatch):
-        make_difference(bad, good, world.folder / "d.safetensors", here)
+        make_difference(bad, good, world.folder / "d.safetensors", here, [].append)
     assert not (world.folder / "d.safetensors").exists()
     (good,) = entries_of([world.bundle(1)], here)
     world.bundle(1).write_bytes(parts.bundle.read_bytes())  # the stick changes after it was listed
@@ -137,9 +138,28 @@ def test_what_is_legal_but_suspicious_is_said(at: At) -> None:
     world = at(2)
     here, path = place(world, "south"), world.folder / "d.safetensors"
     one, same = entries_of([world.bundle(1), world.folder / "north" / "handover_1"], here)
-    assert make_difference(one, same, path, here) == ["A and B are the same model: their difference is zero"]
-    notes = make_model(one, [path], -2, world.folder / "m.safetensors", here)
-    assert notes == ["scale -2 is outside 0 to 1: it goes beyond both models"]
+    said: list[str] = []
+    make_difference(one, same, path, here, said.append)
+    make_model(one, [path], -2, world.folder / "m.safetensors", here, said.append)
+    assert said == [
+        "A and B are the same model: their difference is zero",
+        "scale -2 is outside 0 to 1: it goes beyond both models",
+    ]
+
+
+def test_what_is_lost_and_what_is_only_approximate_is_said(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    norm = {"bn.running_mean": torch.tensor([1.0, 2.0])}
+    world.deliver(world.make(1, model=norm, expert=None), "south", None)
+    after = world.train(2, model={"bn.running_mean": torch.tensor([1e-20, 3.0])}, expert=None)
+    here, path = place(world, "south"), world.folder / "d.safetensors"
+    one, other = entries_of([world.bundle(1), after], here)
+    said: list[str] = []
+    make_difference(one, other, path, here, said.append)
+    make_model(one, [path], 0.5, world.folder / "m.safetensors", here, said.append)
+    lost, norms = said
+    assert lost.startswith("1 value(s) of B come back only approximately")
+    assert "batch normalisation" in norms
 
 
 def changed(world: World, **values: object) -> Path:

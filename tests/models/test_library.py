@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from safetensors.torch import save_file
 
-from relay.bundle import manifest
+from relay.bundle import manifest, measure
 from relay.errors import UserError
 from relay.models import Entry, Place, entries_of, library
 from relay.models.finding import located, search
 from relay.models.lineage import Link, relation, shared
+from relay.models.weights import weights_of
+from relay.results import write_rows
 from relay.trust import keys
 from tests.relays import At, World, weights
 
@@ -70,9 +72,16 @@ def test_what_was_received_and_signed_here_is_checked_against_the_ledger(at: At)
 def test_a_score_on_arrival_counts_as_one_at_the_next_site(at: At) -> None:
     world = at(3)
     found = library([world.stick], place(world, "south"))
-    by_leg = {entry.about.leg: found.scores(entry.about) for entry in found.entries if entry.about}
+    by_leg = {entry.told.leg: found.scores(entry) for entry in found.entries if entry.about}
     assert by_leg[1] == {"north": 0.71, "outside": None, "south": 0.5}
     assert by_leg[3] == {"east": 0.73, "outside": None}
+    with world.forged(3, signer="north", to=[], name="vessels.leg-3.z") as parts:
+        parts.claim["strategy"] = "better"
+    (world.stick / "vessels.leg-3.east.relay.age").unlink()
+    forged = library([world.stick], place(world, "south"))  # what isn't verified says nothing about other models
+    assert [e.trust.level for e in forged.entries] == ["verified", "not verified", "not opened"]
+    assert forged.scores(forged.entries[0]) == {"north": 0.71, "outside": None}
+    assert forged.scores(forged.entries[2]) == {}
 
 
 def test_a_stranger_reads_and_trusts_nothing(at: At) -> None:
@@ -142,6 +151,32 @@ def test_runs_are_found_and_their_lineage_goes_back_to_what_was_received(at: At)
     assert alone.told.lineage == second.lineage
     (stranger,) = entries_of([run / "checkpoints" / "task_2"], place(world, "nobody"))
     assert [(link.id, link.leg) for link in stranger.told.lineage] == [(first.link.id, None), (second.link.id, 2)]
+
+
+def test_a_model_that_was_adopted_descends_from_the_handover_it_came_from(at: At) -> None:
+    world = at(1)
+    run = world.folder / "exps" / "a" / "b"
+    shutil.copytree(world.folder / "north" / "handover_1", run / "checkpoints" / "task_1" / "handover")
+    folder = run / "adopted" / "north"
+    folder.mkdir(parents=True)
+    save_file(weights(2), folder / "tuned.safetensors")
+    row = {"study": "a", "strategy": "relay", "leg": 1, "trained": "north", "model": "adopted", "site": "north"}
+    row |= {"patient": "p", "sample": "s", "metric": "dice"}
+    write_rows(folder / "scores.csv", [{**row, "class": c, "value": v} for c, v in (("background", 0.9), ("cup", 0.8))])
+    (first,) = library([run / "checkpoints"], place(world, "south")).entries
+    record = {"site": "north", "model": "tuned", "why": "", "from": "", "handover": first.told.link.id}
+    sums = {name: measure(folder / name).sha256 for name in ("tuned.safetensors", "scores.csv")}
+    (folder / "adopted.json").write_text(json.dumps(record | {"sha256": sums, "candidates": {"tuned": {}}}))
+    adopted = library([run], place(world, "south")).entries[1]
+    assert (adopted.path, adopted.trust.level, adopted.told.scores) == (folder, "unsigned", {"north": 0.8})
+    assert adopted.told.lineage == (first.told.link, adopted.told.link)
+    assert adopted.told.link.text.startswith("a model of north (")
+    assert located(folder / "tuned.safetensors") == located(folder)
+    assert weights_of(adopted, place(world, "south")).keys() == weights(2).keys()
+    save_file(weights(3), folder / "tuned.safetensors")
+    damaged = library([folder], place(world, "south")).entries[0]
+    assert (damaged.trust.level, damaged.about) == ("damaged", None)
+    assert "is not what relay adopt wrote" in damaged.trust.why
 
 
 def test_a_run_that_names_itself_as_its_start_ends_its_lineage(at: At) -> None:

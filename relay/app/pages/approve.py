@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from relay.app.desk import Desk
 from relay.app.overview import studies_in
 from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
+from relay.bundle import read_facts
 from relay.errors import UserError
 from relay.exchange import StudyStore, approving, drafting
 
@@ -47,6 +49,16 @@ def handovers_of(desk: Desk) -> list[str]:
     """The handovers of finished legs under ``exps/``, the newest first, as paths from where commands run."""
     found = sorted(desk.exps.glob(HANDOVERS), key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent.relative_to(desk.cwd).as_posix() for path in found]
+
+
+def handover_of(desk: Desk, leg: int, site: str) -> str | None:
+    """The newest handover of a site's leg under ``exps/``, skipping damaged ones; None if there is none."""
+    for item in handovers_of(desk):
+        with suppress(UserError):
+            facts = read_facts(desk.cwd / item)
+            if (facts.leg, facts.site) == (leg, site):
+                return item
+    return None
 
 
 def _listed(desk: Desk, study: str, chosen: str) -> dict[str, Any]:

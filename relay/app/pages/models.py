@@ -35,8 +35,7 @@ def one(request: Request) -> Response:
     """One model: its facts, its lineage, its card."""
     path = _model(desk_of(request), request.query_params.get("path", ""))
     (entry,) = entries_of([Path(path)], Place(desk_of(request).home))
-    scores = Library([entry]).scores(entry.about) if entry.about else {}
-    return render(request, "model.html", entry=entry, scores=scores, words=typed("relay", "models", "show", path))
+    return render(request, "model.html", entry=entry, words=typed("relay", "models", "show", path))
 
 
 def closed(request: Request) -> Response:
@@ -80,7 +79,7 @@ def _row(found: Library, entry: Entry, folders: Sequence[Path]) -> dict[str, Any
     """A model as the list shows it: its path is shown from the first of the folders that has it."""
     above = next((folder for folder in folders if entry.path.is_relative_to(folder)), None)
     name = entry.path.relative_to(above) if above else entry.path
-    return {"entry": entry, "name": str(name), "scores": found.scores(entry.about) if entry.about else {}}
+    return {"entry": entry, "name": str(name), "scores": found.scores(entry)}
 
 
 def _usual(desk: Desk) -> list[Path]:

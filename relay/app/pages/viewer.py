@@ -13,6 +13,7 @@ from starlette.routing import Route
 from relay import palette
 from relay.app.pages.predicted import predicted_of
 from relay.app.pages.results import name_of, run_of
+from relay.app.progress import run_of as run_of_words
 from relay.app.viewing import Recent, Viewed, datasets_of, of_file, of_record, predictions_of, record_of
 from relay.app.web import desk_of, render
 from relay.data import Dataset
@@ -53,7 +54,7 @@ def dropped(request: Request) -> Response:
 def dropped_data(request: Request) -> Response:
     """What the page of a dropped image asks for."""
     one = predicted_of(request)
-    return _data(request, one, lambda: of_file(one.image, one.mask))
+    return _data(request, one, lambda: of_file(one.image, one.mask, _classes(request)))
 
 
 def _data(request: Request, key: Hashable, make: Callable[[], Viewed]) -> Response:
@@ -64,6 +65,18 @@ def _data(request: Request, key: Hashable, make: Callable[[], Viewed]) -> Respon
         return JSONResponse({**viewed.about, "colours": COLOURS, "palette": CLASSES})
     axis, at, channel = (_number(asked.get(part, "0")) for part in ("axis", "at", "channel"))
     return Response(viewed.plane(axis, at, channel, asked.get("mask")), media_type="application/octet-stream")
+
+
+def _classes(request: Request) -> list[str]:
+    """The names of the classes that a job predicts; none if its run can't be read any more, which is no reason not to
+    show what it has predicted."""
+    desk = desk_of(request)
+    run = run_of_words(desk.jobs.job(int(request.path_params["number"])).words)
+    try:
+        datasets = _datasets(desk.cwd / run) if run else {}
+    except UserError:
+        return []
+    return next((list(dataset.options.does.names) for dataset in datasets.values()), [])
 
 
 def _datasets(run: Path) -> dict[str, Dataset]:

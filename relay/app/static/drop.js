@@ -12,7 +12,7 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
     const bytes = files.reduce((sum, file) => sum + file.size, 0);
     const most = Number(form.dataset.most);
     const fits = bytes <= most && files.length <= MOST_FILES;
-    const said = `${files.length} files, ${size(bytes)}`;
+    const said = `${files.length} ${files.length === 1 ? "file" : "files"}, ${size(bytes)}`;
     told.textContent = fits ? said : `${said}: at most ${MOST_FILES} files, ${size(most)} together. Drop fewer at once.`;
     input.setCustomValidity(fits ? "" : told.textContent);
   };
@@ -25,7 +25,8 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const items = [...event.dataTransfer.items].filter(({ kind }) => kind === "file");
+    const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile()); // now: items are gone after this
     input.value = "";
     try {
       dropped = (await Promise.all(entries.map(below))).flat();
@@ -62,6 +63,7 @@ function size(bytes) {
 }
 
 async function below(entry) {
+  if (entry instanceof File) return [{ file: entry, path: entry.name }];
   if (entry.isFile) {
     const file = await new Promise((done, failed) => entry.file(done, failed));
     return [{ file, path: entry.fullPath.replace(/^\//, "") }];

@@ -54,15 +54,14 @@ function colourOf(text) {
   return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 }
 
-// One class: each mask has its own colour. Several: a colour for each class, and outlines in the colour of the mask.
+// One class: each mask has its own colour. Several: a colour for each class.
 function coloursOf(name, place) {
-  const own = colourOf(name === "truth" ? about.colours.truth : about.colours.others[place]);
+  const own = name === "truth" ? about.colours.truth : about.colours.others[place];
   const several = about.classes.length > 2;
-  const fill = (k) => (several ? colourOf(about.palette[((k - 1) % 7) + 1]) : own);
-  return { own, fills: Array.from({ length: 256 }, (_, k) => fill(Math.max(k, 1))) };
+  return Array.from({ length: 256 }, (_, k) => (several ? about.palette[((k + 6) % 7) + 1] : own));
 }
 
-function compose(image, masks) {
+function compose(image, filled) {
   const [rows, columns] = sides();
   const drawn = new ImageData(columns, rows);
   const out = drawn.data;
@@ -81,28 +80,39 @@ function compose(image, masks) {
       out[i + 3] = 255;
     }
   }
-  const opacity = control("opacity").value / 100;
-  for (const { labels, fills } of masks) {
+  if (filled) {
+    const [opacity, fills] = [control("opacity").value / 100, filled.colours.map(colourOf)];
+    const { labels } = filled;
     for (let j = 0; j < labels.length; j++) if (labels[j]) paint(out, j, fills[labels[j]], opacity);
-  }
-  for (const { labels, own } of control("outlines").checked ? masks : []) {
-    for (let j = 0; j < labels.length; j++) if (labels[j] && edge(labels, j, columns, rows)) paint(out, j, own, 1);
   }
   return drawn;
 }
 
-function paint(out, j, colour, opacity) {
-  for (let c = 0; c < 3; c++) out[4 * j + c] += (colour[c] - out[4 * j + c]) * opacity;
+// The borders of each class as a path along the edges of pixels.
+function outlines({ labels, colours, name }) {
+  const [rows, columns] = sides();
+  const paths = new Map();
+  const label = (row, column) => (row < 0 || column < 0 || row >= rows || column >= columns ? 0 : labels[row * columns + column]);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const k = labels[row * columns + column];
+      if (!k) continue;
+      if (!paths.has(k)) paths.set(k, new Path2D());
+      const line = (x, y, to, down) => {
+        paths.get(k).moveTo(x, y);
+        paths.get(k).lineTo(to, down);
+      };
+      if (label(row - 1, column) !== k) line(column, row, column + 1, row);
+      if (label(row + 1, column) !== k) line(column, row + 1, column + 1, row + 1);
+      if (label(row, column - 1) !== k) line(column, row, column, row + 1);
+      if (label(row, column + 1) !== k) line(column + 1, row, column + 1, row + 1);
+    }
+  }
+  return [...paths].map(([k, path]) => ({ path, colour: colours[k], width: name === "truth" ? 3 : 1.5 }));
 }
 
-function edge(labels, j, columns, rows) {
-  const [k, column] = [labels[j], j % columns];
-  return (
-    (column > 0 && labels[j - 1] !== k) ||
-    (column < columns - 1 && labels[j + 1] !== k) ||
-    (j >= columns && labels[j - columns] !== k) ||
-    (j < columns * (rows - 1) && labels[j + columns] !== k)
-  );
+function paint(out, j, colour, opacity) {
+  for (let c = 0; c < 3; c++) out[4 * j + c] += (colour[c] - out[4 * j + c]) * opacity;
 }
 
 async function draw() {
@@ -115,8 +125,9 @@ async function draw() {
       const [image, ...labels] = await Promise.all([plane(null, view.at), ...used.map((name) => plane(name, view.at))]);
       if (now !== wanted) return;
       const place = panels.indexOf(panel);
-      const masks = used.map((name, i) => ({ labels: new Uint8Array(labels[i]), ...coloursOf(name, place) }));
-      show(panel, compose(image, masks));
+      const masks = used.map((name, i) => ({ name, labels: new Uint8Array(labels[i]), colours: coloursOf(name, place) }));
+      panel.lines = control("outlines").checked ? masks.flatMap(outlines) : [];
+      show(panel, compose(image, masks.at(-1)));
     }
     state.textContent = "";
     state.className = "";
@@ -134,7 +145,7 @@ function show(panel, drawn) {
   place(panel);
 }
 
-function place({ canvas, sheet }) {
+function place({ canvas, sheet, lines }) {
   const dense = devicePixelRatio || 1;
   canvas.width = canvas.clientWidth * dense;
   canvas.height = canvas.clientHeight * dense;
@@ -144,7 +155,16 @@ function place({ canvas, sheet }) {
   context.imageSmoothingEnabled = false;
   context.translate(canvas.width / 2 + view.x * dense, canvas.height / 2 + view.y * dense);
   context.scale(fit * across, fit * down * (view.axis ? -1 : 1));
-  context.drawImage(sheet, -sheet.width / 2, -sheet.height / 2);
+  context.translate(-sheet.width / 2, -sheet.height / 2);
+  context.drawImage(sheet, 0, 0);
+  const from = context.getTransform();
+  context.resetTransform(); // lines are as thick on the screen, however far it is zoomed in
+  for (const { path, colour, width } of lines) {
+    const moved = new Path2D();
+    moved.addPath(path, from);
+    Object.assign(context, { strokeStyle: colour, lineWidth: width * dense });
+    context.stroke(moved);
+  }
 }
 
 function prefetch() {
@@ -211,12 +231,12 @@ function panel(model) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   const caption = document.createElement("figcaption");
-  caption.textContent = model || "the image";
+  caption.textContent = `${model || "the image"}${about.empty.includes(model) ? ": nothing was predicted" : ""}`;
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "img");
   figure.append(canvas, caption);
   root.querySelector(".panels").append(figure);
-  const made = { canvas, model, sheet: document.createElement("canvas") };
+  const made = { canvas, model, sheet: document.createElement("canvas"), lines: [] };
   listen(canvas);
   panels.push(made);
 }
@@ -239,11 +259,14 @@ function legend() {
     item.append(swatch, text);
     return item;
   };
-  const { colours, classes, palette } = about;
-  const masks = panels.filter(({ model }) => model).map(({ model }, place) => entry(colours.others[place], model));
-  const truth = about.masks.includes("truth") ? [entry(colours.truth, "truth")] : [];
-  const several = classes.length > 2 ? classes.slice(1).map((name, k) => entry(palette[(k % 7) + 1], name)) : [];
-  root.querySelector(".legend").replaceChildren(...truth, ...masks, ...several);
+  const { colours, classes, palette, masks } = about;
+  const names = panels.filter(({ model }) => model).map(({ model }) => model);
+  const own = [
+    ...(masks.includes("truth") ? [entry(colours.truth, "truth")] : []),
+    ...names.map((name, place) => entry(colours.others[place], name)),
+  ];
+  const several = classes.slice(1).map((name, k) => entry(palette[(k % 7) + 1], name));
+  root.querySelector(".legend").replaceChildren(...(classes.length > 2 && masks.length ? several : own));
 }
 
 const KEYS = {
@@ -311,7 +334,7 @@ async function begin() {
   options(control("left"), [["", "the image alone"], ...models.map((name) => [name, name])]);
   options(control("right"), [["", "none"], ...models.map((name) => [name, name])]);
   options(control("channel"), about.scales.map((_, c) => [c, `${c + 1}`]));
-  control("left").value = models[0] ?? "";
+  control("left").value = models.findLast((name) => /^task_\d+(_lap\d+)?$/.test(name)) ?? models[0] ?? "";
   control("axis").value = about.across;
   hide("slice", about.shape[0] === 1);
   hide("axis", about.shape[0] === 1);
@@ -319,6 +342,7 @@ async function begin() {
   hide("level", about.colour);
   hide("width", about.colour);
   hide("truth", !about.masks.includes("truth"));
+  hide("left", !models.length);
   hide("right", models.length < 2);
   hide("opacity", !about.masks.length);
   hide("outlines", !about.masks.length);

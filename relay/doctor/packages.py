@@ -1,0 +1,167 @@
+"""Python, and the installed packages against what relay requires and against the lock it was tested with."""
+
+from __future__ import annotations
+
+import platform
+import re
+import struct
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from pathlib import Path
+
+import relay
+from relay.doctor.finding import Finding, fault, ok, warning
+from relay.errors import some, typed
+
+NAME = "relay-learning"
+LOCK = "constraints.txt"
+OTHER_PYTHON = "Install another Python, and relay into it."
+REPAIR = "Install relay again from its kit (sh install.sh, on Windows install.bat)"
+
+
+def check_python() -> Iterator[Finding]:
+    """The interpreter: its version against the range that relay supports, and that it is a 64-bit one."""
+    from packaging.specifiers import SpecifierSet
+
+    here = platform.python_version()
+    allowed = _ourselves().metadata["Requires-Python"] or ""
+    bits = struct.calcsize("P") * 8
+    if not SpecifierSet(allowed).contains(here, prereleases=True):
+        yield fault("Python", f"version {here}; relay needs {allowed}", OTHER_PYTHON)
+    elif bits < 64:
+        yield fault("Python", f"version {here} for {bits} bit; torch needs 64", OTHER_PYTHON)
+    else:
+        yield ok("Python", f"{here}, {bits} bit, {platform.system()} {platform.machine()}")
+    if sys.prefix == sys.base_prefix:
+        yield warning(
+            "Python",
+            "relay is not installed in an environment of its own: another program's packages can break it",
+            "Make one: python -m venv relay-env. Install relay into it.",
+        )
+
+
+def check_packages() -> Iterator[Finding]:
+    """Every package that relay requires is there, in a version that it admits, and better in the locked one."""
+    missing, unfit = _against_requirements()
+    if missing:
+        yield fault("packages", f"not installed: {some(missing)}", f"{REPAIR}: {typed(*missing)}.")
+    if unfit:
+        yield fault("packages", f"versions that relay does not admit: {some(unfit)}", f"{REPAIR}.")
+    if missing or unfit:
+        return
+    locked = read_lock()
+    if locked is None:
+        yield warning(
+            "packages",
+            "all that relay requires are there, but the lock is not, so nobody knows whether they were tested together",
+            f"{REPAIR}: it brings the lock.",
+        )
+        return
+    other = _against_lock(locked)
+    if other:
+        yield warning(
+            "packages",
+            f"other versions than relay was tested with: {some(other)}",
+            f"{REPAIR}, unless the site needs these versions.",
+        )
+    else:
+        yield ok("packages", "all that relay requires are there, in the versions of the lock")
+
+
+def check_libraries() -> Iterator[Finding]:
+    """OpenCV, which imgaug's augmentations use, needs libraries that a small Linux lacks, and no wheel brings."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        gone = re.match(r"lib[\w.+-]+\.so[.\d]*", str(error))
+        named = gone[0] if gone else "a part of it"
+        yield warning(
+            "libraries",
+            f"OpenCV can't be loaded: {named} is missing ({{error}}). Augmentations with imgaug will fail",
+            "Have an administrator install it: libgl1 and libglib2.0-0 on Debian and Ubuntu, mesa-libGL and glib2 on "
+            "Red Hat. Or use other augmentations: relay list augmentations",
+            error=error,
+        )
+
+
+def _ourselves() -> Distribution:
+    return distribution(NAME)
+
+
+def _against_requirements() -> tuple[list[str], list[str]]:
+    """The names of what is missing, and ``name version (allowed range)`` of what does not fit."""
+    from packaging.requirements import Requirement
+
+    missing, unfit = [], []
+    for line in _ourselves().requires or ():
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            here = version(wanted.name)
+        except PackageNotFoundError:
+            missing.append(wanted.name)
+            continue
+        if not wanted.specifier.contains(here, prereleases=True):
+            unfit.append(f"{wanted.name} {here} (must be {wanted.specifier})")
+    return sorted(missing), sorted(unfit)
+
+
+def read_lock() -> dict[str, str] | None:
+    """The locked version of each package, by its normalised name; None if there is no lock here.
+
+    The lock is ``constraints.txt``: beside the sources, or in ``share/relay``, where a wheel puts it.
+    """
+    places = (Path(relay.__file__).parents[1] / LOCK, Path(sys.prefix) / "share" / "relay" / LOCK)
+    found = next((path for path in places if path.is_file()), None)
+    return None if found is None else parse_lock(found.read_text(encoding="utf-8"))
+
+
+def parse_lock(text: str) -> dict[str, str]:
+    """The lines ``name==version`` of a lock that apply to this Python."""
+    from packaging.requirements import Requirement
+
+    locked = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("#", " ", "-")):
+            pinned = Requirement(line.rstrip(" \\"))
+            if not pinned.marker or pinned.marker.evaluate():
+                locked[normal(pinned.name)] = str(pinned.specifier).removeprefix("==")
+    return locked
+
+
+def _against_lock(locked: Mapping[str, str]) -> list[str]:
+    """``name version (lock: version)`` of every package that relay requires, directly or not, and that is another one.
+    A local label (torch's ``+cpu``) is no other version."""
+    other = []
+    for name, here in _required().items():
+        pinned = locked.get(name)
+        if pinned is not None and here.partition("+")[0] != pinned.partition("+")[0]:
+            other.append(f"{name} {here} (lock: {pinned})")
+    return sorted(other)
+
+
+def _required() -> dict[str, str]:
+    """The installed version of everything that relay requires, and that those packages require in turn."""
+    from packaging.requirements import Requirement
+
+    found: dict[str, str] = {}
+    new = list(_ourselves().requires or ())
+    while new:
+        wanted = Requirement(new.pop())
+        name = normal(wanted.name)
+        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        try:
+            there = distribution(name)
+        except PackageNotFoundError:
+            continue
+        found[name] = there.version
+        new += there.requires or ()
+    return found
+
+
+def normal(name: str) -> str:
+    """A package's name as registries compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,33 @@
+"""A report that can be sent to someone who helps: every finding, but no path, no name and no host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import relay
+from relay.doctor.finding import Finding
+from relay.files import write_text
+
+HEAD = """relay doctor, version {version}
+Paths, names and messages that may quote them are left out: [path] stands for one. Read this before you send it.
+"""
+
+
+def text_of(findings: Sequence[Finding]) -> str:
+    """The report, in plain text."""
+    lines = [HEAD.format(version=relay.__version__)]
+    for found in findings:
+        lines.append(f"{found.level:<8} {found.subject}: {found.redacted(found.text)}")
+        if found.cure:
+            lines.append(f"{'':<8} what to do: {found.redacted(found.cure)}")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(findings: Sequence[Finding], file: Path) -> None:
+    """Write the report to a file.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    write_text(file, text_of(findings))

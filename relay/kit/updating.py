@@ -1,0 +1,41 @@
+"""Carry only what changed from one kit to the next."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from relay.errors import UserError
+from relay.kit import verify_kit
+from relay.kit.building import PROGRAMS
+from relay.kit.manifest import opened
+from relay.trust import BadDocument
+
+
+def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]]:
+    """Copy what an earlier kit does not have, into a new or empty folder.
+
+    Args:
+        kit: the new kit, which is verified first.
+        against: the manifest of the earlier kit.
+
+    Returns:
+        The files that were copied, and those of the earlier kit that are no longer part of it.
+
+    Raises:
+        UserError: the folder has files, or there is no kit.
+        Refused: the new kit is damaged, or ``against`` is not a manifest.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty", "Give a new folder.")
+    try:
+        before = verify_kit.read_manifest(against)["files"]
+    except verify_kit.BadKit as error:
+        raise BadDocument(str(error), f"Name the {verify_kit.MANIFEST} of the earlier kit (--against).") from error
+    now = opened(kit).content["files"]
+    new = [name for name, entry in now.items() if before.get(name) != entry or name in PROGRAMS]
+    beside = [name for name in (verify_kit.MANIFEST, verify_kit.SIGNATURE, verify_kit.SIGNER) if (kit / name).exists()]
+    for name in (*new, *beside):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(kit / name, folder / name)
+    return new, sorted(set(before) - set(now))
