@@ -40,7 +40,7 @@ def doctor(
 
     target = None if report is None else expanded(report)
     if target is not None:
-        places.folder_there(target.parent)
+        check_target(target)
     found: list[Finding] = []
     show(check_machine(home_of(home).resolve(), Path.cwd()), found)
     if stick is not None:
@@ -52,6 +52,19 @@ def doctor(
         write_report(found, target)
         ask.say(f"Written: {target}. Read it before you send it.")
     conclude(found)
+
+
+def check_target(file: Path) -> None:
+    """Check, before time is spent, that a report can be written to a file.
+
+    Raises:
+        UserError: its folder is missing, or something else is there.
+    """
+    from relay.doctor import is_report
+
+    places.folder_there(file.parent)
+    if file.exists() and not is_report(file):
+        raise UserError(f"{file} already exists and is not a report", "Give another name: --report FILE")
 
 
 def show(findings: Iterable[Finding], found: list[Finding]) -> None:
