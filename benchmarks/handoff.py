@@ -86,7 +86,7 @@ def run(root: Path, what: str) -> None:
     store, keys = study.store(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
-        sending.sign(store, keys, drafting.draft(store, keys, root / "handover"))
+        sending.sign(store, keys, drafting.draft(store, root / "handover"))
         sending.export(store, 1, study.stick)
     else:
         verify(store, keys, find(study.stick)[0].path)

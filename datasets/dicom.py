@@ -223,7 +223,7 @@ class Dicom(Dataset):
                 problems.append(f"{one.path}: {len(segments) or 'no'} DICOM-SEG files refer to it{several}")
                 return None
             return segments[0]
-        place = one.path if one.path.is_dir() else one.files[0].parent
+        place = (one.path if one.path.is_dir() else one.files[0].parent).absolute()  # the rule may begin with it
         mask = folder / self.options.mask_name.format(folder=place, name=place.name, series=one.uid, study=one.study)
         if not mask.is_file():
             problems.append(f"{one.path}: there is no {mask}")

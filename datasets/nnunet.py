@@ -1,7 +1,8 @@
 """A data set of nnU-Net, version 2 (Isensee et al. 2021, 10.1038/s41592-020-01008-z).
 
 ``<root_path>/<img_folder>/dataset.json`` names channels, labels and the file ending; ``imagesTr/CASE_0000.nii.gz``,
-``CASE_0001.nii.gz``, … are a case's channels, ``labelsTr/CASE.nii.gz`` its mask. Cases of ``imagesTs`` with a mask in
+``CASE_0001.nii.gz``, … are a case's channels, ``labelsTr/CASE.nii.gz`` its mask. A colour picture has its three
+channels in one file, ``CASE_0000.png``, if they are called R, G and B. Cases of ``imagesTs`` with a mask in
 ``labelsTs`` are the published test set; those without are not used.
 """
 
@@ -67,7 +68,7 @@ class NnUNet(Dataset):
         """
         found = [About(self.root / name / "dataset.json") for name in self.options.folder_names]
         for about in found:
-            about.check(self.options.num_classes, self.options.channels)
+            about.check(self.options.num_classes, self.options.channels, self.options.class_names)
             if about.labels != found[0].labels:
                 raise DataError(
                     f"{about.path}: labels differ from those of {found[0].path}", "Give both the same labels."
@@ -100,9 +101,9 @@ class NnUNet(Dataset):
                 if part == "train":
                     problems.append(f"{folder / f'labels{end}' / name}{about.ending}: no such mask")
                 continue
-            missing = [k for k in range(len(about.channels)) if k not in channels]
+            missing = [k for k in range(about.files) if k not in channels]
             problems += [f"{folder / f'images{end}' / name}_{k:04d}{about.ending}: no such channel" for k in missing]
-            images = tuple(channels[k] for k in sorted(channels) if k < len(about.channels))
+            images = tuple(channels[k] for k in sorted(channels) if k < about.files)
             yield Record(self._id(folder, end, name), self._who(name, problems), images, masks[name], part)
 
     def _id(self, folder: Path, end: str, name: str) -> str:
@@ -124,6 +125,7 @@ class About:
         channels: The names of the channels, in order.
         labels: The value of each class, background first.
         ending: The ending of all files.
+        files: The files of a case: one for each channel, or one for all three of a colour picture.
 
     Raises:
         DataError: it is missing, damaged or of another form.
@@ -142,8 +144,11 @@ class About:
         self.channels = self._channels(content.get("channel_names"))
         self.labels = self._labels(content.get("labels"))
         self.ending = self._text(content.get("file_ending"))
+        colour = [name[:1].lower() for name in self.channels] == ["r", "g", "b"] and self.ending.lower() in PICTURES
+        one = colour and not any((path.parent / "imagesTr").glob(f"*_0001{self.ending}"))
+        self.files = 1 if one else len(self.channels)
 
-    def check(self, num_classes: int | None, channels: int) -> None:
+    def check(self, num_classes: int | None, channels: int, class_names: Sequence[str] | None = None) -> None:
         """Compare it with what the config says.
 
         Raises:
@@ -155,7 +160,14 @@ class About:
                 f"{self.path}: {len(self.labels)} labels ({names}), but num_classes is {num_classes}",
                 f"Set num_classes: {len(self.labels)} in the config.",
             )
-        if channels != len(self.channels) and (channels, len(self.channels)) not in ((1, 3), (3, 1)):
+        if class_names and sorted(class_names) == sorted(self.labels) and list(class_names) != list(self.labels):
+            raise DataError(
+                f"{self.path}: the labels in the order of their values are {names}, but class_names is "
+                f"{', '.join(class_names)}",
+                "Give the labels the values that they have at the other sites, in labels and in the masks; or, if no "
+                "other site takes part, correct class_names.",
+            )
+        if channels != len(self.channels) and not (self.files == 1 and channels in (1, 3)):  # grey or colour pictures
             raise DataError(
                 f"{self.path}: {len(self.channels)} channels ({', '.join(self.channels)}), but channels is {channels}",
                 f"Set channels: {len(self.channels)} in the config.",

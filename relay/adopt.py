@@ -5,7 +5,7 @@ one of expert and generalist, fine-tuned at home. Only validation images decide;
 the chosen model.
 
 A choice is a folder, ``adopted/<site>/``: ``adopted.json`` (the choice and its reasons), ``scores.csv`` (the scores of
-the chosen model on the site's own test images) and, if the fine-tuned model was chosen, ``tuned.safetensors``.
+the chosen model on the site's own test images) and, if the chosen model was fine-tuned here, ``tuned.safetensors``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from relay import tensorfile
 from relay.bundle import measure
 from relay.errors import DataError
-from relay.files import damaged, read_json, write_bytes, write_text
+from relay.files import clear, damaged, read_json, recover_folder, replace_folder, write_bytes, write_text
 from relay.leg import (
     Progress,
     RunPaths,
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from relay.plan import Leg
 
 TUNED = "tuned"
+LEARNED = "learned"
+"""Fine-tuned on masks that people have corrected (:mod:`relay.correct`)."""
 ORDER = (EXPERT, TUNED, GENERALIST, VOTE)
 """Of two candidates that score alike, the earlier one is adopted: the one that fits the site's own graders."""
 NEEDED: dict[str, type] = {"site": str, "model": str, "why": str, "from": str, "handover": str, "sha256": dict}
@@ -117,7 +119,7 @@ def adopt(
     models: dict[str, nn.Module] = dict(candidates_in(leg, handover, leg.task_name).items())
     task = leg.data.does
     found = {kind: scores(model, site, [site.val], device) for kind, model in models.items()}
-    step, origin = 0, _origin(leg, incoming)
+    step, origin = 0, origin_of(leg, incoming)
     if len(site.val):
         start = task.best((kind for kind in (EXPERT, GENERALIST) if kind in found), lambda kind: _mean(found[kind]))
         net = copy.deepcopy(models[start])
@@ -132,9 +134,8 @@ def adopt(
     record["handover"] = incoming.digest
     record["candidates"] = {kind: describe(values, seed) for kind, values in found.items()}
     if is_first():
-        where = {"study": study, "strategy": leg.conf.strategy.name, "leg": handover.legs[-1]["leg"]}
         with progress.stage("testing"):
-            _write(models[chosen].to(device).eval(), record, site, where, paths, leg)
+            write(study, leg, incoming, models[chosen].to(device).eval(), record, site, paths)
     wait_for_all()
     return record
 
@@ -162,27 +163,40 @@ def _mean(found: Sequence[tuple[str, float]]) -> float:
     return mean(score for _, score in found)
 
 
-def _write(
-    model: nn.Module, record: dict[str, Any], site: SiteData, where: Mapping[str, Any], paths: AdoptPaths, leg: Leg
+def write(
+    study: str,
+    leg: Leg,
+    incoming: Incoming,
+    model: nn.Module,
+    record: dict[str, Any],
+    site: SiteData,
+    paths: AdoptPaths,
 ) -> None:
-    """Write the weights if they were fine-tuned, and the scores on the test images; the choice last."""
+    """Replace what a site adopted in one step: the record, the weights if they were fine-tuned here, and the scores on
+    the test images.
+
+    Args:
+        study: its name, for the scores.
+        model: in evaluation mode.
+        record: the choice; gets the digests of the files.
+    """
     from safetensors.torch import save
 
-    paths.record.unlink(missing_ok=True)
-    paths.tuned.unlink(missing_ok=True)
-    if record["model"] == TUNED:
-        write_bytes(paths.tuned, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
-    where = {**where, "trained": record["site"], "model": ADOPTED, "site": record["site"]}
+    new = AdoptPaths(paths.root.with_name(f".{paths.root.name}.new"))
+    clear(new.root)
+    if record["model"] in (TUNED, LEARNED):
+        write_bytes(new.tuned, save({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}))
+    where = {"study": study, "strategy": leg.conf.strategy.name, "leg": incoming.handover.legs[-1]["leg"]}
+    where |= {"trained": record["site"], "model": ADOPTED, "site": record["site"]}
     how, device = leg.conf.predict, next(model.parameters()).device
     tested = predictions(applied(model, how), site, device, steps=steps_of(how.postprocess))
-    write_rows(paths.scores, (row for one in tested for row in rows(one, site.dataset.options.does, **where)))
-    record["sha256"] = {path.name: measure(path).sha256 for path in (paths.tuned, paths.scores) if path.is_file()}
-    write_text(paths.record, json.dumps(no_nan(record), indent=1) + "\n")
-    for state in paths.root.glob("phase_1_adopt_*.ckpt"):
-        state.unlink()
+    write_rows(new.scores, (row for one in tested for row in rows(one, site.dataset.options.does, **where)))
+    record["sha256"] = {path.name: measure(path).sha256 for path in (new.tuned, new.scores) if path.is_file()}
+    write_text(new.record, json.dumps(no_nan(record), indent=1) + "\n")
+    replace_folder(new.root, paths.root)  # and with it, the state that a fine-tuning resumes from
 
 
-def _origin(leg: Leg, incoming: Incoming) -> str:
+def origin_of(leg: Leg, incoming: Incoming) -> str:
     """Identifies everything that a choice depends on, except the images."""
     return digest(json.dumps([incoming.digest, leg.scientific()], sort_keys=True, default=str).encode())
 
@@ -194,8 +208,9 @@ def chosen_before(leg: Leg, incoming: Incoming, run: RunPaths) -> dict[str, Any]
         UserError: one of its files is damaged, or missing.
     """
     paths = AdoptPaths.of(run, leg.task_name)
+    recover_folder(paths.root)
     record = read(paths)
-    if not record or record["from"] != _origin(leg, incoming):
+    if not record or record["from"] != origin_of(leg, incoming):
         return None
     for path in (paths.tuned, paths.scores):
         if path.name in record["sha256"]:

@@ -115,18 +115,25 @@ def check_stream(file: BinaryIO, size: int, count: int | None = None, metadata: 
     return entries
 
 
+def metadata_of(path: Path) -> dict[str, str]:
+    """The texts in a header's ``__metadata__``, by key; empty if it has none. Only the header is read.
+
+    Raises:
+        BadTensors, OSError: as :func:`load`.
+    """
+    with path.open("rb") as file:
+        text = _text(file, os.fstat(file.fileno()).st_size, MAX_TENSORS, metadata=True)
+    parse(text, metadata=True)
+    return dict(_content(text).get(_METADATA, {}))
+
+
 def parse(text: bytes, metadata: bool = False) -> dict[str, Entry]:
     """A header's entries by name, in its order.
 
     Raises:
         BadTensors: it is not valid.
     """
-    if not text.startswith(b"{") or not text.rstrip(b" ").endswith(b"}"):
-        raise BadTensors("its header is not a single JSON object followed only by spaces")
-    try:
-        content = json.loads(text.decode(), object_pairs_hook=_once, parse_float=_not_whole, parse_constant=_not_whole)
-    except (ValueError, RecursionError) as error:
-        raise BadTensors(f"its header is not JSON: {plain(str(error)[:200])}") from None
+    content = _content(text)
     told = content.pop(_METADATA, {})
     if not (_texts(told) and (metadata or not told)):
         raise BadTensors(f"its {_METADATA} {'may only contain texts' if metadata else 'is not allowed here'}")
@@ -135,8 +142,26 @@ def parse(text: bytes, metadata: bool = False) -> dict[str, Entry]:
     return {name: _entry(name, value) for name, value in content.items()}
 
 
+def _content(text: bytes) -> dict[str, Any]:
+    if not text.startswith(b"{") or not text.rstrip(b" ").endswith(b"}"):
+        raise BadTensors("its header is not a single JSON object followed only by spaces")
+    try:
+        content: dict[str, Any] = json.loads(
+            text.decode(), object_pairs_hook=_once, parse_float=_not_whole, parse_constant=_not_whole
+        )
+    except (ValueError, RecursionError) as error:
+        raise BadTensors(f"its header is not JSON: {plain(str(error)[:200])}") from None
+    return content
+
+
 def _header(file: BinaryIO, size: int, count: int, metadata: bool) -> tuple[dict[str, Entry], int]:
     """The entries, and where the data starts."""
+    text = _text(file, size, count, metadata)
+    return parse(text, metadata), 8 + len(text)
+
+
+def _text(file: BinaryIO, size: int, count: int, metadata: bool) -> bytes:
+    """The header of a file that is open at its beginning."""
     first = file.read(8)
     length = int.from_bytes(first, "little")
     most = min(MAX_HEADER, _ROOM * (count + 1) + (MAX_HEADER if metadata else 0))
@@ -144,7 +169,7 @@ def _header(file: BinaryIO, size: int, count: int, metadata: bool) -> tuple[dict
         raise BadTensors("it is truncated, or not a safetensors file")
     if length > most:
         raise BadTensors(f"its header has {length} bytes; the limit is {most} for {count} tensors")
-    return parse(file.read(length), metadata), 8 + length
+    return file.read(length)
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

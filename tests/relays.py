@@ -238,7 +238,7 @@ class World:
         """Sign a handover, put it on the stick."""
         site = site or self.roster.order[leg - 1]
         store, own = self.stores[site], self.keys[site]
-        sending.sign(store, own, drafting.draft(store, own, folder))
+        sending.sign(store, own, drafting.draft(store, folder))
         return sending.export(store, leg, self.stick, volume)[0]
 
     def deliver(self, bundle: Path, site: str, fit: ExpectedConfig | None = EXPECTED) -> Verified:

@@ -159,7 +159,7 @@ def test_a_choice_with_a_damaged_file_is_not_taken_for_done(
     paths = AdoptPaths(Path(shutil.copytree(made.root, tmp_path / "adopted" / made.root.name)))
     record = read(paths)
     assert record is not None
-    monkeypatch.setattr(module, "_origin", lambda *_: record["from"])
+    monkeypatch.setattr(module, "origin_of", lambda *_: record["from"])
     leg: Any = SimpleNamespace(task_name=made.root.name)
     incoming: Any = None
     assert module.chosen_before(leg, incoming, RunPaths(tmp_path)) == record

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from relay.exchange import StudyStore
 from relay.home import home_of
@@ -58,19 +59,29 @@ def _turn(store: StudyStore, roster: Roster) -> int | None:
     return store.next_turn() if store.identity.name in roster.order else None
 
 
-def next_step(store: StudyStore, roster: Roster, record: Record) -> Step:
-    """What this site does next."""
+def next_step(store: StudyStore, roster: Roster, record: Record, trained: Callable[[int], str | None]) -> Step:
+    """What this site does next.
+
+    Args:
+        trained: returns the handover of a leg that is trained and not yet signed; None if there is none.
+    """
     turn, before = _turn(store, roster), max(record.signed, default=0)
     if before and before not in store.sent():
         return Step(
             f"Leg {before} is signed, but was not written to a stick. Write it, and carry it on.",
             "Write it to the stick",
-            "/leg#send",
+            "/approve?handover=",
         )
     if turn is None:
         if record.newest < len(roster.order):
             return Step("This site has no further turn. Wait for the other sites.", "See the results", "/results")
         return Step("All legs are done. Choose the model for your own patients.", "Choose a model", "/leg#adopt")
+    if handover := trained(turn):
+        return Step(
+            f"Leg {turn} is trained. Look at what would leave, and approve it.",
+            "Look at what would leave",
+            f"/approve?{urlencode({'study': store.study, 'handover': handover})}",
+        )
     if turn == 1:
         return Step("Yours is the first leg. Train it on your images.", "Train leg 1", "/leg#train")
     if turn - 1 not in record.received:

@@ -23,7 +23,22 @@ from relay.app.desk import Desk
 from relay.app.guard import Door, Guard
 from relay.errors import Interrupted, RelayError, UserError
 
-PAGES = ("study", "keys", "leg", "jobs", "browse")
+PAGES = (
+    "study",
+    "keys",
+    "data",
+    "config",
+    "leg",
+    "approve",
+    "results",
+    "predicted",
+    "viewer",
+    "correct",
+    "editor",
+    "models",
+    "jobs",
+    "browse",
+)
 """The pages' modules; each has ``ROUTES``."""
 LOOPBACK = "127.0.0.1"
 

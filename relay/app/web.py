@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from relay.app.desk import Desk
 from relay.app.guard import csrf_of
 from relay.app.jobs import Job
+from relay.app.values import added
 from relay.config import fault, locate
 from relay.errors import RelayError, UserError, plain, shown
 
@@ -23,7 +24,12 @@ TOKEN = "form_token"
 REFUSED = 422
 PAGES = (
     ("/", "Study"),
+    ("/data", "Data"),
     ("/leg", "Leg"),
+    ("/results", "Results"),
+    ("/correct", "Correct"),
+    ("/approve", "Approve"),
+    ("/models", "Models"),
     ("/jobs", "Jobs"),
     ("/keys", "Keys"),
 )
@@ -35,9 +41,18 @@ def _templates() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("relay.app"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    made.filters |= {"shown": shown, "shown_long": lambda text: plain(text, keep="\n")}
+    filters: dict[str, Any] = {"shown": shown, "shown_long": lambda text: plain(text, keep="\n")}
+    made.filters |= {**filters, "added": added, "coded": coded}
     made.globals["pages"] = PAGES
     return made
+
+
+def coded(text: str) -> Markup:
+    """A text with words between backticks as code; all of it is escaped."""
+    parts = (
+        Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
 
 
 def desk_of(request: Request) -> Desk:
@@ -48,11 +63,16 @@ def desk_of(request: Request) -> Desk:
 
 def render(request: Request, template: str, /, **values: Any) -> Response:
     """A page from a template; every value is escaped."""
+    return HTMLResponse(fragment(request, template, **values))
+
+
+def fragment(request: Request, template: str, /, **values: Any) -> str:
+    """The text of :func:`render`, for a part of a page."""
     token = csrf_of(request.scope["relay_session"])
     field = Markup('<input type="hidden" name="{}" value="{}">').format(TOKEN, token)
     page = _templates().get_template(template)
     common = {"csrf": lambda: field, "token": token, "here": request.url.path, "desk": desk_of(request)}
-    return HTMLResponse(page.render(**common, **values))
+    return page.render(**common, **values)
 
 
 def form_of(request: Request) -> FormData:

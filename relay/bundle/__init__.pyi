@@ -6,6 +6,7 @@ from . import (
     handover_files as handover_files,
     manifest as manifest,
     memory_card as memory_card,
+    schemas as schemas,
     seal as seal,
     stick as stick,
 )
@@ -25,6 +26,7 @@ from .handover_files import (
     weights_digest as weights_digest,
 )
 from .manifest import STATEMENT as STATEMENT
+from .meanings import meaning as meaning
 from .memory_card import MemoryCard as MemoryCard, breaches as breaches
 from .opening import Opened as Opened, cards_in as cards_in, clear as clear, layout_of as layout_of, opened as opened
 from .seal import HEADER as HEADER, MAGIC as MAGIC, Seal as Seal, is_sealed as is_sealed, seal_of as seal_of

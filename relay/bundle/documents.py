@@ -16,7 +16,7 @@ from typing import Any
 
 from relay.bundle import manifest
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
-from relay.bundle.schemas import Config, DataCard, HandoverSpec, Results
+from relay.bundle.schemas import Config, CorrectedDataCard, DataCard, HandoverSpec, Results
 from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
 
 ADVICE = (
@@ -36,7 +36,7 @@ LARGEST = {
 SCHEMAS: Mapping[str, Any] = {
     manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
-    manifest.DATA_CARD: DataCard,
+    manifest.DATA_CARD: DataCard | CorrectedDataCard,
     manifest.RESULTS: Results,
     **dict.fromkeys(CARDS, MemoryCard),
 }
@@ -97,17 +97,20 @@ def disclosed(count: int, policy: Policy) -> int:
 
 
 def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
-    """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split rounded as required.
+    """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split, and ``corrected``,
+    rounded as required.
 
     Raises:
         BadDocument: it does not match its schema.
     """
     counted = {**card, "counts": policy.sample_counts} if isinstance(card, dict) else card
     check_schema(manifest.DATA_CARD, counted)
-    counts = {
+    counts: dict[str, Any] = {
         kind: {split: disclosed(count, policy) for split, count in card[kind].items()}
         for kind in ("images", "patients")
     }
+    if "corrected" in card:
+        counts["corrected"] = disclosed(card["corrected"], policy)
     return {**counted, **counts}
 
 
@@ -150,4 +153,6 @@ def _counts(claim: Claim, card: DataCard, memories: Mapping[str, MemoryCard]) ->
     yield "samples", claim.samples
     for kind, splits in (("images", card.images), ("patients", card.patients)):
         yield from ((f"{kind}.{split}", count) for split, count in vars(splits).items())
+    if isinstance(card, CorrectedDataCard):
+        yield "corrected", card.corrected
     yield from ((f"{name}: privacy.patients", memory.privacy.patients) for name, memory in memories.items())

@@ -105,6 +105,17 @@ class DataCard:
 
 
 @options
+class CorrectedDataCard(DataCard):
+    """The data card of a leg whose config asks for masks that people have corrected.
+
+    Attributes:
+        corrected: how many training images have such a mask.
+    """
+
+    corrected: Count
+
+
+@options
 class Row:
     """A mean score of a class on a site's test set, of segmentation 0 to 1; null if nothing could be measured."""
 

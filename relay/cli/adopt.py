@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WORDS = {
     "expert": "this site's own model, from its leg",
     "tuned": "fine-tuned here once more",
+    "learned": "fine-tuned here on masks corrected by hand",
     "generalist": "the one model of the last leg",
     "vote": "all sites' own models, weighed by looks",
 }

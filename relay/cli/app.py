@@ -17,13 +17,16 @@ from relay.cli import (
     catalogue,
     compare,
     configs,
+    correct,
     data,
     doctor,
     exchange,
+    export,
     init,
     inspect,
     keys,
     kit,
+    models,
     predict,
     record,
     rehearse,
@@ -86,12 +89,15 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
 app.command(name="list")(catalogue.show)
 app.command()(init.init)
 app.add_typer(data.data_app, name="data")
+app.add_typer(models.models_app, name="models")
+app.add_typer(correct.correct_app, name="correct")
 app.add_typer(keys.keys_app, name="keys")
 app.add_typer(kit.kit_app, name="kit")
 app.add_typer(roster.roster_app, name="roster")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relay.compare import Failed, Job
     from relay.config import Devices
     from relay.errors import Problem
+    from relay.plan import Config
 
 STRATEGIES = "local,sequential,relay,joint"
 DEFAULT = "demo"
@@ -108,7 +109,7 @@ def compare(
         _tell(planned, root, failed, against, console)
 
 
-def _config(config: str | None, words: Sequence[str]) -> configs.Config:
+def _config(config: str | None, words: Sequence[str]) -> Config:
     named = [word for word in words if "=" not in word]
     if len(named) + (config is not None) > 1:
         given = ", ".join([*([f"-c {config}"] if config else []), *named])

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from relay.config import Reading
 from relay.errors import ConfigError, Problem
+from relay.plan import Config, read_config
 
 if TYPE_CHECKING:
-    from relay.config import Devices
+    from relay.config import Devices, Reading
     from relay.plan import Study
-
-
-@dataclass(frozen=True)
-class Config:
-    """A config as read, its short name, which names the folder of its results, and where it was read from."""
-
-    reading: Reading
-    name: str
-    path: Path | None = None
-    overrides: Sequence[str] = ()
-
-    def plan(self, extra: Sequence[Problem] = (), blocks: Mapping[str, Any] | None = None, train: bool = True) -> Study:
-        """The checked study; for the arguments see :func:`relay.plan.plan`.
-
-        Args:
-            blocks: the config's blocks with changes; None to use them as they are.
-
-        Raises:
-            ConfigError: it lists every problem, with its path in the user's own file.
-        """
-        from relay.config import with_files
-        from relay.plan import plan
-
-        read = self.reading
-        try:
-            return plan(read.config if blocks is None else blocks, self.name, [*extra, *read.problems], train=train)
-        except ConfigError as error:
-            problems = [read.in_file(problem) for problem in error.problems]
-            problems = with_files(problems, self.path, self.overrides) if self.path else problems
-            raise ConfigError(problems, self.name) from error
 
 
 def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) -> Config:
@@ -51,14 +20,14 @@ def find(config: str, overrides: Sequence[str] | None = None, say: bool = True) 
     Raises:
         UserError: there is none, or it can't be read.
     """
-    from relay.config import locate, read, translate
+    from relay.config import locate
     from relay.leg import is_first
 
     path, name = locate(config)
-    reading = translate(read(path, overrides or ()))
-    if say and is_first() and (reading.translated or reading.unused):
-        show(reading, name)
-    return Config(reading, name, path, overrides or ())
+    found = read_config(path, name, overrides or ())
+    if say and is_first() and (found.reading.translated or found.reading.unused):
+        show(found.reading, name)
+    return found
 
 
 def study_of(

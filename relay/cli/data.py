@@ -125,15 +125,11 @@ def split(
     dealt = deal([row[patient] for row in sheet.rows], classes, wanted, seed)
     rows = [{**row.cells, "split": part} for row, part in zip(sheet.rows, dealt, strict=True)]
     write_sheet(out, rows, sheet.mark, replace)
-    counts = {part: sum(each == part for each in dealt) for part in wanted}
-    people = {
-        part: {row[patient] for row, each in zip(sheet.rows, dealt, strict=True) if each == part} for part in wanted
-    }
-    ask.say(
-        f"{out}: "
-        + ", ".join(f"{part} {count} of {_count(people[part], 'patient')}" for part, count in counts.items())
-        + (f"; stratified by {column}" if column else "")
-    )
+    told = []
+    for part in wanted:
+        there = [row[patient] for row, each in zip(sheet.rows, dealt, strict=True) if each == part]
+        told.append(f"{part} {_count(there, 'image')} of {_count(set(there), 'patient')}")
+    ask.say(f"{out}: {', '.join(told)}" + (f"; stratified by {column}" if column else ""))
 
 
 def _class_column(sheet: Sheet, named: str | None) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,6 @@ from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.exchange import Draft, ExpectedConfig, StudyStore
-    from relay.trust import Keys
 
 Note = Annotated[
     str,
@@ -114,27 +115,54 @@ def send(
     volume: Annotated[
         int | None, typer.Option("--volume", help="Largest file, in bytes. Default: what the stick allows.", min=2**20)
     ] = None,
+    approved_by: Annotated[
+        str | None,
+        typer.Option("--approved-by", help="Who approves what leaves; kept in this site's ledger.", metavar="NAME"),
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why it may leave; kept there, too.")] = None,
+    approved_list: Annotated[
+        str | None,
+        typer.Option(
+            "--approved-list",
+            help="Refuse unless this is the SHA-256 of the list, as --preview showed it.",
+            metavar="SHA256",
+        ),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Show what would leave and its SHA-256; sign and write nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --preview: as JSON.")] = False,
     study: options.Study = None,
     yes: options.Yes = False,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Show what would leave, ask, then sign it, seal it for the next site and put it on the stick."""
+    """Show what would leave, ask, then sign it, seal it for the next site and put it on the stick.
+
+    --preview shows it and stops. Where the study's policy requires approval, say who approves it and why.
+    """
     from relay.exchange import sending
 
     given, overrides = places.path_and_overrides(words)
     found = places.deployment(config, overrides)
     store = places.store_for(found, home, study)
     target = to or (Path(found.handoff.send) if found and found.handoff.send else None)
+    handover = given or (_handover(found, note) if found else None)
+    if as_json and not preview:
+        raise UserError("--json is given without --preview", "Add --preview: only what would leave is shown as JSON.")
+    if preview:
+        with store.alone():
+            _preview(store, handover, target, as_json)
+        return
     if target is None:
         raise UserError(
             "no folder to send to is given", "Name the stick's folder: -o FOLDER, or handoff.send in the config."
         )
     target = places.folder_there(target)
-    handover = given or (_handover(found, note) if found else None)
     secret = places.passphrase_file_of(found, passphrase_file)
+    approve = partial(_approve, store, name=approved_by, reason=reason, shown=approved_list)
     with store.alone():
-        drafted = _signed(store, handover, secret, target, yes)
+        drafted = _signed(store, handover, secret, target, yes, approve)
         leg = drafted.claim.leg
         files = sending.export(store, leg, target, volume or (found.handoff.volume if found else None))
     for file in files:
@@ -144,25 +172,71 @@ def send(
     ask.say(f"Next: eject the stick and carry {'it' if len(files) == 1 else 'all these files'} to {whom}.")
 
 
-def _signed(store: StudyStore, handover: Path | None, passphrase_file: Path | None, target: Path, yes: bool) -> Draft:
+def _preview(store: StudyStore, handover: Path | None, target: Path | None, as_json: bool) -> None:
+    """Show what would leave; no key is needed for it."""
+    from relay.exchange import approving, drafting
+
+    with drafting.drafted(store, handover) as drafted:
+        if as_json:
+            ask.say(*json.dumps(approving.preview(store, drafted), indent=1).splitlines())
+            return
+        _show_draft(store, drafted, target)
+        ask.say(f"{'list':<16} sha256 {drafted.digest()}")
+
+
+def _signed(
+    store: StudyStore,
+    handover: Path | None,
+    passphrase_file: Path | None,
+    target: Path,
+    yes: bool,
+    approve: Callable[[Draft], None],
+) -> Draft:
     """Show what would leave, ask, and sign it.
+
+    Args:
+        approve: writes to the ledger who approves it.
 
     Raises:
         UserError: the answer was no; nothing was signed.
+        NotApproved: it is not what was shown, or the policy requires an approval.
     """
-    from relay.exchange import sending
+    from relay.exchange import drafting, sending
 
-    drafted, keys = _drafted(store, handover, passphrase_file)
-    try:
+    keys = None if handover is None else places.unlock(store.home, passphrase_file)
+    with drafting.drafted(store, handover) as drafted:
         _show_draft(store, drafted, target)
         if not ask.agreed("Send it?", yes):
             raise UserError("not sent; nothing was signed or written", "Run the command again to send it.")
+        approve(drafted)
         if keys is not None:
             sending.sign(store, keys, drafted)
-    finally:
-        if not drafted.signed:
-            shutil.rmtree(drafted.folder, ignore_errors=True)
     return drafted
+
+
+def _approve(store: StudyStore, drafted: Draft, name: str | None, reason: str | None, shown: str | None) -> None:
+    """Write to the ledger who approves what leaves, if someone does or must; on a terminal, ask for what is missing.
+
+    Raises:
+        NotApproved: it is not the list that was shown.
+        UserError: the name or the reason is missing, or can't be kept.
+    """
+    from relay.exchange import approving
+
+    required = store.roster.policy.approval == "required"
+    if not (required or name or reason or shown):
+        return
+    leg, listed = drafted.claim.leg, drafted.digest()
+    approving.check_shown(leg, listed, shown)
+    if not (required or name or reason):
+        return
+    known = approving.approval(store, leg, listed)
+    if known and not (name or reason):
+        ask.say(f"It was {known}")
+        return
+    name = name or ask.answer("Who approves it?", "")
+    reason = reason or ask.answer("Why may it leave?", "")
+    approving.approve(store, leg, listed, approving.approver(name, reason))
 
 
 def _handover(found: places.Deployment, note: str) -> Path:
@@ -172,31 +246,8 @@ def _handover(found: places.Deployment, note: str) -> Path:
     return RunPaths(Path("exps") / found.name / note).leg(found.leg.folder).handover
 
 
-def _drafted(store: StudyStore, handover: Path | None, passphrase_file: Path | None) -> tuple[Draft, Keys | None]:
-    """What would leave and the keys to sign it with; without a handover, what was signed last and no keys."""
-    from relay.exchange import drafting
-
-    if handover is None:
-        return drafting.signed_before(store, _signed_last(store)), None
-    keys = places.unlock(store.home, passphrase_file)
-    return drafting.draft(store, keys, handover), keys
-
-
-def _signed_last(store: StudyStore) -> int:
-    signed = store.ledger.record().signed
-    if not signed:
-        raise UserError(
-            f"no leg of study {store.study} was signed in {store.home}",
-            "Name what to send: relay send -c CONFIG -n NOTE, or the folder with a finished leg's handover.",
-        )
-    from relay.exchange import check_there
-
-    check_there(store, max(signed))
-    return max(signed)
-
-
-def _show_draft(store: StudyStore, drafted: Draft, target: Path) -> None:
+def _show_draft(store: StudyStore, drafted: Draft, target: Path | None) -> None:
     """Show everything that will leave, before anyone is asked."""
-    ask.say(*drafted.lines(store.roster.policy), f"{'to':<16} {target}")
+    ask.say(*drafted.lines(store.roster.policy), *([f"{'to':<16} {target}"] if target else []))
     if drafted.signed:
         ask.say(f"It was already signed, on {drafted.claim.issued}; this sends the same again.")

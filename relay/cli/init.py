@@ -114,7 +114,8 @@ def _check(out: Path, task: str | None, patients: str | None, replace: bool) -> 
         UserError: something isn't.
     """
     if out.suffix not in (".yaml", ".yml"):
-        raise UserError(f"{out}: a config ends in .yaml", f"For example: -o {out.with_suffix('.yaml')}")
+        better = out.with_suffix(".yaml") if out.name else out / "study.yaml"
+        raise UserError(f"-o '{out}': a config ends in .yaml", f"For example: -o {better}")
     if out.exists() and not replace:
         raise UserError(f"{out} exists", "Name another file, or give --replace.")
     if task is not None and task not in TASKS:

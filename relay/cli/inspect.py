@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay.cli import ask, options, places, show
+from relay.cli import ask, export, options, places, show
 from relay.cli.top import command
 from relay.errors import UserError
 from relay.home import home_of
@@ -29,7 +29,8 @@ Bundle = Annotated[Path, typer.Argument(help="The bundle, or one of its volumes.
 @command
 def verify(
     bundle: Annotated[
-        Path | None, typer.Argument(help="The bundle, or one of its volumes.", metavar="[BUNDLE]")
+        Path | None,
+        typer.Argument(help="The bundle, or one of its volumes; or the folder of an export.", metavar="[BUNDLE]"),
     ] = None,
     receipt: Annotated[
         Path | None,
@@ -42,9 +43,12 @@ def verify(
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
-    """Check a bundle, or a receipt, against every rule, without keeping anything."""
+    """Check a bundle, a receipt or an export against every rule, without keeping anything."""
     from relay.exchange import receipt as receipts, verify as hold
 
+    if bundle is not None and receipt is None and bundle.is_dir():
+        export.check(bundle)
+        return
     store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
         raise UserError("nothing to verify is given", "Name a bundle, or a receipt: relay verify --receipt FILE")

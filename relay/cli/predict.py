@@ -49,6 +49,10 @@ def predict(
         Path | None,
         typer.Option("--bundle", help="Test the models in this bundle, after verifying it", metavar="FILE"),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Test the model in this file, made with relay models merge.", metavar="FILE"),
+    ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -66,8 +70,9 @@ def predict(
     overrides: options.Overrides = None,
 ) -> None:
     """Test every model that is here on every test set that is here: every metric, sample by sample."""
-    if received is not None and bundle is not None:
-        raise UserError("--received and --bundle name different models", "Give one of them.")
+    named = {"--received": received, "--bundle": bundle, "--weights": weights}
+    if len(given := [option for option, value in named.items() if value is not None]) > 1:
+        raise UserError(f"{' and '.join(given)} name different models", "Give one of them.")
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
@@ -76,9 +81,11 @@ def predict(
     images = images_in([expanded(path) for path in image or ()])
     here: Given | OwnRun
     if bundle is not None:
-        here = Given(study, *_bundled(study, bundle, passphrase_file))
+        here = Given(study, *bundled(study, bundle, passphrase_file))
     elif received is not None:
         here = Given(study, *models.received(study, received))
+    elif weights is not None:
+        here = Given(study, *_combined(weights))
     else:
         here = OwnRun(study, root, config)
         _skipped(here)
@@ -115,7 +122,17 @@ def _skipped(here: OwnRun) -> None:
         ask.say(f"Skipped, because training is not finished: {', '.join(lacking)}", err=True)
 
 
-def _bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+def _combined(weights: Path) -> tuple[Any, str, Path]:
+    """A model made with relay models merge, the name of its results, and its file."""
+    from relay.bundle import measure
+    from relay.models import handover
+
+    path = expanded(weights)
+    return handover(path), f"merged-{measure(path).sha256[:8]}", path
+
+
+def bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
+    """The models in a bundle, after verifying it: what :class:`relay.predict.Given` takes."""
     from relay.predict import models
 
     store = models.store_of(study)

@@ -164,8 +164,11 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
     again = " (rebuilt)" if facts.get("rebuilt") else ""
     if event == "roster":
         return f"version {facts['version']}{again}"
+    if event == "approved":
+        return f"by {facts['name']}: {facts['reason']}"
     if event == "sent":
-        return ", ".join(facts["files"])
+        under = f", approved in line {facts['approval']}" if "approval" in facts else ""
+        return f"{', '.join(facts['files'])}{under}"
     made = ask.in_words(facts["chain"][str(facts["leg"])][0]).split()
     by = f"by {facts['site']}, " if "site" in facts else ""
     return f"{by}{' '.join(made[:3])} …{again}"

@@ -116,7 +116,8 @@ def _base(config: Blocks, label: str, plan: Plan) -> Study:
     try:
         return plan(with_strategy(config, label))
     except ConfigError as error:
-        own = (config.get("common") or {}).get("strategy")
+        common = config.get("common")
+        own = common.get("strategy") if isinstance(common, dict) else None
         same = isinstance(own, dict) and own.get("name") == label
         if same or not all(problem.path.startswith("common.strategy.") for problem in error.problems):
             raise

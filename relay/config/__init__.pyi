@@ -8,6 +8,7 @@ from .published import Reading as Reading, translate as translate
 from .schema import (
     MAX_SEED as MAX_SEED,
     Blocks as Blocks,
+    CurrentTasks as CurrentTasks,
     Handoff as Handoff,
     Named as Named,
     Predict as Predict,
@@ -15,4 +16,11 @@ from .schema import (
     TaskConf as TaskConf,
     Train as Train,
 )
-from .text import dump as dump, parse_file as parse_file, read_own as read_own
+from .text import (
+    MAX_BYTES as MAX_BYTES,
+    Loader as Loader,
+    dump as dump,
+    parse as parse,
+    parse_file as parse_file,
+    read_own as read_own,
+)

@@ -115,6 +115,8 @@ def _problem(schema: type, error: Any, where: Where) -> Problem:
         near = nearest(value, [word.strip(" '") for word in context["expected"].replace(" or ", ",").split(",")])
     if kind in WANTED:
         return Problem(where(loc), _short(value), f"must be {WANTED[kind]}{_cure(kind, value)}")
+    if kind == "string_pattern_mismatch":
+        return Problem(where(loc), _short(value), f"must match the pattern {context['pattern']}")
     if kind == "literal_error" and (swapped := _swapped(value, context["expected"])):
         return Problem(where(loc), _short(value), f"must be {context['expected']}: {swapped}")
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")

@@ -22,12 +22,14 @@ YAML = {None: "null", True: "true", False: "false", "": "(empty)"}
 
 @dataclass(frozen=True)
 class Option:
-    """One key: its type and range, its default (None if it must be given), what it means."""
+    """One key: its type and range, its default (None if it must be given), what it means, and the values it may have
+    where they are few."""
 
     name: str
     kind: str
     default: str | None
     meaning: str
+    choices: tuple[str, ...] = ()
 
 
 def describe(schema: type) -> list[Option]:
@@ -39,7 +41,11 @@ def describe(schema: type) -> list[Option]:
         kinds = {}
     return [
         Option(
-            field.name, _kind(kinds.get(field.name, {}), str(field.type)), _default(field), meanings.get(field.name, "")
+            field.name,
+            _kind(kinds.get(field.name, {}), str(field.type)),
+            _default(field),
+            meanings.get(field.name, ""),
+            _choices(kinds.get(field.name, {})),
         )
         for field in dataclasses.fields(schema)
     ]
@@ -82,6 +88,16 @@ def _kind(schema: Mapping[str, Any], otherwise: str = "anything") -> str:
         return f"mapping to {_kind(inside)}" if isinstance(inside, Mapping) else "mapping"
     limits = " and ".join(f"{sign} {schema[key]}" for key, sign in LIMITS.items() if key in schema)
     return f"{TYPES.get(schema.get('type', ''), otherwise)} {limits}".strip()
+
+
+def _choices(schema: Mapping[str, Any]) -> tuple[str, ...]:
+    """All values that a JSON schema allows, as in YAML; empty where there are too many to list."""
+    if "anyOf" in schema:
+        arms = [_choices(one) for one in schema["anyOf"]]
+        return tuple(word for arm in arms for word in arm) if all(arms) else ()
+    if "const" in schema or "enum" in schema:
+        return tuple(_yaml(value) for value in schema.get("enum", [schema.get("const")]))
+    return {"boolean": ("true", "false"), "null": ("null",)}.get(str(schema.get("type")), ())
 
 
 def _default(field: dataclasses.Field[Any]) -> str | None:

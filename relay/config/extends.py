@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from relay.config.checking import holds
 from relay.config.renamed import superseded
-from relay.config.text import parse_file
+from relay.config.text import parse, parse_file
 from relay.errors import ConfigError, Problem, UserError
 from relay.files import expanded
 
@@ -19,23 +19,27 @@ Layer: TypeAlias = tuple[Path, dict[str, Any]]
 """A file, and its own blocks without :data:`KEY`."""
 
 
-def parsed(path: Path) -> dict[str, Any]:
+def parsed(path: Path, text: str | None = None) -> dict[str, Any]:
     """One file's own blocks.
+
+    Args:
+        text: what to read in the file's place; None for the file.
 
     Raises:
         ConfigError: it is not YAML, or not a mapping of blocks.
     """
-    config = parse_file(path)
+    config = parse_file(path) if text is None else parse(text, str(path))
     if not isinstance(config, dict | None):
         raise ConfigError([Problem(str(path), type(config).__name__, "must be a mapping of blocks")], str(path))
     return config or {}
 
 
-def chain(path: Path, find: Callable[[str, Path], Path]) -> list[Layer]:
+def chain(path: Path, find: Callable[[str, Path], Path], text: str | None = None) -> list[Layer]:
     """A config and the files it extends, the last of them first.
 
     Args:
         find: returns the path of a name, as given in a file in this folder.
+        text: what to read in the place of ``path``; None for the file.
 
     Raises:
         ConfigError: a file can't be read, there is no such file, or a file extends itself; names the file at fault.
@@ -45,7 +49,7 @@ def chain(path: Path, find: Callable[[str, Path], Path]) -> list[Layer]:
     while True:
         files.append(path)
         try:
-            own = parsed(path)
+            own = parsed(path, None if layers else text)
             following = _target(own.pop(KEY), files, find) if KEY in own else None
         except ConfigError as error:
             raise ConfigError(in_file(error.problems, path), str(files[0])) if len(files) > 1 else error from error

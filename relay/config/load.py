@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,12 @@ def _short(path: Path) -> str:
     return "/".join(parts)
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read(path: Path, overrides: Sequence[str] = (), text: str | None = None) -> dict[str, Any]:
     """A config file as plain dicts and lists: over what it extends, local paths over it, overrides over both,
     references resolved.
+
+    Args:
+        text: what to read in the place of ``path``, as it may be saved there; None for the file.
 
     Raises:
         ConfigError: not YAML, a value with two meanings, not a mapping, an override that is not ``key=value``, a
@@ -90,9 +94,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """
     layers: list[dict[str, Any]] = []
     problems: list[Problem] = []
-    for found in (_extended, _local):
+    for found in (partial(_extended, path, text), _local):
         try:
-            layers.append(merged(found(path)))
+            layers.append(merged(found()))
         except ConfigError as error:
             problems += error.problems
     changes = []
@@ -141,12 +145,12 @@ def _there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
-def _extended(path: Path) -> list[Layer]:
+def _extended(path: Path, text: str | None) -> list[Layer]:
     """The config's own file, and before it those it extends."""
-    return chain(path, _find)
+    return chain(path, _find, text)
 
 
-def _local(_: Path) -> list[Layer]:
+def _local() -> list[Layer]:
     """The machine's own values, if there are any."""
     local = Path(LOCAL)
     if not _there(local):
@@ -161,9 +165,12 @@ def _local(_: Path) -> list[Layer]:
     return [(local, own)]
 
 
-def with_files(problems: Sequence[Problem], path: Path, overrides: Sequence[str] = ()) -> list[Problem]:
-    """Problems of a config, each with the file that its value is in where that is not ``path`` itself."""
-    layers = [*_extended(path), *_local(path)]
+def with_files(
+    problems: Sequence[Problem], path: Path, overrides: Sequence[str] = (), text: str | None = None
+) -> list[Problem]:
+    """Problems of a config, each with the file that its value is in where that is not ``path`` itself; arguments as of
+    :func:`read`."""
+    layers = [*_extended(path, text), *_local()]
     given = [_keys(override.partition("=")[0]) for override in overrides]
 
     def named(problem: Problem) -> Problem:

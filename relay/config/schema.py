@@ -210,7 +210,15 @@ class Results:
 
 @options
 class Blocks:
-    """The top level of a config file."""
+    """The top level of a config file.
+
+    Attributes:
+        common: settings of every leg.
+        all_tasks_datasets: the sites' data sets, each with its ``task_id`` and ``task_name``; over ``common.dataset``.
+        current_tasks: the legs that run here, in order.
+        results: metrics and report sections of your own.
+        paths: names for folders; ``${paths.fundus}`` refers to one.
+    """
 
     common: dict[str, Any]
     all_tasks_datasets: Annotated[list[dict[str, Any]], Field(min_length=1)]

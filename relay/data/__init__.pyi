@@ -1,5 +1,10 @@
 from .cache import Cache as Cache
 from .checks import Doubt as Doubt, examine as examine
+from .corrections import (
+    Correction as Correction,
+    Corrections as Corrections,
+    read_corrected as read_corrected,
+)
 from .dataset import Dataset as Dataset
 from .dicom.pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .dicom.series import (
@@ -19,7 +24,7 @@ from .formats.files import (
     stem as stem,
     tree as tree,
 )
-from .formats.labels import UnknownValues as UnknownValues
+from .formats.labels import UnknownValues as UnknownValues, class_indices as class_indices
 from .formats.pictures import EXIF_ORIENTATION as EXIF_ORIENTATION, exif_of as exif_of
 from .formats.volumes import read_geometry as read_geometry
 from .loader import (
@@ -44,6 +49,7 @@ from .patients import (
     clean as clean,
     is_missing as is_missing,
     of_person as of_person,
+    people as people,
 )
 from .problems import refuse as refuse, together as together
 from .read import (

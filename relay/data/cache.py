@@ -47,7 +47,7 @@ STALE = 86400.0
 """Age in seconds after which an unfinished file was certainly left by a process that was killed."""
 IRRELEVANT = (
     *("task_id", "task_name", "class_names", "intensity_range", "patch_size", "foreground", "repeats", "augment"),
-    *("split", "val_fraction", "test_fraction"),
+    *("split", "val_fraction", "test_fraction", "corrections"),
 )
 """Options that don't change a prepared image."""
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class Cache:
 def key_of(dataset: Dataset, samples: Sequence[Record]) -> str | None:
     """The name of the entry of an image, or of slices of a volume; None for images without files."""
     first = samples[0]
-    targets = (first.target,) if isinstance(first.target, Path) else ()
+    targets = [path for path in (first.target, first.corrected) if isinstance(path, Path)]
     parts = [part for path in (*first.images, *targets) for part in parts_of(path)]
     if not parts:
         return None
@@ -166,7 +166,7 @@ def key_of(dataset: Dataset, samples: Sequence[Record]) -> str | None:
         "options": options,
         "files": [_stamp(part) for part in parts],
         "code": [_stamp(path) for path in code],
-        "target": str(first.target),
+        "target": (str(first.target), str(first.corrected)),
         "columns": dict(first.columns),
         "slices": [sample.slice for sample in samples],
     }

@@ -19,11 +19,15 @@ from relay.data.patients import doubtful
 from relay.data.read import read_images
 from relay.data.record import Record
 from relay.data.site import SiteData
+from relay.data.store import Store
+from relay.errors import some
 
 SPREAD = 1.1
 """Warn if the spacings of a site differ by more than this factor."""
 AIR = -500
 """Scans in Hounsfield units have values below this, and others above 0: air has -1000."""
+FAR = 100.0
+"""An optimiser changes a net's output by about 0.05 a step with common rates: beyond this, it takes thousands."""
 SHOWN = 3
 STRETCHED = "img_size stretches them differently: crop them to one extent, or train on patches (patch_size) instead"
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?")
@@ -53,8 +57,11 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     name = site.dataset.options.task_name
     splits = [name for name in splits if not (name == "test" and "val" in splits and site.split.stands_in)]
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_images(seen), *_copies(seen)]
+    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
+    found += [*_images(seen), *_copies(seen)]
     found += [*_scale(site, splits), *_spacings(site, splits), *_notes(site, splits)]
+    if "train" in splits and site.dataset.options.task == "regression":
+        found += _numbers(site.train)
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
     return [Doubt(name, text, tuple(names)) for text, names in found]
@@ -124,6 +131,30 @@ def _masks(site: SiteData, pictures: Sequence[_Seen]) -> Found:
             yield f"class {k} ({options.names[k]}) occurs in no mask; num_classes may be too large", ()
         elif without:
             yield f"class {k} ({options.names[k]}) occurs in no {' and no '.join(without)} mask", ()
+
+
+def _labels(site: SiteData, splits: Sequence[SplitName]) -> Found:
+    """Classes of images that never occur, split by split."""
+    task = site.dataset.options.does
+    if task.dense or task.fewest is None:
+        return
+    for split in splits:
+        targets = [store[i][1] for store in (site.store(split),) for i in range(len(store))]
+        there = {k for target in targets for k in (np.flatnonzero(target) if target.ndim else [int(target)])}
+        if targets and (absent := [name for k, name in enumerate(task.names) if k not in there]):
+            yield f"no {split} image has the {task.classes} {some(absent)}", ()
+
+
+def _numbers(store: Store) -> Found:
+    """Numbers to predict that are far from those that a net begins with, which are near 0."""
+    values = np.array([float(store[i][1]) for i in range(len(store))])
+    mean, deviation = float(values.mean()), float(values.std())
+    about = f"the numbers to predict are {mean:.2g} on average (standard deviation {deviation:.2g})"
+    cure = "Give them in another unit, the same at every site, so that most are between -10 and 10"
+    if max(abs(mean), deviation) > FAR:
+        yield f"{about}; a net begins near 0, and hardly gets to numbers so large. {cure}", ()
+    elif 0 < deviation < 1 / FAR:
+        yield f"{about}; a net hardly learns differences so small. {cure}", ()
 
 
 def _images(pictures: Sequence[_Seen]) -> Found:

@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from relay.data.corrections import corrected, read_corrected
 from relay.data.options import DatasetOptions
 from relay.data.patients import named
 from relay.data.problems import refuse
@@ -88,13 +89,25 @@ class Dataset(ABC):
         return all(folder.is_dir() for folder in self.folders())
 
     @cached_property
+    def volumes(self) -> list[Record]:
+        """:meth:`samples` with normalised names, and with corrected masks if the option ``corrections`` is set: images
+        as they are stored, before volumes become slices.
+
+        Raises:
+            DataError: one has no patient, or a corrected mask is damaged.
+        """
+        samples = named(self.samples(), str(self))
+        folder = self.options.corrections
+        return samples if folder is None else corrected(samples, expanded(folder))
+
+    @cached_property
     def listing(self) -> list[Record]:
         """:meth:`samples`, cached, with normalised names (:mod:`relay.data.patients`), and checked.
 
         Raises:
             DataError: there are none, two have the same id, or one has no patient.
         """
-        samples = named(self.samples(), str(self))
+        samples = self.volumes
         if not samples:
             raise DataError(f"{self}: no images in {', '.join(map(str, self.folders()))}", EMPTY)
         if (axis := self.options.slice_axis) is not None:
@@ -135,11 +148,26 @@ class Dataset(ABC):
 
     def _whole(self, sample: Record) -> Case:
         case = self.read(sample)
-        shape = case.image.shape[:-1]
+        if sample.corrected is not None:
+            case = replace(case, target=read_corrected(sample.corrected, self.options.outputs))
+        shape, channels = case.image.shape[:-1], case.image.shape[-1]
+        if len(set(sample.images)) > 1 and channels != self.options.channels:  # they are no colours, to be made grey
+            raise DataError(
+                f"{sample.image}: {channels} channels in {len(sample.images)} files, but the config's channels is "
+                f"{self.options.channels}",
+                f"Set channels: {channels}, or name the files that the config means.",
+            )
         if case.dense and case.target.shape != shape:
             raise DataError(
                 f"{sample.image}: size {by(shape)}, but its mask {by(case.target.shape)}",
                 "Save each mask at the size of its image, or pair it with the image it was drawn on.",
+            )
+        channels = case.image.shape[-1]
+        if len(set(sample.images)) > 1 and channels != self.options.channels:  # not colours, to be turned into grey
+            raise DataError(
+                f"{sample.image}: {len(sample.images)} files with {channels} channels together, but the config's "
+                f"channels is {self.options.channels}",
+                f"Set channels: {channels}, or name fewer files for each image.",
             )
         return case
 

@@ -82,6 +82,12 @@ def _axes_of(chosen: Sequence[Named] | None) -> int | None:
     return len(given[0]) if given else None
 
 
+def _of_slices(size: list[int] | None, info: ValidationInfo) -> list[int] | None:
+    if size is not None and len(size) > 2 and info.data.get("slices") is not None:
+        raise ValueError("must be rows, columns: slices makes 2D images of volumes")
+    return size
+
+
 def _check_axes(steps: Sequence[Step]) -> None:
     axes = {type(step).__name__: len(lengths) for step in steps if (lengths := step.lengths()) is not None}
     if len(set(axes.values())) > 1:
@@ -148,6 +154,8 @@ class DatasetOptions:
             the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
+        corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
+            of them in place of the stored masks; validation and test images don't. None uses none.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
             may have one.
     """
@@ -171,6 +179,7 @@ class DatasetOptions:
     split: Literal["auto", "test", "validation"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
+    corrections: Text | None = None
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
     @field_validator("num_classes")
@@ -227,7 +236,7 @@ class DatasetOptions:
     def _one_way_to_resize(cls, size: list[int] | None, info: ValidationInfo) -> list[int] | None:
         if size is not None and info.data.get("steps") is not None:
             raise ValueError(f"must be left out with steps: add {{name: Resize, kwargs: {{size: {size}}}}} to them")
-        return size
+        return _of_slices(size, info)
 
     @field_validator("foreground")
     @classmethod
@@ -247,7 +256,7 @@ class DatasetOptions:
         steps = _axes_of(info.data.get("steps"))
         if patch is not None and steps is not None and info.data.get("slices") is None and len(patch) != steps:
             raise ValueError(f"must have as many axes as the steps: {steps}")
-        return patch
+        return _of_slices(patch, info)
 
     @field_validator("test_fraction")
     @classmethod
@@ -255,6 +264,13 @@ class DatasetOptions:
         if test + info.data.get("val_fraction", 0.0) >= 1:
             raise ValueError("val_fraction and test_fraction together must leave patients to train on")
         return test
+
+    @field_validator("corrections")
+    @classmethod
+    def _of_masks(cls, folder: str | None, info: ValidationInfo) -> str | None:
+        if folder is not None and (task := info.data.get("task")) not in (None, "segmentation"):
+            raise ValueError(f"is for segmentation; the task is {task}, which has no masks")
+        return folder
 
     @field_validator("balance")
     @classmethod

@@ -95,6 +95,16 @@ def named(samples: Iterable[Record], who: str) -> list[Record]:
     return cleaned
 
 
+def people(names: Iterable[str]) -> list[str]:
+    """For each name, the first of those that are :func:`alike`, which may be one person's: to count patients, and to
+    hide each of them."""
+    names = list(names)
+    first: dict[str, str] = {}
+    for name in sorted(set(names)):
+        first.setdefault(alike(name), name)
+    return [first[alike(name)] for name in names]
+
+
 def doubtful(names: Iterable[str]) -> list[list[str]]:
     """Different names that are :func:`alike`, in groups."""
     groups = defaultdict(set)

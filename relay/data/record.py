@@ -28,6 +28,7 @@ class Record:
         columns: Anything else a table says about it; it never leaves the site.
         slice: Which slice of the volume it is, from 0, counted from the feet, the front or the right hand; None for the
             whole image.
+        corrected: Its mask as a person has corrected it, which is read in place of the target; None if nobody has.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Record:
     split: Literal["train", "val", "test"] | None = None
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     slice: int | None = None
+    corrected: Path | None = None
 
     @property
     def image(self) -> Path:

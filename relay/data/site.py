@@ -13,7 +13,7 @@ from relay.data.formats.volumes import read_geometry
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
-from relay.data.splits import SPLITS, Split, split
+from relay.data.splits import SPLITS, Split, as_stored, split
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.errors import DataError
@@ -95,7 +95,10 @@ class SiteData:
         own = type(self.dataset).read is not Dataset.read  # a data set's own read may do anything
         if wanted is None or own or first.slice is not None or not (path.exists() or is_series(path)):
             return
-        geometry = read_geometry(path)
+        try:
+            geometry = read_geometry(path)
+        except DataError:
+            return  # reading names it together with all others
         axes = 2 if geometry is None or geometry.is_slice else 3
         if axes != wanted[0] and (geometry is not None or path.name.lower().endswith(PICTURES)):
             raise DataError(f"{self.dataset}: {path} has {axes} axes, but {wanted[1]} is for {wanted[0]}", AXES)
@@ -119,7 +122,7 @@ class SiteData:
         """:meth:`.Dataset.original`; of slices that follow each other, the volume is read once."""
         if sample.slice is None:
             return self.dataset.original(sample)
-        volume = (sample.images, sample.target)
+        volume = (sample.images, sample.target, sample.corrected)
         if self._volume is None or self._volume[0] != volume:
             self._volume = volume, self.dataset.original(replace(sample, slice=None))
         axis = self.dataset.options.slice_axis
@@ -127,7 +130,13 @@ class SiteData:
         return cut(self._volume[1], axis, sample.slice)
 
 
-def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequence[SplitName] = SPLITS) -> SiteData:
+def prepare(
+    dataset: Dataset,
+    seed: int,
+    spool: Path | None = None,
+    splits: Sequence[SplitName] = SPLITS,
+    score_corrected: bool = False,
+) -> SiteData:
     """Find a site's samples and split them; no image is read yet.
 
     Args:
@@ -135,11 +144,14 @@ def prepare(dataset: Dataset, seed: int, spool: Path | None = None, splits: Sequ
         seed: The study's seed.
         spool: A folder for data that does not fit into RAM (see :class:`Store`).
         splits: The splits that will be needed.
+        score_corrected: Whether masks that people have corrected are also used for validation and test images: a person
+            must have said so. Otherwise, only training images use them.
 
     Raises:
         DataError: train or test is needed but empty, or the data set is incomplete.
     """
-    parts = split(dataset.listing, dataset.options, seed)
+    dealt = split(dataset.listing, dataset.options, seed)
+    parts = dealt if score_corrected or dataset.options.corrections is None else as_stored(dealt)
     for name in splits:
         if name == "test" and dataset.options.split == "validation" and not parts.test:
             raise DataError(

@@ -95,3 +95,10 @@ def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]
 def _share(fraction: float, of: int, left: int) -> int:
     """How many patients a fraction of ``of`` takes from those ``left``; one must remain."""
     return min(max(round(fraction * of), 1), left - 1) if fraction > 0 and left > 1 else 0
+
+
+def as_stored(dealt: Split) -> Split:
+    """The split with the stored masks of its validation and test images, also of those that people have corrected."""
+    val = [replace(sample, corrected=None) for sample in dealt.val]
+    test = val if dealt.stands_in else [replace(sample, corrected=None) for sample in dealt.test]
+    return Split(dealt.train, val, test)

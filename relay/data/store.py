@@ -167,7 +167,7 @@ class Store:
 
 def _volume(sample: Record) -> object:
     """Equal for slices of one volume."""
-    return sample.id if sample.slice is None else (sample.images, sample.target)
+    return sample.id if sample.slice is None else (sample.images, sample.target, sample.corrected)
 
 
 def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:

@@ -13,6 +13,8 @@ from relay.errors import nearest, some
 INDEX = re.compile(r"\d+(\.0*)?", re.ASCII)
 """A class's index; spreadsheets write 1 as 1.0, too."""
 COMMA = re.compile(r"[-+]?\d+,\d+", re.ASCII)
+LONGEST = 60
+"""How many characters of a target that can't be read a message quotes."""
 BETWEEN = "|"
 """Between the labels of one image, if it has several."""
 
@@ -44,7 +46,7 @@ class Labels:
             return self._several(text)
         if is_missing(text) and (self.task == "regression" or not self._same(text)):
             what = "number" if self.task == "regression" else "class"
-            raise ValueError(f"{text!r} is no {what}" if text else f"no {what} is given")
+            raise ValueError(f"{shortened(text)!r} is no {what}" if text else f"no {what} is given")
         return number(text) if self.task == "regression" else self.index(text)
 
     def index(self, text: str) -> int:
@@ -64,8 +66,8 @@ class Labels:
                 return int(float(text))
         near = same[0] if same else nearest(text, self.values)
         raise ValueError(
-            f"{text!r} is no class; the classes are {some(self.values, 8)}; if it is one, add it to class_names"
-            + (f"; did you mean '{near}'?" if near else "")
+            f"{shortened(text)!r} is no class; the classes are {some(self.values, 8)}; if it is one, add it to "
+            "class_names" + (f"; did you mean '{near}'?" if near else "")
         )
 
     def _same(self, text: str) -> list[str]:
@@ -80,7 +82,7 @@ class Labels:
         """
         found = {"0": 0, "1": 1, "false": 0, "true": 1}.get(INDEX.sub(_whole, clean(text)).casefold())
         if found is None:
-            raise ValueError(f"{text!r} is neither 0 nor 1")
+            raise ValueError(f"{shortened(text)!r} is neither 0 nor 1")
         return found
 
     def _several(self, text: str) -> tuple[int, ...]:
@@ -88,6 +90,11 @@ class Labels:
         words = [] if is_missing(text) and not self._same(text) else [clean(word) for word in text.split(BETWEEN)]
         there = {self.index(word) for word in words}
         return tuple(int(k in there) for k in range(len(self.names)))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for a message: a whole report belongs in none."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def number(text: str) -> float:
@@ -100,9 +107,9 @@ def number(text: str) -> float:
         value = float(text)
     except ValueError:
         cure = "; write it with a point" if COMMA.fullmatch(text) else ""
-        raise ValueError(f"{text!r} is no number{cure}") from None
+        raise ValueError(f"{shortened(text)!r} is no number{cure}") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
+        raise ValueError(f"{shortened(text)!r} is not a finite number")
     return value
 
 

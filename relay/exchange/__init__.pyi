@@ -1,4 +1,5 @@
 from . import (
+    approving as approving,
     drafting as drafting,
     gate as gate,
     measures as measures,
@@ -12,7 +13,9 @@ from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as chec
 from .rebuilding import rebuild as rebuild
 from .receiving import (
     AcceptanceCheck as AcceptanceCheck,
+    Kept as Kept,
     chain_in as chain_in,
+    check_kept as check_kept,
     judge as judge,
     look_into as look_into,
     newest as newest,

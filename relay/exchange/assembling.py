@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from relay.bundle import (
     TRAVELLING,
     WEIGHTS,
     Facts,
+    Measured,
     cards,
     documents,
     layout_of,
@@ -34,7 +36,11 @@ from relay.trust import (
     moment,
     read,
     stamp,
+    written,
 )
+
+UNKNOWN_YET = ("issued", "expires")
+"""What a claim says only once it is signed."""
 
 
 def claim_of(
@@ -70,6 +76,7 @@ def claim_of(
         "result": facts.result,
         "issued": stamp(now),
         "expires": stamp(until),
+        "approved": roster.policy.approval == "required",  # without an approval, it can't be signed
     }
     claim, problems = check(Claim, content)
     if claim is None:
@@ -154,3 +161,15 @@ def sizes_in(folder: Path) -> dict[str, int]:
 def sha256_of(path: Path) -> str | None:
     """The SHA-256 of a file, in hex; None if there is no such file."""
     return measure(path).sha256 if path.is_file() else None
+
+
+def list_digest(claim: Claim, files: Mapping[str, Measured]) -> str:
+    """SHA-256 of the closed list: what the leg claims, and every file that leaves with its size and digest.
+
+    Args:
+        files: of the bundle, by entry. Statement and manifest don't count: they are made from the others.
+    """
+    said = {key: value for key, value in written(claim).items() if key not in UNKNOWN_YET}
+    made = (manifest.STATEMENT, manifest.MANIFEST)
+    listed = {name: {"bytes": f.size, "sha256": f.sha256} for name, f in files.items() if name not in made}
+    return digest(canonical({"format": 1, "claim": said, "files": listed}))

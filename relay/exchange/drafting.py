@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,13 @@ from relay.bundle import (
     documents,
     experts,
     manifest,
+    measure,
     memory_card,
     read_facts,
     weights_digest,
 )
 from relay.errors import RelayError, UserError
-from relay.exchange.assembling import claim_of, gather, sha256_of, sizes_in
+from relay.exchange.assembling import claim_of, gather, list_digest, sha256_of, sizes_in
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder
@@ -32,7 +34,6 @@ from relay.trust import (
     Claim,
     DigestMismatch,
     Fork,
-    Keys,
     Policy,
     PolicyBreach,
     RosterPeriod,
@@ -71,34 +72,45 @@ class Draft:
     signed: bool = False
     expert_stays: bool = False
 
+    def digest(self) -> str:
+        """SHA-256 of the closed list of what leaves; it reads every file."""
+        return list_digest(self.claim, {name: measure(self.folder / name) for name in self.sizes})
+
     def lines(self, policy: Policy) -> list[str]:
         """Everything that leaves, for people: each file and its size, its recipients, and what the leg discloses."""
         claim = self.claim
-        scores = ", ".join(f"{site} {number(score)}" for site, score in claim.scores.items())
-        disclosed = (
-            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
-            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"{claim.score_name} {scores or 'not measured'}"),
-            ("strategy", claim.strategy),
-            ("roster", f"version {claim.roster.version}"),
-        )
-        claims = [*(made.claim for made in self.earlier), claim]
-        beside = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
-        if self.expert_stays:
-            beside += [
-                (f"expert of leg {claim.leg}", f"stays here: roster {claim.roster.version} does not let it travel")
-            ]
         return [
             f"This leaves {claim.site}, as leg {claim.leg} of {claim.study}:",
             *(f"  {size:>15,} B  {name}" for name, size in self.sizes.items()),
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
-            *(f"{label:<16} {text}" for label, text in disclosed),
-            *(f"{label}: {text}" for label, text in beside),
+            *(f"{label:<16} {text}" for label, text in self.disclosed(policy)),
+            *(f"{label}: {text}" for label, text in self.beside()),
         ]
 
+    def disclosed(self, policy: Policy) -> list[tuple[str, str]]:
+        """What the leg discloses, and to whom, as labelled lines."""
+        claim = self.claim
+        scores = ", ".join(f"{site} {number(score)}" for site, score in claim.scores.items())
+        return [
+            ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
+            ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}"),
+            ("strategy", claim.strategy),
+            ("roster", f"version {claim.roster.version}"),
+        ]
 
-def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
+    def beside(self) -> list[tuple[str, str]]:
+        """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit."""
+        claims = [*(made.claim for made in self.earlier), self.claim]
+        lines = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
+        if self.expert_stays:
+            roster = self.claim.roster.version
+            lines.append((f"expert of leg {self.claim.leg}", f"stays here: roster {roster} does not let it travel"))
+        return lines
+
+
+def draft(store: StudyStore, folder: Path) -> Draft:
     """Collect what would leave after a leg that was run here.
 
     Args:
@@ -137,6 +149,35 @@ def draft(store: StudyStore, keys: Keys, folder: Path) -> Draft:
         raise
     stays = "expert" in facts.tensors and claim.handover.expert is None
     return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays)
+
+
+@contextmanager
+def drafted(store: StudyStore, folder: Path | None) -> Iterator[Draft]:
+    """What would leave, while someone looks at it. Unless it is signed meanwhile, it is removed at the end.
+
+    Args:
+        folder: the leg's handover; None for what was signed last.
+
+    Raises:
+        RelayError: as :func:`draft` and :func:`signed_before`.
+    """
+    made = draft(store, folder) if folder else signed_before(store, _signed_last(store))
+    try:
+        yield made
+    finally:
+        if not made.signed:
+            shutil.rmtree(made.folder, ignore_errors=True)
+
+
+def _signed_last(store: StudyStore) -> int:
+    signed = store.ledger.record().signed
+    if not signed:
+        raise UserError(
+            f"no leg of study {store.study} was signed in {store.home}",
+            "Name what to send: relay send -c CONFIG -n NOTE, or the folder with a finished leg's handover.",
+        )
+    check_there(store, max(signed))
+    return max(signed)
 
 
 def check_there(store: StudyStore, leg: int) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from relay.bundle import MemoryCard, Opened, clear, handover_files, layout_of, manifest, measure, opened, weights_digest
 from relay.errors import RelayError, UserError
@@ -17,6 +17,8 @@ from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
 from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
 
+Kept = Literal["received", "signed"]
+"""What a site stores of a leg: what it received, or what it signed itself."""
 AcceptanceCheck = Callable[[Handover, "StudyStore", Policy], list[str]]
 """The acceptance check: returns notes for people.
 
@@ -92,9 +94,12 @@ def verify(
 
 
 def look_into(
-    store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None
+    store: StudyStore, keys: Keys | None, path: Path, fit: ExpectedConfig | None = None, until: int | None = None
 ) -> tuple[Verified, Handover]:
     """The content of a bundle, after verifying it as an observer would; nothing is kept.
+
+    Args:
+        until: as for :meth:`StudyStore.context`.
 
     Raises:
         Refused: it fails verification; the message says why.
@@ -102,7 +107,7 @@ def look_into(
     part = clear(store.folder / ".looking")
     try:
         with opened(path, keys, store.folder, limit_of(store)) as bundle:
-            check = judge(bundle, store.context(look_on=True), fit, part)
+            check = judge(bundle, store.context(look_on=True, until=until), fit, part)
         inside = _inside(part, check.verified)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -179,21 +184,28 @@ def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
     return handover_files.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
 
 
-def reopen(store: StudyStore, leg: int) -> tuple[Handover, str]:
-    """What was received for a leg, and the digest of its weights; every file is checked against the ledger again.
+def reopen(store: StudyStore, leg: int, kind: Kept = "received") -> tuple[Handover, str]:
+    """What was received or signed for a leg, and the digest of its weights, without experts that were withdrawn; every
+    file is checked against the ledger again.
 
     Raises:
-        UserError: it was not received here.
-        DigestMismatch: it is not what was received.
+        UserError: it was not received or signed here.
+        DigestMismatch: it is not what was received or signed.
     """
-    folder, entry = store.received(leg), store.record().received.get(leg)
-    if entry is None or not folder.is_dir():
-        raise UserError(
-            f"leg {leg} of study {store.study} was not received in {store.home}",
-            f"Receive it: {store.command('receive')} BUNDLE",
-        )
-    again = f"Receive the bundle again: {store.command('receive')} BUNDLE"
-    return _checked(store, folder, entry.statement, "received", again)
+    folder, statements, listed = _compared(store, leg, kind)
+    handover = _inside(folder, statements)
+    experts = {leg: weights for leg, weights in handover.experts.items() if store.roster.lets_travel(leg)}
+    return replace(handover, experts=experts), weights_digest(listed)
+
+
+def check_kept(store: StudyStore, leg: int, kind: Kept) -> None:
+    """Check like :func:`reopen`, without reading any weights. Those that :meth:`StudyStore.forget_weights` has removed
+    may be missing.
+
+    Raises:
+        UserError, DigestMismatch: as :func:`reopen`.
+    """
+    _compared(store, leg, kind, (manifest.MODEL, manifest.CUMULATIVE) if kind == "received" else ())
 
 
 def newest(store: StudyStore) -> tuple[Handover, str]:
@@ -211,28 +223,46 @@ def newest(store: StudyStore) -> tuple[Handover, str]:
             f"no leg of study {store.study} was received or signed in {store.home}",
             f"Receive the last bundle: {store.command('receive')} BUNDLE",
         )
-    if received > signed:
-        return reopen(store, received)
-    again = "Restore the folder from a backup. Its bundle is sealed to the other sites, not to this one."
-    return _checked(store, store.signed(signed), record.signed[signed].statement, "signed", again)
+    return reopen(store, received) if received > signed else reopen(store, signed, "signed")
 
 
-def _checked(store: StudyStore, folder: Path, known_as: str, done: str, again: str) -> tuple[Handover, str]:
-    """What is in one of this site's own folders, and the digest of its weights, without experts that were withdrawn:
-    these may have been deleted."""
-    statements = chain_in(folder)
-    listing = _own(folder / manifest.MANIFEST)
+def _compared(
+    store: StudyStore, leg: int, kind: Kept, removed: Sequence[str] = ()
+) -> tuple[Path, tuple[Statement, ...], dict[str, str]]:
+    """The folder of a leg, its statements and its manifest, after comparing all of it with the ledger. Experts that
+    were withdrawn, and the files in ``removed``, may be missing.
+
+    Raises:
+        UserError, DigestMismatch: as :func:`reopen`.
+    """
+    folder, known_as, again = _kept(store, leg, kind)
+    statements, listing = chain_in(folder), _own(folder / manifest.MANIFEST)
     whole = statements[-1].digest == known_as and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
     *before, own = (made.claim.leg for made in statements)
     experts_of = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
     withdrawn = {name for leg, name in experts_of.items() if not store.roster.lets_travel(leg)}
-    paths = {name: folder / name for name in listed if name not in withdrawn or (folder / name).is_file()}
+    free = withdrawn | {*removed}
+    paths = {name: folder / name for name in listed if name not in free or (folder / name).is_file()}
     if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
-        raise DigestMismatch(f"{folder} is not what was {done}", again)
-    handover = _inside(folder, statements)
-    experts = {leg: weights for leg, weights in handover.experts.items() if store.roster.lets_travel(leg)}
-    return replace(handover, experts=experts), weights_digest(listed)
+        raise DigestMismatch(f"{folder} is not what was {kind}", again)
+    return folder, statements, listed
+
+
+def _kept(store: StudyStore, leg: int, kind: Kept) -> tuple[Path, str, str]:
+    """The folder of a leg, the digest of its statement in the ledger, and what to do if its files are damaged."""
+    received = kind == "received"
+    folder = store.received(leg) if received else store.signed(leg)
+    entry = (store.record().received if received else store.record().signed).get(leg)
+    if entry is None or not folder.is_dir():
+        raise UserError(
+            f"leg {leg} of study {store.study} was not {kind} in {store.home}",
+            f"Receive it: {store.command('receive')} BUNDLE" if received else "Restore the folder from a backup.",
+        )
+    if received:
+        return folder, entry.statement, f"Receive the bundle again: {store.command('receive')} BUNDLE"
+    again = "Restore the folder from a backup. Its bundle is sealed to the other sites, not to this one."
+    return folder, entry.statement, again
 
 
 def chain_in(folder: Path) -> tuple[Statement, ...]:

@@ -29,8 +29,8 @@ swapped. Nothing is examined before the step that establishes who signed it, and
    (``BadContainer``). An earlier leg's memory and expert have the digests given in that leg's own manifest
    (``BrokenChain``); an expert that a roster withdrew before its own leg or a later one is missing (``PolicyBreach``).
    Its documents are judged like those of the earlier legs.
-6. ``policy``: size, seal, days, all memories, experts and sample count comply with the newest roster's policy, and the
-   weight files have the sizes that the statements give (``PolicyBreach``).
+6. ``policy``: size, seal, days, approval, all memories, experts and sample count comply with the newest roster's
+   policy, and the weight files have the sizes that the statements give (``PolicyBreach``).
 7. ``fit``: the net, and how it reads images and names classes, match this site's config (``ConfigMismatch``). Skipped,
    visibly, if there is no config.
 """
@@ -407,6 +407,8 @@ class Verification:
             wrong.append("it is not sealed")
         if policy.sealed and seal is not None and seal != self._signed_seal(claim):
             wrong.append(f"it is sealed to {seal}, but was signed for {self._signed_seal(claim).recipients}")
+        if policy.approval == "required" and not claim.approved:
+            wrong.append(f"{claim.site} does not say that a person approved it")
         if size > policy.max_bundle_bytes:
             wrong.append(f"it has {size} bytes; the limit is {policy.max_bundle_bytes}")
         for name, card in self.memories.items():

@@ -15,6 +15,8 @@ from relay.bundle import (
     stick,
 )
 from relay.errors import UserError
+from relay.exchange.approving import check_approved
+from relay.exchange.assembling import list_digest
 from relay.exchange.drafting import Draft, check_signed, finish
 from relay.exchange.receiving import chain_in, known
 from relay.exchange.store import StudyStore
@@ -33,16 +35,21 @@ from relay.trust import (
 
 
 def sign(store: StudyStore, keys: Keys, drafted: Draft) -> Path:
-    """Sign a draft; return the folder with the bundle's files, which stays at this site."""
+    """Sign a draft; return the folder with the bundle's files, which stays at this site.
+
+    Raises:
+        NotApproved: it needs a person's approval, and has none for exactly these files.
+    """
     leg = drafted.claim.leg
     if drafted.signed:
         return drafted.folder
-    digests = {
-        name: measure(drafted.folder / name).sha256
+    files = {
+        name: measure(drafted.folder / name)
         for name in layout_of(drafted.folder).names()
         if name not in (manifest.STATEMENT, manifest.MANIFEST)
     }
-    listing = manifest.write(digests)
+    check_approved(store, drafted.claim, list_digest(drafted.claim, files))
+    listing = manifest.write({name: file.sha256 for name, file in files.items()})
     payload = statement.payload(drafted.claim, listing)
     envelope = keys.sign(payload, statement.KIND)
     write_bytes(drafted.folder / manifest.MANIFEST, listing)
@@ -67,6 +74,7 @@ def export(store: StudyStore, leg: int, target: Path, volume: int | None = None)
         UserError: the next site would refuse it, because it has expired or there is a newer roster.
         PolicyBreach: the sealed bundle is too large.
         DigestMismatch: the files here are no longer what was signed.
+        NotApproved: it needs a person's approval, and has none for exactly these files.
     """
     finish(store)
     folder = store.signed(leg)
@@ -76,6 +84,7 @@ def export(store: StudyStore, leg: int, target: Path, volume: int | None = None)
     _check_fresh(store, made.claim)
     parts = [(name, measure(folder / name)) for name in layout_of(folder).names()]
     _check_whole(folder, made, parts)
+    approval = check_approved(store, made.claim, list_digest(made.claim, dict(parts)))
     with container.write(parts) as source:
         size = seal.sealed_size(source.size, len(made.claim.recipients)) if policy.sealed else source.size
         if size > policy.max_bundle_bytes:
@@ -83,7 +92,8 @@ def export(store: StudyStore, leg: int, target: Path, volume: int | None = None)
         name = stick.bundle_name(store.study, leg, made.claim.site, policy.sealed)
         to = [recipient.sealing for recipient in made.claim.recipients] if policy.sealed else []
         files = stick.put(source, target, name, volume or stick.default_volume(target), recipients=to, check=True)
-    store.ledger.append("sent", store.now(), leg=leg, statement=made.digest, files=[file.name for file in files])
+    facts = {"leg": leg, "statement": made.digest, "files": [file.name for file in files]}
+    store.ledger.append("sent", store.now(), **facts, **({"approval": approval.line} if approval else {}))
     return files
 
 

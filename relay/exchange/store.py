@@ -221,14 +221,20 @@ class StudyStore:
 
     # -- turns -------------------------------------------------------------------------------------------------------
 
-    def context(self, look_on: bool = False) -> VerificationContext:
-        """The context for judging bundles here. ``look_on``: as an observer, no matter whose turn it is."""
+    def context(self, look_on: bool = False, until: int | None = None) -> VerificationContext:
+        """The context for judging bundles here.
+
+        Args:
+            look_on: as an observer, no matter whose turn it is.
+            until: a leg that is looked at again: it may have been received before, and later ones may be known.
+        """
         rosters = [self._open(path) for path in self.roster_files()]
         roster = rosters[-1] if rosters else None
         name = self.identity.name if not look_on else None
         outside = roster is not None and name not in [site.name for site in roster.roster.sites]
         site = None if outside else name
-        record, older = self.whole(), tuple(rosters[:-1])
+        whole, older = self.whole(), tuple(rosters[:-1])
+        record = whole if until is None else whole.until(until)
         return VerificationContext(self.study, site, self.coordinator, roster, record, self.now(), older)
 
     def received(self, leg: int) -> Path:

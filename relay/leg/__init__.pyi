@@ -6,7 +6,7 @@ from .device import device_of as device_of, memory_format as memory_format
 from .digests import digest as digest
 from .evaluate import Predicted as Predicted, predictions as predictions, resized as resized, rows as rows
 from .fitting import fit as fit
-from .inference import applied as applied, predict as predict
+from .inference import OVERLAP as OVERLAP, Mirrored as Mirrored, applied as applied, predict as predict
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
 from .processes import is_first as is_first, wait_for_all as wait_for_all
@@ -18,3 +18,4 @@ from .tensorboard import show_results as show_results
 from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps
+from .vote import Vote as Vote

@@ -19,6 +19,7 @@ from relay.leg.paths import LegPaths
 Files: TypeAlias = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Site → sample → ``image``, ``image 2``, …, ``mask`` or ``target`` → SHA-256. Synthetic images have no files; their
 options identify them."""
+CORRECTED = "corrected mask"
 THREADS, BLOCK = 4, 1 << 20
 
 
@@ -59,10 +60,11 @@ def _plain(target: Any) -> Any:
 
 
 def _files(sample: Record) -> dict[str, Path]:
-    """A sample's files by kind: ``image``, ``image 2``, …, ``mask``."""
+    """A sample's files by kind: ``image``, ``image 2``, …, ``mask``, :data:`CORRECTED`."""
     names = ["image", *(f"image {number}" for number in range(2, len(sample.images) + 1))]
     files = dict(zip(names, sample.images, strict=True))
-    return files | ({"mask": sample.target} if isinstance(sample.target, Path) else {})
+    files |= {"mask": sample.target} if isinstance(sample.target, Path) else {}
+    return files | ({CORRECTED: sample.corrected} if sample.corrected else {})
 
 
 def digest(path: Path) -> str:
@@ -99,6 +101,8 @@ def keep(paths: LegPaths, now: Files, write: bool) -> None:
 def check(paths: LegPaths, now: Files) -> None:
     """Refuse files that have changed since a leg used them. Files that it did not use or record are not compared.
 
+    Once the leg is finished, masks may be corrected: it has learned from those that it found.
+
     Raises:
         DataError: some have changed.
         UserError: the record is damaged.
@@ -108,7 +112,7 @@ def check(paths: LegPaths, now: Files) -> None:
         f"{site}: {' and '.join(kinds)} of {name}"
         for site, samples in now.items()
         for name, found in samples.items()
-        if (kinds := _differing(then.get(site, {}).get(name, {}), found))
+        if (kinds := _differing(then.get(site, {}).get(name, {}), found, not paths.finished))
     ]
     refuse(
         changed,
@@ -136,5 +140,7 @@ def _values(block: object) -> list[object]:
     return list(block.values()) if isinstance(block, dict) else []
 
 
-def _differing(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    return [kind for kind in then if then[kind] != now.get(kind)]
+def _differing(then: Mapping[str, str], now: Mapping[str, str], by_hand: bool = False) -> list[str]:
+    kinds = [kind for kind in then if kind != CORRECTED]
+    kinds += [CORRECTED] if then and by_hand else []
+    return [kind for kind in kinds if then.get(kind) != now.get(kind)]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from relay.data import Doubt, SiteData, Store
+from relay.data import Doubt, SiteData, people
 from relay.files import write_text
 from relay.leg import choosing
 from relay.leg.digests import Files
@@ -18,11 +16,8 @@ from relay.leg.sites import Needs, Sites
 from relay.leg.training import task_of
 from relay.memory import build
 from relay.plan import Leg
-from relay.tasks import Regression
 
 log = logging.getLogger(__name__)
-FAR = 100.0
-"""An optimiser changes a net's output by about 0.05 a step with common rates: beyond this, it takes thousands."""
 
 
 def doubts(legs: Sequence[Leg], needs: Needs, sites: Sites) -> list[Doubt]:
@@ -66,9 +61,7 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
         found.append(doubt)
     if doubt := choosing.doubt(leg, pool):
         found.append(doubt)
-    if isinstance(leg.data.does, Regression) and (doubt := far(site.train for site in pool)):
-        found.append(doubt)
-    patients = len({sample.patient for site in pool for sample in site.split.train})
+    patients = sum(len(set(people(sample.patient for sample in site.split.train))) for site in pool)
     memory = build(getattr(leg.strategy.options, "memory", None))
     memory.setup(task_of(leg))
     if doubt := memory.doubt(patients):
@@ -79,19 +72,6 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
             "more about its site; experts: false leaves it out"
         )
     return [Doubt(leg.task_name, text) for text in found]
-
-
-def far(stores: Iterable[Store]) -> str | None:
-    """A phrase if the numbers to predict are far from those that a net begins with, which are near 0."""
-    values = np.array([float(store[i][1]) for store in stores for i in range(len(store))])
-    mean, deviation = float(values.mean()), float(values.std())
-    about = f"the numbers to predict are {mean:.2g} on average (standard deviation {deviation:.2g})"
-    cure = "Give them in another unit, the same at every site, so that most are between -10 and 10"
-    if max(abs(mean), deviation) > FAR:
-        return f"{about}; a net begins near 0, and hardly gets to numbers so large. {cure}"
-    if 0 < deviation < 1 / FAR:
-        return f"{about}; a net hardly learns differences so small. {cure}"
-    return None
 
 
 def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None], said: set[Doubt]) -> None:

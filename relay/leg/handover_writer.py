@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
 from relay.config import flat
-from relay.data import SPLITS, SiteData, spec
+from relay.data import SPLITS, SiteData, people, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
 from relay.handover import Handover, compact
@@ -121,6 +121,7 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
     """Counts that describe the data a leg learned from."""
     options = leg.data
     splits = {name: [sample for site in sites for sample in site.split[name]] for name in SPLITS}
+    by_hand = sum(sample.corrected is not None for sample in splits["train"])
     return {
         "format": 1,
         "site": leg.task_name,
@@ -129,7 +130,8 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "channels": options.channels,
         "size": _plain(options.fixed_size or options.patch_size),
         "images": {name: len(samples) for name, samples in splits.items()},
-        "patients": {name: len({sample.patient for sample in samples}) for name, samples in splits.items()},
+        "patients": {name: len(set(people(sample.patient for sample in samples))) for name, samples in splits.items()},
+        **({"corrected": by_hand} if any(site.dataset.options.corrections for site in sites) else {}),
     }
 
 

@@ -77,7 +77,7 @@ class SimulatedStudy:
         site = self.sites[leg - 1]
         store, own = self.store(site), self.keys(site)
         check_there(handover)
-        drafted = drafting.draft(store, own, handover)
+        drafted = drafting.draft(store, handover)
         if not (drafted.signed and leg in store.sent()):
             sending.sign(store, own, drafted)
             sending.export(store, leg, self.stick)

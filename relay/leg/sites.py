@@ -114,7 +114,7 @@ class Sites:
         if key not in self._made:
             splits: tuple[SplitName, ...] = ("train", "test") if train else ("test",)
             found = self.known.site(dataset, self._seed, self._run.root / "spool", splits)
-            self._check_split(found.site)
+            self.check_split(found.site)
             self._made[key] = found
         return self._made[key]
 
@@ -167,7 +167,13 @@ class Sites:
             found[name] = {sample.id: known[sample.id] for sample in wanted if sample.id in known}
         return found
 
-    def _check_split(self, site: SiteData) -> None:
+    def check_split(self, site: SiteData) -> None:
+        """Record a site's split; or, once a state has been saved, compare it with the record.
+
+        Raises:
+            DataError: they differ.
+            UserError: the record is damaged.
+        """
         path, now = self._run.split(site.dataset.options.task_name), site.split.to_json()
         begun = any(self._run.root.glob("checkpoints/*/*.ckpt"))  # before that, images may still be fixed or removed
         if not (begun and path.is_file()):

@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from relay.data import SiteData, scaled
+from relay.data import SiteData, people, scaled
 from relay.leg.inference import batches, predict
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
@@ -33,7 +33,11 @@ def training_of(leg: Leg, sites: Sequence[SiteData], model: nn.Module, device: t
     """The training images of a leg; ``samples``: how many there are, in the form that may be disclosed."""
     return Training(
         samples,
-        [f"{number}/{sample.patient}" for number, site in enumerate(sites) for sample in site.split.train],
+        [
+            f"{number}/{name}"
+            for number, site in enumerate(sites)
+            for name in people(sample.patient for sample in site.split.train)
+        ],
         lambda: _batches(leg, sites, device),
         lambda: leg.data.does.gain(validation_score(model, sites, device), 0.0),
     )

@@ -258,7 +258,11 @@ class Deployed(Transport):
                 again = self.store.command("send", "-o", self.conf.send)
                 say(f"leg {number} was sent before; to send it again: {again}")
                 return
-            drafted = drafting.draft(self.store, self.keys, folder)
+            if self.policy.approval == "required":
+                again = self.store.command("send", folder, "-o", self.conf.send)
+                say(f"not sent: the study's policy requires that a person approves what leaves: {again}")
+                return
+            drafted = drafting.draft(self.store, folder)
             sending.sign(self.store, self.keys, drafted)
             for line in drafted.lines(self.policy):
                 say(line)

@@ -60,14 +60,22 @@ class KeepBest(pl.Callback):
 
 
 def tune(
-    leg: Leg, net: nn.Module, site: SiteData, state: Path, curves: Path, devices: Devices, progress: Progress
+    leg: Leg,
+    net: nn.Module,
+    site: SiteData,
+    state: Path,
+    curves: Path,
+    devices: Devices,
+    progress: Progress,
+    better: bool = True,
 ) -> int:
-    """Fine-tune a net in place; return the step whose weights it has: 0 if none was better than those it came with.
+    """Fine-tune a net in place; return the step whose weights it has: 0 for those that it came with.
 
     Args:
         site: with validation images.
         state: where the fit saves what it resumes from.
         curves: a TensorBoard folder.
+        better: whether the weights it came with are kept if none is better; otherwise, the best of the fit are.
 
     Raises:
         RelayError: as :func:`relay.leg.fit`.
@@ -84,7 +92,8 @@ def tune(
     tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
     phase = Phase("adopt", net, loss, rate=SLOWER)
     learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
-    best = KeepBest(validation_score(net, [site], device), net, type(leg.data.does))
+    start = validation_score(net, [site], device) if better else math.nan
+    best = KeepBest(start, net, type(leg.data.does))
     acting = [
         StopAtOnce(),
         ShowProgress(progress),

@@ -30,7 +30,14 @@ INSTANCE_NORMS: dict[type[nn.Module], Any] = {
 
 
 class PlainUNet(BasicUNet):  # type: ignore[misc]
-    """monai's BasicUNet for any input size; ``features``: channels of the five levels."""
+    """monai's BasicUNet for any input size; ``features``: channels of the five levels.
+
+    Attributes:
+        pads: the multiple, stride and last side that :func:`pad` brings its input to.
+    """
+
+    # Odd sizes are mended on the way up, so only what four halvings would use up is padded.
+    pads = (1, 16, 32)
 
     def __init__(
         self, spatial_dims: int, in_channels: int, num_classes: int, features: Sequence[int], dropout: float
@@ -47,8 +54,7 @@ class PlainUNet(BasicUNet):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``."""
-        # Odd sizes are mended on the way up, so only what four halvings would use up is padded here.
-        maps = [self.conv_0(pad(x, multiple=1, stride=16))]
+        maps = [self.conv_0(pad(x, *self.pads))]
         for down in (self.down_1, self.down_2, self.down_3, self.down_4):
             maps.append(down(maps[-1]))
         up = maps.pop()
@@ -64,7 +70,7 @@ def joined(block: UpCat, x: Tensor, skip: Tensor) -> Tensor:
     """
     up = block.upsample(x)
     lacking = [here - there for here, there in zip(skip.shape[2:], up.shape[2:], strict=True)]
-    if any(lacking):
+    if torch.compiler.is_compiling() or any(lacking):  # a graph that is exported is for any size
         up = F.pad(up, [end for lack in reversed(lacking) for end in (0, lack)], "replicate")
     return block.convs(torch.cat([skip, up], dim=1))  # type: ignore[no-any-return]
 
@@ -103,7 +109,9 @@ class ResNetEncoder(ResNet):  # type: ignore[misc]
 
 
 class ResNetUNet(nn.Module):
-    """A :class:`ResNetEncoder` with monai's U-Net decoder, for any input size."""
+    """A :class:`ResNetEncoder` with monai's U-Net decoder, for any input size; ``pads``: as of :class:`PlainUNet`."""
+
+    pads = (32, 32, 64)
 
     def __init__(self, backbone: str, spatial_dims: int, in_channels: int, num_classes: int, dropout: float) -> None:
         super().__init__()
@@ -127,7 +135,7 @@ class ResNetUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``."""
-        features = self.encoder(pad(x, multiple=32, stride=32))
+        features = self.encoder(pad(x, *self.pads))
         logits: Tensor = self.head(self.decoder(features))
         return crop(logits, x)
 

@@ -35,6 +35,8 @@ class Wrapped(nn.Module):
     def __init__(self, net: nn.Module, multiple: int, least: int) -> None:
         super().__init__()
         self.net, self.multiple, self.least = net, multiple, least
+        self.pads = (multiple, least, least)
+        """As of :class:`~relay.nets.modules.PlainUNet`."""
         self._first_names = _first_names(self)
 
     def state_dict(self, *args: Any, prefix: str = "", **kwargs: Any) -> Any:
@@ -52,7 +54,7 @@ class Wrapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, in_channels, *S)`` to logits ``(B, num_classes, *S)``, or ``(B, num_classes)`` without a map."""
-        padded = pad(x, self.multiple, self.least, self.least)
+        padded = pad(x, *self.pads)
         first, *others = _outputs(self.net(padded), x)
         if first.ndim != x.ndim:
             return first

@@ -8,3 +8,4 @@ from .parts import (
     StrategyLike as StrategyLike,
 )
 from .planner import SHARED as SHARED, plan as plan
+from .written import Config as Config, read_config as read_config

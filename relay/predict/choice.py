@@ -10,7 +10,7 @@ from typing import Literal
 
 from relay.errors import UserError, typed
 from relay.handover import Handover
-from relay.leg import Incoming, RunPaths, preferred, transport_of
+from relay.leg import Incoming, RunPaths, Vote, preferred, transport_of
 from relay.plan import Leg, Study
 from relay.predict import models
 from relay.predict.models import Model, NotAdopted
@@ -159,6 +159,27 @@ class OwnRun:
                 "Use --model generalist, vote or auto. Or predict in the site's own deployment.",
             )
         return found[-1]
+
+    def at_home(self, leg: Leg, single: bool = False) -> Model:
+        """The model for the own patients of a leg's site: what it adopted; else its expert in the newest handover; else
+        the generalist there, or of its leg.
+
+        Args:
+            single: only a single net, which can be trained: no vote.
+
+        Raises:
+            UserError: there is none.
+        """
+        try:
+            found = self._adopted(leg)
+            if not (single and isinstance(found.built(), Vote)):
+                return found
+        except NotAdopted:
+            pass
+        if self.incoming is None:
+            return next((m for m in self.generalists if m.site == leg.task_name), self.generalists[-1])
+        inside = self._inside(leg)
+        return inside.get(EXPERT, inside[GENERALIST])
 
     @property
     def _run(self) -> RunPaths:

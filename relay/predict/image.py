@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from relay.config import Devices
@@ -126,11 +127,9 @@ def predict_images(
         yield save_answers(lines, model.leg.data.does, folder / model.folder / f"{whole.hexdigest()[:8]}_answers.csv")
     if len(problems) == len(images) == 1:
         raise DataError(str(problems[0]), problems[0].own_advice or KINDS)
-    refuse(
-        problems,
-        f"not predicted, out of {len(images)} images",
-        "Fix or leave out these files. The others are predicted.",
-    )
+    done = len(images) - len(problems)
+    told = f"{done} predicted; " if done else ""
+    refuse(problems, f"{told}not predicted, out of {len(images)} images", "Fix or leave out these files.")
 
 
 def _images(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:
@@ -211,6 +210,28 @@ def _read(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tu
         log.warning("%s: %s", path, note)
         warn(f"{path}: {note}")
     return case, cases, across if by_slices else None
+
+
+def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArray[np.float32]:
+    """Of each class in each voxel of an image as read, ``(C, *S)``: a volume's slice by slice if the model was trained
+    on slices.
+
+    Args:
+        net: the model's, on its device.
+        case: the image as read.
+        path: its file, for messages.
+
+    Raises:
+        DataError: it does not suit this model.
+    """
+    options, shape = model.leg.data, case.image.shape[:-1]
+    axis = options.slice_axis if len(shape) == 3 else None
+    size = tuple(side for place, side in enumerate(shape) if place != axis)
+    cases = prepared_slices(case, options, path, [None] if axis is None else range(shape[axis]))
+    found = [resized(_logits(model, net, each, path), size, each.grid)[0].float().cpu().numpy() for each in cases]
+    if axis is None:
+        return found[0]
+    return np.stack([stacked([each[c] for each in found], axis) for c in range(len(found[0]))])
 
 
 def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:

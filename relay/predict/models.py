@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from relay.adopt import TUNED, AdoptPaths, read, tuned_weights
+from relay.adopt import LEARNED, TUNED, AdoptPaths, read, tuned_weights
 from relay.config import Devices
 from relay.errors import HandoverError, UserError
 from relay.exchange import StudyStore, look_into, reopen
@@ -53,20 +53,27 @@ class Model:
     @property
     def digest(self) -> str:
         """An identifier for the weights."""
-        return _digest(self.weights)
+        return digest_of(self.weights)
 
     def net(self, devices: Devices) -> nn.Module:
-        """Built, on its device, in evaluation mode.
+        """Built, on its device, in evaluation mode, as the config wants it to be applied.
+
+        Raises:
+            HandoverError: as :meth:`built`.
+        """
+        return applied(self.built().to(device_of(devices)).eval(), self.leg.conf.predict)
+
+    def built(self) -> nn.Module:
+        """Built, on the CPU.
 
         Raises:
             HandoverError: the weights are not finite, or don't match the net of the config.
         """
         try:
-            model = self.made() if self.made else _loaded(self.leg, self.weights)
+            return self.made() if self.made else _loaded(self.leg, self.weights)
         except HandoverError as error:
             advice = error.advice() if self.outside else "Test it with the config it was trained with, or train again."
             raise HandoverError(f"{self.source}: {error}", advice) from error
-        return applied(model.to(device_of(devices)).eval(), self.leg.conf.predict)
 
 
 def _loaded(leg: Leg, weights: Mapping[str, Tensor]) -> nn.Module:
@@ -122,10 +129,11 @@ def bundled(study: Study, path: Path, keys: Keys | None) -> tuple[Handover, str,
         Refused: it fails verification; the message says why.
     """
     verified, handover = look_into(store_of(study), keys, path)
-    return handover, f"bundle_leg_{verified.claim.leg}-{_digest(handover.model)[:8]}", path
+    return handover, f"bundle_leg_{verified.claim.leg}-{digest_of(handover.model)[:8]}", path
 
 
-def _digest(weights: Mapping[str, Tensor]) -> str:
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """An identifier for weights: of their names, shapes and values."""
     whole = sha256()
     for name, tensor in sorted(weights.items()):
         whole.update(f"{name}\n{tuple(tensor.shape)}\n".encode())
@@ -211,7 +219,7 @@ def adopted(study: Study, leg: Leg, incoming: Incoming | None, run: RunPaths, co
         raise NotAdopted(f"{site} has not adopted a model in {run.root}", f"Run: {command}")
     models = inside(study, leg, incoming.handover, leg.folder, paths.record, outside=False)
     one = replace(models[GENERALIST], folder=f"adopted_{site}", site=site, kind=ADOPTED, sites=(site,))
-    if record["model"] == TUNED:
+    if record["model"] in (TUNED, LEARNED):
         return replace(one, weights=tuned_weights(paths, record), source=paths.tuned)
     if record["handover"] != incoming.digest:
         raise NotAdopted(f"{site} adopted a model before the newest handover arrived", f"Run again: {command}")

@@ -19,6 +19,7 @@ FREE = (
     "strategy.kwargs.",
     "dataset.kwargs.augment",
     "dataset.kwargs.repeats",
+    "dataset.kwargs.corrections",
     "model.kwargs.pretrained",
     "pool",
 )

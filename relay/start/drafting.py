@@ -53,6 +53,11 @@ def draft(source: Source, site: str, memory: int, class_names: Sequence[str] | N
         kwargs["class_names"] = list(class_names)
         if len(kwargs.get("label_values", class_names)) != len(class_names):
             del kwargs["label_values"]  # classes by their index, of which some do not occur here
+    if kwargs["task"] == "classification" and len(kwargs["class_names"]) < 2:
+        raise DataError(
+            f"all images have the same class: {kwargs['class_names'][0]}",
+            "Add images of another class, or name another column: --target.",
+        )
     found = look(source.dataset, kwargs, site)
     _classes(kwargs, source, found)
     plain = list(found.values) == list(range(kwargs.get("num_classes", 0)))

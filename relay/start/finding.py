@@ -190,7 +190,7 @@ def _grouped(files: Mapping[str, Path], channels: Sequence[str]) -> list[Found]:
 def _nnunet(folder: Path) -> list[Found]:
     """Cases of nnU-Net with a mask; what is wrong with them, the data set ``nnunet`` says."""
     about = registry.find("datasets", "nnunet").about_of(folder)
-    channels = [f"{k:04d}" for k in range(len(about.channels))]
+    channels = [f"{k:04d}" for k in range(about.files)]
     found = []
     parts: tuple[tuple[str, SplitName | None], ...] = (("Tr", None), ("Ts", "test"))
     for end, part in parts:

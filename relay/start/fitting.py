@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.config import dump
 from relay.errors import UserError
-from relay.start.drafting import MASKED, WORDED, Draft, folded, look
+from relay.start.drafting import MASKED, WORDED, Draft, folded, look, made
 from relay.start.fingerprint import Fingerprint
 from relay.start.sources import Source
 
@@ -40,10 +40,11 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
         UserError: the images do not fit the plan; the advice says what can be done.
     """
     common = dict(plan.get("common") or {})
-    theirs = dict((common.get("dataset") or {}).get("kwargs") or {})
+    theirs = _theirs(common, plan)
     kept = {key: theirs[key] for key in (*TRAVELS, *OWN) if key in theirs}
-    words = _words(source, kept, name)
-    found = look(source.dataset, {"task": "segmentation", **source.kwargs}, site)
+    words = _words(source, theirs, name)
+    known = {"class_names": kept["class_names"]} if source.kwargs.get("class_names") and "class_names" in kept else {}
+    found = look(source.dataset, {"task": "segmentation", **source.kwargs, **words, **known}, site)
     _refuse_images(found, kept, name)
     kwargs = {**source.kwargs, **words, **{key: value for key, value in kept.items() if value is not None}}
     masked = source.dataset in MASKED and not set(found.values) <= set(range(kept.get("num_classes", 255)))
@@ -57,6 +58,15 @@ def fit(source: Source, site: str, plan: Mapping[str, Any], name: str) -> Draft:
     }
     head = f"# Written by relay init: the plan of {name}, with the images of {site}. Keep what is in common the same.\n"
     return Draft(head + dump(blocks), found, [*_values(kwargs, found, masked), *_notes(found, kept)])
+
+
+def _theirs(common: Mapping[str, Any], plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The study's options of data, with what its data set says by itself: of its first site, if they differ."""
+    first: Mapping[str, Any] = next(iter(plan.get("all_tasks_datasets") or []), {})
+    block = {**(common.get("dataset") or {}), **first}
+    given = {**((common.get("dataset") or {}).get("kwargs") or {}), **(first.get("kwargs") or {})}
+    options = made(str(block.get("name")), given).options
+    return {key: getattr(options, key) for key in ("task", "num_classes", "class_names", "channels")} | given
 
 
 def _next(plan: Mapping[str, Any]) -> int:
@@ -76,16 +86,24 @@ def _words(source: Source, plan: Mapping[str, Any], name: str) -> dict[str, list
         raise UserError(f"{name} is for {task}, but these images are for {mine}", "Give images with such targets.")
     names, theirs = source.kwargs.get("class_names"), plan.get("class_names")
     key = WORDED.get(source.dataset)
-    if not names or not theirs or key in source.kwargs:
+    if not names or not theirs:
         return {}
+    if source.numbers:
+        known = plan.get("label_values") or [str(k) for k in range(len(theirs))]
+        _refuse_classes([each for each in source.numbers if each not in known], known, name)
+        return {"label_values": known}
     written = dict(zip(folded(names), names, strict=True))
-    if extra := [written[each] for each in written if each not in theirs]:
-        raise UserError(
-            f"{name} does not know the classes {', '.join(sorted(extra))}; it has {', '.join(theirs)}",
-            "Rename or remove them here, so that all sites have the same.",
-        )
+    _refuse_classes([written[each] for each in written if each not in theirs], theirs, name)
     words = [written.get(each, each) for each in theirs]
     return {} if key is None or words == theirs else {key: words}
+
+
+def _refuse_classes(extra: Sequence[str], known: Sequence[str], name: str) -> None:
+    if extra:
+        raise UserError(
+            f"{name} does not know the classes {', '.join(sorted(extra))}; it has {', '.join(known)}",
+            "Rename or remove them here, so that all sites have the same.",
+        )
 
 
 def _refuse_images(found: Fingerprint, plan: Mapping[str, Any], name: str) -> None:

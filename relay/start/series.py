@@ -73,9 +73,11 @@ def _table(folder: Path) -> Sheet:
     found = list(_tables(folder))
     if len(found) == 1:
         return found[0]
-    names = some([sheet.path.name for sheet in found])
+    if found:
+        names = some([sheet.path.name for sheet in found])
+        raise UserError(f"{folder} has several tables: {names}", "Keep one there: the table with the targets.")
     raise UserError(
-        f"{folder}: DICOM series, but no masks" + (f", and several tables: {names}" if found else " and no table"),
+        f"{folder}: DICOM series, but no masks and no table",
         "Put a DICOM-SEG of each series anywhere in the folder, or a volume of the same name (mask.nii.gz) beside the "
         f"files of each; or one table into {folder}, such as labels.csv, with a column of targets and one of these: "
         f"{', '.join(KEYS)}.",

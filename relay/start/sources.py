@@ -30,6 +30,7 @@ class Source:
         examples: Some names of images, for the question about patients.
         assumed: What was assumed about the target, and how to say otherwise; empty if nothing.
         doubtful: Whether what was assumed is worth a warning.
+        numbers: How a table writes its classes, if as numbers.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Source:
     examples: Sequence[str]
     assumed: str = ""
     doubtful: bool = False
+    numbers: Sequence[str] = ()
 
 
 def source_of(path: Path, task: str | None = None, columns: Mapping[str, Any] | None = None) -> Source:
@@ -106,8 +108,8 @@ def _table(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
     given: dict[str, Any] = {"root_path": str(path.parent), "table": path.name, **columns}
     target = columns.get("target_column") or ("ValueToPredict" if "ValueToPredict" in sheet.header else "Label")
     given["target_column"] = target
-    known, told, doubtful = _targets(sheet, target, task)
-    return Source("table", given | known, [], told, doubtful)
+    of = _targets(sheet, target, task)
+    return Source("table", given | of.kwargs, [], of.assumed, of.doubtful, of.numbers)
 
 
 def _dicom(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
@@ -121,12 +123,23 @@ def _dicom(path: Path, task: str | None, columns: dict[str, Any]) -> Source:
             raise UserError(f"--task {task}: these series have masks", "Leave out --task, or move the masks away.")
         return Source("dicom", {**given, "task": "segmentation"}, [], told, bool(told))
     given["label_column"] = target = columns.get("target_column") or "Label"
-    labels, more, doubtful = _targets(sheet, target, task)
-    return Source("dicom", given | labels, [], "; ".join(filter(None, (told, more))), doubtful or bool(told))
+    of = _targets(sheet, target, task)
+    said = "; ".join(filter(None, (told, of.assumed)))
+    return Source("dicom", given | of.kwargs, [], said, of.doubtful or bool(told), of.numbers)
 
 
-def _targets(sheet: Sheet, target: str, task: str | None) -> tuple[dict[str, Any], str, bool]:
-    """The task and the classes of a column; what was assumed about it, and whether that is worth a warning.
+@dataclass(frozen=True)
+class _Column:
+    """What a column of targets is for: the task and the classes as options; the rest as in :class:`Source`."""
+
+    kwargs: dict[str, Any]
+    assumed: str = ""
+    doubtful: bool = False
+    numbers: Sequence[str] = ()
+
+
+def _targets(sheet: Sheet, target: str, task: str | None) -> _Column:
+    """What a column is for.
 
     Raises:
         DataError: there is no such column, or it has no targets.
@@ -137,36 +150,33 @@ def _targets(sheet: Sheet, target: str, task: str | None) -> tuple[dict[str, Any
         raise DataError(
             f"{sheet.path}: no row has a value in the column {target}", "Fill it in, or name another: --target."
         )
-    chosen, told, doubtful = task or _task_of_column(sheet, target, kinds), "", False
-    given: dict[str, Any] = {"task": chosen}
+    chosen = task or _task_of_column(sheet, target, kinds)
     if chosen == "multilabel":
-        given["class_names"] = sorted({word.strip() for kind in kinds for word in kind.split("|")})
-    elif chosen == "classification":
-        if len(kinds) < 2:
-            raise DataError(
-                f"{sheet.path}: all rows have the same class in the column {target}: {kinds[0]}",
-                "Add images of another class, or name another column: --target.",
-            )
-        if all(kind.isdecimal() for kind in kinds):
-            kinds.sort(key=int)
-            given["class_names"] = [f"class {kind}" for kind in kinds]
-            counted_from = [[str(k + first) for k in range(len(kinds))] for first in (0, 1)]
-            if kinds != counted_from[0]:
-                given["label_values"] = kinds
-            doubtful = task is None and kinds not in counted_from
-            told = (
-                f"the numbers {kinds[0]} to {kinds[-1]} in {target} were taken for classes; if they are amounts, such "
-                "as ages, run relay init again with --task regression"
-            )
-        else:
-            given["class_names"] = kinds
-            told = f"each word in {target} is a class, and travels with the model: it must not name a patient"
-            doubtful = task is None and people(kinds, len(sheet.rows))
-    return given, told, doubtful
+        words = sorted({word.strip() for kind in kinds for word in kind.split("|")})
+        return _Column({"task": chosen, "class_names": words})
+    if chosen != "classification":
+        return _Column({"task": chosen})
+    if all(kind.isdecimal() for kind in kinds):
+        return _numbered(sorted(kinds, key=int), target, task is None)
+    told = f"each word in {target} is a class, and travels with the model: it must not name a patient"
+    doubtful = task is None and people(kinds, len(sheet.rows))
+    return _Column({"task": chosen, "class_names": kinds}, told, doubtful)
+
+
+def _numbered(kinds: list[str], target: str, guessed: bool) -> _Column:
+    """Classes that are written as numbers, in their order."""
+    from_0, from_1 = ([str(k + first) for k in range(len(kinds))] for first in (0, 1))
+    given = {"task": "classification", "class_names": [f"class {kind}" for kind in kinds]}
+    values = {} if kinds == from_0 else {"label_values": kinds}
+    told = (
+        f"the numbers {kinds[0]} to {kinds[-1]} in {target} were taken for classes; if they are amounts, such as ages, "
+        "run relay init again with --task regression"
+    )
+    return _Column(given | values, told, guessed and kinds not in (from_0, from_1), kinds)
 
 
 def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
-    """What a column is for.
+    """The task that a column is for.
 
     Raises:
         DataError: it has so many different words that these are probably names.
@@ -183,7 +193,7 @@ def _task_of_column(sheet: Sheet, target: str, kinds: Sequence[str]) -> str:
             f"{sheet.path}: the column {target} has {len(kinds)} different words in {len(sheet.rows)} rows: these are "
             "probably names, not classes",
             "Names of classes travel with the model. Name the column of the targets: --target. If these are classes, "
-            "say so: --task classification.",
+            "or files of masks, say so: --task classification, or --task segmentation.",
         )
     return "classification"
 

@@ -4,6 +4,7 @@ from .document import (
     Name as Name,
     Sha256 as Sha256,
     Slug as Slug,
+    Time as Time,
     canonical as canonical,
     digest as digest,
     moment as moment,
@@ -12,6 +13,7 @@ from .document import (
     shaped as shaped,
     stamp as stamp,
     travels as travels,
+    written as written,
 )
 from .envelope import Signed as Signed
 from .fingerprints import from_words as from_words, same as same, words as words
@@ -36,6 +38,7 @@ from .refusals import (
     Fork as Fork,
     GateFailed as GateFailed,
     Incomplete as Incomplete,
+    NotApproved as NotApproved,
     OldRoster as OldRoster,
     PolicyBreach as PolicyBreach,
     PredecessorMismatch as PredecessorMismatch,

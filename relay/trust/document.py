@@ -37,6 +37,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_moment_there_is)]
 """UTC to the second, so that text order is time order."""
 
+LATER = {"approval": "optional", "approved": False}
+"""Keys that were added to a policy and a claim after their first documents, with their defaults. At its default such a
+key is left out, so that documents from before keep their bytes, and readers from before read all that don't use it."""
+
 T = TypeVar("T")
 
 
@@ -45,8 +49,16 @@ def canonical(content: Any) -> bytes:
     import rfc8785
 
     is_one = dataclasses.is_dataclass(content) and not isinstance(content, type)
-    plain = dataclasses.asdict(content) if is_one else content
-    return rfc8785.dumps(plain)
+    return rfc8785.dumps(written(content) if is_one else content)
+
+
+def written(content: Any) -> dict[str, Any]:
+    """A schema's dataclass as plain values, without keys of :data:`LATER` that have their default."""
+    return dataclasses.asdict(content, dict_factory=_kept)
+
+
+def _kept(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if key not in LATER or value != LATER[key]}
 
 
 def read(data: bytes, what: str) -> Any:
@@ -108,8 +120,11 @@ def shaped(schema: type[T], content: Any, what: str) -> T:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the top level"
         raise BadDocument(f"{what} does not match its schema: at {where}: {first['msg']}") from error
-    if dataclasses.is_dataclass(made) and adapter.dump_python(made, mode="json") != content:
-        raise BadDocument(f"{what} omits a key that has a default; every key must be present")
+    if dataclasses.is_dataclass(made) and json.loads(json.dumps(written(made))) != content:
+        raise BadDocument(
+            f"{what} omits a key that has a default; every key must be present, except at their defaults "
+            f"{', '.join(LATER)}, which must not"
+        )
     return made
 
 

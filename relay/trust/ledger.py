@@ -21,7 +21,7 @@ from relay.locks import locked
 from relay.trust.document import Sha256, Time, canonical, digest, parse, stamp
 from relay.trust.refusals import DamagedLedger, Refused
 
-Event = Literal["roster", "received", "signed", "sent"]
+Event = Literal["roster", "received", "approved", "signed", "sent"]
 FIRST = "0" * 64
 
 
@@ -77,6 +77,10 @@ class Record:
     def gone_on(self) -> int:
         """The highest leg that this site has signed; 0 for none."""
         return max(self.signed, default=0)
+
+    def until(self, leg: int) -> Record:
+        """The record for looking at a leg again: without later legs, and as if nothing had been received."""
+        return Record({n: known for n, known in self.legs.items() if n <= leg}, {}, self.signed, self.own)
 
     def without(self, void: Callable[[int, int], bool]) -> Record:
         """The record without void legs. ``void`` takes a leg and the version of the roster it was made under."""

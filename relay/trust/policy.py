@@ -54,6 +54,7 @@ class Policy:
         same_config: every site must use exactly the same scientific config.
         expires_days: how many days a bundle is valid.
         gate: when to accept received weights.
+        approval: whether a person at the site must approve what leaves; who it was stays in the site's ledger.
     """
 
     sealed: bool = True
@@ -67,6 +68,7 @@ class Policy:
     same_config: bool = False
     expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
     gate: Gate = Gate()
+    approval: Literal["optional", "required"] = "optional"
 
     def allows(self, kind: str) -> bool:
         """Whether a memory of this kind may travel."""

@@ -198,6 +198,15 @@ class PolicyBreach(Refused):
     _advice = "Ask the coordinator: only a new roster can change the policy."
 
 
+class NotApproved(Refused):
+    """What would leave is not what a person at the site approved."""
+
+    _advice = (
+        "Look at the list (relay send --preview). Then send it with --approved-by NAME and --reason TEXT, which "
+        "stay in this site's ledger."
+    )
+
+
 class ConfigMismatch(Refused):
     """Made with a config that does not match this site's."""
 

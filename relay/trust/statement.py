@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 
 from relay.config import WORDS, Field, options
 from relay.tasks import Task, named, of_primary
-from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped
+from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped, written
 from relay.trust.envelope import Signed
 from relay.trust.refusals import BadDocument, UnknownFormat
 
@@ -103,6 +103,7 @@ class Claim:
         samples: number of training samples, exact or rounded as the policy says.
         result: the score on each test set at this site: mean Dice (0 to 1) or, of another task than segmentation, its
             primary metric by name; null if nothing could be measured.
+        approved: a person at the site approved exactly what leaves; said only where the policy requires it.
     """
 
     study: Slug
@@ -119,6 +120,7 @@ class Claim:
     result: Annotated[dict[Name, Share | Measured | None], Field(max_length=1000), AfterValidator(_of_one_metric)]
     issued: Time
     expires: Time
+    approved: bool = False
 
     @property
     def task(self) -> type[Task] | None:
@@ -162,7 +164,7 @@ def payload(claim: Claim, listing: bytes) -> bytes:
             "_type": STATEMENT_TYPE,
             "subject": subject,
             "predicateType": PREDICATE_TYPE,
-            "predicate": dataclasses.asdict(claim),
+            "predicate": written(claim),
         }
     )
 

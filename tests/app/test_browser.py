@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -168,6 +170,101 @@ def test_a_folder_is_chosen_in_a_dialog_by_keyboard(chromium: Browser, tmp_path:
         assert site.page.evaluate("document.activeElement.id") == "stick"
 
 
+def predicted_volume(home: Path, cwd: Path) -> None:
+    """A job that has predicted a dropped volume: each slice as bright as its number, the mask a square in some."""
+    import SimpleITK as sitk
+
+    place, job = home / "page/uploads/0123456789abcdef/01_ct", home / "page/jobs/000001"
+    home.mkdir(mode=0o700)
+    place.mkdir(parents=True)
+    job.mkdir(parents=True)
+    values = np.broadcast_to(np.arange(20, dtype=np.int16)[:, None, None] * 100 - 1000, (20, 32, 32))
+    sitk.WriteImage(sitk.GetImageFromArray(np.ascontiguousarray(values)), str(place / "scan.nii.gz"))
+    mask = np.zeros((20, 32, 32), np.uint8)
+    mask[5:8, 8:24, 8:24] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(mask), str(cwd / "scan.nii.gz-0a1b2c3d_mask.nii.gz"))
+    about = {"number": 1, "title": "x", "words": ["predict", "--image", str(place)], "cwd": str(cwd), "light": False}
+    (job / "job.json").write_text(json.dumps({**about, "secret": False, "created": ""}))
+    (job / "state.json").write_text('{"state": "done", "code": 0}')
+    (job / "output.txt").write_text("Written: scan.nii.gz-0a1b2c3d_mask.nii.gz\n")
+
+
+MIDDLE = """() => {
+  const canvas = document.querySelector("canvas");
+  return [...canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1).data];
+}"""
+
+
+def until(page: Page, fits: Callable[[list[int]], bool]) -> None:
+    """Wait until the pixel in the middle of the picture is as it should be; the page itself may not ``eval``."""
+    for _ in range(200):
+        if fits(page.evaluate(MIDDLE)):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"the middle is {page.evaluate(MIDDLE)}")
+
+
+def test_results_are_looked_at(chromium: Browser, tmp_path: Path) -> None:
+    """A report runs no script, what is dropped is counted, and a volume is scrolled, windowed and turned."""
+    from playwright.sync_api import expect
+
+    run = tmp_path / "work/exps/study/first"
+    (run / "results").mkdir(parents=True)
+    (run / "checkpoints/task_1").mkdir(parents=True)
+    (run / "checkpoints/task_1/last.ckpt").write_bytes(b"")
+    attack = "<h1>Report</h1><script>parent.document.title = 'x'; fetch('http://192.0.2.1/')</script>"
+    (run / "results/report.html").write_text(attack)
+    predicted_volume(tmp_path / "home", tmp_path / "work")
+    with opened(chromium, tmp_path / "home", tmp_path / "work") as site:
+        site.go("/results")
+        site.page.get_by_role("link", name="exps/study/first").click()
+        site.page.frame_locator("iframe").get_by_role("heading", name="Report").wait_for()
+        assert site.page.title() == "exps/study/first – relay"
+        assert [text for text in site.wrong if "script" not in text] == []
+        site.wrong.clear()  # the browser says that it has blocked the script
+        site.page.evaluate(
+            """() => {
+              const data = new DataTransfer();
+              data.items.add(new File([new Uint8Array(3 * 2 ** 20)], "<i>.png"));
+              const dropped = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+              document.querySelector("[data-zone]").dispatchEvent(dropped);
+            }"""
+        )
+        site.page.get_by_text("1 file, 3.0 MiB").wait_for()
+        site.page.get_by_role("button", name="Predict").click()
+        site.page.get_by_text("no config 'study' under ./configs").wait_for()
+        site.wrong.clear()  # 422 is in the console, too
+
+        site.go("/results/predicted/1")
+        site.page.get_by_role("link", name="scan.nii.gz").click()
+        told, canvas = site.page.locator("#slice-told"), site.page.locator("canvas")
+        expect(told).to_have_text("6 of 20")  # the first with the largest mask
+        site.page.locator("#opacity").fill("100")
+        until(site.page, lambda pixel: pixel[:3] == [230, 159, 0])  # orange
+        site.page.locator("#opacity").fill("0")
+        until(site.page, lambda pixel: pixel[0] == pixel[2])  # grey
+        canvas.hover()
+        site.page.mouse.wheel(0, -100)
+        expect(told).to_have_text("7 of 20")
+        canvas.focus()
+        site.page.keyboard.press("End")
+        expect(told).to_have_text("20 of 20")
+        until(site.page, lambda pixel: pixel[0] == 255)
+        site.page.keyboard.press("Home")
+        until(site.page, lambda pixel: pixel[0] == 0)
+        level = site.page.locator("#level-told").inner_text()
+        box = canvas.bounding_box()
+        assert box
+        site.page.mouse.move(box["x"] + 50, box["y"] + 50)
+        site.page.mouse.down()
+        site.page.mouse.move(box["x"] + 50, box["y"] - 100)
+        site.page.mouse.up()
+        assert site.page.locator("#level-told").inner_text() != level
+        until(site.page, lambda pixel: pixel[0] > 0)
+        site.page.locator("#axis").select_option("coronal")
+        expect(told).to_have_text("17 of 32")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_three_hospitals_from_keys_to_the_last_report(chromium: Browser, tmp_path: Path) -> None:
@@ -207,7 +304,7 @@ def test_three_hospitals_from_keys_to_the_last_report(chromium: Browser, tmp_pat
             site.page.locator(".state.running").wait_for(timeout=1000 * WAIT)
             site.page.reload()
             assert site.over() == "done", site.page.inner_text("main")
-            assert (tmp_path / name / "exps/deploy/run/report.html").is_file()
+            assert list((tmp_path / name / "exps/deploy/run").rglob("report.html"))
             site.go("/")
             assert f"Leg {leg} was written to a stick" in site.page.inner_text("main")
         last = sites[SITES[-1]]

@@ -71,6 +71,8 @@ WRONG_FORMS: list[tuple[str, str, Any]] = [
     (DATA_CARD, "images/train", 16.5),
     (DATA_CARD, "images/all", 16),
     (DATA_CARD, "patients", 16),
+    (DATA_CARD, "corrected", None),
+    (DATA_CARD, "corrected", -1),
     (HANDOVER, "note", "hello"),
     (HANDOVER, "model/path", "/home/x"),
     (HANDOVER, "model/kwargs", [1]),
@@ -125,7 +127,7 @@ def test_documents_of_another_form_do_not_leave(name: str, path: str, value: Any
     (folder / DIGESTS).unlink()
     before = world.stores["north"].ledger.lines()
     with pytest.raises(UserError, match="leg 1 can't be sent") as caught:
-        drafting.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], folder)
     assert name in str(caught.value)
     assert str(caught.value).isprintable()
     assert "bundle-format" in caught.value.advice()
@@ -140,7 +142,7 @@ def test_they_are_objects(name: str, content: Any, at: At) -> None:
     folder = world.train(1)
     (folder / name).write_bytes(canonical(content))
     with pytest.raises(UserError, match=name):
-        drafting.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], folder)
 
 
 AGAINST_THE_CLAIM: list[tuple[str, str, Any, type[Refused], str]] = [

@@ -141,7 +141,7 @@ def test_a_site_withdraws_its_own(at: At) -> None:
     world = at(2)
     world.amend(2, EVERYONE, withdraw=["south"])
     folder = world.folder / "south" / "handover_2"
-    drafted = drafting.draft(world.stores["south"], world.keys["south"], folder)
+    drafted = drafting.draft(world.stores["south"], folder)
     assert "expert of leg 2: stays here: roster 2 does not let it travel" in drafted.lines(world.roster.policy)
     again(world, 2)
     first = packed(world.opened(2))

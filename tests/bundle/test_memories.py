@@ -300,7 +300,7 @@ def test_every_memory_is_shown(at: At) -> None:
     audited = dataclasses.replace(FLOW, audit={"attack": "membership", "auc": 0.52})
     world.deliver(world.make(1, memory=remembered(1, epsilon=4, delta=1e-5)), "south")
     folder = world.train(2, cumulative=audited)
-    drafted = drafting.draft(world.stores["south"], world.keys["south"], folder)
+    drafted = drafting.draft(world.stores["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
         "ε = 4, δ = 1e-05 for replacing a patient; not audited",

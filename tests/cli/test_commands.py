@@ -392,12 +392,12 @@ def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(t
     deep = np.arange(4096, dtype=np.int16).reshape(4, 32, 32)
     sitk.WriteImage(sitk.GetImageFromArray(deep), str(folder / "deep.nii.gz"))
     alone = pictured(trained, "mixed/deep.nii.gz", code=2)
-    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on 2D images (2 axes)", "Give a 2D image")
+    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on 2D images (2 axes)", "Save the slices")
     for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
     Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
     done = pictured(trained, "mixed", code=2)
-    refused(done, 2, "not predicted, out of 5 images (1)", "The others are predicted")
+    refused(done, 2, "4 predicted; not predicted, out of 5 images (1)", "Save the slices")
     assert [Path(name).name.split("-")[0] for name in masks_said(done)] == ["1.png", "33.png", "5.png", "alpha.png"]
 
 
@@ -409,6 +409,23 @@ def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
     wrong = relay("predict", "-c=study", "-n=first", "--tolerance=nan", cwd=trained)
     assert wrong.returncode == 2
     assert "Invalid value for '--tolerance'" in wrong.stderr
+
+
+def test_models_of_a_run_are_combined_and_the_result_is_tested(trained: Path) -> None:
+    legs = [f"exps/study/first/checkpoints/task_{number}" for number in (1, 2)]
+    for words in (("diff", *legs, "--out=d.safetensors"), ("merge", legs[0], "d.safetensors", "--out=m.safetensors")):
+        done = relay("models", *words, "--home=home", cwd=trained)
+        assert done.returncode == 0, done.stderr
+    tested = relay("predict", "-c=study", "-n=first", "--weights=m.safetensors", cwd=trained)
+    assert tested.returncode == 0, tested.stderr
+    (made,) = (trained / "exps/study/first/results").glob("merged-*/samples.csv")
+    own = dice_rows(trained / "exps/study/first/checkpoints/task_2/scores.csv")
+    tested_as = [float(row["value"]) for row in dice_rows(made)]
+    assert tested_as == pytest.approx([float(row["value"]) for row in own], abs=1e-6)
+    no_model = relay("predict", "-c=study", "-n=first", "--weights=d.safetensors", cwd=trained)
+    refused(no_model, 2, "is a difference of two models", "relay models merge")
+    other = ["common.model.kwargs.features=[4,4,4,4,4]", "--weights=m.safetensors"]
+    refused(relay("predict", "-c=study", "-n=first", *other, cwd=trained), 2, "model.kwargs.features", "=[8,8,8,8,8]")
 
 
 def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
@@ -465,7 +482,7 @@ def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path,
         assert done.returncode == 0, done.stderr
     Image.new("L", (20, 20)).save(tmp_path / "flat.png")
     flat = relay("predict", "-c", "volumes.yaml", root, "--image", str(tmp_path / "flat.png"), cwd=tmp_path)
-    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give a 2D image")
+    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give the whole volume")
     saved = tmp_path / "exps/volumes/run/results"
     samples = {row["sample"]: row for row in dice_rows(saved / "samples.csv") if row["class"] == "class 1"}
     assert samples

@@ -143,6 +143,55 @@ def test_without_a_yes_nothing_is_signed(world: Typed, trained: Path, answers: t
     assert contents(world.stick) == stick
 
 
+def test_a_preview_shows_the_list_and_needs_no_key(world: Typed, trained: Path) -> None:
+    (world.folder / "east/keys.json").unlink()
+    before = contents(world.folder / "east")
+    done = world.at("east", "send", trained, "--preview")
+    assert done.code == 0, done.err
+    assert "B  model.safetensors\n" in done.out
+    said = json.loads(world.at("east", "send", trained, "--preview", "--json").out)
+    assert f"sha256 {said['sha256']}\n" in done.out
+    assert {
+        "name": "model.safetensors",
+        "bytes": said["files"][-1]["bytes"],
+        "what": "the weights of the model",
+    } == said["files"][-1]
+    assert {"what": "samples", "text": "16 (rounded, as the policy says)"} in said["disclosed"]
+    assert any("not audited" in line["text"] for line in said["beside"])
+    assert (said["approval"], said["approved"], said["signed"]) == ("optional", None, False)
+    unchanged(world, "east", before)
+    world.at("east", "send", trained, "-o", world.stick, "--json").refused(2, "--json is given without --preview")
+
+
+def test_who_approves_is_in_the_ledger(world: Typed, trained: Path) -> None:
+    given = ("-o", world.stick, "--yes", "--approved-by", "Ada", "--reason", "reviewed")
+    shown = json.loads(world.at("east", "send", trained, "--preview", "--json").out)["sha256"]
+    before = contents(world.folder / "east")
+    world.at("east", "send", trained, *given, "--approved-list", "0" * 64).refused(
+        3, "is not the list that was shown", advice="--preview"
+    )
+    world.at("east", "send", trained, *given[:5]).refused(2, "why this may leave", advice="--reason TEXT")
+    unchanged(world, "east", before)
+    done = world.at("east", "send", trained, *given, "--approved-list", shown)
+    assert done.code == 0, done.err
+    ledger = world.at("east", "ledger").out
+    assert "by Ada: reviewed" in ledger
+    assert ", approved in line " in ledger
+
+
+def test_an_approval_that_is_required_is_asked_for(start: None, tmp_path: Path) -> None:
+    world = Typed(tmp_path, policy=Policy(approval="required"))
+    folder = world.train(1)
+    send = ("send", folder, "-o", world.stick)
+    world.at("north", *send, "--yes").refused(2, "who approves what leaves", advice="--approved-by NAME")
+    done = world.at("north", *send, answers=("y", "Ada", "reviewed"))
+    assert done.code == 0, done.err
+    assert done.asked == ("Send it? [y/N] ", "Who approves it? ", "Why may it leave? ")
+    done = world.at("north", "send", "-o", world.stick, "--yes")
+    assert done.code == 0, done.err
+    assert "It was approved by Ada on " in done.out
+
+
 def test_what_was_signed_is_sent_again_without_a_handover_or_a_key(world: Typed, trained: Path) -> None:
     assert world.at("east", "send", trained, "-o", world.stick, "--yes").code == 0
     first = world.opened(3)

@@ -13,10 +13,9 @@ import yaml
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from relay.cli.configs import Config
 from relay.config.published import GANS, UNUSED, translate
 from relay.errors import ConfigError
-from relay.plan import Study
+from relay.plan import Config, Study
 from tests import studies
 from tests.cli.typed import typed
 

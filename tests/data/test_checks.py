@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,47 @@ def test_no_note_names_a_file(tmp_path: Path) -> None:
         "file 1: every voxel is 0; read as black", "file 2: every voxel is 1; read as black",
     )  # fmt: skip
     assert read_images([paths[0], paths[0]]).notes == ("every voxel is 0; read as black",)
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "said"),
+    [
+        (
+            "classification",
+            [0, 1, 0, 1],
+            ["no train image has the class class 2", "no test image has the class class 0, class 2"],
+        ),
+        ("multilabel", [(1, 0, 1), (1, 1, 0), (0, 0, 0), (1, 1, 1)], []),
+        ("multilabel", [(1, 0, 0), (1, 1, 0), (0, 0, 0), (1, 1, 1)], ["no train image has the label label 2"]),
+    ],
+)
+def test_classes_that_no_image_has_are_told(task: str, targets: list[Any], said: list[str]) -> None:
+    told = Told(
+        {f"{name}_1": replace(picture(), target=np.asarray(t)) for name, t in zip("abcd", targets, strict=True)}
+    )
+    told.options = replace(told.options, task=task, num_classes=3)
+    *rest, test = told.listing
+    found = [doubt.text for doubt in examine(SiteData(told, Split(rest, [], [test])), ("train", "test"))]
+    assert [text for text in found if text.startswith("no ")] == said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1e5, 1.2e5], "are 1.1e+05 on average (standard deviation 1e+04); a net begins near 0"),
+        ([0.001, 0.002], "differences so small"),
+        ([20, 80], None),
+        ([0, 0], None),
+    ],
+)
+def test_numbers_far_from_those_of_a_fresh_net_are_told(values: list[float], said: str | None) -> None:
+    cases = {name: replace(picture(), target=np.float32(v)) for name, v in zip("abc", [*values, 0], strict=True)}
+    told = Told(cases)
+    told.options = replace(told.options, task="regression", num_classes=None)
+    *rest, test = told.listing
+    found = [doubt.text for doubt in examine(SiteData(told, Split(rest, [], [test])), ("train", "test"))]
+    assert len(found) == 1 + (said is not None)  # nor is there anybody to validate on
+    assert said is None or said in found[0]
 
 
 def test_a_mask_of_two_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, SecondaryCaptureImageStorage
 
+from relay.data.dicom import series as series_module
 from relay.data.dicom.series import find_series, series_files
 from relay.data.formats.raw import Raw, read_raw
 from relay.data.formats.volumes import read_geometry
@@ -360,6 +361,20 @@ NUMERIC = [0, 1, 2, 3, 7, 17, 64, 4096, 65535]
 TEXTS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "RescaleSlope"]
 TEXTS += ["RescaleIntercept", "NumberOfFrames", "PhotometricInterpretation", "SeriesInstanceUID", "SOPInstanceUID"]
 TEXTS += ["Modality", "ImageType", "SOPClassUID", "FrameOfReferenceUID", "BurnedInAnnotation"]
+
+
+def test_a_large_tree_is_not_walked_for_each_of_its_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks: list[Path] = []
+    real = series_module._walk
+    monkeypatch.setattr(series_module, "_walked", {})
+    monkeypatch.setattr(series_module, "_walk", lambda folder: walks.append(folder) or real(folder))
+    for long, count in ((60.0, 2), (0.0, 1)):
+        monkeypatch.setattr(series_module, "LONG", long)
+        monkeypatch.setattr(series_module, "AGAIN", 1e9)
+        folder = series(tmp_path / f"s{count}", STORED[:2])
+        walks.clear()
+        assert find_series(folder) == find_series(folder)
+        assert len(walks) == count
 
 
 def test_a_size_that_the_file_can_not_hold_is_refused_before_memory_is_taken(tmp_path: Path) -> None:

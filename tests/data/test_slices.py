@@ -126,6 +126,9 @@ def test_nor_put_others_in_their_place(folder: Path) -> None:
 def test_steps_of_slices_are_for_volumes(folder: Path) -> None:
     with pytest.raises(ValidationError, match="steps see the whole volume: give Resample"):
         Scans(folder, slices="axial", steps=[{"name": "Resample", "kwargs": {"spacing": [1, 1]}}])
+    for key in ("patch_size", "img_size"):
+        with pytest.raises(ValidationError, match="must be rows, columns"):
+            Scans(folder, slices="axial", **{key: [4, 4, 4]})
 
 
 def test_the_wrong_number_of_axes_is_one_error(folder: Path) -> None:
@@ -137,6 +140,10 @@ def test_the_wrong_number_of_axes_is_one_error(folder: Path) -> None:
         with pytest.raises(DataError, match=rf"\.nii\.gz has 3 axes, but {key} is for 2") as caught:
             prepare(Plain(folder, **options), seed=1).read(["train", "test"])
         assert "slices, rows, columns" in caught.value.advice()
+    (folder / "s0.nii.gz").write_bytes(b"damaged")
+    (folder / "s1.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"images that can't be used \(2\)"):
+        prepare(Plain(folder, img_size=[8, 8, 8]), seed=1).read(["train", "val", "test"])
     with pytest.raises(ValidationError, match="must have as many axes as the steps: 2"):
         Plain(folder, steps=steps, patch_size=[2, 2, 2])
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from relay.data import SPLITS, DatasetOptions, Record
-from relay.data.patients import doubtful, named
+from relay.data.patients import doubtful, named, people
 from relay.data.splits import split
 from relay.errors import DataError
 
@@ -121,6 +121,10 @@ def test_a_patient_is_in_one_split_however_the_name_is_written(names, seed) -> N
     whose = {f"s{i}": number for i, (number, _) in enumerate(names)}
     groups = [{whose[s.id] for s in dealt[name]} for name in SPLITS]
     assert sum(map(len, groups)) == len(set(whose.values()))
+
+
+def test_names_alike_count_as_one_person() -> None:
+    assert people(["P1", "b", "p1", "007", "7", "b"]) == ["P1", "b", "P1", "007", "007", "b"]
 
 
 def test_names_alike_are_found() -> None:

@@ -146,6 +146,14 @@ def test_resample_changes_the_spacing_and_not_the_place() -> None:
         done(case, ("Resample", {"spacing": [1, 1, 1]}))
 
 
+def test_headers_in_which_no_spacing_is_likely() -> None:
+    step = "Resample", {"spacing": [1, 1, 1]}
+    with pytest.raises(DataError, match=r"makes .* voxels with"):
+        done(scan(spacing=(1e308, 1.0, 1.0)), step, ("Normalise", {"how": "minmax"}))
+    found = done(scan(spacing=(0.001, 1.0, 1.0)), step, ("Normalise", {"how": "minmax"}))
+    assert found.notes == ("the step Resample makes a single voxel of 6: check the spacing in the file's header",)
+
+
 def test_crop_finds_what_is_bright_and_pads_what_is_small() -> None:
     image = np.full((10, 12, 1), -1000, np.int16)
     image[3:5, 4:9] = 100

@@ -74,7 +74,7 @@ def test_one_patient_written_in_two_ways_is_one(tmp_path: Path) -> None:
     assert len({record.patient for record in make(root, patient="StudyInstanceUID").listing}) == 2
 
 
-def test_masks_by_a_rule(tmp_path: Path) -> None:
+def test_masks_by_a_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "site"
     folder = series(root / "s", STORED)
     reader = sitk.ImageSeriesReader()
@@ -93,6 +93,8 @@ def test_masks_by_a_rule(tmp_path: Path) -> None:
         place.parent.mkdir(exist_ok=True)
         sitk.WriteImage(drawn, str(place))
         assert np.array_equal(make(root, mask_name=rule)[0].target, MASK)
+    monkeypatch.chdir(tmp_path)
+    assert np.array_equal(make(Path("site"), mask_name="{folder}/mask.nii.gz")[0].target, MASK)
 
 
 def test_ct_that_is_scaled_image_by_image_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from relay.datasets.text_labels import TextLabels
 
 from relay.data import Dataset, prepare
 from relay.errors import DataError
+from relay.start import find_images
 
 CLASSES: dict[str, Any] = {"task": "classification", "num_classes": 2, "class_names": ["benign", "malignant"]}
 GREY = np.zeros((4, 4), np.uint8)
@@ -92,6 +93,10 @@ def test_texts_with_numbers_or_several_labels(site) -> None:
     path.write_text("mass\nedema\n")
     labels = made(TextLabels, site.root, task="multilabel", class_names=["edema", "mass"])
     assert labels.listing[0].target == (1, 1)
+    path.write_text(f"{'Findings: none. ' * 9}Reported for Meier")
+    with pytest.raises(DataError, match=r"Findings: .*…' is no class") as caught:
+        len(made(TextLabels, site.root, **CLASSES))
+    assert "Meier" not in str(caught.value)
 
 
 # -- nested folders --------------------------------------------------------------------------------------------------
@@ -170,6 +175,32 @@ def test_descriptions_that_do_not_fit(site, about: dict[str, Any], message: str,
     with pytest.raises(DataError, match=message) as caught:
         len(made(NnUNet, site.root, img_folder="Dataset001_Test"))
     assert advice in caught.value.advice()
+
+
+def test_three_files_are_no_colour_picture(site) -> None:
+    nnunet(site)
+    with pytest.raises(DataError, match=r"3 channels \(T2, ADC, DWI\), but channels is 1"):
+        len(made(NnUNet, site.root, img_folder="Dataset001_Test", channels=1))
+    for name in ("imagesTr/x_0000", "labelsTr/x"):
+        site.write(f"rgb/{name}.png", np.zeros((4, 4, 3), np.uint8) if "images" in name else GREY)
+    about = {
+        "channel_names": {"0": "R", "1": "G", "2": "B"},
+        "labels": {"background": 0, "a": 1},
+        "file_ending": ".png",
+    }
+    (site.root / "rgb" / "dataset.json").write_text(json.dumps(about))
+    for channels in (1, 3):
+        assert made(NnUNet, site.root, img_folder="rgb", channels=channels)[0].image.shape == (4, 4, channels)
+    assert [each.images for each in find_images(site.root / "rgb")[1]] == [(site.root / "rgb/imagesTr/x_0000.png",)]
+
+
+def test_labels_in_another_order_than_the_classes(site) -> None:
+    nnunet(site, {"labels": {"background": 0, "cyst": 1, "liver": 2}})
+    given = {"img_folder": "Dataset001_Test", "num_classes": 3}
+    assert made(NnUNet, site.root, **given, class_names=["background", "cyst", "liver"]).listing
+    assert made(NnUNet, site.root, **given, class_names=["background", "a", "b"]).listing
+    with pytest.raises(DataError, match="background, cyst, liver, but class_names is background, liver, cyst"):
+        len(made(NnUNet, site.root, **given, class_names=["background", "liver", "cyst"]))
 
 
 def test_no_description(tmp_path: Path) -> None:

@@ -247,3 +247,13 @@ def test_real_cells(shared_data: Path, lab: str, count: int) -> None:
     )  # fmt: skip
     assert len(dataset) == count
     assert {record.target for record in dataset.listing} == {0, 1, 2, 3}
+
+
+def test_three_files_are_not_made_grey(site) -> None:
+    for name in "abcm":
+        site.write(f"{name}.png", np.zeros((4, 4), np.uint8))
+    (site.root / "table.csv").write_text("SubjectID,Channel_0,Channel_1,Channel_2,Label\n1,a,b,c,m\n")
+    assert table(site.root, channels=3)[0].image.shape == (4, 4, 3)
+    with pytest.raises(DataError, match="3 channels in 3 files, but the config's channels is 1") as caught:
+        table(site.root, channels=1)[0]
+    assert "Set channels: 3" in caught.value.advice()

@@ -13,7 +13,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import pairwise
@@ -119,8 +119,24 @@ def mapping(key: Form, form: Form) -> Form:
     return lambda v: isinstance(v, dict) and len(v) <= 1000 and all(key(k) and form(i) for k, i in v.items())
 
 
-def keys(**schemas: Form) -> Form:
-    return lambda v: isinstance(v, dict) and v.keys() == schemas.keys() and all(f(v[k]) for k, f in schemas.items())
+def keys(optional: Sequence[str] = (), /, **schemas: Form) -> Form:
+    """These keys and no others; those in ``optional`` may be missing."""
+
+    def fits(v: Any) -> bool:
+        whole = isinstance(v, dict) and {*v, *optional} == {*schemas}
+        return whole and all(f(v[k]) for k, f in schemas.items() if k in v)
+
+    return fits
+
+
+def perhaps(key: str, schema: Form, rest: Form) -> Form:
+    """A key that may be missing."""
+
+    def holds(value: Any) -> bool:
+        others = {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else {}
+        return rest(others) and (key not in value or schema(value[key]))
+
+    return holds
 
 
 def a_time(value: Any) -> bool:
@@ -162,6 +178,8 @@ limits = {
 }
 gate = keys(**limits, min_score=maybe(real(-1e9, 1e9)))
 policy = keys(
+    ("approval",),
+    approval=one_of("required"),
     sealed=one_of(True, False),
     max_bundle_bytes=whole(1),
     memory=lambda v: v == "any" or many(kind)(v),
@@ -199,6 +217,8 @@ a_roster = keys(
 )
 tensors = keys(tensors=whole(0), bytes=whole(0))
 a_claim = keys(
+    ("approved",),
+    approved=one_of(True),
     study=slug,
     leg=whole(1, 9999),
     site=name,
@@ -232,16 +252,20 @@ SCHEMAS: Mapping[str, Form] = {
         ),
     ),
     "config.json": config,
-    "data-card.json": keys(
-        format=one_of(1),
-        site=name,
-        task=words,
-        classes=classes,
-        channels=whole(1),
-        size=maybe(many(whole(1), 2, 3)),
-        images=counts,
-        patients=counts,
-        counts=one_of("rounded", "exact"),
+    "data-card.json": perhaps(
+        "corrected",
+        whole(0),
+        keys(
+            format=one_of(1),
+            site=name,
+            task=words,
+            classes=classes,
+            channels=whole(1),
+            size=maybe(many(whole(1), 2, 3)),
+            images=counts,
+            patients=counts,
+            counts=one_of("rounded", "exact"),
+        ),
     ),
     "results.json": keys(
         format=one_of(1),
@@ -515,6 +539,7 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
     for one in cards:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
+    disclosed += [data_card.get("corrected", 0)]
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
     models = [score["model"] for score in results["zero_shot"]]
@@ -601,6 +626,7 @@ def check_policy(
 ) -> None:
     own = claims[-1]
     need(not rule["sealed"] or stanzas == wanted, "not sealed, or to others than were signed for")
+    need("approval" not in rule or "approved" in own, "not approved")
     need(len(data) <= rule["max_bundle_bytes"], "its size")
     least = rule["min_samples"] if rule["sample_counts"] == "exact" else rounded(rule["min_samples"])
     need(own["samples"] >= least, "too few samples")

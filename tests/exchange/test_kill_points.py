@@ -45,7 +45,7 @@ def killed_at(number: int, changes: Sequence[tuple[object, str]]) -> Iterator[li
 def send_again(world: World) -> None:
     """North signs leg 1 once more, under roster 2, and puts it on the stick."""
     store, own = world.stores["north"], world.keys["north"]
-    drafted = drafting.draft(store, own, world.folder / "north" / "handover_1")
+    drafted = drafting.draft(store, world.folder / "north" / "handover_1")
     sending.sign(store, own, drafted)
     sending.export(store, 1, world.stick)
 

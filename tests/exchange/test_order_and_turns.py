@@ -150,7 +150,7 @@ def test_sites_do_not_sign_out_of_turn(at: At) -> None:
     world = at(1)
     folder = world.train(1, site="south", start=None)
     with pytest.raises(WrongLeg, match="leg 1 is the turn of north; this is south"):
-        drafting.draft(world.stores["south"], world.keys["south"], folder)
+        drafting.draft(world.stores["south"], folder)
 
 
 def test_nor_from_what_they_did_not_receive(at: At) -> None:
@@ -158,11 +158,11 @@ def test_nor_from_what_they_did_not_receive(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     folder = world.train(2, start="0" * 64)
     with pytest.raises(UserError, match="leg 2 was not trained from the weights received for leg 1"):
-        drafting.draft(world.stores["south"], world.keys["south"], folder)
+        drafting.draft(world.stores["south"], folder)
     empty = at(0)
     world.stores["south"] = empty.stores["south"]
     with pytest.raises(UserError, match="leg 1 was not received"):
-        drafting.draft(world.stores["south"], world.keys["south"], folder)
+        drafting.draft(world.stores["south"], folder)
 
 
 def test_another_study_of_the_same_sites(at: At) -> None:

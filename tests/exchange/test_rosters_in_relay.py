@@ -139,7 +139,7 @@ def test_a_leg_is_done_again(at: At) -> None:
     world.deliver(world.bundle(1), "south")
     again = world.train(1, model=weights(7))
     with pytest.raises(Fork, match="already signed here"):
-        drafting.draft(world.stores["north"], world.keys["north"], again)
+        drafting.draft(world.stores["north"], again)
     world.amend(0, ["north"])
     world.put(1, again)
     assert not world.deliver(world.bundle(1), "south").again
@@ -306,7 +306,7 @@ def test_rosters_have_their_days(at: At) -> None:
     world.now += 367 * DAY
     world.refuses(world.bundle(1), "south", RosterPeriod, "2027-03-02")
     with pytest.raises(UserError, match="is valid from 2026-03-02"):
-        drafting.draft(world.stores["north"], world.keys["north"], world.folder / "north" / "handover_1")
+        drafting.draft(world.stores["north"], world.folder / "north" / "handover_1")
     world.amend(0, ["north", "south"], days=30)
     world.deliver(world.put(1, world.folder / "north" / "handover_1"), "south")
 

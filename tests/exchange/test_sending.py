@@ -97,7 +97,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
     """Every file and its size, for whom, and what is told; before anything is signed."""
     world = at(0)
     folder, before = world.train(1), contents(world.stick)
-    drafted = drafting.draft(world.stores["north"], world.keys["north"], folder)
+    drafted = drafting.draft(world.stores["north"], folder)
     text = "\n".join(drafted.lines(world.roster.policy))
     for told in ("as leg 1 of vessels", "sealed, for      south", "16 (rounded", "north 0.710, outside –"):
         assert told in text
@@ -113,7 +113,7 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
 def test_a_draft_that_is_not_signed_leaves_nothing(at: At) -> None:
     world = at(0)
     folder = world.train(1)
-    drafting.draft(world.stores["north"], world.keys["north"], folder)
+    drafting.draft(world.stores["north"], folder)
     world.deliver(world.put(1, folder), "south")
 
 
@@ -208,7 +208,7 @@ def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str
     path = world.stores["east"].received(2) / (name if leg == 2 else manifest.earlier(1, name))
     path.write_bytes(path.read_bytes()[:-1]) if how == "changed" else path.unlink()
     with pytest.raises(DigestMismatch, match=f"{name} is not what was received"):
-        drafting.draft(world.stores["east"], world.keys["east"], folder)
+        drafting.draft(world.stores["east"], folder)
     assert world.deliver(world.bundle(2), "east").again
     world.put(3, folder)
 
@@ -216,7 +216,7 @@ def test_a_received_memory_that_was_damaged_is_not_passed_on(name: str, how: str
 def test_no_handover(at: At, tmp_path: Path) -> None:
     world = at(0)
     with pytest.raises(RelayError, match=r"no handover in .*facts\.json"):
-        drafting.draft(world.stores["north"], world.keys["north"], tmp_path)
+        drafting.draft(world.stores["north"], tmp_path)
 
 
 def test_no_stick(at: At) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from relay.config.devices import Devices
 from relay.data import store
 from relay.errors import DataError, UserError
 from relay.leg import digests, sites
-from relay.leg.doubts import doubts, far
+from relay.leg.doubts import doubts
 from relay.leg.paths import RunPaths
 from relay.leg.progress import Progress
 from relay.predict import study as testing
@@ -155,21 +154,6 @@ def test_a_site_too_small_for_its_memory_patches_too_large_and_images_of_two_sit
     assert (
         "patch_size [64, 64] is larger than 5 of 5 training images (as 32×32), which are reflected to fill it" in texts
     )
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ([1e5, 1.2e5], r"are 1.1e\+05 on average \(standard deviation 1e\+04\); a net begins near 0"),
-        ([0.001, 0.002], "differences so small"),
-        ([20, 80], None),
-        ([0, 0], None),
-    ],
-)
-def test_numbers_far_from_those_of_a_fresh_net_are_told(values: list[float], said: str | None) -> None:
-    store: Any = [(None, np.float32(value)) for value in values]
-    found = far([store])
-    assert found is None if said is None else re.search(said, str(found))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,15 @@ def test_so_does_a_target_that_is_no_file(files: dict[str, Path], target: Any, o
     assert digests._differing(then, now) == ["target"]
 
 
+def test_a_corrected_mask_counts_until_the_leg_is_finished(files: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_text("drawn")
+    plain, drawn = (digests.digests([record(files, corrected=c)])["a"] for c in (None, tmp_path / "1.png"))
+    for then, now in ((plain, drawn), (drawn, plain), (drawn, {**drawn, "corrected mask": "another"})):
+        assert digests._differing(then, now, by_hand=True) == ["corrected mask"]
+        assert digests._differing(then, now) == []
+    assert digests._differing({}, drawn, by_hand=True) == []  # not used by the leg
+
+
 def test_a_number_is_one_however_python_keeps_it(files: dict[str, Path]) -> None:
     for target, same in ((2, np.int64(2)), (0.5, np.float64(0.5)), ((0, 1), (np.int8(0), np.int8(1)))):
         one, other = (digests.digests([record(files, value)])["a"] for value in (target, same))

@@ -17,9 +17,9 @@ from relay.exchange.receiving import chain_in
 from relay.exchange.store import utc_now
 from relay.leg import run as leg_run
 from relay.leg.acceptance import check_memory
-from relay.leg.paths import LegPaths
+from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.progress import Progress
-from relay.leg.simulated_transport import STUDY, SimulatedStudy
+from relay.leg.simulated_transport import STUDY, SimulatedStudy, transport_of
 from relay.leg.transport import Transport
 from relay.simulate import Simulation
 from relay.trust.keys import Keys
@@ -84,6 +84,20 @@ def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: 
     assert all(torch.equal(deployed[name], simulated[name]) for name in simulated)
     scores = (tmp_path / "run/clinic_b/results/summary.json").read_text()
     assert '"matrix": {\n  "2"' in scores
+
+
+def test_what_a_person_must_approve_is_not_sent_by_training(tmp_path: Path) -> None:
+    sites = Sites(tmp_path, Policy(approval="required"))
+    handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_a"), "send": str(sites.study.stick)}
+    deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [1], "current_tasks.handoff": handoff}
+    run = RunPaths(finished(tmp_path / "run", **{"common.strategy.name": "relay"}))
+    planned = study(**{**deploy, "common.strategy.name": "relay"})
+    said: list[str] = []
+    transport_of(planned, run).send(planned.legs[0], said.append)
+    (told,) = said
+    assert told.startswith("not sent: the study's policy requires that a person approves what leaves: relay send ")
+    assert not sites.study.store("clinic_a").ledger.record().signed
+    assert not list(sites.study.stick.iterdir())
 
 
 def test_running_it_again_changes_and_sends_nothing(sites: Sites) -> None:
@@ -237,4 +251,4 @@ def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp
         sites.leg(1, note="again")
     handover = tmp_path / "anew/checkpoints/task_1/handover"
     with pytest.raises(Fork, match="already signed here"):
-        draft(sites.study.store("clinic_a"), sites.study.keys("clinic_a"), handover)
+        draft(sites.study.store("clinic_a"), handover)

@@ -130,7 +130,7 @@ def test_what_was_assumed_about_a_column_is_said(tmp_path: Path) -> None:
     assert "label_values" not in written(table, *words, "sick")[0]["dataset"]["kwargs"]
     assert "must not name a patient" in written(table, *words, "place")[1].err
     out = tmp_path / "study.yaml"
-    typed("init", table, "-o", out, *words, "one").refused(2, "all rows have the same class", advice="--target")
+    typed("init", table, "-o", out, *words, "one").refused(2, "all images have the same class: same", advice="--target")
     done = typed("init", table, "-o", out, *words, "name")
     done.refused(2, "12 different words in 12 rows", advice="--task classification")
     assert "Meier" not in done.err
@@ -213,6 +213,9 @@ def test_dicom_with_a_table(archive: Path, tmp_path: Path) -> None:
     assert typed(*words, "--patient", "StudyInstanceUID", "--series", "^thorax$", **home).code == 0
     kwargs = yaml.safe_load((archive / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
     assert (kwargs["patient"], kwargs["description_regex"]) == ("StudyInstanceUID", "^thorax$")
+    (archive / "again.csv").write_text("StudyInstanceUID\n")
+    typed(*words, **home).refused(2, "several tables: again.csv, labels.csv", advice="Keep one")
+    (archive / "again.csv").unlink()
     typed(*words, "--series", "bone", **home).refused(2, "--series 'bone' matches no")
     typed(*words, "--patients", "x", **home).refused(2, "--patients is for names of files")
     typed(*words, "--target", "PatientID", "--task", "classification", **home).refused(
@@ -328,6 +331,30 @@ def test_the_next_site_writes_its_classes_in_the_same_or_other_ways(tmp_path: Pa
     assert "taken for the classes in this order" in done.err
     kwargs = yaml.safe_load((tmp_path / "s2.yaml").read_text())["common"]["dataset"]["kwargs"]
     assert kwargs["mask_values"] == [0, 255]
+
+
+def test_what_the_studys_data_set_says_by_itself_travels_too(tmp_path: Path) -> None:
+    for k in range(4):
+        picture(tmp_path / "image" / f"{k}.png", np.zeros((64, 64, 3)))
+        picture(tmp_path / "mask" / f"{k}.png", np.indices((64, 64))[0] % 3)
+    assert typed("init", tmp_path, "-o", tmp_path / "s.yaml", "--like", "fundus/relay").code == 0
+    kwargs = yaml.safe_load((tmp_path / "s.yaml").read_text())["common"]["dataset"]["kwargs"]
+    assert (kwargs["class_names"], kwargs["channels"]) == (["background", "rim", "cup"], 3)
+
+
+def test_the_next_site_has_the_same_numbers_for_classes(tmp_path: Path) -> None:
+    for name, first in (("north", 0), ("south", 0), ("east", 1), ("west", 0)):
+        pictures(tmp_path / name, 6)
+        lines = [f"p{k},{0 if name == 'west' else first + k % 2}" for k in range(6)]
+        (tmp_path / name / "table.csv").write_text("\n".join(["id,kind", *lines]))
+    words = ("--images", "id", "--image-dir", "image", "--target", "kind")
+    out, table = tmp_path / "n.yaml", tmp_path / "north" / "table.csv"
+    assert typed("init", table, "-o", out, *words, "--classes", "healthy,sick").code == 0
+    for name in ("south", "west"):  # the west has no image of a class
+        done = typed("init", tmp_path / name / "table.csv", "-o", tmp_path / f"{name}.yaml", *words, "--like", out)
+        assert done.code == 0, done.err
+    done = typed("init", tmp_path / "east" / "table.csv", "-o", tmp_path / "e.yaml", *words, "--like", out)
+    done.refused(2, "does not know the classes 2; it has 0, 1", advice="Rename")
 
 
 def test_data_that_do_not_fit_the_plan(plan: Path, tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ def made(tmp_path: Path, patients: int = 8) -> Path:
 
 def test_split_by_patient_and_class(tmp_path: Path) -> None:
     done = typed("data", "split", made(tmp_path), "-o", tmp_path / "s.csv", "--shares", "50:25:25")
-    said = "train 8 of 4 patients, val 4 of 2 patients, test 4 of 2 patients; stratified by ValueToPredict"
+    said = "train 8 images of 4 patients, val 4 images of 2 patients, "
+    said += "test 4 images of 2 patients; stratified by ValueToPredict"
     assert said in done.out
     text = (tmp_path / "s.csv").read_text()
     assert text.startswith("SubjectID;Channel_0;ValueToPredict;split\n0;0l.png;well;")

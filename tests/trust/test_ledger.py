@@ -205,7 +205,7 @@ def test_double_sending(at: At) -> None:
     folder = world.train(1, model=weights(7))
     before = contents(world.stores["north"].folder)
     with pytest.raises(Fork, match="leg 1 was already signed here") as caught:
-        drafting.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], folder)
     check_words(caught.value, "leg 1")
     assert contents(world.stores["north"].folder) == before
 
@@ -250,7 +250,7 @@ def test_an_older_copy_is_noticed_after_a_leg_was_signed_again(at: At) -> None:
     store, own = world.stores["north"], world.keys["north"]
     store.install(world.rosters[2])
     older = {path: path.read_bytes() for path in (store.ledger.path, store.ledger.head)}
-    sending.sign(store, own, drafting.draft(store, own, world.folder / "north" / "handover_1"))
+    sending.sign(store, own, drafting.draft(store, world.folder / "north" / "handover_1"))
     store.whole()
     for path, data in older.items():
         path.write_bytes(data)
@@ -314,7 +314,7 @@ def test_the_newest_event_bounds_the_clock(hours: int, good: bool, at: At) -> No
         sending.sign(
             store,
             world.keys["north"],
-            drafting.draft(store, world.keys["north"], world.folder / "north" / "handover_1"),
+            drafting.draft(store, world.folder / "north" / "handover_1"),
         )
     check_words(caught.value, "ledger.jsonl", "2026-03-02")
     assert store.ledger.lines(), "what is on record can be read all the same"

@@ -37,7 +37,7 @@ def test_it_does_not_leave(policy: dict[str, Any], leg: dict[str, Any], says: st
     world = under(at, **policy)
     folder, before = world.train(1, **leg), contents(world.stick)
     with pytest.raises(PolicyBreach, match=says) as caught:
-        drafting.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], folder)
     assert "roster 2" in str(caught.value)
     assert not world.stores["north"].ledger.record().signed
     assert contents(world.stick) == before

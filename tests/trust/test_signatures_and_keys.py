@@ -183,4 +183,4 @@ def test_a_site_with_other_keys_than_the_rosters_does_not_sign(at: At) -> None:
     world.keys["north"] = world.new_keys("north")
     world.open_store("north")
     with pytest.raises(UserError, match="are not those of north in roster 1"):
-        drafting.draft(world.stores["north"], world.keys["north"], folder)
+        drafting.draft(world.stores["north"], folder)

@@ -10,11 +10,14 @@ from relay.app.roots import MOST
 from relay.app.web import desk_of, render
 from relay.errors import UserError
 
+KINDS = ("file", "folder", "any")
+
 
 def browse(request: Request) -> Response:
     """The folder of ``path``, or the first that may be opened where ``path`` can't be."""
     roots = desk_of(request).roots
-    kind = "file" if request.query_params.get("kind") == "file" else "folder"
+    asked = request.query_params.get("kind", "")
+    kind = asked if asked in KINDS else "folder"
     try:
         folder = roots.inside(request.query_params.get("path", ""))
         folder = folder if folder.is_dir() else folder.parent
@@ -23,7 +26,7 @@ def browse(request: Request) -> Response:
         folder = roots.folders[0]
         entries = roots.listing(folder)
     values = {"folder": folder, "above": roots.above(folder), "entries": entries, "most": MOST, "kind": kind}
-    return render(request, "browse.html", roots=roots.folders, choosable=kind == "folder", **values)
+    return render(request, "browse.html", roots=roots.folders, choosable=kind != "file", **values)
 
 
 ROUTES = [Route("/browse", browse)]

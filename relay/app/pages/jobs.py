@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from relay.app.jobs import OVER, Job
+from relay.app.following import following
+from relay.app.jobs import DONE, OVER, Job
 from relay.app.progress import progress_of
 from relay.app.web import desk_of, form_of, render, seen, text_of
 
@@ -39,7 +40,8 @@ def _shown(request: Request, template: str) -> Response:
     job = _job(request)
     state = job.state
     progress = None if state in OVER else progress_of(job)
-    return render(request, template, job=job, state=state, over=state in OVER, progress=progress)
+    then = following(job) if state == DONE else None
+    return render(request, template, job=job, state=state, over=state in OVER, progress=progress, then=then)
 
 
 def stop(request: Request) -> Response:

@@ -21,7 +21,13 @@ from relay.errors import UserError
 def show(request: Request) -> Response:
     """The forms of a leg, and how the runs stand that work now, whoever started them."""
     desk = desk_of(request)
-    return render(request, "leg.html", configs=configs_of(desk), chosen=desk.config or "", running=_running(desk))
+    return render(
+        request,
+        "leg.html",
+        configs=configs_of(desk),
+        chosen=request.query_params.get("config", desk.config or ""),
+        running=_running(desk),
+    )
 
 
 def part(request: Request) -> Response:

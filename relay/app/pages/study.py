@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from relay.app.overview import Step, events, next_step, stops, studies_in
+from relay.app.pages.approve import handover_of
 from relay.app.web import desk_of, render
 from relay.errors import UserError
 from relay.exchange import StudyStore
@@ -37,7 +38,7 @@ def show(request: Request) -> Response:
         name=name,
         own=store.identity.name,
         stops=stops(store, roster, record),
-        step=next_step(store, roster, record),
+        step=next_step(store, roster, record, lambda leg: handover_of(desk, leg, store.identity.name)),
         events=events(store.ledger.lines()),
         facts=describe(roster),
         ending=ending(roster, store.now()),

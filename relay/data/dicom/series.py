@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -176,10 +177,28 @@ def _localisers(files: Sequence[_File]) -> bool:
 
 
 Stamps = tuple[tuple[str, int, int], ...]
+LONG, AGAIN = 0.2, 50
+"""A walk through a folder that takes more seconds of work than this is not repeated for so many times as long."""
+_walked: dict[Path, tuple[float, Stamps]] = {}
 
 
 def _stamps(folder: Path) -> Stamps:
-    """Each file in a folder with its size and time of change, which tell whether it was changed."""
+    """Each file in a folder with its size and time of change, which tell whether it was changed.
+
+    Every series in a folder asks for them, several times. So those of a large tree are used again for a while.
+    """
+    until, known = _walked.get(folder, (0.0, ()))
+    if time.monotonic() < until:
+        return known
+    began = time.thread_time()  # a busy computer makes no tree large
+    found = _walk(folder)
+    took = time.thread_time() - began
+    if took > LONG:
+        _walked[folder] = time.monotonic() + AGAIN * took, found
+    return found
+
+
+def _walk(folder: Path) -> Stamps:
     found = []
     try:
         for place, below, names in os.walk(folder, onerror=_can_not):

@@ -48,12 +48,15 @@ class Resample(Step):
                 "2D pictures have no millimetres: use Resize instead of Resample.",
             )
         wanted = zip(shape, case.spacing, self.spacing, strict=True)
-        sides = [n if new is None else max(1, round(n * mm / new)) for n, mm, new in wanted]
-        if prod(sides) > MOST_VOXELS:
+        sides = [n if new is None else max(1, round(min(n * mm / new, MOST_VOXELS))) for n, mm, new in wanted]
+        if prod(sides) >= MOST_VOXELS:
             raise DataError(
                 f"its spacing of {case.spacing} mm makes {prod(sides):.2g} voxels with {self.spacing} mm",
                 "Correct the spacing in the file's header, or give Resample a larger spacing.",
             )
+        if lost := [n for n, side in zip(shape, sides, strict=True) if side == 1 < n]:
+            note = f"the step Resample makes a single voxel of {lost[0]}: check the spacing in the file's header"
+            case = replace(case, notes=(*case.notes, note))
         return resized(case, sides, self)
 
     def lengths(self) -> Sequence[object]:
