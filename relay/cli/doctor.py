@@ -24,7 +24,8 @@ def doctor(
         Path | None, typer.Option("--stick", help="Also check the stick mounted here.", metavar="FOLDER")
     ] = None,
     selftest: Annotated[
-        bool, typer.Option("--selftest", help="Also train, sign, seal, verify and resume a tiny study: about a minute.")
+        bool,
+        typer.Option("--selftest", help="Also train, sign, seal, verify and resume a tiny study: a minute or two."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -46,7 +47,7 @@ def doctor(
     if stick is not None:
         show(check_stick(expanded(stick)), found)
     if selftest:
-        ask.say("The self-test runs; it takes about a minute …")
+        ask.say("The self-test runs; it takes a minute or two …")
         show(self_test(), found)
     if target is not None:
         write_report(found, target)
