@@ -43,7 +43,8 @@ def doctor(
     if target is not None:
         check_target(target)
     found: list[Finding] = []
-    show(check_machine(home_of(home).resolve(), Path.cwd()), found)
+    here = Path.cwd()
+    show(check_machine(home_of(home).resolve(), here / "exps" if (here / "exps").is_dir() else here), found)
     if stick is not None:
         show(check_stick(expanded(stick)), found)
     if selftest:
