@@ -87,7 +87,7 @@ def new_folder(path: Path) -> Path:
     Raises:
         UserError: the folder that it is to be in does not exist.
     """
-    folder = expanded(path).absolute()
+    folder = expanded(path).resolve()
     places.folder_there(folder.parent)
     return folder
 

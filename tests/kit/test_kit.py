@@ -255,6 +255,7 @@ def test_a_signed_kit(kit: Path, tmp_path: Path) -> None:
     home, made = tmp_path / "home", keys.new("centre")
     keys.save(made, home, None)
     manifest.sign(kit, made)
+    assert os.name != "posix" or {oct(path.stat().st_mode & 0o777) for path in kit.iterdir()} == {"0o644", "0o755"}
     assert "The signer is this site itself" in typed("kit", "verify", kit, RELAY_HOME=str(home)).out
     elsewhere = {"RELAY_HOME": str(tmp_path / "none")}
     assert "the signer is not known here" in typed("kit", "verify", kit, **elsewhere).err
