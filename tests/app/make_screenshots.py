@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -37,6 +38,14 @@ def here(home: Path, cwd: Path, *words: str) -> None:
     assert done.returncode == 0
 
 
+def trained_longer(path: Path) -> None:
+    """Larger images and more epochs than the tests need: masks that look like something."""
+    blocks = yaml.safe_load(path.read_text())
+    blocks["common"]["dataset"]["kwargs"] |= {"size": 64, "img_size": [64, 64], "count": 40, "repeats": 4}
+    blocks["common"]["train"]["num_epochs"] = 10
+    path.write_text(yaml.safe_dump(blocks))
+
+
 def studied(folder: Path) -> Path:
     """Keys, requests and a roster for three sites; the first has trained. Returns the stick."""
     (stick := folder / "stick").mkdir()
@@ -45,6 +54,7 @@ def studied(folder: Path) -> Path:
     relay(centre, "invite", "three", "-o", stick)
     for task, name in enumerate(SITES, 1):
         config(cwd := folder / name, task, stick)
+        trained_longer(cwd / "configs" / "deploy.yaml")
         here(home := folder / f"{name}.home", cwd, "keys", "new", "--name", name)
         invitation = str(stick / "three.invitation.json")
         here(home, cwd, "request", invitation, "-o", str(stick), "--fingerprint", words_of(centre))
@@ -68,8 +78,11 @@ def walk(site: Served, stick: Path) -> None:
     shoot(site, "received")
     site.go("/leg")
     site.fill("/leg/train", passphrase=SECRET)
-    site.page.locator("progress").wait_for(timeout=120_000)
+    site.page.locator('progress:not([value="0.0"]):not([value="0"])').wait_for(timeout=120_000)
+    site.go("/leg")
+    site.page.locator("svg.curves").wait_for(timeout=120_000)
     shoot(site, "training")
+    site.go("/jobs/2")
     assert site.over() == "done"
     site.go("/results/run?run=exps/deploy/run")
     site.page.locator('form[action="/results/save"] button').click()
@@ -82,6 +95,7 @@ def walk(site: Served, stick: Path) -> None:
     site.page.locator('[aria-labelledby="images"] td a').first.click()
     shoot(site, "correct")
     site.go("/approve")
+    site.page.get_by_role("button", name="Show what would leave").click()
     shoot(site, "approve")
     site.go("/models")
     shoot(site, "models")
