@@ -41,8 +41,8 @@ def here(home: Path, cwd: Path, *words: str) -> None:
 def trained_longer(path: Path) -> None:
     """Larger images and more epochs than the tests need: masks that look like something."""
     blocks = yaml.safe_load(path.read_text())
-    blocks["common"]["dataset"]["kwargs"] |= {"size": 64, "img_size": [64, 64], "count": 40, "repeats": 4}
-    blocks["common"]["train"]["num_epochs"] = 10
+    blocks["common"]["dataset"]["kwargs"] |= {"size": 64, "img_size": [64, 64], "count": 30}
+    blocks["common"]["train"]["num_epochs"] = 6
     path.write_text(yaml.safe_dump(blocks))
 
 
