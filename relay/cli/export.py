@@ -134,6 +134,11 @@ def _tell(found: Compared, folder: Path, weights: str, keys: Keys | None) -> Non
     ask.say(f"Weights {weights}.", f"Written: {folder}", f"How to use it: {about}")
 
 
+def is_export(path: Path) -> bool:
+    """Whether a path is a folder with an export, even if its statement is lost; a stick is a folder, too."""
+    return any((path / name).is_file() for name in ("statement.json", "model.json", "models/model.json"))
+
+
 def check(folder: Path) -> None:
     """Check that no file of an export has changed since it was made, and show what it is and who signed it.
 
