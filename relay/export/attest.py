@@ -16,10 +16,6 @@ PREDICATE_TYPE = "urn:relay-learning:export:v1"
 STATEMENT = "statement.json"
 AGAIN = "Don't use it. Get the export again from its site, or export the model again."
 
-NONE = (
-    f"An export has a {STATEMENT}; without it, don't use it. If the folder is a stick with a bundle, name the bundle."
-)
-
 
 def write(folder: Path, lineage: Mapping[str, Any], keys: Keys | None) -> None:
     """Write the statement about all files in a folder, signed if there are keys."""
@@ -55,7 +51,7 @@ def verify(folder: Path) -> tuple[dict[str, Any], Identity | None]:
     try:
         data = read_bytes(folder / STATEMENT)
     except OSError as error:
-        raise VerificationError(f"{folder / STATEMENT} can't be read: {error.strerror}", NONE) from error
+        raise VerificationError(f"{folder / STATEMENT} can't be read: {error.strerror}", AGAIN) from error
     try:
         content, identity = _opened(data, str(folder / STATEMENT))
         said = {each["name"]: each["digest"]["sha256"] for each in content["subject"]}
