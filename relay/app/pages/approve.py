@@ -15,7 +15,7 @@ from relay.app.overview import studies_in
 from relay.app.runs import runs_in
 from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
 from relay.bundle import read_facts
-from relay.errors import UserError
+from relay.errors import UserError, typed
 from relay.exchange import StudyStore, approving, drafting
 
 HANDOVERS = "checkpoints/*/handover/facts.json"
@@ -30,7 +30,7 @@ def show(request: Request) -> Response:
     values |= {"study": asked.get("study") or next(iter(studies), ""), "chosen": asked.get("handover", "")}
     if "handover" in asked:
         words = ["send", *_handover(desk, values["chosen"]), "-s", values["study"], "--preview"]
-        values |= {"list": _listed(desk, values["study"], values["chosen"]), "command": " ".join(["relay", *words])}
+        values |= {"list": _listed(desk, values["study"], values["chosen"]), "command": typed("relay", *words)}
     return render(request, "approve.html", **values)
 
 
