@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from relay.app.desk import Desk
-from relay.app.guard import csrf_of
+from relay.app.guard import HEADERS, csrf_of
 from relay.app.jobs import Job
 from relay.app.values import added
 from relay.config import fault, locate
@@ -137,9 +137,23 @@ def seen(job: Job) -> Response:
 
 def failed(request: Request, error: Exception) -> Response:
     """The page of an error: its message, and what to do."""
-    assert isinstance(error, RelayError)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        error = UserError(f"{error.strerror or error}{where}", "Check the path and who may use it, or choose another.")
     if "relay_session" not in request.scope:
         return HTMLResponse("", REFUSED)
     response = render(request, "error.html", error=error)
     response.status_code = REFUSED
+    return response
+
+
+def broken(request: Request, error: Exception) -> Response:
+    """The page of a fault of the program; the terminal of ``relay ui`` shows where it happened."""
+    said = RelayError(
+        f"unexpected {type(error).__name__}: {str(error)[:500] or 'no message'}",
+        "This is a bug in relay, not a problem with your files. Report it with what the terminal of relay ui shows.",
+    )
+    response = failed(request, said)
+    response.status_code = 500
+    response.headers.update(HEADERS)  # it is sent from outside the guard
     return response

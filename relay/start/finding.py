@@ -204,6 +204,10 @@ def _nnunet(folder: Path) -> list[Found]:
 def _with_patients(found: Sequence[Found], pattern: str | None) -> list[Found]:
     if pattern is None:
         return list(found)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"--patients '{pattern}' is not a regular expression: {error}", "Correct it.") from None
     patients = [by_regex(pattern, each.name) for each in found]
     wrong = [f"{each.images[0]}: {each.name}" for each, who in zip(found, patients, strict=True) if not who]
     refuse(wrong, f"--patients '{pattern}' does not match these images' names", "Correct the regular expression.")

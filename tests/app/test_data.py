@@ -58,6 +58,7 @@ def test_a_folder_is_looked_at_before_anything_is_written(browser: Browser) -> N
     wrong = browser.get("/data/new?source=data&patients=^(q)")
     assert "does not match these images" in wrong.text
     assert "&#39;^(q)&#39;" in wrong.text or "^(q)" in wrong.text
+    assert "not a regular expression" in browser.get("/data/new?source=data&patients=(((").text
 
 
 def test_names_of_files_and_columns_are_shown_as_text(browser: Browser) -> None:

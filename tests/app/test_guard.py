@@ -89,3 +89,16 @@ def test_no_page_has_a_script_or_a_style_of_its_own(opened: Opened) -> None:
 def test_only_this_computer_can_reach_it() -> None:
     with listen(0) as found:
         assert found.getsockname()[0] == LOOPBACK == "127.0.0.1"
+
+
+def test_what_goes_wrong_has_a_page(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = opened()
+    long = browser.get(f"/data/new?source={'x' * 300}")
+    assert (long.status_code, "File name too long" in long.text) == (422, True)
+    monkeypatch.setattr("relay.app.sources.layout_of", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # the terminal shows it
+        browser.get("/data/new?source=.")
+    monkeypatch.setattr(browser.client._transport, "raise_server_exceptions", False)
+    answer = browser.get("/data/new?source=.")
+    assert (answer.status_code, "a bug in relay" in answer.text) == (500, True)
+    assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"]

@@ -105,7 +105,7 @@ def test_an_image_is_shown_with_its_truth_and_each_models_mask(page: Browser, wo
         assert (np.asarray(saved) == mask).all()
 
 
-OUTSIDE = ("../..", "/etc", "exps/../configs", "exps/study/none", "\x00")
+OUTSIDE = ("../..", "exps", "/etc", "exps/../configs", "exps/study/none", "\x00")
 
 
 @pytest.mark.parametrize("path", ["/results/run", "/results/report", "/results/case", "/results/case/data"])

@@ -91,7 +91,7 @@ def run_of(desk: Desk, text: str) -> Path:
         UserError: it is not one under ``exps/``.
     """
     run = desk.roots.inside(text, desk.cwd)
-    if not run.is_relative_to(desk.exps.resolve()) or not run.is_dir():
+    if desk.exps.resolve() not in run.parents or not run.is_dir():
         raise UserError(f"{text} is not a run under {desk.exps}", "Choose one in the list: Results.")
     return run
 
