@@ -19,6 +19,7 @@ from relay.app.jobs import Job
 from relay.app.values import added
 from relay.config import fault, locate
 from relay.errors import RelayError, UserError, plain, shown
+from relay.files import disk_full
 
 TOKEN = "form_token"
 REFUSED = 422
@@ -133,6 +134,15 @@ def secret_of(form: FormData, name: str = "passphrase") -> str | None:
 def seen(job: Job) -> Response:
     """Go to the page of a job."""
     return RedirectResponse(f"/jobs/{job.number}", 303)
+
+
+def refused(request: Request, error: Exception) -> Response:
+    """The page of what the system refused: a full disk, a stick that was pulled out, a name that is too long."""
+    assert isinstance(error, OSError)
+    where = f" ({error.filename})" if error.filename else ""
+    full = disk_full(error, desk_of(request).home)
+    cure = "Make room, and repeat what you did." if full else "Check that the disk or stick is there. Then repeat it."
+    return failed(request, UserError(full or f"{error.strerror or error}{where}", cure))
 
 
 def failed(request: Request, error: Exception) -> Response:

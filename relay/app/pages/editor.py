@@ -58,7 +58,7 @@ def image(request: Request) -> Response:
     files = 1 if channels > 1 else values.shape[-1]
     if channels == 1:
         wanted = given.get("channel", "0")
-        values = values[..., min(int(wanted), files - 1) if wanted.isdecimal() else 0]
+        values = values[..., min(int(wanted), files - 1) if wanted.isdecimal() and len(wanted) < 5 else 0]
     headers = {
         "x-shape": ",".join(map(str, values.shape[: values.ndim - (channels > 1)])),
         "x-spacing": ",".join(map(str, spacing or ())),
