@@ -35,9 +35,9 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
 
     page.route("**/*", answer)
     page.goto("http://127.0.0.1:9/")
-    page.get_by_role("button").focus()
-    page.locator(".output").evaluate("output => (output.scrollTop = 500)")
+    page.get_by_role("button").wait_for()
+    page.evaluate("[document.querySelector('button').focus(), (document.querySelector('.output').scrollTop = 500)]")
     page.locator("p", has_text="9").wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Stop"
-    assert page.locator(".output").evaluate("output => output.scrollTop") == 500
+    assert page.evaluate("document.querySelector('.output').scrollTop") == 500
     page.close()
