@@ -8,6 +8,7 @@ this server's own pages (``Origin``, and a token in the form). After some time w
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -34,11 +35,18 @@ HEADERS = {
 }
 QUIET = "x-relay-quiet"
 """A header of requests that the page makes by itself; they don't keep it from locking."""
-USED = "This link was used before, or is not of this page. Press Enter in the terminal of relay ui for a new one.\n"
+USED = (
+    "This link was used before, or is not of this page. If it was used less than a minute ago, the page that it opened "
+    "is locked, too: it may have been somebody else. Press Enter in the terminal of relay ui for a new link.\n"
+)
 LOCKED = (
     "The page is locked: it was not used for a while, or this browser did not come by a link of relay ui. Press Enter "
     "in the terminal of relay ui for a new link. Running jobs go on.\n"
 )
+
+
+DOUBT = 60.0
+"""Seconds in which a link that comes again locks what it has opened."""
 
 
 @dataclass
@@ -54,6 +62,7 @@ class Door:
     clock: Callable[[], float] = time.monotonic
     links: set[str] = field(default_factory=set)
     sessions: dict[str, float] = field(default_factory=dict)
+    used: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def link(self) -> str:
         """A token that opens the page once."""
@@ -62,12 +71,20 @@ class Door:
         return token
 
     def enter(self, token: str) -> str | None:
-        """The session that a link opens; None if it is wrong or used."""
+        """The session that a link opens; None if it is wrong or used.
+
+        While a browser starts, other users of this computer can read the link among its arguments. One who is faster
+        than the browser is locked out again as soon as the browser comes.
+        """
         if token not in self.links:
+            session, since = self.used.get(token, ("", -math.inf))
+            if self.clock() - since < DOUBT:
+                self.sessions.pop(session, None)
             return None
         self.links.discard(token)
         session = secrets.token_urlsafe(32)
         self.sessions[session] = self.clock()
+        self.used[token] = session, self.clock()
         return session
 
     def knows(self, session: str, used: bool) -> bool:

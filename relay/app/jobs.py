@@ -33,6 +33,8 @@ OVER: Final = (STOPPED, FAILED, DONE)
 INTERRUPTED = 130
 """The exit code of a command that was stopped, and resumes when it is run again."""
 AGAIN = "Remove this job's folder: it is only a record of a command that the page has run."
+MOST = 999_999
+"""The last number that a job can have."""
 TAIL = 200_000
 """How many characters of a job's output are shown, counted from the end."""
 
@@ -139,7 +141,7 @@ class Jobs:
             UserError: there is none with this number, or its record is damaged.
         """
         folder = self.root / f"{number:06d}"
-        if not (folder / "job.json").is_file():
+        if number > MOST or not (folder / "job.json").is_file():
             raise UserError(f"there is no job {number}", "Choose one from the list of jobs.")
         return _read(folder)
 

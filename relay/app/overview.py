@@ -70,7 +70,7 @@ def next_step(store: StudyStore, roster: Roster, record: Record, trained: Callab
         return Step(
             f"Leg {before} is signed, but was not written to a stick. Write it, and carry it on.",
             "Write it to the stick",
-            "/approve?handover=",
+            f"/approve?{urlencode({'study': store.study, 'handover': ''})}",
         )
     if turn is None:
         if record.newest < len(roster.order):

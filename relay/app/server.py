@@ -56,7 +56,7 @@ def application(desk: Desk, door: Door, host: str) -> Starlette:
     made = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, door=door, host=host)],
-        exception_handlers={RelayError: web.failed, OSError: web.failed, 404: _nothing, Exception: web.broken},
+        exception_handlers={RelayError: web.failed, OSError: web.refused, 404: _nothing, Exception: web.broken},
     )
     made.state.desk, made.state.door = desk, door
     return made

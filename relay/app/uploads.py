@@ -73,6 +73,14 @@ def keep(root: Path, files: Iterable[tuple[str, BinaryIO]]) -> list[Path]:
     """
     private(root.parent)
     folder = root / secrets.token_hex(8)
+    try:
+        return _kept(folder, files)
+    except BaseException:  # a full disk: what was copied would only fill it
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _kept(folder: Path, files: Iterable[tuple[str, BinaryIO]]) -> list[Path]:
     places: dict[str, Path] = {}
     for said, content in files:
         source, _, name = said.replace("\\", "/").rpartition("/")

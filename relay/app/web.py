@@ -19,6 +19,7 @@ from relay.app.jobs import Job
 from relay.app.values import added
 from relay.config import fault, locate
 from relay.errors import RelayError, UserError, plain, shown
+from relay.files import disk_full
 
 TOKEN = "form_token"
 REFUSED = 422
@@ -135,11 +136,19 @@ def seen(job: Job) -> Response:
     return RedirectResponse(f"/jobs/{job.number}", 303)
 
 
+def refused(request: Request, error: Exception) -> Response:
+    """The page of what the system refused: a full disk, a stick that was pulled out, a name that is too long."""
+    assert isinstance(error, OSError)
+    where = f" ({error.filename})" if error.filename else ""
+    full = disk_full(error, desk_of(request).home)
+    checked = "Check the path, and that the disk or stick is there and you may use it. Then repeat what you did."
+    cure = "Make room, and repeat what you did." if full else checked
+    return failed(request, UserError(full or f"{error.strerror or error}{where}", cure))
+
+
 def failed(request: Request, error: Exception) -> Response:
     """The page of an error: its message, and what to do."""
-    if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        error = UserError(f"{error.strerror or error}{where}", "Check the path and who may use it, or choose another.")
+    assert isinstance(error, RelayError)
     if "relay_session" not in request.scope:
         return HTMLResponse("", REFUSED)
     response = render(request, "error.html", error=error)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from relay.app.overview import next_step
 from relay.trust.policy import Policy
 from tests import relays
 from tests.app.conftest import Browser, Opened
@@ -62,7 +63,7 @@ def test_the_whole_list_is_shown_before_anything_is_asked(page: Browser) -> None
 
 
 def test_what_was_approved_is_sent_by_the_command_with_its_digest(
-    page: Browser, queued: list[Any], world: World
+    page: Browser, queued: list[Any], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = filled(page)
     assert page.post("/approve/send", fields).status_code == 303
@@ -73,6 +74,10 @@ def test_what_was_approved_is_sent_by_the_command_with_its_digest(
     done = typed(*words, cwd=page.desk.cwd, RELAY_HOME=str(page.desk.home))
     assert done.code == 0, done.err
     assert [line.event for line in world.stores["north"].ledger.lines()[-3:]] == ["approved", "signed", "sent"]
+    store = world.stores["north"]
+    monkeypatch.setattr("relay.exchange.StudyStore.sent", lambda _: [])
+    step = next_step(store, store.roster, store.record(), lambda _: None)
+    assert step.href == "/approve?study=vessels&handover="  # of several studies, this one
     again = page.get("/approve", params={"handover": ""}).text
     assert "signed already" in again
     assert "approved by Ada" in again

@@ -91,6 +91,11 @@ def test_a_mask_goes_to_the_editor_and_comes_back_as_a_version(at: Browser, tmp_
     again = get(at, "/correct/mask", image="p0000_left", source="newest")
     assert (again.headers["x-source"], again.content) == ("version 1", mask.tobytes())
     assert "J. Doe" in get(at, "/correct/image", image="p0000_left").text
+    mask[0, 3] = 2
+    for version, source in ((2, "version 1"), (3, "version 1"), (4, "stored")):  # 3: two people began with version 1
+        mask[1, version] = 1
+        assert sent(at, mask, ABOUT, source=source).json()["version"] == version
+        assert json.loads(kept.with_name(f"{version}.json").read_text())["source"] == source
 
 
 def test_a_volume_keeps_its_values_and_its_place(at: Browser, tmp_path: Path) -> None:
@@ -119,6 +124,7 @@ def test_a_volume_keeps_its_values_and_its_place(at: Browser, tmp_path: Path) ->
         ({"image": "../../etc/passwd"}, "has no image"),
         ({"source": "../x"}, "there is no mask"),
         ({"source": "prediction"}, "no prediction of p0000_left"),
+        ({"source": "version 1"}, "there is no mask 'version 1'"),
         ({"note": "../x"}, "the name of the run"),
         ({"site": "nowhere"}, "has no site"),
         ({"config": "/etc/passwd"}, "outside the folders"),

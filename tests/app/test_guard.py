@@ -24,6 +24,20 @@ def test_a_link_works_once_and_only_this_pages_links_do(opened: Opened) -> None:
     assert (again.status_code, "used before" in again.text) == (403, True)
 
 
+@pytest.mark.parametrize(("later", "stays"), [(1.0, False), (90.0, True)])
+def test_who_took_a_link_from_the_browser_is_locked_out_when_it_comes(
+    opened: Opened, later: float, stays: bool
+) -> None:
+    now = [0.0]
+    other = opened(clock=lambda: now[0])
+    other.client.cookies.clear()
+    link = f"/enter?token={other.door.link()}"
+    assert other.get(link).status_code == 200
+    now[0] = later
+    assert other.get(link).status_code == 403
+    assert (other.get("/jobs").status_code == 200) is stays
+
+
 @pytest.mark.parametrize("host", ["evil.example", "localhost:8000", "127.0.0.1:9000", "127.0.0.1", ""])
 def test_a_request_must_name_this_server(opened: Opened, host: str) -> None:
     answer = opened().get("/jobs", headers={"host": host})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import re
@@ -170,6 +171,17 @@ def test_files_of_one_name_stay_apart(tmp_path: Path) -> None:
     assert names == ["02_x-1.png", "02_x.png", "x-1.png", "x.png"]
     with pytest.raises(UserError, match="no files"):
         keep(tmp_path, [])
+
+
+def test_what_was_copied_before_the_disk_was_full_is_removed(page: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Any, target: Any, length: int) -> None:
+        target.write(b"1")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("relay.app.uploads.shutil.copyfileobj", full)
+    answer = page.post("/results/predict", {"run": RUN}, files={"files": ("a.png", b"123")})
+    assert (answer.status_code, "the disk is full" in answer.text) == (422, True)
+    assert not [path for path in (page.desk.home / "page/uploads").rglob("*") if path.is_file()]
 
 
 def test_a_dropped_series_is_one_image(tmp_path: Path) -> None:

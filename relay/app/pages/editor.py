@@ -22,6 +22,7 @@ from relay.errors import RelayError, UserError, shown, typed
 from relay.palette import PALETTE, css
 
 SOURCES = ("newest", "stored", "prediction")
+VERSION, PREDICTION = "version ", "prediction "
 
 
 def edit(request: Request) -> Response:
@@ -57,7 +58,7 @@ def image(request: Request) -> Response:
     files = 1 if channels > 1 else values.shape[-1]
     if channels == 1:
         wanted = given.get("channel", "0")
-        values = values[..., min(int(wanted), files - 1) if wanted.isdecimal() else 0]
+        values = values[..., min(int(wanted), files - 1) if wanted.isdecimal() and len(wanted) < 5 else 0]
     headers = {
         "x-shape": ",".join(map(str, values.shape[: values.ndim - (channels > 1)])),
         "x-spacing": ",".join(map(str, spacing or ())),
@@ -93,13 +94,29 @@ def mask(request: Request) -> Response:
 def _start(place: Place, sample: Record, source: str) -> tuple[Pixels, str]:
     """A mask to start from, and what it is called in a correction.
 
+    Args:
+        source: one of :data:`SOURCES`; or what one of them was called when the editor got it, for it may be another
+            one now: somebody else has saved a version, or the images were predicted anew.
+
     Raises:
-        UserError: there is no such source.
+        UserError: there is no such source, or not any more.
         DataError: it is damaged, or missing.
     """
+    if source.startswith(VERSION):
+        old = next((c for c in place.target.store.history(sample.id) if f"{VERSION}{c.version}" == source), None)
+        if old is not None:
+            return place.target.store.mask(old, place.target.leg.data.outputs), source
+    if source.startswith(PREDICTION):
+        found, called = _start(place, sample, "prediction")
+        if called != source:
+            raise UserError(
+                f"{sample.id} was predicted by another model since you opened it",
+                "Open the image again in another tab, and look at what it predicts now.",
+            )
+        return found, called
     if source == "prediction":
         file, model = predicted(place.root, place.target, sample)
-        return read_corrected(file, place.target.leg.data.outputs), f"prediction {model}"
+        return read_corrected(file, place.target.leg.data.outputs), f"{PREDICTION}{model}"
     if source == "stored":
         return np.ascontiguousarray(place.target.stored.original(sample).target), "stored"
     if source == "newest":

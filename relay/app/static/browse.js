@@ -6,13 +6,22 @@ let field = null;
 async function list(path) {
   const asked = new URLSearchParams({ path, kind: field.kind });
   const answer = await fetch(`/browse?${asked}`);
-  dialog.innerHTML = await answer.text();
+  const text = await answer.text();
+  if (answer.ok) dialog.innerHTML = text;
+  else dialog.textContent = reason(text);
   const close = document.createElement("button");
   close.type = "button";
   close.className = "quiet";
   close.textContent = "Cancel";
   close.addEventListener("click", () => dialog.close());
   dialog.append(close);
+  if (dialog.open) dialog.querySelector("button").focus(); // the one that was pressed is gone
+}
+
+/** Why the server refuses: in a page, or as plain text. */
+function reason(text) {
+  const page = new DOMParser().parseFromString(text, "text/html");
+  return (page.querySelector(".error") ?? page.body).textContent.trim();
 }
 
 document.addEventListener("click", async (event) => {

@@ -12,7 +12,7 @@ const canvas = editor.querySelector("canvas");
 const control = (name) => document.getElementById(name);
 const field = (name) => control(name).closest(".field");
 const say = (text) => (editor.querySelector(".saved").textContent = text);
-let [view, tools, source, dirty, used, counting] = [null, null, null, false, Date.now(), 0];
+let [view, tools, source, called, dirty, used, counting] = [null, null, null, null, false, Date.now(), 0];
 
 // -- controls ----------------------------------------------------------------------------------------------------------
 
@@ -193,8 +193,9 @@ function range() {
 // -- loading and saving ------------------------------------------------------------------------------------------------
 
 async function open(from, volume, channels, spacing, shape = view.mask.shape) {
-  const drawn = await wire.mask(from, shape);
-  source = from;
+  const got = await wire.mask(from, shape);
+  const drawn = got.mask;
+  [source, called] = [from, got.called];
   if (view) {
     view.mask = drawn;
     tools.history = new tools.history.constructor(drawn);
@@ -219,10 +220,10 @@ async function save(event) {
   event.preventDefault();
   const button = event.submitter;
   try {
-    const said = await wire.save(view.mask.data, source, control("by").value);
+    const said = await wire.save(view.mask.data, called, control("by").value);
     if (said.error) return say(`Not saved: ${said.error} What to do: ${said.advice}`);
     dirty = false;
-    source = "newest";
+    [source, called] = ["newest", `version ${said.version}`];
     if (!control("source").querySelector('[value="newest"]')) option(control("source"), "newest", "newest");
     control("source").value = "newest";
     say(`Saved as version ${said.version}: ${said.path}`);

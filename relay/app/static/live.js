@@ -2,6 +2,7 @@
 // A part is fetched again until it contains an element with data-over. Such requests don't keep the page from locking.
 
 const QUIET = { "x-relay-quiet": "1" };
+const FOCUSABLE = "a[href], button, input, [tabindex]";
 
 async function refresh(part) {
   if (!document.hidden) {
@@ -20,10 +21,21 @@ function show(part, text) {
   if (part.dataset.shown === text) return;
   part.dataset.shown = text;
   const within = part.querySelector(".output");
-  const atEnd = !within || within.scrollTop + within.clientHeight >= within.scrollHeight - 4;
+  const top = within?.scrollTop ?? 0;
+  const atEnd = !within || top + within.clientHeight >= within.scrollHeight - 4;
+  const focused = part.contains(document.activeElement) ? called(document.activeElement) : null;
   part.innerHTML = text;
   const now = part.querySelector(".output");
-  if (now && atEnd) now.scrollTop = now.scrollHeight;
+  if (now) now.scrollTop = atEnd ? now.scrollHeight : top;
+  if (focused === null) return;
+  const same = [...part.querySelectorAll(FOCUSABLE)].find((element) => called(element) === focused);
+  same?.focus({ preventScroll: true });
+}
+
+/** What tells an element that can have the focus from the others, before and after its part was fetched again. */
+function called(element) {
+  const text = element.matches("a, button") ? element.textContent : "";
+  return [element.tagName, element.className, element.getAttribute("href"), element.name, text].join(" ");
 }
 
 for (const part of document.querySelectorAll("[data-live]")) refresh(part);

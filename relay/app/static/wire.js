@@ -32,10 +32,10 @@ export class Wire {
     };
   }
 
-  /** A mask: the newest version, the stored or the predicted one. */
+  /** A mask: the newest version, the stored or the predicted one; and what it is called, for `save`. */
   async mask(source, shape) {
-    const { bytes } = await this.#got("/correct/mask", { source });
-    return new Volume(new Uint8Array(bytes), shape);
+    const { bytes, header } = await this.#got("/correct/mask", { source });
+    return { mask: new Volume(new Uint8Array(bytes), shape), called: header("x-source") };
   }
 
   /** A token for a form; asking for it also tells the server that somebody is here. */
@@ -45,7 +45,7 @@ export class Wire {
     return (await answer.json()).token;
   }
 
-  /** Keep a mask; returns { version, path }, or { error, advice }. */
+  /** Keep a mask; returns { version, path }, or { error, advice }. source: what the mask that was changed is called. */
   async save(data, source, by) {
     const form = new FormData();
     for (const [key, value] of Object.entries({ ...this.about, source, by })) form.append(key, value);
