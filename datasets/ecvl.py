@@ -30,7 +30,7 @@ from relay.data import (
     stem,
 )
 from relay.errors import DataError, nearest
-from relay.files import exists
+from relay.files import exists, read_bytes
 
 PARTS: dict[str, SplitName] = {"training": "train", "validation": "val", "test": "test"}
 SUBJECT = "SubjectID"
@@ -213,7 +213,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
+        content = yaml.load(read_bytes(path).decode("utf-8-sig"), Loader=loader)
     except OSError as error:
         raise DataError(
             f"{path}: can't be read: {error.strerror}", "Correct root_path, img_folder or file in the config."

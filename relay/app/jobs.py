@@ -6,6 +6,7 @@
     <home>/page/jobs/000001/state.json    how it stands, written by the job's own process
     <home>/page/jobs/000001/output.txt    what the command printed
     <home>/page/jobs/000001/stop          asks it to stop
+    <home>/page/start.lock                held while a job is started
 
 The process of a job (:mod:`.runner`) holds a lock as long as it lives: after a power cut, a job that says it runs, and
 whose lock is free, has stopped. A heavy job waits for all earlier heavy ones. Passphrases go to that process through a
@@ -67,8 +68,10 @@ class Job:
     @property
     def said(self) -> Mapping[str, Any]:
         """What its process has written about it: ``state``, ``code``, ``started``, ``ended``."""
-        path = self.folder / "state.json"
-        return read_json(path, AGAIN) if path.is_file() else {"state": WAITING}
+        try:
+            return read_json(self.folder / "state.json", AGAIN)
+        except (FileNotFoundError, UserError):  # it has said nothing, or a power cut took it: its lock tells the rest
+            return {"state": WAITING}
 
     @property
     def state(self) -> str:
@@ -143,7 +146,17 @@ class Jobs:
     def start(
         self, words: Sequence[str], title: str, cwd: Path, passphrase: str | None = None, light: bool = False
     ) -> Job:
-        """Start a job's process; it waits for its turn by itself."""
+        """Start a job's process; it waits for its turn by itself.
+
+        One is started at a time: a later job looks whether the processes of earlier ones live.
+        """
+        from filelock import FileLock
+
+        private(self.root.parent)
+        with FileLock(self.root.parent / "start.lock", mode=0o600):
+            return self._start(words, title, cwd, passphrase, light)
+
+    def _start(self, words: Sequence[str], title: str, cwd: Path, passphrase: str | None, light: bool) -> Job:
         folder = self._new()
         stamp = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         job = Job(folder, int(folder.name), title, tuple(words), str(cwd), light, passphrase is not None, stamp)
@@ -170,15 +183,16 @@ class Jobs:
         write_text(job.folder / "stop", "")
 
     def _new(self) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.mkdir(exist_ok=True, mode=0o700)
         number = 1 + max((int(path.name) for path in self.root.glob("[0-9]" * 6)), default=0)
-        while True:
-            try:
-                (folder := self.root / f"{number:06d}").mkdir(mode=0o700)
-            except FileExistsError:  # another page of this home was faster
-                number += 1
-            else:
-                return folder
+        (folder := self.root / f"{number:06d}").mkdir(mode=0o700)
+        return folder
+
+
+def private(folder: Path) -> None:
+    """Make a folder that only its owner can open, whatever is made in it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
 
 
 def _nap(process: subprocess.Popen[bytes]) -> None:

@@ -58,12 +58,12 @@ class Roots:
             base: where a relative path starts; by default, in the first folder.
 
         Raises:
-            UserError: it is outside all folders, or in a closed one.
+            UserError: it is outside all folders, or in a closed one; or the system can't look at it.
         """
         said = str(text)
         if not said.strip() or "\0" in said:
             raise UserError("no path is given", "Choose a file or folder: Browse.")
-        path = ((base or self.folders[0]) / expanded(said)).resolve()
+        path = _resolved((base or self.folders[0]) / expanded(said))
         if any(path.is_relative_to(folder) for folder in self.closed):
             raise UserError(f"{shown(said)} is in the folder with this site's keys, which the page never opens")
         if not any(path.is_relative_to(folder) for folder in self.folders):
@@ -99,11 +99,25 @@ class Roots:
 
     def _may(self, path: Path) -> bool:
         try:
-            self.inside(path)
-        except (UserError, OSError):
+            return self.inside(path).exists()
+        except UserError:
             return False
-        return path.exists()
 
     def above(self, path: Path) -> Path | None:
         """The folder that holds ``path``, if it may be opened."""
         return path.parent if path.parent != path and self._may(path.parent) else None
+
+
+def _resolved(path: Path) -> Path:
+    """A path with links followed.
+
+    Raises:
+        UserError: its links go round in a circle, its name is too long, or it is in a folder that may not be opened.
+    """
+    try:
+        found = path.resolve()
+        found.exists()
+    except (OSError, RuntimeError) as error:  # pathlib raises RuntimeError for a circle of links
+        why = error.strerror if isinstance(error, OSError) else "its links go round in a circle"
+        raise UserError(f"{shown(str(path))} can't be opened: {why}", "Choose another file or folder.") from error
+    return found

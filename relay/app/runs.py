@@ -55,7 +55,7 @@ def _below(folder: Path, deep: int) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
             continue
-        if any((path / name).exists() for name in ("config.given.yaml", "compare.json", "results")):
+        if any((path / name).exists() for name in ("config.given.yaml", "compare.json", "checkpoints", "results")):
             yield path
             yield from _below(path / "runs", 1) if (path / "runs").is_dir() else ()
         elif deep > 1:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from starlette.requests import Request
 
-from relay.app.jobs import Job
+from relay.app.jobs import Job, private
 from relay.errors import UserError
 from relay.predict import images_in
 
@@ -71,6 +71,7 @@ def keep(root: Path, files: Iterable[tuple[str, BinaryIO]]) -> list[Path]:
     Raises:
         UserError: there are none.
     """
+    private(root.parent)
     folder = root / secrets.token_hex(8)
     places: dict[str, Path] = {}
     for said, content in files:

@@ -75,7 +75,7 @@ def list_(
     with Progress(len(wanted), Console(), file=progress_of(root)) as progress:
         images = [target.images[name] for name in wanted]
         found, by = rank(target, OwnRun(study, root, config), images, devices, progress)
-    _show(found[:most], by, target)
+    _show(found[:most], by, target, config)
 
 
 @correct_app.command()
@@ -222,7 +222,7 @@ def _told(made: Correction) -> list[str]:
     return [f"  by {made.by}, {made.when}, from {made.source}", f"  voxels: {', '.join(changed) or 'none changed'}"]
 
 
-def _show(found: Sequence[Ranked], by: str, target: Target) -> None:
+def _show(found: Sequence[Ranked], by: str, target: Target, config: str) -> None:
     from rich.console import Console
 
     from relay.numbers import number
@@ -236,7 +236,7 @@ def _show(found: Sequence[Ranked], by: str, target: Target) -> None:
         versions = str(len(target.store.history(row.image)))
         rows.append([row.image, row.split, number(row.entropy), apart, versions])
     show_table(Console(), f"{target.leg.task_name}: images to correct first, by {by}", columns, rows)
-    first = typed("relay", "correct", "add", "-c", "CONFIG", found[0].image, "MASK", "--by", "NAME")
+    first = typed("relay", "correct", "add", "-c", config, found[0].image, "MASK", "--by", "NAME")
     ask.say(f"Corrections are kept in {target.folder}. To add one: {first}")
 
 

@@ -24,7 +24,8 @@ def doctor(
         Path | None, typer.Option("--stick", help="Also check the stick mounted here.", metavar="FOLDER")
     ] = None,
     selftest: Annotated[
-        bool, typer.Option("--selftest", help="Also train, sign, seal, verify and resume a tiny study: about a minute.")
+        bool,
+        typer.Option("--selftest", help="Also train, sign, seal, verify and resume a tiny study: a minute or two."),
     ] = False,
     report: Annotated[
         Path | None,
@@ -40,18 +41,32 @@ def doctor(
 
     target = None if report is None else expanded(report)
     if target is not None:
-        places.folder_there(target.parent)
+        check_target(target)
     found: list[Finding] = []
-    show(check_machine(home_of(home).resolve(), Path.cwd()), found)
+    here = Path.cwd()
+    show(check_machine(home_of(home).resolve(), here / "exps" if (here / "exps").is_dir() else here), found)
     if stick is not None:
         show(check_stick(expanded(stick)), found)
     if selftest:
-        ask.say("The self-test runs; it takes about a minute …")
+        ask.say("The self-test runs; it takes a minute or two …")
         show(self_test(), found)
     if target is not None:
         write_report(found, target)
         ask.say(f"Written: {target}. Read it before you send it.")
     conclude(found)
+
+
+def check_target(file: Path) -> None:
+    """Check, before time is spent, that a report can be written to a file.
+
+    Raises:
+        UserError: its folder is missing, or something else is there.
+    """
+    from relay.doctor import is_report
+
+    places.folder_there(file.parent)
+    if file.exists() and not is_report(file):
+        raise UserError(f"{file} already exists and is not a report", "Give another name: --report FILE")
 
 
 def show(findings: Iterable[Finding], found: list[Finding]) -> None:

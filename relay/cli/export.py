@@ -80,9 +80,13 @@ def export(
     if received is not None and bundle is not None:
         raise UserError("--received and --bundle name different models", "Give one of them.")
     study, root, _ = configs.study_of(config, note, None, overrides, train=False)
-    from relay.export import Wanted, export_model
-    from relay.predict import Given, OwnRun, models
+    from relay.export import Wanted, check_kind, check_ready, export_model
+    from relay.predict import Given, OwnRun, images_in, models
 
+    folder = expanded(output)
+    places.folder_there(folder.parent)
+    check_ready(folder, to.value)
+    compared = images_in([expanded(path) for path in image or ()])
     here: Given | OwnRun
     if bundle is not None:
         here = Given(study, *bundled(study, bundle, passphrase_file))
@@ -92,10 +96,10 @@ def export(
         here = OwnRun(study, root, config)
     which: Any = model.value
     chosen = here.for_images(which, ask.say)
+    check_kind(chosen)
     keys = None if unsigned else _keys(study, home, passphrase_file)
     log_to(root / "logs" / "export.log", verbose)
-    wanted = Wanted(to.value, tolerance, tuple(expanded(path) for path in image or ()), images)
-    folder = expanded(output)
+    wanted = Wanted(to.value, tolerance, tuple(compared), images)
     found = export_model(chosen, study, folder, wanted, keys, warn)
     _tell(found, folder, chosen.digest, keys)
 
@@ -126,7 +130,13 @@ def _tell(found: Compared, folder: Path, weights: str, keys: Keys | None) -> Non
         )
     else:
         ask.say(f"Signed by {keys.identity.name}: {keys.identity.fingerprint}")
-    ask.say(f"Weights {weights}.", f"Written: {folder}", f"How to use it: {folder / 'README.md'}")
+    about = next(folder.rglob("README.md"))
+    ask.say(f"Weights {weights}.", f"Written: {folder}", f"How to use it: {about}")
+
+
+def is_export(path: Path) -> bool:
+    """Whether a path is a folder with an export, even if its statement is lost; a stick is a folder, too."""
+    return any((path / name).is_file() for name in ("statement.json", "model.json", "models/model.json"))
 
 
 def check(folder: Path) -> None:

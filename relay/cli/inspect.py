@@ -46,7 +46,7 @@ def verify(
     """Check a bundle, a receipt or an export against every rule, without keeping anything."""
     from relay.exchange import receipt as receipts, verify as hold
 
-    if bundle is not None and receipt is None and bundle.is_dir():
+    if bundle is not None and receipt is None and export.is_export(bundle):
         export.check(bundle)
         return
     store = places.store_of(home_of(home), study)

@@ -53,6 +53,10 @@ def build(
     docs: Annotated[
         Path | None, typer.Option("--docs", help="The built docs. Default: build/docs.", metavar="FOLDER")
     ] = None,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option("--add", help="Also carry this: a config, weights. Can be repeated.", metavar="FILE|FOLDER"),
+    ] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Don't sign, even if there are keys here.")] = False,
     home: options.Home = None,
     passphrase_file: options.PassphraseFile = None,
@@ -64,8 +68,9 @@ def build(
     from relay.exchange import utc_now
     from relay.kit import Order, build as build_kit, find, lock_here, own_wheel, sign
 
-    chosen, folder, place = find(ask.listed(platform) or []), expanded(to), home_of(home)
-    order = Order([], chosen, python, accelerator, tuple(index or ()), lock_here(), built_docs(docs))
+    chosen, folder, place = find(ask.listed(platform) or []), new_folder(to), home_of(home)
+    added = [expanded(path) for path in add or ()]
+    order = Order([], chosen, python, accelerator, tuple(index or ()), lock_here(), built_docs(docs), added)
     keys = None if unsigned or not (place / "identity.json").exists() else places.unlock(place, passphrase_file)
     with tempfile.TemporaryDirectory(prefix="relay-kit-") as name:
         own = expanded(wheel) if wheel else own_wheel(Path(name))
@@ -74,6 +79,17 @@ def build(
         sign(folder, keys)
     describe(folder, content, keys.identity if keys else None)
     ask.say("Next: copy the folder to a stick. Keep these lines: they are what to compare with, by voice.")
+
+
+def new_folder(path: Path) -> Path:
+    """A folder to make, in one that is there: the path of a missing stick looks like one to make, too.
+
+    Raises:
+        UserError: the folder that it is to be in does not exist.
+    """
+    folder = expanded(path).resolve()
+    places.folder_there(folder.parent)
+    return folder
 
 
 def built_docs(given: Path | None) -> Path | None:
@@ -170,7 +186,7 @@ def update(
     """Copy what is new or changed since an earlier kit, to be copied over that kit."""
     from relay.kit import update as update_kit
 
-    folder = expanded(to)
+    folder = new_folder(to)
     new, gone = update_kit(expanded(kit), expanded(against), folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     ask.say(f"{len(new)} new or changed files, {size / 1e6:,.1f} MB, in {folder}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from relay.data.patients import clean, is_missing
 from relay.data.problems import refuse
 from relay.errors import DataError, nearest
+from relay.files import read_bytes
 
 MARKS = ",;\t"
 """What separates columns; of those that split a header alike, the first."""
@@ -89,7 +90,7 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
 
 def _text(path: Path, advice: str | None) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: can't be read as a table: it is not UTF-8 ({error.reason})",

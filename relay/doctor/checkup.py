@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
-from relay.doctor import clock, encoding, gpu, machine, packages, permissions, stick
 from relay.doctor.finding import Finding, fault
 
 BUG = "This may be a bug in relay: send the report (--report) to the people who help you."
@@ -19,19 +18,15 @@ def check_machine(home: Path, folder: Path) -> Iterator[Finding]:
         home: this site's own folder, with its keys and ledgers; it need not exist.
         folder: where runs are written.
     """
-    checks: dict[str, Callable[[], Iterator[Finding]]] = {
-        "Python": packages.check_python,
-        "packages": packages.check_packages,
-        "libraries": packages.check_libraries,
-        "GPU": gpu.check_gpu,
-        "memory": machine.check_memory,
-        "disk": partial(machine.check_disk, folder),
-        "clock": partial(clock.check_clock, home),
-        "keys": partial(permissions.check_permissions, home),
-        "encoding": partial(encoding.check_encoding, folder),
-    }
-    for subject, check in checks.items():
-        yield from _survived(subject, check)
+    yield from _survived("packages", "check_python")
+    yield from _survived("packages", "check_packages")
+    yield from _survived("packages", "check_libraries")
+    yield from _survived("gpu", "check_gpu")
+    yield from _survived("machine", "check_memory")
+    yield from _survived("machine", "check_disk", folder)
+    yield from _survived("clock", "check_clock", home)
+    yield from _survived("permissions", "check_permissions", home)
+    yield from _survived("encoding", "check_encoding", folder)
 
 
 def check_stick(folder: Path) -> Iterator[Finding]:
@@ -40,13 +35,18 @@ def check_stick(folder: Path) -> Iterator[Finding]:
     Args:
         folder: where it is mounted.
     """
-    yield from _survived("stick", partial(stick.check_stick_at, folder))
+    yield from _survived("stick", "check_stick_at", folder)
 
 
-def _survived(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _survived(module: str, check: str, *given: Path) -> Iterator[Finding]:
+    """What a check finds. Its module is imported only now: a missing package must not keep the others from being
+    found."""
     try:
-        yield from check()
+        yield from getattr(import_module(f"relay.doctor.{module}"), check)(*given)
+    except ModuleNotFoundError as error:
+        gone = str(error.name).partition(".")[0]
+        yield fault(module, f"could not be checked: the package {gone} is missing", "Install relay again from its kit.")
     except Exception as error:  # one broken part must not hide what the other checks find
         yield fault(
-            subject, f"could not be checked: {type(error).__name__}: {{error}}", BUG, error=str(error) or "no message"
+            module, f"could not be checked: {type(error).__name__}: {{error}}", BUG, error=str(error) or "no message"
         )

@@ -7,21 +7,27 @@ from pathlib import Path
 
 import relay
 from relay.doctor.finding import Finding
-from relay.files import write_text
+from relay.files import read_bytes, write_text
 
-HEAD = """relay doctor, version {version}
+BEGIN = "relay doctor, version "
+HEAD = """{begin}{version}
 Paths, names and messages that may quote them are left out: [path] stands for one. Read this before you send it.
 """
 
 
 def text_of(findings: Sequence[Finding]) -> str:
     """The report, in plain text."""
-    lines = [HEAD.format(version=relay.__version__)]
+    lines = [HEAD.format(begin=BEGIN, version=relay.__version__)]
     for found in findings:
         lines.append(f"{found.level:<8} {found.subject}: {found.redacted(found.text)}")
         if found.cure:
             lines.append(f"{'':<8} what to do: {found.redacted(found.cure)}")
     return "\n".join(lines) + "\n"
+
+
+def is_report(file: Path) -> bool:
+    """Whether a file is such a report, which a new one may replace."""
+    return file.is_file() and read_bytes(file).startswith(BEGIN.encode())
 
 
 def write_report(findings: Sequence[Finding], file: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -142,7 +143,7 @@ def check(folder: Path) -> None:
     try:
         if missing := [key for key in NEEDED if not about.get(key)]:
             raise ValueError(f"metadata.json lacks {', '.join(missing)}")
-        with importable(folder):
+        with importable(folder), _quietly():
             verify_net_in_out(
                 net_id="network_def",
                 meta_file=str(folder / "configs/metadata.json"),
@@ -155,6 +156,18 @@ def check(folder: Path) -> None:
     except Exception as error:  # MONAI refuses with errors of any kind
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RelayError(f"MONAI refuses the bundle: {why}", "Choose --to onnx or --to pt2.") from error
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """While this lasts, MONAI does not print what it is given."""
+    printing = logging.getLogger("monai.bundle.scripts")
+    before = printing.level
+    printing.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        printing.setLevel(before)
 
 
 @contextlib.contextmanager

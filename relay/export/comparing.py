@@ -17,7 +17,7 @@ from relay.export import standalone
 from relay.leg import predict, resized
 from relay.plan import Study
 from relay.postprocess import cleaned, steps_of
-from relay.predict import Model
+from relay.predict import Model, images_of
 
 CURE = (
     "Nothing was written. Choose another --to; or, if such differences don't matter, a larger --tolerance. If an image "
@@ -64,7 +64,7 @@ def samples_of(study: Study, model: Model, given: Sequence[Path], many: int) -> 
     """
     options = model.leg.data
     if given:
-        files = [(path,) * options.channels if options.one_file else (path,) for path in given]
+        files = images_of(given, options)
         read = [(paths, read_images(paths, eight_bits=options.steps is None)) for paths in files]
         return [Sample(paths, case, _middle(case, options), _readable(paths)) for paths, case in read]
     here = [dataset for dataset in (*model.leg.pool, *study.test_sets) if dataset.accessible()]
@@ -113,7 +113,7 @@ def compare(net: nn.Module, model: Model, samples: Sequence[Sample], folder: Pat
             own, mine = _own(net, model, sample)
             theirs = _theirs(run, said, sample)
             scale = 1.0 if said["output"]["activation"] != "none" else np.maximum(1, np.abs(own))
-            worst = max(worst, float((np.abs(theirs - own) / scale).max()))
+            worst = float(np.maximum(worst, (np.abs(theirs - own) / scale).max()))  # which keeps NaN
             found, wanted = _decided(theirs, said), mine if mine is not None else _decided(own, said)
             other, total = other + int((found != wanted).sum()), total + wanted.size
     except Exception as error:  # a runtime refuses a graph with errors of any kind

@@ -50,8 +50,7 @@ def export_model(model: Model, study: Study, folder: Path, wanted: Wanted, keys:
         UserError: the folder is there already, a package is missing, the model is a vote, or there are no images.
         RelayError: the model can't be exported in this form, or the export differs from relay's own prediction.
     """
-    check_folder(folder)
-    formats.check_packages(wanted.form)
+    check_ready(folder, wanted.form)
     check_kind(model)
     applied = model.net(Devices())
     inner = applied.model if isinstance(applied, Mirrored) else applied
@@ -97,14 +96,15 @@ def _export(
     return found
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that is there already.
+def check_ready(folder: Path, form: Form) -> None:
+    """Check, before any work, that the folder is new and that what a form needs is installed.
 
     Raises:
-        UserError: it is.
+        UserError: it is not.
     """
     if folder.exists():
         raise UserError(f"{folder} is there already", "Name a new folder, or move this one away.")
+    formats.check_packages(form)
 
 
 def check_kind(model: Model) -> None:

@@ -36,7 +36,8 @@ README = """relay {relay}, for Python {python} on {platforms}. Nothing here need
 4. Check this computer:
      relay-env/bin/relay doctor --selftest     (Windows: relay-env\\Scripts\\relay doctor --selftest)
 
-configs/ has the configs that come with relay, docs/ the documentation if it was built: open docs/index.html.
+configs/ has the configs that come with relay, added/ what was added to them: a study's config, pretrained weights.
+docs/ has the documentation if it was built: open docs/index.html.
 """
 
 
@@ -51,6 +52,7 @@ class Order:
         indexes: further indexes (URLs) and folders of wheels.
         lock: a constraints file; None for none.
         docs: the folder of the built docs; None for none.
+        added: further files and folders, such as a study's config and pretrained weights.
     """
 
     requirements: Sequence[str]
@@ -60,6 +62,7 @@ class Order:
     indexes: Sequence[str] = field(default_factory=tuple)
     lock: Path | None = None
     docs: Path | None = None
+    added: Sequence[Path] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"3\.(9|[1-9]\d)", self.python):
@@ -69,6 +72,8 @@ class Order:
                 f"--accelerator {self.accelerator}: must be cpu, default, or a label of PyTorch's builds",
                 "For an NVIDIA GPU, such as cu126: relay doctor shows the CUDA version of that machine's driver.",
             )
+        if gone := [path for path in self.added if not path.exists()]:
+            raise UserError(f"--add {gone[0]}: there is no such file or folder", "Correct the path.")
 
     def asked(self, platform: Platform) -> list[str]:
         """The requirements for a system: torch by its build there, too."""
@@ -97,19 +102,23 @@ def build(order: Order, folder: Path, now: Any, say: Callable[[str], None]) -> d
             f"{folder} is not empty",
             "Give a new folder. To carry only what changed since an earlier kit: relay kit update",
         )
-    for platform in order.platforms:
-        say(f"Downloading wheels for {platform.name}, Python {order.python} …")
-        _add_wheels(order, platform, folder)
-    about = {
-        "relay": relay.__version__,
-        "python": order.python,
-        "platforms": [platform.name for platform in order.platforms],
-        "accelerator": order.accelerator,
-        "created": stamp(now),
-    }
-    _add_programs(folder, about)
-    _add_texts(order, folder)
-    return manifest.written(folder, about)
+    try:
+        for platform in order.platforms:
+            say(f"Downloading wheels for {platform.name}, Python {order.python} …")
+            _add_wheels(order, platform, folder)
+        about = {
+            "relay": relay.__version__,
+            "python": order.python,
+            "platforms": [platform.name for platform in order.platforms],
+            "accelerator": order.accelerator,
+            "created": stamp(now),
+        }
+        _add_programs(folder, about)
+        _add_texts(order, folder)
+        return manifest.written(folder, about)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # half a kit would only be in the way
+        raise
 
 
 def torch_label(platform: Platform, accelerator: str) -> str | None:
@@ -157,11 +166,20 @@ def _add_programs(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _add_texts(order: Order, folder: Path) -> None:
-    """The configs and the docs, without hidden files."""
+    """The configs and the docs, without hidden files, and what was added."""
     places = {"configs": Path(str(files("relay.configs"))), "docs": order.docs}
     for name, source in places.items():
         if source is not None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__", "*.py"))
+    for path in order.added:
+        target = folder / "added" / path.name
+        if target.exists():
+            raise UserError(f"--add {path}: another file or folder is called {path.name}, too", "Rename one of them.")
+        target.parent.mkdir(exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, target)
+        else:
+            shutil.copyfile(path, target)
 
 
 def source_folder() -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,15 @@ def written(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         "files": {name: {**entry, "sha256": verify_kit.sha256(folder / name)} for name, entry in files.items()},
     }
     write_bytes(folder / verify_kit.MANIFEST, canonical(content))
+    open_to_all(folder)
     return content
+
+
+def open_to_all(folder: Path) -> None:
+    """Let everyone with the stick read a kit: what commands write is private, and its user has another id elsewhere."""
+    if os.name == "posix":
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def check_portable(sizes: dict[str, int]) -> None:
@@ -74,6 +83,7 @@ def sign(folder: Path, keys: Keys) -> None:
     """Sign the manifest of a kit, and put the public keys beside it."""
     write_bytes(folder / verify_kit.SIGNATURE, keys.sign(read_bytes(folder / verify_kit.MANIFEST), KIND))
     write_bytes(folder / verify_kit.SIGNER, canonical(keys.identity))
+    open_to_all(folder)
 
 
 @dataclass(frozen=True)

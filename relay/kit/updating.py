@@ -8,7 +8,7 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.kit import verify_kit
 from relay.kit.building import PROGRAMS
-from relay.kit.manifest import opened
+from relay.kit.manifest import open_to_all, opened
 from relay.trust import BadDocument
 
 
@@ -38,4 +38,5 @@ def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]
     for name in (*new, *beside):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kit / name, folder / name)
+    open_to_all(folder)
     return new, sorted(set(before) - set(now))

@@ -1,6 +1,11 @@
 from . import models as models
 from .choice import Given as Given, OwnRun as OwnRun, Which as Which
-from .image import images_in as images_in, predict_images as predict_images, probabilities as probabilities
+from .image import (
+    images_in as images_in,
+    images_of as images_of,
+    predict_images as predict_images,
+    probabilities as probabilities,
+)
 from .masks import save_mask as save_mask
 from .models import Model as Model
 from .study import Testing as Testing, predict_study as predict_study, results_of as results_of

@@ -111,7 +111,7 @@ def predict_images(
     problems: list[DataError] = []
     lines: list[list[str]] = []
     whole = sha256()
-    images = _images(paths, model.leg.data)
+    images = images_of(paths, model.leg.data)
     for files in progress.counted(images, "predicting"):
         try:
             name = _identity(files, made)
@@ -132,7 +132,7 @@ def predict_images(
     refuse(problems, f"{told}not predicted, out of {len(images)} images", "Fix or leave out these files.")
 
 
-def _images(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:
+def images_of(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:
     """The files of each image: those in one folder whose names differ only in the number of the channel; or one file
     for all channels."""
     if options.channels == 1 or options.one_file:

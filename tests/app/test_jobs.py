@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
+from io import BytesIO
 from pathlib import Path
+from threading import Thread
+from unittest.mock import MagicMock
 
 import pytest
 
-from relay.app.jobs import DONE, FAILED, OVER, RUNNING, STOPPED, WAITING, Job, Jobs
+from relay.app.jobs import DONE, FAILED, OVER, RUNNING, STOPPED, WAITING, Job, Jobs, alive
+from relay.app.uploads import keep
 from relay.errors import UserError
 from tests.app.conftest import Opened
 
@@ -72,6 +77,50 @@ def test_one_whose_process_died_has_stopped(jobs: Jobs, tmp_path: Path) -> None:
     assert job.state == STOPPED
 
 
+def test_a_damaged_state_stops_its_own_job_only(jobs: Jobs, tmp_path: Path) -> None:
+    bad = jobs.start(["--version"], "A", tmp_path)
+    until(bad, *OVER)
+    while alive(bad.folder):
+        time.sleep(0.02)
+    (bad.folder / "state.json").write_text("")
+    assert (bad.state, bad.code, bad.over) == (STOPPED, None, False)
+    assert until(jobs.start(["--version"], "B", tmp_path), *OVER) == DONE  # a heavy one looks at all before it
+
+
+def test_no_two_are_started_at_once(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later one, whose process is faster, would not see that an earlier one is about to run."""
+    busy, most = [], []
+
+    def popen(words: list[str], **_: object) -> MagicMock:
+        busy.append(words[-2])
+        most.append(len(busy))
+        return MagicMock(poll=lambda: None, wait=lambda _: ended(Path(words[-2])))
+
+    def ended(folder: Path) -> None:
+        time.sleep(0.02)
+        if str(folder) in busy:
+            busy.remove(str(folder))
+            (folder / "state.json").write_text('{"state": "done"}')
+
+    monkeypatch.setattr("relay.app.jobs.subprocess.Popen", popen)
+    threads = [Thread(target=jobs.start, args=(["--version"], "A", tmp_path)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
+
+
+def test_other_people_see_no_job_and_no_dropped_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "new"  # before there are keys, nobody has made it
+    keep(home / "page" / "uploads", [("a.png", BytesIO(b"1"))])
+    assert stat.S_IMODE((home / "page").stat().st_mode) == 0o700
+    (home / "page").chmod(0o755)
+    monkeypatch.setattr("relay.app.jobs.subprocess.Popen", lambda *_, **__: MagicMock(poll=lambda: 1))
+    Jobs(home / "page" / "jobs", home).start(["--version"], "A", tmp_path)
+    assert stat.S_IMODE((home / "page").stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"words": []}'])
 def test_a_damaged_record_is_named_and_hides_no_other(jobs: Jobs, tmp_path: Path, text: str) -> None:
     good = jobs.start(["--version"], "A", tmp_path, light=True)
@@ -100,3 +149,19 @@ def test_the_page_shows_each_with_its_command(opened: Opened) -> None:
     state = job.folder / "state.json"
     state.write_text(json.dumps({"state": FAILED, "code": -9}))
     assert "ended by signal 9, often because" in browser.get(f"/jobs/{job.number}").text
+
+
+def test_one_is_run_again_where_it_ran(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, found = opened(), []
+    job = browser.desk.run(["keys", "show"], "Show keys", light=True)
+    until(job, *OVER)
+    elsewhere = browser.desk.cwd / "below"
+    elsewhere.mkdir()
+    record = json.loads((job.folder / "job.json").read_text())
+    (job.folder / "job.json").write_text(json.dumps({**record, "cwd": str(elsewhere)}))
+    monkeypatch.setattr(Jobs, "start", lambda self, *given: found.append(given) or job)
+    browser.post(f"/jobs/{job.number}/again", {"passphrase": " blank "})
+    assert [(given[2], given[3]) for given in found] == [(elsewhere, " blank ")]
+    (job.folder / "job.json").write_text(json.dumps({**record, "cwd": str(browser.desk.home)}))
+    answer = browser.post(f"/jobs/{job.number}/again")
+    assert (answer.status_code, len(found)) == (422, 1)

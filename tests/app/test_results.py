@@ -76,6 +76,12 @@ def test_a_run_shows_its_report_its_models_and_its_worst_images(page: Browser, w
 
 
 def test_a_report_can_reach_nothing_and_runs_no_script(page: Browser) -> None:
+    report = page.desk.cwd / RUN / "results/report.html"
+    report.rename(aside := report.with_name("aside.html"))
+    (page.desk.home / "secret").write_text("secret")
+    report.symlink_to(page.desk.home / "secret")
+    assert page.get(f"/results/report?run={RUN}").status_code == 422
+    aside.replace(report)
     answer = page.get(f"/results/report?run={RUN}")
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'")

@@ -59,6 +59,16 @@ def test_a_listing_leaves_out_what_may_not_be_opened(roots: Roots, tmp_path: Pat
     assert roots.above(tmp_path / "open" / "deep") == tmp_path / "open"
 
 
+def test_what_can_not_be_looked_at_is_an_error_of_its_own(roots: Roots, opened: Opened) -> None:
+    loop = roots.folders[0] / "loop"
+    loop.symlink_to(loop)
+    assert "loop" not in [entry.name for entry in roots.listing(roots.folders[0])]
+    for text in ("loop", "loop/x", "x" * 300):
+        with pytest.raises(UserError, match="can't be opened"):
+            roots.inside(text)
+    assert opened().get("/browse", params={"path": "x" * 300}).status_code == 200
+
+
 def test_names_of_files_are_text(opened: Opened) -> None:
     browser = opened()
     name = "<img src=x onerror=alert(1)>\u202e.png"

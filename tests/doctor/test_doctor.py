@@ -7,6 +7,8 @@ import getpass
 import os
 import platform
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -277,6 +279,14 @@ def test_a_check_that_breaks_does_not_hide_the_others(tmp_path: Path, monkeypatc
     assert found[-1].subject == "encoding"
 
 
+def test_a_missing_package_does_not_keep_the_others_from_being_checked(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['cryptography'] = sys.modules['pyrage'] = None; import relay.cli.app as a; a.main()"
+    environment = {**os.environ, "RELAY_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", code, "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "encoding" in done.stdout, done.stderr
+
+
 @posix
 def test_a_report_has_no_path_and_no_name(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "PIECE", 4096)
@@ -292,6 +302,14 @@ def test_a_report_has_no_path_and_no_name(home: Path, tmp_path: Path, monkeypatc
     for private in (str(tmp_path), str(home), "hospital", "north", "eyes", socket.gethostname(), platform.node()):
         assert private not in text
     assert getpass.getuser() not in text.replace(getpass.getuser() * (getpass.getuser() == "relay"), "")
+
+
+def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    typed("doctor", "--report", tmp_path / "notes.txt", cwd=tmp_path).refused(2, "is not a report")
+    typed("doctor", "--report", tmp_path / "gone/report.txt", cwd=tmp_path).refused(2, "there is no folder")
+    redacted.write_report([], tmp_path / "report.txt")
+    assert redacted.is_report(tmp_path / "report.txt")
 
 
 def test_every_text_can_be_redacted() -> None:

@@ -210,6 +210,8 @@ def test_what_can_not_be_exported_is_refused(tmp_path: Path, picture: Path, monk
         tmp_path, RelayError, r"by up to 0\.2, on 5 % .*tolerance is 0\.1$", made, of, replace(wanted, tolerance=0.1)
     )
     assert (said.exit_code, "a larger --tolerance" in said.advice()) == (1, True)
+    monkeypatch.setattr(exporting.comparing, "compare", lambda *given: replace(other, difference=float("nan")))
+    refused(tmp_path, RelayError, "by up to nan", made, of, wanted)
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match="is there already"):
         export_model(made, of, tmp_path / "model", wanted, None, str)
@@ -238,6 +240,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {**SMALL, "current_tasks.task_ids": [1], "common.train": train}
     Path("study.yaml").write_text(yaml.safe_dump(given(**more)))
     simulate(tmp_path / "exps/study/run", **more)
+    Path("out").mkdir()
     command = ["export", "-c", "study.yaml", "--to", "pt2", "-o", "out/model"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
@@ -248,6 +251,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for words, code, why in (
         ([], 2, "is there already"),
         (["--received=1", "--bundle=x"], 2, "different models"),
+        (["-o", "stick/other"], 2, "there is no folder stick"),
         (["-o", "other", "--home", "nowhere"], 2, "no keys"),
         (["-o", "other", "--model", "own"], 2, "no handover"),
         (["-o", "other", "--image", "none.png"], 2, "none.png"),

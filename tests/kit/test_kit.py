@@ -68,7 +68,9 @@ def _own_pip() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def _made(_own_pip: None, index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "kit"
-    order = Order(["hello"], [LINUX, WINDOWS], HERE, "default", (str(index),))
+    weights = folder.with_name("resnet18.pth")
+    weights.write_bytes(b"weights")
+    order = Order(["hello"], [LINUX, WINDOWS], HERE, "default", (str(index),), added=[weights])
     building.build(order, folder, NOW, lambda text: None)
     return folder
 
@@ -106,7 +108,9 @@ def test_what_else_is_in_a_kit(kit: Path) -> None:
     content = manifest.opened(kit).content
     assert content["python"] == HERE
     assert content["created"] == "2026-05-04T00:00:00Z"
-    assert {"README.txt", "install.sh", "install.bat", "configs/demo.yaml", "words.txt"} <= set(content["files"])
+    assert {"README.txt", "install.sh", "install.bat", "configs/demo.yaml", "added/resnet18.pth"} <= set(
+        content["files"]
+    )
     assert f"python{HERE}" in (kit / "install.sh").read_text()
     assert (kit / "install.bat").read_bytes().count(b"\r\n") == (kit / "install.bat").read_bytes().count(b"\n") > 5
     assert (kit / "verify_kit.py").read_bytes() == Path(verify_kit.__file__).read_bytes()
@@ -141,6 +145,15 @@ def test_a_folder_with_files_is_left_alone(kit: Path) -> None:
         building.build(Order(["hello"], [LINUX], HERE, "default"), kit, NOW, print)
 
 
+def test_half_a_kit_is_not_left(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "LONGEST", 5)
+    monkeypatch.setattr(wheels, "download", lambda *args: [])
+    with pytest.raises(UserError, match="more than 5 characters"):
+        building.build(Order(["hello"], [LINUX], HERE, "default"), tmp_path / "kit", NOW, lambda text: None)
+    assert not (tmp_path / "kit").exists()
+    typed("kit", "build", "-o", tmp_path / "gone/kit").refused(2, "there is no folder", advice="Plug in the stick")
+
+
 def test_torch_is_asked_for_by_its_build_where_the_index_has_another() -> None:
     def asked(system: str, accelerator: str) -> list[str]:
         return Order([], (), "3.11", accelerator, lock=building.lock_here()).asked(platforms.PLATFORMS[system])
@@ -157,6 +170,7 @@ def test_torch_is_asked_for_by_its_build_where_the_index_has_another() -> None:
         (["--python", "3.11.2"], "without a patch number"),
         (["--accelerator", "gpu"], "must be cpu, default, or a label"),
         (["--docs", "."], "has no index.html"),
+        (["--add", "gone.pth"], "there is no such file"),
     ],
 )
 def test_wrong_options(words: list[str], says: str, tmp_path: Path) -> None:
@@ -241,6 +255,7 @@ def test_a_signed_kit(kit: Path, tmp_path: Path) -> None:
     home, made = tmp_path / "home", keys.new("centre")
     keys.save(made, home, None)
     manifest.sign(kit, made)
+    assert os.name != "posix" or {oct(path.stat().st_mode & 0o777) for path in kit.iterdir()} == {"0o644", "0o755"}
     assert "The signer is this site itself" in typed("kit", "verify", kit, RELAY_HOME=str(home)).out
     elsewhere = {"RELAY_HOME": str(tmp_path / "none")}
     assert "the signer is not known here" in typed("kit", "verify", kit, **elsewhere).err

@@ -12,13 +12,14 @@ from starlette.routing import Route
 
 from relay.app.desk import Desk
 from relay.app.overview import studies_in
+from relay.app.runs import runs_in
 from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
 from relay.bundle import read_facts
-from relay.errors import UserError
+from relay.errors import UserError, typed
 from relay.exchange import StudyStore, approving, drafting
 
-HANDOVERS = "**/checkpoints/*/handover/facts.json"
-"""The last file of a handover that can be sent, under ``exps/``."""
+HANDOVERS = "checkpoints/*/handover/facts.json"
+"""What shows that a run has a handover that can be sent."""
 
 
 def show(request: Request) -> Response:
@@ -29,7 +30,7 @@ def show(request: Request) -> Response:
     values |= {"study": asked.get("study") or next(iter(studies), ""), "chosen": asked.get("handover", "")}
     if "handover" in asked:
         words = ["send", *_handover(desk, values["chosen"]), "-s", values["study"], "--preview"]
-        values |= {"list": _listed(desk, values["study"], values["chosen"]), "command": " ".join(["relay", *words])}
+        values |= {"list": _listed(desk, values["study"], values["chosen"]), "command": typed("relay", *words)}
     return render(request, "approve.html", **values)
 
 
@@ -47,7 +48,8 @@ def send(request: Request) -> Response:
 
 def handovers_of(desk: Desk) -> list[str]:
     """The handovers of finished legs under ``exps/``, the newest first, as paths from where commands run."""
-    found = sorted(desk.exps.glob(HANDOVERS), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = [path for run in runs_in(desk.exps) for path in run.glob(HANDOVERS)]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     return [path.parent.relative_to(desk.cwd).as_posix() for path in found]
 
 

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from relay.app.following import following
 from relay.app.jobs import DONE, OVER, Job
 from relay.app.progress import progress_of
-from relay.app.web import desk_of, form_of, render, seen, text_of
+from relay.app.web import desk_of, form_of, render, secret_of, seen
 
 
 def _job(request: Request) -> Job:
@@ -52,9 +52,10 @@ def stop(request: Request) -> Response:
 
 
 def again(request: Request) -> Response:
-    """Run a job's command again, as a new job: it resumes what was stopped."""
-    form, job = form_of(request), _job(request)
-    return seen(desk_of(request).run(job.words, job.title, text_of(form, "passphrase") or None, job.light))
+    """Run a job's command again, where it ran, as a new job: it resumes what was stopped."""
+    desk, form, job = desk_of(request), form_of(request), _job(request)
+    cwd = desk.roots.inside(job.cwd)
+    return seen(desk.jobs.start(job.words, job.title, cwd, secret_of(form), job.light))
 
 
 def link(request: Request) -> Response:

@@ -62,7 +62,8 @@ def report(request: Request) -> Response:
     page = report_of(run_of(desk, request.query_params.get("run", "")))
     if page is None:
         raise UserError("this run has no report yet", "Write it: relay report, with the run's folder.")
-    return HTMLResponse(page.read_bytes(), headers={"content-security-policy": POLICY})
+    data = desk.roots.inside(page).read_bytes()  # it may be a link
+    return HTMLResponse(data, headers={"content-security-policy": POLICY})
 
 
 def write_report(request: Request) -> Response:
