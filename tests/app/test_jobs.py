@@ -147,6 +147,9 @@ def test_the_page_shows_each_with_its_command(opened: Opened) -> None:
     again = browser.post(f"/jobs/{job.number}/again")
     assert again.headers["location"] == "/jobs/2"
     until(browser.desk.jobs.job(2), *OVER)
+    state = job.folder / "state.json"
+    state.write_text(json.dumps({"state": FAILED, "code": -9}))
+    assert "ended by signal 9, often because" in browser.get(f"/jobs/{job.number}").text
 
 
 def test_one_is_run_again_where_it_ran(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
