@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from relay.files import read_json, write_text
 
 WAITING, RUNNING, STOPPED, FAILED, DONE = "waiting", "running", "stopped", "failed", "done"
 OVER: Final = (STOPPED, FAILED, DONE)
+LOCK, COMMAND = "lock", "command"
+"""Held by a job's process, and by its command."""
 INTERRUPTED = 130
 """The exit code of a command that was stopped, and resumes when it is run again."""
 AGAIN = "Remove this job's folder: it is only a record of a command that the page has run."
@@ -105,10 +108,14 @@ class Job:
 
 
 def alive(folder: Path) -> bool:
-    """Whether a job's process lives: it holds the lock."""
+    """Whether a job's process lives, or its command without it: each holds a lock."""
+    return _held(folder / LOCK) or _held(folder / COMMAND)
+
+
+def _held(path: Path) -> bool:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / "lock", mode=0o600)
+    lock = FileLock(path, mode=0o600)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -183,6 +190,8 @@ class Jobs:
     def stop(self, job: Job) -> None:
         """Ask a job to stop; its command keeps what it has done, and resumes when it is run again."""
         write_text(job.folder / "stop", "")
+        if not _held(job.folder / LOCK) and _held(job.folder / COMMAND) and (pid := job.said.get("pid")):
+            os.kill(pid, signal.SIGTERM)  # its own process was killed, and can't pass this on
 
     def _new(self) -> Path:
         self.root.mkdir(exist_ok=True, mode=0o700)

@@ -11,13 +11,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from relay.app.jobs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, Job, Jobs, alive
+from relay.app.jobs import COMMAND, DONE, FAILED, INTERRUPTED, LOCK, RUNNING, STOPPED, WAITING, Job, Jobs, alive
 from relay.files import write_text
 from relay.home import HOME
 
@@ -29,7 +31,7 @@ def main(folder: Path, home: Path) -> None:
     """Run the job in ``folder``."""
     os.umask(0o077)
     passphrase = sys.stdin.buffer.read().decode()
-    with FileLock(folder / "lock", mode=0o600):
+    with FileLock(folder / LOCK, mode=0o600):
         _say(folder, WAITING)
         jobs = Jobs(folder.parent, home)
         job = jobs.job(int(folder.name))
@@ -57,8 +59,7 @@ def _run(job: Job, home: Path, passphrase: str) -> None:
     environment = {**os.environ, HOME: str(home), "COLUMNS": "100", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     if passphrase:
         environment["RELAY_PASSPHRASE"] = passphrase
-    _say(job.folder, RUNNING, started=started)
-    with (job.folder / "output.txt").open("wb") as out:
+    with (job.folder / "output.txt").open("wb") as out, _inherited(job.folder / COMMAND) as numbers:
         process = subprocess.Popen(
             [sys.executable, "-m", "relay", *job.words],
             stdin=subprocess.DEVNULL,
@@ -66,7 +67,9 @@ def _run(job: Job, home: Path, passphrase: str) -> None:
             stderr=subprocess.STDOUT,
             cwd=job.cwd,
             env=environment,
+            pass_fds=numbers,
         )
+        _say(job.folder, RUNNING, started=started, pid=process.pid)
         asked = False
         while process.poll() is None:
             if not asked and _asked_to_stop(job):
@@ -76,6 +79,22 @@ def _run(job: Job, home: Path, passphrase: str) -> None:
     code = process.returncode
     state = DONE if code == 0 else STOPPED if asked or code == INTERRUPTED else FAILED
     _say(job.folder, state, code=code, started=started, ended=_now())
+
+
+@contextmanager
+def _inherited(path: Path) -> Iterator[list[int]]:
+    """A lock that the command holds while it lives, even if this process is killed; none on Windows."""
+    if sys.platform == "win32":
+        yield []
+        return
+    import fcntl
+
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield [number]
+    finally:
+        os.close(number)
 
 
 def _say(folder: Path, state: str, **facts: Any) -> None:

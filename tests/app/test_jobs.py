@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import time
 from io import BytesIO
@@ -119,6 +121,21 @@ def test_other_people_see_no_job_and_no_dropped_image(tmp_path: Path, monkeypatc
     monkeypatch.setattr("relay.app.jobs.subprocess.Popen", lambda *_, **__: MagicMock(poll=lambda: 1))
     Jobs(home / "page" / "jobs", home).start(["--version"], "A", tmp_path)
     assert stat.S_IMODE((home / "page").stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks are not inherited here")
+def test_a_command_whose_process_was_killed_still_runs_and_can_be_stopped(jobs: Jobs, tmp_path: Path) -> None:
+    job = jobs.start(["ui", "--no-browser"], "A", tmp_path)
+    while "works once" not in job.output:
+        time.sleep(0.05)
+    os.kill(os.getpgid(job.said["pid"]), signal.SIGKILL)  # the job's process leads the group
+    time.sleep(0.3)
+    assert job.state == RUNNING
+    after = jobs.start(["--version"], "B", tmp_path)
+    assert after.state == WAITING
+    jobs.stop(job)
+    assert until(job, *OVER) == STOPPED
+    assert until(after, *OVER) == DONE
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"words": []}'])
