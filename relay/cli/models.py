@@ -188,7 +188,7 @@ def _new(out: Path, replace: bool) -> Path:
     """
     path = expanded(out)
     if not path.name.endswith(ENDING) or path.name.startswith("."):
-        better = path.with_name(f"{path.stem.lstrip('.') or 'new'}{ENDING}")
+        better = path.parent / f"{path.stem.lstrip('.') or 'new'}{ENDING}"
         raise UserError(f"-o {out}: the file's name must end with {ENDING}", f"For example: -o {better}")
     if path.exists() and not (replace and path.is_file()):
         raise UserError(f"{path} exists", "Choose another name, or add --replace.")
