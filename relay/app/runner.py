@@ -84,17 +84,17 @@ def _run(job: Job, home: Path, passphrase: str) -> None:
 @contextmanager
 def _inherited(path: Path) -> Iterator[list[int]]:
     """A lock that the command holds while it lives, even if this process is killed; none on Windows."""
-    if sys.platform == "win32":
-        yield []
-        return
-    import fcntl
+    if sys.platform != "win32":
+        import fcntl
 
-    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(number, fcntl.LOCK_EX)
-        yield [number]
-    finally:
-        os.close(number)
+        number = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            yield [number]
+        finally:
+            os.close(number)
+    else:
+        yield []
 
 
 def _say(folder: Path, state: str, **facts: Any) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from relay import registry
-from relay.errors import Interrupted, RelayError, shown
+from relay.errors import Interrupted, RelayError, UserError, shown
 from relay.files import disk_full
 from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
 
@@ -74,7 +74,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except MemoryError as error:
             fail(RelayError("there is not enough memory", MEMORY), error)
         except Exception as error:
-            fail(registry.fault(error) or _unexpected(error), error)
+            fail(_loop(error) or registry.fault(error) or _unexpected(error), error)
         finally:
             _held.pop()
             os.umask(umask)
@@ -99,6 +99,13 @@ def _of_the_system(error: OSError) -> RelayError:
     """An error for what the system refused, with advice that fits the cause."""
     where = f" ({error.filename})" if error.filename else ""
     return RelayError(f"{error.strerror or error}{where}", CURES.get(error.errno or 0, ELSE))
+
+
+def _loop(error: Exception) -> UserError | None:
+    """An error for a link that leads to itself, which ``Path.resolve`` reports in words of its own."""
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop from"):
+        return UserError(str(error), "That path is a link that leads to itself. Name another, or remove the link.")
+    return None
 
 
 def _unexpected(error: Exception) -> RelayError:

@@ -50,12 +50,6 @@ def ui(
         locate(config)
     from relay.app import Desk, Roots, serve
 
-    here = Path.cwd()
-    try:
-        place = home_of(home).resolve()
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"{home_of(home)} can't be used as this site's folder: {error}", "Name another: --home DIR."
-        ) from error
+    place, here = home_of(home).resolve(), Path.cwd()
     desk = Desk(place, here, Roots.of([here, *(roots or [])], [place]), config)
     serve(desk, port, idle, browser, ask.say)

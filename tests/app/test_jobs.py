@@ -75,6 +75,8 @@ def test_heavy_ones_wait_in_turn_light_ones_do_not_and_each_can_be_stopped(jobs:
 def test_one_whose_process_died_has_stopped(jobs: Jobs, tmp_path: Path) -> None:
     job = jobs.start(["--version"], "A", tmp_path, light=True)
     until(job, *OVER)
+    while alive(job.folder):  # it lets go of its lock just after it has said so
+        time.sleep(0.02)
     (job.folder / "state.json").write_text(json.dumps({"state": RUNNING}))
     assert job.state == STOPPED
 
