@@ -78,6 +78,7 @@ def listen(port: int) -> socket.socket:
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         found.bind((LOOPBACK, port))
+        found.listen()  # the link is told before the server starts: a browser that is faster waits
     except OSError as error:
         found.close()
         raise UserError(
