@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from relay import tensorfile
 from relay.bundle import measure
 from relay.errors import DataError
-from relay.files import clear, damaged, read_json, recover_folder, replace_folder, write_bytes, write_text
+from relay.files import clear, damaged, read_record, recover_folder, replace_folder, write_bytes, write_text
 from relay.leg import (
     Progress,
     RunPaths,
@@ -224,14 +224,8 @@ def read(paths: AdoptPaths) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    try:
-        record = read_json(paths.record, paths.again)
-    except FileNotFoundError:
-        return None
-    for key, kind in NEEDED.items():
-        if not isinstance(record.get(key), kind):
-            raise damaged(paths.record, f"'{key}' is missing or has the wrong type", paths.again)
-    if record["model"] not in record["candidates"]:
+    record = read_record(paths.record, NEEDED, paths.again)
+    if record and record["model"] not in record["candidates"]:
         raise damaged(paths.record, f"it adopts '{record['model']}', which is no candidate", paths.again)
     return record
 

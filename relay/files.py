@@ -178,6 +178,22 @@ def read_json(path: Path, again: str) -> dict[str, Any]:
     return content
 
 
+def read_record(path: Path, needed: Mapping[str, type], again: str) -> dict[str, Any] | None:
+    """A JSON object that we wrote, with the keys that are used and their types; None if there is no such file.
+
+    Raises:
+        UserError: it is damaged; ``again`` says what to do.
+    """
+    try:
+        record = read_json(path, again)
+    except FileNotFoundError:
+        return None
+    for key, kind in needed.items():
+        if not isinstance(record.get(key), kind):
+            raise damaged(path, f"'{key}' is missing or has the wrong type", again)
+    return record
+
+
 def damaged(path: Path, why: object, again: str) -> UserError:
     """An error for a file that we wrote and that is now damaged; ``again``: what to do."""
     return UserError(f"{path} is damaged: {why}", again)

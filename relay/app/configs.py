@@ -51,6 +51,12 @@ def names(desk: Desk) -> tuple[list[str], list[str]]:
     return [name for name in found if name not in wrong], wrong
 
 
+def choices(desk: Desk) -> list[str]:
+    """The configs that a form offers: the one that the page was started with, then those under ``configs/``."""
+    there = [name for name in names(desk)[0] if name != "paths.local"]
+    return list(dict.fromkeys([*([desk.config] if desk.config else []), *there]))
+
+
 def file_of(name: str) -> str:
     """A config's file as a command is given it."""
     return f"{FOLDER}/{name}.yaml"

@@ -24,6 +24,11 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; font-src 'self'; "
     "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+FRAMED = (
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+"""The policy of a page that a command wrote, shown in a frame: its own styles and pictures, no script, no network."""
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 from relay.exchange import StudyStore
-from relay.home import home_of
 from relay.trust import Line, Record, Roster
 
 WORDS = {
@@ -39,9 +39,9 @@ class Step:
     href: str | None = None
 
 
-def studies_in(store_home: object) -> list[str]:
+def studies_in(home: Path) -> list[str]:
     """The studies that a home knows."""
-    return sorted(path.parent.name for path in home_of(str(store_home)).glob("studies/*/coordinator.json"))
+    return sorted(path.parent.name for path in home.glob("studies/*/coordinator.json"))
 
 
 def stops(store: StudyStore, roster: Roster, record: Record) -> list[Stop]:
@@ -74,7 +74,11 @@ def next_step(store: StudyStore, roster: Roster, record: Record, trained: Callab
         )
     if turn is None:
         if record.newest < len(roster.order):
-            return Step("This site has no further turn. Wait for the other sites.", "See the results", "/results")
+            return Step(
+                "This site has no further turn. If a later leg is carried here, receive it.",
+                "Receive from the stick",
+                "/leg#receive",
+            )
         return Step("All legs are done. Choose the model for your own patients.", "Choose a model", "/leg#adopt")
     if handover := trained(turn):
         return Step(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relay.app.configs import choices
 from relay.app.desk import Desk
-from relay.app.pages.leg import configs_of
-from relay.config import fault, locate, read, translate
+from relay.config import fault, locate
 from relay.correct import Target
 from relay.errors import UserError, shown
-from relay.plan import Study, plan
+from relay.plan import Study, read_config
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,9 @@ class Place:
         if why := fault(note):
             raise UserError(f"the name of the run {why}: {shown(note)}", "Give a plain name, for example: run")
         path, name = locate(config)
-        if config not in configs_of(desk):
+        if config not in choices(desk):
             desk.roots.inside(path, desk.cwd)
-        reading = translate(read(path, ()))
-        study = plan(reading.config, name, reading.problems, train=False)
+        study = read_config(path, name).plan(train=False)
         root = desk.exps / name / note
         return cls(config, note, study, root, Target.of(study, root.parent, str(given.get("site") or "") or None))
 

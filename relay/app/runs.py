@@ -16,6 +16,8 @@ MOST = 200
 """How many images of a model are listed, the worst first."""
 DEEP = 6
 """How many folders below ``exps/`` a run may be: a config's name may have several parts."""
+PARTS = ("config.given.yaml", "compare.json", "checkpoints", "results", "logs")
+"""One of these is in the folder of every run and comparison."""
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
@@ -55,7 +57,7 @@ def _below(folder: Path, deep: int) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
             continue
-        if any((path / name).exists() for name in ("config.given.yaml", "compare.json", "checkpoints", "results")):
+        if any((path / name).exists() for name in PARTS):
             yield path
             yield from _below(path / "runs", 1) if (path / "runs").is_dir() else ()
         elif deep > 1:

@@ -23,13 +23,12 @@ from typing import BinaryIO
 from starlette.requests import Request
 
 from relay.app.jobs import Job, private
+from relay.app.web import MOST_FILES
 from relay.errors import UserError
 from relay.predict import images_in
 
 MOST_BYTES = 4 * 2**30
 """How much may be dropped at once."""
-MOST_FILES = 5000
-"""How many files may be dropped at once; a DICOM series has one for each slice."""
 LONGEST = 40
 """How many characters of a name are kept, and of its endings: masks have names by which their images are found."""
 VOLUMES, PICTURES = (".nii", ".nii.gz", ".mha", ".nrrd"), (".png", ".bmp", ".tif", ".tiff")

@@ -50,6 +50,7 @@ class Viewed:
         spacing: millimetres along Z, H and W; None if they are not known.
         masks: name → class indices ``(Z, H, W)``; masks of single slices are at their slice.
         classes: names, background first.
+        truth: the true class, labels or number, for a task without masks.
         at: the slice to show first, and ``across``, the axis it was cut along.
     """
 
@@ -58,6 +59,7 @@ class Viewed:
     spacing: tuple[float, ...] | None = None
     masks: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     classes: Sequence[str] = ()
+    truth: str = ""
     at: int = 0
     across: int = 0
 
@@ -73,6 +75,7 @@ class Viewed:
             "masks": list(self.masks),
             "empty": [name for name, mask in self.masks.items() if not mask.any()],
             "classes": list(self.classes),
+            "truth": self.truth,
             "at": self.at,
             "across": self.across,
         }
@@ -150,7 +153,18 @@ def of_record(dataset: Dataset, record: Record, predicted: dict[str, Path]) -> V
         if mask.shape == made.image.shape[:3]:
             masks[name] = mask
     names = dataset.options.does.names
-    return replace(made, masks=masks, classes=names, at=_first(record, made, masks), across=across)
+    truth = "" if case.dense else truth_of(dataset, record)
+    return replace(made, masks=masks, classes=names, truth=truth, at=_first(record, made, masks), across=across)
+
+
+def truth_of(dataset: Dataset, record: Record) -> str:
+    """The true class, labels or number of an image, in words."""
+    task = dataset.options.does
+    target = task.target(record)
+    if task.fewest is None:
+        return f"{float(target):g}"
+    chosen = np.flatnonzero(target) if target.ndim else [int(target)]
+    return ", ".join(task.names[k] for k in chosen) or "none"
 
 
 def of_file(image: Path, mask: Path, classes: Sequence[str]) -> Viewed:

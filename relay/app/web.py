@@ -23,6 +23,8 @@ from relay.files import disk_full
 
 TOKEN = "form_token"
 REFUSED = 422
+MOST_FILES = 5000
+"""How many files a form may have; a DICOM series has one for each slice."""
 PAGES = (
     ("/", "Study"),
     ("/data", "Data"),
@@ -90,7 +92,7 @@ def form_of(request: Request) -> FormData:
 
 
 async def _read(request: Request) -> FormData:
-    return await request.form(max_files=5000)
+    return await request.form(max_files=MOST_FILES)
 
 
 def text_of(form: FormData, name: str) -> str:
@@ -129,6 +131,17 @@ def secret_of(form: FormData, name: str = "passphrase") -> str | None:
     """A passphrase, unchanged: blanks may be part of it; None if the field was left empty."""
     given = form.get(name)
     return given if isinstance(given, str) and given else None
+
+
+def passphrase_of(form: FormData) -> str:
+    """A passphrase that is needed, unchanged.
+
+    Raises:
+        UserError: the field was left empty.
+    """
+    if (given := secret_of(form)) is None:
+        raise UserError("no passphrase is given", "Type the passphrase of this site's keys.")
+    return given
 
 
 def seen(job: Job) -> Response:

@@ -19,7 +19,7 @@ from relay.adopt import LEARNED, AdoptPaths, origin_of, read, write
 from relay.correct.target import Target
 from relay.data import SPLITS, SiteData, prepare
 from relay.errors import UserError
-from relay.files import damaged, read_json, recover_folder, write_text
+from relay.files import read_record, recover_folder, write_text
 from relay.leg import Progress, RunPaths, Sites, device_of, digests, is_first, scores, tune, wait_for_all
 from relay.predict import Model, models
 from relay.results import mean, no_nan
@@ -66,15 +66,7 @@ class LearnPaths:
         Raises:
             UserError: the file is damaged.
         """
-        again = f"Remove {self.record} and run relay correct learn again."
-        try:
-            record = read_json(self.record, again)
-        except FileNotFoundError:
-            return None
-        for name, kind in NEEDED.items():
-            if not isinstance(record.get(name), kind):
-                raise damaged(self.record, f"'{name}' is missing or has the wrong type", again)
-        return record
+        return read_record(self.record, NEEDED, f"Remove {self.record} and run relay correct learn again.")
 
 
 def site_of(target: Target, run: RunPaths, least: int, score_corrected: bool) -> SiteData:

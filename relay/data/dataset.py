@@ -162,13 +162,6 @@ class Dataset(ABC):
                 f"{sample.image}: size {by(shape)}, but its mask {by(case.target.shape)}",
                 "Save each mask at the size of its image, or pair it with the image it was drawn on.",
             )
-        channels = case.image.shape[-1]
-        if len(set(sample.images)) > 1 and channels != self.options.channels:  # not colours, to be turned into grey
-            raise DataError(
-                f"{sample.image}: {len(sample.images)} files with {channels} channels together, but the config's "
-                f"channels is {self.options.channels}",
-                f"Set channels: {channels}, or name fewer files for each image.",
-            )
         return case
 
     def __len__(self) -> int:

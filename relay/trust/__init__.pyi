@@ -19,7 +19,7 @@ from .envelope import Signed as Signed
 from .fingerprints import from_words as from_words, same as same, words as words
 from .keys import Identity as Identity, Keys as Keys, unlock as unlock
 from .ledger import Event as Event, Known as Known, Ledger as Ledger, Line as Line, Record as Record
-from .passphrases import passphrase as passphrase
+from .passphrases import long_enough as long_enough, passphrase as passphrase
 from .policy import USUAL as USUAL, Gate as Gate, Kind as Kind, Policy as Policy, read_policy as read_policy
 from .refusals import (
     MAX_MESSAGE as MAX_MESSAGE,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 
 import pytest
 
+from relay.report.curves import Curve
 from tests.app.conftest import Opened
 from tests.relays import At
 
@@ -57,6 +60,40 @@ def test_no_field_leads_outside_or_becomes_an_option(opened: Opened, queued: lis
 def test_two_passphrases_must_match(opened: Opened, queued: list) -> None:
     answer = opened().post("/keys/new", {**FORMS["/keys/new"], "again": "y"})
     assert (answer.status_code, "match" in answer.text, queued) == (422, True, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "said"),
+    [
+        ("/keys/new", {"passphrase": "", "again": ""}, "no passphrase is given"),
+        ("/keys/new", {"passphrase": "short", "again": "short"}, "needs at least 8"),
+        ("/keys/new", {"name": "../x"}, "the name ../x"),
+        ("/keys/request", {"passphrase": ""}, "no passphrase is given"),
+    ],
+)
+def test_what_no_command_would_take_is_said_before_one_is_queued(
+    opened: Opened, queued: list, path: str, wrong: dict[str, str], said: str
+) -> None:
+    answer = opened().post(path, {**FORMS[path], **wrong})
+    assert (answer.status_code, said in answer.text, queued) == (422, True, [])
+
+
+def test_curves_of_a_run_whose_loss_was_no_number(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = opened()
+    (browser.desk.exps / "a" / "run" / "tensorboard" / "task_1").mkdir(parents=True)
+    curve = Curve(0, {"learn": [(1.0, 0.5), (2.0, math.nan), (3.0, math.inf)]}, [], 3.0)
+    monkeypatch.setattr("relay.app.curves.curve_in", lambda folder: curve)
+    (leg,) = browser.get("/leg/curves?run=exps/a/run").json()
+    assert leg == {"leg": "task_1", "loss": [{"phase": "learn", "points": [[1.0, 0.5]]}], "score": []}
+
+
+def test_a_run_that_works_is_shown_whoever_started_it(opened: Opened) -> None:
+    browser = opened()
+    (logs := browser.desk.exps / "a" / "b" / "run" / "logs").mkdir(parents=True)
+    (logs / "progress.json").write_text('{"doing": "training", "share": 0.5, "left": "1 min"}')
+    assert "exps/a/b/run" in browser.get("/leg/part").text
+    os.utime(logs / "progress.json", (0, 0))
+    assert "No run works now" in browser.get("/leg/part").text
 
 
 def test_a_new_home_is_led_through_the_ceremony(opened: Opened) -> None:

@@ -8,7 +8,8 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -19,8 +20,9 @@ from rich.console import Console
 from relay.app.jobs import Job
 from relay.app.runs import scored
 from relay.app.uploads import Predicted, in_its_format, keep, plain_name, predicted
-from relay.app.viewing import Recent, of_file, viewed
+from relay.app.viewing import Recent, of_file, truth_of, viewed
 from relay.config import Devices
+from relay.data import DatasetOptions, Record
 from relay.errors import UserError
 from relay.predict import Testing, images_in, models, predict_study
 from relay.predict.masks import COLOURS, save_mask
@@ -310,3 +312,19 @@ def test_only_the_last_few_images_are_kept() -> None:
     for name in (1, 2, 1, 3, 1, 2):
         recent.get(name, lambda name=name: made.append(name))  # type: ignore[misc]
     assert made == [1, 2, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "target", "said"),
+    [
+        ("classification", 3, 2, "c"),
+        ("multilabel", 3, (1, 0, 1), "a, c"),
+        ("multilabel", 3, (0, 0, 0), "none"),
+        ("regression", None, 2.5, "2.5"),
+    ],
+)
+def test_the_truth_of_a_task_without_masks_is_said_in_words(task: str, classes: Any, target: Any, said: str) -> None:
+    names = {"class_names": ["a", "b", "c"]} if classes else {}
+    options = DatasetOptions(task_id=1, task_name="north", task=task, num_classes=classes, **names)
+    record = Record("i", "p", (Path("i.png"),), target)
+    assert truth_of(cast(Any, SimpleNamespace(options=options)), record) == said

@@ -15,15 +15,10 @@ from starlette.routing import Route
 
 from relay.app import configs
 from relay.app.configs import Opened
+from relay.app.guard import FRAMED
 from relay.app.values import Part
 from relay.app.web import REFUSED, desk_of, form_of, fragment, render, seen, text_of
 from relay.errors import Problem, RelayError, UserError, shown
-
-PAGE_POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'self'; sandbox"
-)
-"""For a page that a command wrote: it is shown in a frame, runs no script and reaches nothing."""
 
 
 def show(request: Request) -> Response:
@@ -130,7 +125,7 @@ def report(request: Request) -> Response:
 def page(request: Request) -> Response:
     """The page of one site, as ``relay data report`` wrote it."""
     path = _page(_pages(request, request.query_params.get("name", "")), request.query_params.get("site", ""))
-    return HTMLResponse(path.read_bytes(), headers={"content-security-policy": PAGE_POLICY})
+    return HTMLResponse(path.read_bytes(), headers={"content-security-policy": FRAMED})
 
 
 def _pages(request: Request, name: str) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from relay.app.pages.leg import configs_of
+from relay.app.configs import choices
 from relay.app.place import Place
 from relay.app.web import desk_of, form_of, render, seen, text_of, word_of
 from relay.correct import Ranked, Target, ranking_in
@@ -22,7 +22,7 @@ LEAST = 5
 def show(request: Request) -> Response:
     """Choose a run and a site; then its images, those to correct first at the top."""
     desk, given = desk_of(request), request.query_params
-    values: dict[str, Any] = {"configs": configs_of(desk), "given": given, "place": None, "least": LEAST}
+    values: dict[str, Any] = {"configs": choices(desk), "given": given, "place": None, "least": LEAST}
     values["chosen"] = given.get("config", desk.config or "")
     if not given.get("config"):
         return render(request, "correct.html", **values)

@@ -7,10 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relay.app.overview import studies_in
-from relay.app.web import desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
-from relay.errors import UserError
+from relay.app.web import desk_of, form_of, passphrase_of, path_of, render, secret_of, seen, text_of, word_of
+from relay.config import fault
+from relay.errors import UserError, shown
 from relay.exchange import StudyStore
-from relay.trust import keys
+from relay.trust import keys, long_enough
 
 
 def show(request: Request) -> Response:
@@ -25,19 +26,21 @@ def show(request: Request) -> Response:
 def new(request: Request) -> Response:
     """Make this site's keys."""
     form = form_of(request)
-    secret = secret_of(form)
+    name, secret = word_of(form, "name"), long_enough(passphrase_of(form))
+    if why := fault(name):
+        raise UserError(f"the name {shown(name)} {why}", "Give a plain name, for example: north")
     if secret != secret_of(form, "again"):
         raise UserError("the two passphrases don't match", "Type the same passphrase twice.")
-    words = ["keys", "new", "--name", word_of(form, "name")]
+    words = ["keys", "new", "--name", name]
     return seen(desk_of(request).run(words, "Make this site's keys", secret, light=True))
 
 
-def request_(request: Request) -> Response:
+def answer(request: Request) -> Response:
     """Answer an invitation."""
     desk, form = desk_of(request), form_of(request)
     invitation, folder = path_of(request, form, "invitation"), path_of(request, form, "folder")
     words = ["request", invitation, "-o", folder, "--fingerprint", word_of(form, "fingerprint")]
-    return seen(desk.run(words, "Ask to join a study", secret_of(form), light=True))
+    return seen(desk.run(words, "Ask to join a study", passphrase_of(form), light=True))
 
 
 def install(request: Request) -> Response:
@@ -52,6 +55,6 @@ def install(request: Request) -> Response:
 ROUTES = [
     Route("/keys", show),
     Route("/keys/new", new, methods=["POST"]),
-    Route("/keys/request", request_, methods=["POST"]),
+    Route("/keys/request", answer, methods=["POST"]),
     Route("/keys/install", install, methods=["POST"]),
 ]

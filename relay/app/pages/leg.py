@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -11,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from relay.app.configs import choices
 from relay.app.curves import curves_of
 from relay.app.desk import Desk
 from relay.app.progress import progress_in
+from relay.app.runs import runs_in
 from relay.app.web import config_of, desk_of, form_of, path_of, render, secret_of, seen, text_of, word_of
 from relay.errors import UserError
 
@@ -24,7 +24,7 @@ def show(request: Request) -> Response:
     return render(
         request,
         "leg.html",
-        configs=configs_of(desk),
+        configs=choices(desk),
         chosen=request.query_params.get("config", desk.config or ""),
         running=_running(desk),
     )
@@ -69,14 +69,7 @@ def curves(request: Request) -> Response:
     run = desk.roots.inside(request.query_params.get("run", ""), desk.cwd)
     if not run.is_relative_to(desk.exps.resolve()):
         raise UserError(f"{run} is not a run under {desk.exps}")
-    return JSONResponse(json.loads(json.dumps(curves_of(run))))
-
-
-def configs_of(desk: Desk) -> list[str]:
-    """The configs that can be chosen: the one the page was started with, then those under ``configs/``."""
-    folder = desk.cwd / "configs"
-    there = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
-    return list(dict.fromkeys([*([desk.config] if desk.config else []), *(n for n in there if n != "paths.local")]))
+    return JSONResponse(curves_of(run))
 
 
 def overrides_of(form: FormData) -> list[str]:
@@ -110,12 +103,8 @@ def _placed(request: Request, form: FormData, name: str) -> list[str]:
 
 def _running(desk: Desk) -> list[dict[str, Any]]:
     """Each run in which a command works now: its folder under ``exps/``, and its progress."""
-    found = []
-    for file in sorted(desk.exps.glob("**/logs/progress.json")):
-        run: Path = file.parents[1]
-        if told := progress_in(run):
-            found.append({"run": run.relative_to(desk.cwd).as_posix(), **told})
-    return found
+    working = [(run, told) for run in runs_in(desk.exps) if (told := progress_in(run))]
+    return [{"run": run.relative_to(desk.cwd).as_posix(), **told} for run, told in working]
 
 
 ROUTES = [

@@ -10,15 +10,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from relay.app.desk import Desk
+from relay.app.guard import FRAMED
 from relay.app.runs import best_of, last_generalist, report_of, runs_in, scored, sites_of
 from relay.app.uploads import MOST_BYTES
 from relay.app.web import desk_of, form_of, render, seen, text_of
 from relay.config import locate
 from relay.errors import UserError
 from relay.numbers import number
-
-POLICY = "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
-"""Of a report: a page with its own styles and pictures, without a script, that can reach nothing."""
 
 
 def listed(request: Request) -> Response:
@@ -63,7 +61,7 @@ def report(request: Request) -> Response:
     if page is None:
         raise UserError("this run has no report yet", "Write it: relay report, with the run's folder.")
     data = desk.roots.inside(page).read_bytes()  # it may be a link
-    return HTMLResponse(data, headers={"content-security-policy": POLICY})
+    return HTMLResponse(data, headers={"content-security-policy": FRAMED})
 
 
 def write_report(request: Request) -> Response:

@@ -35,7 +35,7 @@ export class View {
     this.colours = new Uint32Array(new Uint8Array(colours.flatMap((colour, k) => [...rgb(colour), k ? 255 : 0])).buffer);
     Object.assign(this, { axis: 0, k: 0, zoom: 1, x: 0, y: 0, opacity: 0.45, hidden: false, cross: null, corners: [] });
     const { low, high, least, most } = span(image.data);
-    const exact = image.data instanceof Uint8Array;
+    const exact = channels > 1; // colours are shown as they are
     Object.assign(this, { least, most, level: exact ? 127.5 : (low + high) / 2, width: exact ? 255 : high - low });
     this.layers = [0, 1].map(() => document.createElement("canvas"));
   }

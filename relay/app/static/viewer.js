@@ -231,7 +231,8 @@ function panel(model) {
   const figure = document.createElement("figure");
   const canvas = document.createElement("canvas");
   const caption = document.createElement("figcaption");
-  caption.textContent = `${model || "the image"}${about.empty.includes(model) ? ": nothing was predicted" : ""}`;
+  const truth = about.truth ? `; the truth is: ${about.truth}` : "";
+  caption.textContent = `${model || "the image"}${about.empty.includes(model) ? ": nothing was predicted" : ""}${truth}`;
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "img");
   figure.append(canvas, caption);
