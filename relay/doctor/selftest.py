@@ -37,14 +37,14 @@ STEPS = {
 }
 """What is timed together, and the commands it consists of."""
 REFERENCE = {
-    "keys and roster": 12.5,
-    "train, sign, seal; verify, train on": 42.5,
-    "receipts": 1.5,
-    "receive the end": 6.0,
-    "stop and resume": 32.0,
+    "keys and roster": 16.0,
+    "train, sign, seal; verify, train on": 29.0,
+    "receipts": 1.2,
+    "receive the end": 6.8,
+    "stop and resume": 16.1,
 }
-"""Seconds of CPU time that each step took on a shared virtual server with two cores, torch 2.13 on the CPU: a desktop
-computer with nothing else to do is faster."""
+"""Seconds that each step took with ``relay doctor --selftest`` on a virtual server with two cores and little else to
+do, torch 2.13 on the CPU."""
 SLOW = 4.0
 """How many times longer a step may take without a warning."""
 PATIENCE = 600
