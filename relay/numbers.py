@@ -13,6 +13,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def rounded_up(value: float, digits: int = 2) -> float:
+    """A number above 0 with so many digits, never below itself; infinity stays."""
+    if not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.12g}")
+
+
 def signed(value: float | None) -> str:
     """A change, with its sign."""
     return MISSING if value is None or math.isnan(value) else f"{value:+.3f}"

@@ -25,6 +25,7 @@ from relay.leg import (
     digests,
     doubts,
     full_check,
+    guarantee,
     handover_writer,
     is_first,
     needs,
@@ -81,6 +82,7 @@ class Simulation:
         """
         for leg in self.study.legs:
             handover_writer.check(leg)
+            guarantee.check(leg, self.devices)
             self.run_paths.leg(leg.folder).check(leg.scientific())
         with progress.stage("reading and checking images"):
             self._check_data(progress)
@@ -107,7 +109,9 @@ class Simulation:
                 incoming = self.transport.receive(leg, weigh, progress.say)
             paths.check(leg.scientific(), incoming.digest if incoming else None)
             policy, check = self.transport.policy, partial(self.transport.check, leg, weigh=weigh)
-            run_leg(leg, self.study, self.sites, self.run_paths, self.devices, progress, incoming, policy, check)
+            costs, charge = partial(self.transport.costs, leg), partial(self.transport.charge, leg)
+            run = self.run_paths
+            run_leg(leg, self.study, self.sites, run, self.devices, progress, incoming, policy, check, costs, charge)
         with progress.stage("signing and sealing"):
             self.transport.send(leg, progress.say)
         progress.finish_leg()

@@ -14,7 +14,7 @@ FLOORS = (
     {"locks", "metrics"},
     {"tasks"},
     {"config", "home", "results"},
-    {"augment", "postprocess"},
+    {"augment", "noise", "postprocess"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
     {"exchange"},

@@ -85,12 +85,36 @@ class Splits:
 
 
 @options
+class Stated:
+    """What a leg's training guarantees each of its patients: (epsilon, delta)-differential privacy.
+
+    Attributes:
+        accountant: by which epsilon was reckoned.
+        private: whether the noise is secret. If not, the leg was a test, and nothing is guaranteed.
+        relation: what is hidden: whether there was a patient, or nothing in that place.
+    """
+
+    epsilon: Annotated[float, Field(gt=0)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    unit: Literal["patient"]
+    accountant: Literal["prv", "rdp"]
+    private: bool
+    relation: Literal["zero-out"]
+
+    def __str__(self) -> str:
+        if not self.private:
+            return "none: trained with noise that anyone can subtract, for a test"
+        return f"ε = {self.epsilon:g}, δ = {self.delta:g} for each training {self.unit} (accountant {self.accountant})"
+
+
+@options
 class DataCard:
     """``data-card.json``: counts that describe the data a leg learned from.
 
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
+        privacy: what the training guarantees; null for nothing.
     """
 
     format: Literal[1] = 1
@@ -102,6 +126,7 @@ class DataCard:
     images: Splits
     patients: Splits
     counts: Literal["rounded", "exact"]
+    privacy: Stated | None = None
 
 
 @options

@@ -166,6 +166,8 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
         return f"version {facts['version']}{again}"
     if event == "approved":
         return f"by {facts['name']}: {facts['reason']}"
+    if event == "charged":
+        return f"epsilon {facts['epsilon']:g}, delta {facts['delta']:g}, before it was trained"
     if event == "sent":
         under = f", approved in line {facts['approval']}" if "approval" in facts else ""
         return f"{', '.join(facts['files'])}{under}"

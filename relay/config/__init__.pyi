@@ -12,6 +12,7 @@ from .schema import (
     Handoff as Handoff,
     Named as Named,
     Predict as Predict,
+    PrivateTraining as PrivateTraining,
     Results as Results,
     TaskConf as TaskConf,
     Train as Train,

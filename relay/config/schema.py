@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
+from typing_extensions import Self
 
 from relay.config.decorator import Field, options
 from relay.config.names import plain_name
@@ -67,6 +68,42 @@ class EarlyStopping:
 
 
 @options
+class PrivateTraining:
+    """Training with a guarantee: whether any one patient took part changes what leaves only a little (differential
+    privacy). See docs/explanation/differential-privacy.md.
+
+    Attributes:
+        epsilon: what a leg may cost in all: its training and what its memory releases. Smaller protects more.
+        delta: the chance with which more may be told; below one in the number of patients.
+        noise: the noise multiplier, in the place of ``epsilon``, which then follows from it.
+        clip: largest norm of one patient's gradient.
+        images: most images of one patient in a step, drawn anew in each.
+        unit: whom the guarantee is for. All images of a patient are one.
+        budget: what all legs of this site in the study may cost together, the sum of their epsilons; null for no limit.
+        accountant: ``prv`` or, looser, ``rdp``.
+        randomness: ``secret``, from the operating system; or ``seed``, which repeats and protects nobody: for tests.
+    """
+
+    epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
+    noise: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    images: Annotated[int, Field(ge=1)] = 4
+    unit: Literal["patient"] = "patient"
+    budget: Annotated[float, Field(gt=0)] | None = None
+    accountant: Literal["prv", "rdp"] = "prv"
+    randomness: Literal["secret", "seed"] = "secret"
+
+    @model_validator(mode="after")
+    def _one_strength(self) -> Self:
+        if (self.epsilon is None) == (self.noise is None):
+            raise ValueError("give one of epsilon and noise")
+        if self.budget is not None and self.epsilon is not None and self.epsilon > self.budget:
+            raise ValueError(f"one leg would cost more (epsilon {self.epsilon:g}) than the budget {self.budget:g}")
+        return self
+
+
+@options
 class Train:
     """How to fit a phase. Set exactly one of ``num_epochs`` and ``num_mimgs`` as the budget.
 
@@ -84,6 +121,8 @@ class Train:
         keep: ``last``, or ``best``: the weights with the best primary metric on the validation images.
         early_stopping: ``patience`` and ``min_delta`` by the same metric; null trains to the end.
         gradient_clip: largest norm of the gradient; 0 for no limit.
+        privacy: train with differential privacy, see below; ``batch_size`` is then the expected number of *patients*
+            per step. Null for no guarantee.
         check_val_every_n_epoch: epochs between two scores of the validation images.
         log_every_n_steps: steps between two points of the curves.
         save_every_n_seconds: least time between two states to resume from (written at the end of an epoch).
@@ -101,6 +140,7 @@ class Train:
     keep: Literal["last", "best"] = "last"
     early_stopping: EarlyStopping | None = None
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    privacy: PrivateTraining | None = None
     check_val_every_n_epoch: Annotated[int, Field(ge=1)] = 10
     log_every_n_steps: Annotated[int, Field(ge=1)] = 20
     save_every_n_seconds: Annotated[float, Field(ge=0)] = 30.0

@@ -43,6 +43,7 @@ from .options import (
     Text as Text,
     Word as Word,
 )
+from .patient_loader import patient_loader as patient_loader, patients_of as patients_of
 from .patients import (
     alike as alike,
     by_regex as by_regex,

@@ -95,7 +95,10 @@ class TrainBatches(Dataset[Collated]):
     def __getitems__(self, requests: list[Request]) -> Collated:
         epoch, first, _ = requests[0]
         indices = [index for _, _, index in requests]
-        rng = generator(self.seed, self.site, "augment", epoch, first)
+        return self.made(indices, generator(self.seed, self.site, "augment", epoch, first))
+
+    def made(self, indices: list[int], rng: np.random.Generator) -> Collated:
+        """A batch of these samples; ``rng`` decides crops and augmentation."""
         pairs = [self.pool[index] for index in indices]
         if self.patch_size is not None:
             centres = self.pool.centres(indices, self.foreground, rng) if self.foreground else None
@@ -134,14 +137,7 @@ def train_loader(
         DataError: the stores are empty, or sizes differ and there is no ``patch_size``.
         UserError: the chosen augmentation does not work for volumes.
     """
-    pool = Pool(stores)
-    if not len(pool):
-        raise DataError(f"task '{site}': no images to train on")
-    shapes = [shape for store in stores for shape in store.shapes]
-    _check_shapes(shapes, options.patch_size, site)
-    check(options.augment.get("train", "none"), len(shapes[0]))
-    if options.foreground:
-        pool.look()
+    pool = checked_pool(stores, options, site)
     targets: list[Any] = [pool.sample(index).target for index in range(len(pool))]
     weights = balancing_weights(targets) if options.balance else None
     sampler = TrainSampler(len(pool), options.repeats, batch_size, seed, site, rank, world_size, weights)
@@ -151,14 +147,31 @@ def train_loader(
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=_as_it_is,
+        collate_fn=as_it_is,
         generator=torch.Generator(),  # so that making an iterator does not change torch's own random state
     )
 
 
-def sample_ids(loader: DataLoader[Collated], epoch: int, batch_index: int) -> list[str]:
-    """The ids of the samples in a batch of :func:`train_loader`: for error reports, at the site."""
+def checked_pool(stores: Sequence[Store], options: DatasetOptions, site: str) -> Pool:
+    """The stores as one, after checking that batches can be made of them; arguments and errors as of
+    :func:`train_loader`."""
+    pool = Pool(stores)
+    if not len(pool):
+        raise DataError(f"task '{site}': no images to train on")
+    shapes = [shape for store in stores for shape in store.shapes]
+    _check_shapes(shapes, options.patch_size, site)
+    check(options.augment.get("train", "none"), len(shapes[0]))
+    if options.foreground:
+        pool.look()
+    return pool
+
+
+def sample_ids(loader: DataLoader[Any], epoch: int, batch_index: int) -> list[str]:
+    """The ids of the samples in a batch of :func:`train_loader`, or of another loader that knows them by itself: for
+    error reports, at the site."""
     sampler, batches = loader.sampler, loader.dataset
+    if known := getattr(sampler, "ids", None):
+        return list(known(epoch, batch_index))
     assert isinstance(sampler, TrainSampler)
     assert isinstance(batches, TrainBatches)
     begin = (batch_index * sampler.world_size + sampler.rank) * sampler.batch_size
@@ -173,7 +186,8 @@ def eval_batches(store: Store, batch_size: int) -> Iterator[Collated]:
             yield _batch(*_stack([store[i] for i in indices]), indices)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """Batches are ready: nothing is to be collated."""
     return batch
 
 

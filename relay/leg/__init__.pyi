@@ -1,4 +1,10 @@
-from . import checkpoint as checkpoint, digests as digests, doubts as doubts, handover_writer as handover_writer
+from . import (
+    checkpoint as checkpoint,
+    digests as digests,
+    doubts as doubts,
+    guarantee as guarantee,
+    handover_writer as handover_writer,
+)
 from .acceptance import check_net as check_net, full_check as full_check, quick_check as quick_check
 from .callbacks import KeepState as KeepState, ShowProgress as ShowProgress, StopOnNonFinite as StopOnNonFinite
 from .candidates import candidates_in as candidates_in, preferred as preferred, scores as scores, zero_shot as zero_shot

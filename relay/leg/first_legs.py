@@ -77,6 +77,8 @@ def first_leg(
         splits: their samples.
         versions: of the software.
     """
+    if leg.train.privacy is not None:  # another run has other noise
+        return None
     if root is None or devices.world_size > 1 or not vars(type(leg.strategy)).get("plain_start", False):
         return None
     config = {key: value for key, value in leg.scientific().items() if not key.startswith("strategy.")}

@@ -21,6 +21,8 @@ from relay.trust import BadDocument, canonical, digest, travels
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from relay.leg.guarantee import Guarantee
+
 
 def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image, and what it predicts."""
@@ -117,8 +119,8 @@ def _signed(scores: dict[str, float | None], task: Task) -> dict[str, Any]:
     return scores if task.name == named(None).name else {s: {task.primary.name: v} for s, v in scores.items()}
 
 
-def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
-    """Counts that describe the data a leg learned from."""
+def data_card(leg: Leg, sites: Sequence[SiteData], guarantee: Guarantee | None = None) -> dict[str, Any]:
+    """Counts that describe the data a leg learned from, and what its training guarantees their patients."""
     options = leg.data
     splits = {name: [sample for site in sites for sample in site.split[name]] for name in SPLITS}
     by_hand = sum(sample.corrected is not None for sample in splits["train"])
@@ -131,6 +133,7 @@ def data_card(leg: Leg, sites: Sequence[SiteData]) -> dict[str, Any]:
         "size": _plain(options.fixed_size or options.patch_size),
         "images": {name: len(samples) for name, samples in splits.items()},
         "patients": {name: len(set(people(sample.patient for sample in samples))) for name, samples in splits.items()},
+        **({"privacy": guarantee.stated} if guarantee else {}),
         **({"corrected": by_hand} if any(site.dataset.options.corrections for site in sites) else {}),
     }
 
@@ -195,6 +198,7 @@ def write(
     start: str | None,
     paths: Any,
     arrived: Sequence[Mapping[str, Any]] = (),
+    guarantee: Guarantee | None = None,
 ) -> None:
     """Write the finished leg's handover.
 
@@ -206,6 +210,7 @@ def write(
         paths: the leg's :class:`~relay.leg.paths.LegPaths`.
         arrived: scores of the models that it started from, before training: see
             :func:`relay.leg.candidates.zero_shot`.
+        guarantee: of its training.
     """
     import torch
 
@@ -216,7 +221,7 @@ def write(
     mean = _signed(no_nan(next(iter(matrix(rows).values()), {})), leg.data.does)
     contents = {
         manifest.CONFIG: scientific(leg),
-        manifest.DATA_CARD: data_card(leg, sites),
+        manifest.DATA_CARD: data_card(leg, sites, guarantee),
         manifest.RESULTS: cards.results(number, leg.task_name, rows, no_nan(list(arrived))),
     }
     own = Facts(

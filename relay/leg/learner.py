@@ -53,7 +53,12 @@ class Learner(pl.LightningModule):
         total_steps: optimiser steps of the whole phase, for the schedule.
         companions: modules the loss needs on the same device (the criterion's class weights).
         lap: which of the site's turns this is; a later one draws other batches.
+
+    Attributes:
+        guarantee: of a phase trained with differential privacy (:class:`.PrivateLearner`); else None.
     """
+
+    guarantee: Any = None
 
     def __init__(
         self,

@@ -9,6 +9,7 @@
     checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)
     checkpoints/task_1/handover/               what the leg hands over, before it is signed and sealed
     checkpoints/task_1/leg.json  scores.csv    the leg's record (its config, its state) and its test scores
+    checkpoints/task_1/privacy.json            with differential privacy: the account; noise.key: until it is finished
     checkpoints/task_1/data.json               digests of the images and masks it used; stays here
     handoff/                                   in a simulation: temporary keys, ledgers, and the stick
     results/                                   tables, figures and the report
@@ -59,6 +60,16 @@ class LegPaths:
     def routing(self) -> Path:
         """How many test images of each site the router gave to each expert."""
         return self.root / "routing.json"
+
+    @property
+    def privacy(self) -> Path:
+        """The account of a training with differential privacy; stays here."""
+        return self.root / "privacy.json"
+
+    @property
+    def noise_key(self) -> Path:
+        """The key of its noise, until the leg is finished."""
+        return self.root / "noise.key"
 
     @property
     def files(self) -> Path:

@@ -29,9 +29,11 @@ from relay.leg.device import device_of, memory_format
 from relay.leg.evaluate import predictions, rows
 from relay.leg.first_legs import FirstLeg, first_leg, plain
 from relay.leg.fitting import fit, steps_of
+from relay.leg.guarantee import Guarantee, guarantee_of, guarded, units
 from relay.leg.inference import applied
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
+from relay.leg.private_learner import PrivateLearner
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.sites import Sites
@@ -39,18 +41,19 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
+from relay.phase import Phase
 from relay.plan import Leg, Study
 from relay.postprocess import steps_of as steps_of_masks
 from relay.registry import blamed
 from relay.results import GENERALIST, VOTE, read_rows, write_rows
 from relay.seeds import derive
-from relay.trust import Policy
+from relay.trust import Cost, Policy
 
 
 def planned_steps(leg: Leg, sites: Sites, devices: Devices) -> int:
     """Optimiser steps of a leg's phases; this reads the names of its images, not the images."""
-    samples = sum(len(sites(dataset, train=True).split.train) for dataset in leg.pool)
-    return sum(steps_of(leg, samples, devices.world_size, share) for share in leg.strategy.shares)
+    many = units(leg, [sites(dataset, train=True) for dataset in leg.pool])
+    return sum(steps_of(leg, many, devices.world_size, share) for share in leg.strategy.shares)
 
 
 def run_leg(
@@ -63,6 +66,8 @@ def run_leg(
     incoming: Incoming | None,
     policy: Policy,
     weigh: Callable[[Handover], None],
+    costs: Callable[[], Sequence[Cost]] = tuple,
+    charge: Callable[[Cost], None] = lambda cost: None,
 ) -> None:
     """Train every phase, test on all accessible test sets, write the checkpoint and the handover.
 
@@ -73,6 +78,7 @@ def run_leg(
         incoming: what it starts from, received and verified.
         policy: of the study: which counts may be disclosed, how many samples a site must have.
         weigh: checks the leg's result as its receivers will.
+        costs: what trainings with differential privacy have cost the site's patients; ``charge`` records another.
 
     Raises:
         RelayError: see the subclasses; earlier results are kept.
@@ -89,7 +95,8 @@ def run_leg(
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
     first = _first(leg, sites, devices) if handover is None else None
-    device = _train(leg, handover, pool, paths, run, devices, progress, policy, first)
+    account = partial(guarantee_of, leg, sites=pool, paths=paths, spent=costs, charge=charge)
+    device, guarantee = _train(leg, handover, pool, paths, run, devices, progress, policy, account, first)
     trained = time.monotonic() - ready + (first.seconds if first else 0.0)
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
@@ -103,14 +110,14 @@ def run_leg(
             scored += _of_vote(leg, study, number, after, sites, device, paths, progress)
         write_rows(paths.scores, scored)
         with progress.stage("writing the handover"):
-            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived)
+            handover_writer.write(leg, turn, made, pool, read_rows(paths.scores), start, paths, arrived, guarantee)
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
         record |= seconds | {"versions": _versions()}
         paths.write_record(state="finished", **record)
-        for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*")):
+        for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*"), *paths.root.glob("noise.key")):
             state.unlink()
     wait_for_all()
 
@@ -156,11 +163,13 @@ def _train(
     devices: Devices,
     progress: Progress,
     policy: Policy,
+    account: Callable[[Sequence[Phase]], Guarantee | None],
     first: FirstLeg | None = None,
-) -> torch.device:
-    """Fit all phases and finish; return the device the model is on.
+) -> tuple[torch.device, Guarantee | None]:
+    """Fit all phases and finish; return the device the model is on, and what was guaranteed.
 
     Args:
+        account: makes the guarantee from the phases.
         first: where the first phase is shared with other runs, if it is.
     """
     with torch.random.fork_rng(devices=[]):
@@ -180,6 +189,8 @@ def _train(
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
     training = training_of(leg, sites, model, device, disclosed(samples, policy))
+    if leg.train.privacy is not None:
+        training = guarded(training)
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
@@ -188,9 +199,12 @@ def _train(
         shared.take(phases[0][1], curves)
     if is_first():
         wind_back(curves, [state for _, state in phases])
+    guarantee, many = account([phase for phase, _ in phases]), units(leg, sites)
     for phase, state in phases:
-        steps = steps_of(leg, samples, devices.world_size, phase.share)
-        learner = Learner(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
+        steps = steps_of(leg, many, devices.world_size, phase.share)
+        kind = PrivateLearner if guarantee else Learner
+        learner = kind(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
+        learner.guarantee = guarantee
         acting = [
             StopAtOnce(),
             ShowProgress(progress),
@@ -212,13 +226,15 @@ def _train(
         with progress.stage("making the memory" if strategy.kinds else "finishing"):
             strategy.finish(training)
         model.eval()
-    return device
+    return device, guarantee
 
 
 def _arrived(
     leg: Leg, handover: Handover | None, pool: list[SiteData], devices: Devices, progress: Progress
 ) -> list[dict[str, Any]]:
     """What :func:`zero_shot` says of the models that arrived, if they have never seen this site."""
+    if leg.train.privacy is not None:  # a score of images that are trained on would leave without noise
+        return []
     if handover is None or not handover.experts or leg.task_name in [made["site"] for made in handover.legs]:
         return []
     with progress.stage("scoring what arrived"):

@@ -15,12 +15,13 @@ from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
 from relay.exchange import AcceptanceCheck, StudyStore, drafting, newest, receive, reopen, sending, utc_now
 from relay.files import write_bytes
+from relay.leg.guarantee import cost_of
 from relay.leg.handover_writer import expected_config
 from relay.leg.paths import RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.transport import Deployed, Incoming, Say, Transport
 from relay.plan import Leg, Study
-from relay.trust import Fork, GateFailed, Keys, Policy, PolicyBreach, keys, roster_builder, sign_roster
+from relay.trust import Cost, Fork, GateFailed, Keys, Policy, PolicyBreach, keys, roster_builder, sign_roster
 
 STUDY = "simulation"
 YEARS = 10.0
@@ -148,6 +149,11 @@ class Simulated(Transport):
         """The store of its site on its path, or an empty one."""
         way = self._through(leg)
         return self._study(way).store(leg.task_name) if way else super().own_store(leg)
+
+    def costs(self, leg: Leg) -> list[Cost]:
+        """Those of the run's legs at the same site."""
+        made = [self.run.leg(other.folder) for other in self.legs.values() if other.task_name == leg.task_name]
+        return [cost for paths in made if (cost := cost_of(paths))]
 
     def send(self, leg: Leg, say: Say) -> None:
         """Put the leg on the stick."""

@@ -6,6 +6,7 @@ A deployment (:class:`Deployed`) uses this site's own keys and a stick; a simula
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from relay.leg.handover_writer import expected_config
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.processes import is_first, wait_for_all
 from relay.plan import Leg
-from relay.trust import GateFailed, Keys, Policy, ending, unlock
+from relay.trust import Cost, GateFailed, Keys, Policy, ending, unlock
 
 __all__ = ["Deployed", "Incoming", "Transport", "expected_config"]
 
@@ -87,6 +88,13 @@ class Transport:
     def own_store(self, leg: Leg) -> StudyStore:
         """The store of the leg's site; an empty one if nothing is handed over."""
         return StudyStore(Path(os.devnull), "none")
+
+    def costs(self, leg: Leg) -> list[Cost]:
+        """What trainings with differential privacy have cost the patients of the leg's site so far, in this study."""
+        return []
+
+    def charge(self, leg: Leg, cost: Cost) -> None:
+        """Record such a cost, before the training. Doing it again changes nothing."""
 
     def send(self, leg: Leg, say: Say) -> None:
         """Hand over a finished leg's result. Doing it again changes nothing."""
@@ -144,6 +152,16 @@ class Deployed(Transport):
     def own_store(self, leg: Leg) -> StudyStore:
         """This site's."""
         return self.store
+
+    def costs(self, leg: Leg) -> list[Cost]:
+        """Those in this site's ledger."""
+        return self.store.ledger.costs()
+
+    def charge(self, leg: Leg, cost: Cost) -> None:
+        """Record a cost in this site's ledger."""
+        with self.store.alone():
+            if is_first() and cost not in self.costs(leg):
+                self.store.ledger.append("charged", self.store.now(), leg=self._number(), **dataclasses.asdict(cost))
 
     def _number(self) -> int:
         number = self.store.next_turn()

@@ -18,6 +18,7 @@ from relay.files import expanded
 from relay.metrics import metrics
 from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
+from relay.plan.protection import over_budget, unprotected
 from relay.postprocess import steps_of
 
 SHARED = ("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size")
@@ -79,6 +80,9 @@ class _Planner:
             self.add("current_tasks.task_confs", strategies, "all legs of a study must use the same strategy")
         if legs and not legs[0].strategy.uses_incoming:
             legs = legs[: 1 if legs[0].strategy.pools_sites else len(self.ids)]  # a second lap would change nothing
+        for leg, told in over_budget(legs):
+            path = self.layers.where(leg.task_id)(["train", "privacy", "budget"])
+            self.add(path, leg.train.privacy.budget, told)  # type: ignore[union-attr]
         self.check_folders(datasets, train)
         self.check_results()
         if train:
@@ -149,6 +153,8 @@ class _Planner:
         self.check_budget(task_id, conf)
         self.check_warmup(task_id, conf, parts[-1])
         self.check_postprocessing(task_id, conf, datasets[task_id].options)
+        for key, value, allowed, cure in unprotected(conf.train, strategy, datasets[task_id].options):
+            self.add(self.layers.where(task_id)(key.split(".")), value, f"with train.privacy, {allowed}", cure=cure)
         pool = self.pool(task_id, strategy, datasets)
         site = "all" if strategy.pools_sites else datasets[task_id].options.task_name
         return Leg(number, task_id, site, conf, raw, *parts, pool, self.folder(task_id, lap), start)

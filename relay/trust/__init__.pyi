@@ -18,7 +18,7 @@ from .document import (
 from .envelope import Signed as Signed
 from .fingerprints import from_words as from_words, same as same, words as words
 from .keys import Identity as Identity, Keys as Keys, unlock as unlock
-from .ledger import Event as Event, Known as Known, Ledger as Ledger, Line as Line, Record as Record
+from .ledger import Cost as Cost, Event as Event, Known as Known, Ledger as Ledger, Line as Line, Record as Record
 from .passphrases import long_enough as long_enough, passphrase as passphrase
 from .policy import USUAL as USUAL, Gate as Gate, Kind as Kind, Policy as Policy, read_policy as read_policy
 from .refusals import (

@@ -21,7 +21,7 @@ from relay.locks import locked
 from relay.trust.document import Sha256, Time, canonical, digest, parse, stamp
 from relay.trust.refusals import DamagedLedger, Refused
 
-Event = Literal["roster", "received", "approved", "signed", "sent"]
+Event = Literal["roster", "received", "charged", "approved", "signed", "sent"]
 FIRST = "0" * 64
 
 
@@ -50,6 +50,19 @@ class Known:
 
     statement: str
     roster: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training with differential privacy costs this site's patients.
+
+    Attributes:
+        key: which training: the name of the key of its noise.
+    """
+
+    key: str
+    epsilon: float
+    delta: float
 
 
 @dataclass(frozen=True)
@@ -190,6 +203,18 @@ class Ledger:
                     this = known[line.facts["leg"]]
                     own.setdefault(line.facts["leg"], {})[this.statement] = this.roster
         return Record(legs, by_event["received"], by_event["signed"], own)
+
+    def costs(self) -> list[Cost]:
+        """What trainings with differential privacy have cost this site's patients in this study, each once."""
+        found: dict[str, Cost] = {}
+        for line in self.lines():
+            if line.event == "charged":
+                try:
+                    cost = Cost(str(line.facts["key"]), float(line.facts["epsilon"]), float(line.facts["delta"]))
+                except (KeyError, TypeError, ValueError) as error:
+                    raise DamagedLedger(f"line {line.n} of {self.path} does not say what was charged") from error
+                found[cost.key] = cost
+        return list(found.values())
 
     def put_aside(self, now: datetime) -> Path | None:
         """Rename the files, so that a new ledger can start; people can still read the old one."""

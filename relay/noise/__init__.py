@@ -1,0 +1,5 @@
+"""Noise in training: how much a patient may change what leaves, and the account of it (differential privacy)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,10 @@
+from .accounting import (
+    Accountant as Accountant,
+    Mechanism as Mechanism,
+    check_installed as check_installed,
+    epsilon_of as epsilon_of,
+    noise_for as noise_for,
+)
+from .gradients import clipped as clipped, noisy_mean_gradient as noisy_mean_gradient
+from .layers import mixing as mixing
+from .secret import Secret as Secret

@@ -1,0 +1,146 @@
+"""Legs that are trained with differential privacy: what is refused, what is charged, what is repeated after a stop."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from relay.bundle.handover_files import load
+from relay.config import Devices
+from relay.data import patient_loader
+from relay.errors import ConfigError, Interrupted, UserError
+from relay.leg import guarantee, run as leg_run
+from relay.leg.paths import RunPaths
+from relay.leg.simulated_transport import Simulated
+from relay.noise import Mechanism, epsilon_of
+from relay.trust import Cost, DamagedLedger, Ledger
+from tests.leg.test_resume import StopAt
+from tests.studies import simulate, study
+
+PRIVATE: dict[str, Any] = {
+    "common.train.privacy": {"noise": 1.0, "accountant": "rdp", "budget": 100.0},
+    "common.train.batch_size": 3,
+    "current_tasks.task_ids": [1],
+}
+
+
+def account(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "checkpoints" / "task_1" / "privacy.json").read_text()))
+
+
+def weights(root: Path) -> dict[str, torch.Tensor]:
+    return dict(load(RunPaths(root).leg("task_1").handover).model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"common.train.keep": "best"}, "train.keep = 'best': with train.privacy, must be last: validation patients"),
+        ({"common.train.early_stopping": {"patience": 1}}, "early_stopping: with train.privacy, must be null"),
+        ({"common.train.accumulate": 2}, "accumulate = 2: with train.privacy, must be 1"),
+        ({"common.train.precision": "bf16"}, "precision = 'bf16': with train.privacy, must be 32 or 64"),
+        ({"common.strategy": {"name": "relay"}}, "no 'style' memory can be handed over"),
+        ({"common.strategy": {"name": "ewc"}}, "no 'ewc' memory can be handed over: it is measured"),
+        ({"common.train.privacy": {"clip": 1.0}}, "give one of epsilon and noise"),
+        ({"common.train.privacy": {"epsilon": 3, "budget": 2}}, "one leg would cost more"),
+        (
+            {"common.train.privacy": {"epsilon": 3, "budget": 5}, "current_tasks.laps": 2},
+            "with leg 2, clinic_a would have spent epsilon 6",
+        ),
+    ],
+)
+def test_a_config_that_it_cannot_cover_is_refused(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        study(**{**PRIVATE, **changes})
+
+
+@pytest.mark.parametrize("strategy", ["local", "sequential", "joint", "lwf", "merge", "fedavg", "relay"])
+def test_a_config_that_it_covers_is_not(strategy: str) -> None:
+    kwargs = {"memory": None, "owm_alpha": None} if strategy == "relay" else {}
+    (leg, *_) = study(**PRIVATE, **{"common.strategy": {"name": strategy, "kwargs": kwargs}}).legs
+    guarantee.check(leg, Devices())
+
+
+def test_batch_normalisation_is_named() -> None:
+    (leg,) = study(**PRIVATE, **{"common.model.kwargs.norm": "batch"}).legs
+    with pytest.raises(UserError, match=r"U-Net has layers that mix patients: .*BatchNorm2d.* and \d+ more") as refused:
+        guarantee.check(leg, Devices())
+    assert "norm: group" in refused.value.advice()
+
+
+def test_it_is_charged_once_however_often_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the second of two epochs and resumed: the same key, the same account, and the steps are all there."""
+    changes = PRIVATE | {"common.train.privacy": {**PRIVATE["common.train.privacy"], "randomness": "seed"}}
+    simulate(tmp_path / "whole", **changes)
+    monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
+    StopAt.left = 6
+    with pytest.raises(Interrupted):
+        simulate(tmp_path / "broken", **changes)
+    before = account(tmp_path / "broken")
+    StopAt.left = 10**9
+    simulate(tmp_path / "broken", **changes)
+    assert account(tmp_path / "broken") == before == account(tmp_path / "whole")
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    made = [Mechanism(**each) for each in before["mechanisms"]]
+    assert [(each.rate, each.steps) for each in made] == [(0.5, 8)]  # 6 patients, 3 expected, 2 epochs, repeats 2
+    assert 0 <= before["epsilon"] - epsilon_of(made, before["delta"], "rdp") < 1
+    card = json.loads((RunPaths(tmp_path / "whole").leg("task_1").handover / "data-card.json").read_text())
+    assert (card["privacy"]["epsilon"], card["privacy"]["private"]) == (before["epsilon"], False)
+
+
+def test_a_budget_that_is_spent_refuses_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spent = [Cost("an earlier leg", 98.5, 1e-5), Cost("a leg before it", 1.0, 1e-5)]
+    monkeypatch.setattr(Simulated, "costs", lambda self, leg: spent)
+    with pytest.raises(UserError, match=r"leg 1 would cost epsilon \d+; clinic_a has spent 99.5 of its budget of 100"):
+        simulate(tmp_path, **PRIVATE)
+    assert not (tmp_path / "checkpoints" / "task_1" / "privacy.json").exists()
+
+
+def test_a_ledger_counts_each_training_once(tmp_path: Path) -> None:
+    ledger, now = Ledger(tmp_path), datetime.now(timezone.utc)
+    for key in ("a", "b", "a"):
+        ledger.append("charged", now, leg=1, key=key, epsilon=2.5, delta=1e-5)
+    assert ledger.costs() == [Cost("a", 2.5, 1e-5), Cost("b", 2.5, 1e-5)]
+    ledger.append("charged", now, leg=1)
+    with pytest.raises(DamagedLedger, match=r"line 4 .* does not say what was charged"):
+        ledger.costs()
+
+
+def test_a_strategy_that_reads_images_beside_its_fits_is_stopped() -> None:
+    from relay.phase import Training
+
+    training = guarantee.guarded(Training(1, ["a"], lambda: iter(()), lambda: 0.0))
+    for use in (training.batches, training.score):
+        with pytest.raises(UserError, match="outside the fits, without noise"):
+            use()
+
+
+@pytest.fixture
+def loader() -> Any:
+    from relay.data import prepare
+
+    (leg,) = study(**PRIVATE).legs
+    site = prepare(leg.pool[0], 7)
+    rng = np.random.default_rng(0)
+    draw = {step: rng.random(6) < 0.3 for step in range(400)}
+    draw[0] = np.zeros(6, bool)
+    return patient_loader([site.train], leg.data, lambda many, step: draw[step], steps=40, images=1, seed=1, site="a")
+
+
+def test_patients_take_part_independently_and_see_nobody_else(loader: Any) -> None:
+    steps = list(loader)
+    assert steps[0]["batches"] == []
+    sizes = [len(step["names"]) for step in steps]
+    assert 0.15 < np.mean(sizes) / 6 < 0.45
+    assert all(len(batch["index"]) == 1 for step in steps for batch in step["batches"])
+    number, patients = loader.sampler.step(0, int(np.argmax(sizes)))
+    alone = loader.dataset[(number, patients[-1:])]["batches"][0]
+    among = loader.dataset[(number, patients)]["batches"][-1]
+    assert torch.equal(alone["image"], among["image"])
