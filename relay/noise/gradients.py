@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 
-def clipped(gradient: Sequence[Tensor | None], most: float) -> list[Tensor | None]:
-    """One patient's gradient, scaled so that its norm, over all tensors together, is at most ``most``; in float64.
+def clipped(gradient: Tensor, most: float) -> Tensor:
+    """One patient's gradient, a float64 vector, scaled so that its norm is at most ``most``.
 
     One that is not finite counts as zero: it must not tell that this patient took part.
     """
-    found = [None if part is None else part.detach().double() for part in gradient]
-    there = [part.square().sum() for part in found if part is not None]
-    norm = torch.stack(there).sum().sqrt() if there else torch.zeros(())
+    norm = gradient.norm()
     if not bool(norm.isfinite()):
-        return [None] * len(found)
-    factor = torch.clamp(most / norm.clamp(min=1e-300), max=1.0)
-    return [None if part is None else part * factor for part in found]
+        return torch.zeros_like(gradient)
+    return gradient * torch.clamp(most / norm.clamp(min=1e-300), max=1.0)
 
 
 def noisy_mean_gradient(
@@ -34,7 +32,7 @@ def noisy_mean_gradient(
     clip: float,
     noise: float,
     expected: float,
-    normal: Callable[[int], NDArray],  # type: ignore[type-arg]
+    normal: Callable[[int], NDArray[np.float64]],
 ) -> list[Tensor]:
     """``(sum of clipped gradients + clip * noise * N(0, 1)) / expected``, shaped like the parameters.
 
@@ -46,13 +44,11 @@ def noisy_mean_gradient(
         noise: relative to ``clip``.
         normal: gives so many standard normal numbers.
     """
-    total = [torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters]
+    sizes = [parameter.numel() for parameter in parameters]
+    total = torch.zeros(sum(sizes), dtype=torch.float64, device=parameters[0].device)
     for loss in losses:
-        own = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for mine, part in zip(total, clipped(own, clip), strict=True):
-            if part is not None:
-                mine += part
-    drawn = torch.from_numpy(normal(sum(part.numel() for part in total)))
-    for mine, extra in zip(total, torch.split(drawn, [part.numel() for part in total]), strict=True):
-        mine += (clip * noise * extra).to(mine.device).view(mine.shape)
-    return [(mine / expected).to(p.dtype) for mine, p in zip(total, parameters, strict=True)]
+        own = torch.autograd.grad(loss, parameters, materialize_grads=True)
+        total += clipped(torch.cat([part.flatten() for part in own]).double(), clip)
+    total += clip * noise * torch.from_numpy(normal(len(total))).to(total.device)
+    parts = torch.split(total / expected, sizes)
+    return [part.view(p.shape).to(p.dtype) for part, p in zip(parts, parameters, strict=True)]
