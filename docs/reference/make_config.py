@@ -109,6 +109,7 @@ def page() -> str:
         ("results", schema.Results),
         ("common", schema.TaskConf),
         ("common.train", schema.Train),
+        ("common.train.privacy", schema.PrivateTraining),
         ("common.predict", schema.Predict),
         ("common.checkpoint", schema.Checkpoint),
     ):

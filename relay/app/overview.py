@@ -14,6 +14,7 @@ WORDS = {
     "roster": "Roster {version} was installed",
     "received": "Leg {leg} arrived and was verified",
     "signed": "Leg {leg} was signed",
+    "charged": "The privacy cost of training leg {leg} was recorded",
     "sent": "Leg {leg} was written to a stick",
     "approved": "Leg {leg} was approved to leave",
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relay.bundle import experts
-from relay.bundle.schemas import HandoverSpec, InputSpec
+from relay.bundle.schemas import HandoverSpec, InputSpec, Stated
 from relay.numbers import number
 from relay.tasks import of_metric
 from relay.trust import Claim
@@ -43,7 +43,12 @@ def results(
 
 
 def model_card(
-    claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str, sizes: Mapping[str, int]
+    claims: Sequence[Claim],
+    head: HandoverSpec,
+    config: Mapping[str, Any],
+    counts: str,
+    sizes: Mapping[str, int],
+    privacy: Stated | None = None,
 ) -> str:
     """The model card, in Markdown.
 
@@ -53,6 +58,7 @@ def model_card(
         config: the scientific config, flat.
         counts: ``rounded`` or ``exact``, as this leg discloses them.
         sizes: in bytes, of the weight files that are in the bundle.
+        privacy: what this leg's training guarantees its patients.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -72,6 +78,7 @@ def model_card(
             f"{', '.join(data.classes)}.",
             *_processing(data),
             f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
+            *([f"- Differential privacy of this leg's training: {privacy}."] if privacy else []),
             f"- Memories beside it: {_memories(claims)}.",
             *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
             f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "

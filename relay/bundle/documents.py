@@ -16,7 +16,7 @@ from typing import Any
 
 from relay.bundle import manifest
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
-from relay.bundle.schemas import Config, CorrectedDataCard, DataCard, HandoverSpec, Results
+from relay.bundle.schemas import AnyDataCard, Config, CorrectedDataCard, DataCard, HandoverSpec, Results, Stated
 from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
 
 ADVICE = (
@@ -36,7 +36,7 @@ LARGEST = {
 SCHEMAS: Mapping[str, Any] = {
     manifest.HANDOVER: HandoverSpec,
     manifest.CONFIG: Config,
-    manifest.DATA_CARD: DataCard | CorrectedDataCard,
+    manifest.DATA_CARD: AnyDataCard,
     manifest.RESULTS: Results,
     **dict.fromkeys(CARDS, MemoryCard),
 }
@@ -71,6 +71,11 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
             what = ", ".join(odd) or f"{manifest.DATA_CARD} calls them {card.counts}"
             raise PolicyBreach(f"leg {claim.leg} by {claim.site}: counts must be rounded to powers of two: {what}")
     return memories
+
+
+def stated(card: DataCard) -> Stated | None:
+    """What a leg's training guarantees its patients; None for nothing."""
+    return getattr(card, "privacy", None)
 
 
 def read(name: str, data: bytes) -> Any:

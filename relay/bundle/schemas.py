@@ -114,7 +114,6 @@ class DataCard:
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
-        privacy: what the training guarantees; null for nothing.
     """
 
     format: Literal[1] = 1
@@ -126,7 +125,6 @@ class DataCard:
     images: Splits
     patients: Splits
     counts: Literal["rounded", "exact"]
-    privacy: Stated | None = None
 
 
 @options
@@ -138,6 +136,28 @@ class CorrectedDataCard(DataCard):
     """
 
     corrected: Count
+
+
+@options
+class PrivateDataCard(DataCard):
+    """The data card of a leg that was trained with differential privacy.
+
+    Attributes:
+        privacy: what the training guarantees.
+    """
+
+    privacy: Stated
+
+
+@options
+class PrivateCorrectedDataCard(CorrectedDataCard):
+    """Likewise, where the config asks for masks that people have corrected."""
+
+    privacy: Stated
+
+
+AnyDataCard = DataCard | CorrectedDataCard | PrivateDataCard | PrivateCorrectedDataCard
+"""A key that a leg has nothing to say for is missing."""
 
 
 @options

@@ -104,9 +104,10 @@ def gather(
     for made in earlier:
         leg = made.claim.leg
         _copy_leg(source, part, leg, last=made is earlier[-1], expert=trusted.roster.lets_travel(leg))
-    head, config = (documents.read(name, contents[name]) for name in (manifest.HANDOVER, manifest.CONFIG))
+    names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
+    head, config, data = (documents.read(name, contents[name]) for name in names)
     claims, sizes = [*(made.claim for made in earlier), claim], sizes_in(part)
-    text = cards.model_card(claims, head, config, policy.sample_counts, sizes)
+    text = cards.model_card(claims, head, config, policy.sample_counts, sizes, documents.stated(data))
     write_bytes(part / manifest.MODEL_CARD, text.encode())
 
 

@@ -101,9 +101,13 @@ class Draft:
         ]
 
     def beside(self) -> list[tuple[str, str]]:
-        """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit."""
+        """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit; and what
+        the training guarantees."""
         claims = [*(made.claim for made in self.earlier), self.claim]
         lines = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
+        data = documents.read(manifest.DATA_CARD, read_bytes(self.folder / manifest.DATA_CARD))
+        if (stated := documents.stated(data)) is not None:
+            lines.append(("differential privacy of the training", str(stated)))
         if self.expert_stays:
             roster = self.claim.roster.version
             lines.append((f"expert of leg {self.claim.leg}", f"stays here: roster {roster} does not let it travel"))

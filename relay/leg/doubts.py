@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relay.data import Doubt, SiteData, people
 from relay.files import write_text
-from relay.leg import choosing
+from relay.leg import choosing, guarantee
 from relay.leg.digests import Files
 from relay.leg.sites import Needs, Sites
 from relay.leg.training import task_of
@@ -45,7 +45,8 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
     """Warn of settings of a leg that don't suit its data."""
     found = []
     samples = sum(len(site.train) for site in pool)
-    if leg.train.batch_size > samples:
+    found += guarantee.doubts(leg, pool)
+    if leg.train.batch_size > samples and leg.train.privacy is None:
         found.append(f"batch_size {leg.train.batch_size} is more than its {samples} training images")
     patch = leg.data.patch_size
     if patch is not None:

@@ -28,6 +28,10 @@ from relay.trust import Cost
 NEEDED: dict[str, Any] = {"key": str, "epsilon": (int, float), "delta": float, "mechanisms": list, "patients": int}
 """Keys of an account and their types."""
 RELATION = "one patient, or nothing in that place; the number of patients is taken as known"
+FEW = 100
+"""Fewer patients than this are warned of: measured in docs/explanation/differential-privacy.md."""
+LARGEST = 1000
+"""The largest epsilon that is stated."""
 AGAIN = "is trained again, and charged again"
 
 
@@ -82,6 +86,25 @@ def check(leg: Leg, devices: Devices) -> None:
             f"train.privacy: the net {leg.conf.model.name} has layers that mix patients: {shown}",
             "Use group normalisation: model.kwargs.norm: group for UNet and ResNetUNet, batch_norm: group for others.",
         )
+
+
+def doubts(leg: Leg, sites: Sequence[SiteData]) -> list[str]:
+    """What is legal, and yet suspicious, before any time is spent."""
+    if (options := leg.train.privacy) is None:
+        return []
+    many, found = patients(sites), []
+    if options.randomness == "seed":
+        found.append("privacy.randomness: seed protects nobody: anyone who has the config can subtract the noise")
+    if options.delta >= 1 / many:
+        found.append(
+            f"privacy.delta {options.delta:g} is not below one in its {many} patients: to publish one of them would "
+            "satisfy it"
+        )
+    if leg.train.batch_size >= many:
+        found.append(f"with batch_size {leg.train.batch_size}, each of its {many} patients takes part in every step")
+    if many < FEW:
+        found.append(f"{many} patients are few for a private training; see docs/explanation/differential-privacy.md")
+    return found
 
 
 def patients(sites: Sequence[SiteData]) -> int:
@@ -187,6 +210,11 @@ def _priced(options: PrivateTraining, rate: float, counts: Mapping[str, int]) ->
         noise = noise_for(options.epsilon, options.delta, rate, steps, (), options.accountant)
     made = [Mechanism(f"phase {name}", noise, rate, count) for name, count in counts.items()]
     epsilon = options.epsilon or rounded_up(epsilon_of(made, options.delta, options.accountant))
+    if epsilon > LARGEST:
+        raise UserError(
+            f"train.privacy: noise {noise:g} over {steps} steps guarantees nothing (epsilon {epsilon:g})",
+            "Raise noise: about 1 is usual. Or give epsilon, and leave noise out.",
+        )
     return {"epsilon": epsilon, "mechanisms": [dataclasses.asdict(each) for each in made]}
 
 

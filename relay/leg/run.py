@@ -115,7 +115,7 @@ def run_leg(
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
-        record |= seconds | {"versions": _versions()}
+        record |= seconds | {"versions": _versions()} | ({"privacy": guarantee.stated} if guarantee else {})
         paths.write_record(state="finished", **record)
         for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*"), *paths.root.glob("noise.key")):
             state.unlink()

@@ -67,6 +67,7 @@ class About:
     counts: str = "exact"
     sizes: Mapping[str, int] = field(default_factory=dict)
     statement: str | None = None
+    privacy: Any = None
     parents: tuple[str, ...] = ()
 
     @property
@@ -93,7 +94,9 @@ class About:
     def card(self) -> str | None:
         """The model card as this program writes it, in Markdown; the text of the one in a bundle is not checked. None
         if no site has signed anything."""
-        return cards.model_card(self.claims, self.head, self.config, self.counts, self.sizes) if self.claims else None
+        if not self.claims:
+            return None
+        return cards.model_card(self.claims, self.head, self.config, self.counts, self.sizes, self.privacy)
 
     @property
     def score_name(self) -> str:
@@ -137,6 +140,7 @@ def of_bundle(layout: manifest.Layout, read: Read, sizes: Mapping[str, int]) -> 
         claims=tuple(claims),
         counts=data.counts,
         sizes=sizes,
+        privacy=documents.stated(data),
         statement=digest(statement.peek(read(manifest.STATEMENT), manifest.STATEMENT)[0].unverified),
     )
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay import registry
+from relay.bundle import schemas
+from relay.config import check
 from relay.report.cases import ShownCase
 from relay.report.gather import Run
 from relay.report.plot_style import Picture
@@ -89,6 +91,8 @@ def what_was_run(run: Run) -> Section:
     lines += [f"Legs, in their order: {order}."] if order else []
     lines += [f"Test images of: {', '.join(run.sites)}."] if run.sites else []
     lines += [f"Random seed: {', '.join(sorted(seeds))}."] if seeds else []
+    stated = [(run.label(leg.number), check(schemas.Stated, leg.record.get("privacy"))[0]) for leg in run.legs]
+    lines += [f"Differential privacy of leg {label}: {said}." for label, said in stated if said]
     return Section("run", "What was run", lines, (), [tables.environment(run), tables.config(run.legs)])
 
 
