@@ -22,6 +22,7 @@ from relay.bundle import (
     measure,
     memory_card,
     read_facts,
+    schemas,
     weights_digest,
 )
 from relay.errors import RelayError, UserError
@@ -62,6 +63,7 @@ class Draft:
         memories: the cards of all memories in it, by the entry of each one's tensors.
         signed: this leg is already signed and only has to be sent again.
         expert_stays: the leg has an expert, which the roster doesn't let travel.
+        privacy: what its training guarantees; None for nothing.
     """
 
     folder: Path
@@ -71,6 +73,7 @@ class Draft:
     memories: Mapping[str, MemoryCard]
     signed: bool = False
     expert_stays: bool = False
+    privacy: schemas.Stated | None = None
 
     def digest(self) -> str:
         """SHA-256 of the closed list of what leaves; it reads every file."""
@@ -105,9 +108,8 @@ class Draft:
         the training guarantees."""
         claims = [*(made.claim for made in self.earlier), self.claim]
         lines = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
-        data = documents.read(manifest.DATA_CARD, read_bytes(self.folder / manifest.DATA_CARD))
-        if (stated := documents.stated(data)) is not None:
-            lines.append(("differential privacy of the training", str(stated)))
+        if self.privacy is not None:
+            lines.append(("differential privacy of the training", str(self.privacy)))
         if self.expert_stays:
             roster = self.claim.roster.version
             lines.append((f"expert of leg {self.claim.leg}", f"stays here: roster {roster} does not let it travel"))
@@ -152,7 +154,11 @@ def draft(store: StudyStore, folder: Path) -> Draft:
         shutil.rmtree(part)
         raise
     stays = "expert" in facts.tensors and claim.handover.expert is None
-    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays)
+    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays, privacy=_stated(part))
+
+
+def _stated(folder: Path) -> schemas.Stated | None:
+    return documents.stated(documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD)))
 
 
 @contextmanager
@@ -251,7 +257,9 @@ def signed_before(store: StudyStore, leg: int) -> Draft:
     place = store.signed(leg)
     *earlier, own = chain_in(place)
     check_signed(store, own)
-    return Draft(place, own.claim, tuple(earlier), sizes_in(place), cards_in(place), signed=True)
+    return Draft(
+        place, own.claim, tuple(earlier), sizes_in(place), cards_in(place), signed=True, privacy=_stated(place)
+    )
 
 
 def finish(store: StudyStore) -> None:

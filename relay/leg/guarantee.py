@@ -172,7 +172,7 @@ def guarantee_of(
     if account is None or any(account.get(key) != value for key, value in plan.items()):
         account = plan | _priced(options, rate, counts)
         if secret.safe:
-            _check_budget(leg, options, account, spent())
+            check_budget(leg, options, account, spent())
             charge(Cost(secret.name, account["epsilon"], account["delta"]))
         write_text(paths.privacy, json.dumps(account, indent=1) + "\n")
     noise = account["mechanisms"][0]["noise"]
@@ -227,7 +227,12 @@ def _read(paths: LegPaths) -> dict[str, Any] | None:
     return read_record(paths.privacy, NEEDED, _again(paths))
 
 
-def _check_budget(leg: Leg, options: PrivateTraining, account: Mapping[str, Any], spent: Sequence[Cost]) -> None:
+def check_budget(leg: Leg, options: PrivateTraining, account: Mapping[str, Any], spent: Sequence[Cost]) -> None:
+    """Check that a leg leaves its site within its budget.
+
+    Raises:
+        UserError: it does not.
+    """
     before = sum(cost.epsilon for cost in spent if cost.key != account["key"])
     total, budget = before + account["epsilon"], options.budget
     if budget is None or total <= budget:

@@ -12,15 +12,17 @@ import pytest
 import torch
 
 from relay.bundle.handover_files import load
-from relay.config import Devices
+from relay.config import Devices, PrivateTraining
 from relay.data import patient_loader
 from relay.errors import ConfigError, Interrupted, UserError
+from relay.exchange.drafting import draft
 from relay.leg import guarantee, run as leg_run
 from relay.leg.paths import RunPaths
 from relay.leg.simulated_transport import Simulated
 from relay.noise import Mechanism, epsilon_of
-from relay.trust import Cost, DamagedLedger, Ledger
+from relay.trust import Cost, DamagedLedger, Ledger, Policy
 from tests.leg.test_resume import StopAt
+from tests.leg.test_transport import Sites
 from tests.studies import simulate, study
 
 PRIVATE: dict[str, Any] = {
@@ -144,3 +146,22 @@ def test_patients_take_part_independently_and_see_nobody_else(loader: Any) -> No
     alone = loader.dataset[(number, patients[-1:])]["batches"][0]
     among = loader.dataset[(number, patients)]["batches"][-1]
     assert torch.equal(alone["image"], among["image"])
+
+
+def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_path: Path) -> None:
+    """And another leg would be over the budget."""
+    sites = Sites(tmp_path, Policy(min_samples=1))
+    private = {"epsilon": 5, "accountant": "rdp", "budget": 8}
+    changes = {"common.strategy.name": "sequential", "common.train.num_epochs": 1, "common.train.privacy": private}
+    sites.leg(1, **changes)
+    store = sites.study.store("clinic_a")
+    assert [line.event for line in store.ledger.lines()] == ["roster", "charged", "signed", "sent"]
+    assert [cost.epsilon for cost in store.ledger.costs()] == [5]
+    card = (store.signed(1) / "MODEL_CARD.md").read_text()
+    assert "Differential privacy of this leg's training: ε = 5, δ = 1e-05 for each training patient" in card
+    assert list(tmp_path.rglob("noise.key")) == []
+    made = draft(store, tmp_path / "run/clinic_a/checkpoints/task_1/handover")
+    assert dict(made.beside())["differential privacy of the training"].startswith("ε = 5")
+    (leg,), charged = study(**PRIVATE).legs, store.ledger.costs()
+    with pytest.raises(UserError, match="would cost epsilon 5; clinic_a has spent 5 of its budget of 8"):
+        guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5}, charged)
