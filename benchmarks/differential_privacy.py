@@ -23,17 +23,25 @@ SYNTHETIC = "evidence/synthetic"
 HOW = {
     "synthetic": {"lr": 0.004, "epochs": 30, "share": 3, "batch": 8, "images": 2},
     "cxr_lungs": {"lr": 0.003, "epochs": 60, "share": 2, "batch": 8, "images": 1},
-    "mednist": {"lr": 0.001, "epochs": 10, "share": 6, "batch": 32, "images": 1},
+    "mednist": {"lr": 0.002, "epochs": 30, "share": 3, "batch": 16, "images": 1},
 }
 """Of each set: learning rate and epochs; private steps of an epoch, and images of a plain step; images of a patient."""
 
 
-def blocks(name: str, patients: int, seed: int) -> dict[str, Any]:
+PATHS = {"synthetic": (), "cxr_lungs": ("cxr",), "mednist": ("mednist",)}
+SMALL = {
+    "name": "monai:DenseNet",
+    "kwargs": {"init_features": 16, "growth_rate": 8, "block_config": [2, 2, 2], "batch_norm": "group"},
+}
+"""The net for MedNIST, small enough for two cores."""
+
+
+def blocks(name: str, patients: int, seed: int, data: Path) -> dict[str, Any]:
     """The config of one site with about so many patients to train on (of all, three in five are)."""
     from relay.config import locate, read
 
     config = {"synthetic": SYNTHETIC, "cxr_lungs": "evidence/cxr_lungs", "mednist": "mednist/mednist"}[name]
-    given: dict[str, Any] = read(locate(config)[0], [])
+    given: dict[str, Any] = read(locate(config)[0], [f"paths.{key}={data / name}" for key in PATHS[name]])
     common, how = given["common"], HOW[name]
     common["random_seed"] = seed
     common["strategy"] = {"name": "local"}
@@ -42,17 +50,20 @@ def blocks(name: str, patients: int, seed: int) -> dict[str, Any]:
     if name == "synthetic":
         common["dataset"]["kwargs"]["count"] = round(patients * 2 / 0.6)
         common["dataset"]["kwargs"]["repeats"] = 1
+    if name == "mednist":  # about 90 patients for each last digit of the images' numbers
+        common["model"] = SMALL
+        given["all_tasks_datasets"][0]["kwargs"]["only"] = f"[0-{max(1, round(patients / 90)) - 1}]$"
     given["current_tasks"] = {"task_ids": [given["current_tasks"]["task_ids"][0]]}
     return given
 
 
-def one(name: str, patients: int, epsilon: float | None, seed: int, folder: Path) -> None:
+def one(name: str, patients: int, epsilon: float | None, seed: int, folder: Path, data: Path) -> None:
     """Train and test once, in this process, and print the row."""
     from relay.leg import Progress, guarantee
     from relay.plan import plan
     from relay.simulate import Simulation
 
-    given = blocks(name, patients, seed)
+    given = blocks(name, patients, seed, data)
     simulation = Simulation(plan(given, name), folder)
     there = guarantee.patients([simulation.sites(simulation.study.legs[0].pool[0], train=True)])
     if epsilon is not None:
@@ -83,11 +94,12 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="+", default=[16, 8, 4, 1])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("-o", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="the folder with mednist, cxr_lungs")
     parser.add_argument("--one", action="store_true", help="one row, in this process")
     given = parser.parse_args()
     if given.one:
         epsilon = given.epsilons[0] or None
-        one(given.set, given.patients[0], epsilon, given.seeds[0], given.o)
+        one(given.set, given.patients[0], epsilon, given.seeds[0], given.o, given.data)
         return
     given.o.mkdir(parents=True, exist_ok=True)
     print(*COLUMNS, sep=",")
@@ -98,7 +110,18 @@ def main() -> None:
                 if folder.exists():
                     continue
                 began, words = time.monotonic(), [given.set, "--patients", patients, "--epsilons", epsilon]
-                command = [sys.executable, __file__, *words, "--seeds", seed, "-o", folder, "--one"]
+                command = [
+                    sys.executable,
+                    __file__,
+                    *words,
+                    "--seeds",
+                    seed,
+                    "--data",
+                    given.data,
+                    "-o",
+                    folder,
+                    "--one",
+                ]
                 done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
                 said = done.stdout.strip().splitlines()[-1:] if done.returncode == 0 else [done.stderr[-2000:]]
                 print(*said, f"({time.monotonic() - began:.0f} s)", flush=True)

@@ -149,7 +149,7 @@ class Train:
     def runtime(self) -> tuple[str, ...]:
         """Keys that change how a leg runs, not what it learns."""
         validations = () if self.keep == "best" or self.early_stopping else ("check_val_every_n_epoch",)
-        return ("log_every_n_steps", "save_every_n_seconds", *validations)
+        return ("log_every_n_steps", "save_every_n_seconds", "privacy.budget", *validations)
 
 
 @options

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from relay.data.loader import Collated, TrainBatches, as_it_is, checked_pool
 from relay.data.options import DatasetOptions
 from relay.data.patients import people
+from relay.data.record import Record
 from relay.data.store import Store
 from relay.seeds import generator
 
@@ -26,13 +27,15 @@ Step: TypeAlias = tuple[int, list[int]]
 """Its number, and the patients that take part, by their numbers."""
 
 
-def patients_of(stores: Sequence[Store]) -> dict[str, list[int]]:
-    """The images of each patient, as positions in the pooled stores. A patient is one at each site: names that may be
-    one person's count as one, but not across sites."""
+def patients_of(sites: Sequence[Sequence[Record]]) -> dict[str, list[int]]:
+    """The images of each patient, as positions in the pooled samples of some sites.
+
+    A patient is one at each site: names that may be one person's count as one, but not across sites.
+    """
     found: dict[str, list[int]] = defaultdict(list)
     place = 0
-    for number, store in enumerate(stores):
-        for name in people(sample.patient for sample in store.samples):
+    for number, samples in enumerate(sites):
+        for name in people(sample.patient for sample in samples):
             found[f"{number}/{name}"].append(place)
             place += 1
     return dict(sorted(found.items()))
@@ -109,7 +112,7 @@ def patient_loader(
     Raises:
         DataError, UserError: as :func:`relay.data.loader.train_loader`.
     """
-    pool, patients = checked_pool(stores, options, site), patients_of(stores)
+    pool, patients = checked_pool(stores, options, site), patients_of([store.samples for store in stores])
     ids = [[pool.sample(index).id for index in images] for images in patients.values()]
     return DataLoader(
         PatientBatches(TrainBatches(pool, options, seed, site), patients, images),

@@ -109,7 +109,7 @@ def doubts(leg: Leg, sites: Sequence[SiteData]) -> list[str]:
 
 def patients(sites: Sequence[SiteData]) -> int:
     """How many patients are trained on."""
-    return len(patients_of([site.train for site in sites]))
+    return len(patients_of([site.split.train for site in sites]))
 
 
 def units(leg: Leg, sites: Sequence[SiteData]) -> int:
@@ -233,7 +233,8 @@ def check_budget(leg: Leg, options: PrivateTraining, account: Mapping[str, Any],
     Raises:
         UserError: it does not.
     """
-    before = sum(cost.epsilon for cost in spent if cost.key != account["key"])
+    this = Cost(account["key"], account["epsilon"], account["delta"])
+    before = sum(cost.epsilon for cost in spent if cost != this)
     total, budget = before + account["epsilon"], options.budget
     if budget is None or total <= budget:
         return

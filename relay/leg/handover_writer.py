@@ -46,6 +46,8 @@ def scientific(leg: Leg) -> dict[str, Any]:
     file name pattern, and of the data set only the options that all sites share."""
     conf = leg.conf
     train = {key: value for key, value in dataclasses.asdict(conf.train).items() if key not in conf.train.runtime}
+    if conf.train.privacy is not None:
+        train["privacy"].pop("budget")  # the site's own business
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
     data = {key: getattr(leg.data, key) for key in SHARED} | {"steps": _steps(leg)}

@@ -206,15 +206,15 @@ class Ledger:
 
     def costs(self) -> list[Cost]:
         """What trainings with differential privacy have cost this site's patients in this study, each once."""
-        found: dict[str, Cost] = {}
+        found: list[Cost] = []
         for line in self.lines():
             if line.event == "charged":
                 try:
                     cost = Cost(str(line.facts["key"]), float(line.facts["epsilon"]), float(line.facts["delta"]))
                 except (KeyError, TypeError, ValueError) as error:
                     raise DamagedLedger(f"line {line.n} of {self.path} does not say what was charged") from error
-                found[cost.key] = cost
-        return list(found.values())
+                found.append(cost)
+        return list(dict.fromkeys(found))
 
     def put_aside(self, now: datetime) -> Path | None:
         """Rename the files, so that a new ledger can start; people can still read the old one."""

@@ -164,4 +164,4 @@ def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_pat
     assert dict(made.beside())["differential privacy of the training"].startswith("ε = 5")
     (leg,), charged = study(**PRIVATE).legs, store.ledger.costs()
     with pytest.raises(UserError, match="would cost epsilon 5; clinic_a has spent 5 of its budget of 8"):
-        guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5}, charged)
+        guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5, "delta": 1e-5}, charged)
