@@ -84,7 +84,7 @@ class PrivateTraining:
         randomness: ``secret``, from the operating system; or ``seed``, which repeats and protects nobody: for tests.
     """
 
-    epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
+    epsilon: Annotated[float, Field(gt=0, le=100)] | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] = 1e-5
     noise: Annotated[float, Field(gt=0, le=1e6)] | None = None
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0

@@ -30,7 +30,7 @@ NEEDED: dict[str, Any] = {"key": str, "epsilon": (int, float), "delta": float, "
 RELATION = "one patient, or nothing in that place; the number of patients is taken as known"
 FEW = 100
 """Fewer patients than this are warned of: measured in docs/explanation/differential-privacy.md."""
-LARGEST = 1000
+LARGEST = 100
 """The largest epsilon that is stated."""
 AGAIN = "is trained again, and charged again"
 

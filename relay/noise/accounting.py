@@ -20,6 +20,8 @@ from relay.numbers import rounded_up
 Accountant = Literal["prv", "rdp"]
 MOST = 1e6
 """The largest noise that is tried."""
+HIGH = (96, 128, 192, 256, 512, 1024)
+"""Orders of Rényi divergence beside Opacus's own, without which no noise gives an epsilon below 0.2."""
 CLOSE = 1.002
 """Ratio of neighbouring noises at the end of a search."""
 
@@ -68,7 +70,8 @@ def epsilon_of(mechanisms: Sequence[Mechanism], delta: float, accountant: Accoun
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of logarithms of zero, which are meant, and of a bound at the last order
         try:
-            found = float(book.get_epsilon(delta))
+            orders = {"alphas": [*book.DEFAULT_ALPHAS, *HIGH]} if accountant == "rdp" else {}
+            found = float(book.get_epsilon(delta, **orders))
         except (RuntimeError, ValueError, OverflowError, MemoryError, ArithmeticError):
             return math.inf
     return found if math.isfinite(found) else math.inf

@@ -46,6 +46,10 @@ def test_the_noise_that_is_chosen_is_enough_and_hardly_more() -> None:
     assert epsilon_of([Mechanism("a", noise * 0.99, 0.1, 50)], 1e-5, "rdp") > 2.0
 
 
+def test_a_small_epsilon_has_its_noise() -> None:
+    assert noise_for(0.1, 1e-5, 0.1, 50, (), "rdp") > 10
+
+
 def test_no_noise_is_enough_where_others_cost_as_much() -> None:
     with pytest.raises(UserError, match=r"no noise is enough for epsilon 1 .*beside it: a release"):
         noise_for(1.0, 1e-5, 0.1, 10, [Mechanism("a release", 0.5, 1.0, 1)], "rdp")
