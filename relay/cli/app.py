@@ -21,6 +21,7 @@ from relay.cli import (
     data,
     doctor,
     exchange,
+    explain,
     export,
     init,
     inspect,
@@ -89,6 +90,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(explain.explain)
 app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
