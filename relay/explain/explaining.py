@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from relay.config import Devices
 from relay.data import Pixels, viewable
@@ -21,6 +22,8 @@ from relay.predict import Model, prepare
 from relay.results import VOTE
 
 Warn = Callable[[str], None]
+HIGHEST = 0.995
+"""The quantile of a map's values above 0 that is drawn as 1."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Heat:
-    """One method's maps of an image, ``(*S)`` as the image was read, each from 0 to 1, its highest value.
+    """One method's maps of an image, float32 ``(*S)`` as the image was read, each from 0 to 1.
 
     Attributes:
         method: its name.
         map: of the model; ``untrained``: of the same net with random weights.
-        likeness: rank correlation of the two; None if one of them is flat.
+        likeness: rank correlation of the two in the part that was explained; None if one of them is flat there.
     """
 
     method: str
@@ -106,18 +109,20 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
     trained, untrained = (Scores(each, view.region) for each in (net, randomised(net)))
     layer = _layer(trained, view, asked)
 
-    def heat(method: str, scores: Scores) -> Map:
+    def heat(method: str, scores: Scores) -> Tensor:
         try:
-            raw = METHODS[method](scores, view.image, found.output, layer)
+            return METHODS[method](scores, view.image, found.output, layer)
         except (RuntimeError, ValueError) as error:  # raised by nets that have no gradient, or for too little memory
             why = str(error).splitlines()[0]
             raise DataError(f"{files[0]}: {method} fails with this net: {why}", "Choose another --method.") from error
+
+    def back(raw: Tensor) -> Map:
         return _normalised(view.back(raw, read.image.shape[:-1], across, len(cases)))
 
     heats = []
     for method in asked.methods:
         one, other = heat(method, trained), heat(method, untrained)
-        heats.append(Heat(method, one, other, likeness(one, other)))
+        heats.append(Heat(method, back(one), back(other), likeness(one.cpu().numpy(), other.cpu().numpy())))
     name = options.does.names[found.output]
     return Explained(files[0], viewable(read.image), found.said, name, view.told(across), heats)
 
@@ -129,5 +134,6 @@ def _layer(scores: Scores, view: View, asked: Asked) -> str | None:
 
 
 def _normalised(heat: Map) -> Map:
-    top = float(heat.max(initial=0.0))
-    return heat / top if top > 0 else heat
+    """From 0 to 1. A few single voxels, as gradients have, don't leave the rest in the dark."""
+    hot = heat[heat > 0]
+    return (heat / np.quantile(hot, HIGHEST)).clip(0, 1).astype(np.float32) if hot.size else heat

@@ -8,8 +8,9 @@ Sources: Selvaraju et al. 2017 (Grad-CAM, 10.1109/ICCV.2017.74), Chattopadhay et
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ Method = Callable[[Scores, Tensor, int, str | None], Tensor]
 """Scores, image ``(1, C, *S)``, output, and the layer of a class activation map, as in :func:`cam`."""
 STEPS = 32
 """How many places of the path integrated gradients look at; Sundararajan et al. find 20 to 300 enough."""
-PARTS = 8
-"""How many occluding patches lie side by side along an axis; neighbours overlap by half."""
+PARTS = {2: 8, 3: 4}
+"""How many occluding patches lie side by side along an axis, in 2 and 3 axes; neighbours overlap by half."""
 RECTIFIERS = (nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6)
 
 
@@ -75,17 +76,31 @@ def attributions(scores: Scores, image: Tensor, output: int, steps: int = STEPS)
     return torch.stack([gradient(scores, dark + place * way, output) for place in places]).mean(0) * way[0]
 
 
+@torch.no_grad()
 def occlusion(scores: Scores, image: Tensor, output: int, layer: str | None) -> Tensor:
-    """By how much the score falls when a patch around the voxel is blurred out."""
-    from monai.visualize import OcclusionSensitivity
+    """By how much the score falls when a patch takes the image's mean: of all patches over a voxel, their mean.
 
-    sides = [max(2, side // PARTS) for side in image.shape[2:]]
-    with torch.no_grad():
-        whole = scores(image)[0, output]
-        hidden = OcclusionSensitivity(scores, mask_size=sides, n_batch=8, overlap=0.5, activate=False, verbose=False)
-        left = torch.as_tensor(hidden(image)[0])[0, output]
-    fallen: Tensor = whole - left
-    return fallen.clamp(min=0).float()
+    MONAI's own indexes tensors in a way that torch is giving up.
+    """
+    sides = [max(1, side // PARTS[image.ndim - 2]) for side in image.shape[2:]]
+    whole, mean = scores(image)[0, output], image.mean()
+    fallen, times = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
+    for place in _patches(image.shape[2:], sides):
+        hidden = image.clone()
+        hidden[(slice(None), slice(None), *place)] = mean
+        fallen[place] += whole - scores(hidden)[0, output]
+        times[place] += 1
+    return (fallen / times).clamp(min=0).float()
+
+
+def _patches(shape: Sequence[int], sides: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Patches that cover an image and overlap by half."""
+    begins = [
+        sorted({*range(0, max(1, length - side), max(1, side // 2)), max(0, length - side)})
+        for length, side in zip(shape, sides, strict=True)
+    ]
+    for corner in product(*begins):
+        yield tuple(slice(begin, begin + side) for begin, side in zip(corner, sides, strict=True))
 
 
 def gradient(scores: Scores, image: Tensor, output: int) -> Tensor:

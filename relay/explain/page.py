@@ -34,7 +34,7 @@ WORDS = (
         "integrated_gradients",
         "each voxel's share of the difference to a dark image; of coloured images, of all channels",
     ),
-    ("occlusion", "by how much the score falls when a patch is blurred out"),
+    ("occlusion", "by how much the score falls when a patch takes the image's mean"),
 )
 
 
