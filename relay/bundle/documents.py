@@ -102,8 +102,8 @@ def disclosed(count: int, policy: Policy) -> int:
 def grouped(count: int, policy: Policy) -> int:
     """The size of a group of images or patients as it may leave the site: of a small one, only that it is small.
 
-    ``samples`` of a claim is not such a size: strategies weight with it, and ``min_samples`` bounds it from below. Nor is
-    ``patients`` of a memory's card: more than there are would overstate how private the memory is.
+    ``samples`` of a claim is not such a size: strategies weight with it, and ``min_samples`` bounds it from below. Nor
+    is ``patients`` of a memory's card: more than there are would overstate how private the memory is.
     """
     return (
         disclosed(count, policy)

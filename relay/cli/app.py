@@ -22,6 +22,7 @@ from relay.cli import (
     doctor,
     exchange,
     export,
+    forget,
     init,
     inspect,
     keys,
@@ -111,6 +112,7 @@ for function in (
     rehearse.rehearse,
     record.receipt,
     record.ledger,
+    forget.forget,
     ui.ui,
     doctor.doctor,
 ):
