@@ -115,7 +115,7 @@ def _show_learned(there: Holdings, store: StudyStore | None, config: str, yes: b
     for left in sent:
         to = ", ".join(left.to) or "its recipients"
         ask.say(
-            f"Leg {left.leg} left this site on {left.when[:10]} ({', '.join(left.files)}), for {to}. It can't be called "
+            f"Leg {left.leg} left on {left.when[:10]} ({', '.join(left.files)}), for {to}. It can't be called "
             "back, and every later bundle has what it taught."
         )
     if sent and any(each.expert for each in there.learned):
