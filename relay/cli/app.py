@@ -20,6 +20,7 @@ from relay.cli import (
     correct,
     data,
     doctor,
+    dpia,
     exchange,
     export,
     forget,
@@ -113,6 +114,7 @@ for function in (
     record.receipt,
     record.ledger,
     forget.forget,
+    dpia.dpia,
     ui.ui,
     doctor.doctor,
 ):

@@ -44,7 +44,7 @@ def forget(
     given = dataset.options.corrections
     corrections = Path(given).expanduser() if given else runs / "corrections" / someone.site
     there = holdings(someone, runs, legs, corrections)
-    store = _store(study, home)
+    store = store_of(study, home)
     ask.say(f"Site {someone.site}: {len(someone.files)} file(s) of the patient, which are the hospital's own and stay.")
     _show_files(there, yes)
     _show_learned(there, store, config, yes)
@@ -83,13 +83,22 @@ def _dataset(study: Study, site: str | None) -> Dataset:
     return here[name]
 
 
-def _store(study: Study, home: Path | None) -> StudyStore | None:
-    """The study's store at this site; None in a simulation, from which nothing leaves."""
-    if study.handoff is None:
-        return None
+def store_of(study: Study, home: Path | None, joined: bool = True) -> StudyStore | None:
+    """The study's store at this site; None in a simulation, from which nothing leaves.
+
+    Args:
+        joined: whether the site must have joined; if not, None also means that it has not.
+    """
+    from relay.exchange import StudyStore
     from relay.home import home_of
 
-    return places.store_of(home_of(home or study.handoff.key), study.handoff.study)
+    if study.handoff is None:
+        return None
+    place = home_of(home or study.handoff.key)
+    store = StudyStore(place, places.check_study(study.handoff.study))
+    if not (joined or any(store.roster_files())):
+        return None
+    return places.store_of(place, store.study)
 
 
 def _show_files(there: Holdings, yes: bool) -> None:

@@ -17,7 +17,7 @@ from relay.files import read_json, write_text
 from relay.protection.patient import Person
 
 if TYPE_CHECKING:
-    from relay.protection.holdings import Held
+    from relay.protection.held import Held
 
 AGAIN = "Restore it from a backup, or remove the run's folder."
 RECORDS = ("leg.json", "adopted.json", "learned.json")

@@ -10,7 +10,7 @@ from typing import Final
 from relay.data import Withdrawn
 from relay.exchange import StudyStore, chain_in
 from relay.leg import RunPaths
-from relay.protection.holdings import Holdings, Learned
+from relay.protection.held import Holdings, Learned
 from relay.protection.patient import Person
 from relay.protection.removing import remove
 
