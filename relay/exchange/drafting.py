@@ -95,10 +95,16 @@ class Draft:
         return [
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"{claim.score_name} {scores or 'not measured'}"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}{self._few() if scores else ''}"),
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         ]
+
+    def _few(self) -> str:
+        """A caution, if a mean over the test set says much about each of its patients."""
+        card = documents.read(manifest.DATA_CARD, read_bytes(self.folder / manifest.DATA_CARD))
+        few = 0 < card.patients.test <= documents.SMALLEST
+        return "; few patients are tested on, so that a mean tells much about each of them" if few else ""
 
     def beside(self) -> list[tuple[str, str]]:
         """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit."""

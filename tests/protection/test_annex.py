@@ -14,15 +14,13 @@ from relay.protection import pages, write_pages
 from tests.relays import At
 from tests.studies import finished, study
 
-TWO = {"common.train.num_epochs": 1}
-
 
 def test_the_pages_cite_what_they_say_and_leave_open_what_nobody_here_knows(at: At, tmp_path: Path) -> None:
-    root, config = finished(tmp_path / "exps/tiny/run", **TWO), tmp_path / "tiny.yaml"
+    root, config = finished(tmp_path / "exps/tiny/run"), tmp_path / "tiny.yaml"
     config.write_text("x: 1\n")
     (root / "audit.json").write_text(json.dumps({"verdict": "<b>53</b> of 100 | a coin 50", "attacks": {"lira": 0.53}}))
     store = at(2).stores["north"]
-    annex, flow = pages(study(**TWO), config, root, store)
+    annex, flow = pages(study(), config, root, store)
     text, said = annex.markdown(), flow.markdown()
     assert "Draft for the data protection officer" in text
     card = root / "checkpoints/task_1/handover/data-card.json"
@@ -48,6 +46,6 @@ def test_the_pages_cite_what_they_say_and_leave_open_what_nobody_here_knows(at: 
 def test_before_anything_is_here_nearly_everything_is_open(tmp_path: Path) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text("x: 1\n")
-    annex, flow = pages(study(**TWO), config, tmp_path / "exps/tiny/run", None)
+    annex, flow = pages(study(), config, tmp_path / "exps/tiny/run", None)
     assert "no roster: a simulation, or not joined yet" in annex.markdown()
     assert "| Legs signed here | none |" in flow.markdown()

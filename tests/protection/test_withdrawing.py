@@ -6,17 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
+from typer.testing import CliRunner
 
+from relay.cli.app import app
 from relay.data import Withdrawn
 from relay.errors import UserError
 from relay.leg import RunPaths
 from relay.protection import Person, holdings, person, record_of, withdraw
 from relay.results import read_rows
 from tests.relays import At
-from tests.studies import finished, simulate, study
+from tests.studies import finished, given, simulate, study
 
-TWO = {"common.train.num_epochs": 1}
 LEGS = {"task_1": ["clinic_a"], "task_2": ["clinic_b"]}
 
 
@@ -27,11 +29,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def patient(name: str) -> Person:
-    return person(study(**TWO).legs[0].pool[0], name)
+    return person(study().legs[0].pool[0], name)
 
 
 def test_every_file_that_names_or_shows_a_patient_goes_and_the_run_goes_on(tmp_path: Path, home: Path) -> None:
-    root = finished(tmp_path / "exps/tiny/run", **TWO)
+    root = finished(tmp_path / "exps/tiny/run")
     said = json.loads(RunPaths(root).split("clinic_a").read_text())
     tested, learned = said["test"][0].partition("_")[0], said["train"][0].partition("_")[0]
     shown = root / "results/overlays/task_1/clinic_a"
@@ -57,7 +59,7 @@ def test_every_file_that_names_or_shows_a_patient_goes_and_the_run_goes_on(tmp_p
     assert tested not in (home / "withdrawn.json").read_text()
     again = holdings(patient(learned), root.parent, LEGS, None)
     assert [each.folder.name for each in again.learned] == ["task_1"], "what has learned is still known"
-    simulate(root, **TWO)  # nothing is refused, and nothing is trained again
+    simulate(root)  # nothing is refused, and nothing is trained again
     now = json.loads(RunPaths(root).split("clinic_a").read_text())
     gone = [*now["train"], *now["val"], *now["test"]]
     assert not [name for name in gone if name.startswith((tested, learned))]
@@ -78,7 +80,7 @@ def test_a_stranger_is_not_found() -> None:
 
 def test_the_ledger_says_what_has_left_and_does_not_name_the_patient(at: At, tmp_path: Path) -> None:
     store = at(1).stores["north"]
-    root = finished(tmp_path / "exps/tiny/run", **TWO)
+    root = finished(tmp_path / "exps/tiny/run")
     name = json.loads(RunPaths(root).split("clinic_a").read_text())["train"][0].partition("_")[0]
     found = holdings(patient(name), root.parent, LEGS, None)
     assert [(each.leg, each.expert) for each in found.learned] == [(1, False)]
@@ -91,3 +93,28 @@ def test_the_ledger_says_what_has_left_and_does_not_name_the_patient(at: At, tmp
     assert sum(line.event == "withdrawn" for line in store.ledger.lines()) == 1, "once"
     assert name not in store.ledger.path.read_text()
     store.whole()
+
+
+def test_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(given()))
+    root = finished(tmp_path / "exps/tiny/run")
+    name = json.loads(RunPaths(root).split("clinic_a").read_text())["train"][0].partition("_")[0]
+    on = ["forget", name, "-c", "tiny.yaml", "--site", "clinic_a"]
+    looked = CliRunner().invoke(app, on)
+    assert looked.exit_code == 0, looked.output
+    assert "exps/tiny/run: the patient is in train." in looked.output
+    assert "Nothing has been changed. To do it: relay " + " ".join(on) + " --yes" in looked.output
+    assert not Withdrawn.of_home().patients
+    done = CliRunner().invoke(app, [*on, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert (
+        "Next, train without the patient (relay train -c tiny.yaml -n NEW) and remove the old weights:" in done.output
+    )
+    assert "exps/tiny/run/checkpoints/task_1: this leg learned from the patient" in done.output
+    wrong = CliRunner().invoke(app, ["forget", name, "-c", "tiny.yaml"])
+    assert (wrong.exit_code, "Choose one: --site NAME" in wrong.stderr) == (2, True)
+    written = CliRunner().invoke(app, ["dpia", "-c", "tiny.yaml", "-o", "."])
+    assert written.exit_code == 0, written.output
+    assert "Written: data-flow.html" in written.output
+    assert name not in (tmp_path / "dpia-annex.md").read_text()
