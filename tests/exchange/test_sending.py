@@ -113,7 +113,8 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
 def test_a_draft_that_is_not_signed_leaves_nothing(at: At) -> None:
     world = at(0)
     folder = world.train(1)
-    drafting.draft(world.stores["north"], folder)
+    drafted = drafting.draft(world.stores["north"], folder)
+    assert "few patients are tested on" in dict(drafted.disclosed(Policy()))["result"]
     world.deliver(world.put(1, folder), "south")
 
 
