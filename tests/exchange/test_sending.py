@@ -114,7 +114,7 @@ def test_a_draft_that_is_not_signed_leaves_nothing(at: At) -> None:
     world = at(0)
     folder = world.train(1)
     drafted = drafting.draft(world.stores["north"], folder)
-    assert "few patients are tested on" in dict(drafted.disclosed(Policy()))["result"]
+    assert "few patients are tested on" in dict(drafted.disclosed(world.roster.policy))["result"]
     world.deliver(world.put(1, folder), "south")
 
 
