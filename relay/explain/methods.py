@@ -86,8 +86,8 @@ def occlusion(scores: Scores, image: Tensor, output: int, layer: str | None) -> 
     whole, mean = scores(image)[0, output], image.mean()
     fallen, times = torch.zeros_like(image[0, 0]), torch.zeros_like(image[0, 0])
     for place in _patches(image.shape[2:], sides):
-        hidden = image.clone()
-        hidden[(slice(None), slice(None), *place)] = mean
+        hidden, here = image.clone(), (slice(None), slice(None), *place)
+        hidden[here] = mean
         fallen[place] += whole - scores(hidden)[0, output]
         times[place] += 1
     return (fallen / times).clamp(min=0).float()

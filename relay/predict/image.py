@@ -36,6 +36,7 @@ from relay.data import (
 from relay.errors import DataError, UserError
 from relay.files import write_text
 from relay.leg import Progress, digest, predict, resized
+from relay.logs import hide
 from relay.overlay import save_overlay
 from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
@@ -206,6 +207,7 @@ def prepare(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> 
         )
     numbers = range(shape[across]) if by_slices and across is not None else [None]
     cases = prepared_slices(case, options, path, numbers)
+    hide([path.name, stem(path)])
     for note in cases[0].notes:
         log.warning("%s: %s", path, note)
         warn(f"{path}: {note}")
