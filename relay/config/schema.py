@@ -75,7 +75,7 @@ class Train:
         num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
         batch_size: images per step, on each device.
         precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU. ``auto`` is ``bf16`` where the CPU or GPU
-            has it, else 32; the leg's record says which.
+            has it and the net is faster in it, else 32; the leg's record says which.
         loss: name and kwargs, see below; null for the task's own: ``DiceCE`` in segmentation, ``CE`` in classification,
             ``BCE`` in multilabel, ``MSE`` in regression.
         optimizer: name and kwargs; the same for ``scheduler`` (updated at every step).

@@ -94,7 +94,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         devices=devices.devices,
         num_nodes=devices.num_nodes,
         strategy=DDPStrategy(timeout=PATIENCE) if devices.world_size > 1 else "auto",
-        precision=LIGHTNING[resolved(train.precision, devices)],
+        precision=LIGHTNING[resolved(train.precision, devices, learner.module)],
         max_epochs=-1,
         max_steps=learner.total_steps,
         accumulate_grad_batches=train.accumulate,

@@ -81,7 +81,8 @@ def run_leg(
     began = time.monotonic()
     paths = run.leg(leg.folder)
     start = incoming.digest if incoming else None
-    precision = precision_of(leg.train.precision, devices, paths)
+    model = _model(leg)
+    precision = precision_of(leg.train.precision, devices, model, paths)
     record: dict[str, Any] = {"config": leg.scientific(), "start": start, "precision": precision}
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     check_samples(leg, sum(len(site.split.train) for site in pool), policy)
@@ -91,7 +92,9 @@ def run_leg(
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
     first = _first(leg, sites, devices, precision) if handover is None else None
-    device = _train(leg.with_train(precision=precision), handover, pool, paths, run, devices, progress, policy, first)
+    device = _train(
+        leg.with_train(precision=precision), model, handover, pool, paths, run, devices, progress, policy, first
+    )
     trained = time.monotonic() - ready + (first.seconds if first else 0.0)
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
@@ -149,8 +152,18 @@ def _built(plugin: Any, *given: Any) -> nn.Module:
     return made
 
 
+def _model(leg: Leg) -> nn.Module:
+    """A leg's net with its initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
+        torch.manual_seed(derive(leg.conf.random_seed, "solver"))
+        model = _built(leg.net)
+        return model.to(memory_format=memory_format(leg))  # type: ignore[call-overload, no-any-return]
+
+
 def _train(
     leg: Leg,
+    model: nn.Module,
     incoming: Handover | None,
     sites: Sequence[SiteData],
     paths: LegPaths,
@@ -165,11 +178,6 @@ def _train(
     Args:
         first: where the first phase is shared with other runs, if it is.
     """
-    with torch.random.fork_rng(devices=[]):
-        # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
-        torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        model = _built(leg.net)
-        model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)

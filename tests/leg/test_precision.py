@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from relay.config.devices import Devices
 from relay.errors import Interrupted
 from relay.leg import precision, run as leg_run
 from relay.leg.paths import RunPaths
-from relay.leg.precision import has_bf16, resolved
+from relay.leg.precision import has_bf16, pays, resolved
 from relay.report.gather import read_run
 from relay.report.tables import environment
 from tests.leg.test_resume import StopAt, same, weights
@@ -20,16 +21,33 @@ from tests.studies import finished, simulate
 
 ONE = {"current_tasks.task_ids": [1]}
 AUTO = {**ONE, "common.train.precision": "auto"}
+WIDE_NET = nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 2, 1))
 
 
 def machine(patch: pytest.MonkeyPatch, has: bool) -> None:
+    """One that has bf16, or not; the tests' nets are narrower than those that it pays for."""
     patch.setattr(precision, "has_bf16", lambda _: has)
+    patch.setattr(precision, "WIDE", 8)
 
 
 @pytest.mark.parametrize(("asked", "has", "runs"), [("auto", True, "bf16"), ("auto", False, 32), (64, True, 64)])
 def test_auto_is_what_the_machine_has(asked: Any, has: bool, runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, has)
-    assert resolved(asked, Devices()) == runs
+    assert resolved(asked, Devices(), WIDE_NET) == runs
+
+
+@pytest.mark.parametrize(
+    ("net", "faster"),
+    [
+        (WIDE_NET, True),
+        (nn.Conv3d(1, 8, 3), False),
+        (nn.Conv2d(64, 64, 3, groups=64), False),
+        (nn.Linear(4, 4), True),
+    ],
+)
+def test_on_a_cpu_narrow_convolutions_stay_in_32_bits(net: nn.Module, faster: bool) -> None:
+    assert pays(net, Devices()) is faster
+    assert pays(net, Devices("gpu", [0]))
 
 
 @pytest.mark.parametrize(("names", "has"), [((), False), (("avx512_bf16",), True), (("amx_tile",), True)])
