@@ -67,7 +67,12 @@ class Forked:
 def run(command: str, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        code = Forked(command, cwd, env, (out, err)).wait()
+        running = Forked(command, cwd, env, (out, err))
+        try:
+            code = running.wait()
+        finally:
+            if running.returncode is None:  # the test's time is over
+                os.kill(running.pid, signal.SIGKILL)
         said = [(stream.seek(0), stream.read().decode(errors="replace"))[1] for stream in (out, err)]
     return subprocess.CompletedProcess(command, code, *said)
 
