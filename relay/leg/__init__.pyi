@@ -21,6 +21,7 @@ from .inference import (
 )
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
+from .precision import has_bf16 as has_bf16, pays as pays
 from .processes import is_first as is_first, wait_for_all as wait_for_all
 from .progress import Progress as Progress, progress_of as progress_of
 from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg

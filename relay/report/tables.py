@@ -144,8 +144,9 @@ def environment(run: Run) -> Table:
         times = [leg.record.get(key) for key in ("train_seconds", "seconds")]
         shown_times = [MISSING if t is None else duration(float(t)) for t in times]
         parts = [str(versions.get(name, MISSING)) for name in ("relay", "torch", "python")]
-        rows.append([run.label(leg.number), *parts, *shown_times])
-    columns = ["leg", "relay", "torch", "python", "training", "in all"]
+        precision = str(leg.record.get("precision", MISSING))
+        rows.append([run.label(leg.number), *parts, precision, *shown_times])
+    columns = ["leg", "relay", "torch", "python", "precision", "training", "in all"]
     return Table("Software and time of each leg", columns, rows, numeric=False)
 
 

@@ -88,7 +88,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.train.batch_sze", 4, "unknown key", "batch_size"),
         ("common.train.batch_size", 0, "greater than or equal to 1", None),
         ("common.train.batch_size", "many", "a whole number", None),
-        ("common.train.precision", 8, "16, 32, 64 or 'bf16'", None),
+        ("common.train.precision", 8, "16, 32, 64, 'bf16' or 'auto'", None),
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
         ("common.strategy.name", "relai", "Did you mean 'relay'", None),
