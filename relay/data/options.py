@@ -149,9 +149,10 @@ class DatasetOptions:
             ``Normalise`` -1 and 1.
         repeats: How often an epoch uses each training sample.
         balance: Whether training draws images of each class, or with each label, equally often; for classification.
-        split: ``auto`` keeps a published test set, and splits the rest by patient; ``test`` makes every image a test
-            image, for an external test set; ``validation`` tests on the validation images and never opens those of
-            the test set: to choose options by.
+        split: ``auto`` keeps a published test set, and splits the rest by patient; where images are marked for training
+            and validation, but none for testing, only those without a mark are tested on; ``test`` makes every image a
+            test image, for an external test set; ``validation`` tests on the validation images and never opens those
+            of the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
         corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
