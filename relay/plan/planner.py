@@ -20,7 +20,10 @@ from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 from relay.postprocess import steps_of
 
-SHARED = ("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size")
+SHARED = (
+    *("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size"),
+    "target_scale",
+)
 """Options that must be the same for all data sets of a study, because one model reads them all."""
 
 
