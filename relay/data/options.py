@@ -306,6 +306,19 @@ class DatasetOptions:
                 raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
         return chosen
 
+    @field_validator("augment")
+    @classmethod
+    def _can_be_made(
+        cls, chosen: dict[SplitName, str | Named | list[str | Named]], info: ValidationInfo
+    ) -> dict[SplitName, str | Named | list[str | Named]]:
+        """Its values are tried as the first batch would, where a library has no other way to check them."""
+        for split, name in chosen.items():
+            try:
+                augmentation(name).check(info.data.get("channels", 3))
+            except UserError as error:
+                raise ValueError(f"{split}: {error}. {error.advice()}") from error
+        return chosen
+
     @model_validator(mode="after")
     def _augments_what_is_stored(self) -> Self:
         chosen = self.augment.get("train", "none")
