@@ -154,7 +154,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _culprit(cls: Any, given: dict[str, Any], required: set[str]) -> str | None:

@@ -306,24 +306,15 @@ class DatasetOptions:
                 raise ValueError(f"{split}: only training images are augmented; this must be 'none'")
         return chosen
 
-    @field_validator("augment")
-    @classmethod
-    def _can_be_made(
-        cls, chosen: dict[SplitName, str | Named | list[str | Named]], info: ValidationInfo
-    ) -> dict[SplitName, str | Named | list[str | Named]]:
-        """Its values are tried as the first batch would, where a library has no other way to check them."""
-        for split, name in chosen.items():
-            try:
-                augmentation(name).check(info.data.get("channels", 3))
-            except UserError as error:
-                raise ValueError(f"{split}: {error}. {error.advice()}") from error
-        return chosen
-
     @model_validator(mode="after")
     def _augments_what_is_stored(self) -> Self:
         chosen = self.augment.get("train", "none")
         if self.image_type is not np.uint8 and augmentation(chosen).eight_bits:
             raise ValueError(f"augment.train: is for 8-bit pictures, but the step Normalise makes floats. {FOR_FLOATS}")
+        try:  # as the first batch would, where a library has no other way to check its values
+            augmentation(chosen).check(self.channels)
+        except UserError as error:
+            raise ValueError(f"augment.train: {error}. {error.advice()}") from error
         return self
 
     @property

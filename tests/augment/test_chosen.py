@@ -175,7 +175,7 @@ def test_a_librarys_own_complaint_is_passed_on(choice: Named, said: str) -> None
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        (named("imgaug:Fliplr", p="x"), "train: imgaug can't make Fliplr (p is 'x'): "),
+        (named("imgaug:Fliplr", p="x"), "augment.train: imgaug can't make Fliplr (p is 'x'): "),
         ([named("imgaug:Affine", rotate=[-9, 9], scale="big"), "flip"], "imgaug can't make Affine (scale is 'big'): "),
         (named("imgaug:AddToHueAndSaturation", value=9), "can't augment a picture of 1 channels: Expected number of"),
         (named("imgaug:Resize", size=8), "imgaug:Resize changes an image's size or channels; they must stay"),
