@@ -40,7 +40,7 @@ class Graph(nn.Module):
     def __init__(self, net: nn.Module, options: DatasetOptions) -> None:
         super().__init__()
         low, high = options.intensity_range
-        self.net, self.answer = net, type(options.does).answer
+        self.net, self.answer = net, options.does.answer
         eight_bits = options.image_type is np.uint8
         self.factor = (high - low) / (255 if eight_bits else 2)
         self.shift = low if eight_bits else (high + low) / 2

@@ -130,12 +130,15 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     there = said if isinstance(said, Mapping) else {}
     here = handover_writer.input_spec(leg)
     wrong = [
-        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here" for key in here if there.get(key) != here.get(key)
+        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in dict.fromkeys([*here, "target_scale"])
+        if there.get(key) != here.get(key)
     ]
     if wrong:
         raise HandoverError(
             f"{source} does not match this config: " + "; ".join(wrong),
-            "Use the config that it was trained with: the same task, class names, channels, intensity_range and steps.",
+            "Use the config that it was trained with: the same task, class names, channels, intensity_range, steps and "
+            "target_scale.",
         )
 
 
