@@ -98,7 +98,7 @@ def _bounds(row: Content) -> str:
 
 def tables(content: Content) -> list[Table]:
     """Strategies, their tests, their runs."""
-    made = (_strategies, _elsewhere, _cost, _tests, _site_tests, _runs)
+    made = (_strategies, _elsewhere, _cost, _tests, _site_tests, _runs, _folds)
     return [table for make in made if (table := make(content)).rows]
 
 
@@ -259,6 +259,21 @@ def _runs(content: Content) -> Table:
     ]
     heads = ["run", "order", "without", "seed", *sites, "mean", "forgetting", "time"]
     return Table("Every run, at home", heads, rows, folded=True)
+
+
+def _folds(content: Content) -> Table:
+    rows = [
+        [
+            str(run.get("label")),
+            " → ".join(run.get("order") or []) or MISSING,
+            str(run.get("seed", MISSING)),
+            str(fold.get("fold")),
+            shown(number(fold.get("mean"))),
+        ]
+        for run in content.get("runs", [])
+        for fold in run.get("folds") or []
+    ]
+    return Table("Every fold, at home", ["run", "order", "seed", "fold", "mean"], rows, folded=True)
 
 
 def _by(content: Content, strategy: str) -> list[Content]:
