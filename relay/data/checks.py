@@ -84,7 +84,7 @@ def _set_aside(site: SiteData) -> Found:
     marked = {sample.patient for sample in site.dataset.listing if sample.split == "test"}
     if marked and site.dataset.options.fold:
         yield (
-            f"{len(marked)} patients whom the publisher marks for testing are in no fold, and take no part; to deal "
+            f"patients whom the publisher marks for testing ({len(marked)}) are in no fold, and take no part; to deal "
             "all patients into folds, don't use the published split",
             sorted(marked),
         )
