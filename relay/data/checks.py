@@ -57,7 +57,7 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     name = site.dataset.options.task_name
     splits = [name for name in splits if not (name == "test" and "val" in splits and site.split.stands_in)]
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
+    found = [*_names(site), *_set_aside(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
     found += [*_images(seen), *_copies(seen)]
     found += [*_scale(site, splits), *_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and site.dataset.options.task == "regression":
@@ -76,6 +76,17 @@ def _names(site: SiteData) -> Found:
         yield (
             "patients whose names differ only in case, width, dashes or zeros may be the same; they stay in one split",
             group,
+        )
+
+
+def _set_aside(site: SiteData) -> Found:
+    """Patients of the publisher's test set, whom folds leave out."""
+    marked = {sample.patient for sample in site.dataset.listing if sample.split == "test"}
+    if marked and site.dataset.options.fold:
+        yield (
+            f"patients whom the publisher marks for testing ({len(marked)}) are in no fold, and take no part; to deal "
+            "all patients into folds, don't use the published split",
+            sorted(marked),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
@@ -67,6 +67,35 @@ def _leaves_some(test: float) -> float:
 
 
 TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
+
+
+class Fold(NamedTuple):
+    """One of several parts of the patients: ``number``, from 1, ``of`` so many."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def _fold(text: str) -> Fold:
+    number, _, of = text.partition("/")
+    return Fold(int(number), int(of))
+
+
+def _a_fold(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", text):
+        raise ValueError("must be two whole numbers, such as 2/5 for the second of five folds")
+    number, of = _fold(text)
+    if of < 2:
+        raise ValueError("must be one of at least 2 folds: one fold would leave nobody to train on")
+    if number > of:
+        raise ValueError(f"must be from 1/{of} to {of}/{of}")
+    return text
+
+
+FoldText = Annotated[str, AfterValidator(_a_fold)]
 
 
 def _step(place: int, named: Named) -> Step:
@@ -159,6 +188,9 @@ class DatasetOptions:
             of the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
+        fold: ``2/5`` tests on the second of five parts of the patients, in place of ``test_fraction``:
+            cross-validation, as ``relay compare --folds 5`` runs it. Patients whom the publisher marks for testing take
+            no part.
         corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
             of them in place of the stored masks; validation and test images don't. None uses none.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
@@ -185,6 +217,7 @@ class DatasetOptions:
     split: Literal["auto", "test", "validation"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
+    fold: FoldText | None = None
     corrections: Text | None = None
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
@@ -278,6 +311,13 @@ class DatasetOptions:
             raise ValueError("val_fraction and test_fraction together must leave patients to train on")
         return test
 
+    @field_validator("fold")
+    @classmethod
+    def _deals_anew(cls, fold: str | None, info: ValidationInfo) -> str | None:
+        if fold is not None and (how := info.data.get("split", "auto")) != "auto":
+            raise ValueError(f"chooses the test images itself: leave it out, or leave out split: {how}")
+        return fold
+
     @field_validator("corrections")
     @classmethod
     def _of_masks(cls, folder: str | None, info: ValidationInfo) -> str | None:
@@ -316,6 +356,11 @@ class DatasetOptions:
         except UserError as error:
             raise ValueError(f"augment.train: {error}. {error.advice()}") from error
         return self
+
+    @property
+    def part(self) -> Fold | None:
+        """``fold`` as numbers."""
+        return None if self.fold is None else _fold(self.fold)
 
     @property
     def made_steps(self) -> list[Step]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from relay.data.options import DatasetOptions, SplitName
+from relay.data.options import DatasetOptions, Fold, SplitName
 from relay.data.patients import alike
 from relay.data.problems import refuse
 from relay.data.record import Record
@@ -53,9 +53,13 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     one. With ``split: test``, all are tested on; with ``split: validation``, the validation images stand in for the
     test images, which are left out.
 
+    With ``fold``, all patients but the publisher's test set are dealt into folds, by class as far as they have one; the
+    one named is tested, and validation is chosen from the others.
+
     Raises:
         DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike; or
-            the publisher marks every patient for training or validation, and some are needed to test on.
+            the publisher marks every patient for training or validation, and some are needed to test on;
+            or there are fewer patients than folds.
     """
     published = {part: {sample.patient for sample in samples if sample.split == part} for part in PUBLISHED}
     rest = {sample.patient for sample in samples if sample.split not in PUBLISHED}
@@ -63,19 +67,24 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     ordered = sorted(samples, key=lambda sample: sample.id)
     if options.split == "test":
         return Split([], [], ordered)
+    if options.part:
+        rest, published = rest | published["val"], {"val": set(), "test": set()}
     together = defaultdict(set)
     for name in rest:
         together[alike(name)].add(name)
     patients = sorted(map(min, together.values()))
-    generator(seed, options.task_name, "split").shuffle(patients)
+    held: list[str] = []
+    if options.part:
+        held, patients = _held(options.part, patients, _classes(samples, options), options.task_name, seed)
+    generator(seed, options.task_name, "split", *filter(None, [options.part])).shuffle(patients)
     stays = _stays(samples, published)
     free = [name for name in patients if alike(name) not in stays]
-    tested = 0 if published["test"] else _share(options.test_fraction, len(patients), len(patients))
+    tested = 0 if held or published["test"] else _share(options.test_fraction, len(patients), len(patients))
     validated = 0 if published["val"] else _share(options.val_fraction, len(patients), len(patients) - tested)
     if tested and not free:
         _refuse_untested(options)
         tested = 0
-    chosen = set(free[:tested])
+    chosen = set(held or free[:tested])
     left = [name for name in patients if name not in chosen]
     parts = left[validated:], left[:validated], chosen
     train, val, test = ({name for first in part for name in together[alike(first)]} for part in parts)
@@ -124,6 +133,39 @@ def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]
             "set split_column to null), to choose it by patient. Give different patients names that differ in more "
             "than case, width, dashes or leading zeros.",
         )
+
+
+def _held(
+    fold: Fold, patients: Sequence[str], classes: Mapping[str, list[str]], site: str, seed: int
+) -> tuple[list[str], list[str]]:
+    """The patients of a fold, and the others. Folds differ by at most one patient, and by at most one of each class.
+
+    Args:
+        patients: one name each, sorted.
+        classes: what a patient's images show, by :func:`~relay.data.patients.alike` name.
+
+    Raises:
+        DataError: there are fewer patients than folds.
+    """
+    if len(patients) < fold.of:
+        raise DataError(
+            f"task '{site}': {fold.of} folds need at least {fold.of} patients, and there are {len(patients)} to deal",
+            "Make fewer folds, at most as many as the smallest site has patients; or add patients.",
+        )
+    order = list(patients)
+    generator(seed, site, "folds", fold.of).shuffle(order)
+    order.sort(key=lambda name: classes.get(alike(name), []))  # keeps the random order within a class
+    held = set(order[fold.number - 1 :: fold.of])
+    return [name for name in patients if name in held], [name for name in patients if name not in held]
+
+
+def _classes(samples: Sequence[Record], options: DatasetOptions) -> dict[str, list[str]]:
+    """The classes or labels of each patient's images; none of a task that has none for whole images."""
+    task, found = options.does, defaultdict(set)
+    if not task.dense and task.fewest is not None:
+        for sample in samples:
+            found[alike(sample.patient)].add(str(sample.target))
+    return {name: sorted(targets) for name, targets in found.items()}
 
 
 def _share(fraction: float, of: int, left: int) -> int:

@@ -349,6 +349,9 @@ class _Planner:
                 self.add(path, "test", "leaves nothing to train on: leave it out, or train on other tasks only")
             if options.split == "validation" and self.current.mode == "deployment":
                 self.add(path, "validation", "is for simulations, to choose options: a deployment tests on test images")
+            if options.fold is not None and self.current.mode == "deployment":
+                path = self.layers.where(task_id, "dataset", "kwargs")(["fold"])
+                self.add(path, options.fold, "is for simulations, to cross-validate: leave it out of a deployment")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""
