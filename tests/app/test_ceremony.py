@@ -92,6 +92,16 @@ def test_a_run_that_works_is_shown_whoever_started_it(opened: Opened) -> None:
     (logs := browser.desk.exps / "a" / "b" / "run" / "logs").mkdir(parents=True)
     (logs / "progress.json").write_text('{"doing": "training", "share": 0.5, "left": "1 min"}')
     assert "exps/a/b/run" in browser.get("/leg/part").text
+    (drawn := logs / "validation").mkdir()
+    (drawn / "about.json").write_text('{"step": 5, "captions": ["<b>p1"]}')
+    (drawn / "1.png").write_bytes(b"a picture")
+    assert "over &lt;b&gt;p1" in browser.get("/leg/part").text
+    answer = browser.get("/leg/validation?run=exps/a/b/run&image=1")
+    assert (answer.content, answer.headers["content-type"]) == (b"a picture", "image/png")
+    for wrong in ("2", "../about", "x", ""):
+        assert browser.get(f"/leg/validation?run=exps/a/b/run&image={wrong}").status_code == 422
+    (drawn / "about.json").write_text("[")  # it is being replaced
+    assert "<img" not in browser.get("/leg/part").text
     os.utime(logs / "progress.json", (0, 0))
     assert "No run works now" in browser.get("/leg/part").text
 

@@ -30,6 +30,7 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
         number = next(asked) if path == "part" else 0
         output = "<br>".join(map(str, range(200)))
         part = f"""<p>{number}</p>{'<a href="/x">New</a>' if number > 1 else ""}<button>Stop</button>
+            <i data-keep="a">x</i>
             <pre class="output" tabindex="0" style="height: 80px; overflow: auto">{output}</pre>"""
         return route.fulfill(body=part if path == "part" else PAGE, content_type="text/html")
 
@@ -40,4 +41,5 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
     page.locator("p", has_text="9").wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Stop"
     assert page.evaluate("document.querySelector('.output').scrollTop") == 500
+    assert page.evaluate("document.querySelector('i').textContent") == "drawn"
     page.close()
