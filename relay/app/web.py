@@ -127,6 +127,13 @@ def word_of(form: FormData, name: str) -> str:
     return text
 
 
+def first_of(text: str, many: int, page: int) -> int:
+    """Where the page of a list begins that has the item ``text``, counted from 0; of a number that it has not, the
+    nearest page."""
+    place = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return max(0, min(place, many - 1)) // page * page
+
+
 def secret_of(form: FormData, name: str = "passphrase") -> str | None:
     """A passphrase, unchanged: blanks may be part of it; None if the field was left empty."""
     given = form.get(name)

@@ -38,6 +38,7 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
     page.goto("http://127.0.0.1:9/")
     page.get_by_role("button").wait_for()
     page.evaluate("[document.querySelector('button').focus(), (document.querySelector('.output').scrollTop = 500)]")
+    page.evaluate("document.querySelector('i').textContent = 'drawn'")
     page.locator("p", has_text="9").wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Stop"
     assert page.evaluate("document.querySelector('.output').scrollTop") == 500
