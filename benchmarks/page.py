@@ -1,4 +1,4 @@
-"""How long the operator waits for a list of 2 000 images, against one of 20: until it can be read, scrolled and used."""
+"""How long the operator waits for a list of 2 000 images, against one of 20: until it can be read and used."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def made(work: Path, size: int) -> None:
 def waited(page: Page, url: str) -> float:
     """Milliseconds until a page answers."""
     answer = page.goto(url, wait_until="load")
-    assert answer is not None and answer.ok, f"{url}: {page.inner_text('body')}"
+    assert answer is not None
+    assert answer.ok, f"{url}: {page.inner_text('body')}"
     time: Any = page.evaluate(READY)
     return float(time)
 

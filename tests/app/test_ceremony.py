@@ -41,6 +41,20 @@ def test_a_form_is_its_command(opened: Opened, queued: list, path: str) -> None:
     assert secret == (FORMS[path].get("passphrase") or None)  # unchanged: blanks may be part of it
 
 
+@pytest.mark.parametrize("path", ["/leg/verify", "/leg/receive"])
+def test_of_several_studies_one_is_chosen(opened: Opened, queued: list, path: str) -> None:
+    browser = opened()
+    assert 'name="study"' not in browser.get("/leg").text
+    for name in ("lungs", "veins"):
+        (folder := browser.desk.home / "studies" / name).mkdir(parents=True)
+        (folder / "coordinator.json").write_text("{}")
+    assert browser.get("/leg").text.count("<option>veins</option>") == 2
+    browser.post(path, {**FORMS[path], "study": "veins"})
+    assert browser.post(path, {**FORMS[path], "study": "other"}).status_code == 422
+    ((words, _, _),) = queued
+    assert words[-2:] == ("-s", "veins")
+
+
 @pytest.mark.parametrize(
     ("path", "field"),
     [(path, field) for path, form in FORMS.items() for field in form if field not in ("passphrase", "again")],

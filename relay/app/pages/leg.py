@@ -13,6 +13,7 @@ from starlette.routing import Route
 from relay.app.configs import choices
 from relay.app.curves import curves_of
 from relay.app.desk import Desk
+from relay.app.overview import studies_in
 from relay.app.progress import progress_in
 from relay.app.runs import runs_in
 from relay.app.watching import picture_in, shown_in
@@ -29,6 +30,7 @@ def show(request: Request) -> Response:
         configs=choices(desk),
         chosen=request.query_params.get("config", desk.config or ""),
         running=_running(desk),
+        studies=studies_in(desk.home),
     )
 
 
@@ -40,14 +42,14 @@ def part(request: Request) -> Response:
 def verify(request: Request) -> Response:
     """Check a bundle against every rule."""
     form = form_of(request)
-    words = ["verify", path_of(request, form, "bundle")]
+    words = ["verify", path_of(request, form, "bundle"), *_study(request, form)]
     return seen(desk_of(request).run(words, "Verify a bundle", secret_of(form), light=True))
 
 
 def receive(request: Request) -> Response:
     """Verify the previous leg's bundle, and take it in."""
     form = form_of(request)
-    words = ["receive", *_given(request, form), *_placed(request, form, "stick")]
+    words = ["receive", *_given(request, form), *_placed(request, form, "stick"), *_study(request, form)]
     return seen(desk_of(request).run(words, "Receive the previous leg", secret_of(form)))
 
 
@@ -100,6 +102,14 @@ def overrides_of(form: FormData) -> list[str]:
 
 def _given(request: Request, form: FormData) -> list[str]:
     return ["-c", config_of(request, form)]
+
+
+def _study(request: Request, form: FormData) -> list[str]:
+    """The study, as far as a home has several."""
+    study = text_of(form, "study")
+    if study and study not in studies_in(desk_of(request).home):
+        raise UserError(f"this site takes part in no study {study}", "Join it first: Keys.")
+    return ["-s", study] if study else []
 
 
 def _noted(form: FormData) -> list[str]:
