@@ -17,14 +17,13 @@ from relay.leg import Progress
 from relay.plan import Study, plan
 from relay.predict import OwnRun, probabilities
 from relay.simulate import Simulation
-from tests.app.test_browser import Served, chromium, opened
+from tests.app.test_browser import Served, opened
 from tests.app.test_editor import at, drag, ready, saved
 from tests.studies import given
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["chromium"]
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow, pytest.mark.timeout(300)]
 SITES = ("clinic_a", "clinic_b")
 SIZE = (32, 32)

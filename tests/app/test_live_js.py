@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import relay.app
-from tests.app.test_browser import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 PAGE = '<script type="module" src="/live.js"></script><div data-live="/part" data-every="0.05"></div>'
 LIVE = Path(relay.app.__file__).parent / "static" / "live.js"

@@ -12,12 +12,10 @@ import pytest
 from scipy import ndimage
 
 import relay.app
-from tests.app.test_browser import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 STATIC = Path(relay.app.__file__).parent / "static"
 Run = Callable[..., Any]
