@@ -10,10 +10,10 @@ Only their owner can open them; they are in nothing that leaves the site, and ar
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relay.data import viewable
-from relay.files import write_bytes
 from relay.overlay import overlay
 
 log = logging.getLogger(__name__)
@@ -35,8 +34,10 @@ MOST = 4
 """How many images are drawn."""
 LONGEST = 900
 """Their longer side, in pixels, at most."""
+FIRST = 10.0
+"""Seconds before the first are drawn: who trains for less looks at the results."""
 SHARE = 0.01
-"""The share of the time that drawing may take."""
+"""The share of the time that drawing may take after that."""
 
 
 def watched_in(run: Path) -> Path:
@@ -53,7 +54,7 @@ class ShowValidation(pl.Callback):
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self.folder, self.clock, self.next = folder, clock, 0.0
+        self.folder, self.clock, self.next = folder, clock, clock() + FIRST
         self.found: list[tuple[Any, Any, Any]] = []
 
     def on_validation_batch_end(
@@ -100,9 +101,11 @@ class ShowValidation(pl.Callback):
         self._put("about.json", json.dumps({"step": step, "captions": captions}).encode())
 
     def _put(self, name: str, data: bytes) -> None:
-        write_bytes(self.folder / name, data)
-        with contextlib.suppress(OSError):  # a stick without file modes
-            (self.folder / name).chmod(0o600)
+        """Replace a file in one step. It need not outlive a power failure, so the disk is not waited for."""
+        beside = self.folder / f".{name}"
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+        beside.replace(self.folder / name)
 
 
 def drawn(task: Any, image: NDArray[Any], decided: NDArray[Any], truth: NDArray[Any]) -> tuple[bytes, str]:

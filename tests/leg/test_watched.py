@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from relay.leg.watched import MOST, ShowValidation, drawn, watched_in
+from relay.leg.watched import FIRST, MOST, ShowValidation, drawn, watched_in
 from relay.tasks import named
 
 TRAINER: Any = SimpleNamespace(is_global_zero=True, global_step=7)
@@ -34,13 +34,16 @@ def batch(many: int) -> dict[str, torch.Tensor]:
 
 
 def test_they_are_replaced_seldom_and_removed_at_the_end(tmp_path: Path) -> None:
-    folder, now = watched_in(tmp_path), [0.0]
+    folder, now = watched_in(tmp_path), [-FIRST]
 
     def clock() -> float:
         now[0] += 0.5  # drawing takes half a second
         return now[0]
 
     shown, site = ShowValidation(folder, clock), module(named("segmentation")(2, ["background", "lung"]), 9)
+    shown.on_validation_batch_end(TRAINER, site, torch.zeros(3, 16, 16), batch(3), 0)
+    assert not shown.found  # too early
+    now[0] = FIRST
     for step in (7, 8):
         trainer: Any = SimpleNamespace(is_global_zero=True, global_step=step)
         for _ in range(3):
@@ -64,8 +67,11 @@ def test_a_full_disk_ends_no_training(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("relay.leg.watched.write_bytes", full)
-    shown, site = ShowValidation(tmp_path / "validation"), module(named("segmentation")(2, ["a", "b"]), 1)
+    monkeypatch.setattr("os.fdopen", full)
+    shown, site = (
+        ShowValidation(tmp_path / "validation", iter(range(0, 999, 20)).__next__),
+        module(named("segmentation")(2, ["a", "b"]), 1),
+    )
     shown.on_validation_batch_end(TRAINER, site, torch.zeros(1, 16, 16), batch(1), 0)
     shown.on_validation_end(TRAINER, site)
     shown.on_train_end(TRAINER, site)
