@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from relay.config import read_own
 from relay.data import Case, Dataset, Record, read_images, read_mask, read_pair
-from relay.errors import UserError
+from relay.errors import DataError, UserError
 from relay.files import inside
+from relay.leg import LegPaths
 from relay.numbers import number
 from relay.plan import plan
 from relay.results import GENERALIST
@@ -138,8 +139,17 @@ def known_of(run: Path) -> Known:
         UserError: the run's config is damaged, or can't be used any more.
     """
     study = plan(read_own(run / "config.given.yaml", AGAIN), run.parent.name, train=False)
-    models = {leg.folder: f"leg {leg.number}, {leg.task_name}, {GENERALIST}" for leg in study.legs}
+    models = {leg.folder: label for leg in study.legs if (label := _called(run / "checkpoints" / leg.folder))}
     return Known({d.options.task_name: d for d in study.datasets.values() if d.accessible()}, models)
+
+
+def _called(leg: Path) -> str:
+    """What the model of a leg is called in the table of scores; empty if it has none yet."""
+    try:
+        rows = LegPaths(leg).rows()
+    except (DataError, UserError):
+        return ""
+    return f"leg {rows[0]['leg']}, {rows[0]['trained']}, {GENERALIST}"
 
 
 def record_of(datasets: dict[str, Dataset], site: str, sample: str) -> tuple[Dataset, Record]:

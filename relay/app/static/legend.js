@@ -17,14 +17,14 @@ export function legend(root, about, panels) {
     ...names.map((name, place) => entry(colours.others[place], about.labels[name])),
   ];
   const several = classes.slice(1).map((name, k) => entry(palette[(k % 7) + 1], name));
-  root.querySelector("#lines").textContent = linesSay(masks.includes("truth"), names.length);
+  root.querySelector("#lines").textContent = linesSay(masks.includes("truth"), names.length, panels.length);
   root.querySelector(".legend").replaceChildren(...(classes.length > 2 && masks.length ? several : own));
 }
 
 // What lines and colour stand for: without a model's mask, colour is the truth.
-function linesSay(truth, models) {
+function linesSay(truth, models, pictures) {
   if (!truth) return models ? "Lines and colour: the model." : "";
   if (!models) return "Lines and colour: the truth.";
-  const rest = models < panels.length ? " In the picture without a model, colour is the truth." : "";
+  const rest = models < pictures ? " In the picture without a model, colour is the truth." : "";
   return `Thick lines: the truth. Thin lines and colour: the model.${rest}`;
 }
