@@ -32,3 +32,4 @@ from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps
 from .vote import Vote as Vote
+from .watched import watched_in as watched_in

@@ -40,6 +40,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
+from relay.leg.watched import ShowValidation, watched_in
 from relay.plan import Leg, Study
 from relay.postprocess import steps_of as steps_of_masks
 from relay.registry import blamed
@@ -207,6 +208,7 @@ def _train(
         acting = [
             StopAtOnce(),
             ShowProgress(progress),
+            ShowValidation(watched_in(run.root)),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
             *phase.callbacks,
             *(chosen := choosing(leg.train, phase, sites)),
