@@ -20,8 +20,11 @@ from relay.cli import (
     correct,
     data,
     doctor,
+    dpia,
     exchange,
+    explain,
     export,
+    forget,
     init,
     inspect,
     keys,
@@ -89,6 +92,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(explain.explain)
 app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)
@@ -111,6 +115,8 @@ for function in (
     rehearse.rehearse,
     record.receipt,
     record.ledger,
+    forget.forget,
+    dpia.dpia,
     ui.ui,
     doctor.doctor,
 ):

@@ -56,6 +56,7 @@ MaskValues = Annotated[list[Annotated[int, Field(ge=0, le=65535)]], AfterValidat
 ClassWords = Annotated[list[Text], AfterValidator(_each_class)]
 """A word for each class, in the order of ``class_names``."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -176,11 +177,15 @@ class DatasetOptions:
             each class of the image being as likely; the others are anywhere.
         intensity_range: What the lowest and highest intensities become for the network: 0 and 255, or after
             ``Normalise`` -1 and 1.
+        target_scale: In ``regression``, the mean and the standard deviation of the numbers to predict, in their own
+            unit: training sees standardised numbers. Predictions and metrics stay in the numbers' own unit. One pair
+            for all sites, such as that of the first site's training patients. None trains on the numbers as they are.
         repeats: How often an epoch uses each training sample.
         balance: Whether training draws images of each class, or with each label, equally often; for classification.
-        split: ``auto`` keeps a published test set, and splits the rest by patient; ``test`` makes every image a test
-            image, for an external test set; ``validation`` tests on the validation images and never opens those of
-            the test set: to choose options by.
+        split: ``auto`` keeps a published test set, and splits the rest by patient; where images are marked for training
+            and validation, but none for testing, only those without a mark are tested on; ``test`` makes every image a
+            test image, for an external test set; ``validation`` tests on the validation images and never opens those
+            of the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
         fold: ``2/5`` tests on the second of five parts of the patients, in place of ``test_fraction``:
@@ -206,6 +211,7 @@ class DatasetOptions:
     patch_size: Size | None = None
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
+    target_scale: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
     repeats: Annotated[int, Field(ge=1)] = 1
     balance: bool = False
     split: Literal["auto", "test", "validation"] = "auto"
@@ -291,6 +297,13 @@ class DatasetOptions:
             raise ValueError(f"must have as many axes as the steps: {steps}")
         return _of_slices(patch, info)
 
+    @field_validator("target_scale")
+    @classmethod
+    def _scales_numbers(cls, scale: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+        if scale is not None and (task := info.data.get("task")) not in (None, "regression"):
+            raise ValueError(f"is for regression; the task is {task}, which predicts no numbers")
+        return scale
+
     @field_validator("test_fraction")
     @classmethod
     def _something_is_left(cls, test: float, info: ValidationInfo) -> float:
@@ -338,6 +351,10 @@ class DatasetOptions:
         chosen = self.augment.get("train", "none")
         if self.image_type is not np.uint8 and augmentation(chosen).eight_bits:
             raise ValueError(f"augment.train: is for 8-bit pictures, but the step Normalise makes floats. {FOR_FLOATS}")
+        try:  # as the first batch would, where a library has no other way to check its values
+            augmentation(chosen).check(self.channels)
+        except UserError as error:
+            raise ValueError(f"augment.train: {error}. {error.advice()}") from error
         return self
 
     @property

@@ -52,6 +52,9 @@ SIGNING = ".signing"
 """Where a leg's bundle is assembled."""
 
 
+FEW = "; few patients are tested on, so that a mean tells much about each of them"
+
+
 @dataclass(frozen=True)
 class Draft:
     """What would leave; nothing is signed yet.
@@ -62,6 +65,7 @@ class Draft:
         memories: the cards of all memories in it, by the entry of each one's tensors.
         signed: this leg is already signed and only has to be sent again.
         expert_stays: the leg has an expert, which the roster doesn't let travel.
+        few: few patients are tested on, as far as the data card says.
     """
 
     folder: Path
@@ -71,6 +75,7 @@ class Draft:
     memories: Mapping[str, MemoryCard]
     signed: bool = False
     expert_stays: bool = False
+    few: bool = False
 
     def digest(self) -> str:
         """SHA-256 of the closed list of what leaves; it reads every file."""
@@ -95,7 +100,7 @@ class Draft:
         return [
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"{claim.score_name} {scores or 'not measured'}"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}{FEW if scores and self.few else ''}"),
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         ]
@@ -148,7 +153,7 @@ def draft(store: StudyStore, folder: Path) -> Draft:
         shutil.rmtree(part)
         raise
     stays = "expert" in facts.tensors and claim.handover.expert is None
-    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays)
+    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays, few=_tests_few(part))
 
 
 @contextmanager
@@ -247,7 +252,8 @@ def signed_before(store: StudyStore, leg: int) -> Draft:
     place = store.signed(leg)
     *earlier, own = chain_in(place)
     check_signed(store, own)
-    return Draft(place, own.claim, tuple(earlier), sizes_in(place), cards_in(place), signed=True)
+    sizes, memories = sizes_in(place), cards_in(place)
+    return Draft(place, own.claim, tuple(earlier), sizes, memories, signed=True, few=_tests_few(place))
 
 
 def finish(store: StudyStore) -> None:
@@ -318,3 +324,9 @@ def _unchanged(there: Path, folder: Path) -> bool:
 def _but_counts(path: Path) -> Any:
     """A document without its counts, whose form depends on the roster at the time; None if there is none."""
     return documents.uncounted(path.name, read_bytes(path)) if path.is_file() else None
+
+
+def _tests_few(folder: Path) -> bool:
+    """Whether a mean over the test set says much about each of its patients."""
+    card = documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD))
+    return bool(0 < card.patients.test <= documents.SMALLEST)

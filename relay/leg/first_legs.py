@@ -75,7 +75,7 @@ def first_leg(
         root: where such legs are kept; None for nowhere.
         files: digests of the images and masks that it is trained on.
         splits: their samples.
-        versions: of the software.
+        versions: of the software, and the precision.
     """
     if root is None or devices.world_size > 1 or not vars(type(leg.strategy)).get("plain_start", False):
         return None

@@ -20,7 +20,10 @@ from relay.plan.layers import Layers
 from relay.plan.legs import Leg, Study
 from relay.postprocess import steps_of
 
-SHARED = ("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size")
+SHARED = (
+    *("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size"),
+    "target_scale",
+)
 """Options that must be the same for all data sets of a study, because one model reads them all."""
 
 
@@ -187,7 +190,11 @@ class _Planner:
         dims = getattr(options, "spatial_dims", None)
         if says and dims is not None and axes != dims:
             self.add(where(["spatial_dims"]), dims, f"must be {axes}, as {says} in dataset.kwargs is for {axes} axes")
-        return type(net)(options)
+        made = type(net)(options)
+        if odd := getattr(made, "odd_size", lambda: None)():
+            path = self.layers.where(task_id, "dataset", "kwargs")(["patch_size" if data.patch_size else "img_size"])
+            self.add(path if size else where(["img_size"]), options.img_size, odd)
+        return made
 
     def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
         """The loss, which must be one of the task's."""

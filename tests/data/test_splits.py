@@ -63,6 +63,28 @@ def test_the_publishers_test_set_is_kept(patients, tested) -> None:
         assert bool(dealt.train) == (len(published) < len(patients))
 
 
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["train", "val", None])), min_size=1), st.integers(0, 3))
+def test_what_is_marked_for_training_or_validation_stays_there(marked, seed) -> None:
+    mark = dict(marked)
+    given_samples = [
+        replace(s, split=mark[p]) for s, (p, _) in zip(samples([p for p, _ in marked]), marked, strict=True)
+    ]
+    part = {name: {f"p{p}" for p in mark if mark[p] == name} for name in ("train", "val", None)}
+    if not (part["train"] and part["val"]):
+        return
+    if not part[None] and len(part["train"]) > 1:
+        with pytest.raises(DataError, match="'site': all images are marked train or val, and none test") as caught:
+            split(given_samples, options(), seed)
+        assert "split_column to null" in caught.value.advice()
+        given_options = replace(options(), split="validation")
+    else:
+        given_options = options()
+    dealt = split(given_samples, given_options, seed)
+    assert part["train"] <= {s.patient for s in dealt.train}
+    assert part["val"] == {s.patient for s in dealt.val}
+    assert given_options.split == "validation" or {s.patient for s in dealt.test} <= part[None]
+
+
 @given(PATIENTS, st.frozensets(st.integers(0, 30)))
 def test_validation_images_stand_in_for_test_images_that_are_never_opened(patients, tested) -> None:
     given_samples = samples(patients, tested)
