@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ("startup", "loop", "data", "cache", "volumes", "metrics", "report", "style", "flow", "handoff")
+NAMES = (
+    *("startup", "loop", "precision", "data", "cache", "volumes", "metrics", "report", "page", "style", "flow"),
+    "handoff",
+)
 LINE = re.compile(r"(.+): ([\d.]+) \(from ([\d.]+) to ([\d.]+) over \d+ pairs; target: (.+)\)")
 
 

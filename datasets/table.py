@@ -192,9 +192,9 @@ class _Reader:
         if is_missing(row[column]):
             wrong.append(f"{column} is {row[column]!r}")
             return Path()
-        path = self.sheet.path.parent / folder / row[column]
-        if exists(path):
-            return path
+        path, exact = (self.sheet.path.parent / folder / cell for cell in (row[column], row.exact(column)))
+        if exists(path) or exists(exact):
+            return path if exists(path) else exact
         found = self._listed(path.parent).get(clean(path.name))
         if found is None:
             wrong.append(f"{column}: no such file: {path}")

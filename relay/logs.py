@@ -1,11 +1,15 @@
-"""Log files that are safe to view in a terminal."""
+"""Log files that are safe to view in a terminal, and name no image, patient or folder of images.
+
+A log is what people send to somebody who helps. The screen names the images that are wrong; their log does not.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +20,42 @@ WARNINGS = logging.getLogger("py.warnings")
 FORM = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+WORD = re.compile(r"[^\s,;()'\"]+")
+"""What may be a name or a path in a line: names with spaces are looked for one by one."""
+SHORTEST = 4
+IMAGE, FOLDER = "[image]", "[folder]"
+_words: set[str] = set()
+_phrases: dict[str, str] = {}
+
+
+def hide(names: Iterable[str], folders: Iterable[Path] = ()) -> None:
+    """Keep names of images and patients, and folders, out of every log file from now on. Names of up to three
+    characters stay: they are also numbers and words."""
+    for name in (name for name in names if len(name) >= SHORTEST):
+        if WORD.fullmatch(name):
+            _words.add(name)
+        elif name.strip():
+            _phrases[name] = IMAGE
+    _phrases.update({str(folder): FOLDER for folder in folders if len(folder.parts) > 1})
+
+
+def without_names(text: str) -> str:
+    """A text without what :func:`hide` was told of."""
+    for phrase in sorted(_phrases, key=len, reverse=True):
+        text = text.replace(phrase, _phrases[phrase])
+    return WORD.sub(lambda found: _hidden(found[0]), text) if _words or _phrases else text
+
+
+def _hidden(word: str) -> str:
+    """A word without the names in it: a name, or a path of which one part is a name."""
+    if word.startswith(FOLDER):
+        return FOLDER + (":" if word.endswith(":") else "")
+    bare = word.rstrip(".:")
+    parts = [part for part in re.split(r"[/\\]", bare) if part]
+    names = (name for part in parts for name in (part, part.partition(".")[0], part.rpartition("#")[0]))
+    return IMAGE + word[len(bare) :] if any(name in _words for name in names) else word
+
+
 class PlainFormatter(logging.Formatter):
     """Makes a message and its traceback safe to print: they may quote untrusted files."""
 
@@ -24,13 +64,21 @@ class PlainFormatter(logging.Formatter):
         return plain(super().format(record), keep="\n")
 
 
+class NamelessFormatter(PlainFormatter):
+    """Also takes the names of images and patients out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with the traceback below it."""
+        return without_names(super().format(record))
+
+
 class LogFile(logging.FileHandler):
     """A log file. On a full disk, it stops silently: the writes that matter report the problem."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, encoding="utf-8")
-        self.setFormatter(PlainFormatter(FORM))
+        self.setFormatter(NamelessFormatter(FORM))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Ignore disk errors; others are our bugs, and shown."""

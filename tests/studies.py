@@ -6,7 +6,6 @@ import atexit
 import copy
 import shutil
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +59,12 @@ def simulate(root: Path, **changes: Any) -> Simulation:
 
 def finished(root: Path, **changes: Any) -> Path:
     """A copy of such a study's run, which is made once in each process: for tests that need one, and not its making."""
-    return shutil.copytree(_finished(tuple(changes.items())), root, dirs_exist_ok=True)
+    if (key := repr(changes)) not in _FINISHED:
+        folder = Path(tempfile.mkdtemp(prefix="relay-tests-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        simulate(folder / "run", **changes)
+        _FINISHED[key] = folder / "run"
+    return shutil.copytree(_FINISHED[key], root, dirs_exist_ok=True)
 
 
-@cache
-def _finished(changes: tuple[tuple[str, Any], ...]) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="relay-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    simulate(folder / "run", **dict(changes))
-    return folder / "run"
+_FINISHED: dict[str, Path] = {}

@@ -45,7 +45,12 @@ def test_wheel_holds_plugins_configs_and_types_and_no_tests(unpacked: Path) -> N
 
 def test_wheel_works_outside_the_clone(unpacked: Path, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(unpacked)}
-    quick = ["common.train.num_epochs=1", "common.dataset.kwargs.count=10", "current_tasks.task_ids=[1]"]
+    quick = [
+        "common.train.num_epochs=1",
+        "common.dataset.kwargs.count=10",
+        "current_tasks.task_ids=[1]",
+        "common.strategy.name=local",
+    ]
     code = "import sys, relay, relay.cli.app as a; print(relay.__file__, file=sys.stderr); a.main()"
     run = [sys.executable, "-S", "-c", _with_packages() + code, "train", "-c", "demo", *quick]
     done = subprocess.run(run, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)

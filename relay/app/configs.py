@@ -125,9 +125,13 @@ def save(desk: Desk, new: Opened) -> None:
     """Write a config in one step, if its file is still as it was opened.
 
     Raises:
-        UserError: it is not; nothing was written.
+        UserError: it is not, or the text is too long; nothing was written.
     """
     path = place(desk, new.name)
+    if len(new.text.encode()) > MAX_BYTES:
+        raise UserError(
+            f"a config has at most {MAX_BYTES} bytes; this text has more", "Shorten it. Nothing was written."
+        )
     with _writing:
         now = sha256(read_bytes(path)).hexdigest() if path.is_file() else ""
         if now != new.digest:
@@ -139,6 +143,8 @@ def save(desk: Desk, new: Opened) -> None:
 def look(name: str, text: str) -> Looked:
     """Check a text as if it were saved as ``name``: all that ``relay train`` checks in its first second. No image is
     read, and nothing is written."""
+    if (size := len(text.encode())) > MAX_BYTES:
+        return Looked([(Problem("the text", f"{size} bytes", f"must have at most {MAX_BYTES} bytes"), None)], None)
     try:
         blocks = parse(text, file_of(name))
     except ConfigError as error:

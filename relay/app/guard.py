@@ -13,11 +13,14 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request, cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relay.app import doorbell
 
 READING = ("GET", "HEAD")
 POLICY = (
@@ -40,18 +43,21 @@ HEADERS = {
 }
 QUIET = "x-relay-quiet"
 """A header of requests that the page makes by itself; they don't keep it from locking."""
+ANOTHER = "For a new link, run in a terminal of this computer, as the same user: relay ui --link\n"
 USED = (
-    "This link was used before, or is not of this page. If it was used less than a minute ago, the page that it opened "
-    "is locked, too: it may have been somebody else. Press Enter in the terminal of relay ui for a new link.\n"
+    "This link was used before, is older than ten minutes, or is not of this page. If it was used less than a minute "
+    f"ago, the page that it opened is locked, too: it may have been somebody else. {ANOTHER}"
 )
 LOCKED = (
-    "The page is locked: it was not used for a while, or this browser did not come by a link of relay ui. Press Enter "
-    "in the terminal of relay ui for a new link. Running jobs go on.\n"
+    "The page is locked: somebody locked it, it was not used for a while, or this browser did not come by a link of "
+    f"relay ui. Running jobs go on. {ANOTHER}"
 )
 
 
 DOUBT = 60.0
 """Seconds in which a link that comes again locks what it has opened."""
+FRESH = 600.0
+"""Seconds in which a link must be used."""
 
 
 @dataclass
@@ -61,18 +67,20 @@ class Door:
     Args:
         idle: seconds without use after which the page locks.
         clock: returns the time in seconds; replaced in tests.
+        beside: the folder of links that ``relay ui --link`` gives; None for none.
     """
 
     idle: float
     clock: Callable[[], float] = time.monotonic
-    links: set[str] = field(default_factory=set)
+    beside: Path | None = None
+    links: dict[str, float] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
     used: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def link(self) -> str:
         """A token that opens the page once."""
         token = secrets.token_urlsafe(32)
-        self.links.add(token)
+        self.links[token] = self.clock()
         return token
 
     def enter(self, token: str) -> str | None:
@@ -81,16 +89,26 @@ class Door:
         While a browser starts, other users of this computer can read the link among its arguments. One who is faster
         than the browser is locked out again as soon as the browser comes.
         """
-        if token not in self.links:
+        if not self._fresh(token):
             session, since = self.used.get(token, ("", -math.inf))
             if self.clock() - since < DOUBT:
                 self.sessions.pop(session, None)
             return None
-        self.links.discard(token)
         session = secrets.token_urlsafe(32)
         self.sessions[session] = self.clock()
         self.used[token] = session, self.clock()
         return session
+
+    def _fresh(self, token: str) -> bool:
+        """Whether a link may be used; it may not be used again."""
+        since = self.links.pop(token, None)
+        if since is not None:
+            return self.clock() - since < FRESH
+        return self.beside is not None and doorbell.answered(self.beside, token, FRESH)
+
+    def lock(self, session: str) -> None:
+        """Lock the page for a browser at once."""
+        self.sessions.pop(session, None)
 
     def knows(self, session: str, used: bool) -> bool:
         """Whether a session is open; ``used`` by a person just now, it stays open."""

@@ -6,6 +6,7 @@
     <home>/page/jobs/000001/state.json    how it stands, written by the job's own process
     <home>/page/jobs/000001/output.txt    what the command printed
     <home>/page/jobs/000001/stop          asks it to stop
+    <home>/page/jobs/000001/kill          asks to end it at once
     <home>/page/start.lock                held while a job is started
 
 The process of a job (:mod:`.runner`) holds a lock as long as it lives: after a power cut, a job that says it runs, and
@@ -33,6 +34,7 @@ WAITING, RUNNING, STOPPED, FAILED, DONE = "waiting", "running", "stopped", "fail
 OVER: Final = (STOPPED, FAILED, DONE)
 LOCK, COMMAND = "lock", "command"
 """Held by a job's process, and by its command."""
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 INTERRUPTED = 130
 """The exit code of a command that was stopped, and resumes when it is run again."""
 AGAIN = "Remove this job's folder: it is only a record of a command that the page has run."
@@ -85,6 +87,11 @@ class Job:
         if state in OVER or alive(self.folder):
             return state
         return str(self.said.get("state")) if self.over else STOPPED  # it may have ended just now
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return (self.folder / "stop").exists()
 
     @property
     def over(self) -> bool:
@@ -187,11 +194,17 @@ class Jobs:
             _nap(process)
         return job
 
-    def stop(self, job: Job) -> None:
-        """Ask a job to stop; its command keeps what it has done, and resumes when it is run again."""
+    def stop(self, job: Job, kill: bool = False) -> None:
+        """Ask a job to stop; its command keeps what it has done, and resumes when it is run again.
+
+        Args:
+            kill: don't wait for it to end by itself; what it did since it last saved its state is lost.
+        """
         write_text(job.folder / "stop", "")
+        if kill:
+            write_text(job.folder / "kill", "")
         if not _held(job.folder / LOCK) and _held(job.folder / COMMAND) and (pid := job.said.get("pid")):
-            os.kill(pid, signal.SIGTERM)  # its own process was killed, and can't pass this on
+            os.kill(pid, KILL if kill else signal.SIGTERM)  # its own process was killed, and can't pass this on
 
     def _new(self) -> Path:
         self.root.mkdir(exist_ok=True, mode=0o700)

@@ -36,7 +36,7 @@ def main(folder: Path, home: Path) -> None:
         jobs = Jobs(folder.parent, home)
         job = jobs.job(int(folder.name))
         while not job.light and _earlier(jobs, job):
-            if _asked_to_stop(job):
+            if job.stopping:
                 return _say(folder, STOPPED)
             time.sleep(PAUSE)
         _run(job, home, passphrase)
@@ -48,10 +48,6 @@ def _earlier(jobs: Jobs, job: Job) -> bool:
     return any(
         other.number < job.number and not other.light and not other.over and alive(other.folder) for other in jobs.all()
     )
-
-
-def _asked_to_stop(job: Job) -> bool:
-    return (job.folder / "stop").exists()
 
 
 def _run(job: Job, home: Path, passphrase: str) -> None:
@@ -72,9 +68,11 @@ def _run(job: Job, home: Path, passphrase: str) -> None:
         _say(job.folder, RUNNING, started=started, pid=process.pid)
         asked = False
         while process.poll() is None:
-            if not asked and _asked_to_stop(job):
+            if not asked and job.stopping:
                 process.terminate()
                 asked = True
+            if asked and (job.folder / "kill").exists():
+                process.kill()
             time.sleep(PAUSE)
     code = process.returncode
     state = DONE if code == 0 else STOPPED if asked or code == INTERRUPTED else FAILED

@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from relay.app import web
 from relay.app.desk import Desk
+from relay.app.doorbell import links_of, open_at
 from relay.app.guard import Door, Guard
 from relay.errors import Interrupted, RelayError, UserError
 
@@ -102,7 +103,7 @@ def serve(desk: Desk, port: int, idle: float, browser: bool, say: Callable[[str]
     """
     with listen(port) as listening:
         host = f"{LOOPBACK}:{listening.getsockname()[1]}"
-        door = Door(idle * 60)
+        door = Door(idle * 60, beside=links_of(desk.home))
 
         def link() -> str:
             return f"http://{host}/enter?token={door.link()}"
@@ -113,7 +114,7 @@ def serve(desk: Desk, port: int, idle: float, browser: bool, say: Callable[[str]
             )
         )
         first = link()
-        say("Open this link in a browser of this computer; it works once:")
+        say("Open this link in a browser of this computer, within ten minutes; it works once:")
         say(f"  {first}")
         if browser:
             webbrowser.open(first)
@@ -121,7 +122,8 @@ def serve(desk: Desk, port: int, idle: float, browser: bool, say: Callable[[str]
             say("Press Enter for another link, Ctrl-C to stop. Jobs that run go on.")
             threading.Thread(target=_offer, args=(link, say), daemon=True).start()
         try:
-            server.run(sockets=[listening])
+            with open_at(desk.home, listening.getsockname()[1]):
+                server.run(sockets=[listening])
         except KeyboardInterrupt:
             raise Interrupted("the page is closed", "Jobs that run go on. To open it again: relay ui") from None
 

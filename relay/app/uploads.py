@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from starlette.requests import Request
 
-from relay.app.jobs import Job, private
+from relay.app.jobs import OVER, Job, private
 from relay.app.web import MOST_FILES
 from relay.errors import UserError
 from relay.predict import images_in
@@ -123,6 +123,22 @@ def given_in(job: Job) -> list[Path]:
     if job.words[:1] != ("predict",) or not found or not all(path.resolve().parents[1] == root for path in found):
         raise UserError(f"job {job.number} predicts no images that were dropped here", "Choose a run: Results.")
     return found
+
+
+def remove(job: Job) -> None:
+    """Remove the dropped images of a job, and what it has predicted for them.
+
+    Raises:
+        UserError: the job still needs them, or predicts no dropped images.
+    """
+    folders = given_in(job)
+    if job.state not in OVER:
+        raise UserError("the job still needs these images", "Wait for it, or stop it: Jobs.")
+    for path in _written(job):  # masks, tables, and overlays, which show the image
+        if path.resolve().is_relative_to(Path(job.cwd).resolve()):
+            path.unlink(missing_ok=True)
+    for folder in {folder.parent for folder in folders}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def predicted(job: Job) -> list[Predicted]:

@@ -7,7 +7,7 @@ three bytes. The last few images are kept in memory: scrolling through a volume 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import RLock
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from relay.config import read_own
 from relay.data import Case, Dataset, Record, read_images, read_mask, read_pair
-from relay.errors import UserError
+from relay.errors import DataError, UserError
 from relay.files import inside
+from relay.leg import LegPaths
+from relay.numbers import number
 from relay.plan import plan
+from relay.results import GENERALIST
 
 FEW = 3
 """How many images are kept."""
@@ -52,6 +55,8 @@ class Viewed:
         classes: names, background first.
         truth: the true class, labels or number, for a task without masks.
         at: the slice to show first, and ``across``, the axis it was cut along.
+        labels: what masks are called for people, as far as that is not their name.
+        scores: of masks, in words, if the true mask is known.
     """
 
     image: NDArray[Any]
@@ -62,6 +67,8 @@ class Viewed:
     truth: str = ""
     at: int = 0
     across: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -78,6 +85,9 @@ class Viewed:
             "truth": self.truth,
             "at": self.at,
             "across": self.across,
+            "labels": {name: self.labels.get(name, name) for name in self.masks},
+            "scores": self.scores,
+            "best": next((name for name in reversed(self.masks) if name in self.labels), None),
         }
 
     def plane(self, axis: int, at: int, channel: int, mask: str | None = None) -> bytes:
@@ -113,14 +123,33 @@ class Recent:
             return self._kept[name]
 
 
-def datasets_of(run: Path) -> dict[str, Dataset]:
-    """The data sets of a run that are here, by the names of their sites.
+@dataclass(frozen=True)
+class Known:
+    """What a run's config says: its data sets that are here, by site; and for people, the models of its legs, by the
+    names of their folders."""
+
+    datasets: dict[str, Dataset]
+    models: dict[str, str]
+
+
+def known_of(run: Path) -> Known:
+    """What the config of a run says.
 
     Raises:
         UserError: the run's config is damaged, or can't be used any more.
     """
     study = plan(read_own(run / "config.given.yaml", AGAIN), run.parent.name, train=False)
-    return {d.options.task_name: d for d in study.datasets.values() if d.accessible()}
+    models = {leg.folder: label for leg in study.legs if (label := _called(run / "checkpoints" / leg.folder))}
+    return Known({d.options.task_name: d for d in study.datasets.values() if d.accessible()}, models)
+
+
+def _called(leg: Path) -> str:
+    """What the model of a leg is called in the table of scores; empty if it has none yet."""
+    try:
+        rows = LegPaths(leg).rows()
+    except (DataError, UserError):
+        return ""
+    return f"leg {rows[0]['leg']}, {rows[0]['trained']}, {GENERALIST}"
 
 
 def record_of(datasets: dict[str, Dataset], site: str, sample: str) -> tuple[Dataset, Record]:
@@ -138,8 +167,13 @@ def record_of(datasets: dict[str, Dataset], site: str, sample: str) -> tuple[Dat
     return dataset, found
 
 
-def of_record(dataset: Dataset, record: Record, predicted: dict[str, Path]) -> Viewed:
+def of_record(
+    dataset: Dataset, record: Record, predicted: dict[str, Path], models: Mapping[str, str] | None = None
+) -> Viewed:
     """An image of a data set with its truth and its predictions; of a slice, the whole volume at this slice.
+
+    Args:
+        models: what predictions are called for people.
 
     Raises:
         DataError: a file can't be read.
@@ -154,7 +188,23 @@ def of_record(dataset: Dataset, record: Record, predicted: dict[str, Path]) -> V
             masks[name] = mask
     names = dataset.options.does.names
     truth = "" if case.dense else truth_of(dataset, record)
+    told = {name: label for name, label in (models or {}).items() if name in masks}
+    made = replace(made, labels=told, scores=scores_of(dataset, masks))
     return replace(made, masks=masks, classes=names, truth=truth, at=_first(record, made, masks), across=across)
+
+
+def scores_of(dataset: Dataset, masks: Mapping[str, NDArray[np.uint8]]) -> dict[str, str]:
+    """The score of each mask against ``truth``, in words; none without a truth."""
+    import torch
+
+    task, found = dataset.options.does, {}
+    tensors = {name: torch.from_numpy(mask.astype(np.int64))[None] for name, mask in masks.items()}
+    if (truth := tensors.pop("truth", None)) is None:
+        return {}
+    for name, mask in tensors.items():
+        score = float(task.each(task.values(mask, truth))[0])
+        found[name] = f"{task.title()} {number(score)}"
+    return found
 
 
 def truth_of(dataset: Dataset, record: Record) -> str:

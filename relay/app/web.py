@@ -10,6 +10,8 @@ import anyio.from_thread
 import jinja2
 from markupsafe import Markup
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -25,6 +27,8 @@ TOKEN = "form_token"
 REFUSED = 422
 MOST_FILES = 5000
 """How many files a form may have; a DICOM series has one for each slice."""
+MOST_TEXT = 16 * 2**20
+"""How many bytes a field of a form may have."""
 PAGES = (
     ("/", "Study"),
     ("/data", "Data"),
@@ -92,7 +96,13 @@ def form_of(request: Request) -> FormData:
 
 
 async def _read(request: Request) -> FormData:
-    return await request.form(max_files=MOST_FILES)
+    try:
+        return await request.form(max_files=MOST_FILES, max_part_size=MOST_TEXT)
+    except (HTTPException, MultiPartException) as error:
+        said = getattr(error, "detail", None) or str(error)
+        raise UserError(
+            f"this form can't be read: {said}", "Send less at once: fewer files, or a shorter text."
+        ) from error
 
 
 def text_of(form: FormData, name: str) -> str:
@@ -125,6 +135,13 @@ def word_of(form: FormData, name: str) -> str:
     if not text or text.startswith("-"):
         raise UserError(f"{name}: {text!r} can't be used", "Fill in the field. It can't start with a dash.")
     return text
+
+
+def first_of(text: str, many: int, page: int) -> int:
+    """Where the page of a list begins that has the item ``text``, counted from 0; of a number that it has not, the
+    nearest page."""
+    place = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+    return max(0, min(place, many - 1)) // page * page
 
 
 def secret_of(form: FormData, name: str = "passphrase") -> str | None:

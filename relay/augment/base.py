@@ -45,6 +45,13 @@ class Augmentation:
             Images and masks of the same shapes and types.
         """
 
+    def check(self, channels: int) -> None:
+        """Try what only a library can check about its kwargs, on a picture of that many channels; nothing to try here.
+
+        Raises:
+            UserError: they are wrong.
+        """
+
     @property
     def eight_bits(self) -> bool:
         """Whether it is for 8-bit images only."""

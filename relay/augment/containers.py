@@ -91,6 +91,11 @@ class Sequential(Augmentation):
         """See :attr:`Augmentation.eight_bits`: whether one of its parts is."""
         return any(part.eight_bits for part in self.parts)
 
+    def check(self, channels: int) -> None:
+        """See :meth:`Augmentation.check`: each of its parts."""
+        for part in self.parts:
+            part.check(channels)
+
     def problem(self, axes: int) -> str | None:
         """See :meth:`Augmentation.problem`: the first of its parts."""
         found = [(part, why) for part in self.parts if (why := part.problem(axes))]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, ClassVar
 
+import numpy as np
+
 from relay.augment.base import Augmentation, Images, Pixels
 from relay.augment.classic import through_imgaug
 from relay.config import options
@@ -19,6 +21,7 @@ IMGAUG = Library("imgaug.augmenters", "augmenter")
 SPATIAL = ("spatial/dictionary", "smooth_field/dictionary")
 STAYING = ("RandSmoothFieldAdjustContrastd", "RandSmoothFieldAdjustIntensityd", "RandSimulateLowResolutiond")
 """In the same modules, but they change intensities only: a mask's classes would become others."""
+KWARGS = "Correct its kwargs."
 OURS = ("keys", "allow_missing_keys", "seed", "random_state", "deterministic", "name", "device", "lazy")
 """What is relay's to say: which arrays, and what randomness comes from."""
 
@@ -68,6 +71,20 @@ class FromImgaug(Augmentation):
             self._augmenter = self._built()
         return through_imgaug(self._augmenter, images, masks, seed)
 
+    def check(self, channels: int) -> None:
+        """See :meth:`Augmentation.check`: make the augmenter, and augment a small picture."""
+        images = np.full((2, 32, 32, channels), 100, np.uint8)
+        masks = np.zeros(images.shape[:-1], np.uint8)
+        try:
+            changed, _ = through_imgaug(self._built(), images, masks, 0)
+        except UserError:
+            raise
+        except Exception as error:  # some values show only when they are used
+            said = f"imgaug:{self.name} can't augment a picture of {channels} channels: {_first(error)}"
+            raise UserError(said, KWARGS) from error
+        if np.shape(changed) != images.shape:
+            raise UserError(f"imgaug:{self.name} changes an image's size or channels; they must stay", KWARGS)
+
     def _built(self) -> Any:
         import imgaug.augmenters as iaa
 
@@ -76,8 +93,9 @@ class FromImgaug(Augmentation):
         try:
             return getattr(iaa, self.name)(**given)
         except Exception as error:  # imgaug checks its keywords in many ways
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"imgaug can't make {self.name}: {first}", "Correct its kwargs.") from error
+            blamed = _culprit(getattr(iaa, self.name), given, {key for key in given if takes[key].required})
+            where = f" ({blamed} is {vars(self.options)[blamed]!r})" if blamed else ""
+            raise UserError(f"imgaug can't make {self.name}{where}: {_first(error)}", KWARGS) from error
 
 
 @cache
@@ -133,6 +151,21 @@ def _options(library: Library, name: str) -> type:
 def _tuples(value: Any) -> Any:
     """Lists as tuples, which is what monai's own defaults are."""
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
+def _culprit(cls: Any, given: dict[str, Any], required: set[str]) -> str | None:
+    """The only keyword, besides those that are required, with which a class can't be made; None if it is not one."""
+    failing = []
+    for key in given:
+        try:
+            cls(**{other: value for other, value in given.items() if other == key or other in required})
+        except Exception:  # as many as imgaug has
+            failing.append(key)
+    return failing[0] if len(failing) == 1 else None
 
 
 def _ranges(value: Any) -> Any:

@@ -5,6 +5,7 @@ from . import (
     experts as experts,
     handover_files as handover_files,
     manifest as manifest,
+    meanings as meanings,
     memory_card as memory_card,
     schemas as schemas,
     seal as seal,

@@ -110,6 +110,8 @@ def _processing(data: InputSpec) -> Iterator[str]:
     for step in data.steps or ():
         options = ", ".join(f"{key}={value}" for key, value in step.kwargs.items() if value is not None)
         yield f"- Step `{step.name}` ({options})."
+    if data.target_scale:
+        yield "- Its output × {1:g} + {0:g} is the number that it predicts.".format(*data.target_scale)
 
 
 def _memories(claims: Sequence[Claim]) -> str:

@@ -4,7 +4,7 @@ cards of its memories.
 Other sites show them to people and pass them on. So there is no free text: the keys are fixed, names are plain
 words, numbers have ranges, and anything that is also in the claim must agree with it. Disclosure is limited, too: a
 hospital's exact sample counts are confidential. Unless the study's policy says ``sample_counts: exact``, only the
-nearest power of two leaves the site.
+nearest power of two leaves the site, and no count of images or patients below :data:`SMALLEST`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ ADVICE = (
 """Advice for a sender whose documents don't match their schemas."""
 MAX_DOCUMENT = 2**18
 """Largest document other than ``results.json``, in bytes: a bundle may have hundreds."""
+SMALLEST = 8
+"""Rounded, any smaller group of images or patients is written as this many: it stands for 1 to 11. A reader still
+accepts smaller powers of two, which earlier versions wrote."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
 LARGEST = {
     **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_DOCUMENT),
@@ -101,6 +104,19 @@ def disclosed(count: int, policy: Policy) -> int:
     return count if policy.sample_counts == "exact" or count < 1 else 2 ** round(math.log2(count))
 
 
+def grouped(count: int, policy: Policy) -> int:
+    """The size of a group of images or patients as it may leave the site: of a small one, only that it is small.
+
+    ``samples`` of a claim is not such a size: strategies weight with it, and ``min_samples`` bounds it from below. Nor
+    is ``patients`` of a memory's card: more than there are would overstate how private the memory is.
+    """
+    return (
+        disclosed(count, policy)
+        if policy.sample_counts == "exact" or count < 1
+        else max(disclosed(count, policy), SMALLEST)
+    )
+
+
 def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split, and ``corrected``,
     rounded as required.
@@ -111,11 +127,10 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     counted = {**card, "counts": policy.sample_counts} if isinstance(card, dict) else card
     check_schema(manifest.DATA_CARD, counted)
     counts: dict[str, Any] = {
-        kind: {split: disclosed(count, policy) for split, count in card[kind].items()}
-        for kind in ("images", "patients")
+        kind: {split: grouped(count, policy) for split, count in card[kind].items()} for kind in ("images", "patients")
     }
     if "corrected" in card:
-        counts["corrected"] = disclosed(card["corrected"], policy)
+        counts["corrected"] = grouped(card["corrected"], policy)
     return {**counted, **counts}
 
 
@@ -127,7 +142,7 @@ def disclosed_results(content: Any, policy: Policy) -> dict[str, Any]:
         BadDocument: they don't match their schema.
     """
     check_schema(manifest.RESULTS, content)
-    scores = [{**score, "images": disclosed(score["images"], policy)} for score in content["zero_shot"]]
+    scores = [{**score, "images": grouped(score["images"], policy)} for score in content["zero_shot"]]
     return {**content, "zero_shot": scores}
 
 

@@ -56,6 +56,8 @@ class InputSpec:
         intensity_range: the values that the lowest and highest intensities are mapped to.
         steps: what is done to an image first, with all options; null for intensities mapped to 8 bits, image by image.
         slices: the plane of the slices as which volumes are read; null for whole images.
+        target_scale: of a regression, mean and standard deviation: an output counts standard deviations from the mean;
+            left out if it is the number itself.
     """
 
     task: Text
@@ -64,6 +66,7 @@ class InputSpec:
     intensity_range: tuple[float, float]
     steps: Annotated[list[Model], Field(max_length=MAX_ITEMS)] | None
     slices: Literal["axial", "coronal", "sagittal"] | None
+    target_scale: tuple[float, Annotated[float, Field(gt=0)]] | None = None
 
 
 @options

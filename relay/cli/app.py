@@ -20,8 +20,11 @@ from relay.cli import (
     correct,
     data,
     doctor,
+    dpia,
     exchange,
+    explain,
     export,
+    forget,
     init,
     inspect,
     keys,
@@ -33,6 +36,7 @@ from relay.cli import (
     report,
     roster,
     score,
+    subgroups,
     ui,
 )
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
@@ -89,7 +93,9 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(explain.explain)
 app.command()(export.export)
+app.command()(subgroups.subgroups)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)
@@ -111,6 +117,8 @@ for function in (
     rehearse.rehearse,
     record.receipt,
     record.ledger,
+    forget.forget,
+    dpia.dpia,
     ui.ui,
     doctor.doctor,
 ):

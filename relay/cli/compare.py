@@ -55,6 +55,12 @@ def compare(
     leave_one_out: Annotated[
         bool, typer.Option("--leave-one-out", help="Also run without each site in turn, and test on it.")
     ] = False,
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds", help="Cross-validate: deal each site's patients into this many folds, and test on each in turn."
+        ),
+    ] = 0,
     note: options.Note = "compare",
     gpus: options.Gpus = None,
     jobs: Annotated[
@@ -77,14 +83,20 @@ def compare(
     devices, problems = _devices(gpus, slurm)
     from relay.compare import jobs_of, labels_of
 
+    if folds and folds < 2:
+        raise UserError(
+            f"--folds {folds}: at least 2 folds are needed, to train on the others", "5 and 10 are usual: --folds 5"
+        )
     chosen = labels_of(strategies)
     against = _reference(reference, chosen)
     config_of = found.reading.config
-    planned = jobs_of(config_of, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks), leave_one_out)
+    planned = jobs_of(
+        config_of, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks), leave_one_out, folds
+    )
     for job in planned:
         configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note
-    from relay.compare import executor_of, stand_ins, unfinished
+    from relay.compare import cross_validated, executor_of, stand_ins, unfinished
     from relay.leg import RunPaths, is_first
 
     if is_first():
@@ -97,7 +109,7 @@ def compare(
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "compare.log", verbose)
-        for sentence in stand_ins(planned):
+        for sentence in [*stand_ins(planned), *cross_validated(planned)]:
             console.print(sentence, highlight=False)
         if len(planned) > len(todo):
             console.print(f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")

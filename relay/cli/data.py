@@ -114,7 +114,7 @@ def split(
             f"Write it beside the table: -o {table.with_name(out.name)}",
         )
     sheet = read_sheet(table, [patient, *([by_class] if by_class else [])], "Name a table that exists.")
-    sheet.need([patient], "Name it with --patient")
+    sheet.need([patient, *sheet.header], "Name it with --patient")
     if not sheet.rows:
         raise UserError(f"{table} has no rows", "Add images to it.")
     if "split" in sheet.header and out.resolve() != table.resolve():
@@ -123,7 +123,7 @@ def split(
     classes = [row[column] if column else "" for row in sheet.rows]
     _check_patients(sheet, patient)
     dealt = deal([row[patient] for row in sheet.rows], classes, wanted, seed)
-    rows = [{**row.cells, "split": part} for row, part in zip(sheet.rows, dealt, strict=True)]
+    rows = [{**row.stored, "split": part} for row, part in zip(sheet.rows, dealt, strict=True)]
     write_sheet(out, rows, sheet.mark, replace)
     told = []
     for part in wanted:

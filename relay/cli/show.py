@@ -168,6 +168,9 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
         return f"by {facts['name']}: {facts['reason']}"
     if event == "charged":
         return f"epsilon {facts['epsilon']:g}, delta {facts['delta']:g}, before it was trained"
+    if event == "withdrawn":
+        legs = ", ".join(map(str, facts["legs"])) or "none"
+        return f"a patient of {facts['site']}, {facts['patient'][:12]}…; legs that learned from the images: {legs}"
     if event == "sent":
         under = f", approved in line {facts['approval']}" if "approval" in facts else ""
         return f"{', '.join(facts['files'])}{under}"

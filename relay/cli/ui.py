@@ -33,6 +33,9 @@ def ui(
     port: Annotated[int, typer.Option("--port", help="Default: any that is free.", min=0, max=65535)] = 0,
     idle: Annotated[float, typer.Option("--idle", help="Lock the page after so many minutes without use.", min=1)] = 30,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open the browser.")] = True,
+    link: Annotated[
+        bool, typer.Option("--link", help="Only print a new link to the page that is open, for example a locked one.")
+    ] = False,
     home: options.Home = None,
 ) -> None:
     """Open this site's page in the browser of this computer: a leg without a terminal.
@@ -44,6 +47,10 @@ def ui(
             f"the page needs packages that are not installed: {', '.join(missing)}",
             "Install them as relay was installed: pip install 'relay-learning[ui]'.",
         )
+    if link:
+        from relay.app import ring
+
+        return ask.say(ring(home_of(home).resolve()))
     if config is not None:
         from relay.config import locate
 
@@ -52,4 +59,4 @@ def ui(
 
     place, here = home_of(home).resolve(), Path.cwd()
     desk = Desk(place, here, Roots.of([here, *(roots or [])], [place]), config)
-    serve(desk, port, idle, browser, ask.say)
+    return serve(desk, port, idle, browser, ask.say)

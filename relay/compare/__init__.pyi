@@ -1,4 +1,9 @@
-from .gather import comparison as comparison, read_runs as read_runs, stand_ins as stand_ins
+from .gather import (
+    comparison as comparison,
+    cross_validated as cross_validated,
+    read_runs as read_runs,
+    stand_ins as stand_ins,
+)
 from .jobs import Job as Job, jobs_of as jobs_of, labels_of as labels_of
 from .running import (
     Failed as Failed,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
@@ -17,8 +18,8 @@ from relay.compare.jobs import Job
 from relay.compare.running import RUNS, Failed, paths_of, reason_of
 from relay.errors import RelayError
 from relay.files import write_text
-from relay.measures import AT_HOME, MEASURES, counted
-from relay.results import cell, foreground, mean, no_nan, read_rows
+from relay.measures import AT_HOME, MEASURES, counted, measured
+from relay.results import backward, cell, foreground, mean, no_nan, read_rows
 from relay.tasks import named
 
 log = logging.getLogger(__name__)
@@ -27,55 +28,85 @@ GAPS = ("to_local", "to_joint", "elsewhere_to_joint")
 NUMBERS = ("mean", "forgetting", "backward", "forward", "seconds", "bytes")
 STEPS = "{label} makes {steps:g} times the budget's steps in each leg, and more when sites adopt a model."
 STANDS_IN = "Validation images stand in for the test images of {sites}: split: validation."
+FOLDS = (
+    "Cross-validation: the patients of each site are dealt into {of} folds, and each is tested by models that were "
+    "trained without its fold. A run is all of its folds together, each patient once. The models of different folds "
+    "share most of their training images, so intervals and p-values, which are over patients, don't say how much "
+    "training varies."
+)
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
-def read_run(job: Job, root: Path) -> ComparedRun:
-    """A finished run's numbers, from its folder.
+def read_run(folds: Sequence[Job], root: Path) -> ComparedRun:
+    """A finished run's numbers, from its folder; of a cross-validation, those of its folds together.
+
+    Each patient is in the test images of one fold, so together the scores of all folds are those of all patients, each
+    predicted by models that were not trained on it.
 
     Raises:
         RelayError: one of its files is missing or damaged.
     """
-    from relay.simulate import apart, sites_of, summarise
+    from relay.simulate import apart, outcome, sites_of, summarise
 
-    paths = paths_of(job, root)
-    summary = summarise(job.study, paths)
+    job, places = folds[0], [paths_of(each, root) for each in folds]
+    legs, task = job.study.legs, job.study.task
+    alone, trained = apart(legs), sites_of(legs)
+    parts = [summarise(each.study, paths) for each, paths in zip(folds, places, strict=True)]
+    rows = [row for paths in places for row in read_rows(paths.root / "results" / "scores.csv")]
+    whole = parts[0]
+    if len(folds) > 1:
+        found = outcome(rows, legs, task)
+        after = math.nan if alone else backward(found["matrix"], trained, type(task))
+        whole = found | {"measures": measured(rows, trained, alone, type(task)), "relay": {"backward": after}}
     names = [str(job.study.datasets[task_id].options.task_name) for task_id in job.ids]
-    measures = summary["measures"]
-    final = {site: measures[AT_HOME].get(site, float("nan")) for site in names}
+    measures = whole["measures"]
+    final = {site: measures[AT_HOME].get(site, math.nan) for site in names}
     numbers = {
         "label": job.label,
         "strategy": job.label,
-        "task": job.study.task.name,
+        "task": task.name,
         "order": list(job.order),
         "left_out": job.left_out and job.left_out[0],
         "seed": job.seed,
         "folder": f"{RUNS}/{job.folder}",
         "mean": mean(final.values()),
-        "forgetting": summary["forgetting"],
-        "backward": summary["relay"]["backward"],
+        "forgetting": whole["forgetting"],
+        "backward": whole["relay"]["backward"],
         "final": final,
         "measures": measures,
-        "matrix": summary["matrix"],
-        "seconds": summary["relay"]["seconds"],
-        "bytes": summary["relay"]["bytes"],
+        "matrix": whole["matrix"],
+        "seconds": sum(part["relay"]["seconds"] for part in parts),
+        "bytes": max(part["relay"]["bytes"] for part in parts),
     }
-    alone, trained = apart(job.study.legs), sites_of(job.study.legs)
-    rows = counted(read_rows(paths.root / "results" / "scores.csv"), trained, alone)[AT_HOME]
-    return ComparedRun(numbers, _scores(rows, names), trained, alone)
+    if job.fold:
+        numbers["folds"] = [_fold(each, part) for each, part in zip(folds, parts, strict=True)]
+    home = counted(rows, trained, alone)[AT_HOME]
+    return ComparedRun(numbers, _scores(home, names), trained, alone)
+
+
+def _fold(job: Job, part: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "fold": job.fold[0],
+        "folder": f"{RUNS}/{job.folder}",
+        "mean": mean(part["measures"][AT_HOME].values()),
+    }
 
 
 def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[ComparedRun], list[Failed]]:
-    """All finished, intact runs, each compared with local and joint; and the failed or damaged ones."""
+    """All finished, intact runs, each compared with local and joint; and the failed or damaged ones. A run of several
+    folds needs all of them: without one, its patients would be missing."""
     lost, runs = list(failed), []
-    for job in jobs:
-        if job.folder not in {problem.job.folder for problem in failed}:
-            try:
-                runs.append(read_run(job, root))
-            except RelayError as error:
-                log.error("%s: %s", job, error)
-                said = f"{reason_of(error)}\n    {error.advice()}"
-                lost.append(Failed(job, said, root / "logs" / "compare.log", type(error).__name__))
+    without = {problem.job.whole for problem in failed}
+    for whole in dict.fromkeys(job.whole for job in jobs):
+        folds = [job for job in jobs if job.whole == whole]
+        if whole in without:
+            continue
+        try:
+            runs.append(read_run(folds, root))
+        except RelayError as error:
+            log.error("%s: %s", folds[0], error)
+            said = f"{reason_of(error)}\n    {error.advice()}"
+            lost.append(Failed(folds[0], said, root / "logs" / "compare.log", type(error).__name__))
     by = _by([job.label for job in jobs], runs)
     return [table.beside(run, by) for run in runs], lost
 
@@ -116,13 +147,14 @@ def comparison(
             [
                 *parts,
                 *stand_ins(jobs),
+                *cross_validated(jobs),
                 *(LAPS.format(label=label, laps=laps) for label, laps in shared.items()),
                 *(STEPS.format(label=label, steps=steps) for label, steps in more.items()),
             ]
         ),
         "steps": more,
         "reference": reference,
-        "planned": len(jobs),
+        "planned": len({job.whole for job in jobs}),
         "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],
         "runs": [run.summary for run in runs],
         "table": [table.row(label, by, away) for label in by],
@@ -140,6 +172,11 @@ def stand_ins(jobs: Sequence[Job]) -> list[str]:
     given = {data.options.task_name: data.options for job in jobs for data in job.study.datasets.values()}
     sites = [str(name) for name, options in given.items() if options.split == "validation"]
     return [STANDS_IN.format(sites=", ".join(sites))] if sites else []
+
+
+def cross_validated(jobs: Sequence[Job]) -> list[str]:
+    """A sentence that says how folds are made into one run; none without folds."""
+    return [FOLDS.format(of=jobs[0].fold[0].partition("/")[2])] if jobs[0].fold else []
 
 
 def _where(problem: Failed, root: Path) -> str:

@@ -6,6 +6,8 @@ If ``num_epochs`` can't be divided, there are fewer laps. Laps set in the config
 
 With ``leave_out``, each strategy also runs without each site in turn, which is then an external one. Only models that
 each site trains alone need no such runs: those of the other sites are tested there anyway.
+
+With ``folds``, each run becomes one for each fold of the patients.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from relay.compare.folds import Fold, check_undealt, deal, folds_of
 from relay.config import MAX_SEED
 from relay.errors import ConfigError, UserError, nearest
 
@@ -41,6 +44,7 @@ class Job:
         order: names of the sites; empty if the result does not depend on it.
         laps: number of laps, which share the budget of one.
         left_out: the name and the task id of a site that this run leaves out, as if it took no part; else None.
+        fold: the fold that it is tested on; empty without cross-validation.
         given: its config; ``study`` is the checked plan.
     """
 
@@ -52,33 +56,51 @@ class Job:
     given: Blocks = field(repr=False)
     study: Study = field(repr=False)
     left_out: tuple[str, int] | None = None
+    fold: Fold = ()
 
     @property
     def folder(self) -> str:
-        """Its folder's name: ``relay_1-2-3_seed7``, ``joint_seed7``, ``relay_1-2_without3_seed7``."""
+        """Its folder's name: ``relay_1-2-3_seed7``, ``joint_seed7``, ``relay_1-2_without3_seed7``,
+        ``joint_fold2of5_seed7``."""
         way = ["-".join(map(str, self.ids))] if self.order else []
         without = [f"without{self.left_out[1]}"] if self.left_out else []
-        return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, *without, f"seed{self.seed}"])
+        of = [f"fold{part.replace('/', 'of')}" for part in self.fold]
+        return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, *without, *of, f"seed{self.seed}"])
 
     def __str__(self) -> str:
         way = ["→".join(self.order)] if self.order else []
         without = [f"without {self.left_out[0]}"] if self.left_out else []
-        return ", ".join([self.label, *way, *without, f"seed {self.seed}"])
+        of = [f"fold {part}" for part in self.fold]
+        return ", ".join([self.label, *way, *without, *of, f"seed {self.seed}"])
+
+    @property
+    def whole(self) -> Hashable:
+        """The same for all folds of one run."""
+        return self.label, self.order, self.seed, self.left_out
 
 
 def jobs_of(
-    config: Blocks, strategies: Sequence[str], orders: str, seeds: str, plan: Plan, leave_out: bool = False
+    config: Blocks,
+    strategies: Sequence[str],
+    orders: str,
+    seeds: str,
+    plan: Plan,
+    leave_out: bool = False,
+    folds: int = 0,
 ) -> list[Job]:
-    """All runs, checked; seed by seed, order by order; then those that leave out a site, site by site.
+    """All runs, checked; seed by seed, fold by fold, order by order; then those that leave out a site, site by site.
 
     Args:
         orders: how many, or the orders themselves: see :func:`orders_of`.
         seeds: how many, or the seeds themselves: see :func:`seeds_of`.
         leave_out: also run without each site in turn.
+        folds: into how many folds the patients of each site are dealt; 0 for not at all.
 
     Raises:
-        UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config.
+        UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config; or options don't go
+            together.
     """
+    parts = folds_of(folds, leave_out)
     bases = {label: _base(config, label, plan) for label in strategies}
     first = next(iter(bases.values()), None)
     if first is None:
@@ -91,9 +113,11 @@ def jobs_of(
     names = {task_id: str(dataset.options.task_name) for task_id, dataset in first.datasets.items()}
     ways = orders_of(orders, ids, names)
     chosen = seeds_of(seeds, first.legs[0].conf.random_seed)
+    if folds:
+        check_undealt(first)
     outside = [None, *_left_out(ids, leave_out)]
     found: dict[str, Job] = {}
-    for out, seed, way, (label, base) in product(outside, chosen, ways, bases.items()):
+    for out, seed, fold, way, (label, base) in product(outside, chosen, parts, ways, bases.items()):
         strategy = base.legs[0].strategy
         if out is not None and not (strategy.uses_incoming or strategy.pools_sites):
             continue
@@ -101,7 +125,8 @@ def jobs_of(
         order = tuple(names[task_id] for task_id in turns) if strategy.uses_incoming else ()
         left = None if out is None else (names[out], out)
         given, laps = _given(with_strategy(config, label), base, turns, seed)
-        job = Job(label, order, tuple(turns), seed, laps, given, base, left)
+        deal(given, ids, fold)
+        job = Job(label, order, tuple(turns), seed, laps, given, base, left, fold)
         if job.folder not in found:  # what does not depend on the order, or is the same without a site, runs once
             found[job.folder] = replace(job, study=plan(given))
     return list(found.values())

@@ -111,7 +111,8 @@ class Train:
         num_epochs: passes over the training images; each pass uses an image ``repeats`` times.
         num_mimgs: millions of images (or patches) in total; for a strategy that pools, per site.
         batch_size: images per step, on each device.
-        precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU.
+        precision: bits; 16 and ``bf16`` are mixed precision. 16 needs a GPU. ``auto`` is ``bf16`` where the CPU or GPU
+            has it and the net is faster in it, else 32; the leg's record says which.
         loss: name and kwargs, see below; null for the task's own: ``DiceCE`` in segmentation, ``CE`` in classification,
             ``BCE`` in multilabel, ``MSE`` in regression.
         optimizer: name and kwargs; the same for ``scheduler`` (updated at every step).
@@ -131,7 +132,7 @@ class Train:
     num_epochs: Annotated[int, Field(ge=1)] | None = None
     num_mimgs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
-    precision: Literal[16, 32, 64, "bf16"] = 32
+    precision: Literal[16, 32, 64, "bf16", "auto"] = 32
     loss: Named | None = None
     optimizer: Named = Field(default_factory=lambda: Named(name="Adam"))
     scheduler: Named = Field(default_factory=lambda: Named(name="constant"))

@@ -72,3 +72,4 @@ from .steps.slicing import stacked as stacked
 from .store import Store as Store
 from .tables import Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
 from .targets import Labels as Labels
+from .withdrawn import Withdrawn as Withdrawn

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from relay.data.dataset import Dataset
 from relay.data.formats.files import is_volume
-from relay.data.options import SplitName
+from relay.data.options import DatasetOptions, SplitName
 from relay.data.patients import doubtful
 from relay.data.read import read_images
 from relay.data.record import Record
@@ -57,11 +57,11 @@ def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:
     name = site.dataset.options.task_name
     splits = [name for name in splits if not (name == "test" and "val" in splits and site.split.stands_in)]
     seen = [*_seen(site, splits)]
-    found = [*_names(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
+    found = [*_names(site), *_set_aside(site), *_shared_masks(site), *_masks(site, seen), *_labels(site, splits)]
     found += [*_images(seen), *_copies(seen)]
     found += [*_scale(site, splits), *_spacings(site, splits), *_notes(site, splits)]
     if "train" in splits and site.dataset.options.task == "regression":
-        found += _numbers(site.train)
+        found += _numbers(site.train, site.dataset.options)
     if "train" in splits and not site.split.val:
         found.append(("there are no patients for validation, so nothing shows whether training went on too long", ()))
     return [Doubt(name, text, tuple(names)) for text, names in found]
@@ -76,6 +76,17 @@ def _names(site: SiteData) -> Found:
         yield (
             "patients whose names differ only in case, width, dashes or zeros may be the same; they stay in one split",
             group,
+        )
+
+
+def _set_aside(site: SiteData) -> Found:
+    """Patients of the publisher's test set, whom folds leave out."""
+    marked = {sample.patient for sample in site.dataset.listing if sample.split == "test"}
+    if marked and site.dataset.options.fold:
+        yield (
+            f"patients whom the publisher marks for testing ({len(marked)}) are in no fold, and take no part; to deal "
+            "all patients into folds, don't use the published split",
+            sorted(marked),
         )
 
 
@@ -145,12 +156,15 @@ def _labels(site: SiteData, splits: Sequence[SplitName]) -> Found:
             yield f"no {split} image has the {task.classes} {some(absent)}", ()
 
 
-def _numbers(store: Store) -> Found:
+def _numbers(store: Store, options: DatasetOptions) -> Found:
     """Numbers to predict that are far from those that a net begins with, which are near 0."""
-    values = np.array([float(store[i][1]) for i in range(len(store))])
+    given, (added, by) = [float(store[i][1]) for i in range(len(store))], options.target_scale or (0.0, 1.0)
+    values = (np.array(given) - added) / by
     mean, deviation = float(values.mean()), float(values.std())
-    about = f"the numbers to predict are {mean:.2g} on average (standard deviation {deviation:.2g})"
-    cure = "Give them in another unit, the same at every site, so that most are between -10 and 10"
+    scaled = "" if options.target_scale is None else ", after target_scale,"
+    about = f"the numbers to predict are{scaled} {mean:.2g} on average (standard deviation {deviation:.2g})"
+    own = f"[{np.mean(given):.4g}, {np.std(given):.4g}]"
+    cure = f"Set dataset.kwargs.target_scale, the same at every site, such as {own}, which are those of this site"
     if max(abs(mean), deviation) > FAR:
         yield f"{about}; a net begins near 0, and hardly gets to numbers so large. {cure}", ()
     elif 0 < deviation < 1 / FAR:

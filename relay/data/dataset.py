@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from relay.data.corrections import corrected, read_corrected
+from relay.data.formats.files import stem
 from relay.data.options import DatasetOptions
 from relay.data.patients import named
 from relay.data.problems import refuse
@@ -34,9 +35,17 @@ from relay.data.steps.preparing import by, prepared_slices
 from relay.data.steps.slicing import cut, sliced
 from relay.errors import DataError
 from relay.files import expanded
+from relay.logs import hide
 
 EMPTY = "Correct root_path or img_folder in the config, and what chooses among the images, if anything does."
 ONCE = "Name each folder only once in img_folder; your own data set must give each sample a unique id."
+
+
+def _names(sample: Record) -> Iterator[str]:
+    """All that a message may call a sample."""
+    yield from (sample.id, sample.patient)
+    files = (*sample.images, *((sample.target,) if isinstance(sample.target, Path) else ()))
+    yield from (name for file in files for name in (file.name, stem(file)))
 
 
 class Dataset(ABC):
@@ -97,6 +106,8 @@ class Dataset(ABC):
             DataError: one has no patient, or a corrected mask is damaged.
         """
         samples = named(self.samples(), str(self))
+        root = [self.root] if getattr(self.options, "root_path", None) else []
+        hide((name for sample in samples for name in _names(sample)), [*self.folders(), *root])
         folder = self.options.corrections
         return samples if folder is None else corrected(samples, expanded(folder))
 

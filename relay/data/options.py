@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import AfterValidator, ValidationInfo, field_validator, model_validator
@@ -56,6 +56,7 @@ MaskValues = Annotated[list[Annotated[int, Field(ge=0, le=65535)]], AfterValidat
 ClassWords = Annotated[list[Text], AfterValidator(_each_class)]
 """A word for each class, in the order of ``class_names``."""
 Size = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=3)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -66,6 +67,35 @@ def _leaves_some(test: float) -> float:
 
 
 TestFraction = Annotated[float, Field(ge=0), AfterValidator(_leaves_some)]
+
+
+class Fold(NamedTuple):
+    """One of several parts of the patients: ``number``, from 1, ``of`` so many."""
+
+    number: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+def _fold(text: str) -> Fold:
+    number, _, of = text.partition("/")
+    return Fold(int(number), int(of))
+
+
+def _a_fold(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}/[1-9][0-9]{0,8}", text):
+        raise ValueError("must be two whole numbers, such as 2/5 for the second of five folds")
+    number, of = _fold(text)
+    if of < 2:
+        raise ValueError("must be one of at least 2 folds: one fold would leave nobody to train on")
+    if number > of:
+        raise ValueError(f"must be from 1/{of} to {of}/{of}")
+    return text
+
+
+FoldText = Annotated[str, AfterValidator(_a_fold)]
 
 
 def _step(place: int, named: Named) -> Step:
@@ -147,13 +177,20 @@ class DatasetOptions:
             each class of the image being as likely; the others are anywhere.
         intensity_range: What the lowest and highest intensities become for the network: 0 and 255, or after
             ``Normalise`` -1 and 1.
+        target_scale: In ``regression``, the mean and the standard deviation of the numbers to predict, in their own
+            unit: training sees standardised numbers. Predictions and metrics stay in the numbers' own unit. One pair
+            for all sites, such as that of the first site's training patients. None trains on the numbers as they are.
         repeats: How often an epoch uses each training sample.
         balance: Whether training draws images of each class, or with each label, equally often; for classification.
-        split: ``auto`` keeps a published test set, and splits the rest by patient; ``test`` makes every image a test
-            image, for an external test set; ``validation`` tests on the validation images and never opens those of
-            the test set: to choose options by.
+        split: ``auto`` keeps a published test set, and splits the rest by patient; where images are marked for training
+            and validation, but none for testing, only those without a mark are tested on; ``test`` makes every image a
+            test image, for an external test set; ``validation`` tests on the validation images and never opens those
+            of the test set: to choose options by.
         val_fraction: Share of the patients for validation.
         test_fraction: Share of the patients for testing, if there is no published test set.
+        fold: ``2/5`` tests on the second of five parts of the patients, in place of ``test_fraction``:
+            cross-validation, as ``relay compare --folds 5`` runs it. Patients whom the publisher marks for testing take
+            no part.
         corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
             of them in place of the stored masks; validation and test images don't. None uses none.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
@@ -174,11 +211,13 @@ class DatasetOptions:
     patch_size: Size | None = None
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     intensity_range: Annotated[tuple[float, float], AfterValidator(_increasing)] = (-1.0, 1.0)
+    target_scale: tuple[Finite, Annotated[Finite, Field(gt=0)]] | None = None
     repeats: Annotated[int, Field(ge=1)] = 1
     balance: bool = False
     split: Literal["auto", "test", "validation"] = "auto"
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
+    fold: FoldText | None = None
     corrections: Text | None = None
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
@@ -258,12 +297,26 @@ class DatasetOptions:
             raise ValueError(f"must have as many axes as the steps: {steps}")
         return _of_slices(patch, info)
 
+    @field_validator("target_scale")
+    @classmethod
+    def _scales_numbers(cls, scale: tuple[float, float] | None, info: ValidationInfo) -> tuple[float, float] | None:
+        if scale is not None and (task := info.data.get("task")) not in (None, "regression"):
+            raise ValueError(f"is for regression; the task is {task}, which predicts no numbers")
+        return scale
+
     @field_validator("test_fraction")
     @classmethod
     def _something_is_left(cls, test: float, info: ValidationInfo) -> float:
         if test + info.data.get("val_fraction", 0.0) >= 1:
             raise ValueError("val_fraction and test_fraction together must leave patients to train on")
         return test
+
+    @field_validator("fold")
+    @classmethod
+    def _deals_anew(cls, fold: str | None, info: ValidationInfo) -> str | None:
+        if fold is not None and (how := info.data.get("split", "auto")) != "auto":
+            raise ValueError(f"chooses the test images itself: leave it out, or leave out split: {how}")
+        return fold
 
     @field_validator("corrections")
     @classmethod
@@ -298,7 +351,16 @@ class DatasetOptions:
         chosen = self.augment.get("train", "none")
         if self.image_type is not np.uint8 and augmentation(chosen).eight_bits:
             raise ValueError(f"augment.train: is for 8-bit pictures, but the step Normalise makes floats. {FOR_FLOATS}")
+        try:  # as the first batch would, where a library has no other way to check its values
+            augmentation(chosen).check(self.channels)
+        except UserError as error:
+            raise ValueError(f"augment.train: {error}. {error.advice()}") from error
         return self
+
+    @property
+    def part(self) -> Fold | None:
+        """``fold`` as numbers."""
+        return None if self.fold is None else _fold(self.fold)
 
     @property
     def made_steps(self) -> list[Step]:

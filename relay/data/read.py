@@ -48,7 +48,7 @@ def read_pair(image: Path | Sequence[Path], mask: Path, mask_values: Sequence[in
         DataError: a file can't be read, two of them differ in position, or a value is not a class.
     """
     files = _files(image)
-    drawn = read_drawn(mask, files[0])
+    drawn = read_drawn(mask, files[0]).onto(files[0])
     geometry, notes = together(drawn, files[0], "mask", "image")
     case = _image(files, eight_bits)
     notes = (*case.notes, *(f"its mask: {note}" for note in (*drawn.notes, *notes)))
@@ -90,6 +90,7 @@ def read_masks(
         DataError: a file can't be read, the two differ in position, or a value is not a class.
     """
     one, other = read_raw(pred, indices=True), read_raw(truth, indices=True)
+    one = one.onto(other)
     geometry, _ = together(one, other, "mask", "truth")
     geometry = geometry or one.geometry
     mine, theirs = (_mask(raw, geometry) for raw in (one, other))
@@ -110,7 +111,8 @@ def read_mask(path: Path) -> NDArray[Any]:
 def together(one: Raw, other: Raw, what: str, whose: str) -> tuple[Geometry | None, tuple[str, ...]]:
     """Refuse two files with different positions in space; return the geometry for both, which is the second's.
 
-    A 2D image has no position. Together with a volume, it is assumed to have the volume's stored orientation.
+    A file of the same voxels with its axes in another order was turned before (:meth:`Raw.onto`). A 2D image has no
+    position. Together with a volume, it is assumed to have the volume's stored orientation.
 
     Args:
         what, whose: What the two are, for the message.
@@ -171,7 +173,7 @@ def _files(image: Path | Sequence[Path]) -> list[Raw]:
     read = {path: read_raw(path) for path in dict.fromkeys(paths)}  # channels may be windows of one file
     first, *others = (read[path] for path in paths)
     files = [first]
-    for other in others:
+    for other in (raw.onto(first) for raw in others):
         try:
             _, notes = together(other, first, "channel", "first channel")
         except DataError as error:

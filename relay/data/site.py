@@ -16,6 +16,7 @@ from relay.data.sizes import viewable
 from relay.data.splits import SPLITS, Split, as_stored, split
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
+from relay.data.withdrawn import Withdrawn
 from relay.errors import DataError
 
 AXES = (
@@ -137,7 +138,7 @@ def prepare(
     splits: Sequence[SplitName] = SPLITS,
     score_corrected: bool = False,
 ) -> SiteData:
-    """Find a site's samples and split them; no image is read yet.
+    """Find a site's samples and split them, without patients who have withdrawn; no image is read yet.
 
     Args:
         dataset: The site's data set.
@@ -149,8 +150,10 @@ def prepare(
 
     Raises:
         DataError: train or test is needed but empty, or the data set is incomplete.
+        UserError: the list of patients who have withdrawn is damaged.
     """
-    dealt = split(dataset.listing, dataset.options, seed)
+    everyone = split(dataset.listing, dataset.options, seed)
+    dealt = Withdrawn.of_home().left_out(everyone, dataset.options.task_name)
     parts = dealt if score_corrected or dataset.options.corrections is None else as_stored(dealt)
     for name in splits:
         if name == "test" and dataset.options.split == "validation" and not parts.test:

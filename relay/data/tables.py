@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.data.patients import clean, is_missing
@@ -19,13 +19,18 @@ MARKS = ",;\t"
 
 @dataclass(frozen=True)
 class Row:
-    """A row: the line of the file where it ends, and its cells by column, cleaned."""
+    """A row: the line of the file where it ends, and its cells by column, cleaned; and both as they are in the file."""
 
     line: int
     cells: dict[str, str]
+    stored: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, column: str) -> str:
         return self.cells[column]
+
+    def exact(self, column: str) -> str:
+        """A cell as it is in the file, by the cleaned name of its column: names of files count to the last blank."""
+        return next((cell for name, cell in self.stored.items() if clean(name) == column), self[column])
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,12 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
     try:
         mark = _separator(text, wanted)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True, skipinitialspace=True)
-        lines = [(reader.line_num, list(map(clean, cells))) for cells in reader]
+        lines = [(reader.line_num, cells) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{path}: can't be read as a table: {error}", "Save it as CSV again.") from error
-    header = lines[0][1] if lines else []
-    rows = [(line, cells) for line, cells in lines[1:] if any(cells)]
+    stored = lines[0][1] if lines else []
+    header = list(map(clean, stored))
+    rows = [(line, cells) for line, cells in lines[1:] if any(map(clean, cells))]
     many = len(header)
     wrong = [f"line {n}: {len(cells)} cells for {many} columns" for n, cells in rows if len(cells) != many]
     refuse(
@@ -85,7 +91,11 @@ def read_sheet(path: Path, wanted: Sequence[str] = (), advice: str | None = None
         f"{path}: rows that don't fit the header",
         "Correct or remove these rows. Put quotes around a cell that contains the separator.",
     )
-    return Sheet(path, header, [Row(line, dict(zip(header, cells, strict=True))) for line, cells in rows], mark)
+    made = [
+        Row(line, dict(zip(header, map(clean, cells), strict=True)), dict(zip(stored, cells, strict=True)))
+        for line, cells in rows
+    ]
+    return Sheet(path, header, made, mark)
 
 
 def _text(path: Path, advice: str | None) -> str:

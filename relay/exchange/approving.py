@@ -2,7 +2,7 @@
 
 The list is approved by its digest, over the content of every file: what differs in one byte is not what was approved.
 Names and reasons stay in the site's ledger. The statement says no more than that a leg was approved, and only where
-the policy requires it.
+the policy requires it (docs/decisions/0030).
 """
 
 from __future__ import annotations

@@ -53,6 +53,9 @@ SIGNING = ".signing"
 """Where a leg's bundle is assembled."""
 
 
+FEW = "; few patients are tested on, so that a mean tells much about each of them"
+
+
 @dataclass(frozen=True)
 class Draft:
     """What would leave; nothing is signed yet.
@@ -64,6 +67,7 @@ class Draft:
         signed: this leg is already signed and only has to be sent again.
         expert_stays: the leg has an expert, which the roster doesn't let travel.
         privacy: what its training guarantees; None for nothing.
+        few: few patients are tested on, as far as the data card says.
     """
 
     folder: Path
@@ -74,6 +78,7 @@ class Draft:
     signed: bool = False
     expert_stays: bool = False
     privacy: schemas.Stated | None = None
+    few: bool = False
 
     def digest(self) -> str:
         """SHA-256 of the closed list of what leaves; it reads every file."""
@@ -98,7 +103,7 @@ class Draft:
         return [
             ("sealed, for" if policy.sealed else "NOT SEALED, for", ", ".join(r.name for r in claim.recipients)),
             ("samples", f"{claim.samples} ({policy.sample_counts}, as the policy says)"),
-            ("result", f"{claim.score_name} {scores or 'not measured'}"),
+            ("result", f"{claim.score_name} {scores or 'not measured'}{FEW if scores and self.few else ''}"),
             ("strategy", claim.strategy),
             ("roster", f"version {claim.roster.version}"),
         ]
@@ -154,7 +159,8 @@ def draft(store: StudyStore, folder: Path) -> Draft:
         shutil.rmtree(part)
         raise
     stays = "expert" in facts.tensors and claim.handover.expert is None
-    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays, privacy=_stated(part))
+    few, stated = _tests_few(part), _stated(part)
+    return Draft(part, claim, earlier, sizes_in(part), cards_in(part), expert_stays=stays, privacy=stated, few=few)
 
 
 def _stated(folder: Path) -> schemas.Stated | None:
@@ -257,9 +263,9 @@ def signed_before(store: StudyStore, leg: int) -> Draft:
     place = store.signed(leg)
     *earlier, own = chain_in(place)
     check_signed(store, own)
-    return Draft(
-        place, own.claim, tuple(earlier), sizes_in(place), cards_in(place), signed=True, privacy=_stated(place)
-    )
+    sizes, memories, stated = sizes_in(place), cards_in(place), _stated(place)
+    few = _tests_few(place)
+    return Draft(place, own.claim, tuple(earlier), sizes, memories, signed=True, privacy=stated, few=few)
 
 
 def finish(store: StudyStore) -> None:
@@ -330,3 +336,9 @@ def _unchanged(there: Path, folder: Path) -> bool:
 def _but_counts(path: Path) -> Any:
     """A document without its counts, whose form depends on the roster at the time; None if there is none."""
     return documents.uncounted(path.name, read_bytes(path)) if path.is_file() else None
+
+
+def _tests_few(folder: Path) -> bool:
+    """Whether a mean over the test set says much about each of its patients."""
+    card = documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD))
+    return bool(0 < card.patients.test <= documents.SMALLEST)

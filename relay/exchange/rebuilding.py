@@ -280,7 +280,7 @@ def _missing(
 def _name(event: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
     if event in ("received", "signed"):
         return event, facts["leg"], facts["chain"][str(facts["leg"])][0]
-    return event, facts.get("sha256"), facts.get("version"), facts.get("leg")
+    return event, facts.get("sha256"), facts.get("version"), facts.get("leg"), facts.get("patient")
 
 
 def _commit(

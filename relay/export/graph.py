@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from relay.data import DatasetOptions
 from relay.errors import RelayError
@@ -39,7 +40,7 @@ class Graph(nn.Module):
     def __init__(self, net: nn.Module, options: DatasetOptions) -> None:
         super().__init__()
         low, high = options.intensity_range
-        self.net, self.answer = net, type(options.does).answer
+        self.net, self.answer = net, options.does.answer
         eight_bits = options.image_type is np.uint8
         self.factor = (high - low) / (255 if eight_bits else 2)
         self.shift = low if eight_bits else (high + low) / 2
@@ -116,7 +117,15 @@ def _traced(graph: Graph, channels: int, size: tuple[int, ...], sizes: bool, bat
             _bare(graph) if sizes else graph, (image,), dynamic_shapes={"image": shape}, strict=False
         )
     shortest = (least,) * len(size) if sizes else size
+    _forget_places(made)
     return Exported(made, multiple if sizes else 1, shortest, None if sizes else size, batch)
+
+
+def _forget_places(made: ExportedProgram) -> None:
+    """Remove where each operation was written: paths of this computer, which may name its user."""
+    for module in made.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def _bare(graph: Graph) -> Graph:

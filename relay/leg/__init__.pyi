@@ -10,11 +10,24 @@ from .callbacks import KeepState as KeepState, ShowProgress as ShowProgress, Sto
 from .candidates import candidates_in as candidates_in, preferred as preferred, scores as scores, zero_shot as zero_shot
 from .device import device_of as device_of, memory_format as memory_format
 from .digests import digest as digest
-from .evaluate import Predicted as Predicted, predictions as predictions, resized as resized, rows as rows
+from .evaluate import (
+    Predicted as Predicted,
+    predictions as predictions,
+    regridded as regridded,
+    resized as resized,
+    rows as rows,
+)
 from .fitting import fit as fit
-from .inference import OVERLAP as OVERLAP, Mirrored as Mirrored, applied as applied, predict as predict
+from .inference import (
+    OVERLAP as OVERLAP,
+    Mirrored as Mirrored,
+    applied as applied,
+    predict as predict,
+    reflected as reflected,
+)
 from .learner import Learner as Learner
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
+from .precision import has_bf16 as has_bf16, pays as pays
 from .processes import is_first as is_first, wait_for_all as wait_for_all
 from .progress import Progress as Progress, progress_of as progress_of
 from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg
@@ -25,3 +38,4 @@ from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps
 from .vote import Vote as Vote
+from .watched import watched_in as watched_in

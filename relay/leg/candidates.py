@@ -49,7 +49,7 @@ def candidates_in(leg: Leg, handover: Handover, site: str) -> dict[str, nn.Modul
             )
         better, _ = preferred(handover.legs, type(leg.data.does))
         otherwise = found[GENERALIST] if better == GENERALIST else None
-        found[VOTE] = Vote(experts, router, otherwise, task=type(leg.data.does))
+        found[VOTE] = Vote(experts, router, otherwise, task=leg.data.does)
     if site in experts:
         found[EXPERT] = experts[site]
     return found

@@ -102,13 +102,18 @@ def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Te
     Args:
         grid: where the voxels of the processed image lie on the image as read; None if it was not cropped.
     """
-    probabilities = logits.float().softmax(1)
-    if tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
-        return probabilities
-    if grid is not None and not grid.covers(logits.shape[2:]):
-        return restored(probabilities, grid)
+    return regridded(logits.float().softmax(1), size, grid)
+
+
+def regridded(maps: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
+    """Maps at an image's own size, ``(1, C, *S)`` to ``(1, C, *size)``, interpolated linearly; ``grid`` as in
+    :func:`resized`. What was cropped away is 1 in the first map, which is the background's, and 0 in the others."""
+    if tuple(maps.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
+        return maps
+    if grid is not None and not grid.covers(maps.shape[2:]):
+        return restored(maps, grid)
     mode = "bilinear" if len(size) == 2 else "trilinear"
-    return nn.functional.interpolate(probabilities, size=tuple(size), mode=mode)
+    return nn.functional.interpolate(maps, size=tuple(size), mode=mode)
 
 
 def rows(found: Predicted, task: Task, **where: Any) -> Iterator[dict[str, Any]]:

@@ -75,7 +75,7 @@ def first_leg(
         root: where such legs are kept; None for nowhere.
         files: digests of the images and masks that it is trained on.
         splits: their samples.
-        versions: of the software.
+        versions: of the software, and the precision.
     """
     if leg.train.privacy is not None:  # another run has other noise
         return None

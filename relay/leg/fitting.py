@@ -7,7 +7,6 @@ import math
 import warnings
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,13 +18,12 @@ from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
 from relay.leg.callbacks import kept
 from relay.leg.learner import Learner
+from relay.leg.precision import LIGHTNING, resolved
 from relay.leg.state import StateIO, newest
 from relay.plan import Leg
 
-PRECISION: dict[Any, Any] = {16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
-
 MEMORY = (
-    "Lower common.train.batch_size, set precision to 16 or bf16, or train on smaller patches (patch_size). "
+    "Lower common.train.batch_size, set precision to 16, bf16 or auto, or train on smaller patches (patch_size). "
     "Use a new note (-n), because the config changes."
 )
 ROOM = "Free some space there, then run the same command again: it resumes from the last saved state."
@@ -96,7 +94,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         devices=devices.devices,
         num_nodes=devices.num_nodes,
         strategy=DDPStrategy(timeout=PATIENCE) if devices.world_size > 1 else "auto",
-        precision=PRECISION[train.precision],
+        precision=LIGHTNING[resolved(train.precision, devices, learner.module)],
         max_epochs=-1,
         max_steps=learner.total_steps,
         accumulate_grad_batches=train.accumulate,

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 def input_spec(leg: Leg) -> dict[str, Any]:
     """What the model expects of an image, and what it predicts."""
     data = leg.data
-    said = {"task": data.task, "classes": list(data.names), "channels": data.channels}
-    return {**said, "intensity_range": list(data.intensity_range), "steps": _steps(leg), "slices": data.slices}
+    said: dict[str, Any] = {"task": data.task, "classes": list(data.names), "channels": data.channels}
+    said |= {"intensity_range": list(data.intensity_range), "steps": _steps(leg), "slices": data.slices}
+    return said if data.target_scale is None else said | {"target_scale": list(data.target_scale)}
 
 
 def _steps(leg: Leg) -> list[dict[str, Any]] | None:
@@ -51,6 +52,8 @@ def scientific(leg: Leg) -> dict[str, Any]:
     for part in ("loss", "optimizer", "scheduler"):
         train[part] = {"name": getattr(conf.train, part).name, "kwargs": dataclasses.asdict(getattr(leg, part))}
     data = {key: getattr(leg.data, key) for key in SHARED} | {"steps": _steps(leg)}
+    if leg.data.target_scale is None:  # as before there was this option, so that digests stay the same
+        del data["target_scale"]
     strategy = {"name": conf.strategy.name, "kwargs": dataclasses.asdict(leg.strategy.options)}
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     tree |= {"predict": dataclasses.asdict(conf.predict)}

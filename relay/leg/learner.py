@@ -127,12 +127,13 @@ class Learner(pl.LightningModule):
         self.log_dict({f"{self.phase.name}/{name}": value.detach() for name, value in curves.items()})
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], _: int) -> None:
-        """Scores on the validation split, at the network's resolution."""
+    def validation_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """Scores on the validation split, at the network's resolution; returns what was decided."""
         logits = predict(self.module, self._image(batch), self.leg.data.patch_size)
         decided, label = self.task.decide(logits), self.task.label(batch["label"])
         for score in self.scores.values():
             score.update(decided, label)
+        return decided
 
     def on_validation_epoch_end(self) -> None:
         """The primary metric, ``val/<name>``, and what else the task measures."""

@@ -4,6 +4,7 @@
 
     config.given.yaml  config.resolved.yaml    the config as given, and as resolved
     logs/run.log       tensorboard/task_1/     the log, the curves
+    logs/validation/                           a few validation images while a leg trains; stays here
     .lock                                      held by the command that trains here
     splits/<site>.json                         which patients are in train, val and test; stays here
     checkpoints/task_1/last.ckpt               the leg's model (task_1_lap2/: of its second lap)

@@ -33,6 +33,7 @@ from relay.leg.guarantee import Guarantee, guarantee_of, guarded, units
 from relay.leg.inference import applied
 from relay.leg.learner import Learner
 from relay.leg.paths import LegPaths, RunPaths
+from relay.leg.precision import precision_of
 from relay.leg.private_learner import PrivateLearner
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
@@ -41,6 +42,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
+from relay.leg.watched import ShowValidation, watched_in
 from relay.phase import Phase
 from relay.plan import Leg, Study
 from relay.postprocess import steps_of as steps_of_masks
@@ -86,7 +88,9 @@ def run_leg(
     began = time.monotonic()
     paths = run.leg(leg.folder)
     start = incoming.digest if incoming else None
-    record: dict[str, Any] = {"config": leg.scientific(), "start": start}
+    model = _model(leg)
+    precision = precision_of(leg.train.precision, devices, model, paths)
+    record: dict[str, Any] = {"config": leg.scientific(), "start": start, "precision": precision}
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     check_samples(leg, sum(len(site.split.train) for site in pool), policy)
     if is_first():
@@ -94,9 +98,10 @@ def run_leg(
     handover = incoming.handover if incoming else None
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
-    first = _first(leg, sites, devices) if handover is None else None
+    first = _first(leg, sites, devices, precision) if handover is None else None
     account = partial(guarantee_of, leg, sites=pool, paths=paths, spent=costs, charge=charge)
-    device, guarantee = _train(leg, handover, pool, paths, run, devices, progress, policy, account, first)
+    exact = leg.with_train(precision=precision)
+    device, guarantee = _train(exact, model, handover, pool, paths, run, devices, progress, policy, account, first)
     trained = time.monotonic() - ready + (first.seconds if first else 0.0)
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
@@ -132,12 +137,15 @@ def check_input_spec(leg: Leg, facts: Mapping[str, Any], source: Path) -> None:
     there = said if isinstance(said, Mapping) else {}
     here = handover_writer.input_spec(leg)
     wrong = [
-        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here" for key in here if there.get(key) != here.get(key)
+        f"{key} is {there.get(key)!r} there, {here.get(key)!r} here"
+        for key in dict.fromkeys([*here, "target_scale"])
+        if there.get(key) != here.get(key)
     ]
     if wrong:
         raise HandoverError(
             f"{source} does not match this config: " + "; ".join(wrong),
-            "Use the config that it was trained with: the same task, class names, channels, intensity_range and steps.",
+            "Use the config that it was trained with: the same task, class names, channels, intensity_range, steps and "
+            "target_scale.",
         )
 
 
@@ -154,8 +162,18 @@ def _built(plugin: Any, *given: Any) -> nn.Module:
     return made
 
 
+def _model(leg: Leg) -> nn.Module:
+    """A leg's net with its initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
+        torch.manual_seed(derive(leg.conf.random_seed, "solver"))
+        model = _built(leg.net)
+        return model.to(memory_format=memory_format(leg))  # type: ignore[call-overload, no-any-return]
+
+
 def _train(
     leg: Leg,
+    model: nn.Module,
     incoming: Handover | None,
     sites: Sequence[SiteData],
     paths: LegPaths,
@@ -172,11 +190,6 @@ def _train(
         account: makes the guarantee from the phases.
         first: where the first phase is shared with other runs, if it is.
     """
-    with torch.random.fork_rng(devices=[]):
-        # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
-        torch.manual_seed(derive(leg.conf.random_seed, "solver"))
-        model = _built(leg.net)
-        model.to(memory_format=memory_format(leg))  # type: ignore[call-overload]
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
@@ -208,6 +221,7 @@ def _train(
         acting = [
             StopAtOnce(),
             ShowProgress(progress),
+            ShowValidation(watched_in(run.root)),
             StopOnNonFinite(leg.train.log_every_n_steps, state),
             *phase.callbacks,
             *(chosen := choosing(leg.train, phase, sites)),
@@ -245,11 +259,11 @@ def _arrived(
     return found
 
 
-def _first(leg: Leg, sites: Sites, devices: Devices) -> FirstLeg | None:
+def _first(leg: Leg, sites: Sites, devices: Devices, precision: object) -> FirstLeg | None:
     """Where a leg that starts from nothing is shared with other runs, if it is."""
     files = sites.files([(dataset, ("train", "val")) for dataset in leg.pool])
     splits = [sites(dataset).split.to_json() for dataset in leg.pool]
-    return first_leg(sites.known.first_legs, leg, files, splits, devices, _versions())
+    return first_leg(sites.known.first_legs, leg, files, splits, devices, {**_versions(), "precision": precision})
 
 
 def _scores(

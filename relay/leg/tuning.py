@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -88,8 +87,7 @@ def tune(
 
     steps = tuning_steps(leg, len(site.train), devices)
     epoch = epoch_steps(leg, len(site.train), devices.world_size)
-    often = dataclasses.replace(leg.train, check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
-    tuned = dataclasses.replace(leg, conf=dataclasses.replace(leg.conf, train=often))
+    tuned = leg.with_train(check_val_every_n_epoch=max(1, steps // epoch // CHECKS))
     phase = Phase("adopt", net, loss, rate=SLOWER)
     learner = Learner(tuned, phase, [site], steps, companions=(criterion,))
     start = validation_score(net, [site], device) if better else math.nan

@@ -37,7 +37,7 @@ class Vote(nn.Module):
         router: Router | None = None,
         otherwise: nn.Module | None = None,
         *,
-        task: type[Task],
+        task: Task,
     ) -> None:
         super().__init__()
         self.sites = tuple(experts)

@@ -23,6 +23,8 @@ OUTPUTS = ("out_channels", "num_classes", "classes", "out_shape")
 SIZES = ("img_size", "input_image_size", "in_shape")
 FIXED: dict[str, Any] = {"classification": True, "post_activation": None}
 """What a net that classifies needs to give logits: monai's ViT gives features, and squashes them, as it comes."""
+UNETR_PATCH = 16
+"""The side of monai's UNETR's patches."""
 LOADING = ("pretrained", "progress")
 """These would download weights."""
 
@@ -77,6 +79,18 @@ class LibraryNet(Net):
         return (
             f"monai:{self.name} has batch normalisation, which keeps statistics of one site's images: at other sites "
             "it often does worse; model.kwargs.batch_norm: group replaces it"
+        )
+
+    def odd_size(self) -> str | None:
+        """What ``img_size`` must be a multiple of where it is not; None if it is. monai would say it in numbers of its
+        own (UNETR), or leave out the rest of the image without a word (ViT)."""
+        size, patch = getattr(self.options, "img_size", None) or [], getattr(self.options, "patch_size", 1)
+        by = UNETR_PATCH if self.name == "UNETR" else patch
+        sides = [by] * len(size) if isinstance(by, int) else list(by)
+        if len(sides) != len(size) or not any(side % each for side, each in zip(size, sides, strict=True)):
+            return None
+        return (
+            f"must be multiples of {', '.join(map(str, sides))}: monai:{self.name} divides an image into such patches"
         )
 
     def keywords(self) -> dict[str, Any]:

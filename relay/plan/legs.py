@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay.config import Handoff, Results, TaskConf, Train, flat
@@ -53,6 +53,10 @@ class Leg:
     def train(self) -> Train:
         """The leg's ``train`` block."""
         return self.conf.train
+
+    def with_train(self, **changes: Any) -> Leg:
+        """The same leg, trained with other options of its ``train`` block; its config (``raw``) stays."""
+        return replace(self, conf=replace(self.conf, train=replace(self.train, **changes)))
 
     @property
     def data(self) -> DatasetOptions:

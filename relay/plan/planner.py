@@ -21,7 +21,10 @@ from relay.plan.legs import Leg, Study
 from relay.plan.protection import over_budget, unprotected
 from relay.postprocess import steps_of
 
-SHARED = ("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size")
+SHARED = (
+    *("task", "num_classes", "channels", "intensity_range", "steps", "slices", "img_size", "patch_size"),
+    "target_scale",
+)
 """Options that must be the same for all data sets of a study, because one model reads them all."""
 
 
@@ -193,7 +196,11 @@ class _Planner:
         dims = getattr(options, "spatial_dims", None)
         if says and dims is not None and axes != dims:
             self.add(where(["spatial_dims"]), dims, f"must be {axes}, as {says} in dataset.kwargs is for {axes} axes")
-        return type(net)(options)
+        made = type(net)(options)
+        if odd := getattr(made, "odd_size", lambda: None)():
+            path = self.layers.where(task_id, "dataset", "kwargs")(["patch_size" if data.patch_size else "img_size"])
+            self.add(path if size else where(["img_size"]), options.img_size, odd)
+        return made
 
     def loss(self, task_id: int, choice: Named | None, dataset: Any) -> Any:
         """The loss, which must be one of the task's."""
@@ -348,6 +355,9 @@ class _Planner:
                 self.add(path, "test", "leaves nothing to train on: leave it out, or train on other tasks only")
             if options.split == "validation" and self.current.mode == "deployment":
                 self.add(path, "validation", "is for simulations, to choose options: a deployment tests on test images")
+            if options.fold is not None and self.current.mode == "deployment":
+                path = self.layers.where(task_id, "dataset", "kwargs")(["fold"])
+                self.add(path, options.fold, "is for simulations, to cross-validate: leave it out of a deployment")
 
     def check_results(self) -> None:
         """Metrics and sections are loaded now, not after hours of training."""

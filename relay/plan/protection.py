@@ -28,7 +28,7 @@ def unprotected(train: Train, strategy: Any, data: Any) -> Iterator[Unprotected]
     """Settings of a leg that its guarantee would not hold with; nothing without ``train.privacy``."""
     if train.privacy is None:
         return
-    if train.precision in (16, "bf16"):
+    if train.precision not in (32, 64):
         yield "train.precision", train.precision, "must be 32 or 64", "Set common.train.precision=32"
     if train.accumulate > 1:
         cure = "Leave it out, and raise batch_size: patients are processed one by one, so memory does not limit it."

@@ -4,9 +4,10 @@ from .image import (
     images_in as images_in,
     images_of as images_of,
     predict_images as predict_images,
+    prepare as prepare,
     probabilities as probabilities,
 )
-from .masks import save_mask as save_mask
+from .masks import save_mask as save_mask, save_volume as save_volume
 from .models import Model as Model
 from .study import Testing as Testing, predict_study as predict_study, results_of as results_of
 from .table import show as show

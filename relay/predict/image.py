@@ -36,6 +36,7 @@ from relay.data import (
 from relay.errors import DataError, UserError
 from relay.files import write_text
 from relay.leg import Progress, digest, predict, resized
+from relay.logs import hide
 from relay.overlay import save_overlay
 from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
@@ -156,7 +157,7 @@ def _masks(model: Model, net: nn.Module, files: Sequence[Path], place: Path, war
     Raises:
         DataError: it can't be read, or does not suit this model.
     """
-    read, cases, across = _read(model, net, files, warn)
+    read, cases, across = prepare(model, net, files, warn)
     shape = read.image.shape[:-1]
     size = shape if across is None else tuple(side for axis, side in enumerate(shape) if axis != across)
     masks = [_mask(model, net, each, size, files[0]) for each in cases]
@@ -172,7 +173,7 @@ def answers_of(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn, 
         DataError: it can't be read, or does not suit this model.
     """
     task, lines = model.leg.data.does, []
-    _, cases, across = _read(model, net, files, warn)
+    _, cases, across = prepare(model, net, files, warn)
     for number, case in enumerate(cases):
         answer = task.answer(_logits(model, net, case, files[0]))[0].tolist()
         where = "" if across is None else str(number)
@@ -189,7 +190,7 @@ def save_answers(lines: Sequence[Sequence[str]], task: Task, path: Path) -> Path
     return path
 
 
-def _read(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tuple[Case, list[Case], int | None]:
+def prepare(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tuple[Case, list[Case], int | None]:
     """An image as read; as the net sees it, or each of its slices; and the axis across these, None for none.
 
     Raises:
@@ -206,6 +207,7 @@ def _read(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> tu
         )
     numbers = range(shape[across]) if by_slices and across is not None else [None]
     cases = prepared_slices(case, options, path, numbers)
+    hide([path.name, stem(path)])
     for note in cases[0].notes:
         log.warning("%s: %s", path, note)
         warn(f"{path}: {note}")

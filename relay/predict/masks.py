@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from relay.data import EXIF_ORIENTATION, Pixels, Record, exif_of, is_volume, read_geometry
 from relay.errors import DataError
@@ -40,7 +43,7 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
     if path.suffix == ".png":
         _save_png(mask, like, path)
     else:
-        _save_nifti(mask, like, path)
+        save_volume(mask, like, path)
     return path
 
 
@@ -60,12 +63,17 @@ def _save_png(mask: Pixels, like: Path, path: Path) -> None:
     write_bytes(path, data.getvalue())
 
 
-def _save_nifti(mask: Pixels, like: Path, path: Path) -> None:
+def save_volume(array: NDArray[Any], like: Path, path: Path) -> None:
+    """Save an array ``(*S)``, in the orientation in which images are read, as NIfTI in the geometry of an image's file.
+
+    Raises:
+        DataError: the image has another size.
+    """
     import SimpleITK as sitk
 
     geometry = read_geometry(like)
     try:
-        image = sitk.GetImageFromArray(geometry.turn_back(mask) if geometry else mask)
+        image = sitk.GetImageFromArray(geometry.turn_back(array) if geometry else array)
     except ValueError as error:
         advice = "If a data set's read() crops or turns a volume, masks can't be saved in the volume's geometry."
         raise DataError(f"{like}: its mask can't be saved: {error}", advice) from error

@@ -81,7 +81,7 @@ def tested(content: Content) -> str:
 def alerts(content: Content) -> list[str]:
     """A warning that runs are missing."""
     there, failed = len(content["runs"]), len(content.get("failed") or [])
-    planned = max(int(content.get("planned") or 0), there + failed)
+    planned = int(content.get("planned") or there + failed)  # several folds of one run may have failed
     if planned == there:
         return []
     return [f"{planned - there} of {planned} runs failed or are not finished; the tables don't include them."]
@@ -98,7 +98,7 @@ def _bounds(row: Content) -> str:
 
 def tables(content: Content) -> list[Table]:
     """Strategies, their tests, their runs."""
-    made = (_strategies, _elsewhere, _cost, _tests, _site_tests, _runs)
+    made = (_strategies, _elsewhere, _cost, _tests, _site_tests, _runs, _folds)
     return [table for make in made if (table := make(content)).rows]
 
 
@@ -259,6 +259,21 @@ def _runs(content: Content) -> Table:
     ]
     heads = ["run", "order", "without", "seed", *sites, "mean", "forgetting", "time"]
     return Table("Every run, at home", heads, rows, folded=True)
+
+
+def _folds(content: Content) -> Table:
+    rows = [
+        [
+            str(run.get("label")),
+            " → ".join(run.get("order") or []) or MISSING,
+            str(run.get("seed", MISSING)),
+            str(fold.get("fold")),
+            shown(number(fold.get("mean"))),
+        ]
+        for run in content.get("runs", [])
+        for fold in run.get("folds") or []
+    ]
+    return Table("Every fold, at home", ["run", "order", "seed", "fold", "mean"], rows, folded=True)
 
 
 def _by(content: Content, strategy: str) -> list[Content]:

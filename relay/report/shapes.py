@@ -174,6 +174,13 @@ class Routed(RootModel[dict[str, dict[str, NonNegativeInt]]]):
     """``routing.json``: site of test images → site of an expert → how many."""
 
 
+class OneFold(Shape):
+    """A fold of a cross-validated run."""
+
+    fold: str
+    mean: Number = None
+
+
 class Compared(Shape):
     """A run of a comparison."""
 
@@ -186,6 +193,7 @@ class Compared(Shape):
     measures: Measures | None = None
     left_out: str | None = None
     seconds: Number = None
+    folds: list[OneFold] = Field(default_factory=list)
 
 
 class Gain(Shape):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from relay.data import DatasetOptions
 from relay.numbers import signed
 from relay.report.chain_figure import size
 from relay.report.custody import Hop
@@ -143,14 +144,30 @@ def environment(run: Run) -> Table:
         times = [leg.record.get(key) for key in ("train_seconds", "seconds")]
         shown_times = [MISSING if t is None else duration(float(t)) for t in times]
         parts = [str(versions.get(name, MISSING)) for name in ("relay", "torch", "python")]
-        rows.append([run.label(leg.number), *parts, *shown_times])
-    columns = ["leg", "relay", "torch", "python", "training", "in all"]
+        precision = str(leg.record.get("precision", MISSING))
+        rows.append([run.label(leg.number), *parts, precision, *shown_times])
+    columns = ["leg", "relay", "torch", "python", "precision", "training", "in all"]
     return Table("Software and time of each leg", columns, rows, numeric=False)
 
 
+DATA = "dataset.kwargs."
+PLACES = ("root_path", "img_folder", "corrections")
+SHARED = {field.name for field in fields(DatasetOptions)} - {*PLACES}
+"""Options of a data set that name no file, folder or column."""
+KEPT = "kept at the site"
+
+
+def _disclosed(key: str, value: Any) -> Any:
+    """A setting as the page shows it: text that only one data set knows how to read may name files or people."""
+    option = key.removeprefix(DATA).partition(".")[0]
+    own = (key.startswith(DATA) and option not in SHARED) or key.rpartition(".")[2].startswith("pretrained")
+    return value if not own or isinstance(value, bool | int | float | None) else KEPT
+
+
 def config(legs: Sequence[LegRecord]) -> Table:
-    """The settings that determine what is learnt; if legs differ, all of their values."""
-    configs = [leg.record.get("config") or {} for leg in legs]
+    """The settings that determine what is learnt, without names of files; if legs differ, all of their values."""
+    records = [leg.record.get("config") or {} for leg in legs]
+    configs = [{key: _disclosed(key, value) for key, value in record.items()} for record in records]
     rows = []
     for key in dict.fromkeys(key for one in configs for key in one):
         values = [_text(one[key]) if key in one else MISSING for one in configs]

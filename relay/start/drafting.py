@@ -13,7 +13,7 @@ from typing import Any
 
 from relay import registry
 from relay.config import WORDS, check, dump
-from relay.data import Dataset, Record
+from relay.data import Dataset, DatasetOptions, Record, prepare
 from relay.errors import DataError, UserError
 from relay.start import rules
 from relay.start.fingerprint import Fingerprint, fingerprint
@@ -26,6 +26,7 @@ MASKED = ("folder", "table", "dicom")
 WORDED = {"classes": "class_dirs", "table": "label_values", "dicom": "label_values"}
 """The option of a data set for how its source writes the classes."""
 WIDTH = 110
+SEED = 1
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _text(source: Source, kwargs: dict[str, Any], site: str, found: Fingerprint,
     chosen = rules.sizes(found, task.dense, memory)
     batch = chosen.pop("batch_size")
     front = rules.foreground(found) if task.dense else None
+    scale = _scale(source.dataset, options) if options.task == "regression" else None
     repeats = rules.repeats(found, batch.value)
     order = ("task", "root_path", "num_classes", "class_names", "channels")
     known = {key: kwargs[key] for key in order if key in kwargs and key != "root_path"}
@@ -204,7 +206,7 @@ def _text(source: Source, kwargs: dict[str, Any], site: str, found: Fingerprint,
         f"  data: {_yaml(kwargs['root_path'])}",
         "",
         "common:",
-        "  random_seed: 1  # decides the split by patient and everything random",
+        f"  random_seed: {SEED}  # decides the split by patient and everything random",
         "  dataset:",
         f"    name: {source.dataset}",
         "    kwargs:",
@@ -214,6 +216,7 @@ def _text(source: Source, kwargs: dict[str, Any], site: str, found: Fingerprint,
         *_values(rest, 6),
         *(line for key, choice in chosen.items() for line in _chosen(key, choice, 6)),
         *(_chosen("foreground", front, 6) if front else ()),
+        *(_chosen("target_scale", scale, 6) if scale else ()),
         *_chosen("repeats", repeats, 6),
         "      augment: {train: light}  # mirrors, small changes of brightness; see relay list augmentations",
         "      val_fraction: 0.2  # shares of the patients",
@@ -236,6 +239,13 @@ def _text(source: Source, kwargs: dict[str, Any], site: str, found: Fingerprint,
         "  task_ids: [1]  # the order of the sites",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scale(name: str, options: DatasetOptions) -> Choice | None:
+    """Mean and standard deviation of the numbers of the patients who will be trained on; None if all are the same."""
+    dataset: Dataset = registry.find("datasets", name)(options)
+    trained = prepare(dataset, SEED, splits=()).split.train
+    return rules.target_scale([float(dataset.options.does.target(record)) for record in trained])
 
 
 def _head(found: Fingerprint) -> str:

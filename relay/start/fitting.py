@@ -21,6 +21,7 @@ TRAVELS = (
     "img_size",
     "patch_size",
     "intensity_range",
+    "target_scale",
 )
 """Options of the data set that are the study's, not a site's: one model reads all images."""
 OWN = ("val_fraction", "test_fraction", "repeats", "foreground", "augment")

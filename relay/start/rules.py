@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from relay.errors import UserError
 from relay.start.fingerprint import Fingerprint
 
@@ -153,3 +155,15 @@ def _multiple(n: int) -> int:
 
 def _by(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
+
+
+def target_scale(numbers: Sequence[float]) -> Choice | None:
+    """Mean and standard deviation of the numbers to predict; None if all are the same."""
+    mean, deviation = float(np.mean(numbers or [0.0])), float(np.std(numbers or [0.0]))
+    if not deviation > 0:
+        return None
+    why = (
+        "mean and standard deviation of the numbers of this site's training patients: training sees standardised "
+        "numbers, predictions and errors stay in their own unit; every site must have the same"
+    )
+    return Choice([float(f"{mean:.4g}"), float(f"{deviation:.4g}")], why)

@@ -71,8 +71,13 @@ def write_sheet(path: Path, rows: Rows, mark: str = ",", replace: bool = False) 
 
 
 def _csv(rows: Rows, mark: str) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter=mark, lineterminator="\n")
+    text = io.StringIO(newline="")
+    blank = any(
+        cell.startswith(" ") for row in rows for cell in (*row, *row.values())
+    )  # readers skip it, unless quoted
+    writer = csv.DictWriter(
+        text, list(rows[0]), delimiter=mark, lineterminator="\n", quoting=csv.QUOTE_ALL if blank else csv.QUOTE_MINIMAL
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -142,14 +142,12 @@ class Task:
     def label(self, stored: Tensor) -> Tensor:
         """Targets of a batch as the loss wants them."""
 
-    @staticmethod
     @abstractmethod
-    def answer(logits: Tensor) -> Tensor:
+    def answer(self, logits: Tensor) -> Tensor:
         """What the net's output means: probabilities or values, of the same shape."""
 
-    @staticmethod
     @abstractmethod
-    def logits(answer: Tensor) -> Tensor:
+    def logits(self, answer: Tensor) -> Tensor:
         """What :meth:`answer` makes its argument of, up to a constant: the inverse, for answers that were averaged."""
 
     @abstractmethod

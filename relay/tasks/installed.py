@@ -43,5 +43,7 @@ def of_primary(metric: str) -> type[Task] | None:
 
 def task_of(options: Any) -> Task:
     """The task of a data set's options (:class:`relay.data.DatasetOptions`)."""
+    if options.task == Regression.name:
+        return Regression(options.outputs, options.names, options.target_scale)
     task = TASKS[options.task]
     return task(options.outputs, options.names)

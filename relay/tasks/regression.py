@@ -17,7 +17,12 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Regression(Task):
-    """One number for each image. Targets are a float32 ``()``; the net's output is ``(B, 1)``."""
+    """One number for each image. Targets are a float32 ``()``; the net's output is ``(B, 1)``.
+
+    Args:
+        scale: mean and standard deviation: the net's output counts standard deviations from the mean, and training
+            sees targets so; answers, scores and metrics are in the target's own unit. None: all are.
+    """
 
     name = "regression"
     primary = MAE
@@ -29,6 +34,10 @@ class Regression(Task):
     classes = "value"
     loss = "MSE"
     likelihood = "gaussian"
+
+    def __init__(self, outputs: int, names: Sequence[str], scale: tuple[float, float] | None = None) -> None:
+        super().__init__(outputs, names)
+        self.mean, self.deviation = scale or (0.0, 1.0)
 
     @classmethod
     def default_names(cls, outputs: int) -> list[str]:
@@ -52,26 +61,24 @@ class Regression(Task):
         return np.asarray(value, np.float32)
 
     def label(self, stored: Tensor) -> Tensor:
-        """Numbers, float32 ``(B, 1)``."""
-        return stored.float()[:, None]
+        """Numbers as the net puts them out, float32 ``(B, 1)``."""
+        return (stored.float()[:, None] - self.mean) / self.deviation
 
-    @staticmethod
-    def answer(logits: Tensor) -> Tensor:
-        """The predicted numbers, ``(B, 1)``."""
-        return logits.float()
+    def answer(self, logits: Tensor) -> Tensor:
+        """The predicted numbers in the target's unit, ``(B, 1)``."""
+        return logits.float() * self.deviation + self.mean
 
-    @staticmethod
-    def logits(answer: Tensor) -> Tensor:
-        """The numbers."""
-        return answer
+    def logits(self, answer: Tensor) -> Tensor:
+        """The numbers as the net puts them out."""
+        return (answer - self.mean) / self.deviation
 
     def decide(self, logits: Tensor) -> Tensor:
-        """The predicted numbers, ``(B, 1)``."""
+        """The predicted numbers as :meth:`label` has them, ``(B, 1)``."""
         return logits.float()
 
     def values(self, decided: Tensor, label: Tensor) -> Tensor:
-        """The absolute error."""
-        return (decided - label).abs()
+        """The absolute error in the target's unit."""
+        return (decided - label).abs() * self.deviation
 
     def measure(self, answers: Any, truths: Any, more: tuple[str, ...] = ()) -> Measured:
         """See :meth:`Task.measure`."""

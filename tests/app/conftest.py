@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,6 +16,9 @@ from starlette.testclient import TestClient
 from relay.app import Desk, Roots
 from relay.app.guard import Door
 from relay.app.server import application
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser as Chromium
 
 HOST = "127.0.0.1:8000"
 ORIGIN = f"http://{HOST}"
@@ -76,3 +81,20 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], str |
 
     monkeypatch.setattr(Jobs, "start", start)
     return found
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Chromium]:
+    """A browser. Where the gate runs, there must be one; elsewhere, its tests skip."""
+    there = shutil.which("chromium") or shutil.which("google-chrome")
+    if there is None:
+        told = "there is no Chromium: apt install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(told)
+        pytest.skip(told)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=there, args=["--no-sandbox"])
+        yield browser
+        browser.close()

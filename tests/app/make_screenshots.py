@@ -42,7 +42,7 @@ def trained_longer(path: Path) -> None:
     """Larger images and more epochs than the tests need: masks that look like something."""
     blocks = yaml.safe_load(path.read_text())
     blocks["common"]["dataset"]["kwargs"] |= {"size": 64, "img_size": [64, 64], "count": 30}
-    blocks["common"]["train"]["num_epochs"] = 6
+    blocks["common"]["train"]["num_epochs"] = 16
     path.write_text(yaml.safe_dump(blocks))
 
 
@@ -81,6 +81,8 @@ def walk(site: Served, stick: Path) -> None:
     site.page.locator('progress:not([value="0.0"]):not([value="0"])').wait_for(timeout=120_000)
     site.go("/leg")
     site.page.locator("svg.curves").wait_for(timeout=120_000)
+    site.page.locator(".shots img").first.wait_for(timeout=120_000)
+    site.page.locator("h1").evaluate("(title) => title.remove()")  # so that the pictures are seen, too
     shoot(site, "training")
     site.go("/jobs/2")
     assert site.over() == "done"

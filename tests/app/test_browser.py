@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,23 +26,6 @@ pytestmark = pytest.mark.enable_socket
 SITES = ("clinic_a", "clinic_b", "clinic_c")
 SECRET = "five or six random words"
 WAIT = 180
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """A browser. Where the gate runs, there must be one; elsewhere, its tests skip."""
-    there = shutil.which("chromium") or shutil.which("google-chrome")
-    if there is None:
-        told = "there is no Chromium: apt install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(told)
-        pytest.skip(told)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=there, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass

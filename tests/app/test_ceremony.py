@@ -41,6 +41,20 @@ def test_a_form_is_its_command(opened: Opened, queued: list, path: str) -> None:
     assert secret == (FORMS[path].get("passphrase") or None)  # unchanged: blanks may be part of it
 
 
+@pytest.mark.parametrize("path", ["/leg/verify", "/leg/receive"])
+def test_of_several_studies_one_is_chosen(opened: Opened, queued: list, path: str) -> None:
+    browser = opened()
+    assert 'name="study"' not in browser.get("/leg").text
+    for name in ("lungs", "veins"):
+        (folder := browser.desk.home / "studies" / name).mkdir(parents=True)
+        (folder / "coordinator.json").write_text("{}")
+    assert browser.get("/leg").text.count("<option>veins</option>") == 2
+    browser.post(path, {**FORMS[path], "study": "veins"})
+    assert browser.post(path, {**FORMS[path], "study": "other"}).status_code == 422
+    ((words, _, _),) = queued
+    assert words[-2:] == ("-s", "veins")
+
+
 @pytest.mark.parametrize(
     ("path", "field"),
     [(path, field) for path, form in FORMS.items() for field in form if field not in ("passphrase", "again")],
@@ -92,6 +106,16 @@ def test_a_run_that_works_is_shown_whoever_started_it(opened: Opened) -> None:
     (logs := browser.desk.exps / "a" / "b" / "run" / "logs").mkdir(parents=True)
     (logs / "progress.json").write_text('{"doing": "training", "share": 0.5, "left": "1 min"}')
     assert "exps/a/b/run" in browser.get("/leg/part").text
+    (drawn := logs / "validation").mkdir()
+    (drawn / "about.json").write_text('{"step": 5, "captions": ["<b>p1"]}')
+    (drawn / "1.png").write_bytes(b"a picture")
+    assert "over &lt;b&gt;p1" in browser.get("/leg/part").text
+    answer = browser.get("/leg/validation?run=exps/a/b/run&image=1")
+    assert (answer.content, answer.headers["content-type"]) == (b"a picture", "image/png")
+    for wrong in ("2", "../about", "x", ""):
+        assert browser.get(f"/leg/validation?run=exps/a/b/run&image={wrong}").status_code == 422
+    (drawn / "about.json").write_text("[")  # it is being replaced
+    assert "<img" not in browser.get("/leg/part").text
     os.utime(logs / "progress.json", (0, 0))
     assert "No run works now" in browser.get("/leg/part").text
 

@@ -191,3 +191,11 @@ def test_the_check_needs_the_sessions_token(browser: Browser, opened: Opened) ->
         browser.client.post("/data/config/check", data=data, headers={"origin": "http://127.0.0.1:8000"}).status_code
         == 422
     )
+
+
+def test_a_text_that_is_too_long_is_one_problem(browser: Browser) -> None:
+    text = "# " + "x" * 2**20
+    answer = browser.post("/data/config/check", {"name": "study", "text": text})
+    assert "must have at most 1048576" in answer.json()["problems"][0]["text"]
+    answer = browser.post("/data/config/save", {"name": "new", "opened": "study", "text": text}, files={"x": b""})
+    assert (answer.status_code, "a config has at most 1048576 bytes" in answer.text) == (422, True)

@@ -57,6 +57,10 @@ def test_images_are_listed_and_commands_queued(at: Browser, queued: list[Any]) -
     page = get(at, "/correct").text
     assert page.count("/correct/image?") == 12
     assert "0 training images have a corrected mask" in page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relay.app.pages.correct.MOST", 5)
+        last = get(at, "/correct", **{"from": "99"}).text
+    assert ("11 to 12 of 12" in last, last.count("/correct/image?"), "from=5" in last) == (True, 2, True)
     at.post("/correct/list", {**ABOUT, "split": "all"})
     at.post("/correct/learn", {**ABOUT, "least": "3", "scored": "1"})
     where = ("-c", "tiny.yaml", "-n", "run", "--site", "clinic_a")

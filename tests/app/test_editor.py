@@ -13,13 +13,12 @@ import SimpleITK as sitk
 import yaml
 from PIL import Image
 
-from tests.app.test_browser import Served, chromium, opened
+from tests.app.test_browser import Served, opened
 from tests.studies import given
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 
 

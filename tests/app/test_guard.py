@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from relay.app.guard import HEADERS, QUIET
+from relay.app import ring
+from relay.app.doorbell import links_of, open_at
+from relay.app.guard import FRESH, HEADERS, QUIET, Door
 from relay.app.server import LOOPBACK, listen
+from relay.errors import UserError
 from tests.app.conftest import ORIGIN, Opened
 
 
@@ -78,6 +84,41 @@ def test_the_page_locks_when_nobody_uses_it_though_it_asks_by_itself(opened: Ope
     now[0] = 1200
     locked = browser.get("/jobs")
     assert (locked.status_code, "locked" in locked.text) == (403, True)
+
+
+def test_a_link_that_nobody_used_ends(opened: Opened) -> None:
+    now = [0.0]
+    browser = opened(clock=lambda: now[0])
+    link = browser.door.link()
+    now[0] = FRESH + 1
+    assert browser.get(f"/enter?token={link}").status_code == 403
+
+
+def test_the_page_is_locked_at_once(opened: Opened) -> None:
+    browser = opened()
+    assert "relay ui --link" in browser.post("/lock").text
+    assert browser.get("/jobs").status_code == 403
+
+
+def test_its_user_gets_a_new_link_to_an_open_page(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with pytest.raises(UserError, match="no page of this home is open"):
+        ring(home)
+    door = Door(600, beside=links_of(home))
+    with open_at(home, 7), open_at(home, 8):  # the first that is open answers
+        link = ring(home)
+        assert link.startswith("http://127.0.0.1:7/enter?token=")
+        token = link.partition("=")[2]
+        assert token not in "".join(path.name for path in links_of(home).iterdir())
+        assert door.enter("../open.json") is None
+        assert door.enter(token)
+        assert door.enter(token) is None
+        late = ring(home).partition("=")[2]
+        (left,) = links_of(home).iterdir()
+        os.utime(left, (0, 0))
+        assert door.enter(late) is None
+    with pytest.raises(UserError, match="no page of this home is open"):
+        ring(home)
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/static/live.js", "/nowhere", "/jobs/7"])

@@ -13,7 +13,9 @@ from threading import Thread
 from unittest.mock import MagicMock
 
 import pytest
+from filelock import FileLock
 
+from relay.app import runner
 from relay.app.jobs import DONE, FAILED, OVER, RUNNING, STOPPED, WAITING, Job, Jobs, alive
 from relay.app.uploads import keep
 from relay.errors import UserError
@@ -138,6 +140,33 @@ def test_a_command_whose_process_was_killed_still_runs_and_can_be_stopped(jobs: 
     jobs.stop(job)
     assert until(job, *OVER) == STOPPED
     assert until(after, *OVER) == DONE
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the script is started by its mode")
+def test_one_that_does_not_stop_is_ended(opened: Opened, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A command that ignores SIGTERM, in the place of python."""
+    (stubborn := tmp_path / "stubborn").write_text(
+        "#!/bin/sh\ntrap '' TERM\necho began\nwhile :; do sleep 0.05; done\n"
+    )
+    stubborn.chmod(0o755)
+    browser = opened()
+    job = browser.desk.run(["x"], "A", light=True)
+    until(job, *OVER)
+    (job.folder / "state.json").unlink()
+    (job.folder / "output.txt").unlink()
+    monkeypatch.setattr("sys.executable", str(stubborn))
+    thread = Thread(target=runner._run, args=(job, browser.desk.home, ""))
+    with FileLock(job.folder / "lock"):
+        thread.start()
+        while "began" not in job.output:
+            time.sleep(0.02)
+        browser.post(f"/jobs/{job.number}/stop")
+        assert "End it at once" in browser.get(f"/jobs/{job.number}").text
+        thread.join(0.5)
+        assert thread.is_alive()
+        browser.post(f"/jobs/{job.number}/stop", {"kill": "yes"})
+        thread.join(20)
+    assert (job.state, job.code) == (STOPPED, -signal.SIGKILL)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"words": 3}', '{"words": []}'])

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import relay.app
-from tests.app.test_browser import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 PAGE = '<script type="module" src="/live.js"></script><div data-live="/part" data-every="0.05"></div>'
 LIVE = Path(relay.app.__file__).parent / "static" / "live.js"
@@ -30,6 +28,7 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
         number = next(asked) if path == "part" else 0
         output = "<br>".join(map(str, range(200)))
         part = f"""<p>{number}</p>{'<a href="/x">New</a>' if number > 1 else ""}<button>Stop</button>
+            <i data-keep="a">x</i>
             <pre class="output" tabindex="0" style="height: 80px; overflow: auto">{output}</pre>"""
         return route.fulfill(body=part if path == "part" else PAGE, content_type="text/html")
 
@@ -37,7 +36,9 @@ def test_the_focus_and_the_place_in_the_output_stay(chromium: Browser) -> None:
     page.goto("http://127.0.0.1:9/")
     page.get_by_role("button").wait_for()
     page.evaluate("[document.querySelector('button').focus(), (document.querySelector('.output').scrollTop = 500)]")
+    page.evaluate("document.querySelector('i').textContent = 'drawn'")
     page.locator("p", has_text="9").wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Stop"
     assert page.evaluate("document.querySelector('.output').scrollTop") == 500
+    assert page.evaluate("document.querySelector('i').textContent") == "drawn"
     page.close()

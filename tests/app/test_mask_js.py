@@ -12,12 +12,10 @@ import pytest
 from scipy import ndimage
 
 import relay.app
-from tests.app.test_browser import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 STATIC = Path(relay.app.__file__).parent / "static"
 Run = Callable[..., Any]
@@ -26,11 +24,11 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def run(chromium: Browser) -> Iterator[Run]:
-    """``run(script, name=array)``: the value of a script that sees ``m``, what mask.js and volume.js export, and its
-    arguments; arrays are slices, or volumes if they have three axes."""
+    """``run(script, name=array)``: the value of a script that sees ``m``, what the modules export, and its arguments;
+    arrays are slices, or volumes if they have three axes."""
     page: Page = chromium.new_page()
     page.route("**/*", lambda route: route.fulfill(body="<title>tests</title>", content_type="text/html"))
-    for name in ("mask.js", "volume.js"):
+    for name in ("mask.js", "volume.js", "legend.js"):
         text = (STATIC / name).read_text()
         page.route(f"**/{name}", lambda route, _, text=text: route.fulfill(body=text, content_type="text/javascript"))
     page.goto("http://tests.invalid/")
@@ -42,7 +40,8 @@ def run(chromium: Browser) -> Iterator[Run]:
         }
         return page.evaluate(
             """async ([text, given]) => {
-              const m = { ...(await import("/mask.js")), ...(await import("/volume.js")) };
+              const names = ["mask", "volume", "legend"];
+              const m = Object.assign({}, ...(await Promise.all(names.map((name) => import(`/${name}.js`)))));
               const made = ({ shape, data }) => shape.length === 3 ? new m.Volume(Uint8Array.from(data), shape)
                 : { data: Uint8Array.from(data), width: shape[1], height: shape[0] };
               const values = Object.values(given).map((value) => value && value.shape ? made(value) : value);
@@ -172,3 +171,25 @@ def test_undo_and_redo(run: Run) -> None:
     assert found[8:23] == [True, 0, 1, 2, 0, True, 0, 1, 0, 0, False, 0, 1, 0, 0]  # two steps are kept
     assert found[23:28] == [True, 0, 1, 2, 0]
     assert found[28:] == [True, False]  # after something new, nothing is left to redo
+
+
+@pytest.mark.parametrize(
+    ("masks", "models", "said"),
+    [
+        (["truth", "task_1"], ["task_1"], "Thick lines: the truth. Thin lines and colour: the model."),
+        (["truth", "task_1"], ["task_1", ""], "In the picture without a model, colour is the truth."),
+        (["truth"], [""], "Lines and colour: the truth."),
+        (["prediction"], ["prediction"], "Lines and colour: the model."),
+    ],
+)
+def test_the_viewer_says_what_lines_stand_for(run: Run, masks: list[str], models: list[str], said: str) -> None:
+    script = """
+      document.body.innerHTML = '<p id="lines"></p><ul class="legend"></ul>';
+      const colours = { truth: "#000000", others: ["#111111", "#222222"] };
+      const labels = { task_1: "leg 1", prediction: "prediction" };
+      const about = { masks, labels, colours, classes: ["background", "lung"], palette: [] };
+      m.legend(document, about, models.map((model) => ({ model })));
+      return document.body.textContent;"""
+    text = run(script, masks=masks, models=models)
+    assert said in text
+    assert ("leg 1" in text) is ("task_1" in models)

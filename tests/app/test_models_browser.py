@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from relay.models import Place, entries_of, make_difference
-from tests.app.test_browser import Served, chromium, opened
+from tests.app.test_browser import Served, opened
 from tests.relays import At
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["chromium"]
 pytestmark = pytest.mark.enable_socket
 
 

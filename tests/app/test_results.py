@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from rich.console import Console
 
@@ -101,6 +102,9 @@ def test_an_image_is_shown_with_its_truth_and_each_models_mask(page: Browser, wo
     address = source[1].replace("&amp;", "&")
     about = page.get(address).json()
     assert (about["shape"], about["colour"], about["masks"]) == ([1, 32, 32], True, ["truth", "task_1", "task_2"])
+    assert (about["labels"]["task_2"], about["best"]) == ("leg 2, clinic_b, generalist", "task_2")
+    assert about["scores"].keys() == {"task_1", "task_2"}
+    assert about["scores"]["task_2"].startswith("Dice 0.")
     assert about["classes"] == ["background", "class 1", "class 2"] or len(about["classes"]) == 3
     assert len(page.get(f"{address}&axis=0&at=0").content) == 32 * 32 * 3
     mask = np.frombuffer(page.get(f"{address}&axis=0&at=0&mask=task_2").content, np.uint8).reshape(32, 32)
@@ -242,7 +246,26 @@ def test_each_mask_is_shown_with_its_own_image(page: Browser, job: Job) -> None:
     assert page.get("/results/predicted/1/2/mask").status_code == 422
 
 
+def test_dropped_images_are_deleted_with_what_was_predicted(page: Browser, job: Job, work: Path) -> None:
+    (overlay := work / "exps/a.png-0a1b2c3d_overlay.png").write_bytes(b"it shows the image")
+    (other := work.parent / "other.png").write_bytes(b"")
+    with (job.folder / "output.txt").open("a") as file:
+        file.write("Written: ../other.png\n")
+    (job.folder / "state.json").write_text('{"state": "waiting"}')
+    with FileLock(job.folder / "lock"):
+        assert page.post("/results/predicted/1/delete").status_code == 422
+    (job.folder / "state.json").write_text('{"state": "done"}')
+    assert "Delete these images" in page.get("/results/predicted/1").text
+    assert page.post("/results/predicted/1/delete").headers["location"] == "/results/predicted/1"
+    assert list((page.desk.home / "page/uploads").iterdir()) == []
+    assert not overlay.exists()
+    assert not list((work / "exps").glob("*_mask.png"))
+    assert other.exists()
+    assert "These images are deleted" in page.get("/results/predicted/1").text
+
+
 def test_a_job_of_another_kind_shows_no_images(page: Browser, job: Job) -> None:
+    assert page.post("/results/predicted/1/delete", {"form_token": "x"}).status_code == 422
     path = page.desk.jobs.root / "000001/job.json"
     path.write_text(path.read_text().replace("page/uploads/", "page/other/"))
     assert page.get("/results/predicted/1").status_code == 422

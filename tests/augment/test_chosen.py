@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
 
 from relay.augment import augment, check, made
-from relay.config import Named
+from relay.config import Named, check as checked
+from relay.data import DatasetOptions
 from relay.errors import UserError
 from tests.augment.test_classic import batch, blocks
 
@@ -168,6 +170,24 @@ def test_what_does_not_suit_the_images_is_named() -> None:
 def test_a_librarys_own_complaint_is_passed_on(choice: Named, said: str) -> None:
     with pytest.raises(UserError, match=said):
         augment(choice, *batch(6, 6), 1)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (named("imgaug:Fliplr", p="x"), "augment.train: imgaug can't make Fliplr (p is 'x'): "),
+        ([named("imgaug:Affine", rotate=[-9, 9], scale="big"), "flip"], "imgaug can't make Affine (scale is 'big'): "),
+        (named("imgaug:AddToHueAndSaturation", value=9), "can't augment a picture of 1 channels: Expected number of"),
+        (named("imgaug:Resize", size=8), "imgaug:Resize changes an image's size or channels; they must stay"),
+        (named("imgaug:Fliplr", p=0.5), None),
+    ],
+)
+def test_values_of_imgaug_are_tried_when_a_config_is_checked(choice: Any, said: str | None) -> None:
+    given = {"task_id": 0, "task_name": "a", "num_classes": 2, "channels": 1}
+    plain = [asdict(each) if isinstance(each, Named) else each for each in choice] if isinstance(choice, list) else None
+    _, problems = checked(DatasetOptions, {**given, "augment": {"train": plain or asdict(choice)}})
+    assert len(problems) == (said is not None)
+    assert said is None or said in str(problems[0])
 
 
 def test_nothing_heavy_is_imported_to_check_a_config() -> None:

@@ -287,6 +287,9 @@ def test_what_is_disclosed_is_a_power_of_two_and_stays_it(count: int) -> None:
     assert count / 1.5 <= said <= count * 1.5
     assert documents.disclosed(said, Policy()) == said
     assert documents.disclosed(count, Policy(sample_counts="exact")) == count
+    group = documents.grouped(count, Policy())
+    assert group == (max(said, documents.SMALLEST) if count else 0)
+    assert documents.disclosed(group, Policy()) == group, "earlier versions read it, too"
 
 
 @given(st.binary(max_size=60) | st.recursive(st.none() | st.text(), st.lists).map(canonical))

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from relay.cli.app import app
 from relay.leg import checkpoint
 from relay.registry import find
+from tests import forked
 from tests.studies import given
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -430,14 +431,14 @@ def test_models_of_a_run_are_combined_and_the_result_is_tested(trained: Path) ->
 
 def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
     path = write(tmp_path, "mine/tiny", **{"current_tasks.task_ids": [1]})
-    train = run(str(ROOT / "train.py"), "-c", str(path), "-n", "first", cwd=tmp_path)
+    train = forked.run(f"python {ROOT}/train.py -c {path} -n first", tmp_path)
     assert train.returncode == 0, train.stderr
-    predict = run(str(ROOT / "predict_test.py"), "-c", "mine/tiny", "-n=first", "-s", "-v", cwd=tmp_path)
+    predict = forked.run(f"python {ROOT}/predict_test.py -c mine/tiny -n=first -s -v", tmp_path)
     assert predict.returncode == 0, predict.stderr
     root = tmp_path / "exps/mine/tiny/first"
     assert (root / "checkpoints/task_1/last.ckpt").is_file()
     assert list((root / "results/predictions/task_1/clinic_b").glob("*.png"))
-    refused(run(str(ROOT / "train.py"), "-c", "none", cwd=tmp_path), 2, "no config 'none'", "mine/tiny")
+    refused(forked.run(f"python {ROOT}/train.py -c none", tmp_path), 2, "no config 'none'", "mine/tiny")
 
 
 def test_compare_puts_strategies_side_by_side(tmp_path: Path) -> None:

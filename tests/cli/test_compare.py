@@ -343,3 +343,25 @@ def test_asking_for_help_imports_nothing_heavy() -> None:
     assert said.stdout.strip().endswith("heavy: set()")
     for flag in ("--orders", "--seeds", "--reference", "--leave-one-out", "--jobs", "--slurm"):
         assert flag in said.stdout
+
+
+# -- folds -------------------------------------------------------------------------------------------------------------
+
+
+def test_folds_are_one_run_with_each_patient_once(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(given(**QUICK)))
+    said = typed("compare", "study", "--strategies", "joint", "--folds", "2", cwd=tmp_path)
+    assert said.code == 0, said.err
+    assert "each patient once" in " ".join(said.out.split())
+    (run,), whole = told(tmp_path)["runs"], told(tmp_path)
+    assert (whole["planned"], whole["table"][0]["runs"]) == (1, 1)
+    folders = [root(tmp_path) / fold["folder"] for fold in run["folds"]]
+    assert [fold["fold"] for fold in run["folds"]] == ["1/2", "2/2"]
+    for site in ("clinic_a", "clinic_b"):
+        splits = [json.loads(path.read_text()) for folder in folders for path in folder.rglob(f"splits/{site}.json")]
+        assert len(splits) == 2
+        every = {sample for part in splits[0].values() for sample in part}
+        assert sorted(sample for each in splits for sample in each["test"]) == sorted(every)
+    assert "Every fold, at home" in (root(tmp_path) / "report.html").read_text()
+    few = typed("compare", "study", "--folds", "1", cwd=tmp_path)
+    assert (few.code, "at least 2 folds" in few.err) == (2, True)

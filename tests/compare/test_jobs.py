@@ -167,6 +167,24 @@ def test_each_site_is_left_out_in_turn_where_that_changes_something() -> None:
     assert "at least two" in caught.value.advice()
 
 
+def test_each_fold_is_a_run() -> None:
+    def plans(**changes: Any) -> list[Job]:
+        config = given(**THREE, **changes)
+        return jobs_of(config, ["sequential", "joint"], "1", "1", lambda blocks: plan(blocks, "tiny"), folds=2)
+
+    found = plans()
+    folders = [f"{name}_fold{fold}of2_seed7" for fold in (1, 2) for name in ("sequential_1-2", "joint")]
+    assert [job.folder for job in found] == folders
+    assert str(found[-1]) == "joint, fold 2/2, seed 7"
+    assert len({job.whole for job in found}) == 2
+    sets = [{data.options.task_name: data.options.fold for data in job.study.test_sets} for job in found]
+    assert sets[-1] == {"clinic_a": "2/2", "clinic_b": "2/2", "clinic_c": None}  # the last one takes no part
+    with pytest.raises(UserError, match="the config has fold: 1/3 for clinic_a"):
+        plans(**{"common.dataset.kwargs.fold": "1/3"})
+    with pytest.raises(UserError, match="can't be combined"):
+        jobs_of(given(), ["joint"], "1", "1", lambda blocks: plan(blocks, "tiny"), leave_out=True, folds=2)
+
+
 def test_own_runs_do_not_depend_on_the_orders_asked_for() -> None:
     (job,) = jobs("local", "clinic_b,clinic_a")
     (plain,) = jobs("local")
@@ -248,6 +266,14 @@ def test_images_that_stand_in_for_test_images_are_named() -> None:
                 "common.dataset.kwargs.split": "validation",
             },
             "a deployment tests on test images",
+        ),
+        (
+            "local",
+            {
+                "current_tasks": {"task_ids": [1], "mode": "deployment", "handoff": {"study": "s"}},
+                "common.dataset.kwargs.fold": "1/2",
+            },
+            "is for simulations, to cross-validate",
         ),
     ],
 )

@@ -143,6 +143,17 @@ def test_a_mask_of_two_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(said) == ["site: 2 images have a mask that is another image's, too (a_1, b_1)"]
 
 
+def test_whom_folds_leave_out_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told(four())
+    records = [replace(r, split="test" if r.id == "d_1" else None) for r in told.samples()]
+    monkeypatch.setattr(told, "samples", lambda: records)
+    told.options = replace(told.options, fold="1/3")
+    a, b, c, _ = told.listing
+    (said,) = map(str, examine(SiteData(told, Split([a], [b], [c])), ("train", "val", "test")))
+    assert said.startswith("site: patients whom the publisher marks for testing (1) are in no fold")
+    assert said.endswith("(d)")
+
+
 def test_what_img_size_stretches_is_not_to_be_resampled() -> None:
     told = Told({name: picture(spacing=(1.0, 1.0 + (name == "a_1"))) for name in four()})
     told.options = replace(told.options, img_size=[6, 6])

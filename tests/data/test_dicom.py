@@ -306,6 +306,36 @@ def test_suspicious_series_are_noted(tmp_path: Path) -> None:
     assert "secondary capture" in read_raw(write(tmp_path / "x.dcm", ds, STORED[0])).notes[0]
 
 
+def padded(value: int, *others: int) -> np.ndarray:
+    values = STORED[:2].copy()
+    values[:, :, 0] = value
+    values[:, 0, 0] = others or value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("stored", "tags", "said"),
+    [
+        (STORED, {"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, "a Siemens mosaic"),
+        (STORED, {"SpacingBetweenSlices": 4.0}, "SpacingBetweenSlices in its header is 4 mm, but its slices lie 2 mm"),
+        (STORED, {"SpacingBetweenSlices": -2.001}, None),
+        (padded(-2000), {"PixelPaddingValue": -2000}, "17 % of its voxels are padding"),
+        (padded(-2000), {"PixelPaddingValue": -2000, "RescaleSlope": 0.5}, "(PixelPaddingValue), read as -2024"),
+        (padded(-2000, -1990), {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1990}, "17 % of its voxels are"),
+        (padded(-2000), {"PixelPaddingValue": 0}, None),
+        (padded(0), {"PixelPaddingValue": 0}, None),
+        (padded(-9000), {"PixelPaddingValue": -9000, "PhotometricInterpretation": "MONOCHROME1", "Modality": "CR",
+                         "RescaleIntercept": 0}, "read as 8999, while"),
+    ],
+)  # fmt: skip
+def test_padding_mosaics_and_other_distances_are_noted(
+    tmp_path: Path, stored: np.ndarray, tags: dict[str, Any], said: str | None
+) -> None:
+    notes = read_raw(series(tmp_path / "s", stored, **tags)).notes
+    assert len(notes) == (said is not None)
+    assert not said or said in notes[0]
+
+
 def test_what_can_not_be_decoded_names_its_compression(tmp_path: Path) -> None:
     path = tmp_path / "x.dcm"
     data = packaged("MR_small_jp2klossless.dcm").read_bytes()

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from relay.data import prepared_slices, read_images
 from relay.data.options import DatasetOptions
+from relay.data.read import read_pair
 from relay.data.steps import spatial
 from relay.errors import DataError
 from relay.predict.masks import save_mask
@@ -80,6 +81,35 @@ def test_any_header_is_read_as_nibabel_reads_it_and_masks_lie_on_their_image(
     saved = nib.load(save_mask(mask, path, tmp_path / "mask"))
     assert np.allclose(saved.affine, stored.affine, atol=1e-3)
     assert np.array_equal(np.asarray(saved.dataobj), (values > 30).astype(np.uint8))
+
+
+@settings(REUSED, max_examples=20)
+@given(axes=AXES, signs=SIGNS, flips=SIGNS, angles=ANGLES, spacing=SPACING, origin=ORIGIN)
+def test_a_mask_that_nibabel_stored_along_other_axes_lies_on_its_image(
+    tmp_path: Path,
+    axes: list[int],
+    signs: tuple[float, ...],
+    flips: tuple[float, ...],
+    angles: tuple[float, float, float],
+    spacing: tuple[float, ...],
+    origin: tuple[float, ...],
+) -> None:
+    values = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(angles) @ np.diag(np.multiply(signs, spacing))
+    affine[:3, 3] = origin
+    image = nib.Nifti1Image(values, affine)
+    mask = nib.Nifti1Image((values % 3).astype(np.uint8), affine)
+    nib.save(image, tmp_path / "scan.nii")
+    turned = mask.as_reoriented(np.stack([axes, flips], 1))
+    for number, stored in enumerate((turned, nib.as_closest_canonical(mask))):
+        nib.save(stored, tmp_path / f"mask{number}.nii")
+        case = read_pair(tmp_path / "scan.nii", tmp_path / f"mask{number}.nii", range(3), eight_bits=False)
+        assert np.array_equal(case.target, case.image[..., 0] % 3)
+    shifted = turned.affine @ nib.affines.from_matvec(np.eye(3), [0, 0, 1])
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), shifted), tmp_path / "shifted.nii")
+    with pytest.raises(DataError, match="but that of its image is"):
+        read_pair(tmp_path / "scan.nii", tmp_path / "shifted.nii", range(3))
 
 
 @pytest.mark.skipif(not REAL, reason="shared/data/hippocampus is not here")

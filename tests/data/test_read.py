@@ -65,11 +65,26 @@ def test_the_same_scan_is_read_the_same_however_it_is_stored(pair: Any, code: st
     assert stored.notes == ()
 
 
+@pytest.mark.parametrize("of_mask", ["LPS", "RAS", "RPI", "PSR", "AIL"])
+@pytest.mark.parametrize("code", ["LPS", "RAS", "IRP"])
+def test_a_mask_stored_along_other_axes_is_turned_to_its_image(
+    pair: Any, tmp_path: Path, code: str, of_mask: str
+) -> None:
+    read = pair(code=code, of_mask=of_mask)
+    assert np.array_equal(read.target, DRAWN)
+    assert read.notes == ()
+    pred, truth, _ = read_masks(tmp_path / "mask.nii.gz", volume(tmp_path / "t.nrrd", DRAWN, code), range(2), range(2))
+    assert np.array_equal(pred, truth)
+    channels = read_images([tmp_path / "image.nii.gz", tmp_path / "mask.nii.gz"], eight_bits=False)
+    assert np.array_equal(channels.image, np.stack([VALUES, DRAWN], -1))
+
+
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"of_mask": "RAS"}, "origin (2.5, 3, 0), but that of its image is (0, 0, 0)"),
-        ({"of_mask": "PSR"}, ": size ("),
+        ({"of_mask": "RAS", "Origin": (3.0, 3, 0)}, "origin (3, 3, 0), but that of its image is (0, 0, 0)"),
+        ({"of_mask": "PSR", "Spacing": (0.75, 2.0, 0.51)}, ": size (5, 4, 6), but that of its image is (6, 5, 4)"),
+        ({"of_mask": "RAS", "Direction": (0.6, 0.8, 0, -0.8, 0.6, 0, 0, 0, 1)}, "direction (0.6, 0.8, 0, "),
         ({"Direction": FLIPPED}, "direction (-1, 0, 0, 0, 1, 0, 0, 0, 1), but that of its image is (1, 0, 0"),
         ({"Spacing": (0.5, 0.75, 1.0)}, "spacing (0.5, 0.75, 1), but that of its image is (0.5, 0.75, 2)"),
         ({"Origin": (0, 0, 9.0)}, "origin (0, 0, 9), but that of its image is (0, 0, 0)"),
@@ -501,7 +516,7 @@ def test_channels_of_different_places_are_refused(tmp_path: Path) -> None:
 
     assert "spacing (9, " in message(volume(tmp_path / "t2.nii.gz", VALUES, Spacing=(9.0, 1.0, 1.0)))
     assert "origin (9, " in message(volume(tmp_path / "t3.nii.gz", VALUES, Origin=(9.0, 0.0, 0.0)))
-    assert "direction" in message(volume(tmp_path / "t4.nii.gz", VALUES, "RAI"))
+    assert "direction" in message(volume(tmp_path / "t4.nii.gz", VALUES, Direction=FLIPPED))
     shorter = message(volume(tmp_path / "t5.nii.gz", VALUES[1:]))
     assert "size 3×5×6, but that of its first channel is 4×5×6" in shorter
     small = picture(tmp_path / "s.png", DRAWN[0][1:])

@@ -63,6 +63,28 @@ def test_the_publishers_test_set_is_kept(patients, tested) -> None:
         assert bool(dealt.train) == (len(published) < len(patients))
 
 
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["train", "val", None])), min_size=1), st.integers(0, 3))
+def test_what_is_marked_for_training_or_validation_stays_there(marked, seed) -> None:
+    mark = dict(marked)
+    given_samples = [
+        replace(s, split=mark[p]) for s, (p, _) in zip(samples([p for p, _ in marked]), marked, strict=True)
+    ]
+    part = {name: {f"p{p}" for p in mark if mark[p] == name} for name in ("train", "val", None)}
+    if not (part["train"] and part["val"]):
+        return
+    if not part[None] and len(part["train"]) > 1:
+        with pytest.raises(DataError, match="'site': all images are marked train or val, and none test") as caught:
+            split(given_samples, options(), seed)
+        assert "split_column to null" in caught.value.advice()
+        given_options = replace(options(), split="validation")
+    else:
+        given_options = options()
+    dealt = split(given_samples, given_options, seed)
+    assert part["train"] <= {s.patient for s in dealt.train}
+    assert part["val"] == {s.patient for s in dealt.val}
+    assert given_options.split == "validation" or {s.patient for s in dealt.test} <= part[None]
+
+
 @given(PATIENTS, st.frozensets(st.integers(0, 30)))
 def test_validation_images_stand_in_for_test_images_that_are_never_opened(patients, tested) -> None:
     given_samples = samples(patients, tested)
@@ -71,6 +93,43 @@ def test_validation_images_stand_in_for_test_images_that_are_never_opened(patien
     assert (chosen.train, chosen.val, chosen.test) == (usual.train, usual.val, usual.val)
     assert chosen.stands_in
     assert not usual.stands_in
+
+
+@given(st.lists(st.integers(0, 30), min_size=6, max_size=60), st.integers(2, 6), st.integers(0, 5))
+def test_folds_test_every_patient_once(patients, of, seed) -> None:
+    there = {f"p{p}" for p in patients}
+    marked = [replace(s, split="val" if s.patient == "p3" else None) for s in samples(patients)]
+    choices = [replace(options(0.3), fold=f"{number}/{of}") for number in range(1, of + 1)]
+    if len(there) < of:
+        with pytest.raises(DataError, match=f"{of} folds need at least {of} patients, and there are {len(there)}"):
+            split(marked, choices[0], seed)
+        return
+    dealt = [split(marked, chosen, seed) for chosen in choices]
+    assert sorted(s.id for each in dealt for s in each.test) == [s.id for s in marked]
+    tested = [{s.patient for s in each.test} for each in dealt]
+    assert sum(map(len, tested)) == len(there)
+    assert max(map(len, tested)) - min(map(len, tested)) <= 1
+    for each in dealt:
+        groups = [{s.patient for s in each[name]} for name in SPLITS]
+        assert sum(map(len, groups)) == len(set().union(*groups)) == len(there)
+        assert each.train
+        assert bool(each.val) == (len(groups[0] | groups[1]) > 1)
+
+
+def test_folds_leave_the_publishers_test_set_alone() -> None:
+    marked = samples(list(range(12)), frozenset({0, 1}))
+    dealt = [split(marked, replace(options(), fold=f"{number}/5"), 1) for number in range(1, 6)]
+    assert sorted(s.patient for each in dealt for s in each.test) == sorted(f"p{p}" for p in range(2, 12))
+    assert not {"p0", "p1"} & {s.patient for each in dealt for name in SPLITS for s in each[name]}
+
+
+def test_folds_share_out_each_class() -> None:
+    classified = DatasetOptions(task_id=0, task_name="site", task="classification", num_classes=2)
+    many = [replace(s, target=int(i % 4 == 0)) for i, s in enumerate(samples(list(range(40))))]
+    for number in range(1, 6):
+        tested = split(many, replace(classified, fold=f"{number}/5"), 1).test
+        assert [s.target for s in tested].count(1) == 2
+        assert len(tested) == 8
 
 
 def test_seed_and_site_decide() -> None:

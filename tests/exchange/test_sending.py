@@ -113,7 +113,8 @@ def test_what_will_leave_is_shown_first(at: At) -> None:
 def test_a_draft_that_is_not_signed_leaves_nothing(at: At) -> None:
     world = at(0)
     folder = world.train(1)
-    drafting.draft(world.stores["north"], folder)
+    drafted = drafting.draft(world.stores["north"], folder)
+    assert "few patients are tested on" in dict(drafted.disclosed(world.roster.policy))["result"]
     world.deliver(world.put(1, folder), "south")
 
 
@@ -121,8 +122,8 @@ def test_counts_in_the_cards_are_rounded(at: At) -> None:
     world = at(1)
     with world.forged(1) as parts:
         card = parts.json(DATA_CARD)
-    assert card["images"] == {"train": 16, "val": 0, "test": 4}
-    assert card["patients"] == {"train": 16, "val": 0, "test": 4}
+    assert card["images"] == {"train": 16, "val": 0, "test": 8}  # there are 5: a small group is only said to be small
+    assert card["patients"] == {"train": 16, "val": 0, "test": 8}
     assert card["counts"] == "rounded"
     assert "rounded to powers of two" in parts.files[MODEL_CARD].decode()
 

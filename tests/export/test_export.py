@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,8 @@ def test_models_without_masks(task: str, tmp_path: Path, capsys: pytest.CaptureF
     made, of = model_of(**{**changes(task), "common.model": {"name": "tests.tasks.tiny:Halves"}})
     warned: list[str] = []
     found = export_model(made, of, tmp_path / "model", Wanted("pt2", 1e-5, many=3), None, warned.append)
+    with zipfile.ZipFile(tmp_path / "model" / "model.pt2") as archive:  # a path of this computer may name its user
+        assert not [name for name in archive.namelist() if b".py" in archive.read(name)]
     assert (found.images, found.from_files, found.differing) == (3, 0, 0.0)
     assert found.difference < 1e-5
     assert "can't read this data set's files" in warned[0]

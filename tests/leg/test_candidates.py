@@ -73,7 +73,9 @@ def test_what_arrives_is_never_scored_on_test_images(monkeypatch: pytest.MonkeyP
     count = len(here.split.train) + len(here.split.val)
     assert rows == [{"model": name, "mean": 1.0, "images": count} for name in ("generalist", "vote")]
     monkeypatch.setattr(
-        module, "candidates_in", lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()}, task=Segmentation)}
+        module,
+        "candidates_in",
+        lambda *_: {"generalist": Oracle(), "vote": Vote({"a": Oracle()}, task=Segmentation(2, ["a", "b"]))},
     )
     assert [row["model"] for row in zero_shot(None, None, [here], CPU)] == ["generalist"]  # type: ignore[arg-type]
     assert seen
@@ -98,9 +100,9 @@ def test_an_image_without_any_class_has_no_score() -> None:
 def test_routing_counts_test_images_by_the_expert_they_look_most_like() -> None:
     here = site()
     rows = [[0.9, 0.1], [0.2, 0.8], [0.0, 0.0]]
-    vote = Vote({"a": Oracle(), "b": Oracle()}, Fixed("ab", rows), task=Segmentation)  # type: ignore[arg-type]
+    vote = Vote({"a": Oracle(), "b": Oracle()}, Fixed("ab", rows), task=Segmentation(2, ["a", "b"]))  # type: ignore[arg-type]
     assert routing(vote, here, CPU) == {"a": 1, "b": 1, "unlike": 1}
-    assert routing(Vote({"a": Oracle()}, task=Segmentation), here, CPU) == {}
+    assert routing(Vote({"a": Oracle()}, task=Segmentation(2, ["a", "b"])), here, CPU) == {}
 
 
 def legs(*pairs: tuple[float | None, float | None]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from relay.errors import ConfigError, TrainingError, UserError
 from relay.leg.fitting import steps_of
 from relay.leg.learner import usable
 from relay.logs import no_noise
-from tests.studies import simulate, study
+from tests.studies import finished, simulate, study
 
 
 def weights(root: Path) -> Mapping[str, torch.Tensor]:
@@ -49,9 +49,10 @@ def test_steps_of_a_budget(train: dict[str, Any], samples: int, world: int, shar
 @pytest.mark.parametrize("precision", [64, "bf16"])
 def test_every_precision_hands_over_32_bits_near_those_of_32(precision: object, tmp_path: Path) -> None:
     """Two legs of relay, so that a teacher and a merge take part."""
-    steady = {"common.train.optimizer": {"name": "SGD", "kwargs": {"lr": 0.01}}}
-    for name, chosen in (("plain", 32), ("other", precision)):
-        simulate(tmp_path / name, **{"common.strategy.name": "relay", "common.train.precision": chosen, **steady})
+    steady = {"common.train.optimizer.name": "SGD", "common.train.optimizer.kwargs.lr": 0.01}
+    steady |= {"common.strategy.name": "relay", "common.train.num_epochs": 1}
+    finished(tmp_path / "plain", **steady)
+    simulate(tmp_path / "other", **steady, **{"common.train.precision": precision})
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")
     assert {tensor.dtype for tensor in other.values()} == {torch.float32}
     assert any(not torch.equal(plain[name], other[name]) for name in plain)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from relay.errors import ChangedConfigError, Interrupted
 from relay.leg import run as leg_run
 from relay.leg.callbacks import ShowProgress
 from relay.leg.paths import RunPaths
+from tests import forked
 from tests.studies import finished, given, simulate
 
 RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
@@ -45,37 +43,20 @@ class StopAt(ShowProgress):
             raise KeyboardInterrupt
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """The finished run of these changes, made once."""
-    made: dict[str, Path] = {}
-
-    def run(changes: dict[str, Any]) -> Path:
-        if (key := repr(changes)) not in made:
-            made[key] = tmp_path_factory.mktemp("unbroken")
-            simulate(made[key], **changes)
-        return made[key]
-
-    return run
+AUGMENTED = {**RELAY, "common.dataset.kwargs.augment.train": "full", "common.model.kwargs.dropout": 0.2}
 
 
 @pytest.mark.parametrize(("steps", "workers", "validated"), [(2, 0, 1), (7, 0, 3), (8, 2, 1), (14, 0, 1)])
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
-    steps: int,
-    workers: int,
-    validated: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    unbroken: Callable[..., Path],
+    steps: int, workers: int, validated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever the number of workers; and an epoch may end without a validation."""
     changes = {
-        **RELAY,
-        "common.dataset.kwargs.augment": {"train": "full"},
-        "common.model.kwargs.dropout": 0.2,
+        **AUGMENTED,
+        "common.num_workers": workers,
+        "common.train.check_val_every_n_epoch": validated,
     }
-    changes["common.num_workers"] = workers
-    changes["common.train.check_val_every_n_epoch"] = validated  # an epoch may end without a validation
-    whole = unbroken(changes)
+    whole = finished(tmp_path / "whole", **AUGMENTED)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", steps)
     with pytest.raises(Interrupted, match="stopped in leg"):
@@ -103,46 +84,39 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = {"common.train.num_epochs": 20, "common.strategy.name": "slow:Slow", "current_tasks.task_ids": [1]}
     (folder / "study.yaml").write_text(yaml.safe_dump(given(**changes)))
     (folder / "slow.py").write_text(SLOW)
-    subprocess.run(command("whole"), cwd=folder, capture_output=True, check=True)
+    assert forked.run(command("whole"), folder).returncode == 0
     return folder
 
 
-def command(note: str) -> list[str]:
-    return [sys.executable, "-m", "relay", "train", "-c", "study.yaml", "-n", note]
+def command(note: str) -> str:
+    return f"relay train -c study.yaml -n {note}"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path) -> None:
+def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path, tmp_path: Path) -> None:
+    said = tmp_path / "said"
     note = how.name.lower()
     slowly = {**os.environ, "SECONDS_A_STEP": "0.2"}
-    broken = subprocess.Popen(
-        command(note),
-        cwd=whole,
-        env=slowly,
-        stderr=subprocess.PIPE,
-        text=True,
-        # a test run in a shell's background passes on that it ignores Ctrl-C
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
+    broken = forked.Forked(command(note), whole, slowly, (said.open("wb"), said.open("ab")))
     leg = RunPaths(whole / "exps/study" / note).leg("task_1")
     until = time.monotonic() + 120
     while not leg.phase(1, "learn").is_file() and broken.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
-    broken.send_signal(how)
-    _, said = broken.communicate(timeout=60)
+    os.kill(broken.pid, how)
+    broken.wait()
     assert not leg.finished
     assert not leg.checkpoint.exists()
     if how != signal.SIGKILL:
         assert broken.returncode == 130
-        assert "Run the same command again" in said
-    subprocess.run(command(note), cwd=whole, capture_output=True, check=True)
+        assert "Run the same command again" in said.read_text()
+    assert forked.run(command(note), whole).returncode == 0
     assert same(*(weights(whole / "exps/study" / n, "task_1") for n in ("whole", note)))
 
 
 def test_finished_legs_are_skipped(tmp_path: Path) -> None:
-    simulate(tmp_path, **RELAY)
+    finished(tmp_path, **AUGMENTED)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
-    simulate(tmp_path, **RELAY)
+    simulate(tmp_path, **AUGMENTED)
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
 
 

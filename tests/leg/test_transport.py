@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -75,9 +76,24 @@ def sites(tmp_path: Path) -> Sites:
     return Sites(tmp_path)
 
 
-def test_site_by_site_equals_the_simulation_bit_for_bit(sites: Sites, tmp_path: Path) -> None:
-    for task in (1, 2):
-        sites.leg(task)
+@pytest.fixture(scope="module")
+def _one_leg(tmp_path_factory: pytest.TempPathFactory) -> Sites:
+    sites = Sites(tmp_path_factory.mktemp("one_leg"))
+    sites.leg(1)
+    return sites
+
+
+@pytest.fixture
+def sent(_one_leg: Sites, tmp_path: Path) -> Sites:
+    """Sites of one's own, the first of which has sent its leg."""
+    shutil.copytree(_one_leg.root, tmp_path, dirs_exist_ok=True)
+    sites = Sites(tmp_path)
+    sites.study.lead = _one_leg.study.lead
+    return sites
+
+
+def test_site_by_site_equals_the_simulation_bit_for_bit(sent: Sites, tmp_path: Path) -> None:
+    sent.leg(2)
     finished(tmp_path / "simulated", **{"common.strategy.name": "relay"})
     deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/handover").model
     simulated = load(tmp_path / "simulated/checkpoints/task_2/handover").model
@@ -100,13 +116,12 @@ def test_what_a_person_must_approve_is_not_sent_by_training(tmp_path: Path) -> N
     assert not list(sites.study.stick.iterdir())
 
 
-def test_running_it_again_changes_and_sends_nothing(sites: Sites) -> None:
-    sites.leg(1)
-    before = {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")}
-    lines = sites.study.store("clinic_a").ledger.lines()
-    sites.leg(1)
-    assert {p: p.stat().st_mtime_ns for p in sites.root.rglob("*.relay.age")} == before
-    assert sites.study.store("clinic_a").ledger.lines() == lines
+def test_running_it_again_changes_and_sends_nothing(sent: Sites) -> None:
+    before = {p: p.stat().st_mtime_ns for p in sent.root.rglob("*.relay.age")}
+    lines = sent.study.store("clinic_a").ledger.lines()
+    sent.leg(1)
+    assert {p: p.stat().st_mtime_ns for p in sent.root.rglob("*.relay.age")} == before
+    assert sent.study.store("clinic_a").ledger.lines() == lines
 
 
 def test_a_stick_that_was_pulled_out_is_written_when_the_command_runs_again(sites: Sites) -> None:
@@ -119,29 +134,27 @@ def test_a_stick_that_was_pulled_out_is_written_when_the_command_runs_again(site
     assert [path.name for path in stick.iterdir()] == ["simulation.leg-1.clinic_a.relay.age"]
 
 
-def test_an_interrupted_leg_goes_on_without_the_stick(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
-    sites.leg(1)
+def test_an_interrupted_leg_goes_on_without_the_stick(sent: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", 4)
     with pytest.raises(Interrupted):
-        sites.leg(2)
+        sent.leg(2)
     monkeypatch.undo()
-    stick = sites.study.stick
+    stick = sent.study.stick
     stick.rename(stick.with_name("in the pocket"))
     with pytest.raises(UserError, match="stick"):
-        sites.leg(2)  # it has trained by now, and has nowhere to put it
-    assert LegPaths(sites.root / "run/clinic_b/checkpoints/task_2").finished
+        sent.leg(2)  # it has trained by now, and has nowhere to put it
+    assert LegPaths(sent.root / "run/clinic_b/checkpoints/task_2").finished
     stick.with_name("in the pocket").rename(stick)
-    sites.leg(2)
+    sent.leg(2)
     assert len(list(stick.iterdir())) == 2
 
 
-def test_a_newer_roster_does_not_make_a_leg_leave_again(sites: Sites) -> None:
-    sites.leg(1)
-    store = sites.study.store("clinic_a")
+def test_a_newer_roster_does_not_make_a_leg_leave_again(sent: Sites) -> None:
+    store = sent.study.store("clinic_a")
     before = chain_in(store.signed(1))
-    store.install(sites.study.amended(done=1))
-    sites.leg(1)
+    store.install(sent.study.amended(done=1))
+    sent.leg(1)
     assert chain_in(store.signed(1)) == before
 
 
@@ -180,25 +193,23 @@ def test_keys_of_another_site_are_refused(sites: Sites) -> None:
         sites.leg(1, **{"current_tasks.handoff": handoff})
 
 
-def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sites: Sites) -> None:
-    sites.leg(1)
+def test_another_net_is_refused_before_it_is_parsed_and_nothing_is_kept(sent: Sites) -> None:
     with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
-        sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
-    assert not sites.study.store("clinic_b").ledger.record().received
-    assert not (sites.study.store("clinic_b").folder / "received").exists()
-    sites.leg(2)
+        sent.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
+    assert not sent.study.store("clinic_b").ledger.record().received
+    assert not (sent.study.store("clinic_b").folder / "received").exists()
+    sent.leg(2)
 
 
-def test_what_was_received_without_a_config_must_fit_it_before_the_training(sites: Sites) -> None:
+def test_what_was_received_without_a_config_must_fit_it_before_the_training(sent: Sites) -> None:
     from relay.exchange.receiving import receive
 
-    sites.leg(1)
-    store, stick = sites.study.store("clinic_b"), sites.study.stick
-    receive(store, sites.study.keys("clinic_b"), next(stick.iterdir()))
+    store, stick = sent.study.store("clinic_b"), sent.study.stick
+    receive(store, sent.study.keys("clinic_b"), next(stick.iterdir()))
     with pytest.raises(ConfigMismatch, match=r"model\.kwargs"):
-        sites.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
+        sent.leg(2, **{"common.model.kwargs.features": [8, 8, 8, 8, 16]})
     handoff = {"study": STUDY, "key": str(store.home)}
-    run = sites.leg(2, **{"current_tasks.handoff": handoff})
+    run = sent.leg(2, **{"current_tasks.handoff": handoff})
     assert run.run_paths.leg("task_2").finished
 
 
@@ -244,11 +255,10 @@ def test_other_memories_travel() -> None:
     check_memory(["flow", "theirs"], Transport.policy)  # of simulations
 
 
-def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sites: Sites, tmp_path: Path) -> None:
-    sites.leg(1)
+def test_a_leg_trained_anew_after_it_was_signed_does_not_leave(sent: Sites, tmp_path: Path) -> None:
     simulate(tmp_path / "anew", **{"current_tasks.task_ids": [1], "common.train.num_epochs": 1})
     with pytest.raises(UserError, match="no turn left"):
-        sites.leg(1, note="again")
+        sent.leg(1, note="again")
     handover = tmp_path / "anew/checkpoints/task_1/handover"
     with pytest.raises(Fork, match="already signed here"):
-        draft(sites.study.store("clinic_a"), handover)
+        draft(sent.study.store("clinic_a"), handover)

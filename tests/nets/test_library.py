@@ -16,8 +16,10 @@ from monai.networks import nets
 from torch import Tensor, nn
 
 from relay import registry
-from relay.config import check
+from relay.config import Named, check
 from relay.errors import UserError
+from relay.leg import predict
+from relay.losses.deep import DeepSupervision
 from relay.nets.library import NETS
 from relay.nets.wrapped import Wrapped
 from relay.results import read_rows
@@ -94,6 +96,56 @@ def test_it_is_monais_net_with_the_same_weights() -> None:
 def test_a_net_that_classifies(name: str, kwargs: dict[str, Any], size: tuple[int, ...]) -> None:
     net = build(name, size, **kwargs)
     assert net(torch.randn(2, 2, *size)).shape == (2, 3)
+
+
+TINY_UNETR = {"feature_size": 4, "hidden_size": 8, "mlp_dim": 8, "num_heads": 2}
+TINY_VIT = {"hidden_size": 12, "mlp_dim": 12, "num_layers": 1, "num_heads": 2}
+TINY_SWIN = {"feature_size": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 1, 1], "divisible_by": 32}
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "size"),
+    [
+        ("SwinUNETR", TINY_SWIN, (64, 64)),
+        ("UNETR", TINY_UNETR, (32, 32)),
+        ("UNETR", TINY_UNETR, (16, 16, 32)),
+        ("ViT", {**TINY_VIT, "patch_size": [8, 8]}, (16, 16)),
+        ("ViT", {**TINY_VIT, "patch_size": [8, 8, 8]}, (16, 16, 16)),
+        ("EfficientNetBN", {"model_name": "efficientnet-b0", "divisible_by": 32, "batch_norm": "group"}, (32, 32)),
+        ("DynUNet", DYNUNET, (16, 16, 16)),
+    ],
+)
+def test_nets_with_patches_train_a_step_and_predict_by_windows(
+    name: str, kwargs: dict[str, Any], size: tuple[int, ...]
+) -> None:
+    net = build(name, size, **kwargs)
+    x, before = torch.randn(2, 2, *size), copy.deepcopy(net.state_dict())
+    answer = net.train()(x)
+    criterion = DeepSupervision(loss=Named(name="CE")).build(3)
+    criterion(answer, torch.zeros(2, *answer.shape[2:], dtype=torch.long)).backward()
+    torch.optim.SGD(net.parameters(), 1e-3).step()
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in net.state_dict().items())
+    larger = torch.randn(1, 2, *(side + 3 for side in size))
+    dense = answer.ndim > 2
+    found = predict(net, larger, size) if dense else predict(net, x[:1])
+    assert found.shape == (1, 3, *(larger.shape[2:] if dense else ()))
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "kwargs", "said"),
+    [
+        ("UNETR", (24, 32), {}, "must be multiples of 16, 16: monai:UNETR divides"),
+        ("ViT", (20, 16), {"patch_size": [8, 8]}, "must be multiples of 8, 8: monai:ViT divides"),
+        ("UNETR", (32, 32), {}, None),
+        ("DynUNet", (15, 15), DYNUNET, None),
+    ],
+)
+def test_sizes_that_patches_do_not_fill(
+    name: str, size: tuple[int, ...], kwargs: dict[str, Any], said: str | None
+) -> None:
+    found = made(name, size, **kwargs).odd_size()
+    assert found is None if said is None else said in found
 
 
 def test_small_images_are_padded_for_a_net_that_classifies() -> None:

@@ -88,7 +88,7 @@ def test_task_conf_changes_the_data_of_its_own_leg() -> None:
         ("common.train.batch_sze", 4, "unknown key", "batch_size"),
         ("common.train.batch_size", 0, "greater than or equal to 1", None),
         ("common.train.batch_size", "many", "a whole number", None),
-        ("common.train.precision", 8, "16, 32, 64 or 'bf16'", None),
+        ("common.train.precision", 8, "16, 32, 64, 'bf16' or 'auto'", None),
         ("common.model.kwargs.norm", "grop", "'group', 'instance' or 'batch'", "group"),
         ("common.model.name", "UNet", "unknown name", None),
         ("common.strategy.name", "relai", "Did you mean 'relay'", None),
@@ -278,6 +278,8 @@ def test_a_net_of_a_library_takes_what_the_data_set_says(
 def test_a_net_for_one_size_needs_it() -> None:
     found = problems(**{"common.model": VIT, "common.dataset.kwargs.img_size": None})
     assert "must be given, or img_size or patch_size" in found["common.model.kwargs.img_size"].allowed
+    found = problems(**{"common.model": VIT, "common.dataset.kwargs.img_size": [32, 36]})
+    assert found["common.dataset.kwargs.img_size"].allowed.startswith("must be multiples of 8, 8: monai:ViT")
     wrong = {"name": "monai:ViT", "kwargs": {"patch_size": 8, "img_size": [16, 16]}}
     found = problems(**{"common.model": wrong, "common.dataset.kwargs.img_size": [32, 32]})
     assert found["common.model.kwargs.img_size"].allowed == "must be [32, 32], as in the data set, or left out"

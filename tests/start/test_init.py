@@ -93,6 +93,10 @@ def test_tables(tmp_path: Path) -> None:
     assert common["dataset"]["kwargs"]["task"] == "regression"
     assert common["train"]["loss"] == {"name": "MSE"}
     assert "num_classes" not in common["dataset"]["kwargs"]
+    mean, deviation = common["dataset"]["kwargs"]["target_scale"]  # of the training patients only: not (6, 3.45)
+    assert mean == pytest.approx(6, abs=2)
+    assert deviation == pytest.approx(3.45, abs=1.5)
+    assert (mean, deviation) != (6.0, 3.452)
     common, _ = written(table, *words, "--target", "kind", "--replace")
     assert common["dataset"]["kwargs"]["class_names"] == ["a", "b"]
     common, _ = written(table, *words, "--target", "kind", "--task", "multilabel", "--replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from fractions import Fraction
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from relay.datasets.ecvl import ECVL
 from relay.datasets.table import Table
@@ -163,6 +164,24 @@ def test_splits_that_can_not_be(tmp_path: Path, words: tuple[str, ...], message:
     done = typed("data", "split", made(tmp_path, 2), "-o", tmp_path / "s.csv", *words)
     done.refused(2, message, advice=advice)
     assert not (tmp_path / "s.csv").exists()
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n"), max_size=8)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CELLS, min_size=6, max_size=6), st.sampled_from(",;\t"))
+def test_a_split_keeps_every_cell_as_it_was(tmp_path: Path, cells: list[str], mark: str) -> None:
+    header = ["SubjectID", "Channel_0", "a  note"]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL)
+    writer.writerows([header, *([f" p  {k}", "a  scan .png", cell] for k, cell in enumerate(cells))])
+    (tmp_path / "t.csv").write_bytes(text.getvalue().encode())
+    typed("data", "split", tmp_path / "t.csv", "-o", tmp_path / "s.csv", "--replace")
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.reader(file, delimiter=mark, skipinitialspace=True))
+    assert found[0] == [*header, "split"]
+    assert [row[:3] for row in found[1:]] == [[f" p  {k}", "a  scan .png", cell] for k, cell in enumerate(cells)]
 
 
 def test_a_split_is_beside_its_table(tmp_path: Path) -> None:

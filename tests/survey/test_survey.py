@@ -81,13 +81,13 @@ def test_check_finds_what_training_would_begin_with(root: Path) -> None:
     done.refused(2, "1 problem, named above")
     assert "problem: task 'north': images of 2 sizes (16×16, 32×32) can't be put into one batch" in done.out
     assert "what to do: Set img_size" in done.out
-    COMMON["model"], plain = {"name": "monai:UNETR", "kwargs": {"feature_size": 4, "hidden_size": 12}}, COMMON["model"]
+    COMMON["model"], plain = {"name": "monai:UNETR", "kwargs": {"feature_size": 4, "hidden_size": 13}}, COMMON["model"]
     try:
-        done = typed("data", "check", config(root, img_size=[20, 20], patch_size=None))
+        done = typed("data", "check", config(root, img_size=[32, 32], patch_size=None))
     finally:
         COMMON["model"] = plain
     done.refused(2, "2 problems, listed above")
-    assert "net 'monai:UNETR' can't process an image of 20×20: " in done.out
+    assert "monai can't make UNETR: " in done.out
 
 
 def test_check_says_what_is_not_here(root: Path) -> None:

@@ -62,6 +62,25 @@ def test_a_wrong_target_is_refused(which: Task, given: object, message: str) -> 
     assert caught.value.advice()
 
 
+@pytest.mark.parametrize("scale", [None, (62.0, 12.5)])
+def test_training_sees_standardised_numbers_and_everything_else_their_own_unit(
+    scale: tuple[float, float] | None,
+) -> None:
+    which = task_of(DatasetOptions(task_id=0, task_name="a", task="regression", target_scale=scale))
+    stored, logits = torch.tensor([50.0, 62.0, 80.0]), torch.tensor([[-1.0], [0.5], [2.0]])
+    mean, deviation = scale or (0.0, 1.0)
+    assert which.label(stored)[:, 0].tolist() == ((stored - mean) / deviation).tolist()
+    answer = which.answer(logits)
+    assert answer.tolist() == (logits * deviation + mean).tolist()
+    assert torch.allclose(which.logits(answer), logits)
+    assert torch.allclose(values(which, logits, stored), (answer - stored[:, None]).abs())
+    assert which.measure(answer.tolist(), stored).values[0] == (
+        "",
+        "mae",
+        pytest.approx(values(which, logits, stored).mean()),
+    )
+
+
 def values(which: Task, logits: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
     return which.values(which.decide(logits), which.label(stored))
 

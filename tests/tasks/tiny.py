@@ -77,7 +77,11 @@ class Halves(Net):
 
 def changes(task: str, **more: Any) -> dict[str, Any]:
     """What makes a study of ``tests.studies`` one of these."""
-    classes = {"classification": {"num_classes": 2}, "multilabel": {"num_classes": 2}, "regression": {}}[task]
+    classes = {
+        "classification": {"num_classes": 2},
+        "multilabel": {"num_classes": 2},
+        "regression": {"target_scale": [1.0, 0.7]},
+    }[task]
     sets = [
         {"kwargs": {"task_id": k, "task_name": f"clinic_{name}", "shift": 20 * k}} for k, name in ((1, "a"), (2, "b"))
     ]

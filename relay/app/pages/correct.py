@@ -10,11 +10,11 @@ from starlette.routing import Route
 
 from relay.app.configs import choices
 from relay.app.place import Place
-from relay.app.web import desk_of, form_of, render, seen, text_of, word_of
+from relay.app.web import desk_of, first_of, form_of, render, seen, text_of, word_of
 from relay.correct import Ranked, Target, ranking_in
 
 MOST = 500
-"""How many images are listed."""
+"""How many images are listed at a time."""
 LEAST = 5
 """How many corrected training images learning asks for, unless a person says otherwise."""
 
@@ -29,7 +29,9 @@ def show(request: Request) -> Response:
     place = Place.of(desk, given)
     rows, by = _rows(place)
     done = [row for row in rows if row["split"] == "train" and row["versions"]]
-    values |= {"place": place, "rows": rows[:MOST], "all": len(rows), "by": by, "done": len(done)}
+    first = first_of(given.get("from", ""), len(rows), MOST)
+    values |= {"place": place, "rows": rows[first : first + MOST], "all": len(rows), "by": by, "done": len(done)}
+    values |= {"first": first, "most": MOST}
     return render(request, "correct.html", **values)
 
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relay.app import configs
-from relay.app.sources import PAGE, Seen, see
-from relay.app.web import desk_of, form_of, path_of, render, seen, text_of, word_of
+from relay.app.sources import PAGE, see
+from relay.app.web import desk_of, first_of, form_of, path_of, render, seen, text_of, word_of
 from relay.config import fault
 from relay.errors import RelayError, UserError
 
@@ -47,17 +47,10 @@ def look(request: Request) -> Response:
         found = see(source, patients or None)
     except RelayError as wrong:
         error = wrong
-    first = _first(asked.get("from", ""), found)
+    first = first_of(asked.get("from", ""), len(found.rows) if found else 0, PAGE)
     known, _ = configs.names(desk)
     values = {"source": source, "patients": patients, "first": first, "page": PAGE, "tasks": TASKS, "known": known}
     return render(request, "data_new.html", found=found, error=error, **values)
-
-
-def _first(text: str, found: Seen | None) -> int:
-    """The place of the first image that is listed, from 0."""
-    many = len(found.rows) if found else 0
-    place = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
-    return max(0, min(place, many - 1)) // PAGE * PAGE
 
 
 def init(request: Request) -> Response:

@@ -17,7 +17,7 @@ from relay.app.guard import csrf_of
 from relay.app.place import Place
 from relay.app.web import REFUSED, desk_of, form_of, render, text_of
 from relay.correct import Target, add, predicted, ranking_in, start_of
-from relay.data import Pixels, Record, read_corrected, read_images
+from relay.data import Pixels, Record, is_dicom, is_series, read_corrected, read_images
 from relay.errors import RelayError, UserError, shown, typed
 from relay.palette import PALETTE, css
 
@@ -46,6 +46,7 @@ def edit(request: Request) -> Response:
     }
     command = typed("relay", "correct", "add", *place.words, sample.id, "MASK", "--by", "NAME")
     values = {"place": place, "sample": sample, "history": newest[::-1], "about": json.dumps(about)}
+    values["dicom"] = any(is_series(path) or is_dicom(path) for path in sample.images)
     return render(request, "correct_image.html", split=place.target.splits.get(sample.id), command=command, **values)
 
 

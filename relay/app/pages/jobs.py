@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from relay.app.following import following
+from relay.app.guard import LOCKED
 from relay.app.jobs import DONE, OVER, Job
 from relay.app.progress import progress_of
-from relay.app.web import desk_of, form_of, render, secret_of, seen
+from relay.app.web import desk_of, form_of, render, secret_of, seen, text_of
 
 
 def _job(request: Request) -> Job:
@@ -45,9 +46,9 @@ def _shown(request: Request, template: str) -> Response:
 
 
 def stop(request: Request) -> Response:
-    """Ask a job to stop."""
-    form_of(request)
-    desk_of(request).jobs.stop(_job(request))
+    """Ask a job to stop; the second time, end it at once."""
+    kill = bool(text_of(form_of(request), "kill"))
+    desk_of(request).jobs.stop(_job(request), kill)
     return seen(_job(request))
 
 
@@ -64,6 +65,13 @@ def link(request: Request) -> Response:
     return render(request, "link.html", link=f"{request.base_url}enter?token={request.app.state.door.link()}")
 
 
+def lock(request: Request) -> Response:
+    """Lock the page now."""
+    form_of(request)
+    request.app.state.door.lock(request.scope["relay_session"])
+    return PlainTextResponse(LOCKED)
+
+
 ROUTES = [
     Route("/jobs", listed),
     Route("/jobs/rows", rows),
@@ -72,4 +80,5 @@ ROUTES = [
     Route("/jobs/{number:int}/stop", stop, methods=["POST"]),
     Route("/jobs/{number:int}/again", again, methods=["POST"]),
     Route("/link", link, methods=["POST"]),
+    Route("/lock", lock, methods=["POST"]),
 ]

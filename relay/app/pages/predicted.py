@@ -13,7 +13,7 @@ from starlette.routing import Route
 from relay.app.jobs import OVER, Job
 from relay.app.pages.results import predict_words
 from relay.app.progress import progress_of
-from relay.app.uploads import Predicted, answers_of, check_size, given_in, in_its_format, keep, predicted
+from relay.app.uploads import Predicted, answers_of, check_size, given_in, in_its_format, keep, predicted, remove
 from relay.app.web import desk_of, form_of, render, text_of
 from relay.errors import UserError
 
@@ -54,6 +54,13 @@ def answers(request: Request) -> Response:
     return _attached("answers.csv", path.read_bytes())
 
 
+def delete(request: Request) -> Response:
+    """Remove the dropped images, and what was predicted for them."""
+    form_of(request)
+    remove(_job(request))
+    return RedirectResponse(f"/results/predicted/{_job(request).number}", 303)
+
+
 def predicted_of(request: Request) -> Predicted:
     """The image that an address means: a job's number, and its place in it.
 
@@ -68,11 +75,12 @@ def predicted_of(request: Request) -> Predicted:
 
 def _shown(request: Request, template: str) -> Response:
     job = _job(request)
-    given_in(job)
+    there = any(folder.is_dir() for folder in given_in(job))
     state = job.state
     images = [one.image.name for one in predicted(job)]
     progress = None if state in OVER else progress_of(job)
-    values = {"images": images, "answers": answers_of(job) is not None, "over": state in OVER, "progress": progress}
+    values = {"images": images, "over": state in OVER, "progress": progress}
+    values |= {"there": there, "answers": there and answers_of(job) is not None}
     return render(request, template, job=job, state=state, **values)
 
 
@@ -96,5 +104,6 @@ ROUTES = [
     Route("/results/predicted/{number:int}", show),
     Route("/results/predicted/{number:int}/part", part),
     Route("/results/predicted/{number:int}/answers", answers),
+    Route("/results/predicted/{number:int}/delete", delete, methods=["POST"]),
     Route("/results/predicted/{number:int}/{place:int}/mask", download),
 ]

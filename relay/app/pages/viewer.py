@@ -14,9 +14,8 @@ from relay import palette
 from relay.app.pages.predicted import predicted_of
 from relay.app.pages.results import name_of, run_of
 from relay.app.progress import run_of as run_of_words
-from relay.app.viewing import Recent, Viewed, datasets_of, of_file, of_record, predictions_of, record_of
+from relay.app.viewing import Known, Recent, Viewed, known_of, of_file, of_record, predictions_of, record_of
 from relay.app.web import desk_of, render
-from relay.data import Dataset
 from relay.errors import UserError
 
 IMAGES, RUNS = Recent(), Recent()
@@ -37,10 +36,11 @@ def case_data(request: Request) -> Response:
     """What the page of a test image asks for."""
     run, site, sample = (request.query_params.get(part, "") for part in ("run", "site", "sample"))
     folder = run_of(desk_of(request), run)
-    dataset, record = record_of(_datasets(folder), site, sample)
+    known = _known(folder)
+    dataset, record = record_of(known.datasets, site, sample)
     masks = predictions_of(folder, site, record)
     made = [path.stat().st_mtime_ns for path in masks.values()]
-    return _data(request, (folder, site, sample, *made), lambda: of_record(dataset, record, masks))
+    return _data(request, (folder, site, sample, *made), lambda: of_record(dataset, record, masks, known.models))
 
 
 def dropped(request: Request) -> Response:
@@ -73,14 +73,14 @@ def _classes(request: Request) -> list[str]:
     desk = desk_of(request)
     run = run_of_words(desk.jobs.job(int(request.path_params["number"])).words)
     try:
-        datasets = _datasets(desk.cwd / run) if run else {}
+        datasets = _known(desk.cwd / run).datasets if run else {}
     except UserError:
         return []
     return next((list(dataset.options.does.names) for dataset in datasets.values()), [])
 
 
-def _datasets(run: Path) -> dict[str, Dataset]:
-    """The data sets of a run; read anew only if its config has changed.
+def _known(run: Path) -> Known:
+    """What the config of a run says; read anew only if it has changed.
 
     Raises:
         UserError: the run has no config, or it can't be used any more.
@@ -88,7 +88,7 @@ def _datasets(run: Path) -> dict[str, Dataset]:
     given = run / "config.given.yaml"
     if not given.is_file():
         raise UserError(f"{run} has no config: its images are not known", "Choose a run that was trained here.")
-    found: dict[str, Dataset] = RUNS.get((run, given.stat().st_mtime_ns), lambda: datasets_of(run))
+    found: Known = RUNS.get((run, given.stat().st_mtime_ns), lambda: known_of(run))
     return found
 
 

@@ -18,14 +18,26 @@ async function check(renewed = false) {
     if (mine !== asked) return false; // a newer text is on its way
     if (answer.status === 422 && !renewed && (await renew())) return check(true);
     if (answer.ok) show(await answer.json());
-    else verdict.textContent = answer.status === 403 ? await answer.text() : "This text could not be checked";
+    else unchecked(answer.status === 403 ? await answer.text() : reason(await answer.text()));
     return answer.ok;
   } catch (error) {
-    verdict.textContent = "Not checked: relay ui does not answer. Is it still running?";
+    unchecked("Not checked: relay ui does not answer. Is it still running?");
     return false;
   } finally {
     clearTimeout(waiting);
   }
+}
+
+// What was found in an older text says nothing about this one.
+function unchecked(why) {
+  verdict.textContent = why;
+  problems.replaceChildren();
+  mark([]);
+}
+
+function reason(html) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  return page.querySelector(".error .text")?.textContent.trim() || "This text could not be checked";
 }
 
 // After a lock, another link has opened another session: take its token, so that the text need not be typed again.

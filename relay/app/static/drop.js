@@ -1,6 +1,7 @@
 // Drop files, folders and DICOM series on a form; the paths inside a dropped folder are kept as names.
 
 const MOST_FILES = 5000;
+const HUGE = 2 ** 28; // bytes of a file
 
 for (const form of document.querySelectorAll("form[data-drop]")) {
   const zone = form.querySelector("[data-zone]");
@@ -13,7 +14,9 @@ for (const form of document.querySelectorAll("form[data-drop]")) {
     const most = Number(form.dataset.most);
     const fits = bytes <= most && files.length <= MOST_FILES;
     const said = `${files.length} ${files.length === 1 ? "file" : "files"}, ${size(bytes)}`;
-    told.textContent = fits ? said : `${said}: at most ${MOST_FILES} files, ${size(most)} together. Drop fewer at once.`;
+    const huge = files.filter((file) => file.size >= HUGE);
+    const warned = `${said}. ${huge[0]?.name} has ${size(huge[0]?.size)}: predicting it may need several times as much memory, and long.`;
+    told.textContent = fits ? (huge.length ? warned : said) : `${said}: at most ${MOST_FILES} files, ${size(most)} together. Drop fewer at once.`;
     input.setCustomValidity(fits ? "" : told.textContent);
   };
 

@@ -24,7 +24,12 @@ function show(part, text) {
   const top = within?.scrollTop ?? 0;
   const atEnd = !within || top + within.clientHeight >= within.scrollHeight - 4;
   const focused = part.contains(document.activeElement) ? called(document.activeElement) : null;
+  const kept = new Map([...part.querySelectorAll("[data-keep]")].map((element) => [element.dataset.keep, element]));
   part.innerHTML = text;
+  for (const place of part.querySelectorAll("[data-keep]")) {
+    const same = kept.get(place.dataset.keep); // it draws itself, or has not changed: drawn anew, it would blink
+    if (same) place.replaceWith(same);
+  }
   const now = part.querySelector(".output");
   if (now) now.scrollTop = atEnd ? now.scrollHeight : top;
   if (focused === null) return;

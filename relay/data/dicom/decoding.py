@@ -11,16 +11,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from relay.data.dicom.doubts import doubts
 from relay.data.dicom.pixels import real_values
 from relay.data.dicom.planes import Plane, planes_of
 from relay.data.dicom.series import series_files
 from relay.data.dicom.stack import stack
-from relay.data.dicom.tags import text
 from relay.data.formats.files import is_dicom, is_series
 from relay.data.formats.geometry import Geometry
-
-CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""SOP class of secondary captures, and the beginning of those with many frames."""
 
 
 def reads(path: Path) -> bool:
@@ -41,7 +38,7 @@ def decode(path: Path, indices: bool = False) -> tuple[NDArray[Any], Geometry, i
     planes, geometry = _stacked(path)
     values = real_values(planes, indices)
     channels = values.shape[3] if values.ndim == 4 else 1
-    return values, geometry, channels, tuple(_notes(planes))
+    return values, geometry, channels, tuple(doubts(planes, geometry, values))
 
 
 def geometry_of(path: Path) -> Geometry:
@@ -56,16 +53,3 @@ def geometry_of(path: Path) -> Geometry:
 def _stacked(path: Path) -> tuple[list[Plane], Geometry]:
     files: Sequence[Path] = series_files(path) if is_series(path) else [path]
     return stack([plane for file in files for plane in planes_of(file)])
-
-
-def _notes(planes: Sequence[Plane]) -> list[str]:
-    """What is legal, but suspicious."""
-    first, notes = planes[0], []
-    if first.spacing is None:
-        notes.append("its header gives no pixel size; assumed 1 mm")
-    headers = {plane.path: plane.header for plane in planes}
-    if any(text(header, "BurnedInAnnotation", path).upper() == "YES" for path, header in headers.items()):
-        notes.append("text is burned into its pixels (BurnedInAnnotation), which may name the patient")
-    elif text(first.header, "SOPClassUID", first.path).startswith(CAPTURE):
-        notes.append("a secondary capture, such as a screenshot: text may be burned into its pixels")
-    return notes

@@ -42,9 +42,8 @@ def real_values(planes: Sequence[Plane], indices: bool = False) -> NDArray[Any]:
     """
     stored = _stored(planes, indices)
     first = planes[0]
-    monochrome1 = text(first.header, "PhotometricInterpretation", first.path) == "MONOCHROME1"
-    if monochrome1 and text(first.header, "Modality", first.path) not in MEASURED:
-        stored = _inverted(stored, first)
+    if is_inverted(first):
+        stored = inverted(stored, first)
     scales = [(plane.slope, plane.intercept) for plane in planes]
     if set(scales) == {(1.0, 0.0)}:
         return stored
@@ -181,7 +180,13 @@ def _colours(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.dtype == np.uint8 else (array >> 8).astype(np.uint8)
 
 
-def _inverted(stored: NDArray[Any], plane: Plane) -> NDArray[Any]:
+def is_inverted(plane: Plane) -> bool:
+    """Whether small values are bright, and are not measurements."""
+    monochrome1 = text(plane.header, "PhotometricInterpretation", plane.path) == "MONOCHROME1"
+    return monochrome1 and text(plane.header, "Modality", plane.path) not in MEASURED
+
+
+def inverted(stored: NDArray[Any], plane: Plane) -> NDArray[Any]:
     """Large values for small ones, in the range that the header gives to stored values."""
     if stored.dtype.kind not in "ui":
         return -stored

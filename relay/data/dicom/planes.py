@@ -55,6 +55,8 @@ TAGS = (
     "ImageOrientationPatient",
     "SliceThickness",
     "SpacingBetweenSlices",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "RescaleSlope",
     "RescaleIntercept",
     "ModalityLUTSequence",
@@ -99,6 +101,7 @@ class Plane:
         orientation: The directions of a row (x) and of a column (y), ``(2, 3)``; None if not given.
         spacing: Millimetres between columns (x) and between rows (y); None if not given.
         depth: Millimetres to the next plane, by the header, which may be wrong; None if not given.
+        between: Millimetres between slices, as the header says (SpacingBetweenSlices); None if it does not.
         slope, intercept: A value is ``slope * stored + intercept``.
     """
 
@@ -109,6 +112,7 @@ class Plane:
     orientation: NDArray[np.float64] | None
     spacing: tuple[float, float] | None
     depth: float | None
+    between: float | None
     slope: float
     intercept: float
 
@@ -155,7 +159,8 @@ def _plane(path: Path, header: Any, frame: int | None, groups: Sequence[Any] | N
         return None
 
     position = found("ImagePositionPatient", 3)
-    depth = found("SpacingBetweenSlices", 1) or found("SliceThickness", 1)
+    between = found("SpacingBetweenSlices", 1)
+    depth = between or found("SliceThickness", 1)
     slope, intercept = found("RescaleSlope", 1) or (1.0,), found("RescaleIntercept", 1) or (0.0,)
     if slope[0] == 0:
         raise DataError(f"{path}: RescaleSlope 0 in its header: all values would be the same", HEADER)
@@ -167,6 +172,7 @@ def _plane(path: Path, header: Any, frame: int | None, groups: Sequence[Any] | N
         _orientation(found("ImageOrientationPatient", 6), path),
         _spacing([found(tag, 2) for tag in SPACINGS], path),
         abs(depth[0]) or None if depth else None,
+        abs(between[0]) or None if between else None,
         slope[0],
         intercept[0],
     )

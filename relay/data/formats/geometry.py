@@ -92,6 +92,32 @@ class Geometry:
                 told.append((what, _list(mine), _list(theirs)))
         return told
 
+    def way_onto(self, other: Geometry) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """How an array as stored here is turned to the axes of another geometry with the same voxels, without
+        interpolation: the order of its axes, and which of them are reversed afterwards. None if the voxels differ."""
+        axes = len(self.size)
+        if axes != len(other.size):
+            return None
+        mine, theirs = (np.reshape(geometry.direction, (axes, axes)) for geometry in (self, other))
+        cosines = theirs.T @ mine
+        along = np.abs(cosines).argmax(1).tolist()
+        if sorted(along) != list(range(axes)):
+            return None
+        signs = np.where(cosines[range(axes), along] < 0, -1.0, 1.0)
+        turned = self._turned(along, signs)
+        if turned.size != other.size or turned.differences(other):
+            return None
+        order = tuple(axes - 1 - axis for axis in reversed(along))  # an array's axes run the other way: (z, y, x)
+        return order, tuple(axes - 1 - axis for axis in range(axes) if signs[axis] < 0)
+
+    def _turned(self, along: Sequence[int], signs: NDArray[np.float64]) -> Geometry:
+        """The same voxels, stored with other axes: which of mine each is, and -1 where it is reversed."""
+        mine = np.reshape(self.direction, (len(self.size),) * 2)[:, along]
+        size, spacing = np.array(self.size)[along], np.array(self.spacing)[along]
+        origin = np.array(self.origin) + mine @ np.where(signs < 0, spacing * (size - 1), 0.0)
+        numbers = (size, spacing, origin, (mine * signs).ravel())
+        return Geometry(*(tuple(each.tolist()) for each in numbers))
+
     def turn(self, stored: NDArray[T]) -> NDArray[T]:
         """Turn an array as stored, ``(z, y, x)`` or ``(y, x)`` and perhaps channels, to the orientation of the net."""
         array = stored if len(self.size) == 3 else stored[None]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from relay.data.dicom import decoding as dicom
@@ -39,6 +40,15 @@ class Raw:
     def axes(self) -> int:
         """Number of spatial axes."""
         return self.values.ndim - (self.channels > 1)
+
+    def onto(self, other: Raw) -> Raw:
+        """The same voxels in the order of another file, if that has the same voxels in space; unchanged otherwise."""
+        way = self.geometry.way_onto(other.geometry) if self.geometry and other.geometry else None
+        if way is None:
+            return self
+        order, reversed_axes = way
+        values = np.flip(self.values.transpose(*order, *range(self.axes, self.values.ndim)), reversed_axes)
+        return replace(self, values=values, geometry=other.geometry)
 
 
 def read_raw(path: Path, indices: bool = False) -> Raw:

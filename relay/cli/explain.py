@@ -1,0 +1,91 @@
+"""See why: ``relay explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from relay.cli import ask, configs, options
+from relay.cli.predict import Which, bundled
+from relay.cli.top import command, log_to, warn
+from relay.errors import UserError
+from relay.files import expanded
+
+if TYPE_CHECKING:
+    from relay.predict import Given, OwnRun
+
+DEFAULT = "grad_cam,integrated_gradients,occlusion"
+
+
+@command
+def explain(
+    config: options.RunConfig,
+    image: Annotated[
+        list[Path], typer.Option("--image", help="An image, or a folder of images. Repeatable.", metavar="PATH")
+    ],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="Comma-separated: grad_cam, grad_cam++, guided_backpropagation, guided_grad_cam, "
+            "integrated_gradients, occlusion; or all.",
+        ),
+    ] = DEFAULT,
+    output: Annotated[
+        str | None, typer.Option("--class", help="The class to explain. Default: the one that the model finds.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", help="The convolution that grad_cam looks at. Default: the deepest.")
+    ] = None,
+    note: options.Note = "run",
+    gpus: options.Gpus = None,
+    model: Annotated[
+        Which,
+        typer.Option(
+            "--model",
+            help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
+        ),
+    ] = Which.GENERALIST,
+    received: Annotated[
+        int | None, typer.Option("--received", help="Explain a model received from this leg.", min=1)
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", help="Explain a model in this bundle, after verifying it.", metavar="FILE"),
+    ] = None,
+    passphrase_file: options.PassphraseFile = None,
+    verbose: options.Verbose = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Draw heat maps of what a model's answer to an image depends on.
+
+    Each map stands beside that of the same net without training: where the two are alike, a map says nothing.
+    """
+    if received is not None and bundle is not None:
+        raise UserError("--received and --bundle name different models", "Give one of them.")
+    study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
+    from relay.explain import Asked, doubts, explain, methods_of, write_page
+    from relay.predict import Given, OwnRun, images_in, images_of, models
+
+    asked = Asked(methods_of(method), output, layer)
+    paths = images_in([expanded(path) for path in image])
+    here: Given | OwnRun
+    if bundle is not None:
+        here = Given(study, *bundled(study, bundle, passphrase_file))
+    elif received is not None:
+        here = Given(study, *models.received(study, received))
+    else:
+        here = OwnRun(study, root, config)
+    which: Any = model.value
+    chosen = here.for_images(which, ask.say)
+    log_to(root / "logs" / "explain.log", verbose)
+    found = []
+    for one in explain(chosen, images_of(paths, chosen.leg.data), asked, devices, warn):
+        ask.say(f"{one.path.name}: {one.said}")
+        found.append(one)
+        for doubt in doubts(one):
+            warn(doubt)
+    for path in write_page(found, f"{chosen.folder} ({chosen.kind})", root / "explained" / chosen.folder):
+        ask.say(f"Written: {path}")

@@ -1,0 +1,161 @@
+"""Two pages for a data protection officer: an annex for the impact assessment, and a statement of what flows where.
+
+Everything in them is a :class:`~relay.protection.facts.Fact` or a question that only people can answer. The order of
+the annex follows Article 35 (7) of the GDPR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from relay.bundle import meanings
+from relay.errors import UserError
+from relay.exchange import StudyStore
+from relay.files import write_text
+from relay.plan import Study
+from relay.protection import facts
+from relay.protection.page import Fact, Page, Part
+
+DRAFT = (
+    "Draft for the data protection officer. relay filled in what its files say; a person must check and complete it."
+)
+OPEN = "to be filled in"
+
+
+def pages(study: Study, config: Path, root: Path, store: StudyStore | None) -> tuple[Page, Page]:
+    """Both pages.
+
+    Args:
+        config: the config's file.
+        root: the folder of the run; it need not exist yet.
+        store: the study at this site; None in a simulation, or before the site has joined.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    return _annex(study, config, root, store), _flow(study, root, store)
+
+
+def write_pages(made: Sequence[Page], folder: Path) -> list[Path]:
+    """Write pages as Markdown and HTML; return the files.
+
+    Raises:
+        UserError: one exists already: a person may have completed it.
+    """
+    texts = {folder / f"{page.name}.{end}": getattr(page, form)() for page in made for form, end in FORMS.items()}
+    if there := [path for path in texts if path.exists()]:
+        raise UserError(f"{there[0]} exists already", "Somebody may have completed it: name another folder with -o.")
+    for path, text in texts.items():
+        write_text(path, text)
+    return list(texts)
+
+
+FORMS = {"markdown": "md", "html": "html"}
+
+
+def _annex(study: Study, config: Path, root: Path, store: StudyStore | None) -> Page:
+    run = list(facts.of_run(root))
+    measured = [fact for fact in run if fact.what.lower() in facts.FINDINGS.values()]
+    data = [fact for fact in run if fact not in measured]
+    return Page(
+        "dpia-annex",
+        f"Annex to the data protection impact assessment: {study.name}",
+        [
+            Part(
+                "1. What is done, and why",
+                "Each hospital trains a model on its own images, in turn, and carries it to the next. Images stay.",
+                [*facts.of_study(study, config), *_asked("Purpose", "Legal basis, consent", "Controller, contact")],
+            ),
+            Part("2. Which data", "Exact counts: this page stays at the site.", data or _asked("Data of this site")),
+            Part("3. Who takes part", "The roster is signed by the coordinator.", _roster(store)),
+            Part(
+                "4. Necessity and proportionality",
+                "relay can't know why this study is needed.",
+                _asked(
+                    "Why a common model is needed", "Why fewer data or sites would not do", "How long images are kept"
+                ),
+            ),
+            Part(
+                "5. Risks",
+                "Weights can tell whether a patient was trained on.",
+                [*measured, *_risks(), *_asked(*RISKS)],
+            ),
+            Part(
+                "6. Measures", "What relay does by itself.", [*_measures(), *_asked("Other measures of the hospital")]
+            ),
+            Part("7. Opinion", "", _asked("Of the officer", "Of patients or their representatives", "Date, signature")),
+        ],
+    )
+
+
+RISKS = ("Severity for patients", "Likelihood", "Decision")
+
+
+def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
+    left = list(facts.sent(store)) if store else []
+    passed = list(facts.of_ledger(store)) if store else []
+    return Page(
+        "data-flow",
+        f"Data-flow statement: {study.name}",
+        [
+            Part("1. Who receives what", "In the order of the roster.", _roster(store)),
+            Part("2. What a bundle may hold", "A closed list: nothing else can be in one.", list(_list())),
+            Part(
+                "3. What has left, signed by this site", "", left or [Fact("Legs signed here", "none", _where(store))]
+            ),
+            Part("4. What happened", "", passed or [Fact("Events", "none", _where(store))]),
+            Part(
+                "5. What stays",
+                "",
+                [
+                    Fact(
+                        "Images, masks, names of patients and files", "stay at the site; nothing writes them for others"
+                    ),
+                    Fact("Splits, scores of single images, predictions, logs", "stay at the site", str(root)),
+                    *_asked("Who has access to this computer", "When run folders are deleted", "Who carries the stick"),
+                ],
+            ),
+        ],
+    )
+
+
+def _roster(store: StudyStore | None) -> list[Fact]:
+    if store is None:
+        return _asked("Sites and coordinator (no roster: a simulation, or not joined yet)", "Policy")
+    return facts.of_roster(store)
+
+
+def _where(store: StudyStore | None) -> str:
+    return str(store.ledger.path) if store else "no ledger: a simulation, or not joined yet"
+
+
+def _list() -> Iterator[Fact]:
+    yield from (Fact(name, meanings.meaning(name), "the closed list of relay's bundle format") for name in meanings.OWN)
+
+
+def _risks() -> list[Fact]:
+    source = "docs/explanation/what-leaves.md"
+    return [
+        Fact("Membership inference on the weights", "possible; measured only if an audit is listed above", source),
+        Fact("Scores of small test sets", "a mean of few patients tells much about each", source),
+        Fact("Bundles that have left", "can't be called back, nor can what later legs learned from them", source),
+    ]
+
+
+def _measures() -> list[Fact]:
+    source = "docs/explanation/threat-model.md"
+    return [
+        Fact(
+            "Transport",
+            "encrypted to the next site unless the policy says otherwise; signed; checked first; no network",
+            source,
+        ),
+        Fact("Minimisation", "a closed list of files, no free text, rounded counts, no result of a patient", source),
+        Fact("Withdrawal of consent", "relay forget: removes local files, leaves the patient out, records it", source),
+        Fact("Accountability", "an append-only ledger of what came in and left", source),
+    ]
+
+
+def _asked(*questions: str) -> list[Fact]:
+    return [Fact(question, None) for question in questions]

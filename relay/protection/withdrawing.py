@@ -1,0 +1,73 @@
+"""Withdraw a patient: leave it out from now on, remove what holds it, and record that without its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from relay.data import Withdrawn
+from relay.exchange import StudyStore, chain_in
+from relay.leg import RunPaths
+from relay.protection.held import Holdings, Learned
+from relay.protection.patient import Person
+from relay.protection.removing import remove
+
+EVENT: Final = "withdrawn"
+
+
+@dataclass(frozen=True)
+class Left:
+    """A bundle that was carried away with what was learned from the patient.
+
+    Attributes:
+        leg: its leg.
+        when, files: when it was put on a stick, and the names there.
+        to: who can open it.
+    """
+
+    leg: int
+    when: str
+    files: tuple[str, ...]
+    to: tuple[str, ...]
+
+
+def record_of(store: StudyStore, learned: Sequence[Learned]) -> list[Left]:
+    """The bundles that left this site with a leg that learned from the patient, as the ledger says.
+
+    Raises:
+        DamagedLedger: the ledger is not what was written.
+    """
+    legs = {each.leg for each in learned}
+    found = []
+    for line in store.ledger.lines():
+        if line.event == "sent" and line.facts["leg"] in legs:
+            leg, folder = line.facts["leg"], store.signed(line.facts["leg"])
+            to = chain_in(folder)[-1].claim.recipients if folder.is_dir() else ()
+            found.append(Left(leg, line.time, tuple(line.facts["files"]), tuple(each.name for each in to)))
+    return found
+
+
+def withdraw(someone: Person, found: Holdings, store: StudyStore | None) -> Withdrawn:
+    """Leave the patient out of every later split, remove what holds it, and record it; return the list.
+
+    First the list, so that the patient stays out even if the rest is interrupted; the same command then finishes.
+
+    Raises:
+        UserError: a run is being trained; a file is damaged.
+        OSError: one can't be changed.
+    """
+    with ExitStack() as locks:
+        for root in found.parts:
+            locks.enter_context(RunPaths(root).alone())
+        learned = {str(each.folder.absolute()): each.part for each in found.learned}
+        marks = sorted({Withdrawn.of_home().add(someone.site, name, learned) for name in someone.names})
+        remove(found.files, someone)
+    if store is not None:
+        known = {line.facts["patient"] for line in store.ledger.lines() if line.event == EVENT}
+        legs = sorted({each.leg for each in found.learned if each.leg is not None})
+        for mark in sorted({*marks} - known):
+            facts = {"site": someone.site, "patient": mark, "legs": legs, "removed": len(found.files)}
+            store.ledger.append(EVENT, store.now(), **facts)
+    return Withdrawn.of_home()
