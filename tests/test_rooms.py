@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"models", "predict", "report", "score", "simulate"},
-    {"compare", "correct", "doctor", "export", "kit", "start", "survey"},
+    {"compare", "correct", "doctor", "export", "kit", "privacy", "start", "survey"},
     {"app"},
     {"cli"},
     {"__main__"},

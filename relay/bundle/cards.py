@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from relay.bundle import experts
+from relay.bundle import audits, experts
+from relay.bundle.audits import PrivacyAudit
 from relay.bundle.schemas import HandoverSpec, InputSpec
 from relay.numbers import number
 from relay.tasks import of_metric
@@ -43,7 +44,12 @@ def results(
 
 
 def model_card(
-    claims: Sequence[Claim], head: HandoverSpec, config: Mapping[str, Any], counts: str, sizes: Mapping[str, int]
+    claims: Sequence[Claim],
+    head: HandoverSpec,
+    config: Mapping[str, Any],
+    counts: str,
+    sizes: Mapping[str, int],
+    audit: PrivacyAudit | None = None,
 ) -> str:
     """The model card, in Markdown.
 
@@ -53,6 +59,7 @@ def model_card(
         config: the scientific config, flat.
         counts: ``rounded`` or ``exact``, as this leg discloses them.
         sizes: in bytes, of the weight files that are in the bundle.
+        audit: of this leg's privacy; None if there was none.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -82,6 +89,10 @@ def model_card(
             f"{own.score_name} of each leg's model on the test images at its site. Sample counts are {about}.",
             "",
             *_matrix(claims),
+            "",
+            "## Privacy",
+            "",
+            *(f"- {text[:1].upper()}{text[1:]}." for _, text in audits.told([own], {own.leg: audit})),
             "",
             "## Known limits",
             "",

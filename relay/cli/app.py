@@ -14,6 +14,7 @@ import relay
 from relay.cli import (
     adopt,
     ask,
+    audit,
     catalogue,
     compare,
     configs,
@@ -89,6 +90,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(audit.audit)
 app.command()(export.export)
 app.command()(score.score)
 app.command()(compare.compare)

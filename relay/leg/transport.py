@@ -262,6 +262,10 @@ class Deployed(Transport):
                 again = self.store.command("send", folder, "-o", self.conf.send)
                 say(f"not sent: the study's policy requires that a person approves what leaves: {again}")
                 return
+            if self.policy.audit == "require":
+                again = self.store.command("send", folder, "-o", self.conf.send)
+                say(f"not sent: the study's policy requires a privacy audit: relay audit {self.run.root}; then: {again}")
+                return
             drafted = drafting.draft(self.store, folder)
             sending.sign(self.store, self.keys, drafted)
             for line in drafted.lines(self.policy):

@@ -37,7 +37,13 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_moment_there_is)]
 """UTC to the second, so that text order is time order."""
 
-LATER = {"approval": "optional", "approved": False}
+LATER = {
+    "approval": "optional",
+    "approved": False,
+    "audit": "none",
+    "audit_limit": 0.6,
+    "privacy_audit": None,
+}
 """Keys that were added to a policy and a claim after their first documents, with their defaults. At its default such a
 key is left out, so that documents from before keep their bytes, and readers from before read all that don't use it."""
 
