@@ -264,7 +264,8 @@ class Deployed(Transport):
                 return
             if self.policy.audit == "require":
                 again = self.store.command("send", folder, "-o", self.conf.send)
-                say(f"not sent: the study's policy requires a privacy audit: relay audit {self.run.root}; then: {again}")
+                audit = f"relay audit {self.run.root}"
+                say(f"not sent: the study's policy requires a privacy audit: {audit}; then: {again}")
                 return
             drafted = drafting.draft(self.store, folder)
             sending.sign(self.store, self.keys, drafted)

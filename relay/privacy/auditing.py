@@ -238,25 +238,24 @@ def card_of(
 ) -> PrivacyAudit:
     """What the scores of all attacks say together.
 
-    The permutation test and each test for copies are of their own kind: their p-values are adjusted once more, by
-    Bonferroni, for there being several.
+    Where there are tests for copies, too, the permutation test has one half of what may go wrong, and they share the
+    other (weighted Bonferroni).
 
     Args:
         scores, copies: by part and name: scores of attacks, and distances to what a memory holds; ``(patients,)`` each.
         member: who was trained on.
     """
     inside, others = int(member.sum()), int((~member).sum())
-    families = (1 if scores else 0) + len(copies)
+    half = 2 if scores and copies else 1
     ps = evidence.adjusted(scores, member, seed) if scores else {}
     attacks = [
-        _attack(part, name, score, member, min(1.0, ps[part, name] * families))
-        for (part, name), score in scores.items()
+        _attack(part, name, score, member, min(1.0, ps[part, name] * half)) for (part, name), score in scores.items()
     ]
     copied = []
     for (part, name), distance in copies.items():
         if others > 2:
             nearest, p = evidence.copied(distance, member)
-            p = min(1.0, p * families)
+            p = min(1.0, p * half * len(copies))
             copied.append(Copy(part=part, by=name, nearest=round(nearest, 3), p=_rounded(p)))  # type: ignore[arg-type]
     return PrivacyAudit(
         members=inside,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from relay.privacy.signals import each
 from relay.privacy.training_shadows import halves
 from relay.seeds import derive, generator
 
-MEMBERS, OTHERS, SIDE, SHADOWS = 10, 10, 12, 4
+MEMBERS, OTHERS, SIDE, SHADOWS, WIDE = 10, 10, 12, 4, 12
+Scores: TypeAlias = dict[tuple[str, str], Floats]
 LIMIT = 0.6
 
 
@@ -57,20 +58,33 @@ def selftest(seeds: int, step: Callable[[], object] = lambda: None) -> list[Cont
 def _model(seed: int, dense: bool, trained_on_them: bool) -> bool:
     """Whether the audit flags a model that was fitted to ten patients, or to ten others."""
     image, label = _data(seed, dense, MEMBERS + OTHERS + MEMBERS)
-    audited = slice(0, MEMBERS + OTHERS)
-    member = np.arange(MEMBERS + OTHERS) < MEMBERS
-    chosen = np.arange(len(image)) < MEMBERS if trained_on_them else np.arange(len(image)) >= MEMBERS + OTHERS
-    target = _fitted(image[chosen], label[chosen], derive(seed, "target"), dense)
-    loss, entropy = _seen(target, image[audited], label[audited])
-    inside = np.stack(halves(MEMBERS + OTHERS, SHADOWS, seed))
+    chosen = np.arange(MEMBERS) + (0 if trained_on_them else MEMBERS + OTHERS)
+    target = fitted(image[chosen], label[chosen], derive(seed, "target"))
+    scores = attacked(target, image[: MEMBERS + OTHERS], label[: MEMBERS + OTHERS], seed)
+    return _leaks(scores, {}, seed)
+
+
+def attacked(target: nn.Module, image: Tensor, label: Tensor, seed: int, steps: int | None = None) -> Scores:
+    """The scores of the attacks on a model, with shadow models of its kind.
+
+    Args:
+        image, label: of all patients, one each, ``(N, C, S, S)`` and ``(N, …)``.
+        steps: of the shadow models; None as for the controls.
+    """
+    loss, entropy = _seen(target, image, label)
+    inside = np.stack(halves(len(image), SHADOWS, seed))
     models = [
-        _fitted(image[audited][mask], label[audited][mask], derive(seed, "shadow", k), dense)
+        fitted(image[mask], label[mask], derive(seed, "shadow", k), steps)
         for k, mask in enumerate(torch.from_numpy(inside))
     ]
-    shadows = Shadows(np.stack([_seen(m, image[audited], label[audited])[0] for m in models]), inside, 1.0)
-    scores = dict([*cheap({"loss": loss, "entropy": entropy}), *with_shadows(loss, shadows)])
-    card = card_of({("model", name): score for name, score in scores.items()}, {}, member, SHADOWS, 1.0, seed)
-    return card.verdict(LIMIT) == "leaks"
+    shadows = Shadows(np.stack([_seen(model, image, label)[0] for model in models]), inside, 1.0)
+    found = [*cheap({"loss": loss, "entropy": entropy}), *with_shadows(loss, shadows)]
+    return {("model", name): score for name, score in found}
+
+
+def _leaks(scores: Scores, copies: Scores, seed: int) -> bool:
+    member = np.arange(MEMBERS + OTHERS) < MEMBERS
+    return card_of(scores, copies, member, SHADOWS, 1.0, seed).verdict(LIMIT) == "leaks"
 
 
 def _memory(seed: int, holds_one: bool) -> bool:
@@ -83,32 +97,37 @@ def _memory(seed: int, holds_one: bool) -> bool:
     apart = torch.cdist(image[: MEMBERS + OTHERS].flatten(1).double(), samples.double())
     near = apart.topk(11, largest=False).values
     distance = (near[:, 0] / near[:, 1:].mean(1)).numpy()
-    member = np.arange(MEMBERS + OTHERS) < MEMBERS
     part = ("cumulative", "nearest sample")
-    return card_of({part: -distance}, {part: distance}, member, seed=seed).verdict(LIMIT) == "leaks"
+    return _leaks({part: -distance}, {part: distance}, seed)
 
 
 def _data(seed: int, dense: bool, patients: int) -> tuple[Tensor, Tensor]:
-    """Noisy discs ``(N, 1, S, S)``, and their masks, or whether they are large; three labels in ten are wrong."""
+    """Noisy discs ``(N, 1, S, S)``, and their masks, or whether they are large; half of the classes are wrong, so that they can only be learned by heart."""
     rng = generator(seed, "controls", dense)
     grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"))
     middle, radius = rng.uniform(4, SIDE - 5, (patients, 2, 1, 1)), rng.uniform(2, 4, (patients, 1, 1))
     mask = np.hypot(*(grid[:, None] - middle.transpose(1, 0, 2, 3))) < radius
     image = mask + rng.normal(0, 0.8, mask.shape)
-    label = mask if dense else (radius.ravel() > 3) ^ (rng.random(patients) < 0.3)
+    label = mask if dense else (radius.ravel() > 3) ^ (rng.random(patients) < 0.5)
     return torch.from_numpy(image).float()[:, None], torch.from_numpy(label).long()
 
 
-def _fitted(image: Tensor, label: Tensor, seed: int, dense: bool) -> nn.Module:
-    """A small net, fitted far too long."""
+def fitted(image: Tensor, label: Tensor, seed: int, steps: int | None = None) -> nn.Module:
+    """A small net, fitted far too long; to masks or to classes.
+
+    Args:
+        steps: with all images; None for as many as a control needs.
+    """
+    dense = label.ndim > 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        wide = 12
-        body = [nn.Conv2d(1, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU()]
-        head: list[nn.Module] = [nn.Conv2d(wide, 2, 1)] if dense else [nn.Flatten(), nn.Linear(wide * SIDE * SIDE, 2)]
+        body = [nn.Conv2d(image.shape[1], WIDE, 3, padding=1), nn.ReLU()]
+        body += [nn.Conv2d(WIDE, WIDE, 3, padding=1), nn.ReLU()]
+        size = WIDE * image[0, 0].numel()
+        head: list[nn.Module] = [nn.Conv2d(WIDE, 2, 1)] if dense else [nn.Flatten(), nn.Linear(size, 4)]
         model = nn.Sequential(*body, *head)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(STEPS[dense]):
+    for _ in range(STEPS[dense] if steps is None else steps):
         optimizer.zero_grad(set_to_none=True)
         loss: Any = functional.cross_entropy(model(image), label)
         loss.backward()
@@ -124,7 +143,7 @@ def _seen(model: nn.Module, image: Tensor, label: Tensor) -> tuple[Floats, Float
     return each(logits, label, "categorical").double().numpy(), entropy.double().numpy()
 
 
-STEPS = {True: 60, False: 40}
+STEPS = {True: 60, False: 60}
 CONTROLS: dict[str, tuple[bool, Callable[[int], bool]]] = {
     "a segmentation model overfitted on ten patients": (True, lambda seed: _model(seed, True, True)),
     "a segmentation model trained on other patients": (False, lambda seed: _model(seed, True, False)),

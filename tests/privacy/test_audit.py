@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def test_a_leg_is_audited(run: Path) -> None:
     page = leg / "audit/audit.html"
     assert "It must not leave this site." in page.read_text()
     assert "http" not in page.read_text().replace("http-equiv", "")
-    assert os.stat(page).st_mode & 0o777 == 0o600
+    assert page.stat().st_mode & 0o777 == 0o600
     patients = json.loads((leg / "audit/patients.json").read_text())
     assert not any(name in (leg / "handover" / audits.RECORD).read_text() for name in patients)
     assert sum(said["member"] for said in patients.values()) == record.card.members

@@ -25,7 +25,7 @@ def test_auc_and_p_are_those_of_mann_and_whitney() -> None:
 def test_many_like_attacks_cost_little() -> None:
     score = RNG.normal(size=30) + MEMBER
     alone = evidence.adjusted({0: score}, MEMBER, 0)[0]
-    assert evidence.adjusted({k: score for k in range(20)}, MEMBER, 0)[0] == alone
+    assert evidence.adjusted(dict.fromkeys(range(20), score), MEMBER, 0)[0] == alone
     others = {k: RNG.normal(size=30) for k in range(1, 20)}
     assert evidence.adjusted({0: score, **others}, MEMBER, 0)[0] > alone
 
