@@ -4,8 +4,9 @@
 
 Power: how often a model is flagged that was overfitted on ten patients. Size: how often one that was trained on ten
 other patients is. Real sets are those of ``--data`` (``cxr_lungs``, ``wbc_types``), at 16 x 16 pixels; patients are
-drawn anew for each seed. To be overfitted, classes must be learned by heart: half of them are wrong. The other attack is augmentation consistency (Choquette-Choo et al. 2021, arXiv:2007.14321): how sure the model
-stays of mirrored and shifted images. Its AUC is compared with LiRA's over models that were trained for ever longer.
+drawn anew for each seed. So that classes must be learned by heart, half of them are wrong. The other attack is
+augmentation consistency (Choquette-Choo et al. 2021, arXiv:2007.14321): how sure the model stays of mirrored and
+shifted images. Its AUC is compared with LiRA's over models that were trained for ever longer.
 """
 
 from __future__ import annotations

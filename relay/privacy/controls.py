@@ -102,7 +102,10 @@ def _memory(seed: int, holds_one: bool) -> bool:
 
 
 def _data(seed: int, dense: bool, patients: int) -> tuple[Tensor, Tensor]:
-    """Noisy discs ``(N, 1, S, S)``, and their masks, or whether they are large; half of the classes are wrong, so that they can only be learned by heart."""
+    """Noisy discs ``(N, 1, S, S)``, and their masks, or whether they are large.
+
+    Half of the classes are wrong, so that they can only be learned by heart.
+    """
     rng = generator(seed, "controls", dense)
     grid = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"))
     middle, radius = rng.uniform(4, SIDE - 5, (patients, 2, 1, 1)), rng.uniform(2, 4, (patients, 1, 1))
