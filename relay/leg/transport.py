@@ -268,8 +268,9 @@ class Deployed(Transport):
                 say(f"not sent: the study's policy requires a privacy audit: {audit}; then: {again}")
                 return
             drafted = drafting.draft(self.store, folder)
+            lines = drafted.lines(self.policy)  # before it is signed, which moves its files
             sending.sign(self.store, self.keys, drafted)
-            for line in drafted.lines(self.policy):
+            for line in lines:
                 say(line)
             for file in sending.export(self.store, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")
