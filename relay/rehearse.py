@@ -102,7 +102,10 @@ class Rehearsal:
         lap = self.sites[:number].count(site)
         note = ["-n", f"lap{lap}"] if lap > 1 else []  # a run has one leg
         self._relay(site, "train", "-c", "config.yaml", *note, *self.train)
-        if self._store(site).roster.policy.approval == "required":
+        policy = self._store(site).roster.policy
+        if policy.audit == "require":
+            self._relay(site, "audit", "-c", "config.yaml", *note, "--shadows", "0")
+        if policy.approval == "required" or policy.audit == "require":
             approved = ["--approved-by", "rehearsal", "--reason", "a rehearsal"]
             self._relay(site, "send", "-c", "config.yaml", *note, "--yes", *approved)
         if number > 1:

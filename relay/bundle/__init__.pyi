@@ -1,4 +1,5 @@
 from . import (
+    audits as audits,
     cards as cards,
     container as container,
     documents as documents,
@@ -11,6 +12,7 @@ from . import (
     seal as seal,
     stick as stick,
 )
+from .audits import Attack as Attack, AuditRecord as AuditRecord, Copy as Copy, PrivacyAudit as PrivacyAudit
 from .cards import test_sets as test_sets
 from .container import Measured as Measured, measure as measure
 from .documents import check as check, disclosed as disclosed

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from relay.bundle import experts
+from relay.bundle import audits, experts
+from relay.bundle.audits import PrivacyAudit
 from relay.bundle.schemas import HandoverSpec, InputSpec, Stated
 from relay.numbers import number
 from relay.tasks import of_metric
@@ -49,6 +50,7 @@ def model_card(
     counts: str,
     sizes: Mapping[str, int],
     privacy: Stated | None = None,
+    audit: PrivacyAudit | None = None,
 ) -> str:
     """The model card, in Markdown.
 
@@ -59,6 +61,7 @@ def model_card(
         counts: ``rounded`` or ``exact``, as this leg discloses them.
         sizes: in bytes, of the weight files that are in the bundle.
         privacy: what this leg's training guarantees its patients.
+        audit: of this leg's privacy; None if there was none.
     """
     own, data, model = claims[-1], head.data, head.model
     kwargs = ", ".join(f"{key}={value}" for key, value in model.kwargs.items())
@@ -89,6 +92,10 @@ def model_card(
             f"{own.score_name} of each leg's model on the test images at its site. Sample counts are {about}.",
             "",
             *_matrix(claims),
+            "",
+            "## Privacy",
+            "",
+            *(f"- {text[:1].upper()}{text[1:]}." for _, text in audits.told([own], {own.leg: audit})),
             "",
             "## Known limits",
             "",

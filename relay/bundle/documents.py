@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay.bundle import manifest
+from relay.bundle.audits import breach
 from relay.bundle.memory_card import MAX_CARD, MemoryCard
 from relay.bundle.schemas import AnyDataCard, Config, CorrectedDataCard, DataCard, HandoverSpec, Results, Stated
 from relay.trust import BadDocument, Claim, Policy, PolicyBreach, parse, shaped
@@ -54,7 +55,7 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
 
     Raises:
         BadDocument: one does not match its schema, or is from another leg or site than the claim.
-        PolicyBreach: exact counts are disclosed that must be rounded.
+        PolicyBreach: exact counts are disclosed that must be rounded, or the policy requires an audit that passes.
     """
     if large := [name for name in LARGEST if len(documents.get(name, b"")) > LARGEST[name]]:
         raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {LARGEST[large[0]]} bytes")
@@ -73,6 +74,8 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
         if odd or card.counts != "rounded":
             what = ", ".join(odd) or f"{manifest.DATA_CARD} calls them {card.counts}"
             raise PolicyBreach(f"leg {claim.leg} by {claim.site}: counts must be rounded to powers of two: {what}")
+    if why := breach(card.privacy_audit, policy):
+        raise PolicyBreach(f"leg {claim.leg} by {claim.site} needs a privacy audit that passes, but {why}")
     return memories
 
 
@@ -131,6 +134,8 @@ def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     }
     if "corrected" in card:
         counts["corrected"] = grouped(card["corrected"], policy)
+    if audit := card.get("privacy_audit"):
+        counts["privacy_audit"] = {**audit, **{k: grouped(audit[k], policy) for k in ("members", "others")}}
     return {**counted, **counts}
 
 
@@ -175,4 +180,6 @@ def _counts(claim: Claim, card: DataCard, memories: Mapping[str, MemoryCard]) ->
         yield from ((f"{kind}.{split}", count) for split, count in vars(splits).items())
     if isinstance(card, CorrectedDataCard):
         yield "corrected", card.corrected
+    if audit := card.privacy_audit:
+        yield from (("privacy_audit.members", audit.members), ("privacy_audit.others", audit.others))
     yield from ((f"{name}: privacy.patients", memory.privacy.patients) for name, memory in memories.items())

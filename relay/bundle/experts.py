@@ -18,5 +18,5 @@ def lines(claims: Sequence[Claim], sizes: Mapping[str, int]) -> Iterator[tuple[s
     entries = [manifest.earlier(claim.leg, manifest.EXPERT) for claim in claims[:-1]]
     for name, claim in zip([*entries, manifest.EXPERT], claims, strict=True):
         if name in sizes:
-            text = f"{sizes[name]:,} B; a model fitted to that hospital alone; it was not audited"
+            text = f"{sizes[name]:,} B; a model fitted to that hospital alone"
             yield f"expert of leg {claim.leg}, by {claim.site}", text

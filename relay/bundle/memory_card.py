@@ -63,7 +63,7 @@ def lines(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> Iterator[
         made, part = whose.get(name), said.get(name)
         label = f"memory of leg {made.leg}, by {made.site}" if made else "cumulative memory of all legs"
         size = f"{part.bytes:,} B in {part.tensors} tensors" if part else "not in its statement"
-        yield label, f"{card.kind}, {size}; {_privacy(card.privacy)}; {_audit(card)}"
+        yield label, f"{card.kind}, {size}; {_privacy(card.privacy)}{_audit(card)}"
 
 
 def _privacy(privacy: Privacy) -> str:
@@ -75,6 +75,6 @@ def _privacy(privacy: Privacy) -> str:
 
 def _audit(card: MemoryCard) -> str:
     if card.audit is None:
-        return "not audited"
+        return ""
     text = json.dumps(card.audit, ensure_ascii=False)
-    return f"audit {text if len(text) <= MAX_AUDIT else text[:MAX_AUDIT] + '…'}"
+    return f"; audit {text if len(text) <= MAX_AUDIT else text[:MAX_AUDIT] + '…'}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from relay.bundle.audits import PrivacyAudit
 from relay.config import Field, options
 from relay.trust import Count, Name, Text
 
@@ -117,6 +118,7 @@ class DataCard:
     Attributes:
         size: of an image or a patch, in pixels or voxels, slowest axis first; null if sizes differ.
         counts: whether they are rounded to powers of two.
+        privacy_audit: what an audit of the leg found; missing if there was none, or the policy lets none travel.
     """
 
     format: Literal[1] = 1
@@ -128,6 +130,7 @@ class DataCard:
     images: Splits
     patients: Splits
     counts: Literal["rounded", "exact"]
+    privacy_audit: PrivacyAudit | None = None
 
 
 @options

@@ -14,6 +14,7 @@ import relay
 from relay.cli import (
     adopt,
     ask,
+    audit,
     catalogue,
     compare,
     configs,
@@ -93,6 +94,7 @@ def train(
 
 app.command()(adopt.adopt)
 app.command()(predict.predict)
+app.command()(audit.audit)
 app.command()(explain.explain)
 app.command()(export.export)
 app.command()(subgroups.subgroups)

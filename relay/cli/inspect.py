@@ -176,7 +176,9 @@ def _card(claims: list[Claim], inside: Opened) -> str:
         head, config, data = (documents.read(name, inside.read(name)) for name in names)
     except BadDocument as error:
         return ask.printable(f"it can't be made: {error}")
-    return ask.printable(cards.model_card(claims, head, config, data.counts, inside.sizes, documents.stated(data)))
+    return ask.printable(
+        cards.model_card(claims, head, config, data.counts, inside.sizes, documents.stated(data), data.privacy_audit)
+    )
 
 
 def _belief(home: Path, study: str, inside: Opened) -> str:

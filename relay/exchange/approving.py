@@ -120,7 +120,7 @@ def preview(store: StudyStore, drafted: Draft) -> dict[str, Any]:
         "signed": drafted.signed,
         "files": [{"name": name, "bytes": size, "what": meaning(name)} for name, size in drafted.sizes.items()],
         "disclosed": [{"what": label, "text": text} for label, text in drafted.disclosed(policy)],
-        "beside": [{"what": label, "text": text} for label, text in drafted.beside()],
+        "beside": [{"what": label, "text": text} for label, text in drafted.beside(policy)],
         "sha256": listed,
         "approval": policy.approval,
         "approved": known and {"line": known.line, "time": known.time, "name": known.name, "reason": known.reason},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import relay
 from relay.bundle import (
@@ -13,6 +14,7 @@ from relay.bundle import (
     WEIGHTS,
     Facts,
     Measured,
+    audits,
     cards,
     documents,
     layout_of,
@@ -88,14 +90,20 @@ def claim_of(
 
 
 def gather(
-    store: StudyStore, folder: Path, part: Path, claim: Claim, earlier: tuple[Statement, ...], trusted: TrustedRoster
+    store: StudyStore,
+    folder: Path,
+    part: Path,
+    claim: Claim,
+    earlier: tuple[Statement, ...],
+    trusted: TrustedRoster,
+    audit: Mapping[str, Any] | None = None,
 ) -> None:
-    """Assemble the bundle's files in ``part``."""
+    """Assemble the bundle's files in ``part``; ``audit``: the card of the leg's privacy audit, if it leaves."""
     policy = trusted.roster.policy
-    contents = _documents(folder, claim, policy)
+    contents = documents_of(folder, claim, policy, audit)
     for name, data in contents.items():
         write_bytes(part / name, data)
-    for name in (*WEIGHTS, FACTS):  # with its facts, the leg can be signed again from here
+    for name in (*WEIGHTS, FACTS, audits.RECORD):  # with its facts, the leg can be signed again from here
         if (folder / name).is_file() and (name != manifest.EXPERT or claim.handover.expert):
             link(folder / name, part / name)
     for version in {trusted.roster.version, *(made.claim.roster.version for made in earlier)}:
@@ -107,11 +115,15 @@ def gather(
     names = (manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD)
     head, config, data = (documents.read(name, contents[name]) for name in names)
     claims, sizes = [*(made.claim for made in earlier), claim], sizes_in(part)
-    text = cards.model_card(claims, head, config, policy.sample_counts, sizes, documents.stated(data))
+    text = cards.model_card(
+        claims, head, config, policy.sample_counts, sizes, documents.stated(data), data.privacy_audit
+    )
     write_bytes(part / manifest.MODEL_CARD, text.encode())
 
 
-def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
+def documents_of(
+    folder: Path, claim: Claim, policy: Policy, audit: Mapping[str, Any] | None = None
+) -> dict[str, bytes]:
     """The documents beside the claim, by name, as the next site expects them.
 
     Raises:
@@ -121,6 +133,8 @@ def _documents(folder: Path, claim: Claim, policy: Policy) -> dict[str, bytes]:
     cards = [name for name in documents.CARDS if name.removesuffix(".json") in handover]
     try:
         content = {name: read(read_bytes(folder / name), name) for name in (*TRAVELLING, *cards)}
+        content[manifest.DATA_CARD].pop("privacy_audit", None)  # of what was signed before: the record says it anew
+        content[manifest.DATA_CARD] |= {"privacy_audit": audit} if audit else {}
         content[manifest.DATA_CARD] = documents.disclosed_card(content[manifest.DATA_CARD], policy)
         content[manifest.RESULTS] = documents.disclosed_results(content[manifest.RESULTS], policy)
         content |= {name: documents.disclosed_memory(name, content[name], policy) for name in cards}

@@ -13,6 +13,8 @@ from relay.bundle import (
     WEIGHTS,
     Facts,
     MemoryCard,
+    PrivacyAudit,
+    audits,
     cards_in,
     check_whole,
     clear,
@@ -27,6 +29,7 @@ from relay.bundle import (
 )
 from relay.errors import RelayError, UserError
 from relay.exchange.assembling import claim_of, gather, list_digest, sha256_of, sizes_in
+from relay.exchange.audited import audit_of
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder
@@ -93,7 +96,7 @@ class Draft:
             f"  {sum(self.sizes.values()):>15,} B  in {len(self.sizes)} files",
             *([] if self.signed else ["  and the statement and the manifest, which are made on signing"]),
             *(f"{label:<16} {text}" for label, text in self.disclosed(policy)),
-            *(f"{label}: {text}" for label, text in self.beside()),
+            *(f"{label}: {text}" for label, text in self.beside(policy)),
         ]
 
     def disclosed(self, policy: Policy) -> list[tuple[str, str]]:
@@ -108,11 +111,24 @@ class Draft:
             ("roster", f"version {claim.roster.version}"),
         ]
 
-    def beside(self) -> list[tuple[str, str]]:
+    def _audits(self) -> dict[int, PrivacyAudit | None]:
+        """The privacy audit of each leg, by number."""
+        entries = {made.claim.leg: manifest.earlier(made.claim.leg, manifest.DATA_CARD) for made in self.earlier}
+        entries[self.claim.leg] = manifest.DATA_CARD
+        return {
+            leg: documents.read(manifest.DATA_CARD, read_bytes(self.folder / name)).privacy_audit
+            for leg, name in entries.items()
+        }
+
+    def beside(self, policy: Policy) -> list[tuple[str, str]]:
         """What travels beside the model, as labelled lines: each memory and expert, its privacy and its audit; and what
         the training guarantees."""
         claims = [*(made.claim for made in self.earlier), self.claim]
-        lines = [*memory_card.lines(self.memories, claims), *experts.lines(claims, self.sizes)]
+        lines = [
+            *audits.told(claims, self._audits(), policy.audit_limit),
+            *memory_card.lines(self.memories, claims),
+            *experts.lines(claims, self.sizes),
+        ]
         if self.privacy is not None:
             lines.append(("differential privacy of the training", str(self.privacy)))
         if self.expert_stays:
@@ -153,7 +169,8 @@ def draft(store: StudyStore, folder: Path) -> Draft:
     part = clear(store.folder / SIGNING)
     try:
         claim = claim_of(store, facts, folder, trusted, earlier)
-        gather(store, folder, part, claim, earlier, trusted)
+        audit = audit_of(folder, leaving_weights(claim), trusted.roster.policy, facts.leg)
+        gather(store, folder, part, claim, earlier, trusted, audit)
         check_policy(claim, facts.samples, trusted, part)
     except RelayError:
         shutil.rmtree(part)
@@ -287,6 +304,11 @@ def check_signed(store: StudyStore, made: Statement) -> None:
             f"leg {made.claim.leg} in {store.signed(made.claim.leg)} is not the one that the ledger says was signed",
             "Sign it again: relay send -c CONFIG, with the leg's own note (-n).",
         )
+
+
+def leaving_weights(claim: Claim) -> list[str]:
+    """The names of the files of weights that a leg itself hands over."""
+    return [f"{key}.safetensors" for key, part in vars(claim.handover).items() if part]
 
 
 def _trusted(store: StudyStore) -> TrustedRoster:

@@ -280,9 +280,15 @@ class Deployed(Transport):
                 again = self.store.command("send", folder, "-o", self.conf.send)
                 say(f"not sent: the study's policy requires that a person approves what leaves: {again}")
                 return
+            if self.policy.audit == "require":
+                again = self.store.command("send", folder, "-o", self.conf.send)
+                audit = f"relay audit {self.run.root}"
+                say(f"not sent: the study's policy requires a privacy audit: {audit}; then: {again}")
+                return
             drafted = drafting.draft(self.store, folder)
+            lines = drafted.lines(self.policy)  # before it is signed, which moves its files
             sending.sign(self.store, self.keys, drafted)
-            for line in drafted.lines(self.policy):
+            for line in lines:
                 say(line)
             for file in sending.export(self.store, number, expanded(self.conf.send), self.conf.volume):
                 say(f"sent: {file}")

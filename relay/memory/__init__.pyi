@@ -1,6 +1,7 @@
 from .appearance import Form as Form, describe as describe, repaint as repaint
 from .base import Memory as Memory
 from .choice import Choice as Choice, build as build
+from .exposure import distances as distances
 from .fisher_information import fisher as fisher
 from .flow import FlowOptions as FlowOptions
 from .flow_net import VelocityNet as VelocityNet, sample as sample, velocity_loss as velocity_loss

@@ -39,6 +39,7 @@ from .refusals import (
     GateFailed as GateFailed,
     Incomplete as Incomplete,
     NotApproved as NotApproved,
+    NotAudited as NotAudited,
     OldRoster as OldRoster,
     PolicyBreach as PolicyBreach,
     PredecessorMismatch as PredecessorMismatch,

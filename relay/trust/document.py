@@ -37,10 +37,17 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_moment_there_is)]
 """UTC to the second, so that text order is time order."""
 
-LATER = {"approval": "optional", "approved": False, "target_scale": None}
-"""Keys that were added to a policy, a claim and a model's input after their first documents, with their defaults. At
-its default such a key is left out, so that documents from before keep their bytes, and readers from before read all
-that don't use it."""
+LATER = {
+    "approval": "optional",
+    "approved": False,
+    "audit": "none",
+    "audit_limit": 0.6,
+    "privacy_audit": None,
+    "target_scale": None,
+}
+"""Keys that were added to a policy, a claim, a data card and a model's input after their first documents, with their
+defaults. At its default such a key is left out, so that documents from before keep their bytes, and readers from before
+read all that don't use it."""
 
 T = TypeVar("T")
 

@@ -55,6 +55,9 @@ class Policy:
         expires_days: how many days a bundle is valid.
         gate: when to accept received weights.
         approval: whether a person at the site must approve what leaves; who it was stays in the site's ledger.
+        audit: whether a privacy audit (``relay audit``) must pass before a leg leaves (``require``), is disclosed if
+            there is one (``report``), or stays at the site (``none``).
+        audit_limit: how often an attacker may pick the patient who was trained on out of two, 0.5 being a coin.
     """
 
     sealed: bool = True
@@ -69,6 +72,8 @@ class Policy:
     expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
     gate: Gate = Gate()
     approval: Literal["optional", "required"] = "optional"
+    audit: Literal["none", "report", "require"] = "none"
+    audit_limit: Annotated[float, Field(ge=0.5, le=1)] = 0.6
 
     def allows(self, kind: str) -> bool:
         """Whether a memory of this kind may travel."""

@@ -207,6 +207,12 @@ class NotApproved(Refused):
     )
 
 
+class NotAudited(Refused):
+    """What would leave was not audited, or the audit did not pass."""
+
+    _advice = "Audit exactly this leg: relay audit -c CONFIG, with the leg's note (-n). Then send it again."
+
+
 class ConfigMismatch(Refused):
     """Made with a config that does not match this site's."""
 

@@ -56,7 +56,13 @@ def test_the_whole_list_is_shown_before_anything_is_asked(page: Browser) -> None
     assert HANDOVER in first
     assert "Approve and send" not in first
     text = listed(page)
-    for said in ("model.safetensors", "the weights of the model", "expert.safetensors", "not audited", "north 0.710"):
+    for said in (
+        "model.safetensors",
+        "the weights of the model",
+        "expert.safetensors",
+        "was not measured",
+        "north 0.710",
+    ):
         assert said in text
     assert "The study's policy requires an approval." in text
     assert not (page.desk.home / "studies/vessels/.signing").exists()

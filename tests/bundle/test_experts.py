@@ -236,7 +236,7 @@ def test_they_are_shown_with_what_they_are(at: At) -> None:
     card = world.opened(2)[MODEL_CARD].decode()
     for leg, site, name in ((1, "north", ONE), (2, "south", EXPERT)):
         size = len(world.opened(2)[name])
-        what = f"{size:,} B; a model fitted to that hospital alone; it was not audited"
+        what = f"{size:,} B; a model fitted to that hospital alone"
         assert f"expert of leg {leg}, by {site}: {what}" in lines
         assert f"- Beside it: expert of leg {leg}, by {site}, {what}." in card
 

@@ -303,9 +303,8 @@ def test_every_memory_is_shown(at: At) -> None:
     drafted = drafting.draft(world.stores["south"], folder)
     lines = [
         "memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; "
-        "ε = 4, δ = 1e-05 for replacing a patient; not audited",
-        "memory of leg 2, by south: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal guarantee; "
-        "not audited",
+        "ε = 4, δ = 1e-05 for replacing a patient",
+        "memory of leg 2, by south: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal guarantee",
         "cumulative memory of all legs: flow, 148 B in 2 tensors; generator; fewest patients 16; no formal guarantee; "
         'audit {"attack": "membership", "auc": 0.52}',
     ]
@@ -322,7 +321,7 @@ def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:
     claims = [made.claim for made in at(3).deliver(at(3).bundle(3), "north").statements]
     cards = {CUMULATIVE: MemoryCard(format=1, kind="flow", privacy=Privacy(derived="weights"), about={})}
     (line,) = memory_card.lines(cards, claims)
-    assert line[1] == "flow, not in its statement; weights; patients not counted; no formal guarantee; not audited"
+    assert line[1] == "flow, not in its statement; weights; patients not counted; no formal guarantee"
 
 
 def test_a_long_audit_is_cut() -> None:

@@ -157,7 +157,7 @@ def test_a_preview_shows_the_list_and_needs_no_key(world: Typed, trained: Path) 
         "what": "the weights of the model",
     } == said["files"][-1]
     assert {"what": "samples", "text": "16 (rounded, as the policy says)"} in said["disclosed"]
-    assert any("not audited" in line["text"] for line in said["beside"])
+    assert any("was not measured" in line["text"] for line in said["beside"])
     assert (said["approval"], said["approved"], said["signed"]) == ("optional", None, False)
     unchanged(world, "east", before)
     world.at("east", "send", trained, "-o", world.stick, "--json").refused(2, "--json is given without --preview")
@@ -487,8 +487,8 @@ def test_inspecting_with_the_keys_shows_all_and_says_verified(world: Typed) -> N
     assert (
         "  memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal" in done.out
     )
-    assert done.out.count("; not audited") == 2
-    what = "a model fitted to that hospital alone; it was not audited"
+    assert "whether its model, expert and memories tell of single patients was not measured" in done.out
+    what = "a model fitted to that hospital alone"
     for leg, site, name in ((1, "north", "chain/0001/expert.safetensors"), (2, "south", "expert.safetensors")):
         said = f"expert of leg {leg}, by {site}: {len(world.opened(2)[name]):,} B; {what}"
         assert f"  {said}\n" in done.out

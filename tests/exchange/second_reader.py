@@ -129,16 +129,6 @@ def keys(optional: Sequence[str] = (), /, **schemas: Form) -> Form:
     return fits
 
 
-def perhaps(key: str, schema: Form, rest: Form) -> Form:
-    """A key that may be missing."""
-
-    def holds(value: Any) -> bool:
-        others = {k: v for k, v in value.items() if k != key} if isinstance(value, dict) else {}
-        return rest(others) and (key not in value or schema(value[key]))
-
-    return holds
-
-
 def a_time(value: Any) -> bool:
     try:
         return text(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")(value) and bool(moment(value))
@@ -178,8 +168,10 @@ limits = {
 }
 gate = keys(**limits, min_score=maybe(real(-1e9, 1e9)))
 policy = keys(
-    ("approval",),
+    ("approval", "audit", "audit_limit"),
     approval=one_of("required"),
+    audit=one_of("report", "require"),
+    audit_limit=lambda v: real(0.5, 1)(v) and v != 0.6,
     sealed=one_of(True, False),
     max_bundle_bytes=whole(1),
     memory=lambda v: v == "any" or many(kind)(v),
@@ -238,6 +230,27 @@ counts = keys(train=whole(0), val=whole(0), test=whole(0))
 classes = many(words, 1, 255)
 step = keys(name=words, kwargs=config)
 plane = one_of("axial", "coronal", "sagittal")
+share = real(0, 1)
+a_part = one_of("model", "expert", "difference", "memory", "cumulative")
+an_attack = keys(
+    part=a_part,
+    name=words,
+    **dict.fromkeys(("auc", "low", "high", "right", "p"), share),
+    **dict.fromkeys(("tpr_1", "tpr_01"), maybe(share)),
+)
+an_audit = keys(
+    members=whole(0),
+    others=whole(0),
+    shadows=whole(0),
+    strength=share,
+    attacks=many(an_attack, 0, 500),
+    copies=many(keys(part=a_part, by=words, nearest=real(0, 1e15), p=share), 0, 500),
+    measurable=one_of(True, False),
+    detectable=share,
+    p=share,
+    epsilon=maybe(real(0, 1e308, above=True)),
+    delta=maybe(lambda v: real(0, 1, above=True)(v) and v < 1),
+)
 SCHEMAS: Mapping[str, Form] = {
     "handover.json": keys(
         format=one_of(1),
@@ -252,20 +265,19 @@ SCHEMAS: Mapping[str, Form] = {
         ),
     ),
     "config.json": config,
-    "data-card.json": perhaps(
-        "corrected",
-        whole(0),
-        keys(
-            format=one_of(1),
-            site=name,
-            task=words,
-            classes=classes,
-            channels=whole(1),
-            size=maybe(many(whole(1), 2, 3)),
-            images=counts,
-            patients=counts,
-            counts=one_of("rounded", "exact"),
-        ),
+    "data-card.json": keys(
+        ("corrected", "privacy_audit"),
+        corrected=whole(0),
+        privacy_audit=an_audit,
+        format=one_of(1),
+        site=name,
+        task=words,
+        classes=classes,
+        channels=whole(1),
+        size=maybe(many(whole(1), 2, 3)),
+        images=counts,
+        patients=counts,
+        counts=one_of("rounded", "exact"),
     ),
     "results.json": keys(
         format=one_of(1),
@@ -540,6 +552,8 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
         need((one["privacy"]["epsilon"] is None) == (one["privacy"]["delta"] is None), "epsilon without delta")
     disclosed = [claim["samples"], *data_card["images"].values(), *data_card["patients"].values()]
     disclosed += [data_card.get("corrected", 0)]
+    audit = data_card.get("privacy_audit")
+    disclosed += [audit[group] for group in ("members", "others")] if audit else []
     disclosed += [one["privacy"]["patients"] for one in cards]
     disclosed += [score["images"] for score in results["zero_shot"]]
     models = [score["model"] for score in results["zero_shot"]]
@@ -548,6 +562,14 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
         need(
             data_card["counts"] == "rounded" and all(rounded(n) == n for n in disclosed), "counts that are not rounded"
         )
+    if under["policy"].get("audit") == "require":
+        need(audit is not None and passes(audit, under["policy"].get("audit_limit", 0.6)), "no audit that passes")
+
+
+def passes(audit: Any, limit: float) -> bool:
+    told = any(one["p"] < 0.01 and one["auc"] > limit for one in audit["attacks"])
+    copied = any(one["p"] < 0.01 and one["nearest"] < 0.5 for one in audit["copies"])
+    return audit["measurable"] and not told and not copied
 
 
 def check_memory(said: Mapping[str, Any], rule: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ def test_a_policy_and_a_claim_from_before_keep_their_bytes(at: At) -> None:
     assert parse(Policy, canonical(Policy()), "it") == Policy()
     assert parse(Policy, canonical(Policy(approval="required")), "it").approval == "required"
     spelled = canonical({**json.loads(canonical(Policy())), "approval": "optional"})
-    with pytest.raises(BadDocument, match="at their defaults approval, approved, target_scale, which must not"):
+    with pytest.raises(BadDocument, match=r"at their defaults approval, approved, .*, which must not"):
         parse(Policy, spelled, "it")
     world = at(1)
     with world.forged(1) as parts:

@@ -1,0 +1,186 @@
+"""The page of an audit: self-contained, for the site itself, since it names patients. Every text in it is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relay.bundle import audits
+from relay.files import write_text
+from relay.numbers import MISSING, number
+from relay.privacy.auditing import Audit
+from relay.report import Picture, Section, Table, figure, render, styled
+
+DRAWN = 5
+"""How many attacks are drawn."""
+REDUCES = (
+    "Fewer epochs, or early stopping (early_stopping): what a model has learned by heart is what tells of patients.",
+    "More patients, and stronger augmentation.",
+    "No expert (experts: none in the policy): it is fitted to this site alone, and tells more than the generalist.",
+    "A memory of aggregates (style), with epsilon, instead of a generator (flow).",
+    "Training with differential privacy: the only one of these that is a guarantee.",
+)
+
+
+def write_page(audit: Audit, folder: Path, title: str, limit: float = audits.LIMIT) -> Path:
+    """Write ``audit.html`` into a folder; returns its path.
+
+    Args:
+        title: what was audited.
+        limit: the policy's ``audit_limit``.
+    """
+    with styled():
+        page = render(
+            title=title,
+            sentence=_sentence(audit, limit),
+            sections=list(_sections(audit, limit)),
+            cases=False,
+            alerts=["This page names patients. It must not leave this site."],
+        )
+    path = folder / "audit.html"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    path.chmod(0o600)
+    return path
+
+
+def _sentence(audit: Audit, limit: float) -> str:
+    card, best = audit.record.card, audit.record.card.strongest
+    verdict = {"passed": "Passed.", "leaks": "It tells of patients.", "too few patients": "Too few patients."}
+    if best is None:
+        return verdict[card.verdict(limit)]
+    return (
+        f"{verdict[card.verdict(limit)]} Given a patient who was trained on and one who was not, an attacker who holds "
+        f"this bundle and both patients' images would pick the right one {100 * best.auc:.0f} times in 100; a coin is "
+        f"right 50 times."
+    )
+
+
+def _sections(audit: Audit, limit: float) -> Iterator[Section]:
+    card = audit.record.card
+    said = [f"{label}: {text}" if label else text for label, text in audits.lines(card, limit)]
+    said = [f"{one[:1].upper()}{one[1:]}." for one in said]
+    yield Section("found", "What was found", [*said, *audit.notes], _pictures(audit))
+    yield Section("attacks", "Every attack", _explained(audit), tables=[_attacks(audit)])
+    if card.copies:
+        yield Section("copies", "Copies of single patients", [COPIES], tables=[_copies(audit)])
+    yield Section("exposed", "The most exposed patients", [EXPOSED], tables=[_exposed(audit)])
+    yield Section("less", "What reduces it", REDUCES)
+    yield Section("words", "Words", words=WORDS)
+
+
+COPIES = (
+    "For each memory, how near the nearest patient who was trained on is to what it holds, in units of the median "
+    f"distance of patients whom it has never seen. Below {audits.NEAR:g} with a p-value below {audits.LEVEL:g} it "
+    "counts as a copy."
+)
+EXPOSED = (
+    "Patients whom the strongest attack is surest of. They are the ones to look at: rare images, wrong masks, or "
+    "images that occur twice. If no attack does better than a coin, this order is chance."
+)
+WORDS = (
+    ("member, other", "a patient who was trained on; a patient of the same site who was not"),
+    ("AUC", "how often an attack ranks a member above another patient; a coin: 0.5"),
+    ("right", "share of patients sorted right, both groups counting alike; a coin: 0.5"),
+    ("TPR at 1 %", "share of members found if one in a hundred others may be called a member by mistake"),
+    ("p", "how often a harmless bundle would do as well, after counting every attack (Westfall and Young)"),
+    ("LiRA, RMIA", "the strongest known attacks: they compare with shadow models, trained at the site for this"),
+)
+
+
+def _explained(audit: Audit) -> list[str]:
+    card = audit.record.card
+    return [
+        f"{card.members} patients were trained on, {card.others} were not. With so many, an attack that picks right "
+        f"{100 * card.detectable:.0f} times in 100 would show in nine audits out of ten; weaker ones may go unseen.",
+        f"{card.shadows} shadow models were trained, with {card.strength:.0%} of the steps.",
+        "No audit proves that there is no better attack.",
+    ]
+
+
+def _attacks(audit: Audit) -> Table:
+    card = audit.record.card
+    rows = [
+        [
+            audits.PARTS[one.part],
+            one.name,
+            number(one.auc, 2),
+            f"{number(one.low, 2)} to {number(one.high, 2)}",
+            number(one.right, 2),
+            number(one.tpr_1, 2),
+            number(one.tpr_01),
+            number(one.p, 4),
+        ]
+        for one in sorted(card.attacks, key=lambda one: (one.p, -one.auc))
+    ]
+    columns = ["part", "attack", "AUC", "95 % interval", "right", "TPR at 1 %", "TPR at 0.1 %", "p"]
+    notes = []
+    if card.others < 100:
+        notes.append(f"{MISSING}: not measurable with {card.others} others: 1 % of them is less than one patient.")
+    elif card.others < 1000:
+        notes.append(f"{MISSING}: not measurable with {card.others} others: 0.1 % of them is less than one patient.")
+    return Table("Attacks, the surest first", columns, rows, heads=2, notes=notes)
+
+
+def _copies(audit: Audit) -> Table:
+    rows = [[audits.PARTS[c.part], c.by, number(c.nearest), number(c.p, 4)] for c in audit.record.card.copies]
+    return Table("Nearest patient who was trained on", ["memory", "measured by", "nearest", "p"], rows, heads=2)
+
+
+def _exposed(audit: Audit) -> Table:
+    rows = [[name, f"{share:.0%}"] for name, share in audit.exposed()]
+    return Table("Only for this site", ["patient", "others who score lower"], rows)
+
+
+def _pictures(audit: Audit) -> list[Picture]:
+    return [_roc(audit), _histogram(audit)] if audit.scores else []
+
+
+def _roc(audit: Audit) -> Picture:
+    """True against false positives, both axes logarithmic: the left end is what counts."""
+    member, drawn = audit.subjects.member, figure(3.6)
+    axes = drawn.subplots()
+    ranked = sorted(audit.record.card.attacks, key=lambda one: (one.p, -one.auc))[:DRAWN]
+    lowest = 0.5 / max(int(member.sum()), int((~member).sum()))
+    for one in ranked:
+        score = _score(audit, one.part, one.name)
+        cuts = np.sort(np.unique(score))[::-1]
+        rates = [((score[~member] >= cut).mean(), (score[member] >= cut).mean()) for cut in cuts]
+        false, true = np.maximum(np.array([(0.0, 0.0), *rates]).T, lowest)
+        axes.step(false, true, where="post", label=f"{one.name}, {audits.PARTS[one.part]}")
+    axes.plot([lowest, 1], [lowest, 1], linestyle=":", color="grey", label="a coin")
+    axes.set(xscale="log", yscale="log", xlabel="others called members (FPR)", ylabel="members found (TPR)")
+    axes.legend(loc="lower right")
+    told = "; ".join(f"{one.name} on {audits.PARTS[one.part]}: AUC {one.auc:.2f}" for one in ranked)
+    return Picture(
+        "roc",
+        "Members found, against false alarms",
+        f"ROC curves on logarithmic axes. {told}.",
+        "The dotted line is a coin. What lies at the left, high above it, finds some patients almost surely.",
+        drawn,
+    )
+
+
+def _histogram(audit: Audit) -> Picture:
+    best, member, drawn = audit.record.card.strongest, audit.subjects.member, figure(2.6)
+    assert best is not None
+    score: Any = _score(audit, best.part, best.name)
+    axes = drawn.subplots()
+    axes.hist([score[member], score[~member]], bins=20, label=["trained on", "others"], density=True)
+    axes.set(xlabel=f"score of {best.name} on {audits.PARTS[best.part]}", ylabel="density of patients")
+    axes.legend()
+    means = f"mean {score[member].mean():.3g} of members, {score[~member].mean():.3g} of others"
+    return Picture(
+        "scores",
+        "Scores of all patients, by the strongest attack",
+        f"Histogram of {len(score)} patients: {means}.",
+        "If both look alike, the attack can't tell who was trained on.",
+        drawn,
+    )
+
+
+def _score(audit: Audit, part: str, name: str) -> Any:
+    return audit.scores[part, name]
