@@ -29,6 +29,15 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(autouse=True)
+def _no_names_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test's data sets call their images is no name to the next test."""
+    from relay import logs
+
+    monkeypatch.setattr(logs, "_words", set())
+    monkeypatch.setattr(logs, "_phrases", {})
+
+
 @pytest.fixture(scope="session")
 def _stages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, World]:
     """The relay of north, south and east after so many legs: the last one lies on the stick, not received yet."""

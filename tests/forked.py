@@ -103,7 +103,7 @@ def _as_new(cwd: Path, env: Mapping[str, str], to: Streams | None) -> None:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    logging.getLogger("relay").handlers.clear()
+    logging.getLogger("relay").handlers[:] = [logging.NullHandler()]
     rehearse.subprocess = SimpleNamespace(run=_for_rehearse, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
 
 

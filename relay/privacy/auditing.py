@@ -19,13 +19,15 @@ from relay.bundle import (
     Copy,
     PrivacyAudit,
     audits,
+    documents,
     handover_files,
     manifest,
     measure,
     read_facts,
+    schemas,
 )
 from relay.errors import UserError
-from relay.files import write_bytes, write_text
+from relay.files import read_bytes, write_bytes, write_text
 from relay.handover import Handover, load_expert
 from relay.leg import LegPaths, Progress, task_of
 from relay.memory import distances
@@ -141,7 +143,8 @@ def run_audit(
             for name, distance, held in _near(leg, subjects, state, model, device):
                 scores[part, name] = -distance
                 copies |= {(part, name): distance} if held else {}
-    record = AuditRecord(parts=parts_of(left.folder), card=_card(scores, copies, subjects, shadows, leg, effort))
+    card = _card(scores, copies, subjects, shadows, leg, effort, _promised(left.folder))
+    record = AuditRecord(parts=parts_of(left.folder), card=card)
     return Audit(record, scores, subjects, tuple(_notes(subjects, shadows)))
 
 
@@ -217,6 +220,7 @@ def _card(
     shadows: Shadows | None,
     leg: Leg,
     effort: Effort,
+    promise: schemas.Stated | None,
 ) -> PrivacyAudit:
     return card_of(
         scores,
@@ -225,7 +229,14 @@ def _card(
         shadows=0 if shadows is None else effort.shadows,
         strength=0.0 if shadows is None else shadows.strength,
         seed=leg.conf.random_seed,
+        promise=promise,
     )
+
+
+def _promised(folder: Path) -> schemas.Stated | None:
+    """What the training of the handover in a folder guarantees; None for nothing, or if its noise is no secret."""
+    said = documents.stated(documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD)))
+    return said if said and said.private else None
 
 
 def card_of(
@@ -235,6 +246,7 @@ def card_of(
     shadows: int = 0,
     strength: float = 0.0,
     seed: int = 0,
+    promise: schemas.Stated | None = None,
 ) -> PrivacyAudit:
     """What the scores of all attacks say together.
 
@@ -244,6 +256,7 @@ def card_of(
     Args:
         scores, copies: by part and name: scores of attacks, and distances to what a memory holds; ``(patients,)`` each.
         member: who was trained on.
+        promise: what the leg's training guarantees; None for nothing.
     """
     inside, others = int(member.sum()), int((~member).sum())
     half = 2 if scores and copies else 1
@@ -267,8 +280,8 @@ def card_of(
         measurable=evidence.reachable(inside, others, audits.LEVEL),
         detectable=round(evidence.detectable(inside, others, audits.LEVEL), 2),
         p=min([1.0, *(one.p for one in attacks), *(one.p for one in copied)]),
-        epsilon=None,
-        delta=None,
+        epsilon=promise.epsilon if promise else None,
+        delta=promise.delta if promise else None,
     )
 
 

@@ -57,7 +57,12 @@ def of_run(root: Path) -> Iterator[Fact]:
 def findings(root: Path) -> Iterator[Fact]:
     """What an audit and the account of a private training say, if there are any."""
     for name, what in FINDINGS.items():
-        found = [path for path in (root / name, *sorted(root.glob(f"checkpoints/*/{name}"))) if path.is_file()]
+        places = (
+            root / name,
+            *sorted(root.glob(f"checkpoints/*/{name}")),
+            *sorted(root.glob(f"checkpoints/*/handover/{name}")),
+        )
+        found = [path for path in places if path.is_file()]
         for path in found:
             yield Fact(what.capitalize(), _plain(read_json(path, AGAIN)), cited(path))
         if not found:
