@@ -22,9 +22,9 @@ from relay.tasks import Task, of_metric
 
 COLUMNS = ("study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value")
 
-GENERALIST, EXPERT, VOTE, ADOPTED = "generalist", "expert", "vote", "adopted"
-"""Values of ``model``: the one model for everybody; the site's own; all experts together; and the one that a site
-chose for its own patients after the relay. The column is empty for masks that no leg made."""
+GENERALIST, EXPERT, VOTE, ADOPTED, ENSEMBLE = "generalist", "expert", "vote", "adopted", "ensemble"
+"""Values of ``model``: the one model for everybody; the site's own; all experts together; the one that a site chose for
+its own patients after the relay; and several legs' models, averaged. The column is empty for masks that no leg made."""
 BEFORE = tuple(name for name in COLUMNS if name != "model")
 """The columns of files from before a leg had more than one model: all of their rows are the generalist's."""
 

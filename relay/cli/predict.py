@@ -53,6 +53,14 @@ def predict(
         Path | None,
         typer.Option("--weights", help="Test the model in this file, made with relay models merge.", metavar="FILE"),
     ] = None,
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ensemble",
+            help="Average this leg's model with others': …/checkpoints/<leg>, of any run. Repeatable.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -70,22 +78,24 @@ def predict(
     overrides: options.Overrides = None,
 ) -> None:
     """Test every model that is here on every test set that is here: every metric, sample by sample."""
-    named = {"--received": received, "--bundle": bundle, "--weights": weights}
+    named = {"--received": received, "--bundle": bundle, "--weights": weights, "--ensemble": ensemble or None}
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(given)} name different models", "Give one of them.")
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
-    from relay.predict import Given, OwnRun, images_in, models, predict_images
+    from relay.predict import Ensemble, Given, OwnRun, images_in, models, predict_images
 
     images = images_in([expanded(path) for path in image or ()])
-    here: Given | OwnRun
+    here: Given | OwnRun | Ensemble
     if bundle is not None:
         here = Given(study, *bundled(study, bundle, passphrase_file))
     elif received is not None:
         here = Given(study, *models.received(study, received))
     elif weights is not None:
         here = Given(study, *_combined(weights))
+    elif ensemble:
+        here = Ensemble(study, tuple(map(expanded, ensemble)))
     else:
         here = OwnRun(study, root, config)
         _skipped(here)

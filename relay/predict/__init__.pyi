@@ -1,5 +1,6 @@
 from . import models as models
 from .choice import Given as Given, OwnRun as OwnRun, Which as Which
+from .ensemble import Ensemble as Ensemble
 from .image import (
     images_in as images_in,
     images_of as images_of,

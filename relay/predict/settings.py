@@ -60,6 +60,19 @@ def check_outside(study: Study, leg: Leg, then: Mapping[str, Any], source: Path)
     _compare(study, leg.task_id, _of_the_net(then), _of_the_net(now), f"{source} was trained with other settings")
 
 
+def check_member(study: Study, leg: Leg, then: Mapping[str, Any], source: Path) -> None:
+    """Check that the net of a model, whatever run it is from, and how it reads images, match this config.
+
+    Args:
+        then: its config as recorded, as for :func:`check_own`.
+
+    Raises:
+        ChangedConfigError: as :func:`check_own`.
+    """
+    now = _of_every_site(_plain(leg.scientific()))
+    _compare(study, leg.task_id, _of_every_site(then), now, f"{source} was trained with other settings")
+
+
 def _of_every_site(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are the same at all sites: the net, and how it reads images."""
     shared = {f"dataset.kwargs.{key}" for key in SHARED}

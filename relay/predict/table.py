@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from relay.numbers import MISSING, bounds, number
-from relay.results import ADOPTED, EXPERT, GENERALIST, VOTE, mean
+from relay.results import ADOPTED, ENSEMBLE, EXPERT, GENERALIST, VOTE, mean
 from relay.screen import Column, show_place, show_table, show_text
 from relay.tasks import Task, named
 
@@ -86,6 +86,7 @@ MODELS = {
     VOTE: "the vote of all experts",
     EXPERT: "the expert",
     ADOPTED: "the adopted model",
+    ENSEMBLE: "the mean of several legs' models",
 }
 
 
@@ -96,7 +97,7 @@ def _model(ends: Sequence[Row], own: bool) -> str:
     made = {(row["leg"], row["trained"]) for row in ends}
     if len(kinds) > 1:
         return "the models at the end"
-    if len(made) > 1 or kinds[0] in (EXPERT, ADOPTED):
+    if len(made) > 1 or kinds[0] in (EXPERT, ADOPTED, ENSEMBLE):
         return f"{MODELS[kinds[0]]} of each site at home"
     return f"{MODELS[kinds[0]]} of leg {ends[0]['leg']}, trained at {ends[0]['trained'] or MISSING}"
 
