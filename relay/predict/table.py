@@ -97,7 +97,9 @@ def _model(ends: Sequence[Row], own: bool) -> str:
     made = {(row["leg"], row["trained"]) for row in ends}
     if len(kinds) > 1:
         return "the models at the end"
-    if len(made) > 1 or kinds[0] in (EXPERT, ADOPTED, ENSEMBLE):
+    if kinds == [ENSEMBLE]:
+        return MODELS[ENSEMBLE]
+    if len(made) > 1 or kinds[0] in (EXPERT, ADOPTED):
         return f"{MODELS[kinds[0]]} of each site at home"
     return f"{MODELS[kinds[0]]} of leg {ends[0]['leg']}, trained at {ends[0]['trained'] or MISSING}"
 

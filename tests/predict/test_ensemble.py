@@ -12,7 +12,7 @@ from torch import nn
 
 from relay.errors import UserError
 from relay.leg import predict
-from relay.predict import ensemble
+from relay.predict import ensemble, table
 from relay.predict.ensemble import Ensemble
 from relay.tasks import TASKS
 
@@ -68,6 +68,12 @@ def test_it_is_tested_only_where_no_member_was_trained(tmp_path: Path, monkeypat
     assert inside.for_images(None, print).folder == f"ensemble-{model.digest[:8]}"
     with pytest.raises(UserError, match="--model own chooses"):
         inside.for_images("own", print)
+
+
+def test_the_screen_calls_it_what_it_is() -> None:
+    assert (
+        table._model([{"model": "ensemble", "leg": 1, "trained": "a"}], own=False) == "the mean of several legs' models"
+    )
 
 
 def test_one_model_is_no_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
