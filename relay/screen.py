@@ -27,7 +27,7 @@ def show_table(console: Console, title: str, columns: Sequence[Column], rows: Se
         if _width(_table(columns, rows, shown)) <= console.width:
             break
         shown = [place for place in shown if columns[place].rank != rank]
-    console.print(title, markup=False, highlight=False)
+    console.print(title, markup=False, emoji=False, highlight=False)
     console.print(_table(columns, rows, shown))
 
 
@@ -53,9 +53,9 @@ def _width(table: Table) -> int:
 
 def show_text(console: Console, text: str) -> None:
     """Print sentences, wrapped between words."""
-    console.print(text, markup=False, highlight=False)
+    console.print(text, markup=False, emoji=False, highlight=False)
 
 
 def show_place(console: Console, what: str, place: Path | str) -> None:
     """Print a path or a command in one piece, however narrow the screen is, so that people can copy it."""
-    console.print(f"{what}: {place}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{what}: {place}", markup=False, emoji=False, highlight=False, soft_wrap=True)

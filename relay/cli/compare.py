@@ -106,13 +106,15 @@ def compare(
     executor = executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None
     from rich.console import Console
 
+    from relay.screen import show_text
+
     console = Console() if is_first() else None
     if console:
         log_to(root / "logs" / "compare.log", verbose)
         for sentence in [*stand_ins(planned), *cross_validated(planned)]:
-            console.print(sentence, highlight=False)
+            show_text(console, sentence)
         if len(planned) > len(todo):
-            console.print(f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")
+            show_text(console, f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")
     if executor is None:
         failed = _here(todo, root, devices, console)
     else:

@@ -75,4 +75,4 @@ def show(reading: Reading, name: str) -> None:
     table.add_section()
     for why, keys in reading.unused.items():
         table.add_row(escape(", ".join(keys)), escape(f"not used: {why}"))
-    Console(stderr=True, highlight=False).print(table)
+    Console(stderr=True, emoji=False, highlight=False).print(table)

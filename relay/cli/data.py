@@ -111,7 +111,7 @@ def split(
     if out.resolve().parent != table.resolve().parent:
         raise UserError(
             f"{out} is in another folder than {table}, but a table names files from where it is",
-            f"Write it beside the table: -o {table.with_name(out.name)}",
+            f"Write it beside the table: -o {table.parent / (out.name or 'split.csv')}",
         )
     sheet = read_sheet(table, [patient, *([by_class] if by_class else [])], "Name a table that exists.")
     sheet.need([patient, *sheet.header], "Name it with --patient")

@@ -30,7 +30,7 @@ def _print(table: Any) -> None:
     from rich.console import Console
 
     width = Console(width=10_000).measure(table).maximum
-    Console(highlight=False, markup=False, width=width).print(table)
+    Console(emoji=False, highlight=False, markup=False, width=width).print(table)
 
 
 ROWS = 60

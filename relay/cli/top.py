@@ -27,7 +27,7 @@ from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
 
 P = ParamSpec("P")
 REFUSED = 3
-errors = Console(stderr=True)
+errors = Console(stderr=True, emoji=False)
 MAX_MESSAGE = 900
 MEMORY = "Close other programs, or use less memory: reduce batch_size, patch_size or num_workers."
 CURES = {

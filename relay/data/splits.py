@@ -67,6 +67,7 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     ordered = sorted(samples, key=lambda sample: sample.id)
     if options.split == "test":
         return Split([], [], ordered)
+    marked = published["test"]
     if options.part:
         rest, published = rest | published["val"], {"val": set(), "test": set()}
     together = defaultdict(set)
@@ -75,6 +76,8 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     patients = sorted(map(min, together.values()))
     held: list[str] = []
     if options.part:
+        if len(patients) < options.part.of:
+            _refuse_folds(options, len(patients), bool(marked))
         held, patients = _held(options.part, patients, _classes(samples, options), options.task_name, seed)
     generator(seed, options.task_name, "split", *filter(None, [options.part])).shuffle(patients)
     stays = _stays(samples, published)
@@ -135,6 +138,29 @@ def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]
         )
 
 
+def _refuse_folds(options: DatasetOptions, many: int, marked: bool) -> None:
+    """Refuse fewer patients than folds.
+
+    Args:
+        many: how many patients there are to deal.
+        marked: whether the publisher marks others for testing, who take no part.
+
+    Raises:
+        DataError: always.
+    """
+    of = options.part.of if options.part else 0
+    raise DataError(
+        f"task '{options.task_name}': {of} folds need at least {of} patients, and there are {many} to deal",
+        (
+            "Patients who are marked for testing are in no fold: to deal them, too, leave out test_regex, or set "
+            "split_column to null. Or make"
+            if marked
+            else "Make"
+        )
+        + " fewer folds, at most as many as the smallest site has patients; or add patients.",
+    )
+
+
 def _held(
     fold: Fold, patients: Sequence[str], classes: Mapping[str, list[str]], site: str, seed: int
 ) -> tuple[list[str], list[str]]:
@@ -143,15 +169,7 @@ def _held(
     Args:
         patients: one name each, sorted.
         classes: what a patient's images show, by :func:`~relay.data.patients.alike` name.
-
-    Raises:
-        DataError: there are fewer patients than folds.
     """
-    if len(patients) < fold.of:
-        raise DataError(
-            f"task '{site}': {fold.of} folds need at least {fold.of} patients, and there are {len(patients)} to deal",
-            "Make fewer folds, at most as many as the smallest site has patients; or add patients.",
-        )
     order = list(patients)
     generator(seed, site, "folds", fold.of).shuffle(order)
     order.sort(key=lambda name: classes.get(alike(name), []))  # keeps the random order within a class

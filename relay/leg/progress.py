@@ -97,7 +97,7 @@ class Progress:
         self.pace.begin(steps)
         log.info(title)
         if self.console and not self._bar:
-            self.console.print(f"{title} …", soft_wrap=True, markup=False, highlight=False)
+            self.console.print(f"{title} …", soft_wrap=True, markup=False, emoji=False, highlight=False)
 
     def skip(self, title: str, steps: int) -> None:
         """Skip a leg that is already finished: its steps count as done."""
@@ -161,7 +161,7 @@ class Progress:
         """Print a line that stays."""
         log.info(text)
         if self.console:
-            self.console.print(shown(text), soft_wrap=True, markup=False, highlight=False)
+            self.console.print(shown(text), soft_wrap=True, markup=False, emoji=False, highlight=False)
 
     def doing(self) -> str:
         """Leg and stage: ``relay · leg 2/4 · south: testing on north, 3 of 20``."""

@@ -91,7 +91,7 @@ def predict_study(
     pairs = _pairs(study, models)
     tested = {dataset.options.task_id: dataset for _, dataset in pairs}
     needed: Needs = [(dataset, ("test",)) for dataset in tested.values()]
-    sites.read(needed, lambda text: console.print(text, markup=False, highlight=False))
+    sites.read(needed, lambda text: console.print(text, markup=False, emoji=False, highlight=False))
     _check_files(models, sites.files(needed), RunPaths(root))
     shapes = [shape for _, dataset in pairs for shape in sites(dataset).test.shapes]
     workers = how.workers if study.task.dense and sum(map(prod, shapes)) >= FEW else 0

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from relay.cli import ask
+from relay.cli.top import warn
 from relay.errors import MAX_SHOWN, shown
+from relay.screen import Column, show_place, show_table, show_text
 from tests.cli.test_exchange import Typed, start  # noqa: F401  (a fixture)
 
 NAMES = [
@@ -37,6 +40,15 @@ def test_an_error_that_quotes_a_name_has_only_its_own_lines(name: str) -> None:
     text = shown(f"2 problems in {name}:\n  - one\n  - two")
     assert text.count("\n") == 2
     assert text.replace("\n", "").isprintable()
+
+
+def test_colons_in_names_are_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    warn("a:b:c")
+    show_text(Console(), "a:b:c")
+    show_place(Console(), "Written", "a:b:c")
+    show_table(Console(), "a:b:c", [Column("a:b:c")], [["a:b:c"]])
+    printed = capsys.readouterr()
+    assert (printed.out + printed.err).count("a:b:c") == 6
 
 
 def test_an_error_is_no_longer_than_can_be_read() -> None:

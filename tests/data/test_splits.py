@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_validation_images_stand_in_for_test_images_that_are_never_opened(patien
     assert (chosen.train, chosen.val, chosen.test) == (usual.train, usual.val, usual.val)
     assert chosen.stands_in
     assert not usual.stands_in
+
+
+def test_too_few_patients_for_the_folds_because_others_are_marked_for_testing() -> None:
+    chosen = replace(options(), fold="1/2")
+    for tested, word in (({0, 1, 2}, "leave out test_regex"), (set(), "^Make fewer folds")):
+        with pytest.raises(DataError, match="2 folds need at least 2 patients") as caught:
+            split(samples([0, 1, 2] if tested else [0], tested), chosen, 1)
+        assert re.search(word, caught.value.advice())
 
 
 @given(st.lists(st.integers(0, 30), min_size=6, max_size=60), st.integers(2, 6), st.integers(0, 5))

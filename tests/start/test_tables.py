@@ -189,6 +189,9 @@ def test_a_split_is_beside_its_table(tmp_path: Path) -> None:
     typed("data", "split", made(tmp_path), "-o", tmp_path / "in" / "s.csv").refused(
         2, "another folder", advice=str(tmp_path / "s.csv")
     )
+    typed("data", "split", tmp_path / "t.csv", "-o", ".").refused(
+        2, "another folder", advice=str(tmp_path / "split.csv")
+    )
 
 
 def test_rows_without_a_patient(tmp_path: Path) -> None:
