@@ -21,7 +21,7 @@ FLOORS = (
     {"leg", "rehearse"},
     {"adopt"},
     {"models", "predict", "report", "score", "simulate"},
-    {"compare", "correct", "doctor", "explain", "export", "kit", "protection", "start", "survey"},
+    {"compare", "correct", "doctor", "explain", "export", "kit", "protection", "start", "subgroups", "survey"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -36,6 +36,7 @@ from relay.cli import (
     report,
     roster,
     score,
+    subgroups,
     ui,
 )
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
@@ -94,6 +95,7 @@ app.command()(adopt.adopt)
 app.command()(predict.predict)
 app.command()(explain.explain)
 app.command()(export.export)
+app.command()(subgroups.subgroups)
 app.command()(score.score)
 app.command()(compare.compare)
 app.command()(report.report)

@@ -12,7 +12,7 @@ import typer
 from relay.cli import ask, options, places, show_models
 from relay.cli.top import command, warn
 from relay.errors import UserError, typed
-from relay.files import expanded
+from relay.files import expanded, write_text
 from relay.home import home_of
 
 if TYPE_CHECKING:
@@ -85,6 +85,26 @@ def show(
         ask.say("Model card, based on what its sites say:")
         ask.say(*(f"  {line}" for line in ask.printable(about.card[:CARD]).splitlines()))
     ask.say(f"{entry.trust.level}: {entry.trust.why}")
+
+
+@models_app.command("config")
+@command
+def config(
+    path: Annotated[Path, typer.Argument(help=WHERE, metavar="PATH")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: NAME.yaml.", metavar="FILE")],
+    replace: Replace = False,
+    home: options.Home = None,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Write the config that a model was trained with, as far as the model tells it."""
+    from relay.models import recovered
+
+    target = _new(out, replace, ".yaml")
+    (entry,), _ = _entries([path], home, passphrase_file)
+    write_text(target, recovered(entry.told, str(path)))
+    ask.say(f"Written: {target}. Set paths.data in it to the folder of your images.")
+    if entry.trust.level != "verified":
+        warn(f"{entry.trust.level}: {entry.trust.why}")
 
 
 @models_app.command("compare")
@@ -180,16 +200,16 @@ def _usual(place: Place) -> list[Path]:
     return there
 
 
-def _new(out: Path, replace: bool) -> Path:
+def _new(out: Path, replace: bool, ending: str = ENDING) -> Path:
     """The file to write.
 
     Raises:
         UserError: it has another ending, its folder doesn't exist, or it exists and may not be replaced.
     """
     path = expanded(out)
-    if not path.name.endswith(ENDING) or path.name.startswith("."):
-        better = path.parent / f"{path.stem.lstrip('.') or 'new'}{ENDING}"
-        raise UserError(f"-o {out}: the file's name must end with {ENDING}", f"For example: -o {better}")
+    if not path.name.endswith(ending) or path.name.startswith("."):
+        better = path.parent / f"{path.stem.lstrip('.') or 'new'}{ending}"
+        raise UserError(f"-o {out}: the file's name must end with {ending}", f"For example: -o {better}")
     if path.exists() and not (replace and path.is_file()):
         raise UserError(f"{path} exists", "Choose another name, or add --replace.")
     places.folder_there(path.parent)

@@ -6,3 +6,4 @@ from .library import Library as Library, entries_of as entries_of, library as li
 from .lineage import Link as Link
 from .made import handover as handover, read_made as read_made
 from .place import Place as Place
+from .recovering import recovered as recovered

@@ -10,8 +10,9 @@ import pytest
 from safetensors.torch import save_file
 
 from relay.bundle import manifest, measure
+from relay.config import flat, parse
 from relay.errors import UserError
-from relay.models import Entry, Place, entries_of, library
+from relay.models import Entry, Place, entries_of, library, recovered
 from relay.models.finding import located, search
 from relay.models.lineage import Link, relation, shared
 from relay.models.weights import weights_of
@@ -46,6 +47,23 @@ def test_a_stick_is_listed_as_far_as_this_site_may_see_it(at: At) -> None:
     with pytest.raises(UserError, match="can't be used") as caught:
         _ = closed.told
     assert "--home" in caught.value.advice()
+
+
+def test_a_config_is_recovered_from_a_bundle(at: At) -> None:
+    world = at(1)
+    about = listed(world, "south")[world.bundle(1).name].told
+    text = recovered(about, "stick\ncommon: {random_seed: 5}")
+    found = parse(text, "recovered.yaml")
+    assert found["common"]["model"] == {"name": "U-Net", "kwargs": _without(about.head.model.kwargs)}
+    assert found["common"]["dataset"]["kwargs"]["class_names"] == list(about.head.data.classes)
+    assert found["current_tasks"] == {"task_ids": [1]}
+    trained = {key: value for key, value in about.config.items() if key.startswith(("train.", "strategy."))}
+    assert trained.items() <= flat(found["common"]).items()
+
+
+def _without(kwargs: dict[str, object]) -> dict[str, object]:
+    """Without what the data say."""
+    return {key: value for key, value in kwargs.items() if key not in ("in_channels", "num_classes")}
 
 
 def test_without_keys_a_sealed_bundle_stays_closed_and_says_so(at: At) -> None:
