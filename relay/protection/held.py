@@ -15,8 +15,8 @@ from relay.protection.listing import places_of
 from relay.protection.patient import Person
 from relay.protection.removing import rows_of
 
-DRAWN = ("report.html", "figures.pdf", "figures")
-"""What a report wrote; ``relay report`` writes it again."""
+DRAWN = ("report.html", "figures.pdf", "figures", "subgroups.html", "subgroups.csv")
+"""What is made from scores, and can be made again."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,10 @@ def _of_comparison(root: Path, runs: Path) -> Iterator[Held]:
 
 def _drawn(root: Path) -> Iterator[Held]:
     """Figures, pages and curves that may show the patient's image or score."""
-    for name in DRAWN:
-        if (path := root / "results" / name).exists():
-            yield Held(path, "folder" if path.is_dir() else "file", "the report; relay report writes it again")
+    for path in (
+        path for name in DRAWN for path in sorted([*root.glob(f"results/{name}"), *root.glob(f"results/*/{name}")])
+    ):
+        yield Held(path, "folder" if path.is_dir() else "file", "reports; the same commands write them again")
     for path in sorted(root.glob("tensorboard/**/events.out.tfevents.*")):
         yield Held(path, "file", "curves, with test images")
 
