@@ -36,6 +36,7 @@ def forget(
     """
     found = configs.find(config, overrides)
     study = found.plan(train=False)
+    from relay.home import home_of
     from relay.protection import holdings, person, withdraw
 
     dataset = _dataset(study, site)
@@ -43,7 +44,8 @@ def forget(
     legs = {leg.folder: [each.options.task_name for each in leg.pool] for leg in study.legs}
     given = dataset.options.corrections
     corrections = Path(given).expanduser() if given else runs / "corrections" / someone.site
-    there = holdings(someone, runs, legs, corrections)
+    homes = {home_of(None), home_of(home)}
+    there = holdings(someone, runs, legs, corrections, homes)
     store = store_of(study, home)
     ask.say(f"Site {someone.site}: {len(someone.files)} file(s) of the patient, which are the hospital's own and stay.")
     _show_files(there, yes)
@@ -54,7 +56,7 @@ def forget(
         ask.say("Nothing has been changed. To do it: " + typed(*again, *(overrides or []), "--yes"))
         return
     listed = withdraw(someone, there, store)
-    left = holdings(someone, runs, legs, corrections).files
+    left = holdings(someone, runs, legs, corrections, homes).files
     if left := [each for each in left if each.kind != "cache"]:
         raise UserError(f"{left[0].path} still holds the patient", "Something wrote it meanwhile: run this again.")
     ask.say(

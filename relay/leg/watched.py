@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -115,7 +116,7 @@ def drawn(task: Any, image: NDArray[Any], decided: NDArray[Any], truth: NDArray[
         task: of the data set.
         image: ``(C, *S)``, as stored.
         decided: what :meth:`relay.tasks.Task.decide` gives for it.
-        truth: likewise, of :meth:`relay.tasks.Task.label`.
+        truth: as stored.
     """
     stored = image if image.dtype == np.uint8 else image.astype(np.float32)
     pixels = viewable(np.moveaxis(stored, 0, -1))
@@ -124,7 +125,8 @@ def drawn(task: Any, image: NDArray[Any], decided: NDArray[Any], truth: NDArray[
     else:
         flat = pixels[len(pixels) // 2] if pixels.ndim == 4 else pixels
         picture = Image.fromarray(np.ascontiguousarray(flat if flat.shape[-1] == 3 else flat[..., 0]))
-        said = f"predicted {words(task, decided)}; the truth is {words(task, truth)}"
+        told = decided if task.fewest is not None else task.answer(torch.from_numpy(decided)).numpy()  # in its own unit
+        said = f"predicted {words(task, told)}; the truth is {words(task, truth)}"
     picture.thumbnail((LONGEST, LONGEST))
     data = io.BytesIO()
     picture.save(data, "PNG")

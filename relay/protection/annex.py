@@ -17,11 +17,6 @@ from relay.plan import Study
 from relay.protection import facts
 from relay.protection.page import Fact, Page, Part
 
-DRAFT = (
-    "Draft for the data protection officer. relay filled in what its files say; a person must check and complete it."
-)
-OPEN = "to be filled in"
-
 
 def pages(study: Study, config: Path, root: Path, store: StudyStore | None) -> tuple[Page, Page]:
     """Both pages.

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from relay.bundle import FACTS, manifest, read_facts
-from relay.data import SPLITS, Cache, Corrections, Withdrawn
-from relay.files import read_json
-from relay.leg import RunPaths
+from relay.data import Cache, Corrections, Withdrawn
+from relay.leg import RunPaths, watched_in
+from relay.protection.copies import on_the_page, pictures
+from relay.protection.holding import Held
+from relay.protection.listing import places_of
 from relay.protection.patient import Person
-from relay.protection.removing import names, rows_of
+from relay.protection.removing import rows_of
 
-Kind = Literal["file", "folder", "rows", "ids", "lines", "cache"]
-AGAIN = "Restore it from a backup, or remove the run's folder."
-KEPT = 50
-"""How many characters of an image's name the files of ``relay predict --image`` keep."""
-DRAWN = ("report.html", "figures.pdf", "figures")
-"""What a report wrote; ``relay report`` writes it again."""
-
-
-@dataclass(frozen=True)
-class Held:
-    """A file or folder that holds the patient.
-
-    Attributes:
-        kind: how the patient is removed: the whole ``file`` or ``folder`` goes, or only the patient's ``rows`` of a
-            table, ``ids`` in JSON, ``lines`` of a log; all entries of an image ``cache``.
-        why: what it is, for people.
-    """
-
-    path: Path
-    kind: Kind
-    why: str
+DRAWN = ("report.html", "figures.pdf", "figures", "subgroups.html", "subgroups.csv")
+"""What is made from scores, and can be made again."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +47,20 @@ class Holdings:
     parts: Mapping[Path, str]
 
 
-def holdings(someone: Person, runs: Path, legs: Mapping[str, Sequence[str]], corrections: Path | None) -> Holdings:
+def holdings(
+    someone: Person,
+    runs: Path,
+    legs: Mapping[str, Sequence[str]],
+    corrections: Path | None,
+    homes: Collection[Path] = (),
+) -> Holdings:
     """Look for a patient in every run of a config. Nothing is changed.
 
     Args:
         runs: the folder of the config's runs, ``exps/<config>``.
         legs: the sites that each leg's folder is trained on.
         corrections: where masks that were corrected by hand are kept.
+        homes: homes whose pages may have copies of the images.
 
     Raises:
         UserError: a file is damaged.
@@ -82,56 +70,58 @@ def holdings(someone: Person, runs: Path, legs: Mapping[str, Sequence[str]], cor
     parts: dict[Path, str] = {}
     for split in sorted(runs.rglob(f"splits/{someone.site}.json")) if runs.is_dir() else ():
         root = split.parent.parent
-        said = read_json(split, AGAIN)
-        if part := next((part for part in SPLITS if someone.images & set(said.get(part, ()))), None):
-            parts[root] = part
-            files.append(Held(split, "ids", "the split"))
-        files += _of_run(root, someone, part)
-        learned += _learned(root, someone, part, legs)
+        found = places_of(split, someone)
+        files += _of_run(root, someone, found)
+        learned += _learned(root, someone, found[0] if found else None, legs)
+        if found:
+            parts[root] = found[0]
+            files += _of_comparison(root, runs)
+            files.append(Held(split, "ids", "the split"))  # the last: what is left of an interrupted removal follows it
     files += _of_site(someone, corrections)
+    files += [held for home in homes for held in on_the_page(home, someone)]
     return Holdings(list(dict.fromkeys(files)), learned, parts)
 
 
-def _of_run(root: Path, someone: Person, part: str | None) -> Iterator[Held]:
-    for path in sorted(root.glob("checkpoints/*/data.json")):
-        if someone.images & names(read_json(path, AGAIN).get(someone.site, {})):
-            yield Held(path, "ids", "digests of the images that the leg used")
+def _of_run(root: Path, someone: Person, parts: Collection[str]) -> Iterator[Held]:
+    places = ("checkpoints/*/data.json", f"adopted/{someone.site}/adopted.json", f"learned/{someone.site}/learned.json")
+    for path in (path for place in places for path in sorted(root.glob(place))):
+        if places_of(path, someone):
+            yield Held(path, "ids", "names of the images that a model has learned from or was tested on")
     tables = [path for path in sorted(root.rglob("*.csv")) if path.name in ("scores.csv", "samples.csv")]
     scored = [path for path in tables if any(rows_of(path, someone))]
-    yield from (Held(path, "rows", "scores of single images") for path in scored)
-    yield from _pictures(root, someone)
-    for path in sorted(root.glob("logs/*.log")):
-        if someone.in_text.search(path.read_text(errors="replace")):
-            yield Held(path, "lines", "a log")
-    if scored or part == "test":
+    if scored or "test" in parts:
         yield from _drawn(root)
-    if part in ("train", "val"):
+    yield from (Held(path, "rows", "scores of single images") for path in scored)
+    yield from pictures(root, someone)
+    yield from _logs(root, someone)
+    if {"train", "val"} & {*parts}:
         for path in sorted([*root.glob("checkpoints/*/phase_*"), *root.glob(f"*/{someone.site}/phase_*")]):
             yield Held(path, "file", "the state of unfinished training")
+    if "val" in parts and (watched := watched_in(root)).is_dir():
+        yield Held(watched, "folder", "validation images that an ended training has left")
     if (spool := root / "spool").is_dir():
         yield Held(spool, "folder", "prepared images")
 
 
-def _pictures(root: Path, someone: Person) -> Iterator[Held]:
-    """Masks and overlays, by the names of their images."""
-    for folder in sorted({*root.glob("results/**/predictions/*/*"), *root.glob("results/**/overlays/*/*")}):
-        if folder.is_dir() and folder.name == someone.site:
-            found = (path for path in sorted(folder.rglob("*")) if path.is_file() and someone.owns(path, folder))
-            yield from (Held(path, "file", "a predicted mask or its overlay") for path in found)
-    ranked = root / "results" / "correct" / someone.site
-    if (listed := ranked / "ranking.json").is_file() and someone.in_text.search(listed.read_text(errors="replace")):
-        yield Held(ranked, "folder", "the masks to correct first; relay correct list makes them again")
-    for path in sorted(root.glob("results/images/*/*")):
-        made = re.fullmatch(r"(.+)-[0-9a-f]{8}_(?:mask|overlay)\..+", path.name)
-        if made and made[1] in {name[:KEPT] for name in someone.stems}:
-            yield Held(path, "file", "a predicted mask or its overlay")
+def _logs(root: Path, someone: Person) -> Iterator[Held]:
+    for path in sorted(root.glob("logs/*.log")):
+        if someone.in_text.search(path.read_text(errors="replace")):
+            yield Held(path, "lines", "a log")
+
+
+def _of_comparison(root: Path, runs: Path) -> Iterator[Held]:
+    """The first legs that the runs of an unfinished comparison share."""
+    for above in root.parents:
+        if above.is_relative_to(runs) and (shared := above / "first_legs").is_dir():
+            yield Held(shared, "folder", "first legs that the runs of a comparison share; they are trained again")
 
 
 def _drawn(root: Path) -> Iterator[Held]:
     """Figures, pages and curves that may show the patient's image or score."""
-    for name in DRAWN:
-        if (path := root / "results" / name).exists():
-            yield Held(path, "folder" if path.is_dir() else "file", "the report; relay report writes it again")
+    for path in (
+        path for name in DRAWN for path in sorted([*root.glob(f"results/{name}"), *root.glob(f"results/*/{name}")])
+    ):
+        yield Held(path, "folder" if path.is_dir() else "file", "reports; the same commands write them again")
     for path in sorted(root.glob("tensorboard/**/events.out.tfevents.*")):
         yield Held(path, "file", "curves, with test images")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from relay.data import Dataset, Record, alike, site_pseudonyms, stem
+from relay.data import Dataset, Record, alike, site_pseudonyms
 from relay.errors import UserError, nearest
 from relay.files import inside
 from relay.home import home_of
@@ -48,11 +48,6 @@ class Person:
         words = {*self.names, *self.images, *(file.name for file in self.files)}
         found = [re.escape(word) for word in words if len(word) >= SHORTEST and not word.isdigit()]
         return re.compile(r"(?<!\w)(?:" + "|".join(sorted(found)) + r")(?!\w)") if found else re.compile(r"(?!)")
-
-    @property
-    def stems(self) -> frozenset[str]:
-        """Names of the image files, without their endings."""
-        return frozenset(stem(file) for file in self.files)
 
 
 def _ending(place: Path, own: Path) -> str:

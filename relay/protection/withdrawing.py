@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from relay.data import Withdrawn
@@ -59,7 +60,7 @@ def withdraw(someone: Person, found: Holdings, store: StudyStore | None) -> With
         OSError: one can't be changed.
     """
     with ExitStack() as locks:
-        for root in found.parts:
+        for root in _used(found.parts):
             locks.enter_context(RunPaths(root).alone())
         learned = {str(each.folder.absolute()): each.part for each in found.learned}
         marks = sorted({Withdrawn.of_home().add(someone.site, name, learned) for name in someone.names})
@@ -71,3 +72,9 @@ def withdraw(someone: Person, found: Holdings, store: StudyStore | None) -> With
             facts = {"site": someone.site, "patient": mark, "legs": legs, "removed": len(found.files)}
             store.ledger.append(EVENT, store.now(), **facts)
     return Withdrawn.of_home()
+
+
+def _used(runs: Collection[Path]) -> list[Path]:
+    """The folders that a command may be working in: of runs, and of the comparisons they are part of."""
+    above = [place.parents[1] for place in runs if (place.parents[1] / ".lock").is_file()]
+    return sorted({*runs, *above})

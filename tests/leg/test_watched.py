@@ -17,6 +17,7 @@ from PIL import Image
 
 from relay.leg.watched import FIRST, MOST, ShowValidation, drawn, watched_in
 from relay.tasks import named
+from relay.tasks.regression import Regression
 
 TRAINER: Any = SimpleNamespace(is_global_zero=True, global_step=7)
 
@@ -92,3 +93,9 @@ def test_each_task_says_what_is_predicted(task: str, outputs: int, decided: Any,
         picture, told = drawn(made, np.zeros((2, 5, 16, 16), kind), np.asarray(decided), np.asarray(truth))
         assert told == said
         assert Image.open(io.BytesIO(picture)).size[0] > 0
+
+
+def test_numbers_are_told_in_their_own_unit() -> None:
+    made = Regression(1, ["age"], (60.0, 10.0))
+    _, told = drawn(made, np.zeros((1, 16, 16), np.uint8), np.array([0.5], np.float32), np.array(62.0))
+    assert told == "predicted 65; the truth is 62"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from relay.cli.app import app
+from relay.exchange import StudyStore, receipt
 from tests.dicoms import header, write
 from tests.studies import given
 
@@ -54,7 +56,7 @@ def disc(number: int) -> Any:
 
 
 def volume(folder: Path, number: int) -> str:
-    """A NIfTI of one slice with a name wherever its header has room for one."""
+    """A NIfTI of one slice with a name wherever its header has room for one, and in an extension."""
     name = f"{PLANTED}_{number:02d}.nii"
     image = sitk.GetImageFromArray(disc(number)[None].astype(np.int16))
     for key in ("descrip", "aux_file", "intent_name", "db_name"):
@@ -64,7 +66,9 @@ def volume(folder: Path, number: int) -> str:
     raw[148 : 148 + len(PLANTED)] = PLANTED.encode()  # descrip
     raw[228 : 228 + len(PLANTED)] = PLANTED.encode()  # aux_file
     raw[328 : 328 + len(PLANTED)] = PLANTED.encode()  # intent_name
-    (folder / name).write_bytes(bytes(raw))
+    said = struct.pack("<ii", 48, 6) + PLANTED.encode().ljust(40, b"\0")  # a comment
+    raw[108:112], raw[348:352] = struct.pack("<f", 352 + len(said)), b"\1\0\0\0"
+    (folder / name).write_bytes(bytes(raw[:352]) + said + bytes(raw[352:]))
     return name
 
 
@@ -130,7 +134,11 @@ def test_no_planted_name_is_in_anything_for_others(tmp_path: Path, monkeypatch: 
         assert done.exit_code == 0, done.output
     assert "[image]" in (tmp_path / "exps/tiny/run/logs/run.log").read_text(), "the screen names them"
     run = tmp_path / "exps/tiny/run"
-    keys = [json.loads(path.read_text())["sealing"] for path in run.glob("handoff/*/*/keys.json")]
+    homes = sorted(run.glob("handoff/*/*/keys.json"))
+    keys = [json.loads(path.read_text())["sealing"] for path in homes]
+    slips = [receipt.write(StudyStore(path.parent, "simulation")).text() for path in homes]
+    assert slips
+    assert not [text for text in slips if PLANTED.lower() in text.lower()]
     sealed = list(run.rglob("*.relay.age"))
     assert sealed
     me = [pyrage.x25519.Identity.from_str(key) for key in keys]
