@@ -73,6 +73,7 @@ def run(command: str, cwd: Path, env: Mapping[str, str] | None = None) -> subpro
         finally:
             if running.returncode is None:  # the test's time is over
                 os.kill(running.pid, signal.SIGKILL)
+                running.wait()
         said = [(stream.seek(0), stream.read().decode(errors="replace"))[1] for stream in (out, err)]
     return subprocess.CompletedProcess(command, code, *said)
 

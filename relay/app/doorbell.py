@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from relay.app.jobs import private
 from relay.errors import UserError
-from relay.files import read_json, write_bytes, write_text
+from relay.files import read_record, write_bytes, write_text
 
 NOT_OPEN = "no page of this home is open"
 OPEN = "Open it: relay ui"
@@ -55,7 +55,7 @@ def ring(home: Path) -> str:
     """A new link to the page of a home.
 
     Raises:
-        UserError: no page of this home is open.
+        UserError: no page of this home is open, or its file is damaged.
     """
     if not (home / "page").is_dir():
         raise UserError(NOT_OPEN, OPEN)
@@ -64,11 +64,13 @@ def ring(home: Path) -> str:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        port = read_json(home / "page" / "open.json", "Stop relay ui, and start it again.").get("port")
+        said = read_record(home / "page" / "open.json", {"port": int}, "Stop relay ui, and start it again.")
+        if said is None:
+            raise UserError("the page of this home is only starting", "Try again in a few seconds.") from None
         token = secrets.token_urlsafe(32)
         _clear(links_of(home))
         write_bytes(links_of(home) / _named(token), b"")
-        return f"http://127.0.0.1:{port}/enter?token={token}"
+        return f"http://127.0.0.1:{said['port']}/enter?token={token}"
     lock.release()
     raise UserError(NOT_OPEN, OPEN)
 

@@ -114,7 +114,14 @@ def _values(
         sheet = read_sheet(table, [patient, column], "Name a table that exists.")
         sheet.need([patient], "Name the column of patients with --patient")
         sheet.need([column], "Name columns of the table with --by")
-        of = {row[patient]: row[column] for row in sheet.rows}
+        of: dict[str, str] = {}
+        for row in sheet.rows:
+            if of.setdefault(row[patient], row[column]) != row[column]:
+                raise UserError(
+                    f"{table}, line {row.line}: {row[patient]} has {column} {row[column]!r}, but "
+                    f"{of[row[patient]]!r} in an earlier line",
+                    "Correct one of the two rows.",
+                )
         return {key: of.get(sample.patient[1], "") for key, sample in samples.items()}
     sites = {site for site, _ in samples}
     records = {

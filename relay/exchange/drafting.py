@@ -56,6 +56,8 @@ SIGNING = ".signing"
 """Where a leg's bundle is assembled."""
 
 
+ENOUGH_TESTED = 12
+"""Patients in a test set whose mean is published without a warning; rounded, fewer are 8."""
 FEW = "; few patients are tested on, so that a mean tells much about each of them"
 
 
@@ -363,4 +365,4 @@ def _but_counts(path: Path) -> Any:
 def _tests_few(folder: Path) -> bool:
     """Whether a mean over the test set says much about each of its patients."""
     card = documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD))
-    return bool(0 < card.patients.test <= documents.SMALLEST)
+    return bool(0 < card.patients.test < ENOUGH_TESTED)

@@ -121,6 +121,15 @@ def test_its_user_gets_a_new_link_to_an_open_page(tmp_path: Path) -> None:
         ring(home)
 
 
+@pytest.mark.parametrize(("left", "message"), [(None, "only starting"), ("{}", "open.json is damaged")])
+def test_a_page_that_has_not_said_its_port_gets_no_link(tmp_path: Path, left: str | None, message: str) -> None:
+    with open_at(tmp_path, 7):
+        said = tmp_path / "page/open.json"
+        said.unlink() if left is None else said.write_text(left)
+        with pytest.raises(UserError, match=message):
+            ring(tmp_path)
+
+
 @pytest.mark.parametrize("path", ["/jobs", "/static/live.js", "/nowhere", "/jobs/7"])
 def test_every_answer_forbids_what_is_not_the_pages_own(opened: Opened, path: str) -> None:
     browser = opened()

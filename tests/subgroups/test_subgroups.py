@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from relay.cli.subgroups import _values
 from relay.errors import UserError
 from relay.subgroups import Sample, compare, divide, read_samples, sentence, write_page
 
@@ -122,6 +123,16 @@ def test_scores_are_the_last_leg_s_without_the_background(tmp_path: Path) -> Non
     main, samples = read_samples(written(tmp_path / "samples.csv", rows))
     assert main == "dice"
     assert samples == {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
+
+
+def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("patient,sex\np1,F\np2,M\np1,M\n")
+    samples = {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
+    with pytest.raises(UserError, match="line 4: p1 has sex 'M', but 'F' in an earlier line"):
+        _values(None, samples, "sex", path, "patient")  # type: ignore[arg-type]
+    path.write_text("patient,sex\np1,F\np1,F\n")
+    assert _values(None, samples, "sex", path, "patient") == {("a", "i1"): "F"}  # type: ignore[arg-type]
 
 
 def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
