@@ -61,6 +61,13 @@ def compare(
             "--folds", help="Cross-validate: deal each site's patients into this many folds, and test on each in turn."
         ),
     ] = 0,
+    inner: Annotated[
+        int,
+        typer.Option(
+            "--inner",
+            help="With --folds: choose among the strategies inside each fold, over this many folds of the others.",
+        ),
+    ] = 0,
     note: options.Note = "compare",
     gpus: options.Gpus = None,
     jobs: Annotated[
@@ -87,11 +94,16 @@ def compare(
         raise UserError(
             f"--folds {folds}: at least 2 folds are needed, to train on the others", "5 and 10 are usual: --folds 5"
         )
+    if inner and (inner < 2 or not folds):
+        raise UserError(
+            f"--inner {inner}: " + ("chooses inside the folds of --folds" if inner > 1 else "at least 2 are needed"),
+            "For example: --folds 5 --inner 3",
+        )
     chosen = labels_of(strategies)
     against = _reference(reference, chosen)
     config_of = found.reading.config
     planned = jobs_of(
-        config_of, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks), leave_one_out, folds
+        config_of, chosen, orders, seeds, lambda blocks: found.plan(problems, blocks), leave_one_out, folds, inner
     )
     for job in planned:
         configs.check_precision(job.study, devices)

@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,23 @@ FOLDS = (
     "share most of their training images, so intervals and p-values, which are over patients, don't say how much "
     "training varies."
 )
+CHOSEN = "chosen inside"
+"""The label of the runs whose setting was chosen inside each fold."""
+NESTED = (
+    "Chosen inside: in each fold, the setting with the best {score} at home over {of} inner folds of the patients that "
+    "the fold leaves to train on, tested on the patients of the fold, whom the choice has not seen."
+)
 LAPS = "{label} goes round {laps} times with 1/{laps} of the budget each, so that all strategies see as many images."
 
 
-def read_run(folds: Sequence[Job], root: Path) -> ComparedRun:
+def read_run(folds: Sequence[Job], root: Path, label: str | None = None) -> ComparedRun:
     """A finished run's numbers, from its folder; of a cross-validation, those of its folds together.
 
     Each patient is in the test images of one fold, so together the scores of all folds are those of all patients, each
     predicted by models that were not trained on it.
+
+    Args:
+        label: of the run; None: its strategy's.
 
     Raises:
         RelayError: one of its files is missing or damaged.
@@ -62,8 +71,8 @@ def read_run(folds: Sequence[Job], root: Path) -> ComparedRun:
     measures = whole["measures"]
     final = {site: measures[AT_HOME].get(site, math.nan) for site in names}
     numbers = {
-        "label": job.label,
-        "strategy": job.label,
+        "label": label or job.label,
+        "strategy": label or job.label,
         "task": task.name,
         "order": list(job.order),
         "left_out": job.left_out and job.left_out[0],
@@ -86,7 +95,8 @@ def read_run(folds: Sequence[Job], root: Path) -> ComparedRun:
 
 def _fold(job: Job, part: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "fold": job.fold[0],
+        "fold": job.fold[-1],
+        "setting": job.label,
         "folder": f"{RUNS}/{job.folder}",
         "mean": mean(part["measures"][AT_HOME].values()),
     }
@@ -95,20 +105,56 @@ def _fold(job: Job, part: Mapping[str, Any]) -> dict[str, Any]:
 def read_runs(jobs: Sequence[Job], root: Path, failed: Sequence[Failed]) -> tuple[list[ComparedRun], list[Failed]]:
     """All finished, intact runs, each compared with local and joint; and the failed or damaged ones. A run of several
     folds needs all of them: without one, its patients would be missing."""
-    lost, runs = list(failed), []
+    lost = list(failed)
     without = {problem.job.whole for problem in failed}
-    for whole in dict.fromkeys(job.whole for job in jobs):
-        folds = [job for job in jobs if job.whole == whole]
-        if whole in without:
+    whole: dict[Hashable, tuple[list[Job], ComparedRun]] = {}
+    for name in dict.fromkeys(job.whole for job in jobs):
+        folds = [job for job in jobs if job.whole == name]
+        if name in without:
             continue
         try:
-            runs.append(read_run(folds, root))
+            whole[name] = folds, read_run(folds, root)
         except RelayError as error:
             log.error("%s: %s", folds[0], error)
             said = f"{reason_of(error)}\n    {error.advice()}"
             lost.append(Failed(folds[0], said, root / "logs" / "compare.log", type(error).__name__))
-    by = _by([job.label for job in jobs], runs)
+    runs = [run for folds, run in whole.values() if not folds[0].inner]
+    runs += [read_run(folds, root, CHOSEN) for folds in chosen_inside(jobs, whole)]
+    by = _by(labels_in(jobs), runs)
     return [table.beside(run, by) for run in runs], lost
+
+
+def labels_in(jobs: Sequence[Job]) -> list[str]:
+    """What is compared: the strategies and, with inner folds, the choice among them."""
+    return [*dict.fromkeys(job.label for job in jobs), *([CHOSEN] if any(job.inner for job in jobs) else [])]
+
+
+def chosen_inside(
+    jobs: Sequence[Job], whole: Mapping[Hashable, tuple[Sequence[Job], ComparedRun]]
+) -> Iterator[list[Job]]:
+    """For each order and seed, every fold's run with the setting that is best over the fold's inner folds: of equals,
+    the first. A choice lacks nothing: if a run of any fold has failed, there is none.
+
+    Args:
+        whole: the finished runs, with their jobs.
+    """
+    inner = [(folds, run) for folds, run in whole.values() if folds[0].inner]
+    outer = [job for job in jobs if not job.inner and job.whole in whole]
+    for way in dict.fromkeys((job.order, job.seed) for job in jobs if job.inner):
+        found = []
+        for fold in dict.fromkeys(job.fold for job in jobs if not job.inner):
+            here = [
+                (folds[0].label, run)
+                for folds, run in inner
+                if (folds[0].order, folds[0].seed) == way and folds[0].fold[:1] == fold
+            ]
+            if len(here) < len({job.label for job in jobs}):
+                break
+            label, _ = here[0][1].task.best(here, key=lambda one: one[1].summary["mean"])
+            found += [job for job in outer if (job.order, job.seed) == way and (job.label, job.fold) == (label, fold)]
+        else:
+            if len(found) == len({job.fold for job in jobs if not job.inner}):
+                yield found
 
 
 def _by(labels: Sequence[str], runs: Sequence[ComparedRun]) -> dict[str, list[ComparedRun]]:
@@ -130,7 +176,7 @@ def comparison(
         runs, failed: from :func:`read_runs`.
         reference: the strategy to test the others against.
     """
-    labels = list(dict.fromkeys(job.label for job in jobs))
+    labels = labels_in(jobs)
     by = _by(labels, [run for run in runs if not run.summary["left_out"]])
     away = gains.away(_by(labels, [run for run in runs if run.summary["left_out"]]), by)
     tests, site_tests = table.against(by, reference)
@@ -154,7 +200,8 @@ def comparison(
         ),
         "steps": more,
         "reference": reference,
-        "planned": len({job.whole for job in jobs}),
+        "planned": len({job.whole for job in jobs if not job.inner})
+        + len({(job.order, job.seed) for job in jobs if job.inner}),
         "failed": [{"folder": f"{RUNS}/{f.job.folder}", "message": _where(f, root)} for f in failed],
         "runs": [run.summary for run in runs],
         "table": [table.row(label, by, away) for label in by],
@@ -176,7 +223,12 @@ def stand_ins(jobs: Sequence[Job]) -> list[str]:
 
 def cross_validated(jobs: Sequence[Job]) -> list[str]:
     """A sentence that says how folds are made into one run; none without folds."""
-    return [FOLDS.format(of=jobs[0].fold[0].partition("/")[2])] if jobs[0].fold else []
+    if not jobs[0].fold:
+        return []
+    said = [FOLDS.format(of=jobs[0].fold[0].partition("/")[2])]
+    if jobs[-1].inner:
+        said.append(NESTED.format(score=jobs[0].study.task.score_name, of=jobs[-1].fold[1].partition("/")[2]))
+    return said
 
 
 def _where(problem: Failed, root: Path) -> str:

@@ -7,7 +7,8 @@ If ``num_epochs`` can't be divided, there are fewer laps. Laps set in the config
 With ``leave_out``, each strategy also runs without each site in turn, which is then an external one. Only models that
 each site trains alone need no such runs: those of the other sites are tested there anyway.
 
-With ``folds``, each run becomes one for each fold of the patients.
+With ``folds``, each run becomes one for each fold of the patients; with ``inner``, each fold's training patients are
+dealt again, to choose among strategies inside it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from relay.compare.folds import Fold, check_undealt, deal, folds_of
+from relay.compare.folds import Fold, check_settings, check_undealt, deal, folds_of
 from relay.config import MAX_SEED
 from relay.errors import ConfigError, UserError, nearest
 
@@ -44,7 +45,7 @@ class Job:
         order: names of the sites; empty if the result does not depend on it.
         laps: number of laps, which share the budget of one.
         left_out: the name and the task id of a site that this run leaves out, as if it took no part; else None.
-        fold: the fold that it is tested on; empty without cross-validation.
+        fold: the fold that it is tested on, after the one that it lies in; empty without cross-validation.
         given: its config; ``study`` is the checked plan.
     """
 
@@ -64,19 +65,24 @@ class Job:
         ``joint_fold2of5_seed7``."""
         way = ["-".join(map(str, self.ids))] if self.order else []
         without = [f"without{self.left_out[1]}"] if self.left_out else []
-        of = [f"fold{part.replace('/', 'of')}" for part in self.fold]
+        of = [f"{kind}{part.replace('/', 'of')}" for kind, part in zip(("fold", "inner"), self.fold, strict=False)]
         return "_".join([re.sub(r"[^A-Za-z0-9.-]", "-", self.label), *way, *without, *of, f"seed{self.seed}"])
 
     def __str__(self) -> str:
         way = ["→".join(self.order)] if self.order else []
         without = [f"without {self.left_out[0]}"] if self.left_out else []
-        of = [f"fold {part}" for part in self.fold]
+        of = [f"{kind} {part}" for kind, part in zip(("fold", "inner fold"), self.fold, strict=False)]
         return ", ".join([self.label, *way, *without, *of, f"seed {self.seed}"])
 
     @property
     def whole(self) -> Hashable:
-        """The same for all folds of one run."""
-        return self.label, self.order, self.seed, self.left_out
+        """The same for all folds of one run; inner folds are a run of their own inside each fold."""
+        return self.label, self.order, self.seed, self.left_out, self.fold[:-1]
+
+    @property
+    def inner(self) -> bool:
+        """Whether it only serves to choose."""
+        return len(self.fold) > 1
 
 
 def jobs_of(
@@ -87,6 +93,7 @@ def jobs_of(
     plan: Plan,
     leave_out: bool = False,
     folds: int = 0,
+    inner: int = 0,
 ) -> list[Job]:
     """All runs, checked; seed by seed, fold by fold, order by order; then those that leave out a site, site by site.
 
@@ -95,12 +102,15 @@ def jobs_of(
         seeds: how many, or the seeds themselves: see :func:`seeds_of`.
         leave_out: also run without each site in turn.
         folds: into how many folds the patients of each site are dealt; 0 for not at all.
+        inner: into how many those whom a fold leaves to train on are dealt again; 0 for not at all.
 
     Raises:
         UserError: a name, an order, a seed or the config is wrong, or it is a deployment's config; or options don't go
             together.
     """
-    parts = folds_of(folds, leave_out)
+    parts = folds_of(folds, leave_out, inner)
+    if inner:
+        check_settings(strategies)
     bases = {label: _base(config, label, plan) for label in strategies}
     first = next(iter(bases.values()), None)
     if first is None:

@@ -47,7 +47,7 @@ STALE = 86400.0
 """Age in seconds after which an unfinished file was certainly left by a process that was killed."""
 IRRELEVANT = (
     *("task_id", "task_name", "class_names", "intensity_range", "patch_size", "foreground", "repeats", "augment"),
-    *("split", "val_fraction", "test_fraction", "fold", "corrections"),
+    *("split", "val_fraction", "test_fraction", "fold", "inner_fold", "corrections"),
 )
 """Options that don't change a prepared image."""
 log = logging.getLogger(__name__)

@@ -191,6 +191,9 @@ class DatasetOptions:
         fold: ``2/5`` tests on the second of five parts of the patients, in place of ``test_fraction``:
             cross-validation, as ``relay compare --folds 5`` runs it. Patients whom the publisher marks for testing take
             no part.
+        inner_fold: ``1/3`` deals the patients whom ``fold`` leaves to train on again, and tests on the first of three
+            parts: to choose options inside each fold, as ``relay compare --inner 3`` does. Those of ``fold`` take no
+            part.
         corrections: A folder of masks corrected by hand, as ``relay correct`` keeps it: training images use the newest
             of them in place of the stored masks; validation and test images don't. None uses none.
         augment: The augmentation of a split, by name, by ``name`` and ``kwargs``, or a list of those; only ``train``
@@ -218,6 +221,7 @@ class DatasetOptions:
     val_fraction: Fraction = 0.2
     test_fraction: TestFraction = 0.2
     fold: FoldText | None = None
+    inner_fold: FoldText | None = None
     corrections: Text | None = None
     augment: dict[SplitName, str | Named | list[str | Named]] = Field(default_factory=_no_augmentation)
 
@@ -318,6 +322,13 @@ class DatasetOptions:
             raise ValueError(f"chooses the test images itself: leave it out, or leave out split: {how}")
         return fold
 
+    @field_validator("inner_fold")
+    @classmethod
+    def _inside_a_fold(cls, inner: str | None, info: ValidationInfo) -> str | None:
+        if inner is not None and info.data.get("fold") is None:
+            raise ValueError("is dealt inside a fold: set fold, too, or leave it out")
+        return inner
+
     @field_validator("corrections")
     @classmethod
     def _of_masks(cls, folder: str | None, info: ValidationInfo) -> str | None:
@@ -358,9 +369,9 @@ class DatasetOptions:
         return self
 
     @property
-    def part(self) -> Fold | None:
-        """``fold`` as numbers."""
-        return None if self.fold is None else _fold(self.fold)
+    def parts(self) -> list[Fold]:
+        """``fold`` and ``inner_fold`` as numbers, as far as they are given."""
+        return [_fold(text) for text in (self.fold, self.inner_fold) if text is not None]
 
     @property
     def made_steps(self) -> list[Step]:

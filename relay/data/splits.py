@@ -54,7 +54,8 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     test images, which are left out.
 
     With ``fold``, all patients but the publisher's test set are dealt into folds, by class as far as they have one; the
-    one named is tested, and validation is chosen from the others.
+    one named is tested, and validation is chosen from the others. With ``inner_fold``, these others are dealt again in
+    the same way, and those of the outer fold are left out.
 
     Raises:
         DataError: a patient is in both parts of the publisher's split, under the same name or two that are alike; or
@@ -68,18 +69,18 @@ def split(samples: list[Record], options: DatasetOptions, seed: int) -> Split:
     if options.split == "test":
         return Split([], [], ordered)
     marked = published["test"]
-    if options.part:
+    if options.parts:
         rest, published = rest | published["val"], {"val": set(), "test": set()}
     together = defaultdict(set)
     for name in rest:
         together[alike(name)].add(name)
     patients = sorted(map(min, together.values()))
     held: list[str] = []
-    if options.part:
-        if len(patients) < options.part.of:
-            _refuse_folds(options, len(patients), bool(marked))
-        held, patients = _held(options.part, patients, _classes(samples, options), options.task_name, seed)
-    generator(seed, options.task_name, "split", *filter(None, [options.part])).shuffle(patients)
+    for depth, fold in enumerate(options.parts, 1):  # an inner fold deals those whom the outer one does not hold
+        if len(patients) < fold.of:
+            _refuse_folds(options, fold.of, len(patients), bool(marked))
+        held, patients = _held(options.parts[:depth], patients, _classes(samples, options), options.task_name, seed)
+    generator(seed, options.task_name, "split", *options.parts).shuffle(patients)
     stays = _stays(samples, published)
     free = [name for name in patients if alike(name) not in stays]
     tested = 0 if held or published["test"] else _share(options.test_fraction, len(patients), len(patients))
@@ -138,17 +139,16 @@ def _refuse_both(options: DatasetOptions, published: Mapping[SplitName, set[str]
         )
 
 
-def _refuse_folds(options: DatasetOptions, many: int, marked: bool) -> None:
+def _refuse_folds(options: DatasetOptions, of: int, many: int, marked: bool) -> None:
     """Refuse fewer patients than folds.
 
     Args:
-        many: how many patients there are to deal.
+        of: how many folds; ``many``: how many patients there are to deal.
         marked: whether the publisher marks others for testing, who take no part.
 
     Raises:
         DataError: always.
     """
-    of = options.part.of if options.part else 0
     raise DataError(
         f"task '{options.task_name}': {of} folds need at least {of} patients, and there are {many} to deal",
         (
@@ -162,16 +162,18 @@ def _refuse_folds(options: DatasetOptions, many: int, marked: bool) -> None:
 
 
 def _held(
-    fold: Fold, patients: Sequence[str], classes: Mapping[str, list[str]], site: str, seed: int
+    folds: Sequence[Fold], patients: Sequence[str], classes: Mapping[str, list[str]], site: str, seed: int
 ) -> tuple[list[str], list[str]]:
     """The patients of a fold, and the others. Folds differ by at most one patient, and by at most one of each class.
 
     Args:
+        folds: the fold, after the one that it lies in, if any.
         patients: one name each, sorted.
         classes: what a patient's images show, by :func:`~relay.data.patients.alike` name.
     """
+    *outer, fold = folds
     order = list(patients)
-    generator(seed, site, "folds", fold.of).shuffle(order)
+    generator(seed, site, "folds", *outer, fold.of).shuffle(order)
     order.sort(key=lambda name: classes.get(alike(name), []))  # keeps the random order within a class
     held = set(order[fold.number - 1 :: fold.of])
     return [name for name in patients if name in held], [name for name in patients if name not in held]

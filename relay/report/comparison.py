@@ -268,12 +268,13 @@ def _folds(content: Content) -> Table:
             " → ".join(run.get("order") or []) or MISSING,
             str(run.get("seed", MISSING)),
             str(fold.get("fold")),
+            str(fold.get("setting") or run.get("label")),
             shown(number(fold.get("mean"))),
         ]
         for run in content.get("runs", [])
         for fold in run.get("folds") or []
     ]
-    return Table("Every fold, at home", ["run", "order", "seed", "fold", "mean"], rows, folded=True)
+    return Table("Every fold, at home", ["run", "order", "seed", "fold", "setting", "mean"], rows, folded=True)
 
 
 def _by(content: Content, strategy: str) -> list[Content]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.compare.gather import stand_ins
+from relay.compare.compared import ComparedRun
+from relay.compare.gather import CHOSEN, chosen_inside, cross_validated, labels_in, stand_ins
 from relay.compare.jobs import Job, jobs_of, labels_of, orders_of, seeds_of
 from relay.errors import UserError
 from relay.plan import plan
@@ -183,6 +184,44 @@ def test_each_fold_is_a_run() -> None:
         plans(**{"common.dataset.kwargs.fold": "1/3"})
     with pytest.raises(UserError, match="can't be combined"):
         jobs_of(given(), ["joint"], "1", "1", lambda blocks: plan(blocks, "tiny"), leave_out=True, folds=2)
+
+
+def nested(*labels: str) -> list[Job]:
+    return jobs_of(given(**THREE), labels, "1", "1", lambda blocks: plan(blocks, "tiny"), folds=2, inner=2)
+
+
+def test_inner_folds_are_runs_that_only_choose() -> None:
+    settings = "merge[merge=0]", "merge[merge=0.9]"
+    found = nested(*settings)
+    assert len(found) == 4 + 8
+    assert [job.inner for job in found] == [False] * 4 + [True] * 8
+    last = found[-1]
+    assert last.folder == "merge-merge-0.9-_1-2_fold2of2_inner2of2_seed7"
+    assert str(last).endswith("fold 2/2, inner fold 2/2, seed 7")
+    assert len({job.whole for job in found}) == 2 + 4
+    options = {data.options.task_name: data.options for data in last.study.test_sets}
+    assert (options["clinic_a"].fold, options["clinic_a"].inner_fold) == ("2/2", "2/2")
+    assert options["clinic_c"].inner_fold is None
+    for labels in (settings[:1], ("relay", "joint")):
+        with pytest.raises(UserError, match="settings of one strategy"):
+            nested(*labels)
+
+
+def test_the_choice_is_made_on_inner_folds_only() -> None:
+    """Where the outer folds would choose otherwise; a fold that lacks an inner run leaves no choice at all."""
+    found = nested("merge[merge=0]", "merge[merge=0.9]")
+    best = {"1/2": "merge[merge=0.9]", "2/2": "merge[merge=0]"}
+    whole: dict[Any, Any] = {}
+    for job in found:
+        right = best[job.fold[0]] == job.label if job.inner else job.label == "merge[merge=0]"
+        run = ComparedRun({"label": job.label, "task": "segmentation", "mean": 0.9 if right else 0.5}, {})
+        whole[job.whole] = [each for each in found if each.whole == job.whole], run
+    (chosen,) = chosen_inside(found, whole)
+    assert [(job.fold, job.label) for job in chosen] == [(("1/2",), best["1/2"]), (("2/2",), best["2/2"])]
+    assert labels_in(found)[-1] == CHOSEN
+    assert "2 inner folds" in " ".join(cross_validated(found))
+    lost = next(job.whole for job in found if job.inner)
+    assert not list(chosen_inside(found, {name: each for name, each in whole.items() if name != lost}))
 
 
 def test_own_runs_do_not_depend_on_the_orders_asked_for() -> None:

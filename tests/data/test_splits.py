@@ -125,6 +125,22 @@ def test_folds_test_every_patient_once(patients, of, seed) -> None:
         assert bool(each.val) == (len(groups[0] | groups[1]) > 1)
 
 
+@given(st.integers(6, 40), st.integers(2, 3), st.integers(2, 3), st.integers(0, 2**31))
+def test_inner_folds_deal_whom_the_outer_fold_leaves(many, of, inner, seed) -> None:
+    there = samples(range(many))
+    for number in range(1, of + 1):
+        outer = replace(options(0.3), fold=f"{number}/{of}")
+        held = {sample.patient for sample in split(there, outer, seed).test}
+        tested = []
+        for part in range(1, inner + 1):
+            dealt = split(there, replace(outer, inner_fold=f"{part}/{inner}"), seed)
+            parts = [{sample.patient for sample in each} for each in (dealt.train, dealt.val, dealt.test)]
+            assert not held & set().union(*parts)
+            assert sum(map(len, parts)) == many - len(held)
+            tested += sorted(parts[2])
+        assert len(tested) == len(set(tested)) == many - len(held)
+
+
 def test_folds_leave_the_publishers_test_set_alone() -> None:
     marked = samples(list(range(12)), frozenset({0, 1}))
     dealt = [split(marked, replace(options(), fold=f"{number}/5"), 1) for number in range(1, 6)]
