@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from relay.data.record import Case
 from relay.data.steps.grid import Grid
-from relay.files import open_file
+from relay.files import make_folder, open_file
 
 ENDING, PART = ".cases", ".part"
 MARK = b"relay 3\n"
@@ -60,7 +60,7 @@ class PackWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self._file = NamedTemporaryFile(dir=folder, suffix=PART, delete=False)  # noqa: SIM115
         self._index: list[Any] = []
         self.size = 0
@@ -76,7 +76,7 @@ class PackWriter:
         self._index.append((key, places, _check(arrays), case.spacing, case.notes, grid))
 
     def close(self, family: str) -> None:
-        """Give the pack its name: a reader sees all of it or nothing. Of two processes that write the same, one wins."""
+        """Give the pack its name: readers see all of it or nothing. Of two processes that write the same, one wins."""
         text = json.dumps(self._index).encode()
         self._file.write(text + END.pack(self.size, len(text), zlib.crc32(text), MARK))
         self._file.close()

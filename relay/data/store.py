@@ -30,6 +30,7 @@ from relay.data.problems import refuse
 from relay.data.record import Case, Pixels, Record
 from relay.data.steps.grid import Grid
 from relay.errors import DataError
+from relay.files import make_folder
 
 MAX_RAM = 4 << 30
 Step = Callable[[], object]
@@ -64,7 +65,7 @@ class _Buffer:
         """Append an array; return its position in the buffer, in bytes."""
         begin, self._size = self._size, self._size + values.nbytes
         if self._file is None and self._spool is not None and self._size > self._max_ram:
-            self._spool.mkdir(parents=True, exist_ok=True)
+            make_folder(self._spool)
             self._file = TemporaryFile(dir=self._spool)  # noqa: SIM115  lives as long as its map
             self._file.write(self._ram)
             self._ram = bytearray()
