@@ -9,8 +9,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 NAMES = (
-    *("startup", "loop", "precision", "data", "cache", "volumes", "metrics", "report", "page", "style", "flow"),
-    "handoff",
+    *("startup", "loop", "precision", "data", "cache", "restart", "volumes", "metrics", "report", "page", "style"),
+    *("flow", "handoff"),
 )
 LINE = re.compile(r"(.+): ([\d.]+) \(from ([\d.]+) to ([\d.]+) over \d+ pairs; target: (.+)\)")
 

@@ -3,6 +3,9 @@
 A file is written under a temporary name, flushed to the disk, then renamed into place. The folder is flushed, too, so
 that after a power failure either the old or the new content is there. A disk may still lose data it promised to keep:
 whatever reads our files says which one is damaged, and what is redone once you remove it.
+
+Only its owner can read a new file or folder, however open the system's usual modes are: most of what we write shows
+patients or can be traced to them. :func:`open_to_others` is for what is meant for others.
 """
 
 from __future__ import annotations
@@ -22,6 +25,23 @@ from relay.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error codes for a full disk or an exhausted quota."""
+PRIVATE, PRIVATE_FOLDER = 0o600, 0o700
+"""Modes of what only its owner can use. Windows, where access lists decide, ignores them."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, which only their owner can open. Existing ones keep their modes.
+
+    Raises:
+        OSError: it can't be made, or is a file.
+    """
+    try:
+        folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    except FileNotFoundError:
+        if folder.parent == folder:
+            raise
+        make_folder(folder.parent)
+        folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
 
 
 def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None) -> None:
@@ -30,7 +50,7 @@ def write_bytes(path: Path, data: bytes | memoryview, before: Path | None = None
     Args:
         before: where to keep the replaced file; None to delete it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".{path.name}.part")
     try:
         _flushed(beside, data)
@@ -73,10 +93,11 @@ def atomic(path: Path) -> Iterator[Path]:
     """For a library that writes a file itself: yields the path to write to, with the same extension. Parents are
     created. The file written there replaces ``path`` in one step; after an error, ``path`` is unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     beside = path.with_name(f".part.{path.name}")
     clear(beside)
     try:
+        beside.touch(PRIVATE)  # the library writes into it
         yield beside
         with beside.open("r+b") as file:
             os.fsync(file.fileno())
@@ -90,7 +111,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Replace a whole folder with these files in one step."""
     beside = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    make_folder(beside)
     for name, data in files.items():
         _flushed(beside / name, data)
     flush_folder(beside)
@@ -102,7 +123,7 @@ def replace_folder(new: Path, folder: Path) -> None:
     old one or the new one; or neither, and then :func:`recover_folder` restores the old one.
     """
     recover_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     old = _aside(folder)
     if folder.exists():
         folder.replace(old)
@@ -234,13 +255,17 @@ def inside(name: str) -> Path:
 def _flushed(path: Path, data: bytes | memoryview) -> None:
     clear(path)
     try:
-        with path.open("xb") as file:  # never through a link that someone put there
+        with open(path, "xb", opener=_private) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         error.filename = error.filename or str(path)  # write errors don't name the file
         raise
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
 
 
 def open_to_others(path: Path) -> None:

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay.errors import UserError, plain
-from relay.files import read_bytes
+from relay.files import make_folder, read_bytes
 
 LEFTOVERS = 20.0
 """How long the workers of a killed process may keep its lock, in seconds: they check for it every few seconds."""
@@ -40,7 +40,7 @@ def locked(path: Path, what: str, instead: str = "", patience: float = 0.0) -> I
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lock, note = FileLock(path, mode=0o600), path.with_name(f"{path.name}.by")
     try:
         try:

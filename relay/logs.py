@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay.errors import plain
+from relay.files import make_folder
 
 log = logging.getLogger("relay")
 WARNINGS = logging.getLogger("py.warnings")
@@ -76,7 +77,7 @@ class LogFile(logging.FileHandler):
     """A log file. On a full disk, it stops silently: the writes that matter report the problem."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         super().__init__(path, encoding="utf-8")
         self.setFormatter(NamelessFormatter(FORM))
 

@@ -80,7 +80,6 @@ def disagreement(image: Pixels, prediction: Pixels, truth: Pixels) -> Pixels:
 def save_overlay(image: Pixels, prediction: Pixels, truth: Pixels | None, place: Path) -> Path:
     """Save :func:`overlay` as a PNG; ``place`` has no extension."""
     path = place.with_name(place.name + ".png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = io.BytesIO()
     overlay(image, prediction, truth).save(data, "PNG")
     write_bytes(path, data.getvalue())

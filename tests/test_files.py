@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay import files
-from relay.files import write_bytes, write_folder, write_text
+from relay.files import atomic, make_folder, write_bytes, write_folder, write_text
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.txt": b"new c"}
@@ -125,3 +125,30 @@ def test_a_pipe_or_a_device_is_not_read(tmp_path: Path) -> None:
     assert files.read_bytes(tmp_path / "file") == b"x"
     with pytest.raises(IsADirectoryError):
         files.read_bytes(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_only_its_owner_can_read_what_is_written_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        write_text(tmp_path / "a" / "b" / "page.html", "x")
+        write_folder(tmp_path / "c" / "figures", NEW)
+        with atomic(tmp_path / "d" / "mask.nii.gz") as beside:
+            beside.write_bytes(b"x")
+        (tmp_path / "open").mkdir()
+        (tmp_path / "open" / "page.html").touch()
+        write_text(tmp_path / "open" / "page.html", "x")
+        make_folder(tmp_path / "open" / "e" / "f")
+    finally:
+        os.umask(before)
+    modes = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes.pop("open") == 0o755, "an existing folder keeps its mode"
+    assert all(mode == (0o700 if (tmp_path / name).is_dir() else 0o600) for name, mode in modes.items())
+
+
+def test_a_folder_is_not_made_where_a_file_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
+    with pytest.raises(NotADirectoryError):
+        make_folder(tmp_path / "file" / "below")

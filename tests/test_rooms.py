@@ -10,8 +10,8 @@ from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
     {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
-    {"files", "logs", "registry", "signatures", "tensorfile"},
-    {"locks", "metrics"},
+    {"files", "registry", "signatures", "tensorfile"},
+    {"locks", "logs", "metrics"},
     {"tasks"},
     {"config", "home", "results"},
     {"augment", "noise", "postprocess"},

@@ -69,7 +69,7 @@ def explain(
     from relay.explain import Asked, doubts, explain, methods_of, write_page
     from relay.predict import Given, OwnRun, images_in, images_of, models
 
-    asked = Asked(methods_of(method), output, layer)
+    asked = Asked(methods_of(method), output, layer, skip=method.strip() == "all")
     paths = images_in([expanded(path) for path in image])
     here: Given | OwnRun
     if bundle is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from relay.correct.target import Target
 from relay.data import Correction, Pixels, Record, UnknownValues, class_indices, read_mask, read_pair
 from relay.errors import DataError, UserError
-from relay.files import read_bytes, write_text
+from relay.files import make_folder, read_bytes, write_text
 from relay.locks import locked
 from relay.predict import save_mask
 
@@ -80,7 +80,7 @@ def add(target: Target, sample: Record, mask: Pixels, by: str, source: str, befo
         raise DataError(f"{sample.id}: class {mask.max()} does not exist; the last is {len(names) - 1}")
     mask = _of_size(target, sample, mask, Path(sample.id))
     with locked(target.folder.parent / f".{target.folder.name}.lock", str(target.folder), patience=PATIENCE):
-        target.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(target.folder)
         newest = target.store.newest(sample.id)
         same, called = start_of(target, sample)
         if np.array_equal(mask, same) and (newest is not None or source == STORED):

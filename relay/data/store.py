@@ -1,4 +1,4 @@
-"""The decode-once cache: every image of a split, in one flat buffer of bytes.
+"""The decode-once cache: every image of a split, in one flat buffer of bytes; or where the cache on disk has it.
 
 An image takes only the bytes of its pixels. Forked worker processes share the buffer,
 and the system can page it out when it is a file.
@@ -7,10 +7,12 @@ and the system can page it out when it is a file.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property
-from itertools import chain, groupby, islice
+from itertools import groupby
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,13 +21,16 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.data.cache import Cache
+from relay.data.cache import Cache, spoilt
 from relay.data.dataset import Dataset
+from relay.data.kept import Kept, keys_of
+from relay.data.packs import Packed
 from relay.data.patches import places_of_classes
 from relay.data.problems import refuse
 from relay.data.record import Case, Pixels, Record
 from relay.data.steps.grid import Grid
 from relay.errors import DataError
+from relay.files import make_folder
 
 MAX_RAM = 4 << 30
 Step = Callable[[], object]
@@ -60,7 +65,7 @@ class _Buffer:
         """Append an array; return its position in the buffer, in bytes."""
         begin, self._size = self._size, self._size + values.nbytes
         if self._file is None and self._spool is not None and self._size > self._max_ram:
-            self._spool.mkdir(parents=True, exist_ok=True)
+            make_folder(self._spool)
             self._file = TemporaryFile(dir=self._spool)  # noqa: SIM115  lives as long as its map
             self._file.write(self._ram)
             self._ram = bytearray()
@@ -129,16 +134,18 @@ class Store:
         max_ram: int = MAX_RAM,
         step: Step | None = None,
     ) -> None:
-        self.samples = list(samples)
+        self.samples, self._dataset = list(samples), dataset
         self.channels = dataset.options.channels
         self.shapes: list[tuple[int, ...]] = []
         self.spacings: list[tuple[float, ...] | None] = []
         self.notes: list[tuple[str, ...]] = []
         self.grids: list[Grid | None] = []
-        self._where: list[tuple[_Array, _Array]] = []
+        self._where: list[tuple[_Array, _Array] | Case] = []
+        self._checked: set[int] = set()
         images, targets = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
         for case in _decoded(dataset, self.samples):
-            self._where.append((_put(images, case.image), _put(targets, case.target)))
+            in_pack = isinstance(case, Packed)
+            self._where.append(case if in_pack else (_put(images, case.image), _put(targets, case.target)))
             self.shapes.append(case.image.shape[:-1])
             self.spacings.append(case.spacing)
             self.notes.append(case.notes)
@@ -151,8 +158,21 @@ class Store:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        image, target = self._where[index]
+        where = self._where[index]
+        if isinstance(where, Case):
+            return self._sound(index, where)
+        image, target = where
         return image.of(self._images), target.of(self._targets)
+
+    def _sound(self, index: int, case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
+        """An image from the cache on disk; checked on first use, and read again if it is damaged there."""
+        if isinstance(case, Packed) and index not in self._checked:
+            self._checked.add(index)
+            if not case.sound():
+                spoilt(case.pack, "an image has another checksum")
+                case = self._where[index] = self._dataset.load(self.samples[index])
+                case.image.flags.writeable = case.target.flags.writeable = False
+        return case.image, case.target
 
     @cached_property
     def places(self) -> list[list[NDArray[np.int32]]]:
@@ -162,7 +182,8 @@ class Store:
     @property
     def nbytes(self) -> int:
         """Size of all images and masks, in bytes."""
-        return self._images.nbytes + self._targets.nbytes
+        packed = (where.image.nbytes + where.target.nbytes for where in self._where if isinstance(where, Case))
+        return self._images.nbytes + self._targets.nbytes + sum(packed)
 
 
 def _volume(sample: Record) -> object:
@@ -171,24 +192,45 @@ def _volume(sample: Record) -> object:
 
 
 def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
-    """The images in order, read by a few threads, a few at a time to limit memory."""
+    """The images in order, from the cache on disk or read by a few threads, a few at a time to limit memory."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
-
+    waiting: deque[Callable[[], list[Case]]] = deque()
     cache = Cache.of_environment()
+    with ThreadPoolExecutor(threads) as pool, ExitStack() as held:
+        kept = held.enter_context(Kept(cache, dataset)) if cache else None
+        for _, group in groupby(samples, _volume):
+            waiting.append(_begun(pool, dataset, list(group), kept, problems))
+            if len(waiting) >= 4 * threads:
+                yield from waiting.popleft()()
+        while waiting:
+            yield from waiting.popleft()()
+    if problems:
+        raise BadImages(problems)
 
-    def load(volume: Sequence[Record]) -> list[Case]:
+
+def _begun(
+    pool: ThreadPoolExecutor, dataset: Dataset, volume: list[Record], kept: Kept | None, problems: list[DataError]
+) -> Callable[[], list[Case]]:
+    """Begin to read an image, or slices of a volume, unless the cache has them.
+
+    Returns:
+        Waits for them, and keeps them in the cache; those that can't be read go to ``problems``.
+    """
+    keys = keys_of(volume) if kept else []
+    found = kept.find(keys) if kept else None
+    if found is not None:
+        return lambda: list(found)
+    reading = pool.submit(dataset.load_slices, volume)
+
+    def read() -> list[Case]:
         try:
-            return cache.cases(dataset, volume) if cache else dataset.load_slices(volume)
+            cases = reading.result()
         except DataError as error:
             problems.append(error)
             return []
+        if kept:
+            kept.keep(keys, cases)
+        return cases
 
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = iter([list(slices) for _, slices in groupby(samples, _volume)])
-        while some := list(islice(waiting, 4 * threads)):
-            yield from chain.from_iterable(pool.map(load, some))
-    if cache:
-        cache.trim()
-    if problems:
-        raise BadImages(problems)
+    return read

@@ -20,7 +20,7 @@ from relay.data.patients import alike
 from relay.data.record import Record
 from relay.data.splits import Split
 from relay.errors import UserError
-from relay.files import damaged, read_json, write_text
+from relay.files import damaged, make_folder, read_json, write_text
 from relay.home import home_of
 from relay.locks import locked
 
@@ -83,7 +83,7 @@ class Withdrawn:
 
     def add(self, site: str, patient: str, learned: Mapping[str, str]) -> str:
         """Add a patient, or what had learned from one; return the hash."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.path.parent)
         with locked(self.path.with_name(f".{NAME}.lock"), str(self.path)):
             now = Withdrawn.of_home(self.path.parent)
             now = now if now.key else replace(now, key=secrets.token_hex(32))

@@ -34,11 +34,13 @@ class Asked:
         methods: names in :data:`~relay.explain.methods.METHODS`.
         output: the name of a class or label; None: the one that the model finds.
         layer: the convolution that class activation maps are drawn for; None: the deepest one.
+        skip: leave out methods that the net is not made for, with a warning.
     """
 
     methods: Sequence[str]
     output: str | None = None
     layer: str | None = None
+    skip: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,10 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
     found = find(model, net, cases, asked.output, files[0])
     view = View.of(found, options.patch_size)
     trained, untrained = (Scores(each, view.region) for each in (net, randomised(net)))
-    layer = _layer(trained, view, asked)
 
     def heat(method: str, scores: Scores) -> Tensor:
         try:
-            return METHODS[method](scores, view.image, found.output, layer)
+            return METHODS[method](scores, view.image, found.output, _layer(trained, view, asked, method))
         except (RuntimeError, ValueError) as error:  # raised by nets that have no gradient, or for too little memory
             why = str(error).splitlines()[0]
             raise DataError(f"{files[0]}: {method} fails with this net: {why}", "Choose another --method.") from error
@@ -121,14 +122,20 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
 
     heats = []
     for method in asked.methods:
-        one, other = heat(method, trained), heat(method, untrained)
+        try:
+            one, other = heat(method, trained), heat(method, untrained)
+        except UserError as error:
+            if not asked.skip or isinstance(error, DataError):
+                raise
+            warn(f"{method} is left out: {error}")
+            continue
         heats.append(Heat(method, back(one), back(other), likeness(one.cpu().numpy(), other.cpu().numpy())))
     name = options.does.names[found.output]
     return Explained(files[0], viewable(read.image), found.said, name, view.told(across), heats)
 
 
-def _layer(scores: Scores, view: View, asked: Asked) -> str | None:
-    if not set(asked.methods) & set(NEED_A_LAYER):
+def _layer(scores: Scores, view: View, asked: Asked, method: str) -> str | None:
+    if method not in NEED_A_LAYER:
         return None
     return check_layer(scores, asked.layer) if asked.layer else deepest_layer(scores, view.image)
 

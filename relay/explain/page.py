@@ -64,7 +64,6 @@ def write_page(found: Sequence[Explained], model: str, folder: Path) -> Iterator
     for number, one in enumerate(found):
         told = sha256(str(one.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
         place = folder / f"{one.path.name[:LONGEST]}-{told}"
-        place.mkdir(parents=True, exist_ok=True)
         tiles = []
         for heat in one.heats:
             yield from _save(one, heat, place)

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from relay.config import flat
 from relay.data import SiteData
+from relay.files import make_folder
 from relay.leg.evaluate import Predicted
 from relay.numbers import number
 from relay.overlay import overlay
@@ -30,6 +31,7 @@ def log_predictions(found: Iterable[Predicted], site: SiteData, folder: Path, le
         folder: the leg's curves.
         leg: its number, used as the step.
     """
+    make_folder(folder)  # the writer itself would let others read it
     with SummaryWriter(str(folder)) as writer:
         for number, predicted in enumerate(found):
             if number < SHOWN and predicted.mask is not None:

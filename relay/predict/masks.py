@@ -39,7 +39,6 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
         DataError: the image has another size.
     """
     path = place.with_name(place.name + (".nii.gz" if is_volume(like) or mask.ndim == 3 else ".png"))
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".png":
         _save_png(mask, like, path)
     else:

@@ -52,7 +52,6 @@ def write_page(look: Look, doubts: Sequence[Doubt], folder: Path) -> Path:
             alerts=(),
         )
     path = folder / f"{options.task_name}.html"
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
 

@@ -16,8 +16,7 @@ from PIL import Image
 from datasets.folder import Folder, FolderOptions
 from relay.bundle import documents
 from relay.correct import Target, add, mask_from, start_of
-from relay.data import Corrections, Record, prepare
-from relay.data.cache import key_of
+from relay.data import Corrections, Record, kept, prepare
 from relay.errors import DataError, UserError
 from relay.leg import handover_writer
 from relay.trust import Policy
@@ -82,11 +81,12 @@ def test_the_data_card_counts_them_if_the_config_asks_for_them(target: Target) -
     assert "corrected" not in handover_writer.data_card(target.leg, [prepare(target.stored, 7)])
 
 
-def test_the_cache_tells_versions_apart(tmp_path: Path) -> None:
+def test_the_cache_tells_versions_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SETTLED", 0.0)
     dataset, _ = volumes(tmp_path)
     sample = dataset.volumes[0]
     (tmp_path / "1.nii.gz").write_bytes(b"1")
-    assert key_of(dataset, [sample]) != key_of(dataset, [replace(sample, corrected=tmp_path / "1.nii.gz")])
+    assert kept.keys_of([sample]) != kept.keys_of([replace(sample, corrected=tmp_path / "1.nii.gz")])
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relay.data import Cache, Case, Dataset, DatasetOptions, Record, Store
-from relay.errors import UserError
+from relay.data import Cache, Case, Dataset, DatasetOptions, Record, Store, kept
+from relay.errors import DataError, UserError
 
 STEPS = [{"name": "Crop", "kwargs": {"size": [3, 3]}}, {"name": "Normalise", "kwargs": {"how": "minmax"}}]
 
@@ -40,6 +40,7 @@ class Files(Dataset):
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RELAY_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Files, "reads", 0)
+    monkeypatch.setattr(kept, "SETTLED", 0.0)
     for i in range(4):
         Image.fromarray(np.arange(25, dtype=np.uint8).reshape(5, 5) + i).save(tmp_path / f"{i}.png")
         Image.fromarray(np.eye(5, dtype=np.uint8)).save(tmp_path / f"{i}.mask.png")
@@ -73,7 +74,7 @@ def test_the_second_run_decodes_nothing(folder: Path, options: dict[str, Any]) -
     again = stored(folder, **options)
     assert Files.reads == 4
     assert same(first, again)
-    assert len(cache().entries()) == 4
+    assert len(cache().entries()) == 1
     assert cache().size() == sum(path.stat().st_size for path in cache().entries())
 
 
@@ -112,7 +113,7 @@ def test_entries_of_others_are_read(
     stored(folder)
     assert Files.reads == 4
     assert caplog.text == ""
-    assert len(cache().entries()) == 4
+    assert len(cache().entries()) == 1
 
 
 def test_without_the_variable_nothing_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,26 +122,88 @@ def test_without_the_variable_nothing_is_kept(folder: Path, monkeypatch: pytest.
     assert not (folder / "cache").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "header", "empty", "other"])
-def test_a_damaged_entry_is_read_again(folder: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("damage", ["cut", "middle", "index", "empty", "other"])
+def test_a_damaged_pack_is_read_again(folder: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     first = stored(folder)
-    path = cache().entries()[1]
+    (path,) = cache().entries()
     data = path.read_bytes()
-    turned = bytearray(data)
-    turned[data.index(bytes(range(5, 12)))] ^= 255
-    broken = {"cut": data[:-40], "flipped": bytes(turned), "empty": b"", "other": b"x" * 99}
-    broken["header"] = data.replace(b'"cases": [[null', b'"cases": [[[7] ')
+    broken = {"cut": data[:-40], "middle": data[:16] + data[32:], "empty": b"", "other": b"x" * 99}
+    broken["index"] = data.replace(b", null, []", b", [7], []")
+    path.unlink()  # others may have mapped it
     path.write_bytes(broken[damage])
     assert same(stored(folder), first)
-    assert Files.reads == 5
+    assert Files.reads == 8
     assert f"{path}: damaged" in caplog.text
     assert same(stored(folder), first)
+    assert Files.reads == 8
+
+
+def test_an_image_that_is_damaged_in_a_pack_is_read_again_when_it_is_used(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = stored(folder)
+    (path,) = cache().entries()
+    data = bytearray(path.read_bytes())
+    data[data.index(bytes(range(5, 12)))] ^= 255
+    path.unlink()
+    path.write_bytes(data)
+    again = stored(folder)
+    assert Files.reads == 4
+    assert same(again, first)
+    assert same(again, first)
     assert Files.reads == 5
+    assert caplog.text.count(f"{path}: damaged") == 1
+    with pytest.raises(ValueError, match="read-only"):
+        again[0][0][:] = 0
+    assert same(stored(folder), first)
+    assert Files.reads == 9
+
+
+def test_a_file_of_the_same_size_and_time_is_noticed(folder: Path) -> None:
+    first = stored(folder)
+    before = (folder / "2.png").stat()
+    other = (folder / "3.png").read_bytes()
+    assert len(other) == before.st_size
+    (folder / "2.png").write_bytes(other)
+    os.utime(folder / "2.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = stored(folder)
+    assert Files.reads == 5
+    assert np.array_equal(again[2][0], first[3][0])
+
+
+def test_a_file_that_has_changed_only_just_now_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SETTLED", 3600.0)
+    stored(folder)
+    assert cache().entries() == []
+    stored(folder)
+    assert Files.reads == 8
+
+
+def test_what_was_read_before_an_error_is_kept(folder: Path) -> None:
+    (folder / "3.png").write_bytes(b"no picture")
+    with pytest.raises(DataError):
+        stored(folder)
+    Image.fromarray(np.ones((5, 5), np.uint8)).save(folder / "3.png")
+    stored(folder)
+    assert Files.reads == 5
+
+
+def test_other_splits_of_the_same_images_are_found(folder: Path) -> None:
+    dataset = Files(folder)
+    first = Store(dataset, dataset.listing[:3])
+    Store(dataset, dataset.listing[3:])
+    again = Store(dataset, dataset.listing[:0:-1])
+    assert Files.reads == 4
+    assert np.array_equal(again[2][0], first[1][0])
+    assert np.array_equal(again[0][0], dataset[3].image)
+    assert len(cache().entries()) == 2
 
 
 def test_the_least_recently_used_go_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "FULL_PACK", 1)
     stored(folder)
     entries = cache().entries()
+    assert len(entries) == 4
     for age, path in enumerate(entries):
         os.utime(path, (1000 + age, 1000 + age))
     killed = folder / "cache" / "x.1.2.part"

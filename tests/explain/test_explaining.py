@@ -100,6 +100,18 @@ def test_what_can_t_be_explained(tmp_path: Path) -> None:
         explained(vote, path)
 
 
+def test_all_leaves_out_what_a_net_is_not_made_for(tmp_path: Path) -> None:
+    made = model(bias=-0.45)
+    net = nn.Sequential(*[each for each in made.built() if not isinstance(each, nn.ReLU)])
+    made.built = lambda: net.eval()
+    path, told = picture(tmp_path / "one.png"), []
+    (found,) = explain(made, [(path,)], Asked(METHODS, "bright", skip=True), Devices(), told.append)
+    assert [heat.method for heat in found.heats] == ["occlusion", "integrated_gradients"]
+    assert [line for line in told if "guided_grad_cam is left out: the net has no ReLU" in line]
+    with pytest.raises(UserError, match="no ReLU"):
+        explained(made, path, output="bright")
+
+
 def test_the_page_tells_of_maps_that_say_nothing(tmp_path: Path) -> None:
     found = explained(model(bias=-0.45), picture(tmp_path / "<b>one.png"), output="bright")
     heats = [heat.__class__(heat.method, heat.map, heat.map, 0.9) for heat in found.heats]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from relay.data.patients import alike, is_missing
 from relay.errors import UserError
+from relay.files import make_folder
 from relay.home import HOME, home_of
 
 NAME = "pseudonyms.key"
@@ -49,7 +50,7 @@ def site_pseudonyms(home: str | Path | None = None) -> Pseudonyms:
     path = home_of(home) / NAME
     advice = f"Set {HOME} to a folder that you may write to; this site's key for patients' pseudonyms is kept in it."
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path.parent)
         if not path.exists():
             _make(path)
         key = path.read_bytes()
