@@ -113,8 +113,8 @@ def patients(sites: Sequence[SiteData]) -> int:
 
 
 def units(leg: Leg, sites: Sequence[SiteData]) -> int:
-    """What an epoch goes through once: training images or, with a guarantee, patients."""
-    return patients(sites) if leg.train.privacy else sum(len(site.train) for site in sites)
+    """What an epoch goes through once: training images or, with a guarantee, patients. No image is read."""
+    return patients(sites) if leg.train.privacy else sum(len(site.split.train) for site in sites)
 
 
 def guarded(training: Training) -> Training:

@@ -19,7 +19,6 @@ from relay.bundle import (
     Copy,
     PrivacyAudit,
     audits,
-    documents,
     handover_files,
     manifest,
     measure,
@@ -27,7 +26,7 @@ from relay.bundle import (
     schemas,
 )
 from relay.errors import UserError
-from relay.files import read_bytes, write_bytes, write_text
+from relay.files import read_json, write_bytes, write_text
 from relay.handover import Handover, load_expert
 from relay.leg import LegPaths, Progress, task_of
 from relay.memory import distances
@@ -38,8 +37,9 @@ from relay.privacy.evidence import Bools, Floats
 from relay.privacy.signals import features, gradients, losses
 from relay.privacy.subjects import Subjects
 from relay.privacy.training_shadows import Effort, shadows_of
-from relay.trust import canonical
+from relay.trust import canonical, shaped
 
+AGAIN = "Train the leg again, or restore the file."
 WEIGHTS = (manifest.MODEL, *manifest.OWN, manifest.EXPERT)
 
 
@@ -235,8 +235,11 @@ def _card(
 
 def _promised(folder: Path) -> schemas.Stated | None:
     """What the training of the handover in a folder guarantees; None for nothing, or if its noise is no secret."""
-    said = documents.stated(documents.read(manifest.DATA_CARD, read_bytes(folder / manifest.DATA_CARD)))
-    return said if said and said.private else None
+    said = read_json(folder / manifest.DATA_CARD, AGAIN).get("privacy")
+    if said is None:
+        return None
+    stated = shaped(schemas.Stated, said, manifest.DATA_CARD)
+    return stated if stated.private else None
 
 
 def card_of(

@@ -34,6 +34,7 @@ from relay.trust.refusals import (
     GateFailed,
     Incomplete,
     NotApproved,
+    NotAudited,
     OldRoster,
     PolicyBreach,
     PredecessorMismatch,
@@ -323,9 +324,9 @@ def test_rollback(at: At) -> None:
 
 
 def test_the_table_is_whole() -> None:
-    """Whoever adds a refusal adds a scenario; one is of what is sent, not of what arrives."""
+    """Whoever adds a refusal adds a scenario; two are of what is sent, not of what arrives."""
     all_of_them = {c for c in vars(refusals).values() if isinstance(c, type) and issubclass(c, Refused)}
-    assert all_of_them - {Refused} == {*SCENARIOS, Rollback, NotApproved}
+    assert all_of_them - {Refused} == {*SCENARIOS, Rollback, NotApproved, NotAudited}
 
 
 @pytest.mark.parametrize("leg", [1, 2, 3])

@@ -161,7 +161,7 @@ def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_pat
     assert "Differential privacy of this leg's training: ε = 5, δ = 1e-05 for each training patient" in card
     assert list(tmp_path.rglob("noise.key")) == []
     made = draft(store, tmp_path / "run/clinic_a/checkpoints/task_1/handover")
-    assert dict(made.beside())["differential privacy of the training"].startswith("ε = 5")
+    assert dict(made.beside(store.roster.policy))["differential privacy of the training"].startswith("ε = 5")
     (leg,), charged = study(**PRIVATE).legs, store.ledger.costs()
     with pytest.raises(UserError, match="would cost epsilon 5; clinic_a has spent 5 of its budget of 8"):
         guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5, "delta": 1e-5}, charged)
