@@ -36,6 +36,7 @@ def forget(
     """
     found = configs.find(config, overrides)
     study = found.plan(train=False)
+    from relay.data import Withdrawn
     from relay.home import home_of
     from relay.protection import holdings, person, withdraw
 
@@ -48,8 +49,13 @@ def forget(
     there = holdings(someone, runs, legs, corrections, homes)
     store = store_of(study, home)
     ask.say(f"Site {someone.site}: {len(someone.files)} file(s) of the patient, which are the hospital's own and stay.")
+    listed = Withdrawn.of_home()
+    gone = not there.files and all(listed.has(someone.site, name) for name in someone.names)
     _show_files(there, yes)
-    _show_learned(there, store, config, yes)
+    _show_learned(there, store, config, yes or gone)
+    if gone and not yes:
+        ask.say("The patient has withdrawn already; nothing is left to be removed.")
+        return
     if not yes:
         again = ["relay", "forget", patient, "-c", config, *(["--site", site] if site else [])]
         again += ["--home", str(home)] if home else []

@@ -216,6 +216,9 @@ def test_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "Next, train without the patient (relay train -c tiny.yaml -n NEW) and remove the old weights:" in done.output
     )
     assert "exps/tiny/run/checkpoints/task_1: this leg learned from the patient" in done.output
+    again = CliRunner().invoke(app, on)
+    assert "nothing is left to be removed" in again.output
+    assert "--yes" not in again.output
     wrong = CliRunner().invoke(app, ["forget", name, "-c", "tiny.yaml"])
     assert (wrong.exit_code, "Choose one: --site NAME" in wrong.stderr) == (2, True)
     written = CliRunner().invoke(app, ["dpia", "-c", "tiny.yaml", "-o", "."])
