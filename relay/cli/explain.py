@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from relay.cli import ask, configs, options
-from relay.cli.predict import Which, bundled
+from relay.cli.predict import Which, check_one, one_of
 from relay.cli.top import command, log_to, warn
-from relay.errors import UserError
 from relay.files import expanded
-
-if TYPE_CHECKING:
-    from relay.predict import Given, OwnRun
 
 DEFAULT = "grad_cam,integrated_gradients,occlusion"
 
@@ -63,21 +59,14 @@ def explain(
 
     Each map stands beside that of the same net without training: where the two are alike, a map says nothing.
     """
-    if received is not None and bundle is not None:
-        raise UserError("--received and --bundle name different models", "Give one of them.")
+    check_one(received, bundle)
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from relay.explain import Asked, doubts, explain, methods_of, write_page
-    from relay.predict import Given, OwnRun, images_in, images_of, models
+    from relay.predict import images_in, images_of
 
     asked = Asked(methods_of(method), output, layer, skip=method.strip() == "all")
     paths = images_in([expanded(path) for path in image])
-    here: Given | OwnRun
-    if bundle is not None:
-        here = Given(study, *bundled(study, bundle, passphrase_file))
-    elif received is not None:
-        here = Given(study, *models.received(study, received))
-    else:
-        here = OwnRun(study, root, config)
+    here = one_of(study, root, config, received, bundle, passphrase_file)
     which: Any = model.value
     chosen = here.for_images(which, ask.say)
     log_to(root / "logs" / "explain.log", verbose)

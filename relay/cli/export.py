@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options, places
-from relay.cli.predict import Which, bundled
+from relay.cli.predict import Which, check_one, one_of
 from relay.cli.top import command, log_to, warn
-from relay.errors import UserError
 from relay.files import expanded
 from relay.home import home_of
 
 if TYPE_CHECKING:
     from relay.export import Compared
     from relay.plan import Study
-    from relay.predict import Given, OwnRun
     from relay.trust import Keys
 
 
@@ -77,23 +75,16 @@ def export(
 
     Everything that is done to an image outside the model is in the export, too: as a table, and as a short script.
     """
-    if received is not None and bundle is not None:
-        raise UserError("--received and --bundle name different models", "Give one of them.")
+    check_one(received, bundle)
     study, root, _ = configs.study_of(config, note, None, overrides, train=False)
     from relay.export import Wanted, check_kind, check_ready, export_model
-    from relay.predict import Given, OwnRun, images_in, models
+    from relay.predict import images_in
 
     folder = expanded(output)
     places.folder_there(folder.parent)
     check_ready(folder, to.value)
     compared = images_in([expanded(path) for path in image or ()])
-    here: Given | OwnRun
-    if bundle is not None:
-        here = Given(study, *bundled(study, bundle, passphrase_file))
-    elif received is not None:
-        here = Given(study, *models.received(study, received))
-    else:
-        here = OwnRun(study, root, config)
+    here = one_of(study, root, config, received, bundle, passphrase_file)
     which: Any = model.value
     chosen = here.for_images(which, ask.say)
     check_kind(chosen)

@@ -141,6 +141,29 @@ def _combined(weights: Path) -> tuple[Any, str, Path]:
     return handover(path), f"merged-{measure(path).sha256[:8]}", path
 
 
+def check_one(received: int | None, bundle: Path | None) -> None:
+    """Check that at most one of the options is given.
+
+    Raises:
+        UserError: both are.
+    """
+    if received is not None and bundle is not None:
+        raise UserError("--received and --bundle name different models", "Give one of them.")
+
+
+def one_of(
+    study: Study, root: Path, config: str, received: int | None, bundle: Path | None, passphrase_file: Path | None
+) -> Given | OwnRun:
+    """The models that a command chooses from: those received from a leg, those in a bundle, or a run's own."""
+    from relay.predict import Given, OwnRun, models
+
+    if bundle is not None:
+        return Given(study, *bundled(study, bundle, passphrase_file))
+    if received is not None:
+        return Given(study, *models.received(study, received))
+    return OwnRun(study, root, config)
+
+
 def bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:
     """The models in a bundle, after verifying it: what :class:`relay.predict.Given` takes."""
     from relay.predict import models
