@@ -34,6 +34,7 @@ def write_page(audit: Audit, folder: Path, title: str, limit: float = audits.LIM
     """
     with styled():
         page = render(
+            Path(__file__).with_name("audit.html"),
             title=title,
             sentence=_sentence(audit, limit),
             sections=list(_sections(audit, limit)),
@@ -153,6 +154,9 @@ def _roc(audit: Audit) -> Picture:
         axes.step(false, true, where="post", label=f"{one.name}, {audits.PARTS[one.part]}")
     axes.plot([lowest, 1], [lowest, 1], linestyle=":", color="grey", label="a coin")
     axes.set(xscale="log", yscale="log", xlabel="others called members (FPR)", ylabel="members found (TPR)")
+    for axis in (axes.xaxis, axes.yaxis):  # powers of ten would be mathematical text, which an SVG shows as its source
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.legend(loc="lower right")
     told = "; ".join(f"{one.name} on {audits.PARTS[one.part]}: AUC {one.auc:.2f}" for one in ranked)
     return Picture(
