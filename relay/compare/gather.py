@@ -148,7 +148,8 @@ def chosen_inside(
                 for folds, run in inner
                 if (folds[0].order, folds[0].seed) == way and folds[0].fold[:1] == fold
             ]
-            if len(here) < len({job.label for job in jobs}):
+            scored = [one for one in here if not isnan(one[1].summary["mean"])]  # a missing score can't be compared
+            if len(scored) < len({job.label for job in jobs}):
                 break
             label, _ = here[0][1].task.best(here, key=lambda one: one[1].summary["mean"])
             found += [job for job in outer if (job.order, job.seed) == way and (job.label, job.fold) == (label, fold)]

@@ -209,7 +209,8 @@ def test_inner_folds_are_runs_that_only_choose() -> None:
 
 def test_the_choice_is_made_on_inner_folds_only() -> None:
     """Where the outer folds would choose otherwise; a fold that lacks an inner run leaves no choice at all."""
-    found = nested("merge[merge=0]", "merge[merge=0.9]")
+    settings = "merge[merge=0]", "merge[merge=0.9]"
+    found = nested(*settings)
     best = {"1/2": "merge[merge=0.9]", "2/2": "merge[merge=0]"}
     whole: dict[Any, Any] = {}
     for job in found:
@@ -221,6 +222,8 @@ def test_the_choice_is_made_on_inner_folds_only() -> None:
     assert labels_in(found)[-1] == CHOSEN
     assert "2 inner folds" in " ".join(cross_validated(found))
     lost = next(job.whole for job in found if job.inner)
+    unknown = ComparedRun({"label": settings[0], "task": "segmentation", "mean": float("nan")}, {})
+    assert not list(chosen_inside(found, {**whole, lost: (whole[lost][0], unknown)}))
     assert not list(chosen_inside(found, {name: each for name, each in whole.items() if name != lost}))
 
 
