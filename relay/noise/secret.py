@@ -12,7 +12,6 @@ sum without noise (Mironov 2012; Holohan and Braghin 2021, arXiv:2107.10138, whi
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -51,11 +50,7 @@ class Secret:
             UserError: the file is damaged.
         """
         if not path.is_file():
-            before = os.umask(0o077)
-            try:
-                write_bytes(path, secrets.token_bytes(LENGTH))
-            finally:
-                os.umask(before)
+            write_bytes(path, secrets.token_bytes(LENGTH))
         key = read_bytes(path)
         if len(key) != LENGTH:
             raise damaged(path, f"it has {len(key)} bytes, not {LENGTH}", f"Remove {path.parent} to train again.")

@@ -42,9 +42,7 @@ def write_page(audit: Audit, folder: Path, title: str, limit: float = audits.LIM
             alerts=["This page names patients. It must not leave this site."],
         )
     path = folder / "audit.html"
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
-    path.chmod(0o600)
     return path
 
 

@@ -49,6 +49,7 @@ def write_page(look: Look, doubts: Sequence[Doubt], folder: Path) -> Path:
             sentence=sentence,
             sections=parts,
             cases=True,
+            narrow=True,
             alerts=(),
         )
     path = folder / f"{options.task_name}.html"
