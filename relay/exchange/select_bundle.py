@@ -33,9 +33,7 @@ def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
     wanted = leg or _before_next_turn(store)
     site = (trusted.roster.turn(wanted) if trusted else None) or ""
     there_are_keys = (store.home / keys.PUBLIC).is_file()
-    own = (
-        f"{SHARED}{store.identity.name if there_are_keys else ''}".lower()
-    )  # made for this hospital, which is outside the study
+    own = f"{SHARED}{store.identity.name if there_are_keys else ''}".lower()
     fitting = sorted(
         (f for f in mine if f.leg == wanted and (f.site == own or not f.site.startswith(SHARED))),
         key=lambda f: (f.site != own, f.site != site.lower(), not f.sealed),
