@@ -1,0 +1,225 @@
+"""A dossier is read for a false claim: each digest is measured again, each value is looked up in the file it cites."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from email import message_from_string
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.dossier import read_record, write_dossier
+from relay.dossier.soup import roots
+from relay.errors import UserError
+from relay.exchange import StudyStore
+from relay.installed import lock_here
+from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Refused
+from tests.relays import At
+
+ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
+PAPERS = ("model-card", "change-control-plan", "technical-documentation", "log", "ethics-cover-sheet", "software")
+ROOTS = {name: folder for folder, name in roots().items()}
+
+
+@pytest.fixture
+def store(at: At) -> StudyStore:
+    return at(2).stores["south"]
+
+
+def written(store: StudyStore, folder: Path) -> dict[str, str]:
+    """The papers of a study, by name, as Markdown."""
+    folder.mkdir()
+    write_dossier(read_record(store), folder, lock_here())
+    return {name: (folder / f"{name}.md").read_text() for name in PAPERS}
+
+
+def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path: Path) -> None:
+    for paper in written(store, tmp_path / "dossier").values():
+        files, checked = listed(paper, store.home, tmp_path / "dossier"), 0
+        for what, said, sources in rows(paper):
+            if said.startswith("[to be filled in by "):
+                assert not sources, what
+                continue
+            values = [value for number, places in cited(sources) for value in found(files[number], places)]
+            assert values, f"{what}: {said} cites nothing"
+            assert_says(said, values, what)
+            checked += 1
+        assert checked > 4
+
+
+def test_the_digests_of_all_cited_files_are_listed_as_sha256sum_reads_them(store: StudyStore, tmp_path: Path) -> None:
+    folder = tmp_path / "dossier"
+    written(store, folder)
+    for name, root in {**ROOTS, "home": store.home, "this folder": folder}.items():
+        lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
+        assert lines
+        for line in lines:
+            sha256, path = line.split("  ")
+            assert hashlib.sha256((root / path).read_bytes()).hexdigest() == sha256, path
+
+
+def test_what_the_record_does_not_know_is_left_open_and_pages_need_nothing_else(
+    store: StudyStore, tmp_path: Path
+) -> None:
+    papers = written(store, tmp_path / "dossier")
+    assert (
+        "| Intended use | [to be filled in by the sponsor: which decision, of whom, on which patients] |"
+        in (papers["model-card"])
+    )
+    assert "training at south: made on" in papers["change-control-plan"]
+    assert "training at east: planned, not in this record" in papers["change-control-plan"]
+    assert re.search(r"^\| torch \| 2\.\S+; by PyTorch", papers["software"], re.MULTILINE)
+    assert "site north" in papers["log"]
+    for page in (tmp_path / "dossier").glob("*.html"):
+        html = page.read_text()
+        assert not re.findall(r"<script|<link|src=|href=(?!\"#source)", html)
+        assert "Draft" in html
+    with pytest.raises(UserError, match="exists already"):
+        write_dossier(read_record(store), tmp_path / "dossier", None)
+
+
+def test_before_the_first_leg_there_is_only_a_plan(at: At, tmp_path: Path) -> None:
+    store = at(0).stores["east"]
+    papers = written(store, tmp_path / "dossier")
+    assert papers["change-control-plan"].count("planned, not in this record") == 3
+    assert "none was received or signed here yet" in papers["model-card"]
+
+
+def _ledger(store: StudyStore) -> None:
+    text = store.ledger.path.read_text()
+    store.ledger.path.write_text(text.replace("received", "ReceIved", 1))
+
+
+def _card(store: StudyStore) -> None:
+    path = next(iter(store.folder.glob("signed/*/results.json")))
+    path.write_text(path.read_text().replace("0.72", "0.92"))
+
+
+def _signature(store: StudyStore) -> None:
+    """As if somebody had forged a statement, and the ledger and the manifest with it: only the signature is wrong."""
+    path = next(iter(store.folder.glob("signed/*/chain/0001/statement.dsse.json")))
+    said = json.loads(path.read_text())
+    flipped = bytearray(base64.b64decode(said["signatures"][0]["sig"]))
+    flipped[3] ^= 1
+    said["signatures"][0]["sig"] = base64.b64encode(flipped).decode()
+    path.write_text(json.dumps(said, sort_keys=True, separators=(",", ":")))
+    listing = path.parents[2] / "manifest-sha256.txt"
+    assert "chain/0001/statement" in listing.read_text()
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"), [(_ledger, DamagedLedger), (_card, DigestMismatch), (_signature, DigestMismatch)]
+)
+def test_nothing_is_written_from_a_record_that_does_not_verify(
+    store: StudyStore, damage: Any, why: type[Refused]
+) -> None:
+    damage(store)
+    with pytest.raises(why) as caught:
+        read_record(store)
+    assert caught.value.exit_code == 3
+
+
+def test_signatures_are_checked_again(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relay.exchange import proving
+
+    _signature(store)
+    monkeypatch.setattr(proving, "check_kept", lambda *_: None)
+    with pytest.raises(BadSignature):
+        read_record(store)
+
+
+def test_what_is_no_lock_is_refused(store: StudyStore, tmp_path: Path) -> None:
+    (lock := tmp_path / "lock.txt").write_text("not a lock at all\n")
+    (tmp_path / "dossier").mkdir()
+    with pytest.raises(UserError, match="is not a lock"):
+        write_dossier(read_record(store), tmp_path / "dossier", lock)
+    assert not list((tmp_path / "dossier").iterdir())
+
+
+# -- a reader who trusts nothing --------------------------------------------------------------------------------------
+
+
+def rows(paper: str) -> list[tuple[str, str, str]]:
+    """What, what is said, and the sources, of each row before the list of sources."""
+    text = paper[: paper.index("## Sources")]
+    found = [match.groups() for line in text.splitlines() if (match := ROW.match(line)) and "---" not in line]
+    return [(what, said, sources) for what, said, sources in found if what != "what"]
+
+
+def listed(paper: str, home: Path, folder: Path) -> dict[int, Path]:
+    """The files that a paper lists, by number, each after its digest was measured."""
+    roots, files = {**ROOTS, "home": home, "this folder": folder}, {}
+    for line in paper[paper.index("## Sources") :].splitlines():
+        if match := re.match(r"^\| (\d+) \| (\S+) \((.*)\) \| ([0-9a-f]{64}) \|$", line):
+            number, name, root, sha256 = match.groups()
+            files[int(number)] = roots[root] / name
+            assert hashlib.sha256((roots[root] / name).read_bytes()).hexdigest() == sha256, name
+    assert files
+    return files
+
+
+def cited(sources: str) -> list[tuple[int, list[str]]]:
+    """The number of each file, and the places in it."""
+    found = re.findall(r"\[(\d+)\]([^;]*)", sources)
+    return [(int(number), [place.strip() for place in places.split(",")]) for number, places in found]
+
+
+def found(path: Path, places: list[str]) -> list[Any]:
+    """The values at these places of a file."""
+    if path.name == "METADATA":
+        return [message_from_string(path.read_text())[place] for place in places]
+    if path.suffix == ".txt":
+        return [pinned(path.read_text().splitlines()[int(place.removeprefix("line ")) - 1]) for place in places]
+    return [value(path, place) for place in places]
+
+
+def pinned(line: str) -> str:
+    """The version in a line of a lock."""
+    return line.split("==")[1].split()[0]
+
+
+def value(path: Path, place: str) -> Any:
+    """The value at a JSON Pointer; of a ledger, in one of its lines; of an envelope, in what was signed."""
+    text, pointer = path.read_text(), place
+    if path.suffix == ".jsonl":
+        line, pointer = re.fullmatch(r"line (\d+) (.*)", place).groups()  # type: ignore[union-attr]
+        text = text.splitlines()[int(line) - 1]
+    content = json.loads(text)
+    if path.name.endswith(".dsse.json"):
+        content = json.loads(base64.b64decode(content["payload"]))
+    if pointer.endswith(" (absent)"):
+        assert pointer.removesuffix(" (absent)").strip("/") not in content
+        return "none stated"
+    for key in pointer.split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        content = content[int(key) if isinstance(content, list) else key]
+    return content
+
+
+def assert_says(said: str, values: list[Any], what: str) -> None:
+    """Every value is said, and no number is that is in none of them."""
+    text = said.replace("\\|", "|").replace("&lt;", "<").replace("\\\\", "\\")
+    words = [word for value in values for word in plain(value)]
+    if not any(isinstance(value, dict) for value in values):  # of an object, only a part may be said
+        assert all(word in text for word in words), f"{what}: {text} does not say {words}"
+    elif "{" not in text:
+        assert any(word in text for word in words), f"{what}: {text} does not say {words}"
+    numbers = re.findall(r"(?<![\w.])-?\d+\.\d+", text)
+    assert all(any(number in word for word in words) for number in numbers), f"{what}: {numbers} not in {words}"
+
+
+def plain(value: Any) -> list[str]:
+    """The words that a value is told in."""
+    if isinstance(value, dict):
+        return [word for key, inner in value.items() for word in (str(key), *plain(inner))]
+    if isinstance(value, list):
+        return [word for inner in value for word in plain(inner)]
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    return [f"{value:.4g}" if isinstance(value, float) else str(value)]
