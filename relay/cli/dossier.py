@@ -22,6 +22,9 @@ def dossier(
     lock: Annotated[
         Path | None, typer.Option("--lock", help="Versions tested together. Default: relay's own.", metavar="FILE")
     ] = None,
+    receipt: Annotated[
+        list[Path] | None, typer.Option("--receipt", help="Another site's receipt, for the log.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Write drafts for regulators and the ethics board from the signed record of a study.
 
@@ -32,11 +35,14 @@ def dossier(
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     file = _lock(lock)
     from relay.dossier import read_record, write_dossier
+    from relay.exchange import receipt as receipts
 
     record = read_record(store)
+    for path in receipt or ():
+        receipts.check(store, places.read_file(path).decode(errors="replace"))
     if not record.legs:
         warn(f"no leg of study {store.study} is in {store.home}: only what was planned can be written")
-    made = write_dossier(record, folder, file)
+    made = write_dossier(record, folder, file, [expanded(path) for path in receipt or ()])
     ask.say(*(f"Written: {path}" for path in made.files))
     ask.say(f"The record verifies: {len(record.legs)} leg(s). {sum(made.open.values())} gaps are left to people:")
     ask.say(*(f"  {name}: {gaps}" for name, gaps in made.open.items()))

@@ -92,7 +92,7 @@ def _design(record: StudyRecord) -> list[Fact]:
             by=PROVIDER,
             Choices_and_reasons="why this net, this strategy, these settings",
             What_it_optimises_for="and the trade-offs made",
-            Pre_trained_parts="where they are from; relay's record names none",
+            Pre_trained_parts="whether there are any, and where they are from",
             Computational_resources="used to train, test and validate",
         ),
     ]

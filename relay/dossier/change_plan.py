@@ -30,8 +30,8 @@ def change_plan(record: StudyRecord) -> Page:
             Part("0. The device", "", [*common.identity(record), *_device()]),
             Part(
                 "1. Description of modifications",
-                "Each leg trains the model further on the images of one more hospital. The order was signed before.",
-                [*_legs(record), *_bounds(record)],
+                "Each leg trains the model further at one hospital. The coordinator signs the order.",
+                [*_rosters(record), *_legs(record), *_bounds(record)],
             ),
             Part(
                 "2a. Modification protocol: data management",
@@ -45,7 +45,7 @@ def change_plan(record: StudyRecord) -> Page:
             ),
             Part(
                 "2c. Modification protocol: performance evaluation",
-                "What a model must pass before the next hospital accepts it. What is not limited here is not checked.",
+                "What a model must pass before the next hospital accepts it, besides signatures and digests.",
                 _evaluation(record),
             ),
             Part("2d. Modification protocol: update procedures", "How a model travels.", _updates(record)),
@@ -66,6 +66,13 @@ def _device() -> list[Fact]:
     )
 
 
+def _rosters(record: StudyRecord) -> Iterator[Fact]:
+    """Every version of the plan."""
+    for roster in record.rosters:
+        quotes = [roster.quote(key) for key in ("version", "issued", "order")]
+        yield said("Plan", *quotes, form="roster {}, signed {}: {}")
+
+
 def _legs(record: StudyRecord) -> Iterator[Fact]:
     made = {leg.number: leg for leg in record.legs}
     order = record.roster.content["order"] if record.roster else []
@@ -74,16 +81,17 @@ def _legs(record: StudyRecord) -> Iterator[Fact]:
     for number, _ in enumerate(order, 1):
         planned = record.plan("order", number - 1)
         if number in made:
-            when = made[number].claim("issued")
-            yield said(f"Modification {number}", planned, when, form="training at {}: made on {}")
+            when = [made[number].claim("issued"), made[number].claim("roster", "version")]
+            form = "training at {}: made on {}, under roster {}"
+            yield said(f"Modification {number}", planned, *when, form=form)
         else:
             yield said(f"Modification {number}", planned, form="training at {}: planned, not in this record")
 
 
 def _bounds(record: StudyRecord) -> list[Fact]:
     return [
-        said("Net, which must stay the same", record.model("model", "name")),
-        said("Classes, which must stay the same", record.model("data", "classes")),
+        said("Net of the newest leg", record.model("model", "name")),
+        said("It predicts", record.model("data", "classes")),
         *common.gaps(
             by=MAKER,
             Why_each_modification="and what it is expected to improve",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-from relay.dossier.quoting import SPONSOR, Document, said
+from relay.dossier.quoting import SPONSOR, said
 from relay.dossier.study import LegRecord, StudyRecord
 from relay.papers import Fact, asked
 
+NONE = "none stated"
 SCORE = "{metric} of {label} on the test images of {site}: {mean}"
-ARRIVED = "the {model} that arrived, before any training here: {mean}, on {images} images"
-ATTACK = "{name} on the {part}: AUC {auc} (interval {low} to {high}), p = {p}; 0.5 is a coin"
+ARRIVED = "the {model} that arrived, before any training here: {mean}, on {images} images; counts are {1}"
+KEPT = "{1}, derived from {derived} of {patients} patients; epsilon: {epsilon}; counts are {2}"
+AUDIT = (
+    "{members} patients trained on, {others} not; counts are {1}; {shadows} shadow models; enough patients to measure: "
+    "{measurable}; smallest p = {p}"
+)
+ATTACK = "{name} on the {part}: AUC {auc} (interval {low} to {high}), p = {p}"
 
 
 def identity(record: StudyRecord) -> list[Fact]:
@@ -58,6 +63,8 @@ def data(legs: Sequence[LegRecord]) -> Iterator[Fact]:
 def scores(legs: Sequence[LegRecord]) -> Iterator[Fact]:
     """What each leg's site measured, and signed."""
     for leg in legs:
+        for site in leg.statement.content["predicate"]["result"]:
+            yield said(f"{leg.name}: score on {site}", leg.claim("result", site))
         for n, _ in enumerate(leg.results.content["rows"]):
             yield said(leg.name, leg.results.quote("rows", n), form=SCORE)
 
@@ -66,7 +73,7 @@ def arrived(legs: Sequence[LegRecord]) -> Iterator[Fact]:
     """What the model before a leg could do at its site."""
     for leg in legs:
         for n, _ in enumerate(leg.results.content["zero_shot"]):
-            yield said(leg.name, leg.results.quote("zero_shot", n), form=ARRIVED)
+            yield said(leg.name, leg.results.quote("zero_shot", n), leg.card.quote("counts"), form=ARRIVED)
 
 
 def privacy(legs: Sequence[LegRecord]) -> Iterator[Fact]:
@@ -75,14 +82,14 @@ def privacy(legs: Sequence[LegRecord]) -> Iterator[Fact]:
         yield _guarantee(leg)
         yield from _audit(leg)
         if leg.memory:
-            kept = [leg.memory.quote("kind"), leg.memory.quote("privacy")]
-            yield said(f"{leg.name}: memory that travels", *kept, form="{}; {}", none="none")
+            kept = [leg.memory.quote("privacy"), leg.memory.quote("kind"), leg.card.quote("counts")]
+            yield said(f"{leg.name}: memory that travels", *kept, form=KEPT, none="none stated")
 
 
 def _guarantee(leg: LegRecord) -> Fact:
     what, keys = f"{leg.name}: differential privacy", ("epsilon", "delta", "unit", "private")
     if leg.card.quote("privacy") is None:
-        return absent(what, leg.card, "privacy", "none stated")
+        return Fact(what, NONE, [leg.card.without("privacy")])
     form = "ε = {}, δ = {} for each {}; noise is secret: {}"
     return said(what, *(leg.card.quote("privacy", key) for key in keys), form=form)
 
@@ -90,20 +97,11 @@ def _guarantee(leg: LegRecord) -> Fact:
 def _audit(leg: LegRecord) -> Iterator[Fact]:
     what = f"{leg.name}: privacy audit"
     if leg.card.quote("privacy_audit") is None:
-        yield absent(what, leg.card, "privacy_audit", "none stated")
+        yield Fact(what, NONE, [leg.card.without("privacy_audit")])
         return
-    keys = ("members", "others", "shadows", "measurable", "p")
-    form = "{} patients trained on, {} not; {} shadow models; enough patients to measure: {}; smallest p = {}"
-    yield said(what, *(leg.card.quote("privacy_audit", key) for key in keys), form=form)
+    yield said(what, leg.card.quote("privacy_audit"), leg.card.quote("counts"), form=AUDIT)
     for n, _ in enumerate(leg.card.content["privacy_audit"]["attacks"]):
         yield said(what, leg.card.quote("privacy_audit", "attacks", n), form=ATTACK)
-
-
-def absent(what: str, where: Document, key: str, text: str) -> Fact:
-    """A statement that a document says nothing of this."""
-    found = where.quote()
-    assert found is not None  # no keys: the whole
-    return Fact(what, text, [replace(found.source, place=f"/{key} (absent)")])
 
 
 def software(legs: Sequence[LegRecord]) -> Iterator[Fact]:

@@ -50,7 +50,9 @@ def ethics_sheet(record: StudyRecord) -> Page:
                 ),
             ),
             Part(
-                "4. What leaves the hospital", "Weights and counts, in a signed file; never an image.", _leaves(record)
+                "4. What leaves the hospital",
+                "Weights, memories, counts, scores and settings, in a signed file; no image.",
+                _leaves(record),
             ),
             Part(
                 "5. What it tells about a patient",

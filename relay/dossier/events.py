@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from relay.dossier.common import gaps, identity
-from relay.dossier.quoting import Document, Quote, said
+from relay.dossier.quoting import HERE, Document, Quote, said, shown
 from relay.dossier.study import StudyRecord
-from relay.papers import Fact, Page, Part
+from relay.files import read_bytes
+from relay.papers import Fact, Page, Part, Source
+from relay.trust import digest
 
 DRAFT = (
     "Draft of a log, as Article 12 of Regulation (EU) 2024/1689 asks for one. It is this site's ledger, line by line; "
     "it may name people who approved a leg."
 )
 CHAIN = "chain"
+"""The digests of a chain, which each statement has itself."""
 
 
-def event_log(record: StudyRecord) -> Page:
-    """The log."""
+def event_log(record: StudyRecord, receipts: Sequence[Path]) -> Page:
+    """The log.
+
+    Args:
+        receipts: of this study, compared with the ledger.
+    """
     events = list(_events(record.ledger)) if record.ledger else []
     return Page(
         "log",
@@ -32,7 +40,12 @@ def event_log(record: StudyRecord) -> Page:
                 events or gaps("the site", Events="the ledger is empty"),
             ),
             Part(
-                "3. Not in the ledger",
+                "3. Receipts",
+                "What other sites printed, after comparing it with this ledger. The signature is on paper.",
+                [*map(_receipt, receipts)] or gaps("the site", Receipts="none was given to this dossier"),
+            ),
+            Part(
+                "4. Not in the ledger",
                 "relay records hand-overs, not the use of the model on patients.",
                 gaps(
                     "the deployer",
@@ -46,12 +59,18 @@ def event_log(record: StudyRecord) -> Page:
 
 def _events(ledger: Document) -> Iterator[Fact]:
     for n, line in enumerate(ledger.content):
-        facts = [ledger.quote(n, "facts", key) for key in _told(line["facts"])]
-        names = [key + " {}" for key in _told(line["facts"])]
-        quotes: list[Quote | None] = [ledger.quote(n, "time"), ledger.quote(n, "event"), *facts]
-        yield said(f"Line {n + 1}", *quotes, form=f"{{}}: {'; '.join(['{}', *names])}", none="none")
+        facts = "; ".join(f"{key} {shown(value, 'none')}" for key, value in line["facts"].items() if key != CHAIN)
+        yield said(
+            f"Line {n + 1}", ledger.quote(n), form=f"{{time}}: {{event}}; {facts.replace('{', '{{').replace('}', '}}')}"
+        )
 
 
-def _told(facts: Mapping[str, Any]) -> list[str]:
-    """The facts of an event, without digests of the chain, which each statement has itself."""
-    return [key for key in facts if key != CHAIN]
+def _receipt(path: Path) -> Fact:
+    """What a receipt says, with the lines that say it."""
+    data = read_bytes(path)
+    lines = {line.partition(":")[0]: n for n, line in enumerate(data.decode().splitlines(), 1)}
+    texts = dict(line.partition(":")[::2] for line in data.decode().splitlines())
+    source = Source(path.name, digest(data), root=HERE)
+    keys = ("leg", "statement", "what", "at", "time")
+    quotes = [Quote(texts[key].strip(), replace(source, place=f"line {lines[key]}")) for key in keys]
+    return said("Receipt", *quotes, form="leg {}, statement {}: {} {} at {}")

@@ -9,6 +9,10 @@ from relay.dossier.quoting import said
 from relay.dossier.study import StudyRecord
 from relay.papers import Fact, Page, Part
 
+RESULTS = (
+    "Each score was measured and signed by the site that made the leg; nobody else has seen its images. Where no metric "
+    "is named, the score is the mean Dice over the classes but the background."
+)
 DRAFT = "Draft of a model card. relay filled in what the signed record of the study says; a person must complete it."
 
 
@@ -49,18 +53,18 @@ def model_card(record: StudyRecord) -> Page:
             ),
             Part(
                 "4. Metrics",
-                "The metrics are named in part 7. Signed results are means; intervals stay at the sites.",
+                "Part 7 names the metrics. Signed results are means; intervals stay at the sites.",
                 gaps(Why_these_metrics="and what a clinically relevant difference is", Intervals="of each score"),
             ),
-            Part("5. Training and evaluation data", "No image has left its site.", _data(record)),
+            Part("5. Training and evaluation data", "Counts are as their sites disclose them.", _data(record)),
             Part(
                 "6. Results before training",
-                "How the model that arrived did at each site before it saw an image of it.",
+                "How the model that arrived did before it saw an image of the site, by the score of part 7.",
                 list(common.arrived(legs)) or gaps(Results="none in the record"),
             ),
             Part(
                 "7. Results",
-                "Each score was measured and signed by the site that made the leg; nobody else has seen its images.",
+                RESULTS,
                 list(common.scores(legs)) or gaps(Results="none in the record"),
             ),
             Part(

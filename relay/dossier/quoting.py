@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from relay.trust import digest
 
 HOME = "home"
 """The root of files in a site's home."""
+HERE = "this folder"
+"""The root of files that are copied beside the papers."""
 SPONSOR = "the sponsor"
 
 
@@ -51,6 +53,11 @@ class Document:
                 return None
         return Quote(value, self._source(*keys))
 
+    def without(self, *keys: str | int) -> Source:
+        """As the source of a statement that there is nothing at the end of these keys."""
+        source = self._source(*keys)
+        return replace(source, place=f"{source.place} (absent)")
+
     def _source(self, *keys: str | int) -> Source:
         place = ""
         if self.file.endswith(".jsonl") and keys:
@@ -85,18 +92,17 @@ def said(what: str, *quotes: Quote | None, form: str = "", by: str = SPONSOR, no
     """A statement made of quoted values, or a gap if one of them is not in the record.
 
     Args:
-        form: a format for the values, or for the keys of a single object; by default they are put in a row.
+        form: a format for the values, in their order; if the first is an object, also for its keys. By default they are
+            put in a row.
         none: what a value of null says.
     """
     there = [quote for quote in quotes if quote is not None]
     if len(there) < len(quotes) or not quotes:
         return Fact(what, None, by=by, hint="not in the record")
     values = [shown(quote.value, none) for quote in there]
-    single = there[0].value
-    if isinstance(single, Mapping) and form:
-        text = form.format_map({key: shown(value, none) for key, value in single.items()})
-    else:
-        text = form.format(*values) if form else ", ".join(values)
+    first = there[0].value
+    keys = {key: shown(value, none) for key, value in first.items()} if isinstance(first, Mapping) else {}
+    text = form.format(*values, **keys) if form else ", ".join(values)
     return Fact(what, text, [quote.source for quote in there], by=by)
 
 

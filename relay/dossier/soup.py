@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relay import installed
 from relay.dossier.common import gaps
-from relay.dossier.quoting import Quote, said
+from relay.dossier.quoting import HERE, Quote, said
 from relay.errors import UserError
 from relay.files import read_bytes
 from relay.papers import Fact, Source
@@ -18,8 +18,6 @@ from relay.trust import digest
 
 PACKAGES = "packages"
 """The root of files in the folder of installed packages; if there are several folders, a number follows."""
-HERE = "this folder"
-"""The root of files that are copied beside the papers."""
 MAKER = "the manufacturer"
 MAKERS = ("Author", "Author-email", "Maintainer", "Maintainer-email")
 LICENCES = ("License-Expression", "License")
@@ -57,11 +55,13 @@ def _item(name: str, package: Distribution, locked: Mapping[str, Quote], folders
     about = _metadata(package, folders)
     made = next((about[key] for key in MAKERS if key in about), None)
     licence = next((about[key] for key in LICENCES if key in about), None)
+    version, pinned = about.get("Version"), locked.get(name)
+    same = version and pinned and str(version.value).split("+")[0] == str(pinned.value).split("+")[0]
     told = (
-        (about.get("Version"), "{}"),
+        (version, "{}"),
         (made, "by {}"),
         (licence, "licence {}"),
-        (locked.get(name), "in the lock {}"),
+        (pinned, "in the lock {}" if same else "but in the lock {}"),
     )
     there = [(quote, form) for quote, form in told if quote]
     yield said(name, *(quote for quote, _ in there), form="; ".join(form for _, form in there), by=MAKER)

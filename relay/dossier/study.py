@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.bundle import layout_of, manifest
-from relay.dossier.quoting import Document, Quote, document, said
+from relay.dossier.quoting import Document, Quote, document, said, shown
 from relay.exchange import StudyStore, check_record
 from relay.papers import Fact
+from relay.trust import Policy
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StudyRecord:
 
     Attributes:
         identity: who this site is.
-        roster: the newest one; None before there is one.
+        rosters: every version that is known here, oldest first.
         ledger: None if nothing has happened yet.
         legs: that stand, oldest first.
         handover, config: of the newest leg; None if no leg is known here.
@@ -57,7 +58,7 @@ class StudyRecord:
     home: Path
     identity: Document
     coordinator: Document
-    roster: Document | None
+    rosters: tuple[Document, ...]
     ledger: Document | None
     legs: tuple[LegRecord, ...]
     handover: Document | None
@@ -68,13 +69,22 @@ class StudyRecord:
         """The newest leg."""
         return self.legs[-1] if self.legs else None
 
+    @property
+    def roster(self) -> Document | None:
+        """The newest roster; None before there is one."""
+        return self.rosters[-1] if self.rosters else None
+
     def plan(self, *keys: str | int) -> Quote | None:
         """A value of the roster."""
         return self.roster.quote(*keys) if self.roster else None
 
     def policy(self, what: str, key: str, none: str = "no limit") -> Fact:
-        """What the policy says."""
-        return said(what, self.plan("policy", *key.split(".")), none=none, by="the coordinator")
+        """What the policy says. A key that it leaves out has its default."""
+        quote = self.plan("policy", *key.split("."))
+        if self.roster and quote is None:
+            default = shown(getattr(Policy(), key), none)
+            return Fact(what, f"{default}, which is the default", [self.roster.without("policy", key)])
+        return said(what, quote, none=none, by="the coordinator")
 
     def model(self, *keys: str | int) -> Quote | None:
         """A value of the newest leg's ``handover.json``."""
@@ -100,14 +110,13 @@ def read_record(store: StudyStore) -> StudyRecord:
     def read(path: Path) -> Document | None:
         return document(path, store.home)
 
-    roster = max(store.roster_files(), default=None)
     who, pinned = store.home / "identity.json", store.folder / "coordinator.json"
     return StudyRecord(
         store.study,
         store.home,
         _needed(who, store),
         _needed(pinned, store),
-        read(roster) if roster else None,
+        tuple(_needed(path, store) for path in store.roster_files()),
         read(store.ledger.path),
         tuple(_legs(newest, store)) if newest else (),
         read(newest / manifest.HANDOVER) if newest else None,

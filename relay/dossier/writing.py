@@ -32,20 +32,23 @@ class Dossier:
     open: dict[str, int]
 
 
-def write_dossier(record: StudyRecord, folder: Path, lock: Path | None) -> Dossier:
-    """Write every paper as Markdown and HTML, the lock, and the digests of all files that they cite.
+def write_dossier(record: StudyRecord, folder: Path, lock: Path | None, receipts: Sequence[Path] = ()) -> Dossier:
+    """Write every paper as Markdown and HTML, the lock and receipts, and the digests of all files that they cite.
 
     Args:
         lock: the pinned versions of packages; None for none.
+        receipts: of this study, compared with its ledger.
 
     Raises:
         UserError: a file exists already; the lock is not one.
     """
-    pages = [paper(record) for paper in (model_card, change_plan, annex_iv, event_log, ethics_sheet)]
-    pages.append(software(record, lock))
+    pages = [paper(record) for paper in (model_card, change_plan, annex_iv, ethics_sheet)]
+    pages += [event_log(record, receipts), software(record, lock)]
     beside = _digests(pages)
-    if lock is not None:
-        beside[lock.name] = read_bytes(lock)
+    for path in (*receipts, *([lock] if lock else [])):
+        if path.name in beside:
+            raise UserError(f"two files are named {path.name}", "They are copied to one folder: rename one of them.")
+        beside[path.name] = read_bytes(path)
     if there := [folder / name for name in beside if (folder / name).exists()]:
         raise UserError(f"{there[0]} exists already", "Name an empty folder with -o.")
     files = write_pages(pages, folder)

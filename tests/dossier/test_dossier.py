@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from relay.dossier import read_record, write_dossier
+from relay.dossier import common, read_record, write_dossier
 from relay.dossier.soup import roots
 from relay.errors import UserError
-from relay.exchange import StudyStore
+from relay.exchange import StudyStore, receipt
 from relay.installed import lock_here
-from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Refused
+from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Policy, Refused
 from tests.relays import At
 
 ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
@@ -33,7 +33,10 @@ def store(at: At) -> StudyStore:
 def written(store: StudyStore, folder: Path) -> dict[str, str]:
     """The papers of a study, by name, as Markdown."""
     folder.mkdir()
-    write_dossier(read_record(store), folder, lock_here())
+    slips = [folder.parent / "receipt.txt"] if store.record().legs else []
+    for slip in slips:
+        slip.write_text(receipt.write(store).text())
+    write_dossier(read_record(store), folder, lock_here(), slips)
     return {name: (folder / f"{name}.md").read_text() for name in PAPERS}
 
 
@@ -87,6 +90,18 @@ def test_before_the_first_leg_there_is_only_a_plan(at: At, tmp_path: Path) -> No
     papers = written(store, tmp_path / "dossier")
     assert papers["change-control-plan"].count("planned, not in this record") == 3
     assert "none was received or signed here yet" in papers["model-card"]
+
+
+def test_an_audit_and_a_guarantee_are_told_as_the_card_has_them(store: StudyStore) -> None:
+    attack = {"part": "model", "name": "lira", "auc": 0.53, "low": 0.41, "high": 0.64, "p": 0.7}
+    audit = {"members": 16, "others": 8, "shadows": 4, "measurable": True, "p": 0.7, "attacks": [attack]}
+    privacy = {"epsilon": 3.0, "delta": 1e-05, "unit": "patient", "private": True}
+    leg = read_record(store).legs[0]
+    leg.card.content.update(privacy_audit=audit, privacy=privacy)
+    told = [fact.text for fact in common.privacy([leg])]
+    assert told[0] == "ε = 3, δ = 1e-05 for each patient; noise is secret: yes"
+    assert "16 patients trained on, 8 not; counts are rounded; 4 shadow models" in told[1]
+    assert told[2] == "lira on the model: AUC 0.53 (interval 0.41 to 0.64), p = 0.7"
 
 
 def _ledger(store: StudyStore) -> None:
@@ -172,6 +187,8 @@ def found(path: Path, places: list[str]) -> list[Any]:
     """The values at these places of a file."""
     if path.name == "METADATA":
         return [message_from_string(path.read_text())[place] for place in places]
+    if path.name == "receipt.txt":
+        return [path.read_text().splitlines()[int(place[5:]) - 1].partition(":")[2].strip() for place in places]
     if path.suffix == ".txt":
         return [pinned(path.read_text().splitlines()[int(place.removeprefix("line ")) - 1]) for place in places]
     return [value(path, place) for place in places]
@@ -186,14 +203,16 @@ def value(path: Path, place: str) -> Any:
     """The value at a JSON Pointer; of a ledger, in one of its lines; of an envelope, in what was signed."""
     text, pointer = path.read_text(), place
     if path.suffix == ".jsonl":
-        line, pointer = re.fullmatch(r"line (\d+) (.*)", place).groups()  # type: ignore[union-attr]
+        line, pointer = re.fullmatch(r"line (\d+) ?(.*)", place).groups()  # type: ignore[union-attr]
         text = text.splitlines()[int(line) - 1]
     content = json.loads(text)
     if path.name.endswith(".dsse.json"):
         content = json.loads(base64.b64decode(content["payload"]))
     if pointer.endswith(" (absent)"):
-        assert pointer.removesuffix(" (absent)").strip("/") not in content
-        return "none stated"
+        *above, last = pointer.removesuffix(" (absent)").strip("/").split("/")
+        assert last not in (content[above[0]] if above else content)
+        key = pointer.removesuffix(" (absent)").rpartition("/")[2]
+        return getattr(Policy(), key, "none stated")
     for key in pointer.split("/")[1:]:
         key = key.replace("~1", "/").replace("~0", "~")
         content = content[int(key) if isinstance(content, list) else key]
@@ -208,7 +227,7 @@ def assert_says(said: str, values: list[Any], what: str) -> None:
         assert all(word in text for word in words), f"{what}: {text} does not say {words}"
     elif "{" not in text:
         assert any(word in text for word in words), f"{what}: {text} does not say {words}"
-    numbers = re.findall(r"(?<![\w.])-?\d+\.\d+", text)
+    numbers = re.findall(r"(?<![\w.+-])-?\d+(?:\.\d+)?(?![\w.-])", text)
     assert all(any(number in word for word in words) for number in numbers), f"{what}: {numbers} not in {words}"
 
 
