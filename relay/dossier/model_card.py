@@ -13,7 +13,7 @@ RESULTS = (
     "Each score was measured and signed by the site that made the leg; nobody else has seen its images. Where no metric "
     "is named, the score is the mean Dice over the classes but the background."
 )
-DRAFT = "Draft of a model card. relay filled in what the signed record of the study says; a person must complete it."
+DRAFT = "Draft of a model card. relay filled in what the record of the study says; people must complete it."
 
 
 def model_card(record: StudyRecord) -> Page:
