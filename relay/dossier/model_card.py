@@ -10,7 +10,7 @@ from relay.dossier.study import StudyRecord
 from relay.papers import Fact, Page, Part
 
 RESULTS = (
-    "Each score was measured and signed by the site that made the leg; nobody else has seen its images. Where no metric "
+    "Each score was measured and signed by the site that made the leg; no one else saw its images. Where no metric "
     "is named, the score is the mean Dice over the classes but the background."
 )
 DRAFT = "Draft of a model card. relay filled in what the record of the study says; people must complete it."
