@@ -105,6 +105,7 @@ def read_record(store: StudyStore) -> StudyRecord:
         Refused: it does not verify.
         UserError: the study is not known here; a file is missing or damaged.
     """
+    _ = store.identity  # its error says what to do without one
     newest = check_record(store)
 
     def read(path: Path) -> Document | None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from datetime import timedelta
 from email import message_from_string
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from relay.dossier import common, read_record, write_dossier
+from relay.dossier.change_plan import change_plan
+from relay.dossier.model_card import model_card
 from relay.dossier.soup import roots
 from relay.errors import UserError
 from relay.exchange import StudyStore, receipt
@@ -33,42 +36,17 @@ def store(at: At) -> StudyStore:
 def written(store: StudyStore, folder: Path) -> dict[str, str]:
     """The papers of a study, by name, as Markdown."""
     folder.mkdir()
-    slips = [folder.parent / "receipt.txt"] if store.record().legs else []
-    for slip in slips:
-        slip.write_text(receipt.write(store).text())
-    write_dossier(read_record(store), folder, lock_here(), slips)
+    slip = folder.parent / "receipt.txt"
+    slip.write_text(receipt.write(store).text())
+    write_dossier(read_record(store), folder, lock_here(), [slip])
     return {name: (folder / f"{name}.md").read_text() for name in PAPERS}
 
 
 def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path: Path) -> None:
-    for paper in written(store, tmp_path / "dossier").values():
-        files, checked = listed(paper, store.home, tmp_path / "dossier"), 0
-        for what, said, sources in rows(paper):
-            if said.startswith("[to be filled in by "):
-                assert not sources, what
-                continue
-            values = [value for number, places in cited(sources) for value in found(files[number], places)]
-            assert values, f"{what}: {said} cites nothing"
-            assert_says(said, values, what)
-            checked += 1
-        assert checked > 4
-
-
-def test_the_digests_of_all_cited_files_are_listed_as_sha256sum_reads_them(store: StudyStore, tmp_path: Path) -> None:
-    folder = tmp_path / "dossier"
-    written(store, folder)
-    for name, root in {**ROOTS, "home": store.home, "this folder": folder}.items():
-        lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
-        assert lines
-        for line in lines:
-            sha256, path = line.split("  ")
-            assert hashlib.sha256((root / path).read_bytes()).hexdigest() == sha256, path
-
-
-def test_what_the_record_does_not_know_is_left_open_and_pages_need_nothing_else(
-    store: StudyStore, tmp_path: Path
-) -> None:
-    papers = written(store, tmp_path / "dossier")
+    papers = written(store, folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, store.home, folder)
+    assert_digests(folder, store.home)
     assert (
         "| Intended use | [to be filled in by the sponsor: which decision, of whom, on which patients] |"
         in (papers["model-card"])
@@ -77,19 +55,27 @@ def test_what_the_record_does_not_know_is_left_open_and_pages_need_nothing_else(
     assert "training at east: planned, not in this record" in papers["change-control-plan"]
     assert re.search(r"^\| torch \| 2\.\S+; by PyTorch", papers["software"], re.MULTILINE)
     assert "site north" in papers["log"]
-    for page in (tmp_path / "dossier").glob("*.html"):
+    for page in folder.glob("*.html"):
         html = page.read_text()
         assert not re.findall(r"<script|<link|src=|href=(?!\"#source)", html)
         assert "Draft" in html
     with pytest.raises(UserError, match="exists already"):
-        write_dossier(read_record(store), tmp_path / "dossier", None)
+        write_dossier(read_record(store), folder, None)
 
 
-def test_before_the_first_leg_there_is_only_a_plan(at: At, tmp_path: Path) -> None:
-    store = at(0).stores["east"]
-    papers = written(store, tmp_path / "dossier")
-    assert papers["change-control-plan"].count("planned, not in this record") == 3
-    assert "none was received or signed here yet" in papers["model-card"]
+def test_before_the_first_leg_there_is_only_a_plan(at: At) -> None:
+    record = read_record(at(0).stores["east"])
+    assert change_plan(record).markdown().count("planned, not in this record") == 3
+    assert "none was received or signed here yet" in model_card(record).markdown()
+
+
+def test_a_leg_that_must_be_done_again_is_left_out_and_what_has_expired_since_is_not(at: At) -> None:
+    world = at(2)
+    world.amend(1, ["south"])
+    world.now += timedelta(days=3000)
+    record = read_record(world.stores["south"])
+    assert [leg.number for leg in record.legs] == [1]
+    assert len(record.rosters) == 2
 
 
 def test_an_audit_and_a_guarantee_are_told_as_the_card_has_them(store: StudyStore) -> None:
@@ -156,6 +142,30 @@ def test_what_is_no_lock_is_refused(store: StudyStore, tmp_path: Path) -> None:
 
 
 # -- a reader who trusts nothing --------------------------------------------------------------------------------------
+
+
+def assert_true(paper: str, home: Path, folder: Path) -> None:
+    """Each statement of a paper cites a file that has its digest, and says what is at the place that it names."""
+    files, checked = listed(paper, home, folder), 0
+    for what, said, sources in rows(paper):
+        if said.startswith("[to be filled in by "):
+            assert not sources, what
+            continue
+        values = [value for number, places in cited(sources) for value in found(files[number], places)]
+        assert values, f"{what}: {said} cites nothing"
+        assert_says(said, values, what)
+        checked += 1
+    assert checked > 4
+
+
+def assert_digests(folder: Path, home: Path) -> None:
+    """The digests of all cited files are listed as sha256sum reads them."""
+    for name, root in {**ROOTS, "home": home, "this folder": folder}.items():
+        lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
+        assert lines
+        for line in lines:
+            sha256, path = line.split("  ")
+            assert hashlib.sha256((root / path).read_bytes()).hexdigest() == sha256, path
 
 
 def rows(paper: str) -> list[tuple[str, str, str]]:
