@@ -152,6 +152,8 @@ def _updates(record: StudyRecord) -> list[Fact]:
             by=MAKER,
             Roll_out="how users are told, and labelling is changed",
             Roll_back="when, and to which version",
+            Versions="how each is named, kept and maintained",
+            Traceability="which part of the protocol holds for which modification",
             Monitoring="in use, after each modification",
         ),
     ]

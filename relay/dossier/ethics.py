@@ -1,7 +1,7 @@
 """A cover sheet for an ethics board.
 
-What it asks follows the Declaration of Helsinki (2024: research protocols, ethics committees, privacy, consent for
-stored data), and Articles 9, 35 and 89 of the GDPR.
+What it asks follows the Declaration of Helsinki of 2024 (22, protocols; 23, ethics committees; 24, privacy; 32, stored
+data), and Articles 6, 9, 35 and 89 of the GDPR.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ def ethics_sheet(record: StudyRecord) -> Page:
                     ),
                 ],
             ),
-            Part("2. Patients and data", "Counts are as their sites disclose them.", _patients(record)),
+            Part(
+                "2. Patients and data",
+                "Declaration of Helsinki, 22. Counts are as their sites disclose them.",
+                _patients(record),
+            ),
             Part(
                 "3. Consent and legal basis",
-                "GDPR, Articles 6, 9 (2) (j) and 89; Declaration of Helsinki, on stored data.",
+                "GDPR, Articles 6, 9 (2) (j) and 89; Declaration of Helsinki, 25 to 32.",
                 common.gaps(
                     by=INVESTIGATOR,
                     Consent="or the waiver, and by whom it was granted",

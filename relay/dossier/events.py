@@ -49,8 +49,8 @@ def event_log(record: StudyRecord, receipts: Sequence[Path]) -> Page:
                 "relay records hand-overs, not the use of the model on patients.",
                 gaps(
                     "the deployer",
-                    Use_on_patients="period of each use, input, persons who checked the result: Article 12 (3), 26 (6)",
-                    Retention="how long logs are kept: Articles 19 and 26 (6)",
+                    Use_on_patients="events that show a risk, or let the operation be monitored: Article 12 (2)",
+                    Retention="how long logs are kept: Articles 19 (1) and 26 (6)",
                 ),
             ),
         ],

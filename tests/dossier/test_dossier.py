@@ -8,6 +8,7 @@ import json
 import re
 from datetime import timedelta
 from email import message_from_string
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ from tests.relays import At
 
 ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
 PAPERS = ("model-card", "change-control-plan", "technical-documentation", "log", "ethics-cover-sheet", "software")
-ROOTS = {name: folder for folder, name in roots().items()}
 
 
 @pytest.fixture
@@ -47,6 +47,10 @@ def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path
     for paper in papers.values():
         assert_true(paper, store.home, folder)
     assert_digests(folder, store.home)
+    for true, false in (("| 0.72 |", "| 0.92 |"), ("dice of vessel on the test images of south: 0.72", "dice: 0.92")):
+        assert true in papers["model-card"]
+        with pytest.raises(AssertionError):
+            assert_true(papers["model-card"].replace(true, false), store.home, folder)
     assert (
         "| Intended use | [to be filled in by the sponsor: which decision, of whom, on which patients] |"
         in (papers["model-card"])
@@ -101,15 +105,13 @@ def _card(store: StudyStore) -> None:
 
 
 def _signature(store: StudyStore) -> None:
-    """As if somebody had forged a statement, and the ledger and the manifest with it: only the signature is wrong."""
+    """The first leg's signature is another one; the statement is the same."""
     path = next(iter(store.folder.glob("signed/*/chain/0001/statement.dsse.json")))
     said = json.loads(path.read_text())
     flipped = bytearray(base64.b64decode(said["signatures"][0]["sig"]))
     flipped[3] ^= 1
     said["signatures"][0]["sig"] = base64.b64encode(flipped).decode()
     path.write_text(json.dumps(said, sort_keys=True, separators=(",", ":")))
-    listing = path.parents[2] / "manifest-sha256.txt"
-    assert "chain/0001/statement" in listing.read_text()
 
 
 @pytest.mark.parametrize(
@@ -158,9 +160,15 @@ def assert_true(paper: str, home: Path, folder: Path) -> None:
     assert checked > 4
 
 
+@cache
+def packages() -> dict[str, Path]:
+    """The folders of installed packages, by the name of their root."""
+    return {name: folder for folder, name in roots().items()}
+
+
 def assert_digests(folder: Path, home: Path) -> None:
     """The digests of all cited files are listed as sha256sum reads them."""
-    for name, root in {**ROOTS, "home": home, "this folder": folder}.items():
+    for name, root in {**packages(), "home": home, "this folder": folder}.items():
         lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
         assert lines
         for line in lines:
@@ -177,7 +185,7 @@ def rows(paper: str) -> list[tuple[str, str, str]]:
 
 def listed(paper: str, home: Path, folder: Path) -> dict[int, Path]:
     """The files that a paper lists, by number, each after its digest was measured."""
-    roots, files = {**ROOTS, "home": home, "this folder": folder}, {}
+    roots, files = {**packages(), "home": home, "this folder": folder}, {}
     for line in paper[paper.index("## Sources") :].splitlines():
         if match := re.match(r"^\| (\d+) \| (\S+) \((.*)\) \| ([0-9a-f]{64}) \|$", line):
             number, name, root, sha256 = match.groups()
@@ -235,8 +243,6 @@ def assert_says(said: str, values: list[Any], what: str) -> None:
     words = [word for value in values for word in plain(value)]
     if not any(isinstance(value, dict) for value in values):  # of an object, only a part may be said
         assert all(word in text for word in words), f"{what}: {text} does not say {words}"
-    elif "{" not in text:
-        assert any(word in text for word in words), f"{what}: {text} does not say {words}"
     numbers = re.findall(r"(?<![\w.+-])-?\d+(?:\.\d+)?(?![\w.-])", text)
     assert all(any(number in word for word in words) for number in numbers), f"{what}: {numbers} not in {words}"
 
