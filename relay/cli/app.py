@@ -38,6 +38,7 @@ from relay.cli import (
     report,
     roster,
     score,
+    share,
     subgroups,
     ui,
 )
@@ -115,6 +116,7 @@ for function in (
     keys.request,
     exchange.receive,
     exchange.send,
+    share.share,
     inspect.verify,
     inspect.inspect,
     rehearse.rehearse,
