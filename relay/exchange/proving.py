@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 from relay.bundle import layout_of, manifest
-from relay.exchange.receiving import chain_in, check_kept
+from relay.exchange.receiving import check_kept
 from relay.exchange.rules import Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes
-from relay.trust import Record, moment, open_roster
+from relay.trust import BadDocument, Record, moment, open_roster, statement
 
 
 def check_record(store: StudyStore) -> Path | None:
@@ -37,15 +38,25 @@ def check_record(store: StudyStore) -> Path | None:
     return folder
 
 
+def _issued(envelope: bytes, folder: Path) -> datetime:
+    _, said = statement.peek(envelope, str(folder))
+    try:
+        return moment(said["issued"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadDocument(f"what is signed in {folder} does not say when it was") from error
+
+
 def _check_signatures(store: StudyStore, folder: Path) -> None:
     """Repeat the rules for rosters, statement and chain of a folder, as if its bundle had just arrived."""
     layout = layout_of(folder)
     here = [open_roster(read_bytes(path), store.coordinator, store.study) for path in store.roster_files()]
     *older, newest = [roster for roster in here if roster.roster.version <= max(layout.rosters)]
-    issued = moment(chain_in(folder)[-1].claim.issued)
+    share = read_bytes(folder / manifest.SHARE) if layout.share else None
+    envelope = read_bytes(folder / manifest.STATEMENT)
+    then = _issued(share or envelope, folder)
     check = Verification(
-        VerificationContext(store.study, None, store.coordinator, newest, Record(), issued, tuple(older))
+        VerificationContext(store.study, None, store.coordinator, newest, Record(), then, tuple(older))
     )
     check.rosters(read_bytes(folder / manifest.roster(version)) for version in layout.rosters)
-    check.statement(read_bytes(folder / manifest.STATEMENT))
+    check.statement(envelope, share)
     check.chain(layout.links(lambda name: read_bytes(folder / name)))
