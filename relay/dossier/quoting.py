@@ -83,7 +83,8 @@ def document(path: Path, home: Path) -> Document | None:
 
 def _content(path: Path, data: bytes) -> Any:
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in data.splitlines()]
+        *whole, _ = data.split(b"\n")  # what a power cut left unfinished does not count
+        return [json.loads(line) for line in whole]
     content = json.loads(data)
     return json.loads(base64.b64decode(content["payload"])) if path.name.endswith(".dsse.json") else content
 

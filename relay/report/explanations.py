@@ -21,7 +21,7 @@ MAPS = "maps.json"
 """In the folder of an image, beside its maps."""
 SIZE = 1536, 512
 """Maximum width and height in pixels: the image and two maps side by side."""
-AGAIN = "Remove this folder, and run relay explain again."
+AGAIN = "Remove the folder that it is in, and run relay explain again."
 CHANGED = "The maps of {} are of other weights than the run has now, and are left out: run relay explain again."
 SAID = (
     "In each row: the image; the map of the model on it; that of the same net with random weights. A map shows what an "
@@ -41,6 +41,11 @@ class MapsOfRun:
 
     tiles: dict[str, list[Tile]]
     changed: list[str]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to show or to say."""
+        return bool(self.tiles or self.changed)
 
 
 def read_maps(root: Path) -> MapsOfRun:
@@ -85,7 +90,7 @@ def explanations(run: Run) -> Section | None:
     """The maps, if images of patients were asked for."""
     from relay.report.sections import Section
 
-    if not (run.maps and (run.maps.tiles or run.maps.changed)):
+    if run.maps is None or not run.maps.any:
         return None
     tiles = [tile for of_model in run.maps.tiles.values() for tile in of_model]
     alerts = [CHANGED.format(model) for model in dict.fromkeys(run.maps.changed)]

@@ -59,7 +59,7 @@ def _write_run(root: Path, cases: bool) -> Path:
     run = read_run(root)
     if cases:
         maps = read_maps(root)
-        run = replace(run, cases={} if maps.tiles and not run.task.dense else read_cases(run), maps=maps)
+        run = replace(run, cases={} if maps.any and not run.task.dense else read_cases(run), maps=maps)
     with styled():
         return _write(root / "results", run.summary.get("study", ""), _sentence(run), list(sections(run)), cases)
 
