@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ def of_roster(store: StudyStore) -> list[Fact]:
 def of_ledger(store: StudyStore) -> Iterator[Fact]:
     """What came in, what left and who withdrew, as the ledger says."""
     store.whole()  # damaged, it would say anything
-    for line in store.ledger.lines():
-        source = Source(str(store.ledger.path), place=f"line {line.n}")
+    lines = store.ledger.lines()
+    whole = cited(store.ledger.path) if lines else Source("")
+    for line in lines:
+        source = replace(whole, place=f"line {line.n}")
         leg, day = line.facts.get("leg", 0), line.time[:10]
         if line.event == "received":
             yield Fact(f"Leg {leg} came in", f"{day}, from {line.facts.get('site')}", (source,))

@@ -22,6 +22,7 @@ from relay.errors import UserError
 from relay.exchange import StudyStore, receipt
 from relay.installed import lock_here
 from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Policy, Refused
+from tests.cli.typed import typed
 from tests.relays import At
 
 ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
@@ -141,6 +142,23 @@ def test_what_is_no_lock_is_refused(store: StudyStore, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a lock"):
         write_dossier(read_record(store), tmp_path / "dossier", lock)
     assert not list((tmp_path / "dossier").iterdir())
+
+
+def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (out := tmp_path / "papers").mkdir()
+    words = ("dossier", "--home", store.home, "-o", out)
+    typed("dossier", "--home", tmp_path, "-o", out).refused(2, "no study is known", advice="relay request")
+    typed(*words, "--lock", "no.txt").refused(2, "there is no file no.txt", advice="leave --lock out")
+    typed(*words, "--receipt", store.home / "identity.json").refused(3, "this receipt is incomplete")
+    assert not list(out.iterdir())
+    monkeypatch.setattr("relay.installed.lock_here", lambda: None)
+    done = typed(*words)
+    assert done.code == 0, done.err
+    assert "(constraints.txt) is not here" in done.err
+    assert "there is no lock here]" in (out / "software.md").read_text()
+    assert "The record verifies: 2 leg(s)." in done.out
+    _ledger(store)
+    typed(*words).refused(3, "line ", advice="Restore it from a backup")
 
 
 # -- a reader who trusts nothing --------------------------------------------------------------------------------------
