@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from relay.seeds import derive
 from relay.statistics import describe, holm
 from relay.subgroups.columns import Groups, Key
 from relay.subgroups.scored import Sample, Scored
@@ -90,7 +91,7 @@ def _group(name: str, there: Sequence[Sample], task: Task | None, least: int, se
         metric: describe([(sample.patient, sample.scores.get(metric, math.nan)) for sample in there], seed)
         for metric in metrics
     }
-    of_set = measure_set(task, there, seed) if task is not None and scores else {}
+    of_set = measure_set(task, there, derive(seed, "subgroup", name)) if task is not None and scores else {}
     return Group(name, patients, len(there), scores, of_set)
 
 

@@ -63,6 +63,7 @@ def measure_set(task: Task, samples: Sequence[Sample], seed: int) -> dict[str, S
 
     Args:
         task: one that is not dense; each sample has its answer and truth.
+        seed: another one for each group, or their resamples would go together, and their difference vary too little.
     """
     by_patient: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
