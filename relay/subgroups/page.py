@@ -93,7 +93,8 @@ def _of_sets(column: Column) -> Table:
     for metric in groups[0].of_set:
         cells = [_with_bounds(group.of_set[metric].value, group.of_set[metric].bounds) for group in groups]
         gap = column.gaps.get(metric)
-        apart = f"{_with_bounds(gap.value, gap.bounds)}: {gap.high} over {gap.low}" if gap else MISSING
+        apart = _with_bounds(gap.value, gap.bounds) if gap else MISSING
+        apart += f": {gap.high} over {gap.low}" if gap and gap.value else ""
         rows.append([metric, *cells, apart])
     caption = f"Metrics of whole groups by {column.name}, with 95 % intervals"
     return Table(caption, ["metric", *(group.name for group in groups), "largest difference"], rows)
