@@ -9,7 +9,7 @@ import pytest
 from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
-    {"errors", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
+    {"errors", "installed", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
     {"files", "registry", "signatures", "tensorfile"},
     {"locks", "logs", "metrics"},
     {"tasks"},
@@ -17,13 +17,14 @@ FLOORS = (
     {"augment", "noise", "postprocess"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
-    {"exchange"},
+    {"exchange", "papers"},
     {"leg", "rehearse"},
     {"adopt"},
     {"models", "predict", "report", "score", "simulate"},
     {
         "compare",
         "correct",
+        "dossier",
         "doctor",
         "explain",
         "export",

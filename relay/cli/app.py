@@ -21,6 +21,7 @@ from relay.cli import (
     correct,
     data,
     doctor,
+    dossier,
     dpia,
     exchange,
     explain,
@@ -123,6 +124,7 @@ for function in (
     record.ledger,
     forget.forget,
     dpia.dpia,
+    dossier.dossier,
     ui.ui,
     doctor.doctor,
 ):

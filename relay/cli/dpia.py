@@ -25,7 +25,8 @@ def dpia(
 
     path, name = locate(config)
     study = configs.find(config, overrides).plan(train=False)
-    from relay.protection import pages, write_pages
+    from relay.papers import write_pages
+    from relay.protection import pages
 
     made = pages(study, path, Path("exps") / name / note, forget.store_of(study, home, joined=False))
     ask.say(*(f"Written: {file}" for file in write_pages(made, folder)))

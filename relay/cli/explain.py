@@ -76,5 +76,6 @@ def explain(
         found.append(one)
         for doubt in doubts(one):
             warn(doubt)
-    for path in write_page(found, f"{chosen.folder} ({chosen.kind})", root / "explained" / chosen.folder):
+    source = chosen.source if root in chosen.source.parents and chosen.source.is_file() else None
+    for path in write_page(found, f"{chosen.folder} ({chosen.kind})", root / "explained" / chosen.folder, source):
         ask.say(f"Written: {path}")

@@ -66,7 +66,8 @@ def build(
     pip downloads wheels from the registry it is configured with. If this home has keys, they sign the manifest.
     """
     from relay.exchange import utc_now
-    from relay.kit import Order, build as build_kit, find, lock_here, own_wheel, sign
+    from relay.installed import lock_here
+    from relay.kit import Order, build as build_kit, find, own_wheel, sign
 
     chosen, folder, place = find(ask.listed(platform) or []), new_folder(to), home_of(home)
     added = [expanded(path) for path in add or ()]

@@ -18,7 +18,7 @@ def report(
     ],
     cases: Annotated[
         bool,
-        typer.Option("--cases", help="Show each site's best, median and worst image. Only for use at this site."),
+        typer.Option("--cases", help="Show each site's best, median, worst image, and heat maps. Only for this site."),
     ] = False,
 ) -> None:
     """Write the results as one HTML page that needs no network, with its figures beside it as PDF and PNG."""

@@ -61,14 +61,15 @@ def subgroups(
     from relay.subgroups import compare, divide, read_samples, sentence, write_page
 
     folder = root / "results" / model.value if model else root / "results"
-    main, samples = read_samples(folder / "samples.csv")
+    scored = read_samples(folder / "samples.csv")
+    samples, main = scored.samples, scored.main
     groups = []
     for column in named:
         values = _values(study, samples, column, expanded(table) if table else None, patient)
         groups.append(divide(column, values, cuts.get(column, ())))
         if groups[-1].unknown:
             warn(f"{groups[-1].unknown} of {len(samples)} test images have no {column}, and are in no group")
-    found = compare(samples, main, groups, least, study.legs[0].conf.random_seed)
+    found = compare(scored, groups, least, study.legs[0].conf.random_seed)
     what = f"the {model.value} model" if model else "the last leg's generalist"
     for path in write_page(found, main, what, least, folder):
         ask.say(f"Written: {path}")

@@ -7,15 +7,12 @@ import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
 
-import relay
+from relay import installed
 from relay.doctor.finding import Finding, fault, ok, warning
 from relay.errors import some, typed
 
-NAME = "relay-learning"
-LOCK = "constraints.txt"
 OTHER_PYTHON = "Install another Python, and relay into it."
 REPAIR = "Install relay again from its kit (sh install.sh, on Windows install.bat)"
 
@@ -25,7 +22,7 @@ def check_python() -> Iterator[Finding]:
     from packaging.specifiers import SpecifierSet
 
     here = platform.python_version()
-    allowed = _ourselves().metadata["Requires-Python"] or ""
+    allowed = installed.ourselves().metadata["Requires-Python"] or ""
     bits = struct.calcsize("P") * 8
     if not SpecifierSet(allowed).contains(here, prereleases=True):
         yield fault("Python", f"version {here}; relay needs {allowed}", OTHER_PYTHON)
@@ -85,16 +82,12 @@ def check_libraries() -> Iterator[Finding]:
         )
 
 
-def _ourselves() -> Distribution:
-    return distribution(NAME)
-
-
 def _against_requirements() -> tuple[list[str], list[str]]:
     """The names of what is missing, and ``name version (allowed range)`` of what does not fit."""
     from packaging.requirements import Requirement
 
     missing, unfit = [], []
-    for line in _ourselves().requires or ():
+    for line in installed.ourselves().requires or ():
         wanted = Requirement(line)
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
@@ -109,59 +102,18 @@ def _against_requirements() -> tuple[list[str], list[str]]:
 
 
 def read_lock() -> dict[str, str] | None:
-    """The locked version of each package, by its normalised name; None if there is no lock here.
-
-    The lock is ``constraints.txt``: beside the sources, or in ``share/relay``, where a wheel puts it.
-    """
-    places = (Path(relay.__file__).parents[1] / LOCK, Path(sys.prefix) / "share" / "relay" / LOCK)
-    found = next((path for path in places if path.is_file()), None)
-    return None if found is None else parse_lock(found.read_text(encoding="utf-8"))
-
-
-def parse_lock(text: str) -> dict[str, str]:
-    """The lines ``name==version`` of a lock that apply to this Python."""
-    from packaging.requirements import Requirement
-
-    locked = {}
-    for line in text.splitlines():
-        if line.strip() and not line.startswith(("#", " ", "-")):
-            pinned = Requirement(line.rstrip(" \\"))
-            if not pinned.marker or pinned.marker.evaluate():
-                locked[normal(pinned.name)] = str(pinned.specifier).removeprefix("==")
-    return locked
+    """The locked version of each package, by its normalised name; None if there is no lock here."""
+    found = installed.lock_here()
+    locked = {} if found is None else installed.parse_lock(found.read_text(encoding="utf-8"))
+    return None if found is None else {name: version for name, (_, version) in locked.items()}
 
 
 def _against_lock(locked: Mapping[str, str]) -> list[str]:
     """``name version (lock: version)`` of every package that relay requires, directly or not, and that is another one.
     A local label (torch's ``+cpu``) is no other version."""
     other = []
-    for name, here in _required().items():
-        pinned = locked.get(name)
+    for name, package in installed.required().items():
+        here, pinned = package.version, locked.get(name)
         if pinned is not None and here.partition("+")[0] != pinned.partition("+")[0]:
             other.append(f"{name} {here} (lock: {pinned})")
     return sorted(other)
-
-
-def _required() -> dict[str, str]:
-    """The installed version of everything that relay requires, and that those packages require in turn."""
-    from packaging.requirements import Requirement
-
-    found: dict[str, str] = {}
-    new = list(_ourselves().requires or ())
-    while new:
-        wanted = Requirement(new.pop())
-        name = normal(wanted.name)
-        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
-            continue
-        try:
-            there = distribution(name)
-        except PackageNotFoundError:
-            continue
-        found[name] = there.version
-        new += there.requires or ()
-    return found
-
-
-def normal(name: str) -> str:
-    """A package's name as registries compare it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

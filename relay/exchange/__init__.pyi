@@ -11,6 +11,7 @@ from . import (
 )
 from .drafting import Draft as Draft, check_there as check_there
 from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as check_fit
+from .proving import check_record as check_record
 from .rebuilding import rebuild as rebuild
 from .receiving import (
     AcceptanceCheck as AcceptanceCheck,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from PIL import Image
 
+from relay.bundle import measure
 from relay.explain.explaining import Explained, Heat
 from relay.explain.picture import drawn, section
 from relay.explain.sanity import ALIKE
@@ -18,7 +17,7 @@ from relay.files import write_bytes, write_text
 from relay.numbers import MISSING
 from relay.overlay import GAP
 from relay.predict import save_volume
-from relay.report import Section, Table, render
+from relay.report import MAPS, Maps, Section, Table, Tile, address, render
 
 LONGEST = 50
 """How many characters of an image's name its folder's name keeps."""
@@ -38,29 +37,15 @@ WORDS = (
 )
 
 
-@dataclass(frozen=True)
-class Tile:
-    """An image of the page, as a ``data:`` address, with its texts."""
-
-    image: str
-    alt: str
-    said: str
-
-
-@dataclass(frozen=True)
-class Sheet(Section):
-    """A section with images."""
-
-    cases: Sequence[Tile] = ()  # type: ignore[assignment]
-
-
-def write_page(found: Sequence[Explained], model: str, folder: Path) -> Iterator[Path]:
+def write_page(found: Sequence[Explained], model: str, folder: Path, source: Path | None = None) -> Iterator[Path]:
     """Write overlays, maps of volumes and the page into a folder; yields the path of each file, the page's last.
 
     Args:
         model: what was explained, in words.
+        source: the file of its weights, if they are in the run that the folder is part of: the run's report then shows
+            the maps.
     """
-    sheets = [Sheet("how-to-read", "How to read the maps", words=WORDS)]
+    sheets = [Section("how-to-read", "How to read the maps", words=WORDS)]
     for number, one in enumerate(found):
         told = sha256(str(one.path.resolve()).encode(errors="surrogateescape")).hexdigest()[:8]
         place = folder / f"{one.path.name[:LONGEST]}-{told}"
@@ -68,6 +53,8 @@ def write_page(found: Sequence[Explained], model: str, folder: Path) -> Iterator
         for heat in one.heats:
             yield from _save(one, heat, place)
             tiles.append(_tile(one, heat))
+        if source is not None:
+            write_text(place / MAPS, _told(one, model, folder.parents[1], source).model_dump_json(indent=1))
         sheets.append(_sheet(number, one, tiles))
     many = "1 image" if len(found) == 1 else f"{len(found)} images"
     page = render(
@@ -98,15 +85,24 @@ def doubts(one: Explained) -> list[str]:
     return said
 
 
-def _sheet(number: int, one: Explained, tiles: Sequence[Tile]) -> Sheet:
+def _sheet(number: int, one: Explained, tiles: Sequence[Tile]) -> Section:
     part = f" Explained: {one.part}." if one.part else ""
     rows = [[heat.method, MISSING if heat.likeness is None else f"{heat.likeness:.2f}"] for heat in one.heats]
-    return Sheet(
+    return Section(
         f"image-{number + 1}",
         one.path.name,
         [f"The model finds {one.said}. The maps are of {one.output}.{part}"],
         tables=[Table("Likeness to the map of an untrained net", ["method", "likeness"], rows)],
-        cases=tiles,
+        tiles=tiles,
+    )
+
+
+def _told(one: Explained, model: str, root: Path, source: Path) -> Maps:
+    """What the run's report needs to show the maps."""
+    likeness = {heat.method: heat.likeness for heat in one.heats}
+    where, sha256 = source.relative_to(root).as_posix(), measure(source).sha256
+    return Maps(
+        model=model, source=where, sha256=sha256, said=one.said, output=one.output, part=one.part, likeness=likeness
     )
 
 
@@ -135,12 +131,7 @@ def _panels(one: Explained, heat: Heat) -> Image.Image:
 
 
 def _tile(one: Explained, heat: Heat) -> Tile:
-    picture = _panels(one, heat)
-    picture.thumbnail((SHOWN * 3, SHOWN))
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    address = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
     at = section(heat.map)
     where = "" if at is None else f" Slice {at} is shown, which has most of the heat."
     said = f"{heat.method}. From left to right: the image; the model's map on it; the untrained net's.{where}"
-    return Tile(address, f"{heat.method} of {one.path.name}", said)
+    return Tile(address(_panels(one, heat), (SHOWN * 3, SHOWN)), f"{heat.method} of {one.path.name}", said)

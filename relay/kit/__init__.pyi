@@ -1,5 +1,5 @@
 from . import verify_kit as verify_kit
-from .building import Order as Order, build as build, lock_here as lock_here, own_wheel as own_wheel
+from .building import Order as Order, build as build, own_wheel as own_wheel
 from .manifest import Opened as Opened, opened as opened, sign as sign
 from .platforms import PLATFORMS as PLATFORMS, find as find
 from .updating import update as update

@@ -188,12 +188,6 @@ def source_folder() -> Path | None:
     return folder if all((folder / name).exists() for name in SOURCES) else None
 
 
-def lock_here() -> Path | None:
-    """The lock that relay was tested with; None if it is not here."""
-    places = (Path(relay.__file__).parents[1] / LOCK, Path(sys.prefix) / "share" / "relay" / LOCK)
-    return next((path for path in places if path.is_file()), None)
-
-
 def own_wheel(folder: Path) -> Path:
     """Build the wheel of relay itself from its sources, in a copy that no earlier build has touched.
 

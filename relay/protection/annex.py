@@ -1,21 +1,23 @@
 """Two pages for a data protection officer: an annex for the impact assessment, and a statement of what flows where.
 
-Everything in them is a :class:`~relay.protection.facts.Fact` or a question that only people can answer. The order of
+Everything in them is a :class:`~relay.papers.Fact` or a question that only people can answer. The order of
 the annex follows Article 35 (7) of the GDPR.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from relay.bundle import meanings
-from relay.errors import UserError
 from relay.exchange import StudyStore
-from relay.files import write_text
+from relay.papers import Fact, Page, Part, Source
 from relay.plan import Study
 from relay.protection import facts
-from relay.protection.page import Fact, Page, Part
+
+DRAFT = (
+    "Draft for the data protection officer. relay filled in what its files say; a person must check and complete it."
+)
 
 
 def pages(study: Study, config: Path, root: Path, store: StudyStore | None) -> tuple[Page, Page]:
@@ -32,23 +34,6 @@ def pages(study: Study, config: Path, root: Path, store: StudyStore | None) -> t
     return _annex(study, config, root, store), _flow(study, root, store)
 
 
-def write_pages(made: Sequence[Page], folder: Path) -> list[Path]:
-    """Write pages as Markdown and HTML; return the files.
-
-    Raises:
-        UserError: one exists already: a person may have completed it.
-    """
-    texts = {folder / f"{page.name}.{end}": getattr(page, form)() for page in made for form, end in FORMS.items()}
-    if there := [path for path in texts if path.exists()]:
-        raise UserError(f"{there[0]} exists already", "Somebody may have completed it: name another folder with -o.")
-    for path, text in texts.items():
-        write_text(path, text)
-    return list(texts)
-
-
-FORMS = {"markdown": "md", "html": "html"}
-
-
 def _annex(study: Study, config: Path, root: Path, store: StudyStore | None) -> Page:
     run = list(facts.of_run(root))
     measured = [fact for fact in run if fact.what.lower() in facts.FINDINGS.values()]
@@ -56,6 +41,7 @@ def _annex(study: Study, config: Path, root: Path, store: StudyStore | None) -> 
     return Page(
         "dpia-annex",
         f"Annex to the data protection impact assessment: {study.name}",
+        DRAFT,
         [
             Part(
                 "1. What is done, and why",
@@ -93,13 +79,16 @@ def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
     return Page(
         "data-flow",
         f"Data-flow statement: {study.name}",
+        DRAFT,
         [
             Part("1. Who receives what", "In the order of the roster.", _roster(store)),
             Part("2. What a bundle may hold", "A closed list: nothing else can be in one.", list(_list())),
             Part(
-                "3. What has left, signed by this site", "", left or [Fact("Legs signed here", "none", _where(store))]
+                "3. What has left, signed by this site",
+                "",
+                left or [Fact("Legs signed here", "none", (_where(store),))],
             ),
-            Part("4. What happened", "", passed or [Fact("Events", "none", _where(store))]),
+            Part("4. What happened", "", passed or [Fact("Events", "none", (_where(store),))]),
             Part(
                 "5. What stays",
                 "",
@@ -107,7 +96,9 @@ def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
                     Fact(
                         "Images, masks, names of patients and files", "stay at the site; nothing writes them for others"
                     ),
-                    Fact("Splits, scores of single images, predictions, logs", "stay at the site", str(root)),
+                    Fact(
+                        "Splits, scores of single images, predictions, logs", "stay at the site", (Source(str(root)),)
+                    ),
                     *_asked("Who has access to this computer", "When run folders are deleted", "Who carries the stick"),
                 ],
             ),
@@ -121,34 +112,35 @@ def _roster(store: StudyStore | None) -> list[Fact]:
     return facts.of_roster(store)
 
 
-def _where(store: StudyStore | None) -> str:
-    return str(store.ledger.path) if store else "no ledger: a simulation, or not joined yet"
+def _where(store: StudyStore | None) -> Source:
+    return Source(str(store.ledger.path) if store else "no ledger: a simulation, or not joined yet")
 
 
 def _list() -> Iterator[Fact]:
-    yield from (Fact(name, meanings.meaning(name), "the closed list of relay's bundle format") for name in meanings.OWN)
+    source = Source("the closed list of relay's bundle format")
+    yield from (Fact(name, meanings.meaning(name), (source,)) for name in meanings.OWN)
 
 
 def _risks() -> list[Fact]:
-    source = "docs/explanation/what-leaves.md"
+    sources = (Source("docs/explanation/what-leaves.md"),)
     return [
-        Fact("Membership inference on the weights", "possible; measured only if an audit is listed above", source),
-        Fact("Scores of small test sets", "a mean of few patients tells much about each", source),
-        Fact("Bundles that have left", "can't be called back, nor can what later legs learned from them", source),
+        Fact("Membership inference on the weights", "possible; measured only if an audit is listed above", sources),
+        Fact("Scores of small test sets", "a mean of few patients tells much about each", sources),
+        Fact("Bundles that have left", "can't be called back, nor can what later legs learned from them", sources),
     ]
 
 
 def _measures() -> list[Fact]:
-    source = "docs/explanation/threat-model.md"
+    sources = (Source("docs/explanation/threat-model.md"),)
     return [
         Fact(
             "Transport",
             "encrypted to the next site unless the policy says otherwise; signed; checked first; no network",
-            source,
+            sources,
         ),
-        Fact("Minimisation", "a closed list of files, no free text, rounded counts, no result of a patient", source),
-        Fact("Withdrawal of consent", "relay forget: removes local files, leaves the patient out, records it", source),
-        Fact("Accountability", "an append-only ledger of what came in and left", source),
+        Fact("Minimisation", "a closed list of files, no free text, rounded counts, no result of a patient", sources),
+        Fact("Withdrawal of consent", "relay forget: removes local files, leaves the patient out, records it", sources),
+        Fact("Accountability", "an append-only ledger of what came in and left", sources),
     ]
 
 

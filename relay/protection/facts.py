@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relay.bundle import manifest, measure
+from relay.bundle import manifest
 from relay.exchange import StudyStore, chain_in
 from relay.files import read_json
+from relay.papers import Fact, Source, cited
 from relay.plan import Study
-from relay.protection.page import Fact
 from relay.trust import Line
 
 FINDINGS = {"audit.json": "attacks on what leaves", "privacy.json": "training with differential privacy"}
 """What other commands may have left in the folder of a run or of a leg; each is absent if it was not asked for."""
 AGAIN = "Remove it and make it again with the command that wrote it."
 MOST = 40
-
-
-def cited(path: Path) -> str:
-    """A file and the beginning of its digest."""
-    return f"{path}, SHA-256 {measure(path).sha256[:16]}…"
 
 
 def of_study(study: Study, config: Path) -> list[Fact]:
@@ -31,10 +27,10 @@ def of_study(study: Study, config: Path) -> list[Fact]:
     kind = memory.get("name") if isinstance(memory, Mapping) else memory
     here = ", ".join(dataset.options.task_name for dataset in study.test_sets)
     return [
-        Fact("Study and strategy", f"{study.name}, {study.strategy}, {study.mode}", source),
-        Fact("Task", f"{study.task.name}: {', '.join(leg.data.names)}", source),
-        Fact("Sites whose images are on this computer", here or "none", source),
-        Fact("Memory beside the model", str(kind) if kind else "the strategy's default, or none", source),
+        Fact("Study and strategy", f"{study.name}, {study.strategy}, {study.mode}", (source,)),
+        Fact("Task", f"{study.task.name}: {', '.join(leg.data.names)}", (source,)),
+        Fact("Sites whose images are on this computer", here or "none", (source,)),
+        Fact("Memory beside the model", str(kind) if kind else "the strategy's default, or none", (source,)),
     ]
 
 
@@ -45,13 +41,13 @@ def of_run(root: Path) -> Iterator[Fact]:
         if (card := path / manifest.DATA_CARD).is_file():
             said = read_json(card, AGAIN)
             counts = "; ".join(f"{kind} {_counts(said.get(kind))}" for kind in ("patients", "images"))
-            yield Fact(f"Data of {name} ({said.get('site')})", counts, cited(card))
+            yield Fact(f"Data of {name} ({said.get('site')})", counts, (cited(card),))
         for memory in manifest.OWN:
             if (card := path / manifest.card_of(memory)).is_file():
                 said = read_json(card, AGAIN)
-                yield Fact(f"Memory of {name}", f"{said.get('kind')}: {_plain(said.get('privacy'))}", cited(card))
+                yield Fact(f"Memory of {name}", f"{said.get('kind')}: {_plain(said.get('privacy'))}", (cited(card),))
         if (expert := path / manifest.EXPERT).is_file():
-            yield Fact(f"Expert of {name}", f"{expert.stat().st_size} bytes of weights", cited(expert))
+            yield Fact(f"Expert of {name}", f"{expert.stat().st_size} bytes of weights", (cited(expert),))
     yield from findings(root)
 
 
@@ -65,9 +61,9 @@ def findings(root: Path) -> Iterator[Fact]:
         )
         found = [path for path in places if path.is_file()]
         for path in found:
-            yield Fact(what.capitalize(), _plain(read_json(path, AGAIN)), cited(path))
+            yield Fact(what.capitalize(), _plain(read_json(path, AGAIN)), (cited(path),))
         if not found:
-            yield Fact(what.capitalize(), f"none: there is no {name} in the run", str(root))
+            yield Fact(what.capitalize(), f"none: there is no {name} in the run", (Source(str(root)),))
 
 
 def of_roster(store: StudyStore) -> list[Fact]:
@@ -75,38 +71,39 @@ def of_roster(store: StudyStore) -> list[Fact]:
     roster, newest = store.roster, max(store.roster_files())
     policy, source = roster.policy, cited(newest)
     return [
-        Fact("This site", f"{store.identity.name}, key {store.identity.signing[:16]}…", str(store.home)),
-        Fact("Coordinator", roster.coordinator.name, source),
-        Fact("Sites, in their order", ", ".join(roster.order), source),
-        Fact("Can open every bundle", ", ".join(roster.readers) or "nobody but the next site", source),
-        Fact("Valid", f"{roster.not_before[:10]} to {roster.not_after[:10]}, version {roster.version}", source),
-        Fact("Sealing", "required" if policy.sealed else "NOT required", source),
-        Fact("Memories that may travel", policy.kinds, source),
-        Fact("Experts may travel", "yes" if policy.experts == "full" else "no", source),
-        Fact("Counts", policy.sample_counts, source),
-        Fact("Fewest training images", str(policy.min_samples), source),
-        Fact("Limit of epsilon for a memory", _known(policy.max_epsilon, "no limit"), source),
-        Fact("Approval before sending", policy.approval, source),
+        Fact("This site", f"{store.identity.name}, key {store.identity.signing[:16]}…", (Source(str(store.home)),)),
+        Fact("Coordinator", roster.coordinator.name, (source,)),
+        Fact("Sites, in their order", ", ".join(roster.order), (source,)),
+        Fact("Can open every bundle", ", ".join(roster.readers) or "nobody but the next site", (source,)),
+        Fact("Valid", f"{roster.not_before[:10]} to {roster.not_after[:10]}, version {roster.version}", (source,)),
+        Fact("Sealing", "required" if policy.sealed else "NOT required", (source,)),
+        Fact("Memories that may travel", policy.kinds, (source,)),
+        Fact("Experts may travel", "yes" if policy.experts == "full" else "no", (source,)),
+        Fact("Counts", policy.sample_counts, (source,)),
+        Fact("Fewest training images", str(policy.min_samples), (source,)),
+        Fact("Limit of epsilon for a memory", _known(policy.max_epsilon, "no limit"), (source,)),
+        Fact("Approval before sending", policy.approval, (source,)),
     ]
 
 
 def of_ledger(store: StudyStore) -> Iterator[Fact]:
     """What came in, what left and who withdrew, as the ledger says."""
     store.whole()  # damaged, it would say anything
-    path = store.ledger.path
-    for line in store.ledger.lines():
-        source = f"{path}, line {line.n}"
+    lines = store.ledger.lines()
+    whole = cited(store.ledger.path) if lines else Source("")
+    for line in lines:
+        source = replace(whole, place=f"line {line.n}")
         leg, day = line.facts.get("leg", 0), line.time[:10]
         if line.event == "received":
-            yield Fact(f"Leg {leg} came in", f"{day}, from {line.facts.get('site')}", source)
+            yield Fact(f"Leg {leg} came in", f"{day}, from {line.facts.get('site')}", (source,))
         elif line.event == "approved":
-            yield Fact(f"Leg {leg} was approved", f"{day}, by {line.facts['name']}: {line.facts['reason']}", source)
+            yield Fact(f"Leg {leg} was approved", f"{day}, by {line.facts['name']}: {line.facts['reason']}", (source,))
         elif line.event == "sent":
-            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_to(store, leg)}", source)
+            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_to(store, leg)}", (source,))
         elif line.event == "shared":
-            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_reader(line)}", source)
+            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_reader(line)}", (source,))
         elif line.event == "withdrawn":
-            yield Fact("A patient withdrew", f"{day}; legs that had learned: {line.facts['legs'] or 'none'}", source)
+            yield Fact("A patient withdrew", f"{day}; legs that had learned: {line.facts['legs'] or 'none'}", (source,))
 
 
 def sent(store: StudyStore) -> Iterator[Fact]:
@@ -116,10 +113,10 @@ def sent(store: StudyStore) -> Iterator[Fact]:
         source = cited(folder / manifest.STATEMENT)
         for name, part in vars(claim.handover).items():
             if part:
-                yield Fact(f"Leg {claim.leg}: {name}", f"{part.tensors} tensors, {part.bytes} bytes", source)
+                yield Fact(f"Leg {claim.leg}: {name}", f"{part.tensors} tensors, {part.bytes} bytes", (source,))
         scores = ", ".join(f"{name} {score}" for name, score in claim.scores.items()) or "none"
-        yield Fact(f"Leg {claim.leg}: scores", scores, source)
-        yield Fact(f"Leg {claim.leg}: training images", f"{claim.samples}, as published", source)
+        yield Fact(f"Leg {claim.leg}: scores", scores, (source,))
+        yield Fact(f"Leg {claim.leg}: training images", f"{claim.samples}, as published", (source,))
 
 
 def _to(store: StudyStore, leg: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.files import inside
 from relay.report.gather import Run
+from relay.report.tiles import address
 
 SIZE = 1152, 512
 """Maximum width and height in pixels: an overlay has three panels side by side."""
@@ -32,7 +31,10 @@ def read_cases(run: Run) -> dict[str, list[ShownCase]]:
         UserError: the overlays are missing, or are from other models.
     """
     if not run.task.dense:
-        raise UserError(f"{run.task.name} has no overlays to show", "Leave out --cases.")
+        raise UserError(
+            f"{run.task.name} has no overlays to show, and no heat maps are here",
+            "Run relay explain first, or leave out --cases.",
+        )
     if run.stale:
         raise UserError(f"{run.root}: the overlays are not from these models. {run.stale}", "Run predict_test.py -s.")
     found: dict[str, list[ShownCase]] = {}
@@ -72,13 +74,9 @@ def _image(path: Path) -> str:
 
     try:
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
+            return address(opened, SIZE)
     except OSError as error:
         raise UserError(
             f"the overlay {path} can't be read: {error.strerror or error}",
             "Run predict_test.py -s first: it saves the overlays. Or leave out --cases.",
         ) from error
-    image.thumbnail(SIZE)
-    data = io.BytesIO()
-    image.save(data, "PNG")  # in full colour: the colours have a meaning
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

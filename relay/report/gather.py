@@ -19,6 +19,7 @@ from relay.tasks import Task, named
 
 if TYPE_CHECKING:
     from relay.report.cases import ShownCase
+    from relay.report.explanations import MapsOfRun
 
 AGAIN = "Restore it, or run the study under a new note (-n)."
 """What to do if the config of a run is damaged."""
@@ -45,7 +46,7 @@ class Run:
         planned: folders of all legs that the config asks for.
         given: the config as it was given.
         doubts: warnings shown before training, each with its site.
-        cases: images of patients, by site, if they were asked for.
+        cases: images of patients, by site, if they were asked for; ``maps``: what ``relay explain`` drew of them.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class Run:
     given: Mapping[str, Any]
     doubts: Sequence[str] = ()
     cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
+    maps: MapsOfRun | None = None
 
     @property
     def task(self) -> type[Task]:

@@ -16,6 +16,7 @@ from relay.errors import UserError
 from relay.files import write_bytes, write_folder, write_text
 from relay.locks import locked
 from relay.report.cases import read_cases
+from relay.report.explanations import read_maps
 from relay.report.gather import Run, number, read_run
 from relay.report.plot_style import pdf, styled
 from relay.report.screen import number as shown
@@ -34,7 +35,8 @@ def write_report(root: Path, cases: bool = False) -> Path:
     Args:
         root: a run's folder (it has ``results/summary.json``; one that is not over has at least
             ``results/samples.csv``), or a comparison's (it has ``compare.json``).
-        cases: show the best, the median and the worst image of each site. Such a page must not leave the site.
+        cases: show the best, the median and the worst image of each site, and the maps of ``relay explain``. Such a
+            page must not leave the site.
 
     Raises:
         UserError: there are no results; a file of them is damaged; cases are wanted and no overlays are there, or of a
@@ -56,7 +58,8 @@ def write_report(root: Path, cases: bool = False) -> Path:
 def _write_run(root: Path, cases: bool) -> Path:
     run = read_run(root)
     if cases:
-        run = replace(run, cases=read_cases(run))
+        maps = read_maps(root)
+        run = replace(run, cases={} if maps.any and not run.task.dense else read_cases(run), maps=maps)
     with styled():
         return _write(root / "results", run.summary.get("study", ""), _sentence(run), list(sections(run)), cases)
 

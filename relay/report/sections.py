@@ -17,8 +17,21 @@ from relay.report.cases import ShownCase
 from relay.report.gather import Run
 from relay.report.plot_style import Picture
 from relay.report.tables import Table
+from relay.report.tiles import Tile
 
-ORDER = ("run", "warnings", "matrix", "relay", "scores", "answers", "curves", "calibration", "cases", "custody")
+ORDER = (
+    "run",
+    "warnings",
+    "matrix",
+    "relay",
+    "scores",
+    "answers",
+    "curves",
+    "calibration",
+    "cases",
+    "explanations",
+    "custody",
+)
 """A page begins with these; others follow by name."""
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -33,7 +46,7 @@ class Section:
         said: plain paragraphs.
         pictures, tables: in this order, after the paragraphs.
         words: terms and what they mean.
-        cases: images of patients, by site.
+        cases: overlays of test images, by site; ``tiles``: other images of patients.
         alerts: what is wrong; shown in red, before all else.
     """
 
@@ -44,6 +57,7 @@ class Section:
     tables: Sequence[Table] = ()
     words: Sequence[tuple[str, str]] = ()
     cases: Mapping[str, Sequence[ShownCase]] = field(default_factory=dict)
+    tiles: Sequence[Tile] = ()
     alerts: Sequence[str] = ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, RootModel, ValidationError
 
@@ -45,6 +45,26 @@ class Relay(Shape):
     to_local: BySite | None = None
     bytes: Number = None
     seconds: Number = None
+
+
+class Maps(Shape):
+    """``maps.json``: what ``relay explain`` drew of an image.
+
+    Attributes:
+        model: in words.
+        source: the file in the run that says which weights these are; ``sha256``: its digest.
+        said: what the model says of the image; ``output``: what was explained of it; ``part``: of which part.
+        likeness: method → rank correlation with the map of the untrained net; null if one of the two is empty.
+    """
+
+    format: Literal[1] = 1
+    model: str
+    source: str
+    sha256: str
+    said: str
+    output: str
+    part: str
+    likeness: dict[Annotated[str, Field(pattern=r"^[a-z_+]{1,40}$")], Number]
 
 
 class Pair(Shape):

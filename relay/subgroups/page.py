@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay.files import write_text
-from relay.numbers import MISSING
+from relay.numbers import MISSING, bounds, number as shown
 from relay.report import Picture, Section, Table, figure, render, styled
+from relay.statistics import MIN_PATIENTS
 from relay.subgroups.measuring import Column, Group
 from relay.subgroups.scored import TITLES
+from relay.subgroups.sets import RESAMPLES
 
 HEADER = ("column", "group", "metric", "patients", "images", "mean", "low", "high")
 LEVEL = 0.05
@@ -80,15 +82,34 @@ def _section(number: int, column: Column, main: str, least: int) -> Section:
     drawn = [_forest(number, column, main)] if any(group.scores for group in column.groups) else []
     heading = ["group", "patients", "images", *metrics]
     table = Table(f"Scores by {column.name}: mean, and 95 % interval over patients", heading, rows)
-    return Section(f"column-{number + 1}", f"By {column.name}", said, pictures=drawn, tables=[table])
+    whole = [_of_sets(column)] if any(group.of_set for group in column.groups) else []
+    return Section(f"column-{number + 1}", f"By {column.name}", said, pictures=drawn, tables=[table, *whole])
+
+
+def _of_sets(column: Column) -> Table:
+    """Metrics of whole groups: a row for each metric, a column for each group, and the gap."""
+    groups = [group for group in column.groups if group.of_set]
+    rows = []
+    for metric in groups[0].of_set:
+        cells = [_with_bounds(group.of_set[metric].value, group.of_set[metric].bounds) for group in groups]
+        gap = column.gaps.get(metric)
+        apart = _with_bounds(gap.value, gap.bounds) if gap else MISSING
+        apart += f": {gap.high} over {gap.low}" if gap and gap.value else ""
+        rows.append([metric, *cells, apart])
+    caption = f"Metrics of whole groups by {column.name}, with 95 % intervals"
+    return Table(caption, ["metric", *(group.name for group in groups), "largest difference"], rows)
+
+
+def _with_bounds(value: float, ends: tuple[float, float]) -> str:
+    told = bounds(*ends)
+    return shown(value) + (f" ({told})" if told != MISSING else "")
 
 
 def _cell(group: Group, metric: str) -> str:
     found = group.scores.get(metric)
     if not found or math.isnan(found["mean"]):
         return MISSING
-    known = not math.isnan(found["low"])
-    return f"{found['mean']:.3f}" + (f" ({found['low']:.3f} to {found['high']:.3f})" if known else "")
+    return _with_bounds(found["mean"], (found["low"], found["high"]))
 
 
 def _forest(number: int, column: Column, main: str) -> Picture:
@@ -120,6 +141,10 @@ def _reading(main: str, what: str) -> Section:
         "Intervals resample patients with all their images. The p-value says how often groups of these sizes differ as "
         "much if patients are dealt to them at random. A large p-value is no proof that groups fare alike: small ones "
         "hide large differences, as their intervals show.",
+        "Metrics of whole groups, such as AUROC, are means over the classes. Their intervals are percentiles of "
+        f"{RESAMPLES} resamples; there is none with fewer than {MIN_PATIENTS} patients, or where a metric could not be "
+        "measured in a tenth of them. The difference is of the two groups that are furthest apart: with many groups, "
+        "its interval is too hopeful.",
         "Groups can differ for other reasons than the one that names them, such as age or a scanner that goes with it.",
         "The numbers describe this site's patients. Before you share the page, ask your data protection officer.",
     ]
@@ -134,5 +159,8 @@ def _table(columns: Sequence[Column]) -> str:
         for group in column.groups:
             for metric, found in group.scores.items():
                 values = ("" if math.isnan(found[key]) else f"{found[key]:.6g}" for key in ("mean", "low", "high"))
+                writer.writerow([column.name, group.name, metric, group.patients, group.images, *values])
+            for metric, score in group.of_set.items():
+                values = ("" if math.isnan(value) else f"{value:.6g}" for value in (score.value, *score.bounds))
                 writer.writerow([column.name, group.name, metric, group.patients, group.images, *values])
     return text.getvalue()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from relay.errors import UserError, plain
 from relay.report import rows_of
 from relay.subgroups.columns import Key
-from relay.tasks import of_metric
+from relay.tasks import Task, named, of_metric
 
+Rows: TypeAlias = "list[tuple[str, float]]"
+"""A metric's rows of a sample: class and value."""
 TITLES = {"dice": "Dice", "correct": "share of right answers", "absolute_error": "absolute error"}
 """What the metrics by which groups are compared are called in a sentence."""
 AGAIN = "Run predict_test.py again: it writes the file anew."
@@ -26,30 +29,47 @@ class Sample:
     Attributes:
         patient: unique over all sites.
         scores: metric → its value, of a mask the mean over the classes that it is measured for; NaN if missing.
+        answer: what the model put out, one number for each output, and ``truth``, as :meth:`relay.tasks.Task.measure`
+            takes them; of a mask, nothing.
     """
 
     patient: Key
     scores: Mapping[str, float]
+    answer: Sequence[float] = ()
+    truth: Any = None
 
 
-def read_samples(path: Path) -> tuple[str, dict[Key, Sample]]:
-    """Every sample, by site and name, as the last leg's model predicted it; and the metric by which the task compares.
+@dataclass(frozen=True)
+class Scored:
+    """What was read.
+
+    Attributes:
+        main: the metric by which the task compares.
+        samples: by site and name, as the last leg's model predicted them.
+        task: whose metrics of whole sets can be measured; None for masks.
+    """
+
+    main: str
+    samples: Mapping[Key, Sample]
+    task: Task | None
+
+
+def read_samples(path: Path) -> Scored:
+    """Every sample, as the last leg's model predicted it.
 
     Raises:
         UserError: the file is missing, damaged, or has no scores.
     """
-    found: dict[tuple[int, Key], dict[str, list[tuple[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[tuple[int, Key], dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     patients: dict[Key, Key] = {}
-    main, background, dense = "", False, True
+    kind: type[Task] | None = None
     try:
         for row in rows_of(path):
             if not row["sample"]:  # a patient's
                 continue
             key = plain(row["site"]), row["sample"]
             patients[key] = key[0], row["patient"]
-            task = of_metric(row["metric"])
-            if task is not None:
-                main, background, dense = row["metric"], task.background, task.dense
+            kind = of_metric(row["metric"]) or kind
             value = float(row["value"]) if row["value"] else math.nan
             found[int(row["leg"]), key][row["metric"]].append((row["class"], value))
     except OSError as error:
@@ -58,26 +78,45 @@ def read_samples(path: Path) -> tuple[str, dict[Key, Sample]]:
         ) from error
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is damaged: {error}", AGAIN) from error
-    if not main:
+    if kind is None:
         raise UserError(f"{path} has no score of any sample", AGAIN)
     last: dict[Key, int] = {}
     for leg, key in found:
         last[key] = max(leg, last.get(key, leg))
-    return main, {
-        key: Sample(
-            patients[key],
-            {
-                metric: _mean(values, background)
-                for metric, values in found[leg, key].items()
-                if dense
-                or metric == main  # what else is written of an answer, such as each class's probability, is no score
-            },
-        )
-        for key, leg in last.items()
-    }
+    try:
+        kind = _task(kind, found[next(iter(last.items()))[::-1]])
+        samples = {key: _sample(kind, patients[key], found[leg, key]) for key, leg in last.items()}
+        names = [] if kind.dense else _names(kind, found[next(iter(last.items()))[::-1]])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} is damaged: the rows of an image don't fit together ({error})", AGAIN) from error
+    return Scored(kind.sample_metric, samples, kind(len(names), names) if names else None)
 
 
-def _mean(values: list[tuple[str, float]], background: bool) -> float:
+def _task(kind: type[Task], rows: Mapping[str, Rows]) -> type[Task]:
+    """The task: the rows of single labels have the same metrics as those of a class, but one of each for each label."""
+    labels = kind.sample_metric == "correct" and len(rows["correct"]) == len(rows["probability"])
+    return named("multilabel") if labels else kind
+
+
+def _sample(kind: type[Task], patient: Key, rows: Mapping[str, Rows]) -> Sample:
+    """A sample's rows, by metric, as its scores and answer."""
+    main = kind.sample_metric
+    if kind.dense:
+        return Sample(patient, {metric: _mean(values, kind.background) for metric, values in rows.items()})
+    scores = {main: _mean(rows[main], kind.background)}  # what else is written of an answer is no score
+    if kind.likelihood == "gaussian":
+        return Sample(patient, scores, [value for _, value in rows["prediction"]], rows["truth"][0][1])
+    names, groups = _names(kind, rows), [name for name, _ in rows[main]]
+    # the groups in which a sample is scored are those that it belongs to, so they tell the truth
+    truth = names.index(groups[0]) if kind.likelihood == "categorical" else [int(name in groups) for name in names]
+    return Sample(patient, scores, [value for _, value in rows["probability"]], truth)
+
+
+def _names(kind: type[Task], rows: Mapping[str, Rows]) -> list[str]:
+    return [name for name, _ in rows["prediction" if kind.likelihood == "gaussian" else "probability"]]
+
+
+def _mean(values: Rows, background: bool) -> float:
     """Over the classes, without the background, which comes first."""
     there = [value for _, value in (values[1:] if background and len(values) > 1 else values) if not math.isnan(value)]
     return sum(there) / len(there) if there else math.nan

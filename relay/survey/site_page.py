@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from relay.files import write_text
 from relay.numbers import MISSING
 from relay.report import Picture, Section, Table, figure, render, styled
 from relay.survey.looking import Look, Seen
-from relay.survey.tiles import Tile, tiles
+from relay.survey.tiles import tiles
 
 FEW = 5
 """Groups smaller than this may point to a person: statistical offices suppress such cells."""
@@ -23,13 +22,6 @@ SIZES = 12
 """How many different sizes the page lists."""
 COPIES = 50
 """How many pairs of similar images the page lists."""
-
-
-@dataclass(frozen=True)
-class Sheet(Section):
-    """A section that may have images."""
-
-    cases: Sequence[Tile] = ()  # type: ignore[assignment]
 
 
 def write_page(look: Look, doubts: Sequence[Doubt], folder: Path) -> Path:
@@ -58,15 +50,15 @@ def write_page(look: Look, doubts: Sequence[Doubt], folder: Path) -> Path:
 
 
 def _sections(look: Look, doubts: Sequence[Doubt]) -> Iterator[Section | None]:
-    yield Sheet("counts", "Patients and images", tables=[_counts(look)], pictures=[*_values(look)])
+    yield Section("counts", "Patients and images", tables=[_counts(look)], pictures=[*_values(look)])
     yield _warnings(doubts)
     yield _copies(look)
-    yield Sheet("sizes", "Sizes and spacings", tables=[_sizes(look.images), *_spacings(look.images)])
-    yield Sheet("intensities", "Intensities", pictures=[_intensities(look)])
+    yield Section("sizes", "Sizes and spacings", tables=[_sizes(look.images), *_spacings(look.images)])
+    yield Section("intensities", "Intensities", pictures=[_intensities(look)])
     if look.site.dataset.options.does.dense:
-        yield Sheet("areas", "Areas of the classes", tables=[_areas(look)])
-    yield Sheet("images", "Some images", ["Spread evenly over each split, in the order of names."], cases=tiles(look))
-    yield Sheet("sharing", "What may be shared", _sharing(look))
+        yield Section("areas", "Areas of the classes", tables=[_areas(look)])
+    yield Section("images", "Some images", ["Spread evenly over each split, in the order of names."], tiles=tiles(look))
+    yield Section("sharing", "What may be shared", _sharing(look))
 
 
 def _counts(look: Look) -> Table:
@@ -100,7 +92,7 @@ def _warnings(doubts: Sequence[Doubt]) -> Section | None:
         return None
     rows = [[doubt.text, ", ".join(doubt.names[:COPIES]) or MISSING] for doubt in doubts]
     table = Table("What is allowed, but probably not intended", ["warning", "images or patients"], rows, numeric=False)
-    return Sheet("warnings", "Warnings", tables=[table])
+    return Section("warnings", "Warnings", tables=[table])
 
 
 def _copies(look: Look) -> Section | None:
@@ -118,7 +110,7 @@ def _copies(look: Look) -> Section | None:
     ]
     more = f" ({len(look.copies)}, of which {COPIES} are shown)" if len(look.copies) > COPIES else ""
     columns = ["image", "split", "nearly the same", "split", "correlation"]
-    return Sheet(
+    return Section(
         "copies",
         "Nearly the same in two splits",
         [said],

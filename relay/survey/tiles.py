@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,21 +9,13 @@ from PIL import Image
 from relay.data import Pixels, SplitName
 from relay.overlay import contours
 from relay.palette import PALETTE
+from relay.report import Tile, address
 from relay.survey.looking import Look, Seen, shown
 
 EACH = 12
 """Images of each split on the sheet."""
 SIDE = 192
 """The longer side of an image on the sheet, in pixels."""
-
-
-@dataclass(frozen=True)
-class Tile:
-    """An image of the sheet, as a ``data:`` address, with its texts."""
-
-    image: str
-    alt: str
-    said: str
 
 
 def tiles(look: Look) -> list[Tile]:
@@ -48,7 +36,7 @@ def _tile(look: Look, part: SplitName, k: int, seen: Seen) -> Tile:
         pixels = _with_mask(pixels, target[len(target) // 2] if target.ndim == 3 else target)
     else:
         said += f": {label(seen.target, options.names)}"
-    return Tile(_address(pixels), f"Image {seen.record.id}", said)
+    return Tile(address(Image.fromarray(pixels), (SIDE, SIDE)), f"Image {seen.record.id}", said)
 
 
 def label(target: object, names: list[str]) -> str:
@@ -68,11 +56,3 @@ def _with_mask(pixels: Pixels, mask: NDArray[np.uint8]) -> Pixels:
     colours = np.array([PALETTE[(k % (len(PALETTE) - 1)) + 1] for k in range(256)], np.uint8)
     large[edge] = colours[drawn[edge] - 1]
     return large
-
-
-def _address(pixels: Pixels) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((SIDE, SIDE))
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from relay import installed
 from relay.bundle import stick as sticks
 from relay.doctor import clock, encoding, gpu, machine, packages, permissions, redacted, selftest, stick
 from relay.doctor.checkup import check_machine
@@ -192,14 +193,14 @@ def test_windows_is_told_about_icacls(home: Path, monkeypatch: pytest.MonkeyPatc
 def test_packages_are_compared_with_requirements_and_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     metadata = {"Requires-Python": ">=3.99"}
     wants = ["numpy>=999", "no-such-package-of-anybody", 'colorama; sys_platform == "none"']
-    monkeypatch.setattr(packages, "_ourselves", lambda: SimpleNamespace(requires=wants, metadata=metadata))
+    monkeypatch.setattr(installed, "ourselves", lambda: SimpleNamespace(requires=wants, metadata=metadata))
     said = told(packages.check_packages(), "fault")
     assert "not installed: no-such-package-of-anybody" in said
     assert "(must be >=999)" in said
     assert "colorama" not in said
     assert "relay needs >=3.99" in told(packages.check_python(), "fault")
     wants[:] = ["numpy"]
-    monkeypatch.setattr(packages, "read_lock", lambda: packages.parse_lock("# why\nNumPy==0.1 ; python_version > '3'"))
+    monkeypatch.setattr(packages, "read_lock", lambda: {"numpy": "0.1"})
     assert "(lock: 0.1)" in told(packages.check_packages(), "warning")
     monkeypatch.setattr(packages, "read_lock", lambda: None)
     assert "the lock is not" in told(packages.check_packages(), "warning")

@@ -14,7 +14,7 @@ import torch
 from relay.bundle import manifest
 from relay.bundle.manifest import MANIFEST, SHARE, STATEMENT
 from relay.errors import UserError
-from relay.exchange import rebuild, receiving, sharing
+from relay.exchange import check_record, rebuild, receiving, sharing
 from relay.exchange.approving import approver
 from relay.exchange.select_bundle import choose
 from relay.trust import statement
@@ -82,6 +82,12 @@ def test_the_one_model_arrives_with_its_proof_and_without_memories(world: World,
     assert weights_of == same
     assert all(torch.equal(found.model[name], mine.model[name]) for name in mine.model)
     assert (found.memories, found.cumulative, found.experts) == ({}, None, {})
+    world.now += 900 * DAY  # a record is checked by the rules of its day
+    assert check_record(world.stores[OUT]) == world.stores[OUT].received(3)
+    world.now -= 900 * DAY
+    (path := world.stores[OUT].received(3) / manifest.SHARE).write_bytes(path.read_bytes().replace(b"sig", b"gis", 1))
+    with pytest.raises(Refused):
+        check_record(world.stores[OUT])
     assert world.deliver(bundle, OUT).again
     assert choose(world.stores[OUT], world.stick) == bundle, "not the bundle that is for the sites"
     assert choose(world.stores["south"], world.stick, 3) == last

@@ -17,6 +17,7 @@ from relay.config import Devices
 from relay.data import DatasetOptions
 from relay.errors import DataError, UserError
 from relay.explain import Asked, explain, write_page
+from relay.report import Maps
 
 METHODS = ("occlusion", "guided_grad_cam", "integrated_gradients")
 
@@ -116,6 +117,10 @@ def test_the_page_tells_of_maps_that_say_nothing(tmp_path: Path) -> None:
     found = explained(model(bias=-0.45), picture(tmp_path / "<b>one.png"), output="bright")
     heats = [heat.__class__(heat.method, heat.map, heat.map, 0.9) for heat in found.heats]
     told = found.__class__(found.path, found.image, found.said, found.output, found.part, heats)
-    page = list(write_page([told], "m", tmp_path / "out"))[-1].read_text()
+    (weights := tmp_path / "last.ckpt").write_bytes(b"weights")
+    page = list(write_page([told], "m", tmp_path / "explained" / "m", weights))[-1].read_text()
+    (maps,) = tmp_path.glob("explained/m/*/maps.json")
+    assert Maps.model_validate_json(maps.read_text()).likeness == dict.fromkeys(METHODS, 0.9)
+    assert '"source": "last.ckpt"' in maps.read_text()
     assert "much alike (0.90)" in page
     assert "<b>one" not in page

@@ -51,6 +51,30 @@ def test_the_heat_lies_where_the_answer_comes_from(method: str, axes: int) -> No
     assert (heat >= 0).all()
 
 
+@pytest.mark.parametrize("outputs", [2, 1], ids=["classification", "regression"])
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_the_square_that_alone_can_be_used(method: str, axes: int, outputs: int) -> None:
+    """All else in the image is too dark to pass the net's first layer."""
+    kind, pool = {2: (nn.Conv2d, nn.AdaptiveAvgPool2d), 3: (nn.Conv3d, nn.AdaptiveAvgPool3d)}[axes]
+    head = nn.Linear(2, outputs)
+    net = nn.Sequential(kind(1, 2, 3, padding=1), nn.ReLU(), pool(1), nn.Flatten(), head)
+    nn.init.constant_(net[0].weight, 1 / 3**axes)
+    nn.init.constant_(net[0].bias, -0.5)
+    nn.init.constant_(head.weight, 1.0)
+    with torch.no_grad():
+        head.weight[: outputs - 1] = -1.0  # of two classes, the last one is "there is a square"
+    image = torch.rand(1, 1, *(16,) * axes, generator=torch.Generator().manual_seed(0)) * 0.3
+    square = (..., *(slice(6, 11),) * axes)
+    image[square] = 1.0
+    scores = Scores(net)
+    heat = METHODS[method](scores, image, outputs - 1, deepest_layer(scores, image))
+    inside = torch.zeros_like(heat, dtype=torch.bool)
+    inside[square] = True
+    assert heat[inside].mean() > 5 * heat[~inside].mean()
+    assert inside.flatten()[heat.flatten().argmax()]
+
+
 @pytest.mark.parametrize("method", ["grad_cam", "grad_cam++"])
 def test_class_activation_maps_follow_the_layer(method: str) -> None:
     """Where a channel is active, and only the class whose score it raises."""

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from relay.errors import RelayError, UserError
+from relay.installed import lock_here
 from relay.kit import building, install_kit, manifest, platforms, updating, verify_kit, wheels
 from relay.kit.building import Order
 from relay.trust import BadDocument, BadSignature, DigestMismatch, Incomplete, keys
@@ -156,7 +157,7 @@ def test_half_a_kit_is_not_left(index: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_torch_is_asked_for_by_its_build_where_the_index_has_another() -> None:
     def asked(system: str, accelerator: str) -> list[str]:
-        return Order([], (), "3.11", accelerator, lock=building.lock_here()).asked(platforms.PLATFORMS[system])
+        return Order([], (), "3.11", accelerator, lock=lock_here()).asked(platforms.PLATFORMS[system])
 
     assert asked("linux_x86_64", "cpu") == ["torch==2.13.0+cpu"]
     assert asked("win_amd64", "cpu") == asked("macosx_arm64", "cu126") == asked("linux_x86_64", "default") == []

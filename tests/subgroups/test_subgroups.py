@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from relay.cli.subgroups import _values
 from relay.errors import UserError
-from relay.subgroups import Sample, compare, divide, read_samples, sentence, write_page
+from relay.subgroups import Sample, Scored, compare, divide, read_samples, sentence, sets, write_page
 
 HEADER = ["study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value"]
 
@@ -21,9 +21,10 @@ def keyed(values: list[str]) -> dict[tuple[str, str], str]:
     return {("a", str(k)): value for k, value in enumerate(values)}
 
 
-def scored(values: list[float], images: int = 1) -> dict[tuple[str, str], Sample]:
+def scored(values: list[float], images: int = 1) -> Scored:
     """Patients with several images each."""
-    return {("a", str(k)): Sample(("a", str(k // images)), {"dice": value}) for k, value in enumerate(values)}
+    samples = {("a", str(k)): Sample(("a", str(k // images)), {"dice": value}) for k, value in enumerate(values)}
+    return Scored("dice", samples, None)
 
 
 def test_words_are_groups_and_empty_cells_are_not_known() -> None:
@@ -70,9 +71,9 @@ def test_a_gap_is_found_and_chance_is_not() -> None:
     for seed in range(40):
         noise = rng.normal(0.8, 0.05, 40)
         planted = noise - 0.1 * (np.arange(40) % 2)
-        (found,) = compare(scored(planted.tolist()), "dice", [groups], 5, seed)
+        (found,) = compare(scored(planted.tolist()), [groups], 5, seed)
         assert found.p < 0.05
-        (nothing,) = compare(scored(noise.tolist()), "dice", [groups], 5, seed)
+        (nothing,) = compare(scored(noise.tolist()), [groups], 5, seed)
         chance += nothing.p < 0.05
     assert chance <= 6
 
@@ -81,7 +82,7 @@ def test_patients_and_not_images_are_counted() -> None:
     """Ten images of each of four patients are four independent values: two against two can't differ significantly."""
     values = [0.9] * 20 + [0.1] * 20
     groups = divide("sex", keyed(["F"] * 20 + ["M"] * 20))
-    (found,) = compare(scored(values, images=10), "dice", [groups], 2, 0)
+    (found,) = compare(scored(values, images=10), [groups], 2, 0)
     assert found.gap == pytest.approx(0.8)
     assert found.p > 0.3
     assert [group.patients for group in found.groups] == [2, 2]
@@ -89,7 +90,7 @@ def test_patients_and_not_images_are_counted() -> None:
 
 def test_small_groups_are_counted_but_not_shown(tmp_path: Path) -> None:
     groups = divide("sex", keyed(["F"] * 8 + ["M"] * 3))
-    (found,) = compare(scored([0.5] * 8 + [0.123456] * 3), "dice", [groups], 5, 0)
+    (found,) = compare(scored([0.5] * 8 + [0.123456] * 3), [groups], 5, 0)
     assert math.isnan(found.gap)
     table, page = write_page([found], "dice", "the own model", 5, tmp_path)
     assert "0.123" not in table.read_text() + page.read_text()
@@ -100,7 +101,7 @@ def test_small_groups_are_counted_but_not_shown(tmp_path: Path) -> None:
 def test_p_values_are_corrected_for_all_columns() -> None:
     values = [0.9, 0.8] * 10
     columns = [divide("sex", keyed(["F", "M"] * 10)), divide("room", keyed(["1"] * 10 + ["2"] * 10))]
-    one, two = compare(scored(values), "dice", columns, 5, 0)
+    one, two = compare(scored(values), columns, 5, 0)
     assert one.corrected == pytest.approx(2 * one.p)
     assert two.corrected == pytest.approx(two.p)
 
@@ -120,9 +121,77 @@ def test_scores_are_the_last_leg_s_without_the_background(tmp_path: Path) -> Non
             (2, "", "back", 1.0), (2, "", "disc", 0.0), (2, "", "cup", 0.0),
         ]
     ]  # fmt: skip
-    main, samples = read_samples(written(tmp_path / "samples.csv", rows))
-    assert main == "dice"
-    assert samples == {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
+    found = read_samples(written(tmp_path / "samples.csv", rows))
+    assert (found.main, found.task) == ("dice", None)
+    assert found.samples == {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
+
+
+def answered(path: Path, metrics: list[list[tuple[str, str, float]]]) -> Path:
+    """A file of two images of each patient, who are in turn; each image with its rows of class, metric and value."""
+    rows = [
+        ["s", "relay", 1, "a", "generalist", "a", f"p{k // 2}", f"i{k}", name, metric, value]
+        for k, image in enumerate(metrics)
+        for name, metric, value in image
+    ]
+    return written(path, rows)
+
+
+def classified(truth: int, probability: float) -> list[tuple[str, str, float]]:
+    names, right = ("well", "ill"), float((probability > 0.5) == truth)
+    said = zip(names, (1 - probability, probability), strict=True)
+    return [(names[truth], "correct", right), *((name, "probability", value) for name, value in said)]
+
+
+def test_metrics_of_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One group is classified right, the other by chance: every metric says so, and where the gap is."""
+    monkeypatch.setattr(sets, "RESAMPLES", 30)
+    rng = np.random.default_rng(0)
+    truths = [k // 2 % 2 for k in range(96)]
+    probabilities = [0.1 + 0.8 * truth if k < 48 else rng.uniform() for k, truth in enumerate(truths)]
+    images = [classified(*pair) for pair in zip(truths, probabilities, strict=True)]
+    found = read_samples(answered(tmp_path / "samples.csv", images))
+    of = {key: "F" if int(key[1][1:]) < 48 else "M" for key in found.samples}
+    (column,) = compare(found, [divide("sex", of)], 5, 0)
+    perfect, chance = (group.of_set for group in column.groups)
+    assert {"auroc", "balanced_accuracy", "ece", "brier"} <= perfect.keys()
+    assert perfect["auroc"].value == perfect["balanced_accuracy"].value == 1
+    assert perfect["ece"].value == pytest.approx(0.1)
+    cases, others = ([p for p, t in zip(probabilities[48:], truths[48:], strict=True) if t == is_] for is_ in (1, 0))
+    assert chance["auroc"].value == pytest.approx(np.mean([one > other for one in cases for other in others]))
+    low, high = chance["auroc"].bounds
+    assert low < chance["auroc"].value < high < 0.9
+    assert (column.gaps["auroc"].high, column.gaps["auroc"].low) == ("F", "M")
+    assert column.gaps["auroc"].bounds[0] > 0.1
+    table, page = write_page([column], found.main, "the own model", 5, tmp_path)
+    assert "sex,F,auroc,24,48,1,1,1" in table.read_text()
+    assert "Metrics of whole groups by sex" in page.read_text()
+    assert "F over M" in page.read_text()
+
+
+@pytest.mark.parametrize("patients", [8, 3])
+def test_whole_groups_of_few_patients(tmp_path: Path, patients: int) -> None:
+    """Few have no interval; fewer than the least are not shown."""
+    images = [
+        [("age", "absolute_error", 1.0), ("age", "prediction", k + 1.0), ("age", "truth", float(k))]
+        for k in range(2 * patients)
+    ]
+    found = read_samples(answered(tmp_path / "samples.csv", images))
+    (column,) = compare(found, [divide("room", dict.fromkeys(found.samples, "1"))], 5, 0)
+    told = column.groups[0].of_set
+    if patients < 5:
+        assert not told
+    else:
+        assert told["mae"].value == told["rmse"].value == 1
+        assert all(math.isnan(end) for end in told["mae"].bounds)
+    assert not column.gaps
+
+
+def test_labels_of_whole_groups(tmp_path: Path) -> None:
+    image = [("no flu", "correct", 1.0), ("cold", "correct", 0.0), ("flu", "probability", 0.2)]
+    found = read_samples(answered(tmp_path / "samples.csv", [[*image, ("cold", "probability", 0.4)]]))
+    assert found.samples["a", "i0"] == Sample(("a", "p0"), {"correct": 0.5}, [0.2, 0.4], [0, 1])
+    with pytest.raises(UserError, match="is damaged"):
+        read_samples(answered(tmp_path / "samples.csv", [image[:2]]))
 
 
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

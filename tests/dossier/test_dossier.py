@@ -1,0 +1,278 @@
+"""A dossier is read for a false claim: each digest is measured again, each value is looked up in the file it cites."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from datetime import timedelta
+from email import message_from_string
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.dossier import common, read_record, write_dossier
+from relay.dossier.change_plan import change_plan
+from relay.dossier.model_card import model_card
+from relay.dossier.soup import roots
+from relay.errors import UserError
+from relay.exchange import StudyStore, receipt
+from relay.installed import lock_here
+from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Policy, Refused
+from tests.cli.typed import typed
+from tests.relays import At
+
+ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
+PAPERS = ("model-card", "change-control-plan", "technical-documentation", "log", "ethics-cover-sheet", "software")
+
+
+@pytest.fixture
+def store(at: At) -> StudyStore:
+    return at(2).stores["south"]
+
+
+def written(store: StudyStore, folder: Path) -> dict[str, str]:
+    """The papers of a study, by name, as Markdown."""
+    folder.mkdir()
+    slip = folder.parent / "receipt.txt"
+    slip.write_text(receipt.write(store).text())
+    write_dossier(read_record(store), folder, lock_here(), [slip])
+    return {name: (folder / f"{name}.md").read_text() for name in PAPERS}
+
+
+def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path: Path) -> None:
+    papers = written(store, folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, store.home, folder)
+    assert_digests(folder, store.home)
+    for true, false in (("| 0.72 |", "| 0.92 |"), ("dice of vessel on the test images of south: 0.72", "dice: 0.92")):
+        assert true in papers["model-card"]
+        with pytest.raises(AssertionError):
+            assert_true(papers["model-card"].replace(true, false), store.home, folder)
+    assert (
+        "| Intended use | [to be filled in by the sponsor: which decision, of whom, on which patients] |"
+        in (papers["model-card"])
+    )
+    assert "training at south: made on" in papers["change-control-plan"]
+    assert "training at east: planned, not in this record" in papers["change-control-plan"]
+    assert re.search(r"^\| torch \| 2\.\S+; by PyTorch", papers["software"], re.MULTILINE)
+    assert "site north" in papers["log"]
+    for page in folder.glob("*.html"):
+        html = page.read_text()
+        assert not re.findall(r"<script|<link|src=|href=(?!\"#source)", html)
+        assert "Draft" in html
+    with pytest.raises(UserError, match="exists already"):
+        write_dossier(read_record(store), folder, None)
+
+
+def test_before_the_first_leg_there_is_only_a_plan(at: At) -> None:
+    record = read_record(at(0).stores["east"])
+    assert change_plan(record).markdown().count("planned, not in this record") == 3
+    assert "none was received or signed here yet" in model_card(record).markdown()
+
+
+def test_a_leg_that_must_be_done_again_is_left_out_and_what_has_expired_since_is_not(at: At) -> None:
+    world = at(2)
+    world.amend(1, ["south"])
+    world.now += timedelta(days=3000)
+    record = read_record(world.stores["south"])
+    assert [leg.number for leg in record.legs] == [1]
+    assert len(record.rosters) == 2
+
+
+def test_an_audit_and_a_guarantee_are_told_as_the_card_has_them(store: StudyStore) -> None:
+    attack = {"part": "model", "name": "lira", "auc": 0.53, "low": 0.41, "high": 0.64, "p": 0.7}
+    audit = {"members": 16, "others": 8, "shadows": 4, "measurable": True, "p": 0.7, "attacks": [attack]}
+    privacy = {"epsilon": 3.0, "delta": 1e-05, "unit": "patient", "private": True}
+    leg = read_record(store).legs[0]
+    leg.card.content.update(privacy_audit=audit, privacy=privacy)
+    told = [fact.text for fact in common.privacy([leg])]
+    assert told[0] == "ε = 3, δ = 1e-05 for each patient; noise is secret: yes"
+    assert "16 patients trained on, 8 not; counts are rounded; 4 shadow models" in told[1]
+    assert told[2] == "lira on the model: AUC 0.53 (interval 0.41 to 0.64), p = 0.7"
+
+
+def _ledger(store: StudyStore) -> None:
+    text = store.ledger.path.read_text()
+    store.ledger.path.write_text(text.replace("received", "ReceIved", 1))
+
+
+def _card(store: StudyStore) -> None:
+    path = next(iter(store.folder.glob("signed/*/results.json")))
+    path.write_text(path.read_text().replace("0.72", "0.92"))
+
+
+def _signature(store: StudyStore) -> None:
+    """The first leg's signature is another one; the statement is the same."""
+    path = next(iter(store.folder.glob("signed/*/chain/0001/statement.dsse.json")))
+    said = json.loads(path.read_text())
+    flipped = bytearray(base64.b64decode(said["signatures"][0]["sig"]))
+    flipped[3] ^= 1
+    said["signatures"][0]["sig"] = base64.b64encode(flipped).decode()
+    path.write_text(json.dumps(said, sort_keys=True, separators=(",", ":")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"), [(_ledger, DamagedLedger), (_card, DigestMismatch), (_signature, DigestMismatch)]
+)
+def test_nothing_is_written_from_a_record_that_does_not_verify(
+    store: StudyStore, damage: Any, why: type[Refused]
+) -> None:
+    damage(store)
+    with pytest.raises(why) as caught:
+        read_record(store)
+    assert caught.value.exit_code == 3
+
+
+def test_signatures_are_checked_again(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from relay.exchange import proving
+
+    _signature(store)
+    monkeypatch.setattr(proving, "check_kept", lambda *_: None)
+    with pytest.raises(BadSignature):
+        read_record(store)
+
+
+def test_what_is_no_lock_is_refused(store: StudyStore, tmp_path: Path) -> None:
+    (lock := tmp_path / "lock.txt").write_text("not a lock at all\n")
+    (tmp_path / "dossier").mkdir()
+    with pytest.raises(UserError, match="is not a lock"):
+        write_dossier(read_record(store), tmp_path / "dossier", lock)
+    assert not list((tmp_path / "dossier").iterdir())
+
+
+def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (out := tmp_path / "papers").mkdir()
+    words = ("dossier", "--home", store.home, "-o", out)
+    typed("dossier", "--home", tmp_path, "-o", out).refused(2, "no study is known", advice="relay request")
+    typed(*words, "--lock", "no.txt").refused(2, "there is no file no.txt", advice="leave --lock out")
+    typed(*words, "--receipt", store.home / "identity.json").refused(3, "this receipt is incomplete")
+    assert not list(out.iterdir())
+    monkeypatch.setattr("relay.installed.lock_here", lambda: None)
+    done = typed(*words)
+    assert done.code == 0, done.err
+    assert "(constraints.txt) is not here" in done.err
+    assert "there is no lock here]" in (out / "software.md").read_text()
+    assert "The record verifies: 2 leg(s)." in done.out
+    _ledger(store)
+    typed(*words).refused(3, "line ", advice="Restore it from a backup")
+
+
+# -- a reader who trusts nothing --------------------------------------------------------------------------------------
+
+
+def assert_true(paper: str, home: Path, folder: Path) -> None:
+    """Each statement of a paper cites a file that has its digest, and says what is at the place that it names."""
+    files, checked = listed(paper, home, folder), 0
+    for what, said, sources in rows(paper):
+        if said.startswith("[to be filled in by "):
+            assert not sources, what
+            continue
+        values = [value for number, places in cited(sources) for value in found(files[number], places)]
+        assert values, f"{what}: {said} cites nothing"
+        assert_says(said, values, what)
+        checked += 1
+    assert checked > 4
+
+
+@cache
+def packages() -> dict[str, Path]:
+    """The folders of installed packages, by the name of their root."""
+    return {name: folder for folder, name in roots().items()}
+
+
+def assert_digests(folder: Path, home: Path) -> None:
+    """The digests of all cited files are listed as sha256sum reads them."""
+    for name, root in {**packages(), "home": home, "this folder": folder}.items():
+        lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
+        assert lines
+        for line in lines:
+            sha256, path = line.split("  ")
+            assert hashlib.sha256((root / path).read_bytes()).hexdigest() == sha256, path
+
+
+def rows(paper: str) -> list[tuple[str, str, str]]:
+    """What, what is said, and the sources, of each row before the list of sources."""
+    text = paper[: paper.index("## Sources")]
+    found = [match.groups() for line in text.splitlines() if (match := ROW.match(line)) and "---" not in line]
+    return [(what, said, sources) for what, said, sources in found if what != "what"]
+
+
+def listed(paper: str, home: Path, folder: Path) -> dict[int, Path]:
+    """The files that a paper lists, by number, each after its digest was measured."""
+    roots, files = {**packages(), "home": home, "this folder": folder}, {}
+    for line in paper[paper.index("## Sources") :].splitlines():
+        if match := re.match(r"^\| (\d+) \| (\S+) \((.*)\) \| ([0-9a-f]{64}) \|$", line):
+            number, name, root, sha256 = match.groups()
+            files[int(number)] = roots[root] / name
+            assert hashlib.sha256((roots[root] / name).read_bytes()).hexdigest() == sha256, name
+    assert files
+    return files
+
+
+def cited(sources: str) -> list[tuple[int, list[str]]]:
+    """The number of each file, and the places in it."""
+    found = re.findall(r"\[(\d+)\]([^;]*)", sources)
+    return [(int(number), [place.strip() for place in places.split(",")]) for number, places in found]
+
+
+def found(path: Path, places: list[str]) -> list[Any]:
+    """The values at these places of a file."""
+    if path.name == "METADATA":
+        return [message_from_string(path.read_text())[place] for place in places]
+    if path.name == "receipt.txt":
+        return [path.read_text().splitlines()[int(place[5:]) - 1].partition(":")[2].strip() for place in places]
+    if path.suffix == ".txt":
+        return [pinned(path.read_text().splitlines()[int(place.removeprefix("line ")) - 1]) for place in places]
+    return [value(path, place) for place in places]
+
+
+def pinned(line: str) -> str:
+    """The version in a line of a lock."""
+    return line.split("==")[1].split()[0]
+
+
+def value(path: Path, place: str) -> Any:
+    """The value at a JSON Pointer; of a ledger, in one of its lines; of an envelope, in what was signed."""
+    text, pointer = path.read_text(), place
+    if path.suffix == ".jsonl":
+        line, pointer = re.fullmatch(r"line (\d+) ?(.*)", place).groups()  # type: ignore[union-attr]
+        text = text.splitlines()[int(line) - 1]
+    content = json.loads(text)
+    if path.name.endswith(".dsse.json"):
+        content = json.loads(base64.b64decode(content["payload"]))
+    if pointer.endswith(" (absent)"):
+        *above, last = pointer.removesuffix(" (absent)").strip("/").split("/")
+        assert last not in (content[above[0]] if above else content)
+        key = pointer.removesuffix(" (absent)").rpartition("/")[2]
+        return getattr(Policy(), key, "none stated")
+    for key in pointer.split("/")[1:]:
+        key = key.replace("~1", "/").replace("~0", "~")
+        content = content[int(key) if isinstance(content, list) else key]
+    return content
+
+
+def assert_says(said: str, values: list[Any], what: str) -> None:
+    """Every value is said, and no number is that is in none of them."""
+    text = said.replace("\\|", "|").replace("&lt;", "<").replace("\\\\", "\\")
+    words = [word for value in values for word in plain(value)]
+    if not any(isinstance(value, dict) for value in values):  # of an object, only a part may be said
+        assert all(word in text for word in words), f"{what}: {text} does not say {words}"
+    numbers = re.findall(r"(?<![\w.+-])-?\d+(?:\.\d+)?(?![\w.-])", text)
+    assert all(any(number in word for word in words) for number in numbers), f"{what}: {numbers} not in {words}"
+
+
+def plain(value: Any) -> list[str]:
+    """The words that a value is told in."""
+    if isinstance(value, dict):
+        return [word for key, inner in value.items() for word in (str(key), *plain(inner))]
+    if isinstance(value, list):
+        return [word for inner in value for word in plain(inner)]
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    return [f"{value:.4g}" if isinstance(value, float) else str(value)]
