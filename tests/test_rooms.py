@@ -34,7 +34,7 @@ FLOORS = (
         "subgroups",
         "survey",
     },
-    {"app"},
+    {"app", "bulk"},
     {"cli"},
     {"__main__"},
 )
