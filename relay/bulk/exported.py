@@ -20,6 +20,7 @@ from relay.tasks import TASKS
 from relay.trust import Identity
 
 AGAIN = "Get the export again from its site, or export the model again."
+NO_EXPORT = "Give the folder that relay export has written. For a bundle: --bundle FILE -c CONFIG."
 PROGRAM = (
     "A .pt2 is in part a program, so relay runs only those that this site's own keys have signed. Ask for the ONNX "
     "form (relay export --to onnx); or sign your own exports: make keys, and give --home."
@@ -35,13 +36,16 @@ class Exported(Predictor):
 
     Raises:
         VerificationError: a file is not the one that was exported.
-        UserError: it is a ``.pt2`` that this site has not signed; or needs a package or a plug-in that is not here.
+        UserError: it is no export, or a ``.pt2`` that this site has not signed; or needs a package or a plug-in that is not
+            here.
     """
 
     def __init__(self, folder: Path, own: Identity | None) -> None:
-        lineage, signer = verify(folder)
         inner = folder / "models"  # of a MONAI bundle
         self.folder = folder if (folder / "model.json").is_file() else inner
+        if not (self.folder / "model.json").is_file():
+            raise UserError(f"{folder} is not an export: there is no model.json in it", NO_EXPORT)
+        lineage, signer = verify(folder)
         try:
             said = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self._takes(said)

@@ -21,9 +21,10 @@ from relay.bulk.outputs import Outputs, identity
 from relay.bulk.predictor import Predictor
 from relay.bulk.review import Threshold, reviewed
 from relay.bulk.rows import rows_of
-from relay.data import is_volume, planes_in_order
+from relay.data import is_volume, planes_in_order, stem
 from relay.errors import DataError, RelayError, UserError
 from relay.leg import Progress
+from relay.logs import hide
 from relay.predict import save_map, save_mask
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class _Work:
             return self._predicted(wanted)
         except UserError as error:
             self.outputs.forget(wanted)
-            cure = f" {error.own_advice}" if isinstance(error, DataError) and error.own_advice else ""
+            cure = f". {error.own_advice}" if isinstance(error, DataError) and error.own_advice else ""
             return {"rows": [{}], "notes": [], "error": f"{error}{cure}".replace("\n", " ")}
 
     def _predicted(self, wanted: Wanted) -> dict[str, Any]:
@@ -133,6 +134,7 @@ def run(
         RelayError: a process was killed.
         OSError: the disk is full, or the folder can't be written.
     """
+    hide(word for one in wanted for path in one.files for word in (path.name, stem(path)))
     work = _Work(predictor, outputs, settings)
     records: dict[int, dict[str, Any]] = {}
     try:

@@ -152,7 +152,8 @@ def _tell(summary: Summary, doubts: bool, threshold: bool) -> None:
     ask.say(f"Predicted: {summary.images - lost} of {summary.images} images{kept}", f"Written: {summary.table}")
     if lost:
         raise RelayError(
-            f"{lost} of {summary.images} images could not be predicted, the first because: {summary.problems[0]}",
+            f"{lost} of {summary.images} images could not be predicted, the first because: "
+            + summary.problems[0].rstrip("."),
             "The column error of the table says why. Correct or remove them, and run the same command again: what is "
             "finished is kept.",
         )

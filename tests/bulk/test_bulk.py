@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from relay.bulk import Outputs, Own, Settings, Summary, listed, review as reviewing, run
+from relay.bulk import Outputs, Own, Settings, Summary, listed, review, run, running
 from relay.bulk.views import View, mirrors, views
 from relay.config.devices import Devices
 from relay.errors import DataError, UserError
@@ -207,6 +209,35 @@ def test_views_go_back_where_they_came_from(axes: int) -> None:
     assert views(axes, mirror=True)[0] == views(axes, mirror=False)[0] == View()
 
 
+def test_other_processes_do_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process is sent, and does, in this one."""
+    volume(tmp_path / "in" / "a.nii.gz")
+    here = running._Work(own(), Outputs(tmp_path / "here", {}), Settings())
+    there = replace(here, outputs=Outputs(tmp_path / "there", {}))
+    (wanted,) = listed(tmp_path / "in", here.predictor, tmp_path / "out")
+    here.predictor.start()
+    monkeypatch.setattr(running, "signal", Mock())
+    monkeypatch.setattr(running, "_here", [])
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr(running.os, "umask", lambda mask: None)
+    running._begin(running._sent(there), 1)
+    assert running._do(wanted) == here.do(wanted)
+    here.predictor.net.hook = lambda: None
+    with pytest.raises(UserError, match="can't be sent to other processes"):
+        running._sent(here)
+
+
+@pytest.mark.slow
+def test_several_processes_predict(tmp_path: Path) -> None:
+    for k in range(5):
+        volume(tmp_path / "in" / f"{k}.nii.gz", k)
+    (tmp_path / "in" / "2.nii.gz").write_bytes(b"")
+    one, _ = done(own(), tmp_path / "in", tmp_path / "one")
+    two, _ = done(own(), tmp_path / "in", tmp_path / "two", jobs=2)
+    assert (two.images, len(two.problems)) == (5, 1)
+    assert one.table.read_text() == two.table.read_text()
+
+
 def test_only_what_mirrors_all_axes_allows_mirror_images() -> None:
     assert mirrors("flip")
     assert mirrors([{"name": "OneOf", "kwargs": {"transforms": ["colour", "light"]}}])
@@ -232,12 +263,12 @@ def test_experts_that_disagree_raise_the_doubt(tmp_path: Path) -> None:
 
 def test_the_threshold_flags_few_of_what_is_like_the_validation_images() -> None:
     doubts = list(np.random.default_rng(0).random(39))
-    found = reviewing.threshold_of(doubts)
+    found = review.threshold_of(doubts)
     assert (found.value, found.share) == (sorted(doubts)[37], 0.05)
-    few = reviewing.threshold_of([0.2, 0.1])
+    few = review.threshold_of([0.2, 0.1])
     assert (few.value, few.share) == (0.2, 0.3333)
     rows: list[dict[str, Any]] = [{"uncertainty": 0.1}, {}, {"uncertainty": 0.3}, {"uncertainty": 0.3}]
-    reviewing.reviewed(rows, few)
+    review.reviewed(rows, few)
     assert [(row.get("rank"), row.get("review")) for row in rows] == [
         (3, "no"),
         (None, None),
