@@ -36,8 +36,8 @@ class Exported(Predictor):
 
     Raises:
         VerificationError: a file is not the one that was exported.
-        UserError: it is no export, or a ``.pt2`` that this site has not signed; or needs a package or a plug-in that is not
-            here.
+        UserError: it is no export; is a ``.pt2`` that this site has not signed; or needs a package or a plug-in that
+            is not here.
     """
 
     def __init__(self, folder: Path, own: Identity | None) -> None:
