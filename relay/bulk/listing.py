@@ -8,10 +8,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.data import PICTURES, VOLUMES, Sheet, find_series, is_dicom, is_missing, is_series, read_sheet, stem
+from relay.data import (
+    PICTURES,
+    VOLUMES,
+    Sheet,
+    find_series,
+    is_dicom,
+    is_missing,
+    is_series,
+    read_geometry,
+    read_sheet,
+    stem,
+)
 from relay.errors import DataError, UserError
 from relay.files import exists, inside
-from relay.predict import Takes, images_of
+from relay.predict import AXES, Takes, images_of
 
 TABLES = (".csv", ".tsv")
 SHEETS = (".xlsx", ".xls", ".ods")
@@ -67,6 +78,38 @@ def listed(given: Path, takes: Takes, without: Path, columns: Sequence[str] = ()
     if not found:
         raise UserError(f"there are no images in {given}", KINDS)
     return _named(found)
+
+
+def check_axes(wanted: Sequence[Wanted], allowed: Sequence[int]) -> None:
+    """Check, by headers and before any work, that the model takes at least one of the images: all may be pictures, and
+    the model be for volumes.
+
+    Raises:
+        UserError: it takes none.
+    """
+    found = []
+    for one in wanted:
+        axes = None if one.problem else _axes(one.files[0])
+        if axes is None or axes in allowed:
+            return
+        found.append(axes)
+    kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
+    raise UserError(
+        f"the model takes {kinds.get(allowed[0], f'images of {allowed[0]} axes')}, but each of these {len(found)} "
+        f"images has {' or '.join(map(str, sorted(set(found))))} axes",
+        AXES.get(allowed[0]),
+    )
+
+
+def _axes(path: Path) -> int | None:
+    """How many axes an image has, by its header; None if it can't be read, which is told later."""
+    try:
+        geometry = read_geometry(path)
+    except DataError:
+        return None
+    if geometry is None:
+        return 2 if path.name.lower().endswith(PICTURES) else None
+    return 2 if geometry.is_slice else 3
 
 
 def _below(folder: Path, takes: Takes, without: Path) -> Iterator[Wanted]:

@@ -19,8 +19,9 @@ from typing import Any
 
 from relay.bulk.looking import look
 from relay.bulk.predictor import Predictor
-from relay.data import Dataset, Record, prepare as prepared_site
-from relay.errors import DataError, UserError
+from relay.bulk.usual import samples
+from relay.data import Dataset, Record
+from relay.errors import UserError
 from relay.files import read_record, write_text
 from relay.leg import Progress, digests
 from relay.plan import Study
@@ -64,37 +65,21 @@ def chosen(predictor: Predictor, study: Study | None, folder: Path, progress: Pr
 
     Their doubts are kept in ``validation.json``, so that a run that is resumed does not measure them again.
     """
-    found = _images(study, warn) if study is not None else []
-    samples = found[:: max(1, -(-len(found) // MOST))]
-    if not samples:
-        return None
     try:
-        files = digests.digests([sample for _, sample in samples])
-        named = json.dumps([predictor.digest, [sample.id for _, sample in samples], files], sort_keys=True)
+        found = [] if study is None else list(samples(study, "val"))
+        some = found[:: max(1, -(-len(found) // MOST))]
+        if not some:
+            return None
+        files = digests.digests([sample for _, sample in some])
+        named = json.dumps([predictor.digest, [sample.id for _, sample in some], files], sort_keys=True)
         key = sha256(named.encode(errors="surrogateescape")).hexdigest()
         if (doubts := _kept(folder / KEPT, key)) is None:
-            doubts = [doubt for each in progress.counted(samples, "measuring") for doubt in _doubts(predictor, *each)]
+            doubts = [doubt for each in progress.counted(some, "measuring") for doubt in _doubts(predictor, *each)]
             write_text(folder / KEPT, json.dumps({"of": key, "doubts": doubts}) + "\n")
-    except DataError as error:
-        warn(f"no threshold: a validation image can't be used: {error}")
+    except UserError as error:
+        warn(f"no threshold: the validation images can't be used: {error}")
         return None
     return threshold_of(doubts) if doubts else None
-
-
-def _images(study: Study, warn: Warn) -> list[tuple[Dataset, Record]]:
-    """The validation images of every leg's data set that is here."""
-    found: list[tuple[Dataset, Record]] = []
-    for leg in {leg.task_name: leg for leg in study.legs}.values():
-        for dataset in leg.pool:
-            if dataset.options.task_name != leg.task_name or not dataset.accessible():
-                continue
-            try:
-                site = prepared_site(dataset, leg.conf.random_seed, splits=("val",))
-            except UserError as error:
-                warn(f"no validation images of {leg.task_name}: {error}")
-                continue
-            found += [(dataset, sample) for sample in site.split.val if sample.slice in (None, 0)]
-    return found
 
 
 def _doubts(predictor: Predictor, dataset: Dataset, sample: Record) -> Sequence[float]:

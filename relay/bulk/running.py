@@ -21,6 +21,7 @@ from relay.bulk.outputs import Outputs, identity
 from relay.bulk.predictor import Predictor
 from relay.bulk.review import Threshold, reviewed
 from relay.bulk.rows import rows_of
+from relay.bulk.usual import Usual, doubt_about
 from relay.data import is_volume, planes_in_order, stem
 from relay.errors import DataError, RelayError, UserError
 from relay.leg import Progress
@@ -38,11 +39,13 @@ class Settings:
 
     Attributes:
         doubts: whether doubt is measured.
+        usual: the spacing of the training images; None if it isn't known.
         writer: of DICOM objects; None for none.
         jobs: how many processes.
     """
 
     doubts: bool = False
+    usual: Usual | None = None
     writer: Writer | None = None
     jobs: int = 1
 
@@ -105,7 +108,9 @@ class _Work:
                 files.append(made)
                 rows[0][made.stem.rpartition("_")[2]] = self._short(made)
         strange = {None: "", True: "yes", False: "no"}[found.strange]
-        return self.outputs.finish(wanted, {"rows": rows, "unlike": strange, "notes": list(found.image.notes)}, files)
+        notes = [*found.image.notes, doubt_about(spacing, self.settings.usual)]
+        record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note]}
+        return self.outputs.finish(wanted, record, files)
 
     def _short(self, path: Path) -> str:
         return path.relative_to(self.outputs.folder).as_posix()

@@ -89,7 +89,7 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     """
     from rich.console import Console
 
-    from relay.bulk import LOCK, LOG, Outputs, Settings, chosen, listed, run
+    from relay.bulk import LOCK, LOG, Outputs, Settings, check_axes, chosen, listed, run, usual_spacing
     from relay.leg import Progress
     from relay.locks import locked
 
@@ -98,6 +98,7 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     images, folder = expanded(bulk.images), expanded(bulk.output)
     columns = [name.strip() for name in bulk.columns.split(",")] if bulk.columns else []
     wanted = listed(images, predictor, folder, columns)
+    check_axes(wanted, predictor.axes)
     writer = _writer(bulk, predictor, wanted)
     about = {
         "format": 1,
@@ -116,7 +117,8 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
         if bulk.uncertainty:
             predictor.start()
             threshold = chosen(predictor, study, folder, progress, warn)
-        settings = Settings(bulk.uncertainty, writer, min(bulk.jobs, os.cpu_count() or 1))
+        usual = usual_spacing(study) if study is not None else None
+        settings = Settings(bulk.uncertainty, usual, writer, min(bulk.jobs, os.cpu_count() or 1))
         summary = run(predictor, wanted, outputs, settings, progress, threshold)
     _tell(summary, bulk.uncertainty, threshold is not None)
 

@@ -15,13 +15,14 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from relay.bulk import Outputs, Own, Settings, Summary, listed, review, run, running
+from relay.bulk import Outputs, Own, Settings, Summary, check_axes, listed, review, run, running, usual
 from relay.bulk.views import View, mirrors, views
 from relay.config.devices import Devices
 from relay.errors import DataError, UserError
 from relay.leg import Progress, Vote
 from relay.predict import Model, predict_images
 from tests.predict.test_image import OPTIONS, model
+from tests.studies import study
 
 GENERAL = {"study": "s", "leg": 1}
 
@@ -173,6 +174,28 @@ def test_wrong_inputs_are_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said) as caught:
             listed(tmp_path / name, own(), tmp_path / "out")
         assert cure in caught.value.advice()
+
+
+def test_a_model_for_volumes_takes_no_folder_of_pictures(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "a.png")
+    wanted = listed(tmp_path, own(), tmp_path / "out")
+    with pytest.raises(UserError, match=r"takes volumes \(3 axes\), but each of these 1 images has 2 axes"):
+        check_axes(wanted, own().axes)
+    check_axes(wanted, own(slices="axial").axes)
+    volume(tmp_path / "b.nii.gz")
+    check_axes(listed(tmp_path, own(), tmp_path / "out"), own().axes)
+
+
+def test_voxels_unlike_those_of_the_training_images_are_told(tmp_path: Path) -> None:
+    known = [(1.0, 1.2), (1.0, 1.0)]
+    assert usual.doubt_about((1.5, 0.7), known) == ""
+    assert usual.doubt_about(None, known) == usual.doubt_about((9.0, 9.0), None) == ""
+    told = "its voxels are 1 × 2 mm, those of the training images 1 to 1.2 × 1 mm: resample it, or look twice"
+    assert usual.doubt_about((1.0, 2.0), known) == told
+    assert usual.usual_spacing(study()) is None, "drawn images have none"
+    volume(tmp_path / "in" / "a.nii.gz")
+    summary, (row,) = done(own(), tmp_path / "in", tmp_path / "out", usual=[(0.5, 0.5)] * 3)
+    assert (summary.noted, row["notes"][:26]) == (1, "its voxels are 2 × 0.75 × ")
 
 
 def test_every_image_has_a_name_of_its_own(tmp_path: Path) -> None:
