@@ -27,8 +27,7 @@ OURS = "99RELAY"
 TISSUE = ("85756007", "SCT", "Tissue")
 PROCEDURES = {
     "CT": ("25045-6", "LN", "CT unspecified body region"),
-    "MR": ("25056-3", "LN", "MR unspecified body region"),
-    "US": ("25061-3", "LN", "US unspecified body region"),
+    "MR": ("25056-3", "LN", "MRI unspecified body region"),
     "CR": ("43468-8", "LN", "XR unspecified body region"),
     "DX": ("43468-8", "LN", "XR unspecified body region"),
 }

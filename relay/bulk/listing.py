@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from relay.data import (
@@ -30,6 +31,8 @@ KINDS = (
     "Give a folder of images (.png, .jpg, .tif, .nii.gz, .mha, .nrrd, …) or of DICOM series; a table (.csv, .tsv) that "
     "lists them; or one image."
 )
+LONGEST = 200
+"""How many bytes the name of what is made of an image may have; file systems allow 255, endings included."""
 USUAL = ("image", "file", "path", "filename")
 """What the column of a table's images is called, if it has no ``Channel_0``; in any case."""
 
@@ -183,9 +186,17 @@ def _named(found: Sequence[Wanted]) -> list[Wanted]:
     for one, name in zip(found, names, strict=True):
         again[name.casefold()] += 1
         count = again[name.casefold()]
-        path = inside((name if count == 1 else f"{name}_{count}").replace("\\", "/"))
+        path = _short(inside((name if count == 1 else f"{name}_{count}").replace("\\", "/")))
         made.append(Wanted(path.as_posix(), one.files, one.said, one.columns, one.problem))
     return made
+
+
+def _short(path: Path) -> Path:
+    """A path whose name leaves room for the endings of what is made of it."""
+    if len(path.name.encode(errors="surrogateescape")) <= LONGEST:
+        return path
+    digits = sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return path.with_name(f"{path.name[: LONGEST // 4]}-{digits}")
 
 
 def _stem(one: Wanted) -> str:

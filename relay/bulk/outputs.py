@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.bulk.listing import Wanted
 from relay.errors import UserError
-from relay.files import clear, read_bytes, read_record, write_text
+from relay.files import clear, inside, read_bytes, read_record, write_text
 from relay.leg import digest
 
 ABOUT, TABLE, RECORDS, LOG, LOCK = "about.json", "predictions.csv", "records", "predict.log", ".lock"
@@ -84,7 +84,13 @@ class Outputs:
         return whole
 
     def forget(self, wanted: Wanted) -> None:
-        """Remove the record of an image that can't be predicted any more."""
+        """Remove what was made of an image that can't be predicted any more."""
+        try:
+            record = read_record(self._record(wanted), NEEDED, "") or {}
+        except UserError:
+            record = {}
+        for path in record.get("outputs", {}):
+            clear(self.folder / inside(path))
         clear(self._record(wanted))
 
     def _record(self, wanted: Wanted) -> Path:

@@ -70,6 +70,7 @@ def chosen(predictor: Predictor, study: Study | None, folder: Path, progress: Pr
         some = found[:: max(1, -(-len(found) // MOST))]
         if not some:
             return None
+        progress.expect(progress.pace.total + len(some))
         files = digests.digests([sample for _, sample in some])
         named = json.dumps([predictor.digest, [sample.id for _, sample in some], files], sort_keys=True)
         key = sha256(named.encode(errors="surrogateescape")).hexdigest()

@@ -224,15 +224,16 @@ def _tabled(
 ) -> Summary:
     """Write the table; images that were not reached are left out."""
     rows: list[dict[str, Any]] = []
+    given: list[Mapping[str, str]] = []
     for number, record in sorted(records.items()):
         one = wanted[number]
         notes = "; ".join(record["notes"])
         shared = {"file": one.said, "unlike": record.get("unlike", ""), "notes": notes, "model": predictor.digest}
         shared |= {"error": record["error"]} if "error" in record else {}
-        rows += [{**one.columns, **shared, **row} for row in record["rows"]]
+        rows += [{**shared, **row} for row in record["rows"]]
+        given += [one.columns] * len(record["rows"])
     reviewed(rows, threshold)
-    extra = list(dict.fromkeys(column for one in wanted for column in one.columns))
-    table = outputs.write_table(rows, extra)
+    table = outputs.write_table(rows, _beside(rows, given))
     problems = [record["error"] for record in records.values() if "error" in record]
     files = {row["file"] for row in rows if row.get("review") == "yes"}
     summary = Summary(
@@ -247,3 +248,13 @@ def _tabled(
     counts = {"images": len(wanted), "predicted": len(records) - len(problems), "not predicted": len(problems)}
     outputs.write_about({"counts": counts, "review": threshold.about if threshold else None})
     return summary
+
+
+def _beside(rows: Sequence[dict[str, Any]], given: Sequence[Mapping[str, str]]) -> list[str]:
+    """Add to each row the columns that the given table has; return their names, which differ from those of results."""
+    ours = {column for row in rows for column in row}
+    columns = dict.fromkeys(column for one in given for column in one)
+    names = {column: f"given {column}" if column in ours else column for column in columns}
+    for row, one in zip(rows, given, strict=True):
+        row.update({names[column]: value for column, value in one.items()})
+    return list(names.values())

@@ -127,6 +127,10 @@ def test_a_bad_file_ends_no_run(tmp_path: Path) -> None:
     (images / "bad.nii.gz").unlink()
     (images / "flat.png").unlink()
     assert done(own(), images, tmp_path / "out")[0].problems == []
+    (images / "good.nii.gz").write_bytes(b"not good any more")
+    assert (tmp_path / "out" / "masks" / "good.nii.gz").exists()
+    assert len(done(own(), images, tmp_path / "out")[0].problems) == 1
+    assert not (tmp_path / "out" / "masks" / "good.nii.gz").exists(), "it was of another image"
 
 
 def test_the_folder_must_be_for_predictions_alone(tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_a_table_lists_channels_and_keeps_its_other_columns(tmp_path: Path) -> N
     for name in ("a_t1", "a_t2", "b_t1"):
         volume(tmp_path / "scans" / f"{name}.nii.gz")
     table = tmp_path / "list.csv"
-    table.write_text("id;t1;t2;age\np1;scans/a_t1;scans/a_t2.nii.gz;64\np2;scans/b_t1;scans/none;70\np3;;;\n")
+    table.write_text("id;t1;t2;notes\np1;scans/a_t1;scans/a_t2.nii.gz;64\np2;scans/b_t1;scans/none;70\np3;;;\n")
     predictor = own(channels=2)
     wanted = listed(table, predictor, tmp_path / "out", ["t1", "t2"])
     assert [one.problem.partition(":")[0] for one in wanted] == ["", "line 3", "line 4"]
@@ -152,12 +156,12 @@ def test_a_table_lists_channels_and_keeps_its_other_columns(tmp_path: Path) -> N
     outputs.begin()
     summary = run(predictor, wanted, outputs, Settings(), Progress(3), None)
     rows = list(csv.DictReader(summary.table.open(newline="")))
-    assert [(row["id"], row["age"], bool(row["error"])) for row in rows] == [
+    assert [(row["id"], row["given notes"], bool(row["error"])) for row in rows] == [
         ("p1", "64", False),
         ("p2", "70", True),
         ("p3", "", True),
     ]
-    with pytest.raises(DataError, match="no column image; it has id, t1, t2, age"):
+    with pytest.raises(DataError, match="no column image; it has id, t1, t2, notes"):
         listed(table, predictor, tmp_path / "out")
     (tmp_path / "usual.csv").write_text("Age,File\n3,scans/a_t1\n")
     assert listed(tmp_path / "usual.csv", predictor, tmp_path)[0].files == (tmp_path / "scans/a_t1.nii.gz",)
@@ -199,11 +203,13 @@ def test_voxels_unlike_those_of_the_training_images_are_told(tmp_path: Path) -> 
 
 
 def test_every_image_has_a_name_of_its_own(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg", "A.bmp", "b/a.png", "c_0000.png"):
+    long = "x" * 230
+    for name in ("a.png", "a.jpg", "A.bmp", "b/a.png", "c_0000.png", f"{long}.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / name)
     predictor = own(slices="axial")
     found = {one.said: one.name for one in listed(tmp_path, predictor, tmp_path / "out")}
+    assert len(found.pop(f"{long}.png")) < 100
     assert found == {"a.png": "a.png", "a.jpg": "a.jpg", "A.bmp": "A.bmp", "b/a.png": "b/a", "c_0000.png": "c_0000"}
 
 

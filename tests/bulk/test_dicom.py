@@ -20,6 +20,7 @@ from relay.data.formats.raw import read_raw
 from relay.errors import DataError, UserError
 from relay.leg import Progress
 from tests.bulk.test_bulk import own
+from tests.data.test_dicom import enhanced
 from tests.dicoms import NAME, NUMBER, OBLIQUE, header, series, write
 
 STORED = np.random.default_rng(0).integers(0, 3000, (5, 6, 7)).astype(np.int16)
@@ -142,3 +143,12 @@ def test_wrong_codes_and_a_missing_package_are_named(tmp_path: Path, monkeypatch
     monkeypatch.setattr(dicom, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs the package highdicom"):
         dicom.check_package()
+
+
+def test_frames_of_one_file_are_laid_in_their_own_order(tmp_path: Path) -> None:
+    path = enhanced(tmp_path / "in" / "IM1", STORED, [3, 0, 4, 1, 2])
+    row = predicted(tmp_path / "in", tmp_path / "out")
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / row["mask"])))
+    assert np.array_equal(read_drawn(tmp_path / "out" / row["seg"], read_raw(path)).values, mask)
+    whole = highdicom.seg.segread(tmp_path / "out" / row["seg"]).get_volume(combine_segments=True)
+    assert (whole.array > 0).sum() == (mask > 0).sum()
