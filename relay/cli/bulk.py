@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,12 +73,21 @@ def exported(bulk: Bulk, home: Path | None) -> Predictor:
     return found
 
 
-def own(model: Model, study: Study, devices: Devices) -> Predictor:
-    """A model of a run, of what was received, or of a bundle."""
+def own(
+    model: Model, study: Study, devices: Devices, legs: Sequence[Mapping[str, Any]], source: Path | None
+) -> Predictor:
+    """A model of a run, of what was received, or of a bundle.
+
+    Args:
+        legs: of the handover that it is in.
+        source: a file that was named.
+    """
     from relay.bulk import Own
     from relay.export import lineage_of
 
-    return Own(model, devices, {**lineage_of(model, study), "source": model.source.name})
+    about = {**lineage_of(model, study), "source": source.name if source is not None else None}
+    about["legs"] = [{key: leg.get(key) for key in ("leg", "site", "strategy")} for leg in legs]
+    return Own(model, devices, about)
 
 
 def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbose: bool) -> None:

@@ -150,7 +150,9 @@ def predict(
         _skipped(here)
     which: Any = model.value if model else None
     if images is not None:
-        bulk.predict_in_bulk(many, bulk.own(here.for_images(which, ask.say), study, devices), study, verbose)
+        taken = here.for_images(which, ask.say)
+        predictor = bulk.own(taken, study, devices, here.legs, bundle or weights)
+        bulk.predict_in_bulk(many, predictor, study, verbose)
         return
     if single:
         from relay.leg import Progress, progress_of

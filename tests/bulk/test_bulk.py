@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from relay.bulk import Outputs, Own, Settings, Summary, check_axes, listed, review, run, running, usual
@@ -24,6 +26,12 @@ from relay.predict import Model, predict_images
 from tests.predict.test_image import OPTIONS, model
 from tests.studies import study
 
+CODES = [
+    "".join(pair[sign] for pair, sign in zip(order, signs, strict=True))
+    for order in itertools.permutations(("LR", "PA", "SI"))
+    for signs in itertools.product((0, 1), repeat=3)
+]
+"""All 48 ways in which a volume's axes can run."""
 GENERAL = {"study": "s", "leg": 1}
 
 
@@ -87,6 +95,29 @@ def test_masks_are_those_of_a_single_prediction_on_the_voxels_of_the_image(
     assert 0 <= doubt.min() < doubt.max() <= 1
     assert 0 < float(row["uncertainty"]) < 1
     assert (row["rank"], "review" in row) == ("1", False)
+
+
+@given(code=st.sampled_from(CODES), shape=st.tuples(*[st.integers(3, 7)] * 3), spacing=st.sampled_from((0.5, 1.0, 3.0)))
+@settings(max_examples=8)
+def test_a_mask_lies_on_its_image_in_every_orientation(
+    code: str, shape: tuple[int, int, int], spacing: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("turned")
+    scan = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    scan.SetSpacing((spacing, 1.0, 2.0))
+    scan.SetOrigin((5.0, -6.0, 7.0))
+    masks = {}
+    for name, image in {"plain": scan, "turned": sitk.DICOMOrient(scan, code)}.items():
+        (folder / name).mkdir()
+        sitk.WriteImage(image, str(folder / name / "a.nii.gz"))
+        _, (row,) = done(own(), folder / name, folder / f"{name}-out")
+        masks[name] = sitk.ReadImage(str(folder / f"{name}-out" / row["mask"]))
+        assert masks[name].GetDirection() == pytest.approx(image.GetDirection(), abs=1e-6)
+        found = (sitk.GetArrayFromImage(masks[name]) == 1).sum()
+        assert float(row["class 1 [ml]"]) == pytest.approx(found * spacing / 500)
+    back = sitk.DICOMOrient(masks["turned"], "LPS")
+    assert back.GetOrigin() == pytest.approx(scan.GetOrigin(), abs=1e-4)
+    assert np.array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(masks["plain"]))
 
 
 def test_a_run_is_resumed_and_what_is_damaged_is_made_again(tmp_path: Path) -> None:
