@@ -142,7 +142,7 @@ class Writer:
         planes = planes_in_order(path)
         if found.mask is not None:
             order = np.argsort([plane.frame or 0 for plane in planes]) if planes[0].frame is not None else None
-        headers = _headers([plane.path for plane in planes])
+        headers = _headers([plane.path for plane in planes], self._plain)
         try:
             segments = None
             if found.mask is not None:
@@ -153,6 +153,12 @@ class Writer:
             raise DataError(f"{path}: no DICOM object can refer to it: {why}", NO_REFERENCE) from error
         made = {"_seg.dcm": segments, "_sr.dcm": report}
         return [_save(each, place.with_name(place.name + end)) for end, each in made.items() if each is not None]
+
+    @property
+    def _plain(self) -> bool:
+        """Whether all words of our own are ASCII, which every character set of DICOM has."""
+        codes = [*self.codes.types.values(), *self.codes.categories.values()]
+        return "".join([self.name, *self.task.names, *(word for code in codes for word in code)]).isascii()
 
     def _segments(self, stored: Pixels, headers: Sequence[Any], identity: str) -> Any:
         import highdicom as hd
@@ -305,11 +311,19 @@ def _concept(code: Coded) -> Any:
     return CodedConcept(*code)
 
 
-def _headers(paths: Sequence[Path]) -> list[Any]:
-    """The headers of the files, each once, in this order."""
+def _headers(paths: Sequence[Path], plain: bool) -> list[Any]:
+    """The headers of the files, each once, in this order.
+
+    Args:
+        plain: whether their character set will do; else they are in UTF-8, as the objects that are made of them.
+    """
     from pydicom import dcmread
 
-    return [dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(paths)]
+    found = [dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(paths)]
+    for header in found if not plain else ():
+        header.decode()
+        header.SpecificCharacterSet = "ISO_IR 192"
+    return found
 
 
 def _stored(mask: Pixels, path: Path, order: Any) -> Pixels:

@@ -143,7 +143,7 @@ def _writer(bulk: Bulk, predictor: Predictor, wanted: Any) -> Any:
         raise UserError("--dicom: none of the images is DICOM, so there is no series to refer to", "Leave --dicom out.")
     task, known = predictor.task, predictor.about.get("export") or predictor.about
     codes = Codes.of(expanded(bulk.codes), task.names) if bulk.codes else Codes()
-    return Writer(task, codes, f"relay {known['study']}, leg {known['leg']}", predictor.digest[:16])
+    return Writer(task, codes, f"relay {known['study']}, leg {known['leg']}"[:64], predictor.digest[:16])
 
 
 def _codes(writer: Any) -> Any:

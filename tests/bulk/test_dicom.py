@@ -152,3 +152,17 @@ def test_frames_of_one_file_are_laid_in_their_own_order(tmp_path: Path) -> None:
     assert np.array_equal(read_drawn(tmp_path / "out" / row["seg"], read_raw(path)).values, mask)
     whole = highdicom.seg.segread(tmp_path / "out" / row["seg"]).get_volume(combine_segments=True)
     assert (whole.array > 0).sum() == (mask > 0).sum()
+
+
+@pytest.mark.parametrize(("known", "name"), [("ISO_IR 100", "MÜLLER^ÄNNE"), ("GB18030", "王^小东"), (None, "PLAIN^X")])
+def test_names_keep_their_letters(tmp_path: Path, known: str | None, name: str) -> None:
+    """Those of the patient, in the character set of the series; those of classes in any."""
+    series(tmp_path / "in", STORED, SpecificCharacterSet=known, PatientName=name)
+    predictor = own()
+    for names, kept in ((["background", "head", "tail"], known), (["background", "Größe", "łeb"], "ISO_IR 192")):
+        predictor.task.names = names
+        row = predicted(tmp_path / "in", tmp_path / f"out {names[1]}", predictor)
+        seg, report = (dcmread(tmp_path / f"out {names[1]}" / row[kind]) for kind in ("seg", "sr"))
+        assert (str(seg.PatientName), str(report.PatientName)) == (name, name)
+        assert seg.get("SpecificCharacterSet") == report.get("SpecificCharacterSet") == kept
+        assert [segment.SegmentLabel for segment in seg.SegmentSequence] == names[1:]
