@@ -6,11 +6,12 @@ import logging
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,22 @@ _here: list[_Work] = []
 
 
 def _begin(sent: bytes, jobs: int) -> None:
-    """Begin in another process; Ctrl-C is for the first one, which stops these."""
+    """Begin in another process; Ctrl-C is for the first one, which stops these. They end if it is killed."""
     import torch
 
+    if (first := parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(first,), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
     work: _Work = pickle.loads(sent)  # sent by our own first process
     work.predictor.start()
     _here.append(work)
+
+
+def _end_with(first: Any) -> None:
+    first.join()
+    os._exit(1)
 
 
 def _do(wanted: Wanted) -> dict[str, Any]:
