@@ -69,7 +69,8 @@ class Exported(Predictor):
         self.channels, self.one_file = int(said["input"]["channels"]), bool(said["read"]["one_file"])
         self.axes = (2, 3) if said["slices"] is not None else (int(said["input"]["axes"]),)
         self.mirror = bool(said["mirror"])
-        assert isinstance(said["model"]["file"], str)
+        if Path(said["model"]["file"]).name != said["model"]["file"]:
+            raise ValueError("its model is in another folder")
 
     def start(self) -> None:
         """Load the net."""
@@ -98,8 +99,8 @@ class Exported(Predictor):
             )
         try:
             items = standalone.prepare(standalone.Picture.of(case.image, case.spacing), self.said)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}", "Leave this image out.") from error
+        except (ValueError, KeyError, TypeError, IndexError) as error:  # the recipe may be of another site
+            raise DataError(f"{path}: the export's steps can't be done: {error}", "Leave this image out.") from error
         across = self.said["slices"] if len(shape) == 3 else None
         return Prepared(case, items, across, case.notes)
 

@@ -125,6 +125,8 @@ def predict(
     many.check()
     if images is not None and image:
         raise UserError("--image and --images name images in two ways", "Give one of them.")
+    if export is not None and config is not None:
+        raise UserError("--export and -c name different models", "Leave out -c: an export says how images are read.")
     if export is not None:
         bulk.predict_in_bulk(many, bulk.exported(many, home), None, verbose)
         return

@@ -446,6 +446,7 @@ def test_many_images_are_predicted_and_a_bad_one_ends_no_run(trained: Path) -> N
         ([*command, "--codes=c.csv"], "--codes is for --dicom", "Add --dicom"),
         ([*command, "--image=many"], "--image and --images", "one of them"),
         (command, "holds predictions of other settings", "Name another folder"),
+        ([*command, "--export=many"], "--export and -c", "Leave out -c"),
         (["predict", "--images=many", "--output=x", "--export=many"], "many is not an export", "--bundle FILE"),
     ):
         refused(relay(*words, cwd=trained), 2, said, cure)
