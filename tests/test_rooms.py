@@ -35,7 +35,7 @@ FLOORS = (
         "subgroups",
         "survey",
     },
-    {"app"},
+    {"app", "bulk"},
     {"cli"},
     {"__main__"},
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relay.cli import ask, configs, options, places
+from relay.cli import ask, bulk, configs, options, places
 from relay.cli.top import command, hold, log_to, warn
 from relay.errors import UserError
 from relay.files import expanded
@@ -29,7 +29,15 @@ class Which(str, Enum):
 
 @command
 def predict(
-    config: options.RunConfig,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "-c",
+            "--config",
+            help="Name under configs/ (fundus/relay), or a .yaml file. Only --export needs none.",
+            callback=options.value,
+        ),
+    ] = None,
     note: options.Note = "run",
     gpus: options.Gpus = None,
     model: Annotated[
@@ -69,6 +77,37 @@ def predict(
             metavar="PATH",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            help="Predict all images of this folder, table or DICOM series: masks and a table, with -o.",
+            metavar="PATH",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for what --images writes.", metavar="FOLDER")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Predict --images with the model in this export.", metavar="FOLDER"),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", help="Columns of the table with the images' files, one for each channel: A,B"),
+    ] = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Measure the doubt about each of --images: map, number, flag.")
+    ] = False,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also write DICOM-SEG and a structured report for each DICOM series.")
+    ] = False,
+    codes: Annotated[
+        Path | None,
+        typer.Option("--codes", help="Table of DICOM codes: class,value,scheme,meaning.", metavar="FILE"),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", help="Processes that predict --images.", min=1)] = 1,
+    home: options.Home = None,
     tolerance: Annotated[
         float,
         typer.Option("--tolerance", help="Tolerance of nsd, in mm if the spacing is known, else in pixels.", min=0),
@@ -79,14 +118,26 @@ def predict(
 ) -> None:
     """Test every model that is here on every test set that is here: every metric, sample by sample."""
     named = {"--received": received, "--bundle": bundle, "--weights": weights, "--ensemble": ensemble or None}
+    named["--export"] = export
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(given)} name different models", "Give one of them.")
+    many = bulk.Bulk(images, output, export, columns, uncertainty, dicom, codes, jobs)
+    many.check()
+    if images is not None and image:
+        raise UserError("--image and --images name images in two ways", "Give one of them.")
+    if export is not None and config is not None:
+        raise UserError("--export and -c name different models", "Leave out -c: an export says how images are read.")
+    if export is not None:
+        bulk.predict_in_bulk(many, bulk.exported(many, home), None, verbose)
+        return
+    if config is None:
+        raise UserError("no config: -c is missing", "Give -c CONFIG; or --export FOLDER for an exported model.")
     study, root, devices = configs.study_of(config, note, gpus, overrides, train=False)
     from rich.console import Console
 
     from relay.predict import Ensemble, Given, OwnRun, images_in, models, predict_images
 
-    images = images_in([expanded(path) for path in image or ()])
+    single = images_in([expanded(path) for path in image or ()])
     here: Given | OwnRun | Ensemble
     if bundle is not None:
         here = Given(study, *bundled(study, bundle, passphrase_file))
@@ -100,13 +151,18 @@ def predict(
         here = OwnRun(study, root, config)
         _skipped(here)
     which: Any = model.value if model else None
-    if images:
+    if images is not None:
+        taken = here.for_images(which, ask.say)
+        predictor = bulk.own(taken, study, devices, here.legs, bundle or weights)
+        bulk.predict_in_bulk(many, predictor, study, verbose)
+        return
+    if single:
         from relay.leg import Progress, progress_of
 
         chosen, target = here.for_images(which, ask.say), root / "results" / "images"
         log_to(root / "logs" / "predict.log", verbose)
-        with Progress(len(images), Console(), file=progress_of(root)) as progress:
-            for path in predict_images(chosen, images, target, devices, progress, warn):
+        with Progress(len(single), Console(), file=progress_of(root)) as progress:
+            for path in predict_images(chosen, single, target, devices, progress, warn):
                 progress.say(f"Written: {path}")
         return
     found = here.named(which, ask.say) if which else here.everything(ask.say)

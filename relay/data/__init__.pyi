@@ -6,6 +6,7 @@ from .corrections import (
     read_corrected as read_corrected,
 )
 from .dataset import Dataset as Dataset
+from .dicom.decoding import planes_in_order as planes_in_order
 from .dicom.pseudonyms import Pseudonyms as Pseudonyms, site_pseudonyms as site_pseudonyms
 from .dicom.series import (
     Series as Series,

@@ -1,3 +1,4 @@
+from . import standalone as standalone
 from .attest import verify as verify
 from .comparing import Compared as Compared
 from .exporting import (
@@ -7,3 +8,4 @@ from .exporting import (
     export_model as export_model,
 )
 from .formats import Form as Form
+from .recipe import lineage_of as lineage_of

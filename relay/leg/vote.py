@@ -56,6 +56,12 @@ class Vote(nn.Module):
         strange = self.router.strange(image)[:, None] | (total < LEAST)
         return torch.where(strange, self._strange(image), found / total.clamp(min=LEAST))
 
+    def asked(self, image: Tensor) -> Tensor:
+        """:meth:`weights`, with 0 for nets that would hardly count and are not asked."""
+        weights = self.weights(image)
+        weights = torch.where(weights < LEAST * weights.amax(1, keepdim=True), 0, weights)
+        return weights / weights.sum(1, keepdim=True)
+
     def _strange(self, image: Tensor) -> Tensor:
         """The weights for images that are unlike all sites."""
         many, sites = len(self.nets), len(self.sites)
@@ -68,9 +74,7 @@ class Vote(nn.Module):
         Args:
             predict: applies one net to whole images.
         """
-        weights = self.weights(image)
-        weights = torch.where(weights < LEAST * weights.amax(1, keepdim=True), 0, weights)
-        weights = weights / weights.sum(1, keepdim=True)
+        weights = self.asked(image)
         total: Tensor | None = None
         for place, net in enumerate(self.nets):
             asked = weights[:, place].nonzero()[:, 0]

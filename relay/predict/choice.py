@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from relay.errors import UserError, typed
 from relay.handover import Handover
@@ -34,6 +34,11 @@ class Given:
     handover: Handover
     folder: str
     source: Path
+
+    @property
+    def legs(self) -> Sequence[Mapping[str, Any]]:
+        """Those of the handover, from the first on."""
+        return self.handover.legs
 
     @cached_property
     def inside(self) -> dict[str, Model]:
@@ -102,6 +107,11 @@ class OwnRun:
             done = all(self._run.leg(leg.folder).finished for leg in self.study.legs)
             there = done and (self.root / "handoff").is_dir()
         return transport_of(self.study, self._run).newest(self.study.legs[-1]) if there else None
+
+    @property
+    def legs(self) -> Sequence[Mapping[str, Any]]:
+        """Those of the newest handover, from the first on; none if there is none."""
+        return self.incoming.handover.legs if self.incoming else ()
 
     @cached_property
     def inside(self) -> dict[str, Model]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -32,6 +33,11 @@ class Ensemble:
 
     study: Study
     folders: tuple[Path, ...]
+
+    @property
+    def legs(self) -> Sequence[Mapping[str, Any]]:
+        """None: its members may be of several runs."""
+        return ()
 
     @cached_property
     def model(self) -> Model:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from relay.data import (
     PICTURES,
     VOLUMES,
     Case,
-    DatasetOptions,
     Pixels,
     find_series,
     is_series,
@@ -52,6 +52,7 @@ AXES = {
     3: "Give the whole volume in one file (.nii.gz, .mha, .nrrd, …), or the folder of its DICOM series.",
 }
 """What to do about an image that has another number of axes than these, which the model needs."""
+CHANNELS = "Give every channel of an image: name its files NAME_0000, NAME_0001, …"
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 LONGEST = 50
@@ -133,7 +134,19 @@ def predict_images(
     refuse(problems, f"{told}not predicted, out of {len(images)} images", "Fix or leave out these files.")
 
 
-def images_of(paths: Sequence[Path], options: DatasetOptions) -> list[tuple[Path, ...]]:
+class Takes(Protocol):
+    """What a model takes as one image."""
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+
+    @property
+    def one_file(self) -> bool:
+        """Whether all channels are of one file."""
+
+
+def images_of(paths: Sequence[Path], options: Takes) -> list[tuple[Path, ...]]:
     """The files of each image: those in one folder whose names differ only in the number of the channel; or one file
     for all channels."""
     if options.channels == 1 or options.one_file:
@@ -175,7 +188,7 @@ def answers_of(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn, 
     task, lines = model.leg.data.does, []
     _, cases, across = prepare(model, net, files, warn)
     for number, case in enumerate(cases):
-        answer = task.answer(_logits(model, net, case, files[0]))[0].tolist()
+        answer = task.answer(logits(model, net, case, files[0]))[0].tolist()
         where = "" if across is None else str(number)
         lines.append([str(files[0]), where, task.told(answer), *(f"{value:.6g}" for value in answer)])
         say(f"{files[0].name}{f', slice {where}' if where else ''}: {task.told(answer)}")
@@ -196,22 +209,40 @@ def prepare(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn) -> 
     Raises:
         DataError: it can't be read, or does not suit this model.
     """
-    options = model.leg.data
-    path, case = files[0], read_images(files, eight_bits=options.steps is None)
-    shape, axes, across = case.image.shape[:-1], _axes(model, net), options.slice_axis
+    path = files[0]
+    case = read_images(files, eight_bits=model.leg.data.steps is None)
+    cases, across = cases_of(model, net, case, path)
+    hide([path.name, stem(path)])
+    for note in cases[0].notes:
+        log.warning("%s: %s", path, note)
+        warn(f"{path}: {note}")
+    return case, cases, across
+
+
+def cases_of(model: Model, net: nn.Module, case: Case, path: Path) -> tuple[list[Case], int | None]:
+    """An image as the net sees it, or each of its slices; and the axis across these, None for none.
+
+    Args:
+        case: the image as read.
+        path: its file, for messages.
+
+    Raises:
+        DataError: it does not suit this model.
+    """
+    options, (*shape, channels) = model.leg.data, case.image.shape
+    axes, across = axes_of(model, net), options.slice_axis
     by_slices = across is not None and len(shape) == 3
     if len(shape) - by_slices != axes:
         kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
         raise DataError(
             f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}", AXES.get(axes)
         )
+    if channels != options.channels and {channels, options.channels} != {1, 3}:
+        raise DataError(
+            f"{path} has {channels} channel{'s' * (channels > 1)}; the model takes {options.channels}", CHANNELS
+        )
     numbers = range(shape[across]) if by_slices and across is not None else [None]
-    cases = prepared_slices(case, options, path, numbers)
-    hide([path.name, stem(path)])
-    for note in cases[0].notes:
-        log.warning("%s: %s", path, note)
-        warn(f"{path}: {note}")
-    return case, cases, across if by_slices else None
+    return prepared_slices(case, options, path, numbers), across if by_slices else None
 
 
 def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArray[np.float32]:
@@ -230,7 +261,7 @@ def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArr
     axis = options.slice_axis if len(shape) == 3 else None
     size = tuple(side for place, side in enumerate(shape) if place != axis)
     cases = prepared_slices(case, options, path, [None] if axis is None else range(shape[axis]))
-    found = [resized(_logits(model, net, each, path), size, each.grid)[0].float().cpu().numpy() for each in cases]
+    found = [resized(logits(model, net, each, path), size, each.grid)[0].float().cpu().numpy() for each in cases]
     if axis is None:
         return found[0]
     return np.stack([stacked([each[c] for each in found], axis) for c in range(len(found[0]))])
@@ -238,18 +269,27 @@ def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArr
 
 def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:
     """The mask of a prepared image, on the grid of the image as read."""
-    probabilities = resized(_logits(model, net, case, path), size, case.grid)
+    probabilities = resized(logits(model, net, case, path), size, case.grid)
     mask = probabilities.argmax(1)[0].to(torch.uint8).cpu().numpy()
     return cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
 
 
-def _logits(model: Model, net: nn.Module, case: Case, path: Path) -> Tensor:
+def logits(model: Model, net: nn.Module, case: Case, path: Path) -> Tensor:
+    """What a net says of a prepared image, or of a prepared slice: ``(1, outputs, *S)`` or ``(1, outputs)``.
+
+    Args:
+        net: the model's, on its device.
+        path: the image's file, for messages.
+
+    Raises:
+        DataError: the net can't take an image of this size.
+    """
     options = model.leg.data
     batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(case.image, -1, 0)))[None]
     return _through(net, scaled(batch, options.intensity_range), options.patch_size, path)
 
 
-def _axes(model: Model, net: nn.Module) -> int:
+def axes_of(model: Model, net: nn.Module) -> int:
     """Number of axes of the model's images: from the config, else from the kernels of its convolutions."""
     size = model.leg.data.fixed_size or model.leg.data.patch_size
     return len(size) if size else max(weight.ndim for weight in net.state_dict().values()) - 2

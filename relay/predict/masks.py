@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from relay.data import EXIF_ORIENTATION, Pixels, Record, exif_of, is_volume, read_geometry
@@ -40,18 +42,35 @@ def save_mask(mask: Pixels, like: Path, place: Path) -> Path:
     """
     path = place.with_name(place.name + (".nii.gz" if is_volume(like) or mask.ndim == 3 else ".png"))
     if path.suffix == ".png":
-        _save_png(mask, like, path)
+        _save_png(mask, like, path, COLOURS)
     else:
         save_volume(mask, like, path)
     return path
 
 
-def _save_png(mask: Pixels, like: Path, path: Path) -> None:
+def save_map(values: NDArray[np.float32], like: Path, place: Path) -> Path:
+    """Save a map of numbers from 0 to 1, ``(*S)``, as :func:`save_mask` does: as a grey PNG, in which 255 stands for 1,
+    or as NIfTI with the numbers themselves.
+
+    Raises:
+        DataError: the image has another size.
+    """
+    if is_volume(like) or values.ndim == 3:
+        path = place.with_name(f"{place.name}.nii.gz")
+        save_volume(values, like, path)
+        return path
+    path = place.with_name(f"{place.name}.png")
+    _save_png(np.rint(255 * values).astype(np.uint8), like, path, ())
+    return path
+
+
+def _save_png(values: Pixels, like: Path, path: Path, palette: Sequence[int]) -> None:
     """A photograph taken sideways gets a mask that is stored sideways, with the same EXIF orientation."""
     from PIL import Image
 
-    image = Image.fromarray(mask, mode="P")
-    image.putpalette(COLOURS)
+    image = Image.fromarray(values)
+    if palette:
+        image.putpalette(palette)
     exif = Image.Exif()
     turned = exif_of(like) if like.is_file() else 1  # synthetic images have no file
     if turned != 1:

@@ -412,6 +412,46 @@ def test_predict_tests_one_model_at_a_time(trained: Path) -> None:
     assert "Invalid value for '--tolerance'" in wrong.stderr
 
 
+def test_many_images_are_predicted_and_a_bad_one_ends_no_run(trained: Path) -> None:
+    (trained / "many").mkdir()
+    for k in range(2):
+        pixels = np.random.default_rng(k).integers(0, 255, (40, 57, 3), np.uint8)
+        Image.fromarray(pixels).save(trained / f"many/{k}.png")
+    (trained / "many/broken.png").write_bytes(b"broken")
+    command = ["predict", "-c=study", "-n=first", "--images=many", "--output=found"]
+    done = relay(*command, "--uncertainty", cwd=trained)
+    refused(done, 1, "1 of 3 images could not be predicted, the first because: many/broken.png", "column error")
+    assert "To be reviewed by a person:" in done.stdout
+    assert "Predicted: 2 of 3 images" in done.stdout
+    rows = {row["file"]: row for row in table(trained / "found/predictions.csv")}
+    assert {rows["0.png"]["review"], rows["1.png"]["review"]} <= {"yes", "no"}
+    said = json.loads((trained / "found/about.json").read_text())
+    assert (said["model"]["leg"], said["counts"]["predicted"]) == (2, 2)
+    assert said["review"]["validation images"] > 0
+    for name in ("0", "1"):  # the same mask as of --image, and as many pixels as the table says
+        (single,) = masks_said(pictured(trained, f"many/{name}.png"))
+        mask = np.asarray(Image.open(trained / "found" / rows[f"{name}.png"]["mask"]))
+        assert np.array_equal(mask, np.asarray(Image.open(trained / single)))
+        counted = [float(value) for column, value in rows[f"{name}.png"].items() if column.endswith("[pixels]")]
+        assert counted == [(mask == k).sum() for k in (1, 2)]
+    (trained / "many/broken.png").unlink()
+    again = relay(*command, "--uncertainty", cwd=trained)
+    assert (again.returncode, "2 of 2 images, 2 of them by an earlier run" in again.stdout) == (0, True)
+    for words, said, cure in (
+        ([*command, "--model=generalist", "--ensemble=a", "--export=b"], "--ensemble and --export", "one of them"),
+        (command[:-1], "--images needs a folder to write to", "-o FOLDER"),
+        ([*command[:3], "--uncertainty"], "--uncertainty is for --images", "--images FOLDER"),
+        (["predict", "--images=many", "--output=found"], "no config", "-c CONFIG"),
+        ([*command, "--dicom"], "none of the images is DICOM", "Leave --dicom out"),
+        ([*command, "--codes=c.csv"], "--codes is for --dicom", "Add --dicom"),
+        ([*command, "--image=many"], "--image and --images", "one of them"),
+        (command, "holds predictions of other settings", "Name another folder"),
+        ([*command, "--export=many"], "--export and -c", "Leave out -c"),
+        (["predict", "--images=many", "--output=x", "--export=many"], "many is not an export", "--bundle FILE"),
+    ):
+        refused(relay(*words, cwd=trained), 2, said, cure)
+
+
 def test_models_of_a_run_are_combined_and_the_result_is_tested(trained: Path) -> None:
     legs = [f"exps/study/first/checkpoints/task_{number}" for number in (1, 2)]
     for words in (("diff", *legs, "--out=d.safetensors"), ("merge", legs[0], "d.safetensors", "--out=m.safetensors")):

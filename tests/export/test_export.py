@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import json
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
+from relay.bulk import Exported, Outputs, Own, Settings, listed, run
 from relay.cli.app import app
 from relay.config.devices import Devices
 from relay.errors import RelayError, UserError, VerificationError
@@ -155,7 +158,8 @@ def test_a_damaged_export_is_refused(
 def test_models_without_masks(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made, of = model_of(**{**changes(task), "common.model": {"name": "tests.tasks.tiny:Halves"}})
     warned: list[str] = []
-    found = export_model(made, of, tmp_path / "model", Wanted("pt2", 1e-5, many=3), None, warned.append)
+    own = keys.new("clinic_a")
+    found = export_model(made, of, tmp_path / "model", Wanted("pt2", 1e-5, many=3), own, warned.append)
     with zipfile.ZipFile(tmp_path / "model" / "model.pt2") as archive:  # a path of this computer may name its user
         assert not [name for name in archive.namelist() if b".py" in archive.read(name)]
     assert (found.images, found.from_files, found.differing) == (3, 0, 0.0)
@@ -166,6 +170,27 @@ def test_models_without_masks(task: str, tmp_path: Path, capsys: pytest.CaptureF
     Image.fromarray(np.full((8, 8), 60, np.uint8)).save(tmp_path / "a.png")
     assert standalone.main(["--model", str(tmp_path / "model"), str(tmp_path / "a.png")]) == 0
     assert capsys.readouterr().out.startswith(f"a.png: {of.legs[0].data.names[0]} ")
+    for whose in (None, keys.new("other").identity):
+        with pytest.raises(UserError, match=r"has a \.pt2 that is not signed by this site"):
+            Exported(tmp_path / "model", whose)
+    both = Exported(tmp_path / "model", own.identity), Own(made, Devices(), {"study": "s", "leg": 1})
+    tables = [_in_bulk(predictor, tmp_path / "a.png", tmp_path / str(k)) for k, predictor in enumerate(both)]
+    assert both[0].digest == both[1].digest
+    assert tables[0].keys() == tables[1].keys()
+    for name, value in tables[0].items():
+        with contextlib.suppress(ValueError):
+            assert float(value) == pytest.approx(float(tables[1][name]), abs=1e-5), name
+
+
+def _in_bulk(predictor: Any, image: Path, out: Path) -> dict[str, str]:
+    """The row of an image in the table of bulk prediction, with its doubt."""
+    outputs = Outputs(out, {})
+    outputs.begin()
+    wanted = listed(image, predictor, out)
+    summary = run(predictor, wanted, outputs, Settings(doubts=True), Progress(1), None)
+    assert not summary.problems
+    (row,) = csv.DictReader(summary.table.open(newline=""))
+    return row
 
 
 def test_monai_checks_and_runs_its_bundle(tmp_path: Path, picture: Path) -> None:

@@ -300,6 +300,13 @@ def test_adopt_and_predict_at_a_hospital(
     assert done.exit_code == 0, done.output
     assert "Taken: the model that clinic_b adopted" in done.output
     assert len(list(Path("exps/clinic_b/run/results/images/adopted_clinic_b").glob("eye.png-*_mask.png"))) == 1
+    command = ["predict", "-c", "clinic_b.yaml", "--images", "eye.png", "-o"]
+    for out, words, kinds, legs in (("adopted", [], {"adopted"}, 2), ("received", ["--received", "1"], {"vote"}, 1)):
+        done = CliRunner().invoke(app, [*command, out, *words], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        about = json.loads(Path(out, "about.json").read_text())
+        assert (about["model"]["model"] in kinds, len(about["model"]["legs"])) == (True, legs)
+        assert about["counts"]["predicted"] == 1
     done = CliRunner().invoke(app, ["predict", "-c", "clinic_b.yaml", "--model", "auto", "-s"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     folder = Path("exps/clinic_b/run/results/auto")

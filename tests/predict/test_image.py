@@ -98,6 +98,6 @@ def test_files_of_one_image_are_its_channels(tmp_path: Path) -> None:
     found = predict_images(model(channels=2), files, tmp_path / "out", Devices(), Progress(1), warn=pytest.fail)
     with pytest.raises(DataError, match="out of 3 images") as caught:
         made.extend(path.name for path in found)
-    assert "alone.nii.gz: 1 channel, but the config's channels is 2" in str(caught.value)
-    assert "Set channels: 1, or give the images" in caught.value.advice()
+    assert "alone.nii.gz has 1 channel; the model takes 2" in str(caught.value)
+    assert "Give every channel of an image" in caught.value.advice()
     assert [name[:6] for name in made] == ["b_0000", "b_0000", "a_0000", "a_0000"]

@@ -50,6 +50,15 @@ def geometry_of(path: Path) -> Geometry:
     return _stacked(path)[1]
 
 
+def planes_in_order(path: Path) -> list[Plane]:
+    """The planes of a series, or of a file, in the order of the slices of the volume that :func:`decode` gives.
+
+    Raises:
+        DataError: as :func:`geometry_of`.
+    """
+    return _stacked(path)[0]
+
+
 def _stacked(path: Path) -> tuple[list[Plane], Geometry]:
     files: Sequence[Path] = series_files(path) if is_series(path) else [path]
     return stack([plane for file in files for plane in planes_of(file)])

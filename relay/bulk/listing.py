@@ -1,0 +1,206 @@
+"""Which images are to be predicted: those in a folder, those in a table, or DICOM series."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from relay.data import (
+    PICTURES,
+    VOLUMES,
+    Sheet,
+    find_series,
+    is_dicom,
+    is_missing,
+    is_series,
+    read_geometry,
+    read_sheet,
+    stem,
+)
+from relay.errors import DataError, UserError
+from relay.files import exists, inside
+from relay.predict import AXES, Takes, images_of
+
+TABLES = (".csv", ".tsv")
+SHEETS = (".xlsx", ".xls", ".ods")
+KINDS = (
+    "Give a folder of images (.png, .jpg, .tif, .nii.gz, .mha, .nrrd, …) or of DICOM series; a table (.csv, .tsv) that "
+    "lists them; or one image."
+)
+LONGEST = 200
+"""How many bytes the name of what is made of an image may have; file systems allow 255, endings included."""
+USUAL = ("image", "file", "path", "filename")
+"""What the column of a table's images is called, if it has no ``Channel_0``; in any case."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An image to predict.
+
+    Attributes:
+        name: of what is made of it: a path below the output folder, without an extension; unique.
+        files: its file, or the file of each channel.
+        said: what it is called in the table of results: its path, seen from the folder or table that was given.
+        columns: what else the given table says about it.
+        problem: why it can't be predicted; empty if nothing is known against it.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    said: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def listed(given: Path, takes: Takes, without: Path, columns: Sequence[str] = ()) -> list[Wanted]:
+    """The images in a folder and its subfolders, of a table, or the one that a path names.
+
+    Args:
+        takes: what the model takes as one image.
+        without: the output folder, which is no input even if it is below ``given``.
+        columns: those of a table that name the image's files, one for each channel; empty: see :data:`USUAL`.
+
+    Raises:
+        UserError: there are none, or the path can't be read.
+        DataError: the table can't be read or lacks a column.
+    """
+    if not exists(given) and not is_series(given):
+        raise UserError(f"--images {given}: there is no such file or folder", f"Check the path. {KINDS}")
+    if given.suffix.lower() in SHEETS:
+        raise UserError(f"{given} is a spreadsheet program's file", "Save it as CSV UTF-8, and give that file.")
+    if given.is_file() and given.suffix.lower() in TABLES:
+        found = list(_rows(read_sheet(given, columns), takes, columns))
+    elif given.is_dir():
+        found = list(_below(given, takes, without))
+    else:
+        found = [Wanted("", (given,) * (takes.channels if takes.one_file else 1), given.name)]
+    if not found:
+        raise UserError(f"there are no images in {given}", KINDS)
+    return _named(found)
+
+
+def check_axes(wanted: Sequence[Wanted], allowed: Sequence[int]) -> None:
+    """Check, by headers and before any work, that the model takes at least one of the images: all may be pictures, and
+    the model be for volumes.
+
+    Raises:
+        UserError: it takes none.
+    """
+    found = []
+    for one in wanted:
+        axes = None if one.problem else _axes(one.files[0])
+        if axes is None or axes in allowed:
+            return
+        found.append(axes)
+    kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
+    raise UserError(
+        f"the model takes {kinds.get(allowed[0], f'images of {allowed[0]} axes')}, but each of these {len(found)} "
+        f"images has {' or '.join(map(str, sorted(set(found))))} axes",
+        AXES.get(allowed[0]),
+    )
+
+
+def _axes(path: Path) -> int | None:
+    """How many axes an image has, by its header; None if it can't be read, which is told later."""
+    try:
+        geometry = read_geometry(path)
+    except DataError:
+        return None
+    if geometry is None:
+        return 2 if path.name.lower().endswith(PICTURES) else None
+    return 2 if geometry.is_slice else 3
+
+
+def _below(folder: Path, takes: Takes, without: Path) -> Iterator[Wanted]:
+    endings = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
+    files, without = [], without.resolve()
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in place.parts)
+        image = not hidden and path.name.lower().endswith(endings) and path.is_file()
+        if image and without not in path.resolve().parents and not is_dicom(path):
+            files.append(path)
+    for each in images_of(files, takes):
+        yield Wanted("", each, each[0].relative_to(folder).as_posix())
+    yield from _series(folder, folder, takes, without)
+
+
+def _series(folder: Path, top: Path, takes: Takes, without: Path) -> Iterator[Wanted]:
+    """The DICOM series in a folder; where files of one can't be read, those of each of its subfolders."""
+    many = takes.channels if takes.one_file else 1
+    try:
+        for series in find_series(folder):
+            if series.scan and without not in series.files[0].resolve().parents:
+                name = series.path.relative_to(top).as_posix()
+                yield Wanted("", (series.path,) * many, series.path.name if name == "." else name)
+    except DataError as error:
+        below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        if not below or any(map(is_dicom, folder.iterdir())):
+            yield Wanted("", (folder,), folder.relative_to(top).as_posix(), problem=str(error))
+            return
+        for each in below:
+            yield from _series(each, top, takes, without)
+
+
+def _rows(sheet: Sheet, takes: Takes, columns: Sequence[str]) -> Iterator[Wanted]:
+    named = list(columns) or _columns(sheet)
+    sheet.need(named, "Name the columns of the images with --columns")
+    many = takes.channels if takes.one_file and len(named) == 1 else 1
+    for row in sheet.rows:
+        missing = [column for column in named if is_missing(row[column])]
+        files = tuple(_file(sheet.path.parent, row[column], row.exact(column)) for column in named) * many
+        gone = [str(path) for path in dict.fromkeys(files) if not exists(path) and not is_series(path)]
+        problem = f"line {row.line}: no file in {', '.join(missing)}" if missing else ""
+        problem = problem or (f"line {row.line}: no such file: {', '.join(gone)}" if gone else "")
+        others = {column: row[column] for column in sheet.header if column not in named}
+        yield Wanted("", files, row[named[0]] or f"line {row.line}", others, problem)
+
+
+def _columns(sheet: Sheet) -> list[str]:
+    channels = {int(found[1]): name for name in sheet.header if (found := re.fullmatch(r"Channel_(\d+)", name))}
+    if channels:
+        return [channels[number] for number in sorted(channels)]
+    return [name for name in sheet.header if name.lower() in USUAL][:1] or ["image"]
+
+
+def _file(folder: Path, cell: str, exact: str) -> Path:
+    """A cell's file, seen from the table; its extension may be left out."""
+    for name in (exact, cell):
+        if exists(folder / name):
+            return folder / name
+    path = folder / cell
+    endings = PICTURES + VOLUMES
+    return next((found for end in endings if exists(found := path.with_name(path.name + end))), path)
+
+
+def _named(found: Sequence[Wanted]) -> list[Wanted]:
+    """Each with a name of its own: what it is called without the extension or, where several share that, with it."""
+    plain = [(Path(one.said).parent / _stem(one)).as_posix() for one in found]
+    several = Counter(name.casefold() for name in plain)
+    names = [one.said if several[name.casefold()] > 1 else name for one, name in zip(found, plain, strict=True)]
+    again, made = Counter[str](), []
+    for one, name in zip(found, names, strict=True):
+        again[name.casefold()] += 1
+        count = again[name.casefold()]
+        path = _short(inside((name if count == 1 else f"{name}_{count}").replace("\\", "/")))
+        made.append(Wanted(path.as_posix(), one.files, one.said, one.columns, one.problem))
+    return made
+
+
+def _short(path: Path) -> Path:
+    """A path whose name leaves room for the endings of what is made of it."""
+    if len(path.name.encode(errors="surrogateescape")) <= LONGEST:
+        return path
+    digits = sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return path.with_name(f"{path.name[: LONGEST // 4]}-{digits}")
+
+
+def _stem(one: Wanted) -> str:
+    """Of several channels, without the number of the first."""
+    path = Path(one.said)
+    name = stem(path) if path.name.lower().endswith(PICTURES + VOLUMES) else path.name
+    return re.sub(r"_\d{4}$", "", name) if len(set(one.files)) > 1 else name
