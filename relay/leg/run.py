@@ -37,6 +37,7 @@ from relay.leg.precision import precision_of
 from relay.leg.private_learner import PrivateLearner
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
+from relay.leg.release import Release
 from relay.leg.sites import Sites
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
@@ -201,9 +202,9 @@ def _train(
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
-    training = training_of(leg, sites, model, device, disclosed(samples, policy))
+    training, release = training_of(leg, sites, model, device, disclosed(samples, policy)), Release(leg, sites, device)
     if leg.train.privacy is not None:
-        training = guarded(training)
+        training = guarded(training, release)
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
@@ -213,6 +214,7 @@ def _train(
     if is_first():
         wind_back(curves, [state for _, state in phases])
     guarantee, many = account([phase for phase, _ in phases]), units(leg, sites)
+    release.guarantee = guarantee
     for phase, state in phases:
         steps = steps_of(leg, many, devices.world_size, phase.share)
         kind = PrivateLearner if guarantee else Learner

@@ -47,7 +47,11 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
         ({"common.train.early_stopping": {"patience": 1}}, "early_stopping: with train.privacy, must be null"),
         ({"common.train.accumulate": 2}, "accumulate = 2: with train.privacy, must be 1"),
         ({"common.train.precision": "bf16"}, "precision = 'bf16': with train.privacy, must be 32 or 64"),
-        ({"common.strategy": {"name": "relay"}}, "no 'style' memory can be handed over"),
+        ({"common.strategy": {"name": "relay"}}, "no 'owm' memory can be handed over"),
+        (
+            {"common.strategy": {"name": "der", "kwargs": {"memory": {"name": "style", "kwargs": {"epsilon": 2}}}}},
+            "no 'style' memory can be handed over: it has an epsilon of its own",
+        ),
         ({"common.strategy": {"name": "ewc"}}, "no 'ewc' memory can be handed over: it is measured"),
         ({"common.train.privacy": {"clip": 1.0}}, "give one of epsilon and noise"),
         ({"common.train.privacy": {"epsilon": 3, "budget": 2}}, "one leg would cost more"),
@@ -60,13 +64,6 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
 def test_a_config_that_it_cannot_cover_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         study(**{**PRIVATE, **changes})
-
-
-@pytest.mark.parametrize("strategy", ["local", "sequential", "joint", "lwf", "merge", "fedavg", "relay"])
-def test_a_config_that_it_covers_is_not(strategy: str) -> None:
-    kwargs = {"memory": None, "owm_alpha": None} if strategy == "relay" else {}
-    (leg, *_) = study(**PRIVATE, **{"common.strategy": {"name": strategy, "kwargs": kwargs}}).legs
-    guarantee.check(leg, Devices())
 
 
 def test_batch_normalisation_is_named() -> None:
@@ -118,7 +115,7 @@ def test_a_ledger_counts_each_training_once(tmp_path: Path) -> None:
 def test_a_strategy_that_reads_images_beside_its_fits_is_stopped() -> None:
     from relay.phase import Training
 
-    training = guarantee.guarded(Training(1, ["a"], lambda: iter(()), lambda: 0.0))
+    training = guarantee.guarded(Training(1, ["a"], lambda: iter(()), lambda: 0.0), None)
     for use in (training.batches, training.score):
         with pytest.raises(UserError, match="outside the fits, without noise"):
             use()
