@@ -21,7 +21,7 @@ from relay.errors import HandoverError
 from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
+from relay.leg.acceptance import check_expert, check_guarantee, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.choosing import choosing
@@ -194,6 +194,7 @@ def _train(
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
+    check_guarantee(leg, policy)
     criterion = _built(leg.loss, leg.data.outputs)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,16 @@ import torch
 
 from relay.bundle.handover_files import load
 from relay.config import Devices, PrivateTraining
-from relay.data import patient_loader
+from relay.data import patient_loader, patients_of
 from relay.errors import ConfigError, Interrupted, UserError
 from relay.exchange.drafting import draft
-from relay.leg import guarantee, run as leg_run
+from relay.leg import doubts, guarantee, run as leg_run
 from relay.leg.paths import RunPaths
+from relay.leg.pricing import MEAN, priced
+from relay.leg.release import Release
 from relay.leg.simulated_transport import Simulated
-from relay.noise import Mechanism, epsilon_of
+from relay.noise import Axes, Mechanism, Secret, epsilon_of
+from relay.phase import Batch
 from relay.trust import Cost, DamagedLedger, Ledger, Policy
 from tests.leg.test_resume import StopAt
 from tests.leg.test_transport import Sites
@@ -119,6 +124,52 @@ def test_a_strategy_that_reads_images_beside_its_fits_is_stopped() -> None:
     for use in (training.batches, training.score):
         with pytest.raises(UserError, match="outside the fits, without noise"):
             use()
+
+
+def test_a_mean_is_released_once_of_each_patient_alone_and_only_if_it_is_charged() -> None:
+    from relay.data import prepare
+
+    (leg,) = study(**PRIVATE).legs
+    site, seen = prepare(leg.pool[0], 7), []
+
+    def describe(images: Iterator[Batch]) -> torch.Tensor:
+        seen.append(torch.cat([batch.index for batch in images]).tolist())
+        return torch.tensor([0.1 * len(seen), 0.0, float("nan")])
+
+    release = Release(leg, [site], torch.device("cpu"))
+    asked = describe, Axes.of((1, 1, 3), 0), 0.75
+    charged = SimpleNamespace(strong=1e9, secret=Secret(b"k" * 32))
+    for account in (None, SimpleNamespace(strong=None), charged):
+        release.guarantee = account  # type: ignore[assignment]
+        if account is not charged:
+            with pytest.raises(UserError, match="a mean of its images that is not in the account"):
+                release(*asked)
+    assert release(*asked).mean.tolist() == pytest.approx([0.35, 0, 0], abs=1e-6)  # of 0.1, 0.2, … 0.6
+    assert seen == list(patients_of([site.split.train]).values())
+    with pytest.raises(UserError, match="not in the account"):
+        release(*asked)
+
+
+def test_a_mean_takes_its_share_of_epsilon_and_training_the_rest() -> None:
+    options = PrivateTraining(epsilon=4, accountant="rdp")
+    with_, without = (priced(options, 1.0, {"learn": 20}, release) for release in (True, False))
+    made = [Mechanism(**each) for each in with_["mechanisms"]]
+    assert [each.name for each in made] == ["phase learn", MEAN]
+    assert 3.9 <= epsilon_of(made, options.delta, "rdp") <= 4
+    noise = without["mechanisms"][0]["noise"]
+    assert noise < made[0].noise < 1.1 * noise
+    by_noise = priced(PrivateTraining(noise=noise, accountant="rdp"), 1.0, {"learn": 20}, True)
+    assert 4 < by_noise["epsilon"] < 5
+
+
+def test_too_few_patients_for_what_the_memory_releases_are_warned_of() -> None:
+    from relay.data import prepare
+
+    strategy = {"name": "relay", "kwargs": {"owm_alpha": None}}
+    changes = PRIVATE | {"common.strategy": strategy, "common.train.privacy": {"epsilon": 8}}
+    (leg,) = study(**changes).legs
+    told = [doubt.text for doubt in doubts._settings(leg, [prepare(leg.pool[0], 7)])]
+    assert any(text.startswith("with privacy.epsilon 8 and 6 patients to train on, the noise in its") for text in told)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from relay.bundle.handover_files import load
 from relay.errors import ConfigError, Interrupted

@@ -423,7 +423,7 @@ def replayed(there: Training, whose: Batch) -> list[Tensor]:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_with_a_guarantee_a_patient_changes_no_other_patients_gradient(guarded: bool) -> None:
-    """Given what was released: repainting takes nothing else of this site. Without a guarantee it takes the mean look."""
+    """Given what was released: repainting takes nothing else of this site. Without it, it takes the mean look."""
     from relay.noise import Noisy
 
     axes_of: list[Any] = []
