@@ -197,10 +197,10 @@ def test_patients_take_part_independently_and_see_nobody_else(loader: Any) -> No
 
 
 def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_path: Path) -> None:
-    """And another leg would be over the budget."""
+    """So does its memory; and another leg would be over the budget."""
     sites = Sites(tmp_path, Policy(min_samples=1))
     private = {"epsilon": 5, "accountant": "rdp", "budget": 8}
-    changes = {"common.strategy.name": "sequential", "common.train.num_epochs": 1, "common.train.privacy": private}
+    changes = {"common.strategy.name": "der", "common.train.num_epochs": 1, "common.train.privacy": private}
     sites.leg(1, **changes)
     store = sites.study.store("clinic_a")
     assert [line.event for line in store.ledger.lines()] == ["roster", "charged", "signed", "sent"]
@@ -209,7 +209,9 @@ def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_pat
     assert "Differential privacy of this leg's training: ε = 5, δ = 1e-05 for each training patient" in card
     assert list(tmp_path.rglob("noise.key")) == []
     made = draft(store, tmp_path / "run/clinic_a/checkpoints/task_1/handover")
-    assert dict(made.beside(store.roster.policy))["differential privacy of the training"].startswith("ε = 5")
+    beside = dict(made.beside(store.roster.policy))
+    assert beside["differential privacy of the training"].startswith("ε = 5")
+    assert any("ε = 3, δ = 1e-05 for replacing a patient" in text for text in beside.values())
     (leg,), charged = study(**PRIVATE).legs, store.ledger.costs()
     with pytest.raises(UserError, match="would cost epsilon 5; clinic_a has spent 5 of its budget of 8"):
         guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5, "delta": 1e-5}, charged)
