@@ -148,15 +148,16 @@ def attack(epsilon: float | None, seed: int) -> dict[str, Any]:
         return F.cross_entropy(net(image[one : one + 1]), label[one : one + 1])
 
     for step in range(STEPS):
-        drawn = lambda many, step=step: secret.normal(many, step)  # noqa: E731
+        normal = secret.normal(sum(weight.numel() for weight in weights), step)
         clip = CLIP if epsilon else 1e9
-        made = noisy_mean_gradient(map(of, range(MEMBERS)), weights, clip, noise, MEMBERS, drawn)
-        if epsilon:
-            secret_part = torch.from_numpy(drawn(sum(weight.numel() for weight in weights))) * clip * noise
-            for one in range(2 * MEMBERS):
-                own = torch.autograd.grad(of(one), weights)
-                mine = clipped(torch.cat([part.flatten() for part in own]).double(), clip)
-                seen[one] += float((secret_part + (mine if one < MEMBERS else 0)) @ mine)
+        made = noisy_mean_gradient(
+            map(of, range(MEMBERS)), weights, clip, noise, MEMBERS, lambda _, normal=normal: normal
+        )
+        for one in range(2 * MEMBERS if epsilon else 0):
+            own = torch.autograd.grad(of(one), weights)
+            mine = clipped(torch.cat([part.flatten() for part in own]).double(), clip)
+            left = torch.from_numpy(normal) * clip * noise  # of the sum, without the other patients
+            seen[one] += float((left + (mine if one < MEMBERS else 0)) @ mine)
         for weight, part in zip(weights, made, strict=True):
             weight.grad = part
         optimizer.step()
@@ -227,7 +228,7 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help="one row, in this process")
     given = parser.parse_args()
     if given.set == "attack":
-        attacks(given.epsilons, given.seeds or list(range(20)), given.o)
+        attacks(given.epsilons, given.seeds or list(range(10)), given.o)
         return
     if given.one:
         epsilon = given.epsilons[0] or None
