@@ -40,9 +40,9 @@ HOW = {
     "mednist": {"lr": 0.1, "epochs": 30, "share": 1, "batch": 16, "images": 1, "of": 1500},
 }
 """Of each set: learning rate and epochs; private steps of an epoch; images of a plain step, and of a patient in a
-private one; of how many patients those asked for are trained on, the others being tested (of MedNIST, each image is one; of the
-X-rays, 55 patients of four places, the split of each place is rounded). The last set's values were chosen with seeds
-from 1000 on, which no table has; nothing was tuned for the others."""
+private one; of how many patients those asked for are trained on, the others being tested (of MedNIST, each image is
+one; of the X-rays, 55 patients of four places, the split of each place is rounded). The last set's values were chosen
+with seeds from 1000 on, which no table has; nothing was tuned for the others."""
 
 
 @options
