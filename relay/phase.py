@@ -55,12 +55,17 @@ class Training:
         batches: yields each image once, whole, in order, on the leg's device.
         score: of the model in its present state on the validation images, by the task's primary metric; NaN if there
             are none. Higher is better, whatever the metric: an error is negative.
+        noisy_mean: of a leg with ``train.privacy``, all there is of the training images outside the fits, once a leg
+            and once training has begun: a function that is given each patient's images, one by one, and returns a
+            vector of numbers from -1 to 1; :class:`relay.noise.Axes` of those vectors; how far most of them reach.
+            Returned is a :class:`relay.noise.Noisy` mean, which may be used for anything. None without a guarantee.
     """
 
     samples: int
     patients: Sequence[str]
     batches: Callable[[], Iterator[Batch]]
     score: Callable[[], float]
+    noisy_mean: Callable[[Callable[[Iterator[Batch]], Tensor], Any, float], Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class Strategy:
             this; it must say so itself.
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
+        noised: those of them that take nothing of this site's images but a mean with noise where there is one
+            (:attr:`.Training.noisy_mean`): ``train.privacy`` covers them.
         shares: of the leg's budget, one for each phase, as far as known before; the time left is estimated from them.
         carries_expert: whether a leg will hand over an expert; a study's policy may forbid it.
         model: the net being trained.
@@ -59,6 +61,7 @@ class Strategy:
     plain_start: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
+    noised: tuple[str, ...] = ()
     carries_expert: bool = False
     shares: tuple[float, ...] = (1.0,)
 

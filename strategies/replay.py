@@ -50,6 +50,7 @@ class Replay(LwF):
         super().__init__(options)
         self.remembered = build(options.memory)
         self.kinds = (*type(self).kinds, *self.remembered.kinds)
+        self.noised = self.remembered.kinds if self.remembered.noised else ()
 
     def setup(self, model: nn.Module, criterion: Any, task: Task) -> None:
         """Take the model, the task's loss and the task."""

@@ -55,7 +55,8 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
 
     Raises:
         BadDocument: one does not match its schema, or is from another leg or site than the claim.
-        PolicyBreach: exact counts are disclosed that must be rounded, or the policy requires an audit that passes.
+        PolicyBreach: exact counts are disclosed that must be rounded, or the policy requires an audit that passes or a
+            guarantee.
     """
     if large := [name for name in LARGEST if len(documents.get(name, b"")) > LARGEST[name]]:
         raise BadDocument(f"{large[0]} of leg {claim.leg} is larger than {LARGEST[large[0]]} bytes")
@@ -76,12 +77,25 @@ def check(documents: Mapping[str, bytes], claim: Claim, policy: Policy) -> dict[
             raise PolicyBreach(f"leg {claim.leg} by {claim.site}: counts must be rounded to powers of two: {what}")
     if why := breach(card.privacy_audit, policy):
         raise PolicyBreach(f"leg {claim.leg} by {claim.site} needs a privacy audit that passes, but {why}")
+    if why := unguarded(stated(card), policy):
+        raise PolicyBreach(f"leg {claim.leg} by {claim.site}: {why}")
     return memories
 
 
 def stated(card: DataCard) -> Stated | None:
     """What a leg's training guarantees its patients; None for nothing."""
     return getattr(card, "privacy", None)
+
+
+def unguarded(promise: Stated | None, policy: Policy) -> str | None:
+    """How a leg's training breaks a policy, as a sentence without its end; None if it does not."""
+    if (limit := policy.max_training_epsilon) is None:
+        return None
+    if promise is None or not promise.private:
+        return f"it was trained without a guarantee; the policy needs one, with an epsilon of at most {limit:g}"
+    if promise.epsilon > limit:
+        return f"its training has an epsilon of {promise.epsilon:g}; the limit is {limit:g}"
+    return None
 
 
 def read(name: str, data: bytes) -> Any:

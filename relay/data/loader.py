@@ -11,7 +11,7 @@ floats in ``intensity_range`` later, on the device.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby, islice
 from typing import Any, TypeAlias
 
@@ -179,9 +179,9 @@ def sample_ids(loader: DataLoader[Any], epoch: int, batch_index: int) -> list[st
     return [batches.pool.sample(index).id for index in order]
 
 
-def eval_batches(store: Store, batch_size: int) -> Iterator[Collated]:
-    """A store's images in order, whole; a batch ends early if the next image has another size."""
-    for _, same in groupby(range(len(store)), key=store.shapes.__getitem__):
+def eval_batches(store: Store, batch_size: int, some: Iterable[int] | None = None) -> Iterator[Collated]:
+    """A store's images, or some of them, in order, whole; a batch ends early if the next image has another size."""
+    for _, same in groupby(range(len(store)) if some is None else some, key=store.shapes.__getitem__):
         while indices := list(islice(same, batch_size)):
             yield _batch(*_stack([store[i] for i in indices]), indices)
 

@@ -257,6 +257,8 @@ def check_policy(claim: Claim, samples: int, trusted: TrustedRoster, folder: Pat
     policy, wrong = trusted.roster.policy, []
     if samples < policy.min_samples:
         wrong.append(f"{samples} training samples; the minimum is {policy.min_samples}")
+    if why := documents.unguarded(_stated(folder), policy):
+        wrong.append(why)
     for name, card in cards_in(folder).items():
         wrong += memory_card.breaches(name, card, policy)
     sizes = sizes_in(folder)

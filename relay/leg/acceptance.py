@@ -276,6 +276,23 @@ def check_memory(kinds: Iterable[str], policy: Policy) -> None:
         )
 
 
+def check_guarantee(leg: Leg, policy: Policy) -> None:
+    """Before training, refuse one whose result could not be sent afterwards, as far as the config tells.
+
+    Raises:
+        PolicyBreach: the policy requires differential privacy, and there is none, or too little.
+    """
+    limit, options = policy.max_training_epsilon, leg.train.privacy
+    if limit is None:
+        return
+    if options is None or options.randomness == "seed" or (options.epsilon or 0) > limit:
+        raise PolicyBreach(
+            f"this study needs training with differential privacy, with an epsilon of at most {limit:g}",
+            f"Set train.privacy: {{epsilon: {limit:g}}} with secret randomness, or ask the coordinator for a roster "
+            "with another policy.max_training_epsilon.",
+        )
+
+
 def check_expert(leg: Leg, model: nn.Module, policy: Policy) -> None:
     """Before training, refuse an expert that could not be sent afterwards.
 

@@ -12,6 +12,7 @@ from relay.data import Doubt, SiteData, people
 from relay.files import write_text
 from relay.leg import choosing, guarantee
 from relay.leg.digests import Files
+from relay.leg.pricing import mean_of
 from relay.leg.sites import Needs, Sites
 from relay.leg.training import task_of
 from relay.memory import build
@@ -67,6 +68,11 @@ def _settings(leg: Leg, pool: Sequence[SiteData]) -> list[Doubt]:
     memory.setup(task_of(leg))
     if doubt := memory.doubt(patients):
         found.append(doubt)
+    private = leg.train.privacy
+    if private is not None and private.epsilon is not None and memory.noised:
+        strong = 2 / mean_of(private.epsilon, private.delta).noise
+        if doubt := memory.doubt_noise(patients, strong):
+            found.append(f"with privacy.epsilon {private.epsilon:g} and {doubt}")
     if getattr(memory.options, "epsilon", None) is not None and leg.strategy.carries_expert:
         found.append(
             "epsilon covers the memory alone: the model and the expert travel without noise, and an expert says "

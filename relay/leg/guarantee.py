@@ -19,8 +19,8 @@ from relay.errors import UserError
 from relay.files import damaged, read_record, write_text
 from relay.leg.fitting import epoch_steps, steps_of
 from relay.leg.paths import LegPaths
-from relay.noise import Mechanism, Secret, check_installed, epsilon_of, mixing, noise_for
-from relay.numbers import rounded_up
+from relay.leg.pricing import MEAN, priced
+from relay.noise import Secret, check_installed, mixing
 from relay.phase import Phase, Training
 from relay.plan import Leg
 from relay.trust import Cost
@@ -30,8 +30,6 @@ NEEDED: dict[str, Any] = {"key": str, "epsilon": (int, float), "delta": float, "
 RELATION = "one patient, or nothing in that place; the number of patients is taken as known"
 FEW = 100
 """Fewer patients than this are warned of: measured in docs/explanation/differential-privacy.md."""
-LARGEST = 100
-"""The largest epsilon that is stated."""
 AGAIN = "is trained again, and charged again"
 
 
@@ -46,6 +44,8 @@ class Guarantee:
         rate: with which chance a patient takes part in a step.
         epoch: steps of an epoch.
         expected: number of patients of a step.
+        strong: of the mean that the memory releases: the m for which it is m-GDP for replacing a patient; None if there
+            is none.
         account: as in ``privacy.json``.
     """
 
@@ -55,6 +55,7 @@ class Guarantee:
     rate: float
     epoch: int
     expected: float
+    strong: float | None
     account: Mapping[str, Any]
 
     @property
@@ -117,8 +118,8 @@ def units(leg: Leg, sites: Sequence[SiteData]) -> int:
     return patients(sites) if leg.train.privacy else sum(len(site.split.train) for site in sites)
 
 
-def guarded(training: Training) -> Training:
-    """The training images as a strategy may use them beside its fits: not at all.
+def guarded(training: Training, release: Any) -> Training:
+    """The training images as a strategy may use them beside its fits: only by ``release``, which adds noise.
 
     What is not in a fit gets no noise, so a strategy that reads images there would break the guarantee.
     """
@@ -126,11 +127,10 @@ def guarded(training: Training) -> Training:
     def refuse() -> Any:
         raise UserError(
             "train.privacy: this strategy, or its memory, uses training images outside the fits, without noise",
-            "Use one that does not: local, sequential, joint, lwf, merge, fedavg, or relay with memory: null and "
-            "owm_alpha: null.",
+            "Use one that does not: local, sequential, joint, lwf, merge, fedavg, der, or relay with owm_alpha: null.",
         )
 
-    return dataclasses.replace(training, batches=refuse, score=refuse)
+    return dataclasses.replace(training, batches=refuse, score=refuse, noisy_mean=release)
 
 
 def guarantee_of(
@@ -170,13 +170,14 @@ def guarantee_of(
     }
     account = _read(paths)
     if account is None or any(account.get(key) != value for key, value in plan.items()):
-        account = plan | _priced(options, rate, counts)
+        account = plan | priced(options, rate, counts, bool(noised(leg)))
         if secret.safe:
             check_budget(leg, options, account, spent())
             charge(Cost(secret.name, account["epsilon"], account["delta"]))
         write_text(paths.privacy, json.dumps(account, indent=1) + "\n")
-    noise = account["mechanisms"][0]["noise"]
-    return Guarantee(options, secret, noise, rate, epoch, rate * many, account)
+    noise = {each["name"]: each["noise"] for each in account["mechanisms"]}
+    strong = 2 / noise[MEAN] if MEAN in noise else None
+    return Guarantee(options, secret, next(iter(noise.values())), rate, epoch, rate * many, strong, account)
 
 
 def cost_of(paths: LegPaths) -> Cost | None:
@@ -201,21 +202,9 @@ def _again(paths: LegPaths) -> str:
     return f"Remove {paths.root}: the leg {AGAIN}."
 
 
-def _priced(options: PrivateTraining, rate: float, counts: Mapping[str, int]) -> dict[str, Any]:
-    """The mechanisms, one for each phase, all with the same noise, and their epsilon, rounded up to two digits."""
-    steps = sum(counts.values())
-    noise = options.noise
-    if noise is None:
-        assert options.epsilon is not None
-        noise = noise_for(options.epsilon, options.delta, rate, steps, (), options.accountant)
-    made = [Mechanism(f"phase {name}", noise, rate, count) for name, count in counts.items()]
-    epsilon = options.epsilon or rounded_up(epsilon_of(made, options.delta, options.accountant))
-    if epsilon > LARGEST:
-        raise UserError(
-            f"train.privacy: noise {noise:g} over {steps} steps guarantees nothing (epsilon {epsilon:g})",
-            "Raise noise: about 1 is usual. Or give epsilon, and leave noise out.",
-        )
-    return {"epsilon": epsilon, "mechanisms": [dataclasses.asdict(each) for each in made]}
+def noised(leg: Leg) -> Sequence[str]:
+    """The kinds of memories that are made of a mean with noise."""
+    return tuple(getattr(leg.strategy, "noised", ()))
 
 
 def _read(paths: LegPaths) -> dict[str, Any] | None:

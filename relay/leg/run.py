@@ -21,7 +21,7 @@ from relay.errors import HandoverError
 from relay.files import write_text
 from relay.handover import Handover
 from relay.leg import checkpoint, handover_writer
-from relay.leg.acceptance import check_expert, check_memory, check_outputs, check_samples, check_size
+from relay.leg.acceptance import check_expert, check_guarantee, check_memory, check_outputs, check_samples, check_size
 from relay.leg.callbacks import KeepState, ShowProgress, StopAtOnce, StopOnNonFinite, wind_back
 from relay.leg.candidates import candidates_in, routing, zero_shot
 from relay.leg.choosing import choosing
@@ -37,6 +37,7 @@ from relay.leg.precision import precision_of
 from relay.leg.private_learner import PrivateLearner
 from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
+from relay.leg.release import Release
 from relay.leg.sites import Sites
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
@@ -193,6 +194,7 @@ def _train(
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
     check_expert(leg, model, policy)
+    check_guarantee(leg, policy)
     criterion = _built(leg.loss, leg.data.outputs)
     strategy, curves = leg.strategy, run.curves(leg.folder)
     device = device_of(devices)
@@ -201,9 +203,9 @@ def _train(
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
     learner: Learner | None = None
-    training = training_of(leg, sites, model, device, disclosed(samples, policy))
+    training, release = training_of(leg, sites, model, device, disclosed(samples, policy)), Release(leg, sites, device)
     if leg.train.privacy is not None:
-        training = guarded(training)
+        training = guarded(training, release)
     with progress.stage("preparing"):
         strategy.begin(training)
     phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
@@ -213,6 +215,7 @@ def _train(
     if is_first():
         wind_back(curves, [state for _, state in phases])
     guarantee, many = account([phase for phase, _ in phases]), units(leg, sites)
+    release.guarantee = guarantee
     for phase, state in phases:
         steps = steps_of(leg, many, devices.world_size, phase.share)
         kind = PrivateLearner if guarantee else Learner

@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from relay.data import SiteData, people, scaled
+from relay.data import Collated, SiteData, eval_batches, people, scaled
 from relay.leg.inference import batches, predict
 from relay.phase import Batch, Task, Training
 from relay.plan import Leg
@@ -43,14 +43,31 @@ def training_of(leg: Leg, sites: Sequence[SiteData], model: nn.Module, device: t
     )
 
 
+def images_of(leg: Leg, sites: Sequence[SiteData], device: torch.device, places: Sequence[int]) -> Iterator[Batch]:
+    """Some of the training images, each a batch of its own.
+
+    Args:
+        places: in all training images of the leg, as :attr:`.Batch.index` counts them.
+    """
+    before = 0
+    for site in sites:
+        mine = [place - before for place in places if before <= place < before + len(site.train)]
+        for batch in eval_batches(site.train, 1, mine):
+            yield _batch(leg, batch, before, device)
+        before += len(site.train)
+
+
 def _batches(leg: Leg, sites: Sequence[SiteData], device: torch.device) -> Iterator[Batch]:
     before = 0
     for site in sites:
         for batch in batches(site.train):
-            image = scaled(batch["image"].to(device), leg.data.intensity_range)
-            label = leg.data.does.label(batch["label"].to(device))
-            yield Batch(image, label, (batch["index"] + before).to(device))
+            yield _batch(leg, batch, before, device)
         before += len(site.train)
+
+
+def _batch(leg: Leg, batch: Collated, before: int, device: torch.device) -> Batch:
+    image = scaled(batch["image"].to(device), leg.data.intensity_range)
+    return Batch(image, leg.data.does.label(batch["label"].to(device)), (batch["index"] + before).to(device))
 
 
 def validation_score(model: nn.Module, sites: Sequence[SiteData], device: torch.device) -> float:

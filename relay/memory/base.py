@@ -26,10 +26,13 @@ class Memory:
 
     Attributes:
         kinds: kinds of the memories that it writes.
+        noised: whether it takes nothing of this site's images but a mean with noise, where there is one
+            (:attr:`.Training.noisy_mean`): such a memory is covered by ``train.privacy``.
         teacher: the frozen incoming model, images to logits; None at the first leg.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ()
+    noised: Any = False
     task: Task
     teacher: Callable[[Tensor], Tensor] | None = None
 
@@ -42,6 +45,10 @@ class Memory:
 
     def doubt(self, patients: int) -> str | None:
         """Before any training, after :meth:`setup`: why so many patients are too few for this memory, if they are."""
+        return None
+
+    def doubt_noise(self, patients: int, strong: float) -> str | None:
+        """Likewise for a mean with noise that is ``strong``-GDP for replacing a patient; of a ``noised`` memory."""
         return None
 
     def receive(self, handover: Handover | None) -> None:

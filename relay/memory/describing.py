@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relay.memory.appearance import Form, describe, overall
+from relay.memory.moments import weights
 
 AT_ONCE = 2**20
 """Maximum number of pixels described together."""
@@ -48,6 +49,11 @@ class Described:
     def behind(self) -> Tensor:
         """How many patients are behind each number: int64 ``(size,)``."""
         return self.patients.isfinite().sum(0)
+
+    @property
+    def usual(self) -> Tensor:
+        """The mean description of the site, each patient counting alike: float32 ``(size,)``."""
+        return (weights(self.whose) @ self.filled().double()).float()
 
     def filled(self, alone: bool = False) -> Tensor:
         """Descriptions without gaps ``(N, size)``.

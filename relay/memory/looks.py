@@ -18,7 +18,8 @@ from torch import Tensor
 
 from relay.errors import HandoverError
 from relay.handover import MemoryState
-from relay.memory.moments import Moments, clipped, release, weights
+from relay.memory.moments import Moments, release, weights
+from relay.noise import shortened
 
 QUANTILES = 7
 """Quantiles of each channel of a look."""
@@ -76,7 +77,7 @@ def measure(looks: Tensor, patients: Sequence[str], radius: float) -> Looks | No
     names = sorted(set(patients))
     if len(names) < FEWEST:
         return None
-    looks = clipped(looks.double(), radius)
+    looks = shortened(looks.double(), radius)
     fold = torch.tensor([names.index(patient) % FOLDS for patient in patients])
     distance = torch.empty(len(looks), dtype=torch.float64)
     for number in range(min(FOLDS, len(names))):

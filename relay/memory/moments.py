@@ -3,7 +3,7 @@
 Every vector is clipped, and every patient counts as much as any other, however many vectors there are of each. So to
 replace one patient moves the mean by at most ``2 R / n``, and the second moment by at most ``sqrt(2) R^2 / n``
 (Frobenius), with the radius R and n patients; what is reckoned from them afterwards tells nothing more. A noisy
-mean is in :mod:`relay.memory.private`.
+mean is in :mod:`relay.noise.means`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from relay.noise import shortened
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,6 @@ class Moments:
     spread: Tensor
 
 
-def clipped(vectors: Tensor, radius: float) -> Tensor:
-    """Vectors ``(n, d)`` longer than ``radius`` are shortened to it."""
-    norms = vectors.norm(dim=1, keepdim=True)
-    shorter: Tensor = vectors * (radius / norms.clamp(min=radius))
-    return shorter
-
-
 def release(vectors: Tensor, patients: Sequence[str], directions: int, radius: float) -> Moments:
     """The moments of vectors ``(N, d)``, clipped to ``radius``.
 
@@ -45,7 +40,7 @@ def release(vectors: Tensor, patients: Sequence[str], directions: int, radius: f
         patients: whose each vector is.
         directions: how many, at most.
     """
-    vectors = clipped(vectors.double(), radius)
+    vectors = shortened(vectors.double(), radius)
     weight = weights(patients)  # of sum 1, so that weight @ x is a mean in which each patient is one vote
     mean, second = weight @ vectors, vectors.T @ (weight[:, None] * vectors)
     # The covariance is E[x x^T] - m m^T.

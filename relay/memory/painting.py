@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from relay.memory.appearance import Form, repaint
-from relay.memory.describing import Described
 from relay.memory.earlier import Earlier
-from relay.memory.moments import weights
 
 
 class Painter:
@@ -20,17 +18,18 @@ class Painter:
 
     Args:
         form: the way.
-        looks: this site's descriptions, measured so.
+        usual: this site's mean description, measured so, float32 ``(form.size,)``.
+        known: bool ``(form.size,)``, which of its numbers say something.
         sites: all earlier sites; those with another form are left out.
     """
 
-    def __init__(self, form: Form, looks: Described, sites: Sequence[Earlier]) -> None:
+    def __init__(self, form: Form, usual: Tensor, known: Tensor, sites: Sequence[Earlier]) -> None:
         mine = [site for site in sites if site.form == form]
         scaled = [site.moments.directions * site.moments.spread[:, None] for site in mine]
         self.form = form
         self._tables = _Tables(
-            (weights(looks.whose) @ looks.filled().double()).float(),
-            looks.behind > 0,
+            usual,
+            known,
             torch.stack([site.moments.mean for site in mine]),
             pad_sequence(scaled, batch_first=True),  # filled up with zeros
             torch.stack([site.described for site in mine]),

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relay.config import Field, options
 from relay.errors import HandoverError
 from relay.memory.base import Memory
+from relay.numbers import rounded_up
 from relay.phase import Batch, Task, Training
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from relay.handover import Handover, MemoryState
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from relay.memory.looks import Looks
     from relay.memory.moments import Moments
     from relay.memory.painting import Painter
+    from relay.noise import Noisy
 
 KIND = "style"
 log = logging.getLogger(__name__)
@@ -43,7 +47,8 @@ class StyleOptions:
             are released with ``epsilon``.
         min_patients: fewest patients behind a statistic; a site with fewer stores nothing.
         clip: limit for a description's root mean square over its values (-1 to 1 each); longer ones are clipped.
-        epsilon: epsilon of a differentially private release, for replacing one patient; null adds no noise.
+        epsilon: epsilon of a differentially private release, for replacing one patient; null adds no noise, except
+            with ``train.privacy``, of whose epsilon the release then is a part.
         delta: delta of that release.
     """
 
@@ -68,6 +73,13 @@ class Style(Memory):
         self.released: Moments | None = None
         self.images: Looks | None = None
         self.again = False
+        self.training: Training | None = None
+        self.strong: float | None = None
+
+    @property
+    def noised(self) -> bool:
+        """Whether ``train.privacy`` covers it: not beside an epsilon of its own."""
+        return self.options.epsilon is None
 
     def setup(self, task: Task) -> None:
         """What there is to describe follows from the task."""
@@ -90,9 +102,16 @@ class Style(Memory):
             )
         if option.epsilon is None:
             return None
+        from relay.noise import strength
+
+        found = self.doubt_noise(patients, strength(option.epsilon, option.delta))
+        return found and f"with epsilon {option.epsilon:g} and {found}"
+
+    def doubt_noise(self, patients: int, strong: float) -> str | None:
+        """Too few for a release of this strength to say much."""
         from relay.memory.noisy_release import doubt
 
-        return doubt(patients, self.form, option)
+        return doubt(patients, self.few, strong, self.options.clip)
 
     def receive(self, handover: Handover | None) -> None:
         """Take in the appearance of the other sites.
@@ -118,21 +137,29 @@ class Style(Memory):
     def begin(self, training: Training) -> None:
         """Describe this site's images, in patches where patches are trained on.
 
-        They are described once in each way in which some site, this one included, describes its own.
+        They are described once in each way in which some site, this one included, describes its own. With
+        ``train.privacy``, nothing is described before the first repainting.
         """
         from relay.memory.painting import Painter
 
+        self.training = training
+        if training.noisy_mean is not None:
+            self.form = self.few
+            return
         forms = dict.fromkeys(site.form for site in self.earlier)
-        described = {form: self._described(training, form) for form in {self.form: None, **forms}}
+        described = {form: self._described(training.batches(), form) for form in {self.form: None, **forms}}
         self.looks = described[self.form]
-        self.painters = [Painter(form, described[form], self.earlier) for form in forms]
+        self.painters = [
+            Painter(form, described[form].usual, described[form].behind > 0, self.earlier) for form in forms
+        ]
 
-    def _described(self, training: Training, form: Form) -> Described:
+    def _described(self, batches: Iterable[Batch], form: Form) -> Described:
         from relay.memory.describing import descriptions
         from relay.memory.looks import QUANTILES
 
-        pixels = (self._pixels(batch) for batch in training.batches())
-        return descriptions(pixels, training.patients, form, self.task.size, QUANTILES)
+        assert self.training is not None
+        pixels = (self._pixels(batch) for batch in batches)
+        return descriptions(pixels, self.training.patients, form, self.task.size, QUANTILES)
 
     def _pixels(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """A batch as 8-bit images, regions and indices."""
@@ -150,6 +177,7 @@ class Style(Memory):
             return None
         import torch
 
+        self._release_before()
         with torch.autocast(batch.image.device.type, enabled=False):  # half precision would move pixels
             image, region, _ = self._pixels(batch)
             device, most = image.device, max(len(site.moments.spread) for site in self.earlier)
@@ -167,9 +195,11 @@ class Style(Memory):
 
     def learn(self, training: Training) -> None:
         """Release the aggregates of this site, if it has enough patients."""
-        self.patients = len(set(self.looks.whose))
+        self.patients = len(set(training.patients))
         if self.patients < self.options.min_patients:
             log.warning("%s has %s patients to train on: too few for a style memory", self.task.site, self.patients)
+        elif training.noisy_mean is not None:
+            self._release_before()
         elif self.options.epsilon is None:
             self._release()
         elif self.again:
@@ -195,22 +225,58 @@ class Style(Memory):
         images = self.looks.images
         self.images = measure(images, self.looks.patient, option.clip * math.sqrt(images.shape[1]))
 
-    def _release_with_noise(self) -> None:
+    def _release_before(self) -> None:
+        """Release this site's mean with noise, once; repaint by what was released, and by nothing else.
+
+        So what one patient's images are repainted to tells nothing of another's.
+        """
         import torch
 
-        from relay.memory.noisy_release import release
+        from relay.memory.noisy_release import axes, finer, reach, vectors
+        from relay.memory.painting import Painter
 
-        self.released, self.images = release(self.looks, self.form, self.options)
-        self.described = torch.ones(self.form.size, dtype=torch.bool)
+        if self.training is None or self.training.noisy_mean is None or self.released is not None:
+            return
+
+        def describe(batches: Iterable[Batch]) -> Tensor:
+            return vectors(self._described(batches, self.few))[0]
+
+        mean = self._keep(self.training.noisy_mean(describe, axes(self.few), reach(self.options.clip)))
+        usual = {site.form: finer(mean, self.few, site.form) for site in self.earlier}
+        self.painters = [
+            Painter(form, each, torch.ones(form.size, dtype=torch.bool), self.earlier) for form, each in usual.items()
+        ]
+
+    def _release_with_noise(self) -> None:
+        from relay.memory.noisy_release import axes, reach, vectors
+        from relay.noise import noisy_mean, strength
+
+        option = self.options
+        strong = strength(option.epsilon, option.delta)
+        self._keep(noisy_mean(vectors(self.looks), axes(self.form), strong, reach(option.clip)))
+
+    def _keep(self, found: Noisy) -> Tensor:
+        """Take a noisy mean for what is released; return that of the regions."""
+        import torch
+
+        from relay.memory.noisy_release import released
+
+        self.released, self.images = released(found, self.form)
+        self.described, self.strong = torch.ones(self.form.size, dtype=torch.bool), found.strong
+        return self.released.mean
 
     def own(self) -> MemoryState | None:
         """Mean, directions and spreads, of regions and of images as a whole."""
         from relay.handover import MemoryState, Privacy
         from relay.memory.earlier import about
 
-        if self.released is None:
+        if self.released is None or self.patients < self.options.min_patients:
             return None
         epsilon, delta = self.options.epsilon, self.options.delta
+        if self.strong is not None and epsilon is None:  # a part of what train.privacy allows
+            from relay.noise import epsilon_of_strength
+
+            epsilon = rounded_up(epsilon_of_strength(self.strong, delta))
         privacy = Privacy(
             derived="aggregates",
             patients=self.patients,

@@ -12,7 +12,7 @@ from relay.plan.legs import Leg
 POSTPROCESSED = ("fedavg",)
 """Kinds of memories that are made of the trained weights alone: they tell no more than those."""
 CURES = {
-    "style": "repaints images towards the mean look of all patients here, and releases it: strategy.kwargs.memory=null",
+    "style": "has an epsilon of its own, which is now a part of this one: set the memory's epsilon to null",
     "flow": "is trained on this site's images and keeps a pool of them: strategy.kwargs.memory=null",
     "owm": "is measured on this site's images: strategy.kwargs.owm_alpha=null",
     "ewc": "is measured on this site's images: choose lwf, merge or fedavg, which keep weights by public means",
@@ -42,7 +42,7 @@ def unprotected(train: Train, strategy: Any, data: Any) -> Iterator[Unprotected]
         told = "must be false: how often an image is drawn would depend on the classes of all others"
         yield "dataset.kwargs.balance", True, told, "Set balance: false, and weigh the classes in the loss"
     for kind in strategy.kinds:
-        if kind not in POSTPROCESSED:
+        if kind not in (*POSTPROCESSED, *getattr(strategy, "noised", ())):
             told = CURES.get(kind, "may be made from this site's images without noise: choose another strategy")
             allowed = f"no '{kind}' memory can be handed over: it {told.split(': ')[0]}"
             yield "strategy", "...", allowed, f"Instead, {told.split(': ')[-1]}"

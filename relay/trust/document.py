@@ -42,6 +42,7 @@ LATER = {
     "approved": False,
     "audit": "none",
     "audit_limit": 0.6,
+    "max_training_epsilon": None,
     "privacy_audit": None,
     "share": "none",
     "target_scale": None,

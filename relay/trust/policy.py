@@ -58,6 +58,8 @@ class Policy:
         audit: whether a privacy audit (``relay audit``) must pass before a leg leaves (``require``), is disclosed if
             there is one (``report``), or stays at the site (``none``).
         audit_limit: how often an attacker may pick the patient who was trained on out of two, 0.5 being a coin.
+        max_training_epsilon: largest epsilon of a leg's training with differential privacy, without which no leg then
+            leaves. Null: none is required.
         share: who may give the final model to a hospital outside the study (``relay share``): the sites, or nobody.
     """
 
@@ -75,6 +77,7 @@ class Policy:
     approval: Literal["optional", "required"] = "optional"
     audit: Literal["none", "report", "require"] = "none"
     audit_limit: Annotated[float, Field(ge=0.5, le=1)] = 0.6
+    max_training_epsilon: Positive | None = None
     share: Literal["none", "sites"] = "none"
 
     def allows(self, kind: str) -> bool:

@@ -168,10 +168,11 @@ limits = {
 }
 gate = keys(**limits, min_score=maybe(real(-1e9, 1e9)))
 policy = keys(
-    ("approval", "audit", "audit_limit"),
+    ("approval", "audit", "audit_limit", "max_training_epsilon"),
     approval=one_of("required"),
     audit=one_of("report", "require"),
     audit_limit=lambda v: real(0.5, 1)(v) and v != 0.6,
+    max_training_epsilon=factor,
     sealed=one_of(True, False),
     max_bundle_bytes=whole(1),
     memory=lambda v: v == "any" or many(kind)(v),
@@ -266,7 +267,15 @@ SCHEMAS: Mapping[str, Form] = {
     ),
     "config.json": config,
     "data-card.json": keys(
-        ("corrected", "privacy_audit"),
+        ("corrected", "privacy", "privacy_audit"),
+        privacy=keys(
+            epsilon=real(0, 1e308, above=True),
+            delta=lambda v: real(0, 1, above=True)(v) and v < 1,
+            unit=one_of("patient"),
+            accountant=one_of("prv", "rdp"),
+            private=one_of(True, False),
+            relation=one_of("zero-out"),
+        ),
         corrected=whole(0),
         privacy_audit=an_audit,
         format=one_of(1),
@@ -564,6 +573,9 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
         )
     if under["policy"].get("audit") == "require":
         need(audit is not None and passes(audit, under["policy"].get("audit_limit", 0.6)), "no audit that passes")
+    if (limit := under["policy"].get("max_training_epsilon")) is not None:
+        promise = data_card.get("privacy")
+        need(promise is not None and promise["private"] and promise["epsilon"] <= limit, "no guarantee")
 
 
 def passes(audit: Any, limit: float) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,16 @@ import torch
 
 from relay.bundle.handover_files import load
 from relay.config import Devices, PrivateTraining
-from relay.data import patient_loader
+from relay.data import patient_loader, patients_of
 from relay.errors import ConfigError, Interrupted, UserError
 from relay.exchange.drafting import draft
-from relay.leg import guarantee, run as leg_run
+from relay.leg import doubts, guarantee, run as leg_run
 from relay.leg.paths import RunPaths
+from relay.leg.pricing import MEAN, priced
+from relay.leg.release import Release
 from relay.leg.simulated_transport import Simulated
-from relay.noise import Mechanism, epsilon_of
+from relay.noise import Axes, Mechanism, Secret, epsilon_of
+from relay.phase import Batch
 from relay.trust import Cost, DamagedLedger, Ledger, Policy
 from tests.leg.test_resume import StopAt
 from tests.leg.test_transport import Sites
@@ -47,7 +52,11 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
         ({"common.train.early_stopping": {"patience": 1}}, "early_stopping: with train.privacy, must be null"),
         ({"common.train.accumulate": 2}, "accumulate = 2: with train.privacy, must be 1"),
         ({"common.train.precision": "bf16"}, "precision = 'bf16': with train.privacy, must be 32 or 64"),
-        ({"common.strategy": {"name": "relay"}}, "no 'style' memory can be handed over"),
+        ({"common.strategy": {"name": "relay"}}, "no 'owm' memory can be handed over"),
+        (
+            {"common.strategy": {"name": "der", "kwargs": {"memory": {"name": "style", "kwargs": {"epsilon": 2}}}}},
+            "no 'style' memory can be handed over: it has an epsilon of its own",
+        ),
         ({"common.strategy": {"name": "ewc"}}, "no 'ewc' memory can be handed over: it is measured"),
         ({"common.train.privacy": {"clip": 1.0}}, "give one of epsilon and noise"),
         ({"common.train.privacy": {"epsilon": 3, "budget": 2}}, "one leg would cost more"),
@@ -60,13 +69,6 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
 def test_a_config_that_it_cannot_cover_is_refused(changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         study(**{**PRIVATE, **changes})
-
-
-@pytest.mark.parametrize("strategy", ["local", "sequential", "joint", "lwf", "merge", "fedavg", "relay"])
-def test_a_config_that_it_covers_is_not(strategy: str) -> None:
-    kwargs = {"memory": None, "owm_alpha": None} if strategy == "relay" else {}
-    (leg, *_) = study(**PRIVATE, **{"common.strategy": {"name": strategy, "kwargs": kwargs}}).legs
-    guarantee.check(leg, Devices())
 
 
 def test_batch_normalisation_is_named() -> None:
@@ -118,10 +120,56 @@ def test_a_ledger_counts_each_training_once(tmp_path: Path) -> None:
 def test_a_strategy_that_reads_images_beside_its_fits_is_stopped() -> None:
     from relay.phase import Training
 
-    training = guarantee.guarded(Training(1, ["a"], lambda: iter(()), lambda: 0.0))
+    training = guarantee.guarded(Training(1, ["a"], lambda: iter(()), lambda: 0.0), None)
     for use in (training.batches, training.score):
         with pytest.raises(UserError, match="outside the fits, without noise"):
             use()
+
+
+def test_a_mean_is_released_once_of_each_patient_alone_and_only_if_it_is_charged() -> None:
+    from relay.data import prepare
+
+    (leg,) = study(**PRIVATE).legs
+    site, seen = prepare(leg.pool[0], 7), []
+
+    def describe(images: Iterator[Batch]) -> torch.Tensor:
+        seen.append(torch.cat([batch.index for batch in images]).tolist())
+        return torch.tensor([0.1 * len(seen), 0.0, float("nan")])
+
+    release = Release(leg, [site], torch.device("cpu"))
+    asked = describe, Axes.of((1, 1, 3), 0), 0.75
+    charged = SimpleNamespace(strong=1e9, secret=Secret(b"k" * 32))
+    for account in (None, SimpleNamespace(strong=None), charged):
+        release.guarantee = account  # type: ignore[assignment]
+        if account is not charged:
+            with pytest.raises(UserError, match="a mean of its images that is not in the account"):
+                release(*asked)
+    assert release(*asked).mean.tolist() == pytest.approx([0.35, 0, 0], abs=1e-6)  # of 0.1, 0.2, … 0.6
+    assert seen == list(patients_of([site.split.train]).values())
+    with pytest.raises(UserError, match="not in the account"):
+        release(*asked)
+
+
+def test_a_mean_takes_its_share_of_epsilon_and_training_the_rest() -> None:
+    options = PrivateTraining(epsilon=4, accountant="rdp")
+    with_, without = (priced(options, 1.0, {"learn": 20}, release) for release in (True, False))
+    made = [Mechanism(**each) for each in with_["mechanisms"]]
+    assert [each.name for each in made] == ["phase learn", MEAN]
+    assert 3.9 <= epsilon_of(made, options.delta, "rdp") <= 4
+    noise = without["mechanisms"][0]["noise"]
+    assert noise < made[0].noise < 1.1 * noise
+    by_noise = priced(PrivateTraining(noise=noise, accountant="rdp"), 1.0, {"learn": 20}, True)
+    assert 4 < by_noise["epsilon"] < 5
+
+
+def test_too_few_patients_for_what_the_memory_releases_are_warned_of() -> None:
+    from relay.data import prepare
+
+    strategy = {"name": "relay", "kwargs": {"owm_alpha": None}}
+    changes = PRIVATE | {"common.strategy": strategy, "common.train.privacy": {"epsilon": 8}}
+    (leg,) = study(**changes).legs
+    told = [doubt.text for doubt in doubts._settings(leg, [prepare(leg.pool[0], 7)])]
+    assert any(text.startswith("with privacy.epsilon 8 and 6 patients to train on, the noise in its") for text in told)
 
 
 @pytest.fixture
@@ -149,10 +197,10 @@ def test_patients_take_part_independently_and_see_nobody_else(loader: Any) -> No
 
 
 def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_path: Path) -> None:
-    """And another leg would be over the budget."""
+    """So does its memory; and another leg would be over the budget."""
     sites = Sites(tmp_path, Policy(min_samples=1))
     private = {"epsilon": 5, "accountant": "rdp", "budget": 8}
-    changes = {"common.strategy.name": "sequential", "common.train.num_epochs": 1, "common.train.privacy": private}
+    changes = {"common.strategy.name": "der", "common.train.num_epochs": 1, "common.train.privacy": private}
     sites.leg(1, **changes)
     store = sites.study.store("clinic_a")
     assert [line.event for line in store.ledger.lines()] == ["roster", "charged", "signed", "sent"]
@@ -161,7 +209,9 @@ def test_a_deployed_leg_is_charged_in_the_ledger_and_says_so_on_its_card(tmp_pat
     assert "Differential privacy of this leg's training: ε = 5, δ = 1e-05 for each training patient" in card
     assert list(tmp_path.rglob("noise.key")) == []
     made = draft(store, tmp_path / "run/clinic_a/checkpoints/task_1/handover")
-    assert dict(made.beside(store.roster.policy))["differential privacy of the training"].startswith("ε = 5")
+    beside = dict(made.beside(store.roster.policy))
+    assert beside["differential privacy of the training"].startswith("ε = 5")
+    assert any("ε = 3, δ = 1e-05 for replacing a patient" in text for text in beside.values())
     (leg,), charged = study(**PRIVATE).legs, store.ledger.costs()
     with pytest.raises(UserError, match="would cost epsilon 5; clinic_a has spent 5 of its budget of 8"):
         guarantee.check_budget(leg, PrivateTraining(**private), {"key": "", "epsilon": 5, "delta": 1e-5}, charged)

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from relay.memory.moments import clipped, means, release
+from relay.memory.moments import means, release
+from relay.noise import shortened
 
 
 def vectors(seed: int, many: int = 12, size: int = 5) -> Tensor:
@@ -61,7 +62,7 @@ def test_to_replace_a_patient_moves_the_moments_by_the_clipped_share_at_most(
 
 def test_clipping_shortens_and_does_not_turn() -> None:
     long = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
-    assert torch.allclose(clipped(long, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
+    assert torch.allclose(shortened(long, 1.0), torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
 
 
 def test_the_mean_of_each_patient() -> None:

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from relay.errors import HandoverError
 from relay.handover import Handover, MemoryState
+from relay.memory.appearance import Form
+from relay.memory.noisy_release import finer
 from relay.memory.router import Router
 from relay.memory.style import Style, StyleOptions
+from relay.noise import noisy_mean
 from relay.phase import Batch, Task, Training
 
 TASK = Task("south", 3, 3, (-1.0, 1.0), (16, 16))
@@ -401,3 +405,72 @@ def test_normalised_volumes_of_four_channels_are_repainted_in_their_range() -> N
     outside = mine.label == 0
     mean = [float(part.image.movedim(1, -1)[outside].mean()) for part in (mine, drawn, theirs)]
     assert abs(mean[1] - mean[2]) < 0.1 * abs(mean[2] - mean[0])
+
+
+def replayed(there: Training, whose: Batch) -> list[Tensor]:
+    """The gradient of DER++ on one patient's images, replayed by the style of another site."""
+    from strategies.der import DER, DEROptions
+
+    torch.manual_seed(1)
+    net = nn.Conv2d(3, 3, 3, padding=1)
+    strategy = DER(DEROptions())
+    strategy.setup(net, F.cross_entropy, TASK)
+    strategy.receive(dataclasses.replace(handover(("north", some(shade=60))), model=net.state_dict()))
+    strategy.begin(there)
+    torch.manual_seed(2)  # as of this patient and step
+    return list(torch.autograd.grad(torch.stack(list(strategy.loss(whose).values())).sum(), list(net.parameters())))
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_with_a_guarantee_a_patient_changes_no_other_patients_gradient(guarded: bool) -> None:
+    """Given what was released: repainting takes nothing else of this site. Without it, it takes the mean look."""
+    from relay.noise import Noisy
+
+    axes_of: list[Any] = []
+
+    def released(describe: Any, axes: Any, reach: float) -> Noisy:
+        axes_of.append(axes)
+        mean = torch.linspace(-0.5, 0.5, len(axes.reach), dtype=torch.float64)
+        return Noisy(mean, torch.full_like(mean, 0.1), 1.0)
+
+    found = []
+    for shade in (0, 80):  # of all patients but the last, whose regions are larger, too
+        others, mine = batch(many=8, shade=shade), batch(seed=3, many=2)
+        label = torch.cat([others.label, mine.label])
+        if shade:
+            label[:8, 2:14, 2:14].clamp_(min=1)
+        all_ = Batch(torch.cat([others.image, mine.image]), label, torch.arange(10))
+        there = Training(10, [f"p{n // 2}" for n in range(10)], lambda all_=all_: iter([all_]), float)
+        if guarded:
+            there = dataclasses.replace(there, batches=None, noisy_mean=released)
+        found.append(replayed(there, Batch(mine.image, mine.label, torch.tensor([8, 9]))))
+    same = all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    assert same == guarded
+    assert len(axes_of) == 2 * guarded, "released once"
+
+
+def test_what_a_patient_gives_to_the_mean_is_that_patients_alone() -> None:
+    """And no more than the ball: the vector for the mean is that of the description with noise."""
+    style = begun()
+    taken = {}
+
+    def keep(describe: Any, axes: Any, reach: float) -> Any:
+        one = batch(many=2)
+        taken["vector"] = describe(iter([Batch(one.image[:1], one.label[:1], one.index[:1]), one[1:]]))
+        return noisy_mean(taken["vector"][None], axes, 1e9, reach)
+
+    there = dataclasses.replace(training(12), noisy_mean=keep)
+    style.begin(there)
+    style.learn(there)
+    state = style.own()
+    assert state is not None
+    assert state.tensors["mean"] == pytest.approx(taken["vector"][-len(state.tensors["mean"]) :], abs=1e-4)
+    assert state.about["quantiles"] == 3
+
+
+def test_a_mean_of_few_quantiles_is_drawn_out_to_more() -> None:
+    few, form = Form(2, 1, 3, area_to_perimeter=True), Form(2, 1, 5, area_to_perimeter=True)
+    mean = torch.tensor([-1.0, 0.0, 0.5, 0.0, 0.2, 1.0, 0.3])
+    wanted = torch.tensor([-1.0, -0.5, 0.0, 0.25, 0.5, 0.0, 0.1, 0.2, 0.6, 1.0, 0.3])
+    assert torch.allclose(finer(mean, few, form), wanted, atol=1e-6)
+    assert finer(mean, few, few) is mean

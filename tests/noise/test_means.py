@@ -12,7 +12,8 @@ from scipy.integrate import trapezoid
 from scipy.stats import norm
 from torch import Tensor
 
-from relay.memory.private import PLANS, REACH, WITHIN, Axes, _delta, _step, _steps, noise_of, noisy_mean, strength
+from relay.noise import epsilon_of_strength
+from relay.noise.means import PLANS, REACH, WITHIN, Axes, _delta, _step, _steps, noise_of, noisy_mean, strength
 
 AXES = Axes.of((1, 4, 3), 0)
 
@@ -26,6 +27,7 @@ def test_the_strength_gives_epsilon_and_delta(epsilon: float, delta: float) -> N
     m = strength(epsilon, delta)
     assert _delta(epsilon, m) == pytest.approx(delta, rel=1e-5)
     assert _delta(epsilon, m * 1.01) > delta
+    assert epsilon_of_strength(m, delta) == pytest.approx(epsilon, rel=1e-3)
 
 
 @pytest.mark.parametrize(("epsilon", "sigma"), [(1.0, 3.7306), (2.0, 1.9938), (8.0, 0.6002)])
@@ -68,12 +70,12 @@ def test_axes_turn_and_scale_and_turn_back(grid: tuple[int, ...]) -> None:
 def test_the_noise_is_as_large_as_the_budget_says(epsilon: float) -> None:
     """Numbers that are all zero: what is released is the noise of the last step."""
     axes, many = Axes.of((4, 3, 3), 2), 4000
-    found = torch.stack([noisy_mean(torch.zeros(many, 38), axes, epsilon, 1e-5).mean for _ in range(60)])
-    noise = noise_of(many, axes, epsilon, 1e-5)
+    found = torch.stack([noisy_mean(torch.zeros(many, 38), axes, strength(epsilon, 1e-5)).mean for _ in range(60)])
+    noise = noise_of(many, axes, strength(epsilon, 1e-5))
     assert torch.allclose(found.std(0), noise, rtol=0.4)
     m, root = strength(epsilon, 1e-5), axes.norm
     radius = REACH * root
-    for share in PLANS[len(_steps(many, axes, epsilon, 1e-5, REACH)) - 1]:
+    for share in PLANS[len(_steps(many, axes, strength(epsilon, 1e-5), REACH)) - 1]:
         step = 2 * radius / (many * m * math.sqrt(share))
         radius = math.hypot(WITHIN * root, step * math.sqrt(38))
     scaled = axes.scaled(found).std(0)
@@ -81,7 +83,7 @@ def test_the_noise_is_as_large_as_the_budget_says(epsilon: float) -> None:
 
 
 def test_with_patients_enough_noise_hardly_matters() -> None:
-    found = noisy_mean(vectors(1, 20000), AXES, 2.0, 1e-5)
+    found = noisy_mean(vectors(1, 20000), AXES, strength(2.0, 1e-5))
     assert torch.allclose(found.mean, vectors(1, 20000).double().mean(0), atol=0.01)
 
 
@@ -91,7 +93,7 @@ def test_a_plan_spends_the_budget_and_no_more(plan: tuple[float, ...]) -> None:
 
 
 def test_steps_are_as_many_as_have_the_least_noise() -> None:
-    found = [_steps(many, AXES, 8.0, 1e-5, REACH) for many in (4, 11, 25)]
+    found = [_steps(many, AXES, strength(8.0, 1e-5), REACH) for many in (4, 11, 25)]
     assert [len(steps) for steps in found] == [1, 2, 3]
     alone = 2 * REACH * AXES.norm / (25 * strength(8.0, 1e-5))
     assert found[-1][-1][1] < alone
@@ -99,12 +101,12 @@ def test_steps_are_as_many_as_have_the_least_noise() -> None:
 
 def test_noise_is_new_every_time_and_does_not_come_from_a_seed() -> None:
     torch.manual_seed(1)
-    first = noisy_mean(vectors(1), AXES, 1.0, 1e-5)
+    first = noisy_mean(vectors(1), AXES, strength(1.0, 1e-5))
     torch.manual_seed(1)
-    assert not torch.equal(first.mean, noisy_mean(vectors(1), AXES, 1.0, 1e-5).mean)
+    assert not torch.equal(first.mean, noisy_mean(vectors(1), AXES, strength(1.0, 1e-5)).mean)
 
 
 def test_what_is_released_is_a_description_however_much_noise_there_is() -> None:
-    found = noisy_mean(vectors(1, 2), AXES, 1e-6, 1e-12)
+    found = noisy_mean(vectors(1, 2), AXES, strength(1e-6, 1e-12))
     assert found.mean.abs().max() <= 1
     assert found.noise.min() > 1e3

@@ -16,24 +16,26 @@ patient replaces one vector of that ball by another of it, at most 2 r away, and
 
 (corollary 2.13; the analytic Gaussian mechanism of Balle and Wang 2018, arXiv:1805.06530, theorem 8). What is reckoned
 from the released mean tells nothing more. n, the number of patients, is taken as known.
+
+To have nothing in the place of a patient, with n as it was, is to have a vector at the centre: that moves the mean by
+half as much. So what is 2m-GDP for replacing a patient is m-GDP for the relation of :mod:`relay.noise.accounting`.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 from torch import Tensor
 from typing_extensions import Self
-
-from relay.memory.moments import clipped
 
 REACH = 0.75
 """Root mean square of the numbers of a vector, in their usual mixture, at the edge of the first ball."""
@@ -95,38 +97,47 @@ class Noisy:
     Attributes:
         mean: float64 ``(d,)``, in -1..1.
         noise: float64 ``(d,)``, standard deviation of the noise in each number.
+        strong: the m for which it is m-GDP for replacing a patient.
     """
 
     mean: Tensor
     noise: Tensor
+    strong: float
 
 
-def noisy_mean(vectors: Tensor, axes: Axes, epsilon: float, delta: float, reach: float = REACH) -> Noisy:
-    """The mean of vectors ``(n, d)``, one for each patient, (epsilon, delta)-private for replacing one.
+def noisy_mean(
+    vectors: Tensor,
+    axes: Axes,
+    strong: float,
+    reach: float = REACH,
+    normal: Callable[[int, int], NDArray[np.float64]] | None = None,
+) -> Noisy:
+    """The mean of vectors ``(n, d)``, one for each patient.
 
     Args:
+        strong: the m for which it is m-GDP for replacing a patient: see :func:`strength`.
         reach: of the first ball, as :data:`REACH`.
-
-    What is released does not repeat: anyone who could find a seed of its noise could subtract it again.
+        normal: gives so many standard normal numbers, for the step of a number; by default new ones every time, from
+            the operating system: anyone who could find a seed of the noise could subtract it again.
     """
     vectors = axes.scaled(vectors)
     centre = torch.zeros_like(axes.reach)
-    for radius, noise in _steps(len(vectors), axes, epsilon, delta, reach):
-        centre = _step(vectors, centre, radius) + noise * _normal(len(centre))
+    for number, (radius, noise) in enumerate(_steps(len(vectors), axes, strong, reach)):
+        drawn = (normal or _normal)(len(centre), number)
+        centre = _step(vectors, centre, radius) + noise * torch.from_numpy(drawn)
     mean = axes.back(centre).clamp(-1, 1)  # noise may take it out of where descriptions lie
-    return Noisy(mean, noise_of(len(vectors), axes, epsilon, delta, reach))
+    return Noisy(mean, noise_of(len(vectors), axes, strong, reach), strong)
 
 
-def noise_of(many: int, axes: Axes, epsilon: float, delta: float, reach: float = REACH) -> Tensor:
+def noise_of(many: int, axes: Axes, strong: float, reach: float = REACH) -> Tensor:
     """The standard deviation of the noise in each number, for so many patients: ``(d,)``. It is no secret."""
-    _, noise = _steps(many, axes, epsilon, delta, reach)[-1]
+    _, noise = _steps(many, axes, strong, reach)[-1]
     return noise * (axes.rows.square() * axes.reach[:, None]).sum(0).sqrt()
 
 
-def _steps(many: int, axes: Axes, epsilon: float, delta: float, reach: float) -> list[tuple[float, float]]:
+def _steps(many: int, axes: Axes, strong: float, reach: float) -> list[tuple[float, float]]:
     """The radius and the noise of each step, of the best plan."""
-    total = strength(epsilon, delta)
-    return min((_planned(plan, many * total, axes, reach) for plan in PLANS), key=lambda steps: steps[-1][1])
+    return min((_planned(plan, many * strong, axes, reach) for plan in PLANS), key=lambda steps: steps[-1][1])
 
 
 def _planned(plan: Sequence[float], strong: float, axes: Axes, reach: float) -> list[tuple[float, float]]:
@@ -140,7 +151,14 @@ def _planned(plan: Sequence[float], strong: float, axes: Axes, reach: float) -> 
 
 def _step(vectors: Tensor, centre: Tensor, radius: float) -> Tensor:
     """The mean of vectors clipped to a ball: another patient moves it by ``2 radius / n`` at most."""
-    return centre + clipped(vectors - centre, radius).mean(0)
+    return centre + shortened(vectors - centre, radius).mean(0)
+
+
+def shortened(vectors: Tensor, radius: float) -> Tensor:
+    """Vectors ``(n, d)`` longer than ``radius`` are shortened to it."""
+    norms = vectors.norm(dim=1, keepdim=True)
+    shorter: Tensor = vectors * (radius / norms.clamp(min=radius))
+    return shorter
 
 
 def strength(epsilon: float, delta: float) -> float:
@@ -153,7 +171,14 @@ def _delta(epsilon: float, m: float) -> float:
     return float(ndtr(m / 2 - epsilon / m) - math.exp(epsilon + log_ndtr(-m / 2 - epsilon / m)))
 
 
-def _normal(many: int) -> Tensor:
+def epsilon_of_strength(strong: float, delta: float) -> float:
+    """The least epsilon with which m-GDP is (epsilon, delta)-private: the inverse of :func:`strength`."""
+    if _delta(0.0, strong) <= delta:
+        return 0.0
+    return float(brentq(lambda epsilon: _delta(epsilon, strong) - delta, 0.0, strong * (strong + 40)))
+
+
+def _normal(many: int, step: int) -> NDArray[np.float64]:
     """Standard normal numbers, each from the operating system; torch's own generator has 32 bits of seed to try out."""
     source = secrets.SystemRandom()
-    return torch.tensor([source.gauss(0, 1) for _ in range(many)], dtype=torch.float64)
+    return np.array([source.gauss(0, 1) for _ in range(many)])
