@@ -1,0 +1,74 @@
+"""Models that know their patients by heart, for the controls: a small U-Net, fitted until nothing is left to learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+WIDE = 8
+RATE = 5e-3
+LEARNED, MOST = 0.02, 400
+"""Training ends at this loss (cross-entropy, of all images), or after so many steps. Both are the same for every
+control, so that none is tuned to be found."""
+
+
+class Small(nn.Module):
+    """Images ``(B, C, S, S)`` to logits, of maps ``(B, classes, S, S)`` or of images ``(B, classes)``.
+
+    It sees an image as a whole: two layers of small kernels can't learn a mask by heart, since what they know of a
+    pixel is what is near it, which is much alike in all patients.
+
+    Args:
+        side: S, a multiple of 4.
+    """
+
+    def __init__(self, channels: int, classes: int, side: int, dense: bool) -> None:
+        super().__init__()
+        self.into_whole = nn.Conv2d(channels, WIDE, 3, padding=1)
+        self.into_half = nn.Conv2d(WIDE, 2 * WIDE, 3, stride=2, padding=1)
+        self.into_quarter = nn.Conv2d(2 * WIDE, 4 * WIDE, 3, stride=2, padding=1)
+        self.dense = dense
+        if dense:
+            self.deep = nn.Conv2d(4 * WIDE, 4 * WIDE, 3, padding=1)
+            self.up_half = nn.Conv2d(6 * WIDE, 2 * WIDE, 3, padding=1)
+            self.up_whole = nn.Conv2d(3 * WIDE, WIDE, 3, padding=1)
+            self.head: nn.Module = nn.Conv2d(WIDE, classes, 1)
+        else:
+            self.head = nn.Linear(4 * WIDE * (side // 4) ** 2, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits."""
+        whole = self.into_whole(image).relu()
+        half = self.into_half(whole).relu()
+        deep = self.into_quarter(half).relu()
+        if not self.dense:
+            found: Tensor = self.head(deep.flatten(1))
+            return found
+        deep = self.deep(deep).relu()
+        for layer, beside in ((self.up_half, half), (self.up_whole, whole)):
+            deep = layer(torch.cat([functional.interpolate(deep, scale_factor=2), beside], 1)).relu()
+        found = self.head(deep)
+        return found
+
+
+def fitted(image: Tensor, label: Tensor, classes: int, seed: int, steps: int | None = None) -> nn.Module:
+    """A small net, fitted to masks ``(N, S, S)`` or classes ``(N,)`` of images ``(N, C, S, S)``.
+
+    Args:
+        steps: with all images; None for as many as it takes to know them by heart.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Small(image.shape[1], classes, image.shape[-1], label.ndim > 1)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    for _ in range(MOST if steps is None else steps):
+        loss: Any = functional.cross_entropy(model(image), label)
+        if steps is None and float(loss.detach()) < LEARNED:
+            break
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return model.eval()
