@@ -23,7 +23,7 @@ from privacy_sets import Drawn, sets
 from scipy.stats import spearmanr
 
 from relay.privacy import controls, evidence
-from relay.privacy.auditing import card_of
+from relay.privacy.carding import card_of
 from relay.privacy.overfitting import fitted
 from relay.seeds import derive
 

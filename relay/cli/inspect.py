@@ -168,8 +168,7 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
 
 
 def _audits(claims: list[Claim], inside: Opened) -> None:
-    """What the privacy audits of earlier legs found, as far as their cards can be read; the newest leg's is in the model
-    card."""
+    """What the audits of earlier legs found, as far as it can be read; the newest leg's is in the model card."""
     from relay.bundle import audits, documents, manifest
     from relay.trust import BadDocument
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from relay.privacy.attacks import Shadows, cheap, with_shadows
-from relay.privacy.auditing import card_of
+from relay.privacy.carding import card_of
 from relay.privacy.evidence import Floats
 from relay.privacy.overfitting import fitted
 from relay.privacy.signals import each

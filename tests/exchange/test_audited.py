@@ -11,7 +11,7 @@ import pytest
 from relay.bundle import audits, manifest
 from relay.bundle.audits import Attack, AuditRecord, PrivacyAudit
 from relay.exchange import approving, drafting
-from relay.privacy.auditing import parts_of
+from relay.privacy.leaving import parts_of
 from relay.trust.document import canonical, parse
 from relay.trust.policy import Policy
 from relay.trust.refusals import NotAudited, PolicyBreach

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from relay.bundle import AuditRecord, audits
 from relay.cli.app import app
-from relay.privacy.auditing import parts_of
+from relay.privacy.leaving import parts_of
 from relay.trust import parse
 from tests.studies import finished
 

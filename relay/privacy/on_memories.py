@@ -1,0 +1,179 @@
+"""Attacks on the memories of a handover: what is near to them, what they held before, and the importance of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from relay.bundle import audits
+from relay.handover import MemoryState
+from relay.leg import Progress, task_of
+from relay.memory import Duplicates, Influence, as_vector, by_class, distances, duplicates, influence, trained
+from relay.plan import Leg
+from relay.privacy.evidence import Floats
+from relay.privacy.leaving import Leaving
+from relay.privacy.on_models import net_of
+from relay.privacy.signals import features, gradients_of
+from relay.privacy.subjects import Subjects
+
+IMPORTANCES = ("ewc", "si")
+"""Kinds of memories that say how much each weight matters, on which gradients of members have left their mark."""
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Small:
+    """What a memory holds of a class.
+
+    Attributes:
+        patients: members who have it; ``others``: those who were not trained on.
+        nearest: distance of the nearest member, in units of the others' median; None without others.
+    """
+
+    part: str
+    by: str
+    name: str
+    patients: int
+    others: int
+    nearest: float | None
+
+
+@dataclass
+class Memories:
+    """What was found of all memories.
+
+    Attributes:
+        scores: of attacks, ``(patients,)`` each, by part and name.
+        copies: distances to what a memory holds; NaN for patients whom a test is not about.
+        classes: what memories hold of single classes.
+        influences: what one patient changes, with the part.
+        repeats: samples that are alike, with the part.
+    """
+
+    scores: dict[Key, Floats] = field(default_factory=dict)
+    copies: dict[Key, Floats] = field(default_factory=dict)
+    classes: list[Small] = field(default_factory=list)
+    influences: list[tuple[str, Influence]] = field(default_factory=list)
+    repeats: list[tuple[str, Duplicates]] = field(default_factory=list)
+
+
+def on_memories(leg: Leg, subjects: Subjects, left: Leaving, device: torch.device, progress: Progress) -> Memories:
+    """Attack every memory that this site's patients are behind."""
+    found, model = Memories(), net_of(leg, left.handover.model).to(device)
+    for part, which, state, before in _states(left):
+        with progress.stage(f"attacking {audits.PARTS[part]}{which}"):
+            _look(found, leg, subjects, (part, which, state, before), model, device)
+    return found
+
+
+def _states(left: Leaving) -> Iterator[tuple[str, str, MemoryState, MemoryState | None]]:
+    """Part, what tells it from others of that part, memory, and what was there before it, of the same kind."""
+    earlier = left.arrived.memories if left.arrived else {}
+    last = None
+    for number in left.earlier:
+        if number in earlier:
+            last = earlier[number]
+            yield "memory", f" of leg {number}", last, None
+    for state in left.handover.memories.values():
+        yield "memory", "", state, last if last and last.kind == state.kind else None
+    if (cumulative := left.handover.cumulative) is not None:
+        before = left.arrived.cumulative if left.arrived else None
+        yield "cumulative", "", cumulative, before if before and before.kind == cumulative.kind else None
+
+
+def _look(found: Memories, leg: Leg, subjects: Subjects, what: Any, model: nn.Module, device: torch.device) -> None:
+    part, which, state, before = what
+    task = task_of(leg)
+    now = dict(_near(leg, subjects, state, model, device))
+    for name, (distance, held) in now.items():
+        found.scores[part, name + which] = -distance
+        found.copies |= {(part, name + which): distance} if held else {}
+    if before is not None:
+        then = dict(_near(leg, subjects, before, model, device))
+        found.scores |= {
+            ("difference", f"change of {name}"): then[name][0] - distance
+            for name, (distance, _) in now.items()
+            if name in then
+        }
+    if state.kind in IMPORTANCES:
+        found.scores |= _importance(leg, subjects, state, before, model, device)
+    members = subjects.members()
+    patients = [members.names[k] for k in members.whose]
+    found.influences += [
+        (part, each) for each in influence(state, lambda: members.batches(leg, device), patients, task)
+    ]
+    whose = [subjects.names[k] for k in subjects.whose]
+    repeated = duplicates(state, lambda: subjects.batches(leg, device), whose, task)
+    found.repeats += [(part, repeated)] if repeated else []
+    for name, away in by_class(state, lambda: subjects.batches(leg, device), task, model):
+        _classes(found, leg, subjects, (part, name + which), away.numpy())
+
+
+def _near(
+    leg: Leg, subjects: Subjects, state: MemoryState, model: nn.Module, device: torch.device
+) -> Iterator[tuple[str, tuple[Floats, bool]]]:
+    """Each patient's smallest distance to a memory (of a mean over images: the mean), and whether it could be that to
+    an image."""
+    model = model.eval()
+    low, high = leg.data.intensity_range
+
+    def seen(images: Tensor) -> Tensor:
+        return features(model, (images + 1) / 2 * (high - low) + low)
+
+    one_size = len(set(subjects.images.shapes)) == 1
+    for name, distance, held in distances(
+        state, lambda: subjects.batches(leg, device), task_of(leg), model, seen if one_size else None
+    ):
+        values = distance.numpy().astype(float)
+        yield name, (subjects.least(values) if held else subjects.mean(values), held)
+
+
+def _importance(
+    leg: Leg,
+    subjects: Subjects,
+    state: MemoryState,
+    before: MemoryState | None,
+    model: nn.Module,
+    device: torch.device,
+) -> Mapping[Key, Floats]:
+    """How alike the squared gradient of each patient is to the importance of the weights, as a cosine.
+
+    An importance is a sum of squared gradients over members (``ewc``), or of gradients times steps (``si``): that of a
+    member is in it. What was there before is taken off for a second attack, since it is of other sites.
+    """
+    names = list(trained(model))
+
+    def flat(memory: MemoryState) -> Tensor:
+        return as_vector([memory.tensors[name] for name in names]).double().clamp(min=0)
+
+    weighed = {"cumulative": flat(state)}
+    weighed |= {"difference": (flat(state) - flat(before)).clamp(min=0)} if before else {}
+    found: dict[str, list[float]] = {part: [] for part in weighed}
+    for gradient in gradients_of(model, subjects, leg, device):
+        square = gradient.square()
+        for part, weight in weighed.items():
+            size = float(square.norm() * weight.norm())
+            found[part].append(float(square @ weight) / size if size > 0 else 0.0)
+    return {(part, f"gradient along {state.kind}"): subjects.mean(np.array(each)) for part, each in found.items()}
+
+
+def _classes(found: Memories, leg: Leg, subjects: Subjects, what: Key, distance: Floats) -> None:
+    """What a memory holds of each class; those of few patients are tested for a copy."""
+    part, by = what
+    for name, row in zip(leg.data.names, distance, strict=True):
+        mine = subjects.least(np.where(np.isfinite(row), row, np.inf))
+        there = np.isfinite(mine)
+        inside, others = there & subjects.member, there & ~subjects.member
+        if not inside.any():
+            continue
+        ratio = float(mine[inside].min() / max(np.median(mine[others]), 1e-12)) if others.any() else None
+        found.classes.append(Small(part, by, name, int(inside.sum()), int(others.sum()), ratio))
+        if inside.sum() <= audits.FEW:
+            rare = sum("of a rare class" in one for _, one in found.copies) + 1
+            # not by name: how few patients a class has is for the site alone
+            found.copies[part, f"{by} of a rare class ({rare})"] = np.where(there, mine, np.nan)
