@@ -35,12 +35,17 @@ class Small:
         nearest: distance of the nearest member, in units of the others' median; None without others.
     """
 
-    part: str
+    part: audits.Part
     by: str
     name: str
     patients: int
     others: int
     nearest: float | None
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether few patients have it, and one is far nearer than others, or nobody is there to compare with."""
+        return self.patients <= audits.FEW and (self.nearest is None or self.nearest < audits.NEAR)
 
 
 @dataclass
@@ -58,8 +63,8 @@ class Memories:
     scores: dict[Key, Floats] = field(default_factory=dict)
     copies: dict[Key, Floats] = field(default_factory=dict)
     classes: list[Small] = field(default_factory=list)
-    influences: list[tuple[str, Influence]] = field(default_factory=list)
-    repeats: list[tuple[str, Duplicates]] = field(default_factory=list)
+    influences: list[tuple[audits.Part, Influence]] = field(default_factory=list)
+    repeats: list[tuple[audits.Part, Duplicates]] = field(default_factory=list)
 
 
 def on_memories(leg: Leg, subjects: Subjects, left: Leaving, device: torch.device, progress: Progress) -> Memories:
@@ -71,7 +76,7 @@ def on_memories(leg: Leg, subjects: Subjects, left: Leaving, device: torch.devic
     return found
 
 
-def _states(left: Leaving) -> Iterator[tuple[str, str, MemoryState, MemoryState | None]]:
+def _states(left: Leaving) -> Iterator[tuple[audits.Part, str, MemoryState, MemoryState | None]]:
     """Part, what tells it from others of that part, memory, and what was there before it, of the same kind."""
     earlier = left.arrived.memories if left.arrived else {}
     last = None
@@ -162,7 +167,7 @@ def _importance(
     return {(part, f"gradient along {state.kind}"): subjects.mean(np.array(each)) for part, each in found.items()}
 
 
-def _classes(found: Memories, leg: Leg, subjects: Subjects, what: Key, distance: Floats) -> None:
+def _classes(found: Memories, leg: Leg, subjects: Subjects, what: tuple[audits.Part, str], distance: Floats) -> None:
     """What a memory holds of each class; those of few patients are tested for a copy."""
     part, by = what
     for name, row in zip(leg.data.names, distance, strict=True):

@@ -12,6 +12,7 @@ from relay.bundle import audits
 from relay.files import write_text
 from relay.numbers import MISSING, number
 from relay.privacy.auditing import Audit
+from relay.privacy.memory_tables import MEMORIES, memory_tables
 from relay.report import Picture, Section, Table, figure, render, styled
 
 DRAWN = 5
@@ -66,6 +67,8 @@ def _sections(audit: Audit, limit: float) -> Iterator[Section]:
     yield Section("attacks", "Every attack", _explained(audit), tables=[_attacks(audit)])
     if card.copies:
         yield Section("copies", "Copies of single patients", [COPIES], tables=[_copies(audit)])
+    if tables := list(memory_tables(audit.memories)):
+        yield Section("memories", "What memories hold", MEMORIES, tables=tables)
     yield Section("exposed", "The most exposed patients", [EXPOSED], tables=[_exposed(audit)])
     yield Section("less", "What reduces it", REDUCES)
     yield Section("words", "Words", words=WORDS)
