@@ -59,13 +59,13 @@ def _classes(found: Sequence[Small]) -> Table:
     ]
     columns = ["memory", "what", "class", "patients", "others", "nearest", "few and near"]
     note = (
-        f"Near: at most {audits.FEW} patients have the class, and the nearest is less than {audits.NEAR:g} times as far "
-        "as others usually are, or there are no others to compare with."
+        f"Near: at most {audits.FEW} patients have the class, and the nearest is less than {audits.NEAR:g} times as "
+        "far as others usually are, or there are no others to compare with."
     )
     return Table("Nearest patient who was trained on, by class", columns, rows, heads=3, notes=[note])
 
 
 def _repeats(found: Sequence[tuple[audits.Part, Duplicates]]) -> Table:
     rows = [[audits.PARTS[part], str(o.samples), str(o.repeated), str(o.largest)] for part, o in found]
-    note = "Alike: nearer to each other than half the usual distance of an image to the nearest other patient."
+    note = "Alike: nearer to each other than half the usual distance from an image to the nearest other patient's."
     return Table("Samples that are alike", ["memory", "drawn", "alike", "largest group"], rows, notes=[note])
