@@ -6,7 +6,7 @@ Power: how often a model is flagged that was overfitted on ten patients. Size: h
 other patients is. Real sets are those of ``--data`` (``cxr_lungs``, ``hippocampus``, ``wbc_types``), at 16 x 16 pixels;
 patients are drawn anew for each seed. Of white blood cells, half of the classes are wrong, so that they have to be
 learned by heart. The other attack is in :mod:`privacy_rank`: its AUC is compared with LiRA's over eight models, which
-were trained on few or more patients, and ever longer.
+were trained on few or more patients, and until an ever smaller loss.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from relay.seeds import derive
 
 EACH = 10
 OTHERS = 15
-MODELS = tuple((patients, steps) for patients in (15, 8) for steps in (5, 15, 40, 120))
-"""Of the comparison of attacks: patients who are trained on, and steps."""
+LOSSES = (1.0, 0.5, 0.15, 0.02)
+MODELS = tuple((patients, loss) for patients in (15, 8) for loss in LOSSES)
+"""Of the comparison of attacks: patients who are trained on, and the loss at which training ends."""
 
 
 def flagged(drawn: Drawn, seed: int, leaks: bool) -> tuple[bool, float, float]:
@@ -49,21 +50,21 @@ def flagged(drawn: Drawn, seed: int, leaks: bool) -> tuple[bool, float, float]:
 def agreement(drawn: Drawn, seeds: int) -> tuple[list[float], list[float]]:
     """For each of :data:`MODELS`: the mean AUC of LiRA, and of the other attack."""
     lira, other = [], []
-    for patients, steps in MODELS:
-        found = [_both(drawn, seed, patients, steps) for seed in range(seeds)]
+    for patients, until in MODELS:
+        found = [_both(drawn, seed, patients, until) for seed in range(seeds)]
         lira.append(float(np.mean([one for one, _ in found])))
         other.append(float(np.mean([two for _, two in found])))
     return lira, other
 
 
-def _both(drawn: Drawn, seed: int, patients: int, steps: int) -> tuple[float, float]:
+def _both(drawn: Drawn, seed: int, patients: int, until: float) -> tuple[float, float]:
     image, label = (part[: patients + OTHERS] for part in drawn(seed))
-    target = fitted(image[:patients], label[:patients], controls.CLASSES, derive(seed, "target"), steps)
-    scores = controls.attacked(target, image, label, seed, steps)
+    target = fitted(image[:patients], label[:patients], controls.CLASSES, derive(seed, "target"), until)
+    scores = controls.attacked(target, image, label, seed, until)
     lira = evidence.auc(scores["model", "lira"], np.arange(len(image)) < patients)
 
     def fit(some: Any, labels: Any, number: int) -> Any:
-        return fitted(some, labels, controls.CLASSES, derive(number, "other attack"), steps)
+        return fitted(some, labels, controls.CLASSES, derive(number, "other attack"), until)
 
     return lira, attack(target, image, label, patients, fit, seed)
 
@@ -91,7 +92,7 @@ def main() -> None:
         ranks[name] = {"lira": lira, "other": other, "spearman": float(spearmanr(lira, other).statistic)}
         told = " | ".join(", ".join(f"{value:.2f}" for value in values) for values in (lira, other))
         print(f"| {name} | {told} | {ranks[name]['spearman']:.2f} |", flush=True)
-    print(f"\nmodels (patients, steps): {MODELS}; {time.monotonic() - began:.0f} s")
+    print(f"\nmodels (patients, loss): {MODELS}; {time.monotonic() - began:.0f} s")
     if given.out:
         given.out.write_text(json.dumps({"rates": rates, "models": MODELS, "ranks": ranks}, indent=1) + "\n")
 

@@ -44,7 +44,7 @@ def _outputs(model: nn.Module, image: Tensor, label: Tensor) -> Tensor:
     one are distributed over the pixels; of a class, which has one, these two."""
     chance = model(image).double().softmax(1)
     true = chance.gather(1, label[:, None]).flatten(1)
-    likeliest = chance.max(1).values.flatten(1)
+    likeliest = chance.max(1).values.reshape(len(image), -1)
     told = [value.clamp(1e-6, 1 - 1e-6).logit() for value in (true, likeliest)]
     if true.shape[1] == 1:
         return torch.cat(told, 1)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from relay.privacy.attacks import Shadows, cheap, with_shadows
 from relay.privacy.carding import card_of
 from relay.privacy.evidence import Floats
-from relay.privacy.overfitting import fitted
+from relay.privacy.overfitting import LEARNED, fitted
 from relay.privacy.signals import each
 from relay.privacy.training_shadows import halves
 from relay.seeds import derive, generator
@@ -64,17 +64,17 @@ def _model(seed: int, dense: bool, trained_on_them: bool) -> bool:
     return _leaks(scores, {}, seed)
 
 
-def attacked(target: nn.Module, image: Tensor, label: Tensor, seed: int, steps: int | None = None) -> Scores:
+def attacked(target: nn.Module, image: Tensor, label: Tensor, seed: int, until: float = LEARNED) -> Scores:
     """The scores of the attacks on a model, with shadow models of its kind.
 
     Args:
         image, label: of all patients, one each, ``(N, C, S, S)`` and ``(N, …)``.
-        steps: of the shadow models; None for as many as a control needs.
+        until: the loss at which the training of shadow models ends.
     """
     loss, entropy = seen(target, image, label)
     inside = np.stack(halves(len(image), SHADOWS, seed))
     models = [
-        fitted(image[mask], label[mask], CLASSES, derive(seed, "shadow", k), steps)
+        fitted(image[mask], label[mask], CLASSES, derive(seed, "shadow", k), until)
         for k, mask in enumerate(torch.from_numpy(inside))
     ]
     shadows = Shadows(np.stack([seen(model, image, label)[0] for model in models]), inside, 1.0)

@@ -57,20 +57,20 @@ class Small(nn.Module):
         return found
 
 
-def fitted(image: Tensor, label: Tensor, classes: int, seed: int, steps: int | None = None) -> nn.Module:
+def fitted(image: Tensor, label: Tensor, classes: int, seed: int, until: float = LEARNED) -> nn.Module:
     """A small net, fitted to masks ``(N, S, S)`` or classes ``(N,)`` of images ``(N, C, S, S)``.
 
     Args:
-        steps: with all images; None for as many as it takes to know them by heart.
+        until: the loss at which training ends, if not after :data:`MOST` steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: Any = Small(image.shape[1], classes, image.shape[-1], label.ndim > 1)
         model.to(memory_format=torch.channels_last)  # a third faster
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    for _ in range(MOST if steps is None else steps):
+    for _ in range(MOST):
         loss: Any = functional.cross_entropy(model(image), label)
-        if steps is None and float(loss.detach()) < LEARNED:
+        if float(loss.detach()) < until:
             break
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
