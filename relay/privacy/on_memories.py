@@ -1,8 +1,8 @@
-"""Attacks on the memories of a handover: what is near to them, what they held before, and the importance of weights."""
+"""Attacks on the memories of a handover: what is near to them, now and before, and what they hold of patients."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from relay.bundle import audits
 from relay.handover import MemoryState
 from relay.leg import Progress, task_of
-from relay.memory import Duplicates, Influence, as_vector, by_class, distances, duplicates, influence, trained
+from relay.memory import Duplicates, Influence, by_class, distances, duplicates, influence
 from relay.plan import Leg
 from relay.privacy.evidence import Floats
 from relay.privacy.leaving import Leaving
+from relay.privacy.on_importance import IMPORTANCES, of_importance
 from relay.privacy.on_models import net_of
-from relay.privacy.signals import features, gradients_of
+from relay.privacy.signals import features
 from relay.privacy.subjects import Subjects
 
-IMPORTANCES = ("ewc", "si")
-"""Kinds of memories that say how much each weight matters, on which gradients of members have left their mark."""
 Key = tuple[str, str]
 
 
@@ -106,7 +105,7 @@ def _look(found: Memories, leg: Leg, subjects: Subjects, what: Any, model: nn.Mo
             if name in then
         }
     if state.kind in IMPORTANCES:
-        found.scores |= _importance(leg, subjects, state, before, model, device)
+        found.scores |= of_importance(leg, subjects, state, before, model, device)
     members = subjects.members()
     patients = [members.names[k] for k in members.whose]
     found.influences += [
@@ -136,35 +135,6 @@ def _near(
     ):
         values = distance.numpy().astype(float)
         yield name, (subjects.least(values) if held else subjects.mean(values), held)
-
-
-def _importance(
-    leg: Leg,
-    subjects: Subjects,
-    state: MemoryState,
-    before: MemoryState | None,
-    model: nn.Module,
-    device: torch.device,
-) -> Mapping[Key, Floats]:
-    """How alike the squared gradient of each patient is to the importance of the weights, as a cosine.
-
-    An importance is a sum of squared gradients over members (``ewc``), or of gradients times steps (``si``): that of a
-    member is in it. What was there before is taken off for a second attack, since it is of other sites.
-    """
-    names = list(trained(model))
-
-    def flat(memory: MemoryState) -> Tensor:
-        return as_vector([memory.tensors[name] for name in names]).double().clamp(min=0)
-
-    weighed = {"cumulative": flat(state)}
-    weighed |= {"difference": (flat(state) - flat(before)).clamp(min=0)} if before else {}
-    found: dict[str, list[float]] = {part: [] for part in weighed}
-    for gradient in gradients_of(model, subjects, leg, device):
-        square = gradient.square()
-        for part, weight in weighed.items():
-            size = float(square.norm() * weight.norm())
-            found[part].append(float(square @ weight) / size if size > 0 else 0.0)
-    return {(part, f"gradient along {state.kind}"): subjects.mean(np.array(each)) for part, each in found.items()}
 
 
 def _classes(found: Memories, leg: Leg, subjects: Subjects, what: tuple[audits.Part, str], distance: Floats) -> None:

@@ -44,6 +44,8 @@ def test_a_leg_is_audited(run: Path) -> None:
     assert "It must not leave this site." in page.read_text()
     assert "no name of a sample or patient" not in page.read_text()
     assert "mathdefault" not in page.read_text()
+    assert "What one patient changes" in page.read_text()
+    assert "Nearest patient who was trained on, by class" in page.read_text()
     assert "http" not in page.read_text().replace("http-equiv", "")
     assert page.stat().st_mode & 0o777 == 0o600
     patients = json.loads((leg / "audit/patients.json").read_text())

@@ -16,7 +16,8 @@ from relay.memory import named, trained
 from relay.privacy import evidence
 from relay.privacy.carding import card_of
 from relay.privacy.leaving import Leaving
-from relay.privacy.on_memories import Memories, _classes, _importance, _states
+from relay.privacy.on_importance import of_importance
+from relay.privacy.on_memories import Memories, _classes, _states
 from relay.privacy.on_models import _alone, _models
 from relay.privacy.signals import gradients_of
 from relay.privacy.subjects import Subjects, subjects_of
@@ -71,7 +72,7 @@ def test_importance_tells_of_those_whose_gradients_it_sums(there: tuple[Any, Sub
         MemoryState(named(values.float(), trained(model)), "ewc", Privacy(derived="weights"))
         for values in (old, old + square.sum(0))
     )
-    found = _importance(leg, subjects, now, then, model, CPU)
+    found = of_importance(leg, subjects, now, then, model, CPU)
     assert set(found) == {("cumulative", "gradient along ewc"), ("difference", "gradient along ewc")}
     assert evidence.auc(found["difference", "gradient along ewc"], subjects.member) > 0.6
 
