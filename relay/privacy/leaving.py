@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relay.bundle import digest_of, handover_files, manifest, measure, read_facts, schemas
 from relay.errors import UserError
-from relay.exchange import StudyStore, reopen
+from relay.exchange import Kept, StudyStore, reopen
 from relay.files import read_json
 from relay.handover import Handover
 from relay.home import home_of
@@ -78,30 +78,37 @@ def own_of(folder: Path) -> Handover:
 
 
 def arrived_at(start: str, study: Study, paths: RunPaths) -> Handover | None:
-    """The handover with which a leg began: another leg's in the run, or received; None if it is no longer here.
+    """The handover with which a leg began, with what the legs before it hand on: made in this run, or received; None if
+    it is no longer here.
 
     Args:
         start: the digest of its weights.
     """
-    for path in paths.root.glob(f"checkpoints/*/handover/{manifest.MODEL}"):
-        if digest_of(path.parent) == start:
-            return _with_earlier(path.parent, study, paths)
+    folders = [path.parent for path in paths.root.glob(f"checkpoints/*/handover/{manifest.MODEL}")]
+    made, ours, digest = {digest_of(folder): folder for folder in folders}, list[Handover](), start
+    while folder := made.pop(digest, None):
+        ours.append(own_of(folder))
+        digest = read_facts(folder).start or ""
+    found = _received(digest, study) if digest else None
+    for own in reversed(ours):
+        found = _after(found, own) if found else own
+    return found
+
+
+def _received(start: str, study: Study) -> Handover | None:
+    """What this site has received or signed, by the digest of its weights; None if it has not, or no longer."""
     if study.handoff is None:
         return None
     store = StudyStore(home_of(study.handoff.key), study.handoff.study)
     for folder in store.kept():
         if (folder / manifest.MODEL).is_file() and digest_of(folder) == start:
-            kind = "received" if folder.parent.name == "received" else "signed"
-            return reopen(store, int(folder.name.removeprefix("leg_")), kind)[0]  # type: ignore[arg-type]
+            kind: Kept = "received" if folder.parent.name == "received" else "signed"
+            return reopen(store, int(folder.name.removeprefix("leg_")), kind)[0]
     return None
 
 
-def _with_earlier(folder: Path, study: Study, paths: RunPaths) -> Handover:
-    """A leg of this run, with what the legs before it hand on."""
-    own, start = own_of(folder), read_facts(folder).start
-    before = arrived_at(start, study, paths) if start else None
-    if before is None:
-        return own
+def _after(before: Handover, own: Handover) -> Handover:
+    """A leg's part, with what came before it."""
     memories, experts = {**before.memories, **own.memories}, {**before.experts, **own.experts}
     return Handover(own.model, memories, own.cumulative, {**own.facts, "legs": [*before.legs, *own.legs]}, experts)
 

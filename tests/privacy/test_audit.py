@@ -36,7 +36,8 @@ def test_a_leg_is_audited(run: Path) -> None:
     record = parse(AuditRecord, (leg / "handover" / audits.RECORD).read_bytes(), "it")
     assert record.parts == parts_of(leg / "handover")
     assert {one.part for one in record.card.attacks} == {"model", "expert", "difference", "memory", "cumulative"}
-    assert {"lira", "rmia", "loss", "entropy", "gradient"} <= {one.name for one in record.card.attacks}
+    told = {"lira", "rmia", "loss", "entropy", "gradient", "loss of model against experts of other sites"}
+    assert told <= {one.name for one in record.card.attacks}
     assert record.card.shadows == 2
     assert all(one.tpr_1 is None for one in record.card.attacks), "not measurable is not zero"
     assert "strongest attack" in out
