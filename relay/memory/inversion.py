@@ -3,31 +3,35 @@ class has few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relay.handover import MemoryState
 from relay.memory.appearance import Form, describe, eight_bits
 from relay.memory.describing import tiled
-from relay.memory.exposure import Batches, distances
+from relay.memory.exposure import Batches
 from relay.phase import Batch, Task
 
 
-def by_class(state: MemoryState, batches: Batches, task: Task, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+def by_class(
+    state: MemoryState, batches: Batches, task: Task, near: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
     """For each way that is known for a memory's kind: what is compared, and distances, float64 ``(classes, images)``.
 
     A distance is NaN where an image has nothing of a class, or the memory nothing of it. Of a style, it is that of the
     class's description from the released mean, which is all there is to reconstruct it from; of directions, the share
     of the layers' inputs that they do not hold.
+
+    Args:
+        near: what :func:`relay.memory.distances` found for the same images, by name.
     """
     if state.kind == "style" and task.dense:
         yield "mean appearance", _of_style(state, batches, task)
     if state.kind == "owm" and task.likelihood == "categorical":
         there = torch.cat([_has(batch, task) for batch in batches()]).T
-        for name, distance, _ in distances(state, batches, task, model):
-            yield name, torch.where(there, distance, torch.nan)
+        yield from ((name, torch.where(there, distance, torch.nan)) for name, distance in near.items())
 
 
 def _of_style(state: MemoryState, batches: Batches, task: Task) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,37 +93,38 @@ def _states(left: Leaving) -> Iterator[tuple[audits.Part, str, MemoryState, Memo
 
 def _look(found: Memories, leg: Leg, subjects: Subjects, what: Any, model: nn.Module, device: torch.device) -> None:
     part, which, state, before = what
-    task = task_of(leg)
-    now = dict(_near(leg, subjects, state, model, device))
-    for name, (distance, held) in now.items():
+    task, batches = task_of(leg), partial(subjects.batches, leg, device)
+    images = {name: (distance, held) for name, distance, held in _near(leg, subjects, state, model, device)}
+    now = {name: _of_patients(subjects, distance, held) for name, (distance, held) in images.items()}
+    for name, distance in now.items():
         found.scores[part, name + which] = -distance
-        found.copies |= {(part, name + which): distance} if held else {}
+        found.copies |= {(part, name + which): distance} if images[name][1] else {}
     if before is not None:
-        then = dict(_near(leg, subjects, before, model, device))
+        then = {
+            name: _of_patients(subjects, distance, held)
+            for name, distance, held in _near(leg, subjects, before, model, device)
+        }
         found.scores |= {
-            ("difference", f"change of {name}"): then[name][0] - distance
-            for name, (distance, _) in now.items()
-            if name in then
+            ("difference", f"change of {name}"): then[name] - distance for name, distance in now.items() if name in then
         }
     if state.kind in IMPORTANCES:
         found.scores |= of_importance(leg, subjects, state, before, model, device)
     members = subjects.members()
     patients = [members.names[k] for k in members.whose]
     found.influences += [
-        (part, each) for each in influence(state, lambda: members.batches(leg, device), patients, task)
+        (part, each) for each in influence(state, partial(members.batches, leg, device), patients, task)
     ]
     whose = [subjects.names[k] for k in subjects.whose]
-    repeated = duplicates(state, lambda: subjects.batches(leg, device), whose, task)
+    repeated = duplicates(state, batches, whose, task)
     found.repeats += [(part, repeated)] if repeated else []
-    for name, away in by_class(state, lambda: subjects.batches(leg, device), task, model):
+    for name, away in by_class(state, batches, task, {name: distance for name, (distance, _) in images.items()}):
         _classes(found, leg, subjects, (part, name + which), away.numpy())
 
 
 def _near(
     leg: Leg, subjects: Subjects, state: MemoryState, model: nn.Module, device: torch.device
-) -> Iterator[tuple[str, tuple[Floats, bool]]]:
-    """Each patient's smallest distance to a memory (of a mean over images: the mean), and whether it could be that to
-    an image."""
+) -> Iterator[tuple[str, Tensor, bool]]:
+    """Each image's distance to a memory, as :func:`relay.memory.distances` has it."""
     model = model.eval()
     low, high = leg.data.intensity_range
 
@@ -130,11 +132,13 @@ def _near(
         return features(model, (images + 1) / 2 * (high - low) + low)
 
     one_size = len(set(subjects.images.shapes)) == 1
-    for name, distance, held in distances(
-        state, lambda: subjects.batches(leg, device), task_of(leg), model, seen if one_size else None
-    ):
-        values = distance.numpy().astype(float)
-        yield name, (subjects.least(values) if held else subjects.mean(values), held)
+    return distances(state, lambda: subjects.batches(leg, device), task_of(leg), model, seen if one_size else None)
+
+
+def _of_patients(subjects: Subjects, distance: Tensor, held: bool) -> Floats:
+    """The smallest distance of each patient if it is that to an image that may be held, else the mean."""
+    values = distance.numpy().astype(float)
+    return subjects.least(values) if held else subjects.mean(values)
 
 
 def _classes(found: Memories, leg: Leg, subjects: Subjects, what: tuple[audits.Part, str], distance: Floats) -> None:

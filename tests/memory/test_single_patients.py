@@ -71,11 +71,11 @@ def test_of_what_was_released_with_noise_the_guarantee_says_more() -> None:
 
 def test_a_class_of_one_patient_is_as_near_as_its_mean() -> None:
     state = style()
-    ((_, alone),) = by_class(style(), lambda: [images()], TASK, torch.nn.Identity())
+    ((_, alone),) = by_class(style(), lambda: [images()], TASK, {})
     assert alone.shape == (3, 12)
     assert alone[2, 10:].isnan().all(), "who has none of a class is at no distance from it"
     assert alone.nan_to_num(1).min() > 0
-    ((_, one),) = by_class(_only(state, "p3"), lambda: [images()], TASK, torch.nn.Identity())
+    ((_, one),) = by_class(_only(state, "p3"), lambda: [images()], TASK, {})
     assert one[:, 6:8].max() < one[:, :6].min() / 2
 
 
