@@ -15,7 +15,7 @@ MEMORIES = (
     "What one patient changes is what can be learned of that patient by somebody who knows all others: at most the "
     "range of a number, divided by the number of patients behind it.",
     "A class of few patients can be reconstructed from a memory if the nearest of them is far nearer to it than "
-    "patients whom it has never seen. At 1, the nearest is as near as they usually are.",
+    "patients whom it has never seen. At 1, the nearest is as near as they usually are; the nearest of many is nearer.",
 )
 
 

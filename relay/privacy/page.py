@@ -94,7 +94,9 @@ def _explained(audit: Audit) -> list[str]:
     return [
         f"{card.members} patients were trained on, {card.others} were not. With so many, an attack that picks right "
         f"{100 * card.detectable:.0f} times in 100 would show in nine audits out of ten; weaker ones may go unseen.",
-        f"{card.shadows} shadow models were trained, with {card.strength:.0%} of the steps.",
+        f"{card.shadows} shadow models were trained, with {card.strength:.0%} of the steps."
+        if card.shadows
+        else "No shadow models were trained.",
         "No audit proves that there is no better attack.",
     ]
 
@@ -107,14 +109,14 @@ def _attacks(audit: Audit) -> Table:
             one.name,
             number(one.auc, 2),
             f"{number(one.low, 2)} to {number(one.high, 2)}",
+            number(one.p, 4),
             number(one.right, 2),
             number(one.tpr_1, 2),
             number(one.tpr_01),
-            number(one.p, 4),
         ]
         for one in sorted(card.attacks, key=lambda one: (one.p, -one.auc))
     ]
-    columns = ["part", "attack", "AUC", "95 % interval", "right", "TPR at 1 %", "TPR at 0.1 %", "p"]
+    columns = ["part", "attack", "AUC", "95 % interval", "p", "right", "TPR at 1 %", "TPR at 0.1 %"]
     notes = []
     if card.others < 100:
         notes.append(f"{MISSING}: not measurable with {card.others} others: 1 % of them is less than one patient.")
