@@ -34,17 +34,19 @@ MODELS = tuple((patients, loss) for patients in (15, 8) for loss in LOSSES)
 """Of the comparison of attacks: patients who are trained on, and the loss at which training ends."""
 
 
-def flagged(drawn: Drawn, seed: int, leaks: bool) -> tuple[bool, float, float]:
-    """What the audit says of a model trained on the members, or on the third group; and its loss on members and on
-    others."""
+def flagged(drawn: Drawn, seed: int) -> tuple[bool, bool, float, float]:
+    """What the audit says of a model trained on the members, and of one trained on the third group; and the first one's
+    loss on members and on others. The shadow models are the same."""
     image, label = drawn(seed)
-    chosen = slice(0, EACH) if leaks else slice(2 * EACH, 3 * EACH)
-    target = fitted(image[chosen], label[chosen], controls.CLASSES, derive(seed, "target"))
-    scores = controls.attacked(target, image[: 2 * EACH], label[: 2 * EACH], seed)
-    member = np.arange(2 * EACH) < EACH
-    loss = controls.seen(target, image[: 2 * EACH], label[: 2 * EACH])[0]
-    verdict = card_of(scores, {}, member, controls.SHADOWS, 1.0, seed).verdict(controls.LIMIT)
-    return verdict == "leaks", float(loss[:EACH].mean()), float(loss[EACH:].mean())
+    there, member = (image[: 2 * EACH], label[: 2 * EACH]), np.arange(2 * EACH) < EACH
+    shadows, said = controls.shadowed(*there, seed), []
+    for chosen in (slice(0, EACH), slice(2 * EACH, 3 * EACH)):
+        target = fitted(image[chosen], label[chosen], controls.CLASSES, derive(seed, "target"))
+        scores = controls.attacked(target, *there, shadows)
+        verdict = card_of(scores, {}, member, controls.SHADOWS, 1.0, seed).verdict(controls.LIMIT)
+        said.append((verdict == "leaks", controls.seen(target, *there)[0]))
+    (leaky, loss), (harmless, _) = said
+    return leaky, harmless, float(loss[:EACH].mean()), float(loss[EACH:].mean())
 
 
 def agreement(drawn: Drawn, seeds: int) -> tuple[list[float], list[float]]:
@@ -60,7 +62,7 @@ def agreement(drawn: Drawn, seeds: int) -> tuple[list[float], list[float]]:
 def _both(drawn: Drawn, seed: int, patients: int, until: float) -> tuple[float, float]:
     image, label = (part[: patients + OTHERS] for part in drawn(seed))
     target = fitted(image[:patients], label[:patients], controls.CLASSES, derive(seed, "target"), until)
-    scores = controls.attacked(target, image, label, seed, until)
+    scores = controls.attacked(target, image, label, controls.shadowed(image, label, seed, until))
     lira = evidence.auc(scores["model", "lira"], np.arange(len(image)) < patients)
 
     def fit(some: Any, labels: Any, number: int) -> Any:
@@ -80,18 +82,18 @@ def main() -> None:
     rates, ranks = {}, {}
     print("| set | loss on members, others | overfitted: flagged | trained on others: flagged |\n|---|---|---|---|")
     for name, drawn in found.items():
-        leaky = [flagged(drawn, seed, True) for seed in range(given.seeds)]
-        false = sum(flagged(drawn, seed, False)[0] for seed in range(given.seeds))
-        hits, losses = sum(hit for hit, _, _ in leaky), np.mean([loss for _, *loss in leaky], axis=0)
+        told = [flagged(drawn, seed) for seed in range(given.seeds)]
+        hits, false = sum(hit for hit, *_ in told), sum(wrong for _, wrong, *_ in told)
+        losses = np.mean([loss for _, _, *loss in told], axis=0)
         rates[name] = {"power": hits / given.seeds, "size": false / given.seeds, "losses": losses.tolist()}
-        told = f"{losses[0]:.2f}, {losses[1]:.2f} | {hits} of {given.seeds} | {false} of {given.seeds}"
-        print(f"| {name} | {told} |", flush=True)
+        row = f"{losses[0]:.2f}, {losses[1]:.2f} | {hits} of {given.seeds} | {false} of {given.seeds}"
+        print(f"| {name} | {row} |", flush=True)
     print("\n| set | AUC of LiRA | of the other attack | rank correlation |\n|---|---|---|---|")
     for name, drawn in found.items():
         lira, other = agreement(drawn, max(3, given.seeds // 4))
         ranks[name] = {"lira": lira, "other": other, "spearman": float(spearmanr(lira, other).statistic)}
-        told = " | ".join(", ".join(f"{value:.2f}" for value in values) for values in (lira, other))
-        print(f"| {name} | {told} | {ranks[name]['spearman']:.2f} |", flush=True)
+        row = " | ".join(", ".join(f"{value:.2f}" for value in values) for values in (lira, other))
+        print(f"| {name} | {row} | {ranks[name]['spearman']:.2f} |", flush=True)
     print(f"\nmodels (patients, loss): {MODELS}; {time.monotonic() - began:.0f} s")
     if given.out:
         given.out.write_text(json.dumps({"rates": rates, "models": MODELS, "ranks": ranks}, indent=1) + "\n")

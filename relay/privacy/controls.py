@@ -60,24 +60,29 @@ def _model(seed: int, dense: bool, trained_on_them: bool) -> bool:
     image, label = drawn(seed, dense, MEMBERS + OTHERS + MEMBERS)
     chosen = np.arange(MEMBERS) + (0 if trained_on_them else MEMBERS + OTHERS)
     target = fitted(image[chosen], label[chosen], CLASSES, derive(seed, "target"))
-    scores = attacked(target, image[: MEMBERS + OTHERS], label[: MEMBERS + OTHERS], seed)
+    there = image[: MEMBERS + OTHERS], label[: MEMBERS + OTHERS]
+    scores = attacked(target, *there, shadowed(*there, seed))
     return _leaks(scores, {}, seed)
 
 
-def attacked(target: nn.Module, image: Tensor, label: Tensor, seed: int, until: float = LEARNED) -> Scores:
-    """The scores of the attacks on a model, with shadow models of its kind.
+def shadowed(image: Tensor, label: Tensor, seed: int, until: float = LEARNED) -> Shadows:
+    """Shadow models of the controls' kind.
 
     Args:
         image, label: of all patients, one each, ``(N, C, S, S)`` and ``(N, …)``.
-        until: the loss at which the training of shadow models ends.
+        until: the loss at which their training ends.
     """
-    loss, entropy = seen(target, image, label)
     inside = np.stack(halves(len(image), SHADOWS, seed))
     models = [
         fitted(image[mask], label[mask], CLASSES, derive(seed, "shadow", k), until)
         for k, mask in enumerate(torch.from_numpy(inside))
     ]
-    shadows = Shadows(np.stack([seen(model, image, label)[0] for model in models]), inside, 1.0)
+    return Shadows(np.stack([seen(model, image, label)[0] for model in models]), inside, 1.0)
+
+
+def attacked(target: nn.Module, image: Tensor, label: Tensor, shadows: Shadows) -> Scores:
+    """The scores of the attacks on a model."""
+    loss, entropy = seen(target, image, label)
     found = [*cheap({"loss": loss, "entropy": entropy}), *with_shadows(loss, shadows)]
     return {("model", name): score for name, score in found}
 
