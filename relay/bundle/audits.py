@@ -19,6 +19,8 @@ LEVEL = 0.01
 """A smaller p-value says that patients can be told apart: one audit in a hundred of a harmless handover."""
 NEAR = 0.5
 """A copy is nearer than this to what is held, in units of the median distance of patients it has never seen."""
+FEW = 4
+"""A class of no more patients is tested by itself for what a memory holds of it."""
 LIMIT = 0.6
 """Largest ``auc`` that is tolerated unless the policy says otherwise."""
 MANY_ATTACKS = 500

@@ -63,7 +63,16 @@ def audit(
     from rich.console import Console
 
     from relay.leg import Progress, RunPaths, device_of, progress_of
-    from relay.privacy import Effort, leaving, run_audit, subjects_of, write_page, write_record, write_scores
+    from relay.privacy import (
+        Effort,
+        arrived_at,
+        leaving_of,
+        run_audit,
+        subjects_of,
+        write_page,
+        write_record,
+        write_scores,
+    )
 
     paths = RunPaths(run.parent if run else root)
     chosen = _leg(study, paths, leg)
@@ -74,7 +83,7 @@ def audit(
         with progress.stage("reading images"):
             sites, steps = _data(study, chosen, paths, devices)
             subjects = subjects_of(sites)
-        left = leaving(chosen, place, lambda start: _model_of(start, study, paths), steps)
+        left = leaving_of(chosen, place, lambda start: arrived_at(start, study, paths), steps)
         progress.say(
             f"{place.root}: {int(subjects.member.sum())} patients trained on, {int((~subjects.member).sum())} others"
         )
@@ -152,22 +161,6 @@ def _data(study: Study, leg: Leg, paths: RunPaths, devices: Devices) -> tuple[li
     sites.read(needed, ask.say)
     shares = max(1.0, sum(leg.strategy.shares))
     return made, max(1, round(planned_steps(leg, sites, devices) / shares))
-
-
-def _model_of(start: str, study: Study, paths: RunPaths) -> Path | None:
-    """The file of the model with which a leg began: another leg's in the run, or received."""
-    from relay.bundle import digest_of, manifest
-
-    folders = [path.parent for path in paths.root.glob(f"checkpoints/*/handover/{manifest.MODEL}")]
-    if study.handoff is not None:
-        from relay.exchange import StudyStore
-        from relay.home import home_of
-
-        folders += StudyStore(home_of(study.handoff.key), study.handoff.study).kept()
-    for folder in folders:
-        if (folder / manifest.MODEL).is_file() and digest_of(folder) == start:
-            return folder / manifest.MODEL
-    return None
 
 
 def _limit(study: Study) -> float:

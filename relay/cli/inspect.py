@@ -135,6 +135,7 @@ def _inside(home: Path, inside: Opened) -> None:
         ask.say(f"  and the {first - 1} leg(s) before leg {first}, not shown")
     _memories(claims, inside)
     show.experts(claims, inside.sizes)
+    _audits(claims[:-1], inside)
     ask.say("Model card, based on what its sites say:")
     ask.say(*(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     ask.say(believed)
@@ -176,6 +177,21 @@ def _memories(claims: list[Claim], inside: Opened) -> None:
         except Refused as error:
             ask.say(f"Not shown: {error}")
     show.memories(cards, claims)
+
+
+def _audits(claims: list[Claim], inside: Opened) -> None:
+    """What the audits of earlier legs found, as far as it can be read; the newest leg's is in the model card."""
+    from relay.bundle import audits, documents, manifest
+    from relay.trust import BadDocument
+
+    for claim in claims:
+        name = manifest.earlier(claim.leg, manifest.DATA_CARD)
+        try:
+            found = documents.read(manifest.DATA_CARD, inside.read(name)).privacy_audit
+        except BadDocument as error:
+            ask.say(f"Not shown: {name}: {error}")
+        else:
+            ask.say(*(f"{label}: {text}" for label, text in audits.told([claim], {claim.leg: found})))
 
 
 def _card(claims: list[Claim], inside: Opened) -> str:

@@ -7,7 +7,9 @@ from .flow import FlowOptions as FlowOptions
 from .flow_net import VelocityNet as VelocityNet, sample as sample, velocity_loss as velocity_loss
 from .flow_pool import join as join
 from .image_views import views as views
+from .inversion import by_class as by_class
 from .path_integral import IntegrateAlongPath as IntegrateAlongPath, PathIntegral as PathIntegral
+from .patient_influence import Influence as Influence, influence as influence
 from .projection import (
     Projected as Projected,
     Projectors as Projectors,
@@ -17,6 +19,7 @@ from .projection import (
     update as update,
     weaker as weaker,
 )
+from .repeated_samples import Duplicates as Duplicates, duplicates as duplicates
 from .router import LEVEL as LEVEL, Router as Router
 from .weights import (
     Anchor as Anchor,

@@ -93,26 +93,34 @@ def _flow(
     A smooth sample is near to every image: the ratio to the ten next samples tells a copy from that (as Carlini et al.
     2023, arXiv:2301.13188, section 5).
     """
-    pool = _drawn(state, task, next(iter(batches())).image.device)
-    ways: dict[str, Features] = {"pixels": _small}
+    pool = drawn(state, task, next(iter(batches())).image.device)
+    if pool is None:
+        return
+    ways: dict[str, Features] = {"pixels": small}
     ways |= {"features of the model": features} if features else {}
     for name, way in ways.items():
-        samples = torch.cat([way(_unit(some)) for some in torch.split(pool, 32)])
+        samples = torch.cat([way(unit(some)) for some in torch.split(pool, 32)])
         found = []
         for batch in batches():
             image = eight_bits(batch.image.float(), task.intensity_range)
-            mine = way(_unit(torch.cat([tiled(image, task.size)])))
+            mine = way(unit(tiled(image, task.size)))
             apart = torch.cdist(mine.double(), samples.double()).view(len(image), -1)
             near = apart.topk(min(11, apart.shape[1]), largest=False).values
             found.append((near[:, 0] / near[:, 1:].mean(1).clamp(min=1e-12)).cpu())
         yield f"nearest of {len(pool)} samples by {name}", torch.cat(found), True
 
 
-def _drawn(state: MemoryState, task: Task, device: torch.device) -> Tensor:
-    """Samples of the site's own images, uint8 ``(N, C, *S)``."""
+def drawn(state: MemoryState, task: Task, device: torch.device) -> Tensor | None:
+    """Samples of the site's own images, uint8 ``(N, C, *S)``; None if the generator does not know the site.
+
+    Raises:
+        HandoverError: its card is invalid.
+    """
     about, problems = check(About, dict(state.about))
     if about is None:
         raise HandoverError("the generator's card is invalid: " + "; ".join(map(str, problems)))
+    if task.site not in about.sites:
+        return None
     net = VelocityNet(len(about.size), about.channels + about.classes, len(about.sites), about.features)
     load_model(net, {name: value.float() for name, value in state.tensors.items()})
     net = net.to(device).eval().requires_grad_(False)
@@ -121,11 +129,12 @@ def _drawn(state: MemoryState, task: Task, device: torch.device) -> Tensor:
     return draw_pool(net, shape, site, about.steps, task, None, derive(task.seed, task.site, "audit")).image
 
 
-def _unit(image: Tensor) -> Tensor:
+def unit(image: Tensor) -> Tensor:
+    """Images of 8 bits in -1..1."""
     return image.float() / 127.5 - 1
 
 
-def _small(image: Tensor) -> Tensor:
+def small(image: Tensor) -> Tensor:
     """At most :data:`SIDE` pixels along an axis, as vectors ``(B, F)``."""
     size = [min(SIDE, n) for n in image.shape[2:]]
     pooled: Any = nn.functional.adaptive_avg_pool2d if len(size) == 2 else nn.functional.adaptive_avg_pool3d

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from relay.privacy.attacks import Shadows, cheap, with_shadows
-from relay.privacy.auditing import card_of
+from relay.privacy.carding import card_of
 from relay.privacy.evidence import Floats
+from relay.privacy.overfitting import LEARNED, fitted
 from relay.privacy.signals import each
 from relay.privacy.training_shadows import halves
 from relay.seeds import derive, generator
 
-MEMBERS, OTHERS, SIDE, SHADOWS, WIDE = 10, 10, 12, 4, 12
+MEMBERS, OTHERS, SIDE, SHADOWS, CLASSES = 10, 10, 12, 4, 4
 Scores: TypeAlias = dict[tuple[str, str], Floats]
 LIMIT = 0.6
 
@@ -57,27 +57,32 @@ def selftest(seeds: int, step: Callable[[], object] = lambda: None) -> list[Cont
 
 def _model(seed: int, dense: bool, trained_on_them: bool) -> bool:
     """Whether the audit flags a model that was fitted to ten patients, or to ten others."""
-    image, label = _data(seed, dense, MEMBERS + OTHERS + MEMBERS)
+    image, label = drawn(seed, dense, MEMBERS + OTHERS + MEMBERS)
     chosen = np.arange(MEMBERS) + (0 if trained_on_them else MEMBERS + OTHERS)
-    target = fitted(image[chosen], label[chosen], derive(seed, "target"))
-    scores = attacked(target, image[: MEMBERS + OTHERS], label[: MEMBERS + OTHERS], seed)
+    target = fitted(image[chosen], label[chosen], CLASSES, derive(seed, "target"))
+    there = image[: MEMBERS + OTHERS], label[: MEMBERS + OTHERS]
+    scores = attacked(target, *there, shadowed(*there, seed))
     return _leaks(scores, {}, seed)
 
 
-def attacked(target: nn.Module, image: Tensor, label: Tensor, seed: int, steps: int | None = None) -> Scores:
-    """The scores of the attacks on a model, with shadow models of its kind.
+def shadowed(image: Tensor, label: Tensor, seed: int, until: float = LEARNED) -> Shadows:
+    """Shadow models of the controls' kind.
 
     Args:
         image, label: of all patients, one each, ``(N, C, S, S)`` and ``(N, …)``.
-        steps: of the shadow models; None as for the controls.
+        until: the loss at which their training ends.
     """
-    loss, entropy = _seen(target, image, label)
     inside = np.stack(halves(len(image), SHADOWS, seed))
     models = [
-        fitted(image[mask], label[mask], derive(seed, "shadow", k), steps)
+        fitted(image[mask], label[mask], CLASSES, derive(seed, "shadow", k), until)
         for k, mask in enumerate(torch.from_numpy(inside))
     ]
-    shadows = Shadows(np.stack([_seen(model, image, label)[0] for model in models]), inside, 1.0)
+    return Shadows(np.stack([seen(model, image, label)[0] for model in models]), inside, 1.0)
+
+
+def attacked(target: nn.Module, image: Tensor, label: Tensor, shadows: Shadows) -> Scores:
+    """The scores of the attacks on a model."""
+    loss, entropy = seen(target, image, label)
     found = [*cheap({"loss": loss, "entropy": entropy}), *with_shadows(loss, shadows)]
     return {("model", name): score for name, score in found}
 
@@ -89,7 +94,7 @@ def _leaks(scores: Scores, copies: Scores, seed: int) -> bool:
 
 def _memory(seed: int, holds_one: bool) -> bool:
     """Whether the audit flags a memory of samples, one of which is a member's image, or none."""
-    image, _ = _data(seed, True, MEMBERS + OTHERS + 64)
+    image, _ = drawn(seed, True, MEMBERS + OTHERS + 64)
     samples = image[MEMBERS + OTHERS :].flatten(1).clone()
     if holds_one:
         noise = torch.randn(samples.shape[1], generator=torch.Generator().manual_seed(seed))
@@ -101,7 +106,7 @@ def _memory(seed: int, holds_one: bool) -> bool:
     return _leaks({part: -distance}, {part: distance}, seed)
 
 
-def _data(seed: int, dense: bool, patients: int) -> tuple[Tensor, Tensor]:
+def drawn(seed: int, dense: bool, patients: int) -> tuple[Tensor, Tensor]:
     """Noisy discs ``(N, 1, S, S)``, and their masks, or whether they are large.
 
     Half of the classes are wrong, so that they can only be learned by heart.
@@ -115,38 +120,15 @@ def _data(seed: int, dense: bool, patients: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(image).float()[:, None], torch.from_numpy(label).long()
 
 
-def fitted(image: Tensor, label: Tensor, seed: int, steps: int | None = None) -> nn.Module:
-    """A small net, fitted far too long; to masks or to classes.
-
-    Args:
-        steps: with all images; None for as many as a control needs.
-    """
-    dense = label.ndim > 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        body = [nn.Conv2d(image.shape[1], WIDE, 3, padding=1), nn.ReLU()]
-        body += [nn.Conv2d(WIDE, WIDE, 3, padding=1), nn.ReLU()]
-        size = WIDE * image[0, 0].numel()
-        head: list[nn.Module] = [nn.Conv2d(WIDE, 2, 1)] if dense else [nn.Flatten(), nn.Linear(size, 4)]
-        model = nn.Sequential(*body, *head)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(STEPS[dense] if steps is None else steps):
-        optimizer.zero_grad(set_to_none=True)
-        loss: Any = functional.cross_entropy(model(image), label)
-        loss.backward()
-        optimizer.step()
-    return model.eval()
-
-
 @torch.no_grad()
-def _seen(model: nn.Module, image: Tensor, label: Tensor) -> tuple[Floats, Floats]:
+def seen(model: nn.Module, image: Tensor, label: Tensor) -> tuple[Floats, Floats]:
+    """Loss and entropy of each image."""
     logits = model(image)
     log = logits.log_softmax(1)
     entropy = -(log.exp() * log).sum(1).reshape(len(image), -1).mean(1)
     return each(logits, label, "categorical").double().numpy(), entropy.double().numpy()
 
 
-STEPS = {True: 60, False: 60}
 CONTROLS: dict[str, tuple[bool, Callable[[int], bool]]] = {
     "a segmentation model overfitted on ten patients": (True, lambda seed: _model(seed, True, True)),
     "a segmentation model trained on other patients": (False, lambda seed: _model(seed, True, False)),

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from relay.bundle import audits
 from relay.files import write_text
 from relay.numbers import MISSING, number
 from relay.privacy.auditing import Audit
-from relay.report import Picture, Section, Table, figure, render, styled
+from relay.privacy.drawing import pictures
+from relay.privacy.memory_tables import MEMORIES, memory_tables
+from relay.report import Section, Table, render, styled
 
-DRAWN = 5
-"""How many attacks are drawn."""
 REDUCES = (
     "Fewer epochs, or early stopping (early_stopping): what a model has learned by heart is what tells of patients.",
     "More patients, and stronger augmentation.",
@@ -62,10 +59,12 @@ def _sections(audit: Audit, limit: float) -> Iterator[Section]:
     card = audit.record.card
     said = [f"{label}: {text}" if label else text for label, text in audits.lines(card, limit)]
     said = [f"{one[:1].upper()}{one[1:]}." for one in said]
-    yield Section("found", "What was found", [*said, *audit.notes], _pictures(audit))
+    yield Section("found", "What was found", [*said, *audit.notes], pictures(audit))
     yield Section("attacks", "Every attack", _explained(audit), tables=[_attacks(audit)])
     if card.copies:
         yield Section("copies", "Copies of single patients", [COPIES], tables=[_copies(audit)])
+    if tables := list(memory_tables(audit.memories)):
+        yield Section("memories", "What memories hold", MEMORIES, tables=tables)
     yield Section("exposed", "The most exposed patients", [EXPOSED], tables=[_exposed(audit)])
     yield Section("less", "What reduces it", REDUCES)
     yield Section("words", "Words", words=WORDS)
@@ -95,7 +94,9 @@ def _explained(audit: Audit) -> list[str]:
     return [
         f"{card.members} patients were trained on, {card.others} were not. With so many, an attack that picks right "
         f"{100 * card.detectable:.0f} times in 100 would show in nine audits out of ten; weaker ones may go unseen.",
-        f"{card.shadows} shadow models were trained, with {card.strength:.0%} of the steps.",
+        f"{card.shadows} shadow models were trained, with {card.strength:.0%} of the steps."
+        if card.shadows
+        else "No shadow models were trained.",
         "No audit proves that there is no better attack.",
     ]
 
@@ -108,14 +109,14 @@ def _attacks(audit: Audit) -> Table:
             one.name,
             number(one.auc, 2),
             f"{number(one.low, 2)} to {number(one.high, 2)}",
+            number(one.p, 4),
             number(one.right, 2),
             number(one.tpr_1, 2),
             number(one.tpr_01),
-            number(one.p, 4),
         ]
         for one in sorted(card.attacks, key=lambda one: (one.p, -one.auc))
     ]
-    columns = ["part", "attack", "AUC", "95 % interval", "right", "TPR at 1 %", "TPR at 0.1 %", "p"]
+    columns = ["part", "attack", "AUC", "95 % interval", "p", "right", "TPR at 1 %", "TPR at 0.1 %"]
     notes = []
     if card.others < 100:
         notes.append(f"{MISSING}: not measurable with {card.others} others: 1 % of them is less than one patient.")
@@ -132,57 +133,3 @@ def _copies(audit: Audit) -> Table:
 def _exposed(audit: Audit) -> Table:
     rows = [[name, f"{share:.0%}"] for name, share in audit.exposed()]
     return Table("Only for this site", ["patient", "others who score lower"], rows)
-
-
-def _pictures(audit: Audit) -> list[Picture]:
-    return [_roc(audit), _histogram(audit)] if audit.scores else []
-
-
-def _roc(audit: Audit) -> Picture:
-    """True against false positives, both axes logarithmic: the left end is what counts."""
-    member, drawn = audit.subjects.member, figure(3.6)
-    axes = drawn.subplots()
-    ranked = sorted(audit.record.card.attacks, key=lambda one: (one.p, -one.auc))[:DRAWN]
-    lowest = 0.5 / max(int(member.sum()), int((~member).sum()))
-    for one in ranked:
-        score = _score(audit, one.part, one.name)
-        cuts = np.sort(np.unique(score))[::-1]
-        rates = [((score[~member] >= cut).mean(), (score[member] >= cut).mean()) for cut in cuts]
-        false, true = np.maximum(np.array([(0.0, 0.0), *rates]).T, lowest)
-        axes.step(false, true, where="post", label=f"{one.name}, {audits.PARTS[one.part]}")
-    axes.plot([lowest, 1], [lowest, 1], linestyle=":", color="grey", label="a coin")
-    axes.set(xscale="log", yscale="log", xlabel="others called members (FPR)", ylabel="members found (TPR)")
-    for axis in (axes.xaxis, axes.yaxis):  # powers of ten would be mathematical text, which an SVG shows as its source
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("")
-    axes.legend(loc="lower right")
-    told = "; ".join(f"{one.name} on {audits.PARTS[one.part]}: AUC {one.auc:.2f}" for one in ranked)
-    return Picture(
-        "roc",
-        "Members found, against false alarms",
-        f"ROC curves on logarithmic axes. {told}.",
-        "The dotted line is a coin. What lies at the left, high above it, finds some patients almost surely.",
-        drawn,
-    )
-
-
-def _histogram(audit: Audit) -> Picture:
-    best, member, drawn = audit.record.card.strongest, audit.subjects.member, figure(2.6)
-    assert best is not None
-    score: Any = _score(audit, best.part, best.name)
-    axes = drawn.subplots()
-    axes.hist([score[member], score[~member]], bins=20, label=["trained on", "others"], density=True)
-    axes.set(xlabel=f"score of {best.name} on {audits.PARTS[best.part]}", ylabel="density of patients")
-    axes.legend()
-    means = f"mean {score[member].mean():.3g} of members, {score[~member].mean():.3g} of others"
-    return Picture(
-        "scores",
-        "Scores of all patients, by the strongest attack",
-        f"Histogram of {len(score)} patients: {means}.",
-        "If both look alike, the attack can't tell who was trained on.",
-        drawn,
-    )
-
-
-def _score(audit: Audit, part: str, name: str) -> Any:
-    return audit.scores[part, name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ from relay.phase import Batch, Likelihood
 from relay.plan import Leg
 from relay.privacy.evidence import Floats
 from relay.privacy.subjects import Subjects
-
-Step = Callable[[], object]
 
 
 def losses(model: nn.Module, subjects: Subjects, leg: Leg, device: torch.device) -> tuple[Floats, Floats]:
@@ -59,19 +57,22 @@ def _entropy(logits: Tensor, likelihood: Likelihood) -> Tensor:
 
 
 def gradients(model: nn.Module, subjects: Subjects, leg: Leg, device: torch.device) -> Floats:
-    """The norm of the loss's gradient with respect to all weights, for each image alone.
+    """The norm of the loss's gradient with respect to all weights, for each image alone."""
+    return np.array([float(found.norm()) for found in gradients_of(model, subjects, leg, device)])
+
+
+def gradients_of(model: nn.Module, subjects: Subjects, leg: Leg, device: torch.device) -> Iterator[Tensor]:
+    """The gradient of each image's loss with respect to all weights, float64 ``(W,)`` on the CPU, in their order.
 
     Of an image larger than ``patch_size`` only the middle goes through the net.
     """
     model.to(device).eval()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    found = []
     for batch in subjects.batches(leg, device, most=1):
         image, label = middle(batch, leg)
         loss = each(model(image).float(), label, leg.data.does.likelihood).sum()
-        parts = torch.autograd.grad(loss, weights, allow_unused=True)
-        found.append(sum(float(part.double().square().sum()) for part in parts if part is not None) ** 0.5)
-    return np.array(found)
+        parts = torch.autograd.grad(loss, weights, materialize_grads=True)
+        yield torch.cat([part.flatten() for part in parts]).double().cpu()
 
 
 def middle(batch: Batch, leg: Leg) -> tuple[Tensor, Tensor]:

@@ -76,6 +76,14 @@ class Subjects:
         """The smallest value of each patient: ``(images,)`` to ``(patients,)``."""
         return np.array([values[self.whose == k].min() for k in range(len(self.names))])
 
+    def members(self) -> Subjects:
+        """Only those who were trained on."""
+        kept = np.flatnonzero(self.member[self.whose])
+        numbers = np.cumsum(self.member) - 1
+        names = [name for name, inside in zip(self.names, self.member, strict=True) if inside]
+        images = self.images.some(kept.tolist())
+        return Subjects(images, numbers[self.whose[kept]], names, np.ones(len(names), bool), self.note)
+
     def batches(self, leg: Leg, device: torch.device, most: int = AT_ONCE) -> Iterator[Batch]:
         """All images, whole, as the net gets them, in order."""
         largest = max((int(np.prod(shape)) for shape in self.images.shapes), default=1)

@@ -20,7 +20,8 @@ import torch
 from safetensors.torch import load, save
 
 from relay.bundle import opening
-from relay.bundle.manifest import HANDOVER, MODEL, MODEL_CARD, STATEMENT
+from relay.bundle.audits import PrivacyAudit
+from relay.bundle.manifest import DATA_CARD, HANDOVER, MODEL, MODEL_CARD, STATEMENT
 from relay.cli import top
 from relay.exchange.store import StudyStore
 from relay.plan import plan
@@ -487,7 +488,8 @@ def test_inspecting_with_the_keys_shows_all_and_says_verified(world: Typed) -> N
     assert (
         "  memory of leg 1, by north: style, 148 B in 2 tensors; aggregates; fewest patients 16; no formal" in done.out
     )
-    assert "whether its model, expert and memories tell of single patients was not measured" in done.out
+    assert done.out.count("whether its model, expert and memories tell of single patients was not measured") == 2
+    assert "privacy audit of leg 1, by north: none" in done.out
     what = "a model fitted to that hospital alone"
     for leg, site, name in ((1, "north", "chain/0001/expert.safetensors"), (2, "south", "expert.safetensors")):
         said = f"expert of leg {leg}, by {site}: {len(world.opened(2)[name]):,} B; {what}"
@@ -545,6 +547,22 @@ def test_inspecting_documents_of_another_form_says_that_no_card_can_be_made(worl
     assert done.code == 0, done.err
     assert done.out.count("NOT VERIFIED: handover.json of leg 2 does not match its schema") == 2
     assert "it can't be made: handover.json does not match its schema" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_inspecting_shows_the_audits_of_earlier_legs(world: Typed) -> None:
+    name = f"chain/0001/{DATA_CARD}"
+    said: Any = {"members": 16, "others": 8, "shadows": 4, "strength": 1.0, "attacks": [], "copies": []}
+    found = PrivacyAudit(**said, measurable=True, detectable=0.8, p=1.0, epsilon=None, delta=None)
+    with world.forged(2, signer="south") as parts:
+        parts.put(name, {**parts.json(name), "privacy_audit": dataclasses.asdict(found)})
+    done = world.at("east", "inspect", parts.bundle)
+    assert "privacy audit of leg 1, by north: passed: no attack does clearly better than a coin" in done.out
+    with world.forged(2, signer="south") as parts:
+        parts.put(name, {"format": "\x1b[2J"})
+    done = world.at("east", "inspect", parts.bundle)
+    assert done.code == 0, done.err
+    assert f"Not shown: {name}: {DATA_CARD} " in done.out
     assert "\x1b" not in done.out
 
 

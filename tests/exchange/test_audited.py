@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from relay.bundle import audits, manifest
 from relay.bundle.audits import Attack, AuditRecord, PrivacyAudit
-from relay.exchange import approving, drafting
-from relay.privacy.auditing import parts_of
+from relay.exchange import approving, drafting, receiving
+from relay.leg import RunPaths
+from relay.privacy.leaving import arrived_at, parts_of
 from relay.trust.document import canonical, parse
 from relay.trust.policy import Policy
 from relay.trust.refusals import NotAudited, PolicyBreach
@@ -110,6 +112,17 @@ def test_a_study_that_does_not_require_an_audit(policy: str, told: bool, at: At)
     assert any("picks the right one 90 times in 100" in text for text in said) is told
     assert len(said) == (3 if told else 1)
     world.deliver(world.put(1, folder), "south")
+
+
+def test_an_audit_finds_what_a_site_received_and_what_came_with_it(at: At, tmp_path: Path) -> None:
+    world = at(2)
+    _, start = receiving.reopen(world.stores["south"], 1)
+    study: Any = SimpleNamespace(handoff=SimpleNamespace(key=world.stores["south"].home, study=world.study))
+    found = arrived_at(start, study, RunPaths(tmp_path))
+    assert found is not None
+    assert [made["site"] for made in found.legs] == ["north"]
+    assert list(found.experts) == list(found.memories) == [1]
+    assert arrived_at("0" * 64, study, RunPaths(tmp_path)) is None
 
 
 def test_the_next_site_refuses_what_was_not_audited(at: At) -> None:

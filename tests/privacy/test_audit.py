@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from relay.bundle import AuditRecord, audits
 from relay.cli.app import app
-from relay.privacy.auditing import parts_of
+from relay.privacy.leaving import parts_of
 from relay.trust import parse
 from tests.studies import finished
 
@@ -36,7 +36,8 @@ def test_a_leg_is_audited(run: Path) -> None:
     record = parse(AuditRecord, (leg / "handover" / audits.RECORD).read_bytes(), "it")
     assert record.parts == parts_of(leg / "handover")
     assert {one.part for one in record.card.attacks} == {"model", "expert", "difference", "memory", "cumulative"}
-    assert {"lira", "rmia", "loss", "entropy", "gradient"} <= {one.name for one in record.card.attacks}
+    told = {"lira", "rmia", "loss", "entropy", "gradient", "loss of model against experts of other sites"}
+    assert told <= {one.name for one in record.card.attacks}
     assert record.card.shadows == 2
     assert all(one.tpr_1 is None for one in record.card.attacks), "not measurable is not zero"
     assert "strongest attack" in out
@@ -44,6 +45,8 @@ def test_a_leg_is_audited(run: Path) -> None:
     assert "It must not leave this site." in page.read_text()
     assert "no name of a sample or patient" not in page.read_text()
     assert "mathdefault" not in page.read_text()
+    assert "What one patient changes" in page.read_text()
+    assert "Nearest patient who was trained on, by class" in page.read_text()
     assert "http" not in page.read_text().replace("http-equiv", "")
     assert page.stat().st_mode & 0o777 == 0o600
     patients = json.loads((leg / "audit/patients.json").read_text())
