@@ -134,7 +134,7 @@ def verify(
 ) -> None:
     """Verify every file of a kit, and its signature if there is one.
 
-    Where relay is not installed yet, the kit's own verify_kit.py does the same, without the signature.
+    Where relay is not installed yet, the kit's own verify_kit.py does the same, but knows no signers.
     """
     from relay.kit import opened
 

@@ -14,7 +14,7 @@ from relay.files import read_bytes, write_bytes
 from relay.kit import verify_kit
 from relay.trust import BadDocument, BadSignature, DigestMismatch, Identity, Incomplete, Keys, Signed, canonical, parse
 
-KIND = "application/vnd.relay.kit+json"
+KIND = verify_kit.KIND
 LARGEST = 4 * 2**30 - 1
 """Bytes that a file on FAT32 can have."""
 LONGEST = 200

@@ -3,8 +3,9 @@
     python -I verify_kit.py [FOLDER]
 
 It needs Python's standard library and nothing else, reads only, and ends with 0 if the kit is complete and unchanged,
-with 3 if not. It prints two fingerprints of 12 words: its own, and that of the manifest, which lists the SHA-256 of
-every file. Compare both by voice with those that were printed when the kit was built.
+with 3 if not. It prints fingerprints of 12 words: its own, that of the manifest, which lists the SHA-256 of every file,
+and, of a signed kit, that of the keys that signed the manifest. Compare them by voice with those that were printed when
+the kit was built. The signature proves that whoever has these keys made this kit; the words tell you who that is.
 
 A changed verifier could print any words. So check this file first with a program that did not come on the stick, and
 compare what that prints with the digest that was printed when the kit was built:
@@ -16,6 +17,7 @@ compare what that prints with the digest that was printed when the kit was built
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -29,6 +31,16 @@ SCRIPTS = (".bat", ".cmd", ".exe", ".ps1", ".pth", ".py", ".pyc", ".sh")
 """What somebody could run by mistake. Other files that are not listed are never used, and only named."""
 CHUNK = 2**20
 REFUSED = 3
+KIND = "application/vnd.relay.kit+json"
+P, Q = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+"""Of Ed25519: the prime of its field, and the order of its group."""
+D = -121665 * pow(121666, P - 2, P) % P
+BASE = (
+    15112221349535400772501151409588531511454012693041857206046113283949847762202,
+    46316835694926478169428394003475163141307993866256225615783033603165251855960,
+)
+"""Of Ed25519: the constant of its curve -x² + y² = 1 + Dx²y², and the point that everything is a multiple of."""
+Point = tuple  # (X, Y, Z, T), with x = X/Z, y = Y/Z and xy = T/Z
 
 
 class BadKit(Exception):
@@ -112,17 +124,95 @@ def in_words(folder: Path, digest: str) -> str:
     return " ".join(book[bits >> 11 * place & 2047] for place in reversed(range(12)))
 
 
+def add(a: Point, b: Point) -> Point:
+    """The sum of two points of Ed25519's curve (RFC 8032, section 5.1.4)."""
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = a, b
+    left, right = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    both, twice = 2 * D * t1 * t2 % P, 2 * z1 * z2 % P
+    e, f, g, h = right - left, twice - both, twice + both, right + left
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def times(number: int, point: Point) -> Point:
+    """A multiple of a point. Nothing here is secret, so it need not take the same time for every number."""
+    total: Point = (0, 1, 1, 0)
+    while number:
+        if number & 1:
+            total = add(total, point)
+        point, number = add(point, point), number >> 1
+    return total
+
+
+def point_of(data: bytes) -> Point:
+    """The point that 32 bytes stand for (RFC 8032, section 5.1.3).
+
+    Raises:
+        ValueError: they stand for none.
+    """
+    number = int.from_bytes(data, "little")
+    y, odd = number & (2**255 - 1), number >> 255
+    squared = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(squared, (P + 3) // 8, P)
+    if (x * x - squared) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if len(data) != 32 or y >= P or (x * x - squared) % P or (x == 0 and odd):
+        raise ValueError("not a point of Ed25519")
+    x = P - x if x & 1 != odd else x
+    return (x, y, 1, x * y % P)
+
+
+def is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a message was signed with a key: Ed25519 (RFC 8032, section 5.1.7)."""
+    try:
+        public, r = point_of(key), point_of(signature[:32])
+    except ValueError:
+        return False
+    s = int.from_bytes(signature[32:], "little")
+    if len(signature) != 64 or s >= Q or times(8, public)[0] == 0:  # a key of small order would sign anything
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % Q
+    left, right = times(s, (*BASE, 1, BASE[0] * BASE[1] % P)), add(r, times(h, public))
+    return not any((left[at] * right[2] - right[at] * left[2]) % P for at in (0, 1))
+
+
+def signer_of(folder: Path) -> tuple[str, str] | None:
+    """The name and the fingerprint (SHA-256, in hex) of who signed the manifest; None if nobody did.
+
+    Raises:
+        BadKit: it is not signed with the keys beside it, or one of the two files is missing or damaged.
+    """
+    paths = [folder / name for name in (SIGNATURE, SIGNER)]
+    if not any(path.exists() for path in paths):
+        return None
+    try:
+        envelope, signer = (json.loads(path.read_bytes()) for path in paths)
+        (one,) = envelope["signatures"]
+        payload, signature = (base64.b64decode(text, validate=True) for text in (envelope["payload"], one["sig"]))
+        name, key, sealing = str(signer["name"]), bytes.fromhex(signer["signing"]), signer["sealing"].encode()
+        keyid, kind = one["keyid"], envelope["payloadType"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadKit(f"the kit is signed, but {SIGNATURE} or {SIGNER} is missing or damaged: {error!r}") from error
+    if kind != KIND or payload != (folder / MANIFEST).read_bytes():
+        raise BadKit(f"the signature is of something else than {MANIFEST}")
+    parts = (b"DSSEv1", str(len(kind)).encode(), kind.encode(), str(len(payload)).encode(), payload)
+    if keyid != key.hex() or not is_signed(key, b" ".join(parts), signature):
+        raise BadKit(f"{MANIFEST} was not signed with the keys in {SIGNER}")
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name[:40])
+    return printable, hashlib.sha256(b"relay identity v1\0" + key + sealing).hexdigest()
+
+
 def main(words: list[str]) -> int:
     """The command; returns its exit code."""
     folder = Path(words[0]) if words else Path(__file__).resolve().parent
     try:
-        manifest = read_manifest(folder / MANIFEST)
+        manifest, signer = read_manifest(folder / MANIFEST), signer_of(folder)
     except BadKit as error:
         print(f"refused: {error}\nwhat to do: name the kit's folder, or copy the kit again.")
         return REFUSED
     for what, path in (("this verifier", Path(__file__)), ("the manifest ", folder / MANIFEST)):
         digest = sha256(path)
         print(f"{what}: {in_words(folder, digest)}\n  SHA-256 {digest}")
+    print(f"signed by {signer[0]}: {in_words(folder, signer[1])}" if signer else "It is not signed.")
     files = manifest["files"]
     extra = unlisted(folder, files)
     wrong = problems(folder, files) + [f"not in the manifest: {name}" for name in extra if is_script(name)]
@@ -135,7 +225,7 @@ def main(words: list[str]) -> int:
     if extra:
         print(f"{len(extra)} file(s) are not part of this kit and are not used, for example {extra[0]}")
     print(f"complete and unchanged: {len(files)} files, {sum(e['bytes'] for e in files.values()) / 1e6:,.0f} MB")
-    print("Compare the words of both fingerprints with those that were printed when the kit was built.")
+    print("Compare the words of every fingerprint with those that were printed when the kit was built.")
     return 0
 
 

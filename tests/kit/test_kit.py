@@ -264,13 +264,39 @@ def test_a_signed_kit(kit: Path, tmp_path: Path) -> None:
     assert "It matches" in typed("kit", "verify", kit, *spoken, **elsewhere).out
     other = keys.new("centre").identity.fingerprint
     typed("kit", "verify", kit, "--fingerprint", other, **elsewhere).refused(3, "centre")
+    done = verifier(kit)
+    assert (done.returncode, f"signed by centre: {made.identity.fingerprint}" in done.stdout) == (0, True), done.stdout
     (kit / "SIGNER.json").rename(tmp_path / "SIGNER.json")
     with pytest.raises(Incomplete, match=r"SIGNER\.json is missing"):
         manifest.opened(kit)
+    assert verifier(kit).returncode == 3
     manifest.sign(kit, keys.new("centre"))
     shutil.copy(tmp_path / "SIGNER.json", kit)
     with pytest.raises(BadSignature):
         manifest.opened(kit)
+    done = verifier(kit)
+    assert (done.returncode, "was not signed with the keys in SIGNER.json" in done.stdout) == (3, True)
+
+
+def test_the_verifier_verifies_signatures_as_cryptography_does() -> None:
+    """Ed25519 in the standard library alone: RFC 8032's second and third vectors, keys of our own, and forgeries."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey as Private
+
+    vectors = {
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb": "72",
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7": "af82",
+    }
+    for secret, text in vectors.items():
+        private, message = Private.from_private_bytes(bytes.fromhex(secret)), bytes.fromhex(text)
+        key, signature = private.public_key().public_bytes_raw(), private.sign(message)
+        assert verify_kit.is_signed(key, message, signature)
+        larger = (int.from_bytes(signature[32:], "little") + verify_kit.Q).to_bytes(32, "little")
+        for forged in (bytes(64), signature[:-1], signature[:32] + larger, signature[::-1], signature + b"x"):
+            assert not verify_kit.is_signed(key, message, forged)
+        assert not verify_kit.is_signed(key, message + b" ", signature)
+        assert not verify_kit.is_signed(key[::-1], message, signature)
+    neutral = (1).to_bytes(32, "little")  # with a key of small order, this would be a signature of any message
+    assert not verify_kit.is_signed(neutral, b"anything", neutral + bytes(32))
 
 
 def test_an_unsigned_kit_has_no_fingerprint_to_compare(kit: Path) -> None:
