@@ -67,10 +67,14 @@ def build(
     """
     from relay.exchange import utc_now
     from relay.installed import lock_here
-    from relay.kit import Order, build as build_kit, find, own_wheel, sign
+    from relay.kit import Order, build as build_kit, find, own_wheel, sign, weights_of
 
     chosen, folder, place = find(ask.listed(platform) or []), new_folder(to), home_of(home)
     added = [expanded(path) for path in add or ()]
+    weights = weights_of([path for path in added if path.exists()])
+    for path in weights:
+        ask.say(f"Also carried, because a config names them: the pretrained weights {path}")
+    added += weights
     order = Order([], chosen, python, accelerator, tuple(index or ()), lock_here(), built_docs(docs), added)
     keys = None if unsigned or not (place / "identity.json").exists() else places.unlock(place, passphrase_file)
     with tempfile.TemporaryDirectory(prefix="relay-kit-") as name:

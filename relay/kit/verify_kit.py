@@ -5,7 +5,7 @@
 It needs Python's standard library and nothing else, reads only, and ends with 0 if the kit is complete and unchanged,
 with 3 if not. It prints fingerprints of 12 words: its own, that of the manifest, which lists the SHA-256 of every file,
 and, of a signed kit, that of the keys that signed the manifest. Compare them by voice with those that were printed when
-the kit was built. The signature proves that whoever has these keys made this kit; the words tell you who that is.
+the kit was built. The signature proves that the holder of these keys made this kit; the words tell you who that is.
 
 A changed verifier could print any words. So check this file first with a program that did not come on the stick, and
 compare what that prints with the digest that was printed when the kit was built:

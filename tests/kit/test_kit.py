@@ -18,7 +18,7 @@ import pytest
 
 from relay.errors import RelayError, UserError
 from relay.installed import lock_here
-from relay.kit import building, install_kit, manifest, platforms, updating, verify_kit, wheels
+from relay.kit import building, install_kit, manifest, platforms, pretrained, updating, verify_kit, wheels
 from relay.kit.building import Order
 from relay.trust import BadDocument, BadSignature, DigestMismatch, Incomplete, keys
 from relay.trust.fingerprints import words
@@ -210,6 +210,23 @@ CHANGES: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "a program beside it": (lambda kit: (kit / "json.py").touch(), DigestMismatch, "not in the manifest: json.py"),
     "a damaged manifest": (lambda kit: (kit / "MANIFEST.json").write_bytes(b"[]"), BadDocument, "can't be read as the"),
 }
+
+
+def test_weights_that_a_config_names_are_carried(tmp_path: Path) -> None:
+    """Once each, from configs and folders of configs; what is no config, or already there, is passed over."""
+    weights, folder = tmp_path / "resnet18.pth", tmp_path / "configs"
+    weights.write_bytes(b"weights")
+    folder.mkdir()
+    for name in ("a", "b"):
+        text = f"common: {{model: {{name: U-Net, kwargs: {{pretrained: {weights}}}}}}}\n"
+        (folder / f"{name}.yaml").write_text(text)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("sealed: true\n")
+    assert pretrained.weights_of([folder, policy]) == [weights]
+    assert pretrained.weights_of([folder, weights]) == []
+    weights.unlink()
+    with pytest.raises(UserError, match="which are not here"):
+        pretrained.weights_of([folder / "a.yaml"])
 
 
 @pytest.mark.parametrize("change", CHANGES)
