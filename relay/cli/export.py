@@ -113,7 +113,8 @@ def _keys(study: Study, home: Path | None, passphrase_file: Path | None) -> Keys
 def _tell(found: Compared, folder: Path, weights: str, keys: Keys | None) -> None:
     ask.say(
         f"Compared with relay's own prediction of {found.images} images, {found.from_files} of them from their files: "
-        f"the largest difference is {found.difference:.2g}; another class: {100 * found.differing:.3g} %."
+        f"the largest difference is {found.difference:.2g}; another class: {100 * found.differing:.3g} %. "
+        f"Run with {' and '.join(found.runtimes)}."
     )
     if keys is None:
         warn(

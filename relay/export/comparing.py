@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from relay.data import PICTURES, Case, Dataset, DatasetOptions, prepared_slices, read_images, scaled
 from relay.errors import RelayError, UserError
-from relay.export import standalone
+from relay.export import runtimes, standalone
 from relay.leg import predict, resized
 from relay.plan import Study
 from relay.postprocess import cleaned, steps_of
@@ -47,12 +48,14 @@ class Compared:
         difference: the largest of probabilities or, of a regression, of values, relative to those above 1.
         differing: the share of voxels, or of images, with another class.
         from_files: how many of the images the export read from their own files.
+        runtimes: the programs that ran it; the difference is the largest of all.
     """
 
     images: int
     difference: float
     differing: float
     from_files: int
+    runtimes: list[str]
 
 
 def samples_of(study: Study, model: Model, given: Sequence[Path], many: int) -> list[Sample]:
@@ -109,9 +112,10 @@ def compare(net: nn.Module, model: Model, samples: Sequence[Sample], folder: Pat
     worst, other, total = 0.0, 0, 0
     try:
         said, run = standalone.load(folder)
-        for sample in samples:
+        nets = runtimes.installed(folder, said, run)
+        for sample, other_net in product(samples, nets.values()):
             own, mine = _own(net, model, sample)
-            theirs = _theirs(run, said, sample)
+            theirs = _theirs(other_net, said, sample)
             scale = 1.0 if said["output"]["activation"] != "none" else np.maximum(1, np.abs(own))
             worst = float(np.maximum(worst, (np.abs(theirs - own) / scale).max()))  # which keeps NaN
             found, wanted = _decided(theirs, said), mine if mine is not None else _decided(own, said)
@@ -121,7 +125,8 @@ def compare(net: nn.Module, model: Model, samples: Sequence[Sample], folder: Pat
             raise
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RelayError(f"the export does not run outside relay: {why}", CURE) from error
-    return Compared(len(samples), worst, other / max(total, 1), sum(sample.readable for sample in samples))
+    files = sum(sample.readable for sample in samples)
+    return Compared(len(samples), worst, other / max(total, 1), files, list(nets))
 
 
 def check(found: Compared, tolerance: float) -> None:
@@ -133,7 +138,8 @@ def check(found: Compared, tolerance: float) -> None:
     if not found.difference <= tolerance:  # also where it is not a number
         raise RelayError(
             f"the export differs from relay's own prediction by up to {found.difference:.3g}, on "
-            f"{100 * found.differing:.3g} % of voxels or images by the class; the tolerance is {tolerance:g}",
+            f"{100 * found.differing:.3g} % of voxels or images by the class; the tolerance is {tolerance:g} "
+            f"(run with {' and '.join(found.runtimes)})",
             CURE,
         )
 

@@ -10,6 +10,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from relay.bulk import Exported, Outputs, Own, Settings, listed, run
 from relay.cli.app import app
 from relay.config.devices import Devices
 from relay.errors import RelayError, UserError, VerificationError
-from relay.export import attest, comparing, exporting, formats
+from relay.export import attest, comparing, exporting, formats, runtimes, standalone
 from relay.export.exporting import Wanted, export_model
 from relay.export.graph import export
 from relay.leg import Progress
@@ -232,7 +233,7 @@ def test_what_can_not_be_exported_is_refused(tmp_path: Path, picture: Path, monk
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnx" else object())
     missing = refused(tmp_path, UserError, "not installed: onnx$", made, of, replace(wanted, form="onnx"))
     assert "relay-learning[export]" in missing.advice()
-    other = comparing.Compared(1, 0.2, 0.05, 1)
+    other = comparing.Compared(1, 0.2, 0.05, 1, ["torch"])
     monkeypatch.setattr(exporting.comparing, "compare", lambda *given: other)
     said = refused(
         tmp_path, RelayError, r"by up to 0\.2, on 5 % .*tolerance is 0\.1$", made, of, replace(wanted, tolerance=0.1)
@@ -259,6 +260,28 @@ def test_a_graph_that_says_something_else_is_found_out(
 
     monkeypatch.setattr(exporting.graph, "export", other)
     refused(tmp_path, RelayError, "differs from relay's own prediction", made, of, Wanted("pt2", images=(picture,)))
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_openvino_says_the_same(onnx: tuple[Path, Model], picture: Path) -> None:
+    said, net = standalone.load(onnx[0])
+    nets = runtimes.installed(onnx[0], said, net)
+    assert list(nets) == ["onnxruntime", "OpenVINO"]
+    prepared = standalone.prepare(standalone.read((picture,), said), said)[0]
+    own, other = (standalone.probabilities(run, prepared, said) for run in nets.values())
+    assert np.abs(own - other).max() < 1e-5
+
+
+def test_a_runtime_that_says_something_else_is_found_out(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, of = model_of()
+
+    def two(folder: Path, said: Any, net: Any) -> dict[str, Any]:
+        return {"torch": net, "Other": lambda x: tuple(part + 0.1 for part in net(x))}
+
+    monkeypatch.setattr(runtimes, "installed", two)
+    refused(tmp_path, RelayError, "run with torch and Other", made, of, Wanted("pt2", images=(picture,)))
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
