@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import platform
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+UNPACKED = 5
+"""How many times the size of the wheels an installation needs: torch's alone unpack to four times theirs."""
 SYSTEMS = {
     ("Linux", "x86_64"): "linux_x86_64",
     ("Linux", "aarch64"): "linux_aarch64",
@@ -71,6 +74,26 @@ def environment(target: Path) -> Path:
     return windows if windows.exists() else target / "bin" / "python"
 
 
+def make_room(target: Path, files: dict) -> None:  # type: ignore[type-arg]
+    """Check that the disk has space for the installed wheels.
+
+    Args:
+        files: as the manifest lists them.
+
+    Raises:
+        CanNotInstall: it has not, or there is no folder for the environment.
+    """
+    if not target.parent.is_dir():
+        raise CanNotInstall(f"there is no folder {target.parent}", "Make it first, or give another one.")
+    need = UNPACKED * sum(entry["bytes"] for name, entry in files.items() if name.startswith("wheels/"))
+    free = shutil.disk_usage(target.parent).free
+    if free < need:
+        raise CanNotInstall(
+            f"installing takes about {need / 1e6:,.1f} MB; {target.parent} has {free / 1e6:,.1f} MB free",
+            "Free some space there, or give a folder on another disk.",
+        )
+
+
 def install(python: Path, kit: Path, lock: Path) -> None:
     """Install what a lock names; pip takes nothing whose SHA-256 the lock doesn't have.
 
@@ -90,7 +113,9 @@ def main(words: list[str]) -> int:
         return int(code)
     target = Path(words[0] if words else "relay-env").absolute()
     try:
-        lock = lock_for(HERE, verifier["read_manifest"](HERE / verifier["MANIFEST"])["python"])
+        said = verifier["read_manifest"](HERE / verifier["MANIFEST"])
+        lock = lock_for(HERE, said["python"])
+        make_room(target, said["files"])
         print(f"Installing into {target} …", flush=True)
         python = environment(target)
         install(python, HERE, lock)

@@ -23,7 +23,7 @@ def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]
         The files that were copied, and those of the earlier kit that are no longer part of it.
 
     Raises:
-        UserError: the folder has files, or there is no kit.
+        UserError: the folder has files, there is no kit, or the changes need more space than is free.
         Refused: the new kit is damaged, or ``against`` is not a manifest.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -35,8 +35,20 @@ def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]
     now = opened(kit).content["files"]
     new = [name for name, entry in now.items() if before.get(name) != entry or name in PROGRAMS]
     beside = [name for name in (verify_kit.MANIFEST, verify_kit.SIGNATURE, verify_kit.SIGNER) if (kit / name).exists()]
+    _make_room(folder, sum((kit / name).stat().st_size for name in (*new, *beside)))
     for name in (*new, *beside):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(kit / name, folder / name)
     open_to_all(folder)
     return new, sorted(set(before) - set(now))
+
+
+def _make_room(folder: Path, need: int) -> None:
+    """Check, before anything is copied, that a disk has space."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if need > free:
+        raise UserError(
+            f"the changes need {need / 1e6:,.1f} MB; {place} has {free / 1e6:,.1f} MB free",
+            "Delete what you don't need there, or use a larger stick. Then run the command again.",
+        )

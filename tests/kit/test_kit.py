@@ -355,6 +355,16 @@ def test_the_installer_says_what_does_not_fit(kit: Path, tmp_path: Path, monkeyp
         install_kit.lock_for(kit, HERE)
     with pytest.raises(install_kit.CanNotInstall, match="already exists"):
         install_kit.environment(tmp_path)
+    files = json.loads((kit / "MANIFEST.json").read_text())["files"]
+    install_kit.make_room(tmp_path / "env", files)
+    with pytest.raises(install_kit.CanNotInstall, match="there is no folder"):
+        install_kit.make_room(tmp_path / "none" / "env", files)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(install_kit.CanNotInstall, match=r"has 0\.0 MB free"):
+        install_kit.make_room(tmp_path / "env", files)
+    with pytest.raises(UserError, match="the changes need"):
+        updating.update(kit, kit / "MANIFEST.json", tmp_path / "changes")
+    assert not (tmp_path / "changes").exists()
     monkeypatch.setattr(install_kit.subprocess, "run", lambda *args, **more: SimpleNamespace(returncode=1))
     with pytest.raises(install_kit.CanNotInstall, match="virtual environment"):
         install_kit.environment(tmp_path / "new")
@@ -372,16 +382,15 @@ def test_every_platform_of_the_installer_is_one_of_the_kit() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif((this.system(), this.machine()) != ("Linux", "x86_64"), reason="the kit is for Linux")
 def test_install_from_the_kit_by_its_own_script(kit: Path, tmp_path: Path) -> None:
-    """With the installer that people start. pip installs from the lock alone; where this system lets a user make a network
-    namespace, in one without a network."""
+    """With the installer that people start. pip installs from the lock alone, and in a network namespace without a
+    device, where this system lets us make one."""
     shell = tmp_path / "bin"
     shell.mkdir()
     (shell / f"python{HERE}").symlink_to(sys.executable)
     environment = {**os.environ, "PATH": f"{shell}{os.pathsep}{os.environ['PATH']}"}
     alone = ["unshare", "--user", "--map-root-user", "--net"]
-    shut = (
-        shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
-    )
+    found = shutil.which("unshare")
+    shut = found and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode == 0
     command = [*(alone if shut else []), "sh", kit / "install.sh", tmp_path / "env"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
