@@ -100,8 +100,8 @@ def config(
     from relay.models import recovered
 
     target = _new(out, replace, ".yaml")
-    (entry,), _ = _entries([path], home, passphrase_file)
-    write_text(target, recovered(entry.told, str(path)))
+    (entry,), place = _entries([path], home, passphrase_file)
+    write_text(target, recovered(entry.told, str(path), place.read_by(entry.path)))
     ask.say(f"Written: {target}. Set paths.data in it to the folder of your images.")
     if entry.trust.level != "verified":
         warn(f"{entry.trust.level}: {entry.trust.why}")

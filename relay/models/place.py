@@ -69,6 +69,13 @@ class Place:
         for store in self.stores:
             yield from store.kept()
 
+    def read_by(self, folder: Path) -> StudyStore | None:
+        """The study of a model that was received here by someone who has no leg in it; None for any other folder."""
+        found = self.own(folder)
+        if found is None or found[2] != "received" or found[0].identity.name in found[0].roster.order:
+            return None
+        return found[0]
+
     def own(self, folder: Path) -> tuple[StudyStore, int, Kept] | None:
         """The study, leg and kind of one of those folders; None for any other folder."""
         there = folder.resolve()

@@ -7,6 +7,7 @@ from typing import Any
 
 from relay.config import dump
 from relay.errors import plain
+from relay.exchange import StudyStore
 from relay.models.about import About
 
 FILLED_IN = ("in_channels", "num_classes")
@@ -20,11 +21,13 @@ FOUND = """# Recovered from {source}: leg {leg}, {site}, strategy {strategy}.
 """
 
 
-def recovered(about: About, source: str) -> str:
+def recovered(about: About, source: str, at: StudyStore | None = None) -> str:
     """A config as YAML, with one data set, for the reader to complete.
 
     Args:
         source: where the model is, for the comment.
+        at: where the model was received by someone who has no leg: then all images are test images, and what was
+            received is found with ``--received``.
     """
     common, net = _nested(about.config), about.head.model
     common["model"] = {"name": net.name, "kwargs": {k: _text(v) for k, v in net.kwargs.items() if k not in FILLED_IN}}
@@ -32,16 +35,20 @@ def recovered(about: About, source: str) -> str:
     options |= {"class_names": list(about.head.data.classes), "root_path": f"${{paths.{HERE}}}"}
     name = "folder" if about.task == "segmentation" else "table"
     site = {"task_id": about.leg or 1, "task_name": about.site or "here"}
+    tasks: dict[str, Any] = {"task_ids": [site["task_id"]]}
+    if at is not None:
+        site |= {"task_name": at.identity.name, "split": "test"}
+        tasks |= {"mode": "deployment", "handoff": {"study": at.study, "key": str(at.home)}}
     tree = {
         "paths": {HERE: HERE},
         "common": {"dataset": {"name": name, "kwargs": options}, **common},
         "all_tasks_datasets": [{"kwargs": site}],
-        "current_tasks": {"task_ids": [site["task_id"]]},
+        "current_tasks": tasks,
     }
     told = {
         "source": source,
         "leg": about.leg or "none",
-        "site": site["task_name"],
+        "site": about.site or "here",
         "strategy": about.strategy,
         "here": HERE,
         "name": name,
