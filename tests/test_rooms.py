@@ -28,6 +28,7 @@ FLOORS = (
         "explain",
         "export",
         "kit",
+        "own_code",
         "privacy",
         "protection",
         "start",
