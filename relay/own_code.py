@@ -147,6 +147,8 @@ class OpenLeg:
         split: which records, with their files and patients, are in ``train``, ``val`` and ``test``. Train on ``train``
             only.
         train, val: the prepared images of these splits.
+        config: the study's options that a result may depend on, flat: ``config["train.batch_size"]``. Your code may
+            follow those of ``train``, which relay uses for what it fits itself.
         seed: for this leg, from the study's; use it or not.
     """
 
@@ -157,6 +159,7 @@ class OpenLeg:
     split: Split
     train: Images
     val: Images
+    config: Mapping[str, Any]
     seed: int
 
     def __init__(self, simulation: Simulation, leg: Leg) -> None:
@@ -164,6 +167,7 @@ class OpenLeg:
         self._held = ExitStack()
         self._open = self._finished = False
         self.site, self.number = leg.task_name, leg.number
+        self.config = handover_writer.scientific(leg)
         self.seed = derive(leg.conf.random_seed, leg.task_name, "own code")
 
     def __enter__(self) -> Self:

@@ -182,6 +182,9 @@ def _leaving(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A net's weights on the CPU, as they may leave the site: batch normalisation counts its batches, which would
     reveal how many images there are."""
     kept = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    first = {tensor.data_ptr(): name for name, tensor in reversed(kept.items())}
+    tied = [name for name, tensor in kept.items() if tensor.numel() and first[tensor.data_ptr()] != name]
+    kept |= {name: kept[name].clone() for name in tied}  # safetensors writes no memory twice
     counts = [name for name in kept if name.endswith("num_batches_tracked")]
     return kept | {name: kept[name].new_zeros(kept[name].shape) for name in counts}
 
