@@ -153,7 +153,11 @@ def train(leg: OpenLeg, epochs: int, iterations: int) -> dict[str, Tensor]:
         axes = leg.config["model.kwargs.spatial_dims"]
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         trainer = nnUNetTrainer(plans(dict(leg.config), axes), "relay", 0, about, device)
-        trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = epochs, iterations, 2
+        trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = (
+            epochs,
+            iterations,
+            2,
+        )
         trainer.disable_checkpointing = True  # its checkpoints are pickles; relay writes the weights
         trainer.initialize()
         weights = leg.net().state_dict()
