@@ -100,6 +100,11 @@ def leaving(leg: Leg, paths: LegPaths, arrived: Callable[[str], Path | None], st
     folder = paths.handover
     if not paths.finished:
         raise UserError(f"{paths.root} is not a finished leg", "Train it first: relay train, with the same -c and -n.")
+    if code := paths.record().get("own_code"):
+        raise UserError(
+            f"the site's own code ({code}) trained {paths.root}, so the audit can't train its shadow models likewise",
+            "Audit a leg that relay train has made. A study that requires an audit allows no other.",
+        )
     handover_files.check_whole(folder)
     facts = read_facts(folder)
     own = {"leg": facts.leg, "site": facts.site, "strategy": facts.strategy, "train_samples": facts.samples}
