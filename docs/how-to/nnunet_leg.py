@@ -161,7 +161,8 @@ def train(leg: OpenLeg, epochs: int, iterations: int) -> dict[str, Tensor]:
         trainer.disable_checkpointing = True  # its checkpoints are pickles; relay writes the weights
         trainer.initialize()
         weights = leg.net().state_dict()
-        trainer.network.load_state_dict(weights, strict=False)  # its other names are of the same layers
+        odd = trainer.network.load_state_dict(weights, strict=False).unexpected_keys
+        assert not odd, odd  # the keys that are missing are other names of the same layers
         trainer.run_training()
         return {name: trainer.network.state_dict()[name] for name in weights}
 
