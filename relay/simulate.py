@@ -15,12 +15,14 @@ from relay.adopt import AdoptPaths, adopt, chosen_before, read, score_rows
 from relay.config import Devices, dump
 from relay.files import write_text
 from relay.leg import (
+    Incoming,
     Known,
     LegPaths,
     Needs,
     Progress,
     RunPaths,
     Sites,
+    Trained,
     Transport,
     digests,
     doubts,
@@ -80,6 +82,24 @@ class Simulation:
             ChangedConfigError: a leg exists that was made with another config.
             RelayError: a leg failed for another reason.
         """
+        self.begin(progress)
+        for leg in self.study.legs:
+            self._leg(leg, progress)
+        return self.conclude(progress)
+
+    def conclude(self, progress: Progress) -> dict[str, Any]:
+        """After the last leg, let the sites adopt their models; return the summary."""
+        for leg in adopting(self.study):
+            self.adopt(leg, progress)
+        return summarise(self.study, self.run_paths) if is_first() else {}
+
+    def begin(self, progress: Progress) -> None:
+        """Before any leg, check that each can be run, read the images, and keep the config.
+
+        Raises:
+            ChangedConfigError: a leg exists that was made with another config.
+            UserError: an image or an option can't be used.
+        """
         for leg in self.study.legs:
             handover_writer.check(leg)
             guarantee.check(leg, self.devices)
@@ -88,11 +108,6 @@ class Simulation:
             self._check_data(progress)
         if is_first():
             self._write_configs()
-        for leg in self.study.legs:
-            self._leg(leg, progress)
-        for leg in adopting(self.study):
-            self.adopt(leg, progress)
-        return summarise(self.study, self.run_paths) if is_first() else {}
 
     def _leg(self, leg: Leg, progress: Progress) -> None:
         place_in = f"leg {leg.number}/{len(self.study.legs)} · " if len(self.study.legs) > 1 else ""
@@ -104,17 +119,33 @@ class Simulation:
             progress.skip(title, steps)
         else:
             progress.leg(title, steps)
-            weigh = full_check(leg, self.sites, self.devices)
-            with progress.stage("receiving"):
-                incoming = self.transport.receive(leg, weigh, progress.say)
-            paths.check(leg.scientific(), incoming.digest if incoming else None)
-            policy, check = self.transport.policy, partial(self.transport.check, leg, weigh=weigh)
-            costs, charge = partial(self.transport.costs, leg), partial(self.transport.charge, leg)
-            run = self.run_paths
-            run_leg(leg, self.study, self.sites, run, self.devices, progress, incoming, policy, check, costs, charge)
+            self.train(leg, self.receive(leg, progress), progress)
+        self.send(leg, progress)
+        progress.finish_leg()
+
+    def receive(self, leg: Leg, progress: Progress) -> Incoming | None:
+        """What a leg starts from, verified and past the acceptance check; None for nothing.
+
+        Raises:
+            RelayError: it is refused, or is another one than the leg began with.
+        """
+        with progress.stage("receiving"):
+            incoming = self.transport.receive(leg, full_check(leg, self.sites, self.devices), progress.say)
+        self.run_paths.leg(leg.folder).check(leg.scientific(), incoming.digest if incoming else None)
+        return incoming
+
+    def train(self, leg: Leg, incoming: Incoming | None, progress: Progress, trained: Trained | None = None) -> None:
+        """Run a leg from what it received to its handover; ``trained`` and errors as of :func:`relay.leg.run_leg`."""
+        weigh = full_check(leg, self.sites, self.devices)
+        policy, check = self.transport.policy, partial(self.transport.check, leg, weigh=weigh)
+        costs, charge = partial(self.transport.costs, leg), partial(self.transport.charge, leg)
+        given = (leg, self.study, self.sites, self.run_paths, self.devices, progress, incoming, policy, check)
+        run_leg(*given, costs, charge, trained)
+
+    def send(self, leg: Leg, progress: Progress) -> None:
+        """Hand over a finished leg's result. Doing it again changes nothing."""
         with progress.stage("signing and sealing"):
             self.transport.send(leg, progress.say)
-        progress.finish_leg()
 
     def _tuning_steps(self, leg: Leg) -> int:
         split = self.sites(leg.pool[0], train=True).split

@@ -43,6 +43,9 @@ class Strategy:
         plain_start: whether a leg without a handover only fits the model with the task's loss, as ``sequential`` does,
             whatever the options: a comparison then trains it once for all such strategies. A subclass does not inherit
             this; it must say so itself.
+        any_training: whether the site's own code may train in place of the phase that trains the model
+            (:mod:`relay.own_code`): what the leg hands over beside the model then depends on the trained model and the
+            images, not on how it was trained. A subclass does not inherit this, either.
         laps: how many laps through the sites a comparison gives it; the laps share the budget.
         kinds: kinds of the memories that a leg will hand over; a study's policy may forbid some.
         noised: those of them that take nothing of this site's images but a mean with noise where there is one
@@ -59,6 +62,7 @@ class Strategy:
     uses_incoming: ClassVar[bool] = True
     pools_sites: ClassVar[bool] = False
     plain_start: ClassVar[bool] = False
+    any_training: ClassVar[bool] = False
     laps: ClassVar[int] = 1
     kinds: tuple[str, ...] = ()
     noised: tuple[str, ...] = ()

@@ -37,6 +37,7 @@ class DER(Replay):
 
     Options = DEROptions
     plain_start = True
+    any_training = True
 
     def recall(self, logits: Tensor, wanted: Tensor, drawn: Batch) -> Tensor:
         """``alpha * mean((z - z_incoming)^2) + beta * task loss``."""

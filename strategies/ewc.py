@@ -46,6 +46,7 @@ class EWC(Strategy):
     """Add ``lambda / 2 * sum F (w - w_incoming)^2``; the first leg is plain training."""
 
     Options: ClassVar[type] = EWCOptions
+    any_training = True
     kinds = ("ewc",)
     anchor: Anchor
 

@@ -46,6 +46,7 @@ class Experts(Strategy):
     """
 
     Options = ExpertsOptions
+    any_training = True
     own: nn.Module | None = None
 
     def __init__(self, options: Any) -> None:

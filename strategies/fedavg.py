@@ -58,6 +58,7 @@ class FedAvg(Strategy):
     """Average all legs of a round, each trained from the same weights. Normalisation statistics are averaged, too."""
 
     Options = FedAvgOptions
+    any_training = True
     laps = 3
     kinds = ("fedavg",)
     round: Round

@@ -10,3 +10,4 @@ class Local(Strategy):
 
     uses_incoming = False
     plain_start = True
+    any_training = True

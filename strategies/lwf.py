@@ -40,6 +40,7 @@ class LwF(Strategy):
     """Distil from the frozen incoming model; the first leg is plain training."""
 
     Options = LwFOptions
+    any_training = True
     teacher: nn.Module | None = None
 
     def receive(self, handover: Handover | None) -> None:

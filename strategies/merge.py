@@ -32,6 +32,7 @@ class Merge(Strategy):
 
     Options = MergeOptions
     plain_start = True
+    any_training = True
 
     def finish(self, training: Training) -> None:
         """Average, then recompute normalisation statistics on this site's images."""

@@ -52,6 +52,7 @@ class OWM(Strategy):
     """
 
     Options: ClassVar[type] = OWMOptions
+    any_training = True
     holds_rest: ClassVar[bool] = True
     earlier: float = 1.0
     held: Mapping[str, Tensor] = {}

@@ -56,6 +56,7 @@ class Relay(Experts, OWM, Replay, Merge):
 
     Options = RelayOptions
     plain_start = True
+    any_training = True
     holds_rest = False  # replay preserves the rest
 
     def begin(self, training: Training) -> None:

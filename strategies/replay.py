@@ -44,6 +44,7 @@ class Replay(LwF):
     """
 
     Options = ReplayOptions
+    any_training = True
     earlier: float = 1.0
 
     def __init__(self, options: Any) -> None:

@@ -9,3 +9,4 @@ class Sequential(Strategy):
     """Fine-tune the incoming model with the task's loss."""
 
     plain_start = True
+    any_training = True

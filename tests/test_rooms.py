@@ -29,6 +29,7 @@ FLOORS = (
         "explain",
         "export",
         "kit",
+        "own_code",
         "privacy",
         "protection",
         "start",

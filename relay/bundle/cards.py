@@ -80,12 +80,11 @@ def model_card(
             f"- Reads images of {data.channels} channel(s), scaled to {list(data.intensity_range)}; distinguishes: "
             f"{', '.join(data.classes)}.",
             *_processing(data),
-            f"- Trained by relay learning, strategy `{own.strategy}`, one site after another; no image left its site.",
+            _training(own),
             *([f"- Differential privacy of this leg's training: {privacy}."] if privacy else []),
             f"- Memories beside it: {_memories(claims)}.",
             *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
-            f"- Loss `{config.get('train.loss.name', 'default')}`, optimiser "
-            f"`{config.get('train.optimizer.name', 'default')}`; all settings are in `config.json`.",
+            _settings(own, config),
             "",
             "## Sites and scores",
             "",
@@ -108,6 +107,23 @@ def model_card(
             "",
         ]
     )
+
+
+def _training(own: Claim) -> str:
+    """What trained the model."""
+    by = f"this leg by the site's own code, `{own.own_code}`" if own.own_code else f"strategy `{own.strategy}`"
+    return f"- Trained by relay learning, {by}, one site after another; no image left its site."
+
+
+def _settings(own: Claim, config: Mapping[str, Any]) -> str:
+    """What is known of the leg's training."""
+    if own.own_code:
+        return (
+            "- Loss, optimiser, precision and the images that this leg's code trained with are not known here, nor "
+            "whether the training can be repeated; the other settings are in `config.json`."
+        )
+    loss, optimizer = (config.get(f"train.{part}.name", "default") for part in ("loss", "optimizer"))
+    return f"- Loss `{loss}`, optimiser `{optimizer}`; all settings are in `config.json`."
 
 
 def _processing(data: InputSpec) -> Iterator[str]:

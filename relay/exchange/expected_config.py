@@ -31,7 +31,9 @@ def check_fit(there: Mapping[str, Any], claim: Claim, mine: ExpectedConfig, poli
         for key in sorted(theirs.keys() | ours.keys() - {"config"})
         if theirs.get(key) != ours.get(key)
     ]
-    if policy.same_config and mine.config != claim.config:
+    if policy.same_config and claim.own_code:
+        wrong.append(f"it was trained by the site's own code ({claim.own_code}), so its training is not known")
+    elif policy.same_config and mine.config != claim.config:
         wrong.append("the scientific config differs (relay inspect shows theirs)")
     if wrong:
         raise ConfigMismatch(f"leg {claim.leg} by {claim.site} does not match this site's config: {'; '.join(wrong)}")

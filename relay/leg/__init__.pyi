@@ -26,11 +26,17 @@ from .inference import (
     reflected as reflected,
 )
 from .learner import Learner as Learner
+from .own_training import Trained as Trained, check_own_code as check_own_code, start_of as start_of
 from .paths import LegPaths as LegPaths, RunPaths as RunPaths
 from .precision import has_bf16 as has_bf16, pays as pays
 from .processes import is_first as is_first, wait_for_all as wait_for_all
 from .progress import Progress as Progress, progress_of as progress_of
-from .run import check_input_spec as check_input_spec, planned_steps as planned_steps, run_leg as run_leg
+from .run import (
+    check_input_spec as check_input_spec,
+    model_of as model_of,
+    planned_steps as planned_steps,
+    run_leg as run_leg,
+)
 from .simulated_transport import SimulatedStudy as SimulatedStudy, transport_of as transport_of
 from .sites import Known as Known, Needs as Needs, Sites as Sites, needs as needs
 from .tensorboard import show_results as show_results

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from relay.bundle import Facts, cards, documents, handover_files, manifest
-from relay.config import flat
+from relay.config import WORDS, flat
 from relay.data import SPLITS, SiteData, people, spec
 from relay.errors import ConfigError, Problem, UserError
 from relay.exchange import ExpectedConfig
@@ -58,6 +59,11 @@ def scientific(leg: Leg) -> dict[str, Any]:
     tree = {"random_seed": conf.random_seed, "data": data, "strategy": strategy, "model": net_of(leg), "train": train}
     tree |= {"predict": dataclasses.asdict(conf.predict)}
     return {key: _plain(value) for key, value in flat(tree).items()}
+
+
+def known(leg: Leg) -> dict[str, Any]:
+    """:func:`scientific`, without what is not known of a leg that the site's own code trains: how it was trained."""
+    return {key: value for key, value in scientific(leg).items() if not (leg.own_code and key.startswith("train."))}
 
 
 def _plain(value: Any) -> Any:
@@ -119,6 +125,21 @@ def check(leg: Leg) -> None:
         ) from error
 
 
+def check_code(leg: Leg) -> None:
+    """Check that the name of the code that trains a leg can be written into its statement.
+
+    Raises:
+        UserError: it can't.
+    """
+    name = leg.own_code or ""
+    if not name.strip() or not re.fullmatch(WORDS, leg.method):
+        raise UserError(
+            f"code={name!r} can't be written into a signed statement",
+            "Give your code a name and a version, up to 89 plain characters (letters, digits, spaces and _ . : + / ( ) "
+            "-), such as 'nnU-Net 2.8.1'.",
+        )
+
+
 def _signed(scores: dict[str, float | None], task: Task) -> dict[str, Any]:
     """Scores as a statement has them: of segmentation plain, as all versions read them; else with the metric's name."""
     return scores if task.name == named(None).name else {s: {task.primary.name: v} for s, v in scores.items()}
@@ -161,6 +182,9 @@ def _leaving(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A net's weights on the CPU, as they may leave the site: batch normalisation counts its batches, which would
     reveal how many images there are."""
     kept = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    first = {tensor.data_ptr(): name for name, tensor in reversed(kept.items())}
+    tied = [name for name, tensor in kept.items() if tensor.numel() and first[tensor.data_ptr()] != name]
+    kept |= {name: kept[name].clone() for name in tied}  # safetensors writes no memory twice
     counts = [name for name in kept if name.endswith("num_batches_tracked")]
     return kept | {name: kept[name].new_zeros(kept[name].shape) for name in counts}
 
@@ -185,7 +209,7 @@ def as_received(
     own: dict[str, Any] = {
         "leg": number,
         "site": leg.task_name,
-        "strategy": leg.conf.strategy.name,
+        "strategy": leg.method,
         "train_samples": samples,
     }
     own["zero_shot"] = no_nan(list(arrived))
@@ -225,14 +249,14 @@ def write(
     tensors |= {"expert": len(made.experts[number])} if number in made.experts else {}
     mean = _signed(no_nan(next(iter(matrix(rows).values()), {})), leg.data.does)
     contents = {
-        manifest.CONFIG: scientific(leg),
+        manifest.CONFIG: known(leg),
         manifest.DATA_CARD: data_card(leg, sites, guarantee),
         manifest.RESULTS: cards.results(number, leg.task_name, rows, no_nan(list(arrived))),
     }
     own = Facts(
         leg=number,
         site=leg.task_name,
-        strategy=leg.conf.strategy.name,
+        strategy=leg.method,
         start=start,
         samples=sum(len(site.train) for site in sites),
         result=mean,

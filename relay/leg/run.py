@@ -32,6 +32,7 @@ from relay.leg.fitting import fit, steps_of
 from relay.leg.guarantee import Guarantee, guarantee_of, guarded, units
 from relay.leg.inference import applied
 from relay.leg.learner import Learner
+from relay.leg.own_training import Trained
 from relay.leg.paths import LegPaths, RunPaths
 from relay.leg.precision import precision_of
 from relay.leg.private_learner import PrivateLearner
@@ -71,6 +72,7 @@ def run_leg(
     weigh: Callable[[Handover], None],
     costs: Callable[[], Sequence[Cost]] = tuple,
     charge: Callable[[Cost], None] = lambda cost: None,
+    trained: Trained | None = None,
 ) -> None:
     """Train every phase, test on all accessible test sets, write the checkpoint and the handover.
 
@@ -82,6 +84,7 @@ def run_leg(
         policy: of the study: which counts may be disclosed, how many samples a site must have.
         weigh: checks the leg's result as its receivers will.
         costs: what trainings with differential privacy have cost the site's patients; ``charge`` records another.
+        trained: what the site's own code made in place of the phases that train the model, if it did.
 
     Raises:
         RelayError: see the subclasses; earlier results are kept.
@@ -89,9 +92,11 @@ def run_leg(
     began = time.monotonic()
     paths = run.leg(leg.folder)
     start = incoming.digest if incoming else None
-    model = _model(leg)
+    model = model_of(leg)
     precision = precision_of(leg.train.precision, devices, model, paths)
     record: dict[str, Any] = {"config": leg.scientific(), "start": start, "precision": precision}
+    if leg.own_code:
+        record |= {"own_code": leg.own_code, "precision": None}  # not known
     pool = [sites(dataset, train=True) for dataset in leg.pool]
     check_samples(leg, sum(len(site.split.train) for site in pool), policy)
     if is_first():
@@ -99,11 +104,14 @@ def run_leg(
     handover = incoming.handover if incoming else None
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
-    first = _first(leg, sites, devices, precision) if handover is None else None
+    first = _first(leg, sites, devices, precision) if handover is None and trained is None else None
     account = partial(guarantee_of, leg, sites=pool, paths=paths, spent=costs, charge=charge)
     exact = leg.with_train(precision=precision)
-    device, guarantee = _train(exact, model, handover, pool, paths, run, devices, progress, policy, account, first)
-    trained = time.monotonic() - ready + (first.seconds if first else 0.0)
+    device, guarantee = _train(
+        exact, model, handover, pool, paths, run, devices, progress, policy, account, first, trained
+    )
+    elsewhere = (first.seconds if first else 0.0) + (trained.seconds if trained else 0.0)
+    training = time.monotonic() - ready + elsewhere
     if is_first():
         turn, samples = _turn(handover), sum(len(site.train) for site in pool)
         made = handover_writer.handover_of(leg, turn)
@@ -120,7 +128,7 @@ def run_leg(
             kept = {**made.facts, "leg": number, "config": json.loads(json.dumps(record["config"], default=str))}
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
-        seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(trained, 1)}
+        seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(training, 1)}
         record |= seconds | {"versions": _versions()} | ({"privacy": guarantee.stated} if guarantee else {})
         paths.write_record(state="finished", **record)
         for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*"), *paths.root.glob("noise.key")):
@@ -163,7 +171,7 @@ def _built(plugin: Any, *given: Any) -> nn.Module:
     return made
 
 
-def _model(leg: Leg) -> nn.Module:
+def model_of(leg: Leg) -> nn.Module:
     """A leg's net with its initial weights."""
     with torch.random.fork_rng(devices=[]):
         # initial weights have always been derived for the purpose "solver": the same seed gives the same weights
@@ -184,12 +192,14 @@ def _train(
     policy: Policy,
     account: Callable[[Sequence[Phase]], Guarantee | None],
     first: FirstLeg | None = None,
+    trained: Trained | None = None,
 ) -> tuple[torch.device, Guarantee | None]:
     """Fit all phases and finish; return the device the model is on, and what was guaranteed.
 
     Args:
         account: makes the guarantee from the phases.
         first: where the first phase is shared with other runs, if it is.
+        trained: what takes the place of the phases that train the model, if anything does.
     """
     check_size(model, policy)
     check_memory(leg.strategy.kinds, policy)
@@ -202,21 +212,27 @@ def _train(
     check_outputs(leg, model, sites[0], device)
     strategy.receive(incoming)
     samples = sum(len(site.train) for site in sites)
-    learner: Learner | None = None
+    many = units(leg, sites)
     training, release = training_of(leg, sites, model, device, disclosed(samples, policy)), Release(leg, sites, device)
     if leg.train.privacy is not None:
         training = guarded(training, release)
     with progress.stage("preparing"):
         strategy.begin(training)
-    phases = [(phase, paths.phase(number, phase.name)) for number, phase in enumerate(strategy.phases(), 1)]
+    name = "own_{}" if trained else "{}"  # relay train does not resume what follows the site's own code
+    phases = [
+        (phase, paths.phase(number, name.format(phase.name))) for number, phase in enumerate(strategy.phases(), 1)
+    ]
     shared = first if plain([phase for phase, _ in phases], model) else None
     if shared:
         shared.take(phases[0][1], curves)
     if is_first():
         wind_back(curves, [state for _, state in phases])
-    guarantee, many = account([phase for phase, _ in phases]), units(leg, sites)
+    guarantee = account([phase for phase, _ in phases])
     release.guarantee = guarantee
     for phase, state in phases:
+        if trained is not None and phase.module is model:
+            trained.load(model)
+            continue
         steps = steps_of(leg, many, devices.world_size, phase.share)
         kind = PrivateLearner if guarantee else Learner
         learner = kind(leg, phase, sites, steps, companions=(criterion,), lap=_lap(leg, incoming))
@@ -237,7 +253,6 @@ def _train(
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
         for best in chosen:
             best.choose(phase.module)
-    assert learner is not None
     if is_first():
         model.to(device, torch.float32).eval()  # also after a fit in 64 bits: weights travel in 32
         with progress.stage("making the memory" if strategy.kinds else "finishing"):

@@ -10,6 +10,7 @@ from relay.config import Handoff, Results, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
 from relay.plan.parts import LossLike, NetLike, OptimizerLike, SchedulerLike, StrategyLike
 from relay.tasks import Task
+from relay.trust import OWN_CODE
 
 RUNTIME_KEYS = (
     "num_workers",
@@ -33,6 +34,7 @@ class Leg:
         pool: the data sets that are trained on: the site's own, or all accessible ones for a strategy that pools.
         folder: name of the leg's folder under ``checkpoints/``.
         start: None (from scratch; in a deployment, what was received) or the ``folder`` of an earlier leg.
+        own_code: name and version of the site's own code that trains the model; None if the strategy trains it.
     """
 
     number: int
@@ -48,6 +50,7 @@ class Leg:
     pool: tuple[Dataset, ...] = field(repr=False)
     folder: str
     start: str | None
+    own_code: str | None = None
 
     @property
     def train(self) -> Train:
@@ -57,6 +60,11 @@ class Leg:
     def with_train(self, **changes: Any) -> Leg:
         """The same leg, trained with other options of its ``train`` block; its config (``raw``) stays."""
         return replace(self, conf=replace(self.conf, train=replace(self.train, **changes)))
+
+    @property
+    def method(self) -> str:
+        """How the model is trained, as the leg's statement says it: by a strategy, or by the site's own code."""
+        return self.conf.strategy.name if self.own_code is None else OWN_CODE + self.own_code
 
     @property
     def data(self) -> DatasetOptions:

@@ -58,6 +58,11 @@ def leaving_of(leg: Leg, paths: LegPaths, arrived: Arrived, steps: int) -> Leavi
     folder = paths.handover
     if not paths.finished:
         raise UserError(f"{paths.root} is not a finished leg", "Train it first: relay train, with the same -c and -n.")
+    if code := paths.record().get("own_code"):
+        raise UserError(
+            f"the site's own code ({code}) trained {paths.root}, so the audit can't train its shadow models likewise",
+            "Audit a leg that relay train has made. A study that requires an audit allows no other.",
+        )
     handover_files.check_whole(folder)
     facts, start = read_facts(folder), None
     if facts.start is not None and leg.strategy.uses_incoming:

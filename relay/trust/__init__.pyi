@@ -68,6 +68,7 @@ from .roster import (
 )
 from .roster_builder import describe as describe
 from .statement import (
+    OWN_CODE as OWN_CODE,
     SUBJECT as SUBJECT,
     Claim as Claim,
     Count as Count,

@@ -25,6 +25,8 @@ SUBJECT = "manifest-sha256.txt"
 Count = Annotated[int, Field(ge=0)]
 Text = Annotated[str, Field(pattern=WORDS)]
 """Short text from another site that is shown to people, for example in a table of the model card."""
+OWN_CODE = "own code: "
+"""How the ``strategy`` of a leg begins that the site's own code trained; its name and version follow."""
 
 
 @options
@@ -100,6 +102,7 @@ class Claim:
         recipients: everyone the bundle is sealed to.
         previous: digest of the statement before this one; null for the first leg.
         config: SHA-256 of ``config.json``, the scientific config.
+        strategy: its name; or what trained the model instead: :data:`OWN_CODE` with a name and a version.
         samples: number of training samples, exact or rounded as the policy says.
         result: the score on each test set at this site: mean Dice (0 to 1) or, of another task than segmentation, its
             primary metric by name; null if nothing could be measured.
@@ -121,6 +124,11 @@ class Claim:
     issued: Time
     expires: Time
     approved: bool = False
+
+    @property
+    def own_code(self) -> str | None:
+        """Name and version of the site's own code that trained the model; None if the strategy did."""
+        return self.strategy.removeprefix(OWN_CODE) if self.strategy.startswith(OWN_CODE) else None
 
     @property
     def task(self) -> type[Task] | None:
