@@ -28,6 +28,7 @@ FLOORS = (
         "explain",
         "export",
         "kit",
+        "network",
         "privacy",
         "protection",
         "start",

@@ -1,2 +1,2 @@
-from .averaged_leg import averaged_leg as averaged_leg
-from .sealed_leg import deliver as deliver, sealed_leg as sealed_leg
+from .averages import averaged_leg as averaged_leg
+from .bundles import deliver as deliver, sealed_leg as sealed_leg

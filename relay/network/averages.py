@@ -2,7 +2,7 @@
 
 A site starts from the average of all sites of the round before, as :mod:`relay.strategies.fedavg` does in a ring, and
 returns its own weights and the number of its samples. What protects them is the network's own encryption, and the
-server sees each site's weights. For a study that does not trust its server, use :mod:`.sealed_leg`.
+server sees each site's weights. For a study that does not trust its server, use :mod:`.bundles`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def averaged_leg(
         place = Path(folder)
         if average:
             save_file({name: np.array(value, order="C") for name, value in average.items()}, place / IN)
-        run("relay.network.averaged_leg", [config.name, str(number), note, folder], config, stopped)
+        run("relay.network.averages", [config.name, str(number), note, folder], config, stopped)
         return load_file(place / OUT), int(json.loads((place / SAMPLES).read_text()))
 
 
