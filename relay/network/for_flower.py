@@ -6,8 +6,9 @@ Flower's own ``FedAvg``.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from relay.errors import RelayError, UserError
 from relay.network.averages import averaged_leg
 from relay.network.bundles import deliver, sealed_leg
 
+log = logging.getLogger(__name__)
 LEG, DELIVER, SITE = "leg", "deliver", "site"
 ARRAYS, CONFIG, METRICS, SAMPLES, ROUND = "arrays", "config", "metrics", "num-examples", "server-round"
 """Names in messages; the last two are those of Flower's FedAvg."""
@@ -37,7 +39,7 @@ def client_app(config: str, sites: Sequence[str] = (), note: str = "network") ->
             ``--node-config 'site="north"'``.
         note: of the runs of federated averaging.
     """
-    app = ClientApp()
+    app = ClientApp(mods=[_discreet])
 
     def asked(context: Context) -> tuple[str, str]:
         site = _site(context, sites)
@@ -65,6 +67,15 @@ def client_app(config: str, sites: Sequence[str] = (), note: str = "network") ->
         return Message(content, reply_to=message)
 
     return app
+
+
+def _discreet(message: Message, context: Context, go_on: Callable[[Message, Context], Message]) -> Message:
+    """Log an error here: Flower would tell the server its message, which may name files or patients."""
+    try:
+        return go_on(message, context)
+    except RelayError as error:
+        log.error("%s\nwhat to do: %s", error, error.advice())
+        raise RelayError("the leg failed: its message is in the log of the site") from None
 
 
 def _site(context: Context, sites: Sequence[str]) -> str:
