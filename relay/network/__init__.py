@@ -1,4 +1,4 @@
-"""One site's turn: receive, train, test, and write what is handed over."""
+"""Legs that a network carries, where one is allowed: sealed bundles, or weights that a server averages."""
 
 import lazy_loader
 

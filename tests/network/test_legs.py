@@ -15,9 +15,17 @@ from relay.leg.transport import Incoming
 from relay.network import command, deliver, sealed_leg
 from relay.network.averages import FromServer, _incoming, averaged_leg
 from tests.network.sites import FEDAVG, ORDER, RELAY, averaging, furthest, sealing, weights
+from tests.rooms import MODULES, imports
 from tests.studies import finished, simulate, study
 
 FILES = {"simulation.leg-1.clinic_a.relay.age": np.frombuffer(b"sealed", dtype=np.uint8)}
+
+
+def test_nothing_else_imports_what_a_network_carries() -> None:
+    outside = {name: path for name, path in MODULES.items() if not name.startswith("relay.network")}
+    found = {name: {module for module, _ in imports(path)} for name, path in outside.items()}
+    assert not [name for name, modules in found.items() if "relay.network" in modules]
+    assert not [name for name, modules in found.items() if {m.split(".")[0] for m in modules} & {"nvflare", "flwr"}]
 
 
 @pytest.mark.parametrize("name", ["../roster", "/etc/x.relay", "leg.txt", "a/b.relay"])
