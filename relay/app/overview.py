@@ -16,6 +16,7 @@ WORDS = {
     "signed": "Leg {leg} was signed",
     "charged": "The privacy cost of training leg {leg} was recorded",
     "sent": "Leg {leg} was written to a stick",
+    "shared": "The model of leg {leg} was written to a stick, for an outside hospital",
     "approved": "Leg {leg} was approved to leave",
 }
 """The events of a ledger, in words."""

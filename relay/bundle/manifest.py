@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from relay.errors import some
 from relay.trust import MAX_BYTES, SUBJECT, BadContainer, BadDocument, Claim, Tensors
 
+SHARE = "share.dsse.json"
+"""Only in a copy for a hospital outside the study: who gave it to whom (:class:`relay.trust.Share`)."""
 STATEMENT = "statement.dsse.json"
 MANIFEST = SUBJECT
 MODEL_CARD = "MODEL_CARD.md"
@@ -40,6 +42,7 @@ class Layout:
         remembered: the earlier legs whose own memories are in the chain, ascending.
         expert: whether this leg has its own expert.
         experts: the earlier legs whose experts are in the chain, ascending.
+        share: whether it is a copy for a hospital outside the study.
     """
 
     rosters: Sequence[int]
@@ -49,6 +52,7 @@ class Layout:
     remembered: Sequence[int] = ()
     expert: bool = False
     experts: Sequence[int] = ()
+    share: bool = False
 
     def names(self) -> list[str]:
         """All entries, in their only valid order."""
@@ -56,7 +60,8 @@ class Layout:
         own = [name for memory in self._own for name in (card_of(memory), memory)]
         own += [EXPERT] if self.expert else []
         documents = [MODEL_CARD, HANDOVER, CONFIG, DATA_CARD, RESULTS]
-        return [STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
+        first = [SHARE] if self.share else []
+        return [*first, STATEMENT, MANIFEST, *map(roster, self.rosters), *chain, *documents, *own, MODEL]
 
     def _links(self) -> Iterator[tuple[int, list[str]]]:
         """Each earlier leg's number and files, as named in its own bundle."""
@@ -89,12 +94,16 @@ def card_of(memory: str) -> str:
     return memory.removesuffix(".safetensors") + ".json"
 
 
+UNLISTED = (SHARE, STATEMENT, MANIFEST)
+"""What a manifest does not list."""
 OWN = (MEMORY, CUMULATIVE)
 """The memories that a leg writes."""
 CHAIN = (STATEMENT, MANIFEST, RESULTS, DATA_CARD)
 """What is kept of an earlier leg, copied from its bundle."""
 KEPT = (card_of(MEMORY), MEMORY)
 """What is also kept of it, if it had its own memory."""
+OPTIONAL = (*(name for memory in OWN for name in (card_of(memory), memory)), EXPERT)
+"""What one who only predicts with the one model for everybody does without: a share may leave it out."""
 
 
 def roster(version: int) -> str:
@@ -123,7 +132,7 @@ def names_fit(names: Sequence[str]) -> Layout:
     kept = tuple(k for k in chain if any(earlier(k, name) in there for name in KEPT))
     experts = tuple(k for k in chain if earlier(k, EXPERT) in there)
     rosters = sorted(numbers["rosters"] - {0})
-    layout = Layout(rosters, legs, has[MEMORY], has[CUMULATIVE], kept, EXPERT in there, experts)
+    layout = Layout(rosters, legs, has[MEMORY], has[CUMULATIVE], kept, EXPERT in there, experts, SHARE in there)
     must = layout.names()
     if list(names) != must:
         raise BadContainer(f"its entries are not those of a bundle: {_difference(names, must)}")
@@ -200,11 +209,11 @@ def stated_tensors(claims: Sequence[Claim], withdrawn: Collection[int] = ()) -> 
 
 
 def covers(digests: Mapping[str, str], names: Sequence[str]) -> None:
-    """Check that a manifest lists all of a container's entries except statement and manifest, in their order.
+    """Check that a manifest lists all of a container's entries but :data:`UNLISTED`, in their order.
 
     Raises:
         BadContainer: an entry is not listed, or a listed one is missing.
     """
-    listed, must = list(digests), [name for name in names if name not in (STATEMENT, MANIFEST)]
+    listed, must = list(digests), [name for name in names if name not in UNLISTED]
     if listed != must:
         raise BadContainer(f"{MANIFEST} does not list the actual entries: {_difference(listed, must)}")

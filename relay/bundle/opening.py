@@ -65,6 +65,11 @@ class Opened:
         return (self.read(manifest.roster(version)) for version in self.layout.rosters)
 
     @property
+    def share(self) -> bytes | None:
+        """The envelope of the share, if it is one."""
+        return self.read(manifest.SHARE) if self.layout.share else None
+
+    @property
     def chain(self) -> Iterator[dict[str, bytes]]:
         """The records of the earlier legs, oldest first, each as its documents by name; each is read on demand."""
         return self.layout.links(self.read)
@@ -75,7 +80,7 @@ class Opened:
         return {name: self.read(name) for name in self.layout.documents}
 
     def digests(self, folder: Path | None = None) -> dict[str, str]:
-        """SHA-256 of every entry except statement and manifest; with a folder, also write all files there."""
+        """SHA-256 of every entry that a manifest lists; with a folder, also write all files there."""
         found = {}
         for name, entry in self.entries.items():
             digest = hashlib.sha256()
@@ -85,7 +90,7 @@ class Opened:
                     if target is not None:
                         target.write(chunk)
             found[name] = digest.hexdigest()
-        return {name: value for name, value in found.items() if name not in (manifest.STATEMENT, manifest.MANIFEST)}
+        return {name: value for name, value in found.items() if name not in manifest.UNLISTED}
 
 
 @contextmanager
@@ -167,7 +172,8 @@ def layout_of(folder: Path) -> manifest.Layout:
     kept = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, documents.CARDS[0])).is_file())
     experts = tuple(k for k in range(1, legs + 1) if (folder / manifest.earlier(k, manifest.EXPERT)).is_file())
     expert = (folder / manifest.EXPERT).is_file()
-    return manifest.Layout(rosters, legs, memory, cumulative, kept, expert, experts)
+    share = (folder / manifest.SHARE).is_file()
+    return manifest.Layout(rosters, legs, memory, cumulative, kept, expert, experts, share)
 
 
 def cards_in(folder: Path) -> dict[str, MemoryCard]:

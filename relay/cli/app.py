@@ -37,6 +37,7 @@ from relay.cli import (
     report,
     roster,
     score,
+    share,
     subgroups,
     ui,
 )
@@ -114,6 +115,7 @@ for function in (
     keys.request,
     exchange.receive,
     exchange.send,
+    share.share,
     inspect.verify,
     inspect.inspect,
     rehearse.rehearse,

@@ -72,6 +72,8 @@ def receive(
     claim = done.claim
     again = " It was received before." if done.again else ""
     ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
+    if done.share:
+        ask.say(*show.share(done.share))
     show.matrix([made.claim for made in done.statements])
     wanted = store.roster.policy.gate.min_score
     later = [f"min_score {wanted} is not checked here; relay train checks it before it trains"] if wanted else []
@@ -85,8 +87,9 @@ def _say_next(store: StudyStore) -> None:
     show.ending(store)
     turn = store.next_turn() if store.context().site else None
     if turn is None:
+        ended = f"{store.identity.name} has no turn left. " if store.context().site else ""
         ask.say(
-            f"{store.identity.name} has no turn left. To test the model here: "
+            f"{ended}To test the model here: "
             f"relay predict -c CONFIG --received {store.ledger.record().newest}. "
             "To choose one for your own patients after the last leg: relay adopt -c CONFIG -n NOTE"
         )

@@ -64,7 +64,10 @@ def verify(
     for step, text in show.STEPS.items():
         ask.say(f"  {step:<10} {text}")
     site = store.context(look_on).site
-    ask.say(f"Judged as {site}." if site else "Judged as an observer: whose turn it is was not checked.")
+    if done.share:
+        ask.say(*show.share(done.share))
+    else:
+        ask.say(f"Judged as {site}." if site else "Judged as an observer: whose turn it is was not checked.")
     show.custody(done.statements)
     claims = [made.claim for made in done.statements]
     show.memories(done.memories, claims)
@@ -123,6 +126,8 @@ def _inside(home: Path, inside: Opened) -> None:
     claims = [*_earlier(inside, first), own]
     ask.say(f"{f'Sealed to {inside.seal}' if inside.seal else 'Not sealed'}, {inside.size:,} B. It contains:")
     show.entries({name: entry.size for name, entry in inside.entries.items()})
+    if inside.share is not None:
+        ask.say(*_share(inside.share))
     ask.say("Its site says:")
     show.claim(own)
     show.matrix(claims)
@@ -140,6 +145,13 @@ def _claim(inside: Opened, name: str) -> Claim:
     from relay.trust import statement
 
     return statement.parse(statement.peek(inside.read(name), name)[0].unverified, name)[0]
+
+
+def _share(envelope: bytes) -> list[str]:
+    """Whom a copy is for, as whoever gave it says; anyone could have written it."""
+    from relay.trust import Share, statement
+
+    return show.share(statement.parse_as(Share, statement.peek(envelope, "the share")[0].unverified, "the share")[0])
 
 
 def _earlier(inside: Opened, first: int) -> Iterator[Claim]:

@@ -12,7 +12,7 @@ from relay.cli import ask
 if TYPE_CHECKING:
     from relay.bundle import MemoryCard
     from relay.exchange import StudyStore
-    from relay.trust import Claim, Line, Roster, Statement
+    from relay.trust import Claim, Line, Roster, Share, Statement
 
 STEPS = {
     "rosters": "signed by the coordinator pinned here; none is older than the one known here",
@@ -148,6 +148,14 @@ def experts(claims: Sequence[Claim], sizes: Mapping[str, int]) -> None:
         ask.say(f"  {cut}")
 
 
+def share(said: Share) -> list[str]:
+    """Who gave a copy to whom."""
+    return [
+        f"A copy of the final model for {said.reader.name}, which is not a site of the study, given by {said.site} on "
+        f"{said.issued[:10]}; it can be received until {said.expires[:10]}."
+    ]
+
+
 def ledger(lines: Sequence[Line]) -> None:
     """The events of a ledger, one row each."""
     from rich.table import Table
@@ -174,6 +182,9 @@ def _what(event: str, facts: Mapping[str, Any]) -> str:
     if event == "sent":
         under = f", approved in line {facts['approval']}" if "approval" in facts else ""
         return f"{', '.join(facts['files'])}{under}"
+    if event == "shared":
+        under = f", approved by {facts['approved_by']}" if "approved_by" in facts else ""
+        return f"with {facts['reader']}: {', '.join(facts['files'])}{under}"
     made = ask.in_words(facts["chain"][str(facts["leg"])][0]).split()
     by = f"by {facts['site']}, " if "site" in facts else ""
     return f"{by}{' '.join(made[:3])} …{again}"

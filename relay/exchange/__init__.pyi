@@ -7,6 +7,7 @@ from . import (
     receiving as receiving,
     select_bundle as select_bundle,
     sending as sending,
+    sharing as sharing,
 )
 from .drafting import Draft as Draft, check_there as check_there
 from .expected_config import ExpectedConfig as ExpectedConfig, check_fit as check_fit

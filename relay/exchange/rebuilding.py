@@ -158,16 +158,17 @@ def _documents(store: StudyStore, folder: Path) -> tuple[tuple[Statement, ...], 
     """The statements and rosters in one of this site's own folders, verified."""
     layout = layout_of(folder)
     envelope = read_bytes(folder / manifest.STATEMENT)
-    check = Verification(_context(store, envelope, mine=True))
+    share = read_bytes(folder / manifest.SHARE) if layout.share else None
+    check = Verification(_context(store, share or envelope, mine=True))
     check.rosters([read_bytes(folder / manifest.roster(version)) for version in layout.rosters])
-    check.statement(envelope)
+    check.statement(envelope, share)
     check.chain(layout.links(lambda name: read_bytes(folder / name)))
     return tuple(check.chain_so_far), check.trusted
 
 
 def _opened(store: StudyStore, keys: Keys | None, path: Path, part: Path) -> Evidence:
     with opened(path, keys, store.folder, limit_of(store)) as bundle:
-        check = judge(bundle, _context(store, bundle.read(manifest.STATEMENT)), folder=part)
+        check = judge(bundle, _context(store, bundle.share or bundle.read(manifest.STATEMENT)), folder=part)
     return Evidence(str(path), check.verified, check.trusted, part)
 
 

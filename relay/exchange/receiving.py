@@ -15,7 +15,7 @@ from relay.exchange.rules import Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
-from relay.trust import Claim, DigestMismatch, Keys, Policy, Statement, digest, statement
+from relay.trust import Claim, DigestMismatch, Keys, Policy, Share, Statement, digest, statement
 
 Kept = Literal["received", "signed"]
 """What a site stores of a leg: what it received, or what it signed itself."""
@@ -37,6 +37,7 @@ class Verified:
         entries: name and size in bytes of everything in it.
         memories: the cards of all memories in it, by the entry of each one's tensors.
         notes: what people should know, such as the findings of the acceptance check.
+        share: who gave it to whom, if it is a copy for a hospital outside the study.
     """
 
     statements: tuple[Statement, ...]
@@ -44,6 +45,7 @@ class Verified:
     entries: Mapping[str, int]
     memories: Mapping[str, MemoryCard]
     notes: tuple[str, ...] = ()
+    share: Share | None = None
 
     @property
     def claim(self) -> Claim:
@@ -65,7 +67,7 @@ def judge(
     """
     check = Verification(at)
     check.rosters(bundle.rosters)
-    check.statement(bundle.read(manifest.STATEMENT))
+    check.statement(bundle.read(manifest.STATEMENT), bundle.share)
     check.chain(bundle.chain)
     check.standing()
     check.contents(bundle.read(manifest.MANIFEST), bundle.digests(folder), bundle.documents)
@@ -90,7 +92,7 @@ def verify(
     """
     with opened(path, keys, store.folder, limit_of(store)) as bundle:
         check = judge(bundle, store.context(look_on), fit)
-    return Verified(check.verified, check.again, bundle.sizes, check.memories)
+    return Verified(check.verified, check.again, bundle.sizes, check.memories, share=check.share)
 
 
 def look_into(
@@ -121,13 +123,8 @@ def receive(
 
     Raises:
         Refused: it is not accepted; this site's state is unchanged.
+        UserError: this is not a site of the study, and it is no share for it.
     """
-    at = store.context()
-    if at.site is None and at.roster is not None:
-        raise UserError(
-            f"{store.identity.name} is not a site of study {store.study}",
-            "Only sites can receive. To check a bundle, use relay verify.",
-        )
     with store.alone():
         return _receive(store, keys, path, weigh, fit)
 
@@ -137,8 +134,15 @@ def _receive(
 ) -> Verified:
     part = clear(store.folder / ".receiving")
     try:
+        at = store.context()
         with opened(path, keys, store.folder, limit_of(store)) as bundle:
-            check = judge(bundle, store.context(), fit, part)
+            if at.site is None and at.roster is not None and bundle.share is None:
+                raise UserError(
+                    f"{store.identity.name} is not a site of study {store.study}",
+                    "Only sites can receive its bundles. To check one, use relay verify. To get the final model, ask a "
+                    "site to share it with you: relay share.",
+                )
+            check = judge(bundle, at, fit, part)
         statements = check.verified
         notes = weigh(_inside(part, statements), store, check.newest.policy) if weigh else []
         _take_in(store, part, check)
@@ -149,7 +153,7 @@ def _receive(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes))
+    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes), check.share)
 
 
 def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
@@ -181,6 +185,8 @@ def legs_of(statements: tuple[Statement, ...]) -> list[dict[str, Any]]:
 def _inside(folder: Path, statements: tuple[Statement, ...]) -> Handover:
     """The handover in a folder of verified files, each with the number of tensors its statement gives."""
     said = manifest.stated_tensors([made.claim for made in statements])
+    if layout_of(folder).share:  # which was verified without what it leaves out
+        said = {name: part for name, part in said.items() if (folder / name).is_file()}
     return handover_files.load(folder, legs_of(statements), {name: part.tensors for name, part in said.items() if part})
 
 
@@ -192,7 +198,7 @@ def reopen(store: StudyStore, leg: int, kind: Kept = "received") -> tuple[Handov
         UserError: it was not received or signed here.
         DigestMismatch: it is not what was received or signed.
     """
-    folder, statements, listed = _compared(store, leg, kind)
+    folder, statements, listed = compared(store, leg, kind)
     handover = _inside(folder, statements)
     experts = {leg: weights for leg, weights in handover.experts.items() if store.roster.lets_travel(leg)}
     return replace(handover, experts=experts), weights_digest(listed)
@@ -205,7 +211,7 @@ def check_kept(store: StudyStore, leg: int, kind: Kept) -> None:
     Raises:
         UserError, DigestMismatch: as :func:`reopen`.
     """
-    _compared(store, leg, kind, (manifest.MODEL, manifest.CUMULATIVE) if kind == "received" else ())
+    compared(store, leg, kind, (manifest.MODEL, manifest.CUMULATIVE) if kind == "received" else ())
 
 
 def newest(store: StudyStore) -> tuple[Handover, str]:
@@ -226,7 +232,7 @@ def newest(store: StudyStore) -> tuple[Handover, str]:
     return reopen(store, received) if received > signed else reopen(store, signed, "signed")
 
 
-def _compared(
+def compared(
     store: StudyStore, leg: int, kind: Kept, removed: Sequence[str] = ()
 ) -> tuple[Path, tuple[Statement, ...], dict[str, str]]:
     """The folder of a leg, its statements and its manifest, after comparing all of it with the ledger. Experts that
@@ -242,11 +248,17 @@ def _compared(
     *before, own = (made.claim.leg for made in statements)
     experts_of = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
     withdrawn = {name for leg, name in experts_of.items() if not store.roster.lets_travel(leg)}
-    free = withdrawn | {*removed}
+    free = withdrawn | {*removed} | _left_out(folder, listed)
     paths = {name: folder / name for name in listed if name not in free or (folder / name).is_file()}
     if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
         raise DigestMismatch(f"{folder} is not what was {kind}", again)
     return folder, statements, listed
+
+
+def _left_out(folder: Path, listed: Mapping[str, str]) -> set[str]:
+    """What a share may leave out; of a bundle, nothing."""
+    names = listed if layout_of(folder).share else ()
+    return {name for name in names if name.rpartition("/")[2] in manifest.OPTIONAL}
 
 
 def _kept(store: StudyStore, leg: int, kind: Kept) -> tuple[Path, str, str]:

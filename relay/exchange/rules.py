@@ -65,6 +65,7 @@ from relay.trust import (
     Rollback,
     Roster,
     RosterPeriod,
+    Share,
     Statement,
     TrustedRoster,
     UnknownKey,
@@ -87,6 +88,7 @@ SKEW = timedelta(days=1)
 """How far the clocks of two hospitals may differ."""
 OUTSIDE = 16
 """How many test sets from outside the study a leg may be scored on."""
+SHARING = "The coordinator can allow it in a new roster: a policy with share: sites."
 
 
 def check_issued(roster: Roster, now: datetime) -> None:
@@ -114,6 +116,7 @@ class VerificationContext:
         roster: the newest roster known here, None if there is none yet; ``older``: the earlier ones.
         record: what the ledger says.
         now: the time.
+        sealing: this home's own age key, for which a share must have been made; None for an observer.
     """
 
     study: str
@@ -123,6 +126,7 @@ class VerificationContext:
     record: Record
     now: datetime
     older: tuple[TrustedRoster, ...] = ()
+    sealing: str | None = None
 
 
 def expected_recipients(claim: Claim, roster: Roster) -> set[tuple[str, str]]:
@@ -140,6 +144,7 @@ class Verification:
 
     Attributes:
         memories: the cards of all memories in it, by the entry of each one's tensors.
+        share: if it is a copy for a hospital outside the study, what its giver says.
     """
 
     at: VerificationContext
@@ -147,6 +152,8 @@ class Verification:
     chain_so_far: list[Statement] = field(default_factory=list)
     again: bool = False
     memories: dict[str, MemoryCard] = field(default_factory=dict)
+    share: Share | None = None
+    _left: set[str] = field(default_factory=set)
     _kept: dict[str, str | None] = field(default_factory=dict)
     _done: int = 0
 
@@ -182,19 +189,50 @@ class Verification:
 
     # -- 2 -----------------------------------------------------------------------------------------------------------
 
-    def statement(self, envelope: bytes) -> None:
-        """Trust the statement of the bundle's own leg."""
+    def statement(self, envelope: bytes, share: bytes | None = None) -> None:
+        """Trust the statement of the bundle's own leg, and the share around it, if it is one."""
         self._step("statement")
-        made = self._signed(envelope, "the statement", last=True)
+        made = self._signed(envelope, "the statement", last=share is None)
         claim = made.claim
-        self._recipients(claim)
+        self._recipients(claim, addressed=share is None)
+        if share is not None:
+            self.share = self._share(share, made)
+        until = self.share.expires if self.share else claim.expires
         if moment(claim.issued) > self.at.now + SKEW:
             raise Expired(
                 f"leg {claim.leg} was issued at {claim.issued}, which is in the future by this computer's clock"
             )
-        if not claim.issued < claim.expires or self.at.now > moment(claim.expires):
-            raise Expired(f"leg {claim.leg} by {claim.site} was valid from {claim.issued} to {claim.expires}")
+        if not claim.issued < claim.expires or self.at.now > moment(until):
+            raise Expired(f"leg {claim.leg} by {claim.site} was valid from {claim.issued} to {until}")
         self.chain_so_far = [made]
+
+    def _share(self, envelope: bytes, made: Statement) -> Share:
+        """Who gave this copy to whom: a site whose key stands, after the last leg, as the newest policy allows."""
+        what, newest, leg = "the share", self.newest, made.claim.leg
+        signed, said = statement.peek(envelope, what)
+        self._of_this_study(said.get("study"), what)
+        under, site = self._roster_of(said, what), said.get("site")
+        if under.version < newest.version:
+            raise OldRoster(f"{what} was made under roster {under.version}; the newest is roster {newest.version}")
+        self._not_revoked(signed.keyid, str(site), leg + 1, under, what)
+        self._key(signed.keyid, str(site), newest, what)
+        share, about = statement.parse_as(Share, signed.verify(signed.keyid), what)
+        if (share.leg, share.statement, about) != (leg, made.digest, made.manifest):
+            raise DigestMismatch(f"{what} by {share.site} is of another hand-over than this one")
+        if newest.turn(leg + 1) is not None:
+            raise WrongLeg(f"{what} is of leg {leg}, but the study goes on: only the model of the last leg is shared")
+        if newest.policy.share != "sites":
+            raise PolicyBreach(f"roster {newest.version} does not let sites share the final model", SHARING)
+        if share.issued > newest.site(share.site).expires:
+            raise ExpiredKey(f"{what}, by {share.site}: issued {share.issued}, after its key had expired")
+        lasts = moment(share.expires) - moment(share.issued)
+        if moment(share.issued) > self.at.now + SKEW or not timedelta(0) < lasts <= timedelta(
+            days=newest.policy.expires_days
+        ):
+            raise Expired(f"{what} by {share.site} claims to be valid from {share.issued} to {share.expires}")
+        if self.at.sealing not in (None, share.reader.sealing):
+            raise WrongRecipient(f"{what} by {share.site} is for {share.reader.name}, whose sealing key is another")
+        return share
 
     def _signed(self, envelope: bytes, what: str, last: bool = False) -> Statement:
         """A statement with a valid key, in its turn."""
@@ -266,7 +304,7 @@ class Verification:
         if site not in [s.name for s in judged.sites] or judged.site(site).signing != keyid:
             raise UnknownKey(f"{what}: {keyid[:16]}… is not the key of {site} in roster {judged.version}")
 
-    def _recipients(self, claim: Claim) -> None:
+    def _recipients(self, claim: Claim, addressed: bool = True) -> None:
         under = self.trusted[claim.roster.version].roster
         there = {(r.name, r.sealing) for r in claim.recipients}
         wanted = expected_recipients(claim, under)
@@ -275,7 +313,7 @@ class Verification:
             raise WrongRecipient(
                 f"leg {claim.leg} is not sealed to exactly those that roster {under.version} names: {odd}"
             )
-        if self.at.site is None:
+        if self.at.site is None or not addressed:
             return
         following = self.newest.turn(claim.leg + 1)
         mine = [r for r in claim.recipients if r.name == self.at.site]
@@ -318,7 +356,8 @@ class Verification:
         copied = (manifest.RESULTS, manifest.DATA_CARD, manifest.card_of(manifest.MEMORY))
         there = {name: files[name] for name in copied if name in files}
         for name in copied:
-            if listed.get(name) != (digest(there[name]) if name in there else None):
+            missing = self.share is not None and name in manifest.OPTIONAL and name not in there
+            if not missing and listed.get(name) != (digest(there[name]) if name in there else None):
                 raise BrokenChain(f"{name} of leg {number} is not the one that {made.claim.site} signed")
         memory = manifest.earlier(number, manifest.MEMORY)
         for name in (manifest.MEMORY, manifest.EXPERT):  # of any size: compared with the contents
@@ -370,6 +409,9 @@ class Verification:
         if digest(listing) != self.chain_so_far[-1].manifest:
             raise DigestMismatch("the manifest is not the one in the statement")
         listed = manifest.parse(listing)
+        digests = {name: value for name, value in digests.items() if name in listed or not self._may_be_added(name)}
+        self._left = {name for name in listed if name not in digests} & self._may_stay(listed)
+        listed = {name: value for name, value in listed.items() if name not in self._left}
         manifest.covers(listed, list(digests))
         if wrong := [name for name, value in digests.items() if listed[name] != value]:
             raise DigestMismatch(f"not the file that was signed: {some(wrong)}")
@@ -381,6 +423,7 @@ class Verification:
                 "them out, and to send again.",
             )
         kept = {**self._kept, **dict.fromkeys(withdrawn)}
+        kept = {name: value for name, value in kept.items() if name not in self._left}
         if wrong := [name for name, value in kept.items() if digests.get(name) != value]:
             raise BrokenChain(f"not the memory or expert that its leg's site signed: {some(wrong)}")
         claim = self.chain_so_far[-1].claim
@@ -388,6 +431,14 @@ class Verification:
             raise DigestMismatch("config.json is not the one in the statement")
         cards = self._documents(documents, claim)
         self.memories |= {name: cards[card] for name in manifest.OWN if (card := manifest.card_of(name)) in cards}
+
+    def _may_stay(self, names: Iterable[str]) -> set[str]:
+        """The entries that a share may leave out; none of a bundle."""
+        return {name for name in names if self.share and name.rpartition("/")[2] in manifest.OPTIONAL}
+
+    def _may_be_added(self, name: str) -> bool:
+        """Whether a share may have an entry that its manifest does not list: a newer roster, which was verified."""
+        return self.share is not None and name in map(manifest.roster, self.trusted)
 
     def _documents(self, documents: Mapping[str, bytes], claim: Claim) -> dict[str, MemoryCard]:
         """Check the documents beside a claim under the policy of its roster; return the cards of its memories."""
@@ -416,6 +467,8 @@ class Verification:
         wrong += self._experts(sizes)
         claims = [made.claim for made in self.chain_so_far]
         for name, part in manifest.stated_tensors(claims, self._withdrawn).items():
+            if name in self._left:
+                continue
             if (there := sizes.get(name)) != (part.bytes if part else None):
                 wrong.append(
                     f"{name} has {there or 'no'} bytes, but its statement says {part.bytes if part else 'none'}"
@@ -441,18 +494,20 @@ class Verification:
             for version, end in last.items()
             for leg in range(1, end)
             if not self.trusted[version].roster.lets_travel(leg)
-        }
+        } | {made.claim.leg for made in self.chain_so_far if self.share and not self.newest.lets_travel(made.claim.leg)}
 
     def _experts(self, sizes: Mapping[str, int]) -> Iterator[str]:
         """How the bundle's experts break the policy."""
         policy, claim = self.newest.policy, self.chain_so_far[-1].claim
-        if claim.handover.expert and not self.newest.lets_travel(claim.leg):
+        if manifest.EXPERT in sizes and not self.newest.lets_travel(claim.leg):
             yield f"the expert of leg {claim.leg} may not travel"
         for name, size in sizes.items():
             if name.endswith(manifest.EXPERT) and size > policy.max_expert_bytes:
                 yield f"{name} has {size} bytes; the limit for an expert is {policy.max_expert_bytes}"
 
     def _signed_seal(self, claim: Claim) -> Seal:
+        if self.share:
+            return Seal(1)
         return Seal(len(expected_recipients(claim, self.trusted[claim.roster.version].roster)))
 
     def fit(self, facts: bytes, mine: ExpectedConfig | None) -> None:

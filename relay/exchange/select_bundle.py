@@ -7,6 +7,10 @@ from pathlib import Path
 from relay.bundle import Found, find
 from relay.errors import UserError, some
 from relay.exchange.store import StudyStore
+from relay.trust import keys
+
+SHARED = "share-"
+"""What the name of a bundle for an outside hospital has in the place of its site, before the hospital's."""
 
 
 def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
@@ -28,7 +32,12 @@ def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
         leg = mine[0].leg if mine else 1
     wanted = leg or _before_next_turn(store)
     site = (trusted.roster.turn(wanted) if trusted else None) or ""
-    fitting = sorted((f for f in mine if f.leg == wanted), key=lambda f: (f.site != site.lower(), not f.sealed))
+    there_are_keys = (store.home / keys.PUBLIC).is_file()
+    own = f"{SHARED}{store.identity.name if there_are_keys else ''}".lower()
+    fitting = sorted(
+        (f for f in mine if f.leg == wanted and (f.site == own or not f.site.startswith(SHARED))),
+        key=lambda f: (f.site != own, f.site != site.lower(), not f.sealed),
+    )
     if not fitting:
         raise UserError(
             f"{folder} has no bundle of leg {wanted}{f' (by {site})' if site else ''} of study {store.study}; "

@@ -50,7 +50,7 @@ def sign(store: StudyStore, keys: Keys, drafted: Draft) -> Path:
     }
     check_approved(store, drafted.claim, list_digest(drafted.claim, files))
     listing = manifest.write({name: file.sha256 for name, file in files.items()})
-    payload = statement.payload(drafted.claim, listing)
+    payload = statement.payload(drafted.claim, digest(listing))
     envelope = keys.sign(payload, statement.KIND)
     write_bytes(drafted.folder / manifest.MANIFEST, listing)
     write_bytes(drafted.folder / manifest.STATEMENT, envelope)

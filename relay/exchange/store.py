@@ -235,7 +235,8 @@ class StudyStore:
         site = None if outside else name
         whole, older = self.whole(), tuple(rosters[:-1])
         record = whole if until is None else whole.until(until)
-        return VerificationContext(self.study, site, self.coordinator, roster, record, self.now(), older)
+        sealing = None if look_on else self.identity.sealing
+        return VerificationContext(self.study, site, self.coordinator, roster, record, self.now(), older, sealing)
 
     def received(self, leg: int) -> Path:
         """Where the files received for a leg are stored."""

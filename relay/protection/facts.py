@@ -11,6 +11,7 @@ from relay.exchange import StudyStore, chain_in
 from relay.files import read_json
 from relay.plan import Study
 from relay.protection.page import Fact
+from relay.trust import Line
 
 FINDINGS = {"audit.json": "attacks on what leaves", "privacy.json": "training with differential privacy"}
 """What other commands may have left in the folder of a run or of a leg; each is absent if it was not asked for."""
@@ -102,6 +103,8 @@ def of_ledger(store: StudyStore) -> Iterator[Fact]:
             yield Fact(f"Leg {leg} was approved", f"{day}, by {line.facts['name']}: {line.facts['reason']}", source)
         elif line.event == "sent":
             yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_to(store, leg)}", source)
+        elif line.event == "shared":
+            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_reader(line)}", source)
         elif line.event == "withdrawn":
             yield Fact("A patient withdrew", f"{day}; legs that had learned: {line.facts['legs'] or 'none'}", source)
 
@@ -124,6 +127,10 @@ def _to(store: StudyStore, leg: int) -> str:
     if not folder.is_dir():
         return "recipients not known"
     return "sealed for " + ", ".join(each.name for each in chain_in(folder)[-1].claim.recipients)
+
+
+def _reader(line: Line) -> str:
+    return f"shared with {line.facts['reader']}, outside the study"
 
 
 def _counts(said: object) -> str:

@@ -43,6 +43,7 @@ LATER = {
     "audit": "none",
     "audit_limit": 0.6,
     "privacy_audit": None,
+    "share": "none",
     "target_scale": None,
 }
 """Keys that were added to a policy, a claim, a data card and a model's input after their first documents, with their

@@ -21,7 +21,7 @@ from relay.locks import locked
 from relay.trust.document import Sha256, Time, canonical, digest, parse, stamp
 from relay.trust.refusals import DamagedLedger, Refused
 
-Event = Literal["roster", "received", "charged", "approved", "signed", "sent", "withdrawn"]
+Event = Literal["roster", "received", "charged", "approved", "signed", "sent", "shared", "withdrawn"]
 FIRST = "0" * 64
 
 

@@ -58,6 +58,7 @@ class Policy:
         audit: whether a privacy audit (``relay audit``) must pass before a leg leaves (``require``), is disclosed if
             there is one (``report``), or stays at the site (``none``).
         audit_limit: how often an attacker may pick the patient who was trained on out of two, 0.5 being a coin.
+        share: who may give the final model to a hospital outside the study (``relay share``): the sites, or nobody.
     """
 
     sealed: bool = True
@@ -74,6 +75,7 @@ class Policy:
     approval: Literal["optional", "required"] = "optional"
     audit: Literal["none", "report", "require"] = "none"
     audit_limit: Annotated[float, Field(ge=0.5, le=1)] = 0.6
+    share: Literal["none", "sites"] = "none"
 
     def allows(self, kind: str) -> bool:
         """Whether a memory of this kind may travel."""

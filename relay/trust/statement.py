@@ -6,13 +6,13 @@ The in-toto attestation framework: https://github.com/in-toto/attestation/tree/m
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import AfterValidator
 
 from relay.config import WORDS, Field, options
 from relay.tasks import Task, named, of_primary
-from relay.trust.document import Name, Sha256, Slug, Time, canonical, digest, read, shaped, written
+from relay.trust.document import Name, Sha256, Slug, Time, canonical, read, shaped, written
 from relay.trust.envelope import Signed
 from relay.trust.refusals import BadDocument, UnknownFormat
 
@@ -74,7 +74,7 @@ class Code:
     torch: Text
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Measured = Annotated[dict[Text, Annotated[float, Field(ge=-1e15, le=1e15)] | None], Field(min_length=1, max_length=1)]
 """A metric and its value."""
 Result: TypeAlias = dict[str, float | dict[str, float | None] | None]
@@ -117,7 +117,7 @@ class Claim:
     strategy: Text
     samples: Annotated[int, Field(ge=1)]
     handover: HandoverTensors
-    result: Annotated[dict[Name, Share | Measured | None], Field(max_length=1000), AfterValidator(_of_one_metric)]
+    result: Annotated[dict[Name, Fraction | Measured | None], Field(max_length=1000), AfterValidator(_of_one_metric)]
     issued: Time
     expires: Time
     approved: bool = False
@@ -156,15 +156,39 @@ class Statement:
     envelope: bytes
 
 
-def payload(claim: Claim, listing: bytes) -> bytes:
-    """What is signed: the claim about a manifest; ``listing``: its bytes."""
-    subject = [{"name": SUBJECT, "digest": {"sha256": digest(listing)}}]
+@options
+class Share:
+    """What a site signs when it gives the final model to a hospital outside the study (``share.dsse.json``).
+
+    Attributes:
+        statement: digest of the last leg's statement, whose manifest this is about, too.
+        site: who gives it, with the key that the roster lists.
+        reader: who receives it: the name that it calls itself, and the age key that the bundle is sealed to.
+        roster: the newest one that the site knew.
+    """
+
+    study: Slug
+    leg: Annotated[int, Field(ge=1, le=9999)]
+    statement: Sha256
+    site: Name
+    reader: Recipient
+    roster: RosterRef
+    issued: Time
+    expires: Time
+
+
+Predicate = TypeVar("Predicate", Claim, Share)
+TYPES: dict[type, str] = {Claim: PREDICATE_TYPE, Share: "urn:relay-learning:share:v1"}
+
+
+def payload(said: Claim | Share, about: str) -> bytes:
+    """What is signed; ``about``: the SHA-256 of the manifest that it is about."""
     return canonical(
         {
             "_type": STATEMENT_TYPE,
-            "subject": subject,
-            "predicateType": PREDICATE_TYPE,
-            "predicate": written(claim),
+            "subject": [{"name": SUBJECT, "digest": {"sha256": about}}],
+            "predicateType": TYPES[type(said)],
+            "predicate": written(said),
         }
     )
 
@@ -181,7 +205,12 @@ class _Subject:
 
 
 def parse(data: bytes, what: str) -> tuple[Claim, str]:
-    """The claim of a payload and the SHA-256 of the manifest it is about.
+    """The claim of a payload and the SHA-256 of the manifest it is about; raises as :func:`parse_as`."""
+    return parse_as(Claim, data, what)
+
+
+def parse_as(kind: type[Predicate], data: bytes, what: str) -> tuple[Predicate, str]:
+    """What a payload says, and the SHA-256 of the manifest it is about.
 
     Raises:
         UnknownFormat: a statement of another kind or version.
@@ -192,12 +221,12 @@ def parse(data: bytes, what: str) -> tuple[Claim, str]:
     if not isinstance(content, dict) or content.keys() != keys:
         raise BadDocument(f"{what} is not an in-toto statement (keys {', '.join(sorted(keys))})")
     kinds = (content["_type"], content["predicateType"])
-    if kinds != (STATEMENT_TYPE, PREDICATE_TYPE):
-        raise UnknownFormat(f"{what} has the types {kinds}; this program reads {(STATEMENT_TYPE, PREDICATE_TYPE)}")
+    if kinds != (STATEMENT_TYPE, TYPES[kind]):
+        raise UnknownFormat(f"{what} has the types {kinds}; this program reads {(STATEMENT_TYPE, TYPES[kind])}")
     subjects: list[_Subject] = shaped(list[_Subject], content["subject"], f"{what}, subject")
     if len(subjects) != 1:
         raise BadDocument(f"{what} has {len(subjects)} subjects; it must have one, the manifest")
-    return shaped(Claim, content["predicate"], what), subjects[0].digest.sha256
+    return shaped(kind, content["predicate"], what), subjects[0].digest.sha256
 
 
 def peek(data: bytes, what: str) -> tuple[Signed, dict[str, Any]]:

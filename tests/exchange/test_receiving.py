@@ -52,7 +52,7 @@ from relay.trust.refusals import (
     WrongStudy,
 )
 from relay.trust.roster import sign_roster
-from tests.relays import DAY, At, World, check_words, contents, weights
+from tests.relays import DAY, At, World, check_words, contents, unsealed, weights
 
 Refusal = tuple[World, Path, str, tuple[str, ...]]  # the bundle is refused at this site, and these words are said
 SCENARIOS: dict[type[Refused], Callable[[At], Refusal]] = {}
@@ -399,7 +399,7 @@ def test_a_stranger_does_not_receive(at: At) -> None:
     world.keys["west"] = world.new_keys("west")
     world.open_store("west", world.rosters[1])
     with pytest.raises(UserError, match="west is not a site"):
-        world.deliver(world.reseal(world.bundle(1).read_bytes(), "west"), "west")
+        world.deliver(world.reseal(unsealed(world.bundle(1).read_bytes(), world.keys["south"]), "west"), "west")
 
 
 def test_without_a_roster_the_rules_are_the_same(at: At) -> None:
