@@ -30,6 +30,7 @@ FLOORS = (
         "export",
         "kit",
         "own_code",
+        "network",
         "privacy",
         "protection",
         "start",

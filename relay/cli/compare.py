@@ -79,6 +79,10 @@ def compare(
             "--slurm", help="Submit the runs to Slurm, with these submitit parameters.", metavar="KEY=VALUE,…"
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Run on this Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", metavar="ADDRESS"),
+    ] = None,
     verbose: options.Verbose = False,
 ) -> None:
     """Simulate a config with several strategies, site orders and seeds, and compare them.
@@ -87,7 +91,9 @@ def compare(
     hospitals.
     """
     found = _config(config, words or [])
-    devices, problems = _devices(gpus, slurm)
+    if slurm is not None and ray is not None:
+        raise UserError("--slurm and --ray: runs go to one cluster", "Give one of the two.")
+    devices, problems = _devices(gpus, elsewhere=slurm is not None or ray is not None)
     from relay.compare import jobs_of, labels_of
 
     if folds and folds < 2:
@@ -108,14 +114,13 @@ def compare(
     for job in planned:
         configs.check_precision(job.study, devices)
     root = Path("exps") / found.name / note
-    from relay.compare import cross_validated, executor_of, stand_ins, unfinished
+    from relay.compare import cross_validated, stand_ins, unfinished
     from relay.leg import RunPaths, is_first
 
     if is_first():
         hold(RunPaths(root).alone())
     todo = unfinished(planned, root)
-    spread = jobs is not None or slurm is not None
-    executor = executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None
+    executor = _executor(root, devices, jobs, slurm, ray)
     from rich.console import Console
 
     from relay.screen import show_text
@@ -130,7 +135,7 @@ def compare(
     if executor is None:
         failed = _here(todo, root, devices, console)
     else:
-        failed = _spread(todo, root, devices, console, executor, jobs, slurm is None)
+        failed = _spread(todo, root, devices, console, executor, jobs, local=slurm is None and ray is None)
     if console:
         _tell(planned, root, failed, against, console)
 
@@ -143,12 +148,12 @@ def _config(config: str | None, words: Sequence[str]) -> Config:
     return configs.find(config or (named[0] if named else DEFAULT), [word for word in words if "=" in word])
 
 
-def _devices(gpus: str | None, slurm: str | None) -> tuple[Devices, Sequence[Problem]]:
+def _devices(gpus: str | None, elsewhere: bool) -> tuple[Devices, Sequence[Problem]]:
     """The devices that ``-g`` selects; those of a cluster's nodes can't be seen from here."""
     from relay.config import Devices, choose
 
     numbers = (gpus or "").split(",")
-    if slurm is not None and all(number.isdecimal() for number in numbers):
+    if elsewhere and all(number.isdecimal() for number in numbers):
         return Devices("gpu", [int(number) for number in numbers]), []
     return choose(gpus)
 
@@ -163,6 +168,16 @@ def _reference(wanted: str | None, chosen: Sequence[str]) -> str:
             f"Choose one of --strategies: {', '.join(chosen)}",
         )
     return wanted
+
+
+def _executor(root: Path, devices: Devices, jobs: int | None, slurm: str | None, ray: str | None) -> Any:
+    """What spreads the runs over processes, or None for this one."""
+    from relay.compare import executor_of, ray_executor
+
+    if ray is not None:
+        return ray_executor(ray, root, devices)
+    spread = jobs is not None or slurm is not None
+    return executor_of(root / "logs" / "submitit", devices, _slurm(slurm)) if spread else None
 
 
 def _slurm(text: str | None) -> dict[str, Any] | None:

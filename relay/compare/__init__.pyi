@@ -5,6 +5,7 @@ from .gather import (
     stand_ins as stand_ins,
 )
 from .jobs import Job as Job, jobs_of as jobs_of, labels_of as labels_of
+from .ray_cluster import ray_executor as ray_executor
 from .running import (
     Failed as Failed,
     drop_first_legs as drop_first_legs,

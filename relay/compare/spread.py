@@ -1,9 +1,10 @@
-"""Spread runs over processes of this machine or a Slurm cluster, with submitit, an optional dependency."""
+"""Spread runs over processes of this machine or a cluster: Slurm with submitit, or :mod:`.ray_cluster`."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,9 +104,8 @@ def _deaf() -> Iterator[None]:
 
 def _stop(handle: Any) -> None:
     """Stop a run. A local one gets SIGTERM, which its controller forwards; submitit would send Ctrl-C."""
-    from submitit import LocalJob
-
-    if not isinstance(handle, LocalJob):
+    submitit = sys.modules.get("submitit")
+    if submitit is None or not isinstance(handle, submitit.LocalJob):
         handle.cancel(check=False)
     elif not handle.done():
         os.kill(int(handle.job_id), signal.SIGTERM)

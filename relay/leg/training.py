@@ -75,7 +75,7 @@ def validation_score(model: nn.Module, sites: Sequence[SiteData], device: torch.
     options = sites[0].dataset.options
     task = options.does
     score = task.meters()[task.primary.name].to(device)
-    score.sync_on_compute = False  # only one process does this
+    score.distributed_available_fn = lambda: False  # only one process does this; sync_on_compute is read too early
     for batch in chain.from_iterable(batches(site.val) for site in sites):
         logits = predict(model, scaled(batch["image"].to(device), options.intensity_range), options.patch_size)
         score.update(task.decide(logits), task.label(batch["label"].to(device)))

@@ -299,7 +299,8 @@ def test_slurm_takes_submitits_parameters(copy: Path, monkeypatch: pytest.Monkey
     assert parameters == {"timeout_min": 60, "slurm_partition": "gpu"}
 
 
-def test_wrong_slurm_parameters(done: Path) -> None:
+def test_wrong_cluster_parameters(done: Path) -> None:
+    typed("compare", "study", *MANY, "--ray=local", cwd=done).refused(2, "--ray local: not an address of a Ray cluster")
     typed("compare", "study", *MANY, "--slurm=gpu", cwd=done).refused(2, "'gpu' is not of the form key=value")
     typed("compare", "study", *MANY, "--slurm=a=[", cwd=done).refused(2, "can't be read as YAML")
     typed("compare", "study", *MANY, "--slurm=nonsense=1", cwd=done).refused(2, "--slurm", advice="slurm_partition")
@@ -320,6 +321,7 @@ def test_wrong_slurm_parameters(done: Path) -> None:
         (["--orders=3"], "2 sites have 2 orders"),
         (["--seeds=few"], "must be a number of seeds"),
         (["--reference=merge"], "--reference merge: not one of the strategies"),
+        (["--slurm=a=1", "--ray=auto"], "--slurm and --ray: runs go to one cluster"),
         (["-c", "study"], "more than one config: -c study, study"),
         (["other"], "more than one config: study, other"),
         (["common.train.batch_sze=4"], "did you mean"),
@@ -337,11 +339,11 @@ def test_wrong_words_are_refused_before_anything_runs(words: list[str], said: st
 def test_asking_for_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, atexit; from relay.cli.app import main; atexit.register(lambda: print('heavy:', "
-        "{'torch', 'scipy', 'numpy', 'matplotlib', 'monai', 'submitit'} & set(sys.modules))); main()"
+        "{'torch', 'scipy', 'numpy', 'matplotlib', 'monai', 'submitit', 'ray'} & set(sys.modules))); main()"
     )
     said = subprocess.run([sys.executable, "-c", code, "compare", "--help"], capture_output=True, text=True, check=True)
     assert said.stdout.strip().endswith("heavy: set()")
-    for flag in ("--orders", "--seeds", "--reference", "--leave-one-out", "--jobs", "--slurm"):
+    for flag in ("--orders", "--seeds", "--reference", "--leave-one-out", "--jobs", "--slurm", "--ray"):
         assert flag in said.stdout
 
 
