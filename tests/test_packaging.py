@@ -41,7 +41,9 @@ def test_wheel_holds_plugins_configs_and_types_and_no_tests(unpacked: Path) -> N
     } <= files
     assert {f"relay/configs/{c.relative_to(ROOT / 'configs')}" for c in (ROOT / "configs").rglob("*.yaml")} <= files
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "relay").rglob("*") if path.is_file()}
-    assert {path for path in here if "__pycache__" not in path} <= files, "a package or its data is missing in setup.cfg"
+    assert {path for path in here if "__pycache__" not in path} <= files, (
+        "a package or its data is missing in setup.cfg"
+    )
     assert {path.split("/")[0].split("-")[0] for path in files} == {"relay", "relay_learning"}
 
 
