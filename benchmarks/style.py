@@ -70,7 +70,7 @@ def incoming(*strategy: str) -> Handover:
     part: Any = leg.strategy.memory()
     print(f"bytes of a site's memory ({CLASSES} classes, colour): {part.size} (target: at most {16 * 1024})")
     legs = [{"leg": 1, "site": leg.task_name, "train_samples": len(site.train)}]
-    return Handover(model.state_dict(), {1: part}, None, {"legs": legs})
+    return Handover(model.state_dict(), {1: part}, leg.strategy.cumulative(), {"legs": legs})
 
 
 def repainted() -> float:
