@@ -52,11 +52,17 @@ class OptimizerOptions:
 
 @options
 class Adam(OptimizerOptions):
-    """Kingma & Ba 2015, arXiv:1412.6980; ``weight_decay`` is an L2 penalty."""
+    """Kingma & Ba 2015, arXiv:1412.6980; ``weight_decay`` is an L2 penalty.
+
+    Attributes:
+        fused: take a step in one pass over the weights: half the time, rounded a little differently. Null for torch's
+            own choice, which is not to.
+    """
 
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     eps: Positive = 1e-8
     amsgrad: bool = False
+    fused: bool | None = None
 
 
 @options
@@ -68,11 +74,12 @@ class AdamW(Adam):
 
 @options
 class SGD(OptimizerOptions):
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; ``fused`` as of :class:`Adam`."""
 
     lr: Positive = 1e-2
     momentum: Fraction = 0.9
     nesterov: bool = False
+    fused: bool | None = None
 
     @model_validator(mode="after")
     def _nesterov_has_momentum(self) -> Self:

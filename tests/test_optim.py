@@ -39,7 +39,7 @@ def rates(name: str, total: int, /, **options: Any) -> list[float]:
     ("name", "options"),
     [
         ("Adam", {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.1, "amsgrad": True}),
-        ("AdamW", {"lr": 0.01, "eps": 1e-6}),
+        ("AdamW", {"lr": 0.01, "eps": 1e-6, "fused": True}),
         ("SGD", {"lr": 0.1, "momentum": 0.5, "nesterov": True, "weight_decay": 0.01}),
         ("RMSprop", {"alpha": 0.9, "momentum": 0.3}),
     ],

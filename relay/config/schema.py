@@ -119,6 +119,11 @@ class Train:
         warmup: a linear rise of the learning rate before the schedule begins: steps, or below 1 a share of all steps.
         accumulate: batches whose gradients are added up for one step; with little memory, as good as a batch as many
             times as large, except for batch normalisation.
+        compile: make the net faster with ``torch.compile``, which takes a minute or so at the start of each phase and
+            rounds a little differently; where it can't be compiled, one line says so, and it trains as without (the
+            plain U-Net on a CPU, with torch 2.13).
+        activation_checkpointing: compute the net's activations a second time in the backward pass instead of keeping
+            them: less memory, about a third more time, the same weights. For large patches and volumes.
         keep: ``last``, or ``best``: the weights with the best primary metric on the validation images.
         early_stopping: ``patience`` and ``min_delta`` by the same metric; null trains to the end.
         gradient_clip: largest norm of the gradient; 0 for no limit.
@@ -138,6 +143,8 @@ class Train:
     scheduler: Named = Field(default_factory=lambda: Named(name="constant"))
     warmup: Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)] = 0
     accumulate: Annotated[int, Field(ge=1)] = 1
+    compile: bool = False
+    activation_checkpointing: bool = False
     keep: Literal["last", "best"] = "last"
     early_stopping: EarlyStopping | None = None
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
@@ -150,7 +157,7 @@ class Train:
     def runtime(self) -> tuple[str, ...]:
         """Keys that change how a leg runs, not what it learns."""
         validations = () if self.keep == "best" or self.early_stopping else ("check_val_every_n_epoch",)
-        return ("log_every_n_steps", "save_every_n_seconds", "privacy.budget", *validations)
+        return ("log_every_n_steps", "save_every_n_seconds", "privacy.budget", "activation_checkpointing", *validations)
 
 
 @options

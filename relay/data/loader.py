@@ -120,6 +120,7 @@ def train_loader(
     workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    pinned: bool = False,
 ) -> DataLoader[Collated]:
     """Training batches from one site's store, or from several sites' together.
 
@@ -132,6 +133,7 @@ def train_loader(
         workers: Processes that make batches; 0 for this process. The batches are the same.
         rank: Number of this process among those that train together.
         world_size: How many there are.
+        pinned: Whether batches lie in pinned memory, which a GPU copies while it computes.
 
     Raises:
         DataError: the stores are empty, or sizes differ and there is no ``patch_size``.
@@ -148,6 +150,7 @@ def train_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=as_it_is,
+        pin_memory=pinned,
         generator=torch.Generator(),  # so that making an iterator does not change torch's own random state
     )
 

@@ -17,6 +17,7 @@ from relay.config import Devices
 from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
 from relay.leg.callbacks import kept
+from relay.leg.execution import executed
 from relay.leg.learner import Learner
 from relay.leg.precision import LIGHTNING, resolved
 from relay.leg.state import StateIO, newest
@@ -70,9 +71,10 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
     found = newest(state)
     whole = str(found[0]) if found else None
     del found  # Lightning reads the state itself; this copy would stay in memory during the whole fit
-    trainer = _trainer(learner, curves, devices, callbacks)
     try:
-        trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
+        with executed(learner.phase, learner.leg.train) as acting:
+            trainer = _trainer(learner, curves, devices, [*callbacks, *acting])
+            trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
         saved = f"its last state is in {state}" if state.is_file() else "no state had been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"

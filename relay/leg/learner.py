@@ -95,6 +95,7 @@ class Learner(pl.LightningModule):
             workers=usable(self.leg.conf.num_workers),
             rank=self.global_rank,
             world_size=self.trainer.world_size,
+            pinned=self.device.type == "cuda",
         )
         loader.sampler.set_epoch(
             self.trainer.fit_loop.epoch_progress.current.processed
@@ -118,7 +119,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], place: int) -> Tensor:
         """One batch's loss. The device records the first batch with a loss that is not finite; nothing waits for it."""
-        terms = self.phase.loss(Batch(self._image(batch), self.task.label(batch["label"]), batch["index"]))
+        terms = self.phase.loss(Batch(self.image_of(batch), self.task.label(batch["label"]), batch["index"]))
         loss = torch.stack(list(terms.values())).sum()
         bad = (self.first_bad < 0) & ~loss.detach().isfinite()
         number = self.current_epoch * int(self.trainer.num_training_batches) + place
@@ -129,7 +130,7 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Scores on the validation split, at the network's resolution; returns what was decided."""
-        logits = predict(self.module, self._image(batch), self.leg.data.patch_size)
+        logits = predict(self.module, self.image_of(batch), self.leg.data.patch_size)
         decided, label = self.task.decide(logits), self.task.label(batch["label"])
         for score in self.scores.values():
             score.update(decided, label)
@@ -141,7 +142,8 @@ class Learner(pl.LightningModule):
             self.log(f"val/{name}", score.class_mean())
             score.reset()
 
-    def _image(self, batch: dict[str, Tensor]) -> Tensor:
+    def image_of(self, batch: dict[str, Tensor]) -> Tensor:
+        """A batch's images as the net gets them, ``(B, C, *S)``."""
         return scaled(batch["image"], self.leg.data.intensity_range).to(self.dtype)
 
     def configure_optimizers(self) -> Any:

@@ -74,7 +74,7 @@ class PrivateLearner(Learner):
         sequence for all, a patient would change what is drawn for those who come after."""
         for name, images in zip(batch["names"], batch["batches"], strict=True):
             torch.manual_seed(derive(self._seed, self.leg.task_name, self.phase.name, batch["step"], name))
-            own = Batch(self._image(images), self.task.label(images["label"]), images["index"])
+            own = Batch(self.image_of(images), self.task.label(images["label"]), images["index"])
             loss = torch.stack(list(self.phase.loss(own).values())).sum()
             found.append(loss.detach())
             yield loss

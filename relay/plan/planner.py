@@ -155,6 +155,7 @@ class _Planner:
             return None
         self.check_budget(task_id, conf)
         self.check_warmup(task_id, conf, parts[-1])
+        self.check_fused(task_id, conf, parts[-2])
         self.check_postprocessing(task_id, conf, datasets[task_id].options)
         for key, value, allowed, cure in unprotected(conf.train, strategy, datasets[task_id].options):
             self.add(self.layers.where(task_id)(key.split(".")), value, f"with train.privacy, {allowed}", cure=cure)
@@ -320,6 +321,12 @@ class _Planner:
         if conf.train.warmup and own:
             path = self.layers.where(task_id)(["train", "warmup"])
             self.add(path, conf.train.warmup, f"must be left out: the scheduler has a {own[0]} of its own")
+
+    def check_fused(self, task_id: int, conf: TaskConf, optimizer: Any) -> None:
+        """A fused step in 16 bits scales gradients back itself, after they would have to be clipped."""
+        if conf.train.precision == 16 and conf.train.gradient_clip and getattr(optimizer, "fused", None):
+            told, cure = "can't be combined with precision 16 and gradient_clip", "Leave it out, or use precision bf16"
+            self.add(self.layers.where(task_id)(["train", "optimizer", "kwargs", "fused"]), True, told, cure=cure)
 
     def check_postprocessing(self, task_id: int, conf: TaskConf, data: Any) -> None:
         """The steps on masks exist, and their classes, too."""

@@ -33,6 +33,10 @@ def unprotected(train: Train, strategy: Any, data: Any) -> Iterator[Unprotected]
     if train.accumulate > 1:
         cure = "Leave it out, and raise batch_size: patients are processed one by one, so memory does not limit it."
         yield "train.accumulate", train.accumulate, "must be 1", cure
+    for name in ("compile", "activation_checkpointing"):
+        if getattr(train, name):
+            told = "must be false: gradients are computed for one patient at a time"
+            yield f"train.{name}", True, told, f"Leave out train.{name}"
     chosen = "validation patients would choose the weights, and they get no noise"
     if train.keep == "best":
         yield "train.keep", "best", f"must be last: {chosen}", "Set common.train.keep=last"

@@ -51,6 +51,7 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
         ({"common.train.keep": "best"}, "train.keep = 'best': with train.privacy, must be last: validation patients"),
         ({"common.train.early_stopping": {"patience": 1}}, "early_stopping: with train.privacy, must be null"),
         ({"common.train.accumulate": 2}, "accumulate = 2: with train.privacy, must be 1"),
+        ({"common.train.compile": True}, "compile = True: with train.privacy, must be false: gradients are computed"),
         ({"common.train.precision": "bf16"}, "precision = 'bf16': with train.privacy, must be 32 or 64"),
         ({"common.strategy": {"name": "relay"}}, "no 'owm' memory can be handed over"),
         (

@@ -1,0 +1,111 @@
+"""How a net is executed during a fit: compiled, or with activations computed a second time instead of kept."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from relay.config import Train
+from relay.errors import UserError
+from relay.phase import Phase
+
+log = logging.getLogger(__name__)
+
+
+class Compile(pl.Callback):
+    """Compiles the net of a phase (``train.compile``) at its first batch, if that works here."""
+
+    def __init__(self) -> None:
+        self.tried = False
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Try it, once."""
+        if not self.tried and compiles(pl_module.module, pl_module.image_of(batch)):
+            pl_module.module.compile()
+        self.tried = True
+
+
+@contextmanager
+def executed(phase: Phase, train: Train) -> Iterator[list[pl.Callback]]:
+    """During a fit, execute the net of a phase as ``train`` says; yields the callbacks of that fit.
+
+    Neither the net's weights nor their names change. A phase's other modules, such as a generator, run as they are.
+
+    Raises:
+        UserError: the net can't be executed so.
+    """
+    chosen = blocks(phase.module) if train.activation_checkpointing and phase.validate else []
+    kinds = [type(block) for block in chosen]
+    for block in chosen:
+        block.__class__ = _recomputing(type(block))
+    try:
+        yield [Compile()] if train.compile and phase.validate else []
+    finally:
+        for block, kind in zip(chosen, kinds, strict=True):
+            block.__class__ = kind
+        phase.module._compiled_call_impl = None  # torch has no public way back; tests have images of many sizes
+
+
+def blocks(module: nn.Module) -> list[nn.Module]:
+    """The parts of a net that keep only their inputs: its outermost sequences of layers.
+
+    Raises:
+        UserError: a part has batch normalisation, whose statistics would count each batch twice.
+    """
+    odd = [name for name, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if odd:
+        raise UserError(
+            f"train.activation_checkpointing: the net has batch normalisation ({odd[0]}), which would count each batch "
+            "twice in its statistics",
+            "Use group or instance normalisation (model.kwargs.norm), or set "
+            "common.train.activation_checkpointing=false.",
+        )
+    return _sequences(module)
+
+
+def _sequences(module: nn.Module) -> list[nn.Module]:
+    """The outermost sequences of layers below a module; one of another kind may call its parts in any way."""
+    parts = list(module.children())
+    while len(parts) == 1:
+        parts = list(parts[0].children())
+    return [found for part in parts for found in ([part] if isinstance(part, nn.Sequential) else _sequences(part))]
+
+
+def _recomputing(kind: type[nn.Module]) -> type[nn.Module]:
+    """A class of modules whose activations are computed again in the backward pass.
+
+    A class, not another ``forward`` of the one module: a copy of the net must compute with its own weights.
+    """
+
+    def forward(self: nn.Module, *inputs: Any, **named: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return kind.forward(self, *inputs, **named)
+        return checkpoint(kind.forward, self, *inputs, use_reentrant=False, **named)
+
+    return type(kind.__name__, (kind,), {"forward": forward})
+
+
+def compiles(module: nn.Module, example: Tensor) -> bool:
+    """Whether ``torch.compile`` works for a net here, both ways; if not, one line says why."""
+    trial = copy.deepcopy(module).train()  # the net itself may keep statistics of what it sees
+    weights = [weight for weight in trial.parameters() if weight.requires_grad]
+    try:
+        trial.compile()
+        torch.autograd.grad(trial(example).sum(), weights, allow_unused=True)
+    except Exception as error:  # whatever a compiler or its absence raises
+        log.warning("train.compile: the net is not compiled here, so it trains as without: %s", _short(error))
+        return False
+    return True
+
+
+def _short(error: Exception) -> str:
+    lines: Sequence[str] = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
