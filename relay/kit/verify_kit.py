@@ -40,7 +40,7 @@ BASE = (
     46316835694926478169428394003475163141307993866256225615783033603165251855960,
 )
 """Of Ed25519: the constant of its curve -x² + y² = 1 + Dx²y², and the point that everything is a multiple of."""
-Point = "tuple[int, int, int, int]"  # (X, Y, Z, T), with x = X/Z, y = Y/Z and xy = T/Z
+Point = tuple[int, int, int, int]  # (X, Y, Z, T), with x = X/Z, y = Y/Z and xy = T/Z
 
 
 class BadKit(Exception):
