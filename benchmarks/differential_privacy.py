@@ -138,10 +138,11 @@ def attack(epsilon: float | None, seed: int) -> dict[str, Any]:
     from torch.nn import functional as F
 
     from relay.noise import Secret, clipped, noise_for, noisy_mean_gradient
-    from relay.privacy.controls import _data, fitted
+    from relay.privacy.controls import CLASSES, drawn
+    from relay.privacy.overfitting import fitted
 
-    image, label = _data(seed, False, 2 * MEMBERS)
-    net, secret = fitted(image[:1], label[:1], seed, steps=0), Secret.from_seed(seed, "attack", epsilon)
+    image, label = drawn(seed, False, 2 * MEMBERS)
+    net, secret = fitted(image[:1], label[:1], CLASSES, seed, until=math.inf), Secret.from_seed(seed, "attack", epsilon)
     weights = list(net.parameters())
     noise = noise_for(epsilon, DELTA, 1.0, STEPS, (), "prv") if epsilon else 0.0
     optimizer, seen = torch.optim.Adam(weights, lr=1e-2), np.zeros(2 * MEMBERS)

@@ -114,7 +114,7 @@ class NnUNet:
 
         trainer, flat = self.trainer, self.flat
         found = nnUNetPredictor(
-            tile_step_size=1 - OVERLAP, use_gaussian=True, use_mirroring=False, perform_everything_on_device=True,
+            tile_step_size=1 - OVERLAP, use_gaussian=True, use_mirroring=False, perform_everything_on_device=False,
             device=torch.device("cpu"), verbose=False, allow_tqdm=False,
         )  # fmt: skip
         net = self.study.net().eval()

@@ -20,7 +20,9 @@ LEVEL = 0.01
 NEAR = 0.5
 """A copy is nearer than this to what is held, in units of the median distance of patients it has never seen."""
 FEW = 4
-"""A class of no more patients is tested by itself for what a memory holds of it."""
+"""Classes of no more patients are tested by themselves for what a memory holds of them."""
+OF_SMALL = "of small classes"
+"""How the name of a copy's test ends that is of all classes of few patients together."""
 LIMIT = 0.6
 """Largest ``auc`` that is tolerated unless the policy says otherwise."""
 MANY_ATTACKS = 500

@@ -32,6 +32,8 @@ SMALLEST = 8
 """Rounded, any smaller group of images or patients is written as this many: it stands for 1 to 11. A reader still
 accepts smaller powers of two, which earlier versions wrote."""
 CARDS = tuple(manifest.card_of(memory) for memory in manifest.OWN)
+MOST_DELTA = 1e-3
+"""With a policy that limits the epsilon of a training: the largest delta."""
 LARGEST = {
     **dict.fromkeys((manifest.HANDOVER, manifest.CONFIG, manifest.DATA_CARD), MAX_DOCUMENT),
     **dict.fromkeys(CARDS, MAX_CARD),
@@ -95,6 +97,8 @@ def unguarded(promise: Stated | None, policy: Policy) -> str | None:
         return f"it was trained without a guarantee; the policy needs one, with an epsilon of at most {limit:g}"
     if promise.epsilon > limit:
         return f"its training has an epsilon of {promise.epsilon:g}; the limit is {limit:g}"
+    if promise.delta > MOST_DELTA:  # with a large delta, hardly any noise is needed for a small epsilon
+        return f"its training has a delta of {promise.delta:g}; the limit is {MOST_DELTA:g}"
     return None
 
 

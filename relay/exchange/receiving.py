@@ -165,7 +165,8 @@ def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
             write_bytes(path, trusted.data)
     own = check.verified[-1].claim
     if not check.again:
-        store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified))
+        told = {"share": measure(part / manifest.SHARE).sha256} if check.share else {}
+        store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified), **told)
     replace_folder(part, store.received(own.leg))  # after the ledger: a folder that it does not know is a fault
 
 
@@ -248,16 +249,18 @@ def compared(
     *before, own = (made.claim.leg for made in statements)
     experts_of = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
     withdrawn = {name for leg, name in experts_of.items() if not store.roster.lets_travel(leg)}
-    free = withdrawn | {*removed} | _left_out(folder, listed)
+    free = withdrawn | {*removed} | (_left_out(store, leg, folder, listed) if kind == "received" else set())
     paths = {name: folder / name for name in listed if name not in free or (folder / name).is_file()}
     if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
         raise DigestMismatch(f"{folder} is not what was {kind}", again)
     return folder, statements, listed
 
 
-def _left_out(folder: Path, listed: Mapping[str, str]) -> set[str]:
-    """What a share may leave out; of a bundle, nothing."""
-    names = listed if layout_of(folder).share else ()
+def _left_out(store: StudyStore, leg: int, folder: Path, listed: Mapping[str, str]) -> set[str]:
+    """What a share may leave out, if the ledger says that this is one; of a bundle, nothing."""
+    lines = [line for line in store.ledger.lines() if line.event == "received" and line.facts["leg"] == leg]
+    share, path = lines[-1].facts.get("share"), folder / manifest.SHARE
+    names = listed if share and path.is_file() and measure(path).sha256 == share else ()
     return {name for name in names if name.rpartition("/")[2] in manifest.OPTIONAL}
 
 

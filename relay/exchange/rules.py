@@ -230,6 +230,9 @@ class Verification:
             days=newest.policy.expires_days
         ):
             raise Expired(f"{what} by {share.site} claims to be valid from {share.issued} to {share.expires}")
+        inside = (*newest.sites, newest.coordinator)
+        if any(share.reader.sealing == one.sealing or share.reader.name.lower() == one.name.lower() for one in inside):
+            raise WrongRecipient(f"{what} by {share.site} is for {share.reader.name}, which belongs to the study")
         if self.at.sealing not in (None, share.reader.sealing):
             raise WrongRecipient(f"{what} by {share.site} is for {share.reader.name}, whose sealing key is another")
         return share

@@ -35,7 +35,7 @@ def choose(store: StudyStore, folder: Path, leg: int | None = None) -> Path:
     there_are_keys = (store.home / keys.PUBLIC).is_file()
     own = f"{SHARED}{store.identity.name if there_are_keys else ''}".lower()
     fitting = sorted(
-        (f for f in mine if f.leg == wanted and (f.site == own or not f.site.startswith(SHARED))),
+        (f for f in mine if f.leg == wanted and (f.site in (own, site.lower()) or not f.site.startswith(SHARED))),
         key=lambda f: (f.site != own, f.site != site.lower(), not f.sealed),
     )
     if not fitting:

@@ -26,6 +26,7 @@ from relay.trust import (
     NotApproved,
     PolicyBreach,
     Recipient,
+    RosterPeriod,
     RosterRef,
     Share,
     Statement,
@@ -51,13 +52,14 @@ class Shareable:
 
 
 def shareable(store: StudyStore, reader: Identity, experts: bool = False) -> Shareable:
-    """What would leave, after every rule that the reader will check, too.
+    """What would leave, after the rules about keys, dates and the roster that the reader will check, too.
 
     Args:
         experts: also what a vote of all sites' experts needs: these, and all memories.
 
     Raises:
-        UserError: the final model is not here, the reader belongs to the study, or its keys have expired.
+        UserError: the final model is not here, or the reader belongs to the study.
+        ExpiredKey, RosterPeriod: the reader's keys, this site's, or the roster have expired.
         PolicyBreach: the roster does not let sites share.
         DigestMismatch: the files here are no longer what was received or signed.
     """
@@ -66,13 +68,17 @@ def shareable(store: StudyStore, reader: Identity, experts: bool = False) -> Sha
         raise PolicyBreach(f"roster {roster.version} does not let sites share the final model", SHARING)
     reader.check_alive(store.now())
     mine, leg = store.identity, len(roster.order)
+    mine.check_alive(store.now())
+    if not moment(roster.not_before) <= store.now() < moment(roster.not_after):
+        raise RosterPeriod(f"roster {roster.version} is valid from {roster.not_before} to {roster.not_after}")
     if not roster.key_stands(mine.signing, mine.name, leg + 1):
         raise UserError(
             f"{mine.name} is not a site of study {store.study}, or its key is no longer valid",
             "Ask a site of the study to share the model.",
         )
     for known in (*roster.sites, roster.coordinator):
-        if known.name.lower() == reader.name.lower() or reader.signing == known.signing:
+        same = (reader.signing == known.signing, reader.sealing == known.sealing)
+        if known.name.lower() == reader.name.lower() or any(same):
             raise UserError(
                 f"{reader.name} is {'the coordinator' if known == roster.coordinator else 'a site'} of the study",
                 "relay send seals the last leg to all sites of the study. Another hospital needs a name and keys of "

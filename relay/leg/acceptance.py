@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relay.bundle import documents
 from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled, train_loader
 from relay.errors import DataError, HandoverError, UserError
@@ -285,7 +286,8 @@ def check_guarantee(leg: Leg, policy: Policy) -> None:
     limit, options = policy.max_training_epsilon, leg.train.privacy
     if limit is None:
         return
-    if options is None or options.randomness == "seed" or (options.epsilon or 0) > limit:
+    weak = options is None or options.randomness == "seed" or (options.epsilon or 0) > limit
+    if weak or options.delta > documents.MOST_DELTA:  # type: ignore[union-attr]  # None is weak
         raise PolicyBreach(
             f"this study needs training with differential privacy, with an epsilon of at most {limit:g}",
             f"Set train.privacy: {{epsilon: {limit:g}}} with secret randomness, or ask the coordinator for a roster "

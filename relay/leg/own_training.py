@@ -74,6 +74,8 @@ def check_own_code(leg: Leg, policy: Policy, devices: Devices) -> None:
         raise UserError(f"{whose}, which must be one site's, in one process", "Use one site and one GPU.")
     if policy.same_config:
         raise PolicyBreach(f"{whose}; the study's policy (same_config) requires that all sites train alike")
+    if policy.max_training_epsilon is not None:
+        raise PolicyBreach(f"{whose}; the study's policy (max_training_epsilon) requires differential privacy")
     if policy.audit == "require":
         raise PolicyBreach(f"{whose}, which can't be repeated for the privacy audit that the study's policy requires")
 

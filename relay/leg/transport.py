@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.bundle import read_facts
+from relay.bundle import manifest, read_facts
 from relay.config import Handoff
 from relay.errors import TrainingError, UserError
 from relay.exchange import (
@@ -229,8 +229,9 @@ class Deployed(Transport):
         Raises:
             UserError: there is none.
         """
-        if before in self.store.record().received and self.store.received(before).is_dir():
-            return None
+        here = self.store.received(before)
+        if before in self.store.record().received and here.is_dir() and not (here / manifest.SHARE).is_file():
+            return None  # a share, from before this site joined the study, lacks the memories
         source = expanded(self.conf.receive) if self.conf.receive else None
         if source is None:
             raise UserError(

@@ -96,7 +96,8 @@ class Noisy:
 
     Attributes:
         mean: float64 ``(d,)``, in -1..1.
-        noise: float64 ``(d,)``, standard deviation of the noise in each number.
+        noise: float64 ``(d,)``, standard deviation of the noise in each number, as if the number of patients were the
+            nearest power of two.
         strong: the m for which it is m-GDP for replacing a patient.
     """
 
@@ -126,7 +127,8 @@ def noisy_mean(
         drawn = (normal or _normal)(len(centre), number)
         centre = _step(vectors, centre, radius) + noise * torch.from_numpy(drawn)
     mean = axes.back(centre).clamp(-1, 1)  # noise may take it out of where descriptions lie
-    return Noisy(mean, noise_of(len(vectors), axes, strong, reach), strong)
+    rough = 2 ** round(math.log2(len(vectors)))  # this travels, and must not tell how many there are
+    return Noisy(mean, noise_of(rough, axes, strong, reach), strong)
 
 
 def noise_of(many: int, axes: Axes, strong: float, reach: float = REACH) -> Tensor:

@@ -47,6 +47,8 @@ def card_of(
         if member[there].any() and int((~member[there]).sum()) > 2:
             nearest, p = evidence.copied(distance[there], member[there])
             p = min(1.0, p * half * len(copies))
+            if name.endswith(audits.OF_SMALL):  # of a class of one patient it would be that patient's number
+                nearest = audits.NEAR / 2 if nearest < audits.NEAR else 1.0
             copied.append(Copy(part=part, by=name, nearest=round(nearest, 3), p=_rounded(p)))  # type: ignore[arg-type]
     return PrivacyAudit(
         members=inside,

@@ -142,8 +142,10 @@ def _of_patients(subjects: Subjects, distance: Tensor, held: bool) -> Floats:
 
 
 def _classes(found: Memories, leg: Leg, subjects: Subjects, what: tuple[audits.Part, str], distance: Floats) -> None:
-    """What a memory holds of each class; those of few patients are tested for a copy."""
+    """What a memory holds of each class. The smallest, and all of few patients, are together tested for a copy: a test
+    that is always there, so that it does not tell whether there are such classes."""
     part, by = what
+    small: list[tuple[int, Floats]] = []
     for name, row in zip(leg.data.names, distance, strict=True):
         mine = subjects.least(np.where(np.isfinite(row), row, np.inf))
         there = np.isfinite(mine)
@@ -152,7 +154,9 @@ def _classes(found: Memories, leg: Leg, subjects: Subjects, what: tuple[audits.P
             continue
         ratio = float(mine[inside].min() / max(np.median(mine[others]), 1e-12)) if others.any() else None
         found.classes.append(Small(part, by, name, int(inside.sum()), int(others.sum()), ratio))
-        if inside.sum() <= audits.FEW:
-            rare = sum("of a rare class" in one for _, one in found.copies) + 1
-            # not by name: how few patients a class has is for the site alone
-            found.copies[part, f"{by} of a rare class ({rare})"] = np.where(there, mine, np.nan)
+        typical = max(np.median(mine[others]), 1e-12) if others.any() else 1.0
+        small.append((int(inside.sum()), np.where(there, mine / typical, np.inf)))
+    few = max(audits.FEW, min((many for many, _ in small), default=0))
+    if rare := [distance for many, distance in small if many <= few]:
+        least = np.min(rare, axis=0)
+        found.copies[part, f"{by} {audits.OF_SMALL}"] = np.where(np.isfinite(least), least, np.nan)

@@ -126,6 +126,14 @@ def test_its_ledger_can_be_rebuilt(world: World) -> None:
     assert list(store.record().received) == [3]
 
 
+def test_a_file_that_calls_a_leg_a_share_lets_nothing_be_missing(world: World) -> None:
+    folder = world.stores["north"].received(3)
+    (folder / SHARE).write_bytes(b"{}")
+    (folder / "expert.safetensors").unlink()
+    with pytest.raises(DigestMismatch):
+        receiving.reopen(world.stores["north"], 3)
+
+
 def test_only_what_was_left_out_may_be_missing_later(world: World) -> None:
     world.deliver(given(world), OUT)
     (world.stores[OUT].received(3) / "results.json").unlink()
@@ -340,6 +348,10 @@ def test_a_leg_may_not_leave_out_what_a_share_may(world: World) -> None:
 def test_a_share_does_not_change_what_a_site_accepts(world: World) -> None:
     """A site that gets one by mistake is told so."""
     world.refuses(world.reseal(unsealed(given(world).read_bytes(), world.keys[OUT]), "south"), "south", WrongRecipient)
+    own = {"name": "south", "sealing": world.keys["south"].identity.sealing}
+    path = forged(world, says(reader=own))
+    path = world.reseal(unsealed(path.read_bytes(), world.keys[OUT]), "south")
+    world.refuses(path, "south", WrongRecipient, "belongs to the study")
 
 
 def test_policies_from_before_keep_their_bytes() -> None:

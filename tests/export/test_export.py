@@ -236,7 +236,12 @@ def test_what_can_not_be_exported_is_refused(tmp_path: Path, picture: Path, monk
     other = comparing.Compared(1, 0.2, 0.05, 1, ["torch"])
     monkeypatch.setattr(exporting.comparing, "compare", lambda *given: other)
     said = refused(
-        tmp_path, RelayError, r"by up to 0\.2, on 5 % .*tolerance is 0\.1$", made, of, replace(wanted, tolerance=0.1)
+        tmp_path,
+        RelayError,
+        r"by up to 0\.2, on 5 % .*tolerance is 0\.1 ",
+        made,
+        of,
+        replace(wanted, tolerance=0.1),
     )
     assert (said.exit_code, "a larger --tolerance" in said.advice()) == (1, True)
     monkeypatch.setattr(exporting.comparing, "compare", lambda *given: replace(other, difference=float("nan")))

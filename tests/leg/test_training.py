@@ -10,7 +10,7 @@ import torch
 import torchmetrics.metric
 
 from relay.leg.paths import RunPaths
-from relay.leg.run import _model
+from relay.leg.run import model_of
 from relay.leg.sites import Sites
 from relay.leg.training import validation_score
 from relay.metrics.base import ClassPair
@@ -28,5 +28,5 @@ def test_what_one_process_measures_waits_for_no_other(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torchmetrics.metric, "gather_all_tensors", gather)
     leg = study().legs[0]
     site = Sites(7, RunPaths(tmp_path))(leg.pool[0])
-    assert 0 <= validation_score(_model(leg), [site], torch.device("cpu")) <= 1
+    assert 0 <= validation_score(model_of(leg), [site], torch.device("cpu")) <= 1
     assert ClassPair(torch.eye(2), torch.tensor([0, 1])).calibration["ece"] == 0

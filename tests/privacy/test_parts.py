@@ -88,7 +88,7 @@ def test_a_class_of_few_is_flagged_without_its_name_or_number(there: tuple[Any, 
     _classes(found, leg, subjects, ("memory", "mean appearance"), distance)
     (small,) = [one for one in found.classes if one.suspicious]
     assert (small.name, small.patients) == (leg.data.names[2], 1)
-    assert list(found.copies) == [("memory", "mean appearance of a rare class (1)")]
+    assert list(found.copies) == [("memory", "mean appearance of small classes")]
     card = card_of({}, found.copies, subjects.member)
-    assert [one.by for one in card.copied] == ["mean appearance of a rare class (1)"]
-    assert card.copied[0].nearest < audits.NEAR
+    assert [one.by for one in card.copied] == ["mean appearance of small classes"]
+    assert card.copied[0].nearest == audits.NEAR / 2, "the number of a patient"
