@@ -15,6 +15,7 @@ from relay.bulk.views import View
 from relay.data import Case, Pixels, read_images
 from relay.errors import DataError, UserError, VerificationError
 from relay.export import standalone, verify
+from relay.leg import digest
 from relay.predict import AXES, CHANNELS
 from relay.tasks import TASKS
 from relay.trust import Identity
@@ -49,16 +50,18 @@ class Exported(Predictor):
         try:
             said = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self._takes(said)
+            _check(self.said)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise VerificationError(f"{self.folder / 'model.json'} is not the recipe of an export", AGAIN) from error
         mine = signer is not None and own is not None and signer.signing == own.signing
         if not self.said["model"]["file"].endswith(".onnx") and not mine:
             raise UserError(f"{folder} has a .pt2 that is not signed by this site", PROGRAM)
-        _check(self.said)
         self.about = {
             "export": {
-                key: lineage.get(key) for key in ("study", "leg", "site", "model", "strategy", "weights", "relay")
-            },
+                key: lineage.get(key)
+                for key in ("study", "leg", "site", "model", "strategy", "weights", "relay", "config")
+            }
+            | {"recipe": digest(self.folder / "model.json")},
             "signer": None if signer is None else {"name": signer.name, "fingerprint": signer.fingerprint},
         }
 

@@ -17,10 +17,11 @@ from relay.files import clear, inside, read_bytes, read_record, write_text
 from relay.leg import digest
 
 ABOUT, TABLE, RECORDS, LOG, LOCK = "about.json", "predictions.csv", "records", "predict.log", ".lock"
-MINE = ("about.json", "predictions.csv", "records", "predict.log", ".lock", ".lock.by", "validation.json")
+MINE = ("about.json", "predict.log", ".lock", ".lock.by")
+"""What may be in a folder before the first image: no predictions, since nothing would say of which model they are."""
 OTHER = "Name another folder with -o, or move this one away."
-NEEDED = {"image": str, "outputs": dict, "rows": list, "notes": list}
-"""What the record of an image must have."""
+NEEDED = {"of": str, "image": str, "outputs": dict, "rows": list, "notes": list}
+"""What the record of an image must have; ``of``: the digest of what the folder is of."""
 LAST = ("uncertainty", "rank", "review", "unlike", "notes", "mask", "map", "seg", "sr", "model")
 """The last columns of the table, of those that are there."""
 
@@ -37,6 +38,11 @@ class Outputs:
     folder: Path
     about: Mapping[str, Any]
 
+    @property
+    def key(self) -> str:
+        """Digest of what the folder is of."""
+        return sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
+
     def begin(self) -> None:
         """Begin, or resume.
 
@@ -51,7 +57,7 @@ class Outputs:
                 raise UserError(f"{self.folder} holds other things, such as {others[0]}", OTHER)
             self.write_about({})
             return
-        then = read_record(path, {}, f"Remove that file, if the folder holds nothing else. Or: {OTHER}") or {}
+        then = read_record(path, {}, OTHER) or {}
         for key, now in self.about.items():
             if then.get(key) != json.loads(json.dumps(now)):
                 what = {"model": "another model", "images": "other images"}.get(key, "other settings")
@@ -71,7 +77,11 @@ class Outputs:
             record = read_record(self._record(wanted), NEEDED, "")
         except (UserError, OSError):
             return None  # it is made again
-        if record is None or record["image"] != identity(wanted):
+        if record is None or (record["of"], record["image"]) != (self.key, identity(wanted)):
+            return None
+        if not all(isinstance(row, dict) for row in record["rows"]) or not all(
+            isinstance(n, str) for n in record["notes"]
+        ):
             return None
         outputs: dict[str, str] = record["outputs"]
         return record if all(_is(self.folder / path, said) for path, said in outputs.items()) else None
@@ -79,7 +89,7 @@ class Outputs:
     def finish(self, wanted: Wanted, record: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
         """Write the record of an image, whose outputs are all written."""
         outputs = {path.relative_to(self.folder).as_posix(): _sha256(path) for path in files}
-        whole = {"image": identity(wanted), "outputs": outputs, **record}
+        whole = {"of": self.key, "image": identity(wanted), "outputs": outputs, **record}
         write_text(self._record(wanted), json.dumps(whole, ensure_ascii=False) + "\n")
         return whole
 

@@ -66,5 +66,4 @@ def _doubt(found: Found, number: int) -> dict[str, Any]:
 
 
 def _short(value: float) -> float | int:
-    short = float(f"{value:.6g}")
-    return int(short) if short.is_integer() else short
+    return int(value) if float(value).is_integer() else float(f"{value:.6g}")  # counts stay exact

@@ -17,7 +17,7 @@ from typing import Any
 
 from relay.bulk.dicom import Writer, is_source
 from relay.bulk.listing import Wanted
-from relay.bulk.looking import look
+from relay.bulk.looking import Found, look
 from relay.bulk.outputs import Outputs, identity
 from relay.bulk.predictor import Predictor
 from relay.bulk.review import Threshold, reviewed
@@ -25,6 +25,7 @@ from relay.bulk.rows import rows_of
 from relay.bulk.usual import Usual, doubt_about
 from relay.data import is_volume, planes_in_order, stem
 from relay.errors import DataError, RelayError, UserError
+from relay.files import clear
 from relay.leg import Progress
 from relay.logs import hide
 from relay.predict import save_map, save_mask
@@ -97,6 +98,27 @@ class _Work:
         found = look(self.predictor, self.predictor.prepare(wanted.files), path, self.settings.doubts)
         spacing = _spacing(path, found.image.read.spacing)
         rows, files = rows_of(found, self.predictor.task, spacing), list[Path]()
+        try:
+            self._write(found, wanted, spacing, rows, files)
+        except BaseException:
+            for file in files:  # an image that is not predicted leaves nothing
+                clear(file)
+            raise
+        strange = {None: "", True: "yes", False: "no"}[found.strange]
+        notes = [*found.image.notes, doubt_about(spacing, self.settings.usual)]
+        record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note]}
+        return self.outputs.finish(wanted, record, files)
+
+    def _write(
+        self,
+        found: Found,
+        wanted: Wanted,
+        spacing: Sequence[float] | None,
+        rows: list[dict[str, Any]],
+        files: list[Path],
+    ) -> None:
+        """Write what was found beside the table, and name it in its first row."""
+        path = wanted.files[0]
         if found.mask is not None:
             files.append(save_mask(found.mask, path, self.outputs.place("masks", wanted)))
             rows[0]["mask"] = self._short(files[-1])
@@ -108,10 +130,6 @@ class _Work:
             for made in self.settings.writer.write(found, path, place, identity(wanted), spacing):
                 files.append(made)
                 rows[0][made.stem.rpartition("_")[2]] = self._short(made)
-        strange = {None: "", True: "yes", False: "no"}[found.strange]
-        notes = [*found.image.notes, doubt_about(spacing, self.settings.usual)]
-        record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note]}
-        return self.outputs.finish(wanted, record, files)
 
     def _short(self, path: Path) -> str:
         return path.relative_to(self.outputs.folder).as_posix()
@@ -230,7 +248,9 @@ def _tabled(
     outputs: Outputs,
     threshold: Threshold | None,
 ) -> Summary:
-    """Write the table; images that were not reached are left out."""
+    """Write the table; images that were not reached are left out, unless an earlier run has finished them."""
+    found = {n: outputs.finished(one) for n, one in enumerate(wanted) if n not in records and not one.problem}
+    records = {**records, **{number: {**record, "kept": True} for number, record in found.items() if record}}
     rows: list[dict[str, Any]] = []
     given: list[Mapping[str, str]] = []
     for number, record in sorted(records.items()):
@@ -254,6 +274,7 @@ def _tabled(
         sum(bool(record["notes"]) for record in records.values()),
     )
     counts = {"images": len(wanted), "predicted": len(records) - len(problems), "not predicted": len(problems)}
+    counts["not reached"] = len(wanted) - len(records)
     outputs.write_about({"counts": counts, "review": threshold.about if threshold else None})
     return summary
 

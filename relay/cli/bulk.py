@@ -119,8 +119,9 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
         "settings": {"uncertainty": bulk.uncertainty, "dicom": bulk.dicom, "codes": _codes(writer)},
     }
     outputs = Outputs(folder, about)
-    outputs.begin()
+    folder.mkdir(parents=True, exist_ok=True)
     hold(locked(folder / LOCK, str(folder)))
+    outputs.begin()
     log_to(folder / LOG, verbose)
     with Progress(len(wanted), Console()) as progress:
         threshold = None

@@ -9,7 +9,7 @@ import typer
 
 from relay.cli import ask, options, places
 from relay.cli.top import command, warn
-from relay.errors import UserError
+from relay.errors import UserError, typed
 from relay.files import expanded
 from relay.home import home_of
 
@@ -46,7 +46,8 @@ def dossier(
     ask.say(*(f"Written: {path}" for path in made.files))
     ask.say(f"The record verifies: {len(record.legs)} leg(s). {sum(made.open.values())} gaps are left to people:")
     ask.say(*(f"  {name}: {gaps}" for name, gaps in made.open.items()))
-    ask.say(f"To check what is cited: (cd {store.home} && sha256sum -c {(folder / 'home.sha256').resolve()})")
+    there = typed("cd", store.home), typed("sha256sum", "-c", (folder / "home.sha256").resolve())
+    ask.say(f"To check what is cited: ({' && '.join(there)})")
 
 
 def _lock(given: Path | None) -> Path | None:

@@ -55,6 +55,11 @@ def averaged_leg(
 
     config = Path(config).resolve()
     _check(study_of(config), config)
+    if bool(average) != (number > 1):
+        raise UserError(
+            f"round {number} came {'with' if average else 'without'} an average; only the first one starts without",
+            "Start the job again from its first round.",
+        )
     with TemporaryDirectory() as folder:
         place = Path(folder)
         if average:
@@ -100,10 +105,12 @@ def _incoming(leg: Leg, number: int, average: Path, before: Path) -> Incoming:
     arrived, own = load_file(average), handover_files.load(before).model
     if odd := sorted(set(arrived) - set(own)):
         raise HandoverError(f"the average has weights that the net of this config does not have: {odd[0]}, …")
+    shapes = [n for n, t in arrived.items() if t.shape != own[n].shape and (t.numel(), own[n].numel()) != (1, 1)]
+    if shapes:
+        there, here = tuple(arrived[shapes[0]].shape), tuple(own[shapes[0]].shape)
+        raise HandoverError(f"the average's {shapes[0]} has the shape {there}; in this config's net it is {here}")
     model = {
-        name: arrived[name].to(mine.dtype).reshape(mine.shape)
-        if name in arrived and arrived[name].numel() == mine.numel()
-        else mine
+        name: arrived[name].to(mine.dtype).reshape(mine.shape) if name in arrived else mine
         for name, mine in own.items()
     }
     if missing := [name for name, mine in own.items() if torch.is_floating_point(mine) and name not in arrived]:
@@ -141,4 +148,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
     except RelayError as error:
-        sys.exit(f"{error}\nwhat to do: {error.advice()}")
+        print(f"{error}\nwhat to do: {error.advice()}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -73,8 +73,8 @@ def _discreet(message: Message, context: Context, go_on: Callable[[Message, Cont
     """Log an error here: Flower would tell the server its message, which may name files or patients."""
     try:
         return go_on(message, context)
-    except RelayError as error:
-        log.error("%s\nwhat to do: %s", error, error.advice())
+    except Exception as error:
+        log.error("%s", f"{error}\nwhat to do: {error.advice()}" if isinstance(error, RelayError) else repr(error))
         raise RelayError("the leg failed: its message is in the log of the site") from None
 
 

@@ -130,5 +130,5 @@ def _row(fact: Fact, places: str) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that can't leave its cell."""
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text that can't leave its cell, nor be a link or a picture."""
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").replace("\n", " ")
