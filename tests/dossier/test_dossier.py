@@ -186,8 +186,12 @@ def packages() -> dict[str, Path]:
 
 def assert_digests(folder: Path, home: Path) -> None:
     """The digests of all cited files are listed as sha256sum reads them."""
-    for name, root in {**packages(), "home": home, "this folder": folder}.items():
-        lines = (folder / f"{name.replace(' ', '-')}.sha256").read_text().splitlines()
+    roots = {f"{name.replace(' ', '-')}.sha256": root for name, root in packages().items()}
+    roots |= {"home.sha256": home, "this-folder.sha256": folder}
+    there = {path.name for path in folder.glob("*.sha256")}  # one for each place that something is cited from
+    assert {"home.sha256", "this-folder.sha256"} < there <= roots.keys()
+    for name in sorted(there):
+        root, lines = roots[name], (folder / name).read_text().splitlines()
         assert lines
         for line in lines:
             sha256, path = line.split("  ")
