@@ -125,7 +125,10 @@ def _run(words: list[str], config: str | None) -> tuple[Path | None, list[str]]:
         return None, words
     path = Path(named[0]) / "config.given.yaml"
     if not path.is_file():
-        raise UserError(f"{named[0]} is not the folder of a run: it has no {path.name}", "Or give -c CONFIG -n NOTE.")
+        raise UserError(
+            f"{named[0]} is not the folder of a run: it has no {path.name}",
+            "Name a folder exps/CONFIG/NOTE, or give -c CONFIG -n NOTE.",
+        )
     return path, [word for word in words if "=" in word]
 
 
