@@ -190,11 +190,12 @@ class OpenLeg:
             pool = [simulation.sites(dataset, train=True) for dataset in leg.pool]
             arrived = self._incoming.handover if self._incoming else None
             self._net = start_of(leg, model_of(leg), arrived, pool, transport.policy)
+            weights = self._net.state_dict().items()
+            self.weights = {k: v.detach().clone() for k, v in weights} if self._starts else None
+            self.memories = arrived.others(leg.task_name) if arrived else {}
+            self.split = pool[0].split
+            self.train, self.val = Images(pool[0].train, leg), Images(pool[0].val, leg)
             self._held = held.pop_all()
-        self.weights = {k: v.detach().clone() for k, v in self._net.state_dict().items()} if self._starts else None
-        self.memories = arrived.others(leg.task_name) if arrived else {}
-        self.split = pool[0].split
-        self.train, self.val = Images(pool[0].train, leg), Images(pool[0].val, leg)
         self._began, self._open = time.monotonic(), True
         return self
 

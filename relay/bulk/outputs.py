@@ -75,10 +75,10 @@ class Outputs:
         """The record of an image, if it is the same image and nothing that was made of it is missing or damaged."""
         try:
             record = read_record(self._record(wanted), NEEDED, "")
+            if record is None or (record["of"], record["image"]) != (self.key, identity(wanted)):
+                return None
         except (UserError, OSError):
             return None  # it is made again
-        if record is None or (record["of"], record["image"]) != (self.key, identity(wanted)):
-            return None
         if not all(isinstance(row, dict) for row in record["rows"]) or not all(
             isinstance(n, str) for n in record["notes"]
         ):

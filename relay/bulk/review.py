@@ -93,7 +93,9 @@ def _kept(path: Path, key: str) -> list[float] | None:
         record = read_record(path, {"of": str, "doubts": list}, "")
     except UserError:
         return None  # it is measured again
-    return record["doubts"] if record is not None and record["of"] == key else None
+    if record is None or record["of"] != key or not all(isinstance(doubt, float) for doubt in record["doubts"]):
+        return None
+    return record["doubts"]  # type: ignore[no-any-return]
 
 
 def reviewed(rows: Sequence[dict[str, Any]], threshold: Threshold | None) -> None:

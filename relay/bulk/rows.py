@@ -49,7 +49,7 @@ def _of_answers(found: Found, task: Task) -> Iterator[dict[str, Any]]:
     for number, answer in enumerate(found.answers):
         where = {} if found.image.across is None else {"slice": number}
         kind = "" if task.likelihood == "gaussian" else "p "
-        told = {} if task.likelihood == "gaussian" else {"predicted": predicted(answer, task)}
+        told = {} if task.likelihood == "gaussian" else {"predicted": predicted(answer, task) or "none"}
         each = {f"{kind}{name}": _short(value) for name, value in zip(task.names, answer, strict=True)}
         yield {**where, **told, **each, **_doubt(found, number)}
 

@@ -206,6 +206,7 @@ def _through(
 
 
 def _sent(work: _Work) -> bytes:
+    """What other processes need: pickled here, so that what can't be is refused before any of them starts."""
     try:
         return pickle.dumps(work)
     except Exception as error:  # whatever a plug-in's net holds

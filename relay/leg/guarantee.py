@@ -23,7 +23,7 @@ from relay.leg.pricing import MEAN, priced
 from relay.noise import Secret, check_installed, mixing
 from relay.phase import Phase, Training
 from relay.plan import Leg
-from relay.trust import Cost
+from relay.trust import Cost, PolicyBreach
 
 NEEDED: dict[str, Any] = {"key": str, "epsilon": (int, float), "delta": float, "mechanisms": list, "patients": int}
 """Keys of an account and their types."""
@@ -140,14 +140,17 @@ def guarantee_of(
     paths: LegPaths,
     spent: Callable[[], Sequence[Cost]],
     charge: Callable[[Cost], None],
+    limit: float | None = None,
 ) -> Guarantee | None:
     """What a leg is trained with, charged to its site; None without ``train.privacy``.
 
     Args:
         spent: what the site's legs have cost so far, perhaps this one included.
         charge: records a cost, once.
+        limit: the largest epsilon that the study's policy allows.
 
     Raises:
+        PolicyBreach: it would guarantee less than the policy asks for; nothing is charged.
         UserError: it would cost more than the budget, no noise is enough, or files here are damaged.
     """
     options = leg.train.privacy
@@ -171,6 +174,11 @@ def guarantee_of(
     account = _read(paths)
     if account is None or any(account.get(key) != value for key, value in plan.items()):
         account = plan | priced(options, rate, counts, bool(noised(leg)))
+        if limit is not None and account["epsilon"] > limit:  # of a given noise, it is known only now
+            raise PolicyBreach(
+                f"leg {leg.number} would have an epsilon of {account['epsilon']:g}; this study allows {limit:g}",
+                f"Raise train.privacy.noise, or give epsilon: {limit:g} in its place.",
+            )
         if secret.safe:
             check_budget(leg, options, account, spent())
             charge(Cost(secret.name, account["epsilon"], account["delta"]))

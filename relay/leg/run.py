@@ -105,7 +105,8 @@ def run_leg(
     arrived = _arrived(leg, handover, pool, devices, progress) if is_first() else []
     ready = time.monotonic()
     first = _first(leg, sites, devices, precision) if handover is None and trained is None else None
-    account = partial(guarantee_of, leg, sites=pool, paths=paths, spent=costs, charge=charge)
+    limit = policy.max_training_epsilon
+    account = partial(guarantee_of, leg, sites=pool, paths=paths, spent=costs, charge=charge, limit=limit)
     exact = leg.with_train(precision=precision)
     device, guarantee = _train(
         exact, model, handover, pool, paths, run, devices, progress, policy, account, first, trained

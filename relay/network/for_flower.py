@@ -182,11 +182,16 @@ def _ask(
 
 def _nodes(grid: Grid, order: Sequence[str]) -> dict[str, int]:
     """The node of each site, by what the nodes say, once there are as many."""
+    if len(list(grid.get_node_ids())) < len(set(order)):
+        log.info("waiting for the SuperNodes of %s", ", ".join(dict.fromkeys(order)))
     while len(list(grid.get_node_ids())) < len(set(order)):
         time.sleep(POLL)
-    there = {}
+    there: dict[str, int] = {}
     for reply in _ask(grid, list(grid.get_node_ids()), MessageType.QUERY, {}):
-        there[str(reply.content[CONFIG][SITE])] = reply.metadata.src_node_id
+        site = str(reply.content[CONFIG][SITE])
+        if site in there:
+            raise UserError(f"two SuperNodes say that they are {site}", "Give each --node-config with its own site.")
+        there[site] = reply.metadata.src_node_id
     if missing := [site for site in dict.fromkeys(order) if site not in there]:
         raise UserError(
             f"no SuperNode is {', '.join(missing)}; those here are {', '.join(sorted(there))}",

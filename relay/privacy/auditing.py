@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from relay.bundle import AuditRecord, audits, read_facts
 from relay.files import write_bytes, write_text
@@ -70,8 +71,8 @@ def run_audit(
     """
     shadows: Shadows | None = None
     if effort.shadows:
-        start, about = left.arrived.model if left.arrived else None, _about(leg, left)
-        shadows = shadows_of(leg, subjects, start, left.steps, effort, folder, about, device, progress)
+        about = _about(leg, left)
+        shadows = shadows_of(leg, subjects, _start(left), left.steps, effort, folder, about, device, progress)
     found = {(part, name): score for part, name, score in on_models(leg, subjects, left, shadows, device, progress)}
     memories = on_memories(leg, subjects, left, device, progress)
     scores = {**found, **memories.scores}
@@ -86,6 +87,15 @@ def run_audit(
     )
     record = AuditRecord(parts=parts_of(left.folder), card=card)
     return Audit(record, scores, subjects, memories, tuple(_notes(subjects, shadows)))
+
+
+def _start(left: Leaving) -> Mapping[str, Tensor] | None:
+    """The weights that the leg's training started from: those that arrived or, in a round of ``fedavg``, those that the
+    round began with, which its cumulative memory keeps."""
+    if left.arrived is None:
+        return None
+    now = left.handover.cumulative
+    return now.tensors if now is not None and now.kind == "fedavg" else left.arrived.model
 
 
 def _notes(subjects: Subjects, shadows: Shadows | None) -> Iterator[str]:

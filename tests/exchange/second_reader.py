@@ -575,7 +575,8 @@ def check_documents(files: Mapping[str, bytes], claim: Mapping[str, Any], under:
         need(audit is not None and passes(audit, under["policy"].get("audit_limit", 0.6)), "no audit that passes")
     if (limit := under["policy"].get("max_training_epsilon")) is not None:
         promise = data_card.get("privacy")
-        need(promise is not None and promise["private"] and promise["epsilon"] <= limit, "no guarantee")
+        kept = promise is not None and promise["private"] and promise["epsilon"] <= limit and promise["delta"] <= 1e-3
+        need(kept, "no guarantee")
 
 
 def passes(audit: Any, limit: float) -> bool:

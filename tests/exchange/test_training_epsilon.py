@@ -41,6 +41,7 @@ def world(at: At) -> World:
         (None, "it was trained without a guarantee; the policy needs one, with an epsilon of at most 8"),
         ({"epsilon": 2.0, "private": False}, "it was trained without a guarantee"),
         ({"epsilon": 9.0, "private": True}, "its training has an epsilon of 9; the limit is 8"),
+        ({"epsilon": 8.0, "private": True, "delta": 0.5}, "its training has a delta of 0.5; the limit is 0.001"),
     ],
 )
 def test_what_is_not_within_it_is_neither_sent_nor_taken_in(
@@ -66,7 +67,13 @@ def test_what_is_within_it_is_taken_in(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("privacy", "fits"),
-    [(None, False), ({"epsilon": 9}, False), ({"epsilon": 8}, True), ({"epsilon": 8, "randomness": "seed"}, False)],
+    [
+        (None, False),
+        ({"epsilon": 9}, False),
+        ({"epsilon": 8}, True),
+        ({"epsilon": 8, "randomness": "seed"}, False),
+        ({"epsilon": 8, "delta": 0.5}, False),
+    ],
 )
 def test_a_config_that_could_not_be_sent_is_refused_before_training(privacy: Any, fits: bool) -> None:
     (leg, *_) = study(**{"common.train.privacy": privacy}).legs

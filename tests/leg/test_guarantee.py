@@ -25,7 +25,7 @@ from relay.leg.release import Release
 from relay.leg.simulated_transport import Simulated
 from relay.noise import Axes, Mechanism, Secret, epsilon_of
 from relay.phase import Batch
-from relay.trust import Cost, DamagedLedger, Ledger, Policy
+from relay.trust import Cost, DamagedLedger, Ledger, Policy, PolicyBreach
 from tests.leg.test_resume import StopAt
 from tests.leg.test_transport import Sites
 from tests.studies import simulate, study
@@ -105,6 +105,16 @@ def test_a_budget_that_is_spent_refuses_before_training(tmp_path: Path, monkeypa
     monkeypatch.setattr(Simulated, "costs", lambda self, leg: spent)
     with pytest.raises(UserError, match=r"leg 1 would cost epsilon \d+; clinic_a has spent 99.5 of its budget of 100"):
         simulate(tmp_path, **PRIVATE)
+    assert not (tmp_path / "checkpoints" / "task_1" / "privacy.json").exists()
+
+
+def test_noise_that_is_too_little_for_the_study_is_refused_and_not_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Simulated, "policy", Policy(min_samples=1, max_training_epsilon=2))
+    with pytest.raises(PolicyBreach, match=r"leg 1 would have an epsilon of \d+; this study allows 2") as refused:
+        simulate(tmp_path, **PRIVATE)
+    assert "epsilon: 2" in refused.value.advice()
     assert not (tmp_path / "checkpoints" / "task_1" / "privacy.json").exists()
 
 

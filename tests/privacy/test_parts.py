@@ -14,6 +14,7 @@ from relay.handover import Handover, MemoryState, Privacy
 from relay.leg import RunPaths, Sites
 from relay.memory import named, trained
 from relay.privacy import evidence
+from relay.privacy.auditing import _start
 from relay.privacy.carding import card_of
 from relay.privacy.leaving import Leaving
 from relay.privacy.on_importance import of_importance
@@ -44,6 +45,15 @@ def test_a_model_is_taken_out_of_an_average() -> None:
     torch.testing.assert_close(found["a"], own["a"])
     assert _alone(left(Handover(average, cumulative=memory("fedavg", samples=24)), before)) is None
     assert _alone(left(Handover(average, cumulative=memory("ewc")), before)) is None
+
+
+def test_shadow_models_start_where_the_leg_did() -> None:
+    """In a round, from its beginning: what arrived is the average of those who have trained since."""
+    begun, mixed = {"a": torch.zeros(1)}, {"a": torch.ones(1)}
+    state = MemoryState(begun, "fedavg", Privacy(derived="weights"), {"samples": 8})
+    assert _start(left(Handover(mixed, cumulative=state), Handover(mixed, cumulative=state))) is begun
+    assert _start(left(Handover(mixed, cumulative=memory("ewc")), Handover(mixed))) is mixed
+    assert _start(left(Handover(mixed, cumulative=state), None)) is None
 
 
 def test_what_earlier_laps_left_is_attacked_again() -> None:
