@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -162,7 +163,8 @@ def train(leg: OpenLeg, epochs: int, iterations: int) -> dict[str, Tensor]:
         trainer.initialize()
         weights = leg.net().state_dict()
         odd = trainer.network.load_state_dict(weights, strict=False).unexpected_keys
-        assert not odd, odd  # the keys that are missing are other names of the same layers
+        if odd:  # the keys that are missing are other names of the same layers
+            sys.exit(f"nnU-Net's net has no {odd[0]}: model.kwargs and the plans must describe the same net")
         trainer.run_training()
         return {name: trainer.network.state_dict()[name] for name in weights}
 
@@ -171,7 +173,7 @@ def main(config: str, epochs: int = 1000, iterations: int = 250) -> None:
     """Run the next leg of a config."""
     from relay.own_code import open_leg
 
-    with open_leg(config, code="nnU-Net 2.8.1") as leg:
+    with open_leg(config, code=f"nnU-Net {version('nnunetv2')}") as leg:
         print(leg.finish(train(leg, epochs, iterations)))
 
 

@@ -35,7 +35,6 @@ PROCEDURES = {
 IMAGING = ("363679005", "SCT", "Imaging")
 COLUMNS = ("class", "value", "scheme", "meaning")
 CATEGORY = ("category_value", "category_scheme", "category_meaning")
-NO_REFERENCE = "Predict it without --dicom: its mask is then NIfTI only."
 Coded = tuple[str, str, str]
 
 
@@ -115,12 +114,14 @@ class Writer:
 
     Attributes:
         name: of the algorithm; ``version``: of its weights.
+        key: digest of all else that decides what is written: other settings or codes give other objects.
     """
 
     task: Task
     codes: Codes
     name: str
     version: str
+    key: str = ""
 
     def write(
         self, found: Found, path: Path, place: Path, identity: str, spacing: Sequence[float] | None
@@ -150,7 +151,7 @@ class Writer:
             report = self._report(found, headers, segments, identity, spacing)
         except (AttributeError, ValueError, TypeError, KeyError) as error:  # highdicom's, about headers
             why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"{path}: no DICOM object can refer to it: {why}", NO_REFERENCE) from error
+            raise DataError(f"no DICOM object can refer to it, so there is none: {why}") from error
         made = {"_seg.dcm": segments, "_sr.dcm": report}
         return [_save(each, place.with_name(place.name + end)) for end, each in made.items() if each is not None]
 
@@ -189,11 +190,11 @@ class Writer:
         )
 
     def _general(self, kind: str, identity: str, number: int) -> dict[str, Any]:
-        """What every object has: the same image and model give the same UIDs."""
+        """What every object has: the same image, model, settings and codes give the same UIDs."""
         return {
-            "series_instance_uid": _uid(kind, "series", identity, self.version),
+            "series_instance_uid": _uid(kind, "series", identity, self.version, self.key),
             "series_number": number,
-            "sop_instance_uid": _uid(kind, "instance", identity, self.version),
+            "sop_instance_uid": _uid(kind, "instance", identity, self.version, self.key),
             "instance_number": 1,
             "manufacturer": "relay",
             "manufacturer_model_name": "relay-learning",

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -75,7 +76,7 @@ def chosen(predictor: Predictor, study: Study | None, folder: Path, progress: Pr
         named = json.dumps([predictor.digest, [sample.id for _, sample in some], files], sort_keys=True)
         key = sha256(named.encode(errors="surrogateescape")).hexdigest()
         if (doubts := _kept(folder / KEPT, key)) is None:
-            doubts = [doubt for each in progress.counted(some, "measuring") for doubt in _doubts(predictor, *each)]
+            doubts = [_doubt(predictor, *each) for each in progress.counted(some, "measuring")]
             write_text(folder / KEPT, json.dumps({"of": key, "doubts": doubts}) + "\n")
     except UserError as error:
         warn(f"no threshold: the validation images can't be used: {error}")
@@ -83,9 +84,10 @@ def chosen(predictor: Predictor, study: Study | None, folder: Path, progress: Pr
     return threshold_of(doubts) if doubts else None
 
 
-def _doubts(predictor: Predictor, dataset: Dataset, sample: Record) -> Sequence[float]:
+def _doubt(predictor: Predictor, dataset: Dataset, sample: Record) -> float:
+    """Of an image; of one that is read slice by slice, that of its most doubtful slice."""
     case = dataset.read(sample)
-    return look(predictor, predictor.ready(case, sample.image), sample.image, doubts=True).doubts
+    return max(look(predictor, predictor.ready(case, sample.image), sample.image, doubts=True).doubts)
 
 
 def _kept(path: Path, key: str) -> list[float] | None:
@@ -99,10 +101,15 @@ def _kept(path: Path, key: str) -> list[float] | None:
 
 
 def reviewed(rows: Sequence[dict[str, Any]], threshold: Threshold | None) -> None:
-    """Add to each row with a doubt its rank, 1 for the highest; with a threshold, also whether it is above it."""
-    measured = sorted((row for row in rows if "uncertainty" in row), key=lambda row: -row["uncertainty"])
-    for rank, row in enumerate(measured, 1):
-        before: Mapping[str, Any] = measured[rank - 2] if rank > 1 else {}
-        row["rank"] = before["rank"] if before.get("uncertainty") == row["uncertainty"] else rank
+    """Add to each row with a doubt the rank of its image, 1 for the most doubtful; with a threshold, also whether the
+    image is above it. Of an image that is read slice by slice, its most doubtful slice counts."""
+    doubts: dict[str, float] = {}
+    for row in rows:
+        if "uncertainty" in row:
+            doubts[row["file"]] = max(row["uncertainty"], doubts.get(row["file"], row["uncertainty"]))
+    order = sorted(doubts.values())
+    for row in (row for row in rows if "uncertainty" in row):
+        mine = doubts[row["file"]]
+        row["rank"] = 1 + len(order) - bisect_right(order, mine)
         if threshold is not None:
-            row["review"] = "yes" if row["uncertainty"] > threshold.value else "no"
+            row["review"] = "yes" if mine > threshold.value else "no"

@@ -99,13 +99,13 @@ class _Work:
         spacing = _spacing(path, found.image.read.spacing)
         rows, files = rows_of(found, self.predictor.task, spacing), list[Path]()
         try:
-            self._write(found, wanted, spacing, rows, files)
+            lacking = self._write(found, wanted, spacing, rows, files)
         except BaseException:
             for file in files:  # an image that is not predicted leaves nothing
                 clear(file)
             raise
         strange = {None: "", True: "yes", False: "no"}[found.strange]
-        notes = [*found.image.notes, doubt_about(spacing, self.settings.usual)]
+        notes = [*found.image.notes, doubt_about(spacing, self.settings.usual), lacking]
         record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note]}
         return self.outputs.finish(wanted, record, files)
 
@@ -116,8 +116,8 @@ class _Work:
         spacing: Sequence[float] | None,
         rows: list[dict[str, Any]],
         files: list[Path],
-    ) -> None:
-        """Write what was found beside the table, and name it in its first row."""
+    ) -> str:
+        """Write what was found beside the table, and name it in its first row; return why a DICOM object is lacking."""
         path = wanted.files[0]
         if found.mask is not None:
             files.append(save_mask(found.mask, path, self.outputs.place("masks", wanted)))
@@ -127,9 +127,14 @@ class _Work:
             rows[0]["map"] = self._short(files[-1])
         if self.settings.writer is not None and is_source(path):
             place = self.outputs.place("dicom", wanted)
-            for made in self.settings.writer.write(found, path, place, identity(wanted), spacing):
+            try:
+                objects = self.settings.writer.write(found, path, place, identity(wanted), spacing)
+            except DataError as error:
+                return str(error)
+            for made in objects:
                 files.append(made)
                 rows[0][made.stem.rpartition("_")[2]] = self._short(made)
+        return ""
 
     def _short(self, path: Path) -> str:
         return path.relative_to(self.outputs.folder).as_posix()
@@ -184,7 +189,7 @@ def _done(work: _Work, wanted: Sequence[Wanted], jobs: int, progress: Progress) 
             yield from _through(pool.submit, wanted, jobs, progress)
     except BrokenProcessPool as error:
         raise RelayError(
-            "a process that predicts was killed, perhaps for want of memory",
+            "a process that predicts was killed, it may have run out of memory",
             "Run the same command again with fewer --jobs: what is finished is kept.",
         ) from error
 

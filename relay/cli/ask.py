@@ -64,6 +64,24 @@ def show_fingerprint(identity: Identity) -> None:
         say("    " + " ".join(words[first : first + 4]))
 
 
+UNCOMPARED = "warning: because of --yes, no one was asked whether these fingerprints were compared by voice."
+
+
+def has_read_out(identity: Identity, yes: bool) -> None:
+    """Have the fingerprint of a site, or of a hospital, compared by voice.
+
+    Raises:
+        UserError: it was not.
+    """
+    show_fingerprint(identity)
+    if not agreed(f"Did {identity.name} read out these words to you?", yes):
+        raise UserError(
+            f"the fingerprint of {identity.name} was not compared; nothing was signed",
+            "Call the hospital on a number you know from another source. If its words (relay keys show) differ, "
+            "someone else has made this file.",
+        )
+
+
 def compare_fingerprint(identity: Identity, given: str | None) -> None:
     """Have the coordinator's fingerprint compared by voice; this can't be skipped.
 

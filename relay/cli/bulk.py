@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +121,9 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
         "settings": {"uncertainty": bulk.uncertainty, "dicom": bulk.dicom, "codes": _codes(writer)},
     }
     outputs = Outputs(folder, about)
+    if writer is not None:
+        what = {key: about[key] for key in ("model", "task", "classes", "settings")}
+        writer = replace(writer, key=sha256(json.dumps(what, sort_keys=True).encode()).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     hold(locked(folder / LOCK, str(folder)))
     outputs.begin()

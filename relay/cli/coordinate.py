@@ -170,17 +170,9 @@ def _approved(files: Sequence[Path], keys: Keys, store: StudyStore, yes: bool) -
     for site in found:
         word = "new keys from" if site.name in known else "request from"
         ask.say(f"{word} {site.name} (keys valid until {site.expires[:10]}), with the fingerprint")
-        ask.show_fingerprint(site)
-        if not ask.agreed(f"Did {site.name} read out these words to you?", yes):
-            raise UserError(
-                f"the fingerprint of {site.name} was not compared; nothing was signed",
-                "Call the site on a number you know from another source. If its words (relay keys show) differ, "
-                "someone else has made this request.",
-            )
+        ask.has_read_out(site, yes)
     if yes and found:
-        ask.say(
-            "warning: because of --yes, no one was asked whether these fingerprints were compared by voice.", err=True
-        )
+        ask.say(ask.UNCOMPARED, err=True)
     return found
 
 

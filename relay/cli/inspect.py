@@ -136,6 +136,8 @@ def _inside(home: Path, inside: Opened) -> None:
     _memories(claims, inside)
     show.experts(claims, inside.sizes)
     _audits(claims[:-1], inside)
+    if inside.share is not None:
+        ask.say("The model card describes the last leg's whole bundle; a share may leave out memories and experts.")
     ask.say("Model card, based on what its sites say:")
     ask.say(*(f"  {line}" for line in _card(claims, inside)[:CARD].splitlines()))
     ask.say(believed)

@@ -39,7 +39,8 @@ def store_of(home: Path, study: str | None) -> StudyStore:
         raise UserError(
             f"no study is known in {home}",
             "Check that it is the right folder (--home). A site starts with the coordinator's invitation: relay "
-            "request. A coordinator starts with: relay invite STUDY.",
+            "request. A coordinator starts with: relay invite STUDY. A hospital with which a model was shared starts "
+            "with the roster that came with it: relay roster install ROSTER.",
         )
     raise UserError(f"several studies are known in {home}: {', '.join(known)}", "Choose one: -s STUDY.")
 

@@ -51,11 +51,16 @@ def share(
     target, found = places.folder_there(output), places.deployment(config)
     store = places.store_for(found, home, study)
     whom = _identity(reader)
-    approver = approving.approver(approved_by or "", reason or "") if approved_by or reason else None
+    approver = None
+    if approved_by is not None or reason is not None:
+        approver = approving.approver(approved_by or "", reason or "")
     with store.alone():
         shareable = sharing.shareable(store, whom, experts)
         ask.say(*sharing.lines(store, whom, shareable, target))
-        _compare(whom, yes)
+        ask.say(f"The fingerprint of {whom.name}:")
+        ask.has_read_out(whom, yes)
+        if yes:
+            ask.say(ask.UNCOMPARED, err=True)
         if not ask.agreed("Share it?", yes):
             raise UserError("not shared; nothing was signed or written", "Run the command again to share it.")
         keys = places.unlock(store.home, places.passphrase_file_of(found, passphrase_file))
@@ -70,25 +75,17 @@ def share(
 
 
 def _identity(path: Path) -> Identity:
-    """The public keys in a file."""
-    from relay.trust import Identity, parse
-
-    return parse(Identity, places.read_file(path), str(path))
-
-
-def _compare(reader: Identity, yes: bool) -> None:
-    """Have the reader's fingerprint compared by voice.
+    """The public keys in a file.
 
     Raises:
-        UserError: it was not.
+        UserError: it is another file.
     """
-    ask.say(f"The fingerprint of {reader.name}:")
-    ask.show_fingerprint(reader)
-    if not ask.agreed(f"Did {reader.name} read out these words to you?", yes):
+    from relay.trust import BadDocument, Identity, parse
+
+    try:
+        return parse(Identity, places.read_file(path), str(path))
+    except BadDocument as error:
         raise UserError(
-            f"the fingerprint of {reader.name} was not compared; nothing was signed",
-            "Call the hospital on a number you know from another source. If its words (relay keys show) differ, "
-            "someone else has made this file.",
-        )
-    if yes:
-        ask.say("warning: because of --yes, no one was asked whether this fingerprint was compared by voice.", err=True)
+            f"{path} is not a hospital's public keys: {error}",
+            "Give the file identity.json from the home of the hospital that shall get the model.",
+        ) from error

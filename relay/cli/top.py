@@ -61,7 +61,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             with no_noise(warn), held:
                 function(*args, **kwargs)
         except KeyboardInterrupt as error:
-            fail(Interrupted("stopped"), error)
+            fail(Interrupted("by Ctrl-C or the system"), error)
         except RelayError as error:
             fail(error, error)
         except BrokenPipeError:

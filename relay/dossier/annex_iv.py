@@ -138,6 +138,8 @@ def _security(record: StudyRecord) -> list[Fact]:
         record.policy("Largest bundle, in bytes", "max_bundle_bytes"),
         record.policy("Memories that may travel", "memory"),
         record.policy("Experts may travel", "experts"),
+        record.policy("Who may give the final model to a hospital outside the study", "share", "nobody"),
+        record.policy("Largest epsilon of a leg's training", "max_training_epsilon"),
         record.policy("If a model that arrives fails the check", "gate.on_failure"),
         said("Revoked keys", record.plan("revoked")),
         *common.gaps(by=PROVIDER, Attacks_considered="data poisoning, model poisoning, evasion, extraction"),

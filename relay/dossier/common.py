@@ -11,7 +11,8 @@ from relay.papers import Fact, asked
 NONE = "none stated"
 SCORE = "{metric} of {label} on the test images of {site}: {mean}"
 ARRIVED = "the {model} that arrived, before any training here: {mean}, on {images} images; counts are {1}"
-KEPT = "{1}, derived from {derived} of {patients} patients; epsilon: {epsilon}; counts are {2}"
+KEPT = "{1}, derived from {derived}; fewest patients behind a number: {patients}; epsilon: {epsilon}; counts are {2}"
+UNCOUNTED = "{1}, derived from {derived}; patients not counted; epsilon: {epsilon}; counts are {2}"
 AUDIT = (
     "{members} patients trained on, {others} not; counts are {1}; {shadows} shadow models; enough patients to measure: "
     "{measurable}; smallest p = {p}"
@@ -83,7 +84,8 @@ def privacy(legs: Sequence[LegRecord]) -> Iterator[Fact]:
         yield from _audit(leg)
         if leg.memory:
             kept = [leg.memory.quote("privacy"), leg.memory.quote("kind"), leg.card.quote("counts")]
-            yield said(f"{leg.name}: memory that travels", *kept, form=KEPT, none="none stated")
+            form = KEPT if leg.memory.content["privacy"]["patients"] else UNCOUNTED
+            yield said(f"{leg.name}: memory that travels", *kept, form=form, none="none stated")
 
 
 def _guarantee(leg: LegRecord) -> Fact:

@@ -102,6 +102,7 @@ def _leaves(record: StudyRecord) -> list[Fact]:
         said("Who else can open every bundle", record.plan("readers"), by="the coordinator"),
         record.policy("Memories that may travel beside the model", "memory"),
         record.policy("Models fitted to one hospital may travel", "experts"),
+        record.policy("Who may give the final model to a hospital outside the study", "share", "nobody"),
         record.policy("Counts that a site discloses", "sample_counts"),
         record.policy("Approval by a person before a leg leaves", "approval"),
         *(

@@ -289,8 +289,8 @@ class StudyStore:
             kind, made = path.parent.name, _statement_in(path)
             if made is not None and (kind, int(path.name[4:]), made) not in known:
                 raise DamagedLedger(
-                    f"{kind}/{path.name} is beside the ledger {self.ledger.path}, but not in it: an older copy of the "
-                    "ledger was restored"
+                    f"{kind}/{path.name} is beside the ledger {self.ledger.path}, but not in it: a file of that "
+                    "folder was changed, or an older copy of the ledger was restored"
                 )
         return record
 

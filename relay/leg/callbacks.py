@@ -17,7 +17,7 @@ from relay.errors import TrainingError, some
 from relay.leg.curves import rewind, written
 from relay.leg.processes import gather
 from relay.leg.progress import Progress
-from relay.leg.state import newest
+from relay.leg.state import latest, newest
 
 
 class ShowProgress(pl.Callback):
@@ -145,7 +145,7 @@ class StopOnNonFinite(pl.Callback):
 
 def kept(state: Path) -> str:
     """What there is to resume from, in words."""
-    return f"the last good state is kept in {state}" if state.is_file() else "no state was saved before it"
+    return f"the last good state is kept in {there}" if (there := latest(state)) else "no state was saved before it"
 
 
 def wind_back(curves: Path, states: Sequence[Path]) -> None:

@@ -58,7 +58,7 @@ def blocks(module: nn.Module) -> list[nn.Module]:
     """The parts of a net that keep only their inputs: its outermost sequences of layers.
 
     Raises:
-        UserError: a part has batch normalisation, whose statistics would count each batch twice.
+        UserError: there are none; or a part has batch normalisation, whose statistics would count each batch twice.
     """
     odd = [name for name, part in module.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     if odd:
@@ -68,7 +68,12 @@ def blocks(module: nn.Module) -> list[nn.Module]:
             "Use group or instance normalisation (model.kwargs.norm), or set "
             "common.train.activation_checkpointing=false.",
         )
-    return _sequences(module)
+    if not (found := _sequences(module)):
+        raise UserError(
+            "train.activation_checkpointing saves nothing here: the net has no torch.nn.Sequential to compute again",
+            "Set common.train.activation_checkpointing=false, or put the net's blocks into torch.nn.Sequential.",
+        )
+    return found
 
 
 def _sequences(module: nn.Module) -> list[nn.Module]:

@@ -20,7 +20,7 @@ from relay.leg.callbacks import kept
 from relay.leg.execution import executed
 from relay.leg.learner import Learner
 from relay.leg.precision import LIGHTNING, resolved
-from relay.leg.state import StateIO, newest
+from relay.leg.state import StateIO, latest, newest
 from relay.plan import Leg
 
 MEMORY = (
@@ -76,9 +76,9 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
             trainer = _trainer(learner, curves, devices, [*callbacks, *acting])
             trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
-        saved = f"its last state is in {state}" if state.is_file() else "no state had been saved yet"
+        told = f"its last state is in {there}" if (there := latest(state)) else "no state had been saved yet"
         where = f"leg {learner.leg.number} ({learner.leg.task_name}), phase '{learner.phase.name}'"
-        raise Interrupted(f"stopped in {where}; {saved}") from error
+        raise Interrupted(f"stopped in {where}; {told}", "Run the same command again.") from error
     except OSError as error:
         if (full := disk_full(error, state.parent)) is None:
             raise

@@ -85,7 +85,7 @@ def check(leg: Leg, devices: Devices) -> None:
         shown = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
         raise UserError(
             f"train.privacy: the net {leg.conf.model.name} has layers that mix patients: {shown}",
-            "Use group normalisation: model.kwargs.norm: group for UNet and ResNetUNet, batch_norm: group for others.",
+            "Use group normalisation: common.model.kwargs.norm=group for the U-Net, batch_norm=group for others.",
         )
 
 

@@ -189,6 +189,6 @@ class Sites:
         refuse(
             moved,
             f"{site.dataset}: images are new, missing or in another split than in {path}",
-            "Restore the data set and its split options (seed, fractions, regular expressions), or use a "
-            "new note (-n).",
+            "Restore the data set and its split options (seed, fractions, regular expressions), or use a new note "
+            "(-n). If a patient has withdrawn since, this run can't go on: use a new note.",
         )

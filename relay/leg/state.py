@@ -48,6 +48,12 @@ def newest(path: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
+def latest(path: Path) -> Path | None:
+    """The file of a phase's newest state, which may be the one before: a stop may come while a new one takes its place.
+    None if there is none."""
+    return next((state for state in (path, before(path)) if state.is_file()), None)
+
+
 def read(path: Path) -> dict[str, Any]:
     """A state, on the CPU.
 

@@ -38,8 +38,10 @@ def sealed_leg(config: str | Path, number: int, arrived: Files, stopped: Stopped
     """
     config = Path(config).resolve()
     _, outbox = deliver(config, arrived)
+    (leg,), handoff = study_of(config).legs, study_of(config).handoff
     run("relay", ["train", "-c", config.name, "-n", f"leg{number}"], config, stopped)
-    made = [found.path for found in find(outbox) if found.leg == number]
+    mine = (handoff.study if handoff else "", number, leg.task_name.lower())
+    made = [found.path for found in find(outbox) if (found.study, found.leg, found.site) == mine]
     if not made:
         raise UserError(
             f"{config}: leg {number} is trained, but not sent to {outbox}",
@@ -66,8 +68,12 @@ def deliver(config: str | Path, arrived: Files) -> tuple[Path, Path]:
     inbox, outbox = (config.parent / expanded(folder) for folder in (conf.receive, conf.send))
     for folder in (inbox, outbox):
         folder.mkdir(parents=True, exist_ok=True)
+    odd = [name for name in arrived if Path(name).name != name or not name.endswith((".relay", ".relay.age"))]
+    if odd:
+        raise HandoverError(
+            f"{odd[0][:100]!r} is no bundle's name; nothing was written",
+            "Look at the logs of the site before this one: it must send what relay train put into its handoff.send.",
+        )
     for name, content in arrived.items():
-        if Path(name).name != name or not name.endswith((".relay", ".relay.age")):
-            raise HandoverError(f"{name[:100]!r} is no bundle's name; nothing was written")
         write_bytes(inbox / name, np.asarray(content, dtype=np.uint8).tobytes())
     return inbox, outbox

@@ -89,7 +89,9 @@ class InRelay(ModelController):
                 return
             files = done.params
             self.info(f"leg {number} of {len(self.order)}, {site}: {', '.join(files)}")
-        self._ask(DELIVER, files, sorted(set(self.order) - {self.order[-1]}))
+        others = sorted(set(self.order) - {self.order[-1]})
+        if len(self._ask(DELIVER, files, others)) < len(others):
+            self.panic("not every site has the last bundle: see the logs of these sites, and give the job again")
 
     def _ask(self, task: str, files: dict[str, Any], sites: list[str], **meta: Any) -> list[FLModel]:
         model = FLModel(params_type=ParamsType.FULL, params=files, meta=meta)

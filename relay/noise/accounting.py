@@ -93,10 +93,10 @@ def noise_for(
     while not fits(high, "rdp"):  # robust, and an upper bound of the other
         high *= 2
         if high > MOST:
-            told = ", ".join(each.name for each in others) or "nothing"
+            beside = "".join(f", with {each.name} beside it" for each in others)
             raise UserError(
-                f"train.privacy: no noise is enough for epsilon {epsilon:g} and delta {delta:g}; beside it: {told}",
-                "Raise epsilon or delta, or lower the epsilon of what is released beside the model.",
+                f"train.privacy: no noise is enough for epsilon {epsilon:g} and delta {delta:g}{beside}",
+                "Raise epsilon or delta.",
             )
     low = high
     while fits(low, "rdp") and low > 1e-3:

@@ -13,8 +13,8 @@ POSTPROCESSED = ("fedavg",)
 """Kinds of memories that are made of the trained weights alone: they tell no more than those."""
 CURES = {
     "style": "has an epsilon of its own, which is now a part of this one: set the memory's epsilon to null",
-    "flow": "is trained on this site's images and keeps a pool of them: strategy.kwargs.memory=null",
-    "owm": "is measured on this site's images: strategy.kwargs.owm_alpha=null",
+    "flow": "is trained on this site's images and keeps a pool of them: set common.strategy.kwargs.memory=null",
+    "owm": "is measured on this site's images: set common.strategy.kwargs.owm_alpha=null",
     "ewc": "is measured on this site's images: choose lwf, merge or fedavg, which keep weights by public means",
     "si": "adds up gradients without noise: choose lwf, merge or fedavg, which keep weights by public means",
 }

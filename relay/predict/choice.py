@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from relay.bundle import manifest
 from relay.errors import UserError, typed
 from relay.handover import Handover
 from relay.leg import Incoming, RunPaths, Vote, preferred, transport_of
@@ -274,10 +275,13 @@ def lacking(study: Study, handover: Handover | None, site: str | None = None) ->
 
 
 def _why_none(study: Study, numbers: Sequence[int], legs: Sequence[dict[str, object]]) -> str:
-    roster = models.store_of(study).roster if study.handoff is not None else None
+    store = models.store_of(study) if study.handoff is not None else None
+    roster = store.roster if store else None
     if roster and roster.policy.experts == "none":
         return f"the policy of study {roster.study} lets no expert travel (roster {roster.version})"
     if roster and (gone := [n for n in numbers if n in roster.withdrawn_experts]):
         return f"roster {roster.version} has withdrawn the experts of legs {', '.join(map(str, gone))}"
+    if store and any((store.received(number) / manifest.SHARE).is_file() for number in numbers):
+        return "this copy of the final model was shared without experts (relay share --experts adds them)"
     by = ", ".join(dict.fromkeys(str(leg["strategy"]) for leg in legs if leg["leg"] in numbers))
     return f"no expert was handed over: the legs were trained with the strategy {by}, which carries none"

@@ -58,6 +58,7 @@ def leaving_of(leg: Leg, paths: LegPaths, arrived: Arrived, steps: int) -> Leavi
     folder = paths.handover
     if not paths.finished:
         raise UserError(f"{paths.root} is not a finished leg", "Train it first: relay train, with the same -c and -n.")
+    paths.check(leg.scientific())  # shadow models are to be trained as the leg was
     if code := paths.record().get("own_code"):
         raise UserError(
             f"the site's own code ({code}) trained {paths.root}, so the audit can't train its shadow models likewise",

@@ -82,7 +82,9 @@ def of_roster(store: StudyStore) -> list[Fact]:
         Fact("Counts", policy.sample_counts, (source,)),
         Fact("Fewest training images", str(policy.min_samples), (source,)),
         Fact("Limit of epsilon for a memory", _known(policy.max_epsilon, "no limit"), (source,)),
+        Fact("Limit of epsilon for a training", _known(policy.max_training_epsilon, "no limit"), (source,)),
         Fact("Approval before sending", policy.approval, (source,)),
+        Fact("Who may give the final model to a hospital outside", policy.share.replace("none", "nobody"), (source,)),
     ]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tile:
-    """An image of a page: a ``data:`` address, what it shows for people who can't see it, and what stands below it."""
+    """An image of a page: a ``data:`` address, what it shows for people who can't see it, and the text below it."""
 
     image: str
     alt: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,27 @@ def test_a_run_is_resumed_and_what_is_damaged_is_made_again(tmp_path: Path) -> N
         done(other, images, out)
     with pytest.raises(UserError, match="holds predictions of other settings"):
         done(predictor, images, out, doubts=True)
+    (out / "about.json").unlink()
+    with pytest.raises(UserError, match="holds other things"):  # nothing says any more of which model they are
+        done(other, images, out)
+
+
+def test_an_interrupted_run_keeps_what_an_earlier_one_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, out = tmp_path / "in", tmp_path / "out"
+    for k in range(3):
+        volume(images / f"{k}.nii.gz", k)
+    done(own(), images, out)
+    (out / "records" / "1.json").unlink()
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "look", stop)
+    with pytest.raises(KeyboardInterrupt):
+        done(own(), images, out)
+    with (out / "predictions.csv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["0.nii.gz", "2.nii.gz"]
+    assert json.loads((out / "about.json").read_text())["counts"]["not reached"] == 1
 
 
 def test_a_bad_file_ends_no_run(tmp_path: Path) -> None:
@@ -327,11 +349,22 @@ def test_the_threshold_flags_few_of_what_is_like_the_validation_images() -> None
     assert (found.value, found.share) == (sorted(doubts)[37], 0.05)
     few = review.threshold_of([0.2, 0.1])
     assert (few.value, few.share) == (0.2, 0.3333)
-    rows: list[dict[str, Any]] = [{"uncertainty": 0.1}, {}, {"uncertainty": 0.3}, {"uncertainty": 0.3}]
-    review.reviewed(rows, few)
-    assert [(row.get("rank"), row.get("review")) for row in rows] == [
-        (3, "no"),
-        (None, None),
-        (1, "yes"),
-        (1, "yes"),
+    draw, flagged = np.random.default_rng(1), []
+    for _ in range(500):  # whatever the doubts are distributed like
+        *known, new = draw.gamma(0.5, size=40)
+        flagged.append(new > review.threshold_of(known).value)
+    assert 0.03 < np.mean(flagged) < 0.07
+
+
+def test_an_image_is_as_doubtful_as_its_most_doubtful_slice() -> None:
+    doubts = {"a": (0.1,), "b": (), "c": (0.3, 0.1), "d": (0.3,)}
+    rows: list[dict[str, Any]] = [{"file": file, "uncertainty": one} for file, all_ in doubts.items() for one in all_]
+    rows.append({"file": "b"})
+    review.reviewed(rows, review.threshold_of([0.2, 0.1]))
+    assert [(row["file"], row.get("rank"), row.get("review")) for row in rows] == [
+        ("a", 3, "no"),
+        ("c", 1, "yes"),
+        ("c", 1, "yes"),
+        ("d", 1, "yes"),
+        ("b", None, None),
     ]

@@ -130,6 +130,24 @@ def test_what_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
     assert [group.get_measurements()[0].value for group in groups] == [0.0, 0.0]
 
 
+def test_other_settings_or_codes_make_other_objects() -> None:
+    writers = [Writer(own().task, Codes(), "relay s, leg 1", "0123456789abcdef", key) for key in ("a", "a", "b")]
+    one, same, other = (writer._general("segmentation", "image", 1)["sop_instance_uid"] for writer in writers)
+    assert one == same != other
+
+
+def test_where_no_object_can_be_written_the_mask_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ValueError("no such header")
+
+    series(tmp_path / "in" / "s", STORED)
+    monkeypatch.setattr(Writer, "_report", refuse)
+    row = predicted(tmp_path / "in", tmp_path / "out")
+    assert (tmp_path / "out" / row["mask"]).is_file()
+    assert row["notes"] == "no DICOM object can refer to it, so there is none: no such header"
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
 def test_wrong_codes_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "codes.csv"
     for text, said in (

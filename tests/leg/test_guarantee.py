@@ -76,7 +76,7 @@ def test_batch_normalisation_is_named() -> None:
     (leg,) = study(**PRIVATE, **{"common.model.kwargs.norm": "batch"}).legs
     with pytest.raises(UserError, match=r"U-Net has layers that mix patients: .*BatchNorm2d.* and \d+ more") as refused:
         guarantee.check(leg, Devices())
-    assert "norm: group" in refused.value.advice()
+    assert "norm=group" in refused.value.advice()
 
 
 def test_it_is_charged_once_however_often_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,5 +95,4 @@ def test_its_fedavg_has_the_rings_weights(name: str, tmp_path: Path) -> None:
 def test_a_leg_that_fails_ends_the_job_with_its_message(name: str, tmp_path: Path) -> None:
     done = through(name, tmp_path, "sealed", sealing(tmp_path / "sites"), "clinic_b", "clinic_a")
     assert "exit code" in done.stdout + done.stderr
-    assert "clinic_b" in done.stdout + done.stderr
     assert not (tmp_path / "sites/clinic_a/exps").exists()

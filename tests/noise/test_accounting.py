@@ -51,5 +51,5 @@ def test_a_small_epsilon_has_its_noise() -> None:
 
 
 def test_no_noise_is_enough_where_others_cost_as_much() -> None:
-    with pytest.raises(UserError, match=r"no noise is enough for epsilon 1 .*beside it: a release"):
+    with pytest.raises(UserError, match=r"no noise is enough for epsilon 1 .*, with a release beside it"):
         noise_for(1.0, 1e-5, 0.1, 10, [Mechanism("a release", 0.5, 1.0, 1)], "rdp")

@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
+from relay.bundle import manifest
 from relay.bundle.stick import find
 from relay.cli.app import app
 from relay.config.devices import Devices
@@ -268,15 +269,19 @@ def test_what_was_received_or_is_in_a_bundle_has_a_vote_too(
     ],
 )
 def test_why_there_are_no_experts(
-    experts: str, withdrawn: tuple[int, ...], why: str, monkeypatch: pytest.MonkeyPatch
+    experts: str, withdrawn: tuple[int, ...], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     roster = SimpleNamespace(
         policy=SimpleNamespace(experts=experts), withdrawn_experts=withdrawn, version=3, study="vessels"
     )
-    monkeypatch.setattr(models, "store_of", lambda _: SimpleNamespace(roster=roster))
+    monkeypatch.setattr(models, "store_of", lambda _: SimpleNamespace(roster=roster, received=lambda leg: tmp_path))
     legs = [{"leg": n, "site": site, "strategy": "relay", "train_samples": 8} for n, site in enumerate("ab", 1)]
     deployed: Any = SimpleNamespace(handoff=True)
     assert why in str(lacking(deployed, Handover({}, facts={"legs": legs})))
+    (tmp_path / manifest.SHARE).touch()
+    assert ("shared without experts" in str(lacking(deployed, Handover({}, facts={"legs": legs})))) == (
+        not (withdrawn or experts == "none")
+    )
 
 
 def test_adopt_and_predict_at_a_hospital(
