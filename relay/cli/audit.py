@@ -9,7 +9,7 @@ import typer
 
 from relay.cli import ask, configs, options
 from relay.cli.top import command, hold, log_to
-from relay.errors import RelayError, UserError, nearest, some
+from relay.errors import ChangedConfigError, RelayError, UserError, nearest, some, typed
 
 if TYPE_CHECKING:
     from relay.bundle import PrivacyAudit
@@ -54,6 +54,10 @@ def audit(
     Nothing leaves: the page with the patients' names stays here; relay send shows the verdict.
     """
     if selftest:
+        if words or config:
+            raise UserError(
+                "--selftest audits models of its own, not a run", "Leave out the run, or leave out --selftest."
+            )
         _selftest(seeds)
         return
     if shadows % 2:
@@ -79,6 +83,7 @@ def audit(
     hold(paths.alone())
     log_to(paths.root / "logs" / "audit.log", verbose)
     place = paths.leg(chosen.folder)
+    _as_trained(chosen, paths)
     with Progress(console=Console(), file=progress_of(paths.root)) as progress:
         with progress.stage("reading images"):
             sites, steps = _data(study, chosen, paths, devices)
@@ -151,6 +156,19 @@ def _leg(study: Study, paths: RunPaths, folder: str | None) -> Leg:
     if not finished:
         raise UserError(f"no leg in {paths.root} is finished", "Train it first: relay train, with the same -c and -n.")
     return finished[-1]
+
+
+def _as_trained(leg: Leg, paths: RunPaths) -> None:
+    """Check that the settings are those that the leg was trained with: others deal the patients to other splits.
+
+    Raises:
+        ChangedConfigError: they are not.
+    """
+    try:
+        paths.leg(leg.folder).check(leg.scientific())
+    except ChangedConfigError as error:
+        run = typed("relay", "audit", paths.root)
+        raise ChangedConfigError(str(error), f"Audit it with the settings of the run itself: {run}") from None
 
 
 def _data(study: Study, leg: Leg, paths: RunPaths, devices: Devices) -> tuple[list[SiteData], int]:

@@ -65,6 +65,7 @@ def test_a_leg_is_audited(run: Path) -> None:
         (["there", "-c", "demo"], "more than one run is given"),
         (["there"], "not the folder of a run"),
         (["-c", "demo", "--shadows", "3"], "--shadows 3 is odd"),
+        (["there", "--selftest"], "--selftest audits models of its own"),
     ],
 )
 def test_wrong_words_are_refused(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +79,10 @@ def test_a_leg_that_is_not_there(run: Path) -> None:
     code, out = audit(run, "--leg", "task_9")
     assert code == 2
     assert "did you mean 'task_" in out
+
+
+def test_other_settings_than_those_of_the_training(run: Path) -> None:
+    code, out = audit(run, "common.random_seed=99")
+    assert code == 2
+    assert "random_seed: 7 then, 99 now" in out
+    assert f"relay audit {run}" in " ".join(out.split())
