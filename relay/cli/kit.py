@@ -67,9 +67,11 @@ def build(
     """
     from relay.exchange import utc_now
     from relay.installed import lock_here
-    from relay.kit import Order, build as build_kit, find, own_wheel, sign, weights_of
+    from relay.kit import Order, build as build_kit, check_empty, find, own_wheel, sign, weights_of
 
     chosen, folder, place = find(ask.listed(platform) or []), new_folder(to), home_of(home)
+    check_empty(folder)
+    given = None if wheel is None else relay_wheel(wheel)
     added = [expanded(path) for path in add or ()]
     weights = weights_of([path for path in added if path.exists()])
     for path in weights:
@@ -78,7 +80,7 @@ def build(
     order = Order([], chosen, python, accelerator, tuple(index or ()), lock_here(), built_docs(docs), added)
     keys = None if unsigned or not (place / "identity.json").exists() else places.unlock(place, passphrase_file)
     with tempfile.TemporaryDirectory(prefix="relay-kit-") as name:
-        own = expanded(wheel) if wheel else own_wheel(Path(name))
+        own = given or own_wheel(Path(name))
         content = build_kit(replace(order, requirements=[f"{own}[ui]"]), folder, utc_now(), ask.say)
     if keys is not None:
         sign(folder, keys)
@@ -95,6 +97,21 @@ def new_folder(path: Path) -> Path:
     folder = expanded(path).resolve()
     places.folder_there(folder.parent)
     return folder
+
+
+def relay_wheel(path: Path) -> Path:
+    """The wheel of relay that was given.
+
+    Raises:
+        UserError: there is no such file, or it is another one.
+    """
+    file = expanded(path)
+    if not (file.is_file() and file.match("relay_learning-*.whl")):
+        raise UserError(
+            f"--wheel {path}: must be a file with relay's own wheel, relay_learning-VERSION-py3-none-any.whl",
+            "Correct the path, or leave --wheel out, in a clone of relay.",
+        )
+    return file
 
 
 def built_docs(given: Path | None) -> Path | None:

@@ -14,9 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import SpecifierSet
+
 import relay
 from relay.errors import RelayError, UserError, plain
-from relay.files import write_bytes, write_text
+from relay.files import expanded, write_bytes, write_text
+from relay.installed import ourselves
 from relay.kit import manifest, verify_kit, wheels
 from relay.kit.platforms import Platform
 from relay.trust import stamp
@@ -65,8 +68,12 @@ class Order:
     added: Sequence[Path] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"3\.(9|[1-9]\d)", self.python):
-            raise UserError(f"--python {self.python}: must be a version without a patch number, such as 3.11")
+        admitted = ourselves().metadata["Requires-Python"] or ""
+        if not re.fullmatch(r"3\.\d+", self.python) or not SpecifierSet(admitted).contains(f"{self.python}.0"):
+            raise UserError(
+                f"--python {self.python}: must be a version that relay admits ({admitted}), without a patch number, "
+                "such as 3.11"
+            )
         if not re.fullmatch(r"default|cpu|cu\d{3}|rocm\d(\.\d)*|xpu", self.accelerator):
             raise UserError(
                 f"--accelerator {self.accelerator}: must be cpu, default, or a label of PyTorch's builds",
@@ -74,6 +81,8 @@ class Order:
             )
         if gone := [path for path in self.added if not path.exists()]:
             raise UserError(f"--add {gone[0]}: there is no such file or folder", "Correct the path.")
+        if lost := [index for index in self.indexes if "://" not in index and not expanded(index).is_dir()]:
+            raise UserError(f"--index {lost[0]}: there is no such folder", "Correct the path, or give a URL: https://…")
 
     def asked(self, platform: Platform) -> list[str]:
         """The requirements for a system: torch by its build there, too."""
@@ -97,11 +106,7 @@ def build(order: Order, folder: Path, now: Any, say: Callable[[str], None]) -> d
         UserError: the folder has files, wheels can't be had, or a file can't be on a FAT32 stick.
         RelayError: pip failed.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"{folder} is not empty",
-            "Give a new folder. To carry only what changed since an earlier kit: relay kit update",
-        )
+    manifest.check_empty(folder)
     try:
         for platform in order.platforms:
             say(f"Downloading wheels for {platform.name}, Python {order.python} …")

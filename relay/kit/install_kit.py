@@ -108,6 +108,9 @@ def install(python: Path, kit: Path, lock: Path) -> None:
 
 def main(words: list[str]) -> int:
     """The command; returns its exit code."""
+    if len(words) > 1 or "".join(words).startswith("-"):
+        print(__doc__)
+        return 2
     verifier = runpy.run_path(str(HERE / "verify_kit.py"), run_name="verifier")
     if code := verifier["main"]([str(HERE)]):
         return int(code)
@@ -118,7 +121,11 @@ def main(words: list[str]) -> int:
         make_room(target, said["files"])
         print(f"Installing into {target} …", flush=True)
         python = environment(target)
-        install(python, HERE, lock)
+        try:
+            install(python, HERE, lock)
+        except CanNotInstall:
+            shutil.rmtree(target, ignore_errors=True)  # half an environment would only be in the way
+            raise
     except CanNotInstall as error:
         print(f"error: {error.args[0]}\nwhat to do: {error.args[1]}")
         return 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from relay.errors import UserError
 from relay.kit import verify_kit
 from relay.kit.building import PROGRAMS
-from relay.kit.manifest import open_to_all, opened
+from relay.kit.manifest import check_empty, open_to_all, opened
 from relay.trust import BadDocument
 
 
@@ -26,8 +26,7 @@ def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]
         UserError: the folder has files, there is no kit, or the changes need more space than is free.
         Refused: the new kit is damaged, or ``against`` is not a manifest.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not empty", "Give a new folder.")
+    check_empty(folder)
     try:
         before = verify_kit.read_manifest(against)["files"]
     except verify_kit.BadKit as error:

@@ -30,7 +30,8 @@ LIST_SHA256 = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"
 SCRIPTS = (".bat", ".cmd", ".exe", ".ps1", ".pth", ".py", ".pyc", ".sh")
 """What somebody could run by mistake. Other files that are not listed are never used, and only named."""
 CHUNK = 2**20
-REFUSED = 3
+USAGE, REFUSED = 2, 3
+"""Exit codes. Asking for help is no verification, so it does not end with 0."""
 KIND = "application/vnd.relay.kit+json"
 P, Q = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 """Of Ed25519: the prime of its field, and the order of its group."""
@@ -64,10 +65,13 @@ def read_manifest(path: Path) -> dict:  # type: ignore[type-arg]
     """
     try:
         content = json.loads(path.read_bytes())
-        files = content["files"]
+        files, said = content["files"], [content["relay"], content["python"], content["accelerator"]]
         right = content["kind"] == "relay kit" and content["format"] == 1 and all(map(_is_entry, files.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadKit(f"{path} can't be read as the manifest of a kit: {error!r}") from error
+        right = right and all(isinstance(word, str) for word in said + content["platforms"])
+    except OSError as error:
+        raise BadKit(f"{path} can't be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadKit(f"{path} can't be read as the manifest of a kit") from error
     if not right:
         raise BadKit(f"{path} is not the manifest of a kit that this program can verify")
     if outside := [name for name in files if not is_inside(name)]:
@@ -191,7 +195,7 @@ def signer_of(folder: Path) -> tuple[str, str] | None:
         name, key, sealing = str(signer["name"]), bytes.fromhex(signer["signing"]), signer["sealing"].encode()
         keyid, kind = one["keyid"], envelope["payloadType"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadKit(f"the kit is signed, but {SIGNATURE} or {SIGNER} is missing or damaged: {error!r}") from error
+        raise BadKit(f"the kit is signed, but {SIGNATURE} or {SIGNER} is missing or damaged") from error
     if kind != KIND or payload != (folder / MANIFEST).read_bytes():
         raise BadKit(f"the signature is of something else than {MANIFEST}")
     parts = (b"DSSEv1", str(len(kind)).encode(), kind.encode(), str(len(payload)).encode(), payload)
@@ -203,11 +207,14 @@ def signer_of(folder: Path) -> tuple[str, str] | None:
 
 def main(words: list[str]) -> int:
     """The command; returns its exit code."""
+    if len(words) > 1 or "".join(words).startswith("-"):
+        print(__doc__)
+        return USAGE
     folder = Path(words[0]) if words else Path(__file__).resolve().parent
     try:
         manifest, signer = read_manifest(folder / MANIFEST), signer_of(folder)
     except BadKit as error:
-        print(f"refused: {error}\nwhat to do: name the kit's folder, or copy the kit again.")
+        print(f"refused: {error}\nwhat to do: install nothing from it. Name the kit's folder, or copy the kit again.")
         return REFUSED
     for what, path in (("this verifier", Path(__file__)), ("the manifest ", folder / MANIFEST)):
         digest = sha256(path)

@@ -144,6 +144,7 @@ def test_pip_that_works_differently_or_fails_is_told(monkeypatch: pytest.MonkeyP
 def test_a_folder_with_files_is_left_alone(kit: Path) -> None:
     with pytest.raises(UserError, match="is not empty"):
         building.build(Order(["hello"], [LINUX], HERE, "default"), kit, NOW, print)
+    typed("kit", "build", "-o", kit).refused(2, "is not empty")
 
 
 def test_half_a_kit_is_not_left(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +170,9 @@ def test_torch_is_asked_for_by_its_build_where_the_index_has_another() -> None:
     [
         (["--platform", "win_amd46"], "did you mean 'win_amd64'"),
         (["--python", "3.11.2"], "without a patch number"),
+        (["--python", "3.9"], "must be a version that relay admits"),
+        (["--index", "gone"], "there is no such folder"),
+        (["--wheel", "relay_learning-gone.whl"], "must be a file with relay's own wheel"),
         (["--accelerator", "gpu"], "must be cpu, default, or a label"),
         (["--docs", "."], "has no index.html"),
         (["--add", "gone.pth"], "there is no such file"),
@@ -208,6 +212,11 @@ CHANGES: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "a missing wheel": (lambda kit: first_wheel(kit).unlink(), Incomplete, "missing: wheels/core"),
     "a wheel cut short": (lambda kit: first_wheel(kit).write_bytes(b"PK"), DigestMismatch, "has 2 bytes instead of"),
     "a program beside it": (lambda kit: (kit / "json.py").touch(), DigestMismatch, "not in the manifest: json.py"),
+    "a manifest without versions": (
+        lambda kit: (kit / "MANIFEST.json").write_text('{"kind": "relay kit", "format": 1, "files": {}}'),
+        BadDocument,
+        "can't be read as the",
+    ),
     "a damaged manifest": (lambda kit: (kit / "MANIFEST.json").write_bytes(b"[]"), BadDocument, "can't be read as the"),
 }
 
@@ -265,8 +274,19 @@ def test_a_manifest_that_leads_outside_is_refused(name: str, kit: Path) -> None:
         manifest.opened(kit)
 
 
-def test_a_folder_that_is_no_kit(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_kit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     typed("kit", "verify", tmp_path).refused(2, "there is no kit in")
+    assert verify_kit.main([str(tmp_path)]) == 3
+    assert "MANIFEST.json can't be read: No such file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["one", "two"]])
+def test_the_programs_of_a_kit_say_how_they_are_used(words: list[str], kit: Path) -> None:
+    for program in ("verify_kit.py", "install_kit.py"):
+        command = [sys.executable, "-I", kit / program, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=kit)
+        assert (done.returncode, f"python -I {program} [" in done.stdout) == (2, True)
+    assert not (kit / "--help").exists()
 
 
 def test_a_signed_kit(kit: Path, tmp_path: Path) -> None:
@@ -370,6 +390,18 @@ def test_the_installer_says_what_does_not_fit(kit: Path, tmp_path: Path, monkeyp
         install_kit.environment(tmp_path / "new")
     with pytest.raises(install_kit.CanNotInstall, match="pip could not"):
         install_kit.install(tmp_path, kit, kit)
+
+
+def test_half_an_installation_is_not_left(kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(*args: object) -> None:
+        raise install_kit.CanNotInstall("pip could not install", "Check the disk.")
+
+    monkeypatch.setattr(install_kit, "HERE", kit)
+    monkeypatch.setattr(install_kit, "lock_for", lambda *args: kit)
+    monkeypatch.setattr(install_kit, "environment", lambda target: target.mkdir() or target / "bin/python")
+    monkeypatch.setattr(install_kit, "install", failed)
+    assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
 
 
 def test_every_platform_of_the_installer_is_one_of_the_kit() -> None:
