@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from relay.bundle import measure
 from relay.errors import VerificationError
-from relay.export.bundle import sha256
 from relay.files import read_bytes, write_bytes
 from relay.trust import Identity, Keys, Refused, Signed, canonical, read, shaped, statement
 
 PREDICATE_TYPE = "urn:relay-learning:export:v1"
 STATEMENT = "statement.json"
 AGAIN = "Don't use it. Get the export again from its site, or export the model again."
+CACHED = (
+    "Running a script leaves such files, but no one signed them: delete each folder __pycache__, then verify again."
+)
 
 
 def write(folder: Path, lineage: Mapping[str, Any], keys: Keys | None) -> None:
@@ -33,10 +36,10 @@ def write(folder: Path, lineage: Mapping[str, Any], keys: Keys | None) -> None:
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """The digest of each file, by its path; what running an export leaves is not counted."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    """The digest of each file, by its path, also of bytecode: Python would run that in place of a script."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: sha256(path) for name, path in names.items() if name != STATEMENT}
+    return {name: measure(path).sha256 for name, path in names.items() if name != STATEMENT}
 
 
 def verify(folder: Path) -> tuple[dict[str, Any], Identity | None]:
@@ -62,9 +65,9 @@ def verify(folder: Path) -> tuple[dict[str, Any], Identity | None]:
     wrong = sorted(name for name in said.keys() | there.keys() if said.get(name) != there.get(name))
     if wrong:
         what = "missing" if wrong[0] not in there else "new" if wrong[0] not in said else "not what was exported"
-        raise VerificationError(
-            f"{folder / wrong[0]} is {what}" + (f" (and {len(wrong) - 1} more)" * (len(wrong) > 1)), AGAIN
-        )
+        cached = what == "new" and all("__pycache__" in name.split("/") for name in wrong)
+        more = f" (and {len(wrong) - 1} more)" * (len(wrong) > 1)
+        raise VerificationError(f"{folder / wrong[0]} is {what}{more}", CACHED if cached else AGAIN)
     return predicate, identity
 
 

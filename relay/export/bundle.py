@@ -8,7 +8,6 @@ trained on.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from relay.bundle import measure
 from relay.errors import RelayError
 from relay.export.graph import Exported
 
@@ -33,15 +33,6 @@ NEEDED = (
 """What MONAI's schema of metadata.json requires. The schema itself is on the network, where relay never looks."""
 
 
-def sha256(path: Path) -> str:
-    """A file's digest, in hex."""
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            whole.update(block)
-    return whole.hexdigest()
-
-
 def write(graph: Exported, said: dict[str, Any], folder: Path) -> None:
     """Write a bundle into an empty folder, and let MONAI check it.
 
@@ -52,7 +43,7 @@ def write(graph: Exported, said: dict[str, Any], folder: Path) -> None:
         (folder / name).mkdir()
     model = folder / MODELS / "model.pt2"
     torch.export.save(graph.program, str(model))
-    told = {**said, "model": {"file": model.name, "kind": "pt2", "sha256": sha256(model)}}
+    told = {**said, "model": {"file": model.name, "kind": "pt2", "sha256": measure(model).sha256}}
     _json(folder / MODELS / "model.json", told)
     _json(folder / "configs/metadata.json", metadata(said))
     _json(folder / "configs/inference.json", inference(said))
@@ -172,12 +163,14 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def importable(folder: Path) -> Iterator[None]:
-    """While this lasts, ``scripts`` is that of the bundle, as when MONAI runs in its folder."""
+    """While this lasts, ``scripts`` is that of the bundle, as when MONAI runs in its folder; it leaves no bytecode."""
     sys.path.insert(0, str(folder))
+    writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "scripts"}
     try:
         yield
     finally:
+        sys.dont_write_bytecode = writing
         sys.path.remove(str(folder))
         for name in [name for name in sys.modules if name.split(".")[0] == "scripts"]:
             del sys.modules[name]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from relay.bundle import measure
 from relay.errors import RelayError, UserError
 from relay.export import bundle
 from relay.export.graph import Exported
@@ -78,7 +79,7 @@ def _pt2(graph: Exported, said: dict[str, Any], folder: Path) -> None:
 
 def _beside(folder: Path, model: Path, said: dict[str, Any], kind: Mapping[str, Any]) -> None:
     """The files that go with a model in one folder."""
-    told = {**said, "model": {"file": model.name, **kind, "sha256": bundle.sha256(model)}}
+    told = {**said, "model": {"file": model.name, **kind, "sha256": measure(model).sha256}}
     (folder / SAID).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     (folder / SCRIPT).write_bytes((HERE / "standalone.py").read_bytes())
     (folder / ABOUT).write_bytes((HERE / ABOUT).read_bytes())

@@ -18,9 +18,8 @@ def said(folder: str) -> dict[str, Any]:
 
 def images(folder: str, said: dict[str, Any]) -> list[dict[str, Any]]:
     """The files of each image in a folder, by name; an image of several files has its channels in that order."""
-    many = said["read"]["files"]
     files = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
-    return [{"files": files[k : k + many]} for k in range(0, len(files), many)]
+    return [{"files": each} for each in standalone.images_of(files, said)]
 
 
 class Network(torch.nn.Module):

@@ -38,8 +38,11 @@ def load(folder: Path) -> tuple[dict[str, Any], Net]:
         ValueError: the model's file is not the one that was exported.
     """
     said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    file = folder / said["model"]["file"]
-    if hashlib.sha256(file.read_bytes()).hexdigest() != said["model"]["sha256"]:
+    try:
+        file, sha256 = folder / said["model"]["file"], said["model"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'model.json'} does not belong to an export of relay") from error
+    if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
         raise ValueError(f"{file} is not the file that was exported: its SHA-256 differs from that in model.json")
     return said, fitted(_onnx(file) if file.suffix == ".onnx" else _pt2(file), said["input"])
 
@@ -347,8 +350,12 @@ def prepare(picture: Picture, said: dict[str, Any]) -> list[Picture]:
     """The image as the net takes it, uint8 or float16; of a volume that is predicted by slices, each of them.
 
     Raises:
-        ValueError: a step is not known here, or the image does not suit it.
+        ValueError: the image has another number of axes than the net takes, a step is not known here, or the image does
+            not suit it.
     """
+    axes = picture.values.ndim - 1
+    if axes != said["input"]["axes"] and (axes, said["slices"] is None) != (3, False):
+        raise ValueError(f"the image has {axes} axes, and the net takes images of {said['input']['axes']}")
     values, exact = picture.values, picture.values.dtype == np.uint8 and picture.values.ndim == 3
     values = values if said["steps"] is None else _finite(values)
     picture = replace(picture, values=_with_channels(values, said["input"]["channels"]))
@@ -538,16 +545,40 @@ def main(given: Sequence[str] | None = None) -> int:
     chosen = words.parse_args(given)
     try:
         said, net = load(chosen.model)
-        many = said["read"]["files"]
-        if len(chosen.images) % many:
-            raise ValueError(f"an image is {many} files, but there are {len(chosen.images)}")
+        images = images_of(chosen.images, said)
         chosen.output.mkdir(parents=True, exist_ok=True)
-        for k in range(0, len(chosen.images), many):
-            _predict(net, chosen.images[k : k + many], said, chosen.output)
+        for files in images:
+            _predict(net, files, said, chosen.output)
+    except ImportError as error:
+        print(f"error: {error}. Install it: README.md names the packages", file=sys.stderr)
+        return 2
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def images_of(files: Sequence[Path], said: dict[str, Any]) -> list[Sequence[Path]]:
+    """The files of each image.
+
+    Raises:
+        ValueError: some are left over, or the masks of two images would have one name.
+    """
+    many = said["read"]["files"]
+    if len(files) % many:
+        raise ValueError(f"an image is {many} files, but there are {len(files)}")
+    images = [files[k : k + many] for k in range(0, len(files), many)]
+    names = [(_stem(each[0]), each[0].name.lower().endswith(VOLUMES)) for each in images]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice and said["task"] == "segmentation":
+        raise ValueError(f"two images are called {twice[0][0]}: predict them one by one, into a folder each")
+    return images
+
+
+def _stem(file: Path) -> str:
+    """A file's name without its ending; other dots are part of the name, as in the numbers of DICOM."""
+    ending = next((each for each in VOLUMES if file.name.lower().endswith(each)), file.suffix)
+    return file.name[: len(file.name) - len(ending)]
 
 
 def _predict(net: Net, files: Sequence[Path], said: dict[str, Any], output: Path) -> None:
@@ -567,7 +598,7 @@ def tell(
     """Save an image's mask, or print what was predicted of it."""
     name = files[0].name
     if said["task"] == "segmentation":
-        print(save(mask_of(answers, prepared, whole, said), files[0], output / f"{name.split('.')[0]}_mask"))
+        print(save(mask_of(answers, prepared, whole, said), files[0], output / f"{_stem(files[0])}_mask"))
         return
     for number, answer in enumerate(answers):
         told = ", ".join(f"{each} {value:.6g}" for each, value in zip(said["classes"], answer.tolist(), strict=True))

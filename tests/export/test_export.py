@@ -118,6 +118,12 @@ def damage_byte(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(data)
 
 
+def cache(folder: Path) -> None:
+    """Python runs bytecode in place of the script that it bears the time and size of, whatever is in it."""
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__/predict.pyc").touch()
+
+
 def unsign(folder: Path) -> None:
     """As one would who wants to change something."""
     import base64
@@ -136,6 +142,7 @@ def unsign(folder: Path) -> None:
         (lambda folder: (folder / attest.STATEMENT).write_text("[]"), "not the statement of an export"),
         (lambda folder: (folder / attest.STATEMENT).unlink(), "can't be read"),
         (unsign, "has no signature"),
+        (cache, r"predict\.pyc is new"),
     ],
 )
 def test_a_damaged_export_is_refused(
@@ -145,8 +152,9 @@ def test_a_damaged_export_is_refused(
 
     folder = shutil.copytree(onnx[0], tmp_path / "copy")
     damage(folder)
-    with pytest.raises(VerificationError, match=why):
+    with pytest.raises(VerificationError, match=why) as error:
         attest.verify(folder)
+    assert ("delete each folder __pycache__" in error.value.advice()) == (damage is cache)
     assert CliRunner().invoke(app, ["verify", str(folder)]).exit_code == 3
     if damage is damage_byte:
         done = subprocess.run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +133,32 @@ def test_a_picture(tmp_path: Path, mode: str, steps: Any) -> None:
         image = Image.fromarray(np.asarray(image).astype(np.uint16) * 7)
     image.save(tmp_path / "picture.png")
     same(tmp_path, tmp_path / "picture.png", {"flat": True, "channels": 3, "steps": steps, "patch_size": [16, 16]})
+
+
+def test_a_stranger_is_told_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.json").write_text("{}")
+    assert standalone.main(["x.png", "--model", str(tmp_path)]) == 2
+    (tmp_path / "model.onnx").touch()
+    digest = hashlib.sha256(b"").hexdigest()
+    (tmp_path / "model.json").write_text(json.dumps({"model": {"file": "model.onnx", "sha256": digest}, "input": {}}))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert standalone.main(["x.png", "--model", str(tmp_path)]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "does not belong to an export" in first
+    assert "Install it: README.md names the packages" in second
+
+
+def test_images_of_other_axes_and_images_of_one_name_are_refused() -> None:
+    said = {"input": {"axes": 2}, "slices": None, "read": {"files": 1}, "task": "segmentation"}
+    volume = standalone.Picture.of(np.zeros((4, 4, 4, 1), np.uint8), None)
+    with pytest.raises(ValueError, match="has 3 axes, and the net takes images of 2"):
+        standalone.prepare(volume, said)
+    series = [Path("1.2.840.nii.gz"), Path("1.2.841.nii.gz"), Path("1.2.840.png")]
+    assert standalone.images_of(series, said) == [[file] for file in series]
+    with pytest.raises(ValueError, match=r"two images are called 1\.2\.840"):
+        standalone.images_of([*series, Path("other/1.2.840.nii.gz")], said)
 
 
 def test_what_the_script_imports_is_no_part_of_relay() -> None:
