@@ -48,7 +48,7 @@ do, torch 2.13 on the CPU."""
 SLOW = 4.0
 """How many times longer a step may take without a warning."""
 PATIENCE = 600
-"""Seconds after which a command is taken for stuck."""
+"""Seconds after which a training that has not ended its first epoch is stopped."""
 TYPED = re.compile(r"^\w+\$ relay (\w+)")
 WEIGHTS = "model.safetensors"
 CURE = "Run it again by hand in an empty folder, to see where it stops: relay rehearse -c demo -o FOLDER"

@@ -42,6 +42,13 @@ class Asked:
     layer: str | None = None
     skip: bool = False
 
+    def __post_init__(self) -> None:
+        if self.layer is not None and not set(self.methods) & set(NEED_A_LAYER):
+            raise UserError(
+                f"--layer {self.layer}: none of the methods {', '.join(self.methods)} looks at a layer",
+                f"Leave it out, or choose one that does: --method {', '.join(NEED_A_LAYER)}.",
+            )
+
 
 @dataclass(frozen=True)
 class Heat:

@@ -95,6 +95,8 @@ def test_what_can_t_be_explained(tmp_path: Path) -> None:
         explained(model(), path, output="red")
     with pytest.raises(DataError, match="does not find any class but the background"):
         explained(model(bias=9.0), path)
+    with pytest.raises(UserError, match="--layer conv: none of the methods occlusion looks at a layer"):
+        Asked(["occlusion"], layer="conv")
     vote = model()
     vote.kind = "vote"
     with pytest.raises(UserError, match="several nets"):
