@@ -17,10 +17,11 @@ FLOORS = (
     {"augment", "noise", "postprocess"},
     {"data", "handover", "losses", "measures", "nets", "optim", "trust"},
     {"bundle", "memory", "merge", "overlay", "plan"},
-    {"exchange", "papers"},
+    {"exchange"},
     {"leg", "rehearse"},
     {"adopt"},
     {"models", "predict", "report", "score", "simulate"},
+    {"papers"},
     {
         "compare",
         "correct",

@@ -30,16 +30,20 @@ def dossier(
 
     Model card, change control plan (FDA), technical documentation and log (AI Act), software and SOUP list (IEC 62304),
     cover sheet for the ethics board. Every statement cites a file, its digest and the place in it. What the record
-    does not say is left open. If the record does not verify, nothing is written.
+    does not say is left open. If the record or a receipt does not verify, nothing is written.
     """
     folder, store = places.folder_there(to), places.store_of(home_of(home), study)
     file = _lock(lock)
     from relay.dossier import read_record, write_dossier
     from relay.exchange import receipt as receipts
+    from relay.trust import Refused
 
     record = read_record(store)
     for path in receipt or ():
-        receipts.check(store, places.read_file(path).decode(errors="replace"))
+        try:
+            receipts.check(store, places.read_file(path).decode(errors="replace"))
+        except (Refused, UserError) as error:
+            raise type(error)(f"{path}: {error}", error.advice()) from error
     if not record.legs:
         warn(f"no leg of study {store.study} is in {store.home}: only what was planned can be written")
     made = write_dossier(record, folder, file, [expanded(path) for path in receipt or ()])

@@ -6,116 +6,96 @@ data), and Articles 6, 9, 35 and 89 of the GDPR.
 
 from __future__ import annotations
 
-from relay.dossier import common
+from collections.abc import Iterator
+
+from relay.dossier.paper import Paper, ask, rule
 from relay.dossier.quoting import said
-from relay.dossier.study import LegRecord, StudyRecord
-from relay.papers import Fact, Page, Part
+from relay.dossier.rows import READERS, data, identity, privacy
+from relay.dossier.study import StudyRecord
+from relay.papers import Fact
 
-INVESTIGATOR = "the principal investigator"
-DRAFT = (
-    "Draft for the ethics board. relay filled in what the signed record of the study says; a person must complete it."
+BOARD = "the ethics board"
+PARTS = {"model": "model", "memory": "memory", "cumulative": "memory of all legs", "expert": "expert"}
+
+
+def _sizes(record: StudyRecord) -> Iterator[Fact]:
+    """What each leg handed over: the model, memories, an expert."""
+    for leg in record.legs:
+        there = {key: name for key, name in PARTS.items() if leg.statement.content["predicate"]["handover"].get(key)}
+        form = " + ".join(f"{name} {{}} bytes" for name in there.values())
+        yield said(f"{leg.name}: weights", *(leg.claim("handover", key, "bytes") for key in there), form=form)
+
+
+ETHICS_SHEET = Paper(
+    "ethics-cover-sheet",
+    "Cover sheet for the ethics board",
+    "Draft for the ethics board. relay filled in what the signed record of the study says; a person must complete it.",
+    "the principal investigator",
+    [
+        (
+            "1. The study",
+            "",
+            [
+                identity,
+                ask("Protocol", "number, version, date"),
+                ask("Investigator", "name, institution, contact"),
+                ask("Question", "and why it can only be answered with these data"),
+                ask("Funding and conflicts", "of interest"),
+            ],
+        ),
+        (
+            "2. Patients and data",
+            "Declaration of Helsinki, 22. Counts are as their sites disclose them.",
+            [
+                data,
+                ask("Who", "inclusion, exclusion, period, retrospective or not"),
+                ask("Pseudonyms", "who holds the key to names"),
+                ask("How long images are kept", "and who has access"),
+            ],
+        ),
+        (
+            "3. Consent and legal basis",
+            "GDPR, Articles 6, 9 (2) (j) and 89; Declaration of Helsinki, 25 to 32.",
+            [
+                ask("Legal basis", "GDPR, Articles 6 and 9"),
+                ask("Consent", "or the waiver, and who granted it"),
+                ask("Information for patients", "and how they can withdraw"),
+                ask("Vulnerable groups", "whether they take part, and how they are protected"),
+            ],
+        ),
+        (
+            "4. What leaves the hospital",
+            "Weights, memories, counts, scores and settings, in a signed file; no image of a patient.",
+            [
+                rule("sealed"),
+                READERS,
+                rule("memory"),
+                rule("experts"),
+                rule("share"),
+                rule("sample_counts"),
+                rule("approval"),
+                _sizes,
+            ],
+        ),
+        (
+            "5. What it tells about a patient",
+            "Weights can reveal whether a patient's images were used in training; an audit measures how well.",
+            [privacy, ask("Opinion", "GDPR, Article 35", by="the data protection officer")],
+        ),
+        (
+            "6. Benefit, risk, results",
+            "",
+            [
+                ask("Benefit", "for patients, and for others"),
+                ask("Risks and burdens", "and how they are kept small"),
+                ask("Incidental findings", "what happens with them"),
+                ask("Publication", "of the results, whatever they are"),
+            ],
+        ),
+        (
+            "7. Decision",
+            "",
+            [ask("Decision", "and conditions", by=BOARD), ask("Signature", "and date", by=BOARD)],
+        ),
+    ],
 )
-
-
-def ethics_sheet(record: StudyRecord) -> Page:
-    """The sheet."""
-    return Page(
-        "ethics-cover-sheet",
-        f"Cover sheet for the ethics board: {record.study}",
-        DRAFT,
-        [
-            Part(
-                "1. The study",
-                "",
-                [
-                    *common.identity(record),
-                    *common.gaps(
-                        by=INVESTIGATOR,
-                        Protocol="number, version, date",
-                        Investigator="name, institution, contact",
-                        Question="and why it can only be answered with these data",
-                        Funding_and_conflicts="of interest",
-                    ),
-                ],
-            ),
-            Part(
-                "2. Patients and data",
-                "Declaration of Helsinki, 22. Counts are as their sites disclose them.",
-                _patients(record),
-            ),
-            Part(
-                "3. Consent and legal basis",
-                "GDPR, Articles 6, 9 (2) (j) and 89; Declaration of Helsinki, 25 to 32.",
-                common.gaps(
-                    by=INVESTIGATOR,
-                    Consent="or the waiver, and by whom it was granted",
-                    Information_for_patients="and how they can withdraw",
-                    Vulnerable_groups="whether they take part, and how they are protected",
-                ),
-            ),
-            Part(
-                "4. What leaves the hospital",
-                "Weights, memories, counts, scores and settings, in a signed file; no image.",
-                _leaves(record),
-            ),
-            Part(
-                "5. What it tells about a patient",
-                "Weights can tell whether a patient was trained on; an audit measures that.",
-                [
-                    *common.privacy(record.legs),
-                    *common.gaps(by="the data protection officer", Opinion="GDPR, Article 35"),
-                ],
-            ),
-            Part(
-                "6. Benefit, risk, results",
-                "",
-                common.gaps(
-                    by=INVESTIGATOR,
-                    Benefit="for patients, and for others",
-                    Risks_and_burdens="and how they are kept small",
-                    Incidental_findings="what happens with them",
-                    Publication="of the results, whatever they are",
-                ),
-            ),
-            Part(
-                "7. Decision", "", common.gaps(by="the ethics board", Decision="and conditions", Signature="and date")
-            ),
-        ],
-    )
-
-
-def _patients(record: StudyRecord) -> list[Fact]:
-    return [
-        *common.data(record.legs),
-        *common.gaps(
-            by=INVESTIGATOR,
-            Who="inclusion, exclusion, period, retrospective or not",
-            Pseudonyms="who holds the key to names",
-            How_long_images_are_kept="and who has access",
-        ),
-    ]
-
-
-def _leaves(record: StudyRecord) -> list[Fact]:
-    return [
-        record.policy("Bundles must be sealed to their recipients", "sealed"),
-        said("Who else can open every bundle", record.plan("readers"), by="the coordinator"),
-        record.policy("Memories that may travel beside the model", "memory"),
-        record.policy("Models fitted to one hospital may travel", "experts"),
-        record.policy("Who may give the final model to a hospital outside the study", "share", "nobody"),
-        record.policy("Counts that a site discloses", "sample_counts"),
-        record.policy("Approval by a person before a leg leaves", "approval"),
-        *(
-            said(
-                f"{leg.name}: weights",
-                *(leg.claim("handover", part, "bytes") for part in ("model", "memory", "expert") if _has(leg, part)),
-                form=" + ".join(part + " {} bytes" for part in ("model", "memory", "expert") if _has(leg, part)),
-            )
-            for leg in record.legs
-        ),
-    ]
-
-
-def _has(leg: LegRecord, part: str) -> bool:
-    found = leg.claim("handover", part)
-    return found is not None and found.value is not None

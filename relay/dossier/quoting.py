@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relay.errors import UserError
 from relay.files import read_bytes
-from relay.papers import Fact, Source
+from relay.papers import Fact, Source, shown
 from relay.trust import digest
 
 HOME = "home"
 """The root of files in a site's home."""
 HERE = "this folder"
 """The root of files that are copied beside the papers."""
-SPONSOR = "the sponsor"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _content(path: Path, data: bytes) -> Any:
     return json.loads(base64.b64decode(content["payload"])) if path.name.endswith(".dsse.json") else content
 
 
-def said(what: str, *quotes: Quote | None, form: str = "", by: str = SPONSOR, none: str = "not measured") -> Fact:
+def said(what: str, *quotes: Quote | None, form: str = "", by: str = "", none: str = "not measured") -> Fact:
     """A statement made of quoted values, or a gap if one of them is not in the record.
 
     Args:
@@ -105,18 +104,3 @@ def said(what: str, *quotes: Quote | None, form: str = "", by: str = SPONSOR, no
     keys = {key: shown(value, none) for key, value in first.items()} if isinstance(first, Mapping) else {}
     text = form.format(*values, **keys) if form else ", ".join(values)
     return Fact(what, text, [quote.source for quote in there], by=by)
-
-
-def shown(value: Any, none: str = "not measured") -> str:
-    """A JSON value for people; of a number with a fraction, four digits."""
-    if value is None:
-        return none
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {shown(inner, none)}" for key, inner in value.items()) or "none"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(shown(inner, none) for inner in value) or "none"
-    return str(value)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from relay.dossier import common, soup
+from relay.dossier import soup
+from relay.dossier.paper import Paper, ask, claim, first
 from relay.dossier.quoting import said
+from relay.dossier.rows import NET, identity, software
 from relay.dossier.study import StudyRecord
-from relay.papers import Fact, Page, Part
-
-MAKER = soup.MAKER
-DRAFT = (
-    "Draft of a software description and SOUP list. relay filled in what the signed record, the lock and the installed "
-    "packages of this computer say; the manufacturer must complete it."
-)
+from relay.papers import Fact
 
 
-def software(record: StudyRecord, lock: Path | None) -> Page:
+def _manifest(record: StudyRecord) -> Iterator[Fact]:
+    for leg in record.legs[-1:]:
+        yield said("Digest of the manifest of its files", leg.statement.quote("subject", 0, "digest", "sha256"))
+
+
+def software_list(lock: Path | None) -> Paper:
     """The description and the list.
 
     Args:
@@ -25,70 +27,71 @@ def software(record: StudyRecord, lock: Path | None) -> Page:
     Raises:
         UserError: the lock is not one.
     """
-    return Page(
+    listed = list(soup.listed(lock))
+    return Paper(
         "software",
-        f"Software description and SOUP list: {record.study}",
-        DRAFT,
+        "Software description and SOUP list",
+        "Draft of a software description and SOUP list. relay filled in what the signed record, the lock and the "
+        "installed packages of this computer say; the manufacturer must complete it. Check each clause number against "
+        "your copy of IEC 62304: relay does not contain the standard.",
+        "the manufacturer",
         [
-            Part(
+            (
                 "1. Software and version",
                 "Clauses 5.8.4 and 8.1: what was released, and how it is identified.",
-                [*common.identity(record), *soup.ourselves(), *common.software(record.legs)],
+                [identity, lambda _: soup.ourselves(), software],
             ),
-            Part(
+            (
                 "2. Class and requirements",
-                "Clauses 4.3 and 5.2.",
-                common.gaps(
-                    by=MAKER,
-                    Safety_class="A, B or C, and why",
-                    Requirements="of the software, with their risk controls",
-                    Development_plan="clause 5.1",
-                ),
+                "Clauses 4.3, 5.1 and 5.2.",
+                [
+                    ask("Safety class", "A, B or C, and why"),
+                    ask("Requirements", "of the software, with their risk controls"),
+                    ask("Development plan", "clause 5.1"),
+                ],
             ),
-            Part("3. Model as a configuration item", "Clause 8.1.1.", _model(record)),
-            Part(
+            (
+                "3. Model as a configuration item",
+                "Clause 8.1.1. Settings, weights and the statement before are identified by their SHA-256.",
+                [
+                    first(claim("Digest of the settings", "config"), ask("Model", "no leg is in the record")),
+                    NET,
+                    _manifest,
+                    claim("Statement before it", "previous", none="none: it is the first leg"),
+                ],
+            ),
+            (
                 "4. Architecture",
-                "Clause 5.3; relay's documentation describes its parts (The house).",
-                common.gaps(by=MAKER, Architecture="software items, interfaces, segregation"),
+                "Clause 5.3. relay's documentation describes how its code is organised.",
+                [ask("Architecture", "software items, interfaces, segregation")],
             ),
-            Part(
+            (
                 "5. SOUP",
                 "Clause 8.1.2: title, manufacturer, and a unique designator. Other sites may have other versions.",
-                list(soup.listed(lock)),
+                [lambda _: listed],
             ),
-            Part(
-                "6. SOUP: what is asked of it",
+            (
+                "6. What is required of SOUP",
                 "Clauses 5.3.3, 5.3.4, 7.1.2 and 7.1.3.",
-                common.gaps(
-                    by=MAKER,
-                    Functions_and_performance="that are required of each item",
-                    Hardware_and_software="that each item needs, with the versions of Python, driver and system in use",
-                    Published_anomalies="evaluated for each item: list, version, date",
-                    Failures_that_lead_to_harm="of SOUP, and their controls",
-                ),
+                [
+                    ask("Functions and performance", "that are required of each item"),
+                    ask(
+                        "Hardware and software",
+                        "that each item needs, with the versions of Python, driver and system in use",
+                    ),
+                    ask("Published anomalies", "evaluated for each item: list, version, date"),
+                    ask("Failures that lead to harm", "of SOUP, and their controls"),
+                ],
             ),
-            Part(
+            (
                 "7. Verification, maintenance, problems",
-                "Clauses 5.5 to 5.7, 6, 7 and 9.",
-                common.gaps(
-                    by=MAKER,
-                    Tests="records of unit, integration and system tests",
-                    Known_anomalies="at release: clause 5.8.2",
-                    Maintenance_plan="clause 6.1, with how new versions of SOUP are watched",
-                    Problem_resolution="clause 9",
-                ),
+                "Clauses 5.5 to 5.8, 6, 7 and 9.",
+                [
+                    ask("Tests", "records of unit, integration and system tests"),
+                    ask("Known anomalies", "at release: clause 5.8.2"),
+                    ask("Maintenance plan", "clause 6.1, with how new versions of SOUP are watched"),
+                    ask("Problem resolution", "clause 9"),
+                ],
             ),
         ],
     )
-
-
-def _model(record: StudyRecord) -> list[Fact]:
-    made = record.newest
-    if made is None:
-        return common.gaps(Model="no leg is in the record")
-    return [
-        said("Net", record.model("model", "name")),
-        said("Digest of the settings", made.claim("config")),
-        said("Digest of the manifest of its files", made.statement.quote("subject", 0, "digest", "sha256")),
-        said("Statement before it", made.claim("previous"), none="none: it is the first leg"),
-    ]

@@ -9,7 +9,6 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from relay import installed
-from relay.dossier.common import gaps
 from relay.dossier.quoting import HERE, Quote, said
 from relay.errors import UserError
 from relay.files import read_bytes
@@ -18,7 +17,6 @@ from relay.trust import digest
 
 PACKAGES = "packages"
 """The root of files in the folder of installed packages; if there are several folders, a number follows."""
-MAKER = "the manufacturer"
 MAKERS = ("Author", "Author-email", "Maintainer", "Maintainer-email")
 LICENCES = ("License-Expression", "License")
 LONGEST = 80
@@ -41,7 +39,7 @@ def listed(lock: Path | None) -> Iterator[Fact]:
     for name, package in sorted(installed.required().items()):
         yield from _item(name, package, locked, folders)
     if lock is None:
-        yield from gaps(MAKER, Lock="the versions that were tested together; there is no lock here")
+        yield Fact("Lock", None, hint="the versions that were tested together; there is no lock here")
 
 
 def roots() -> dict[Path, str]:
@@ -64,9 +62,9 @@ def _item(name: str, package: Distribution, locked: Mapping[str, Quote], folders
         (pinned, "in the lock {}" if same else "but in the lock {}"),
     )
     there = [(quote, form) for quote, form in told if quote]
-    yield said(name, *(quote for quote, _ in there), form="; ".join(form for _, form in there), by=MAKER)
+    yield said(name, *(quote for quote, _ in there), form="; ".join(form for _, form in there))
     if made is None:
-        yield from gaps(MAKER, **{f"{name}: manufacturer": "its metadata names none"})
+        yield Fact(f"{name}: manufacturer", None, hint="its metadata names none")
 
 
 def _metadata(package: Distribution, folders: Mapping[Path, str]) -> dict[str, Quote]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.bundle import layout_of, manifest
-from relay.dossier.quoting import Document, Quote, document, said, shown
+from relay.dossier.quoting import Document, Quote, document, said
 from relay.exchange import StudyStore, check_record
-from relay.papers import Fact
+from relay.papers import NO_LIMIT, RULES, Fact, of_policy
 from relay.trust import Policy
+
+MEMORIES = {"memory that travels": manifest.MEMORY, "memory of all legs so far": manifest.CUMULATIVE}
 
 
 @dataclass(frozen=True)
@@ -18,14 +20,14 @@ class LegRecord:
     """What its site signed about a leg.
 
     Attributes:
-        memory: the card of its memory; None if it has none.
+        memories: the cards of the memories that the record has of it, by what they are called in a row.
     """
 
     number: int
     statement: Document
     card: Document
     results: Document
-    memory: Document | None
+    memories: Mapping[str, Document]
 
     @property
     def site(self) -> str:
@@ -65,11 +67,6 @@ class StudyRecord:
     config: Document | None
 
     @property
-    def newest(self) -> LegRecord | None:
-        """The newest leg."""
-        return self.legs[-1] if self.legs else None
-
-    @property
     def roster(self) -> Document | None:
         """The newest roster; None before there is one."""
         return self.rosters[-1] if self.rosters else None
@@ -78,13 +75,14 @@ class StudyRecord:
         """A value of the roster."""
         return self.roster.quote(*keys) if self.roster else None
 
-    def policy(self, what: str, key: str, none: str = "no limit") -> Fact:
-        """What the policy says. A key that it leaves out has its default."""
-        quote = self.plan("policy", *key.split("."))
+    def rule(self, name: str) -> Fact:
+        """What the policy says of a rule. One that it leaves out has its default."""
+        keys = ("policy", *name.split("."))
+        quote = self.plan(*keys)
         if self.roster and quote is None:
-            default = shown(getattr(Policy(), key), none)
-            return Fact(what, f"{default}, which is the default", [self.roster.without("policy", key)])
-        return said(what, quote, none=none, by="the coordinator")
+            default = f"{of_policy(Policy(), name)}, which is the default"
+            return Fact(RULES[name], default, [self.roster.without(*keys)])
+        return said(RULES[name], quote, none=NO_LIMIT, by="the coordinator")
 
     def model(self, *keys: str | int) -> Quote | None:
         """A value of the newest leg's ``handover.json``."""
@@ -132,8 +130,8 @@ def _legs(newest: Path, store: StudyStore) -> Iterator[LegRecord]:
         statement, card, results = (
             _needed(folder / name, store) for name in (manifest.STATEMENT, manifest.DATA_CARD, manifest.RESULTS)
         )
-        memory = document(folder / manifest.card_of(manifest.MEMORY), store.home)
-        yield LegRecord(number, statement, card, results, memory)
+        cards = {name: document(folder / manifest.card_of(file), store.home) for name, file in MEMORIES.items()}
+        yield LegRecord(number, statement, card, results, {name: found for name, found in cards.items() if found})
 
 
 def _needed(path: Path, store: StudyStore) -> Document:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.bundle import manifest
-from relay.dossier.annex_iv import annex_iv
-from relay.dossier.change_plan import change_plan
-from relay.dossier.ethics import ethics_sheet
-from relay.dossier.events import event_log
-from relay.dossier.model_card import model_card
-from relay.dossier.software import software
+from relay.dossier.annex_iv import ANNEX_IV
+from relay.dossier.change_plan import CHANGE_PLAN
+from relay.dossier.ethics import ETHICS_SHEET
+from relay.dossier.log import event_log
+from relay.dossier.model_card import MODEL_CARD
+from relay.dossier.software import software_list
 from relay.dossier.study import StudyRecord
 from relay.errors import UserError
 from relay.files import read_bytes, write_bytes
@@ -42,8 +42,8 @@ def write_dossier(record: StudyRecord, folder: Path, lock: Path | None, receipts
     Raises:
         UserError: a file exists already; the lock is not one.
     """
-    pages = [paper(record) for paper in (model_card, change_plan, annex_iv, ethics_sheet)]
-    pages += [event_log(record, receipts), software(record, lock)]
+    papers = (MODEL_CARD, CHANGE_PLAN, ANNEX_IV, ETHICS_SHEET, event_log(receipts), software_list(lock))
+    pages = [paper.page(record) for paper in papers]
     beside = _digests(pages)
     for path in (*receipts, *([lock] if lock else [])):
         if path.name in beside:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relay.bundle import measure
 
@@ -36,24 +37,14 @@ class Fact:
         what: what it is about.
         said: what is so; None if a person must fill it in.
         sources: where that comes from.
-        by: who must fill it in; ``hint``: what belongs there.
+        by: who must fill it in; empty for whom the page is left to. ``hint``: what belongs there.
     """
 
     what: str
     said: str | None
     sources: Sequence[Source] = ()
-    by: str = "the site"
+    by: str = ""
     hint: str = BLANK
-
-    @property
-    def text(self) -> str:
-        """What is said, or the gap."""
-        return f"[to be filled in by {self.by}: {self.hint}]" if self.said is None else self.said
-
-
-def asked(by: str, questions: Mapping[str, str]) -> list[Fact]:
-    """Questions to somebody, each with what belongs there."""
-    return [Fact(what, None, by=by, hint=hint) for what, hint in questions.items()]
 
 
 def cited(path: Path, place: str = "") -> Source:
@@ -63,3 +54,18 @@ def cited(path: Path, place: str = "") -> Source:
         OSError: it can't be read.
     """
     return Source(str(path), measure(path).sha256, place)
+
+
+def shown(value: Any, none: str = "not measured") -> str:
+    """A JSON value for people; of a number with a fraction, four digits."""
+    if value is None:
+        return none
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {shown(inner, none)}" for key, inner in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(shown(inner, none) for inner in value) or "none"
+    return str(value)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from relay.bundle import meanings
 from relay.exchange import StudyStore
-from relay.papers import Fact, Page, Part, Source
+from relay.papers import Fact, Page, Section, Source
 from relay.plan import Study
 from relay.protection import facts
 
@@ -42,30 +42,33 @@ def _annex(study: Study, config: Path, root: Path, store: StudyStore | None) -> 
         "dpia-annex",
         f"Annex to the data protection impact assessment: {study.name}",
         DRAFT,
+        "the site",
         [
-            Part(
+            Section(
                 "1. What is done, and why",
-                "Each hospital trains a model on its own images, in turn, and carries it to the next. Images stay.",
+                "Each hospital in turn trains the model on its own images and passes it on. Images stay.",
                 [*facts.of_study(study, config), *_asked("Purpose", "Legal basis, consent", "Controller, contact")],
             ),
-            Part("2. Which data", "Exact counts: this page stays at the site.", data or _asked("Data of this site")),
-            Part("3. Who takes part", "The roster is signed by the coordinator.", _roster(store)),
-            Part(
+            Section("2. Which data", "Exact counts: this page stays at the site.", data or _asked("Data of this site")),
+            Section("3. Who takes part", "The roster is signed by the coordinator.", _roster(store)),
+            Section(
                 "4. Necessity and proportionality",
                 "relay can't know why this study is needed.",
                 _asked(
                     "Why a common model is needed", "Why fewer data or sites would not do", "How long images are kept"
                 ),
             ),
-            Part(
+            Section(
                 "5. Risks",
-                "Weights can tell whether a patient was trained on.",
+                "Weights can reveal whether a patient's images were used in training.",
                 [*measured, *_risks(), *_asked(*RISKS)],
             ),
-            Part(
+            Section(
                 "6. Measures", "What relay does by itself.", [*_measures(), *_asked("Other measures of the hospital")]
             ),
-            Part("7. Opinion", "", _asked("Of the officer", "Of patients or their representatives", "Date, signature")),
+            Section(
+                "7. Opinion", "", _asked("Of the officer", "Of patients or their representatives", "Date, signature")
+            ),
         ],
     )
 
@@ -80,16 +83,17 @@ def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
         "data-flow",
         f"Data-flow statement: {study.name}",
         DRAFT,
+        "the site",
         [
-            Part("1. Who receives what", "In the order of the roster.", _roster(store)),
-            Part("2. What a bundle may hold", "A closed list: nothing else can be in one.", list(_list())),
-            Part(
+            Section("1. Who receives what", "In the order of the roster.", _roster(store)),
+            Section("2. What a bundle may hold", "A closed list: nothing else can be in one.", list(_list())),
+            Section(
                 "3. What has left, signed by this site",
                 "",
                 left or [Fact("Legs signed here", "none", (_where(store),))],
             ),
-            Part("4. What happened", "", passed or [Fact("Events", "none", (_where(store),))]),
-            Part(
+            Section("4. What happened", "", passed or [Fact("Events", "none", (_where(store),))]),
+            Section(
                 "5. What stays",
                 "",
                 [
@@ -99,7 +103,9 @@ def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
                     Fact(
                         "Splits, scores of single images, predictions, logs", "stay at the site", (Source(str(root)),)
                     ),
-                    *_asked("Who has access to this computer", "When run folders are deleted", "Who carries the stick"),
+                    *_asked(
+                        "Who has access to this computer", "When run folders are deleted", "Who carries the bundles"
+                    ),
                 ],
             ),
         ],
@@ -125,8 +131,8 @@ def _risks() -> list[Fact]:
     sources = (Source("docs/explanation/what-leaves.md"),)
     return [
         Fact("Membership inference on the weights", "possible; measured only if an audit is listed above", sources),
-        Fact("Scores of small test sets", "a mean of few patients tells much about each", sources),
-        Fact("Bundles that have left", "can't be called back, nor can what later legs learned from them", sources),
+        Fact("Scores of small test sets", "a mean over few patients reveals much about each", sources),
+        Fact("Bundles that have left", "they can't be called back, nor can what later legs learned from them", sources),
     ]
 
 
@@ -135,11 +141,19 @@ def _measures() -> list[Fact]:
     return [
         Fact(
             "Transport",
-            "encrypted to the next site unless the policy says otherwise; signed; checked first; no network",
+            "sealed for its recipients unless the policy says otherwise; signed; checked before use; needs no network",
             sources,
         ),
-        Fact("Minimisation", "a closed list of files, no free text, rounded counts, no result of a patient", sources),
-        Fact("Withdrawal of consent", "relay forget: removes local files, leaves the patient out, records it", sources),
+        Fact(
+            "Minimisation",
+            "a closed list of files; no result of a single patient; counts rounded unless the policy says otherwise",
+            sources,
+        ),
+        Fact(
+            "Withdrawal of consent",
+            "relay forget removes what relay wrote, leaves the patient out of later training, and records it",
+            sources,
+        ),
         Fact("Accountability", "an append-only ledger of what came in and left", sources),
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 from relay.bundle import manifest
 from relay.exchange import StudyStore, chain_in
 from relay.files import read_json
-from relay.papers import Fact, Source, cited
+from relay.papers import RULES, Fact, Source, cited, of_policy
 from relay.plan import Study
 from relay.trust import Line
 
@@ -18,6 +18,19 @@ FINDINGS = {"audit.json": "attacks on what leaves", "privacy.json": "training wi
 """What other commands may have left in the folder of a run or of a leg; each is absent if it was not asked for."""
 AGAIN = "Remove it and make it again with the command that wrote it."
 MOST = 40
+ASKED = (
+    "sealed",
+    "memory",
+    "max_epsilon",
+    "experts",
+    "sample_counts",
+    "min_samples",
+    "max_training_epsilon",
+    "audit",
+    "approval",
+    "share",
+)
+"""The rules of the policy that concern patients."""
 
 
 def of_study(study: Study, config: Path) -> list[Fact]:
@@ -76,15 +89,7 @@ def of_roster(store: StudyStore) -> list[Fact]:
         Fact("Sites, in their order", ", ".join(roster.order), (source,)),
         Fact("Can open every bundle", ", ".join(roster.readers) or "nobody but the next site", (source,)),
         Fact("Valid", f"{roster.not_before[:10]} to {roster.not_after[:10]}, version {roster.version}", (source,)),
-        Fact("Sealing", "required" if policy.sealed else "NOT required", (source,)),
-        Fact("Memories that may travel", policy.kinds, (source,)),
-        Fact("Experts may travel", "yes" if policy.experts == "full" else "no", (source,)),
-        Fact("Counts", policy.sample_counts, (source,)),
-        Fact("Fewest training images", str(policy.min_samples), (source,)),
-        Fact("Limit of epsilon for a memory", _known(policy.max_epsilon, "no limit"), (source,)),
-        Fact("Limit of epsilon for a training", _known(policy.max_training_epsilon, "no limit"), (source,)),
-        Fact("Approval before sending", policy.approval, (source,)),
-        Fact("Who may give the final model to a hospital outside", policy.share.replace("none", "nobody"), (source,)),
+        *(Fact(RULES[rule], of_policy(policy, rule), (source,)) for rule in ASKED),
     ]
 
 
@@ -134,10 +139,6 @@ def _reader(line: Line) -> str:
 
 def _counts(said: object) -> str:
     return ", ".join(f"{part} {count}" for part, count in said.items()) if isinstance(said, Mapping) else "not known"
-
-
-def _known(value: object, instead: str) -> str:
-    return instead if value is None else str(value)
 
 
 def _plain(content: object) -> str:

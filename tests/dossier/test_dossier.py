@@ -14,16 +14,17 @@ from typing import Any
 
 import pytest
 
-from relay.dossier import common, read_record, write_dossier
-from relay.dossier.change_plan import change_plan
-from relay.dossier.model_card import model_card
+from relay.dossier import read_record, write_dossier
+from relay.dossier.change_plan import CHANGE_PLAN
+from relay.dossier.model_card import MODEL_CARD
+from relay.dossier.rows import privacy
 from relay.dossier.soup import roots
 from relay.errors import UserError
 from relay.exchange import StudyStore, receipt
 from relay.installed import lock_here
 from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Policy, Refused
 from tests.cli.typed import typed
-from tests.relays import At
+from tests.relays import At, World, remembered
 
 ROW = re.compile(r"^\| (.*?) \| (.*) \| (.*?) \|$")
 PAPERS = ("model-card", "change-control-plan", "technical-documentation", "log", "ethics-cover-sheet", "software")
@@ -62,7 +63,7 @@ def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path
     assert "site north" in papers["log"]
     for page in folder.glob("*.html"):
         html = page.read_text()
-        assert not re.findall(r"<script|<link|src=|href=(?!\"#source)", html)
+        assert not re.findall(r'<script|src=|href=(?!"(#|data:,"))', html)
         assert "Draft" in html
     with pytest.raises(UserError, match="exists already"):
         write_dossier(read_record(store), folder, None)
@@ -70,8 +71,8 @@ def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path
 
 def test_before_the_first_leg_there_is_only_a_plan(at: At) -> None:
     record = read_record(at(0).stores["east"])
-    assert change_plan(record).markdown().count("planned, not in this record") == 3
-    assert "none was received or signed here yet" in model_card(record).markdown()
+    assert CHANGE_PLAN.page(record).markdown().count("planned, not in this record") == 3
+    assert "none was received or signed here yet" in MODEL_CARD.page(record).markdown()
 
 
 def test_a_leg_that_must_be_done_again_is_left_out_and_what_has_expired_since_is_not(at: At) -> None:
@@ -86,13 +87,36 @@ def test_a_leg_that_must_be_done_again_is_left_out_and_what_has_expired_since_is
 def test_an_audit_and_a_guarantee_are_told_as_the_card_has_them(store: StudyStore) -> None:
     attack = {"part": "model", "name": "lira", "auc": 0.53, "low": 0.41, "high": 0.64, "p": 0.7}
     audit = {"members": 16, "others": 8, "shadows": 4, "measurable": True, "p": 0.7, "attacks": [attack]}
-    privacy = {"epsilon": 3.0, "delta": 1e-05, "unit": "patient", "private": True}
-    leg = read_record(store).legs[0]
-    leg.card.content.update(privacy_audit=audit, privacy=privacy)
-    told = [fact.text for fact in common.privacy([leg])]
+    guarantee = {"epsilon": 3.0, "delta": 1e-05, "unit": "patient", "private": True}
+    record = read_record(store)
+    record.legs[0].card.content.update(privacy_audit=audit, privacy=guarantee)
+    told = [str(fact.said) for fact in privacy(record)]
     assert told[0] == "ε = 3, δ = 1e-05 for each patient; noise is secret: yes"
     assert "16 patients trained on, 8 not; counts are rounded; 4 shadow models" in told[1]
     assert told[2] == "lira on the model: AUC 0.53 (interval 0.41 to 0.64), p = 0.7"
+
+
+def test_a_memory_of_all_legs_is_told_beside_that_of_one(tmp_path: Path) -> None:
+    world = World(tmp_path / "world")
+    ewc = remembered(1, "ewc", derived="weights", patients=0)
+    made = world.make(1, memory=None, cumulative=ewc)
+    world.deliver(made, "south")
+    world.make(2, cumulative=remembered(2, "ewc", derived="weights", patients=0))
+    papers = written(world.stores["south"], folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, world.stores["south"].home, folder)
+    kept = "ewc, derived from weights; patients not counted; epsilon: none stated"
+    assert f"| Leg 2, south: memory of all legs so far | {kept}" in papers["model-card"]
+    assert "| Leg 2, south: memory that travels | style, derived from aggregates" in papers["model-card"]
+    sizes = r"\| Leg 1, north: weights \| model \d+ bytes \+ memory of all legs \d+ bytes \+ expert \d+ bytes \|"
+    assert re.search(sizes, papers["ethics-cover-sheet"])
+
+
+def test_a_gap_names_whom_the_paper_is_left_to(at: At) -> None:
+    text = CHANGE_PLAN.page(read_record(at(0).stores["east"])).markdown()
+    assert "| Net | [to be filled in by the manufacturer: not in the record] |" in text
+    assert "| Roll-out | [to be filled in by the manufacturer: how users are told, and labelling is changed] |" in text
+    assert "the sponsor" not in text
 
 
 def _ledger(store: StudyStore) -> None:
@@ -149,7 +173,7 @@ def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.Monk
     words = ("dossier", "--home", store.home, "-o", out)
     typed("dossier", "--home", tmp_path, "-o", out).refused(2, "no study is known", advice="relay request")
     typed(*words, "--lock", "no.txt").refused(2, "there is no file no.txt", advice="leave --lock out")
-    typed(*words, "--receipt", store.home / "identity.json").refused(3, "this receipt is incomplete")
+    typed(*words, "--receipt", store.home / "identity.json").refused(3, "identity.json: this receipt is incomplete")
     assert not list(out.iterdir())
     monkeypatch.setattr("relay.installed.lock_here", lambda: None)
     done = typed(*words)
