@@ -33,6 +33,7 @@ from relay.leg import (
     needs,
     planned_steps,
     run_leg,
+    told,
     transport_of,
     tuning_steps,
 )
@@ -121,6 +122,8 @@ class Simulation:
             progress.leg(title, steps)
             self.train(leg, self.receive(leg, progress), progress)
         self.send(leg, progress)
+        if progress.spent and is_first():  # of a leg that was made now; the record was written before this was measured
+            paths.write_record(**paths.record() | {"spent": told(progress.spent)})
         progress.finish_leg()
 
     def receive(self, leg: Leg, progress: Progress) -> Incoming | None:

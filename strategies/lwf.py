@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from relay.config import Field, options
+from relay.parts import part
 
 from .base import Batch, Phase, Strategy
 
@@ -79,6 +80,6 @@ class LwF(Strategy):
         import torch
 
         assert self.teacher is not None
-        with torch.no_grad():
+        with torch.no_grad(), part("teacher"):
             logits: Tensor = self.teacher(image)
         return logits

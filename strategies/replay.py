@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from relay.config import Field, Named, options
 from relay.memory import Choice, build
+from relay.parts import part
 
 from .base import Batch, Phase, Task, Training
 from .lwf import LwF, LwFOptions
@@ -80,7 +81,8 @@ class Replay(LwF):
         size, replay, weight = len(batch.image), self.options.replay, self.earlier
         share = replay * weight / (1 - replay * (1 - weight))  # to the rest of the batch as it was, times the weight
         many = max(1, min(size - 1, int(size * share + 0.5)))
-        drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
+        with part("replay"):
+            drawn = self.remembered.draw(batch[:many]) if self.teacher is not None else None
         if drawn is None:
             return super().loss(batch)
         own = batch[many:] if size > 1 else batch  # a single image is learned and, with another appearance, replayed

@@ -9,7 +9,7 @@ import pytest
 from tests.rooms import FACES, MODULES, ROOMS, ROOT, imports, room_of
 
 FLOORS = (
-    {"errors", "installed", "numbers", "palette", "phase", "screen", "seeds", "statistics"},
+    {"errors", "installed", "numbers", "palette", "parts", "phase", "screen", "seeds", "statistics"},
     {"files", "registry", "signatures", "tensorfile"},
     {"locks", "logs", "metrics"},
     {"tasks"},

@@ -39,6 +39,7 @@ from .run import (
 )
 from .simulated_transport import SimulatedStudy as SimulatedStudy, transport_of as transport_of
 from .sites import Known as Known, Needs as Needs, Sites as Sites, needs as needs
+from .spent import told as told
 from .tensorboard import show_results as show_results
 from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config

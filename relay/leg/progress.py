@@ -11,7 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,9 @@ def progress_of(run: Path) -> Path:
 class Progress:
     """Stages, and steps done of all steps of a run.
 
+    Attributes:
+        spent: seconds of the current leg by stage, "" being between two.
+
     Args:
         total: optimiser steps of the whole run; use :meth:`expect` if not yet known.
         console: where to show it; None to show nothing (processes other than the first, tests).
@@ -59,6 +63,7 @@ class Progress:
         self.console, self.pace = console, Pace(total)
         self._clock, self._then, self._beat = clock, clock(), beat
         self._title = self._stage = self._note = ""
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self._training = True  # without legs, as in a comparison, progress is measured by what is counted
         self._lock, self._over = threading.Lock(), threading.Event()
         live = console is not None and console.is_terminal
@@ -94,6 +99,7 @@ class Progress:
         """Start a leg of ``steps`` steps."""
         self._spend()
         self._title, self._note, self._training = title, "", False
+        self.spent = defaultdict(float)
         self.pace.begin(steps)
         log.info(title)
         if self.console and not self._bar:
@@ -103,6 +109,7 @@ class Progress:
         """Skip a leg that is already finished: its steps count as done."""
         self.say(f"{title}: already finished, skipped")
         self._title, self._training = title, False
+        self.spent = defaultdict(float)
         self.advance(steps, made=False)
         self.pace.begin(0)
 
@@ -151,6 +158,13 @@ class Progress:
         self.pace.finish()
         self._show()
 
+    def divide(self, stage: str, parts: Mapping[str, float]) -> None:
+        """Say more of what the time of a stage that is over went to: ``parts``, in seconds."""
+        with self._lock:
+            self.spent.pop(stage, None)
+            for name, seconds in parts.items():
+                self.spent[name] += seconds
+
     def note(self, text: str) -> None:
         """Show a few words after the stage."""
         log.info("%s: %s", self._title, text)
@@ -182,6 +196,7 @@ class Progress:
         with self._lock:  # the beat thread reads the clock, too
             now = self._clock()
             self.pace.spend(now - self._then, self._training)
+            self.spent[self._stage] += now - self._then
             self._then = now
 
     def _show(self) -> None:

@@ -40,6 +40,7 @@ from relay.leg.processes import is_first, wait_for_all
 from relay.leg.progress import Progress
 from relay.leg.release import Release
 from relay.leg.sites import Sites
+from relay.leg.spent import TimeSteps, told
 from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
@@ -130,7 +131,8 @@ def run_leg(
             checkpoint.save(paths.checkpoint, made.model, kept)
         record["sha256"] = {paths.scores.name: measure(paths.scores).sha256}
         seconds = {"seconds": round(time.monotonic() - began, 1), "train_seconds": round(training, 1)}
-        record |= seconds | {"versions": _versions()} | ({"privacy": guarantee.stated} if guarantee else {})
+        record |= seconds | {"spent": told(progress.spent)}
+        record |= {"versions": _versions()} | ({"privacy": guarantee.stated} if guarantee else {})
         paths.write_record(state="finished", **record)
         for state in (*paths.root.glob("phase_*.ckpt"), *paths.root.glob(".phase_*"), *paths.root.glob("noise.key")):
             state.unlink()
@@ -246,12 +248,14 @@ def _train(
             *phase.callbacks,
             *(chosen := choosing(leg.train, phase, sites)),
             KeepState(state, leg.train.save_every_n_seconds),
+            timed := TimeSteps(),
         ]
         if phase.start is not None:
             phase.module.load_state_dict(phase.start.state_dict())
-        with progress.stage(f"training, phase '{phase.name}'", training=True):
+        with progress.stage(stage := f"training, phase '{phase.name}'", training=True):
             train = partial(fit, learner, state, curves, devices, acting)
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
+        progress.divide(stage, timed.divided(progress.spent[stage]))
         for best in chosen:
             best.choose(phase.module)
     if is_first():

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from relay.errors import HandoverError
 from relay.handover import Handover
 from relay.memory.weights import ADVICE, read
+from relay.parts import part
 
 Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Transposed: TypeAlias = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -229,11 +230,13 @@ class Projected(pl.Callback):  # type: ignore[misc]
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         """Before gradients are clipped."""
-        self.projectors.before_step()
+        with part("projection"):
+            self.projectors.before_step()
         self.stepped = True
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Before anything else reads the weights; a batch whose gradients are only added up is no step."""
         if self.stepped:
-            self.projectors.after_step()
+            with part("projection"):
+                self.projectors.after_step()
         self.stepped = False

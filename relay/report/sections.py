@@ -107,7 +107,8 @@ def what_was_run(run: Run) -> Section:
     lines += [f"Random seed: {', '.join(sorted(seeds))}."] if seeds else []
     stated = [(run.label(leg.number), check(schemas.Stated, leg.record.get("privacy"))[0]) for leg in run.legs]
     lines += [f"Differential privacy of leg {label}: {said}." for label, said in stated if said]
-    return Section("run", "What was run", lines, (), [tables.environment(run), tables.config(run.legs)])
+    listed = [tables.environment(run), tables.spent(run), tables.config(run.legs)]
+    return Section("run", "What was run", lines, (), [table for table in listed if table])
 
 
 def _unfinished(run: Run) -> str:

@@ -187,6 +187,7 @@ class Record(Shape):
     start: str | None = None
     seconds: Number = None
     train_seconds: Number = None
+    spent: dict[str, Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]] | None = None
     versions: dict[str, str] | None = None
 
 

@@ -150,6 +150,22 @@ def environment(run: Run) -> Table:
     return Table("Software and time of each leg", columns, rows, numeric=False)
 
 
+def spent(run: Run) -> Table | None:
+    """Where the time of each leg went, if their records say so."""
+    legs = {run.label(leg.number): parts for leg in run.legs if (parts := leg.record.get("spent"))}
+    if not legs:
+        return None
+    names = dict.fromkeys(name for parts in legs.values() for name in parts)
+    largest = sorted(names, key=lambda name: -sum(parts.get(name, 0.0) for parts in legs.values()))
+    rows = [[name, *(_part(parts, name) for parts in legs.values())] for name in largest]
+    return Table("Where the time of each leg went", ["spent on", *legs], rows)
+
+
+def _part(parts: Mapping[str, float], name: str) -> str:
+    whole = sum(parts.values())
+    return f"{duration(parts[name])} ({parts[name] / whole:.0%})" if name in parts and whole else MISSING
+
+
 DATA = "dataset.kwargs."
 PLACES = ("root_path", "img_folder", "corrections")
 SHARED = {field.name for field in fields(DatasetOptions)} - {*PLACES}
