@@ -61,7 +61,8 @@ class Simulation:
     ) -> None:
         self.study, self.devices = study, devices or Devices()
         self.run_paths = RunPaths(root)
-        self.sites = Sites(study.legs[0].conf.random_seed, self.run_paths, known)
+        several = len(study.test_sets) > 1
+        self.sites = Sites(study.legs[0].conf.random_seed, self.run_paths, known, several)
         self.transport = transport or transport_of(study, self.run_paths)
 
     @property
@@ -121,6 +122,7 @@ class Simulation:
             progress.leg(title, steps)
             self.train(leg, self.receive(leg, progress), progress)
         self.send(leg, progress)
+        self.sites.rest()
         progress.finish_leg()
 
     def receive(self, leg: Leg, progress: Progress) -> Incoming | None:

@@ -303,6 +303,7 @@ def _scores(
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.does, **where)
+        sites(dataset).rest()
 
 
 def _of_vote(
@@ -329,6 +330,7 @@ def _of_vote(
         for found in tested:
             yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
+        site.rest()
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 
 
