@@ -41,6 +41,9 @@ from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 from relay.tasks import Task
 
+MANY = 200
+"""Tests of a model on a site beyond which a run says how to do with fewer."""
+
 
 class Simulation:
     """Runs a study through its legs.
@@ -105,6 +108,12 @@ class Simulation:
             handover_writer.check(leg)
             guarantee.check(leg, self.devices)
             self.run_paths.leg(leg.folder).check(leg.scientific())
+        many, sites = len(self.study.legs), len(self.study.test_sets)
+        if many * sites > MANY and self.study.tests == "all":
+            progress.say(
+                f"The models of {many} legs are tested on {sites} sites each, {many * sites} times in all. What the "
+                f"results need is at most {2 * many + sites} times: current_tasks.tests=needed"
+            )
         with progress.stage("reading and checking images"):
             self._check_data(progress)
         if is_first():

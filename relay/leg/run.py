@@ -288,8 +288,8 @@ def _first(leg: Leg, sites: Sites, devices: Devices, precision: object) -> First
 def _scores(
     leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """A row for every class of every sample of every accessible test set."""
-    for dataset in study.test_sets:
+    """A row for every class of every sample of the test sets that the leg is tested on."""
+    for dataset in study.tested(leg):
         where = {
             "study": study.name,
             "strategy": study.strategy,

@@ -40,7 +40,7 @@ EVERY = 30.0
 def needs(legs: Sequence[Leg], study: Study) -> Needs:
     """What the given legs of a study are trained and tested on."""
     trained = {d.options.task_id: d for leg in legs for d in leg.pool}
-    tested = {d.options.task_id: d for d in study.test_sets}
+    tested = {d.options.task_id: d for leg in legs for d in study.tested(leg)}
     parts: tuple[tuple[SplitName, ...], ...] = (("train", "val", "test"), ("train", "val"), ("test",))
     return [
         (d, parts[0] if i in trained and i in tested else parts[1] if i in trained else parts[2])
