@@ -47,7 +47,14 @@ def make_handover(folder: Path, size: int) -> None:
         "handover.json": {
             "format": 1,
             "model": {"name": "U-Net", "kwargs": {}},
-            "data": {"classes": ["background", "vessel"], "channels": 3, "intensity_range": [0, 1]},
+            "data": {
+                "task": "segmentation",
+                "classes": ["background", "vessel"],
+                "channels": 3,
+                "intensity_range": [0, 1],
+                "steps": None,
+                "slices": None,
+            },
         },
         "config.json": {},
         "data-card.json": {
@@ -60,7 +67,7 @@ def make_handover(folder: Path, size: int) -> None:
             "images": {"train": 100, "val": 0, "test": 10},
             "patients": {"train": 100, "val": 0, "test": 10},
         },
-        "results.json": {"format": 1, "leg": 1, "trained": "north", "rows": []},
+        "results.json": {"format": 1, "leg": 1, "trained": "north", "rows": [], "zero_shot": []},
         FACTS: facts,
     }
     for name, content in documents.items():
@@ -77,17 +84,22 @@ def step(root: Path, what: str) -> dict[str, float]:
 def run(root: Path, what: str) -> None:
     """What :func:`step` starts."""
     from relay.bundle import find
-    from relay.exchange import drafting, sending, verify
+    from relay.exchange import drafting, receive, sending, verify
     from relay.leg import SimulatedStudy
 
     study = SimulatedStudy(root / "study", SITES, policy())
     study.begin()
-    site = "north" if what == "write" else "south"
+    site = "north" if what in ("write", "split") else "south"
     store, keys = study.store(site), study.keys(site)
     before, began = peak(), time.perf_counter()
     if what == "write":
         sending.sign(store, keys, drafting.draft(store, root / "handover"))
         sending.export(store, 1, study.stick)
+    elif what == "split":
+        (whole,) = study.stick.iterdir()
+        sending.export(store, 1, study.stick, whole.stat().st_size // 3)
+    elif what == "receive":
+        receive(store, keys, find(study.stick)[0].path)
     else:
         verify(store, keys, find(study.stick)[0].path)
     print(json.dumps({"seconds": time.perf_counter() - began, "MB": peak() - before}))

@@ -42,6 +42,9 @@ from relay.plan import Leg, Study
 from relay.results import forgetting, matrix, mean, no_nan, of_relay, own_legs, write_rows
 from relay.tasks import Task
 
+MANY = 200
+"""Tests of a model on a site beyond which a run says how to do with fewer."""
+
 
 class Simulation:
     """Runs a study through its legs.
@@ -62,7 +65,8 @@ class Simulation:
     ) -> None:
         self.study, self.devices = study, devices or Devices()
         self.run_paths = RunPaths(root)
-        self.sites = Sites(study.legs[0].conf.random_seed, self.run_paths, known)
+        several = len(study.test_sets) > 1
+        self.sites = Sites(study.legs[0].conf.random_seed, self.run_paths, known, several)
         self.transport = transport or transport_of(study, self.run_paths)
 
     @property
@@ -105,6 +109,12 @@ class Simulation:
             handover_writer.check(leg)
             guarantee.check(leg, self.devices)
             self.run_paths.leg(leg.folder).check(leg.scientific())
+        many, sites = len(self.study.legs), len(self.study.test_sets)
+        if many * sites > MANY and self.study.tests == "all":
+            progress.say(
+                f"The models of {many} legs are tested on {sites} sites each, {many * sites} times in all. What the "
+                f"results need is at most {2 * many + sites} times: current_tasks.tests=needed"
+            )
         with progress.stage("reading and checking images"):
             self._check_data(progress)
         if is_first():
@@ -124,6 +134,7 @@ class Simulation:
         self.send(leg, progress)
         if progress.spent and is_first():  # of a leg that was made now; the record was written before this was measured
             paths.write_record(**paths.record() | {"spent": told(progress.spent)})
+        self.sites.rest()
         progress.finish_leg()
 
     def receive(self, leg: Leg, progress: Progress) -> Incoming | None:

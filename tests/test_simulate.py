@@ -10,11 +10,14 @@ import pytest
 
 from relay.adopt import AdoptPaths
 from relay.bundle import measure
+from relay.data.spool import Buffer
+from relay.data.store import Store
 from relay.errors import DataError, UserError
 from relay.leg.paths import LegPaths, RunPaths
-from relay.results import COLUMNS, no_nan, write_rows
+from relay.predict.models import finished as finished_models
+from relay.results import COLUMNS, no_nan, read_rows, write_rows
 from relay.simulate import outcome, summarise
-from tests.studies import TINY, finished, study
+from tests.studies import TINY, finished, simulate, study
 
 EXTERNAL = {"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}
 
@@ -66,3 +69,55 @@ def test_a_legs_scores_that_are_lost_or_empty_say_what_to_remove(tmp_path: Path)
         assert f"Remove {paths.root}" in caught.value.advice()
     write_rows(paths.scores, rows())
     assert len(paths.rows()) == 12
+
+
+THREE = [
+    {"kwargs": {"task_id": n, "task_name": f"clinic_{c}", "camera": f"clinic_{c}"}} for n, c in enumerate("abc", 1)
+]
+FEW: dict[str, Any] = {
+    "common.dataset.kwargs": {"num_classes": 3, "count": 10, "size": 16, "img_size": [16, 16]},
+    "common.train": {"num_epochs": 1, "batch_size": 4},
+    "all_tasks_datasets": THREE,
+    "current_tasks": {"task_ids": [1, 2, 3], "tests": "needed"},
+}
+
+
+def test_only_what_the_results_need_is_tested_and_nothing_is_held_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[Store] = []
+    held: list[set[str]] = []
+    build, pixels = Store.__init__, Buffer.pixels
+
+    def built(self: Store, *given: Any, **more: Any) -> None:
+        build(self, *given, **more)
+        stores.append(self)
+
+    def mapped(self: Buffer) -> Any:
+        found = pixels(self)
+        held.append(
+            {s._dataset.options.task_name for s in stores if s._buffer._in_file and s._buffer._pixels is not None}
+        )
+        return found
+
+    monkeypatch.setattr(Store, "__init__", built)
+    monkeypatch.setattr(Buffer, "pixels", mapped)
+    done = simulate(tmp_path, **FEW)
+    rows = [(row["leg"], row["site"]) for row in read_rows(tmp_path / "results" / "scores.csv")]
+    a, b, c = ("clinic_a", "clinic_b", "clinic_c")
+    assert set(rows) == {(1, a), (1, b), (2, b), (2, c), (3, a), (3, b), (3, c)}
+    whole = json.loads((tmp_path / "results" / "summary.json").read_text())
+    assert {*whole["final"]} == {a, b, c}
+    assert None not in (whole["forgetting"], whole["relay"]["backward"])
+    assert max(map(len, held)) == 2  # the site of the leg, and the one it is tested on
+    assert {name for names in held for name in names} == {a, b, c}
+    models = finished_models(done.study, tmp_path)
+    assert [model.sites for model in models] == [(a, b), (b, c), (a, b, c)]
+    simulate(tmp_path, **FEW)  # a finished run goes on being one
+
+
+def test_legs_that_start_from_nothing_are_tested_everywhere() -> None:
+    one = study(**FEW | {"common.strategy.name": "local"})
+    assert [len(one.tested(leg)) for leg in one.legs] == [3, 3, 3]
+    assert [len(one.tested(leg)) for leg in study(**FEW).legs] == [2, 2, 3]
+    assert [len(study().tested(leg)) for leg in study().legs] == [2, 2]

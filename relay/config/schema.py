@@ -226,6 +226,9 @@ class CurrentTasks:
         task_ids: the legs, in order.
         laps: how many times a simulation repeats ``task_ids``; in a deployment, the roster's order decides. A strategy
             that starts from scratch makes one lap.
+        tests: ``all``: each leg's model is tested on all test sets; their number grows with the square of the sites.
+            ``needed``: on those of its own site and of the next leg's, and the last leg's model on all, from which the
+            scores at the end, forgetting and transfer are measured. Legs that start from nothing are tested on all.
         mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
             at its own site.
         task_confs: for each ``task_id``, values that override ``common`` in that leg only.
@@ -234,6 +237,7 @@ class CurrentTasks:
 
     task_ids: Annotated[list[int], Field(min_length=1)]
     laps: Annotated[int, Field(ge=1, le=999)] = 1
+    tests: Literal["all", "needed"] = "all"
     mode: Literal["simulation", "deployment"] = "simulation"
     task_confs: dict[int, dict[str, Any]] = Field(default_factory=dict)
     handoff: Handoff | None = None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.adopt import LEARNED, AdoptPaths, origin_of, read, write
 from relay.correct.target import Target
-from relay.data import SPLITS, SiteData, prepare
+from relay.data import SPLITS, SiteData, Spool, prepare
 from relay.errors import UserError
 from relay.files import read_record, recover_folder, write_text
 from relay.leg import Progress, RunPaths, Sites, device_of, digests, is_first, scores, tune, wait_for_all
@@ -81,7 +81,8 @@ def site_of(target: Target, run: RunPaths, least: int, score_corrected: bool) ->
         DataError: images are missing, have moved to another split or have changed since the leg used them.
     """
     leg, name = target.leg, target.leg.task_name
-    site = prepare(target.corrected, leg.conf.random_seed, run.root / "spool", score_corrected=score_corrected)
+    spool = Spool(run.root / "spool")
+    site = prepare(target.corrected, leg.conf.random_seed, spool, score_corrected=score_corrected)
     Sites(leg.conf.random_seed, run).check_split(site)
     many = len({sample.corrected for sample in site.split.train} - {None})
     if many < least:

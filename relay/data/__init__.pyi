@@ -65,6 +65,7 @@ from .record import Case as Case, Pixels as Pixels, Record as Record
 from .site import SiteData as SiteData, prepare as prepare
 from .sizes import viewable as viewable
 from .splits import SPLITS as SPLITS, Split as Split
+from .spool import MAX_RAM as MAX_RAM, Spool as Spool
 from .steps.base import Step as Step, spec as spec
 from .steps.grid import Grid as Grid
 from .steps.preparing import prepared as prepared, prepared_slices as prepared_slices

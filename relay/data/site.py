@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from relay.data.dataset import Dataset
@@ -14,6 +13,7 @@ from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
 from relay.data.splits import SPLITS, Split, as_stored, split
+from relay.data.spool import Spool
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
 from relay.data.withdrawn import Withdrawn
@@ -33,7 +33,7 @@ class SiteData:
         split: The samples of each split.
     """
 
-    def __init__(self, dataset: Dataset, split: Split, spool: Path | None = None) -> None:
+    def __init__(self, dataset: Dataset, split: Split, spool: Spool | None = None) -> None:
         self.dataset = dataset
         self.split = split
         self._spool = spool
@@ -86,6 +86,12 @@ class SiteData:
                 problems += error.refused
         refuse_images(self.dataset, problems)
 
+    def rest(self) -> None:
+        """Leave RAM until the images are used again, as far as they are in a file."""
+        self._volume = None
+        for store in self._stores.values():
+            store.rest()
+
     def _check_axes(self, first: Record) -> None:
         """Compare an image with the options before all are read, each of which would otherwise be refused alone.
 
@@ -134,7 +140,7 @@ class SiteData:
 def prepare(
     dataset: Dataset,
     seed: int,
-    spool: Path | None = None,
+    spool: Spool | None = None,
     splits: Sequence[SplitName] = SPLITS,
     score_corrected: bool = False,
 ) -> SiteData:
@@ -143,7 +149,7 @@ def prepare(
     Args:
         dataset: The site's data set.
         seed: The study's seed.
-        spool: A folder for data that does not fit into RAM (see :class:`Store`).
+        spool: Where images go that are not to stay in RAM (see :class:`Store`).
         splits: The splits that will be needed.
         score_corrected: Whether masks that people have corrected are also used for validation and test images: a person
             must have said so. Otherwise, only training images use them.

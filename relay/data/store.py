@@ -1,7 +1,6 @@
 """The decode-once cache: every image of a split, in one flat buffer of bytes; or where the cache on disk has it.
 
-An image takes only the bytes of its pixels. Forked worker processes share the buffer,
-and the system can page it out when it is a file.
+An image takes only the bytes of its pixels. Forked worker processes share the buffer.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from itertools import groupby
 from math import prod
-from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +25,12 @@ from relay.data.packs import Packed
 from relay.data.patches import places_of_classes
 from relay.data.problems import refuse
 from relay.data.record import Case, Pixels, Record
+from relay.data.spool import Buffer, Spool
 from relay.data.steps.grid import Grid
 from relay.errors import DataError
-from relay.files import make_folder
 
-MAX_RAM = 4 << 30
+AHEAD = 512 << 20
+"""Bytes of images that are read or wait while another one is stored: of volumes few, of small pictures many."""
 Step = Callable[[], object]
 
 
@@ -53,38 +51,6 @@ def refuse_images(dataset: Dataset, problems: Sequence[DataError]) -> None:
     refuse(sorted(problems, key=str), f"{dataset}: images that can't be used", "Fix or remove the files named above.")
 
 
-class _Buffer:
-    """An append-only buffer, in RAM or, beyond ``max_ram``, in an unnamed file."""
-
-    def __init__(self, spool: Path | None, max_ram: int) -> None:
-        self._spool, self._max_ram = spool, max_ram
-        self._ram, self._size = bytearray(), 0
-        self._file: IO[bytes] | None = None
-
-    def append(self, values: NDArray[Any]) -> int:
-        """Append an array; return its position in the buffer, in bytes."""
-        begin, self._size = self._size, self._size + values.nbytes
-        if self._file is None and self._spool is not None and self._size > self._max_ram:
-            make_folder(self._spool)
-            self._file = TemporaryFile(dir=self._spool)  # noqa: SIM115  lives as long as its map
-            self._file.write(self._ram)
-            self._ram = bytearray()
-        if self._file is None:
-            self._ram += np.ascontiguousarray(values).data.cast("B")
-        else:
-            self._file.write(np.ascontiguousarray(values).data)
-        return begin
-
-    def array(self) -> Pixels:
-        """All bytes, as one read-only array."""
-        if self._file is None:
-            flat = np.frombuffer(self._ram, np.uint8)
-            flat.flags.writeable = False
-            return flat
-        self._file.flush()
-        return np.memmap(self._file, np.uint8, mode="r")
-
-
 class _Array(NamedTuple):
     """An array's place in a buffer, in bytes."""
 
@@ -97,7 +63,7 @@ class _Array(NamedTuple):
         return flat[self.begin : end].view(self.kind).reshape(self.shape)
 
 
-def _put(buffer: _Buffer, values: NDArray[Any]) -> _Array:
+def _put(buffer: Buffer, values: NDArray[Any]) -> _Array:
     return _Array(buffer.append(values), values.shape, values.dtype)
 
 
@@ -110,9 +76,7 @@ class Store:
     Args:
         dataset: Reads the samples.
         samples: The samples.
-        spool: One of the site's own folders, for buffers larger than ``max_ram``; the file in it is unnamed and
-            disappears with the process. None keeps everything in RAM.
-        max_ram: Maximum size of pixels in RAM, in bytes.
+        spool: Where pixels go that are not to stay in RAM; None keeps all of them there.
         step: Called after each image.
 
     Attributes:
@@ -127,12 +91,7 @@ class Store:
     """
 
     def __init__(
-        self,
-        dataset: Dataset,
-        samples: Sequence[Record],
-        spool: Path | None = None,
-        max_ram: int = MAX_RAM,
-        step: Step | None = None,
+        self, dataset: Dataset, samples: Sequence[Record], spool: Spool | None = None, step: Step | None = None
     ) -> None:
         self.samples, self._dataset = list(samples), dataset
         self.channels = dataset.options.channels
@@ -142,17 +101,16 @@ class Store:
         self.grids: list[Grid | None] = []
         self._where: list[tuple[_Array, _Array] | Case] = []
         self._checked: set[int] = set()
-        images, targets = _Buffer(spool, max_ram), _Buffer(spool, max_ram // self.channels)
+        self._buffer = buffer = Buffer(spool)
         for case in _decoded(dataset, self.samples):
             in_pack = isinstance(case, Packed)
-            self._where.append(case if in_pack else (_put(images, case.image), _put(targets, case.target)))
+            self._where.append(case if in_pack else (_put(buffer, case.image), _put(buffer, case.target)))
             self.shapes.append(case.image.shape[:-1])
             self.spacings.append(case.spacing)
             self.notes.append(case.notes)
             self.grids.append(case.grid)
             if step is not None:
                 step()
-        self._images, self._targets = images.array(), targets.array()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -162,7 +120,12 @@ class Store:
         if isinstance(where, Case):
             return self._sound(index, where)
         image, target = where
-        return image.of(self._images), target.of(self._targets)
+        pixels = self._buffer.pixels()
+        return image.of(pixels), target.of(pixels)
+
+    def rest(self) -> None:
+        """Leave RAM until the images are used again, as far as they are in a file."""
+        self._buffer.rest()
 
     def _sound(self, index: int, case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
         """An image from the cache on disk; checked on first use, and read again if it is damaged there."""
@@ -183,7 +146,7 @@ class Store:
     def nbytes(self) -> int:
         """Size of all images and masks, in bytes."""
         packed = (where.image.nbytes + where.target.nbytes for where in self._where if isinstance(where, Case))
-        return self._images.nbytes + self._targets.nbytes + sum(packed)
+        return self._buffer.nbytes + sum(packed)
 
 
 def _volume(sample: Record) -> object:
@@ -192,17 +155,20 @@ def _volume(sample: Record) -> object:
 
 
 def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
-    """The images in order, from the cache on disk or read by a few threads, a few at a time to limit memory."""
+    """The images in order, from the cache on disk or read by a few threads, a few at a time: memory is limited."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
+    ahead, largest = 1, 1  # the first image shows how large they are
     waiting: deque[Callable[[], list[Case]]] = deque()
     cache = Cache.of_environment()
     with ThreadPoolExecutor(threads) as pool, ExitStack() as held:
         kept = held.enter_context(Kept(cache, dataset)) if cache else None
         for _, group in groupby(samples, _volume):
             waiting.append(_begun(pool, dataset, list(group), kept, problems))
-            if len(waiting) >= 4 * threads:
-                yield from waiting.popleft()()
+            if len(waiting) >= ahead:
+                yield from (cases := waiting.popleft()())
+                largest = max([largest, *(case.image.nbytes + case.target.nbytes for case in cases)])
+                ahead = min(max(AHEAD // largest, 1), 4 * threads)
         while waiting:
             yield from waiting.popleft()()
     if problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from relay.exchange.rules import Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
-from relay.trust import Claim, DigestMismatch, Keys, Policy, Share, Statement, digest, statement
+from relay.trust import Claim, DigestMismatch, Keys, Policy, Refused, Share, Statement, digest, statement
 
 Kept = Literal["received", "signed"]
 """What a site stores of a leg: what it received, or what it signed itself."""
@@ -303,6 +304,15 @@ def _own(path: Path) -> bytes:
 
 def _trusted(path: Path) -> Statement:
     data = _own(path)
-    signed, _ = statement.peek(data, str(path))
-    claim, about = statement.parse(signed.unverified, str(path))
+    try:
+        return _parsed(data)
+    except Refused:  # again, for a message that names the file
+        return _parsed.__wrapped__(data, str(path))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(data: bytes, what: str = "") -> Statement:
+    """The chains that a site keeps have most of their statements in common."""
+    signed, _ = statement.peek(data, what)
+    claim, about = statement.parse(signed.unverified, what)
     return Statement(claim, about, digest(signed.unverified), data)

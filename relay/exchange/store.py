@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,6 +64,8 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
+opened_roster = lru_cache(maxsize=64)(open_roster)
+"""The same bytes, checked against the same coordinator, are not checked again: a command asks for its roster often."""
 LEG = re.compile("leg_[0-9]{4}")
 """The name of a leg's folder."""
 
@@ -175,7 +177,7 @@ class StudyStore:
         return self._open(newest) if newest else None
 
     def _open(self, path: Path) -> TrustedRoster:
-        return _own(lambda: open_roster(read_bytes(path), self.coordinator, self.study), path)
+        return _own(lambda: opened_roster(read_bytes(path), self.coordinator, self.study), path)
 
     @property
     def roster(self) -> Roster:

@@ -16,6 +16,7 @@ from .evaluate import (
     regridded as regridded,
     resized as resized,
     rows as rows,
+    slabs as slabs,
 )
 from .fitting import fit as fit
 from .inference import (

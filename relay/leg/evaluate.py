@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from relay.data import Grid, Pixels, Record, SiteData, restored, scaled
 from relay.leg.inference import batches, predict
 from relay.postprocess import Postprocessing, cleaned
 from relay.tasks import Task
+
+SLAB = 1 << 26
+"""How many probabilities of a large image are made at once."""
 
 
 class Calibration(Protocol):
@@ -78,11 +82,13 @@ def _of_image(
     task = site.dataset.options.does
     mask, spacing = site.truth("test", index)
     truth = np.array(mask)  # a copy: the store's own array is read-only
-    probabilities = resized(logits, truth.shape, site.test.grids[index])
-    found, target = task.decide(probabilities), torch.from_numpy(truth).to(logits.device).long()[None]
-    if calibration is not None:
-        calibration.update(probabilities, target)
-    label = cleaned(found[0].to(torch.uint8).cpu().numpy(), steps)
+    target = torch.from_numpy(truth).to(logits.device)[None]
+    found = torch.empty_like(target)
+    for rows, probabilities in slabs(logits, truth.shape, site.test.grids[index]):
+        found[:, rows] = task.decide(probabilities)
+        if calibration is not None:
+            calibration.update(probabilities, target[:, rows])
+    label = cleaned(found[0].cpu().numpy(), steps)
     found = torch.from_numpy(label).to(found)[None] if steps else found
     scores = task.values(found, target)[0].tolist()
     return Predicted(site.split.test[index], label, [], truth, spacing, scores)
@@ -94,6 +100,25 @@ def _of_sample(logits: Tensor, site: SiteData, index: int, calibration: Calibrat
     answer, label = task.answer(logits), task.label(torch.from_numpy(truth[None]).to(logits.device))
     scores = task.values(task.decide(logits), label)[0].tolist()
     return Predicted(site.split.test[index], None, answer[0].tolist(), truth, site.test.spacings[index], scores)
+
+
+def slabs(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """What :func:`resized` gives, in parts along the image's first axis, each with its rows: of a CT volume, the
+    probabilities of all classes at once would take gigabytes. Those of a small image are one part."""
+    step = max(1, SLAB // (logits.shape[1] * prod(size[1:])))
+    same = tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size))
+    moved = grid is not None and not same and not grid.covers(logits.shape[2:])
+    if step >= size[0] or not (same or moved):
+        yield slice(None), resized(logits, size, grid)
+        return
+    source = logits if same else logits.float().softmax(1)
+    for begin in range(0, size[0], step):
+        rows = slice(begin, begin + step)
+        if same:
+            yield rows, source[:, :, rows].float().softmax(1)
+        else:
+            assert grid is not None
+            yield rows, restored(source, grid, rows)
 
 
 def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:

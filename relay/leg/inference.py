@@ -36,11 +36,14 @@ class Mirrored(nn.Module):
 
     def mean(self, image: Tensor, patch_size: Sequence[int] | None) -> Tensor:
         """Mean logits, those of a map mirrored back."""
-        found = []
-        for axes in chain.from_iterable(combinations(range(2, image.ndim), n) for n in range(image.ndim - 1)):
+        ways = list(chain.from_iterable(combinations(range(2, image.ndim), n) for n in range(image.ndim - 1)))
+        total: Tensor | None = None
+        for axes in ways:  # added up one by one: those of a volume take gigabytes each
             logits = predict(self.model, image.flip(axes), patch_size)
-            found.append(logits.flip(axes) if logits.ndim == image.ndim else logits)
-        return torch.stack(found).mean(0)
+            logits = logits.flip(axes) if logits.ndim == image.ndim else logits
+            total = logits if total is None else total.add_(logits)
+        assert total is not None
+        return total.div_(len(ways))
 
 
 def applied(model: nn.Module, how: Predict) -> nn.Module:

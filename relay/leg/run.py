@@ -292,8 +292,8 @@ def _first(leg: Leg, sites: Sites, devices: Devices, precision: object) -> First
 def _scores(
     leg: Leg, study: Study, number: int, sites: Sites, device: torch.device, curves: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """A row for every class of every sample of every accessible test set."""
-    for dataset in study.test_sets:
+    """A row for every class of every sample of the test sets that the leg is tested on."""
+    for dataset in study.tested(leg):
         where = {
             "study": study.name,
             "strategy": study.strategy,
@@ -307,6 +307,7 @@ def _scores(
         tested = progress.through(tested, f"testing on {where['site']}", len(sites(dataset).test))
         for found in log_predictions(tested, sites(dataset), curves, number):
             yield from rows(found, dataset.options.does, **where)
+        sites(dataset).rest()
 
 
 def _of_vote(
@@ -333,6 +334,7 @@ def _of_vote(
         for found in tested:
             yield from rows(found, dataset.options.does, **where, model=VOTE)
         routed[name] = routing(vote, site, device)
+        site.rest()
     write_text(paths.routing, json.dumps(routed, indent=1) + "\n")
 
 

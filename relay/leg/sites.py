@@ -9,7 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from relay.data import SPLITS, Dataset, Doubt, SiteData, SplitName, clean, examine, prepare, refuse, together
+from relay.data import (
+    MAX_RAM,
+    SPLITS,
+    Dataset,
+    Doubt,
+    SiteData,
+    SplitName,
+    Spool,
+    clean,
+    examine,
+    prepare,
+    refuse,
+    together,
+)
 from relay.errors import DataError
 from relay.files import damaged, read_json, write_text
 from relay.leg.digests import digests
@@ -27,7 +40,7 @@ EVERY = 30.0
 def needs(legs: Sequence[Leg], study: Study) -> Needs:
     """What the given legs of a study are trained and tested on."""
     trained = {d.options.task_id: d for leg in legs for d in leg.pool}
-    tested = {d.options.task_id: d for d in study.test_sets}
+    tested = {d.options.task_id: d for leg in legs for d in study.tested(leg)}
     parts: tuple[tuple[SplitName, ...], ...] = (("train", "val", "test"), ("train", "val"), ("test",))
     return [
         (d, parts[0] if i in trained and i in tested else parts[1] if i in trained else parts[2])
@@ -73,15 +86,23 @@ class Known:
         self.said: set[Doubt] = set()
         self._seed: int | None = None
         self._sites: dict[tuple[int, tuple[SplitName, ...]], Looked] = {}
+        self._spool: Spool | None = None
 
-    def site(self, dataset: Dataset, seed: int, spool: Path, splits: tuple[SplitName, ...]) -> Looked:
-        """A data set's site; arguments and errors as of :func:`relay.data.site.prepare`."""
-        if seed != self._seed:
-            self._seed, self._sites = seed, {}
+    def site(
+        self, dataset: Dataset, seed: int, splits: tuple[SplitName, ...], folder: Path, max_ram: int = MAX_RAM
+    ) -> Looked:
+        """A data set's site; arguments and errors as of :func:`relay.data.site.prepare`.
+
+        Args:
+            folder: for images that are not to stay in RAM.
+            max_ram: how many bytes of all images may, unless other runs have said.
+        """
+        if seed != self._seed or self._spool is None:
+            self._seed, self._sites, self._spool = seed, {}, Spool(folder, max_ram)
         key = dataset.options.task_id, splits
         found = self._sites.get(key)
         if found is None or found.site.dataset.options != dataset.options:
-            found = self._sites[key] = Looked(prepare(dataset, seed, spool, splits=splits))
+            found = self._sites[key] = Looked(prepare(dataset, seed, self._spool, splits=splits))
         return found
 
 
@@ -93,10 +114,11 @@ class Sites:
 
     Args:
         known: what earlier runs have learned about the same sites.
+        several: whether the data of several sites are used: then they are in RAM only while they are.
     """
 
-    def __init__(self, seed: int, run: RunPaths, known: Known | None = None) -> None:
-        self._seed, self._run = seed, run
+    def __init__(self, seed: int, run: RunPaths, known: Known | None = None, several: bool = False) -> None:
+        self._seed, self._run, self._max_ram = seed, run, 0 if several else MAX_RAM
         self.known = known or Known()
         self._made: dict[int, Looked] = {}
 
@@ -113,7 +135,7 @@ class Sites:
         key = dataset.options.task_id
         if key not in self._made:
             splits: tuple[SplitName, ...] = ("train", "test") if train else ("test",)
-            found = self.known.site(dataset, self._seed, self._run.root / "spool", splits)
+            found = self.known.site(dataset, self._seed, splits, self._run.root / "spool", self._max_ram)
             self.check_split(found.site)
             self._made[key] = found
         return self._made[key]
@@ -123,7 +145,13 @@ class Sites:
         looked, key = self._looked(dataset), tuple(splits)
         if key not in looked.doubts:
             looked.doubts[key] = examine(looked.site, splits)
+            looked.site.rest()
         return looked.doubts[key]
+
+    def rest(self) -> None:
+        """Leave RAM until images are used again, as far as they are in a file."""
+        for looked in self._made.values():
+            looked.site.rest()
 
     def look(self, study: Study) -> None:
         """Find the images of all sites of a study.

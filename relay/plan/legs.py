@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from relay.config import Handoff, Results, TaskConf, Train, flat
 from relay.data import Dataset, DatasetOptions
@@ -91,6 +91,7 @@ class Study:
     given: Mapping[str, Any] = field(repr=False)
     handoff: Handoff | None = None
     results: Results = field(default_factory=Results)
+    tests: Literal["all", "needed"] = "all"
 
     @property
     def task(self) -> Task:
@@ -101,3 +102,16 @@ class Study:
     def test_sets(self) -> list[Dataset]:
         """The data sets that are on this machine."""
         return [d for d in self.datasets.values() if d.accessible()]
+
+    def tested(self, leg: Leg) -> list[Dataset]:
+        """Those that a leg's model is tested on: all, or what the results need (``current_tasks.tests``).
+
+        The scores at the end are of the last leg's model; forgetting and backward transfer are measured from a site's
+        own leg, forward transfer from the leg before it. If legs start from nothing, all models are everybody's.
+        """
+        place = [each.folder for each in self.legs].index(leg.folder)
+        last = place + 1 == len(self.legs)
+        if self.tests == "all" or last or not leg.strategy.uses_incoming:
+            return self.test_sets
+        wanted = {d.options.task_id for each in self.legs[place : place + 2] for d in each.pool}
+        return [d for d in self.test_sets if d.options.task_id in wanted]

@@ -99,6 +99,7 @@ class _Planner:
             given,
             self.current.handoff,
             self.results,
+            self.current.tests,
         )
 
     # -- the parts ---------------------------------------------------------------------------------------------

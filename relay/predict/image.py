@@ -35,7 +35,7 @@ from relay.data import (
 )
 from relay.errors import DataError, UserError
 from relay.files import write_text
-from relay.leg import Progress, digest, predict, resized
+from relay.leg import Progress, digest, predict, resized, slabs
 from relay.logs import hide
 from relay.overlay import save_overlay
 from relay.postprocess import cleaned, steps_of
@@ -269,8 +269,8 @@ def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArr
 
 def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:
     """The mask of a prepared image, on the grid of the image as read."""
-    probabilities = resized(logits(model, net, case, path), size, case.grid)
-    mask = probabilities.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    parts = slabs(logits(model, net, case, path), size, case.grid)
+    mask = np.concatenate([found.argmax(1)[0].to(torch.uint8).cpu().numpy() for _, found in parts])
     return cleaned(mask, steps_of(model.leg.conf.predict.postprocess))
 
 

@@ -109,7 +109,8 @@ def _checkpoint(study: Study, leg: Leg, run: RunPaths) -> Model:
     if then := facts.get("config") or paths.record().get("config"):
         check_own(study, leg, then, path)
     check_input_spec(leg, facts, path)
-    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path)
+    tested = tuple(str(d.options.task_name) for d in study.tested(leg)) if study.tests != "all" else None
+    return Model(leg.folder, leg, facts["leg"], leg.task_name, weights, path, sites=tested)
 
 
 def received(study: Study, number: int) -> tuple[Handover, str, Path]:

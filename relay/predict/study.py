@@ -87,10 +87,10 @@ def predict_study(
     Returns:
         The content of ``evaluation.json``.
     """
-    sites = Sites(study.legs[0].conf.random_seed, RunPaths(root))
     pairs = _pairs(study, models)
     tested = {dataset.options.task_id: dataset for _, dataset in pairs}
     needed: Needs = [(dataset, ("test",)) for dataset in tested.values()]
+    sites = Sites(study.legs[0].conf.random_seed, RunPaths(root), several=len(tested) > 1)
     sites.read(needed, lambda text: console.print(text, markup=False, emoji=False, highlight=False))
     _check_files(models, sites.files(needed), RunPaths(root))
     shapes = [shape for _, dataset in pairs for shape in sites(dataset).test.shapes]
@@ -109,6 +109,7 @@ def predict_study(
                 with progress.stage(f"testing {model.folder} on {dataset.options.task_name}", training=True):
                     _test(net, site, cell, devices, measuring, pictures, progress.advance)
                 cells.append(cell)
+                site.rest()
     write_rows(folder / "samples.csv", (row for cell in cells for row in cell.rows()))
     what = summary(study, cells, how.tolerance)
     write_text(folder / "evaluation.json", json.dumps(no_nan(what), indent=1) + "\n")

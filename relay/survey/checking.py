@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.data import SPLITS, Dataset, Doubt, SiteData, SplitName, examine, prepare
+from relay.data import SPLITS, Dataset, Doubt, SiteData, SplitName, Spool, examine, prepare
 from relay.errors import DataError
 
 Step = Callable[[], object]
@@ -45,7 +45,7 @@ def check_site(dataset: Dataset, seed: int, train: bool, spool: Path, expect: Ca
     name = dataset.options.task_name
     splits: tuple[SplitName, ...] = SPLITS if train else ("test",)
     try:
-        site = prepare(dataset, seed, spool, tuple(part for part in splits if part != "val"))
+        site = prepare(dataset, seed, Spool(spool), tuple(part for part in splits if part != "val"))
         site.read(splits, expect(sum(len(site.split[part]) for part in splits)))
     except DataError as error:
         first = str(error).splitlines()[0].removeprefix(f"task '{name}': ").rstrip(":")

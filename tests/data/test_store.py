@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pytest
 
-from relay.data import SiteData, Split, Store, prepare
+from relay.data import SiteData, Split, Spool, Store, prepare
 from relay.data.problems import refuse
 from relay.errors import DataError
 
@@ -15,7 +17,7 @@ SHAPES = [(4, 5), (6, 3), (4, 5)]
 @pytest.mark.parametrize("max_ram", [1 << 20, 100, 0], ids=["ram", "some", "file"])
 def test_what_is_stored_is_what_was_read(made, tmp_path: Path, max_ram: int) -> None:
     dataset = made(SHAPES)
-    store = Store(dataset, dataset.listing, tmp_path / "spool", max_ram)
+    store = Store(dataset, dataset.listing, Spool(tmp_path / "spool", max_ram))
     assert len(store) == 3
     assert store.shapes == SHAPES
     for i, sample in enumerate(dataset.listing):
@@ -27,10 +29,61 @@ def test_what_is_stored_is_what_was_read(made, tmp_path: Path, max_ram: int) -> 
 
 def test_the_file_has_no_name(made, tmp_path: Path) -> None:
     dataset = made(SHAPES)
-    store = Store(dataset, dataset.listing, tmp_path, max_ram=0)
-    assert isinstance(store._images, np.memmap)
+    store = Store(dataset, dataset.listing, Spool(tmp_path, max_ram=0))
+    assert isinstance(store._buffer.pixels(), np.memmap)
     assert list(tmp_path.iterdir()) == []
-    assert not Store(dataset, dataset.listing, None, max_ram=0)._images.flags.writeable
+    assert not Store(dataset, dataset.listing)._buffer.pixels().flags.writeable
+
+
+def test_stores_share_the_limit_and_the_file(made, tmp_path: Path) -> None:
+    dataset, spool = made(SHAPES), Spool(tmp_path, max_ram=2 * sum(h * w * 4 for h, w in SHAPES))
+    stores = [Store(dataset, dataset.listing, spool) for _ in range(4)]
+    assert [isinstance(store._buffer.pixels(), np.memmap) for store in stores] == [False, False, True, True]
+    assert all((store[i][0] == stores[0][i][0]).all() for store in stores for i in range(3))
+
+
+def test_what_rests_is_not_in_ram_until_it_is_used(made, tmp_path: Path) -> None:
+    dataset = made(SHAPES)
+    store = Store(dataset, dataset.listing, Spool(tmp_path, max_ram=0))
+    assert store._buffer._pixels is None  # reading alone maps nothing
+    before = store[1][0].copy()
+    store.rest()
+    assert store._buffer._pixels is None
+    assert (store[1][0] == before).all()
+    assert dataset.reads == 3
+
+
+@pytest.mark.parametrize("max_ram", [1 << 20, 0], ids=["ram", "file"])
+def test_a_store_can_go_to_a_process_that_is_started_anew(made, tmp_path: Path, max_ram: int) -> None:
+    dataset = made(SHAPES)
+    buffer = Store(dataset, dataset.listing, Spool(tmp_path, max_ram))._buffer
+    again = pickle.loads(pickle.dumps(buffer))
+    assert (again.pixels() == buffer.pixels()).all()
+    assert again.nbytes == buffer.nbytes
+
+
+@pytest.mark.parametrize("ahead", [1, 3 * 20, 1 << 20])
+def test_few_large_images_are_read_at_a_time(made, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    dataset, held, most = made([(10, 10)] * 40), 0, 0
+    monkeypatch.setattr("relay.data.store.AHEAD", ahead * 4)
+    monkeypatch.setattr("relay.data.store.os.cpu_count", lambda: 4)
+    load, lock = dataset.load_slices, Lock()
+
+    def counted(volume):
+        nonlocal held, most
+        with lock:
+            held += 1
+            most = max(most, held)
+        return load(volume)
+
+    def stored():
+        nonlocal held
+        with lock:
+            held -= 1
+
+    monkeypatch.setattr(dataset, "load_slices", counted)
+    Store(dataset, dataset.listing, step=stored)
+    assert most <= (2 if ahead < 100 else 4 * 4 + 1)
 
 
 def test_a_picture_takes_its_pixels_and_is_read_once(made) -> None:
@@ -38,7 +91,7 @@ def test_a_picture_takes_its_pixels_and_is_read_once(made) -> None:
     store = Store(dataset, dataset.listing)
     for _ in range(2):
         for i in range(30):
-            assert np.shares_memory(store[i][0], store._images)
+            assert np.shares_memory(store[i][0], store._buffer.pixels())
     assert store.nbytes == 30 * 50 * 40 * (3 + 1)
     assert dataset.reads == 30
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from relay.config import Named, Predict
-from relay.data import Case, Dataset, DatasetOptions, Record, SiteData, prepare, scaled
-from relay.leg import inference as leg_predict
-from relay.leg.evaluate import Predicted, predictions, resized, rows
+from relay.data import Case, Dataset, DatasetOptions, Grid, Record, SiteData, prepare, scaled
+from relay.leg import evaluate, inference as leg_predict
+from relay.leg.evaluate import Predicted, predictions, resized, rows, slabs
 from relay.leg.inference import applied, batches, predict
 from relay.postprocess import steps_of
 from relay.tasks import Segmentation
@@ -237,3 +237,24 @@ def test_scores_are_of_the_mask_after_its_steps() -> None:
     kept = list(predictions(Oracle(), data, CPU, steps=steps_of([Named(name="minimum_size", kwargs={"voxels": 4})])))
     assert all(one.scores[1] == 1 for one in found(Oracle(), data))
     assert all(one.scores[1] == 0 and not one.mask.any() for one in kept)
+
+
+GRIDS = {
+    "same": ((7, 5, 6), None),
+    "moved": ((9, 8, 7), Grid((9, 8, 7), (1.0, 0.5, 0.0), (0.8, 0.7, 0.9))),
+    "resized": ((9, 8, 7), None),
+}
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+@pytest.mark.parametrize("most", [1, 3 * 40 * 2, 1 << 20])
+def test_a_large_image_is_decided_in_parts_as_it_would_be_at_once(
+    kind: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "SLAB", most)
+    size, grid = GRIDS[kind]
+    logits = torch.randn(1, 3, 7, 5, 6, generator=torch.Generator().manual_seed(1))
+    whole, parts = resized(logits, size, grid), list(slabs(logits, size, grid))
+    assert torch.cat([part for _, part in parts], 2).allclose(whole)
+    assert [whole[:, :, where].shape for where, _ in parts] == [part.shape for _, part in parts]
+    assert (len(parts) > 1) == (most < 1 << 20 and kind != "resized")

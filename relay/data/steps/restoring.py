@@ -8,19 +8,21 @@ from torch import Tensor
 from relay.data.steps.grid import Grid
 
 
-def restored(probabilities: Tensor, grid: Grid) -> Tensor:
+def restored(probabilities: Tensor, grid: Grid, rows: slice = slice(None)) -> Tensor:
     """Probabilities on the image's own grid, interpolated linearly; what was cropped away is class 0.
 
     Args:
         probabilities: ``(B, C, *S)`` of the processed image; they sum to 1 over the classes.
         grid: where its voxels lie on the image as read.
+        rows: which part of the image's first axis is wanted; the whole image can be larger than the memory.
 
     Returns:
-        ``(B, C, *grid.size)``, of the same type and on the same device.
+        ``(B, C, *grid.size)`` or this part of it, of the same type and on the same device.
     """
     inside = torch.ones((), dtype=torch.bool, device=probabilities.device)
     for number, length in enumerate(probabilities.shape[2:]):
-        at = torch.from_numpy(grid.places(number)).to(probabilities.device)
+        places = grid.places(number)
+        at = torch.from_numpy(places if number else places[rows]).to(probabilities.device)
         inside = inside[..., None] & (at >= 0) & (at <= length)
         probabilities = _interpolated(probabilities, number + 2, at - 0.5)
     elsewhere = torch.zeros_like(probabilities)
