@@ -18,7 +18,7 @@ import relay
 from relay.bulk.looking import Found
 from relay.bulk.rows import covered, predicted
 from relay.data import Pixels, is_dicom, is_missing, is_series, planes_in_order, read_geometry, read_sheet
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, first_line
 from relay.files import atomic
 from relay.tasks import Task
 
@@ -150,8 +150,7 @@ class Writer:
                 segments = self._segments(_stored(found.mask, path, order), headers, identity)
             report = self._report(found, headers, segments, identity, spacing)
         except (AttributeError, ValueError, TypeError, KeyError) as error:  # highdicom's, about headers
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"no DICOM object can refer to it, so there is none: {why}") from error
+            raise DataError(f"no DICOM object can refer to it, so there is none: {first_line(error)}") from error
         made = {"_seg.dcm": segments, "_sr.dcm": report}
         return [_save(each, place.with_name(place.name + end)) for end, each in made.items() if each is not None]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from relay.bulk.predictor import Member, Predictor, Prepared
 from relay.bulk.views import View
 from relay.data import Case, Pixels, read_images
-from relay.errors import DataError, UserError, VerificationError
+from relay.errors import DataError, UserError, VerificationError, first_line
 from relay.export import standalone, verify
 from relay.leg import digest
 from relay.predict import AXES, CHANNELS
@@ -119,8 +119,7 @@ class Exported(Predictor):
         try:
             return standalone.probabilities(self._net, item, said)
         except Exception as error:  # onnxruntime and torch refuse sizes with errors of any kind
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"{path}: the net can't process it: {why}") from error
+            raise DataError(f"{path}: the net can't process it: {first_line(error)}") from error
 
     def seen(self, item: standalone.Picture, view: View) -> standalone.Picture:
         """See :meth:`Predictor.seen`."""

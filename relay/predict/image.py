@@ -33,7 +33,7 @@ from relay.data import (
     stem,
     viewable,
 )
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, first_line
 from relay.files import write_text
 from relay.leg import Progress, digest, predict, resized
 from relay.logs import hide
@@ -300,4 +300,4 @@ def _through(net: nn.Module, image: Tensor, patch: Sequence[int] | None, path: P
         return predict(net, image.to(next(net.parameters()).device), patch)
     except (RuntimeError, ValueError) as error:  # raised by nets for an unsupported size or for too little memory
         size = "×".join(map(str, image.shape[2:]))
-        raise DataError(f"{path}: the net can't process an image of {size}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: the net can't process an image of {size}: {first_line(error)}") from error
