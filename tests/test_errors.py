@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from relay import errors
-from relay.errors import ConfigError, Problem, RelayError, first_line, nearest, plain, some
+from relay.errors import ConfigError, Problem, RelayError, first_line, killed, nearest, plain, some
 from tests.rooms import ROOT
 
 
@@ -89,6 +89,15 @@ def test_a_long_list_is_cut_and_counted() -> None:
     assert some(["a", "b"]) == "a, b"
     assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"
     assert some(list("abc"), 2, "; ") == "a; b; and 1 more"
+
+
+def test_a_killed_process_is_told_in_one_way() -> None:
+    error = killed("predicts", "Use fewer.")
+    assert (str(error), error.advice(), error.exit_code) == (
+        "a process that predicts was killed; it may have run out of memory",
+        "Use fewer.",
+        1,
+    )
 
 
 @pytest.mark.parametrize(
