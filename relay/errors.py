@@ -153,6 +153,20 @@ def plain(text: str, keep: str = "", most: int | None = None) -> str:
     return safe if most is None or len(safe) <= most else safe[:most] + "…"
 
 
+def killed(what: str, cure: str) -> RelayError:
+    """An error for one of several processes that ended without a word.
+
+    Args:
+        what: what it does: ``predicts``.
+    """
+    return RelayError(f"a process that {what} was killed; it may have run out of memory", cure)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line that an error of another package says; the error's name if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip()
+
+
 def some(words: Sequence[str], most: int = 5, between: str = ", ") -> str:
     """A list as a message shows it: the first few words, and how many more there are."""
     more = len(words) - most

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, strategies as st
 
 from relay import errors
-from relay.errors import ConfigError, Problem, RelayError, nearest, plain, some
+from relay.errors import ConfigError, Problem, RelayError, first_line, killed, nearest, plain, some
+from tests.rooms import ROOT
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,31 @@ def test_a_long_list_is_cut_and_counted() -> None:
     assert some(["a", "b"]) == "a, b"
     assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"
     assert some(list("abc"), 2, "; ") == "a; b; and 1 more"
+
+
+def test_a_killed_process_is_told_in_one_way() -> None:
+    error = killed("predicts", "Use fewer.")
+    assert (str(error), error.advice(), error.exit_code) == (
+        "a process that predicts was killed; it may have run out of memory",
+        "Use fewer.",
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("a size of 3\nat line 7"), "a size of 3"),
+        (ValueError("\n  a size of 3  \n"), "a size of 3"),
+        (MemoryError(), "MemoryError"),
+        (ValueError(" \n "), "ValueError"),
+    ],
+)
+def test_of_another_packages_error_the_first_line_is_told_or_its_name(error: Exception, said: str) -> None:
+    assert first_line(error) == said
+
+
+def test_the_first_line_of_an_error_is_taken_in_one_place() -> None:
+    first = re.compile(r"str\(error\).*splitlines\(\)(?!\[-1])")
+    found = [path for path in ROOT.rglob("*.py") if first.search(path.read_text(encoding="utf-8"))]
+    assert found == [ROOT / "errors.py"]

@@ -13,7 +13,7 @@ import numpy as np
 from relay.augment.base import Augmentation, Images, Pixels
 from relay.augment.classic import through_imgaug
 from relay.config import options
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 from relay.signatures import Library
 
 MONAI = Library("monai.transforms", "transform")
@@ -154,7 +154,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return first_line(error).rstrip(".")
 
 
 def _culprit(cls: Any, given: dict[str, Any], required: set[str]) -> str | None:

@@ -12,7 +12,7 @@ from monai import transforms
 
 from relay.augment.base import Images, Pixels
 from relay.augment.libraries import moves
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 
 KEYS = ("image", "mask")
 _kept: dict[str, Any] = {}
@@ -29,8 +29,7 @@ def transform(name: str, keywords: Mapping[str, Any]) -> Any:
         try:
             _kept[key] = getattr(transforms, name)(keys=KEYS if moves(name) else KEYS[:1], **keywords)
         except Exception as error:  # monai checks its keywords in many ways
-            first = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"monai can't make {name}: {first}", "Correct its kwargs.") from error
+            raise UserError(f"monai can't make {name}: {first_line(error)}", "Correct its kwargs.") from error
     return _kept[key]
 
 
@@ -50,8 +49,9 @@ def _one(made: Any, image: Images, mask: Pixels, seed: int) -> tuple[Images, Pix
         try:
             done = made({"image": first, "mask": torch.from_numpy(mask.astype(np.float32))[None]})
         except Exception as error:  # a keyword that doesn't suit these images
-            first_line = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
-            raise UserError(f"monai's {type(made).__name__} failed: {first_line}", "Correct its kwargs.") from error
+            raise UserError(
+                f"monai's {type(made).__name__} failed: {first_line(error.__cause__ or error)}", "Correct its kwargs."
+            ) from error
     found = np.asarray(done["image"], np.float32)
     if found.shape != first.shape:
         sizes = " to ".join("×".join(map(str, shape[1:])) for shape in (first.shape, found.shape))

@@ -18,7 +18,7 @@ import relay
 from relay.bulk.looking import Found
 from relay.bulk.rows import covered, predicted
 from relay.data import Pixels, is_dicom, is_missing, is_series, planes_in_order, read_geometry, read_sheet
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, first_line
 from relay.files import atomic
 from relay.tasks import Task
 
@@ -33,6 +33,18 @@ PROCEDURES = {
 }
 """The procedure that is reported, by the modality of its images (DICOM PS3.16, CID 100)."""
 IMAGING = ("363679005", "SCT", "Imaging")
+TYPE_2 = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""What an object takes over from its images, even if it is empty (DICOM PS3.3, C.7.1.1 and C.7.2.1)."""
 COLUMNS = ("class", "value", "scheme", "meaning")
 CATEGORY = ("category_value", "category_scheme", "category_meaning")
 Coded = tuple[str, str, str]
@@ -150,8 +162,7 @@ class Writer:
                 segments = self._segments(_stored(found.mask, path, order), headers, identity)
             report = self._report(found, headers, segments, identity, spacing)
         except (AttributeError, ValueError, TypeError, KeyError) as error:  # highdicom's, about headers
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"no DICOM object can refer to it, so there is none: {why}") from error
+            raise DataError(f"no DICOM object can refer to it, so there is none: {first_line(error)}") from error
         made = {"_seg.dcm": segments, "_sr.dcm": report}
         return [_save(each, place.with_name(place.name + end)) for end, each in made.items() if each is not None]
 
@@ -178,7 +189,7 @@ class Writer:
             )
             for number, name in list(enumerate(self.task.names))[1:]
         ]
-        return hd.seg.Segmentation(
+        made = hd.seg.Segmentation(
             headers,
             stored,
             "BINARY",
@@ -188,6 +199,9 @@ class Writer:
             content_description=self.name[:64],
             device_serial_number=self.version,
         )
+        if "PlaneOrientationSequence" not in made.SharedFunctionalGroupsSequence[0]:  # of an image without a position
+            made.PatientOrientation = headers[0].get("PatientOrientation", "")
+        return made
 
     def _general(self, kind: str, identity: str, number: int) -> dict[str, Any]:
         """What every object has: the same image, model, settings and codes give the same UIDs."""
@@ -255,7 +269,9 @@ class Writer:
                 kind = sr.VolumetricROIMeasurementsAndQualitativeEvaluations
                 groups.append(kind(**about, referenced_segment=segment))
             else:
-                frame = sr.ReferencedSegmentationFrame.from_segmentation(segments, segment_number=number)
+                frame = _frame(
+                    sr.ReferencedSegmentationFrame.from_segmentation(segments, segment_number=number), headers
+                )
                 groups.append(sr.PlanarROIMeasurementsAndQualitativeEvaluations(**about, referenced_segment=frame))
         return groups
 
@@ -288,6 +304,16 @@ class Writer:
         return sr.AlgorithmIdentification(self.name, self.version)
 
 
+def _frame(reference: Any, headers: Sequence[Any]) -> Any:
+    """A reference to a frame of a mask, and to its image, as PS3.3, table 10-3 has them: a frame's number takes the
+    place of its segment's, and an image of one frame has none."""
+    mask, image = (item.ReferencedSOPSequence[0] for item in reference)
+    del mask.ReferencedSegmentNumber
+    if "NumberOfFrames" not in headers[0] and "ReferencedFrameNumber" in image:
+        del image.ReferencedFrameNumber
+    return reference
+
+
 def _measurement(unit: str, value: float) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
@@ -313,7 +339,8 @@ def _concept(code: Coded) -> Any:
 
 
 def _headers(paths: Sequence[Path], plain: bool) -> list[Any]:
-    """The headers of the files, each once, in this order.
+    """The headers of the files, each once, in this order. What every object must have, but may have empty, is empty in
+    those that lack it, as in images whose names were removed.
 
     Args:
         plain: whether their character set will do; else they are in UTF-8, as the objects that are made of them.
@@ -321,6 +348,10 @@ def _headers(paths: Sequence[Path], plain: bool) -> list[Any]:
     from pydicom import dcmread
 
     found = [dcmread(path, stop_before_pixels=True) for path in dict.fromkeys(paths)]
+    for header in found:
+        for name in TYPE_2:
+            if name not in header:
+                setattr(header, name, "")
     for header in found if not plain else ():
         header.decode()
         header.SpecificCharacterSet = "ISO_IR 192"

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from relay.bulk.predictor import Member, Predictor, Prepared
 from relay.bulk.views import View
-from relay.data import Case, Pixels, read_images
-from relay.errors import DataError, UserError, VerificationError
+from relay.data import Case, Pixels, check_image, read_images
+from relay.errors import DataError, UserError, VerificationError, first_line
 from relay.export import standalone, verify
 from relay.leg import digest
-from relay.predict import AXES, CHANNELS
 from relay.tasks import TASKS
 from relay.trust import Identity
 
@@ -92,19 +91,12 @@ class Exported(Predictor):
 
     def ready(self, case: Case, path: Path) -> Prepared:
         """See :meth:`Predictor.ready`."""
-        *shape, channels = case.image.shape
-        if len(shape) not in self.axes:
-            told = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}.get(self.axes[0], f"{self.axes[0]} axes")
-            raise DataError(f"{path} has {len(shape)} axes; the model takes {told}", AXES.get(self.axes[0]))
-        if channels != self.channels and {channels, self.channels} != {1, 3}:
-            raise DataError(
-                f"{path} has {channels} channel{'s' * (channels > 1)}; the model takes {self.channels}", CHANNELS
-            )
+        check_image(path, case.image.shape, self.axes, self.channels)
         try:
             items = standalone.prepare(standalone.Picture.of(case.image, case.spacing), self.said)
         except (ValueError, KeyError, TypeError, IndexError) as error:  # the recipe may be of another site
             raise DataError(f"{path}: the export's steps can't be done: {error}", "Leave this image out.") from error
-        across = self.said["slices"] if len(shape) == 3 else None
+        across = self.said["slices"] if case.image.ndim == 4 else None
         return Prepared(case, items, across, case.notes)
 
     def answer(self, item: standalone.Picture, path: Path) -> NDArray[Any]:
@@ -119,8 +111,7 @@ class Exported(Predictor):
         try:
             return standalone.probabilities(self._net, item, said)
         except Exception as error:  # onnxruntime and torch refuse sizes with errors of any kind
-            why = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"{path}: the net can't process it: {why}") from error
+            raise DataError(f"{path}: the net can't process it: {first_line(error)}") from error
 
     def seen(self, item: standalone.Picture, view: View) -> standalone.Picture:
         """See :meth:`Predictor.seen`."""

@@ -11,21 +11,24 @@ from pathlib import Path
 
 from relay.data import (
     PICTURES,
+    TABLES,
     VOLUMES,
+    WHOLE,
     Sheet,
+    axes_of,
+    cure_of,
     find_series,
     is_dicom,
     is_missing,
     is_series,
-    read_geometry,
+    kind_of,
     read_sheet,
     stem,
 )
 from relay.errors import DataError, UserError
 from relay.files import exists, inside
-from relay.predict import AXES, Takes, images_of
+from relay.predict import Takes, images_of
 
-TABLES = (".csv", ".tsv")
 SHEETS = (".xlsx", ".xls", ".ods")
 KINDS = (
     "Give a folder of images (.png, .jpg, .tif, .nii.gz, .mha, .nrrd, …) or of DICOM series; a table (.csv, .tsv) that "
@@ -92,36 +95,26 @@ def check_axes(wanted: Sequence[Wanted], allowed: Sequence[int]) -> None:
     """
     found = []
     for one in wanted:
-        axes = None if one.problem else _axes(one.files[0])
+        try:
+            axes = None if one.problem else axes_of(one.files[0])
+        except DataError:
+            return  # it is told later
         if axes is None or axes in allowed:
             return
         found.append(axes)
-    kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
     raise UserError(
-        f"the model takes {kinds.get(allowed[0], f'images of {allowed[0]} axes')}, but each of these {len(found)} "
+        f"the model takes {kind_of(allowed[0])}, but each of these {len(found)} "
         f"images has {' or '.join(map(str, sorted(set(found))))} axes",
-        AXES.get(allowed[0]),
+        cure_of(allowed[0]),
     )
 
 
-def _axes(path: Path) -> int | None:
-    """How many axes an image has, by its header; None if it can't be read, which is told later."""
-    try:
-        geometry = read_geometry(path)
-    except DataError:
-        return None
-    if geometry is None:
-        return 2 if path.name.lower().endswith(PICTURES) else None
-    return 2 if geometry.is_slice else 3
-
-
 def _below(folder: Path, takes: Takes, without: Path) -> Iterator[Wanted]:
-    endings = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
     files, without = [], without.resolve()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in place.parts)
-        image = not hidden and path.name.lower().endswith(endings) and path.is_file()
+        image = not hidden and path.name.lower().endswith(WHOLE) and path.is_file()
         if image and without not in path.resolve().parents and not is_dicom(path):
             files.append(path)
     for each in images_of(files, takes):

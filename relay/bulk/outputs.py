@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,8 @@ from relay.leg import digest
 ABOUT, TABLE, RECORDS, LOG, LOCK = "about.json", "predictions.csv", "records", "predict.log", ".lock"
 MINE = ("about.json", "predict.log", ".lock", ".lock.by")
 """What may be in a folder before the first image: no predictions, since nothing would say of which model they are."""
+NOTHING = (*MINE, "predictions.csv", "validation.json")
+"""What is in a folder of ours in which no image was predicted."""
 OTHER = "Name another folder with -o, or move this one away."
 NEEDED = {"of": str, "image": str, "outputs": dict, "rows": list, "notes": list}
 """What the record of an image must have; ``of``: the digest of what the folder is of."""
@@ -44,7 +46,7 @@ class Outputs:
         return sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
 
     def begin(self) -> None:
-        """Begin, or resume.
+        """Begin, or resume. A run that has predicted no image claims the folder for nothing.
 
         Raises:
             UserError: the folder holds other things, or predictions of another model, of other images or with other
@@ -57,11 +59,18 @@ class Outputs:
                 raise UserError(f"{self.folder} holds other things, such as {others[0]}", OTHER)
             self.write_about({})
             return
+        if all(each.relative_to(self.folder).as_posix() in NOTHING for each in self._files()):
+            clear(self.folder / TABLE)
+            self.write_about({})
+            return
         then = read_record(path, {}, OTHER) or {}
         for key, now in self.about.items():
             if then.get(key) != json.loads(json.dumps(now)):
                 what = {"model": "another model", "images": "other images"}.get(key, "other settings")
                 raise UserError(f"{self.folder} holds predictions of {what} ({key} in {path})", OTHER)
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in self.folder.rglob("*") if not path.is_dir())
 
     def write_about(self, more: Mapping[str, Any]) -> None:
         """Write ``about.json``, with what is known at the end."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from relay.bulk.looking import look
 from relay.bulk.predictor import Predictor
-from relay.bulk.usual import samples
+from relay.bulk.usual import evenly, samples
 from relay.data import Dataset, Record
 from relay.errors import UserError
 from relay.files import read_record, write_text
@@ -30,7 +30,7 @@ from relay.plan import Study
 FLAGGED = 0.05
 """The share of images like the validation images that is flagged at most."""
 MOST = 100
-"""How many validation images are predicted at most, evenly spaced."""
+"""How many validation images are predicted at most, of all sites together: they are to be like the new images."""
 KEPT = "validation.json"
 Warn = Callable[[str], None]
 
@@ -68,7 +68,7 @@ def chosen(predictor: Predictor, study: Study | None, folder: Path, progress: Pr
     """
     try:
         found = [] if study is None else list(samples(study, "val"))
-        some = found[:: max(1, -(-len(found) // MOST))]
+        some = evenly(found, MOST)
         if not some:
             return None
         progress.expect(progress.pace.total + len(some))

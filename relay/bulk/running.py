@@ -24,7 +24,7 @@ from relay.bulk.review import Threshold, reviewed
 from relay.bulk.rows import rows_of
 from relay.bulk.usual import Usual, doubt_about
 from relay.data import is_volume, planes_in_order, stem
-from relay.errors import DataError, RelayError, UserError
+from relay.errors import DataError, UserError, first_line, killed
 from relay.files import clear
 from relay.leg import Progress
 from relay.logs import hide
@@ -188,10 +188,8 @@ def _done(work: _Work, wanted: Sequence[Wanted], jobs: int, progress: Progress) 
         with pool:
             yield from _through(pool.submit, wanted, jobs, progress)
     except BrokenProcessPool as error:
-        raise RelayError(
-            "a process that predicts was killed, it may have run out of memory",
-            "Run the same command again with fewer --jobs: what is finished is kept.",
-        ) from error
+        cure = "Run the same command again with fewer --jobs: what is finished is kept."
+        raise killed("predicts", cure) from error
 
 
 def _through(
@@ -215,9 +213,7 @@ def _sent(work: _Work) -> bytes:
     try:
         return pickle.dumps(work)
     except Exception as error:  # whatever a plug-in's net holds
-        raise UserError(
-            f"the model can't be sent to other processes: {str(error).splitlines()[0]}", "Use --jobs 1."
-        ) from error
+        raise UserError(f"the model can't be sent to other processes: {first_line(error)}", "Use --jobs 1.") from error
 
 
 _here: list[_Work] = []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from relay.data import Dataset, Record, SplitName, is_volume, prepare, read_geometry
 from relay.errors import DataError, UserError
 from relay.plan import Study
 
+T = TypeVar("T")
 FAR = 1.5
 """By how much voxels may be larger or smaller than those of all training images without a word."""
 MOST = 32
-"""How many headers are read for each site, evenly spaced."""
+"""How many headers are read at most for each site: a small site's voxels count as much as a large one's."""
 Usual = Sequence[tuple[float, float]]
 """The smallest and the largest spacing along each axis, in mm."""
 
@@ -30,6 +33,11 @@ def samples(study: Study, name: SplitName) -> Iterator[tuple[Dataset, Record]]:
                 yield from ((dataset, sample) for sample in site.split[name] if sample.slice in (None, 0))
 
 
+def evenly(found: Sequence[T], most: int) -> Sequence[T]:
+    """Up to ``most`` of them, evenly spaced."""
+    return found[:: max(1, -(-len(found) // most))]
+
+
 def usual_spacing(study: Study) -> Usual | None:
     """The spacing of the training images that are here; None if there are none, if they are pictures, or if every image
     is resampled to one spacing first.
@@ -37,8 +45,11 @@ def usual_spacing(study: Study) -> Usual | None:
     if any(step.name == "Resample" for step in study.legs[0].data.steps or ()):
         return None
     try:
-        found = [sample for _, sample in samples(study, "train")]
-        known = [mm for sample in found[:: max(1, len(found) // MOST)] if (mm := _spacing(sample.image))]
+        found: dict[str, list[Record]] = defaultdict(list)
+        for dataset, sample in samples(study, "train"):
+            found[dataset.options.task_name].append(sample)
+        some = [sample for own in found.values() for sample in evenly(own, MOST)]
+        known = [mm for sample in some if (mm := _spacing(sample.image))]
     except UserError:
         return None  # training would name it; prediction can do without
     if not known or len({len(mm) for mm in known}) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,8 +51,15 @@ def dossier(
     ask.say(*(f"Written: {path}" for path in made.files))
     ask.say(f"The record verifies: {len(record.legs)} leg(s). {sum(made.open.values())} gaps are left to people:")
     ask.say(*(f"  {name}: {gaps}" for name, gaps in made.open.items()))
-    there = typed("cd", store.home), typed("sha256sum", "-c", (folder / "home.sha256").resolve())
-    ask.say(f"To check what is cited: ({' && '.join(there)})")
+    ask.say(f"To check what is cited: {_check(store.home, (folder / 'home.sha256').resolve())}")
+
+
+def _check(home: Path, digests: Path) -> str:
+    """How to compare files with their digests: Windows has no program that reads a list of them."""
+    if sys.platform == "win32":
+        return f"in {home}, compare the lines of {digests} with: certutil -hashfile FILE SHA256"
+    program = ("shasum", "-a", "256") if sys.platform == "darwin" else ("sha256sum",)
+    return f"({typed('cd', home)} && {typed(*program, '-c', digests)})"
 
 
 def _lock(given: Path | None) -> Path | None:

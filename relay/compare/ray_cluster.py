@@ -20,7 +20,7 @@ from typing import Any
 
 from relay.compare.running import log_of
 from relay.config import Devices
-from relay.errors import UserError, some
+from relay.errors import UserError, first_line, some
 
 HEAD = re.compile(r"(ray://)?(\[[^\]]+\]|[^:/\s]+):\d{1,5}")
 ANSWER = 45
@@ -144,10 +144,6 @@ def _last_line(said: str) -> str:
     return re.sub(r"^\[[^]]*\] \S+:\d+: ", "", lines[-1])
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def _check(ray: Any, nodes: list[Mapping[str, Any]], address: str, root: Path) -> None:
     """Ask each machine what it has, before any run is sent there."""
     root.mkdir(parents=True, exist_ok=True)
@@ -159,7 +155,7 @@ def _check(ray: Any, nodes: list[Mapping[str, Any]], address: str, root: Path) -
             there = dict(zip(asked, ray.get(list(asked.values()), timeout=ANSWER), strict=True))
         except Exception as error:  # Ray has many, and so has whatever fails over there
             raise UserError(
-                f"--ray {address}: its machines did not answer: {_first_line(error)}",
+                f"--ray {address}: its machines did not answer: {first_line(error)}",
                 "Check ray status: each machine needs a free core and the same Python packages.",
             ) from error
     if wrong := [f"{host} has {_told(found, root)}" for host, found in there.items() if found != here]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from relay.compare.jobs import Job
 from relay.compare.running import Failed, execute, log_of, paths_of, reason_of
 from relay.config import Devices
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from relay.leg import Progress
@@ -119,7 +119,7 @@ def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
     try:
         problem = next(filter(None, handle.results()), None)  # one for each process of a fit
     except Exception as error:  # its process died: its last output is in submitit's own log
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         return Failed(
             job, f"its process ended without a result: {first}", Path(handle.paths.stderr), type(error).__name__
         )

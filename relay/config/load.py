@@ -18,7 +18,7 @@ from relay.config.extends import KEY as EXTENDS, Layer, chain, in_file, merged, 
 from relay.config.names import fault
 from relay.config.renamed import OTHER, superseded
 from relay.config.text import as_key, parse
-from relay.errors import ConfigError, Problem, UserError, nearest
+from relay.errors import ConfigError, Problem, UserError, first_line, nearest
 
 LOCAL = "paths.local.yaml"
 """Per-machine values, in the current folder, never committed; the same form as a config."""
@@ -117,7 +117,7 @@ def read(path: Path, overrides: Sequence[str] = (), text: str | None = None) -> 
             raise ConfigError(problems, str(path))
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except (OmegaConfBaseException, ValueError, TypeError, RecursionError, AssertionError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         allowed = "can't be put together: are a block and a list mixed up, or is a ${reference} not closed?"
         raise ConfigError([Problem(str(path), first, allowed)], str(path)) from error
 
@@ -135,8 +135,9 @@ def changed(block: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any
     try:
         OmegaConf.create(tree)
     except (OmegaConfBaseException, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError([Problem("a ${reference}", first, "can't be read")], "the command line") from error
+        raise ConfigError(
+            [Problem("a ${reference}", first_line(error), "can't be read")], "the command line"
+        ) from error
     return tree
 
 
@@ -248,7 +249,7 @@ def _unresolved(node: Any, path: str = "") -> Iterator[Problem]:
             child = node[key]
         except OmegaConfBaseException as error:
             raw = OmegaConf.to_container(node, resolve=False)
-            yield Problem(here, raw[key], f"can't be resolved: {str(error).splitlines()[0]}")  # type: ignore[index]
+            yield Problem(here, raw[key], f"can't be resolved: {first_line(error)}")  # type: ignore[index]
             continue
         if isinstance(child, DictConfig | ListConfig) and not OmegaConf.is_missing(node, key):
             yield from _unresolved(child, here)

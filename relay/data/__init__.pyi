@@ -16,7 +16,9 @@ from .dicom.series import (
 )
 from .formats.files import (
     PICTURES as PICTURES,
+    VOLUME_FILES as VOLUME_FILES,
     VOLUMES as VOLUMES,
+    WHOLE as WHOLE,
     is_dicom as is_dicom,
     is_series as is_series,
     is_volume as is_volume,
@@ -72,6 +74,13 @@ from .steps.preparing import prepared as prepared, prepared_slices as prepared_s
 from .steps.restoring import restored as restored
 from .steps.slicing import stacked as stacked
 from .store import Store as Store
-from .tables import Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
+from .suiting import (
+    axes_of as axes_of,
+    check_image as check_image,
+    cure_of as cure_of,
+    kind_of as kind_of,
+    suits as suits,
+)
+from .tables import TABLES as TABLES, Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
 from .targets import Labels as Labels
 from .withdrawn import Withdrawn as Withdrawn

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from relay.data.dataset import Dataset
-from relay.data.formats.files import PICTURES, is_series
-from relay.data.formats.volumes import read_geometry
+from relay.data.formats.files import is_series
 from relay.data.options import SplitName
 from relay.data.record import Case, Pixels, Record
 from relay.data.sizes import viewable
@@ -16,6 +15,7 @@ from relay.data.splits import SPLITS, Split, as_stored, split
 from relay.data.spool import Spool
 from relay.data.steps.slicing import cut
 from relay.data.store import BadImages, Step, Store, refuse_images
+from relay.data.suiting import axes_of
 from relay.data.withdrawn import Withdrawn
 from relay.errors import DataError
 
@@ -103,11 +103,10 @@ class SiteData:
         if wanted is None or own or first.slice is not None or not (path.exists() or is_series(path)):
             return
         try:
-            geometry = read_geometry(path)
+            axes = axes_of(path)
         except DataError:
             return  # reading names it together with all others
-        axes = 2 if geometry is None or geometry.is_slice else 3
-        if axes != wanted[0] and (geometry is not None or path.name.lower().endswith(PICTURES)):
+        if axes not in (wanted[0], None):
             raise DataError(f"{self.dataset}: {path} has {axes} axes, but {wanted[1]} is for {wanted[0]}", AXES)
 
     def truth(self, name: SplitName, index: int) -> tuple[Pixels, tuple[float, ...] | None]:

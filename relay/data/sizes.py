@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from relay.data.record import Pixels
+from relay.data.suiting import suits
 from relay.errors import DataError
 
 WINDOW = (0.5, 99.5)
@@ -91,7 +92,7 @@ def as_channels(image: NDArray[T], channels: int) -> NDArray[T]:
     found = image.shape[-1]
     if found == channels:
         return image
-    if {found, channels} != {1, 3}:
+    if not suits(found, channels):
         raise DataError(
             f"{found} channel{'s' if found > 1 else ''}, but the config's channels is {channels}",
             f"Set channels: {found}, or give the images that the config means: one file with {channels} channels, or "

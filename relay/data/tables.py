@@ -13,6 +13,8 @@ from relay.data.problems import refuse
 from relay.errors import DataError, nearest
 from relay.files import read_bytes
 
+TABLES = (".csv", ".tsv")
+"""The endings of tables."""
 MARKS = ",;\t"
 """What separates columns; of those that split a header alike, the first."""
 

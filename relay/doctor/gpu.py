@@ -11,6 +11,7 @@ from types import ModuleType
 
 from relay.config import visible_gpus
 from relay.doctor.finding import Finding, fault, ok, warning
+from relay.errors import first_line
 
 CARD = Path("/proc/driver/nvidia/version")
 """There while NVIDIA's kernel module is loaded."""
@@ -78,7 +79,7 @@ def _sum_on(torch: ModuleType, number: int) -> Finding:
             "GPU",
             f"GPU {number} does not compute with torch {torch.__version__}: {{error}}",
             f"Close other programs on it and check it with nvidia-smi. If this stays: {LABEL}",
-            error=str(error).partition("\n")[0],
+            error=first_line(error),
         )
     text = f"GPU {number}: {card}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free, torch {torch.__version__}"
     if not right:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from relay.config import Devices
 from relay.data import Pixels, viewable
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, first_line
 from relay.explain.finding import find
 from relay.explain.methods import METHODS, NEED_A_LAYER
 from relay.explain.placing import Map, View
@@ -121,7 +121,7 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
         try:
             return METHODS[method](scores, view.image, found.output, _layer(trained, view, asked, method))
         except (RuntimeError, ValueError) as error:  # raised by nets that have no gradient, or for too little memory
-            why = str(error).splitlines()[0]
+            why = first_line(error)
             raise DataError(f"{files[0]}: {method} fails with this net: {why}", "Choose another --method.") from error
 
     def back(raw: Tensor) -> Map:

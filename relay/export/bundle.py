@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from relay.bundle import measure
-from relay.errors import RelayError
+from relay.errors import RelayError, first_line
 from relay.export.graph import Exported
 
 HERE = Path(__file__).parent
@@ -145,7 +145,7 @@ def check(folder: Path) -> None:
                 bundle_root=str(folder),
             )
     except Exception as error:  # MONAI refuses with errors of any kind
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise RelayError(f"MONAI refuses the bundle: {why}", "Choose --to onnx or --to pt2.") from error
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from relay.data import PICTURES, Case, Dataset, DatasetOptions, prepared_slices, read_images, scaled
-from relay.errors import RelayError, UserError
+from relay.errors import RelayError, UserError, first_line
 from relay.export import runtimes, standalone
 from relay.leg import predict, resized
 from relay.plan import Study
@@ -123,7 +123,7 @@ def compare(net: nn.Module, model: Model, samples: Sequence[Sample], folder: Pat
     except Exception as error:  # a runtime refuses a graph with errors of any kind
         if isinstance(error, UserError):
             raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise RelayError(f"the export does not run outside relay: {why}", CURE) from error
     files = sum(sample.readable for sample in samples)
     return Compared(len(samples), worst, other / max(total, 1), files, list(nets))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 
 from relay.bundle import measure
-from relay.errors import RelayError, UserError
+from relay.errors import RelayError, UserError, first_line
 from relay.export import bundle
 from relay.export.graph import Exported
 
@@ -65,7 +65,7 @@ def _onnx(graph: Exported, said: dict[str, Any], folder: Path) -> None:
         opsets = {each.domain: each.version for each in onnx.load(str(path), load_external_data=False).opset_import}
     except Exception as error:  # torch, onnxscript and onnx refuse with errors of any kind
         log.info("no ONNX: %s", error, exc_info=True)
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise RelayError(f"the net can't be written as ONNX: {why}", "Choose --to pt2 or --to monai.") from error
     _beside(folder, path, said, {"kind": "onnx", "opset": opsets.get("", OPSET)})
 

@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from relay.data import DatasetOptions
-from relay.errors import RelayError
+from relay.errors import RelayError, first_line
 from relay.export.standalone import fitted
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def export(net: nn.Module, options: DatasetOptions, size: Sequence[int]) -> Expo
                 return found
         except Exception as error:  # torch and the nets refuse with errors of any kind
             log.info("no graph for %s: %s", f"any size: {sizes}, any number of images: {batch}", error)
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            why = first_line(error)
     raise RelayError(f"torch can't make a graph of {type(net).__name__}: {why}", OTHER)
 
 

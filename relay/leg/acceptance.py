@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from relay.bundle import documents
 from relay.config import Devices
 from relay.data import SiteData, Store, prepare, scaled, train_loader
-from relay.errors import DataError, HandoverError, UserError
+from relay.errors import DataError, HandoverError, UserError, first_line
 from relay.exchange import AcceptanceCheck, StudyStore, gate, measures
 from relay.handover import Handover, load_model
 from relay.leg.candidates import expert
@@ -167,7 +167,7 @@ def check_outputs(leg: Leg, model: nn.Module, site: SiteData, device: torch.devi
             # as a whole: blending windows would fail where the shape is wrong
             logits = predict(model.eval(), scaled(image, leg.data.intensity_range))
     except (RuntimeError, ValueError, AssertionError) as error:  # nets refuse sizes in many ways
-        why = (str(error).strip() or type(error).__name__).splitlines()[0]
+        why = first_line(error)
         raise UserError(f"net '{leg.conf.model.name}' can't process an image of {size}: {why}", OTHER_SIZE) from error
     model.train(training)
     dense = leg.data.does.dense

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from relay.config import Train
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 from relay.phase import Phase
 
 log = logging.getLogger(__name__)
@@ -112,5 +112,4 @@ def compiles(module: nn.Module, example: Tensor) -> bool:
 
 
 def _short(error: Exception) -> str:
-    lines: Sequence[str] = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    return f"{type(error).__name__}: {first_line(error)[:200]}"

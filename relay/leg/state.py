@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 from relay.files import damaged, write_bytes
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def read_zip(path: Path, again: str) -> Any:
     except (FileNotFoundError, PermissionError, MemoryError):
         raise  # the file may be intact
     except Exception as error:  # a damaged file can make torch's reader raise anything
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         raise damaged(path, first, again) from error
 
 

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from types import TracebackType
 from typing import Any
 
-from relay.errors import DataError, RelayError
+from relay.errors import DataError, RelayError, killed
 from relay.metrics.base import MaskPair
 from relay.metrics.installed import metrics, values_of
 from relay.metrics.overlap_measures import Values, as_labels, check_shapes
@@ -147,10 +147,7 @@ class Measuring:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=error is not None)
         if isinstance(error, BrokenProcessPool):
-            raise RelayError(
-                "a process that measures was killed, perhaps for want of memory",
-                "Use fewer workers; with 0 everything is measured in one process.",
-            ) from error
+            raise killed("measures", "Use fewer workers; with 0 everything is measured in one process.") from error
 
 
 def _now(*arguments: Any) -> Future[Values]:

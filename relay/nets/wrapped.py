@@ -12,7 +12,7 @@ from monai.networks import nets
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from relay.errors import UserError
+from relay.errors import UserError, first_line
 
 from .library import LibraryOptions
 from .modules import crop, pad, set_norm
@@ -96,7 +96,7 @@ def _made(name: str, keywords: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # monai checks its keywords in many ways
         _check_packages(name, error)
         advice = f"Correct model.kwargs; the manual of monai.networks.nets.{name} says more."
-        raise UserError(f"monai can't make {name}: {_first_line(error)}", advice) from error
+        raise UserError(f"monai can't make {name}: {first_line(error)}", advice) from error
     assert isinstance(made, nn.Module)
     return made
 
@@ -116,11 +116,7 @@ def _check_packages(name: str, error: Exception) -> None:
     """
     if "OptionalImport" in type(error).__name__ or isinstance(error, ImportError):
         advice = "Install that package at every site of the study, or choose another net."
-        raise UserError(f"monai:{name} needs a package that is not installed: {_first_line(error)}", advice) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"monai:{name} needs a package that is not installed: {first_line(error)}", advice) from error
 
 
 def _enlarged(y: Tensor, size: Sequence[int]) -> Tensor:
@@ -171,7 +167,7 @@ def _refuses(name: str, net: nn.Module, channels: int, size: Sequence[int]) -> s
                 first, *_ = _outputs(net.train(training)(x), x)
     except Exception as error:  # nets refuse sizes with any error of torch's
         _check_packages(name, error)
-        return _first_line(error)
+        return first_line(error)
     if first.ndim == 2 or first.shape[2:] == x.shape[2:]:
         return None
     return f"its output has the shape {tuple(first.shape)} for an image of {tuple(x.shape)}"

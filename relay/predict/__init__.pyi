@@ -2,8 +2,6 @@ from . import models as models
 from .choice import Given as Given, OwnRun as OwnRun, Which as Which
 from .ensemble import Ensemble as Ensemble
 from .image import (
-    AXES as AXES,
-    CHANNELS as CHANNELS,
     Takes as Takes,
     axes_of as axes_of,
     cases_of as cases_of,

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from relay.config import Devices
 from relay.data import (
-    PICTURES,
-    VOLUMES,
+    WHOLE,
     Case,
     Pixels,
+    check_image,
     find_series,
     is_series,
     prepared_slices,
@@ -33,7 +33,7 @@ from relay.data import (
     stem,
     viewable,
 )
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, first_line
 from relay.files import write_text
 from relay.leg import Progress, digest, predict, resized, slabs
 from relay.logs import hide
@@ -47,12 +47,6 @@ KINDS = (
     "Give a 2D image (.png, .jpg, .tif, …), a volume in one file (.nii.gz, .mha, .nrrd, …), a DICOM series, or a "
     "folder of them."
 )
-AXES = {
-    2: "Save the slices that you need as 2D images. A model that reads volumes slice by slice is trained with slices.",
-    3: "Give the whole volume in one file (.nii.gz, .mha, .nrrd, …), or the folder of its DICOM series.",
-}
-"""What to do about an image that has another number of axes than these, which the model needs."""
-CHANNELS = "Give every channel of an image: name its files NAME_0000, NAME_0001, …"
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]
 LONGEST = 50
@@ -85,8 +79,7 @@ def images_in(given: Sequence[Path]) -> list[Path]:
 def _inside(folder: Path) -> list[Path]:
     """The images in a folder, and the DICOM series there and in its subfolders."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    endings = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
-    images = [path for path in files if path.name.lower().endswith(endings)]
+    images = [path for path in files if path.name.lower().endswith(WHOLE)]
     images += [series.path for series in find_series(folder) if series.scan]
     if not images:
         below = " itself; its subfolders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
@@ -229,18 +222,10 @@ def cases_of(model: Model, net: nn.Module, case: Case, path: Path) -> tuple[list
     Raises:
         DataError: it does not suit this model.
     """
-    options, (*shape, channels) = model.leg.data, case.image.shape
+    options, shape = model.leg.data, case.image.shape[:-1]
     axes, across = axes_of(model, net), options.slice_axis
     by_slices = across is not None and len(shape) == 3
-    if len(shape) - by_slices != axes:
-        kinds = {2: "2D images (2 axes)", 3: "volumes (3 axes)"}
-        raise DataError(
-            f"{path} has {len(shape)} axes; the model was trained on {kinds.get(axes, f'{axes} axes')}", AXES.get(axes)
-        )
-    if channels != options.channels and {channels, options.channels} != {1, 3}:
-        raise DataError(
-            f"{path} has {channels} channel{'s' * (channels > 1)}; the model takes {options.channels}", CHANNELS
-        )
+    check_image(path, case.image.shape, [axes + by_slices], options.channels)
     numbers = range(shape[across]) if by_slices and across is not None else [None]
     return prepared_slices(case, options, path, numbers), across if by_slices else None
 
@@ -300,4 +285,4 @@ def _through(net: nn.Module, image: Tensor, patch: Sequence[int] | None, path: P
         return predict(net, image.to(next(net.parameters()).device), patch)
     except (RuntimeError, ValueError) as error:  # raised by nets for an unsupported size or for too little memory
         size = "×".join(map(str, image.shape[2:]))
-        raise DataError(f"{path}: the net can't process an image of {size}: {str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: the net can't process an image of {size}: {first_line(error)}") from error

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relay.errors import UserError
+from relay.errors import UserError, some
 from relay.files import write_bytes, write_folder, write_text
 from relay.locks import locked
 from relay.report.cases import read_cases
@@ -47,6 +47,14 @@ def write_report(root: Path, cases: bool = False) -> Path:
             raise UserError("a comparison has no cases; give a run's folder", f"They are in {root / 'runs'}.")
         return _write_comparison(root)
     if not any((root / "results" / name).is_file() for name in ("summary.json", "scores.csv", "samples.csv")):
+        if others := sorted(path.parent for path in (root / "results").glob("*/evaluation.json")):
+            raise UserError(
+                f"{root} has trained no leg, so there is no page: only models from elsewhere were tested in it "
+                f"({some([path.name for path in others])})",
+                f"Their numbers are in {others[-1]}: means and intervals in evaluation.json, every image in "
+                "samples.csv. relay predict shows them on the screen, and writes masks and overlays with -s. The page "
+                "of all legs is made at a site of the study, from its run.",
+            )
         raise UserError(
             f"no results in {root}: looked for {root / 'results' / 'summary.json'} and {root / COMPARISON}",
             "Give the folder of a run that is over, as exps/<config>/<note>; or run it first: python train.py -c CONFIG"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from relay import registry
-from relay.data import PICTURES, VOLUMES, SplitName, by_regex, is_dicom, refuse, stem, tree
+from relay.data import PICTURES, VOLUMES, WHOLE, SplitName, by_regex, is_dicom, refuse, stem, tree
 from relay.errors import DataError, some, typed
 
 IMAGES = ("image", "images", "img", "imgs", "scans")
@@ -124,8 +124,7 @@ def _has_images(folder: Path) -> bool:
 def _has_dicom(folder: Path) -> bool:
     """Whether there is a DICOM file anywhere in it; files whose names say that they are something else are not
     opened."""
-    others = tuple(ending for ending in PICTURES + VOLUMES if ending != ".dcm")
-    files = (path for path in folder.rglob("*") if not path.name.lower().endswith(others))
+    files = (path for path in folder.rglob("*") if not path.name.lower().endswith(WHOLE))
     return any(path.suffix.lower() == ".dcm" or is_dicom(path) for path in files)
 
 

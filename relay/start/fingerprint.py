@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relay.data import Record, read_images, read_mask, refuse
+from relay.data import Record, read_images, read_mask, refuse, suits
 from relay.errors import DataError
 
 MOST = 100
@@ -133,7 +133,7 @@ def _refuse_mixed(seen: Sequence[_One], records: Sequence[Record]) -> None:
         ("channels", lambda one: one.channels),
     ):
         counts = Counter(map(of, seen))
-        if len(counts) > 1 and not (what == "channels" and set(counts) == {1, 3}):  # grey and RGB are converted
+        if len(counts) > 1 and not (what == "channels" and len(counts) == 2 and suits(*counts)):
             usual, other = counts.most_common()[0][0], counts.most_common()[-1][0]
             first = next(r for one, r in zip(seen, records, strict=True) if of(one) == other)
             raise DataError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.config import dump
+from relay.data import suits
 from relay.errors import UserError
 from relay.start.drafting import MASKED, WORDED, Draft, folded, look, made
 from relay.start.fingerprint import Fingerprint
@@ -116,7 +117,7 @@ def _refuse_images(found: Fingerprint, plan: Mapping[str, Any], name: str) -> No
         cure = "Set slices: axial in the study's config, for all sites." if found.axes == 3 else "Give volumes."
         raise UserError(f"{name} is for {axes}D images, but these are {found.axes}D", cure)
     channels = plan.get("channels", 3)
-    if channels != found.channels and {channels, found.channels} != {1, 3}:
+    if not suits(found.channels, channels):
         raise UserError(
             f"{name} needs {channels} channels, but these images have {found.channels}",
             "Give the same channels in the same order (the data set's image columns or file names), or have the study "

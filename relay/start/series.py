@@ -8,13 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from relay.data import VOLUMES, Series, Sheet, find_series, read_sheet, site_pseudonyms
+from relay.data import TABLES, VOLUME_FILES, Series, Sheet, find_series, read_sheet, site_pseudonyms
 from relay.errors import UserError, some
-from relay.start.finding import MASKS as DRAWN, named_in
+from relay.start.finding import MASKS, named_in
 
 KEYS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-TABLES = (".csv", ".tsv")
-MASKS = tuple(ending for ending in VOLUMES if ending != ".dcm")
 
 
 def series_options(folder: Path, wanted: str | None = None) -> tuple[dict[str, Any], Sheet | None, str]:
@@ -54,12 +52,12 @@ def series_options(folder: Path, wanted: str | None = None) -> tuple[dict[str, A
 def _mask_rule(folder: Path, scans: Sequence[Series]) -> str:
     """``mask_name``, if every series has one volume beside its files, or one called after its UID in a folder of masks;
     else an empty text."""
-    if inner := named_in(folder, DRAWN):
-        for ending in MASKS:
+    if inner := named_in(folder, MASKS):
+        for ending in VOLUME_FILES:
             if all((folder / inner / f"{one.uid}{ending}").is_file() for one in scans):
                 return f"{inner}/{{series}}{ending}"
     folders = {one.path if one.path.is_dir() else one.files[0].parent for one in scans}
-    names = [{path.name for path in place.iterdir() if path.name.lower().endswith(MASKS)} for place in folders]
+    names = [{path.name for path in place.iterdir() if path.name.lower().endswith(VOLUME_FILES)} for place in folders]
     common = set.intersection(*names)
     return f"{{folder}}/{common.pop()}" if len(common) == 1 and len(folders) == len(scans) else ""
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from relay.errors import UserError, plain
+from relay.files import read_record
 from relay.report import rows_of
 from relay.subgroups.columns import Key
-from relay.tasks import Task, named, of_metric
+from relay.tasks import Task, named
 
 Rows: TypeAlias = "list[tuple[str, float]]"
 """A metric's rows of a sample: class and value."""
@@ -55,21 +56,20 @@ class Scored:
 
 
 def read_samples(path: Path) -> Scored:
-    """Every sample, as the last leg's model predicted it.
+    """Every sample, as the last leg's model predicted it; the task is the one that ``evaluation.json`` beside it names.
 
     Raises:
-        UserError: the file is missing, damaged, or has no scores.
+        UserError: one of the two files is missing or damaged, or the table has no scores of this task.
     """
+    kind = _task(path.with_name("evaluation.json")) if path.exists() else Task
     found: dict[tuple[int, Key], dict[str, Rows]] = defaultdict(lambda: defaultdict(list))
     patients: dict[Key, Key] = {}
-    kind: type[Task] | None = None
     try:
         for row in rows_of(path):
             if not row["sample"]:  # a patient's
                 continue
             key = plain(row["site"]), row["sample"]
             patients[key] = key[0], row["patient"]
-            kind = of_metric(row["metric"]) or kind
             value = float(row["value"]) if row["value"] else math.nan
             found[int(row["leg"]), key][row["metric"]].append((row["class"], value))
     except OSError as error:
@@ -78,13 +78,14 @@ def read_samples(path: Path) -> Scored:
         ) from error
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is damaged: {error}", AGAIN) from error
-    if kind is None:
-        raise UserError(f"{path} has no score of any sample", AGAIN)
+    if not any(kind.sample_metric in rows for rows in found.values()):
+        raise UserError(
+            f"{path} has no score of any sample ({kind.name}: rows of the metric {kind.sample_metric})", AGAIN
+        )
     last: dict[Key, int] = {}
     for leg, key in found:
         last[key] = max(leg, last.get(key, leg))
     try:
-        kind = _task(kind, found[next(iter(last.items()))[::-1]])
         samples = {key: _sample(kind, patients[key], found[leg, key]) for key, leg in last.items()}
         names = [] if kind.dense else _names(kind, found[next(iter(last.items()))[::-1]])
     except (KeyError, ValueError) as error:
@@ -92,10 +93,19 @@ def read_samples(path: Path) -> Scored:
     return Scored(kind.sample_metric, samples, kind(len(names), names) if names else None)
 
 
-def _task(kind: type[Task], rows: Mapping[str, Rows]) -> type[Task]:
-    """The task: the rows of single labels have the same metrics as those of a class, but one of each for each label."""
-    labels = kind.sample_metric == "correct" and len(rows["correct"]) == len(rows["probability"])
-    return named("multilabel") if labels else kind
+def _task(path: Path) -> type[Task]:
+    """The task that was measured.
+
+    Raises:
+        UserError: the file is missing or damaged, or names no task.
+    """
+    record = read_record(path, {"task": str}, AGAIN)
+    if record is None:
+        raise UserError(f"{path} is missing: it says what task the scores beside it are of", AGAIN)
+    try:
+        return named(record["task"])
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}", AGAIN) from error
 
 
 def _sample(kind: type[Task], patient: Key, rows: Mapping[str, Rows]) -> Sample:
@@ -107,6 +117,8 @@ def _sample(kind: type[Task], patient: Key, rows: Mapping[str, Rows]) -> Sample:
     if kind.likelihood == "gaussian":
         return Sample(patient, scores, [value for _, value in rows["prediction"]], rows["truth"][0][1])
     names, groups = _names(kind, rows), [name for name, _ in rows[main]]
+    if len(groups) != (1 if kind.likelihood == "categorical" else len(names)):
+        raise ValueError(f"{len(groups)} rows of {main} for {len(names)} classes of a {kind.name}")
     # the groups in which a sample is scored are those that it belongs to, so they tell the truth
     truth = names.index(groups[0]) if kind.likelihood == "categorical" else [int(name in groups) for name in names]
     return Sample(patient, scores, [value for _, value in rows["probability"]], truth)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.data import SPLITS, Dataset, Doubt, SiteData, SplitName, Spool, examine, prepare
-from relay.errors import DataError
+from relay.errors import DataError, first_line
 
 Step = Callable[[], object]
 
@@ -48,7 +48,7 @@ def check_site(dataset: Dataset, seed: int, train: bool, spool: Path, expect: Ca
         site = prepare(dataset, seed, Spool(spool), tuple(part for part in splits if part != "val"))
         site.read(splits, expect(sum(len(site.split[part]) for part in splits)))
     except DataError as error:
-        first = str(error).splitlines()[0].removeprefix(f"task '{name}': ").rstrip(":")
+        first = first_line(error).removeprefix(f"task '{name}': ").rstrip(":")
         if not error.listed:
             return Checked(name, "", (first,), (error.advice(),))
         return Checked(name, first, tuple(error.listed), (error.advice(),))

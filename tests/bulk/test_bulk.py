@@ -176,7 +176,7 @@ def test_a_bad_file_ends_no_run(tmp_path: Path) -> None:
     said = {row["file"]: row["error"] for row in rows}
     assert (summary.images, len(summary.problems), said["good.nii.gz"]) == (3, 2, "")
     assert "bad.nii.gz" in said["bad.nii.gz"]
-    assert "has 2 axes; the model was trained on volumes" in said["flat.png"]
+    assert "has 2 axes; the model takes volumes" in said["flat.png"]
     (images / "bad.nii.gz").unlink()
     (images / "flat.png").unlink()
     assert done(own(), images, tmp_path / "out")[0].problems == []
@@ -253,6 +253,37 @@ def test_voxels_unlike_those_of_the_training_images_are_told(tmp_path: Path) -> 
     volume(tmp_path / "in" / "a.nii.gz")
     summary, (row,) = done(own(), tmp_path / "in", tmp_path / "out", usual=[(0.5, 0.5)] * 3)
     assert (summary.noted, row["notes"][:26]) == (1, "its voxels are 2 × 0.75 × ")
+
+
+def test_a_small_sites_voxels_are_known_as_well_as_a_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 images of a site and 2 of another, one is 5 mm thick: it is one of those two."""
+
+    def made(site: str, mm: float) -> tuple[Mock, Mock]:
+        dataset = Mock()
+        dataset.options.task_name = site
+        return dataset, Mock(image=mm)
+
+    images = [*(made("large", 1.0) for _ in range(200)), made("small", 1.0), made("small", 5.0)]
+    monkeypatch.setattr(usual, "samples", lambda *_: iter(images))
+    read: list[float] = []
+    monkeypatch.setattr(usual, "_spacing", lambda mm: read.append(mm) or (mm, mm))
+    assert usual.usual_spacing(study()) == [(1.0, 5.0), (1.0, 5.0)]
+    assert len(read) <= usual.MOST + 2
+    assert [len(usual.evenly(range(many), 32)) for many in (0, 1, 32, 33, 64, 65)] == [0, 1, 32, 17, 32, 22]
+
+
+def test_a_try_that_predicted_nothing_does_not_claim_its_folder(tmp_path: Path) -> None:
+    bad, good, out = tmp_path / "bad", tmp_path / "good", tmp_path / "out"
+    bad.mkdir()
+    (bad / "a.png").write_text("a letter")
+    summary, rows = done(own(slices="axial"), bad, out)
+    assert (len(summary.problems), len(rows)) == (1, 1)
+    volume(good / "a.nii.gz")
+    summary, (row,) = done(own(slices="axial"), good, out, doubts=True)
+    assert (summary.problems, row["mask"]) == ([], "masks/a.nii.gz")
+    assert json.loads((out / "about.json").read_text())["images"] == str(good)
+    with pytest.raises(UserError, match="holds predictions of other images"):
+        done(own(slices="axial"), bad, out)
 
 
 def test_every_image_has_a_name_of_its_own(tmp_path: Path) -> None:

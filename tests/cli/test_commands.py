@@ -393,7 +393,7 @@ def test_volumes_are_none_for_a_model_of_pictures_and_the_others_are_predicted(t
     deep = np.arange(4096, dtype=np.int16).reshape(4, 32, 32)
     sitk.WriteImage(sitk.GetImageFromArray(deep), str(folder / "deep.nii.gz"))
     alone = pictured(trained, "mixed/deep.nii.gz", code=2)
-    refused(alone, 2, "deep.nii.gz has 3 axes; the model was trained on 2D images (2 axes)", "Save the slices")
+    refused(alone, 2, "deep.nii.gz has 3 axes; the model takes 2D images (2 axes)", "Save the slices")
     for side in (1, 5, 33):  # smaller than any patch; of no whole number of halvings
         Image.fromarray(np.full((side, side + 1), 9, np.uint8)).save(folder / f"{side}.png")
     Image.fromarray(np.full((32, 32, 4), 255, np.uint8)).save(folder / "alpha.png")
@@ -523,7 +523,7 @@ def test_volumes_are_predicted_with_the_geometry_of_their_images(tmp_path: Path,
         assert done.returncode == 0, done.stderr
     Image.new("L", (20, 20)).save(tmp_path / "flat.png")
     flat = relay("predict", "-c", "volumes.yaml", root, "--image", str(tmp_path / "flat.png"), cwd=tmp_path)
-    refused(flat, 2, "flat.png has 2 axes; the model was trained on volumes (3 axes)", "Give the whole volume")
+    refused(flat, 2, "flat.png has 2 axes; the model takes volumes (3 axes)", "Give the whole volume")
     saved = tmp_path / "exps/volumes/run/results"
     samples = {row["sample"]: row for row in dice_rows(saved / "samples.csv") if row["class"] == "class 1"}
     assert samples

@@ -28,3 +28,16 @@ def test_no_results_is_the_users_to_change(tmp_path: Path, options: list[str]) -
     assert done.exit_code == 2
     assert "summary.json" in done.stderr.replace("\n", "")
     assert "train.py" in done.stderr
+
+
+def test_a_hospital_that_only_tested_a_received_model_is_told_where_its_numbers_are(tmp_path: Path) -> None:
+    results = tmp_path / "results" / "received_leg_4"
+    results.mkdir(parents=True)
+    (results / "evaluation.json").write_text("{}")
+    done = CliRunner().invoke(app, [str(tmp_path)])
+    said = " ".join(done.stderr.split())
+    assert done.exit_code == 2
+    assert "has trained no leg, so there is no page" in said
+    assert "(received_leg_4)" in said
+    assert "evaluation.json" in said
+    assert "train.py" not in said

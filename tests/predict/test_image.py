@@ -80,8 +80,8 @@ def test_an_image_of_another_number_of_axes_is_refused_with_a_cure(tmp_path: Pat
     sitk.WriteImage(sitk.GetImageFromArray(np.eye(6, dtype=np.uint8)), str(flat))
     sitk.WriteImage(sitk.GetImageFromArray(np.ones((4, 5, 6), np.int16)), str(deep))
     for path, options, said, cure in (
-        (flat, {}, "has 2 axes; the model was trained on volumes", "whole volume in one file"),
-        (deep, {"img_size": [8, 8]}, "has 3 axes; the model was trained on 2D images", "slices"),
+        (flat, {}, "has 2 axes; the model takes volumes", "whole volume in one file"),
+        (deep, {"img_size": [8, 8]}, "has 3 axes; the model takes 2D images", "slices"),
     ):
         with pytest.raises(DataError, match=said) as caught:
             list(predict_images(model(**options), [path], tmp_path, Devices(), Progress(1), pytest.fail))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -106,7 +107,8 @@ def test_p_values_are_corrected_for_all_columns() -> None:
     assert two.corrected == pytest.approx(two.p)
 
 
-def written(path: Path, rows: list[list[object]]) -> Path:
+def written(path: Path, rows: list[list[object]], task: str = "segmentation") -> Path:
+    path.with_name("evaluation.json").write_text(json.dumps({"task": task}))
     with path.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
     return path
@@ -126,14 +128,14 @@ def test_scores_are_the_last_leg_s_without_the_background(tmp_path: Path) -> Non
     assert found.samples == {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
 
 
-def answered(path: Path, metrics: list[list[tuple[str, str, float]]]) -> Path:
+def answered(path: Path, metrics: list[list[tuple[str, str, float]]], task: str) -> Path:
     """A file of two images of each patient, who are in turn; each image with its rows of class, metric and value."""
     rows = [
         ["s", "relay", 1, "a", "generalist", "a", f"p{k // 2}", f"i{k}", name, metric, value]
         for k, image in enumerate(metrics)
         for name, metric, value in image
     ]
-    return written(path, rows)
+    return written(path, rows, task)
 
 
 def classified(truth: int, probability: float) -> list[tuple[str, str, float]]:
@@ -149,7 +151,7 @@ def test_metrics_of_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     truths = [k // 2 % 2 for k in range(96)]
     probabilities = [0.1 + 0.8 * truth if k < 48 else rng.uniform() for k, truth in enumerate(truths)]
     images = [classified(*pair) for pair in zip(truths, probabilities, strict=True)]
-    found = read_samples(answered(tmp_path / "samples.csv", images))
+    found = read_samples(answered(tmp_path / "samples.csv", images, "classification"))
     of = {key: "F" if int(key[1][1:]) < 48 else "M" for key in found.samples}
     (column,) = compare(found, [divide("sex", of)], 5, 0)
     perfect, chance = (group.of_set for group in column.groups)
@@ -175,7 +177,7 @@ def test_whole_groups_of_few_patients(tmp_path: Path, patients: int) -> None:
         [("age", "absolute_error", 1.0), ("age", "prediction", k + 1.0), ("age", "truth", float(k))]
         for k in range(2 * patients)
     ]
-    found = read_samples(answered(tmp_path / "samples.csv", images))
+    found = read_samples(answered(tmp_path / "samples.csv", images, "regression"))
     (column,) = compare(found, [divide("room", dict.fromkeys(found.samples, "1"))], 5, 0)
     told = column.groups[0].of_set
     if patients < 5:
@@ -188,10 +190,10 @@ def test_whole_groups_of_few_patients(tmp_path: Path, patients: int) -> None:
 
 def test_labels_of_whole_groups(tmp_path: Path) -> None:
     image = [("no flu", "correct", 1.0), ("cold", "correct", 0.0), ("flu", "probability", 0.2)]
-    found = read_samples(answered(tmp_path / "samples.csv", [[*image, ("cold", "probability", 0.4)]]))
+    found = read_samples(answered(tmp_path / "samples.csv", [[*image, ("cold", "probability", 0.4)]], "multilabel"))
     assert found.samples["a", "i0"] == Sample(("a", "p0"), {"correct": 0.5}, [0.2, 0.4], [0, 1])
     with pytest.raises(UserError, match="is damaged"):
-        read_samples(answered(tmp_path / "samples.csv", [image[:2]]))
+        read_samples(answered(tmp_path / "samples.csv", [image[:2]], "multilabel"))
 
 
 def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
@@ -212,3 +214,24 @@ def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
         read_samples(written(tmp_path / "samples.csv", rows))
     with pytest.raises(UserError, match="no score of any sample"):
         read_samples(written(tmp_path / "samples.csv", []))
+
+
+def test_the_task_is_the_one_that_was_measured(tmp_path: Path) -> None:
+    image = classified(1, 0.8)
+    path = answered(tmp_path / "samples.csv", [image], "classification")
+    assert read_samples(path).samples["a", "i0"].truth == 1
+    answered(path, [image], "multilabel")
+    with pytest.raises(UserError, match="1 rows of correct for 2 classes of a multilabel"):
+        read_samples(path)
+    answered(path, [image], "segmentation")
+    with pytest.raises(UserError, match=r"no score of any sample .segmentation: rows of the metric dice"):
+        read_samples(path)
+    record = path.with_name("evaluation.json")
+    for content, said in (("{}", "'task' is missing"), ('{"task": "guess"}', "'guess' is no task"), ("{", "damaged")):
+        record.write_text(content)
+        with pytest.raises(UserError, match=said) as caught:
+            read_samples(path)
+        assert "predict_test.py again" in caught.value.advice()
+    record.unlink()
+    with pytest.raises(UserError, match="is missing: it says what task"):
+        read_samples(path)

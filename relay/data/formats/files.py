@@ -12,7 +12,11 @@ from relay.data.problems import refuse
 from relay.errors import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-VOLUMES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm")
+VOLUME_FILES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
+"""The endings of files that hold a whole volume."""
+VOLUMES = (*VOLUME_FILES, ".dcm")
+WHOLE = (*PICTURES, *VOLUME_FILES)
+"""The endings of files that hold a whole image: a ``.dcm`` may be a slice of one."""
 MOST = 10_000
 """Most voxels a byte of a file can stand for: compression of even blank images stays far below."""
 DAMAGED = "The file is damaged, truncated or of another type. Copy it again from its source, or remove it."
