@@ -126,13 +126,14 @@ class Simulation:
         steps = planned_steps(leg, self.sites, self.devices)
         paths = self.run_paths.leg(leg.folder)
         paths.check(leg.scientific(), self.transport.start(leg))
-        if paths.finished:
-            progress.skip(title, steps)
-        else:
+        trains = not paths.finished
+        if trains:
             progress.leg(title, steps)
             self.train(leg, self.receive(leg, progress), progress)
+        else:
+            progress.skip(title, steps)
         self.send(leg, progress)
-        if progress.spent and is_first():  # of a leg that was made now; the record was written before this was measured
+        if trains and is_first():  # the record was written before the end of the leg was measured
             paths.write_record(**paths.record() | {"spent": told(progress.spent)})
         self.sites.rest()
         progress.finish_leg()

@@ -24,25 +24,27 @@ pytestmark = pytest.mark.skipif(TOOL is None, reason="dciodvfy (Debian: dicom3to
 PRIVATE = "CodingSchemeDesignator(0008,0102)[1]> - Unrecognized defined term = <99RELAY>"
 """It knows the standard's coding schemes only; 99 marks those that are private."""
 TYPE_2 = ("PatientBirthDate", "PatientSex", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "Manufacturer")
+LACKING = "without what may be empty"
 SOURCES: dict[str, Any] = {
     "CT": {},
     "oblique": {"orientation": OBLIQUE},
     "MR": {"SOPClassUID": MRImageStorage, "Modality": "MR", "RescaleSlope": None, "RescaleIntercept": None},
-    "without what may be empty": dict.fromkeys((*TYPE_2, "SeriesNumber", "StudyID", "StudyDate")),
+    LACKING: dict.fromkeys((*TYPE_2, "SeriesNumber", "StudyID", "StudyDate")),
     "letters": {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "MÜLLER^ÄNNE"},
 }
 
 
-def complaints(path: Path) -> list[str]:
+def complaints(path: Path, ignore: str) -> list[str]:
     """Every error and warning about a file, without those about the private coding scheme."""
     assert TOOL is not None
     done = subprocess.run([TOOL, "-new", str(path)], capture_output=True, check=False)
     said = (done.stdout + done.stderr).decode("utf-8", "replace").splitlines()
-    return [line for line in said if line.startswith(("Error", "Warning", "Abort")) and not line.endswith(PRIVATE)]
+    said = [line for line in said if line.startswith(("Error", "Warning", "Abort"))]
+    return [line for line in said if not line.endswith(PRIVATE) and not (ignore and ignore in line)]
 
 
-def checked(out: Path, row: dict[str, str]) -> None:
-    found = {kind: complaints(out / row[kind]) for kind in ("seg", "sr") if row.get(kind)}
+def checked(out: Path, row: dict[str, str], ignore: str = "") -> None:
+    found = {kind: complaints(out / row[kind], ignore) for kind in ("seg", "sr") if row.get(kind)}
     assert found
     assert not any(found.values()), found
 
@@ -53,7 +55,8 @@ def test_objects_of_a_series(tmp_path: Path, source: str) -> None:
     table = tmp_path / "codes.csv"
     table.write_text("class,value,scheme,meaning\nclass 1,10200004,SCT,Liver\n")
     for out, codes in (("plain", None), ("coded", Codes.of(table, own().task.names))):
-        checked(tmp_path / out, predicted(tmp_path / "in", tmp_path / out, codes=codes))
+        ignore = "needed to build DICOMDIR" if source == LACKING else ""  # the images lack the same
+        checked(tmp_path / out, predicted(tmp_path / "in", tmp_path / out, codes=codes), ignore)
 
 
 def test_objects_of_frames_in_one_file(tmp_path: Path) -> None:
