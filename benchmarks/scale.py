@@ -13,6 +13,7 @@ give the exponent with which each quantity grew between the smallest size and th
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -93,12 +94,13 @@ def sites(number: int, strategy: str = "relay") -> Found:
     with scratch() as folder:
         kwargs = {"num_classes": 3, "img_size": [SIDE] * 2, "count": COUNT, "val_fraction": 0.2, "test_fraction": 0.4}
         names = [{"task_name": f"site_{n:02}", "camera": CAMERAS[n % 4]} for n in range(number)]
-        path = config(folder, {"name": "synthetic", "kwargs": kwargs}, names, strategy={"name": strategy})
+        kinds = {"name": "synthetic", "kwargs": kwargs}
+        path = config(folder, kinds, names, strategy={"name": strategy}, current={"tests": "needed"})
         trained = relay(folder, "train", "-c", path.name, "-n", "n")
         run = folder / "exps" / "c" / "n"
         reported = relay(folder, "report", "exps/c/n")
         legs = [json.loads((run / "checkpoints" / f"task_{n}" / "leg.json").read_text()) for n in range(1, number + 1)]
-        bundles = sorted((run / "handoff").rglob("*.relay"), key=lambda path: path.stat().st_mtime)
+        bundles = [*(run / "handoff").rglob("*.relay.age")]  # the stick keeps the newest
         html = [*(run / "results").glob("*.html")]
         return {
             "train s": trained["s"],
@@ -106,8 +108,7 @@ def sites(number: int, strategy: str = "relay") -> Found:
             "train MB": trained["MB"],
             "first leg s": legs[0]["seconds"],
             "last leg s": legs[-1]["seconds"],
-            "last bundle KB": (size(bundles[-1]) if bundles else 0) / 1000,
-            "all bundles KB": size(*bundles) / 1000,
+            "last bundle KB": size(*bundles) / 1000,
             "run KB": size(run) / 1000,
             "scores KB": size(run / "results" / "scores.csv") / 1000,
             "data.json KB": size(*run.rglob("data.json")) / 1000,
@@ -266,11 +267,20 @@ def main(what: str, *rest: str) -> None:
     words = [word for word in rest if not word.isdigit()]
     numbers = [int(word) for word in rest if word.isdigit()] or list(usual)
     print("| |", end="")
-    for place, number in enumerate(numbers):
-        found = measure(number, *words)
-        if not place:
-            print("|".join(found) + "|", flush=True)
-        print(f"| {number} |" + "|".join(f"{value:.3g}" for value in found.values()) + "|", flush=True)
+    rows: list[Found] = []
+    for number in numbers:
+        rows.append(measure(number, *words))
+        if len(rows) == 1:
+            print("|".join(rows[0]) + "|", flush=True)
+        print(f"| {number} |" + "|".join(f"{value:.3g}" for value in rows[-1].values()) + "|", flush=True)
+    if len(rows) > 1:
+        more = math.log(numbers[-1] / numbers[0])
+        print("| exponent |" + "|".join(grown(value, rows[-1][name], more) for name, value in rows[0].items()) + "|")
+
+
+def grown(first: float, last: float, more: float) -> str:
+    """The exponent with which a quantity grew; nothing if there was none of it."""
+    return f"{math.log(last / first) / more:.2f}" if first > 0 and last > 0 else ""
 
 
 if __name__ == "__main__":
