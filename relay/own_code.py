@@ -18,12 +18,12 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
@@ -32,7 +32,7 @@ from typing_extensions import Self
 
 from relay.config import choose, locate
 from relay.data import Split, Store, scaled
-from relay.errors import UserError
+from relay.errors import HandoverError, UserError, some
 from relay.handover import MemoryState
 from relay.leg import (
     Progress,
@@ -50,6 +50,10 @@ from relay.seeds import derive
 from relay.simulate import Simulation
 
 __all__ = ["Images", "OpenLeg", "open_leg"]
+INSIDE = ("weights", "memories", "split", "train", "val", "_net")
+"""What an open leg has."""
+_held_here: set[Path] = set()
+"""The runs of which this process has a leg open."""
 
 
 def open_leg(
@@ -164,7 +168,7 @@ class OpenLeg:
 
     def __init__(self, simulation: Simulation, leg: Leg) -> None:
         self._simulation, self._leg = simulation, leg
-        self._held = ExitStack()
+        self._held, self._folder = ExitStack(), Path.cwd()
         self._open = self._finished = False
         self.site, self.number = leg.task_name, leg.number
         self.config = handover_writer.scientific(leg)
@@ -178,10 +182,17 @@ class OpenLeg:
                 can promise for code that relay does not know.
         """
         leg, simulation = self._leg, self._simulation
-        transport = simulation.transport
-        with ExitStack() as held, _working() as progress:
+        transport, run = simulation.transport, self._folder / simulation.run_paths.root
+        if run in _held_here:
+            raise UserError(
+                f"this script has a leg in {simulation.run_paths.root} open already",
+                "Leave its with block before you open a leg again. To train two at the same time, use two notes.",
+            )
+        with ExitStack() as held, _working(self._folder) as progress:
             handover_writer.check_code(leg)
             held.enter_context(simulation.run_paths.alone())
+            _held_here.add(run)
+            held.callback(_held_here.discard, run)
             check_own_code(leg, transport.policy, simulation.devices)
             transport.prepare(leg)
             simulation.sites.look(simulation.study)
@@ -192,12 +203,22 @@ class OpenLeg:
             self._net = start_of(leg, model_of(leg), arrived, pool, transport.policy)
             weights = self._net.state_dict().items()
             self.weights = {k: v.detach().clone() for k, v in weights} if self._starts else None
-            self.memories = arrived.others(leg.task_name) if arrived else {}
+            self.memories = copy.deepcopy(arrived.others(leg.task_name)) if arrived else {}
             self.split = pool[0].split
             self.train, self.val = Images(pool[0].train, leg), Images(pool[0].val, leg)
             self._held = held.pop_all()
         self._began, self._open = time.monotonic(), True
         return self
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in INSIDE:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise UserError(
+                f"leg {self.number} ({self.site}) is not open, so it has no {name.lstrip('_')} yet",
+                "Use it in a with block: with open_leg(…) as leg.",
+            )
 
     @property
     def _starts(self) -> bool:
@@ -230,11 +251,26 @@ class OpenLeg:
                 "Call finish once, inside the with block of open_leg. For another result, use a new note.",
             )
         weights = trained.state_dict() if isinstance(trained, nn.Module) else trained
+        if not isinstance(weights, Mapping):
+            raise HandoverError(
+                f"finish got a {type(trained).__name__}, which is neither a net nor a state_dict",
+                "Hand back the net of leg.net(), or its state_dict. The leg is still open: call finish again.",
+            )
+        if around := _around(weights, self._net.state_dict()):
+            raise HandoverError(
+                f"these are the weights of a net inside another module: their names begin with {around!r}",
+                "Hand back the net inside, the one that leg.net() gave. The leg is still open: call finish again.",
+            )
+        if odd := [str(k) for k, v in weights.items() if isinstance(v, Tensor) and (v.is_meta or v.is_sparse)]:
+            raise HandoverError(
+                f"these weights are sparse, or on the device 'meta': {some(odd)}",
+                "Hand back tensors that hold all their values. The leg is still open: call finish again.",
+            )
         result = Trained({k: _here(v) for k, v in weights.items()}, time.monotonic() - self._began)
         result.load(copy.deepcopy(self._net))
         leg, simulation = self._leg, self._simulation
         paths = simulation.run_paths.leg(leg.folder)
-        with _working() as progress:
+        with _working(self._folder) as progress:
             progress.leg(f"{simulation.study.strategy} · {self.site}, trained by {leg.own_code}")
             for state in paths.root.glob("phase_*.ckpt"):  # of an attempt with other weights
                 state.unlink()
@@ -244,7 +280,7 @@ class OpenLeg:
             if all(simulation.run_paths.leg(other.folder).finished for other in simulation.study.legs):
                 simulation.conclude(progress)
                 write_report(simulation.run_paths.root)
-        scores = matrix(of_model(paths.rows()))
+            scores = matrix(of_model(paths.rows()))
         return dict(next(iter(scores.values()), {}))
 
     def __exit__(
@@ -264,16 +300,30 @@ class OpenLeg:
             )
 
 
+def _around(names: Iterable[str], wanted: Iterable[str]) -> str:
+    """What stands before every wanted name, as a module around the net writes it: ``module.``; empty for nothing."""
+    found, (first, *rest) = {str(name) for name in names}, wanted
+    if first in found:
+        return ""
+    begin = (name.removesuffix(first) for name in sorted(found) if name.endswith(f".{first}"))
+    return next((each for each in begin if all(each + name in found for name in rest)), "")
+
+
 def _here(value: Any) -> Any:
     return value.detach().cpu() if isinstance(value, Tensor) else value
 
 
 @contextmanager
-def _working() -> Iterator[Progress]:
-    """While relay works: progress on the screen, and files that only their owner can read."""
-    before = os.umask(0o077)
+def _working(folder: Path) -> Iterator[Progress]:
+    """While relay works: progress on the screen, files that only their owner can read, and the folder and torch's modes
+    as relay needs them, whatever the script has set."""
+    before, where, kind = os.umask(0o077), Path.cwd(), torch.get_default_dtype()
+    os.chdir(folder)
+    torch.set_default_dtype(torch.float32)
     try:
-        with Progress(console=Console(emoji=False)) as progress:
+        with Progress(console=Console(emoji=False)) as progress, torch.inference_mode(False), torch.enable_grad():
             yield progress
     finally:
+        torch.set_default_dtype(kind)
+        os.chdir(where)
         os.umask(before)

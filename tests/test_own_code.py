@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from relay.bundle.handover_files import digest_of, load, read_facts
 from relay.config import Devices, dump
-from relay.errors import HandoverError, UserError
+from relay.errors import HandoverError, RelayError, UserError
 from relay.exchange import StudyStore, chain_in, check_fit
 from relay.leg import Progress, RunPaths, check_own_code, handover_writer
 from relay.own_code import OpenLeg, open_leg
 from relay.plan import read_config
+from relay.results import matrix, of_model
 from relay.simulate import Simulation
 from relay.trust import ConfigMismatch, Policy, PolicyBreach
 from tests.studies import given, study
@@ -132,6 +141,59 @@ def test_lightning_trains_a_leg(relayed: Path, tmp_path: Path, monkeypatch: pyte
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["with_monai.py", "with_bundle.py"])
+def test_monais_trainer_trains_a_leg(
+    script: str, relayed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ignite", reason="MONAI's SupervisedTrainer needs it: pip install pytorch-ignite")
+    from monai.engines import SupervisedTrainer
+
+    folder, ran = relayed.parents[2], []
+    shutil.copytree(folder / "after leg 1", tmp_path / "exps")
+    shutil.copytree(folder / "configs", tmp_path / "configs")
+    shutil.copy(folder / "lungs.yaml", tmp_path)
+    (tmp_path / "data").symlink_to(folder / "data")
+    monkeypatch.chdir(tmp_path)
+    once = SupervisedTrainer.run
+    monkeypatch.setattr(SupervisedTrainer, "run", lambda self: (ran.append(1), once(self))[1])
+    run_script(script)
+    before, after = (load(RunPaths(Path("exps/lungs/run")).leg(f"task_{leg}").handover).model for leg in (1, 2))
+    assert ran == [1], "MONAI's trainer, and no stand-in"
+    assert any(not torch.equal(after[name], weight) for name, weight in before.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_nnunets_trainer_relays(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("nnunetv2", reason="needs nnU-Net: pip install nnunetv2")
+    (tmp_path / "lungs_nnunet.yaml").write_text(FILES["lungs_nnunet.yaml"])
+    (tmp_path / "data").symlink_to(shared_data)
+    shutil.copy(PAGE.parent / "nnunet_leg.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for epochs in ("2", "1"):  # a process each: nnU-Net reads its folders once
+        subprocess.run([sys.executable, "nnunet_leg.py", "lungs_nnunet.yaml", epochs, "25"], check=True)
+    legs = [RunPaths(Path("exps/lungs_nnunet/run")).leg(f"task_{number}") for number in (1, 2)]
+    first, second = (of_model(leg.rows()) for leg in legs)
+    before, after = (next(iter(matrix(rows).values())) for rows in (first, second))
+    for site in ("italy", "china"):
+        assert after[site] > all_lung(shared_data / "cxr_lungs" / site / "mask"), "more than to call each pixel lung"
+        assert after[site] > before[site], (
+            "china's few images alone would not serve italy: the leg went on from italy's"
+        )
+    facts = [load(leg.handover).facts["model"] for leg in legs]
+    assert facts[0] == facts[1]
+    planned = yaml.safe_load(FILES["lungs_nnunet.yaml"])["common"]["model"]["kwargs"]
+    assert planned.items() <= facts[1]["kwargs"].items(), "nnU-Net's plan travels"
+    assert read_facts(legs[1].handover).start == digest_of(legs[0].handover)
+
+
+def all_lung(masks: Path) -> float:
+    """The mean Dice of a mask that calls each pixel lung."""
+    shares = [float((np.asarray(Image.open(mask).convert("L")) > 0).mean()) for mask in masks.iterdir()]
+    return sum(2 * share / (1 + share) for share in shares) / len(shares)
+
+
 def opened(site: str | None = None, code: str = "mine 1", **changes: Any) -> OpenLeg:
     """A leg of :data:`tests.studies.TINY`, in the current folder."""
     changes = {"common.dataset.kwargs.count": 8, "current_tasks.task_ids": [1]} | changes
@@ -139,7 +201,7 @@ def opened(site: str | None = None, code: str = "mine 1", **changes: Any) -> Ope
     return open_leg("tiny.yaml", code=code, site=site)
 
 
-def damaged(weights: dict[str, torch.Tensor]) -> Iterator[tuple[dict[str, Any], str]]:
+def damaged(weights: dict[str, torch.Tensor]) -> Iterator[tuple[Any, str]]:
     first, *rest = weights
     yield {name: weights[name] for name in rest}, "missing"
     yield weights | {"more": torch.zeros(1)}, "not in the net"
@@ -147,6 +209,27 @@ def damaged(weights: dict[str, torch.Tensor]) -> Iterator[tuple[dict[str, Any], 
     yield weights | {first: weights[first] * torch.nan}, "not finite"
     yield weights | {first: weights[first].double()}, "float64"
     yield weights | {first: 7}, "no tensors"
+    yield weights | {first: weights[first].to("meta")}, "on the device 'meta': "
+    yield weights | {first: weights[first].to_sparse()}, "these weights are sparse"
+    yield {"state_dict": weights, "epoch": 3}, "no tensors: state_dict, epoch"
+    yield {f"module.{name}": value for name, value in weights.items()}, "their names begin with 'module.'"
+    yield {"loss.weight": torch.ones(1)} | {f"net.{name}": value for name, value in weights.items()}, "with 'net.'"
+    yield None, "got a NoneType"
+    yield [*weights.values()], "got a list"
+    yield "best.pt", "got a str"
+
+
+OTHER = """
+import sys
+from relay.errors import RelayError
+from relay.own_code import open_leg
+try:
+    with open_leg("tiny.yaml", code="mine 1"):
+        pass
+except RelayError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
 
 
 def test_wrong_weights_are_refused_and_the_leg_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,12 +244,18 @@ def test_wrong_weights_are_refused_and_the_leg_stays_open(tmp_path: Path, monkey
         assert (image["image"].shape, image["label"].shape) == ((3, 32, 32), (32, 32))
         assert leg.net()(image["image"][None]).shape == (1, 3, 32, 32)
         assert F.cross_entropy(leg.net()(image["image"][None]), image["label"][None]).isfinite()
-        with pytest.raises(UserError, match=r"another process|in use"):
+        with pytest.raises(UserError, match="this script has a leg in exps/tiny/run open already"):
             opened().__enter__()
+        with pytest.raises(UserError, match="this script has a leg"):
+            leg.__enter__()
+        other = subprocess.run([sys.executable, "-c", OTHER], capture_output=True, text=True, check=False)
+        assert (other.returncode, other.stderr.count("\n")) == (2, 1), other.stderr
+        assert f"in use by another relay command: process {os.getpid()}" in other.stderr
         for wrong, why in damaged(leg.net().state_dict()):
             with pytest.raises(HandoverError, match=why) as refused:
                 leg.finish(wrong)
             assert "call finish again" in refused.value.advice()
+            assert len(str(refused.value).splitlines()) == 1
         scores = leg.finish(leg.net())
         assert set(scores) == {"clinic_a", "clinic_b"}
         with pytest.raises(UserError, match="finished already"):
@@ -194,6 +283,86 @@ def test_what_nobody_can_promise_is_refused_before_training(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=why), opened(**changes):
         pass
+
+
+def test_a_leg_has_nothing_before_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    leg = opened()
+    assert (leg.site, leg.number, hasattr(leg, "nothing")) == ("clinic_a", 1, False)
+    for name in ("weights", "memories", "split", "train", "val"):
+        with pytest.raises(UserError, match=f"is not open, so it has no {name} yet"):
+            getattr(leg, name)
+    with pytest.raises(UserError, match="it has no net yet"):
+        leg.net()
+    with pytest.raises(UserError, match="is not open"):
+        leg.finish({})
+
+
+RELAYED: dict[str, Any] = {
+    "common.strategy.name": "relay",
+    "current_tasks.task_ids": [1, 2],
+    "common.dataset.kwargs.count": 20,
+}
+
+
+def handed_over(run: Path, leg: str) -> dict[str, torch.Tensor]:
+    """Every tensor of a leg's handover: model, memory and expert."""
+    files = (RunPaths(run).leg(leg).handover).glob("*.safetensors")
+    return {f"{file.name} {name}": tensor for file in files for name, tensor in load_file(file).items()}
+
+
+def test_what_a_script_sets_or_spoils_does_not_reach_relays_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for careless in (False, True):
+        folder = tmp_path / str(careless)
+        (folder / "elsewhere").mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        with opened(**RELAYED) as leg:
+            leg.finish(leg.net())
+        with opened(**RELAYED) as leg, ExitStack() as restored:
+            net = leg.net()
+            assert leg.memories.keys() == {"clinic_a"}
+            assert all(torch.equal(net.state_dict()[name], value) for name, value in (leg.weights or {}).items())
+            if careless:
+                for tensor in (*leg.memories["clinic_a"].tensors.values(), *(leg.weights or {}).values()):
+                    tensor.zero_()
+                os.chdir("elsewhere")
+                torch.manual_seed(99)
+                torch.set_default_dtype(torch.float64)
+                restored.callback(torch.set_default_dtype, torch.float32)
+                restored.enter_context(torch.inference_mode())
+            leg.finish(net)
+            assert Path.cwd().name == ("elsewhere" if careless else "False")
+        made.append(handed_over(folder / "exps/tiny/run", "task_2"))
+    assert made[0].keys() == made[1].keys()
+    assert {name.split()[0] for name in made[0]} == {
+        "model.safetensors",
+        "memory.safetensors",
+        "expert.safetensors",
+        "cumulative.safetensors",
+    }
+    assert all(torch.equal(tensor, made[1][name]) for name, tensor in made[0].items())
+
+
+def test_a_memory_that_was_changed_is_refused_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with opened(**RELAYED) as leg:
+        leg.finish(leg.net())
+    sent = [path for path in Path("exps/tiny/run/handoff").rglob("*") if path.suffix in {".relay", ".age"}]
+    assert sent
+    for path in sent:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    for file in Path("exps/tiny/run/handoff").rglob("memory.safetensors"):
+        file.chmod(0o600)
+        file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(RelayError) as refused, opened(**RELAYED):
+        pass
+    assert len(str(refused.value).splitlines()) == 1
+    assert refused.value.advice()
 
 
 @pytest.mark.parametrize("policy", [Policy(same_config=True), Policy(audit="require")])

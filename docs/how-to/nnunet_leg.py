@@ -1,4 +1,4 @@
-"""nnU-Net's trainer as a leg: ``python nnunet_leg.py hippocampus.yaml``, with nnunetv2 2.8 installed beside relay.
+"""nnU-Net's trainer as a leg: ``python nnunet_leg.py lungs_nnunet.yaml``, with nnunetv2 2.8 installed beside relay.
 
 nnU-Net's plan is the study's config: the architecture in ``model.kwargs``, the patch size and what is done to an image
 in ``dataset.kwargs``. So the plan travels in every handover, signed, and each site checks that it has the same.
@@ -81,7 +81,7 @@ class PlainUNet(Net):
         for block in net.modules():
             if isinstance(block, ConvDropoutNormReLU):
                 del block.conv, block.norm
-        return net
+        return net.apply(net.initialize)
 
 
 def plans(config: dict[str, Any], axes: int) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def plans(config: dict[str, Any], axes: int) -> dict[str, Any]:
     configuration = {
         "data_identifier": "prepared",
         "batch_size": config["train.batch_size"],
-        "patch_size": config["data.patch_size"],
+        "patch_size": config["data.patch_size"] or config["data.img_size"],
         "spacing": [1.0] * axes,
         "normalization_schemes": ["NoNormalization"] * config["data.channels"],
         "use_mask_for_norm": [False] * config["data.channels"],
@@ -123,12 +123,14 @@ def prepare(split: Images, folder: Path, kind: str) -> list[str]:
 
     names, rng = [], np.random.default_rng(0)
     for item in split:
-        label = item["label"].numpy()
-        places = {int(c): np.argwhere(label[None] == c) for c in np.unique(label) if c}
+        image, label = item["image"].numpy(), item["label"].numpy()[None].astype(np.int8)
+        if label.ndim == 3:  # nnU-Net keeps a 2D image as a volume of one slice
+            image, label = image[:, None], label[:, None]
+        places = {int(c): np.argwhere(label == c) for c in np.unique(label) if c}
         places = {c: found[rng.permutation(len(found))[:10000]] for c, found in places.items()}
         names.append(f"{kind}_{len(names):04}")
-        about = {"class_locations": places, "spacing": [1.0] * label.ndim}
-        nnUNetDatasetNumpy.save_case(item["image"].numpy(), label[None].astype(np.int8), about, str(folder / names[-1]))
+        about = {"class_locations": places, "spacing": [1.0] * (label.ndim - 1)}
+        nnUNetDatasetNumpy.save_case(image, label, about, str(folder / names[-1]))
     return names
 
 
@@ -171,10 +173,14 @@ def train(leg: OpenLeg, epochs: int, iterations: int) -> dict[str, Tensor]:
 
 def main(config: str, epochs: int = 1000, iterations: int = 250) -> None:
     """Run the next leg of a config."""
+    from relay.errors import RelayError
     from relay.own_code import open_leg
 
-    with open_leg(config, code=f"nnU-Net {version('nnunetv2')}") as leg:
-        print(leg.finish(train(leg, epochs, iterations)))
+    try:
+        with open_leg(config, code=f"nnU-Net {version('nnunetv2')}") as leg:
+            print(leg.finish(train(leg, epochs, iterations)))
+    except RelayError as error:
+        sys.exit(f"{error}\n{error.advice()}")
 
 
 if __name__ == "__main__":
