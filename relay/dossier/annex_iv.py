@@ -46,7 +46,7 @@ ANNEX_IV = Paper(
                 about_model,
                 settings("train.", "strategy.", "model."),
                 ask("Choices and reasons", "why this net, this strategy, these settings"),
-                ask("What it optimises for", "and the trade-offs made"),
+                ask("What it optimises for", "the aim, and the trade-offs made"),
                 ask("Pre-trained components", "whether there are any, and where they are from"),
                 ask("Computational resources", "used to train, test and validate"),
             ],
@@ -57,7 +57,7 @@ ANNEX_IV = Paper(
             [
                 data,
                 settings("data.", "dataset."),
-                ask("Provenance", "of the images of each site, their scope and characteristics"),
+                ask("Provenance", "where each site's images come from, their scope and characteristics"),
                 ask("Labelling", "by whom, and how it was checked"),
                 ask("Cleaning", "outliers and images that were left out"),
                 ask("Biases", "examined, and what was done about them"),
@@ -104,7 +104,10 @@ ANNEX_IV = Paper(
             "Annex IV, point 3. The log is a paper of its own.",
             [
                 ask("Capabilities and limits", "degrees of accuracy overall, and for groups of persons"),
-                ask("Foreseeable unintended outcomes", "and sources of risk to health, safety and fundamental rights"),
+                ask(
+                    "Foreseeable unintended outcomes",
+                    "those, and what puts health, safety and fundamental rights at risk",
+                ),
                 ask("Input data", "what an image must be like"),
             ],
         ),

@@ -62,7 +62,7 @@ CHANGE_PLAN = Paper(
                 first(_legs, ask("Planned legs", "there is no roster yet", by=COORDINATOR)),
                 NET,
                 model("It predicts", "data", "classes"),
-                ask("Purpose of each modification", "and what it is expected to improve"),
+                ask("Purpose of each modification", "why, and what it is expected to improve"),
                 ask(
                     "Automatic or manual",
                     "how each modification is put into service, and whether everywhere or locally",
@@ -76,7 +76,7 @@ CHANGE_PLAN = Paper(
             [
                 rule("min_samples"),
                 rule("sample_counts"),
-                ask("Inclusion and exclusion", "of patients and images"),
+                ask("Inclusion and exclusion", "criteria for patients and images"),
                 ask("Reference standard", "who labelled the images, and how disagreements were settled"),
                 ask("Control of test data", "who can see them, and how often they may be used"),
                 ask("Representativeness", "by age, sex, ethnicity, scanner"),
@@ -134,8 +134,8 @@ CHANGE_PLAN = Paper(
                 arrived,
                 scores,
                 privacy,
-                ask("Comparison", "of the device with each modification and without any, on one test set"),
-                ask("Benefits and risks", "of each modification, among them bias against groups"),
+                ask("Comparison", "the device with each modification against the device without any, on one test set"),
+                ask("Benefits and risks", "those of each modification, among them bias against groups"),
                 ask("How the protocol controls the risks", "risk by risk"),
                 ask("Effect of one modification on the next", "a leg can make an earlier hospital's results worse"),
                 ask("All modifications together", "their cumulative effect"),

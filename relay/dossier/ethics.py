@@ -39,8 +39,8 @@ ETHICS_SHEET = Paper(
                 identity,
                 ask("Protocol", "number, version, date"),
                 ask("Investigator", "name, institution, contact"),
-                ask("Question", "and why it can only be answered with these data"),
-                ask("Funding and conflicts", "of interest"),
+                ask("Question", "what is asked, and why only these data can answer it"),
+                ask("Funding", "who pays, and conflicts of interest"),
             ],
         ),
         (
@@ -50,7 +50,7 @@ ETHICS_SHEET = Paper(
                 data,
                 ask("Who", "inclusion, exclusion, period, retrospective or not"),
                 ask("Pseudonyms", "who holds the key to names"),
-                ask("How long images are kept", "and who has access"),
+                ask("How long images are kept", "the period, and who has access"),
             ],
         ),
         (
@@ -58,8 +58,8 @@ ETHICS_SHEET = Paper(
             "GDPR, Articles 6, 9 (2) (j) and 89; Declaration of Helsinki, 25 to 32.",
             [
                 ask("Legal basis", "GDPR, Articles 6 and 9"),
-                ask("Consent", "or the waiver, and who granted it"),
-                ask("Information for patients", "and how they can withdraw"),
+                ask("Consent", "the form, or the waiver and who granted it"),
+                ask("Information for patients", "what they are told, and how they can withdraw"),
                 ask("Vulnerable groups", "whether they take part, and how they are protected"),
             ],
         ),
@@ -87,15 +87,15 @@ ETHICS_SHEET = Paper(
             "",
             [
                 ask("Benefit", "for patients, and for others"),
-                ask("Risks and burdens", "and how they are kept small"),
+                ask("Risks and burdens", "what they are, and how they are kept small"),
                 ask("Incidental findings", "what happens with them"),
-                ask("Publication", "of the results, whatever they are"),
+                ask("Publication", "where, whatever the results are"),
             ],
         ),
         (
             "7. Decision",
             "",
-            [ask("Decision", "and conditions", by=BOARD), ask("Signature", "and date", by=BOARD)],
+            [ask("Decision", "the decision and its conditions", by=BOARD), ask("Signature", "name and date", by=BOARD)],
         ),
     ],
 )

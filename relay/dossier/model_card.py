@@ -26,7 +26,7 @@ MODEL_CARD = Paper(
                 STRATEGY,
                 claim("Made on", "issued"),
                 software,
-                ask("Licence", "of the weights"),
+                ask("Licence", "the terms under which the weights may be used"),
                 ask("Contact", "for questions and faults"),
             ],
         ),
@@ -44,15 +44,15 @@ MODEL_CARD = Paper(
             "Scores of groups of patients stay at the site: relay subgroups measures them.",
             [
                 ask("Groups of patients", "sex, age, severity: which were compared, and what was found"),
-                ask("Scanners and protocols", "of each site"),
+                ask("Scanners and protocols", "makes, models and settings at each site"),
             ],
         ),
         (
             "4. Metrics",
             "Section 7 names the metrics. Signed results are means; intervals stay at the sites.",
             [
-                ask("Why these metrics", "and what a clinically relevant difference is"),
-                ask("Intervals", "of each score"),
+                ask("Why these metrics", "the reason, and what difference matters clinically"),
+                ask("Intervals", "a confidence interval of each score"),
             ],
         ),
         (
@@ -75,7 +75,7 @@ MODEL_CARD = Paper(
             "",
             [
                 privacy,
-                ask("Consent", "or the legal basis, at each site"),
+                ask("Consent", "consent, or another legal basis, at each site"),
                 ask("Harms", "to whom, and how likely"),
             ],
         ),
@@ -83,7 +83,7 @@ MODEL_CARD = Paper(
             "9. Caveats and recommendations",
             "A signature says who claims a score, not that the score is true.",
             [
-                ask("Known failures", "and what to do then"),
+                ask("Known failures", "what they are, and what to do then"),
                 ask("Validation elsewhere", "at sites that were not trained on"),
             ],
         ),

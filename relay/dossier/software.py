@@ -46,7 +46,7 @@ def software_list(lock: Path | None) -> Paper:
                 "Clauses 4.3, 5.1 and 5.2.",
                 [
                     ask("Safety class", "A, B or C, and why"),
-                    ask("Requirements", "of the software, with their risk controls"),
+                    ask("Requirements", "what the software must do, with the controls of its risks"),
                     ask("Development plan", "clause 5.1"),
                 ],
             ),
@@ -74,13 +74,13 @@ def software_list(lock: Path | None) -> Paper:
                 "6. What is required of SOUP",
                 "Clauses 5.3.3, 5.3.4, 7.1.2 and 7.1.3.",
                 [
-                    ask("Functions and performance", "that are required of each item"),
+                    ask("Functions and performance", "what is required of each item"),
                     ask(
                         "Hardware and software",
-                        "that each item needs, with the versions of Python, driver and system in use",
+                        "what each item needs, with the versions of Python, driver and system in use",
                     ),
                     ask("Published anomalies", "evaluated for each item: list, version, date"),
-                    ask("Failures that lead to harm", "of SOUP, and their controls"),
+                    ask("Failures that lead to harm", "failures of SOUP that could do harm, and their controls"),
                 ],
             ),
             (
