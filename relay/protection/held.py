@@ -99,7 +99,7 @@ def _of_run(root: Path, someone: Person, parts: Collection[str]) -> Iterator[Hel
             yield Held(path, "file", "the state of unfinished training")
     if "val" in parts and (watched := watched_in(root)).is_dir():
         yield Held(watched, "folder", "validation images that an ended training has left")
-    if (spool := root / "spool").is_dir():
+    if (spool := root / "spool").is_dir() and any(spool.iterdir()):  # only on Windows its file has a name
         yield Held(spool, "folder", "prepared images")
 
 
