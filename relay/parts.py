@@ -1,6 +1,6 @@
 """Named parts of a training step, for whoever measures where its time goes: ``with part("teacher"): …``.
 
-They cost nothing that could be measured while nobody listens, and change nothing of what is computed.
+While nobody listens, a part only looks whether somebody does. Nothing that is computed changes.
 """
 
 from __future__ import annotations

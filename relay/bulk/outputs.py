@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -53,13 +53,13 @@ class Outputs:
                 settings.
         """
         path = self.folder / ABOUT
-        if not path.exists():
+        if not path.is_file():
             others = sorted(each.name for each in self.folder.iterdir()) if self.folder.is_dir() else []
-            if others := [name for name in others if name not in MINE]:
+            if others := [name for name in others if name not in MINE or (self.folder / name).is_dir()]:
                 raise UserError(f"{self.folder} holds other things, such as {others[0]}", OTHER)
             self.write_about({})
             return
-        if all(each.relative_to(self.folder).as_posix() in NOTHING for each in self._files()):
+        if self._predicted_nothing():
             clear(self.folder / TABLE)
             self.write_about({})
             return
@@ -69,8 +69,18 @@ class Outputs:
                 what = {"model": "another model", "images": "other images"}.get(key, "other settings")
                 raise UserError(f"{self.folder} holds predictions of {what} ({key} in {path})", OTHER)
 
-    def _files(self) -> Iterator[Path]:
-        return (path for path in self.folder.rglob("*") if not path.is_dir())
+    def _predicted_nothing(self) -> bool:
+        """Whether only files of ours are here, and the table, if there is one, has nothing but errors."""
+        files = (path for path in self.folder.rglob("*") if not path.is_dir())
+        if any(path.relative_to(self.folder).as_posix() not in NOTHING for path in files):
+            return False
+        try:
+            with (self.folder / TABLE).open(encoding="utf-8", newline="") as table:
+                return all(row.get("error") for row in csv.DictReader(table))
+        except FileNotFoundError:
+            return True
+        except (ValueError, csv.Error):
+            return False
 
     def write_about(self, more: Mapping[str, Any]) -> None:
         """Write ``about.json``, with what is known at the end."""

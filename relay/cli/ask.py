@@ -82,49 +82,45 @@ def has_read_out(identity: Identity, yes: bool) -> None:
         )
 
 
-def compare_fingerprint(identity: Identity, given: str | None) -> None:
-    """Have the coordinator's fingerprint compared by voice; this can't be skipped.
+def compare_fingerprint(identity: Identity, given: str | None, role: str = "coordinator") -> None:
+    """Have a fingerprint compared by voice; this can't be skipped.
 
     Args:
+        role: whose it is.
         given: the words that were read out; None to compare them at a prompt.
 
     Raises:
         UserError: these are not 12 words, or there is no terminal to ask on.
         BadSignature: the fingerprint differs.
     """
-    say(f"Coordinator: {identity.name}, with the fingerprint")
+    say(f"{role.capitalize()}: {identity.name}, with the fingerprint")
     show_fingerprint(identity)
     if given is not None:
-        _check_words(identity, given)
+        _check_words(identity, given, role)
         say("It matches the fingerprint you gave.")
         return
-    say("Call the coordinator on a number you know from another source, and ask them to read the words out to you.")
-    if not agreed("Do they match what the coordinator read out?", instead='--fingerprint "12 words"'):
+    say(f"Call the {role} on a number you know from another source, and ask them to read the words out to you.")
+    if not agreed(f"Do they match what the {role} read out?", instead='--fingerprint "12 words"'):
         raise UserError(
             f"the fingerprint of {identity.name} was not confirmed; nothing was changed",
-            "If you heard different words, tell the coordinator: someone else has made this file.",
+            f"If you heard different words, tell the {role}: someone else has made this file.",
         )
 
 
-def _check_words(identity: Identity, given: str) -> None:
-    from relay.trust import from_words
+def _check_words(identity: Identity, given: str, role: str) -> None:
+    from relay.trust import BadSignature, from_words
 
     said, true = given.replace(",", " ").lower().split(), identity.fingerprint.split()
     if len(said) != len(true):
         from_words(given)  # its error says what is wrong
     wrong = [f"word {n} is '{a}', not '{b}'" for n, (a, b) in enumerate(zip(true, said, strict=True), 1) if a != b]
     if wrong:
-        raise _other(identity, "; ".join(wrong) if len(wrong) < 4 else "most of its words differ")
-
-
-def _other(identity: Identity, why: str) -> Exception:
-    from relay.trust import BadSignature
-
-    return BadSignature(
-        f"the fingerprint in this file is not that of {identity.name}: {why}",
-        "Nothing was changed here. Have the words read out again. If they still differ, don't use the file: "
-        "someone else may have made it. Ask the coordinator for it again, in person.",
-    )
+        why = "; ".join(wrong) if len(wrong) < 4 else "most of its words differ"
+        raise BadSignature(
+            f"the fingerprint in this file is not that of {identity.name}: {why}",
+            "Nothing was changed here. Have the words read out again. If they still differ, don't use the file: "
+            f"someone else may have made it. Ask the {role} for it again, in person.",
+        )
 
 
 def listed(text: str | None) -> list[str] | None:

@@ -108,6 +108,8 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     assert bulk.images is not None
     assert bulk.output is not None
     images, folder = expanded(bulk.images), expanded(bulk.output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"-o {folder} is a file", "Name a folder: a new one, or one to resume.")
     columns = [name.strip() for name in bulk.columns.split(",")] if bulk.columns else []
     wanted = listed(images, predictor, folder, columns)
     check_axes(wanted, predictor.axes)

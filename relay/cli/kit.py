@@ -172,7 +172,7 @@ def verify(
             )
         warn("no one signed this kit: compare the words of the manifest with those that its builder reads out")
     elif fingerprint is not None:
-        ask.compare_fingerprint(found.signer, fingerprint)
+        ask.compare_fingerprint(found.signer, fingerprint, "signer")
     elif who := known(found.signer, home_of(home)):
         ask.say(f"The signer is {who}.")
     else:

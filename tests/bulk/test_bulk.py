@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +285,25 @@ def test_a_try_that_predicted_nothing_does_not_claim_its_folder(tmp_path: Path) 
     assert json.loads((out / "about.json").read_text())["images"] == str(good)
     with pytest.raises(UserError, match="holds predictions of other images"):
         done(own(slices="axial"), bad, out)
+
+
+def test_a_table_whose_records_were_moved_away_is_not_replaced(tmp_path: Path) -> None:
+    volume(tmp_path / "good" / "a.nii.gz")
+    done(own(slices="axial"), tmp_path / "good", tmp_path / "out")
+    table = (tmp_path / "out" / "predictions.csv").read_text()
+    for path in (tmp_path / "out").iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    volume(tmp_path / "more" / "b.nii.gz")
+    with pytest.raises(UserError, match="holds predictions of other images"):
+        done(own(slices="axial"), tmp_path / "more", tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.csv").read_text() == table
+
+
+def test_a_folder_in_place_of_the_record_is_something_else(tmp_path: Path) -> None:
+    (tmp_path / "out" / "about.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds other things, such as about\.json"):
+        Outputs(tmp_path / "out", {}).begin()
 
 
 def test_every_image_has_a_name_of_its_own(tmp_path: Path) -> None:

@@ -300,7 +300,10 @@ def test_a_signed_kit(kit: Path, tmp_path: Path) -> None:
     spoken = ["--fingerprint", made.identity.fingerprint]
     assert "It matches" in typed("kit", "verify", kit, *spoken, **elsewhere).out
     other = keys.new("centre").identity.fingerprint
-    typed("kit", "verify", kit, "--fingerprint", other, **elsewhere).refused(3, "centre")
+    wrong = typed("kit", "verify", kit, "--fingerprint", other, **elsewhere)
+    wrong.refused(3, "centre")
+    assert "Signer: centre" in wrong.out
+    assert "oordinator" not in wrong.out + wrong.err
     done = verifier(kit)
     assert (done.returncode, f"signed by centre: {made.identity.fingerprint}" in done.stdout) == (0, True), done.stdout
     (kit / "SIGNER.json").rename(tmp_path / "SIGNER.json")
