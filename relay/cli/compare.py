@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,7 @@ from relay.errors import ConfigError, RelayError, UserError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from relay.compare import Failed, Job
+    from relay.compare import Failed, Job, Share
     from relay.config import Devices
     from relay.errors import Problem
     from relay.plan import Config
@@ -93,8 +92,9 @@ def compare(
     found = _config(config, words or [])
     if slurm is not None and ray is not None:
         raise UserError("--slurm and --ray: runs go to one cluster", "Give one of the two.")
-    devices, problems = _devices(gpus, elsewhere=slurm is not None or ray is not None)
-    from relay.compare import jobs_of, labels_of
+    elsewhere = slurm is not None or ray is not None
+    devices, problems = _devices(gpus, elsewhere)
+    from relay.compare import Share, jobs_of, labels_of, shares_of
 
     if folds and folds < 2:
         raise UserError(
@@ -121,6 +121,7 @@ def compare(
         hold(RunPaths(root).alone())
     todo = unfinished(planned, root)
     executor = _executor(root, devices, jobs, slurm, ray)
+    shares = [Share(devices)] * (jobs or len(todo)) if elsewhere or jobs is None else shares_of(jobs, devices)
     from rich.console import Console
 
     from relay.screen import show_text
@@ -132,10 +133,7 @@ def compare(
             show_text(console, sentence)
         if len(planned) > len(todo):
             show_text(console, f"{len(planned) - len(todo)} of {len(planned)} runs are already finished and skipped")
-    if executor is None:
-        failed = _here(todo, root, devices, console)
-    else:
-        failed = _spread(todo, root, devices, console, executor, jobs, local=slurm is None and ray is None)
+    failed = _spread(todo, root, console, executor, shares) if executor else _here(todo, root, devices, console)
     if console:
         _tell(planned, root, failed, against, console)
 
@@ -212,23 +210,16 @@ def _here(todo: Sequence[Job], root: Path, devices: Devices, console: Console | 
 def _spread(
     todo: Sequence[Job],
     root: Path,
-    devices: Devices,
     console: Console | None,
     executor: Any,
-    at_once: int | None,
-    local: bool,
+    shares: Sequence[Share],
 ) -> list[Failed]:
-    """Local processes see the same GPUs as this one and share its cores: one thread each."""
     from relay.compare import run_spread
     from relay.leg import Progress
 
-    environment: Mapping[str, str | None] = {}
-    if local:
-        environment = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES")}
-        environment |= {"OMP_NUM_THREADS": "1"} if at_once and at_once > 1 else {}
     with Progress(len(todo), console) as progress:
         progress.note(f"of {len(todo)} runs")
-        return run_spread(todo, root, devices, progress, executor, at_once, environment)
+        return run_spread(todo, root, progress, executor, shares)
 
 
 def _tell(planned: Sequence[Job], root: Path, failed: Sequence[Failed], reference: str, console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import logging
 import os
 import signal
@@ -43,6 +44,9 @@ CURES = {
 """Advice for errors from the operating system."""
 ELSE = "Check that the stick is plugged in and that you may use the folder. Then run the same command again."
 ROOM = "Free some space there, then run the same command again: finished work is kept."
+NEW_OBJECTS = 50_000
+"""Python looks for garbage whenever there are this many objects more. By default it is 700, and much of the time to
+import Lightning and monai goes into looking at objects that stay."""
 _held: list[ExitStack] = []
 """What the command holds, to be released at its end."""
 log = logging.getLogger("relay")
@@ -55,6 +59,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        gc.set_threshold(NEW_OBJECTS)
         umask, held = _keep_private(), ExitStack()
         _held.append(held)
         try:

@@ -13,4 +13,4 @@ from .running import (
     run_here as run_here,
     unfinished as unfinished,
 )
-from .spread import executor_of as executor_of, run_spread as run_spread
+from .spread import Share as Share, executor_of as executor_of, run_spread as run_spread, shares_of as shares_of

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,46 @@ WEEK, DAY = 7 * 24 * 60, 24 * 60
 """Time limits of a run here and on a cluster, in minutes; submitit's own are only a few minutes."""
 POLL = 0.2
 """Seconds."""
+THREADS, GPUS = "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of the runs that go on at the same time may use.
+
+    Attributes:
+        devices: for its training.
+        environment: for its process; None removes a variable.
+    """
+
+    devices: Devices
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def shares_of(jobs: int, devices: Devices) -> list[Share]:
+    """This machine in equal shares: as many cores each, at least one, and one GPU each, in turn, if there are GPUs.
+
+    A number of threads that the user has set stays.
+
+    Raises:
+        UserError: there are more GPUs than runs at a time, so some would be idle.
+    """
+    gpus = devices.devices if isinstance(devices.devices, list) else []
+    if len(gpus) > jobs:
+        raise UserError(
+            f"--jobs {jobs}: each run uses one GPU, and -g names {len(gpus)}",
+            f"Do as many runs at a time: --jobs {len(gpus)}. To train each run on several GPUs, leave out --jobs.",
+        )
+    threads = str(max(_cores() // jobs, 1)) if jobs > 1 else None
+    # submitit hides GPUs that it has not been asked for; which ones this process sees is what counts
+    environment = {THREADS: os.environ.get(THREADS, threads), GPUS: os.environ.get(GPUS)}
+    own = [replace(devices, devices=[gpu]) for gpu in gpus] or [devices]
+    return [Share(own[i % len(own)], environment) for i in range(jobs)]
+
+
+def _cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None) -> Any:
@@ -53,40 +94,35 @@ def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None)
 
 
 def run_spread(
-    todo: Sequence[Job],
-    root: Path,
-    devices: Devices,
-    progress: Progress,
-    executor: Any,
-    at_once: int | None = None,
-    environment: Mapping[str, str | None] | None = None,
+    todo: Sequence[Job], root: Path, progress: Progress, executor: Any, shares: Sequence[Share]
 ) -> list[Failed]:
-    """Submit runs to an executor, a limited number at a time; a killed or failed one does not stop the others.
+    """Submit runs to an executor; a killed or failed one does not stop the others.
 
     Args:
         progress: counts runs.
-        environment: for each run's process; None removes a variable.
+        shares: as many runs go on at a time; each has one of them.
     """
-    waiting, failed = list(todo), []
-    flying: list[tuple[Job, Any]] = []
+    waiting, free, failed = list(todo), list(shares), []
+    flying: list[tuple[Job, Share, Any]] = []
     try:
         while waiting or flying:
-            room = len(waiting) if at_once is None else at_once - len(flying)
-            if taken := waiting[:room]:
-                waiting = waiting[room:]
+            taken = list(zip(waiting, free, strict=False))
+            waiting, free = waiting[len(taken) :], free[len(taken) :]
+            if taken:
                 with _deaf(), executor.batch():
-                    sent = [executor.submit(work, *_parcel(job, root, devices, environment or {})) for job in taken]
-                flying += zip(taken, sent, strict=True)
-            done = [(job, handle) for job, handle in flying if handle.done()]
+                    sent = [executor.submit(work, *_parcel(job, root, share)) for job, share in taken]
+                flying += [(*pair, handle) for pair, handle in zip(taken, sent, strict=True)]
+            done = [one for one in flying if one[2].done()]
             flying = [one for one in flying if one not in done]
-            for job, handle in done:
+            for job, share, handle in done:
+                free.append(share)
                 problem = _came_of(job, handle, root)
                 failed += [problem] if problem else []
                 progress.advance()
                 progress.say(f"{job}: {f'failed: {problem.message}' if problem else 'done'}")
             time.sleep(POLL)
     except BaseException:
-        for _, handle in flying:
+        for _, _, handle in flying:
             _stop(handle)
         raise
     return failed
@@ -111,8 +147,8 @@ def _stop(handle: Any) -> None:
         os.kill(int(handle.job_id), signal.SIGTERM)
 
 
-def _parcel(job: Job, root: Path, devices: Devices, environment: Mapping[str, str | None]) -> tuple[Any, ...]:
-    return job.given, job.study.name, paths_of(job, root).root.resolve(), devices, dict(environment)
+def _parcel(job: Job, root: Path, share: Share) -> tuple[Any, ...]:
+    return job.given, job.study.name, paths_of(job, root).root.resolve(), share
 
 
 def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
@@ -126,12 +162,10 @@ def _came_of(job: Job, handle: Any, root: Path) -> Failed | None:
     return Failed(job, problem[0], log_of(paths_of(job, root).root), problem[1]) if problem else None
 
 
-def work(
-    given: Mapping[str, Any], name: str, folder: Path, devices: Devices, environment: Mapping[str, str | None]
-) -> tuple[str, str] | None:
+def work(given: Mapping[str, Any], name: str, folder: Path, share: Share) -> tuple[str, str] | None:
     """Do one run in its own process; return the problem and the error's class, or None."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for variable, value in environment.items():  # before torch is imported
+    for variable, value in share.environment.items():  # before torch is imported
         os.environ.pop(variable, None)
         if value is not None:
             os.environ[variable] = value
@@ -139,7 +173,7 @@ def work(
     from relay.plan import plan
 
     try:
-        execute(plan(given, name), folder, devices, Progress(0))
+        execute(plan(given, name), folder, share.devices, Progress(0))
     except Exception as error:
         return reason_of(error), type(error).__name__
     return None

@@ -18,7 +18,7 @@ import yaml
 import relay
 from relay.compare import ray_cluster
 from relay.compare.jobs import jobs_of
-from relay.compare.spread import run_spread
+from relay.compare.spread import Share, run_spread
 from relay.config.devices import Devices
 from relay.errors import UserError
 from relay.leg.progress import Progress
@@ -140,7 +140,7 @@ def test_a_worker_that_dies_is_a_failed_run(ray: FakeRay, tmp_path: Path, monkey
     executor = ray_cluster.ray_executor("auto", tmp_path, Devices())
     assert not list(tmp_path.iterdir())
     (job,) = jobs_of(given(), ["local"], "1", "7,", lambda blocks: plan(blocks, "tiny"))
-    (failed,) = run_spread([job], tmp_path, Devices(), Progress(1), executor)
+    (failed,) = run_spread([job], tmp_path, Progress(1), executor, [Share(Devices())])
     assert failed.message == "its process ended without a result: The worker died unexpectedly"
     assert failed.log == tmp_path / "runs/local_seed7/logs/run.log"
 
@@ -150,7 +150,7 @@ def test_a_worker_that_dies_is_a_failed_run(ray: FakeRay, tmp_path: Path, monkey
     monkeypatch.setattr("relay.compare.spread.time.sleep", stop)
     monkeypatch.setattr(ray, "wait", lambda references, timeout: ([], references))
     with pytest.raises(KeyboardInterrupt):
-        run_spread([job], tmp_path, Devices(), Progress(1), executor)
+        run_spread([job], tmp_path, Progress(1), executor, [Share(Devices())])
     assert len(ray.cancelled) == 1
 
 
