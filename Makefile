@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test slow bench docs install clean
+.PHONY: demo test slow bench bench-gpu docs install clean
 
 demo: .venv/installed   ## four synthetic hospitals, four strategies, one table
 	$(BIN)/relay compare -c demo
@@ -20,6 +20,11 @@ slow: .venv/docs   ## the long tests, by hand; types as other systems see them
 
 bench: .venv/installed   ## every benchmark, one table of ratios; leave the machine alone meanwhile
 	$(BIN)/python benchmarks/all.py
+
+bench-gpu: .venv/installed   ## everything about a step that needs a GPU: on GPU=0, unless you name another
+	BENCH_GPU=$(or $(GPU),0) $(BIN)/python benchmarks/gpu.py
+	BENCH_GPU=$(or $(GPU),0) $(BIN)/python benchmarks/all.py loop precision style parts
+	$(if $(DATA),BENCH_GPU=$(or $(GPU),0) $(BIN)/python benchmarks/peers.py --data $(DATA))
 
 docs: .venv/docs   ## the docs site: open build/docs/index.html
 	$(BIN)/sphinx-build -q -E -W --keep-going -c docs -d build/doctrees . build/docs

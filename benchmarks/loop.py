@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import time
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from setting import BATCH, first_leg, model_of, phase_of, report, scratch, site_of
+from setting import BATCH, DEVICES, first_leg, model_of, now, phase_of, report, scratch, site_of
 
-from relay.config import Devices
 from relay.data import scaled
-from relay.leg import KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, fit
+from relay.leg import KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, device_of, fit
 
 STEPS, WARM, PAIRS = 120, 20, 5
 
@@ -24,7 +22,7 @@ class Clock(pl.Callback):
         self.ends: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append(now())
 
 
 def leg_rate() -> float:
@@ -39,7 +37,7 @@ def leg_rate() -> float:
         clock,
         KeepState(folder / "state.ckpt", 30),
     ]
-    fit(learner, folder / "state.ckpt", folder / "curves", Devices(), watch)
+    fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, watch)
     shutil.rmtree(folder)
     return BATCH * (STEPS - WARM) / (clock.ends[-1] - clock.ends[WARM - 1])
 
@@ -47,19 +45,20 @@ def leg_rate() -> float:
 def bare_rate() -> float:
     """Images/s of the shortest loop that trains the same net on the same images."""
     leg = first_leg()
-    model, site = model_of(leg).train(), site_of(leg)
-    criterion, optimizer = leg.loss.build(leg.data.num_classes), leg.optimizer.build(model.parameters())
-    images = torch.stack([torch.from_numpy(site.train[i][0]) for i in range(len(site.train))]).movedim(-1, 1)
-    labels = torch.stack([torch.from_numpy(site.train[i][1]) for i in range(len(site.train))]).long()
+    device = device_of(DEVICES)
+    model, site = model_of(leg).train().to(device), site_of(leg)
+    criterion, optimizer = leg.loss.build(leg.data.num_classes).to(device), leg.optimizer.build(model.parameters())
+    images = torch.stack([torch.from_numpy(site.train[i][0]) for i in range(len(site.train))]).movedim(-1, 1).to(device)
+    labels = torch.stack([torch.from_numpy(site.train[i][1]) for i in range(len(site.train))]).long().to(device)
     begin = 0.0
     for step in range(STEPS):
         if step == WARM:
-            begin = time.perf_counter()
-        chosen = torch.randint(len(images), (BATCH,))
+            begin = now()
+        chosen = torch.randint(len(images), (BATCH,), device=device)
         optimizer.zero_grad()
         criterion(model(scaled(images[chosen], leg.data.intensity_range)), labels[chosen]).backward()
         optimizer.step()
-    return BATCH * (STEPS - WARM) / (time.perf_counter() - begin)
+    return BATCH * (STEPS - WARM) / (now() - begin)
 
 
 if __name__ == "__main__":

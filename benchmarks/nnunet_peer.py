@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from setting import scratch
+from setting import DEVICES, now, scratch
 from torch import Tensor
 
-from relay.leg import OVERLAP
+from relay.leg import OVERLAP, device_of
 
+DEVICE = device_of(DEVICES)
 NAME = "Dataset001_Peer"
 
 
@@ -92,7 +92,7 @@ class NnUNet:
         plans = json.loads((folder / "nnUNetPlans.json").read_text()) | {"continue_training": False}
         plans["configurations"][self.configuration] |= {"patch_size": list(study.size), "batch_size": study.batch}
         told = json.loads((folder / "dataset.json").read_text())
-        trainer = Trainer(plans, self.configuration, 0, told, torch.device("cpu"))
+        trainer = Trainer(plans, self.configuration, 0, told, DEVICE)
         trainer.enable_deep_supervision = False
         trainer.initialize()
         return trainer
@@ -104,9 +104,9 @@ class NnUNet:
         self.trainer.network.train()
         for step in range(steps + warm):
             if step == warm:
-                begin = time.process_time()
+                begin = now()
             self.trainer.train_step(next(batches))
-        return self.study.batch * steps / (time.process_time() - begin)  # type: ignore[no-any-return]
+        return self.study.batch * steps / (now() - begin)  # type: ignore[no-any-return]
 
     def predictor(self) -> Callable[[Tensor], Tensor]:
         """Its sliding window, as it predicts whole images."""
@@ -115,9 +115,9 @@ class NnUNet:
         trainer, flat = self.trainer, self.flat
         found = nnUNetPredictor(
             tile_step_size=1 - OVERLAP, use_gaussian=True, use_mirroring=False, perform_everything_on_device=False,
-            device=torch.device("cpu"), verbose=False, allow_tqdm=False,
+            device=DEVICE, verbose=False, allow_tqdm=False,
         )  # fmt: skip
-        net = self.study.net().eval()
+        net = self.study.net().eval().to(DEVICE)
         found.manual_initialization(
             net, trainer.plans_manager, trainer.configuration_manager, None, trainer.dataset_json, "", None
         )

@@ -1,6 +1,6 @@
 """Training and inference against what people would use instead: same net, same images, same machine, in one process.
 
-Time is the processor's, so that what else the machine does matters little.
+On a CPU, time is the processor's, so that what else the machine does matters little; on a GPU, it is the clock's.
 
     python benchmarks/peers.py --data FOLDER
 
@@ -23,7 +23,6 @@ import argparse
 import importlib.util
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,15 +32,16 @@ from typing import Any
 import numpy as np
 import torch
 from nnunet_peer import NnUNet
-from setting import model_of, phase_of, report, scratch, site_of
+from setting import DEVICES, model_of, now, phase_of, report, scratch, site_of
 from torch import Tensor, nn
 
-from relay.config import Devices, locate, read
+from relay.config import locate, read
 from relay.data import SiteData, scaled
-from relay.leg import OVERLAP, KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, fit, predict
+from relay.leg import OVERLAP, KeepState, Learner, Progress, ShowProgress, StopOnNonFinite, device_of, fit, predict
 from relay.plan import Leg, plan
 
 STEPS, WARM, PAIRS = 30, 6, 3
+DEVICE = device_of(DEVICES)
 STUDIES = {"cxr_lungs, 2D": "evidence/cxr_lungs", "hippocampus, 3D": "hippocampus/hippocampus"}
 
 
@@ -106,7 +106,7 @@ class Clock:
 
     def tick(self) -> None:
         """A step is over."""
-        self.ends.append(time.process_time())
+        self.ends.append(now())
 
     @property
     def rate(self) -> float:
@@ -134,20 +134,20 @@ def train_relay(study: Study) -> float:
     learner = Learner(study.leg, phase, [study.site], STEPS + WARM, companions=(criterion,))
     state = folder / "state.ckpt"
     watch = [ShowProgress(Progress(STEPS + WARM)), StopOnNonFinite(20, folder), Ticks(), KeepState(state, 30)]
-    fit(learner, state, folder / "curves", Devices(), watch)
+    fit(learner, state, folder / "curves", DEVICES, watch)
     shutil.rmtree(folder)
     return clock.rate
 
 
 def train_torch(study: Study) -> float:
     """The shortest loop."""
-    net, clock = study.net().train(), Clock(study.batch)
-    loss, optimizer = study.loss(), study.adam(net)
+    net, clock = study.net().train().to(DEVICE), Clock(study.batch)
+    loss, optimizer = study.loss().to(DEVICE), study.adam(net)
     for _ in range(STEPS + WARM):
         chosen = torch.randint(len(study.images), (study.batch,)).tolist()
         image, mask = mirrored(*map(torch.stack, zip(*map(study.window, chosen), strict=True)))
         optimizer.zero_grad()
-        loss(net(image), mask).backward()
+        loss(net(image.to(DEVICE)), mask.to(DEVICE)).backward()
         optimizer.step()
         clock.tick()
     return clock.rate
@@ -183,8 +183,8 @@ def train_lightning(study: Study) -> float:
             clock.tick()
 
     trainer = pl.Trainer(
-        accelerator="cpu", max_steps=STEPS + WARM, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        accelerator=DEVICES.accelerator, devices=DEVICES.devices, max_steps=STEPS + WARM, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Module(), torch.utils.data.DataLoader(Windows(), study.batch, shuffle=True))
     return clock.rate
@@ -203,9 +203,9 @@ def train_monai(study: Study) -> float:
     crop = [SpatialPadd(both, study.size), RandSpatialCropd(both, study.size, random_size=False)]
     cached = CacheDataset(pairs, Compose([ToTensord(both), *crop, *flips]), progress=False)
     loader = DataLoader(cached, batch_size=study.batch, shuffle=True, drop_last=True)
-    net, clock, loss = study.net(), Clock(study.batch), study.loss()
+    net, clock, loss = study.net().to(DEVICE), Clock(study.batch), study.loss().to(DEVICE)
     trainer = SupervisedTrainer(
-        device=torch.device("cpu"), max_epochs=10**6, train_data_loader=loader, network=net,
+        device=DEVICE, max_epochs=10**6, train_data_loader=loader, network=net,
         optimizer=study.adam(net), loss_function=lambda found, mask: loss(found, mask[:, 0].long()),
     )  # fmt: skip
 
@@ -222,16 +222,16 @@ def train_monai(study: Study) -> float:
 def infer(study: Study, one: Callable[[Tensor], Tensor]) -> float:
     """Whole images/s."""
     with torch.inference_mode():
-        one(study.images[0][None])
-        begin = time.process_time()
+        one(study.images[0][None].to(DEVICE))
+        begin = now()
         for image in study.images[:8]:
-            one(image[None])
-    return 8 / (time.process_time() - begin)
+            one(image[None].to(DEVICE))
+    return 8 / (now() - begin)
 
 
 def infer_relay(study: Study) -> float:
     """As a leg tests."""
-    net = study.net().eval()
+    net = study.net().eval().to(DEVICE)
     return infer(study, lambda image: predict(net, image, study.leg.data.patch_size))
 
 
@@ -239,7 +239,7 @@ def infer_monai(study: Study) -> float:
     """MONAI's sliding window."""
     from monai.inferers import SlidingWindowInferer
 
-    net, slide = study.net().eval(), SlidingWindowInferer(study.size, 16, OVERLAP, mode="gaussian")
+    net, slide = study.net().eval().to(DEVICE), SlidingWindowInferer(study.size, 16, OVERLAP, mode="gaussian")
     return infer(study, lambda image: slide(image, net))
 
 

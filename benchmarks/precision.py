@@ -1,6 +1,4 @@
-"""Images per second in bf16 against 32 bits: training a leg's loop, and predicting; on this CPU, or on the GPU ``0``.
-
-    python benchmarks/precision.py [GPU]
+"""Images per second in bf16 against 32 bits: training a leg's loop, and predicting.
 
 For a small net of few channels, and for a ResNet-18 U-Net at 128×128: ``precision: auto`` leaves
 narrow nets in 32 bits on a CPU, because of the first.
@@ -9,13 +7,11 @@ narrow nets in 32 bits on a CPU, because of the first.
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import torch
-from setting import first_leg, model_of, phase_of, report, site_of
+from setting import DEVICES, first_leg, model_of, now, phase_of, report, site_of
 
-from relay.config import choose
 from relay.data import scaled
 from relay.leg import device_of, has_bf16, pays
 from relay.phase import Batch
@@ -52,34 +48,25 @@ def rates(leg: Any, site: Any, device: torch.device, bf16: bool) -> tuple[float,
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             model.eval()(batch.image)
 
-    return _rate(train, device), _rate(infer, device)
+    return _rate(train), _rate(infer)
 
 
-def _rate(step: Any, device: torch.device) -> float:
+def _rate(step: Any) -> float:
     begin = 0.0
     for number in range(STEPS + WARM):
         if number == WARM:
-            begin = _now(device)
+            begin = now()
         step()
-    return BATCH * STEPS / (_now(device) - begin)
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+    return BATCH * STEPS / (now() - begin)
 
 
 if __name__ == "__main__":
-    devices, problems = choose(sys.argv[1] if len(sys.argv) > 1 else None)
-    if problems:
-        sys.exit(str(problems[0]))
-    if not has_bf16(devices):
+    if not has_bf16(DEVICES):
         sys.exit("there is no bf16 here: precision auto is 32")
     for name, changes in NETS.items():
         leg = first_leg(*changes)
-        site, device = site_of(leg), device_of(devices)
-        target = "above 1" if pays(model_of(leg), devices) else "none: auto is 32"
+        site, device = site_of(leg), device_of(DEVICES)
+        target = "above 1" if pays(model_of(leg), DEVICES) else "none: auto is 32"
         pairs = [(rates(leg, site, device, True), rates(leg, site, device, False)) for _ in range(PAIRS)]
         for what, part in (("training", 0), ("predicting", 1)):
             report(f"{what}, bf16 : 32 bits, images/s ({name})", [a[part] / b[part] for a, b in pairs], target)

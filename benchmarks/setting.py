@@ -1,22 +1,38 @@
-"""What the benchmarks share: the demo's first leg, ready to be fitted, and medians."""
+"""What the benchmarks share: the demo's first leg, ready to be fitted, where it is fitted, and medians.
+
+``BENCH_GPU=0`` in the environment measures on that GPU what is otherwise measured on the CPU.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from relay.config import locate, read
+from relay.config import choose, locate, read
 from relay.data import SiteData, prepare
 from relay.leg import task_of
 from relay.phase import Phase
 from relay.plan import Leg, plan
 
 BATCH = 16
+DEVICES, _wrong = choose(os.environ.get("BENCH_GPU"))
+if _wrong:
+    sys.exit(f"BENCH_GPU={_wrong[0].value}: {_wrong[0].allowed}")
+
+
+def now() -> float:
+    """Seconds: of processor time on a CPU, so that what else the machine does matters little; on a clock with a GPU."""
+    if DEVICES.accelerator == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def first_leg(*overrides: str) -> Leg:

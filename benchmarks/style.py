@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from setting import BATCH, model_of, report, scratch, site_of
+from setting import BATCH, DEVICES, model_of, now, report, scratch, site_of
 
-from relay.config import Devices, locate, read
+from relay.config import locate, read
 from relay.handover import Handover
 from relay.leg import Learner, device_of, fit, task_of, training_of
 from relay.memory import Form, describe, repaint
@@ -37,22 +37,22 @@ def leg_of(*strategy: str) -> Leg:
 
 
 def run(handover: Handover, *strategy: str) -> float:
-    """Seconds of processor time of a leg that starts from ``handover``."""
+    """Seconds of a leg that starts from ``handover``."""
     leg, folder = leg_of(*strategy), scratch()
     site, model = site_of(leg), model_of(leg)
     len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
     criterion, chosen = leg.loss.build(leg.data.num_classes), leg.strategy
-    training: Training = training_of(leg, [site], model, device_of(Devices()), len(site.train))
-    begin = time.process_time()
+    training: Training = training_of(leg, [site], model, device_of(DEVICES), len(site.train))
+    begin = now()
     chosen.setup(model, criterion, task_of(leg))
     chosen.receive(handover)
     chosen.begin(training)
     for phase in chosen.phases():
         learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
-        fit(learner, folder / "state.ckpt", folder / "curves", Devices(), [])
+        fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, [])
     model.eval()
     chosen.finish(training)
-    seconds = time.process_time() - begin
+    seconds = now() - begin
     shutil.rmtree(folder)
     return seconds
 
@@ -62,7 +62,7 @@ def incoming(*strategy: str) -> Handover:
     path, name = locate("demo")
     leg = plan(read(path, strategy), name).legs[0]
     site, model = site_of(leg), model_of(leg)
-    training = training_of(leg, [site], model, device_of(Devices()), len(site.train))
+    training = training_of(leg, [site], model, device_of(DEVICES), len(site.train))
     leg.strategy.setup(model, leg.loss.build(leg.data.num_classes), task_of(leg))
     leg.strategy.receive(None)
     leg.strategy.begin(training)
