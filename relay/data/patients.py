@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from relay.data.problems import refuse
@@ -56,6 +57,7 @@ def clean(text: str) -> str:
     return " ".join(seen.split())
 
 
+@lru_cache(maxsize=1 << 17)  # splitting, grouping and checking each ask for every image
 def alike(name: str) -> str:
     """A key that is equal for names that differ only in case, width or kind of dash (``P-1``, ``p–1``) or that are the
     same number (``7``, ``007``)."""
