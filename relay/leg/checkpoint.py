@@ -22,14 +22,14 @@ def save(path: Path, model: Mapping[str, Tensor], facts: Mapping[str, Any]) -> N
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights, on the CPU, and the facts.
+    """The weights, on the CPU and mapped from the file, and the facts.
 
     Raises:
         UserError: there is no such file, or :func:`save` did not write it.
     """
     again = f"Remove {path.parent} to train this leg again, or restore the file."
     try:
-        content = read_zip(path, again)
+        content = read_zip(path, again, mapped=True)  # a command may have the models of many legs at hand
     except FileNotFoundError as error:
         raise UserError(f"no checkpoint {path}", "Train the leg first, or check -c and -n.") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= {"model", "facts"}:

@@ -69,8 +69,11 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_zip(path: Path, again: str) -> Any:
+def read_zip(path: Path, again: str, mapped: bool = False) -> Any:
     """What ``torch.save`` wrote, on the CPU, after comparing its checksums, which torch's reader does not do.
+
+    Args:
+        mapped: leave tensors in the file until they are used; the system may then take their memory back.
 
     Raises:
         FileNotFoundError, PermissionError: the file does not exist, or you may not read it.
@@ -80,7 +83,7 @@ def read_zip(path: Path, again: str) -> Any:
         with zipfile.ZipFile(path) as whole:
             if (bad := whole.testzip()) is not None:
                 raise ValueError(f"the checksum of {bad} is wrong")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except (FileNotFoundError, PermissionError, MemoryError):
         raise  # the file may be intact
     except Exception as error:  # a damaged file can make torch's reader raise anything
