@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,20 +158,50 @@ def test_a_worker_that_dies_is_a_failed_run(ray: FakeRay, tmp_path: Path, monkey
 WITH_A_CLUSTER = """
 import subprocess, sys, ray
 head = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False).address_info["gcs_address"]
-sys.exit(subprocess.run([*sys.argv[1:], "--ray", head]).returncode)
+for words in sys.argv[1:]:
+    code = subprocess.run([sys.executable, "-m", "relay", *words.split(), "--ray", head]).returncode
+    print("exit code", code)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(find_spec("ray") is None, reason='needs Ray: pip install "relay-learning[ray]"')
-def test_a_real_cluster_gives_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_cluster_gives_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as Ray gives to a task with one core
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(given(**{"common.train.num_epochs": 1})))
-    words = [sys.executable, "-m", "relay", "compare", "study", "--strategies", "local,sequential", "--orders", "2"]
-    subprocess.run([*words, "-n", "here"], cwd=tmp_path, check=True, timeout=200)
-    subprocess.run([sys.executable, "-c", WITH_A_CLUSTER, *words, "-n", "there"], cwd=tmp_path, check=True, timeout=200)
-    here, there = (
-        json.loads((tmp_path / f"exps/study/{note}/compare.json").read_text())["runs"] for note in ("here", "there")
+    study = given(**{"common.train.num_epochs": 1})
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    study["common"]["train"]["optimizer"] = {"name": "SGD", "kwargs": {"lr": 1e30}}
+    (tmp_path / "diverges.yaml").write_text(yaml.safe_dump(study))
+    words = "compare study --strategies local,sequential --orders 2 -n"
+    here = subprocess.run([sys.executable, "-m", "relay", *words.split(), "here"], cwd=tmp_path, check=False)
+    there = subprocess.run(
+        [sys.executable, "-c", WITH_A_CLUSTER, f"{words} there", "compare diverges --strategies local -n there"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert [run["matrix"] for run in there] == [run["matrix"] for run in here]
+    assert here.returncode == 0
+    assert re.findall("exit code (.)", there.stdout) == ["0", "1"], there.stdout + there.stderr
+    tables = [tmp_path / f"exps/study/{note}" for note in ("here", "there")]
+    rows = [(table / "compare.csv").read_text().splitlines() for table in tables]
+    timed = [[row for row in each if "seconds" in row] for each in rows]
+    assert [row for row in rows[0] if row not in timed[0]] == [row for row in rows[1] if row not in timed[1]]
+    assert len(timed[0]) < len(rows[0]) / 4
+    found = [json.loads((table / "compare.json").read_text()) for table in tables]
+    assert untimed(found[0]) == untimed(found[1])
+    said = there.stdout + there.stderr
+    assert "not finite" in said
+    assert "Traceback" not in said
+    assert "RayTaskError" not in said
+
+
+def untimed(found: Any) -> Any:
+    """What a comparison found, without how long it took."""
+    if isinstance(found, list):
+        return [untimed(each) for each in found]
+    if isinstance(found, dict):
+        return {key: untimed(value) for key, value in found.items() if "seconds" not in key}
+    return found
