@@ -399,11 +399,26 @@ def test_half_an_installation_is_not_left(kit: Path, tmp_path: Path, monkeypatch
     def failed(*args: object) -> None:
         raise install_kit.CanNotInstall("pip could not install", "Check the disk.")
 
+    def ended(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    def without_pip(command: list[str], **_: object) -> object:  # as on Debian, without python3-venv
+        Path(command[-1]).mkdir()
+        return SimpleNamespace(returncode=1)
+
     monkeypatch.setattr(install_kit, "HERE", kit)
     monkeypatch.setattr(install_kit, "lock_for", lambda *args: kit)
+    with monkeypatch.context() as patch:
+        patch.setattr(install_kit.subprocess, "run", without_pip)
+        assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
     monkeypatch.setattr(install_kit, "environment", lambda target: target.mkdir() or target / "bin/python")
     monkeypatch.setattr(install_kit, "install", failed)
     assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
+    monkeypatch.setattr(install_kit, "install", ended)
+    with pytest.raises(KeyboardInterrupt):
+        install_kit.main([str(tmp_path / "env")])
     assert not (tmp_path / "env").exists()
 
 
