@@ -361,8 +361,9 @@ def test_an_update_carries_what_changed(kit: Path, tmp_path: Path) -> None:
     told = verifier(old)
     assert told.returncode == 0, told.stdout
     assert "for example wheels/paint-1.0" in told.stdout
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="not empty") as refused:
         updating.update(kit, old / "MANIFEST.json", kit)
+    assert refused.value.advice() == "Give a new folder.", "they know how to update a kit"
     with pytest.raises(BadDocument):
         updating.update(kit, kit / "README.txt", tmp_path / "none")
 
