@@ -103,8 +103,10 @@ def test_a_leg_records_where_its_time_went(root: Path) -> None:
 
 
 def test_measuring_changes_no_weight(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spent, "EVERY", 10**9)
+    monkeypatch.setattr(spent, "MOST", 0)
     simulate(tmp_path, **RELAY)
+    assert "replay" in of_leg(root, 2)["spent"]
+    assert "replay" not in of_leg(tmp_path, 2)["spent"], "nothing was measured here"
     one, other = (load(where / "checkpoints/task_2/handover").model for where in (root, tmp_path))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
