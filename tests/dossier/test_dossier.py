@@ -174,6 +174,7 @@ def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.Monk
     typed("dossier", "--home", tmp_path, "-o", out).refused(2, "no study is known", advice="relay request")
     typed(*words, "--lock", "no.txt").refused(2, "there is no file no.txt", advice="leave --lock out")
     typed(*words, "--receipt", store.home / "identity.json").refused(3, "identity.json: this receipt is incomplete")
+    assert typed(*words, "--receipt", "no.txt").err.count("no.txt") == 1
     assert not list(out.iterdir())
     monkeypatch.setattr("relay.installed.lock_here", lambda: None)
     done = typed(*words)
