@@ -165,7 +165,7 @@ def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
         kept = held.enter_context(Kept(cache, dataset)) if cache else None
         for _, group in groupby(samples, _volume):
             waiting.append(_begun(pool, dataset, list(group), kept, problems))
-            if len(waiting) >= ahead:
+            while len(waiting) >= ahead:  # fewer, once a larger one was seen
                 yield from (cases := waiting.popleft()())
                 largest = max(largest, sum(case.image.nbytes + case.target.nbytes for case in cases))
                 ahead = min(max(AHEAD // largest, 1), 4 * threads)

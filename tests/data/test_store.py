@@ -96,6 +96,27 @@ def test_few_large_images_are_read_at_a_time(made, monkeypatch: pytest.MonkeyPat
     assert most <= (2 if ahead < 100 else 4 * 4 + 1)
 
 
+def test_fewer_wait_once_larger_images_come(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, held = made([(2, 2)] * 20 + [(10, 10)] * 40), [0]
+    monkeypatch.setattr("relay.data.store.AHEAD", 2 * 400)
+    monkeypatch.setattr("relay.data.store.os.cpu_count", lambda: 4)
+    load, lock = dataset.load_slices, Lock()
+
+    def counted(volume):
+        with lock:
+            held.append(held[-1] + 1)
+        return load(volume)
+
+    def stored():
+        with lock:
+            held.append(held[-1] - 1)
+
+    monkeypatch.setattr(dataset, "load_slices", counted)
+    Store(dataset, dataset.listing, step=stored)
+    assert max(held[:30]) > 4
+    assert max(held[-40:]) <= 4
+
+
 def test_slices_that_are_read_with_their_volume_count_together(made, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, held, most = made([(10, 10)]), 0, 0
     case, lock = dataset.load(dataset.listing[0]), Lock()
