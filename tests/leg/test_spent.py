@@ -68,6 +68,14 @@ def test_nobody_listens_after_a_step_or_an_error(monkeypatch: pytest.MonkeyPatch
     assert heard == ["replay", ""]
 
 
+def test_the_listening_may_end_within_a_part() -> None:
+    heard: list[str] = []
+    listen(heard.append)
+    with part("replay"), part("teacher"):
+        listen(None)
+    assert heard == ["replay", "teacher"]
+
+
 def test_stages_are_told_by_what_they_are() -> None:
     assert told({"": 1.0, "testing on a": 2.0, "testing the vote on a": 3.0, "made": 1e-6}) == {
         "planning and checks": 1.0,
