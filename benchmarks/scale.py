@@ -100,7 +100,7 @@ def sites(number: int, strategy: str = "relay") -> Found:
         run = folder / "exps" / "c" / "n"
         reported = relay(folder, "report", "exps/c/n")
         legs = [json.loads((run / "checkpoints" / f"task_{n}" / "leg.json").read_text()) for n in range(1, number + 1)]
-        bundles = [*(run / "handoff").rglob("*.relay.age")]  # the stick keeps the newest
+        bundles = (run / "handoff").rglob("*.relay.age")  # the stick keeps the newest two
         html = [*(run / "results").glob("*.html")]
         return {
             "train s": trained["s"],
@@ -108,7 +108,7 @@ def sites(number: int, strategy: str = "relay") -> Found:
             "train MB": trained["MB"],
             "first leg s": legs[0]["seconds"],
             "last leg s": legs[-1]["seconds"],
-            "last bundle KB": size(*bundles) / 1000,
+            "last bundle KB": size(max(bundles, key=lambda path: path.stat().st_mtime)) / 1000,
             "run KB": size(run) / 1000,
             "scores KB": size(run / "results" / "scores.csv") / 1000,
             "data.json KB": size(*run.rglob("data.json")) / 1000,

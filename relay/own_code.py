@@ -19,7 +19,7 @@ import copy
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -261,7 +261,8 @@ class OpenLeg:
                 f"these are the weights of a net inside another module: their names begin with {around!r}",
                 "Hand back the net inside, the one that leg.net() gave. The leg is still open: call finish again.",
             )
-        if odd := [str(k) for k, v in weights.items() if isinstance(v, Tensor) and (v.is_meta or v.is_sparse)]:
+        tensors = {str(k): v for k, v in weights.items() if isinstance(v, Tensor)}
+        if odd := [k for k, v in tensors.items() if v.is_meta or v.layout != torch.strided]:
             raise HandoverError(
                 f"these weights are sparse, or on the device 'meta': {some(odd)}",
                 "Hand back tensors that hold all their values. The leg is still open: call finish again.",
@@ -321,9 +322,20 @@ def _working(folder: Path) -> Iterator[Progress]:
     os.chdir(folder)
     torch.set_default_dtype(torch.float32)
     try:
-        with Progress(console=Console(emoji=False)) as progress, torch.inference_mode(False), torch.enable_grad():
+        with Progress(console=Console(emoji=False)) as progress, ExitStack() as usual:
+            for mode in (torch.inference_mode(False), torch.enable_grad(), *_modes()):
+                usual.enter_context(mode)
             yield progress
     finally:
         torch.set_default_dtype(kind)
         os.chdir(where)
         os.umask(before)
+
+
+def _modes() -> Iterator[AbstractContextManager[object]]:
+    """What undoes a default device and automatic precision."""
+    if torch.get_default_device().type != "cpu":
+        yield torch.device("cpu")
+    for kind in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(kind):
+            yield torch.autocast(kind, enabled=False)

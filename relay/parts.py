@@ -25,7 +25,8 @@ def part(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _now.pop()
+        if _now:  # else the listening has ended meanwhile
+            _now.pop()
         if _listening:
             _listening[-1](_now[-1] if _now else "")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,11 @@ class Simulation:
             handover_writer.check(leg)
             guarantee.check(leg, self.devices)
             self.run_paths.leg(leg.folder).check(leg.scientific())
-        many, sites = len(self.study.legs), len(self.study.test_sets)
-        if many * sites > MANY and self.study.tests == "all":
+        made, needed = self.study.tests_made(), replace(self.study, tests="needed").tests_made()
+        if made > MANY and needed < made:
             progress.say(
-                f"The models of {many} legs are tested on {sites} sites each, {many * sites} times in all. What the "
-                f"results need is at most {2 * many + sites} times: current_tasks.tests=needed"
+                f"The models of {len(self.study.legs)} legs are tested on {made} test sets in all; the results need "
+                f"{needed} of these tests: current_tasks.tests=needed"
             )
         with progress.stage("reading and checking images"):
             self._check_data(progress)

@@ -211,6 +211,8 @@ def damaged(weights: dict[str, torch.Tensor]) -> Iterator[tuple[Any, str]]:
     yield weights | {first: 7}, "no tensors"
     yield weights | {first: weights[first].to("meta")}, "on the device 'meta': "
     yield weights | {first: weights[first].to_sparse()}, "these weights are sparse"
+    flat = next(name for name, value in weights.items() if value.ndim > 1)
+    yield weights | {flat: weights[flat].flatten(1).to_sparse_csr()}, "these weights are sparse"
     yield {"state_dict": weights, "epoch": 3}, "no tensors: state_dict, epoch"
     yield {f"module.{name}": value for name, value in weights.items()}, "their names begin with 'module.'"
     yield {"loss.weight": torch.ones(1)} | {f"net.{name}": value for name, value in weights.items()}, "with 'net.'"
@@ -314,7 +316,8 @@ def handed_over(run: Path, leg: str) -> dict[str, torch.Tensor]:
 def test_what_a_script_sets_or_spoils_does_not_reach_relays_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    made: list[dict[str, torch.Tensor]] = []
+    scores: list[dict[str, float]] = []
     for careless in (False, True):
         folder = tmp_path / str(careless)
         (folder / "elsewhere").mkdir(parents=True)
@@ -333,9 +336,12 @@ def test_what_a_script_sets_or_spoils_does_not_reach_relays_part(
                 torch.set_default_dtype(torch.float64)
                 restored.callback(torch.set_default_dtype, torch.float32)
                 restored.enter_context(torch.inference_mode())
-            leg.finish(net)
+                restored.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+                restored.enter_context(torch.device("meta"))
+            scores.append(leg.finish(net))
             assert Path.cwd().name == ("elsewhere" if careless else "False")
         made.append(handed_over(folder / "exps/tiny/run", "task_2"))
+    assert scores[0] == scores[1]
     assert made[0].keys() == made[1].keys()
     assert {name.split()[0] for name in made[0]} == {
         "model.safetensors",

@@ -13,10 +13,11 @@ from relay.bundle import measure
 from relay.data.spool import Buffer
 from relay.data.store import Store
 from relay.errors import DataError, UserError
+from relay.leg import Progress
 from relay.leg.paths import LegPaths, RunPaths
 from relay.predict.models import finished as finished_models
 from relay.results import COLUMNS, no_nan, read_rows, write_rows
-from relay.simulate import outcome, summarise
+from relay.simulate import Simulation, outcome, summarise
 from tests.studies import TINY, finished, simulate, study
 
 EXTERNAL = {"kwargs": {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c"}}
@@ -121,3 +122,25 @@ def test_legs_that_start_from_nothing_are_tested_everywhere() -> None:
     assert [len(one.tested(leg)) for leg in one.legs] == [3, 3, 3]
     assert [len(one.tested(leg)) for leg in study(**FEW).legs] == [2, 2, 3]
     assert [len(study().tested(leg)) for leg in study().legs] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "tests", "said"),
+    [
+        ("sequential", "all", ["3 legs are tested on 9 test sets in all; the results need 7 of these tests"]),
+        ("sequential", "needed", []),
+        ("local", "all", []),
+    ],
+)
+def test_a_run_of_many_tests_says_how_to_do_with_fewer_where_that_is_so(
+    strategy: str, tests: str, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.simulate.MANY", 7)
+    told: list[str] = []
+    monkeypatch.setattr(Progress, "say", lambda self, text: told.append(text))
+    current = {"task_ids": [1, 2, 3], "tests": tests}
+    simulation = Simulation(study(**FEW | {"current_tasks": current, "common.strategy.name": strategy}), tmp_path)
+    with Progress() as progress:
+        simulation.begin(progress)
+    assert len(said) == len(told)
+    assert all(part in whole for part, whole in zip(said, told, strict=True))

@@ -59,11 +59,11 @@ class Outputs:
                 raise UserError(f"{self.folder} holds other things, such as {others[0]}", OTHER)
             self.write_about({})
             return
-        if self._predicted_nothing():
+        then = read_record(path, {}, OTHER) or {}
+        if self.about.keys() <= then.keys() and self._predicted_nothing():
             clear(self.folder / TABLE)
             self.write_about({})
             return
-        then = read_record(path, {}, OTHER) or {}
         for key, now in self.about.items():
             if then.get(key) != json.loads(json.dumps(now)):
                 what = {"model": "another model", "images": "other images"}.get(key, "other settings")

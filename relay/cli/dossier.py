@@ -41,8 +41,9 @@ def dossier(
 
     record = read_record(store)
     for path in receipt or ():
+        text = places.read_file(path).decode(errors="replace")
         try:
-            receipts.check(store, places.read_file(path).decode(errors="replace"))
+            receipts.check(store, text)
         except (Refused, UserError) as error:
             raise type(error)(f"{path}: {error}", error.advice()) from error
     if not record.legs:

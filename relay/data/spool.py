@@ -22,7 +22,7 @@ ALIGNED = 16
 
 
 class Spool:
-    """What the stores of a run share.
+    """What the stores of a site share.
 
     Args:
         folder: For the file.
@@ -34,19 +34,20 @@ class Spool:
         self._file: IO[bytes] | None = None
 
     def write(self, data: NDArray[Any] | bytearray) -> int:
-        """Append to the file; return the position, in bytes."""
+        """Append to the file, at once: what waited in memory, a process that is forked later would write again, in the
+        midst of what follows. Return the position, in bytes."""
         if self._file is None:
             make_folder(self._folder)
             self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  lives as long as this does
         begin = self._file.seek(0, 2)
         begin += self._file.write(bytes(-begin % ALIGNED))
         self._file.write(data.data if isinstance(data, np.ndarray) else data)
+        self._file.flush()
         return begin
 
     def mapped(self, begin: int, end: int) -> Pixels:
         """A part of the file, read-only; not in RAM until it is read."""
         assert self._file is not None
-        self._file.flush()
         return np.memmap(self._file, np.uint8, "r", begin, (end - begin,))
 
 

@@ -158,16 +158,16 @@ def _decoded(dataset: Dataset, samples: Sequence[Record]) -> Iterator[Case]:
     """The images in order, from the cache on disk or read by a few threads, a few at a time: memory is limited."""
     problems: list[DataError] = []
     threads = min(8, os.cpu_count() or 1)
-    ahead, largest = 1, 1  # the first image shows how large they are
+    ahead, largest = 1, 1  # the first image, or volume with its slices, shows how large they are
     waiting: deque[Callable[[], list[Case]]] = deque()
     cache = Cache.of_environment()
     with ThreadPoolExecutor(threads) as pool, ExitStack() as held:
         kept = held.enter_context(Kept(cache, dataset)) if cache else None
         for _, group in groupby(samples, _volume):
             waiting.append(_begun(pool, dataset, list(group), kept, problems))
-            if len(waiting) >= ahead:
+            while len(waiting) >= ahead:  # fewer, once a larger one was seen
                 yield from (cases := waiting.popleft()())
-                largest = max([largest, *(case.image.nbytes + case.target.nbytes for case in cases)])
+                largest = max(largest, sum(case.image.nbytes + case.target.nbytes for case in cases))
                 ahead = min(max(AHEAD // largest, 1), 4 * threads)
         while waiting:
             yield from waiting.popleft()()

@@ -40,13 +40,14 @@ def write_dossier(record: StudyRecord, folder: Path, lock: Path | None, receipts
         receipts: of this study, compared with its ledger.
 
     Raises:
-        UserError: a file exists already; the lock is not one.
+        UserError: a file exists already, or two would have one name; the lock is not one.
     """
     papers = (MODEL_CARD, CHANGE_PLAN, ANNEX_IV, ETHICS_SHEET, event_log(receipts), software_list(lock))
     pages = [paper.page(record) for paper in papers]
     beside = _digests(pages)
+    taken = {f"{page.name}.{end}" for page in pages for end in ("md", "html")}
     for path in (*receipts, *([lock] if lock else [])):
-        if path.name in beside:
+        if path.name in {*beside, *taken}:
             raise UserError(f"two files are named {path.name}", "They are copied to one folder: rename one of them.")
         beside[path.name] = read_bytes(path)
     if there := [folder / name for name in beside if (folder / name).exists()]:

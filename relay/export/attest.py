@@ -36,10 +36,11 @@ def write(folder: Path, lineage: Mapping[str, Any], keys: Keys | None) -> None:
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """The digest of each file, by its path, also of bytecode: Python would run that in place of a script."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """The digest of each file, by its path, also of bytecode: Python would run that in place of a script. What is no
+    file has none, such as a link to a folder: Python would import from that, too."""
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: measure(path).sha256 for name, path in names.items() if name != STATEMENT}
+    return {name: measure(path).sha256 if path.is_file() else "" for name, path in names.items() if name != STATEMENT}
 
 
 def verify(folder: Path) -> tuple[dict[str, Any], Identity | None]:

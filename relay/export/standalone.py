@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -568,10 +569,10 @@ def images_of(files: Sequence[Path], said: dict[str, Any]) -> list[Sequence[Path
     if len(files) % many:
         raise ValueError(f"an image is {many} files, but there are {len(files)}")
     images = [files[k : k + many] for k in range(0, len(files), many)]
-    names = [(_stem(each[0]), each[0].name.lower().endswith(VOLUMES)) for each in images]
-    twice = [name for name in names if names.count(name) > 1]
+    names = Counter((_stem(each[0]), each[0].name.lower().endswith(VOLUMES)) for each in images)
+    twice = [name for (name, _), times in names.items() if times > 1]
     if twice and said["task"] == "segmentation":
-        raise ValueError(f"two images are called {twice[0][0]}: predict them one by one, into a folder each")
+        raise ValueError(f"two images are called {twice[0]}: predict them one by one, into a folder each")
     return images
 
 

@@ -57,7 +57,7 @@ def lock_for(kit: Path, python: str) -> Path:
 
 
 def environment(target: Path) -> Path:
-    """Make a virtual environment; return its Python.
+    """Make a virtual environment; return its Python. If it can't be made, nothing is left of it.
 
     Raises:
         CanNotInstall: it is already there, or this Python can't make one.
@@ -66,6 +66,7 @@ def environment(target: Path) -> Path:
         raise CanNotInstall(f"{target} already exists", "Give another folder, or delete this one.")
     done = subprocess.run([sys.executable, "-m", "venv", str(target)], check=False)
     if done.returncode:
+        shutil.rmtree(target, ignore_errors=True)  # without ensurepip, venv leaves one without pip
         raise CanNotInstall(
             "this Python can't make a virtual environment",
             "On Debian and Ubuntu, install the package python3-venv. Else use the Python from python.org.",
@@ -123,7 +124,7 @@ def main(words: list[str]) -> int:
         python = environment(target)
         try:
             install(python, HERE, lock)
-        except CanNotInstall:
+        except BaseException:  # also if somebody ends it
             shutil.rmtree(target, ignore_errors=True)  # half an environment would only be in the way
             raise
     except CanNotInstall as error:

@@ -20,19 +20,20 @@ LARGEST = 4 * 2**30 - 1
 LONGEST = 200
 """Characters of a path inside a kit: Windows admits 260 for the whole."""
 BUILD = "Install nothing from it. Copy the kit again from where it was built, or build it again."
+ANOTHER = "Give a new folder. Carry only what changed since an earlier kit with: relay kit update"
 
 
-def check_empty(folder: Path) -> None:
+def check_empty(folder: Path, cure: str = ANOTHER) -> None:
     """Check that a folder is new or empty: nothing that is there already may become part of a kit.
+
+    Args:
+        cure: what to do if it is not.
 
     Raises:
         UserError: it is not.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"{folder} is not empty",
-            "Give a new folder. Carry only what changed since an earlier kit with: relay kit update",
-        )
+        raise UserError(f"{folder} is not empty", cure)
 
 
 def written(folder: Path, about: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def update(kit: Path, against: Path, folder: Path) -> tuple[list[str], list[str]
         UserError: the folder has files, there is no kit, or the changes need more space than is free.
         Refused: the new kit is damaged, or ``against`` is not a manifest.
     """
-    check_empty(folder)
+    check_empty(folder, "Give a new folder.")
     try:
         before = verify_kit.read_manifest(against)["files"]
     except verify_kit.BadKit as error:

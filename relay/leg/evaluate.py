@@ -104,21 +104,24 @@ def _of_sample(logits: Tensor, site: SiteData, index: int, calibration: Calibrat
 
 def slabs(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Iterator[tuple[slice, Tensor]]:
     """What :func:`resized` gives, in parts along the image's first axis, each with its rows: of a CT volume, the
-    probabilities of all classes at once would take gigabytes. Those of a small image are one part."""
+    probabilities of all classes at once would take gigabytes. Those of a small image are one part.
+
+    Args:
+        logits: ``(1, C, *S)``.
+        size, grid: as in :func:`resized`.
+    """
     step = max(1, SLAB // (logits.shape[1] * prod(size[1:])))
-    same = tuple(logits.shape[2:]) == tuple(size) and (grid is None or grid.covers(size))
-    moved = grid is not None and not same and not grid.covers(logits.shape[2:])
-    if step >= size[0] or not (same or moved):
+    if step >= size[0]:
         yield slice(None), resized(logits, size, grid)
         return
+    shape = logits.shape[2:]
+    same = tuple(shape) == tuple(size) and (grid is None or grid.covers(size))
+    scale = tuple(whole / part for whole, part in zip(size, shape, strict=True))
+    grid = grid or Grid(tuple(size), (0.0,) * len(size), scale)  # only resized
     source = logits if same else logits.float().softmax(1)
     for begin in range(0, size[0], step):
         rows = slice(begin, begin + step)
-        if same:
-            yield rows, source[:, :, rows].float().softmax(1)
-        else:
-            assert grid is not None
-            yield rows, restored(source, grid, rows)
+        yield rows, source[:, :, rows].float().softmax(1) if same else restored(source, grid, rows)
 
 
 def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:

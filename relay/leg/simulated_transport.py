@@ -6,12 +6,14 @@ each site, and ``stick/``, the folder that represents the USB stick; it has the 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from relay.bundle import check_there, check_whole, digest_of, find, link
+from relay.bundle import check_there, check_whole, digest_of, find
 from relay.errors import UserError
 from relay.exchange import AcceptanceCheck, StudyStore, drafting, newest, receive, reopen, sending, utc_now
 from relay.files import write_bytes
@@ -97,11 +99,15 @@ class SimulatedStudy:
                 found.path.unlink()
 
     def _share(self, signed: Path, received: Path) -> None:
-        """Keep weights that two sites have, which are the same, once: a relay of many sites would fill the disk."""
+        """Keep weights that two sites have, which are the same, once: a relay of many sites would fill the disk. A disk
+        without hard links keeps both."""
+        linked = self.root / "linked"
         for path in received.rglob("*.safetensors"):
             if (there := signed / path.relative_to(received)).is_file():
-                path.unlink()
-                link(there, path)
+                linked.unlink(missing_ok=True)
+                with suppress(OSError):
+                    os.link(there, linked)
+                    linked.replace(path)  # at once: a run that is killed finds either
 
 
 class Simulated(Transport):

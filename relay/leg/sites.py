@@ -86,7 +86,6 @@ class Known:
         self.said: set[Doubt] = set()
         self._seed: int | None = None
         self._sites: dict[tuple[int, tuple[SplitName, ...]], Looked] = {}
-        self._spool: Spool | None = None
 
     def site(
         self, dataset: Dataset, seed: int, splits: tuple[SplitName, ...], folder: Path, max_ram: int = MAX_RAM
@@ -95,14 +94,15 @@ class Known:
 
         Args:
             folder: for images that are not to stay in RAM.
-            max_ram: how many bytes of all images may, unless other runs have said.
+            max_ram: how many bytes of the site's images may.
         """
-        if seed != self._seed or self._spool is None:
-            self._seed, self._sites, self._spool = seed, {}, Spool(folder, max_ram)
+        if seed != self._seed:
+            self._seed, self._sites = seed, {}
         key = dataset.options.task_id, splits
         found = self._sites.get(key)
         if found is None or found.site.dataset.options != dataset.options:
-            found = self._sites[key] = Looked(prepare(dataset, seed, self._spool, splits=splits))
+            # a file for each site, so that the disk has room again when a run with other options replaces it
+            found = self._sites[key] = Looked(prepare(dataset, seed, Spool(folder, max_ram), splits=splits))
         return found
 
 

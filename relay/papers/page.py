@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from relay.errors import UserError
@@ -39,7 +40,7 @@ class Page:
     by: str
     sections: Sequence[Section]
 
-    @property
+    @cached_property
     def facts(self) -> list[Fact]:
         """All of them."""
         return [fact for section in self.sections for fact in section.facts]
@@ -49,10 +50,11 @@ class Page:
         """How many questions are left to people."""
         return sum(fact.said is None for fact in self.facts)
 
-    @property
-    def files(self) -> list[Source]:
-        """The files that it cites, each once, in the order of their numbers."""
-        return list(dict.fromkeys(_file(source) for fact in self.facts for source in fact.sources))
+    @cached_property
+    def files(self) -> dict[Source, int]:
+        """The files that it cites, each once, with their numbers from 1."""
+        cited = dict.fromkeys(_file(source) for fact in self.facts for source in fact.sources)
+        return {file: number for number, file in enumerate(cited, 1)}
 
     def text(self, fact: Fact) -> str:
         """What is said, or the gap."""
@@ -62,7 +64,7 @@ class Page:
         """Where a fact comes from: each file's number, and the places in it."""
         found: dict[int, list[str]] = {}
         for source in fact.sources:
-            found.setdefault(self.files.index(_file(source)) + 1, []).append(source.place)
+            found.setdefault(self.files[_file(source)], []).append(source.place)
         return [(number, ", ".join(filter(None, places))) for number, places in found.items()]
 
     def markdown(self) -> str:
@@ -76,7 +78,7 @@ class Page:
                 lines.append(f"| {_cell(fact.what)} | {_cell(self.text(fact))} | {places} |")
             lines.append("")
         lines += ["## Sources", "", "| no. | file | SHA-256 |", "|---|---|---|"]
-        lines += [f"| {n} | {_cell(_named(file))} | {file.sha256} |" for n, file in enumerate(self.files, 1)]
+        lines += [f"| {n} | {_cell(_named(file))} | {file.sha256} |" for file, n in self.files.items()]
         return "\n".join([*lines, ""])
 
     def html(self) -> str:

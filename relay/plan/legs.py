@@ -103,6 +103,10 @@ class Study:
         """The data sets that are on this machine."""
         return [d for d in self.datasets.values() if d.accessible()]
 
+    def tests_made(self) -> int:
+        """How often a leg's model is tested on a data set."""
+        return sum(len(self.tested(leg)) for leg in self.legs)
+
     def tested(self, leg: Leg) -> list[Dataset]:
         """Those that a leg's model is tested on: all, or what the results need (``current_tasks.tests``).
 

@@ -300,6 +300,13 @@ def test_a_table_whose_records_were_moved_away_is_not_replaced(tmp_path: Path) -
     assert (tmp_path / "out" / "predictions.csv").read_text() == table
 
 
+def test_a_file_of_the_same_name_that_is_not_ours_stays(tmp_path: Path) -> None:
+    (tmp_path / "about.json").write_text('{"author": "somebody"}')
+    with pytest.raises(UserError, match="holds predictions of another model"):
+        Outputs(tmp_path, {"model": "m", "images": "i"}).begin()
+    assert (tmp_path / "about.json").read_text() == '{"author": "somebody"}'
+
+
 def test_a_folder_in_place_of_the_record_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "out" / "about.json").mkdir(parents=True)
     with pytest.raises(UserError, match=r"holds other things, such as about\.json"):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -62,6 +64,14 @@ def test_a_store_can_go_to_a_process_that_is_started_anew(made, tmp_path: Path, 
     assert again.nbytes == buffer.nbytes
 
 
+def test_a_worker_that_was_forked_writes_nothing_to_the_file(made, tmp_path: Path) -> None:
+    """Whatever the buffer of the open file still held, each worker would write again."""
+    spool = Spool(tmp_path, max_ram=0)
+    buffer = Store(made(SHAPES), made(SHAPES).listing, spool)._buffer
+    assert spool._file is not None
+    assert os.fstat(spool._file.fileno()).st_size == buffer._end > 0
+
+
 @pytest.mark.parametrize("ahead", [1, 3 * 20, 1 << 20])
 def test_few_large_images_are_read_at_a_time(made, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
     dataset, held, most = made([(10, 10)] * 40), 0, 0
@@ -84,6 +94,50 @@ def test_few_large_images_are_read_at_a_time(made, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(dataset, "load_slices", counted)
     Store(dataset, dataset.listing, step=stored)
     assert most <= (2 if ahead < 100 else 4 * 4 + 1)
+
+
+def test_fewer_wait_once_larger_images_come(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, held = made([(2, 2)] * 20 + [(10, 10)] * 40), [0]
+    monkeypatch.setattr("relay.data.store.AHEAD", 2 * 400)
+    monkeypatch.setattr("relay.data.store.os.cpu_count", lambda: 4)
+    load, lock = dataset.load_slices, Lock()
+
+    def counted(volume):
+        with lock:
+            held.append(held[-1] + 1)
+        return load(volume)
+
+    def stored():
+        with lock:
+            held.append(held[-1] - 1)
+
+    monkeypatch.setattr(dataset, "load_slices", counted)
+    Store(dataset, dataset.listing, step=stored)
+    assert max(held[:30]) > 4
+    assert max(held[-40:]) <= 4
+
+
+def test_slices_that_are_read_with_their_volume_count_together(made, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset, held, most = made([(10, 10)]), 0, 0
+    case, lock = dataset.load(dataset.listing[0]), Lock()
+    slices = [replace(dataset.listing[0], images=(Path(str(n)),), slice=k) for n in range(30) for k in range(20)]
+    monkeypatch.setattr("relay.data.store.AHEAD", 2 * 20 * (case.image.nbytes + case.target.nbytes))
+
+    def counted(volume):
+        nonlocal held, most
+        with lock:
+            held += 1
+            most = max(most, held)
+        return [case] * len(volume)
+
+    def stored():
+        nonlocal held
+        with lock:
+            held -= 1 / 20
+
+    monkeypatch.setattr(dataset, "load_slices", counted)
+    Store(dataset, slices, step=stored)
+    assert most <= 4
 
 
 def test_a_picture_takes_its_pixels_and_is_read_once(made) -> None:

@@ -112,6 +112,15 @@ def test_a_memory_of_all_legs_is_told_beside_that_of_one(tmp_path: Path) -> None
     assert re.search(sizes, papers["ethics-cover-sheet"])
 
 
+@pytest.mark.parametrize("name", ["home.sha256", "software.md", "model-card.html"])
+def test_a_lock_takes_the_place_of_no_paper(name: str, store: StudyStore, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("torch==2.13.0\n")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match=f"two files are named {name}"):
+        write_dossier(read_record(store), tmp_path / "out", tmp_path / name)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_a_gap_names_whom_the_paper_is_left_to(at: At) -> None:
     text = CHANGE_PLAN.page(read_record(at(0).stores["east"])).markdown()
     assert "| Net | [to be filled in by the manufacturer: not in the record] |" in text
@@ -174,6 +183,7 @@ def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.Monk
     typed("dossier", "--home", tmp_path, "-o", out).refused(2, "no study is known", advice="relay request")
     typed(*words, "--lock", "no.txt").refused(2, "there is no file no.txt", advice="leave --lock out")
     typed(*words, "--receipt", store.home / "identity.json").refused(3, "identity.json: this receipt is incomplete")
+    assert typed(*words, "--receipt", "no.txt").err.count("no.txt") == 1
     assert not list(out.iterdir())
     monkeypatch.setattr("relay.installed.lock_here", lambda: None)
     done = typed(*words)

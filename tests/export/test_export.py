@@ -124,6 +124,13 @@ def cache(folder: Path) -> None:
     (folder / "__pycache__/predict.pyc").touch()
 
 
+def link(folder: Path) -> None:
+    """A folder from elsewhere, from which the script would import its numpy."""
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere/__init__.py").touch()
+    (folder / "numpy").symlink_to(folder.parent / "elsewhere")
+
+
 def unsign(folder: Path) -> None:
     """As one would who wants to change something."""
     import base64
@@ -143,6 +150,7 @@ def unsign(folder: Path) -> None:
         (lambda folder: (folder / attest.STATEMENT).unlink(), "can't be read"),
         (unsign, "has no signature"),
         (cache, r"predict\.pyc is new"),
+        (link, "numpy is new"),
     ],
 )
 def test_a_damaged_export_is_refused(

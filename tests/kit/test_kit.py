@@ -361,8 +361,9 @@ def test_an_update_carries_what_changed(kit: Path, tmp_path: Path) -> None:
     told = verifier(old)
     assert told.returncode == 0, told.stdout
     assert "for example wheels/paint-1.0" in told.stdout
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="not empty") as refused:
         updating.update(kit, old / "MANIFEST.json", kit)
+    assert refused.value.advice() == "Give a new folder.", "they know how to update a kit"
     with pytest.raises(BadDocument):
         updating.update(kit, kit / "README.txt", tmp_path / "none")
 
@@ -399,11 +400,26 @@ def test_half_an_installation_is_not_left(kit: Path, tmp_path: Path, monkeypatch
     def failed(*args: object) -> None:
         raise install_kit.CanNotInstall("pip could not install", "Check the disk.")
 
+    def ended(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    def without_pip(command: list[str], **_: object) -> object:  # as on Debian, without python3-venv
+        Path(command[-1]).mkdir()
+        return SimpleNamespace(returncode=1)
+
     monkeypatch.setattr(install_kit, "HERE", kit)
     monkeypatch.setattr(install_kit, "lock_for", lambda *args: kit)
+    with monkeypatch.context() as patch:
+        patch.setattr(install_kit.subprocess, "run", without_pip)
+        assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
     monkeypatch.setattr(install_kit, "environment", lambda target: target.mkdir() or target / "bin/python")
     monkeypatch.setattr(install_kit, "install", failed)
     assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
+    monkeypatch.setattr(install_kit, "install", ended)
+    with pytest.raises(KeyboardInterrupt):
+        install_kit.main([str(tmp_path / "env")])
     assert not (tmp_path / "env").exists()
 
 

@@ -68,6 +68,14 @@ def test_nobody_listens_after_a_step_or_an_error(monkeypatch: pytest.MonkeyPatch
     assert heard == ["replay", ""]
 
 
+def test_the_listening_may_end_within_a_part() -> None:
+    heard: list[str] = []
+    listen(heard.append)
+    with part("replay"), part("teacher"):
+        listen(None)
+    assert heard == ["replay", "teacher"]
+
+
 def test_stages_are_told_by_what_they_are() -> None:
     assert told({"": 1.0, "testing on a": 2.0, "testing the vote on a": 3.0, "made": 1e-6}) == {
         "planning and checks": 1.0,
@@ -103,8 +111,10 @@ def test_a_leg_records_where_its_time_went(root: Path) -> None:
 
 
 def test_measuring_changes_no_weight(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spent, "EVERY", 10**9)
+    monkeypatch.setattr(spent, "MOST", 0)
     simulate(tmp_path, **RELAY)
+    assert "replay" in of_leg(root, 2)["spent"]
+    assert "replay" not in of_leg(tmp_path, 2)["spent"], "nothing was measured here"
     one, other = (load(where / "checkpoints/task_2/handover").model for where in (root, tmp_path))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
