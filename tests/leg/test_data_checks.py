@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +203,24 @@ def test_runs_of_one_seed_read_hash_and_examine_their_images_once(
     assert counts[2] == [2 * count for count in counts[0]]
     assert min(counts[0]) > 0
     assert sum("batch_size" in text for text in said) == 1
+
+
+def test_images_that_other_options_replace_leave_the_disk(tmp_path: Path) -> None:
+    """As from fold to fold of a comparison: else their files would add up."""
+    known = sites.Known()
+
+    def read(size: int) -> weakref.ref[Any]:
+        leg = study(**{"common.dataset.kwargs.img_size": [size, size]}).legs[0]
+        site = known.site(leg.pool[0], 7, ("test",), tmp_path, 0).site
+        buffer = site.test._buffer
+        assert not buffer._ram, "they are in a file"
+        return weakref.ref(buffer._spool)
+
+    first = read(32)
+    assert first() is not None
+    assert read(24)() is not None
+    gc.collect()
+    assert first() is None
 
 
 @pytest.mark.parametrize(("experts", "said"), [(True, 1), (False, 0)])
