@@ -262,6 +262,8 @@ TABLES = {
 
 def main(what: str, *rest: str) -> None:
     """Measure one quantity at its sizes, and print a table."""
+    if what not in TABLES:
+        sys.exit(f"no such quantity: {what}; there are {', '.join(TABLES)}")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     measure, usual = TABLES[what]
     words = [word for word in rest if not word.isdigit()]
@@ -284,4 +286,4 @@ def grown(first: float, last: float, more: float) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*(sys.argv[1:] or sys.exit(__doc__)))

@@ -52,6 +52,12 @@ from relay.simulate import Simulation
 __all__ = ["Images", "OpenLeg", "open_leg"]
 INSIDE = ("weights", "memories", "split", "train", "val", "_net")
 """What an open leg has."""
+
+
+class NotOpen(UserError, AttributeError):
+    """What only an open leg has was asked of another; ``hasattr`` answers False."""
+
+
 _held_here: set[Path] = set()
 """The runs of which this process has a leg open."""
 
@@ -215,7 +221,7 @@ class OpenLeg:
         def __getattr__(self, name: str) -> Any:
             if name not in INSIDE:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            raise UserError(
+            raise NotOpen(
                 f"leg {self.number} ({self.site}) is not open, so it has no {name.lstrip('_')} yet",
                 "Use it in a with block: with open_leg(…) as leg.",
             )
@@ -318,7 +324,8 @@ def _here(value: Any) -> Any:
 def _working(folder: Path) -> Iterator[Progress]:
     """While relay works: progress on the screen, files that only their owner can read, and the folder and torch's modes
     as relay needs them, whatever the script has set."""
-    before, where, kind = os.umask(0o077), Path.cwd(), torch.get_default_dtype()
+    where, kind = Path.cwd(), torch.get_default_dtype()
+    before = os.umask(0o077)
     os.chdir(folder)
     torch.set_default_dtype(torch.float32)
     try:

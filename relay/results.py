@@ -135,7 +135,8 @@ def forgetting(table: Matrix, sites: Sequence[str], task: type[Task]) -> float:
     """Forgetting: mean over sites of how much better the best score after an earlier leg is than that of the last leg.
 
     Chaudhry et al. 2018 (Riemannian walk), over the sites of all legs except the last, each once. Scores on a site
-    count only once a leg has trained on it. NaN if there is only one leg.
+    count only once a leg has trained on it. NaN if there is only one leg, or a later one was not tested on a site: its
+    score could be the best.
 
     Args:
         sites: the site that each leg trained on, in the order of the legs.
@@ -143,6 +144,8 @@ def forgetting(table: Matrix, sites: Sequence[str], task: type[Task]) -> float:
     legs = sorted(table)
     lost = []
     for site in dict.fromkeys(sites[:-1]):
+        if any(site not in table[leg] for leg in legs[sites.index(site) :]):
+            return math.nan
         scores = [table[leg].get(site, math.nan) for leg in legs[sites.index(site) :]]
         seen = [score for score in scores[:-1] if not math.isnan(score)]
         lost.append(task.gain(task.best(seen), scores[-1]) if seen else math.nan)

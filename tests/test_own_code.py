@@ -294,6 +294,7 @@ def test_a_leg_has_nothing_before_it_is_open(tmp_path: Path, monkeypatch: pytest
     for name in ("weights", "memories", "split", "train", "val"):
         with pytest.raises(UserError, match=f"is not open, so it has no {name} yet"):
             getattr(leg, name)
+        assert not hasattr(leg, name)
     with pytest.raises(UserError, match="it has no net yet"):
         leg.net()
     with pytest.raises(UserError, match="is not open"):

@@ -166,6 +166,13 @@ def test_forgetting_needs_two_legs_and_a_score_at_both_ends() -> None:
     assert math.isnan(forgetting({1: {"a": 0.8}, 2: {"b": 0.5}}, ["a", "b"], Segmentation))
 
 
+def test_forgetting_needs_the_scores_in_between() -> None:
+    whole = {1: {"a": 0.8, "b": 0.1}, 2: {"a": 0.9, "b": 0.7}, 3: {"a": 0.5, "b": 0.75, "c": 0.9}}
+    assert forgetting(whole, ["a", "b", "c"], Segmentation) == pytest.approx((0.4 - 0.05) / 2)
+    del whole[2]["a"]
+    assert math.isnan(forgetting(whole, ["a", "b", "c"], Segmentation))
+
+
 @pytest.mark.parametrize("first", [0.8, NAN])
 @pytest.mark.parametrize("second", [0.6, NAN])
 def test_forgetting_leaves_out_scores_that_are_missing(first: float, second: float) -> None:

@@ -109,7 +109,8 @@ def test_only_what_the_results_need_is_tested_and_nothing_is_held_meanwhile(
     assert set(rows) == {(1, a), (1, b), (2, b), (2, c), (3, a), (3, b), (3, c)}
     whole = json.loads((tmp_path / "results" / "summary.json").read_text())
     assert {*whole["final"]} == {a, b, c}
-    assert None not in (whole["forgetting"], whole["relay"]["backward"])
+    assert whole["relay"]["backward"] is not None
+    assert whole["forgetting"] is None, "the best score of a site may not have been measured"
     assert max(map(len, held)) == 2  # the site of the leg, and the one it is tested on
     assert {name for names in held for name in names} == {a, b, c}
     models = finished_models(done.study, tmp_path)

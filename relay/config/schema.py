@@ -228,8 +228,8 @@ class CurrentTasks:
             that starts from scratch makes one lap.
         tests: ``all``: each leg's model is tested on all test sets; their number grows with the square of the sites.
             ``needed``: on those of its own site and of the next leg's, and the last leg's model on all, from which the
-            scores at the end, forgetting and transfer are measured; forgetting then counts from a site's own leg, not
-            from the best one since. Legs that start from nothing are tested on all.
+            scores at the end and transfer are measured. Forgetting is not: it needs the scores in between. Legs that
+            start from nothing are tested on all.
         mode: ``simulation`` runs all of ``task_ids`` one after another on this node; ``deployment`` runs one leg,
             at its own site.
         task_confs: for each ``task_id``, values that override ``common`` in that leg only.

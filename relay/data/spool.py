@@ -35,14 +35,21 @@ class Spool:
 
     def write(self, data: NDArray[Any] | bytearray) -> int:
         """Append to the file, at once: what waited in memory, a process that is forked later would write again, in the
-        midst of what follows. Return the position, in bytes."""
-        if self._file is None:
-            make_folder(self._folder)
-            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  lives as long as this does
-        begin = self._file.seek(0, 2)
-        begin += self._file.write(bytes(-begin % ALIGNED))
-        self._file.write(data.data if isinstance(data, np.ndarray) else data)
-        self._file.flush()
+        midst of what follows. Return the position, in bytes.
+
+        Raises:
+            OSError: the disk is full, or refuses; it names the folder.
+        """
+        try:
+            if self._file is None:
+                make_folder(self._folder)
+                self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115  lives as long as this does
+            begin = self._file.seek(0, 2)
+            begin += self._file.write(bytes(-begin % ALIGNED))
+            self._file.write(data.data if isinstance(data, np.ndarray) else data)
+            self._file.flush()
+        except OSError as error:  # a file without a name has none to report
+            raise OSError(error.errno, error.strerror, error.filename or str(self._folder)) from error
         return begin
 
     def mapped(self, begin: int, end: int) -> Pixels:

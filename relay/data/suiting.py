@@ -45,7 +45,9 @@ def check_image(path: Path, shape: Sequence[int], axes: Sequence[int], channels:
     *sides, found = shape
     if len(sides) not in axes:
         kinds = " or ".join(map(kind_of, axes))
-        raise DataError(f"{path} has {len(sides)} axes; the model takes {kinds}", cure_of(axes[0]))
+        raise DataError(
+            f"{path} has {len(sides)} ax{'es' if len(sides) != 1 else 'is'}; the model takes {kinds}", cure_of(axes[0])
+        )
     if not suits(found, channels):
         raise DataError(f"{path} has {found} channel{'s' * (found > 1)}; the model takes {channels}", CHANNELS)
 

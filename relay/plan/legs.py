@@ -110,8 +110,9 @@ class Study:
     def tested(self, leg: Leg) -> list[Dataset]:
         """Those that a leg's model is tested on: all, or what the results need (``current_tasks.tests``).
 
-        The scores at the end are of the last leg's model; forgetting and backward transfer are measured from a site's
-        own leg, forward transfer from the leg before it. If legs start from nothing, all models are everybody's.
+        The scores at the end are of the last leg's model; backward transfer is measured from a site's own leg,
+        forward transfer from the leg before it. Forgetting needs all. If legs start from nothing, all models are
+        everybody's.
         """
         place = [each.folder for each in self.legs].index(leg.folder)
         last = place + 1 == len(self.legs)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
+import io
 import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from relay.data import SiteData, Split, Spool, Store, prepare
 from relay.data.problems import refuse
 from relay.errors import DataError
+from relay.files import disk_full
 
 SHAPES = [(4, 5), (6, 3), (4, 5)]
 
@@ -70,6 +74,19 @@ def test_a_worker_that_was_forked_writes_nothing_to_the_file(made, tmp_path: Pat
     buffer = Store(made(SHAPES), made(SHAPES).listing, spool)._buffer
     assert spool._file is not None
     assert os.fstat(spool._file.fileno()).st_size == buffer._end > 0
+
+
+def test_a_full_disk_is_that_of_the_file(made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("relay.data.spool.TemporaryFile", lambda dir: Full())
+    with pytest.raises(OSError, match="No space left") as caught:
+        Store(made(SHAPES), made(SHAPES).listing, Spool(tmp_path / "spool", max_ram=0))
+    said = disk_full(caught.value, Path("elsewhere"))
+    assert said is not None
+    assert f"the disk is full: {tmp_path / 'spool'} can't be written" in said
 
 
 @pytest.mark.parametrize("ahead", [1, 3 * 20, 1 << 20])

@@ -18,7 +18,7 @@ from tests.rooms import ROOT
     [
         ((4, 5, 1), [3], 1, r"i.png has 2 axes; the model takes volumes \(3 axes\)", "the whole volume in one file"),
         ((4, 5, 6, 1), [2], 1, r"has 3 axes; the model takes 2D images \(2 axes\)", "Save the slices"),
-        ((4, 1), [2, 3], 1, r"has 1 axes; the model takes 2D images \(2 axes\) or volumes \(3 axes\)", "slices"),
+        ((4, 1), [2, 3], 1, r"has 1 axis; the model takes 2D images \(2 axes\) or volumes \(3 axes\)", "slices"),
         ((4, 5, 1), [2], 2, "has 1 channel; the model takes 2", "NAME_0000"),
         ((4, 5, 4), [2], 3, "has 4 channels; the model takes 3", "NAME_0000"),
     ],
