@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NAMES = (
     *("startup", "loop", "precision", "data", "cache", "restart", "volumes", "metrics", "report", "page", "style"),
-    *("parts", "leg_end", "flow", "handoff"),
+    *("parts", "heap", "leg_end", "flow", "handoff"),
 )
 LINE = re.compile(r"(.+): ([\d.]+) \(from ([\d.]+) to ([\d.]+) over \d+ pairs; target: (.+)\)")
 

@@ -19,6 +19,7 @@ from .evaluate import (
     slabs as slabs,
 )
 from .fitting import fit as fit
+from .heap import kept_memory as kept_memory
 from .inference import (
     OVERLAP as OVERLAP,
     Mirrored as Mirrored,

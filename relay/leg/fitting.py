@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from relay.errors import Interrupted, TrainingError, UserError
 from relay.files import disk_full
 from relay.leg.callbacks import kept
 from relay.leg.execution import executed
+from relay.leg.heap import kept_memory
 from relay.leg.learner import Learner
 from relay.leg.precision import LIGHTNING, resolved
 from relay.leg.state import StateIO, latest, newest
@@ -72,7 +74,8 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
     whole = str(found[0]) if found else None
     del found  # Lightning reads the state itself; this copy would stay in memory during the whole fit
     try:
-        with executed(learner.phase, learner.leg.train) as acting:
+        on_cpu = devices.accelerator == "cpu"
+        with executed(learner.phase, learner.leg.train) as acting, kept_memory() if on_cpu else nullcontext():
             trainer = _trainer(learner, curves, devices, [*callbacks, *acting])
             trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:
