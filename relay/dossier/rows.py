@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from relay.bundle import documents, meanings
 from relay.dossier.paper import ask, claim, model, plan
-from relay.dossier.quoting import Quote, said
+from relay.dossier.quoting import Document, Quote, said
 from relay.dossier.study import LegRecord, StudyRecord
-from relay.papers import Fact
+from relay.papers import Fact, Source
 
 NONE = "none stated"
 RANGES = "; a number in brackets is what the one before it can stand for"
@@ -69,16 +70,28 @@ def about_model(record: StudyRecord) -> Iterator[Fact]:
 def openers(record: StudyRecord) -> Iterator[Fact]:
     """Who can open the bundle of each leg, as its site signed."""
     yield from READERS(record)
+    yield from _withdrawn(record)
     for leg in record.legs:
-        names = [
-            leg.claim("recipients", n, "name") for n, _ in enumerate(leg.statement.content["predicate"]["recipients"])
-        ]
-        form = (
-            "{}"
-            + ", {}" * (len(names) - 1)
-            + ("" if record.sealed(leg) else "; NOT SEALED: so can anybody with the file")
-        )
-        yield said(f"{leg.name}: its bundle can be opened by", *names, form=form)
+        recipients = range(len(leg.statement.content["predicate"]["recipients"]))
+        to = said(f"{leg.name}: its bundle is for", *(leg.claim("recipients", n, "name") for n in recipients))
+        sealed, source = _sealed(record.under(leg))
+        yield replace(to, said=f"{to.said}; {sealed}", sources=[*to.sources, *source])
+
+
+def _sealed(roster: Document | None) -> tuple[str, list[Source]]:
+    """Whether bundles made under a roster are sealed, and where it says so."""
+    if roster is None:
+        return "whether it was sealed is not in this record", []
+    quote = roster.quote("policy", "sealed")
+    if quote is None:
+        return "sealed: yes, which is the default", [roster.without("policy", "sealed")]
+    return "sealed: yes" if quote.value else "sealed: no, so anybody who has the file can read it", [quote.source]
+
+
+def _withdrawn(record: StudyRecord) -> Iterator[Fact]:
+    """The legs whose experts no longer travel, if there are any."""
+    if found := record.plan("withdrawn_experts"):
+        yield said("Legs whose experts no longer travel", found)
 
 
 def given(record: StudyRecord) -> Iterator[Fact]:

@@ -82,11 +82,10 @@ class StudyRecord:
         """A value of the roster."""
         return self.roster.quote(*keys) if self.roster else None
 
-    def sealed(self, leg: LegRecord) -> bool:
-        """Whether the roster that a leg was made under wants bundles to be sealed: then they are."""
+    def under(self, leg: LegRecord) -> Document | None:
+        """The roster that a leg was made under, if it is known here."""
         version = leg.statement.content["predicate"]["roster"]["version"]
-        under = [roster.content for roster in self.rosters if roster.content["version"] == version]
-        return all(content.get("policy", {}).get("sealed", Policy().sealed) for content in under)
+        return next((roster for roster in self.rosters if roster.content["version"] == version), None)
 
     def rule(self, name: str) -> Fact:
         """What the policy says of a rule. One that it leaves out has its default."""

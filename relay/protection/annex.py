@@ -128,7 +128,8 @@ def _flow(study: Study, root: Path, store: StudyStore | None) -> Page:
                     ),
                     Fact(
                         "Splits, scores of single images, predictions, logs",
-                        "stay at the site. Their means leave: over one patient, the mean is that patient's result",
+                        "stay at the site. With a leg that this site sends, means of its scores leave: over one "
+                        "patient, the mean is that patient's result",
                         (WHAT_LEAVES,),
                     ),
                     *_asked(

@@ -139,6 +139,7 @@ def of_roster(store: StudyStore) -> list[Fact]:
     }
     if not policy.sealed:
         open_to = {"Can read a bundle": "anybody who has the file: bundles are not sealed"}
+    withdrawn = ", ".join(map(str, roster.withdrawn_experts))
     outside = "any hospital that a site gives one to, sealed to it alone" if policy.share == "sites" else "nobody"
     return [
         Fact("This site", f"{store.identity.name}, key {store.identity.signing[:16]}…", (Source(str(store.home)),)),
@@ -149,6 +150,7 @@ def of_roster(store: StudyStore) -> list[Fact]:
         Fact("Can open a copy for outside the study", outside, (source,)),
         Fact("Valid", f"{roster.not_before[:10]} to {roster.not_after[:10]}, version {roster.version}", (source,)),
         *(Fact(RULES[rule], of_policy(policy, rule), (source,)) for rule in ASKED),
+        *([Fact("Legs whose experts no longer travel", withdrawn, (source,))] if withdrawn else []),
     ]
 
 

@@ -141,7 +141,7 @@ def test_exact_counts_have_no_range(tmp_path: Path) -> None:
     world.make(1)
     record = read_record(world.stores["north"])
     assert "| 19 to train, 0 to validate, 5 to test; counts are exact |" in MODEL_CARD.page(record).markdown()
-    of = "its bundle can be opened by | south; NOT SEALED: so can anybody with the file |"
+    of = "its bundle is for | south; sealed: no, so anybody who has the file can read it |"
     assert of in ETHICS_SHEET.page(record).markdown()
 
 
@@ -157,6 +157,7 @@ def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
     world.with_policy(2, install=["north", "south", "east"], share="sites")
     world.deliver(world.make(3), "north")
     store, reader = world.stores["north"], world.new_keys("clinic").identity
+    world.amend(3, ["north"], withdraw=["south"])
     for experts in (False, True):
         found = sharing.shareable(store, reader, experts)
         sharing.share(store, world.keys["north"], reader, found, world.stick)
@@ -164,8 +165,9 @@ def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
     for paper in papers.values():
         assert_true(paper, store.home, folder)
     sheet, log = papers["ethics-cover-sheet"], papers["log"]
-    assert "| Leg 1, north: its bundle can be opened by | south |" in sheet
-    assert "| Leg 3, east: its bundle can be opened by | north, south |" in sheet
+    assert "| Leg 1, north: its bundle is for | south; sealed: yes |" in sheet
+    assert "| Leg 3, east: its bundle is for | north, south; sealed: yes |" in sheet
+    assert "| Legs whose experts no longer travel | 2 |" in sheet
     whole = "of leg 1: statement, manifest, results, data card, card of the memory, memory, expert; of leg 2: "
     assert re.search(
         rf"\| Leg 3, east: files of its bundle \| statement, manifest, roster 1, roster 2, .*; {whole}", sheet
@@ -174,7 +176,7 @@ def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
     out = "left out: card of the memory, memory, expert; of leg 1: card of the memory, memory, expert; of leg 2: "
     for paper in (sheet, log):
         assert out in paper
-        assert "left out: nothing" in paper
+        assert "left out: of leg 2: expert" in paper
         assert "chain/0" not in paper[: paper.index("## Sources")]
     assert "| Copies that other sites gave | [to be filled in by each site" in sheet
     assert "a copy of leg 3 for clinic, outside the study, was put on a stick, as vessels.leg-3.share-clinic" in log
