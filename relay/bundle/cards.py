@@ -82,13 +82,15 @@ def model_card(
             *_processing(data),
             _training(own),
             *([f"- Differential privacy of this leg's training: {privacy}."] if privacy else []),
-            f"- Memories beside it: {_memories(claims)}.",
-            *(f"- Beside it: {label}, {text}." for label, text in experts.lines(claims, sizes)),
+            f"- Memories in the bundle of this leg: {_memories(claims)}. A copy for a hospital outside the study may "
+            "leave them out, and experts, too.",
+            *(f"- In the same bundle: {label}, {text}." for label, text in experts.lines(claims, sizes)),
             _settings(own, config),
             "",
             "## Sites and scores",
             "",
-            f"{own.score_name} of each leg's model on the test images at its site. Sample counts are {about}.",
+            f"{own.score_name} of each leg's model on the test images at its site. This leg's sample count is {about}.",
+            "Over few patients, a mean tells much about each; over one, it is that patient's result.",
             "",
             *_matrix(claims),
             "",
@@ -98,9 +100,9 @@ def model_card(
             "",
             "## Known limits",
             "",
-            "- Each row was measured and signed by the site that did the leg. No one else has seen its images:",
-            "  a signature says who claims a score, not that the score is true.",
-            "- Scores of this leg's model at other sites are not known here; expect them to be lower.",
+            "- Each row was measured and signed by the site that did the leg. A signature says who claims a score,",
+            "  not that the score is true.",
+            "- At sites where this leg's model was not tested, its scores are not known; expect them to be lower.",
             "- A cell without a number was not measured. Nothing here says how the model performs on other scanners,",
             "  populations or protocols.",
             "- Not a medical device: for research only, until it has been validated for its intended use.",
@@ -112,7 +114,7 @@ def model_card(
 def _training(own: Claim) -> str:
     """What trained the model."""
     by = f"this leg by the site's own code, `{own.own_code}`" if own.own_code else f"strategy `{own.strategy}`"
-    return f"- Trained by relay learning, {by}, one site after another; no image left its site."
+    return f"- Trained by relay learning, {by}, one site after another, each leg on the images at its site."
 
 
 def _settings(own: Claim, config: Mapping[str, Any]) -> str:

@@ -138,6 +138,26 @@ def grouped(count: int, policy: Policy) -> int:
     )
 
 
+def meant(count: int, counts: str, group: bool = True) -> tuple[int, int]:
+    """The least and the largest number that a published count can stand for.
+
+    Args:
+        counts: ``rounded`` or ``exact``, as its data card says.
+        group: it was published as :func:`grouped` has it, so that a small one was raised; else as :func:`disclosed`
+            has it.
+    """
+    if counts == "exact" or count < 1:
+        return count, count
+    least, most = math.isqrt(count * count // 2) + 1, math.isqrt(2 * count * count)  # ⌈count/√2⌉ and ⌊count·√2⌋
+    return (1 if group and count == SMALLEST else least), most
+
+
+def in_brackets(count: int, counts: str, group: bool = True) -> str:
+    """The range that a published count can stand for, in brackets after it; empty if it is one number."""
+    least, most = meant(count, counts, group)
+    return f" ({least} to {most})" if least < most else ""
+
+
 def disclosed_card(card: Any, policy: Policy) -> dict[str, Any]:
     """A leg's data card as it may leave the site, with ``images`` and ``patients`` of each split, and ``corrected``,
     rounded as required.

@@ -63,10 +63,11 @@ def lines(cards: Mapping[str, MemoryCard], claims: Sequence[Claim]) -> Iterator[
         made, part = whose.get(name), said.get(name)
         label = f"memory of leg {made.leg}, by {made.site}" if made else "cumulative memory of all legs"
         size = f"{part.bytes:,} B in {part.tensors} tensors" if part else "not in its statement"
-        yield label, f"{card.kind}, {size}; {_privacy(card.privacy)}{_audit(card)}"
+        yield label, f"{card.kind}, {size}; {private(card.privacy)}{_audit(card)}"
 
 
-def _privacy(privacy: Privacy) -> str:
+def private(privacy: Privacy) -> str:
+    """How private a memory is, as its card says, for people."""
     behind = f"fewest patients {privacy.patients}" if privacy.patients else "patients not counted"
     if privacy.epsilon is None:
         return f"{privacy.derived}; {behind}; no formal guarantee"

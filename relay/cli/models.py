@@ -69,6 +69,8 @@ def show(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Show a model's card, its lineage, and whether it can be trusted."""
+    from relay.bundle import manifest
+
     (entry,), _ = _entries([path], home, passphrase_file)
     ask.say(f"{entry.path}", f"{entry.trust.level}: {entry.trust.why}")
     if entry.about is None:
@@ -82,6 +84,8 @@ def show(
     if about.parents:
         ask.say("Made from:", *(f"  {text}" for text in about.parents))
     if about.card is not None:
+        if manifest.SHARE in about.sizes:
+            ask.say("The model card describes the last leg's whole bundle; a share may leave out memories and experts.")
         ask.say("Model card, based on what its sites say:")
         ask.say(*(f"  {line}" for line in ask.printable(about.card[:CARD]).splitlines()))
     ask.say(f"{entry.trust.level}: {entry.trust.why}")

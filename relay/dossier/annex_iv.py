@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from relay.dossier.paper import Paper, ask, first, rule, settings
 from relay.dossier.quoting import said
-from relay.dossier.rows import REVOKED, STRATEGY, about_model, arrived, data, identity, privacy, scores, software
+from relay.dossier.rows import FEW, REVOKED, STRATEGY, about_model, arrived, data, identity, privacy, scores, software
 from relay.dossier.study import StudyRecord
 from relay.papers import Fact
 
@@ -75,7 +75,7 @@ ANNEX_IV = Paper(
         ),
         (
             "2g. Validation and testing",
-            "Annex IV, point 2 (g). Each score was measured and signed by the site that made the leg.",
+            f"Annex IV, point 2 (g). Each score was measured and signed by the site that made the leg. {FEW}",
             [
                 arrived,
                 scores,

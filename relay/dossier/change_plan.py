@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from relay.dossier.paper import COORDINATOR, Paper, ask, first, model, rule, settings
 from relay.dossier.quoting import said
-from relay.dossier.rows import NET, READERS, REVOKED, STRATEGY, arrived, data, identity, privacy, scores
+from relay.dossier.rows import FEW, NET, REVOKED, STRATEGY, arrived, data, identity, openers, privacy, scores
 from relay.dossier.study import StudyRecord
 from relay.papers import Fact
 
@@ -118,7 +118,7 @@ CHANGE_PLAN = Paper(
                 rule("sealed"),
                 rule("expires_days"),
                 _valid,
-                READERS,
+                openers,
                 REVOKED,
                 ask("Roll-out", "how users are told, and labelling is changed"),
                 ask("Roll-back", "when, and to which version"),
@@ -129,7 +129,7 @@ CHANGE_PLAN = Paper(
         ),
         (
             "3. Impact assessment",
-            "What each leg has changed so far, as its own site measured it.",
+            f"What each leg has changed so far, as its own site measured it. {FEW}",
             [
                 arrived,
                 scores,

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from relay.bundle import meanings
 from relay.dossier.paper import Paper, ask, rule
 from relay.dossier.quoting import said
-from relay.dossier.rows import READERS, data, identity, privacy
+from relay.dossier.rows import data, given, identity, openers, privacy
 from relay.dossier.study import StudyRecord
 from relay.papers import Fact
 
@@ -19,11 +20,12 @@ PARTS = {"model": "model", "memory": "memory", "cumulative": "memory of all legs
 
 
 def _sizes(record: StudyRecord) -> Iterator[Fact]:
-    """What each leg handed over: the model, memories, an expert."""
+    """What each leg's bundle holds: every file, and how large its own weights are."""
     for leg in record.legs:
+        yield said(f"{leg.name}: files of its bundle", leg.manifest.quote(), form=meanings.in_short(leg.entries))
         there = {key: name for key, name in PARTS.items() if leg.statement.content["predicate"]["handover"].get(key)}
         form = " + ".join(f"{name} {{}} bytes" for name in there.values())
-        yield said(f"{leg.name}: weights", *(leg.claim("handover", key, "bytes") for key in there), form=form)
+        yield said(f"{leg.name}: its own weights", *(leg.claim("handover", key, "bytes") for key in there), form=form)
 
 
 ETHICS_SHEET = Paper(
@@ -45,7 +47,7 @@ ETHICS_SHEET = Paper(
         ),
         (
             "2. Patients and data",
-            "Declaration of Helsinki, 22. Counts are as their sites disclose them.",
+            "Declaration of Helsinki, 22. Counts are as their sites disclose them; each site knows its exact ones.",
             [
                 data,
                 ask("Who", "inclusion, exclusion, period, retrospective or not"),
@@ -65,16 +67,19 @@ ETHICS_SHEET = Paper(
         ),
         (
             "4. What leaves the hospital",
-            "Weights, memories, counts, scores and settings, in a signed file; no image of a patient.",
+            "In a signed file: weights, memories, counts, scores and settings, and those that earlier legs handed on. "
+            "Its documents have no place for an image or a patient's name. A memory that is a generator draws images "
+            "like those of the patients.",
             [
                 rule("sealed"),
-                READERS,
+                openers,
                 rule("memory"),
                 rule("experts"),
                 rule("share"),
                 rule("sample_counts"),
                 rule("approval"),
                 _sizes,
+                given,
             ],
         ),
         (

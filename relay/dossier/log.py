@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from relay.bundle import meanings
 from relay.dossier.paper import Paper, ask, first
 from relay.dossier.quoting import HERE, Quote, said
 from relay.dossier.rows import identity
@@ -14,8 +16,28 @@ from relay.files import read_bytes
 from relay.papers import Fact, Source, shown
 from relay.trust import digest
 
+EVENTS = {
+    "roster": "roster {version} was installed, SHA-256 {sha256}",
+    "received": "leg {leg}, made by {site}, was received",
+    "charged": "leg {leg} was charged to this site's patients: ε = {epsilon}, δ = {delta}, key {key}",
+    "approved": "leg {leg} was approved by {name}: {reason}; SHA-256 of the list of what leaves: {list}",
+    "signed": "leg {leg} was signed",
+    "sent": "leg {leg} was put on a stick, as {files}; SHA-256 of its statement {statement}",
+    "shared": "a copy of leg {leg} for {reader}, outside the study, was put on a stick, as {files}, sealed to "
+    "{sealing}; left out: {left_out}; SHA-256 of the statement {statement}",
+    "withdrawn": "a patient of {site} withdrew, known by the keyed hash {patient}; legs that had learned: {legs}; "
+    "files changed or removed: {removed}",
+}
+"""What each kind of event is told as."""
+MORE = {
+    "share": "as a copy for a hospital outside the study, SHA-256 of its share {share}",
+    "approval": "approved in line {approval}",
+    "approved_by": "approved by {approved_by}",
+    "reason": "because: {reason}",
+}
+"""What an event may also say."""
 CHAIN = "chain"
-"""The digests of a chain, which each statement has itself."""
+"""The digests of a chain; that of the event's own leg is told."""
 
 
 def event_log(receipts: Sequence[Path]) -> Paper:
@@ -34,15 +56,19 @@ def event_log(receipts: Sequence[Path]) -> Paper:
             ("1. Whose log", "", [identity]),
             (
                 "2. Events",
-                "Each line of the ledger holds the SHA-256 of the line before, so a changed line is found.",
+                "Each line of the ledger holds the SHA-256 of the line before. So relay finds a line that was changed, "
+                "cut or moved. It can't find that somebody who may write to this folder has written the whole ledger "
+                "anew: only a receipt that was printed before, or another site's record, shows that.",
                 [first(_events, ask("Events", "the ledger is empty", by="the site"))],
             ),
             (
                 "3. Receipts",
-                "What other sites printed; relay compared it with this ledger. The signature is on paper.",
+                "relay compared each with this ledger. One that another site printed names the statement that is known "
+                "here; one that this site printed names a line that the ledger still has. Anybody can print one: who "
+                "vouches for it is signed on the paper.",
                 [
                     first(
-                        lambda _: map(_receipt, receipts),
+                        lambda record: [_receipt(record, path) for path in receipts],
                         ask("Receipts", "none was given to this dossier", by="the site"),
                     )
                 ],
@@ -65,12 +91,33 @@ def event_log(receipts: Sequence[Path]) -> Paper:
 def _events(record: StudyRecord) -> Iterator[Fact]:
     ledger = record.ledger
     for n, line in enumerate(ledger.content if ledger else ()):
-        facts = "; ".join(f"{key} {shown(value, 'none')}" for key, value in line["facts"].items() if key != CHAIN)
-        form = f"{{time}}: {{event}}; {facts.replace('{', '{{').replace('}', '}}')}"
-        yield said(f"Line {n + 1}", ledger.quote(n) if ledger else None, form=form)
+        told = _told(line["event"], line["facts"]).replace("{", "{{").replace("}", "}}")
+        yield said(f"Line {n + 1}", ledger.quote(n) if ledger else None, form=f"{{time}}: {told}")
 
 
-def _receipt(path: Path) -> Fact:
+def _told(event: str, facts: Mapping[str, Any]) -> str:
+    """An event in words; all that it says beside what it is told as follows by its key."""
+    form = EVENTS.get(event, event)
+    values = {key: shown(value, "none") for key, value in facts.items() if key != CHAIN}
+    if "left_out" in facts:
+        values["left_out"] = meanings.in_short(facts["left_out"]) or "nothing"
+    words = [form.format_map(_Known(values))]
+    for key in values:
+        if f"{{{key}}}" not in form:
+            words.append(MORE.get(key, f"{key} {{{key}}}").format_map(_Known(values)))
+    if own := facts.get(CHAIN, {}).get(str(facts.get("leg"))):
+        words.append(f"SHA-256 of its statement {own[0]}, made under roster {own[1]}")
+    return "; ".join(words)
+
+
+class _Known(dict[str, str]):
+    """Values of an event; one that it does not have is told as such."""
+
+    def __missing__(self, key: str) -> str:
+        return "not recorded"
+
+
+def _receipt(record: StudyRecord, path: Path) -> Fact:
     """What a receipt says, with the lines that say it."""
     data = read_bytes(path)
     source, quotes = Source(path.name, digest(data), root=HERE), {}
@@ -79,4 +126,6 @@ def _receipt(path: Path) -> Fact:
         if value.strip():
             quotes[key] = Quote(value.strip(), replace(source, place=f"line {n}"))
     keys = ("leg", "statement", "what", "at", "time")
-    return said("Receipt", *map(quotes.get, keys), form="leg {}, statement {}: {} {} at {}")
+    own = "at" in quotes and quotes["at"].value == record.identity.content["name"]
+    what = "Receipt that this site printed" if own else "Receipt that another site printed"
+    return said(what, *map(quotes.get, keys), form="leg {}, statement {}: {} {} at {}")

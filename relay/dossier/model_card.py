@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from relay.dossier.paper import Paper, ask, claim, first
-from relay.dossier.rows import STRATEGY, about_model, arrived, data, identity, privacy, scores, software
+from relay.dossier.rows import FEW, STRATEGY, about_model, arrived, data, identity, privacy, scores, software
 
 RESULTS = (
-    "Each score was measured and signed by the site that made the leg; no one else saw its images. Where no metric is "
-    "named, the score is the main one of the task: mean Dice without the background for segmentation, balanced "
+    f"Each score was measured and signed by the site that made the leg. {FEW} Where no metric "
+    "is named, the score is the main one of the task: mean Dice without the background for segmentation, balanced "
     "accuracy for classification, mean absolute error for regression."
 )
 MODEL_CARD = Paper(
@@ -49,7 +49,7 @@ MODEL_CARD = Paper(
         ),
         (
             "4. Metrics",
-            "Section 7 names the metrics. Signed results are means; intervals stay at the sites.",
+            "Section 7 names the metrics. Signed results have no intervals: these stay at the sites.",
             [
                 ask("Why these metrics", "the reason, and what difference matters clinically"),
                 ask("Intervals", "a confidence interval of each score"),
@@ -65,8 +65,7 @@ MODEL_CARD = Paper(
         ),
         (
             "6. Results before training",
-            "How well the model that arrived did before it was trained on any image of the site. The score is that of "
-            "section 7.",
+            f"How well the model that arrived did before this leg trained it. The score is that of section 7. {FEW}",
             [first(arrived, ask("Results", "none in the record"))],
         ),
         ("7. Results", RESULTS, [first(scores, ask("Results", "none in the record"))]),
@@ -81,7 +80,7 @@ MODEL_CARD = Paper(
         ),
         (
             "9. Caveats and recommendations",
-            "A signature says who claims a score, not that the score is true.",
+            "A signature says who claims a score or a count, not that it is true.",
             [
                 ask("Known failures", "what they are, and what to do then"),
                 ask("Validation elsewhere", "at sites that were not trained on"),

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from relay.bundle import manifest
 from relay.errors import UserError
 from relay.files import read_bytes
 from relay.papers import Fact, Source, shown
-from relay.trust import digest
+from relay.trust import BadDocument, digest
 
 HOME = "home"
 """The root of files in a site's home."""
@@ -76,7 +77,7 @@ def document(path: Path, home: Path) -> Document | None:
     data = read_bytes(path)
     try:
         return Document(path.relative_to(home).as_posix(), HOME, digest(data), _content(path, data))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, BadDocument) as error:
         raise UserError(f"{path} is damaged: {error}", "Restore it from a backup.") from error
 
 
@@ -84,6 +85,8 @@ def _content(path: Path, data: bytes) -> Any:
     if path.suffix == ".jsonl":
         *whole, _ = data.split(b"\n")  # what a power cut left unfinished does not count
         return [json.loads(line) for line in whole]
+    if path.name == manifest.MANIFEST:
+        return manifest.parse(data)
     content = json.loads(data)
     return json.loads(base64.b64decode(content["payload"])) if path.name.endswith(".dsse.json") else content
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from relay.bundle import documents, meanings
 from relay.dossier.paper import ask, claim, model, plan
-from relay.dossier.quoting import said
+from relay.dossier.quoting import Document, Quote, said
 from relay.dossier.study import LegRecord, StudyRecord
-from relay.papers import Fact
+from relay.papers import Fact, Source
 
 NONE = "none stated"
-COUNTS = "{} to train, {} to validate, {} to test; counts are {}"
+RANGES = "; a number in brackets is what the one before it can stand for"
+FEW = (
+    "A score over few patients tells much about each of them; over one, it is that patient's result. The score of a "
+    "class leaves out images on which it could not be measured."
+)
 SCORE = "{metric} of {label} on the test images of {site}: {mean}"
-ARRIVED = "the {model} that arrived, before any training here: {mean}, on {images} images; counts are {1}"
+MEASURED = "{{}}, measured on {{}}{} images of {{}}{} patients; counts are {{}}"
+ELSEWHERE = "{}, measured on images of another site; how many is not in the record"
+ARRIVED = "the {{model}} that arrived, before this leg: {{mean}}, measured on {{images}}{} images; counts are {{1}}"
 GUARANTEE = "ε = {}, δ = {} for each {}; noise is secret: {}"
-KEPT = "{1}, derived from {derived}; fewest patients behind a number: {patients}; epsilon: {epsilon}; counts are {2}"
-UNCOUNTED = "{1}, derived from {derived}; patients not counted; epsilon: {epsilon}; counts are {2}"
+OPEN_NOISE = "none: a test with noise that anyone can subtract, as if ε = {}, δ = {} for each {}; noise is secret: {}"
+KEPT = "{{1}}, derived from {{derived}}; fewest patients behind a number: {}; epsilon: {{epsilon}}{}"
 AUDIT = (
-    "{members} patients trained on, {others} not; counts are {1}; {shadows} shadow models; enough patients to measure: "
-    "{measurable}; smallest p = {p}"
+    "{{members}}{} patients trained on, {{others}}{} not; counts are {{1}}; {{shadows}} shadow models; enough patients "
+    "to measure: {{measurable}}; smallest p = {{p}}"
 )
 ATTACK = "{name} on the {part}: AUC {auc} (interval {low} to {high}), p = {p}"
+COPY = "copies in the {part}, by {by}: the nearest patient is at {nearest} of the usual distance, p = {p}"
 STRATEGY = claim("Strategy", "strategy")
 NET = model("Net", "model", "name")
-READERS = plan("Who else can open every bundle", "readers")
+READERS = plan("Readers, who may open every bundle", "readers")
 REVOKED = plan("Revoked keys", "revoked")
 _NO_LEG = ask("Newest leg in the record", "none was received or signed here yet", by="the site")
 
@@ -58,28 +67,95 @@ def about_model(record: StudyRecord) -> Iterator[Fact]:
         yield said("Weights", *size, form="{} tensors, {} bytes")
 
 
+def openers(record: StudyRecord) -> Iterator[Fact]:
+    """Who can open the bundle of each leg, as its site signed."""
+    yield from READERS(record)
+    yield from _withdrawn(record)
+    for leg in record.legs:
+        recipients = range(len(leg.statement.content["predicate"]["recipients"]))
+        to = said(f"{leg.name}: its bundle is for", *(leg.claim("recipients", n, "name") for n in recipients))
+        sealed, source = _sealed(record.under(leg))
+        yield replace(to, said=f"{to.said}; {sealed}", sources=[*to.sources, *source])
+
+
+def _sealed(roster: Document | None) -> tuple[str, list[Source]]:
+    """Whether bundles made under a roster are sealed, and where it says so."""
+    if roster is None:
+        return "whether it was sealed is not in this record", []
+    quote = roster.quote("policy", "sealed")
+    if quote is None:
+        return "sealed: yes, which is the default", [roster.without("policy", "sealed")]
+    return "sealed: yes" if quote.value else "sealed: no, so anybody who has the file can read it", [quote.source]
+
+
+def _withdrawn(record: StudyRecord) -> Iterator[Fact]:
+    """The legs whose experts no longer travel, if there are any."""
+    if found := record.plan("withdrawn_experts"):
+        yield said("Legs whose experts no longer travel", found)
+
+
+def given(record: StudyRecord) -> Iterator[Fact]:
+    """The copies that this site gave to hospitals outside the study."""
+    for n, line in enumerate(record.ledger.content if record.ledger else ()):
+        if record.ledger and line["event"] == "shared":
+            facts = line["facts"]
+            left_out = meanings.in_short(facts.get("left_out", ())) or "nothing"
+            form = f"{line['time']}, sealed for {facts['reader']}, outside the study; left out: {left_out}"
+            yield said(f"Copy of leg {facts['leg']}, given by this site", record.ledger.quote(n), form=form)
+    if any((roster.content.get("policy") or {}).get("share") == "sites" for roster in record.rosters):
+        yield Fact("Copies that other sites gave", None, by="each site", hint="its own ledger has them: relay ledger")
+
+
 def data(record: StudyRecord) -> Iterator[Fact]:
     """What each leg learned from, and was tested on."""
     for leg in record.legs:
         for kind in ("images", "patients"):
             counts = [leg.card.quote(kind, split) for split in ("train", "val", "test")]
-            yield said(f"{leg.name}: {kind}", *counts, leg.card.quote("counts"), form=COUNTS)
+            ranges = [_range(leg, count) for count in counts]
+            form = "{{}}{} to train, {{}}{} to validate, {{}}{} to test; counts are {{}}".format(*ranges)
+            form += RANGES if any(ranges) else ""
+            yield said(f"{leg.name}: {kind}", *counts, leg.card.quote("counts"), form=form)
+        samples = leg.claim("samples")
+        form = f"{{}}{_range(leg, samples, group=False)}; counts are {{}}"
+        yield said(f"{leg.name}: training images, as signed", samples, leg.card.quote("counts"), form=form)
+
+
+def _range(leg: LegRecord, count: Quote | None, group: bool = True) -> str:
+    """The range that a count of a leg can stand for, in brackets; empty if it is one number."""
+    counts = leg.card.quote("counts")
+    if count is None or counts is None:
+        return ""
+    return documents.in_brackets(count.value, counts.value, group)
 
 
 def scores(record: StudyRecord) -> Iterator[Fact]:
     """What each leg's site measured, and signed."""
     for leg in record.legs:
         for site in leg.statement.content["predicate"]["result"]:
-            yield said(f"{leg.name}: score on {site}", leg.claim("result", site))
+            yield _score(leg, site)
         for n, _ in enumerate(leg.results.content["rows"]):
             yield said(leg.name, leg.results.quote("rows", n), form=SCORE)
+
+
+def _score(leg: LegRecord, site: str) -> Fact:
+    """A leg's score on a test set, and on how many patients it was measured."""
+    what, score = f"{leg.name}: score on {site}", leg.claim("result", site)
+    value = None if score is None else score.value
+    if value is None or (isinstance(value, Mapping) and set(value.values()) <= {None}):
+        return said(what, score)
+    if site != leg.site:
+        return said(what, score, form=ELSEWHERE)
+    many = [leg.card.quote(kind, "test") for kind in ("images", "patients")]
+    form = MEASURED.format(*(_range(leg, count) for count in many))
+    return said(what, score, *many, leg.card.quote("counts"), form=form)
 
 
 def arrived(record: StudyRecord) -> Iterator[Fact]:
     """What the model before a leg could do at its site."""
     for leg in record.legs:
         for n, _ in enumerate(leg.results.content["zero_shot"]):
-            yield said(leg.name, leg.results.quote("zero_shot", n), leg.card.quote("counts"), form=ARRIVED)
+            form = ARRIVED.format(_range(leg, leg.results.quote("zero_shot", n, "images")))
+            yield said(leg.name, leg.results.quote("zero_shot", n), leg.card.quote("counts"), form=form)
 
 
 def privacy(record: StudyRecord) -> Iterator[Fact]:
@@ -88,8 +164,13 @@ def privacy(record: StudyRecord) -> Iterator[Fact]:
         yield _guarantee(leg)
         yield from _audit(leg)
         for name, card in leg.memories.items():
-            kept = [card.quote("privacy"), card.quote("kind"), leg.card.quote("counts")]
-            form = KEPT if card.content["privacy"]["patients"] else UNCOUNTED
+            kept = [card.quote("privacy"), card.quote("kind")]
+            if card.content["privacy"]["patients"]:
+                kept.append(leg.card.quote("counts"))
+                behind = _range(leg, card.quote("privacy", "patients"), group=False)
+                form = KEPT.format(f"{{patients}}{behind}", "; counts are {2}")
+            else:
+                form = KEPT.format("not counted", "")
             yield said(f"{leg.name}: {name}", *kept, form=form, none=NONE)
 
 
@@ -97,7 +178,8 @@ def _guarantee(leg: LegRecord) -> Fact:
     what, keys = f"{leg.name}: differential privacy", ("epsilon", "delta", "unit", "private")
     if leg.card.quote("privacy") is None:
         return Fact(what, NONE, [leg.card.without("privacy")])
-    return said(what, *(leg.card.quote("privacy", key) for key in keys), form=GUARANTEE)
+    form = GUARANTEE if leg.card.content["privacy"]["private"] else OPEN_NOISE
+    return said(what, *(leg.card.quote("privacy", key) for key in keys), form=form)
 
 
 def _audit(leg: LegRecord) -> Iterator[Fact]:
@@ -105,9 +187,12 @@ def _audit(leg: LegRecord) -> Iterator[Fact]:
     if leg.card.quote("privacy_audit") is None:
         yield Fact(what, NONE, [leg.card.without("privacy_audit")])
         return
-    yield said(what, leg.card.quote("privacy_audit"), leg.card.quote("counts"), form=AUDIT)
+    form = AUDIT.format(*(_range(leg, leg.card.quote("privacy_audit", key)) for key in ("members", "others")))
+    yield said(what, leg.card.quote("privacy_audit"), leg.card.quote("counts"), form=form)
     for n, _ in enumerate(leg.card.content["privacy_audit"]["attacks"]):
         yield said(what, leg.card.quote("privacy_audit", "attacks", n), form=ATTACK)
+    for n, _ in enumerate(leg.card.content["privacy_audit"].get("copies", ())):
+        yield said(what, leg.card.quote("privacy_audit", "copies", n), form=COPY)
 
 
 def software(record: StudyRecord) -> Iterator[Fact]:

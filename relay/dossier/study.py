@@ -21,6 +21,7 @@ class LegRecord:
 
     Attributes:
         memories: the cards of the memories that the record has of it, by what they are called in a row.
+        manifest: the digests of its bundle's files, by their names.
     """
 
     number: int
@@ -28,6 +29,12 @@ class LegRecord:
     card: Document
     results: Document
     memories: Mapping[str, Document]
+    manifest: Document
+
+    @property
+    def entries(self) -> list[str]:
+        """What its bundle held."""
+        return [manifest.STATEMENT, manifest.MANIFEST, *self.manifest.content]
 
     @property
     def site(self) -> str:
@@ -39,7 +46,7 @@ class LegRecord:
         """What the leg is called in a row."""
         return f"Leg {self.number}, {self.site}"
 
-    def claim(self, *keys: str) -> Quote | None:
+    def claim(self, *keys: str | int) -> Quote | None:
         """A value of the signed claim."""
         return self.statement.quote("predicate", *keys)
 
@@ -74,6 +81,11 @@ class StudyRecord:
     def plan(self, *keys: str | int) -> Quote | None:
         """A value of the roster."""
         return self.roster.quote(*keys) if self.roster else None
+
+    def under(self, leg: LegRecord) -> Document | None:
+        """The roster that a leg was made under, if it is known here."""
+        version = leg.statement.content["predicate"]["roster"]["version"]
+        return next((roster for roster in self.rosters if roster.content["version"] == version), None)
 
     def rule(self, name: str) -> Fact:
         """What the policy says of a rule. One that it leaves out has its default."""
@@ -127,11 +139,14 @@ def _legs(newest: Path, store: StudyStore) -> Iterator[LegRecord]:
     earlier = layout_of(newest).legs
     for number in range(1, earlier + 2):
         folder = newest if number > earlier else (newest / manifest.earlier(number, "x")).parent
-        statement, card, results = (
-            _needed(folder / name, store) for name in (manifest.STATEMENT, manifest.DATA_CARD, manifest.RESULTS)
+        statement, card, results, listing = (
+            _needed(folder / name, store)
+            for name in (manifest.STATEMENT, manifest.DATA_CARD, manifest.RESULTS, manifest.MANIFEST)
         )
         cards = {name: document(folder / manifest.card_of(file), store.home) for name, file in MEMORIES.items()}
-        yield LegRecord(number, statement, card, results, {name: found for name, found in cards.items() if found})
+        yield LegRecord(
+            number, statement, card, results, {name: found for name, found in cards.items() if found}, listing
+        )
 
 
 def _needed(path: Path, store: StudyStore) -> Document:

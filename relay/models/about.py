@@ -48,6 +48,7 @@ class About:
         counts: whether its sample counts are ``rounded`` or ``exact``.
         sizes: in bytes, of the files of the handover.
         statement: digest of its statement; None if it isn't signed.
+        privacy, audit: what its training guarantees, and what an audit found, as its data card says; None for nothing.
         parents: what it was combined from, in words; empty if a leg trained it.
     """
 
@@ -68,6 +69,7 @@ class About:
     sizes: Mapping[str, int] = field(default_factory=dict)
     statement: str | None = None
     privacy: Any = None
+    audit: Any = None
     parents: tuple[str, ...] = ()
 
     @property
@@ -96,7 +98,7 @@ class About:
         if no site has signed anything."""
         if not self.claims:
             return None
-        return cards.model_card(self.claims, self.head, self.config, self.counts, self.sizes, self.privacy)
+        return cards.model_card(self.claims, self.head, self.config, self.counts, self.sizes, self.privacy, self.audit)
 
     @property
     def score_name(self) -> str:
@@ -141,6 +143,7 @@ def of_bundle(layout: manifest.Layout, read: Read, sizes: Mapping[str, int]) -> 
         counts=data.counts,
         sizes=sizes,
         privacy=documents.stated(data),
+        audit=data.privacy_audit,
         statement=digest(statement.peek(read(manifest.STATEMENT), manifest.STATEMENT)[0].unverified),
     )
 

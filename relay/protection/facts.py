@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from relay.bundle import manifest
-from relay.exchange import StudyStore, chain_in
-from relay.files import read_json
+from relay.bundle import AuditRecord, MemoryCard, audits, manifest, measure, memory_card
+from relay.exchange import StudyStore
+from relay.files import damaged, read_bytes, read_json
 from relay.papers import RULES, Fact, Source, cited, of_policy
 from relay.plan import Study
-from relay.trust import Line
+from relay.trust import BadDocument, Policy, parse
 
-FINDINGS = {"audit.json": "attacks on what leaves", "privacy.json": "training with differential privacy"}
-"""What other commands may have left in the folder of a run or of a leg; each is absent if it was not asked for."""
+T = TypeVar("T")
 AGAIN = "Remove it and make it again with the command that wrote it."
-MOST = 40
+AUDIT, GUARANTEE = "Attacks on what leaves", "Training with differential privacy"
+ENOUGH_TESTED = 12
+"""A mean over fewer patients tells much about each of them."""
+MEMORIES = {manifest.MEMORY: "Memory that travels", manifest.CUMULATIVE: "Memory of all legs so far"}
+MADE_FROM = {
+    manifest.MEMORY: "made from the training patients of this leg",
+    manifest.CUMULATIVE: "made from the training patients of all legs so far",
+}
 ASKED = (
     "sealed",
     "memory",
@@ -33,123 +38,145 @@ ASKED = (
 """The rules of the policy that concern patients."""
 
 
-def of_study(study: Study, config: Path) -> list[Fact]:
+def of_study(study: Study, config: Path, root: Path) -> list[Fact]:
     """What the config says."""
     leg, source = study.legs[-1], cited(config)
-    memory = (leg.raw.get("strategy") or {}).get("kwargs", {}).get("memory")
-    kind = memory.get("name") if isinstance(memory, Mapping) else memory
     here = ", ".join(dataset.options.task_name for dataset in study.test_sets)
+    named = study.handoff.study if study.handoff else f"none: a simulation, by the config {study.name}"
     return [
-        Fact("Study and strategy", f"{study.name}, {study.strategy}, {study.mode}", (source,)),
+        Fact("Study", named, (source,)),
+        Fact("Strategy", study.strategy, (source,)),
         Fact("Task", f"{study.task.name}: {', '.join(leg.data.names)}", (source,)),
         Fact("Sites whose images are on this computer", here or "none", (source,)),
-        Fact("Memory beside the model", str(kind) if kind else "the strategy's default, or none", (source,)),
+        _memory(leg.raw, source, root),
     ]
+
+
+def _memory(raw: Mapping[str, object], source: Source, root: Path) -> Fact:
+    """The kinds of memories: of the run's legs; before one is finished, of the config, if that names one."""
+    what, found = "Memory beside the model", [*_memories(root)]
+    if found:
+        kinds = dict.fromkeys(card.kind for _, _, card in found)
+        return Fact(what, ", ".join(kinds), [cited(path) for _, path, _ in found])
+    strategy = raw.get("strategy")
+    kwargs = strategy.get("kwargs") if isinstance(strategy, Mapping) else None
+    if isinstance(kwargs, Mapping) and "memory" in kwargs:
+        named = kwargs["memory"]
+        kind = named.get("name") if isinstance(named, Mapping) else named
+        return Fact(what, str(kind or "none"), (source,))
+    return Fact(what, None, hint="the config names none; the strategy decides, and a finished leg shows it")
 
 
 def of_run(root: Path) -> Iterator[Fact]:
     """What a run's legs wrote: counts, kinds of memories, experts. Counts are exact: these pages stay at the site."""
-    for path in sorted(root.glob("checkpoints/*/handover")):
+    for path in _handovers(root):
         name = path.parent.name
         if (card := path / manifest.DATA_CARD).is_file():
             said = read_json(card, AGAIN)
             counts = "; ".join(f"{kind} {_counts(said.get(kind))}" for kind in ("patients", "images"))
             yield Fact(f"Data of {name} ({said.get('site')})", counts, (cited(card),))
-        for memory in manifest.OWN:
-            if (card := path / manifest.card_of(memory)).is_file():
-                said = read_json(card, AGAIN)
-                yield Fact(f"Memory of {name}", f"{said.get('kind')}: {_plain(said.get('privacy'))}", (cited(card),))
+            yield from _few(name, said, cited(card))
         if (expert := path / manifest.EXPERT).is_file():
             yield Fact(f"Expert of {name}", f"{expert.stat().st_size} bytes of weights", (cited(expert),))
-    yield from findings(root)
+    for entry, file, memory in _memories(root):
+        what = f"{MEMORIES[entry]}, of {file.parent.parent.name}"
+        told = f"{memory.kind}, {MADE_FROM[entry]}: {memory_card.private(memory.privacy)}"
+        yield Fact(what, told, (cited(file),))
 
 
-def findings(root: Path) -> Iterator[Fact]:
-    """What an audit and the account of a private training say, if there are any."""
-    for name, what in FINDINGS.items():
-        places = (
-            root / name,
-            *sorted(root.glob(f"checkpoints/*/{name}")),
-            *sorted(root.glob(f"checkpoints/*/handover/{name}")),
-        )
-        found = [path for path in places if path.is_file()]
-        for path in found:
-            yield Fact(what.capitalize(), _plain(read_json(path, AGAIN)), (cited(path),))
-        if not found:
-            yield Fact(what.capitalize(), f"none: there is no {name} in the run", (Source(str(root)),))
+def _few(name: str, said: Mapping[str, object], source: Source) -> Iterator[Fact]:
+    """What the scores of a small test set tell."""
+    patients = said.get("patients")
+    tested = patients.get("test") if isinstance(patients, Mapping) else None
+    if isinstance(tested, int) and 0 < tested < ENOUGH_TESTED:
+        told = f"means over {tested} patients, which tell much about each of them"
+        one = "the result of one patient, since there is no other test patient"
+        yield Fact(f"Scores of {name} on its own test images", one if tested == 1 else told, (source,))
+
+
+def findings(root: Path, policy: Policy | None) -> list[Fact]:
+    """What an audit and the account of a private training say of each finished leg.
+
+    Args:
+        policy: of the study, which limits what an audit may find.
+    """
+    limit = policy.audit_limit if policy else audits.LIMIT
+    found = [fact for path in _handovers(root) for fact in (_audit(path, limit), _guarantee(path.parent))]
+    none = "no finished leg is in the run"
+    return found or [Fact(AUDIT, None, hint=none), Fact(GUARANTEE, None, hint=none)]
+
+
+def _audit(handover: Path, limit: float) -> Fact:
+    what, path = f"{AUDIT}: {handover.parent.name}", handover / audits.RECORD
+    if not path.is_file():
+        return Fact(what, f"not measured: there is no {audits.RECORD}", (Source(str(handover)),))
+    record: AuditRecord = _read(AuditRecord, path)
+    of = {name: handover / name for name in record.parts}
+    if any(not part.is_file() or measure(part).sha256 != record.parts[name] for name, part in of.items()):
+        return Fact(what, "not measured: the audit that is here is of other weights", (cited(path),))
+    return Fact(what, "; ".join(text for _, text in audits.lines(record.card, limit)), (cited(path),))
+
+
+def _guarantee(leg: Path) -> Fact:
+    what, path = f"{GUARANTEE}: {leg.name}", leg / "privacy.json"
+    if not path.is_file():
+        return Fact(what, f"no: there is no {path.name}", (Source(str(leg)),))
+    said = read_json(path, AGAIN)
+    if not said.get("private"):
+        return Fact(what, "no guarantee: anyone who has the config can subtract the noise", (cited(path),))
+    told = f"ε = {said.get('epsilon')}, δ = {said.get('delta')} for each training {said.get('unit')}"
+    return Fact(what, told, (cited(path),))
 
 
 def of_roster(store: StudyStore) -> list[Fact]:
-    """Who takes part, and under which policy."""
+    """Who takes part, and under which policy, by the newest roster."""
     roster, newest = store.roster, max(store.roster_files())
     policy, source = roster.policy, cited(newest)
+    last = ", ".join(name for name, _ in roster.recipients(len(roster.order)))
+    open_to = {
+        "Can open every bundle but the last": "the site of the next leg, and the readers",
+        "Can open the last bundle": last,
+    }
+    if not policy.sealed:
+        open_to = {"Can read a bundle": "anybody who has the file: bundles are not sealed"}
+    withdrawn = ", ".join(map(str, roster.withdrawn_experts))
+    outside = "any hospital that a site gives one to, sealed to it alone" if policy.share == "sites" else "nobody"
     return [
         Fact("This site", f"{store.identity.name}, key {store.identity.signing[:16]}…", (Source(str(store.home)),)),
         Fact("Coordinator", roster.coordinator.name, (source,)),
-        Fact("Sites, in their order", ", ".join(roster.order), (source,)),
-        Fact("Can open every bundle", ", ".join(roster.readers) or "nobody but the next site", (source,)),
+        Fact("Sites, in the order of their legs", ", ".join(roster.order), (source,)),
+        Fact("Readers, who may open every bundle", ", ".join(roster.readers) or "none", (source,)),
+        *(Fact(what, said, (source,)) for what, said in open_to.items()),
+        Fact("Can open a copy for outside the study", outside, (source,)),
         Fact("Valid", f"{roster.not_before[:10]} to {roster.not_after[:10]}, version {roster.version}", (source,)),
         *(Fact(RULES[rule], of_policy(policy, rule), (source,)) for rule in ASKED),
+        *([Fact("Legs whose experts no longer travel", withdrawn, (source,))] if withdrawn else []),
     ]
 
 
-def of_ledger(store: StudyStore) -> Iterator[Fact]:
-    """What came in, what left and who withdrew, as the ledger says."""
-    store.whole()  # damaged, it would say anything
-    lines = store.ledger.lines()
-    whole = cited(store.ledger.path) if lines else Source("")
-    for line in lines:
-        source = replace(whole, place=f"line {line.n}")
-        leg, day = line.facts.get("leg", 0), line.time[:10]
-        if line.event == "received":
-            yield Fact(f"Leg {leg} came in", f"{day}, from {line.facts.get('site')}", (source,))
-        elif line.event == "approved":
-            yield Fact(f"Leg {leg} was approved", f"{day}, by {line.facts['name']}: {line.facts['reason']}", (source,))
-        elif line.event == "sent":
-            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_to(store, leg)}", (source,))
-        elif line.event == "shared":
-            yield Fact(f"Leg {leg} left", f"{day}, as {', '.join(line.facts['files'])}, {_reader(line)}", (source,))
-        elif line.event == "withdrawn":
-            yield Fact("A patient withdrew", f"{day}; legs that had learned: {line.facts['legs'] or 'none'}", (source,))
+def _handovers(root: Path) -> list[Path]:
+    """The folders of what finished legs hand over."""
+    return sorted(path for path in root.glob("checkpoints/*/handover") if (path / manifest.MODEL).is_file())
 
 
-def sent(store: StudyStore) -> Iterator[Fact]:
-    """Every file of every bundle that was signed here."""
-    for folder in (path for path in store.kept() if path.parent.name == "signed"):
-        claim = chain_in(folder)[-1].claim
-        source = cited(folder / manifest.STATEMENT)
-        for name, part in vars(claim.handover).items():
-            if part:
-                yield Fact(f"Leg {claim.leg}: {name}", f"{part.tensors} tensors, {part.bytes} bytes", (source,))
-        scores = ", ".join(f"{name} {score}" for name, score in claim.scores.items()) or "none"
-        yield Fact(f"Leg {claim.leg}: scores", scores, (source,))
-        yield Fact(f"Leg {claim.leg}: training images", f"{claim.samples}, as published", (source,))
+def _memories(root: Path) -> Iterator[tuple[str, Path, MemoryCard]]:
+    """The cards of a run's memories: each with the entry of the memory's tensors, and its file."""
+    for folder in _handovers(root):
+        for entry in manifest.OWN:
+            if (path := folder / manifest.card_of(entry)).is_file():
+                yield entry, path, _read(MemoryCard, path)
 
 
-def _to(store: StudyStore, leg: int) -> str:
-    folder = store.signed(leg)
-    if not folder.is_dir():
-        return "recipients not known"
-    return "sealed for " + ", ".join(each.name for each in chain_in(folder)[-1].claim.recipients)
-
-
-def _reader(line: Line) -> str:
-    return f"shared with {line.facts['reader']}, outside the study"
+def _read(schema: type[T], path: Path) -> T:
+    try:
+        return parse(schema, read_bytes(path), str(path))
+    except BadDocument as error:
+        raise damaged(path, str(error), AGAIN) from error
 
 
 def _counts(said: object) -> str:
-    return ", ".join(f"{part} {count}" for part, count in said.items()) if isinstance(said, Mapping) else "not known"
-
-
-def _plain(content: object) -> str:
-    """The plain values of a JSON object, in one line."""
-
-    def flat(value: Any, before: str = "") -> Iterator[str]:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                yield from flat(inner, f"{before}{key}.")
-        elif not isinstance(value, list):
-            yield f"{before.rstrip('.')} {'none' if value is None else value}"
-
-    parts = [part for part in flat(content) if not part.startswith("format")]
-    return "; ".join(parts[:MOST]) + ("; …" if len(parts) > MOST else "")
+    """Counts of each part of a split, in the order in which a leg uses them."""
+    if not isinstance(said, Mapping):
+        return "not known"
+    words = {"train": "to train", "val": "to validate", "test": "to test"}
+    return ", ".join(f"{said[part]} {word}" for part, word in words.items() if part in said)

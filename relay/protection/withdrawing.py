@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from relay.data import Withdrawn
-from relay.exchange import StudyStore, chain_in
+from relay.exchange import StudyStore
 from relay.leg import RunPaths
 from relay.protection.held import Holdings, Learned
+from relay.protection.passed import leaving
 from relay.protection.patient import Person
 from relay.protection.removing import remove
 
@@ -40,13 +41,14 @@ def record_of(store: StudyStore, learned: Sequence[Learned]) -> list[Left]:
     Raises:
         DamagedLedger: the ledger is not what was written.
     """
-    legs = {each.leg for each in learned}
+    legs = {each.leg for each in learned if each.leg is not None}
     found = []
-    for line in store.ledger.lines():
-        if line.event == "sent" and line.facts["leg"] in legs:
-            leg, folder = line.facts["leg"], store.signed(line.facts["leg"])
-            to = chain_in(folder)[-1].claim.recipients if folder.is_dir() else ()
-            found.append(Left(leg, line.time, tuple(line.facts["files"]), tuple(each.name for each in to)))
+    for each in leaving(store):
+        shared = each.line.event == "shared"
+        if each.leg in legs or (shared and legs and each.leg > min(legs)):  # a copy has the weights of later legs
+            to = each.chain[-1].claim.recipients if each.chain else ()
+            names = (str(each.line.facts["reader"]),) if shared else tuple(recipient.name for recipient in to)
+            found.append(Left(each.leg, each.line.time, tuple(each.line.facts["files"]), names))
     return found
 
 

@@ -238,7 +238,7 @@ def test_they_are_shown_with_what_they_are(at: At) -> None:
         size = len(world.opened(2)[name])
         what = f"{size:,} B; a model fitted to that hospital alone"
         assert f"expert of leg {leg}, by {site}: {what}" in lines
-        assert f"- Beside it: expert of leg {leg}, by {site}, {what}." in card
+        assert f"- In the same bundle: expert of leg {leg}, by {site}, {what}." in card
 
 
 def test_a_handover_knows_experts_by_site() -> None:

@@ -314,7 +314,10 @@ def test_every_memory_is_shown(at: At) -> None:
     assert [f"{label}: {text}" for label, text in memory_card.lines(found.memories, claims)] == lines
     assert drafting.signed_before(world.stores["south"], 2).memories == found.memories
     card = world.opened(2)["MODEL_CARD.md"].decode()
-    assert "- Memories beside it: from north (leg 1), from south (leg 2), a cumulative one from all legs." in card
+    assert (
+        "- Memories in the bundle of this leg: from north (leg 1), from south (leg 2), a cumulative one from all legs. "
+        in card
+    )
 
 
 def test_what_is_not_in_a_statement_is_shown_as_such(at: At) -> None:

@@ -494,7 +494,7 @@ def test_inspecting_with_the_keys_shows_all_and_says_verified(world: Typed) -> N
     for leg, site, name in ((1, "north", "chain/0001/expert.safetensors"), (2, "south", "expert.safetensors")):
         said = f"expert of leg {leg}, by {site}: {len(world.opened(2)[name]):,} B; {what}"
         assert f"  {said}\n" in done.out
-        assert f"- Beside it: {said.replace(': ', ', ')}.\n" in done.out, "in the model card"
+        assert f"- In the same bundle: {said.replace(': ', ', ')}.\n" in done.out, "in the model card"
     assert "# vessels: model after leg 2, by south" in done.out
     assert "NOT VERIFIED" not in done.out
 

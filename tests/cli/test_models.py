@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relay.exchange import sharing
 from tests import relays
 from tests.cli.typed import Done, typed
 from tests.relays import World, weights
@@ -100,6 +101,24 @@ def test_show_says_what_a_model_is_and_where_it_comes_from(world: Typed) -> None
     assert "not opened: the bundle is sealed, but not to this site's key" in closed.out
     world.models("show", "stick").refused(2, "has 3 models; which one?", advice="Name one of them")
     world.models("show", "gone").refused(2, "there is no bundle gone")
+
+
+def test_the_card_of_a_share_is_said_to_be_that_of_the_whole_bundle(world: Typed) -> None:
+    world.deliver(bundle := world.bundle(3), "north")
+    world.with_policy(3, install=["north"], share="sites")
+    world.keys["clinic"] = world.new_keys("clinic")
+    store, reader = world.stores["north"], world.keys["clinic"].identity
+    copy = sharing.share(store, world.keys["north"], reader, sharing.shareable(store, reader), world.stick)[0]
+    world.open_store("clinic", world.rosters[2])
+    done = typed("models", "show", copy, RELAY_HOME=str(world.folder / "clinic"), cwd=world.folder)
+    assert done.code == 0, done.err
+    assert "the last leg's whole bundle; a share may leave out memories and experts." in done.out
+    assert (
+        "- Memories in the bundle of this leg: from north (leg 1), from south (leg 2), from east (leg 3). A" in done.out
+    )
+    assert "Memories beside it" not in done.out
+    assert "In the same bundle: expert" not in done.out
+    assert "a share may leave out" not in world.models("show", bundle).out
 
 
 def test_compare_shows_cards_scores_weights_and_lineage(world: Typed) -> None:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from datetime import timedelta
 from email import message_from_string
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from relay.bundle import manifest
 from relay.dossier import read_record, write_dossier
 from relay.dossier.change_plan import CHANGE_PLAN
+from relay.dossier.ethics import ETHICS_SHEET
+from relay.dossier.log import EVENTS, event_log
 from relay.dossier.model_card import MODEL_CARD
 from relay.dossier.rows import privacy
 from relay.dossier.soup import roots
 from relay.errors import UserError
-from relay.exchange import StudyStore, receipt
+from relay.exchange import StudyStore, receipt, sharing
 from relay.installed import lock_here
 from relay.trust import BadSignature, DamagedLedger, DigestMismatch, Policy, Refused
+from relay.trust.ledger import Event
 from tests.cli.typed import typed
 from tests.relays import At, World, remembered
 
@@ -49,7 +54,10 @@ def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path
     for paper in papers.values():
         assert_true(paper, store.home, folder)
     assert_digests(folder, store.home)
-    for true, false in (("| 0.72 |", "| 0.92 |"), ("dice of vessel on the test images of south: 0.72", "dice: 0.92")):
+    for true, false in (
+        ("| 0.72, measured", "| 0.92, measured"),
+        ("dice of vessel on the test images of south: 0.72", "dice: 0.92"),
+    ):
         assert true in papers["model-card"]
         with pytest.raises(AssertionError):
             assert_true(papers["model-card"].replace(true, false), store.home, folder)
@@ -60,7 +68,7 @@ def test_every_statement_is_what_the_cited_file_says(store: StudyStore, tmp_path
     assert "training at south: made on" in papers["change-control-plan"]
     assert "training at east: planned, not in this record" in papers["change-control-plan"]
     assert re.search(r"^\| torch \| 2\.\S+; by PyTorch", papers["software"], re.MULTILINE)
-    assert "site north" in papers["log"]
+    assert "leg 1, made by north, was received; SHA-256 of its statement" in papers["log"]
     for page in folder.glob("*.html"):
         html = page.read_text()
         assert not re.findall(r'<script|src=|href=(?!"(#|data:,"))', html)
@@ -92,7 +100,7 @@ def test_an_audit_and_a_guarantee_are_told_as_the_card_has_them(store: StudyStor
     record.legs[0].card.content.update(privacy_audit=audit, privacy=guarantee)
     told = [str(fact.said) for fact in privacy(record)]
     assert told[0] == "ε = 3, δ = 1e-05 for each patient; noise is secret: yes"
-    assert "16 patients trained on, 8 not; counts are rounded; 4 shadow models" in told[1]
+    assert "16 (12 to 22) patients trained on, 8 (1 to 11) not; counts are rounded; 4 shadow models" in told[1]
     assert told[2] == "lira on the model: AUC 0.53 (interval 0.41 to 0.64), p = 0.7"
 
 
@@ -105,10 +113,12 @@ def test_a_memory_of_all_legs_is_told_beside_that_of_one(tmp_path: Path) -> None
     papers = written(world.stores["south"], folder := tmp_path / "dossier")
     for paper in papers.values():
         assert_true(paper, world.stores["south"].home, folder)
-    kept = "ewc, derived from weights; patients not counted; epsilon: none stated"
+    kept = "ewc, derived from weights; fewest patients behind a number: not counted; epsilon: none stated |"
     assert f"| Leg 2, south: memory of all legs so far | {kept}" in papers["model-card"]
     assert "| Leg 2, south: memory that travels | style, derived from aggregates" in papers["model-card"]
-    sizes = r"\| Leg 1, north: weights \| model \d+ bytes \+ memory of all legs \d+ bytes \+ expert \d+ bytes \|"
+    sizes = (
+        r"\| Leg 1, north: its own weights \| model \d+ bytes \+ memory of all legs \d+ bytes \+ expert \d+ bytes \|"
+    )
     assert re.search(sizes, papers["ethics-cover-sheet"])
 
 
@@ -119,6 +129,79 @@ def test_a_lock_takes_the_place_of_no_paper(name: str, store: StudyStore, tmp_pa
     with pytest.raises(UserError, match=f"two files are named {name}"):
         write_dossier(read_record(store), tmp_path / "out", tmp_path / name)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_count_is_told_with_what_it_can_stand_for(store: StudyStore) -> None:
+    text = MODEL_CARD.page(read_record(store)).markdown()
+    assert (
+        "16 (12 to 22) to train, 0 to validate, 8 (1 to 11) to test; counts are rounded; a number in brackets" in text
+    )
+    assert "| Leg 1, north: training images, as signed | 16 (12 to 22); counts are rounded |" in text
+    of = "measured on 8 (1 to 11) images of 8 (1 to 11) patients; counts are rounded"
+    assert f"| Leg 1, north: score on north | 0.71, {of} |" in text
+    assert "| Leg 1, north: score on outside | not measured |" in text
+    assert "the generalist that arrived, before this leg: 0.5, measured on 16 (12 to 22) images" in text
+    assert "fewest patients behind a number: 16 (12 to 22)" in text
+    assert "over one, it is that patient's result" in text
+
+
+def test_exact_counts_have_no_range(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", policy=Policy(sample_counts="exact", sealed=False))
+    world.make(1)
+    record = read_record(world.stores["north"])
+    assert "| 19 to train, 0 to validate, 5 to test; counts are exact |" in MODEL_CARD.page(record).markdown()
+    of = "its bundle is for | south; sealed: no, so anybody who has the file can read it |"
+    assert of in ETHICS_SHEET.page(record).markdown()
+
+
+def test_noise_that_anyone_can_subtract_guarantees_nothing(store: StudyStore) -> None:
+    record = read_record(store)
+    record.legs[0].card.content.update(privacy={"epsilon": 3.0, "delta": 1e-05, "unit": "patient", "private": False})
+    assert str(next(privacy(record)).said).startswith("none: a test with noise that anyone can subtract")
+
+
+def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
+    world = at(2)
+    world.deliver(world.bundle(2), "east")
+    world.with_policy(2, install=["north", "south", "east"], share="sites")
+    world.deliver(world.make(3), "north")
+    store, reader = world.stores["north"], world.new_keys("clinic").identity
+    world.amend(3, ["north"], withdraw=["south"])
+    for experts in (False, True):
+        found = sharing.shareable(store, reader, experts)
+        sharing.share(store, world.keys["north"], reader, found, world.stick)
+    papers = written(store, folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, store.home, folder)
+    sheet, log = papers["ethics-cover-sheet"], papers["log"]
+    assert "| Leg 1, north: its bundle is for | south; sealed: yes |" in sheet
+    assert "| Leg 3, east: its bundle is for | north, south; sealed: yes |" in sheet
+    assert "| Legs whose experts no longer travel | 2 |" in sheet
+    whole = "of leg 1: statement, manifest, results, data card, card of the memory, memory, expert; of leg 2: "
+    assert re.search(
+        rf"\| Leg 3, east: files of its bundle \| statement, manifest, roster 1, roster 2, .*; {whole}", sheet
+    )
+    assert sheet.count("| Copy of leg 3, given by this site |") == 2
+    out = "left out: card of the memory, memory, expert; of leg 1: card of the memory, memory, expert; of leg 2: "
+    for paper in (sheet, log):
+        assert out in paper
+        assert "left out: of leg 2: expert" in paper
+        assert "chain/0" not in paper[: paper.index("## Sources")]
+    assert "| Copies that other sites gave | [to be filled in by each site" in sheet
+    assert "a copy of leg 3 for clinic, outside the study, was put on a stick, as vessels.leg-3.share-clinic" in log
+    assert "| Receipt that this site printed | leg 3," in log
+
+
+def test_every_kind_of_event_is_told_in_words() -> None:
+    assert {*EVENTS} == {*get_args(Event)}
+
+
+def test_a_receipt_says_who_printed_it(at: At, tmp_path: Path) -> None:
+    world = at(2)
+    (slip := tmp_path / "south.txt").write_text(receipt.write(world.stores["south"], 1).text())
+    text = event_log([slip]).page(read_record(world.stores["north"])).markdown()
+    assert "| Receipt that another site printed | leg 1, statement " in text
+    assert "It can't find that somebody who may write to this folder has written the whole ledger anew" in text
 
 
 def test_a_gap_names_whom_the_paper_is_left_to(at: At) -> None:
@@ -259,6 +342,8 @@ def cited(sources: str) -> list[tuple[int, list[str]]]:
 
 def found(path: Path, places: list[str]) -> list[Any]:
     """The values at these places of a file."""
+    if path.name == manifest.MANIFEST:
+        return [dict(line.split("  ")[::-1] for line in path.read_text().splitlines()) for _ in places]
     if path.name == "METADATA":
         return [message_from_string(path.read_text())[place] for place in places]
     if path.name == "receipt.txt":
@@ -299,8 +384,16 @@ def assert_says(said: str, values: list[Any], what: str) -> None:
     words = [word for value in values for word in plain(value)]
     if not any(isinstance(value, dict) for value in values):  # of an object, only a part may be said
         assert all(word in text for word in words), f"{what}: {text} does not say {words}"
+    if "rounded" in words:  # then the ranges that counts stand for are said, too
+        words += [str(bound) for word in words if word.isdigit() for bound in stood_for(int(word))]
     numbers = re.findall(r"(?<![\w.+-])-?\d+(?:\.\d+)?(?![\w.-])", text)
     assert all(any(number in word for word in words) for number in numbers), f"{what}: {numbers} not in {words}"
+
+
+def stood_for(count: int) -> set[int]:
+    """The least and the largest number that is published as a count, by trying all; 1 if small groups are raised."""
+    there = [n for n in range(1, 4 * count) if 2 ** round(math.log2(n)) == count]
+    return {1 if count == 8 else min(there), min(there), max(there)} if there else set()
 
 
 def plain(value: Any) -> list[str]:

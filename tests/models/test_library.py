@@ -13,11 +13,12 @@ from relay.bundle import manifest, measure
 from relay.config import flat, parse
 from relay.errors import UserError
 from relay.models import Entry, Place, entries_of, library, recovered
+from relay.models.about import of_folder
 from relay.models.finding import located, search
 from relay.models.lineage import Link, relation, shared
 from relay.models.weights import weights_of
 from relay.results import write_rows
-from relay.trust import keys
+from relay.trust import canonical, keys
 from tests.relays import At, World, weights
 
 
@@ -267,3 +268,15 @@ def test_lineages_meet_by_their_digests() -> None:
     assert relation((root, a), (root, link("c", "d"))) == "A and B are the same model."  # its expert does not travel
     assert "not of one lineage" in relation((a,), (b,))
     assert shared((root, a), (a, b)) == (a,)
+
+
+def test_the_card_says_what_an_audit_found(at: At) -> None:
+    folder = at(2).stores["south"].signed(2)
+    assert "None: whether its model, expert and memories tell" in str(of_folder(folder).card)
+    audit = {"members": 16, "others": 8, "shadows": 4, "strength": 1.0, "attacks": [], "copies": [], "measurable": True}
+    audit |= {"detectable": 0.8, "p": 0.7, "epsilon": None, "delta": None}
+    path = folder / manifest.DATA_CARD
+    path.write_bytes(canonical({**json.loads(path.read_text()), "privacy_audit": audit}))
+    text = str(of_folder(folder).card)
+    assert "Passed: no attack does clearly better than a coin" in text
+    assert "whether its model, expert and memories tell" not in text

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 from relay.cli.app import app
 from relay.data import Withdrawn
 from relay.errors import RelayError, UserError
+from relay.exchange import sharing
 from relay.files import write_text
 from relay.leg import RunPaths
 from relay.locks import locked
-from relay.protection import Person, holdings, person, record_of, removing, withdraw
+from relay.protection import Learned, Person, holdings, person, record_of, removing, withdraw
 from relay.protection.holding import Held
 from relay.results import read_rows
 from tests.relays import At
@@ -197,6 +198,18 @@ def test_the_ledger_says_what_has_left_and_does_not_name_the_patient(at: At, tmp
     assert sum(line.event == "withdrawn" for line in store.ledger.lines()) == 1, "once"
     assert name not in store.ledger.path.read_text()
     store.whole()
+
+
+def test_copies_of_later_legs_are_among_what_has_left(at: At) -> None:
+    world = at(2)
+    world.deliver(world.bundle(2), "east")
+    world.with_policy(2, install=["north", "south", "east"], share="sites")
+    world.deliver(world.make(3), "north")
+    store, reader = world.stores["north"], world.new_keys("clinic").identity
+    sharing.share(store, world.keys["north"], reader, sharing.shareable(store, reader), world.stick)
+    learned = [Learned(Path("run"), Path("leg"), 1, "train", False)]
+    assert [(each.leg, each.to) for each in record_of(store, learned)] == [(1, ("south",)), (3, ("clinic",))]
+    assert not record_of(store, [Learned(Path("run"), Path("leg"), None, "train", False)])
 
 
 def test_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
