@@ -86,7 +86,7 @@ def disk_is_full(stderr: str, folder: Path) -> RelayError | None:
         return None
     return RelayError(
         f"the disk is full: pip writes to {folder.parent}, and temporary files to {gettempdir()}",
-        "Make room there, or use another disk: -o FOLDER for the kit, the variable TMPDIR for temporary files. Then run the "
+        "Make room, or use another disk: -o FOLDER for the kit, the variable TMPDIR for temporary files. Then run the "
         "same command again; nothing of this kit was kept.",
     )
 
