@@ -22,7 +22,18 @@ from relay.bundle.volumes import Found, Volumes, bundle_name, find, listed, open
 from relay.errors import UserError
 from relay.files import clear, flush_folder, open_to_others
 
-__all__ = ["Found", "Volumes", "bundle_name", "default_volume", "fat32", "file_system", "find", "open_volumes", "put"]
+__all__ = [
+    "Found",
+    "Volumes",
+    "bundle_name",
+    "default_volume",
+    "fat32",
+    "file_system",
+    "find",
+    "open_volumes",
+    "put",
+    "same",
+]
 
 FAT32_VOLUME = 4 * 2**30 - 64 * 2**10
 """Size of a volume on FAT32, in bytes; its files have at most 4 GiB - 1."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from relay.cli import configs, options
-from relay.cli.top import command, hold, log_to, warn
+from relay.cli.top import command, hold, log_to, resumes, warn
 from relay.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def adopt(
     The candidates are the site's own model, the generalist, the vote of all sites' models, and the better one of
     the first two, fine-tuned here. A simulation does this for every site.
     """
+    resumes()
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 

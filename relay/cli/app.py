@@ -43,7 +43,7 @@ from relay.cli import (
     ui,
 )
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, resumes
 
 app = typer.Typer(no_args_is_help=True, **PLAIN)
 
@@ -61,6 +61,7 @@ def train(
 
     An interrupted run resumes; finished legs are skipped.
     """
+    resumes()
     study, root, devices = configs.study_of(config, note, gpus, overrides)
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay.cli import ask, configs, options
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, resumes
 from relay.errors import ChangedConfigError, RelayError, UserError, nearest, some, typed
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def audit(
             )
         _selftest(seeds)
         return
+    resumes()
     if shadows % 2:
         raise UserError(f"--shadows {shadows} is odd", f"Two share the patients: --shadows {shadows + 1}.")
     run, overrides = _run(words or [], config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.cli import ask
-from relay.cli.top import hold, log_to, warn
+from relay.cli.top import hold, log_to, resumes, warn
 from relay.errors import RelayError, UserError
 from relay.files import expanded
 from relay.home import home_of
@@ -105,6 +105,7 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     from relay.leg import Progress
     from relay.locks import locked
 
+    resumes()
     assert bulk.images is not None
     assert bulk.output is not None
     images, folder = expanded(bulk.images), expanded(bulk.output)

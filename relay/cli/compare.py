@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import configs, options
-from relay.cli.top import command, hold, log_to
+from relay.cli.top import command, hold, log_to, resumes
 from relay.errors import ConfigError, RelayError, UserError, nearest
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def compare(
     An interrupted comparison resumes; finished runs are skipped. The default config needs no data: it synthesises four
     hospitals.
     """
+    resumes()
     found = _config(config, words or [])
     if slurm is not None and ray is not None:
         raise UserError("--slurm and --ray: runs go to one cluster", "Give one of the two.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options
-from relay.cli.top import command, hold, log_to, warn
+from relay.cli.top import command, hold, log_to, resumes, warn
 from relay.errors import UserError, typed
 from relay.files import expanded
 
@@ -164,6 +164,7 @@ def learn(
 
     An interrupted run resumes. Masks of validation and test images are never trained on.
     """
+    resumes()
     study, root, devices, target = _target(config, note, gpus, overrides, site, train=True)
     from rich.console import Console
 

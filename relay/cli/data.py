@@ -226,7 +226,8 @@ def _checked(config: str, overrides: list[str] | None) -> Iterator[Checked]:
                 return lambda: bar.advance(task)
 
             seed = study.legs[0].conf.random_seed
-            leg = trained.get(options_.task_id)
+            outside = study.handoff is not None and options_.split == "test"  # a hospital that only tests
+            leg = None if outside else trained.get(options_.task_id)
             found = check_site(dataset, seed, leg is not None, Path(spool), expect)
             yield _with_net(found, leg) if leg and found.site else found
     if absent := [d.options.task_name for d in study.datasets.values() if d not in here]:

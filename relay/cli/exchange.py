@@ -73,7 +73,7 @@ def receive(
     again = " It was received before." if done.again else ""
     ask.say(f"Received: leg {claim.leg} of {claim.study}, by {claim.site}, verified.{again}")
     if done.share:
-        ask.say(*show.share(done.share))
+        ask.say(*show.share(done.share), *show.copied(done))
     show.matrix([made.claim for made in done.statements])
     wanted = store.roster.policy.gate.min_score
     later = [f"min_score {wanted} is not checked here; relay train checks it before it trains"] if wanted else []

@@ -209,9 +209,10 @@ def update(
     from relay.kit import update as update_kit
 
     folder = new_folder(to)
-    new, gone = update_kit(expanded(kit), expanded(against), folder)
+    new, beside, gone = update_kit(expanded(kit), expanded(against), folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    ask.say(f"{len(new)} new or changed files, {size / 1e6:,.1f} MB, in {folder}")
+    ask.say(f"{len(new)} new or changed files" + (f": {some(new)}" if new else ""))
+    ask.say(f"With what every kit begins with ({some(beside, most=9)}): {size / 1e6:,.1f} MB, in {folder}")
     if gone:
         ask.say(f"No longer part of the kit, and not used any more: {some(gone)}")
     ask.say("Next: copy everything in it over the earlier kit. Then: python -I verify_kit.py")

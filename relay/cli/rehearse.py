@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from relay.cli import ask, options, places
-from relay.cli.top import command
+from relay.cli.top import command, resumes
 
 
 @command
@@ -28,6 +28,7 @@ def rehearse(
 
     It prints the commands as it runs them: the same ones that people will type. An interrupted rehearsal resumes.
     """
+    resumes()
     from relay.cli import configs
     from relay.rehearse import Rehearsal
 

@@ -11,7 +11,7 @@ from relay.cli import ask
 
 if TYPE_CHECKING:
     from relay.bundle import MemoryCard
-    from relay.exchange import StudyStore
+    from relay.exchange import StudyStore, Verified
     from relay.trust import Claim, Line, Roster, Share, Statement
 
 STEPS = {
@@ -154,6 +154,16 @@ def share(said: Share) -> list[str]:
         f"A copy of the final model for {said.reader.name}, which is not a site of the study, given by {said.site} on "
         f"{said.issued[:10]}; it can be received until {said.expires[:10]}."
     ]
+
+
+def copied(done: Verified) -> list[str]:
+    """What a copy has brought beside the model, and what it lacks."""
+
+    def kinds(names: Sequence[str]) -> str:
+        return ", ".join(sorted({name.rpartition("/")[2].partition(".")[0] for name in names}))
+
+    added = [f"New with this copy: {kinds(done.added)}."] if done.added else []
+    return [*added, f"Not in it: {kinds(done.without)}." if done.without else "Experts and memories are in it."]
 
 
 def ledger(lines: Sequence[Line]) -> None:

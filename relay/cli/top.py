@@ -27,6 +27,14 @@ from relay.files import disk_full
 from relay.logs import FORM, LogFile, PlainFormatter, no_noise, to_log
 
 P = ParamSpec("P")
+
+
+class _Running(ExitStack):
+    """What a command holds, to be released at its end; and whether it resumes if it is stopped and run again."""
+
+    resumes = False
+
+
 REFUSED = 3
 errors = Console(stderr=True, emoji=False)
 MAX_MESSAGE = 900
@@ -43,12 +51,17 @@ CURES = {
 }
 """Advice for errors from the operating system."""
 ELSE = "Check that the stick is plugged in and that you may use the folder. Then run the same command again."
-ROOM = "Free some space there, then run the same command again: finished work is kept."
+ROOM = "Free some space there, then run the same command again."
+RESUMES = {
+    True: "Run the same command again: it resumes from the last saved state.",
+    False: "Run the same command again: it begins from the start.",
+}
+"""Advice after a command was stopped: by whether it resumes."""
 NEW_OBJECTS = 50_000
 """Python looks for garbage whenever there are this many objects more. By default it is 700, and much of the time to
 import Lightning and monai goes into looking at objects that stay."""
-_held: list[ExitStack] = []
-"""What the command holds, to be released at its end."""
+_held: list[_Running] = []
+"""What runs: a command, and those that it has called."""
 log = logging.getLogger("relay")
 log.addHandler(logging.NullHandler())
 
@@ -60,13 +73,13 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         gc.set_threshold(NEW_OBJECTS)
-        umask, held = _keep_private(), ExitStack()
+        umask, held = _keep_private(), _Running()
         _held.append(held)
         try:
             with no_noise(warn), held:
                 function(*args, **kwargs)
         except KeyboardInterrupt as error:
-            fail(Interrupted("by Ctrl-C or the system"), error)
+            fail(Interrupted("by Ctrl-C or the system", RESUMES[held.resumes]), error)
         except RelayError as error:
             fail(error, error)
         except BrokenPipeError:
@@ -75,7 +88,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
             raise  # typer's own ways to exit
         except OSError as error:
             full = disk_full(error, Path.cwd())
-            fail(RelayError(full, ROOM) if full else _of_the_system(error), error)
+            room = f"{ROOM[:-1]}: finished work is kept." if held.resumes else ROOM
+            fail(RelayError(full, room) if full else _of_the_system(error), error)
         except MemoryError as error:
             fail(RelayError("there is not enough memory", MEMORY), error)
         except Exception as error:
@@ -163,6 +177,11 @@ def fail(error: RelayError, cause: BaseException) -> None:
 def warn(text: str) -> None:
     """Show a warning."""
     errors.print(f"[bold yellow]warning:[/] {escape(shown(text))}", highlight=False, soft_wrap=True)
+
+
+def resumes() -> None:
+    """Say that the command resumes if it is stopped and run again."""
+    _held[-1].resumes = True
 
 
 def hold(lock: AbstractContextManager[None]) -> None:

@@ -167,6 +167,11 @@ def prepare(
                 "Raise val_fraction, or add patients; at least two are needed beside those of the test set.",
             )
         if name != "val" and not parts[name]:
+            if dataset.options.split == "test":
+                raise DataError(
+                    f"{dataset}: split: test makes all its images test images, so there are none to train on",
+                    "To train or adopt a model here, leave out split: test.",
+                )
             patients = len({sample.patient for sample in dataset.listing})
             raise DataError(
                 f"{dataset}: the {name} split is empty: {len(dataset)} images of {patients} patients in "

@@ -14,7 +14,7 @@ class Finding:
     """What one check found.
 
     Texts name what is private (a path, a name, an error that may quote one) only in braces, ``{path}``: the screen
-    shows its value, a report that leaves the site shows the bare word.
+    shows its value, a report that leaves the site shows the bare word; of an error, also its kind.
 
     Attributes:
         subject: what was checked: ``clock``, ``disk``, …
@@ -35,7 +35,15 @@ class Finding:
 
     def redacted(self, text: str) -> str:
         """A text of this finding without its private values: ``{path}`` is left as ``[path]``."""
-        return text.format(**{word: f"[{word}]" for word in self.private})
+        return text.format(**{word: f"[{word}{_kind(value)}]" for word, value in self.private.items()})
+
+
+def _kind(value: object) -> str:
+    """What kind of error a value is, without its message, which may quote a path; empty if it is none."""
+    if not isinstance(value, BaseException):
+        return ""
+    system = next((each for each in (value, value.__cause__) if isinstance(each, OSError) and each.strerror), None)
+    return f": {system.strerror if system else type(value).__name__}"
 
 
 def ok(subject: str, text: str, **private: object) -> Finding:

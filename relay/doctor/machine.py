@@ -109,10 +109,9 @@ def _unwritable(error: OSError, folder: Path) -> Finding:
         return fault("disk", "the disk of {folder} is full", ROOM, folder=folder)
     return fault(
         "disk",
-        "{folder} can't be written to: {error}",
+        f"{{folder}} can't be written to: {error.strerror or type(error).__name__}",
         "Run relay in a folder that you may write to.",
         folder=folder,
-        error=error.strerror or error,
     )
 
 

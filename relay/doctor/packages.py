@@ -8,6 +8,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
 
 from relay import installed
 from relay.doctor.finding import Finding, fault, ok, warning
@@ -45,7 +46,14 @@ def check_packages() -> Iterator[Finding]:
         yield fault("packages", f"not installed: {some(missing)}", f"{REPAIR}: {typed(*missing)}.")
     if unfit:
         yield fault("packages", f"versions that relay does not admit: {some(unfit)}", f"{REPAIR}.")
-    if missing or unfit:
+    broken = _incomplete()
+    if broken:
+        yield fault(
+            "packages",
+            f"installed, but with files missing: {some(list(broken.values()))}",
+            f"{REPAIR}: {typed(*broken)}.",
+        )
+    if missing or unfit or broken:
         return
     locked = read_lock()
     if locked is None:
@@ -99,6 +107,23 @@ def _against_requirements() -> tuple[list[str], list[str]]:
         if not wanted.specifier.contains(here, prereleases=True):
             unfit.append(f"{wanted.name} {here} (must be {wanted.specifier})")
     return sorted(missing), sorted(unfit)
+
+
+def _incomplete() -> dict[str, str]:
+    """By the name of each package that relay requires, directly or not, and that lacks some of its code: what it lacks.
+    Nothing is imported, and packages that don't list their files are not looked at."""
+    found = {}
+    for name, package in installed.required().items():
+        code = [path for path in package.files or () if _is_code(path)]
+        if gone := [path for path in code if not Path(str(path.locate())).exists()]:
+            found[name] = f"{name} ({len(gone)} of {len(code)}, such as {gone[0]})"
+    return dict(sorted(found.items()))
+
+
+def _is_code(path: PurePath) -> bool:
+    """Whether a program can't do without a file: not so for tests, nor for what was compiled from others."""
+    inside = path.parts[0] != ".." and not {"test", "tests"} & set(path.parts)
+    return inside and (path.suffix in (".py", ".pyd", ".dll", ".dylib") or ".so" in path.suffixes)
 
 
 def read_lock() -> dict[str, str] | None:

@@ -11,7 +11,8 @@ from relay.files import read_bytes, write_text
 
 BEGIN = "relay doctor, version "
 HEAD = """{begin}{version}
-Paths, names and messages that may quote them are left out: [path] stands for one. Read this before you send it.
+Paths, names and messages that may quote them are left out. A word in brackets stands for what was left out: [path],
+[home] and [folder] for paths; [error: why] for a message, with its kind. Read this before you send it.
 """
 
 

@@ -59,7 +59,7 @@ def _writing(folder: Path) -> Finding:
         with writing_to(folder):
             free, speed = shutil.disk_usage(folder).free / 1e9, machine.write_speed(folder)
     except UserError as error:
-        return fault("stick", "{error}", error.advice(), error=error)
+        return fault("stick", "it can't be used: {error}", error.advice(), error=error)
     text = f"{free:.1f} GB free, written at {speed:.0f} MB/s"
     if free < LEAST_SPACE:
         return warning(

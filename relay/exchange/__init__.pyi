@@ -16,6 +16,7 @@ from .rebuilding import rebuild as rebuild
 from .receiving import (
     AcceptanceCheck as AcceptanceCheck,
     Kept as Kept,
+    Verified as Verified,
     chain_in as chain_in,
     check_kept as check_kept,
     judge as judge,

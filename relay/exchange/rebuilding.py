@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from relay.bundle import clear, layout_of, manifest, opened
 from relay.errors import UserError
-from relay.exchange.receiving import judge, known, limit_of
+from relay.exchange.receiving import judge, keep_more, known, limit_of, shared
 from relay.exchange.rules import SKEW, Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
@@ -53,12 +53,14 @@ class Evidence:
         statements: of its own leg and all earlier ones, oldest first.
         rosters: by version.
         files: where its files were unpacked; None if they are in this home already.
+        share: what the ledger says of a share (:func:`~relay.exchange.receiving.shared`).
     """
 
     source: str
     statements: tuple[Statement, ...]
     rosters: Mapping[int, TrustedRoster]
     files: Path | None = None
+    share: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def own(self) -> Statement:
@@ -110,7 +112,7 @@ def _rebuild(store: StudyStore, keys: Keys | None, bundles: Sequence[Path]) -> R
         for line in old or []:
             fresh.append(line.event, store.clock() if _ahead([line], store) else moment(line.time), **line.facts)
         _hold_against(fresh.record(), found)
-        missing = list(_missing(old or [], _events(store, found, rosters)))
+        missing = list(_missing(old or [], _events(store, found, rosters, fresh.record())))
         if old is not None and not bundles and not missing and not _ahead(old, store):
             raise UserError(
                 f"the ledger of study {store.study} is intact ({len(old)} lines); there is nothing to rebuild",
@@ -143,7 +145,7 @@ def _at_home(store: StudyStore) -> Iterator[Evidence]:
     """What this site has received and signed before, as far as it is still intact."""
     for folder in store.kept():
         try:
-            yield Evidence(str(folder), *_documents(store, folder))
+            yield Evidence(str(folder), *_documents(store, folder), share=shared(folder))
         except (Refused, OSError) as error:
             why = f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else error
             mine = folder.parent.name == "signed"  # its own bundle is sealed to the next site and can't be opened here
@@ -169,7 +171,8 @@ def _documents(store: StudyStore, folder: Path) -> tuple[tuple[Statement, ...], 
 def _opened(store: StudyStore, keys: Keys | None, path: Path, part: Path) -> Evidence:
     with opened(path, keys, store.folder, limit_of(store)) as bundle:
         check = judge(bundle, _context(store, bundle.share or bundle.read(manifest.STATEMENT)), folder=part)
-    return Evidence(str(path), check.verified, check.trusted, part)
+    keep_more(store.received(check.verified[-1].claim.leg), part, check)
+    return Evidence(str(path), check.verified, check.trusted, part, shared(part))
 
 
 def _context(store: StudyStore, envelope: bytes, mine: bool = False) -> VerificationContext:
@@ -247,9 +250,15 @@ def _none_revoked(newest: TrustedRoster, found: Sequence[Evidence]) -> None:
 
 
 def _events(
-    store: StudyStore, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster]
+    store: StudyStore, found: Sequence[Evidence], rosters: Mapping[int, TrustedRoster], record: Record
 ) -> Iterator[tuple[Event, dict[str, Any]]]:
-    """What this site must have done, given the evidence."""
+    """What this site must have done, given the evidence.
+
+    Args:
+        record: of the lines that are kept.
+    """
+    here = {evidence.own.digest for evidence in found if evidence.files is None}
+    here |= {entry.statement for entry in record.received.values()}
     for version, trusted in rosters.items():
         yield "roster", {"version": version, "sha256": trusted.digest}
     for evidence in found:
@@ -258,13 +267,16 @@ def _events(
                 if number > 1:
                     yield _taken_in(evidence.statements[: number - 1])
                 yield "signed", {"leg": number, "chain": known(evidence.statements[:number])}
-        if evidence.files is None and evidence.own.claim.site != store.identity.name:
-            yield _taken_in(evidence.statements)
+        again = evidence.share and evidence.own.digest in here  # another copy of what was received before
+        if (evidence.files is None or again) and evidence.own.claim.site != store.identity.name:
+            yield _taken_in(evidence.statements, evidence.share)
 
 
-def _taken_in(statements: tuple[Statement, ...]) -> tuple[Event, dict[str, Any]]:
+def _taken_in(
+    statements: tuple[Statement, ...], share: Mapping[str, Any] | None = None
+) -> tuple[Event, dict[str, Any]]:
     claim = statements[-1].claim
-    return "received", {"leg": claim.leg, "site": claim.site, "chain": known(statements)}
+    return "received", {"leg": claim.leg, "site": claim.site, "chain": known(statements), **(share or {})}
 
 
 def _missing(
@@ -280,7 +292,7 @@ def _missing(
 
 def _name(event: str, facts: Mapping[str, Any]) -> tuple[object, ...]:
     if event in ("received", "signed"):
-        return event, facts["leg"], facts["chain"][str(facts["leg"])][0]
+        return event, facts["leg"], facts["chain"][str(facts["leg"])][0], facts.get("share")
     return event, facts.get("sha256"), facts.get("version"), facts.get("leg"), facts.get("patient")
 
 

@@ -1,6 +1,7 @@
 """Receipts: a hand-over as a few lines to print, sign by hand, and read out over the phone.
 
-A receipt is made from one ledger and checked against another: both sites must name the same statement.
+A receipt is made from one ledger and checked against another: both sites must name the same statement. That of a
+hospital outside the study, which got a copy, also names the share: who gave it to whom.
 """
 
 from __future__ import annotations
@@ -8,19 +9,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from relay.bundle import STATEMENT
+from relay.bundle import STATEMENT, manifest, measure
 from relay.errors import UserError, plain
 from relay.exchange.receiving import chain_in
 from relay.exchange.store import StudyStore
-from relay.trust import MAX_MESSAGE, BadDocument, Claim, DamagedLedger, Fork, Statement, from_words, same, words
+from relay.files import read_bytes
+from relay.trust import (
+    MAX_MESSAGE,
+    BadDocument,
+    Claim,
+    DamagedLedger,
+    Fork,
+    Refused,
+    Share,
+    Statement,
+    from_words,
+    same,
+    statement,
+    words,
+)
 
 Kind = Literal["received", "signed"]
 _WHAT = {"received": "taken in by", "signed": "signed and sent by"}
 MAX_TEXT = 2**16
 """Maximum length of a receipt that is read, in characters."""
 _FIELDS = ("study", "leg", "made by", "handed to", "roster", "statement", "in words", "what", "at", "time", "ledger")
+_SHARED = ("shared by", "share")
+"""What the receipt of a share also has: the site that gave it, and the SHA-256 of what that site signed."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,7 @@ class Receipt:
         at: the site that prints it; ``time``: when it received or signed the leg.
         lines, head: how many events its ledger had when it printed the receipt, and the SHA-256 of the last one.
             The holder of the receipt is a witness: a ledger that is rolled back or rewritten no longer has that line.
+        shared: of a share: which site gave it, and the SHA-256 of what that site signed.
     """
 
     study: str
@@ -42,6 +61,7 @@ class Receipt:
     time: str
     lines: int
     head: str
+    shared: tuple[str, str] | None = None
 
     def text(self) -> str:
         """The receipt as plain text, under 80 columns wide."""
@@ -60,7 +80,8 @@ class Receipt:
             self.time,
             f"{self.lines} {self.head}",
         )
-        lines = [f"{key + ':':<11}{value}" for key, value in zip(_FIELDS, values, strict=True)]
+        pairs = [*zip(_FIELDS, values, strict=True), *zip(_SHARED, self.shared or (), strict=False)]
+        lines = [f"{key + ':':<11}{value}" for key, value in pairs]
         return "\n".join(
             ["RELAY RECEIPT", "", *lines, "", "name: ____________________   signature: ____________________", ""]
         )
@@ -92,8 +113,22 @@ def write(store: StudyStore, leg: int | None = None) -> Receipt:
         )
     made = chain_in(folder)[-1]
     digests = store.ledger.digests()
-    at = store.identity.name
-    return Receipt(store.study, made, kind, at, line.time, len(digests), digests[-1])  # type: ignore[arg-type]
+    at, shared = store.identity.name, _shared_in(folder) if "share" in line.facts else None
+    return Receipt(store.study, made, kind, at, line.time, len(digests), digests[-1], shared)  # type: ignore[arg-type]
+
+
+def _shared_in(folder: Path) -> tuple[str, str]:
+    """Which site gave the copy in one of this site's own folders, and the SHA-256 of what that site signed.
+
+    Raises:
+        UserError: the file that says so is damaged.
+    """
+    try:
+        envelope = read_bytes(folder / manifest.SHARE)
+        signed, _ = statement.peek(envelope, manifest.SHARE)
+        return statement.parse_as(Share, signed.unverified, manifest.SHARE)[0].site, measure(envelope).sha256
+    except (OSError, Refused) as error:
+        raise UserError(f"{folder / manifest.SHARE} can't be read: {error}", "Receive the copy again.") from error
 
 
 def check(store: StudyStore, text: str) -> str:
@@ -132,9 +167,9 @@ def check(store: StudyStore, text: str) -> str:
         raise Fork(f"this receipt is for another hand-over than the one known here as leg {leg}")
     _same_claim(_claim(store, digest), found)
     return (
-        f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here. That it was "
-        f"{found['what']} {found['at']} at {found['time']} is what the receipt says; only the handwritten signature "
-        "on it vouches for that"
+        f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here{_given(store, found)}. "
+        f"That it was {found['what']} {found['at']} at {found['time']} is what the receipt says; only the "
+        "handwritten signature on it vouches for that"
     )
 
 
@@ -153,6 +188,50 @@ def _witnessed(store: StudyStore, found: Mapping[str, str]) -> None:
             "If you rebuilt it (relay ledger --rebuild), compare the ledger that was moved aside then. Otherwise, find "
             "out who changed it, restore the newest backup, and tell the coordinator.",
         )
+
+
+def _given(store: StudyStore, found: Mapping[str, str]) -> str:
+    """What this site's ledger knows about a share, which the receipt names; nothing of another receipt.
+
+    Raises:
+        BadDocument: this site gave it or got it, as the receipt says, but the ledger has no such share.
+    """
+    if not _is_share(found):
+        return ""
+    giver, reader, me = found["shared by"], found["at"], store.identity.name
+    sites = [site.name for site in store.roster.sites]
+    if giver not in sites or reader in (*sites, store.coordinator.name) or found["what"] != _WHAT["received"]:
+        raise BadDocument(
+            f"the receipt says '{found['what']} {reader}' and 'shared by: {giver}': only a site of the study can share "
+            "a copy, and only a hospital outside it can take one in"
+        )
+    if me not in (giver, reader):
+        return f". {giver} shared a copy with {reader}, it says, which the ledger of {giver} must show"
+    event = "shared" if me == giver else "received"
+    lines = [line for line in store.ledger.lines() if line.event == event and str(line.facts["leg"]) == found["leg"]]
+    if me == giver:
+        lines = [line for line in lines if line.facts["reader"] == reader]
+    known = [line for line in lines if line.facts.get("share", found["share"]) == found["share"]]
+    if not known:
+        raise BadDocument(
+            f"the receipt names a share of leg {found['leg']} by {giver} for {reader} that is not in {me}'s ledger",
+            "Check how it was typed: the line 'share'. If it is right, tell the coordinator.",
+        )
+    return f", and the ledger of {me} knows the copy that {giver} shared with {reader}"
+
+
+def _is_share(found: Mapping[str, str]) -> bool:
+    """Whether a receipt is of a share.
+
+    Raises:
+        BadDocument: only half of it is.
+    """
+    there = [key for key in _SHARED if key in found]
+    if not there:
+        return False
+    if len(there) < len(_SHARED) or not re.fullmatch("[0-9a-f]{64}", found["share"]):
+        raise BadDocument("this receipt of a share is incomplete: it must say 'shared by', and 'share' with a SHA-256")
+    return True
 
 
 def _claim(store: StudyStore, digest: str) -> Claim | None:
@@ -179,8 +258,12 @@ def _same_claim(claim: Claim | None, found: Mapping[str, str]) -> None:
     for key, value in true.items():
         if found[key] != value:
             raise BadDocument(f"the receipt says '{key}: {found[key]}'; its statement says '{value}'")
-    if found["at"] not in (to if found["what"] == _WHAT["received"] else [claim.site]):
-        raise BadDocument(f"the receipt says '{found['what']} {found['at']}', which its statement does not allow")
+    if not _is_share(found) and found["at"] not in (to if found["what"] == _WHAT["received"] else [claim.site]):
+        raise BadDocument(
+            f"the receipt says '{found['what']} {found['at']}', which its statement does not allow",
+            "Check how it was typed. A receipt of a hospital that a copy was shared with also says 'shared by' "
+            "and 'share': if these are missing, it must be printed again with this version of relay.",
+        )
 
 
 def _fields(text: str) -> dict[str, str]:
@@ -188,4 +271,5 @@ def _fields(text: str) -> dict[str, str]:
     if len(text) > MAX_TEXT:
         raise BadDocument(f"this is not a receipt: it has {len(text)} characters; the limit is {MAX_TEXT}")
     pairs = (line.partition(":") for line in text.splitlines())  # whatever a mail program did to the line ends
-    return {key: plain(value.strip(), most=MAX_MESSAGE) for key, _, value in pairs if key in _FIELDS and value.strip()}
+    known = (*_FIELDS, *_SHARED)
+    return {key: plain(value.strip(), most=MAX_MESSAGE) for key, _, value in pairs if key in known and value.strip()}

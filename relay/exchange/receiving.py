@@ -16,7 +16,7 @@ from relay.exchange.rules import Verification, VerificationContext
 from relay.exchange.store import StudyStore
 from relay.files import read_bytes, replace_folder, write_bytes
 from relay.handover import Handover
-from relay.trust import Claim, DigestMismatch, Keys, Policy, Refused, Share, Statement, digest, statement
+from relay.trust import Claim, DigestMismatch, Keys, Policy, Refused, Roster, Share, Statement, digest, statement
 
 Kept = Literal["received", "signed"]
 """What a site stores of a leg: what it received, or what it signed itself."""
@@ -39,6 +39,8 @@ class Verified:
         memories: the cards of all memories in it, by the entry of each one's tensors.
         notes: what people should know, such as the findings of the acceptance check.
         share: who gave it to whom, if it is a copy for a hospital outside the study.
+        without: the signed files that a share has left out, and that are not here from an earlier copy.
+        added: the files that an earlier copy had left out, and that came with this one.
     """
 
     statements: tuple[Statement, ...]
@@ -47,6 +49,8 @@ class Verified:
     memories: Mapping[str, MemoryCard]
     notes: tuple[str, ...] = ()
     share: Share | None = None
+    without: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @property
     def claim(self) -> Claim:
@@ -146,7 +150,7 @@ def _receive(
             check = judge(bundle, at, fit, part)
         statements = check.verified
         notes = weigh(_inside(part, statements), store, check.newest.policy) if weigh else []
-        _take_in(store, part, check)
+        without, added = _take_in(store, part, check)
     except OSError as error:
         raise RelayError(
             f"can't write below {store.folder}: {error.strerror}; nothing was received",
@@ -154,21 +158,80 @@ def _receive(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes), check.share)
+    return Verified(statements, check.again, bundle.sizes, check.memories, tuple(notes), check.share, without, added)
 
 
-def _take_in(store: StudyStore, part: Path, check: Verification) -> None:
-    """Commit in an order that a power cut can interrupt anywhere: you can then receive the same bundle again."""
+def _take_in(store: StudyStore, part: Path, check: Verification) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Commit in an order that a power cut can interrupt anywhere: you can then receive the same bundle again.
+
+    Returns:
+        What is left out, and what an earlier copy had left out.
+    """
     *older, newest = (check.trusted[version] for version in sorted(check.trusted))
     store.install(newest.data)  # first: a roster that the ledger does not know counts as damage
     for trusted in older:
         if not (path := store.folder / manifest.roster(trusted.roster.version)).exists():
             write_bytes(path, trusted.data)
     own = check.verified[-1].claim
-    if not check.again:
-        told = {"share": measure(part / manifest.SHARE).sha256} if check.share else {}
+    before = keep_more(store.received(own.leg), part, check) if check.again else set()
+    told = shared(part)
+    if not check.again or not told.items() <= _last_said(store, own.leg, told.get("share")).items():
         store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified), **told)
     replace_folder(part, store.received(own.leg))  # after the ledger: a folder that it does not know is a fault
+    there = {name for name in _listed(store.received(own.leg)) if (store.received(own.leg) / name).is_file()}
+    return tuple(told.get("left_out", ())), tuple(sorted(there - before)) if before else ()
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The signed digest of every file, by name."""
+    return manifest.parse(read_bytes(folder / manifest.MANIFEST))
+
+
+def keep_more(here: Path, part: Path, check: Verification) -> set[str]:
+    """If ``part`` is a share: what an earlier copy of the same leg in the folder ``here`` has and it leaves out is put
+    beside it, as far as it is intact and may still travel.
+
+    Returns:
+        The signed files that are intact in ``here``.
+    """
+    if not check.share:
+        return set()
+    listed = _listed(part)
+    there = {
+        name for name, sha256 in listed.items() if (here / name).is_file() and measure(here / name).sha256 == sha256
+    }
+    for name in there - withdrawn(check.newest, [made.claim.leg for made in check.verified]):
+        both = [each for each in listed if _of_one_part(each) == _of_one_part(name)]  # a memory comes with its card
+        if not (part / name).exists() and there.issuperset(both):
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(here / name, part / name)
+    return there
+
+
+def _of_one_part(name: str) -> str:
+    return name.removesuffix(".safetensors").removesuffix(".json")
+
+
+def withdrawn(roster: Roster, legs: Sequence[int]) -> set[str]:
+    """The experts that a roster no longer lets travel, by their names in the bundle of the last of these legs."""
+    *before, own = legs
+    experts = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
+    return {name for leg, name in experts.items() if not roster.lets_travel(leg)}
+
+
+def shared(folder: Path) -> dict[str, Any]:
+    """What the ledger says of a folder with a share: its digest, and the signed files that are left out. Of a whole
+    bundle, nothing."""
+    if not (folder / manifest.SHARE).is_file():
+        return {}
+    left = [name for name in _listed(folder) if not (folder / name).is_file()]
+    return {"share": measure(folder / manifest.SHARE).sha256, "left_out": left}
+
+
+def _last_said(store: StudyStore, leg: int, share: str | None) -> Mapping[str, Any]:
+    """The facts of the ledger's last line about receiving this share of a leg; empty if there is none."""
+    lines = [line.facts for line in store.ledger.lines() if line.event == "received" and line.facts["leg"] == leg]
+    return next((facts for facts in reversed(lines) if facts.get("share") == share), {})
 
 
 def known(statements: tuple[Statement, ...]) -> dict[str, list[Any]]:
@@ -208,12 +271,13 @@ def reopen(store: StudyStore, leg: int, kind: Kept = "received") -> tuple[Handov
 
 def check_kept(store: StudyStore, leg: int, kind: Kept) -> None:
     """Check like :func:`reopen`, without reading any weights. Those that :meth:`StudyStore.forget_weights` has removed
-    may be missing.
+    may be missing, once the next leg is signed.
 
     Raises:
         UserError, DigestMismatch: as :func:`reopen`.
     """
-    compared(store, leg, kind, (manifest.MODEL, manifest.CUMULATIVE) if kind == "received" else ())
+    over = kind == "received" and leg + 1 in store.ledger.record().own
+    compared(store, leg, kind, (manifest.MODEL, manifest.CUMULATIVE) if over else ())
 
 
 def newest(store: StudyStore) -> tuple[Handover, str]:
@@ -247,10 +311,8 @@ def compared(
     statements, listing = chain_in(folder), _own(folder / manifest.MANIFEST)
     whole = statements[-1].digest == known_as and digest(listing) == statements[-1].manifest
     listed = manifest.parse(listing)
-    *before, own = (made.claim.leg for made in statements)
-    experts_of = {own: manifest.EXPERT, **{leg: manifest.earlier(leg, manifest.EXPERT) for leg in before}}
-    withdrawn = {name for leg, name in experts_of.items() if not store.roster.lets_travel(leg)}
-    free = withdrawn | {*removed} | (_left_out(store, leg, folder, listed) if kind == "received" else set())
+    gone = withdrawn(store.roster, [made.claim.leg for made in statements])
+    free = gone | {*removed} | (_left_out(store, leg, folder, listed) if kind == "received" else set())
     paths = {name: folder / name for name in listed if name not in free or (folder / name).is_file()}
     if not whole or any(not p.is_file() or measure(p).sha256 != listed[name] for name, p in paths.items()):
         raise DigestMismatch(f"{folder} is not what was {kind}", again)
@@ -259,9 +321,10 @@ def compared(
 
 def _left_out(store: StudyStore, leg: int, folder: Path, listed: Mapping[str, str]) -> set[str]:
     """What a share may leave out, if the ledger says that this is one; of a bundle, nothing."""
-    lines = [line for line in store.ledger.lines() if line.event == "received" and line.facts["leg"] == leg]
-    share, path = lines[-1].facts.get("share"), folder / manifest.SHARE
-    names = listed if share and path.is_file() and measure(path).sha256 == share else ()
+    if not (path := folder / manifest.SHARE).is_file():
+        return set()
+    said = _last_said(store, leg, measure(path).sha256)
+    names = said.get("left_out", listed) if said else ()  # older versions did not say which
     return {name for name in names if name.rpartition("/")[2] in manifest.OPTIONAL}
 
 

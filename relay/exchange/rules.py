@@ -60,6 +60,7 @@ from relay.trust import (
     PolicyBreach,
     PredecessorMismatch,
     Record,
+    Refused,
     Replay,
     RevokedKey,
     Rollback,
@@ -88,6 +89,19 @@ SKEW = timedelta(days=1)
 """How far the clocks of two hospitals may differ."""
 OUTSIDE = 16
 """How many test sets from outside the study a leg may be scored on."""
+AGAIN = (
+    "Nothing needs to be done: it is kept in this site's own folder. If files of it are damaged, this puts them back: "
+    "relay ledger --rebuild BUNDLE"
+)
+"""What to do about a bundle that was received here when it could be."""
+SHARE_AGAIN: dict[type[Refused], str] = {
+    OldRoster: "Give a site of the study the newest roster. It can then share the model again (relay share).",
+    Expired: "Check this computer's clock. If it is right, ask a site of the study to share the model again (relay "
+    "share).",
+    ExpiredKey: "Ask another site of the study to share the model (relay share).",
+    RevokedKey: "Ask another site of the study to share the model (relay share).",
+}
+"""What to do about a share, which any site of the study can make again."""
 SHARING = "The coordinator can allow it in a new roster: a policy with share: sites."
 
 
@@ -192,17 +206,44 @@ class Verification:
     def statement(self, envelope: bytes, share: bytes | None = None) -> None:
         """Trust the statement of the bundle's own leg, and the share around it, if it is one."""
         self._step("statement")
+        try:
+            self._statement(envelope, share)
+        except (OldRoster, Expired) as error:
+            if (leg := self._received_before(envelope)) is None:
+                raise
+            cure = (
+                AGAIN if share is None else f"{AGAIN}. For what it lacks, ask a site to share it again (relay share)."
+            )
+            raise type(error)(f"{error}. But leg {leg} was received here before", cure) from error
+
+    def _received_before(self, envelope: bytes) -> int | None:
+        """The leg that this very statement is of, if this site has received it and it still stands."""
+        made = digest(statement.peek(envelope, "the statement")[0].unverified)
+        received = self.at.record.without(self.newest.void).received
+        return next((leg for leg, known in received.items() if known.statement == made), None)
+
+    def _statement(self, envelope: bytes, share: bytes | None) -> None:
         made = self._signed(envelope, "the statement", last=share is None)
         claim = made.claim
         self._recipients(claim, addressed=share is None)
         if share is not None:
-            self.share = self._share(share, made)
+            try:
+                self.share = self._share(share, made)
+            except Refused as error:
+                if cure := SHARE_AGAIN.get(type(error)):
+                    raise type(error)(str(error), cure) from error
+                raise
         until = self.share.expires if self.share else claim.expires
         if moment(claim.issued) > self.at.now + SKEW:
             raise Expired(
                 f"leg {claim.leg} was issued at {claim.issued}, which is in the future by this computer's clock"
             )
         if not claim.issued < claim.expires or self.at.now > moment(until):
+            if self.share:
+                since, cure = self.share.issued, SHARE_AGAIN[Expired]
+                raise Expired(
+                    f"the share of leg {claim.leg} by {self.share.site} was valid from {since} to {until}", cure
+                )
             raise Expired(f"leg {claim.leg} by {claim.site} was valid from {claim.issued} to {until}")
         self.chain_so_far = [made]
 

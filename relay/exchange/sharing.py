@@ -13,7 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from relay.bundle import Measured, container, layout_of, manifest, measure, seal, stick
-from relay.errors import UserError
+from relay.errors import UserError, some
 from relay.exchange.approving import Approver
 from relay.exchange.receiving import Kept, compared
 from relay.exchange.rules import SHARING
@@ -149,11 +149,12 @@ def share(
     with container.write([(manifest.SHARE, measure(envelope)), *found.parts.items()]) as source:
         if (size := seal.sealed_size(source.size, 1)) > policy.max_bundle_bytes:
             raise PolicyBreach(f"the copy has {size} bytes; the limit is {policy.max_bundle_bytes}")
-        name = stick.bundle_name(store.study, claim.leg, SHARED + reader.name, sealed=True)
+        name = _name(store, reader, claim.leg)
         room = volume or stick.default_volume(target)
         files = stick.put(source, target, name, room, recipients=[reader.sealing], check=True)
     facts = {"leg": claim.leg, "statement": found.made.digest, "files": [file.name for file in files]}
     facts |= {"reader": reader.name, "sealing": reader.sealing, "left_out": list(found.left_out)}
+    facts |= {"share": measure(envelope).sha256}
     facts |= {"approved_by": approver.name, "reason": approver.reason} if approver else {}
     store.ledger.append("shared", store.now(), **facts)
     return files
@@ -181,10 +182,18 @@ def lines(store: StudyStore, reader: Identity, found: Shareable, target: Path) -
     size = sum(part.size for part in found.parts.values())
     yield f"{'study':<12} {store.study}, leg {claim.leg} by {claim.site}"
     yield f"{'for':<12} {reader.name}, which is not a site of the study; sealed to it alone"
-    yield f"{'files':<12} {len(found.parts)}, {size:,} B: the one model for everybody, and the documents of all legs"
+    yield f"{'files':<12} the one model for everybody, and the documents of all legs:"
+    yield from (f"  {part.size:>15,} B  {name}" for name, part in found.parts.items())
+    yield f"  {size:>15,} B  in {len(found.parts)} files, and the share, which is made on signing"
     kinds = sorted({name.rpartition("/")[2].partition(".")[0] for name in found.left_out})
     yield f"{'stays here':<12} {', '.join(kinds) or 'nothing: experts and memories leave, too'}"
     yield f"{'to':<12} {target}"
+    if before := stick.same(target, _name(store, reader, claim.leg)):
+        yield f"{'replaces':<12} {some([path.name for path in before])}, an earlier copy for {reader.name}"
+
+
+def _name(store: StudyStore, reader: Identity, leg: int) -> str:
+    return stick.bundle_name(store.study, leg, SHARED + reader.name, sealed=True)
 
 
 def roster_of(store: StudyStore) -> bytes:

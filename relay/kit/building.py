@@ -17,8 +17,8 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 import relay
-from relay.errors import RelayError, UserError, plain
-from relay.files import expanded, write_bytes, write_text
+from relay.errors import RelayError, UserError
+from relay.files import disk_full, expanded, write_bytes, write_text
 from relay.installed import ourselves
 from relay.kit import manifest, verify_kit, wheels
 from relay.kit.platforms import Platform
@@ -28,6 +28,7 @@ HERE = Path(__file__).parent
 PROGRAMS = ("verify_kit.py", "install_kit.py", "install.sh", "install.bat")
 SOURCES = ("relay", "configs", "datasets", "strategies", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 LOCK = "constraints.txt"
+ROOM = "Make room there, or name a folder on another disk (-o FOLDER). Then run the same command again, from the start."
 README = """relay {relay}, for Python {python} on {platforms}. Nothing here needs a network.
 
 1. Compare the digest of verify_kit.py with the one you were given:
@@ -121,9 +122,12 @@ def build(order: Order, folder: Path, now: Any, say: Callable[[str], None]) -> d
         _add_programs(folder, about)
         _add_texts(order, folder)
         return manifest.written(folder, about)
-    except BaseException:
+    except BaseException as error:
+        full = disk_full(error, folder) if isinstance(error, OSError) else None  # before there is room again
         shutil.rmtree(folder, ignore_errors=True)  # half a kit would only be in the way
-        raise
+        if full is None:
+            raise
+        raise RelayError(f"{full.removesuffix(' now')}. The half kit has since been removed", ROOM) from error
 
 
 def torch_label(platform: Platform, accelerator: str) -> str | None:
@@ -217,8 +221,8 @@ def own_wheel(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise RelayError(
-            f"relay's own wheel could not be built:\n  {plain(done.stderr.strip(), most=900)}",
+        raise wheels.disk_is_full(done.stderr, folder / "wheel") or RelayError(
+            f"relay's own wheel could not be built:\n  {wheels.said_by_pip(done.stderr)}",
             "Check this machine's network and pip's settings, or give a wheel: --wheel FILE",
         )
     return next(folder.glob("relay_learning-*.whl"))

@@ -8,13 +8,15 @@ its inner workings have changed.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import gettempdir
 
 from relay.errors import RelayError, UserError, plain
-from relay.files import expanded
+from relay.files import FULL, expanded
 from relay.kit.platforms import Platform
 from relay.kit.verify_kit import sha256
 
@@ -30,6 +32,8 @@ if not all(markers.Marker(f"{{name}} == {{value!r}}").evaluate() for name, value
 from pip._internal.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
+MAX_SAID = 900
+"""Maximum length of what is quoted of pip, in characters."""
 NONE_FOUND = "No matching distribution found for "
 
 
@@ -72,8 +76,27 @@ def download(
         check=False,
     )
     if done.returncode:
-        raise _failed(done, platform)
+        raise disk_is_full(done.stderr, folder) or _failed(done, platform)
     return sorted(folder.glob("*.whl"))
+
+
+def disk_is_full(stderr: str, folder: Path) -> RelayError | None:
+    """An error for pip that had no space left; None if that is not what it said."""
+    if not any(f"[Errno {number}]" in stderr or os.strerror(number) in stderr for number in FULL):
+        return None
+    return RelayError(
+        f"the disk is full: pip writes to {folder.parent}, and temporary files to {gettempdir()}",
+        "Make room, or use another disk: -o FOLDER for the kit, the variable TMPDIR for temporary files. Then run the "
+        "same command again; nothing of this kit was kept.",
+    )
+
+
+def said_by_pip(stderr: str) -> str:
+    """What pip said, as lines of a message: its errors, else the last lines, but not the warnings before them."""
+    lines = [line for line in stderr.strip().splitlines() if line.strip() and not line.startswith("WARNING:")]
+    first = next((n for n, line in enumerate(lines) if line.startswith("ERROR:")), 0)
+    said = plain("\n".join(lines[first:]), keep="\n")
+    return (said if len(said) <= MAX_SAID else "…" + said[-MAX_SAID:]).replace("\n", "\n  ")
 
 
 def _where(index: str) -> tuple[str, str]:
@@ -87,7 +110,7 @@ def _failed(done: subprocess.CompletedProcess[str], platform: Platform) -> Relay
             f"this version of pip can't choose wheels for {platform.name}",
             "Build the kit on a machine of that kind, or with another version of pip.",
         )
-    said = plain(done.stderr.strip(), keep="\n", most=900).replace("\n", "\n  ")
+    said = said_by_pip(done.stderr)
     for line in done.stderr.splitlines():
         if NONE_FOUND in line:
             wanted = plain(line.partition(NONE_FOUND)[2], most=80)

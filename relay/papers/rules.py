@@ -25,7 +25,7 @@ RULES = {
     "audit": "Privacy audit before a leg leaves",
     "audit_limit": "Limit of the audit (AUC)",
     "max_training_epsilon": "Largest epsilon of a leg's training",
-    "share": "Who may give the final model to a hospital outside the study",
+    "share": "Sites that may give the final model to a hospital outside the study",
 }
 NO_LIMIT = "no limit"
 

@@ -161,15 +161,16 @@ class OwnRun:
             except NotAdopted as error:
                 if which:
                     raise
+                found = self._elsewhere(say)
                 say(f"{error}. {error.advice()}")
-            return self._elsewhere(say)
-        found = self.named(which, say)
-        if which == "own" and len(found) > 1:
+                return found
+        there = self.named(which, say)
+        if which == "own" and len(there) > 1:
             raise UserError(
-                f"--model own is one model for each of {len(found)} sites; which site's are these images?",
+                f"--model own is one model for each of {len(there)} sites; which site's are these images?",
                 "Use --model generalist, vote or auto. Or predict in the site's own deployment.",
             )
-        return found[-1]
+        return there[-1]
 
     def at_home(self, leg: Leg, single: bool = False) -> Model:
         """The model for the own patients of a leg's site: what it adopted; else its expert in the newest handover; else
@@ -223,8 +224,13 @@ class OwnRun:
         command = typed("relay", "adopt", "-c", self.config, "-n", self.root.name)
         return models.adopted(self.study, leg, self.incoming, self._run, command)
 
+    @property
+    def _only_tests(self) -> bool:
+        """Whether there are no images to adopt a model with (``split: test``): the hospital is an outside one."""
+        return all(dataset.options.split == "test" for leg in self.study.legs for dataset in leg.pool)
+
     def _auto(self, say: Say) -> list[Model]:
-        if self.incoming is None:
+        if self.incoming is None or self._only_tests:
             return [self._elsewhere(say)]
         members = {leg.task_name for leg in self._sites}
         others = [name for d in self.study.test_sets if (name := str(d.options.task_name)) not in members]
@@ -232,7 +238,7 @@ class OwnRun:
         return [*found, replace(self._elsewhere(say), sites=tuple(others))] if others else found
 
     def _at_home(self, say: Say) -> Model:
-        if self.study.handoff is None or self.incoming is None:
+        if self.study.handoff is None or self.incoming is None or self._only_tests:
             return self._elsewhere(say)
         found = self._adopted(self.study.legs[0])
         say(f"Taken: the model that {found.site} adopted ({found.source}).")
@@ -240,7 +246,9 @@ class OwnRun:
 
     def _elsewhere(self, say: Say) -> Model:
         if self.incoming is None or VOTE not in self.inside:
-            return self.generalists[-1]  # also if it was copied here
+            one = self.generalists[-1]  # also if it was copied here
+            say(f"Taken: the one model of leg {one.number} ({one.source}).")
+            return one
         return best_elsewhere(self.incoming.handover, self.inside, type(self.study.task), say)
 
 

@@ -83,7 +83,8 @@ def layout_of(folder: Path, images: str | None = None, masks: str | None = None)
     """How a folder is laid out, by what is in it.
 
     Raises:
-        DataError: there is no such folder, it has the folders of published splits, or only a part of nnU-Net's.
+        DataError: there is no such folder, it has the folders of published splits or of several sites, or only a
+            part of nnU-Net's.
     """
     if not folder.is_dir():
         raise DataError(f"folder not found: {folder}", "Name the folder with the images.")
@@ -103,6 +104,13 @@ def layout_of(folder: Path, images: str | None = None, masks: str | None = None)
             f"{folder} has the folders {', '.join(parts)}, which look like splits",
             "Make a table of each of them, or use a data set that reads splits: classes (split_dirs) or fundus.",
         )
+    if not (images or masks) and (sites := [path for path in inner if _is_site(path)]):
+        raise DataError(
+            f"{folder} has folders with images, and masks or a table, of their own, as of several sites: "
+            + some([path.name for path in sites]),
+            f"Name one of them, such as {sites[0]}. The config of a study of several sites lists them in "
+            "all_tasks_datasets.",
+        )
     if dicom:
         return "dicom"
     return "classes" if not images and len(inner) > 1 and all(map(_has_images, inner)) else "images"
@@ -115,6 +123,15 @@ def _folders(folder: Path) -> list[Path]:
 def named_in(folder: Path, names: Sequence[str]) -> str:
     """The folder in ``folder`` with one of these names, or an empty text."""
     return next((path.name for path in _folders(folder) if path.name.lower() in names), "")
+
+
+def _is_site(folder: Path) -> bool:
+    """Whether a folder has a folder of images, and beside it one of masks or a table, directly or in folders of splits
+    and the like."""
+    below = (path for pattern in ("*/", "*/*/") for path in folder.glob(pattern) if path.is_dir())
+    return any(
+        named_in(each, IMAGES) and (named_in(each, MASKS) or any(each.glob("*.[ct]sv"))) for each in (folder, *below)
+    )
 
 
 def _has_images(folder: Path) -> bool:

@@ -183,6 +183,21 @@ def test_any_command_with_anything(path: tuple[str, ...], data: st.DataObject, s
         assert state(study) == before, (told, set(state(study).items()) ^ set(before.items()))
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_only_a_command_that_resumes_says_so(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken(resumes: bool) -> None:
+        if resumes:
+            top.resumes()
+        raise error
+
+    for resumes in (True, False):
+        with pytest.raises(typer.Exit):
+            top.command(broken)(resumes)
+        said = capsys.readouterr().err
+        assert ("it resumes" in said or "finished work is kept" in said) == resumes
+        assert "un the same command again" in said
+
+
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from relay.bundle import stick as sticks
 from relay.doctor import clock, encoding, gpu, machine, packages, permissions, redacted, selftest, stick
 from relay.doctor.checkup import check_machine
 from relay.doctor.finding import Finding
-from relay.trust import Ledger, canonical, keys
+from relay.trust import DamagedLedger, Ledger, canonical, keys
 from tests.cli.typed import typed
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=timezone.utc)
@@ -206,6 +207,24 @@ def test_packages_are_compared_with_requirements_and_lock(monkeypatch: pytest.Mo
     assert "the lock is not" in told(packages.check_packages(), "warning")
 
 
+def test_a_package_without_its_files_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metadata may be left behind when a disk was full, or a folder was deleted."""
+    info = tmp_path / "thing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    names = ["thing/__init__.py", "thing/lib.so.1", "thing/tests/test_it.py", "thing/__pycache__/x.pyc", "../bin/thing"]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
+    package = Distribution.at(info)
+    monkeypatch.setattr(installed, "required", lambda: {"thing": package})
+    said = told(packages.check_packages(), "fault")
+    assert "installed, but with files missing: thing (2 of 2, such as thing/__init__.py)" in said
+    assert "Install relay again from its kit (sh install.sh, on Windows install.bat): thing." in said
+    for name in names[:2]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert "files missing" not in "".join(found.text for found in packages.check_packages())
+
+
 def test_a_library_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str, *more: object) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
@@ -311,6 +330,21 @@ def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
     typed("doctor", "--report", tmp_path / "gone/report.txt", cwd=tmp_path).refused(2, "there is no folder")
     redacted.write_report([], tmp_path / "report.txt")
     assert redacted.is_report(tmp_path / "report.txt")
+
+
+def test_a_report_says_what_kind_of_error_it_leaves_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever helps must see what was found: here a read-only stick, and a damaged ledger."""
+
+    def refused(folder: Path) -> float:
+        raise OSError(errno.EROFS, "Read-only file system", str(folder / "x"))
+
+    monkeypatch.setattr(machine, "write_speed", refused)
+    text = redacted.text_of([stick._writing(tmp_path)])
+    assert "fault    stick: it can't be used: [error: Read-only file system]\n" in text
+    assert str(tmp_path) not in text
+    assert "[error: why]" in text.splitlines()[2]
+    error = DamagedLedger("line 7 of /home/eyes is not the one")
+    assert Finding("x", "fault", "{error}", "", {"error": error}).redacted("{error}") == "[error: DamagedLedger]"
 
 
 def test_every_text_can_be_redacted() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from relay.errors import UserError
-from relay.exchange import receipt
+from relay.exchange import receipt, sharing
 from relay.trust.fingerprints import words
 from relay.trust.refusals import BadDocument, DamagedLedger, Fork
-from tests.relays import At, World, weights
+from tests.relays import DAY, At, World, weights
 
 
 @pytest.fixture
@@ -192,3 +194,92 @@ def test_a_ledger_line_that_is_none(world: World, said: str) -> None:
     own = receipt.write(world.stores["east"], 2)
     with pytest.raises(BadDocument, match="receipt"):
         receipt.check(world.stores["south"], own.text().replace(f"{own.lines} {own.head}", said))
+
+
+# -- of a share ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> World:
+    """A study that has ended; north has shared the model of east with a hospital outside it."""
+    world = World(tmp_path / "world")
+    world.with_policy(install=["north", "south", "east"], share="sites")
+    world.run(2)
+    world.make(3)
+    world.deliver(world.bundle(3), "north")
+    world.keys["outside"] = world.new_keys("outside")
+    world.open_store("outside", world.rosters[2])
+    _give(world, "north")
+    return world
+
+
+def _give(world: World, site: str) -> None:
+    reader, store = world.keys["outside"].identity, world.stores[site]
+    found = sharing.shareable(store, reader)
+    world.deliver(sharing.share(store, world.keys[site], reader, found, world.stick)[0], "outside")
+
+
+def test_of_a_share_at_every_site_that_knows_the_leg(shared: World) -> None:
+    """It says who shared it, with whom, which leg and which copy; the ledger of whoever shared it confirms that."""
+    text = receipt.write(shared.stores["outside"]).text()
+    assert "shared by: north" in text.splitlines()
+    said = receipt.check(shared.stores["north"], text)
+    assert "the ledger of north knows the copy that north shared with outside" in said
+    assert "taken in by outside" in said
+    assert "the ledger of outside knows the copy" in receipt.check(shared.stores["outside"], text)
+    assert "which the ledger of north must show" in receipt.check(shared.stores["east"], text)
+    assert "shared by" not in receipt.write(shared.stores["north"]).text()
+
+
+def test_of_a_second_share(shared: World) -> None:
+    first = receipt.write(shared.stores["outside"]).text()
+    shared.now += DAY
+    _give(shared, "east")
+    second = receipt.write(shared.stores["outside"]).text()
+    assert "shared by: east" in second.splitlines()
+    for name, text in (("north", first), ("east", second)):
+        assert f"the ledger of {name} knows" in receipt.check(shared.stores[name], text)
+
+
+def test_of_a_share_before_the_ledger_kept_its_digest(shared: World) -> None:
+    store = shared.stores["north"]
+    text = receipt.write(shared.stores["outside"]).text()
+    lines = [line for line in store.ledger.lines() if line.event != "shared"]
+    (old,) = (line for line in store.ledger.lines() if line.event == "shared")
+    store.ledger.put_aside(shared.now)
+    for line in (*lines, old):
+        store.ledger.append(line.event, shared.now, **{k: v for k, v in line.facts.items() if k != "share"})
+    assert "the ledger of north knows" in receipt.check(store, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "says"),
+    [
+        ("shared by: north", "shared by: mallory", "only a site of the study can share"),
+        ("shared by: north", "", "incomplete"),
+        ("\nshare:", "\nshape:", "incomplete"),
+        ("\nshare:     ", "\nshare:     0", "incomplete"),
+        ("at:        outside", "at:        mallory", "not in north's ledger"),
+        ("at:        outside", "at:        south", "only a hospital outside it"),
+        ("what:      taken in by", "what:      signed and sent by", "only a hospital outside it"),
+        ("handed to: ", "handed to: mallory ", "its statement says"),
+    ],
+)
+def test_of_a_share_that_was_not_made(shared: World, line: str, instead: str, says: str) -> None:
+    text = receipt.write(shared.stores["outside"]).text()
+    assert line in text
+    with pytest.raises(BadDocument, match=says):
+        receipt.check(shared.stores["north"], text.replace(line, instead))
+
+
+def test_another_copy_than_the_one_that_was_shared(shared: World) -> None:
+    text = receipt.write(shared.stores["outside"]).text()
+    share = next(line for line in text.splitlines() if line.startswith("share:"))
+    with pytest.raises(BadDocument, match="not in north's ledger"):
+        receipt.check(shared.stores["north"], text.replace(share, f"share:     {'a' * 64}"))
+
+
+def test_of_a_share_without_what_was_shared(shared: World) -> None:
+    (shared.stores["outside"].received(3) / "share.dsse.json").write_bytes(b"{}")
+    with pytest.raises(UserError, match=r"share\.dsse\.json can't be read"):
+        receipt.write(shared.stores["outside"])

@@ -359,3 +359,129 @@ def test_policies_from_before_keep_their_bytes() -> None:
 
     assert "share" not in written(Policy())
     assert written(dataclasses.replace(Policy(), share="sites"))["share"] == "sites"
+
+
+# -- another copy of the same leg ------------------------------------------------------------------------------------
+
+
+def kept(world: World) -> set[str]:
+    """The optional files at the reader, after checking all of its record."""
+    receiving.reopen(world.stores[OUT], 3)
+    folder = check_record(world.stores[OUT])
+    assert folder is not None
+    there = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return {name for name in there if name.rpartition("/")[2] in manifest.OPTIONAL}
+
+
+def test_another_copy_by_the_same_or_another_site_is_the_same_model(world: World) -> None:
+    world.deliver(given(world, "north"), OUT)
+    for site in ("north", "east"):
+        world.now += DAY
+        done = world.deliver(given(world, site), OUT)
+        assert done.again
+        assert (done.added, kept(world)) == ((), set())
+        assert done.without
+    lines = [line for line in world.stores[OUT].ledger.lines() if line.event == "received"]
+    assert len({line.facts["share"] for line in lines}) == len(lines) == 3
+    assert world.deliver(given(world, "east"), OUT).again
+
+
+def test_a_copy_with_experts_adds_them_and_a_later_one_without_keeps_them(world: World) -> None:
+    world.deliver(given(world), OUT)
+    done = world.deliver(given(world, "east", experts=True), OUT)
+    assert done.without == ()
+    assert set(done.added) == kept(world) > {"expert.safetensors", "chain/0001/memory.safetensors"}
+    done = world.deliver(given(world), OUT)
+    assert (done.without, done.added) == ((), ())
+    assert receiving.reopen(world.stores[OUT], 3)[0].experts.keys() == {1, 2, 3}
+    (world.stores[OUT].received(3) / "expert.safetensors").unlink()
+    with pytest.raises(DigestMismatch):
+        receiving.reopen(world.stores[OUT], 3)  # the ledger says that it was not left out
+
+
+def test_of_an_earlier_copy_only_what_is_intact_and_may_travel_is_kept(world: World) -> None:
+    world.deliver(given(world, experts=True), OUT)
+    folder = world.stores[OUT].received(3)
+    (folder / "memory.safetensors").write_bytes(b"damaged")
+    world.amend(3, install=["north", OUT], withdraw=["south"])
+    done = world.deliver(given(world), OUT)
+    assert set(done.without) == {"memory.json", "memory.safetensors", manifest.earlier(2, manifest.EXPERT)}
+    assert "memory.json" not in kept(world)
+    assert receiving.reopen(world.stores[OUT], 3)[0].experts.keys() == {1, 3}
+
+
+def test_a_ledger_from_before_copies_were_told_apart_is_put_right(world: World) -> None:
+    """An older version replaced the folder and left the digest of the first copy in the ledger."""
+    world.deliver(given(world), OUT)
+    store, second = world.stores[OUT], given(world, "east")
+    there = taken_apart(unsealed(second.read_bytes(), world.keys[OUT]))
+    (store.received(3) / SHARE).write_bytes(there[SHARE])
+    with pytest.raises(DigestMismatch) as caught:
+        receiving.reopen(store, 3)
+    assert "relay receive" in caught.value.advice()
+    world.deliver(second, OUT)
+    assert kept(world) == set()
+
+
+def test_after_a_rebuild_the_model_can_be_used(world: World) -> None:
+    world.deliver(given(world, experts=True), OUT)
+    store = world.stores[OUT]
+    store.ledger.put_aside(world.now)
+    rebuild(store, None, [])
+    experts = kept(world)
+    assert "expert.safetensors" in experts
+    second = given(world, "east")
+    (store.received(3) / "model.safetensors").write_bytes(b"damaged")
+    assert rebuild(store, world.keys[OUT], [second]).restored == (3,)
+    assert kept(world) == experts
+
+
+def test_the_same_copy_under_a_newer_roster_or_after_its_days_was_received_before(world: World) -> None:
+    """The words say so, and the cure puts damaged files back: at a reader, and at a site."""
+    copies = {"north": world.bundle(3), OUT: given(world)}
+    world.deliver(copies[OUT], OUT)
+    world.amend(3, install=["north", OUT])
+    for name, copy in copies.items():
+        error = world.refuses(copy, name, OldRoster, "leg 3 was received here before")
+        assert "relay ledger --rebuild" in error.advice()
+        world.now += 91 * DAY
+        world.refuses(copy, name, OldRoster, "leg 3 was received here before")
+        store = world.stores[name]
+        (store.received(3) / "model.safetensors").unlink()
+        with pytest.raises(DigestMismatch):
+            check_record(store)
+        rebuild(store, world.keys[name], [copy])
+        check_record(store)
+
+
+def test_the_weights_of_the_last_leg_must_be_here(world: World) -> None:
+    """Those received for a leg may be missing only once the next one is signed."""
+    store = world.stores["south"]
+    store.forget_weights(1)
+    assert check_record(store)
+    store = world.stores["north"]
+    store.forget_weights(3)
+    with pytest.raises(DigestMismatch, match="leg_0003"):
+        check_record(store)
+
+
+def test_whoever_shares_it_can_share_it_again(world: World) -> None:
+    bundle = given(world)
+    world.now += 91 * DAY
+    assert "share the model again" in world.refuses(bundle, OUT, Expired, "the share of leg 3 by north").advice()
+    world.amend(3, install=[OUT])
+    assert "share the model again" in world.refuses(bundle, OUT, OldRoster).advice()
+
+
+def test_what_leaves_is_listed_and_what_is_replaced_is_said(world: World) -> None:
+    reader = world.keys[OUT].identity
+
+    def shown() -> str:
+        found = sharing.shareable(world.stores["north"], reader)
+        said = "\n".join(sharing.lines(world.stores["north"], reader, found, world.stick))
+        assert all(f"{part.size:,} B  {name}\n" in said for name, part in found.parts.items())
+        return said
+
+    assert "replaces" not in shown()
+    bundle = given(world, "east")
+    assert f"replaces     {bundle.name}, an earlier copy for {OUT}" in shown()

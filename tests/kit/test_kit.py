@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform as this
@@ -136,9 +137,42 @@ def test_pip_that_works_differently_or_fails_is_told(monkeypatch: pytest.MonkeyP
     ends.returncode, ends.stderr = 1, "ERROR: ResolutionImpossible: for help\n"
     with pytest.raises(UserError, match="contradict each other"):
         wheels.download(["hello"], LINUX, HERE, tmp_path)
-    ends.stderr = "ERROR: no route\n"
-    with pytest.raises(RelayError, match="no route"):
+    ends.stderr = "WARNING: the cache is off\n" * 99 + "ERROR: no route\n  to the host\n"
+    with pytest.raises(RelayError, match="no route\n    to the host") as caught:
         wheels.download(["hello"], LINUX, HERE, tmp_path, None, ["https://index.example/simple"])
+    assert "WARNING" not in str(caught.value)
+    ends.stderr = "one\n" * 400 + "the last line"
+    with pytest.raises(RelayError, match=r"linux_x86_64:\n  …[\s\S]{900,}the last line$"):
+        wheels.download(["hello"], LINUX, HERE, tmp_path)
+
+
+def test_a_full_disk_is_said_and_nothing_is_said_to_be_kept(
+    index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In pip, which is another process, and in relay, before there is room again."""
+    said = "WARNING: …\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
+    ends = SimpleNamespace(returncode=1, stderr=said)
+    with monkeypatch.context() as patch:
+        patch.setattr(wheels.subprocess, "run", lambda *args, **more: ends)
+        with pytest.raises(RelayError, match=f"the disk is full: pip writes to {tmp_path}, and temp") as caught:
+            wheels.download(["hello"], LINUX, HERE, tmp_path / "to")
+        assert "TMPDIR" in caught.value.advice()
+        with pytest.raises(RelayError, match="the disk is full"):
+            building.own_wheel(tmp_path)
+
+    def full(*args: object) -> None:
+        assert (tmp_path / "kit/wheels").is_dir()
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "kit/README.txt"))
+
+    monkeypatch.setattr(building, "_add_programs", full)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0 if place.name == "kit" else 9e9))
+    order = Order(["hello"], [LINUX], HERE, "default", [str(index)])
+    with pytest.raises(
+        RelayError, match=r"README.txt can't be written; 0\.0 MB are free there\. The half kit"
+    ) as caught:
+        building.build(order, tmp_path / "kit", NOW, lambda text: None)
+    assert "from the start" in caught.value.advice()
+    assert not (tmp_path / "kit").exists()
 
 
 def test_a_folder_with_files_is_left_alone(kit: Path) -> None:
@@ -355,6 +389,7 @@ def test_an_update_carries_what_changed(kit: Path, tmp_path: Path) -> None:
     done = typed("kit", "update", kit, "--against", old / "MANIFEST.json", "-o", tmp_path / "changes")
     assert done.code == 0, done.err
     assert "paint-1.0" in done.out
+    assert "1 new or changed files: wheels/paint-2.0-py3-none-any.whl\n" in done.out
     carried = {path.name for path in (tmp_path / "changes").rglob("*") if path.is_file()}
     assert carried == {"paint-2.0-py3-none-any.whl", "MANIFEST.json", *building.PROGRAMS}
     shutil.copytree(tmp_path / "changes", old, dirs_exist_ok=True)
@@ -366,6 +401,11 @@ def test_an_update_carries_what_changed(kit: Path, tmp_path: Path) -> None:
     assert refused.value.advice() == "Give a new folder.", "they know how to update a kit"
     with pytest.raises(BadDocument):
         updating.update(kit, kit / "README.txt", tmp_path / "none")
+    done = typed("kit", "update", kit, "--against", kit / "MANIFEST.json", "-o", tmp_path / "same")
+    assert "0 new or changed files\nWith what every kit begins with (verify_kit.py, " in done.out
+    assert len(list((tmp_path / "same").rglob("*.*"))) == len(building.PROGRAMS) + 1
+    done = typed("kit", "update", kit, "--against", tmp_path / "nope.json", "-o", tmp_path / "none")
+    done.refused(2, "there is no file", advice="MANIFEST.json of the earlier kit")
 
 
 def test_the_installer_says_what_does_not_fit(kit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,7 @@ from relay.predict.table import show
 from relay.results import read_rows
 from relay.simulate import Simulation
 from relay.trust.refusals import DigestMismatch
+from tests.cli.typed import typed
 from tests.leg.test_transport import Sites
 from tests.strategies.toys import KEEPER
 from tests.studies import TINY, finished, given, simulate, study
@@ -170,7 +171,9 @@ def test_a_run_without_experts_has_its_generalists_only(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"trained with the strategy {site}, which carries none") as caught:
             here.named(which, pytest.fail)  # type: ignore[arg-type]
         assert caught.value.advice() == "Use --model generalist or --model auto."
-    assert here.for_images(None, pytest.fail).folder == "task_2"
+    said, say = told()
+    assert here.for_images(None, say).folder == "task_2"
+    assert said == [f"Taken: the one model of leg 2 ({here.generalists[-1].source})."]
     shutil.rmtree(here.root / "handoff")
     again = OwnRun(here.study, here.root, "study.yaml")
     assert [model.folder for model in again.everything(pytest.fail)] == ["task_1", "task_2"]
@@ -207,9 +210,9 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     assert about(here.named("own", pytest.fail)) == [("task_2_expert_clinic_b", "expert", 2, ("clinic_b",))]
     said, say = told()
     assert here.for_images(None, say).folder == "task_2_vote"
-    assert said[0].startswith("clinic_b has not adopted a model in ")
-    assert said[0].endswith("Run: relay adopt -c study.yaml -n clinic_b")
-    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; ")
+    assert said[0].startswith("Taken: the vote of the sites' models of leg 2; ")
+    assert said[1].startswith("clinic_b has not adopted a model in ")
+    assert said[1].endswith("Run: relay adopt -c study.yaml -n clinic_b")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):
         here.for_images("auto", pytest.fail)
 
@@ -342,6 +345,31 @@ def test_a_hospital_without_a_turn_can_adopt_too(
         UserError, match="clinic_c has no model of its own: the sites that took part are clinic_a, clinic_b"
     ):
         here.named("own", pytest.fail)
+
+
+@pytest.mark.parametrize("experts", [True, False])
+def test_a_hospital_that_only_tests_has_nothing_to_adopt(
+    experts: bool, hospitals: tuple[Sites, Simulation, Simulation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With split: test, the one line says which model is taken, and no line asks for relay adopt, which can't run."""
+    monkeypatch.chdir(tmp_path)
+    handoff = {"study": STUDY, "key": str(hospitals[0].study.root / "clinic_b")}
+    config = given(**DEPLOYED, **{"current_tasks.handoff": handoff, "current_tasks.task_ids": [3]})
+    data = {"task_id": 3, "task_name": "clinic_c", "camera": "clinic_c", "split": "test"}
+    config["all_tasks_datasets"] = [{"kwargs": data}]
+    here = OwnRun(plan(config, "outside", train=False), Path("exps/outside/run"))
+    if not experts:
+        assert here.incoming
+        here.__dict__["inside"] = {"generalist": here.inside["generalist"]}
+    for which in (None, "auto"):
+        said, say = told()
+        kind = here.for_images(which, say).kind
+        (line,) = said
+        assert line.startswith("Taken: the vote" if experts else "Taken: the one model of leg 2")
+        assert [model.kind for model in here.named("auto", say)] == [kind]
+    Path("outside.yaml").write_text(yaml.safe_dump(config))
+    typed("data", "check", "outside.yaml")
+    typed("adopt", "-c", "outside.yaml").refused(2, "leaves nothing to train on: leave it out")
 
 
 def test_adopt_needs_a_finished_relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,20 @@ def test_images_and_masks(tmp_path: Path) -> None:
     assert "# patches: the median size is 40×48; multiples of 16, at most 512" in text
 
 
+@pytest.mark.parametrize("inside", ["", "train/", "train/ROIs/", "labels.csv"])
+def test_a_folder_of_several_sites_is_no_folder_of_classes(inside: str, tmp_path: Path) -> None:
+    for site in ("china", "italy"):
+        root = tmp_path / "data" / site / inside.replace("labels.csv", "")
+        pictures(root, 2)
+        if inside == "labels.csv":
+            (root / inside).write_text("id,type\np1,a\n")
+        else:
+            pictures(root, 2, "mask")
+    for words in (("init", "data", "-o", "study.yaml"), ("data", "table", "data", "-o", "study.csv")):
+        done = typed(*words, cwd=tmp_path)
+        done.refused(2, "of their own, as of several sites: china, italy", advice="data/china")
+
+
 def test_a_folder_for_each_class_is_asked_about(tmp_path: Path) -> None:
     for k in range(6):
         picture(tmp_path / "data" / ("Mélanome" if k % 2 else "Naevus") / f"p{k // 2}_{k}.png", np.zeros((64, 64, 3)))

@@ -90,6 +90,19 @@ def test_check_finds_what_training_would_begin_with(root: Path) -> None:
     assert "monai can't make UNETR: " in done.out
 
 
+def test_check_of_a_site_that_only_tests(root: Path) -> None:
+    """At an outside hospital it is right; in a simulation, where it is to be trained on, it is not."""
+    path = config(root, split="test")
+    done = typed("data", "check", path)
+    done.refused(2, "2 problems")
+    assert "split: test makes all its images test images, so there are none to train on" in done.out
+    content = yaml.safe_load(path.read_text())
+    content["current_tasks"] = {"mode": "deployment", "task_ids": [1], "handoff": {"study": "cxr", "key": "home"}}
+    path.write_text(yaml.safe_dump(content))
+    done = typed("data", "check", path)
+    assert (done.code, "south: 8 images of 8 patients: test 8\n" in done.out) == (0, True), done.out + done.err
+
+
 def test_check_says_what_is_not_here(root: Path) -> None:
     (root / "south").rename(root / "elsewhere")
     done = typed("data", "check", config(root))

@@ -1,0 +1,56 @@
+"""relay share, and what the hospital that gets the model does with it, as typed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from tests import relays
+from tests.cli.typed import typed
+from tests.relays import World
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A study that has ended, today; and a hospital outside it, which has the roster."""
+    monkeypatch.setattr(relays, "START", datetime.now(timezone.utc).replace(microsecond=0))
+    monkeypatch.chdir(tmp_path)
+    world = World(tmp_path / "world")
+    world.with_policy(install=["north", "south", "east"], share="sites")
+    world.run(2)
+    world.make(3)
+    world.deliver(world.bundle(3), "north")
+    world.keys["outside"] = world.new_keys("outside")
+    world.open_store("outside", world.rosters[2])
+    return world
+
+
+def home(world: World, name: str) -> tuple[str, ...]:
+    return ("--home", str(world.folder / name), "-s", "vessels")
+
+
+def test_share_receive_again_and_confirm(world: World) -> None:
+    identity, stick = world.folder / "outside" / "identity.json", world.folder / "copies"
+    stick.mkdir()
+    share = ("share", "--to", identity, "-o", stick, "--yes")
+    done = typed(*share, *home(world, "north"))
+    assert done.code == 0, done.err
+    assert "B  model.safetensors" in done.out
+    assert "stays here   cumulative" in done.out or "stays here   expert, memory" in done.out
+    done = typed("receive", stick, *home(world, "outside"))
+    assert "Not in it: expert, memory." in done.out
+    done = typed(*share, "--experts", *home(world, "east"))
+    assert "replaces     vessels.leg-3.share-outside.relay.age, an earlier copy for outside" in done.out
+    done = typed("receive", stick, *home(world, "outside"))
+    assert "verified. It was received before." in done.out
+    assert "New with this copy: expert, memory." in done.out
+    assert "Experts and memories are in it." in done.out
+    assert typed("receipt", "-o", "slip.txt", *home(world, "outside")).code == 0
+    done = typed("verify", "--receipt", "slip.txt", *home(world, "east"))
+    assert "The receipt is right: leg 3 of vessels, made by east, is the hand-over known here" in done.out
+    assert "the ledger of east knows the copy that east shared with outside" in done.out
+    papers = Path("papers")
+    papers.mkdir()
+    assert typed("dossier", "-o", papers, "--receipt", "slip.txt", *home(world, "east")).code == 0
