@@ -78,6 +78,7 @@ def listed(
         DataError: the table can't be read or lacks a column.
     """
     if not is_series(given) and (why := unreadable(given)):
+        why = "there is no such file or folder" if why == "no such file" else why
         raise UserError(f"--images {given}: {why}", f"Check the path. {KINDS}")
     if given.suffix.lower() in SHEETS:
         raise UserError(f"{given} is a spreadsheet program's file", "Save it as CSV UTF-8, and give that file.")

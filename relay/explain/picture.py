@@ -33,7 +33,7 @@ def sheet(one: Explained, heat: Heat) -> Image.Image:
     letter = max(10, whole // 80)
     font, line = ImageFont.load_default(letter), letter + GAP
     where = "" if at is None else f", slice {at} of 0 to {one.image.shape[one.axis] - 1}"
-    told = f"{heat.method}, {one.output}{where}. The answer depends on a place"
+    told = f"{heat.method}, {one.output}{where}. The answer depends on a place:"
     room = max(whole, int(font.getlength(told)) + GAP)
     made = Image.new("RGB", (room, height + 4 * line + 2 * GAP), "white")
     draw = ImageDraw.Draw(made)

@@ -328,7 +328,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--received=1", "--bundle=x"], 2, "different models"),
         (["-o", "stick/other"], 2, "there is no folder stick"),
         (["-o", "other", "--home", "nowhere"], 2, "no keys"),
-        (["-o", "other", "--model", "own"], 2, "no handover"),
+        (["-o", "other", "--model", "own"], 2, "no leg hands on to another"),
         (["-o", "other", "--image", "none.png"], 2, "none.png"),
     ):
         bad = CliRunner().invoke(app, [*command, *words])

@@ -226,7 +226,7 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     assert here.for_images(None, say).folder == "task_2_vote"
     assert said[0].startswith("clinic_b has not adopted a model in ")
     assert said[0].endswith("Run: relay adopt -c study.yaml -n clinic_b")
-    assert said[1].startswith("Taken: the vote of the sites' models of leg 2; ")
+    assert said[1].startswith("Taken: the vote of the sites' models of leg 2. ")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):
         here.for_images("auto", pytest.fail)
 
