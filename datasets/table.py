@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Annotated, TypeAlias
 
@@ -22,6 +21,7 @@ from relay.data import (
     DatasetOptions,
     Labels,
     MaskValues,
+    NamedFiles,
     Record,
     Regex,
     Row,
@@ -31,14 +31,12 @@ from relay.data import (
     by_regex,
     clean,
     is_missing,
-    listing,
     of_person,
     read_sheet,
     refuse,
     stem,
 )
 from relay.errors import DataError
-from relay.files import exists
 
 CHANNEL = re.compile(r"Channel_(\d+)", re.ASCII)
 SUBJECT, MASK, VALUE, SPLIT = "SubjectID", "Label", "ValueToPredict", "split"
@@ -122,7 +120,7 @@ class _Reader:
 
     def __init__(self, dataset: Table, path: Path, prefix: PurePath) -> None:
         self.dataset, self.options, self.prefix = dataset, dataset.options, prefix
-        self.labels = Labels(self.options, self.options.label_values)
+        self.labels, self.files = Labels(self.options, self.options.label_values), NamedFiles()
         named = self.options
         asked = [named.id_column, named.patient_column, *named.rows, *(named.image_columns or ())]
         wanted = [clean(name) for name in [*asked, *self._targets(())] if name is not None]
@@ -192,23 +190,11 @@ class _Reader:
         if is_missing(row[column]):
             wrong.append(f"{column} is {row[column]!r}")
             return Path()
-        path, exact = (self.sheet.path.parent / folder / cell for cell in (row[column], row.exact(column)))
-        if exists(path) or exists(exact):
-            return path if exists(path) else exact
-        found = self._listed(path.parent).get(clean(path.name))
+        base = self.sheet.path.parent / folder
+        found = self.files.find(base, row, column)
         if found is None:
-            wrong.append(f"{column}: no such file: {path}")
-        return found or path
-
-    def _listed(self, folder: Path) -> dict[str, Path]:
-        """The images in a folder by their names without extensions; none if there is no such folder."""
-        if folder not in self._folders:
-            self._folders[folder] = listing(folder, below=False) if exists(folder) and folder.is_dir() else {}
-        return self._folders[folder]
-
-    @cached_property
-    def _folders(self) -> dict[Path, dict[str, Path]]:
-        return {}
+            wrong.append(f"{column}: no such file: {base / row[column]}")
+        return found or base / row[column]
 
     def _plain(self, image: Path) -> str:
         """A file's name as an id: seen from the table, without the extension."""

@@ -245,6 +245,17 @@ def exists(path: Path) -> bool:
         raise
 
 
+def unreadable(path: Path) -> str:
+    """Why there is no file to read at a path, in words; empty for a file or a folder. A pipe may have no end."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return f"a link to a file that is not there: {path.readlink()}" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "not a file, but a pipe or a device"
+
+
 def inside(name: str) -> Path:
     """Turn a name, which may contain folders, into a path that never leads outside its parent. Different names stay
     different: a name that had to be changed gets eight hex digits of its digest."""

@@ -1,11 +1,29 @@
-"""Numbers as people read them, on a screen, in a page, in a card."""
+"""Numbers and cells as people read them, on a screen, in a page, in a card, in a spreadsheet."""
 
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
 MISSING = "–"
 """What was not measured is a dash, never zero."""
+
+
+FORMULA = re.compile(r"[=+\-@\t\r\n＝＋－＠]")
+"""How a text begins that a spreadsheet takes for a formula, which may start programs: see OWASP, CSV Injection."""
+
+
+def sheet_cell(value: Any) -> Any:
+    """A cell of a table that people open in a spreadsheet: before a text that begins like a formula, an apostrophe. For
+    tables that relay does not read again; numbers stay."""
+    if not isinstance(value, str) or not FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def number(value: float | None, digits: int = 3) -> str:

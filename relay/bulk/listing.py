@@ -14,8 +14,11 @@ from relay.data import (
     TABLES,
     VOLUMES,
     WHOLE,
+    NamedFiles,
+    Row,
     Sheet,
     axes_of,
+    clean,
     cure_of,
     find_series,
     is_dicom,
@@ -26,7 +29,7 @@ from relay.data import (
     stem,
 )
 from relay.errors import DataError, UserError
-from relay.files import exists, inside
+from relay.files import inside, unreadable
 from relay.predict import Takes, images_of
 
 SHEETS = (".xlsx", ".xls", ".ods")
@@ -59,24 +62,28 @@ class Wanted:
     problem: str = ""
 
 
-def listed(given: Path, takes: Takes, without: Path, columns: Sequence[str] = ()) -> list[Wanted]:
+def listed(
+    given: Path, takes: Takes, without: Path, columns: Sequence[str] = (), options: object = None
+) -> list[Wanted]:
     """The images in a folder and its subfolders, of a table, or the one that a path names.
 
     Args:
         takes: what the model takes as one image.
         without: the output folder, which is no input even if it is below ``given``.
         columns: those of a table that name the image's files, one for each channel; empty: see :data:`USUAL`.
+        options: of the study's own data set: tables are read as that set reads them.
 
     Raises:
         UserError: there are none, or the path can't be read.
         DataError: the table can't be read or lacks a column.
     """
-    if not exists(given) and not is_series(given):
-        raise UserError(f"--images {given}: there is no such file or folder", f"Check the path. {KINDS}")
+    if not is_series(given) and (why := unreadable(given)):
+        why = "there is no such file or folder" if why == "no such file" else why
+        raise UserError(f"--images {given}: {why}", f"Check the path. {KINDS}")
     if given.suffix.lower() in SHEETS:
         raise UserError(f"{given} is a spreadsheet program's file", "Save it as CSV UTF-8, and give that file.")
     if given.is_file() and given.suffix.lower() in TABLES:
-        found = list(_rows(read_sheet(given, columns), takes, columns))
+        found = list(_rows(read_sheet(given, columns), takes, columns, options))
     elif given.is_dir():
         found = list(_below(given, takes, without))
     else:
@@ -114,9 +121,17 @@ def _below(folder: Path, takes: Takes, without: Path) -> Iterator[Wanted]:
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in place.parts)
-        image = not hidden and path.name.lower().endswith(WHOLE) and path.is_file()
-        if image and without not in path.resolve().parents and not is_dicom(path):
-            files.append(path)
+        if hidden or without in (path.resolve(), *path.resolve().parents):
+            continue
+        if path.is_dir():
+            if path.is_symlink():
+                why = "a link to a folder, which is not followed: give that folder to --images, too"
+                yield Wanted("", (path,), place.as_posix(), problem=f"{path}: {why}")
+        elif path.name.lower().endswith(WHOLE):
+            if why := unreadable(path):
+                yield Wanted("", (path,), place.as_posix(), problem=f"{path}: {why}")
+            elif not is_dicom(path):
+                files.append(path)
     for each in images_of(files, takes):
         yield Wanted("", each, each[0].relative_to(folder).as_posix())
     yield from _series(folder, folder, takes, without)
@@ -139,35 +154,41 @@ def _series(folder: Path, top: Path, takes: Takes, without: Path) -> Iterator[Wa
             yield from _series(each, top, takes, without)
 
 
-def _rows(sheet: Sheet, takes: Takes, columns: Sequence[str]) -> Iterator[Wanted]:
-    named = list(columns) or _columns(sheet)
+def _rows(sheet: Sheet, takes: Takes, columns: Sequence[str], options: object) -> Iterator[Wanted]:
+    named = list(columns) or _columns(sheet, options)
     sheet.need(named, "Name the columns of the images with --columns")
     many = takes.channels if takes.one_file and len(named) == 1 else 1
+    there, folders = NamedFiles(), [sheet.path.parent, sheet.path.parent / getattr(options, "image_dir", ".")]
     for row in sheet.rows:
         missing = [column for column in named if is_missing(row[column])]
-        files = tuple(_file(sheet.path.parent, row[column], row.exact(column)) for column in named) * many
-        gone = [str(path) for path in dict.fromkeys(files) if not exists(path) and not is_series(path)]
+        try:
+            files = tuple(_file(there, folders, row, column) for column in named) * many
+        except DataError as error:
+            yield Wanted("", (sheet.path.parent,), row[named[0]], {}, f"line {row.line}: {error}")
+            continue
+        wrong = [f"{why}: {path}" for path in dict.fromkeys(files) if not is_series(path) and (why := unreadable(path))]
         problem = f"line {row.line}: no file in {', '.join(missing)}" if missing else ""
-        problem = problem or (f"line {row.line}: no such file: {', '.join(gone)}" if gone else "")
+        problem = problem or (f"line {row.line}: {'; '.join(wrong)}" if wrong else "")
         others = {column: row[column] for column in sheet.header if column not in named}
         yield Wanted("", files, row[named[0]] or f"line {row.line}", others, problem)
 
 
-def _columns(sheet: Sheet) -> list[str]:
+def _columns(sheet: Sheet, options: object) -> list[str]:
+    own = [clean(name) for name in getattr(options, "image_columns", None) or ()]
+    if own and set(own) <= set(sheet.header):
+        return own
     channels = {int(found[1]): name for name in sheet.header if (found := re.fullmatch(r"Channel_(\d+)", name))}
     if channels:
         return [channels[number] for number in sorted(channels)]
     return [name for name in sheet.header if name.lower() in USUAL][:1] or ["image"]
 
 
-def _file(folder: Path, cell: str, exact: str) -> Path:
-    """A cell's file, seen from the table; its extension may be left out."""
-    for name in (exact, cell):
-        if exists(folder / name):
-            return folder / name
-    path = folder / cell
-    endings = PICTURES + VOLUMES
-    return next((found for end in endings if exists(found := path.with_name(path.name + end))), path)
+def _file(there: NamedFiles, folders: Sequence[Path], row: Row, column: str) -> Path:
+    """A cell's file, seen from one of the folders."""
+    if is_missing(row[column]):
+        return folders[0] / row[column]
+    found = (there.find(folder, row, column) for folder in folders)
+    return next((path for path in found if path is not None), folders[-1] / row[column])
 
 
 def _named(found: Sequence[Wanted]) -> list[Wanted]:

@@ -15,6 +15,7 @@ from relay.bulk.listing import Wanted
 from relay.errors import UserError
 from relay.files import clear, inside, read_bytes, read_record, write_text
 from relay.leg import digest
+from relay.numbers import sheet_cell
 
 ABOUT, TABLE, RECORDS, LOG, LOCK = "about.json", "predictions.csv", "records", "predict.log", ".lock"
 MINE = ("about.json", "predict.log", ".lock", ".lock.by")
@@ -44,6 +45,11 @@ class Outputs:
     def key(self) -> str:
         """Digest of what the folder is of."""
         return sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def table(self) -> Path:
+        """The table of everything."""
+        return self.folder / TABLE
 
     def begin(self) -> None:
         """Begin, or resume. A run that has predicted no image claims the folder for nothing.
@@ -136,10 +142,10 @@ class Outputs:
         columns = ["file", *(key for key in named if key not in ("file", "error")), *last, "error", *extra]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(self.folder / TABLE, text.getvalue())
-        return self.folder / TABLE
+        writer.writerow({name: sheet_cell(name) for name in columns})
+        writer.writerows({name: sheet_cell(value) for name, value in row.items()} for row in rows)
+        write_text(self.table, text.getvalue())
+        return self.table
 
 
 def identity(wanted: Wanted) -> str:

@@ -31,6 +31,8 @@ from relay.logs import hide
 from relay.predict import save_map, save_mask
 
 log = logging.getLogger(__name__)
+TOLD = 5
+"""How many images that can't be predicted are told of on the screen, each with its reason."""
 AHEAD = 2
 """How many images wait for each process."""
 
@@ -166,11 +168,16 @@ def run(
     hide(word for one in wanted for path in one.files for word in (path.name, stem(path)))
     work = _Work(predictor, outputs, settings)
     records: dict[int, dict[str, Any]] = {}
+    lost = 0
     try:
         for number, record in _done(work, wanted, settings.jobs, progress):
             records[number] = record
             if "error" in record:
-                progress.say(f"Not predicted: {record['error']}")
+                lost += 1
+                if lost <= TOLD:
+                    progress.say(f"Not predicted: {record['error']}")
+        if lost > TOLD:
+            progress.say(f"… and {lost - TOLD} more: see the column error of {outputs.table.name}")
     finally:
         summary = _tabled(predictor, wanted, records, outputs, threshold)
     return summary

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import relay
 from relay.cli import (
@@ -45,7 +46,20 @@ from relay.cli import (
 from relay.cli.options import PLAIN, Gpus, Note, Overrides, RunConfig, Verbose
 from relay.cli.top import command, hold, log_to, resumes
 
-app = typer.Typer(no_args_is_help=True, **PLAIN)
+
+class Commands(TyperGroup):
+    """The commands; a wrong value is told without the words that pydantic puts before its messages."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """See click."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, **PLAIN)
 
 
 @app.command()

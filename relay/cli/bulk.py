@@ -112,7 +112,7 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     if folder.exists() and not folder.is_dir():
         raise UserError(f"-o {folder} is a file", "Name a folder: a new one, or one to resume.")
     columns = [name.strip() for name in bulk.columns.split(",")] if bulk.columns else []
-    wanted = listed(images, predictor, folder, columns)
+    wanted = listed(images, predictor, folder, columns, study.legs[-1].data if study is not None else None)
     check_axes(wanted, predictor.axes)
     writer = _writer(bulk, predictor, wanted)
     about = {

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options
-from relay.cli.predict import Which, check_one, one_of
+from relay.cli.predict import Which, check_one, chosen_of, one_of
 from relay.cli.top import command, log_to, warn
 from relay.files import expanded
 
@@ -30,7 +30,7 @@ def explain(
         ),
     ] = DEFAULT,
     output: Annotated[
-        str | None, typer.Option("--class", help="The class to explain. Default: the one that the model finds.")
+        str | None, typer.Option("--class", help="The class to explain, by name or number. Default: the one found.")
     ] = None,
     layer: Annotated[
         str | None, typer.Option("--layer", help="The convolution that grad_cam looks at. Default: the deepest.")
@@ -44,6 +44,7 @@ def explain(
             help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
         ),
     ] = Which.GENERALIST,
+    site: options.OfSite = None,
     received: Annotated[
         int | None, typer.Option("--received", help="Explain a model received from this leg.", min=1)
     ] = None,
@@ -68,7 +69,7 @@ def explain(
     paths = images_in([expanded(path) for path in image])
     here = one_of(study, root, config, received, bundle, passphrase_file)
     which: Any = model.value
-    chosen = here.for_images(which, ask.say)
+    chosen = chosen_of(here, which, site)
     log_to(root / "logs" / "explain.log", verbose)
     found = []
     for one in explain(chosen, images_of(paths, chosen.leg.data), asked, devices, warn):

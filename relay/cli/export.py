@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options, places
-from relay.cli.predict import Which, check_one, one_of
+from relay.cli.predict import Which, check_one, chosen_of, one_of
 from relay.cli.top import command, log_to, warn
 from relay.files import expanded
 from relay.home import home_of
@@ -45,6 +45,7 @@ def export(
             help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
         ),
     ] = Which.GENERALIST,
+    site: options.OfSite = None,
     received: Annotated[
         int | None, typer.Option("--received", help="Export a model received from this leg.", min=1)
     ] = None,
@@ -86,7 +87,7 @@ def export(
     compared = images_in([expanded(path) for path in image or ()])
     here = one_of(study, root, config, received, bundle, passphrase_file)
     which: Any = model.value
-    chosen = here.for_images(which, ask.say)
+    chosen = chosen_of(here, which, site)
     check_kind(chosen)
     keys = None if unsigned else _keys(study, home, passphrase_file)
     log_to(root / "logs" / "export.log", verbose)

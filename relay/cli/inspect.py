@@ -12,7 +12,7 @@ import typer
 
 from relay.cli import ask, export, options, places, show
 from relay.cli.top import command
-from relay.errors import UserError
+from relay.errors import UserError, some, typed
 from relay.home import home_of
 
 if TYPE_CHECKING:
@@ -49,15 +49,16 @@ def verify(
     if bundle is not None and receipt is None and export.is_export(bundle):
         export.check(bundle)
         return
-    store = places.store_of(home_of(home), study)
     if (bundle is None) == (receipt is None):
         raise UserError("nothing to verify is given", "Name a bundle, or a receipt: relay verify --receipt FILE")
+    text = places.read_file(receipt).decode(errors="replace") if receipt is not None else ""
+    sealed = bundle is not None and _is_sealed(bundle)  # what is not there is told before what is not known of it
+    store = places.store_of(home_of(home), study)
     if receipt is not None:
-        text = places.read_file(receipt).decode(errors="replace")
         ask.say(f"The receipt is right: {receipts.check(store, text)}.")
         return
     assert bundle is not None
-    keys = places.unlock(store.home, passphrase_file) if places.is_sealed(bundle) else None
+    keys = places.unlock(store.home, passphrase_file) if sealed else None
     done = hold(store, keys, bundle, look_on)
     claim = done.claim
     ask.say(f"Verified: leg {claim.leg} of {claim.study}, by {claim.site}; {len(done.entries)} files.")
@@ -86,7 +87,7 @@ def inspect(
     from relay.bundle import opened
     from relay.trust import CannotOpen, Policy
 
-    place, sealed, keys = home_of(home), places.is_sealed(bundle), None
+    place, sealed, keys = home_of(home), _is_sealed(bundle), None
     if sealed:
         _outside(bundle)
         try:
@@ -99,6 +100,29 @@ def inspect(
             _inside(place, inside)
     except CannotOpen as error:
         _no_further(f"{error}. {error.advice()}")
+
+
+def _is_sealed(bundle: Path) -> bool:
+    """Whether a bundle is sealed.
+
+    Raises:
+        UserError: there is no bundle: the message says what is there.
+    """
+    if not bundle.is_dir():
+        return places.is_sealed(bundle)
+    from relay.bundle import find
+    from relay.kit import verify_kit
+
+    if (bundle / verify_kit.MANIFEST).is_file():
+        raise UserError(f"{bundle} is a kit, not a bundle", f"Verify it: {typed('relay', 'kit', 'verify', bundle)}")
+    if there := [found.path for found in find(bundle)]:
+        raise UserError(
+            f"{bundle} is a folder with bundles: {some([path.name for path in there])}", f"Name one: {typed(there[0])}"
+        )
+    raise UserError(
+        f"{bundle} is not an export, a kit or a bundle: it has no statement.json and no {verify_kit.MANIFEST}",
+        "Name the folder that relay export or relay kit build wrote, or the file of a bundle.",
+    )
 
 
 def _outside(bundle: Path) -> None:

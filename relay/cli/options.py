@@ -77,6 +77,10 @@ Fingerprint = Annotated[
 RunConfig = Annotated[
     str, typer.Option("-c", "--config", help="Name under configs/ (fundus/relay), or a .yaml file.", callback=value)
 ]
+OfSite = Annotated[
+    str | None,
+    typer.Option("--site", help="Of several sites' models, this site's: with --model own or auto.", metavar="SITE"),
+]
 Note = Annotated[str, typer.Option("-n", "--note", help="Names this run: exps/<config>/<note>.", callback=plain_note)]
 Gpus = Annotated[
     str | None, typer.Option("-g", "--gpus", help="GPUs to use: 0 or 0,1. Default: the CPU.", callback=value)

@@ -15,7 +15,9 @@ from relay.files import expanded
 
 if TYPE_CHECKING:
     from relay.plan import Study
-    from relay.predict import Given, OwnRun
+    from relay.predict import Ensemble, Given, Model, OwnRun
+
+NO_SITE = "--site chooses among the models of a run's sites", "Leave it out: the model is named by another option."
 
 
 class Which(str, Enum):
@@ -49,6 +51,7 @@ def predict(
             "for --image, auto.",
         ),
     ] = None,
+    site: options.OfSite = None,
     save: Annotated[bool, typer.Option("-s", "--save", help="Save masks and overlays.")] = False,
     received: Annotated[
         int | None, typer.Option("--received", help="Test the models received from this leg.", min=1)
@@ -121,6 +124,8 @@ def predict(
     named["--export"] = export
     if len(given := [option for option, value in named.items() if value is not None]) > 1:
         raise UserError(f"{' and '.join(given)} name different models", "Give one of them.")
+    if site is not None and images is None and not image:
+        raise UserError("--site is for --image and --images", "Leave it out: every site's model is tested.")
     many = bulk.Bulk(images, output, export, columns, uncertainty, dicom, codes, jobs)
     many.check()
     if images is not None and image:
@@ -128,6 +133,8 @@ def predict(
     if export is not None and config is not None:
         raise UserError("--export and -c name different models", "Leave out -c: an export says how images are read.")
     if export is not None:
+        if site is not None:
+            raise UserError(*NO_SITE)
         bulk.predict_in_bulk(many, bulk.exported(many, home), None, verbose)
         return
     if config is None:
@@ -152,14 +159,14 @@ def predict(
         _skipped(here)
     which: Any = model.value if model else None
     if images is not None:
-        taken = here.for_images(which, ask.say)
+        taken = chosen_of(here, which, site)
         predictor = bulk.own(taken, study, devices, here.legs, bundle or weights)
         bulk.predict_in_bulk(many, predictor, study, verbose)
         return
     if single:
         from relay.leg import Progress, progress_of
 
-        chosen, target = here.for_images(which, ask.say), root / "results" / "images"
+        chosen, target = chosen_of(here, which, site), root / "results" / "images"
         log_to(root / "logs" / "predict.log", verbose)
         with Progress(len(single), Console(), file=progress_of(root)) as progress:
             for path in predict_images(chosen, single, target, devices, progress, warn):
@@ -218,6 +225,21 @@ def one_of(
     if received is not None:
         return Given(study, *models.received(study, received))
     return OwnRun(study, root, config)
+
+
+def chosen_of(here: Given | OwnRun | Ensemble, which: Any, site: str | None) -> Model:
+    """The one model that a command uses.
+
+    Args:
+        site: whose, if a run has a model for each of several sites.
+    """
+    from relay.predict import OwnRun
+
+    if site is None:
+        return here.for_images(which, ask.say)
+    if not isinstance(here, OwnRun):
+        raise UserError(*NO_SITE)
+    return here.for_images(which, ask.say, site)
 
 
 def bundled(study: Study, bundle: Path, passphrase_file: Path | None) -> tuple[Any, str, Path]:

@@ -10,7 +10,7 @@ import typer
 from relay.cli import ask, configs, options
 from relay.cli.predict import Which
 from relay.cli.top import command, warn
-from relay.errors import UserError
+from relay.errors import UserError, some
 from relay.files import expanded
 
 if TYPE_CHECKING:
@@ -58,22 +58,32 @@ def subgroups(
         raise UserError("--by names no column", "Name one: --by sex")
     cuts = _cuts(bands or (), named)
     study, root, _ = configs.study_of(config, note, None, overrides, train=False)
+    from relay.predict import results_at
+    from relay.results import GENERALIST
     from relay.subgroups import compare, divide, read_samples, sentence, write_page
 
-    folder = root / "results" / model.value if model else root / "results"
-    scored = read_samples(folder / "samples.csv")
+    which = model.value if model else GENERALIST
+    folder = results_at(root, which)
+    scored = read_samples(folder / "samples.csv", GENERALIST if which == GENERALIST else None, _again(which))
     samples, main = scored.samples, scored.main
+    patients = {key: sample.patient[1] for key, sample in samples.items()}
     groups = []
     for column in named:
         values = _values(study, samples, column, expanded(table) if table else None, patient)
-        groups.append(divide(column, values, cuts.get(column, ())))
+        groups.append(divide(column, values, cuts.get(column, ()), patients))
         if groups[-1].unknown:
             warn(f"{groups[-1].unknown} of {len(samples)} test images have no {column}, and are in no group")
     found = compare(scored, groups, least, study.legs[0].conf.random_seed)
-    what = f"the {model.value} model" if model else "the last leg's generalist"
+    what = "the last leg's generalist" if which == GENERALIST else f"the {which} model"
     for path in write_page(found, main, what, least, folder):
         ask.say(f"Written: {path}")
     ask.say(sentence(found, main))
+
+
+def _again(which: str) -> str:
+    """Advice for scores that are not there."""
+    option = "" if which == "generalist" else f" with --model {which}"
+    return f"Run predict_test.py{option} first: it measures every image."
 
 
 def _cuts(bands: list[str] | tuple[str, ...], named: list[str]) -> dict[str, list[float]]:
@@ -110,20 +120,27 @@ def _values(
     if column == "site":
         return {key: key[0] for key in samples}
     if table is not None:
-        from relay.data import read_sheet
+        from relay.data import alike, read_sheet
 
         sheet = read_sheet(table, [patient, column], "Name a table that exists.")
         sheet.need([patient], "Name the column of patients with --patient")
         sheet.need([column], "Name columns of the table with --by")
         of: dict[str, str] = {}
         for row in sheet.rows:
-            if of.setdefault(row[patient], row[column]) != row[column]:
+            if (said := of.setdefault(alike(row[patient]), row[column])) != row[column]:
                 raise UserError(
-                    f"{table}, line {row.line}: {row[patient]} has {column} {row[column]!r}, but "
-                    f"{of[row[patient]]!r} in an earlier line",
+                    f"{table}, line {row.line}: {row[patient]} has {column} {row[column]!r}, but {said!r} in an "
+                    "earlier line",
                     "Correct one of the two rows.",
                 )
-        return {key: of.get(sample.patient[1], "") for key, sample in samples.items()}
+        asked = {sample.patient[1] for sample in samples.values()}
+        if not any(alike(name) in of for name in asked):
+            raise UserError(
+                f"{table}: none of the {len(asked)} test patients ({some(sorted(asked), 3)}) is in its column "
+                f"{patient}, which has {some([row[patient] for row in sheet.rows], 3)}",
+                "Name the column of patients with --patient, or give the table of these patients.",
+            )
+        return {key: of.get(alike(sample.patient[1]), "") for key, sample in samples.items()}
     sites = {site for site, _ in samples}
     records = {
         (data.options.task_name, record.id): record.columns

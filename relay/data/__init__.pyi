@@ -81,6 +81,13 @@ from .suiting import (
     kind_of as kind_of,
     suits as suits,
 )
-from .tables import TABLES as TABLES, Row as Row, Sheet as Sheet, read_sheet as read_sheet, read_table as read_table
+from .tables import (
+    TABLES as TABLES,
+    NamedFiles as NamedFiles,
+    Row as Row,
+    Sheet as Sheet,
+    read_sheet as read_sheet,
+    read_table as read_table,
+)
 from .targets import Labels as Labels
 from .withdrawn import Withdrawn as Withdrawn

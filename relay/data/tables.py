@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay.data.formats.files import listing
 from relay.data.patients import clean, is_missing
 from relay.data.problems import refuse
 from relay.errors import DataError, nearest
-from relay.files import read_bytes
+from relay.files import exists, read_bytes
 
 TABLES = (".csv", ".tsv")
 """The endings of tables."""
@@ -33,6 +34,30 @@ class Row:
     def exact(self, column: str) -> str:
         """A cell as it is in the file, by the cleaned name of its column: names of files count to the last blank."""
         return next((cell for name, cell in self.stored.items() if clean(name) == column), self[column])
+
+
+class NamedFiles:
+    """The files that a table names, whose extensions may be left out."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, dict[str, Path]] = {}
+
+    def find(self, folder: Path, row: Row, column: str) -> Path | None:
+        """A cell's file, seen from a folder; None if it is not there.
+
+        Raises:
+            DataError: two files in its folder have its name, or it has DICOM files without their extension.
+        """
+        path, exact = (folder / cell for cell in (row[column], row.exact(column)))
+        if exists(path) or exists(exact):
+            return path if exists(path) else exact
+        return self._listed(path.parent).get(clean(path.name))
+
+    def _listed(self, folder: Path) -> dict[str, Path]:
+        """The images in a folder by their names without extensions; none if there is no such folder."""
+        if folder not in self._folders:
+            self._folders[folder] = listing(folder, below=False) if exists(folder) and folder.is_dir() else {}
+        return self._folders[folder]
 
 
 @dataclass(frozen=True)

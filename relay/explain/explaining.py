@@ -18,7 +18,8 @@ from relay.explain.placing import Map, View
 from relay.explain.sanity import likeness, randomised
 from relay.explain.scoring import Scores, check_layer, deepest_layer
 from relay.leg import device_of
-from relay.predict import Model, prepare
+from relay.overlay import Mask
+from relay.predict import SINGLE, Model, prepare
 from relay.results import VOTE
 
 Warn = Callable[[str], None]
@@ -32,7 +33,7 @@ class Asked:
 
     Attributes:
         methods: names in :data:`~relay.explain.methods.METHODS`.
-        output: the name of a class or label; None: the one that the model finds.
+        output: the name of a class or label, or its number; None: the one that the model finds.
         layer: the convolution that class activation maps are drawn for; None: the deepest one.
         skip: leave out methods that the net is not made for, with a warning.
     """
@@ -77,6 +78,8 @@ class Explained:
         output: the class, label or value that is explained.
         part: what part of the image was explained, in words; empty for the whole.
         heats: a map for each method.
+        found: bool ``(*S)``: where the model finds the class; None for an answer about the whole image.
+        axis: across which a volume is shown: the one that it was cut across for the net, else the first.
     """
 
     path: Path
@@ -85,6 +88,18 @@ class Explained:
     output: str
     part: str
     heats: Sequence[Heat]
+    found: Mask | None = None
+    axis: int = 0
+
+    @property
+    def shown(self) -> int | None:
+        """The slice of a volume that is shown, the same for all methods: the one that was explained, or that has most
+        of what was found or, without a mask, of the heat; None of a picture."""
+        if self.image.ndim == 3:
+            return None
+        maps = [self.found] if self.found is not None and self.found.any() else [heat.map for heat in self.heats]
+        others = tuple(axis for axis in range(3) if axis != self.axis)
+        return int(sum(each.sum(others, dtype=np.float64) for each in maps).argmax()) if maps else 0
 
 
 def explain(
@@ -103,7 +118,7 @@ def explain(
     if model.kind == VOTE:
         raise UserError(
             f"{model.source}: the vote of all sites' models is several nets, and has no explanation of its own",
-            "Explain one of them: --model generalist, or --model own.",
+            f"Explain one of them: {SINGLE}",
         )
     net = model.built().to(device_of(devices)).eval()
     for files in images:
@@ -138,7 +153,9 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
             continue
         heats.append(Heat(method, back(one), back(other), likeness(one.cpu().numpy(), other.cpu().numpy())))
     name = options.does.names[found.output]
-    return Explained(files[0], viewable(read.image), found.said, name, view.told(across), heats)
+    outline = view.outlined(read.image.shape[:-1], across, len(cases))
+    said = (files[0], viewable(read.image), found.said, name, view.told(across), heats)
+    return Explained(*said, outline, across or 0)
 
 
 def _layer(scores: Scores, view: View, asked: Asked, method: str) -> str | None:

@@ -44,7 +44,7 @@ def find(model: Model, net: nn.Module, cases: Sequence[Case], output: str | None
 
     Args:
         cases: the prepared image, or all slices of a volume.
-        output: the name of a class or label; None: what the model finds; in segmentation, not the background.
+        output: the name or number of a class or label; None: what the model finds; in segmentation, not the background.
 
     Raises:
         UserError: the model has no output of this name.
@@ -63,9 +63,12 @@ def find(model: Model, net: nn.Module, cases: Sequence[Case], output: str | None
 
 
 def _number(task: Task, name: str) -> int:
-    if name not in task.names:
-        raise UserError(f"--class {name}: the model does not know it", f"It knows: {', '.join(task.names)}.")
-    return task.names.index(name)
+    if name in task.names:
+        return task.names.index(name)
+    if name.isdecimal() and int(name) < len(task.names):
+        return int(name)
+    known = ", ".join(f"{number} {each}" for number, each in enumerate(task.names))
+    raise UserError(f"--class {name}: the model does not know it", f"Give the number or the name of one: {known}.")
 
 
 def _of_case(model: Model, net: nn.Module, case: Case, wanted: int | None, number: int) -> Found:

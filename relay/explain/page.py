@@ -7,23 +7,25 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from PIL import Image
-
 from relay.bundle import measure
 from relay.explain.explaining import Explained, Heat
-from relay.explain.picture import drawn, section
+from relay.explain.picture import sheet
 from relay.explain.sanity import ALIKE
 from relay.files import write_bytes, write_text
 from relay.numbers import MISSING
-from relay.overlay import GAP
 from relay.predict import save_volume
 from relay.report import MAPS, Maps, Section, Table, Tile, address, render
 
 LONGEST = 50
 """How many characters of an image's name its folder's name keeps."""
-SHOWN = 512
-"""Largest height of a picture on the page, in pixels."""
+SHOWN = 1536, 640
+"""Largest width and height of a picture on the page, in pixels: three panels, and what the colours mean below."""
+COLOURS_MEAN = (
+    "dark: the answer hardly depends on the place; yellow: it depends on it most. Each map has its own scale, so "
+    "that one map's yellow is not another's. Of masks, the blue outline is what the model finds"
+)
 WORDS = (
+    ("Colours", COLOURS_MEAN),
     ("Model, untrained", "the map of the model, and that of the same net with random weights"),
     ("Likeness", "rank correlation of the two maps: near 0, the map depends on what was learned"),
     ("grad_cam, grad_cam++", "where a deep layer is active for the answer; coarse, as that layer is"),
@@ -110,7 +112,7 @@ def _save(one: Explained, heat: Heat, place: Path) -> Iterator[Path]:
     """The panels as PNG and, of a volume, the map as NIfTI."""
     path = place / f"{heat.method}.png"
     data = io.BytesIO()
-    _panels(one, heat).save(data, "PNG")
+    sheet(one, heat).save(data, "PNG")
     write_bytes(path, data.getvalue())
     yield path
     if heat.map.ndim == 3:
@@ -119,19 +121,7 @@ def _save(one: Explained, heat: Heat, place: Path) -> Iterator[Path]:
         yield volume
 
 
-def _panels(one: Explained, heat: Heat) -> Image.Image:
-    """Side by side: the image, the model's map on it, and the untrained net's."""
-    at = section(heat.map)
-    panels = [drawn(one.image, shown, at) for shown in (None, heat.map, heat.untrained)]
-    width, height = panels[0].size
-    sheet = Image.new("RGB", ((width + GAP) * len(panels) - GAP, height), "white")
-    for k, panel in enumerate(panels):
-        sheet.paste(panel, ((width + GAP) * k, 0))
-    return sheet
-
-
 def _tile(one: Explained, heat: Heat) -> Tile:
-    at = section(heat.map)
-    where = "" if at is None else f" Slice {at} is shown, which has most of the heat."
+    where = "" if one.shown is None else f" Slice {one.shown} is shown, the same for all methods."
     said = f"{heat.method}. From left to right: the image; the model's map on it; the untrained net's.{where}"
-    return Tile(address(_panels(one, heat), (SHOWN * 3, SHOWN)), f"{heat.method} of {one.path.name}", said)
+    return Tile(address(sheet(one, heat), SHOWN), f"{heat.method} of {one.path.name}", said)

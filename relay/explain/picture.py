@@ -1,44 +1,99 @@
-"""Heat maps drawn over their image, and as files."""
+"""Heat maps drawn over their image, with what the colours mean."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from relay.data import Pixels
-from relay.explain.placing import Map
-from relay.overlay import LARGEST, SIDE
+from relay.explain.explaining import Explained, Heat
+from relay.overlay import GAP, LARGEST, SIDE, contours
+from relay.palette import SKY
 
 COLOURS = "inferno"
 """A colour map whose brightness rises evenly, also for colour-blind eyes."""
 OPACITY = 0.7
 """Of the hottest place; colder ones let more of the image through."""
+FOUND = SKY
+"""Of the outline: no colour of the maps is like it."""
+BAR = 8
+"""Length of the colour bar, in heights of a letter."""
 
 
-def section(heat: Map) -> int | None:
-    """The slice of a volume's map, along the first axis, that has most of its heat; None of a picture's."""
-    return int(heat.sum((1, 2)).argmax()) if heat.ndim == 3 else None
+def sheet(one: Explained, heat: Heat) -> Image.Image:
+    """Side by side: the image, the model's map on it, and the untrained net's; below, what the colours mean."""
+    at = one.shown
+    panels = [_drawn(one, shown, at) for shown in (None, heat.map, heat.untrained)]
+    width, height = panels[0].size
+    whole = (width + GAP) * len(panels) - GAP
+    letter = max(10, whole // 80)
+    font, line = ImageFont.load_default(letter), letter + GAP
+    where = "" if at is None else f", slice {at} of 0 to {one.image.shape[one.axis] - 1}"
+    told = f"{heat.method}, {one.output}{where}. The answer depends on a place:"
+    room = max(whole, int(font.getlength(told)) + GAP)
+    made = Image.new("RGB", (room, height + 4 * line + 2 * GAP), "white")
+    draw = ImageDraw.Draw(made)
+    for k, (panel, title) in enumerate(zip(panels, ("image", "model", "untrained net"), strict=True)):
+        made.paste(panel, ((width + GAP) * k, line))
+        draw.text(((width + GAP) * k, 0), title, fill="black", font=font)
+    top = height + line + GAP
+    draw.text((0, top), told, fill="black", font=font)
+    _bar(made, top + line, letter)
+    if one.found is not None:
+        top += 2 * line
+        draw.rectangle((0, top + 2, letter, top + 2 + letter), fill=FOUND, outline="black")
+        draw.text((letter + GAP, top), "what the model finds", fill="black", font=font)
+    return made
 
 
-def drawn(image: Pixels, heat: Map | None, at: int | None) -> Image.Image:
-    """An image with a map on it, at the size of an overlay.
+def _bar(made: Image.Image, top: int, letter: int) -> None:
+    """The colours, from little to most."""
+    from matplotlib import colormaps
+
+    font, draw = ImageFont.load_default(letter), ImageDraw.Draw(made)
+    colours = (colormaps[COLOURS](np.linspace(0, 1, BAR * letter))[None, :, :3] * 255).round().astype(np.uint8)
+    left = int(font.getlength("little")) + GAP
+    draw.text((0, top), "little", fill="black", font=font)
+    made.paste(Image.fromarray(colours.repeat(letter, 0)), (left, top + 2))
+    draw.text((left + colours.shape[1] + GAP, top), "most", fill="black", font=font)
+
+
+def _drawn(one: Explained, heat: NDArray[np.float32] | None, at: int | None) -> Image.Image:
+    """A panel, at the size of an overlay.
 
     Args:
-        image: uint8 ``(*S, C)``; ``heat``: 0 to 1, ``(*S)``, or None for the image alone.
-        at: the slice that is shown, along the first axis; None for a picture.
+        heat: 0 to 1, ``(*S)``, or None for the image alone.
+        at: the slice that is shown; None for a picture.
     """
     from matplotlib import colormaps
 
-    flat = image if at is None else image[at]
+    flat = _plane(one.image, one.axis, at)
     grey = flat if flat.shape[-1] == 3 else flat[..., :1]
     pixels: NDArray[np.float64] = np.broadcast_to(grey, (*grey.shape[:2], 3)) / 255.0
     if heat is not None:
-        hot = heat if at is None else heat[at]
+        hot = _plane(heat, one.axis, at)
         share = OPACITY * hot[..., None]
         pixels = pixels * (1 - share) + colormaps[COLOURS](hot)[..., :3] * share
-    found = Image.fromarray((pixels * 255).round().astype(np.uint8))
-    factor = max(1, SIDE // max(found.size))
-    found = found.resize((found.width * factor, found.height * factor), Image.Resampling.NEAREST)
-    found.thumbnail((LARGEST, LARGEST))
-    return found
+    large = _large((pixels * 255).round().astype(np.uint8), flat.shape)
+    if one.found is not None:
+        large[contours(_large(_plane(one.found, one.axis, at).astype(np.uint8), flat.shape))] = FOUND
+    return Image.fromarray(large)
+
+
+def _plane(array: NDArray[Any], axis: int, at: int | None) -> NDArray[Any]:
+    """A picture, or a slice of a volume with the head up."""
+    if at is None:
+        return array
+    plane: NDArray[Any] = array.take(at, axis)
+    return plane[::-1] if axis else plane
+
+
+def _large(array: Pixels, shape: Sequence[int]) -> Pixels:
+    """Enlarged or thinned out, so that contours are visible and no page is too large."""
+    factor, step = max(1, SIDE // max(shape[:2])), -(-max(shape[:2]) // LARGEST)
+    large: Pixels = np.ascontiguousarray(array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1))
+    return large

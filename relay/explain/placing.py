@@ -76,7 +76,16 @@ class View:
         """
         whole = torch.zeros_like(self.padded[:, :1])
         whole[self._all] = heat
-        whole = whole[self.inside]
+        return self._back(whole[self.inside], shape, across, slices)
+
+    def outlined(self, shape: Sequence[int], across: int | None, slices: int) -> NDArray[np.bool_] | None:
+        """Where the class was found, on the grid of the image as read; None for an answer about the whole image."""
+        if self.found.region is None:
+            return None
+        return self._back(self.found.region[None, None].float(), shape, across, slices) > 0.5
+
+    def _back(self, whole: Tensor, shape: Sequence[int], across: int | None, slices: int) -> Map:
+        """A map of the prepared image, ``(1, 1, *S)``, as :meth:`back`."""
         side = tuple(n for axis, n in enumerate(shape) if axis != across)
         # of two maps, what was cropped away is 1 in the first and 0 in the second
         both = torch.cat([torch.zeros_like(whole), whole], 1)

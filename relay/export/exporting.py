@@ -16,7 +16,7 @@ from relay.export.comparing import Compared
 from relay.export.formats import Form
 from relay.leg import Mirrored, Vote
 from relay.plan import Study
-from relay.predict import Model
+from relay.predict import SINGLE, Model
 from relay.results import VOTE
 from relay.trust import Keys
 
@@ -122,5 +122,5 @@ def no_vote(model: Model) -> UserError:
     return UserError(
         f"{model.source}: the vote of all sites' models can't be exported: it weighs them anew for each image, by how "
         "much it looks like each site's",
-        "Export one of them: --model generalist, or --model own.",
+        f"Export one of them: {SINGLE}",
     )

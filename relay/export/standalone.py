@@ -536,7 +536,7 @@ def mask_of(answers: Sequence[Array], prepared: Sequence[Picture], whole: Pictur
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """The command: see the module."""
+    """The command: see the module. 0: every image is predicted; 1: some are not; 2: nothing can be done."""
     words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     words.add_argument(
         "images", nargs="+", type=Path, help="of several channels: their files, in order, image by image"
@@ -547,16 +547,33 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         said, net = load(chosen.model)
         images = images_of(chosen.images, said)
-        chosen.output.mkdir(parents=True, exist_ok=True)
-        for files in images:
-            _predict(net, files, said, chosen.output)
+        if chosen.output.exists() and not chosen.output.is_dir():
+            raise ValueError(f"-o {chosen.output} is a file: name a folder")
+        lost = [files for files in images if not _done(net, files, said, chosen.output)]
     except ImportError as error:
         print(f"error: {error}. Install it: README.md names the packages", file=sys.stderr)
         return 2
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
+    if lost and len(images) > 1:
+        print(f"not predicted: {len(lost)} of {len(images)} images", file=sys.stderr)
+    return 1 if lost else 0
+
+
+def _done(net: Net, files: Sequence[Path], said: dict[str, Any], output: Path) -> bool:
+    """Predict an image, or say why it can't be: the others are predicted all the same."""
+    try:
+        for file in files:
+            if not file.is_file():
+                raise ValueError(f"a folder: name its images, as {file}/*.png" if file.is_dir() else "no such file")
+        _predict(net, files, said, output)
+    except ImportError:
+        raise
+    except Exception as error:  # whatever a reader says of a damaged file
+        print(f"error: {', '.join(map(str, files))}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def images_of(files: Sequence[Path], said: dict[str, Any]) -> list[Sequence[Path]]:
@@ -599,6 +616,7 @@ def tell(
     """Save an image's mask, or print what was predicted of it."""
     name = files[0].name
     if said["task"] == "segmentation":
+        output.mkdir(parents=True, exist_ok=True)
         print(save(mask_of(answers, prepared, whole, said), files[0], output / f"{_stem(files[0])}_mask"))
         return
     for number, answer in enumerate(answers):

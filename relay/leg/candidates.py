@@ -138,7 +138,7 @@ def preferred(legs: Iterable[Mapping[str, Any]], task: type[Task]) -> tuple[str,
         if {GENERALIST, VOTE} <= said.keys():
             pairs.append((said[GENERALIST], said[VOTE]))
     if not pairs:
-        return GENERALIST, "no leg has compared it with the vote"
+        return GENERALIST, "no leg has compared the two"
     one, many = (mean(side) for side in zip(*pairs, strict=True))
     where = f"on arrival at {len(pairs)} site{'s' if len(pairs) > 1 else ''}, before training there"
     told = f"{where}, the vote scored {many:.3f} and the generalist {one:.3f}"

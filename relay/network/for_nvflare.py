@@ -6,7 +6,11 @@ NVFlare's own ``FedAvg`` controller.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
+
+if find_spec("nvflare") is None:
+    raise ImportError('NVFlare is not installed. Install it: pip install "relay-learning[nvflare]"')
 
 import numpy as np
 from nvflare.apis.executor import Executor

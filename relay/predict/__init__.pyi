@@ -1,5 +1,5 @@
 from . import models as models
-from .choice import Given as Given, OwnRun as OwnRun, Which as Which
+from .choice import SINGLE as SINGLE, Given as Given, OwnRun as OwnRun, Which as Which
 from .ensemble import Ensemble as Ensemble
 from .image import (
     Takes as Takes,
@@ -14,5 +14,10 @@ from .image import (
 )
 from .masks import save_map as save_map, save_mask as save_mask, save_volume as save_volume
 from .models import Model as Model
-from .study import Testing as Testing, predict_study as predict_study, results_of as results_of
+from .study import (
+    Testing as Testing,
+    predict_study as predict_study,
+    results_at as results_at,
+    results_of as results_of,
+)
 from .table import show as show

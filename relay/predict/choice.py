@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from relay.bundle import manifest
-from relay.errors import UserError, typed
+from relay.errors import UserError, some, typed
 from relay.handover import Handover
 from relay.leg import Incoming, RunPaths, Vote, preferred, transport_of
 from relay.plan import Leg, Study
@@ -20,6 +20,8 @@ from relay.tasks import Task
 
 Which = Literal["own", "generalist", "vote", "auto"]
 Say = Callable[[str], None]
+SINGLE = "--model generalist, or --model own: --site names the site, if there are several."
+"""The models that are single nets, in advice."""
 OTHERS = "Use --model generalist or --model auto."
 
 
@@ -148,13 +150,18 @@ class OwnRun:
             return [replace(model, sites=(model.site,)) for model in self.generalists]  # each site has only its own
         return self._own() if which == "own" else self._auto(say)
 
-    def for_images(self, which: Which | None, say: Say) -> Model:
+    def for_images(self, which: Which | None, say: Say, site: str | None = None) -> Model:
         """The model for images that belong to no test set; without a choice, ``auto``: what this site adopted or, until
         then and in a simulation, the model that is best elsewhere.
+
+        Args:
+            site: whose own model, or whose adopted one, if there are those of several sites.
 
         Raises:
             UserError: there is none, or several.
         """
+        if site is not None:
+            return self._of_site(which, site)
         if which in (None, "auto"):
             try:
                 return self._at_home(say)
@@ -166,11 +173,27 @@ class OwnRun:
                 return found
         there = self.named(which, say)
         if which == "own" and len(there) > 1:
+            sites = [model.site for model in there]
             raise UserError(
-                f"--model own is one model for each of {len(there)} sites; which site's are these images?",
-                "Use --model generalist, vote or auto. Or predict in the site's own deployment.",
+                f"--model own is one model for each of {len(sites)} sites: {some(sites)}",
+                f"Name one: --site {sites[0]}",
             )
         return there[-1]
+
+    def _of_site(self, which: Which | None, site: str) -> Model:
+        if which not in ("own", "auto"):
+            raise UserError(
+                f"--site {site} is for --model own and --model auto", "Add one of the two, or leave --site out."
+            )
+        legs = {leg.task_name: leg for leg in self._sites}
+        if site not in legs:
+            raise UserError(f"--site {site}: the config has no leg at this site", f"It has: {', '.join(legs)}.")
+        if which == "auto":
+            return self._adopted(legs[site])
+        found = [model for model in self.named("own", print) if model.site == site]
+        if not found:
+            raise lacking(self.study, self._handover, site)
+        return found[0]
 
     def at_home(self, leg: Leg, single: bool = False) -> Model:
         """The model for the own patients of a leg's site: what it adopted; else its expert in the newest handover; else
@@ -258,10 +281,10 @@ def best_elsewhere(handover: Handover, inside: dict[str, Model], task: type[Task
         say(f"Taken: the one model of leg {inside[GENERALIST].number}, because there are no experts to vote.")
         return inside[GENERALIST]
     better, why = preferred(handover.legs, task)
-    unlike = "the one model" if better == GENERALIST else "all of them alike"
+    then = "the one model for everybody answers alone" if better == GENERALIST else "all of them have an equal say"
     say(
-        f"Taken: the vote of the sites' models of leg {inside[VOTE].number}; for images unlike those of all sites, "
-        f"{unlike}, because {why}."
+        f"Taken: the vote of the sites' models of leg {inside[VOTE].number}. If an image looks unlike those of every "
+        f"site, {then}, because {why}."
     )
     return inside[VOTE]
 
@@ -272,6 +295,12 @@ def lacking(study: Study, handover: Handover | None, site: str | None = None) ->
     Args:
         site: whose own expert was asked for.
     """
+    if handover is None and study.handoff is None and len(study.legs) == 1:
+        return UserError(
+            f"{study.name} has one leg here, of {study.legs[0].task_name}: no leg hands on to another, so there are no "
+            "experts",
+            f"Give a config, or current_tasks.task_ids, with all the legs that were trained. Or: {OTHERS}",
+        )
     if handover is None:
         return UserError(f"no handover of {study.name} is here, so it has no experts", f"Train first. Or: {OTHERS}")
     legs = handover.legs

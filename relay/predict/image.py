@@ -34,9 +34,10 @@ from relay.data import (
     viewable,
 )
 from relay.errors import DataError, UserError, first_line
-from relay.files import write_text
+from relay.files import unreadable, write_text
 from relay.leg import Progress, digest, predict, resized, slabs
 from relay.logs import hide
+from relay.numbers import sheet_cell
 from relay.overlay import save_overlay
 from relay.postprocess import cleaned, steps_of
 from relay.predict.masks import save_mask
@@ -69,17 +70,16 @@ def images_in(given: Sequence[Path]) -> list[Path]:
             found += _inside(path) if stat.S_ISDIR(mode) else [path]
         except OSError as error:
             raise UserError(f"{path} can't be read: {error.strerror}", f"Check the path. {KINDS}") from error
-        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):  # it may have no end
-            raise UserError(
-                f"{path} is not a file, but a pipe or a device", "Copy it to a file first, and name that file."
-            )
+        if why := unreadable(path):
+            raise UserError(f"{path} is {why}", "Copy it to a file first, and name that file.")
     return list(dict.fromkeys(found))
 
 
 def _inside(folder: Path) -> list[Path]:
     """The images in a folder, and the DICOM series there and in its subfolders."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
     images = [path for path in files if path.name.lower().endswith(WHOLE)]
+    refuse([f"{path}: {why}" for path in images if (why := unreadable(path))], f"{folder}: no files", "Remove them.")
     images += [series.path for series in find_series(folder) if series.scan]
     if not images:
         below = " itself; its subfolders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""
@@ -191,7 +191,7 @@ def answers_of(model: Model, net: nn.Module, files: Sequence[Path], warn: Warn, 
 def save_answers(lines: Sequence[Sequence[str]], task: Task, path: Path) -> Path:
     """Write the lines of :func:`answers_of` as CSV, with a column for each of the task's outputs."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([["image", "slice", "predicted", *task.names], *lines])
+    csv.writer(text).writerows(map(sheet_cell, line) for line in [["image", "slice", "predicted", *task.names], *lines])
     write_text(path, text.getvalue())
     return path
 

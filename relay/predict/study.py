@@ -56,8 +56,11 @@ def results_of(models: Sequence[Model], root: Path, which: str | None = None) ->
     Args:
         which: the choice; None for all that is here.
     """
-    if models[0].outside:
-        return root / "results" / models[0].folder
+    return root / "results" / models[0].folder if models[0].outside else results_at(root, which)
+
+
+def results_at(root: Path, which: str | None = None) -> Path:
+    """:func:`results_of` a run's own models."""
     return root / "results" / ("" if which in (None, GENERALIST) else which)
 
 

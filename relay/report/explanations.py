@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 MAPS = "maps.json"
 """In the folder of an image, beside its maps."""
-SIZE = 1536, 512
-"""Maximum width and height in pixels: the image and two maps side by side."""
+SIZE = 1536, 640
+"""Maximum width and height in pixels: the image and two maps side by side, and what the colours mean below."""
 AGAIN = "Remove the folder that it is in, and run relay explain again."
 CHANGED = "The maps of {} are of other weights than the run has now, and are left out: run relay explain again."
 SAID = (

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay.files import write_text
-from relay.numbers import MISSING, bounds, number as shown
+from relay.numbers import MISSING, bounds, number as shown, sheet_cell
 from relay.report import Picture, Section, Table, figure, render, styled
 from relay.statistics import MIN_PATIENTS
 from relay.subgroups.measuring import Column, Group
@@ -157,10 +157,11 @@ def _table(columns: Sequence[Column]) -> str:
     writer.writerow(HEADER)
     for column in columns:
         for group in column.groups:
+            names = [sheet_cell(column.name), sheet_cell(group.name)]
             for metric, found in group.scores.items():
                 values = ("" if math.isnan(found[key]) else f"{found[key]:.6g}" for key in ("mean", "low", "high"))
-                writer.writerow([column.name, group.name, metric, group.patients, group.images, *values])
+                writer.writerow([*names, metric, group.patients, group.images, *values])
             for metric, score in group.of_set.items():
                 values = ("" if math.isnan(value) else f"{value:.6g}" for value in (score.value, *score.bounds))
-                writer.writerow([column.name, group.name, metric, group.patients, group.images, *values])
+                writer.writerow([*names, metric, group.patients, group.images, *values])
     return text.getvalue()

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from relay.errors import UserError, plain
 from relay.files import read_record
 from relay.report import rows_of
+from relay.results import GENERALIST
 from relay.subgroups.columns import Key
 from relay.tasks import Task, named
 
@@ -55,8 +56,12 @@ class Scored:
     task: Task | None
 
 
-def read_samples(path: Path) -> Scored:
+def read_samples(path: Path, model: str | None = None, first: str = AGAIN) -> Scored:
     """Every sample, as the last leg's model predicted it; the task is the one that ``evaluation.json`` beside it names.
+
+    Args:
+        model: only rows of this kind of model, if a leg has several in the table; None for all rows.
+        first: what to do if there is no such file.
 
     Raises:
         UserError: one of the two files is missing or damaged, or the table has no scores of this task.
@@ -66,16 +71,14 @@ def read_samples(path: Path) -> Scored:
     patients: dict[Key, Key] = {}
     try:
         for row in rows_of(path):
-            if not row["sample"]:  # a patient's
+            if not row["sample"] or model not in (None, row.get("model", GENERALIST)):  # a patient's, another model's
                 continue
             key = plain(row["site"]), row["sample"]
             patients[key] = key[0], row["patient"]
             value = float(row["value"]) if row["value"] else math.nan
             found[int(row["leg"]), key][row["metric"]].append((row["class"], value))
     except OSError as error:
-        raise UserError(
-            f"{path} can't be read: {error.strerror}", "Run predict_test.py first: it measures every image."
-        ) from error
+        raise UserError(f"{path} can't be read: {error.strerror}", first) from error
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is damaged: {error}", AGAIN) from error
     if not any(kind.sample_metric in rows for rows in found.values()):

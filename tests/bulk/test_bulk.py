@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -185,6 +187,70 @@ def test_a_bad_file_ends_no_run(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "masks" / "good.nii.gz").exists()
     assert len(done(own(), images, tmp_path / "out")[0].problems) == 1
     assert not (tmp_path / "out" / "masks" / "good.nii.gz").exists(), "it was of another image"
+
+
+def test_no_name_is_a_formula_for_a_spreadsheet(tmp_path: Path) -> None:
+    volume(tmp_path / "in" / "=a.nii.gz")
+    for _ in range(2):  # the second keeps what is finished
+        summary, (row,) = done(own(), tmp_path / "in", tmp_path / "out")
+        assert (row["file"], row["error"]) == ("'=a.nii.gz", "")
+    assert summary.kept == 1
+
+
+def test_a_picture_of_one_value_is_suspicious(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (60, 60), (9, 90, 200)).save(tmp_path / "in" / "a.png")
+    _, (row,) = done(own(slices="axial", channels=3), tmp_path / "in", tmp_path / "out")
+    assert (row["error"], row["notes"]) == ("", "every pixel has the same value")
+
+
+def test_what_is_no_file_is_listed_with_its_reason(tmp_path: Path) -> None:
+    images = tmp_path / "in"
+    volume(images / "good.nii.gz")
+    (images / "lost.nii.gz").symlink_to("gone.nii.gz")
+    os.mkfifo(images / "pipe.nii.gz")
+    (tmp_path / "elsewhere").mkdir()
+    (images / "linked").symlink_to(tmp_path / "elsewhere")
+    summary, rows = done(own(), images, tmp_path / "out")
+    said = {row["file"]: row["error"] for row in rows}
+    assert (summary.images, len(summary.problems), said.pop("good.nii.gz")) == (4, 3, "")
+    for name, why in (
+        ("lost.nii.gz", "a link to a file that is not there: gone.nii.gz"),
+        ("pipe.nii.gz", "not a file, but a pipe or a device"),
+        ("linked", "a link to a folder, which is not followed"),
+    ):
+        assert why in said[name]
+    with pytest.raises(UserError, match="not a file, but a pipe"):
+        listed(images / "pipe.nii.gz", own(), tmp_path / "out")
+    table = tmp_path / "list.csv"
+    table.write_text("image\nin/good\nin/pipe.nii.gz\nin/lost.nii.gz\n")
+    assert [bool(one.problem) for one in listed(table, own(), tmp_path / "out")] == [False, True, True]
+
+
+def test_of_many_problems_the_first_are_on_the_screen(tmp_path: Path) -> None:
+    for k in range(8):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{k}.nii.gz").write_bytes(b"no image")
+    outputs = Outputs(tmp_path / "out", {})
+    outputs.begin()
+    progress = Mock(counted=lambda each, _: each)
+    predictor = own()
+    run(predictor, listed(tmp_path / "in", predictor, tmp_path / "out"), outputs, Settings(), progress, None)
+    said = [call.args[0] for call in progress.say.call_args_list]
+    assert [text[:14] for text in said[:5]] == ["Not predicted:"] * 5
+    assert said[5:] == ["… and 3 more: see the column error of predictions.csv"]
+
+
+def test_a_table_of_the_study_is_read_as_its_data_set_reads_it(tmp_path: Path) -> None:
+    """Its columns and its folder are those of the config, and extensions may be left out."""
+    volume(tmp_path / "scans" / "a.1.nii.gz")
+    (tmp_path / "labels.csv").write_text("scan,kind\na.1,good\n")
+    options = SimpleNamespace(image_columns=["scan"], image_dir="scans")
+    (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
+    assert (one.files, one.said, one.problem) == ((tmp_path / "scans/a.1.nii.gz",), "a.1", "")
+    volume(tmp_path / "scans" / "a.1.mha")
+    (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
+    assert "files with the same name" in one.problem
 
 
 def test_the_folder_must_be_for_predictions_alone(tmp_path: Path) -> None:

@@ -377,6 +377,19 @@ def test_a_changed_bundle_is_3_in_verify(world: Typed) -> None:
     world.at("east", "verify").refused(2, "nothing to verify is given")
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_what_is_no_bundle_is_told_before_anything_is_asked_of_the_site(command: str, tmp_path: Path) -> None:
+    """Nobody knows a study here."""
+    here = {"RELAY_HOME": str(tmp_path / "home")}
+    typed(command, tmp_path / "gone", **here).refused(2, "there is no bundle", advice="Check the name")
+    (folder := tmp_path / "folder").mkdir()
+    typed(command, folder, **here).refused(2, "is not an export, a kit or a bundle: it has no statement.json")
+    (folder / "vessels.leg-2.south.relay").touch()
+    typed(command, folder, **here).refused(2, "is a folder with bundles: vessels.leg-2", advice="Name one: ")
+    (folder / "MANIFEST.json").touch()
+    typed(command, folder, **here).refused(2, "is a kit, not a bundle", advice="relay kit verify")
+
+
 # -- receipt ---------------------------------------------------------------------------------------------------------
 
 

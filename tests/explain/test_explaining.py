@@ -17,6 +17,7 @@ from relay.config import Devices
 from relay.data import DatasetOptions
 from relay.errors import DataError, UserError
 from relay.explain import Asked, explain, write_page
+from relay.explain.picture import FOUND, sheet
 from relay.report import Maps
 
 METHODS = ("occlusion", "guided_grad_cam", "integrated_gradients")
@@ -51,6 +52,29 @@ def picture(path: Path, size: tuple[int, int] = (32, 48)) -> Path:
     pixels[4:12, 20:30] = 250
     Image.fromarray(pixels).save(path)
     return path
+
+
+def test_a_class_may_be_given_by_its_number(tmp_path: Path) -> None:
+    one = explained(model(bias=-0.45), picture(tmp_path / "one.png"), output="1")
+    assert (one.output, one.shown) == ("bright", None)
+    assert one.found is not None
+    assert one.found[5:11, 21:29].all()
+    assert not one.found[20:].any()
+
+
+@pytest.mark.parametrize("slices", ["axial", "coronal", "sagittal"])
+def test_all_methods_show_the_same_slice_and_what_was_found_there(tmp_path: Path, slices: str) -> None:
+    """The slice that was explained, whichever axis the net sees slices across."""
+    pixels = np.random.default_rng(0).uniform(0, 40, (10, 12, 14)).astype(np.float32)
+    pixels[6:9, 2:6, 8:12] += 100
+    sitk.WriteImage(sitk.GetImageFromArray(pixels), str(tmp_path / "scan.nii.gz"))
+    one = explained(model(2, slices=slices), tmp_path / "scan.nii.gz")
+    assert one.part == f"slice {one.shown}"
+    assert one.found.any(tuple(a for a in range(3) if a != one.axis)).nonzero()[0].tolist() == [one.shown]
+    sheets = [np.asarray(sheet(one, heat)) for heat in one.heats]
+    assert all((each == FOUND).all(-1).any() for each in sheets)
+    image = [each[40:100, :200] for each in sheets]
+    assert all(np.array_equal(image[0], each) for each in image)
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [16, 24]}, {"patch_size": [24, 24]}, {"task": "classification"}])

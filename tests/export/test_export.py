@@ -187,6 +187,17 @@ def test_models_without_masks(task: str, tmp_path: Path, capsys: pytest.CaptureF
     Image.fromarray(np.full((8, 8), 60, np.uint8)).save(tmp_path / "a.png")
     assert standalone.main(["--model", str(tmp_path / "model"), str(tmp_path / "a.png")]) == 0
     assert capsys.readouterr().out.startswith(f"a.png: {of.legs[0].data.names[0]} ")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:45])
+    given = [str(tmp_path / name) for name in ("cut.png", "model", "none.png", "a.png")]
+    assert standalone.main(["--model", str(tmp_path / "model"), "-o", str(tmp_path / "new"), *given]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith("a.png: "), "the good image is predicted"
+    assert [line.partition(": ")[2].partition(": ")[0] for line in told.err.splitlines()[:3]] == given[:3]
+    for why in ("truncated", f"a folder: name its images, as {given[1]}/*.png", "no such file", "3 of 4 images"):
+        assert why in told.err
+    assert not (tmp_path / "new").exists()
+    assert standalone.main(["--model", str(tmp_path / "model"), "-o", given[0], given[3]]) == 2
+    assert f"-o {given[0]} is a file: name a folder" in capsys.readouterr().err
     for whose in (None, keys.new("other").identity):
         with pytest.raises(UserError, match=r"has a \.pt2 that is not signed by this site"):
             Exported(tmp_path / "model", whose)
@@ -325,7 +336,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--received=1", "--bundle=x"], 2, "different models"),
         (["-o", "stick/other"], 2, "there is no folder stick"),
         (["-o", "other", "--home", "nowhere"], 2, "no keys"),
-        (["-o", "other", "--model", "own"], 2, "no handover"),
+        (["-o", "other", "--model", "own"], 2, "no leg hands on to another"),
         (["-o", "other", "--image", "none.png"], 2, "none.png"),
     ):
         bad = CliRunner().invoke(app, [*command, *words])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +149,13 @@ def test_a_servers_average_is_that_of_the_ring(tmp_path: Path) -> None:
     assert furthest(averaged, ring) < 1e-5
     assert furthest(averaged, right) < 1e-5
     assert furthest(unweighted, right) > 1e-3
+
+
+@pytest.mark.parametrize(("module", "needs"), [("for_nvflare", "nvflare"), ("for_flower", "flwr")])
+def test_an_adapter_without_its_package_says_what_to_install(
+    module: str, needs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == needs else find_spec(name))
+    monkeypatch.delitem(sys.modules, f"relay.network.{module}", raising=False)
+    with pytest.raises(ImportError, match=r"is not installed. Install it: pip install \"relay-learning\["):
+        importlib.import_module(f"relay.network.{module}")

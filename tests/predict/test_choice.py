@@ -120,19 +120,36 @@ def test_in_a_simulation_each_choice_is_one_kind(own: OwnRun, monkeypatch: pytes
     assert results_of(own.generalists, own.root, "generalist") == own.root / "results"
     net, first = experts[0].net(Devices()), own.generalists[0]
     assert all(torch.allclose(net.state_dict()[name], t, atol=1e-2) for name, t in first.weights.items())
-    for kind, unlike in (("vote", "all of them alike"), ("generalist", "the one model")):
+    for kind, unlike in (
+        ("vote", "all of them have an equal say"),
+        ("generalist", "the one model for everybody answers alone"),
+    ):
         monkeypatch.setattr(choice, "preferred", lambda *_, kind=kind: (kind, "the test says so"))
         said, say = told()
         homes = [("adopted_clinic_a", "adopted", 2, ("clinic_a",)), ("adopted_clinic_b", "adopted", 2, ("clinic_b",))]
         assert about(own.named("auto", say)) == [*homes, ("task_2_vote", "vote", 2, ("clinic_c",))]
         assert said == [
-            "Taken: the vote of the sites' models of leg 2; for images unlike those of all sites, "
+            "Taken: the vote of the sites' models of leg 2. If an image looks unlike those of every site, "
             f"{unlike}, because the test says so."
         ]
         assert own.for_images(None, say).folder == "task_2_vote"
     with pytest.raises(UserError, match="--model own is one model for each of 2 sites") as caught:
         own.for_images("own", pytest.fail)
-    assert "--model generalist" in caught.value.advice()
+    assert caught.value.advice() == "Name one: --site clinic_a"
+    assert about([own.for_images("own", pytest.fail, "clinic_b")]) == [about(own.named("own", pytest.fail))[1]]
+    assert about([own.for_images("auto", pytest.fail, "clinic_a")]) == homes[:1]
+    with pytest.raises(UserError, match="no leg at this site") as caught:
+        own.for_images("own", pytest.fail, "clinic_z")
+    assert "clinic_a, clinic_b" in caught.value.advice()
+    with pytest.raises(UserError, match="--site clinic_a is for --model own"):
+        own.for_images("generalist", pytest.fail, "clinic_a")
+
+
+def test_one_leg_of_a_simulation_hands_nothing_over(simulated: Path) -> None:
+    one = OwnRun(study(**KEEPER, **THREE, **{"current_tasks.task_ids": [1]}), simulated, "study.yaml")
+    with pytest.raises(UserError, match="has one leg here, of clinic_a: no leg hands on") as caught:
+        one.for_images("own", pytest.fail)
+    assert "current_tasks.task_ids" in caught.value.advice()
 
 
 def test_what_was_adopted_from_another_handover_is_not_taken_for_the_choice(own: OwnRun) -> None:
@@ -210,7 +227,7 @@ def test_a_site_uses_its_last_leg_until_it_has_adopted(hospitals: tuple[Sites, S
     assert about(here.named("own", pytest.fail)) == [("task_2_expert_clinic_b", "expert", 2, ("clinic_b",))]
     said, say = told()
     assert here.for_images(None, say).folder == "task_2_vote"
-    assert said[0].startswith("Taken: the vote of the sites' models of leg 2; ")
+    assert said[0].startswith("Taken: the vote of the sites' models of leg 2. ")
     assert said[1].startswith("clinic_b has not adopted a model in ")
     assert said[1].endswith("Run: relay adopt -c study.yaml -n clinic_b")
     with pytest.raises(NotAdopted, match="clinic_b has not adopted a model"):

@@ -14,6 +14,7 @@ from hypothesis import given, strategies as st
 from relay.cli.subgroups import _values
 from relay.errors import UserError
 from relay.subgroups import Sample, Scored, compare, divide, read_samples, sentence, sets, write_page
+from tests.cli.typed import typed
 
 HEADER = ["study", "strategy", "leg", "trained", "model", "site", "patient", "sample", "class", "metric", "value"]
 
@@ -32,6 +33,11 @@ def test_words_are_groups_and_empty_cells_are_not_known() -> None:
     found = divide("sex", keyed(["F", "M", "", "F ", " "]))
     assert (found.order, found.unknown) == (["F", "M"], 2)
     assert found.of["a", "3"] == "F"
+
+
+def test_a_usual_word_for_a_missing_value_is_none() -> None:
+    found = divide("age", keyed(["39", "n/a", "60", "-"]), [40])
+    assert (found.unknown, found.of) == (2, {("a", "0"): "under 40", ("a", "2"): "40 or more"})
 
 
 def test_few_numbers_are_groups_in_their_order() -> None:
@@ -55,7 +61,10 @@ def test_every_number_is_in_one_band(ages: list[int]) -> None:
     ("values", "cuts", "message"),
     [
         (["", " "], (), "no test image has a value"),
-        (["1", "old"], (40,), "'old' is no number"),
+        (["1", "old"], (40,), r"'old' \(1\) is no number"),
+        (["1", "52,5", "old", "52,5"], (40,), r"'52,5' \(1, 3\), 'old' \(2\) are no numbers"),
+        ([*(f"{k}" for k in range(30)), "52,5"], (), r"--by x: '52,5' \(30\) is no number"),
+        (["n/a", "?"], (), "no test image has a value"),
         ([f"p{k}" for k in range(30)], (), "30 different values"),
     ],
 )
@@ -126,6 +135,16 @@ def test_scores_are_the_last_leg_s_without_the_background(tmp_path: Path) -> Non
     found = read_samples(written(tmp_path / "samples.csv", rows))
     assert (found.main, found.task) == ("dice", None)
     assert found.samples == {("a", "i1"): Sample(("a", "p1"), {"dice": 0.5})}
+
+
+def test_scores_of_other_models_of_a_leg_are_left_out(tmp_path: Path) -> None:
+    rows: list[list[object]] = [
+        ["s", "relay", 1, "a", model, "a", "p1", "i1", name, "dice", value]
+        for model, value in (("generalist", 0.4), ("vote", 0.8), ("adopted", 1.0))
+        for name in ("back", "disc")
+    ]
+    path = written(tmp_path / "samples.csv", rows)
+    assert read_samples(path, "generalist").samples["a", "i1"].scores == {"dice": 0.4}
 
 
 def answered(path: Path, metrics: list[list[tuple[str, str, float]]], task: str) -> Path:
@@ -204,6 +223,14 @@ def test_rows_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
         _values(None, samples, "sex", path, "patient")  # type: ignore[arg-type]
     path.write_text("patient,sex\np1,F\np1,F\n")
     assert _values(None, samples, "sex", path, "patient") == {("a", "i1"): "F"}  # type: ignore[arg-type]
+    path.write_text("patient,sex\nP–001,F\n")
+    samples = {("a", "i1"): Sample(("a", "p-001"), {"dice": 0.5})}
+    assert _values(None, samples, "sex", path, "patient") == {("a", "i1"): "F"}  # type: ignore[arg-type]
+    path.write_text("patient,sex\nq1,F\n")
+    with pytest.raises(
+        UserError, match=r"none of the 1 test patients \(p-001\) is in its column patient, which has q1"
+    ):
+        _values(None, samples, "sex", path, "patient")  # type: ignore[arg-type]
 
 
 def test_files_that_are_missing_or_damaged(tmp_path: Path) -> None:
@@ -235,3 +262,9 @@ def test_the_task_is_the_one_that_was_measured(tmp_path: Path) -> None:
     record.unlink()
     with pytest.raises(UserError, match="is missing: it says what task"):
         read_samples(path)
+
+
+@pytest.mark.parametrize("option", [[], ["--model", "generalist"]])
+def test_the_scores_are_looked_for_where_predict_writes_them(option: list[str], tmp_path: Path) -> None:
+    done = typed("subgroups", "-c", "demo", "--by", "site", *option, cwd=tmp_path)
+    done.refused(2, "demo/run/results/samples.csv can't be read", advice="Run predict_test.py first")

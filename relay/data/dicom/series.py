@@ -23,7 +23,7 @@ from pathlib import Path
 
 from relay.data.dicom.pseudonyms import Pseudonyms
 from relay.data.dicom.tags import HEADER, items, quiet_pydicom, read_header, text
-from relay.data.formats.files import DAMAGED, UID, is_dicom, is_series
+from relay.data.formats.files import DAMAGED, UID, WHOLE, is_dicom, is_series
 from relay.data.formats.metaimage import voxel_file
 from relay.data.problems import refuse
 from relay.errors import DataError, some
@@ -204,8 +204,10 @@ def _walk(folder: Path) -> Stamps:
         for place, below, names in os.walk(folder, onerror=_can_not):
             below[:] = sorted(name for name in below if not name.startswith("."))
             for name in sorted(names):
+                path = Path(place, name)
+                if name.lower().endswith(WHOLE) and not path.is_file():
+                    continue  # whatever it is, no slice of a series
                 if not name.startswith(".") and name != "DICOMDIR":
-                    path = Path(place, name)
                     about = path.stat()
                     found.append((str(path), about.st_size, about.st_mtime_ns))
     except OSError as error:

@@ -98,4 +98,6 @@ def _pixels(path: Path, picture: Image.Image, indices: bool) -> tuple[NDArray[An
     array: NDArray[Any] = np.array(picture if plain else picture.convert("L" if grey else "RGB"))
     if array.dtype == np.bool_:
         array = np.uint8(1 if indices else 255) * array.astype(np.uint8)
+    if not indices and array.dtype == np.uint8 and (array == array[0, 0]).all():  # others get a window, which says so
+        notes = (*notes, "every pixel has the same value")
     return array, notes
