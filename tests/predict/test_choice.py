@@ -343,6 +343,29 @@ def test_adopt_and_predict_at_a_hospital(
     assert "adopted.json is damaged" in " ".join(done.output.split())
 
 
+def test_a_site_of_a_simulation_is_named_on_the_command_line(
+    simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(simulated, tmp_path / "exps/study/run")
+    Path("study.yaml").write_text(yaml.safe_dump(given(**KEEPER, **THREE)))
+    Image.fromarray(np.full((16, 16, 3), 90, np.uint8)).save("eye.png")
+    command = ["predict", "-c", "study.yaml", "--image", "eye.png", "--model", "own"]
+
+    def run(*more: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, [*command, *more], catch_exceptions=False)
+        return done.exit_code, " ".join(done.output.split())
+
+    code, said = run()
+    assert (code, "Name one: --site clinic_a" in said) == (2, True)
+    code, said = run("--site", "clinic_c")
+    assert (code, "It has: clinic_a, clinic_b." in said) == (2, True)
+    code, said = run("--site", "clinic_b")
+    assert code == 0, said
+    (mask,) = Path("exps/study/run/results/images").glob("*/eye.png-*_mask.png")
+    assert mask.parent.name.endswith("expert_clinic_b")
+
+
 def test_a_hospital_without_a_turn_can_adopt_too(
     hospitals: tuple[Sites, Simulation, Simulation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
