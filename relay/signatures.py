@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -170,3 +170,13 @@ def _kind(node: ast.expr | None) -> Any:
     said = ast.unparse(node) if node else ""
     plain = SCALARS.get(said.removesuffix(" | None"), Any)
     return plain | None if plain is not Any and said.endswith(" | None") else plain
+
+
+def remade(find: Callable[[str], Any], name: str, options: Mapping[str, Any]) -> Any:
+    """A plug-in whose class was made for a name of a library, for ``__reduce__``: another process makes it again.
+
+    Args:
+        find: makes the class of a name.
+    """
+    kind = find(name)
+    return kind(kind.Options(**options))

@@ -14,7 +14,7 @@ from relay.augment.base import Augmentation, Images, Pixels
 from relay.augment.classic import through_imgaug
 from relay.config import options
 from relay.errors import UserError, first_line
-from relay.signatures import Library
+from relay.signatures import Library, remade
 
 MONAI = Library("monai.transforms", "transform")
 IMGAUG = Library("imgaug.augmenters", "augmenter")
@@ -31,6 +31,9 @@ class FromMonai(Augmentation):
 
     axes, takes = (2, 3), "unit"
     name: ClassVar[str]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (from_monai, self.name, vars(self.options))
 
     def problem(self, axes: int) -> str | None:
         """See :meth:`Augmentation.problem`."""
@@ -64,6 +67,9 @@ class FromImgaug(Augmentation):
     def __init__(self, options: Any) -> None:
         super().__init__(options)
         self._augmenter: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (from_imgaug, self.name, vars(self.options))
 
     def apply(self, images: Images, masks: Pixels, seed: int) -> tuple[Images, Pixels]:
         """See :meth:`Augmentation.apply`."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, model_validator
 
 from relay.config import Field, options
 from relay.errors import UserError, nearest, some
-from relay.signatures import Library, Parameter
+from relay.signatures import Library, Parameter, remade
 
 from .base import Net, NetOptions, weights_file
 
@@ -59,6 +59,9 @@ class LibraryNet(Net):
 
     name: ClassVar[str]
     options: LibraryOptions
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remade, (from_monai, self.name, vars(self.options))
 
     def build(self) -> nn.Module:
         """See :meth:`relay.nets.base.Net.build`; a net that classifies gives ``(B, num_classes)``.

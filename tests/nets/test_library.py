@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import pickle
 import subprocess
 import sys
 from collections import defaultdict
@@ -303,3 +304,22 @@ def test_images_are_classified_with_all_that_a_config_may_say(tmp_path: Path) ->
         by_sample[row["site"], row["sample"]] += row["value"] if row["metric"] == "probability" else 0
     assert by_sample
     assert all(total == pytest.approx(1, abs=1e-5) for total in by_sample.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "kwargs"),
+    [
+        ("nets", "monai:DenseNet", {"init_features": 8, "block_config": [2, 2]}),
+        ("nets", "monai:ViT", {"img_size": [32, 32], "patch_size": 16}),
+        ("augmentations", "monai:RandGaussianNoised", {"prob": 0.5}),
+        ("augmentations", "imgaug:GaussianBlur", {"sigma": [0.0, 1.0]}),
+    ],
+)
+def test_what_is_named_after_a_library_can_go_to_another_process(kind: str, name: str, kwargs: dict[str, Any]) -> None:
+    """One that is started anew, as for --jobs, or for num_workers on Windows and macOS."""
+    cls = registry.find(kind, name)
+    made = cls(cls.Options(**kwargs))
+    again = pickle.loads(pickle.dumps(made))
+    assert type(again) is cls
+    assert again.options == made.options
+    assert copy.deepcopy(made).options == made.options
