@@ -7,6 +7,7 @@ import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 
@@ -109,6 +110,7 @@ def _against_requirements() -> tuple[list[str], list[str]]:
     return sorted(missing), sorted(unfit)
 
 
+@cache
 def _incomplete() -> dict[str, str]:
     """By the name of each package that relay requires, directly or not, and that lacks some of its code: what it lacks.
     Nothing is imported, and packages that don't list their files are not looked at."""

@@ -404,10 +404,17 @@ def test_colour_of_which_bits_would_be_lost_is_refused(tmp_path: Path, name: str
 
 def test_transparent_images_are_said(tmp_path: Path) -> None:
     values = np.full((4, 4, 4), 9, np.uint8)
+    values[0, 0, 0] = 8
     drawn = picture(tmp_path / "m.png", np.zeros((4, 4), np.uint8))
     read = read_pair(picture(tmp_path / "a.png", values), drawn, range(2))
     assert read.notes == ("partly transparent; used the colours underneath",)
-    assert (read.image == 9).all()
+    assert (read.image == values[..., :3]).all()
+
+
+def test_a_picture_of_one_value_is_said(tmp_path: Path) -> None:
+    drawn = picture(tmp_path / "m.png", np.zeros((4, 4), np.uint8))
+    read = read_pair(picture(tmp_path / "a.png", np.full((4, 4, 3), 9, np.uint8)), drawn, range(2))
+    assert read.notes == ("every pixel has the same value",)
 
 
 def test_a_suspicious_window_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,7 +56,7 @@ def test_steps_of_a_relay_leave_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return real(self, *given)
 
     monkeypatch.setattr(Learner, "training_step", checked)
-    changes = {"common.strategy.name": "relay", "common.train.num_epochs": 1, "common.train.batch_size": 2}
+    changes = {"common.strategy.name": "relay", "common.train.num_epochs": 1, "common.train.batch_size": 4}
     try:
         simulate(tmp_path, **toys.SMALL, **changes)
     finally:

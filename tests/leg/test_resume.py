@@ -46,7 +46,12 @@ class StopAt(ShowProgress):
 AUGMENTED = {**RELAY, "common.dataset.kwargs.augment.train": "full", "common.model.kwargs.dropout": 0.2}
 
 
-@pytest.mark.parametrize(("steps", "workers", "validated"), [(2, 0, 1), (7, 0, 3), (8, 2, 1), (14, 0, 1)])
+def slow(*values: Any) -> Any:
+    """A case that others cover in part."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("steps", "workers", "validated"), [slow(2, 0, 1), (7, 0, 3), (8, 2, 1), slow(14, 0, 1)])
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
     steps: int, workers: int, validated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +97,7 @@ def command(note: str) -> str:
     return f"relay train -c study.yaml -n {note}"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, slow(signal.SIGINT)])
 def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path, tmp_path: Path) -> None:
     said = tmp_path / "said"
     note = how.name.lower()
