@@ -13,7 +13,7 @@ from statistics import median
 
 from setting import now, report
 
-STEPS, WARM, PAIRS = 4, 2, 5
+STEPS, WARM, PAIRS = 4, 2, 3
 SHAPES = {"images, 8 × 3 × 128 × 128": (8, 3, 128, 128), "volumes, 2 × 1 × 64 × 64 × 64": (2, 1, 64, 64, 64)}
 
 
