@@ -134,6 +134,19 @@ class World:
         for name in sites:
             self.open_store(name, envelope)
 
+    @classmethod
+    def with_reader(cls, folder: Path) -> World:
+        """A study that has ended, in which sites may share; and ``outside``, a hospital that took no part, with keys
+        and the roster. North has the last leg."""
+        world = cls(folder)
+        world.with_policy(install=["north", "south", "east"], share="sites")
+        world.run(2)
+        world.make(3)
+        world.deliver(world.bundle(3), "north")
+        world.keys["outside"] = world.new_keys("outside")
+        world.open_store("outside", world.rosters[2])
+        return world
+
     def copy(self, folder: Path) -> World:
         """The same world in another folder; what is done to one is not done to the other."""
         twin = object.__new__(World)

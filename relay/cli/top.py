@@ -59,8 +59,8 @@ RESUMES = {
 }
 """Advice after a command was stopped: by whether it resumes."""
 NEW_OBJECTS = 50_000
-"""Python looks for garbage whenever there are this many objects more. By default it is 700, and much of the time to
-import Lightning and monai goes into looking at objects that stay."""
+"""Python looks for garbage whenever there are this many objects more. By default it is 700, and importing Lightning and
+monai makes hundreds of thousands that stay; steps leave no garbage to look for."""
 _held: list[_Running] = []
 """What runs: a command, and those that it has called."""
 log = logging.getLogger("relay")

@@ -161,7 +161,7 @@ class OwnRun:
             UserError: there is none, or several.
         """
         if site is not None:
-            return self._of_site(which, site)
+            return self._of_site(which, site, say)
         if which in (None, "auto"):
             try:
                 return self._at_home(say)
@@ -180,7 +180,7 @@ class OwnRun:
             )
         return there[-1]
 
-    def _of_site(self, which: Which | None, site: str) -> Model:
+    def _of_site(self, which: Which | None, site: str, say: Say) -> Model:
         if which not in ("own", "auto"):
             raise UserError(
                 f"--site {site} is for --model own and --model auto", "Add one of the two, or leave --site out."
@@ -190,7 +190,7 @@ class OwnRun:
             raise UserError(f"--site {site}: the config has no leg at this site", f"It has: {', '.join(legs)}.")
         if which == "auto":
             return self._adopted(legs[site])
-        found = [model for model in self.named("own", print) if model.site == site]
+        found = [model for model in self.named("own", say) if model.site == site]
         if not found:
             raise lacking(self.study, self._handover, site)
         return found[0]

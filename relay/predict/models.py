@@ -95,7 +95,7 @@ def finished(study: Study, root: Path) -> list[Model]:
     if not legs:
         looked = ", ".join(str(run.leg(leg.folder).checkpoint) for leg in study.legs)
         raise UserError(
-            f"no checkpoint to test: looked for {looked}", "Train first, check -c and -n, or copy a last.ckpt there."
+            f"no checkpoint is here: looked for {looked}", "Train first, check -c and -n, or copy a last.ckpt there."
         )
     models = [_checkpoint(study, leg, run) for leg in legs]
     check_test_sets(study, root / "config.given.yaml")

@@ -17,14 +17,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A study that has ended, today; and a hospital outside it, which has the roster."""
     monkeypatch.setattr(relays, "START", datetime.now(timezone.utc).replace(microsecond=0))
     monkeypatch.chdir(tmp_path)
-    world = World(tmp_path / "world")
-    world.with_policy(install=["north", "south", "east"], share="sites")
-    world.run(2)
-    world.make(3)
-    world.deliver(world.bundle(3), "north")
-    world.keys["outside"] = world.new_keys("outside")
-    world.open_store("outside", world.rosters[2])
-    return world
+    return World.with_reader(tmp_path / "world")
 
 
 def home(world: World, name: str) -> tuple[str, ...]:

@@ -203,5 +203,5 @@ def untimed(found: Any) -> Any:
     if isinstance(found, list):
         return [untimed(each) for each in found]
     if isinstance(found, dict):
-        return {key: untimed(value) for key, value in found.items() if "seconds" not in key}
+        return {key: untimed(value) for key, value in found.items() if "seconds" not in key and key != "cost"}
     return found

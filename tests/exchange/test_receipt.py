@@ -202,13 +202,7 @@ def test_a_ledger_line_that_is_none(world: World, said: str) -> None:
 @pytest.fixture
 def shared(tmp_path: Path) -> World:
     """A study that has ended; north has shared the model of east with a hospital outside it."""
-    world = World(tmp_path / "world")
-    world.with_policy(install=["north", "south", "east"], share="sites")
-    world.run(2)
-    world.make(3)
-    world.deliver(world.bundle(3), "north")
-    world.keys["outside"] = world.new_keys("outside")
-    world.open_store("outside", world.rosters[2])
+    world = World.with_reader(tmp_path / "world")
     _give(world, "north")
     return world
 

@@ -210,5 +210,5 @@ def test_results_of_a_model_from_outside_go_beside_the_own_ones(run: tuple[Simul
 
 
 def test_without_a_checkpoint_there_is_nothing_to_test(tmp_path: Path, run: tuple[Simulation, dict[str, Any]]) -> None:
-    with pytest.raises(UserError, match="no checkpoint to test"):
+    with pytest.raises(UserError, match="no checkpoint is here"):
         finished(run[0].study, tmp_path)
