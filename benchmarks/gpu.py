@@ -70,7 +70,7 @@ def trained(handover: Handover, devices: Devices, *watch: pl.Callback) -> dict[s
             folder / "state.ckpt",
             folder / "curves",
             devices,
-            [*watch],
+            [*watch, *phase.callbacks],
         )
     shutil.rmtree(folder)
     return {name: weight.detach().cpu() for name, weight in model.state_dict().items() if weight.is_floating_point()}

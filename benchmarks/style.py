@@ -36,8 +36,8 @@ def leg_of(*strategy: str) -> Leg:
     return plan(read(path, [*settings, *strategy]), name).legs[1]
 
 
-def run(handover: Handover, *strategy: str) -> float:
-    """Seconds of a leg that starts from ``handover``."""
+def run(handover: Handover, *strategy: str) -> tuple[float, float]:
+    """Seconds of a leg that starts from ``handover``: of its training, and of its end (:meth:`finish`)."""
     leg, folder = leg_of(*strategy), scratch()
     site, model = site_of(leg), model_of(leg)
     len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
@@ -49,12 +49,13 @@ def run(handover: Handover, *strategy: str) -> float:
     chosen.begin(training)
     for phase in chosen.phases():
         learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
-        fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, [])
+        fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, list(phase.callbacks))
+    trained = now()
     model.eval()
     chosen.finish(training)
-    seconds = now() - begin
+    ended = now()
     shutil.rmtree(folder)
-    return seconds
+    return trained - begin, ended - trained
 
 
 def incoming(*strategy: str) -> Handover:
@@ -94,5 +95,5 @@ if __name__ == "__main__":
     repainted()
     rate = median(repainted() for _ in range(PAIRS))
     print(f"repainted images/s, {SIDE}×{SIDE}×3, {CLASSES} classes: {rate:.0f} (target: at least 3000)")
-    pairs = [run(handover, *RELAY) / run(handover, "common.strategy.name=sequential") for _ in range(PAIRS)]
+    pairs = [sum(run(handover, *RELAY)) / sum(run(handover, "common.strategy.name=sequential")) for _ in range(PAIRS)]
     report("relay leg with style : sequential leg, processor time", pairs, "at most 1.35")

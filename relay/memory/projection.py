@@ -29,7 +29,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 POSITIONS = 64
 """How many positions of a layer's input are sampled per image."""
 SPARE = 16
-"""Directions computed in addition to those that are kept, so that these are exact."""
+"""Directions computed in addition to those that are kept, which brings these closer to the exact ones."""
 ITERATIONS = 8
 """Passes of the subspace iteration, for the same reason."""
 LOOSE = 1e-4
@@ -205,12 +205,12 @@ class Projectors(nn.Module):
         super().__init__()
         self.layers = tuple(layers(model)[name] for name in held)  # a tuple: beside what is this module's own
         self.held = nn.ParameterList(nn.Parameter(columns, requires_grad=False) for columns in held.values())
+        self.strengths = nn.ParameterList(nn.Parameter(half(columns), requires_grad=False) for columns in held.values())
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Gradients of W become those of U, put back into the place of W's."""
         self.weights = [layer.weight.clone() for layer in self.layers]
-        self.strengths = [half(held) for held in self.held]
         for layer, held, strength in zip(self.layers, self.held, self.strengths, strict=True):
             if layer.weight.grad is not None:
                 layer.weight.grad.copy_(project(layer, layer.weight.grad, held, strength))
