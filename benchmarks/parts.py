@@ -20,4 +20,4 @@ if __name__ == "__main__":
         settings = ("common.strategy.name=relay", f"common.strategy.kwargs={kwargs}")
         handover = incoming(*settings)
         ratios = [run(handover, *settings) / run(handover, "common.strategy.name=sequential") for _ in range(PAIRS)]
-        report(f"{part} : sequential leg, processor time", ratios, target)
+        report(f"{part} : sequential leg, time", ratios, target)
