@@ -191,7 +191,7 @@ class _Reader:
             wrong.append(f"{column} is {row[column]!r}")
             return Path()
         base = self.sheet.path.parent / folder
-        found = self.files.find(base, row, column)
+        found = self.files.find([base], row, column)
         if found is None:
             wrong.append(f"{column}: no such file: {base / row[column]}")
         return found or base / row[column]

@@ -236,9 +236,11 @@ def disk_full(error: OSError, folder: Path) -> str | None:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is something at a path that someone wrote into a table; a text too long for a path is none."""
+    """Whether there is something at a path that someone wrote into a table; a text that can be no path is none."""
     try:
         return path.exists()
+    except ValueError:  # a zero byte
+        return False
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return False
@@ -246,13 +248,16 @@ def exists(path: Path) -> bool:
 
 
 def unreadable(path: Path) -> str:
-    """Why there is no file to read at a path, in words; empty for a file or a folder. A pipe may have no end."""
+    """Why there is nothing to read at a path, in words; empty for a file, whatever its permissions, or a folder. A pipe
+    may have no end."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return f"a link to a file that is not there: {path.readlink()}" if path.is_symlink() else "no such file"
     except OSError as error:
         return error.strerror or str(error)
+    except ValueError as error:  # a zero byte
+        return str(error)
     return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "not a file, but a pipe or a device"
 
 

@@ -40,15 +40,14 @@ def overlay(image: Pixels, prediction: Pixels, truth: Pixels | None = None) -> I
         found = prediction > 0 if truth is None else (prediction > 0) | (truth > 0)
         at = int(found.sum(axis=(1, 2)).argmax())
         image, prediction, truth = image[at], prediction[at], None if truth is None else truth[at]
-    factor = max(1, SIDE // max(prediction.shape))
     image = image if image.shape[-1] == 3 else image[..., :1]
-    grey_or_rgb, p = _large(image, factor), _large(prediction, factor)
+    grey_or_rgb, p = enlarged(image), enlarged(prediction)
     plain = np.broadcast_to(grey_or_rgb, (*grey_or_rgb.shape[:2], 3))
     drawn = _paint(plain, contours(p), PREDICTION)
     legend: Legend = [(PREDICTION, "predicted")]
     panels = [plain, drawn]
     if truth is not None:
-        t = _large(truth, factor)
+        t = enlarged(truth)
         panels[1] = _paint(_paint(plain, contours(t), TRUTH), contours(p), PREDICTION)
         panels.append(disagreement(plain, p, t))
         legend = [(TRUTH, "truth"), *legend, (MISSED, "missed"), (ADDED, "added")]
@@ -86,9 +85,10 @@ def save_overlay(image: Pixels, prediction: Pixels, truth: Pixels | None, place:
     return path
 
 
-def _large(array: Pixels, factor: int) -> Pixels:
-    step = -(-max(array.shape[:2]) // LARGEST)
-    large: Pixels = array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1)
+def enlarged(array: Pixels) -> Pixels:
+    """Enlarged or thinned out, so that contours are visible and no page is too large."""
+    factor, step = max(1, SIDE // max(array.shape[:2])), -(-max(array.shape[:2]) // LARGEST)
+    large: Pixels = np.ascontiguousarray(array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1))
     return large
 
 

@@ -113,8 +113,8 @@ class Simulation:
         made, needed = self.study.tests_made(), replace(self.study, tests="needed").tests_made()
         if made > MANY and needed < made:
             progress.say(
-                f"The models of {len(self.study.legs)} legs are tested on {made} test sets in all; the results need "
-                f"{needed} of these tests: current_tasks.tests=needed"
+                f"The models of {len(self.study.legs)} legs are tested on {made} test sets in all; "
+                f"current_tasks.tests=needed makes {needed} of these tests, and leaves out forgetting"
             )
         with progress.stage("reading and checking images"):
             self._check_data(progress)

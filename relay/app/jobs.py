@@ -42,6 +42,8 @@ MOST = 999_999
 """The last number that a job can have."""
 TAIL = 200_000
 """How many characters of a job's output are shown, counted from the end."""
+RESUMES = (("train",), ("adopt",), ("compare",), ("rehearse",), ("correct", "learn"), ("predict", "--images"))
+"""The commands that keep what is finished: words that they have."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Job:
     def command(self) -> str:
         """The command, to be typed in a terminal."""
         return typed("relay", *self.words)
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it keeps what is finished when it is stopped and run again."""
+        return any(words[0] == self.words[0] and set(words) <= set(self.words) for words in RESUMES)
 
     @property
     def said(self) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ from relay.data import (
     read_sheet,
     stem,
 )
-from relay.errors import DataError, UserError
+from relay.errors import DataError, UserError, some
 from relay.files import inside, unreadable
 from relay.predict import Takes, images_of
 
@@ -63,7 +63,12 @@ class Wanted:
 
 
 def listed(
-    given: Path, takes: Takes, without: Path, columns: Sequence[str] = (), options: object = None
+    given: Path,
+    takes: Takes,
+    without: Path,
+    columns: Sequence[str] = (),
+    options: object = None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Wanted]:
     """The images in a folder and its subfolders, of a table, or the one that a path names.
 
@@ -72,6 +77,7 @@ def listed(
         without: the output folder, which is no input even if it is below ``given``.
         columns: those of a table that name the image's files, one for each channel; empty: see :data:`USUAL`.
         options: of the study's own data set: tables are read as that set reads them.
+        warn: told which links to folders are not followed.
 
     Raises:
         UserError: there are none, or the path can't be read.
@@ -85,7 +91,7 @@ def listed(
     if given.is_file() and given.suffix.lower() in TABLES:
         found = list(_rows(read_sheet(given, columns), takes, columns, options))
     elif given.is_dir():
-        found = list(_below(given, takes, without))
+        found = list(_below(given, takes, without, warn))
     else:
         found = [Wanted("", (given,) * (takes.channels if takes.one_file else 1), given.name)]
     if not found:
@@ -116,22 +122,22 @@ def check_axes(wanted: Sequence[Wanted], allowed: Sequence[int]) -> None:
     )
 
 
-def _below(folder: Path, takes: Takes, without: Path) -> Iterator[Wanted]:
-    files, without = [], without.resolve()
+def _below(folder: Path, takes: Takes, without: Path, warn: Callable[[str], None]) -> Iterator[Wanted]:
+    files, links, top, without = [], [], folder.resolve(), without.resolve()
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in place.parts)
-        if hidden or without in (path.resolve(), *path.resolve().parents):
+        if hidden or without in (top / place).parents:
             continue
         if path.is_dir():
-            if path.is_symlink():
-                why = "a link to a folder, which is not followed: give that folder to --images, too"
-                yield Wanted("", (path,), place.as_posix(), problem=f"{path}: {why}")
+            links += [place.as_posix()] if path.is_symlink() else []
         elif path.name.lower().endswith(WHOLE):
             if why := unreadable(path):
                 yield Wanted("", (path,), place.as_posix(), problem=f"{path}: {why}")
             elif not is_dicom(path):
                 files.append(path)
+    if links:
+        warn(f"links to folders are not followed: {some(links)}. Predict what is in them apart, with another -o")
     for each in images_of(files, takes):
         yield Wanted("", each, each[0].relative_to(folder).as_posix())
     yield from _series(folder, folder, takes, without)
@@ -146,7 +152,8 @@ def _series(folder: Path, top: Path, takes: Takes, without: Path) -> Iterator[Wa
                 name = series.path.relative_to(top).as_posix()
                 yield Wanted("", (series.path,) * many, series.path.name if name == "." else name)
     except DataError as error:
-        below = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        below = [path for path in inner if not path.is_symlink()]
         if not below or any(map(is_dicom, folder.iterdir())):
             yield Wanted("", (folder,), folder.relative_to(top).as_posix(), problem=str(error))
             return
@@ -158,15 +165,15 @@ def _rows(sheet: Sheet, takes: Takes, columns: Sequence[str], options: object) -
     named = list(columns) or _columns(sheet, options)
     sheet.need(named, "Name the columns of the images with --columns")
     many = takes.channels if takes.one_file and len(named) == 1 else 1
-    there, folders = NamedFiles(), [sheet.path.parent, sheet.path.parent / getattr(options, "image_dir", ".")]
+    there, folders = NamedFiles(), [sheet.path.parent / getattr(options, "image_dir", "."), sheet.path.parent]
     for row in sheet.rows:
         missing = [column for column in named if is_missing(row[column])]
         try:
             files = tuple(_file(there, folders, row, column) for column in named) * many
-        except DataError as error:
+        except (DataError, OSError) as error:
             yield Wanted("", (sheet.path.parent,), row[named[0]], {}, f"line {row.line}: {error}")
             continue
-        wrong = [f"{why}: {path}" for path in dict.fromkeys(files) if not is_series(path) and (why := unreadable(path))]
+        wrong = [f"{why}: {path}" for path in dict.fromkeys(files) if (why := _lacking(path))]
         problem = f"line {row.line}: no file in {', '.join(missing)}" if missing else ""
         problem = problem or (f"line {row.line}: {'; '.join(wrong)}" if wrong else "")
         others = {column: row[column] for column in sheet.header if column not in named}
@@ -187,8 +194,13 @@ def _file(there: NamedFiles, folders: Sequence[Path], row: Row, column: str) -> 
     """A cell's file, seen from one of the folders."""
     if is_missing(row[column]):
         return folders[0] / row[column]
-    found = (there.find(folder, row, column) for folder in folders)
-    return next((path for path in found if path is not None), folders[-1] / row[column])
+    return there.find(folders, row, column) or folders[0] / row[column]
+
+
+def _lacking(path: Path) -> str:
+    """Why there is no image at a path from a table, in words; empty if there may be one."""
+    why = unreadable(path)
+    return "" if why == "no such file" and is_series(path) else why
 
 
 def _named(found: Sequence[Wanted]) -> list[Wanted]:

@@ -101,7 +101,7 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     """
     from rich.console import Console
 
-    from relay.bulk import LOCK, LOG, Outputs, Settings, check_axes, chosen, listed, run, usual_spacing
+    from relay.bulk import LOCK, LOG, Outputs, Own, Settings, check_axes, chosen, listed, run, usual_spacing
     from relay.leg import Progress
     from relay.locks import locked
 
@@ -112,7 +112,8 @@ def predict_in_bulk(bulk: Bulk, predictor: Predictor, study: Study | None, verbo
     if folder.exists() and not folder.is_dir():
         raise UserError(f"-o {folder} is a file", "Name a folder: a new one, or one to resume.")
     columns = [name.strip() for name in bulk.columns.split(",")] if bulk.columns else []
-    wanted = listed(images, predictor, folder, columns, study.legs[-1].data if study is not None else None)
+    data = predictor.model.leg.data if isinstance(predictor, Own) else None
+    wanted = listed(images, predictor, folder, columns, data, warn)
     check_axes(wanted, predictor.axes)
     writer = _writer(bulk, predictor, wanted)
     about = {

@@ -19,6 +19,7 @@ from relay.compare.running import RUNS, Failed, paths_of, reason_of
 from relay.errors import RelayError
 from relay.files import write_text
 from relay.measures import AT_HOME, MEASURES, counted, measured
+from relay.numbers import sheet_cell
 from relay.results import backward, cell, foreground, mean, no_nan, read_rows
 from relay.tasks import named
 
@@ -247,7 +248,7 @@ def _csv(runs: Sequence[ComparedRun]) -> str:
     for run in runs:
         about = run.summary
         head = (about["label"], " ".join(about["order"]), about["left_out"] or "", about["seed"])
-        writer.writerows((*head, *number) for number in _numbers(run.summary))
+        writer.writerows(map(sheet_cell, (*head, *number)) for number in _numbers(run.summary))
     return text.getvalue()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay.data.formats.files import listing
+from relay.data.formats.files import PICTURES, TWICE, VOLUMES, stem
 from relay.data.patients import clean, is_missing
 from relay.data.problems import refuse
 from relay.errors import DataError, nearest
@@ -40,23 +40,32 @@ class NamedFiles:
     """The files that a table names, whose extensions may be left out."""
 
     def __init__(self) -> None:
-        self._folders: dict[Path, dict[str, Path]] = {}
+        self._folders: dict[Path, dict[str, list[Path]]] = {}
 
-    def find(self, folder: Path, row: Row, column: str) -> Path | None:
-        """A cell's file, seen from a folder; None if it is not there.
+    def find(self, folders: Sequence[Path], row: Row, column: str) -> Path | None:
+        """A cell's file, seen from the first of the folders that has it, at best under its exact name; None if it is
+        not there.
 
         Raises:
-            DataError: two files in its folder have its name, or it has DICOM files without their extension.
+            DataError: two files in its folder have its name, but for their extensions.
         """
-        path, exact = (folder / cell for cell in (row[column], row.exact(column)))
-        if exists(path) or exists(exact):
-            return path if exists(path) else exact
-        return self._listed(path.parent).get(clean(path.name))
+        cells = (row[column], row.exact(column))
+        if exact := next((folder / cell for folder in folders for cell in cells if exists(folder / cell)), None):
+            return exact
+        for path in (folder / row[column] for folder in folders):
+            if found := self._listed(path.parent).get(clean(path.name)):
+                names = " and ".join(each.name for each in found)
+                refuse([names] if len(found) > 1 else [], f"{path.parent}: files with the same name", TWICE)
+                return found[0]
+        return None
 
-    def _listed(self, folder: Path) -> dict[str, Path]:
+    def _listed(self, folder: Path) -> dict[str, list[Path]]:
         """The images in a folder by their names without extensions; none if there is no such folder."""
         if folder not in self._folders:
-            self._folders[folder] = listing(folder, below=False) if exists(folder) and folder.is_dir() else {}
+            made = self._folders.setdefault(folder, {})
+            for path in sorted(folder.iterdir()) if exists(folder) and folder.is_dir() else ():
+                if not path.name.startswith(".") and path.name.lower().endswith(PICTURES + VOLUMES):
+                    made.setdefault(stem(path), []).append(path)
         return self._folders[folder]
 
 

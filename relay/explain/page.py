@@ -21,8 +21,8 @@ LONGEST = 50
 SHOWN = 1536, 640
 """Largest width and height of a picture on the page, in pixels: three panels, and what the colours mean below."""
 COLOURS_MEAN = (
-    "dark: the answer hardly depends on the place; yellow: it depends on it most. Each map has its own scale, so "
-    "that one map's yellow is not another's. Of masks, the blue outline is what the model finds"
+    "where the image shows unchanged, the answer hardly depends on it; yellow: it depends on it most. Each map has its "
+    "own scale, so that one map's yellow is not another's. Of masks, the blue outline is what the model finds"
 )
 WORDS = (
     ("Colours", COLOURS_MEAN),

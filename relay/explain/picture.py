@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from relay.data import Pixels
 from relay.explain.explaining import Explained, Heat
-from relay.overlay import GAP, LARGEST, SIDE, contours
+from relay.overlay import GAP, contours, enlarged
 from relay.palette import SKY
 
 COLOURS = "inferno"
@@ -32,8 +30,8 @@ def sheet(one: Explained, heat: Heat) -> Image.Image:
     whole = (width + GAP) * len(panels) - GAP
     letter = max(10, whole // 80)
     font, line = ImageFont.load_default(letter), letter + GAP
-    where = "" if at is None else f", slice {at} of 0 to {one.image.shape[one.axis] - 1}"
-    told = f"{heat.method}, {one.output}{where}. The answer depends on a place:"
+    where = "" if at is None else f", slice {at} (of 0–{one.image.shape[one.axis] - 1})"
+    told = f"{heat.method}, {one.output}{where}. Influence on the answer:"
     room = max(whole, int(font.getlength(told)) + GAP)
     made = Image.new("RGB", (room, height + 4 * line + 2 * GAP), "white")
     draw = ImageDraw.Draw(made)
@@ -51,11 +49,10 @@ def sheet(one: Explained, heat: Heat) -> Image.Image:
 
 
 def _bar(made: Image.Image, top: int, letter: int) -> None:
-    """The colours, from little to most."""
-    from matplotlib import colormaps
-
+    """The colours on a grey image, from little to most."""
     font, draw = ImageFont.load_default(letter), ImageDraw.Draw(made)
-    colours = (colormaps[COLOURS](np.linspace(0, 1, BAR * letter))[None, :, :3] * 255).round().astype(np.uint8)
+    ramp = np.linspace(0, 1, BAR * letter)[None]
+    colours = (_heated(np.full((*ramp.shape, 3), 0.5), ramp) * 255).round().astype(np.uint8)
     left = int(font.getlength("little")) + GAP
     draw.text((0, top), "little", fill="black", font=font)
     made.paste(Image.fromarray(colours.repeat(letter, 0)), (left, top + 2))
@@ -69,19 +66,24 @@ def _drawn(one: Explained, heat: NDArray[np.float32] | None, at: int | None) -> 
         heat: 0 to 1, ``(*S)``, or None for the image alone.
         at: the slice that is shown; None for a picture.
     """
-    from matplotlib import colormaps
-
     flat = _plane(one.image, one.axis, at)
     grey = flat if flat.shape[-1] == 3 else flat[..., :1]
     pixels: NDArray[np.float64] = np.broadcast_to(grey, (*grey.shape[:2], 3)) / 255.0
     if heat is not None:
-        hot = _plane(heat, one.axis, at)
-        share = OPACITY * hot[..., None]
-        pixels = pixels * (1 - share) + colormaps[COLOURS](hot)[..., :3] * share
-    large = _large((pixels * 255).round().astype(np.uint8), flat.shape)
+        pixels = _heated(pixels, _plane(heat, one.axis, at))
+    large = enlarged((pixels * 255).round().astype(np.uint8))
     if one.found is not None:
-        large[contours(_large(_plane(one.found, one.axis, at).astype(np.uint8), flat.shape))] = FOUND
+        large[contours(enlarged(_plane(one.found, one.axis, at).astype(np.uint8)))] = FOUND
     return Image.fromarray(large)
+
+
+def _heated(pixels: NDArray[np.float64], hot: NDArray[Any]) -> NDArray[np.float64]:
+    """Colours from 0 to 1 with a map on them: without heat, they show unchanged."""
+    from matplotlib import colormaps
+
+    share = OPACITY * hot[..., None]
+    found: NDArray[np.float64] = pixels * (1 - share) + colormaps[COLOURS](hot)[..., :3] * share
+    return found
 
 
 def _plane(array: NDArray[Any], axis: int, at: int | None) -> NDArray[Any]:
@@ -90,10 +92,3 @@ def _plane(array: NDArray[Any], axis: int, at: int | None) -> NDArray[Any]:
         return array
     plane: NDArray[Any] = array.take(at, axis)
     return plane[::-1] if axis else plane
-
-
-def _large(array: Pixels, shape: Sequence[int]) -> Pixels:
-    """Enlarged or thinned out, so that contours are visible and no page is too large."""
-    factor, step = max(1, SIDE // max(shape[:2])), -(-max(shape[:2]) // LARGEST)
-    large: Pixels = np.ascontiguousarray(array[::step, ::step].repeat(factor, axis=0).repeat(factor, axis=1))
-    return large

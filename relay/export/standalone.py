@@ -549,6 +549,8 @@ def main(given: Sequence[str] | None = None) -> int:
         images = images_of(chosen.images, said)
         if chosen.output.exists() and not chosen.output.is_dir():
             raise ValueError(f"-o {chosen.output} is a file: name a folder")
+        if said["task"] == "segmentation":
+            chosen.output.mkdir(parents=True, exist_ok=True)
         lost = [files for files in images if not _done(net, files, said, chosen.output)]
     except ImportError as error:
         print(f"error: {error}. Install it: README.md names the packages", file=sys.stderr)
@@ -565,8 +567,11 @@ def _done(net: Net, files: Sequence[Path], said: dict[str, Any], output: Path) -
     """Predict an image, or say why it can't be: the others are predicted all the same."""
     try:
         for file in files:
+            if file.is_dir():
+                ending = ".png" if said["input"]["axes"] == 2 and said["slices"] is None else ".nii.gz"
+                raise ValueError(f"a folder: name its images, as {file}/*{ending}")
             if not file.is_file():
-                raise ValueError(f"a folder: name its images, as {file}/*.png" if file.is_dir() else "no such file")
+                raise ValueError("not a file, but a pipe or a device" if file.exists() else "no such file")
         _predict(net, files, said, output)
     except ImportError:
         raise

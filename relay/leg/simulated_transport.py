@@ -101,13 +101,14 @@ class SimulatedStudy:
     def _share(self, signed: Path, received: Path) -> None:
         """Keep weights that two sites have, which are the same, once: a relay of many sites would fill the disk. A disk
         without hard links keeps both."""
-        linked = self.root / "linked"
+        linked = received / ".linked"  # no site's home
         for path in received.rglob("*.safetensors"):
             if (there := signed / path.relative_to(received)).is_file():
                 linked.unlink(missing_ok=True)
                 with suppress(OSError):
                     os.link(there, linked)
                     linked.replace(path)  # at once: a run that is killed finds either
+                linked.unlink(missing_ok=True)  # it stays if both were one file before
 
 
 class Simulated(Transport):

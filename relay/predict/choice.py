@@ -20,7 +20,7 @@ from relay.tasks import Task
 
 Which = Literal["own", "generalist", "vote", "auto"]
 Say = Callable[[str], None]
-SINGLE = "--model generalist, or --model own: --site names the site, if there are several."
+SINGLE = "--model generalist, or --model own."
 """The models that are single nets, in advice."""
 OTHERS = "Use --model generalist or --model auto."
 
@@ -181,14 +181,14 @@ class OwnRun:
         return there[-1]
 
     def _of_site(self, which: Which | None, site: str, say: Say) -> Model:
-        if which not in ("own", "auto"):
+        if which not in (None, "own", "auto"):
             raise UserError(
                 f"--site {site} is for --model own and --model auto", "Add one of the two, or leave --site out."
             )
         legs = {leg.task_name: leg for leg in self._sites}
         if site not in legs:
             raise UserError(f"--site {site}: the config has no leg at this site", f"It has: {', '.join(legs)}.")
-        if which == "auto":
+        if which != "own":
             return self._adopted(legs[site])
         found = [model for model in self.named("own", say) if model.site == site]
         if not found:

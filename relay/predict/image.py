@@ -79,7 +79,8 @@ def _inside(folder: Path) -> list[Path]:
     """The images in a folder, and the DICOM series there and in its subfolders."""
     files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
     images = [path for path in files if path.name.lower().endswith(WHOLE)]
-    refuse([f"{path}: {why}" for path in images if (why := unreadable(path))], f"{folder}: no files", "Remove them.")
+    lost = [f"{path}: {why}" for path in images if (why := unreadable(path))]
+    refuse(lost, f"{folder}: can't be read", "Mount what links lead to, or remove these files.")
     images += [series.path for series in find_series(folder) if series.scan]
     if not images:
         below = " itself; its subfolders are not searched" if any(path.is_dir() for path in folder.iterdir()) else ""

@@ -105,11 +105,16 @@ def layout_of(folder: Path, images: str | None = None, masks: str | None = None)
             "Make a table of each of them, or use a data set that reads splits: classes (split_dirs) or fundus.",
         )
     if not (images or masks) and (sites := [path for path in inner if _is_site(path)]):
+        if len(sites) == 1:
+            raise DataError(
+                f"{folder} has one folder with images, and masks or a table, of its own: {sites[0].name}",
+                f"Name that folder: {sites[0]}",
+            )
         raise DataError(
             f"{folder} has folders with images, and masks or a table, of their own, as of several sites: "
             + some([path.name for path in sites]),
             f"Name one of them, such as {sites[0]}. The config of a study of several sites lists them in "
-            "all_tasks_datasets.",
+            "all_tasks_datasets. If they are classes, move masks and tables out of them.",
         )
     if dicom:
         return "dicom"

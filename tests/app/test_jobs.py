@@ -198,6 +198,11 @@ def test_the_page_shows_each_with_its_command(opened: Opened) -> None:
     state = job.folder / "state.json"
     state.write_text(json.dumps({"state": FAILED, "code": -9}))
     assert "ended by signal 9, often because" in browser.get(f"/jobs/{job.number}").text
+    for words, button in ((["correct", "learn"], "Resume"), (["correct", "list"], "Start over"), (["adopt"], "Resume")):
+        record = json.loads((job.folder / "job.json").read_text())
+        (job.folder / "job.json").write_text(json.dumps({**record, "words": words}))
+        state.write_text(json.dumps({"state": "stopped"}))
+        assert f"<button>{button}</button>" in browser.get(f"/jobs/{job.number}").text
 
 
 def test_one_is_run_again_where_it_ran(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

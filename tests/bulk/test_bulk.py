@@ -211,13 +211,17 @@ def test_what_is_no_file_is_listed_with_its_reason(tmp_path: Path) -> None:
     os.mkfifo(images / "pipe.nii.gz")
     (tmp_path / "elsewhere").mkdir()
     (images / "linked").symlink_to(tmp_path / "elsewhere")
+    (images / "loop.nii.gz").symlink_to("loop.nii.gz")
     summary, rows = done(own(), images, tmp_path / "out")
     said = {row["file"]: row["error"] for row in rows}
     assert (summary.images, len(summary.problems), said.pop("good.nii.gz")) == (4, 3, "")
+    warned: list[str] = []
+    listed(images, own(), tmp_path / "out", warn=warned.append)
+    assert warned == ["links to folders are not followed: linked. Predict what is in them apart, with another -o"]
     for name, why in (
         ("lost.nii.gz", "a link to a file that is not there: gone.nii.gz"),
         ("pipe.nii.gz", "not a file, but a pipe or a device"),
-        ("linked", "a link to a folder, which is not followed"),
+        ("loop.nii.gz", "ymbolic links"),
     ):
         assert why in said[name]
     with pytest.raises(UserError, match="not a file, but a pipe"):
@@ -248,6 +252,22 @@ def test_a_table_of_the_study_is_read_as_its_data_set_reads_it(tmp_path: Path) -
     options = SimpleNamespace(image_columns=["scan"], image_dir="scans")
     (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
     assert (one.files, one.said, one.problem) == ((tmp_path / "scans/a.1.nii.gz",), "a.1", "")
+    volume(tmp_path / "a.1.nii.gz")
+    for name in ("readme.png", "readme.jpg"):
+        (tmp_path / name).touch()
+    (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
+    assert (one.files, one.problem) == ((tmp_path / "scans/a.1.nii.gz",), ""), "not the image beside the table"
+    (tmp_path / "a.1.nii.gz").unlink()
+    (tmp_path / "labels.csv").write_text("scan,kind\na.1.nii.gz,good\n")
+    (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
+    assert one.problem == ""
+    (tmp_path / "labels.csv").write_text(f"scan,kind\n{'x' * 300},long\na\0b,odd\na.1,good\n")
+    assert [bool(one.problem) for one in listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)] == [
+        True,
+        True,
+        False,
+    ]
+    (tmp_path / "labels.csv").write_text("scan,kind\na.1,good\n")
     volume(tmp_path / "scans" / "a.1.mha")
     (one,) = listed(tmp_path / "labels.csv", own(), tmp_path / "out", options=options)
     assert "files with the same name" in one.problem

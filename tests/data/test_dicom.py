@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,14 @@ def test_the_series_of_a_tree_with_a_dicomdir() -> None:
     for one in found:
         assert series_files(one.path) == one.files
         assert one.patient == ""
+
+
+def test_a_pipe_is_no_file_of_a_series(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.dcm")
+    assert find_series(tmp_path) == []
+    (tmp_path / "y.dcm").symlink_to("gone.dcm")
+    with pytest.raises(DataError, match=r"y\.dcm: can't be read"):
+        find_series(tmp_path)
 
 
 def test_which_series_a_path_names(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def test_all_methods_show_the_same_slice_and_what_was_found_there(tmp_path: Path
     assert all((each == FOUND).all(-1).any() for each in sheets)
     image = [each[40:100, :200] for each in sheets]
     assert all(np.array_equal(image[0], each) for each in image)
+    rows = [each[each.shape[0] - 80 :].reshape(-1, 3) for each in sheets]
+    assert all((each == 128).all(-1).any() for each in rows), "the scale begins with the bare image"
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [16, 24]}, {"patch_size": [24, 24]}, {"task": "classification"}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,6 +149,23 @@ def test_a_stranger_is_told_what_is_missing(
     first, second = capsys.readouterr().err.splitlines()
     assert "does not belong to an export" in first
     assert "Install it: README.md names the packages" in second
+
+
+def test_what_is_no_image_and_no_folder_to_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"input": {"axes": 3}, "slices": None, "read": {"files": 1}, "task": "segmentation"}
+    monkeypatch.setattr(standalone, "load", lambda folder: (said, None))
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for given, code, told in (
+        ([str(tmp_path), "-o", str(tmp_path / "out")], 1, "/*.nii.gz"),
+        ([str(tmp_path / "pipe"), "-o", str(tmp_path / "out")], 1, "not a file, but a pipe"),
+        (["a.png", "b.png", "-o", str(tmp_path / "file" / "out")], 2, "Not a directory"),
+    ):
+        assert standalone.main(given) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert told in line
 
 
 def test_images_of_other_axes_and_images_of_one_name_are_refused() -> None:

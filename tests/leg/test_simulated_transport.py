@@ -77,5 +77,8 @@ def test_what_was_received_stays_whatever_comes_between(
         study._share(signed, received)
     after = (received / "model.safetensors").stat()
     assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size), "neither lost nor copied"
-    study._share(signed, received)
-    assert (received / "model.safetensors").samefile(signed / "model.safetensors")
+    (tmp_path / "linked").mkdir()  # the home of a site of this name
+    for _ in range(2):
+        study._share(signed, received)
+        assert (received / "model.safetensors").samefile(signed / "model.safetensors")
+        assert [path.name for path in received.iterdir()] == ["model.safetensors"]

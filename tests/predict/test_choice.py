@@ -360,6 +360,8 @@ def test_a_site_of_a_simulation_is_named_on_the_command_line(
     assert (code, "Name one: --site clinic_a" in said) == (2, True)
     code, said = run("--site", "clinic_c")
     assert (code, "It has: clinic_a, clinic_b." in said) == (2, True)
+    alone = CliRunner().invoke(app, [*command[:-2], "--site", "clinic_c"], catch_exceptions=False)
+    assert "It has: clinic_a, clinic_b." in " ".join(alone.output.split()), "without --model: auto"
     code, said = run("--site", "clinic_b")
     assert code == 0, said
     (mask,) = Path("exps/study/run/results/images").glob("*/eye.png-*_mask.png")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ def test_a_folder_of_several_sites_is_no_folder_of_classes(inside: str, tmp_path
     for words in (("init", "data", "-o", "study.yaml"), ("data", "table", "data", "-o", "study.csv")):
         done = typed(*words, cwd=tmp_path)
         done.refused(2, "of their own, as of several sites: china, italy", advice="data/china")
+    assert "If they are classes" in done.err
+    shutil.rmtree(tmp_path / "data" / "italy")
+    typed("init", "data", "-o", "study.yaml", cwd=tmp_path).refused(
+        2, "one folder", advice="Name that folder: data/china"
+    )
 
 
 def test_a_folder_for_each_class_is_asked_about(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -209,6 +210,8 @@ def _walk(folder: Path) -> Stamps:
                     continue  # whatever it is, no slice of a series
                 if not name.startswith(".") and name != "DICOMDIR":
                     about = path.stat()
+                    if not stat.S_ISREG(about.st_mode):
+                        continue  # a pipe may have no end
                     found.append((str(path), about.st_size, about.st_mtime_ns))
     except OSError as error:
         _can_not(error)

@@ -24,6 +24,7 @@ DICOM_ADVICE = (
     "Use the data set dicom, which reads series from folders. Or save each one as a volume (.nii.gz, .nrrd or .mha; "
     "for example with dcm2niix or 3D Slicer), with its mask on the same grid."
 )
+TWICE = "Keep one of each; extensions and invisible characters don't count."
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 """How a SeriesInstanceUID looks."""
 
@@ -108,7 +109,7 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     refuse(
         twice,
         f"{folder}: files with the same name",
-        "Keep one of each; extensions and invisible characters don't count.",
+        TWICE,
     )
     return found
 
