@@ -117,9 +117,9 @@ class Exported(Predictor):
         """See :meth:`Predictor.seen`."""
         return replace(item, values=view.of(item.values))
 
-    def restored(self, answer: NDArray[Any], item: standalone.Picture, size: Sequence[int]) -> NDArray[Any]:
-        """See :meth:`Predictor.restored`."""
-        return standalone.restore(answer, item)
+    def restored(self, answer: NDArray[Any], item: standalone.Picture, size: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """In one part: see :meth:`Predictor.restored`."""
+        yield standalone.restore(answer, item)
 
     def cleaned(self, mask: Pixels) -> Pixels:
         """See :meth:`Predictor.cleaned`."""

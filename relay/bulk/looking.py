@@ -63,19 +63,25 @@ def look(predictor: Predictor, image: Prepared, path: Path, doubts: bool) -> Fou
 
 
 def _mask(predictor: Predictor, answer: NDArray[Any], item: Any, size: Sequence[int]) -> Pixels:
-    return predictor.cleaned(predictor.restored(answer, item, size).argmax(0).astype(np.uint8))
+    parts = [part.argmax(0).astype(np.uint8) for part in predictor.restored(answer, item, size)]
+    return predictor.cleaned(np.concatenate(parts))
 
 
 def _compared(
     predictor: Predictor, image: Prepared, item: Any, path: Path, mask: Pixels, agreement: Agreement
 ) -> NDArray[np.float32]:
     """The map of doubt of an item; its mask is compared with that of each net and view."""
-    mean: NDArray[Any] = np.zeros(())
+    mean: list[NDArray[Any]] = []  # of the probabilities, for each part
     for weight, answer in _members(predictor, item, path, len(image.size)):
-        answer = predictor.restored(answer, item, image.size)
-        agreement.add(mask, predictor.cleaned(answer.argmax(0).astype(np.uint8)), weight)
-        mean = mean + weight * answer
-    return doubt_map(mean)
+        found = []
+        for number, part in enumerate(predictor.restored(answer, item, image.size)):
+            found.append(part.argmax(0).astype(np.uint8))
+            if number < len(mean):
+                mean[number] += weight * part
+            else:
+                mean.append(weight * part)
+        agreement.add(mask, predictor.cleaned(np.concatenate(found)), weight)
+    return np.concatenate([doubt_map(part) for part in mean])
 
 
 def _members(predictor: Predictor, item: Any, path: Path, axes: int) -> Iterator[Member]:

@@ -16,7 +16,7 @@ from relay.bulk.predictor import Member, Predictor, Prepared
 from relay.bulk.views import View, mirrors
 from relay.config import Devices
 from relay.data import Case, Pixels, read_images, scaled
-from relay.leg import Vote, applied, device_of, regridded
+from relay.leg import Vote, applied, device_of, regridded_slabs
 from relay.postprocess import cleaned, steps_of
 from relay.predict import Model, axes_of, cases_of, logits
 
@@ -71,10 +71,10 @@ class Own(Predictor):
         """See :meth:`Predictor.seen`."""
         return replace(item, image=np.ascontiguousarray(view.of(item.image)))
 
-    def restored(self, answer: NDArray[Any], item: Case, size: Sequence[int]) -> NDArray[Any]:
+    def restored(self, answer: NDArray[Any], item: Case, size: Sequence[int]) -> Iterator[NDArray[Any]]:
         """See :meth:`Predictor.restored`."""
-        found: NDArray[Any] = regridded(torch.from_numpy(answer)[None], size, item.grid)[0].numpy()
-        return found
+        for _, part in regridded_slabs(torch.from_numpy(answer)[None], size, item.grid):
+            yield part[0].numpy()
 
     def cleaned(self, mask: Pixels) -> Pixels:
         """See :meth:`Predictor.cleaned`."""

@@ -94,8 +94,9 @@ class Predictor(ABC):
         """A view of an item."""
 
     @abstractmethod
-    def restored(self, answer: NDArray[Any], item: Any, size: Sequence[int]) -> NDArray[Any]:
-        """Maps ``(outputs, *S)`` on the voxels of the image as read, of this size."""
+    def restored(self, answer: NDArray[Any], item: Any, size: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Maps on the voxels of the image as read, of this size: ``(outputs, *part)`` for each part of a volume along
+        its first axis, since all classes of all voxels may be too much for the memory."""
 
     @abstractmethod
     def cleaned(self, mask: Pixels) -> Pixels:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from relay.config import Devices
 from relay.correct.ranked import Ranked, folder_of
 from relay.correct.target import Target
-from relay.data import Pixels, Record
+from relay.data import Case, Pixels, Record
 from relay.files import inside, write_text
 from relay.leg import Progress, Vote, candidates_in, device_of
 from relay.postprocess import cleaned, steps_of
@@ -55,12 +55,12 @@ def rank(
     found = []
     for sample in progress.counted(samples, "predicting"):
         case = target.stored.original(sample)
-        likely = probabilities(model, net, case, sample.image)
-        mask = _decided(target, likely)
+        entropy = Entropy()
+        mask = _mask(target, case, probabilities(model, net, case, sample.image), entropy.add)
         path = save_mask(mask, sample.image, place / inside(sample.id))
-        masks = [_decided(target, probabilities(model, each, case, sample.image)) for each in experts]
+        masks = [_mask(target, case, probabilities(model, each, case, sample.image)) for each in experts]
         apart = disagreement(target, masks) if len(masks) > 1 else None
-        row = Ranked(sample.id, target.splits[sample.id], entropy(likely), apart, path.relative_to(place).as_posix())
+        row = Ranked(sample.id, target.splits[sample.id], entropy.mean, apart, path.relative_to(place).as_posix())
         found.append(row)
     by = "disagreement" if len(experts) > 1 else "entropy"
     found.sort(key=lambda row: (-getattr(row, by), row.image))
@@ -70,15 +70,30 @@ def rank(
     return found, by
 
 
-def entropy(likely: NDArray[np.float32]) -> float:
-    """The mean entropy where there may be foreground; of the most uncertain voxel if that is nowhere.
+@dataclass
+class Entropy:
+    """The mean entropy where there may be foreground; of the most uncertain voxel if that is nowhere."""
 
-    Args:
-        likely: probabilities ``(C, *S)``, background first.
-    """
-    bits = -(likely * np.log(np.clip(likely, 1e-12, 1))).sum(0) / math.log(len(likely))
-    region = 1 - likely[0] >= LIKELY
-    return round(float(bits[region].mean() if region.any() else bits.max()), 6)
+    total: float = 0.0
+    voxels: int = 0
+    most: float = 0.0
+
+    def add(self, likely: NDArray[np.float32]) -> None:
+        """Count a part of the image.
+
+        Args:
+            likely: probabilities ``(C, *S)``, background first.
+        """
+        bits = -(likely * np.log(np.clip(likely, 1e-12, 1))).sum(0) / math.log(len(likely))
+        region = 1 - likely[0] >= LIKELY
+        self.total += float(bits[region].sum(dtype=np.float64))
+        self.voxels += int(region.sum())
+        self.most = max(self.most, float(bits.max()))
+
+    @property
+    def mean(self) -> float:
+        """0 to 1, of all parts so far."""
+        return round(self.total / self.voxels if self.voxels else self.most, 6)
 
 
 def disagreement(target: Target, masks: Sequence[Pixels]) -> float:
@@ -91,8 +106,12 @@ def disagreement(target: Target, masks: Sequence[Pixels]) -> float:
     return round(float(np.mean(found)), 6)
 
 
-def _decided(target: Target, likely: NDArray[np.float32]) -> Pixels:
-    mask: Pixels = likely.argmax(0).astype(np.uint8)
+def _mask(target: Target, case: Case, parts: Iterable[Any], also: Callable[[Any], None] = lambda _: None) -> Pixels:
+    """The mask of an image, from the :func:`probabilities` of its parts; each of these is also given to ``also``."""
+    mask: Pixels = np.zeros(case.image.shape[:-1], np.uint8)
+    for place, likely in parts:
+        mask[place] = likely.argmax(0)
+        also(likely)
     return cleaned(mask, steps_of(target.leg.conf.predict.postprocess))
 
 

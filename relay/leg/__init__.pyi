@@ -14,6 +14,7 @@ from .evaluate import (
     Predicted as Predicted,
     predictions as predictions,
     regridded as regridded,
+    regridded_slabs as regridded_slabs,
     resized as resized,
     rows as rows,
     slabs as slabs,

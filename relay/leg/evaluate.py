@@ -110,18 +110,25 @@ def slabs(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Iter
         logits: ``(1, C, *S)``.
         size, grid: as in :func:`resized`.
     """
-    step = max(1, SLAB // (logits.shape[1] * prod(size[1:])))
+    if _stay(logits, size, grid):  # then each part has a softmax of its own
+        for rows, part in regridded_slabs(logits, size, grid):
+            yield rows, part.float().softmax(1)
+    else:
+        yield from regridded_slabs(logits.float().softmax(1), size, grid)
+
+
+def regridded_slabs(maps: Tensor, size: Sequence[int], grid: Grid | None = None) -> Iterator[tuple[slice, Tensor]]:
+    """What :func:`regridded` gives, in parts as those of :func:`slabs`."""
+    step = max(1, SLAB // (maps.shape[1] * prod(size[1:])))
     if step >= size[0]:
-        yield slice(None), resized(logits, size, grid)
+        yield slice(None), regridded(maps, size, grid)
         return
-    shape = logits.shape[2:]
-    same = tuple(shape) == tuple(size) and (grid is None or grid.covers(size))
-    scale = tuple(whole / part for whole, part in zip(size, shape, strict=True))
+    stay = _stay(maps, size, grid)
+    scale = tuple(whole / part for whole, part in zip(size, maps.shape[2:], strict=True))
     grid = grid or Grid(tuple(size), (0.0,) * len(size), scale)  # only resized
-    source = logits if same else logits.float().softmax(1)
     for begin in range(0, size[0], step):
         rows = slice(begin, begin + step)
-        yield rows, source[:, :, rows].float().softmax(1) if same else restored(source, grid, rows)
+        yield rows, maps[:, :, rows] if stay else restored(maps, grid, rows)
 
 
 def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
@@ -136,12 +143,17 @@ def resized(logits: Tensor, size: Sequence[int], grid: Grid | None = None) -> Te
 def regridded(maps: Tensor, size: Sequence[int], grid: Grid | None = None) -> Tensor:
     """Maps at an image's own size, ``(1, C, *S)`` to ``(1, C, *size)``, interpolated linearly; ``grid`` as in
     :func:`resized`. What was cropped away is 1 in the first map, which is the background's, and 0 in the others."""
-    if tuple(maps.shape[2:]) == tuple(size) and (grid is None or grid.covers(size)):
+    if _stay(maps, size, grid):
         return maps
     if grid is not None and not grid.covers(maps.shape[2:]):
         return restored(maps, grid)
     mode = "bilinear" if len(size) == 2 else "trilinear"
     return nn.functional.interpolate(maps, size=tuple(size), mode=mode)
+
+
+def _stay(maps: Tensor, size: Sequence[int], grid: Grid | None) -> bool:
+    """Whether maps are on the image's own voxels already."""
+    return tuple(maps.shape[2:]) == tuple(size) and (grid is None or grid.covers(size))
 
 
 def rows(found: Predicted, task: Task, **where: Any) -> Iterator[dict[str, Any]]:

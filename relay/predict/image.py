@@ -231,9 +231,11 @@ def cases_of(model: Model, net: nn.Module, case: Case, path: Path) -> tuple[list
     return prepared_slices(case, options, path, numbers), across if by_slices else None
 
 
-def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArray[np.float32]:
-    """Of each class in each voxel of an image as read, ``(C, *S)``: a volume's slice by slice if the model was trained
-    on slices.
+def probabilities(
+    model: Model, net: nn.Module, case: Case, path: Path
+) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float32]]]:
+    """Of each class in each voxel of an image as read, in parts: where a part lies in the image, and ``(C, *part)``. A
+    volume's are its slices if the model was trained on slices.
 
     Args:
         net: the model's, on its device.
@@ -247,10 +249,14 @@ def probabilities(model: Model, net: nn.Module, case: Case, path: Path) -> NDArr
     axis = options.slice_axis if len(shape) == 3 else None
     size = tuple(side for place, side in enumerate(shape) if place != axis)
     cases = prepared_slices(case, options, path, [None] if axis is None else range(shape[axis]))
-    found = [resized(logits(model, net, each, path), size, each.grid)[0].float().cpu().numpy() for each in cases]
     if axis is None:
-        return found[0]
-    return np.stack([stacked([each[c] for each in found], axis) for c in range(len(found[0]))])
+        for rows, found in slabs(logits(model, net, cases[0], path), size, cases[0].grid):
+            yield (rows,), found[0].float().cpu().numpy()
+        return
+    for number, each in enumerate(cases):
+        likely = resized(logits(model, net, each, path), size, each.grid)[0].float().cpu().numpy()
+        place = (*[slice(None)] * axis, slice(number, number + 1))
+        yield place, np.stack([stacked([one], axis) for one in likely])
 
 
 def _mask(model: Model, net: nn.Module, case: Case, size: tuple[int, ...], path: Path) -> Pixels:

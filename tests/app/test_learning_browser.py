@@ -70,8 +70,9 @@ def dice(study: Study, run: Path, name: str) -> float:
     """Of the site's own model on an image with a faint square."""
     here, target = OwnRun(study, run, "tiny"), Target.of(study, run.parent, "clinic_a")
     model, sample = here.at_home(target.leg), target.images[name]
-    likely = probabilities(model, model.net(Devices()), target.stored.original(sample), sample.image)
-    truth, found = np.zeros(SIZE, bool), likely.argmax(0) == 1
+    truth, found = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    for place, likely in probabilities(model, model.net(Devices()), target.stored.original(sample), sample.image):
+        found[place] = likely.argmax(0) == 1
     truth[BOX] = True
     return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 

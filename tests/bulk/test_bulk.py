@@ -22,10 +22,11 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from relay.bulk import Outputs, Own, Settings, Summary, check_axes, listed, review, run, running, usual
+from relay.bulk.looking import look
 from relay.bulk.views import View, mirrors, views
 from relay.config.devices import Devices
 from relay.errors import DataError, UserError
-from relay.leg import Progress, Vote
+from relay.leg import Progress, Vote, evaluate
 from relay.predict import Model, predict_images
 from tests.predict.test_image import OPTIONS, model
 from tests.studies import study
@@ -99,6 +100,25 @@ def test_masks_are_those_of_a_single_prediction_on_the_voxels_of_the_image(
     assert 0 <= doubt.min() < doubt.max() <= 1
     assert 0 < float(row["uncertainty"]) < 1
     assert (row["rank"], "review" in row) == ("1", False)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_large_volume_is_compared_in_parts_as_it_would_be_at_once(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume(path := tmp_path / "a.nii.gz")
+    predictor = own(**options)
+    predictor.start()
+    image = predictor.prepare([path])
+    whole = look(predictor, image, path, doubts=True)
+    monkeypatch.setattr(evaluate, "SLAB", 1)
+    parts = look(predictor, image, path, doubts=True)
+    assert whole.mask is not None
+    assert whole.doubt_map is not None
+    assert parts.doubt_map is not None
+    assert np.array_equal(whole.mask, parts.mask)
+    assert np.allclose(whole.doubt_map, parts.doubt_map, atol=1e-6)
+    assert whole.doubts == pytest.approx(parts.doubts)
 
 
 @given(code=st.sampled_from(CODES), shape=st.tuples(*[st.integers(3, 7)] * 3), spacing=st.sampled_from((0.5, 1.0, 3.0)))

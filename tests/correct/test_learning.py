@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from relay import adopt
 from relay.config import Devices
@@ -78,16 +79,25 @@ def weights(run: OwnRun, target: Target) -> dict[str, torch.Tensor]:
 # -- which first -------------------------------------------------------------------------------------------------------
 
 
+def entropy(*parts: NDArray[np.float32]) -> float:
+    found = ranking.Entropy()
+    for part in parts:
+        found.add(part)
+    return found.mean
+
+
 def test_entropy_is_of_the_region_that_may_be_foreground() -> None:
     likely = np.zeros((3, 2, 2), np.float32)
     likely[0] = 1
-    assert ranking.entropy(likely) == 0
+    assert entropy(likely) == 0
     likely[:, 0, 0] = 1 / 3
-    assert ranking.entropy(likely) == pytest.approx(1)
+    assert entropy(likely) == pytest.approx(1)
     likely[:, 0, 1] = [0.1, 0.9, 0]
-    assert ranking.entropy(likely) == pytest.approx((1 + 0.3250830 / np.log(3)) / 2, abs=1e-5)
+    assert entropy(likely) == pytest.approx((1 + 0.3250830 / np.log(3)) / 2, abs=1e-5)
+    assert entropy(likely[:, :1], likely[:, 1:]) == entropy(likely)
     likely[:, 0] = [[0.9, 0.8], [0.1, 0.2], [0, 0]]
-    assert ranking.entropy(likely) == pytest.approx(0.5004024 / np.log(3), abs=1e-5)  # the most uncertain voxel
+    assert entropy(likely) == pytest.approx(0.5004024 / np.log(3), abs=1e-5)  # the most uncertain voxel
+    assert entropy(likely[:, :1], likely[:, 1:]) == entropy(likely)
 
 
 def test_disagreement_is_one_less_dice_over_pairs(target: Target) -> None:

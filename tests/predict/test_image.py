@@ -12,10 +12,11 @@ import SimpleITK as sitk
 import torch
 
 from relay.config.devices import Devices
-from relay.data import DatasetOptions
+from relay.data import DatasetOptions, read_images
 from relay.errors import DataError
+from relay.leg import evaluate
 from relay.leg.progress import Progress
-from relay.predict.image import predict_images
+from relay.predict.image import predict_images, probabilities
 
 
 def model(**options: Any) -> Any:
@@ -65,6 +66,23 @@ def test_the_same_scan_is_predicted_the_same_however_it_is_stored(tmp_path: Path
     assert set(np.unique(found["LPS"])) == {0, 1, 2}
     assert np.array_equal(found["RAS"], found["LPS"])
     assert np.array_equal(found["SAR"], found["LPS"])
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_probabilities_come_in_parts_that_make_up_the_mask(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "SLAB", 1)
+    values = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path := tmp_path / "scan.nii.gz"))
+    one = model(**options)
+    made, _ = predict_images(one, [path], tmp_path, Devices(), Progress(1), warn=pytest.fail)
+    case = read_images([path], eight_bits="steps" not in options)
+    mask = np.full(case.image.shape[:-1], 9)
+    for place, likely in probabilities(one, one.net(Devices()), case, path):
+        assert (mask[place] == 9).all(), "two parts lie on each other"
+        mask[place] = likely.argmax(0)
+    assert np.array_equal(mask, read_images([made], eight_bits=False).image[..., 0])
 
 
 def test_what_is_suspicious_about_an_image_is_told(tmp_path: Path) -> None:
