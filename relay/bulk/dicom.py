@@ -199,7 +199,12 @@ class Writer:
             content_description=self.name[:64],
             device_serial_number=self.version,
         )
-        if "PlaneOrientationSequence" not in made.SharedFunctionalGroupsSequence[0]:  # of an image without a position
+        shared = made.SharedFunctionalGroupsSequence[0]
+        if "SegmentIdentificationSequence" in shared:  # of a single segment; highdicom's reports look for it in frames
+            for frame in made.PerFrameFunctionalGroupsSequence:
+                frame.SegmentIdentificationSequence = shared.SegmentIdentificationSequence
+            del shared.SegmentIdentificationSequence
+        if "PlaneOrientationSequence" not in shared:  # of an image without a position
             made.PatientOrientation = headers[0].get("PatientOrientation", "")
         return made
 

@@ -62,6 +62,7 @@ class Summary:
         table: the table's file.
         kept: how many of the images were finished by an earlier run.
         problems: why the others could not be predicted.
+        lacking: why DICOM objects that were asked for could not be written, for each image without.
         doubtful, strange, noted: how many are to be reviewed, look unlike those of every site, have notes.
     """
 
@@ -69,6 +70,7 @@ class Summary:
     images: int
     kept: int
     problems: Sequence[str]
+    lacking: Sequence[str]
     doubtful: int
     strange: int
     noted: int
@@ -108,7 +110,7 @@ class _Work:
             raise
         strange = {None: "", True: "yes", False: "no"}[found.strange]
         notes = [*found.image.notes, doubt_about(spacing, self.settings.usual), lacking]
-        record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note]}
+        record = {"rows": rows, "unlike": strange, "notes": [note for note in notes if note], "lacking": lacking}
         return self.outputs.finish(wanted, record, files)
 
     def _write(
@@ -278,6 +280,7 @@ def _tabled(
         len(records),
         sum("kept" in record for record in records.values()),
         problems,
+        [f"{one.said}: {why}" for k, one in enumerate(wanted) if (why := records.get(k, {}).get("lacking"))],
         len(files),
         sum(record.get("unlike") == "yes" for record in records.values()),
         sum(bool(record["notes"]) for record in records.values()),

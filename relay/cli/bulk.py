@@ -164,9 +164,9 @@ def _tell(summary: Summary, doubts: bool, threshold: bool) -> None:
     lost = len(summary.problems)
     kept = f", {summary.kept} of them by an earlier run" if summary.kept else ""
     if summary.noted:
-        warn(f"{summary.noted} of {summary.images} images are legal but suspicious: see the column notes")
+        warn(f"suspicious images: {summary.noted} of {summary.images}; see the column notes")
     if summary.strange:
-        warn(f"{summary.strange} of {summary.images} images look unlike those of every site: see the column unlike")
+        warn(f"images unlike those of every site: {summary.strange} of {summary.images}; see the column unlike")
     if doubts and not threshold:
         warn("no validation images are here to choose a threshold on: the column rank says what to look at first")
     elif doubts:
@@ -178,4 +178,10 @@ def _tell(summary: Summary, doubts: bool, threshold: bool) -> None:
             + summary.problems[0].rstrip("."),
             "The column error of the table says why. Correct or remove them, and run the same command again: what is "
             "finished is kept.",
+        )
+    if summary.lacking:
+        raise RelayError(
+            f"{len(summary.lacking)} of {summary.images} images are predicted, but without DICOM objects, the first is "
+            + summary.lacking[0].rstrip("."),
+            "The column notes of the table says why. Their masks and numbers are written.",
         )

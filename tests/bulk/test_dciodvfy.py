@@ -59,17 +59,23 @@ def test_objects_of_a_series(tmp_path: Path, source: str) -> None:
         checked(tmp_path / out, predicted(tmp_path / "in", tmp_path / out, codes=codes), ignore)
 
 
+def test_objects_of_a_single_class(tmp_path: Path) -> None:
+    series(tmp_path / "in" / "s", STORED)
+    checked(tmp_path / "out", predicted(tmp_path / "in", tmp_path / "out", own(num_classes=2)))
+
+
 def test_objects_of_frames_in_one_file(tmp_path: Path) -> None:
     enhanced(tmp_path / "in" / "IM1", STORED, [3, 0, 4, 1, 2])
     checked(tmp_path / "out", predicted(tmp_path / "in", tmp_path / "out"))
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_objects_of_a_single_picture(tmp_path: Path, sized: bool) -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_objects_of_a_single_picture(tmp_path: Path, sized: bool, classes: int) -> None:
     tags: dict[str, Any] = {} if sized else {"PixelSpacing": None}
     tags |= {"SOPClassUID": DigitalXRayImageStorageForPresentation, "Modality": "DX", "FrameOfReferenceUID": None}
     write(tmp_path / "in" / "x", header(ImagePositionPatient=None, ImageOrientationPatient=None, **tags), STORED[0])
-    checked(tmp_path / "out", predicted(tmp_path / "in", tmp_path / "out", own(slices="axial")))
+    checked(tmp_path / "out", predicted(tmp_path / "in", tmp_path / "out", own(slices="axial", num_classes=classes)))
 
 
 def test_objects_of_an_image_in_which_nothing_was_found(tmp_path: Path) -> None:

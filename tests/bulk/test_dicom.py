@@ -14,7 +14,7 @@ import torch
 from pydicom import dcmread
 from pydicom.uid import DigitalXRayImageStorageForPresentation
 
-from relay.bulk import Codes, Outputs, Settings, Writer, dicom, listed, run
+from relay.bulk import Codes, Outputs, Settings, Summary, Writer, dicom, listed, run
 from relay.data.dicom.segments import read_drawn
 from relay.data.formats.raw import read_raw
 from relay.errors import DataError, UserError
@@ -28,15 +28,20 @@ STORED = np.random.default_rng(0).integers(0, 3000, (5, 6, 7)).astype(np.int16)
 
 def predicted(folder: Path, out: Path, predictor: Any = None, codes: Codes | None = None) -> dict[str, str]:
     """The only row of the table."""
+    summary = predicted_all(folder, out, predictor, codes)
+    assert not summary.problems
+    (row,) = csv.DictReader(summary.table.open(newline=""))
+    return row
+
+
+def predicted_all(folder: Path, out: Path, predictor: Any = None, codes: Codes | None = None) -> Summary:
+    """How it went."""
     predictor = predictor or own()
     outputs = Outputs(out, {})
     outputs.begin()
     writer = Writer(predictor.task, codes or Codes(), "relay s, leg 1", "0123456789abcdef")
     wanted = listed(folder, predictor, out)
-    summary = run(predictor, wanted, outputs, Settings(writer=writer), Progress(1), None)
-    assert not summary.problems
-    (row,) = csv.DictReader(summary.table.open(newline=""))
-    return row
+    return run(predictor, wanted, outputs, Settings(writer=writer), Progress(1), None)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +108,14 @@ def test_a_report_says_the_volumes_of_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sized", [True, False])
-def test_a_single_picture_has_areas(tmp_path: Path, sized: bool) -> None:
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_single_picture_has_areas(tmp_path: Path, sized: bool, classes: int) -> None:
     """An X-ray without a position; with or without a pixel size."""
     tags: dict[str, Any] = {} if sized else {"PixelSpacing": None}
     tags |= {"SOPClassUID": DigitalXRayImageStorageForPresentation, "Modality": "DX", "FrameOfReferenceUID": None}
     ds = header(ImagePositionPatient=None, ImageOrientationPatient=None, **tags)
     write(tmp_path / "in" / "x", ds, STORED[0])
-    row = predicted(tmp_path / "in", tmp_path / "out", own(slices="axial"))
+    row = predicted(tmp_path / "in", tmp_path / "out", own(slices="axial", num_classes=classes))
     seg = highdicom.seg.segread(tmp_path / "out" / row["seg"])
     assert seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == ds.SOPInstanceUID
     (first, *_) = highdicom.sr.srread(tmp_path / "out" / row["sr"]).content.get_planar_roi_measurement_groups()
@@ -117,6 +123,18 @@ def test_a_single_picture_has_areas(tmp_path: Path, sized: bool) -> None:
     unit = "mm2" if sized else "pixels"
     assert found.unit.value == ("mm2" if sized else "1")
     assert found.value == pytest.approx(float(row[f"class 1 [{unit}]"]))
+
+
+def test_of_a_single_class_there_are_objects_too(tmp_path: Path) -> None:
+    folder = series(tmp_path / "in", STORED)
+    row = predicted(tmp_path / "in", tmp_path / "out", own(num_classes=2))
+    mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / row["mask"])))
+    assert np.array_equal(read_drawn(tmp_path / "out" / row["seg"], read_raw(folder)).values, mask)
+    whole = highdicom.seg.segread(tmp_path / "out" / row["seg"]).get_volume(combine_segments=True)
+    assert whole.array.sum() == mask.sum()
+    (group,) = highdicom.sr.srread(tmp_path / "out" / row["sr"]).content.get_volumetric_roi_measurement_groups()
+    (found,) = group.get_measurements()
+    assert found.value == pytest.approx(float(row["class 1 [ml]"]))
 
 
 def test_what_is_not_there_is_said_to_be_none(tmp_path: Path) -> None:
@@ -146,6 +164,8 @@ def test_where_no_object_can_be_written_the_mask_stays(tmp_path: Path, monkeypat
     assert (tmp_path / "out" / row["mask"]).is_file()
     assert row["notes"] == "no DICOM object can refer to it, so there is none: no such header"
     assert not list((tmp_path / "out").rglob("*.dcm"))
+    (lacking,) = predicted_all(tmp_path / "in", tmp_path / "again").lacking
+    assert lacking == "s: no DICOM object can refer to it, so there is none: no such header"
 
 
 def test_wrong_codes_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

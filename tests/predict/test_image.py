@@ -22,9 +22,9 @@ from relay.predict.image import predict_images, probabilities
 def model(**options: Any) -> Any:
     """One that tells left from right, front from back, and up from down."""
     torch.manual_seed(0)
-    channels = options.setdefault("channels", 1)
-    net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(channels, 3, 3, padding=1)
-    data = DatasetOptions(task_id=0, task_name="a", num_classes=3, **options)
+    channels, classes = options.setdefault("channels", 1), options.setdefault("num_classes", 3)
+    net = (torch.nn.Conv2d if "slices" in options else torch.nn.Conv3d)(channels, classes, 3, padding=1)
+    data = DatasetOptions(task_id=0, task_name="a", **options)
     leg = SimpleNamespace(data=data, conf=SimpleNamespace(predict=SimpleNamespace(postprocess=[])))
     return SimpleNamespace(folder="m", digest="0", leg=leg, weights=net.state_dict(), net=lambda devices: net)
 
