@@ -165,7 +165,9 @@ def _rows(sheet: Sheet, takes: Takes, columns: Sequence[str], options: object) -
     named = list(columns) or _columns(sheet, options)
     sheet.need(named, "Name the columns of the images with --columns")
     many = takes.channels if takes.one_file and len(named) == 1 else 1
-    there, folders = NamedFiles(), [sheet.path.parent / getattr(options, "image_dir", "."), sheet.path.parent]
+    there, folders = NamedFiles(), [sheet.path.parent]
+    if hasattr(options, "image_columns"):  # the study's images are listed in tables: first where the study has them
+        folders.insert(0, sheet.path.parent / getattr(options, "image_dir", "."))
     for row in sheet.rows:
         missing = [column for column in named if is_missing(row[column])]
         try:

@@ -80,6 +80,7 @@ class Explained:
         heats: a map for each method.
         found: bool ``(*S)``: where the model finds the class; None for an answer about the whole image.
         axis: across which a volume is shown: the one that it was cut across for the net, else the first.
+        window: bool ``(*S)``: what was explained, if that is a window of the image.
     """
 
     path: Path
@@ -90,6 +91,7 @@ class Explained:
     heats: Sequence[Heat]
     found: Mask | None = None
     axis: int = 0
+    window: Mask | None = None
 
     @property
     def shown(self) -> int | None:
@@ -131,10 +133,14 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
     found = find(model, net, cases, asked.output, files[0])
     view = View.of(found, options.patch_size)
     trained, untrained = (Scores(each, view.region) for each in (net, randomised(net)))
+    layer = check_layer(trained, asked.layer) if asked.layer else None  # here: no method is left out for a wrong name
+
+    def at(method: str) -> str | None:
+        return (layer or deepest_layer(trained, view.image)) if method in NEED_A_LAYER else None
 
     def heat(method: str, scores: Scores) -> Tensor:
         try:
-            return METHODS[method](scores, view.image, found.output, _layer(trained, view, asked, method))
+            return METHODS[method](scores, view.image, found.output, at(method))
         except (RuntimeError, ValueError) as error:  # raised by nets that have no gradient, or for too little memory
             why = first_line(error)
             raise DataError(f"{files[0]}: {method} fails with this net: {why}", "Choose another --method.") from error
@@ -153,15 +159,9 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
             continue
         heats.append(Heat(method, back(one), back(other), likeness(one.cpu().numpy(), other.cpu().numpy())))
     name = options.does.names[found.output]
-    outline = view.outlined(read.image.shape[:-1], across, len(cases))
+    place = read.image.shape[:-1], across, len(cases)
     said = (files[0], viewable(read.image), found.said, name, view.told(across), heats)
-    return Explained(*said, outline, across or 0)
-
-
-def _layer(scores: Scores, view: View, asked: Asked, method: str) -> str | None:
-    if method not in NEED_A_LAYER:
-        return None
-    return check_layer(scores, asked.layer) if asked.layer else deepest_layer(scores, view.image)
+    return Explained(*said, view.outlined(*place), across or 0, view.framed(*place))
 
 
 def _normalised(heat: Map) -> Map:

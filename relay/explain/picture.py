@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from relay.explain.explaining import Explained, Heat
+from relay.explain.explaining import Explained, Heat, Mask
 from relay.overlay import GAP, contours, enlarged
-from relay.palette import SKY
+from relay.palette import GREEN, SKY, Colour
 
 COLOURS = "inferno"
 """A colour map whose brightness rises evenly, also for colour-blind eyes."""
 OPACITY = 0.7
 """Of the hottest place; colder ones let more of the image through."""
-FOUND = SKY
-"""Of the outline: no colour of the maps is like it."""
+FOUND, WINDOW = SKY, GREEN
+"""Of the outlines: no colour of the maps is like them."""
 BAR = 8
 """Length of the colour bar, in heights of a letter."""
 
@@ -30,10 +31,10 @@ def sheet(one: Explained, heat: Heat) -> Image.Image:
     whole = (width + GAP) * len(panels) - GAP
     letter = max(10, whole // 80)
     font, line = ImageFont.load_default(letter), letter + GAP
-    where = "" if at is None else f", slice {at} (of 0–{one.image.shape[one.axis] - 1})"
+    where = "" if at is None else f", slice {at} (of 0 to {one.image.shape[one.axis] - 1})"
     told = f"{heat.method}, {one.output}{where}. Influence on the answer:"
     room = max(whole, int(font.getlength(told)) + GAP)
-    made = Image.new("RGB", (room, height + 4 * line + 2 * GAP), "white")
+    made = Image.new("RGB", (room, height + 5 * line + 2 * GAP), "white")
     draw = ImageDraw.Draw(made)
     for k, (panel, title) in enumerate(zip(panels, ("image", "model", "untrained net"), strict=True)):
         made.paste(panel, ((width + GAP) * k, line))
@@ -41,11 +42,21 @@ def sheet(one: Explained, heat: Heat) -> Image.Image:
     top = height + line + GAP
     draw.text((0, top), told, fill="black", font=font)
     _bar(made, top + line, letter)
-    if one.found is not None:
-        top += 2 * line
-        draw.rectangle((0, top + 2, letter, top + 2 + letter), fill=FOUND, outline="black")
-        draw.text((letter + GAP, top), "what the model finds", fill="black", font=font)
+    top += 2 * line
+    for mask, colour, meaning in _outlines(one):
+        if mask is not None:
+            draw.rectangle((0, top + 2, letter, top + 2 + letter), fill=colour, outline="black")
+            draw.text((letter + GAP, top), meaning, fill="black", font=font)
+            top += line
     return made
+
+
+def _outlines(one: Explained) -> Sequence[tuple[Mask | None, Colour, str]]:
+    """What is outlined, in which colour, and what that means; Pillow's own font has no ×."""
+    return (
+        (one.window, WINDOW, f"{one.part.replace('×', 'x')}: only this was explained"),
+        (one.found, FOUND, "what the model finds"),
+    )
 
 
 def _bar(made: Image.Image, top: int, letter: int) -> None:
@@ -72,8 +83,9 @@ def _drawn(one: Explained, heat: NDArray[np.float32] | None, at: int | None) -> 
     if heat is not None:
         pixels = _heated(pixels, _plane(heat, one.axis, at))
     large = enlarged((pixels * 255).round().astype(np.uint8))
-    if one.found is not None:
-        large[contours(enlarged(_plane(one.found, one.axis, at).astype(np.uint8)))] = FOUND
+    for mask, colour, _ in _outlines(one):
+        if mask is not None:
+            large[contours(enlarged(_plane(mask, one.axis, at).astype(np.uint8)))] = colour
     return Image.fromarray(large)
 
 

@@ -78,6 +78,12 @@ class View:
         whole[self._all] = heat
         return self._back(whole[self.inside], shape, across, slices)
 
+    def framed(self, shape: Sequence[int], across: int | None, slices: int) -> NDArray[np.bool_] | None:
+        """What the map is of, on the grid of the image as read; None for the whole image, or a whole slice of it."""
+        if self.image.shape == self.padded.shape:
+            return None
+        return self.back(torch.ones_like(self.image[:, :1]), shape, across, slices) > 0.5
+
     def outlined(self, shape: Sequence[int], across: int | None, slices: int) -> NDArray[np.bool_] | None:
         """Where the class was found, on the grid of the image as read; None for an answer about the whole image."""
         if self.found.region is None:

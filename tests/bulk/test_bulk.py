@@ -293,6 +293,13 @@ def test_a_table_of_the_study_is_read_as_its_data_set_reads_it(tmp_path: Path) -
     assert "files with the same name" in one.problem
 
 
+def test_only_a_data_set_of_tables_says_where_a_tables_images_are(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("image\nmissing.png\n")
+    options = SimpleNamespace(image_dir="image")  # the sub-folder of the data set ``folder``
+    (one,) = listed(tmp_path / "new.csv", own(), tmp_path / "out", options=options)
+    assert str(tmp_path / "missing.png") in one.problem
+
+
 def test_the_folder_must_be_for_predictions_alone(tmp_path: Path) -> None:
     volume(tmp_path / "in" / "a.nii.gz")
     (tmp_path / "out").mkdir()

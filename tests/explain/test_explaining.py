@@ -17,7 +17,7 @@ from relay.config import Devices
 from relay.data import DatasetOptions
 from relay.errors import DataError, UserError
 from relay.explain import Asked, explain, write_page
-from relay.explain.picture import FOUND, sheet
+from relay.explain.picture import FOUND, WINDOW, sheet
 from relay.report import Maps
 
 METHODS = ("occlusion", "guided_grad_cam", "integrated_gradients")
@@ -77,6 +77,22 @@ def test_all_methods_show_the_same_slice_and_what_was_found_there(tmp_path: Path
     assert all(np.array_equal(image[0], each) for each in image)
     rows = [each[each.shape[0] - 80 :].reshape(-1, 3) for each in sheets]
     assert all((each == 128).all(-1).any() for each in rows), "the scale begins with the bare image"
+
+
+def test_a_window_is_framed_and_named_in_the_picture(tmp_path: Path) -> None:
+    path = picture(tmp_path / "one.png")
+    whole, part = (explained(model(**options), path) for options in ({}, {"patch_size": [24, 24]}))
+    assert whole.window is None
+    assert part.window.sum() == 24 * 24
+    assert part.window[5:11, 21:29].all(), "what was found is in it"
+    framed = [np.asarray(sheet(one, one.heats[0])) for one in (whole, part)]
+    assert [bool((each[:400] == WINDOW).all(-1).any()) for each in framed] == [False, True]
+
+
+def test_a_wrong_layer_is_refused_whatever_the_methods(tmp_path: Path) -> None:
+    asked = Asked(METHODS, layer="nope", skip=True)
+    with pytest.raises(UserError, match="no convolution of this name"):
+        list(explain(model(), [(picture(tmp_path / "one.png"),)], asked, Devices(), pytest.fail))
 
 
 @pytest.mark.parametrize("options", [{}, {"img_size": [16, 24]}, {"patch_size": [24, 24]}, {"task": "classification"}])
