@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from relay.explain.explaining import Explained, Heat, Mask
-from relay.overlay import GAP, contours, enlarged
+from relay.explain.explaining import Explained, Heat
+from relay.overlay import GAP, Mask, contours, enlarged
 from relay.palette import GREEN, SKY, Colour
 
 COLOURS = "inferno"
