@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 
 from tests import forked
+from tests.studies import PROJECTED
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -99,9 +100,11 @@ def _budget(command: str) -> dict[str, Any]:
     if "fundus" not in command:
         local: dict[str, Any] = {"common": {"train": {"num_epochs": 1}, "dataset": dataset, "model": NET}}
     else:
-        dataset["kwargs"] = {"img_size": [64, 64], "repeats": 4}
+        dataset["kwargs"] = {"img_size": [64, 64], "repeats": 1}
         train = {"num_mimgs": 0.000016, "batch_size": 4}
         local = {"common": {"train": train, "dataset": dataset, "model": NET}}
+        if "compare" not in command and "strategy.name" not in command:
+            local["common"]["strategy"] = {"kwargs": PROJECTED}
     if "first" not in command:
         local["current_tasks"] = {"task_ids": [1, 2]}
     return local

@@ -25,7 +25,6 @@ from starlette.requests import Request
 from relay.app.jobs import OVER, Job, private
 from relay.app.web import MOST_FILES
 from relay.errors import UserError
-from relay.predict import images_in
 
 MOST_BYTES = 4 * 2**30
 """How much may be dropped at once."""
@@ -143,6 +142,8 @@ def remove(job: Job) -> None:
 
 def predicted(job: Job) -> list[Predicted]:
     """The dropped images that a job has predicted so far, as its output says."""
+    from relay.predict import images_in
+
     masks: dict[str, list[Path]] = defaultdict(list)
     for path in _written(job):
         if found := MASK.fullmatch(path.name):

@@ -30,7 +30,7 @@ from .inference import (
 )
 from .learner import Learner as Learner
 from .own_training import Trained as Trained, check_own_code as check_own_code, start_of as start_of
-from .paths import LegPaths as LegPaths, RunPaths as RunPaths
+from .paths import LegPaths as LegPaths, RunPaths as RunPaths, watched_in as watched_in
 from .precision import has_bf16 as has_bf16, pays as pays
 from .processes import is_first as is_first, wait_for_all as wait_for_all
 from .progress import Progress as Progress, progress_of as progress_of
@@ -48,4 +48,3 @@ from .training import task_of as task_of, training_of as training_of
 from .transport import Incoming as Incoming, Transport as Transport, expected_config as expected_config
 from .tuning import tune as tune, tuning_steps as tuning_steps
 from .vote import Vote as Vote
-from .watched import watched_in as watched_in

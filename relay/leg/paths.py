@@ -36,6 +36,11 @@ RECORD: dict[str, type | tuple[type, ...]] = {"state": str, "config": dict, "sta
 """The keys of ``leg.json`` and their types; once a leg is finished, it also has the digests of the leg's files."""
 
 
+def watched_in(run: Path) -> Path:
+    """The folder of the validation images that are shown while a leg trains, in a run's folder."""
+    return run / "logs" / "validation"
+
+
 @dataclass(frozen=True)
 class LegPaths:
     """The folder of one leg."""

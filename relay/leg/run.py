@@ -33,7 +33,7 @@ from relay.leg.guarantee import Guarantee, guarantee_of, guarded, units
 from relay.leg.inference import applied
 from relay.leg.learner import Learner
 from relay.leg.own_training import Trained
-from relay.leg.paths import LegPaths, RunPaths
+from relay.leg.paths import LegPaths, RunPaths, watched_in
 from relay.leg.precision import precision_of
 from relay.leg.private_learner import PrivateLearner
 from relay.leg.processes import is_first, wait_for_all
@@ -45,7 +45,7 @@ from relay.leg.tensorboard import log_predictions
 from relay.leg.training import task_of, training_of
 from relay.leg.transport import Incoming
 from relay.leg.vote import Vote
-from relay.leg.watched import ShowValidation, watched_in
+from relay.leg.watched import ShowValidation
 from relay.phase import Phase
 from relay.plan import Leg, Study
 from relay.postprocess import steps_of as steps_of_masks

@@ -41,16 +41,11 @@ SHARE = 0.01
 """The share of the time that drawing may take after that."""
 
 
-def watched_in(run: Path) -> Path:
-    """The folder of these images in a run's folder."""
-    return run / "logs" / "validation"
-
-
 class ShowValidation(pl.Callback):
     """Draws the first validation images at the end of a validation, unless that would take too much of the time.
 
     Args:
-        folder: as of :func:`watched_in`.
+        folder: as of :func:`relay.leg.paths.watched_in`.
         clock: returns the time in seconds; replaced in tests.
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,14 @@ def test_what_goes_wrong_has_a_page(opened: Opened, monkeypatch: pytest.MonkeyPa
     answer = browser.get("/data/new?source=.")
     assert (answer.status_code, "a bug in relay" in answer.text) == (500, True)
     assert answer.headers["content-security-policy"] == HEADERS["content-security-policy"]
+
+
+def test_the_page_is_there_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from relay.app import Desk, Roots; from relay.app.guard import Door; "
+        "from relay.app.server import application; place = Path.cwd(); "
+        "application(Desk(place, place, Roots.of([place], []), None), Door(60), ''); "
+        "print({'torch', 'monai', 'matplotlib', 'scipy'} & set(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout.strip() == "set()", said.stderr

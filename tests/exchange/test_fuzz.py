@@ -40,8 +40,8 @@ from tests.relays import (
     weights,
 )
 
-ROUND = 480
-ROUNDS = {"bare": 7, "sealed": 6, "documents": 4, "not its own": 3, "two bundles": 1}
+ROUND = 160
+ROUNDS = {"bare": 21, "sealed": 18, "documents": 12, "not its own": 9, "two bundles": 3}
 LIMIT = 2**20
 INTERESTING: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 9999, 10**15, 1.5, -0.0, 1e300, 2**53, 2**64, [], {}, [[]], {"a": 1},

@@ -50,7 +50,7 @@ def test_steps_of_a_budget(train: dict[str, Any], samples: int, world: int, shar
 def test_every_precision_hands_over_32_bits_near_those_of_32(precision: object, tmp_path: Path) -> None:
     """Two legs of relay, so that a teacher and a merge take part."""
     steady = {"common.train.optimizer.name": "SGD", "common.train.optimizer.kwargs.lr": 0.01}
-    steady |= {"common.strategy.name": "relay", "common.train.num_epochs": 1}
+    steady |= {"common.strategy.name": "relay", "common.train.num_epochs": 1, "common.dataset.kwargs.count": 10}
     finished(tmp_path / "plain", **steady)
     simulate(tmp_path / "other", **steady, **{"common.train.precision": precision})
     plain, other = weights(tmp_path / "plain"), weights(tmp_path / "other")

@@ -20,7 +20,7 @@ from relay.leg.paths import RunPaths
 from tests import forked
 from tests.studies import finished, given, simulate
 
-RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 4}
+RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 3}
 
 
 def weights(root: Path, leg: str = "task_2") -> dict[str, torch.Tensor]:
@@ -86,7 +86,7 @@ class Slow(Strategy):
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study of one leg, and a run of it that nobody broke off."""
     folder = tmp_path_factory.mktemp("killed")
-    changes = {"common.train.num_epochs": 20, "common.strategy.name": "slow:Slow", "current_tasks.task_ids": [1]}
+    changes = {"common.train.num_epochs": 4, "common.strategy.name": "slow:Slow", "current_tasks.task_ids": [1]}
     (folder / "study.yaml").write_text(yaml.safe_dump(given(**changes)))
     (folder / "slow.py").write_text(SLOW)
     assert forked.run(command("whole"), folder).returncode == 0
@@ -101,7 +101,7 @@ def command(note: str) -> str:
 def test_killed_process_resumes_bit_for_bit(how: signal.Signals, whole: Path, tmp_path: Path) -> None:
     said = tmp_path / "said"
     note = how.name.lower()
-    slowly = {**os.environ, "SECONDS_A_STEP": "0.2"}
+    slowly = {**os.environ, "SECONDS_A_STEP": "0.3"}
     broken = forked.Forked(command(note), whole, slowly, (said.open("wb"), said.open("ab")))
     leg = RunPaths(whole / "exps/study" / note).leg("task_1")
     until = time.monotonic() + 120
@@ -153,7 +153,8 @@ def test_leg_that_starts_from_nothing_now_stops(tmp_path: Path) -> None:
 
 def test_same_seed_same_weights_other_seed_others(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        simulate(tmp_path / name, **{"common.random_seed": seed, "current_tasks.task_ids": [1]})
+        changes = {"common.random_seed": seed, "current_tasks.task_ids": [1], "common.train.num_epochs": 1}
+        simulate(tmp_path / name, **changes)
     a, b, c = (weights(tmp_path / name, "task_1") for name in "abc")
     assert same(a, b)
     assert not same(a, c)
@@ -181,6 +182,12 @@ class Twice(Strategy):
     def phases(self):
         return [Phase(name, self.model, self.loss, share=0.5) for name in ("first", "second")]
 """
+IN_TWO = {
+    "common.strategy.name": "twice:Twice",
+    "common.train.num_epochs": 4,
+    "common.train.log_every_n_steps": 1,
+    "current_tasks.task_ids": [1],
+}
 
 
 @pytest.mark.parametrize("steps", [2, 8, 11])
@@ -189,13 +196,12 @@ def test_leg_of_two_phases_resumes_in_the_one_it_was_in(
 ) -> None:
     (tmp_path / "twice.py").write_text(TWICE)
     monkeypatch.chdir(tmp_path)
-    changes = {"common.strategy.name": "twice:Twice", "common.train.num_epochs": 4, "current_tasks.task_ids": [1]}
-    simulate(tmp_path / "whole", **changes)
+    finished(tmp_path / "whole", **IN_TWO)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     monkeypatch.setattr(StopAt, "left", steps)
     with pytest.raises(Interrupted, match="'first'" if steps < 6 else "'second'"):
-        simulate(tmp_path / "broken", **changes)
-    simulate(tmp_path / "broken", **changes)
+        simulate(tmp_path / "broken", **IN_TWO)
+    simulate(tmp_path / "broken", **IN_TWO)
     assert same(weights(tmp_path / "whole", "task_1"), weights(tmp_path / "broken", "task_1"))
 
 
@@ -213,20 +219,14 @@ def test_curves_have_every_step_once_after_a_break(steps: int, tmp_path: Path, m
     """Two phases, each of which counts its steps from 0, and shares ``val/dice`` with the other."""
     (tmp_path / "twice.py").write_text(TWICE)
     monkeypatch.chdir(tmp_path)
-    changes = {
-        "common.strategy.name": "twice:Twice",
-        "common.train.num_epochs": 4,
-        "common.train.log_every_n_steps": 1,
-        "current_tasks.task_ids": [1],
-    }
-    simulate(tmp_path / "whole", **changes)
+    finished(tmp_path / "whole", **IN_TWO)
     monkeypatch.setattr(leg_run, "ShowProgress", StopAt)
     for left in (steps, 1, 2):  # broken off again before, and after, a state was saved
         monkeypatch.setattr(StopAt, "left", left)
         with pytest.raises(Interrupted):
-            simulate(tmp_path / "broken", **changes)
+            simulate(tmp_path / "broken", **IN_TWO)
     monkeypatch.setattr(StopAt, "left", 10**9)
-    simulate(tmp_path / "broken", **changes)
+    simulate(tmp_path / "broken", **IN_TWO)
     found = points(tmp_path / "broken", "task_1")
     assert [step for tag, step in found if tag == "first/loss"] == list(range(6))
     assert [step for tag, step in found if tag == "second/loss"] == list(range(6))

@@ -28,7 +28,8 @@ from tests.studies import TINY, finished, simulate, study
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("done")
-    return finished(root, **{"common.strategy.name": "relay"})
+    projected = {"owm_directions": 32, "owm_images": 64}  # as it comes
+    return finished(root, **{"common.strategy": {"name": "relay", "kwargs": projected}})
 
 
 def test_run_folder_holds_configs_log_curves_checkpoints_results(done: Path) -> None:

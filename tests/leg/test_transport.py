@@ -32,6 +32,7 @@ from tests.leg.test_resume import StopAt
 from tests.studies import finished, simulate, study
 
 SITES = ("clinic_a", "clinic_b")
+RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 1}
 
 
 class Amendable(SimulatedStudy):
@@ -63,7 +64,7 @@ class Sites:
         stick = str(self.study.stick)
         handoff = {"study": STUDY, "key": str(self.study.root / site), "receive": stick, "send": stick}
         changes = {"current_tasks.handoff": handoff} | changes
-        deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [task], "common.strategy.name": "relay"}
+        deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [task], **RELAY}
         run = Simulation(study(**{**deploy, **changes}), self.root / note / site)
         run.transport.prepare(run.study.legs[0])
         with Progress(run.steps) as progress:
@@ -94,7 +95,7 @@ def sent(_one_leg: Sites, tmp_path: Path) -> Sites:
 
 def test_site_by_site_equals_the_simulation_bit_for_bit(sent: Sites, tmp_path: Path) -> None:
     sent.leg(2)
-    finished(tmp_path / "simulated", **{"common.strategy.name": "relay"})
+    finished(tmp_path / "simulated", **RELAY)
     deployed = load(tmp_path / "run/clinic_b/checkpoints/task_2/handover").model
     simulated = load(tmp_path / "simulated/checkpoints/task_2/handover").model
     assert all(torch.equal(deployed[name], simulated[name]) for name in simulated)
@@ -106,8 +107,8 @@ def test_what_a_person_must_approve_is_not_sent_by_training(tmp_path: Path) -> N
     sites = Sites(tmp_path, Policy(approval="required"))
     handoff = {"study": STUDY, "key": str(sites.study.root / "clinic_a"), "send": str(sites.study.stick)}
     deploy = {"current_tasks.mode": "deployment", "current_tasks.task_ids": [1], "current_tasks.handoff": handoff}
-    run = RunPaths(finished(tmp_path / "run", **{"common.strategy.name": "relay"}))
-    planned = study(**{**deploy, "common.strategy.name": "relay"})
+    run = RunPaths(finished(tmp_path / "run", **RELAY))
+    planned = study(**{**deploy, **RELAY})
     said: list[str] = []
     transport_of(planned, run).send(planned.legs[0], said.append)
     (told,) = said
@@ -172,7 +173,7 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
 
 def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
     """Batch normalisation counts its batches: exact sample counts, where the policy says rounded."""
-    simulate(tmp_path, **{"common.model.kwargs.norm": "batch", "common.strategy.name": "relay"})
+    simulate(tmp_path, **{"common.model.kwargs.norm": "batch", **RELAY})
     legs = [{"leg": 1}, {"leg": 2}]
     handover = load(tmp_path / "checkpoints/task_2/handover", legs)
     for weights in (handover.model, handover.experts[2]):

@@ -15,7 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from relay.leg.watched import FIRST, MOST, ShowValidation, drawn, watched_in
+from relay.leg.paths import watched_in
+from relay.leg.watched import FIRST, MOST, ShowValidation, drawn
 from relay.tasks import named
 from relay.tasks.regression import Regression
 

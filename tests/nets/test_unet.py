@@ -33,8 +33,15 @@ def test_any_size_in_is_the_size_out(backbone: str, size: tuple[int, int]) -> No
     assert net(torch.randn(2, 1, *size)).shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize("backbone", ["plain", "resnet18"])
-@pytest.mark.parametrize("norm", ["group", "instance", "batch"])
+# the other norms of a ResNet: test_one_kind_of_norm_all_over, and here those of the plain net
+@pytest.mark.parametrize(
+    ("backbone", "norm"),
+    [
+        *(("plain", norm) for norm in ("group", "instance", "batch")),
+        ("resnet18", "group"),
+        *(pytest.param("resnet18", norm, marks=pytest.mark.slow) for norm in ("instance", "batch")),
+    ],
+)
 def test_one_small_odd_volume_trains(backbone: str, norm: str) -> None:
     net = build(backbone=backbone, norm=norm, spatial_dims=3).train()
     y = net(torch.randn(1, 1, 9, 17, 5))
@@ -117,7 +124,7 @@ def test_the_seed_makes_the_weights() -> None:
 @pytest.mark.parametrize("backbone", ["plain", "resnet18"])
 def test_it_learns_to_tell_bright_from_dark(backbone: str) -> None:
     net = build(backbone=backbone, num_classes=2).train()
-    x = torch.randn(4, 1, 40, 40)
+    x = torch.randn(4, 1, 24, 24)
     x = nn.functional.avg_pool2d(x, 9, 1, 4)
     target = (x[:, 0] > 0).long()
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

@@ -296,7 +296,7 @@ def test_without_alpha_nothing_is_held() -> None:
 
 
 def test_directions_travel_by_bundle(tmp_path: Path) -> None:
-    changes = {**SMALL, "common.strategy": {"name": "owm", "kwargs": {"owm_images": 4}}}
+    changes = {**SMALL, "common.strategy": {"name": "owm", "kwargs": {"owm_images": 4, "owm_directions": 32}}}
     simulate(tmp_path, **changes)
     one, two = (load(tmp_path / f"checkpoints/task_{n}/handover") for n in (1, 2))
     assert one.cumulative is not None
