@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,12 @@ os.environ.setdefault(
 )  # two busy threads on a shared machine wait for each other more than they work
 
 MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30 and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+if (
+    sys.platform == "linux"
+    and MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free > 4 << 30
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+):
     os.environ.setdefault("TMPDIR", str(MEMORY))  # relay flushes what it writes, and a disk takes its time for that
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 Array = NDArray[Any]
 Net = Callable[[Array], "tuple[Array, Array]"]
@@ -132,7 +132,10 @@ def _decoded(file: Path) -> tuple[Array, tuple[float, ...] | None]:
         values = values if volume.GetNumberOfComponentsPerPixel() > 1 else values[..., None]
         return _turned(values, volume), _spacing(volume)
     with file.open("rb") as opened:
-        picture = ImageOps.exif_transpose(Image.open(opened))
+        try:
+            picture = ImageOps.exif_transpose(Image.open(opened))
+        except UnidentifiedImageError as error:
+            raise ValueError("no picture: damaged, or a file of another kind") from error
     plain = picture.mode in ("1", "L", "RGB", "F") or picture.mode.startswith("I")
     values = np.array(picture if plain else picture.convert("L" if picture.mode in ("LA", "La") else "RGB"))
     values = values.astype(np.uint8) * np.uint8(255) if values.dtype == np.bool_ else values
