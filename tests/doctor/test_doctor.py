@@ -9,6 +9,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import Distribution
@@ -403,6 +404,19 @@ def test_a_report_has_no_path_and_no_name(home: Path, tmp_path: Path, monkeypatc
     for private in (str(tmp_path), str(home), "hospital", "north", "eyes", socket.gethostname(), platform.node()):
         assert private not in text
     assert getpass.getuser() not in text.replace(getpass.getuser() * (getpass.getuser() == "relay"), "")
+
+
+@posix
+def test_a_report_does_not_tell_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX-5:45")
+    time.tzset()
+    found = list(clock.check_zone())
+    monkeypatch.undo()
+    time.tzset()
+    assert told(iter(found), "ok") == "UTC+0545\n"
+    text = redacted.text_of(found)
+    assert "ok       time zone: UTC[offset]\n" in text
+    assert "0545" not in text
 
 
 def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:
