@@ -13,6 +13,10 @@ from relay.papers import Fact, Source
 
 NONE = "none stated"
 RANGES = "; a number in brackets is what the one before it can stand for"
+RAISED = (
+    "; both documents are signed, and this narrower range holds: the statement rounds the number, while the data card, "
+    "above, also hides how small a small group is"
+)
 FEW = (
     "A score over few patients tells much about each of them; over one, it is that patient's result. The score of a "
     "class leaves out images on which it could not be measured."
@@ -115,9 +119,11 @@ def data(record: StudyRecord) -> Iterator[Fact]:
             form = "{{}}{} to train, {{}}{} to validate, {{}}{} to test; counts are {{}}".format(*ranges)
             form += RANGES if any(ranges) else ""
             yield said(f"{leg.name}: {kind}", *counts, leg.card.quote("counts"), form=form)
-        samples = leg.claim("samples")
+        samples, trained = leg.claim("samples"), leg.card.quote("images", "train")
         form = f"{{}}{_range(leg, samples, group=False)}; counts are {{}}"
-        yield said(f"{leg.name}: training images, as signed", samples, leg.card.quote("counts"), form=form)
+        if trained and trained.value == documents.SMALLEST and _range(leg, trained):
+            form += RAISED
+        yield said(f"{leg.name}: training images, in the statement", samples, leg.card.quote("counts"), form=form)
 
 
 def _range(leg: LegRecord, count: Quote | None, group: bool = True) -> str:

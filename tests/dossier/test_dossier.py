@@ -136,13 +136,25 @@ def test_a_count_is_told_with_what_it_can_stand_for(store: StudyStore) -> None:
     assert (
         "16 (12 to 22) to train, 0 to validate, 8 (1 to 11) to test; counts are rounded; a number in brackets" in text
     )
-    assert "| Leg 1, north: training images, as signed | 16 (12 to 22); counts are rounded |" in text
+    assert "| Leg 1, north: training images, in the statement | 16 (12 to 22); counts are rounded |" in text
     of = "measured on 8 (1 to 11) images of 8 (1 to 11) patients; counts are rounded"
     assert f"| Leg 1, north: score on north | 0.71, {of} |" in text
     assert "| Leg 1, north: score on outside | not measured |" in text
     assert "the generalist that arrived, before this leg: 0.5, measured on 16 (12 to 22) images" in text
     assert "fewest patients behind a number: 16 (12 to 22)" in text
     assert "over one, it is that patient's result" in text
+
+
+@pytest.mark.parametrize(("exact", "says"), [(4, "4 (3 to 5)"), (9, "8 (6 to 11)")])
+def test_two_ranges_of_one_count_are_explained(exact: int, says: str, tmp_path: Path) -> None:
+    world = World(tmp_path / "world", policy=Policy(min_samples=1))
+    world.make(1, samples=exact)
+    papers = written(world.stores["north"], folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, world.stores["north"].home, folder)
+    assert "| Leg 1, north: images | 8 (1 to 11) to train" in papers["model-card"]
+    statement = f"training images, in the statement | {says}; counts are rounded; both documents are signed, and this"
+    assert f"{statement} narrower range holds: the statement rounds the number, while" in papers["model-card"]
 
 
 def test_exact_counts_have_no_range(tmp_path: Path) -> None:
