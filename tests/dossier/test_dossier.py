@@ -199,9 +199,26 @@ def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
         assert out in paper
         assert "left out: of leg 2: expert" in paper
         assert "chain/0" not in paper[: paper.index("## Sources")]
+    first = "the weights of the model that is best at north, which only its images taught last: they tell more about"
+    for paper in (sheet, papers["model-card"], papers["technical-documentation"]):
+        assert f"| Leg 1, north: expert that travelled | {first} its patients" in paper
+        assert re.search(
+            r"Leg 1, north: expert .*, in bundles or copies for south, east, north, clinic; each can", paper
+        )
+        assert re.search(r"Leg 2, south: expert .*, in bundles or copies for east, north, south; each can keep", paper)
+    whom = "Who may give the final model to a hospital outside the study"
+    assert f"| {whom} | each of the sites |" in sheet
     assert "| Copies that other sites gave | [to be filled in by each site" in sheet
     assert "a copy of leg 3 for clinic, outside the study, was put on a stick, as vessels.leg-3.share-clinic" in log
     assert "| Receipt that this site printed | leg 3," in log
+
+
+def test_no_expert_is_told_of_where_none_travels(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", policy=Policy(experts="none"))
+    world.make(1)
+    sheet = ETHICS_SHEET.page(read_record(world.stores["north"])).markdown()
+    assert "expert that travelled" not in sheet
+    assert "| Who may give the final model to a hospital outside the study | none of the sites" in sheet
 
 
 def test_every_kind_of_event_is_told_in_words() -> None:
