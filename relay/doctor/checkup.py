@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -21,12 +23,13 @@ def check_machine(home: Path, folder: Path) -> Iterator[Finding]:
     yield from _survived("packages", "check_python")
     yield from _survived("packages", "check_packages")
     yield from _survived("packages", "check_libraries")
-    yield from _survived("gpu", "check_gpu")
-    yield from _survived("machine", "check_memory")
-    yield from _survived("machine", "check_disk", folder)
-    yield from _survived("clock", "check_clock", home)
-    yield from _survived("permissions", "check_permissions", home)
-    yield from _survived("encoding", "check_encoding", folder)
+    with _without_broken():
+        yield from _survived("gpu", "check_gpu")
+        yield from _survived("machine", "check_memory")
+        yield from _survived("machine", "check_disk", folder)
+        yield from _survived("clock", "check_clock", home)
+        yield from _survived("permissions", "check_permissions", home)
+        yield from _survived("encoding", "check_encoding", folder)
 
 
 def check_stick(folder: Path) -> Iterator[Finding]:
@@ -35,7 +38,23 @@ def check_stick(folder: Path) -> Iterator[Finding]:
     Args:
         folder: where it is mounted.
     """
-    yield from _survived("stick", "check_stick_at", folder)
+    with _without_broken():
+        yield from _survived("stick", "check_stick_at", folder)
+
+
+@contextmanager
+def _without_broken() -> Iterator[None]:
+    """Meanwhile, a broken package counts as missing: to import one can end this process, and with it the report."""
+    try:
+        names = import_module("relay.doctor.packages").broken() - sys.modules.keys()
+    except Exception:  # the checks of packages have said it
+        names = set()
+    sys.modules.update(dict.fromkeys(names))  # None: it can't be imported
+    try:
+        yield
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
 
 
 def _survived(module: str, check: str, *given: Path) -> Iterator[Finding]:
@@ -45,6 +64,10 @@ def _survived(module: str, check: str, *given: Path) -> Iterator[Finding]:
         yield from getattr(import_module(f"relay.doctor.{module}"), check)(*given)
     except ModuleNotFoundError as error:
         gone = str(error.name).partition(".")[0]
+        if sys.modules.get(gone, gone) is None:
+            cure = "Do what is said of packages above, and run relay doctor again."
+            yield fault(module, f"could not be checked: the package {gone} is broken", cure)
+            return
         yield fault(module, f"could not be checked: the package {gone} is missing", "Install relay again from its kit.")
     except Exception as error:  # one broken part must not hide what the other checks find
         yield fault(

@@ -74,7 +74,6 @@ def _outside_keys(home: Path, now: datetime) -> Iterator[Finding]:
 def check_zone(zones: Path = ZONES) -> Iterator[Finding]:
     """The time zone: dates on the screen and in receipts are UTC, but people compare them with a clock on the wall."""
     named = os.environ.get("TZ", "").lstrip(":")
-    offset = f"UTC{time.strftime('%z')}"
     if named and sys.platform != "win32" and zones.is_dir() and "/" in named and not (zones / named).exists():
         yield warning(
             "time zone",
@@ -83,4 +82,4 @@ def check_zone(zones: Path = ZONES) -> Iterator[Finding]:
             zone=named,
         )
     else:
-        yield ok("time zone", offset)
+        yield ok("time zone", "UTC{offset}", offset=time.strftime("%z"))

@@ -30,11 +30,8 @@ def check_gpu() -> Iterator[Finding]:
         build = version("torch")
     except PackageNotFoundError:
         return  # the packages' own finding
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        yield fault("GPU", f"torch {build} can't be imported: {{error}}", f"Install torch again. {LABEL}", error=error)
-        return
+    import torch
+
     if torch.version.cuda is None:
         yield warning("GPU", f"{here}; torch {build} is a build without CUDA, so legs run on the CPU", LABEL)
     elif not torch.cuda.is_available():

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, PackagePath, version
 from pathlib import Path, PurePath
 
 from relay import installed
+from relay.doctor import loading
 from relay.doctor.finding import Finding, fault, ok, warning
 from relay.errors import some, typed
 
 OTHER_PYTHON = "Install another Python, and relay into it."
+UNSET = "set PYTHONPATH=" if sys.platform == "win32" else "unset PYTHONPATH"
+OPENCV = "cv2"
+"""Its failure costs some augmentations, and most often means that the system lacks libraries."""
 REPAIR = "Install relay again from its kit (sh install.sh, on Windows install.bat)"
 
 
@@ -41,7 +47,8 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Every package that relay requires is there, in a version that it admits, and better in the locked one."""
+    """Every package that relay requires is there, whole, in a version that it admits, and better in the locked one; and
+    those with compiled code can be imported."""
     missing, unfit = _against_requirements()
     if missing:
         yield fault("packages", f"not installed: {some(missing)}", f"{REPAIR}: {typed(*missing)}.")
@@ -51,10 +58,12 @@ def check_packages() -> Iterator[Finding]:
     if broken:
         yield fault(
             "packages",
-            f"installed, but with files missing: {some(list(broken.values()))}",
+            f"installed, but with files missing or of another size: {some(list(broken.values()))}",
             f"{REPAIR}: {typed(*broken)}.",
         )
-    if missing or unfit or broken:
+    unloadable = [_unloadable(name, why) for name, why in _failures().items() if name != OPENCV]
+    yield from unloadable
+    if missing or unfit or broken or unloadable:
         return
     locked = read_lock()
     if locked is None:
@@ -77,18 +86,48 @@ def check_packages() -> Iterator[Finding]:
 
 def check_libraries() -> Iterator[Finding]:
     """OpenCV, which imgaug's augmentations use, needs libraries that a small Linux lacks, and no wheel brings."""
-    try:
-        import cv2  # noqa: F401
-    except ImportError as error:
-        gone = re.match(r"lib[\w.+-]+\.so[.\d]*", str(error))
-        named = gone[0] if gone else "a part of it"
+    kind, _, error = _failures().get(OPENCV, "").partition(": ")
+    if gone := re.match(r"lib[\w.+-]+\.so[.\d]*", error):
         yield warning(
             "libraries",
-            f"OpenCV can't be loaded: {named} is missing ({{error}}). Augmentations with imgaug will fail",
+            f"OpenCV can't be loaded: {gone[0]} is missing ({{error}}). Augmentations with imgaug will fail",
             "Have an administrator install it: libgl1 and libglib2.0-0 on Debian and Ubuntu, mesa-libGL and glib2 on "
             "Red Hat. Or use other augmentations: relay list augmentations",
             error=error,
         )
+    elif kind:
+        found = _unloadable(OPENCV, f"{kind}: {error}")
+        text = f"OpenCV: {found.text}. Augmentations with imgaug will fail"
+        yield replace(found, subject="libraries", level="warning", text=text)
+
+
+def broken() -> set[str]:
+    """The modules of packages that are not whole, or can't be imported. To import one can end this process."""
+    required = installed.required()
+    files = [path for name in _incomplete() for path in required[name].files or () if _is_code(path)]
+    return {path.parts[0].partition(".")[0] for path in files} | set(_failures())
+
+
+def _failures() -> dict[str, str]:
+    """Why packages can't be imported; not tried before all of them are there and whole."""
+    return {} if _incomplete() or _against_requirements()[0] else loading.failures()
+
+
+def _unloadable(name: str, why: str) -> Finding:
+    """A package that can't be imported: from where it was installed, or from where PYTHONPATH hides it with another."""
+    kind, _, error = why.partition(": ")
+    folder = loading.shadow(name)
+    text = f"{name} can't be imported: {kind}: {{error}}"
+    if folder is None:
+        return fault("packages", text, f"{REPAIR}.", error=error)
+    cure = "PYTHONPATH names {folder}, which has another one. Take that folder out of PYTHONPATH"
+    return fault(
+        "packages",
+        text,
+        cure if os.pathsep in os.environ["PYTHONPATH"] else f"{cure}: {UNSET}",
+        error=error,
+        folder=folder,
+    )
 
 
 def _against_requirements() -> tuple[list[str], list[str]]:
@@ -112,14 +151,23 @@ def _against_requirements() -> tuple[list[str], list[str]]:
 
 @cache
 def _incomplete() -> dict[str, str]:
-    """By the name of each package that relay requires, directly or not, and that lacks some of its code: what it lacks.
-    Nothing is imported, and packages that don't list their files are not looked at."""
+    """By the name of each package that relay requires, directly or not, and whose code is not whole: what is missing or
+    of another size than the package says. Nothing is imported, and packages that don't list files are not looked at."""
     found = {}
     for name, package in installed.required().items():
         code = [path for path in package.files or () if _is_code(path)]
-        if gone := [path for path in code if not Path(str(path.locate())).exists()]:
-            found[name] = f"{name} ({len(gone)} of {len(code)}, such as {gone[0]})"
+        if wrong := [said for path in code if (said := _wrong(path))]:
+            found[name] = f"{name} ({len(wrong)} of {len(code)}, such as {wrong[0]})"
     return dict(sorted(found.items()))
+
+
+def _wrong(path: PackagePath) -> str:
+    """The name of a file that is missing, and also its size if that is another; empty if it is right."""
+    try:
+        size = Path(str(path.locate())).stat().st_size
+    except OSError:
+        return str(path)
+    return "" if path.size in (None, size) else f"{path}, {size} of {path.size} bytes"
 
 
 def _is_code(path: PurePath) -> bool:

@@ -12,7 +12,8 @@ from relay.files import read_bytes, write_text
 BEGIN = "relay doctor, version "
 HEAD = """{begin}{version}
 Paths, names and messages that may quote them are left out. A word in brackets stands for what was left out: [path],
-[home] and [folder] for paths; [error: why] for a message, with its kind. Read this before you send it.
+[home] and [folder] for paths; [offset] for a time zone, which tells a country; [error: why] for a message, with its
+kind. Read this before you send it.
 """
 
 

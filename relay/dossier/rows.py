@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from relay.bundle import documents, meanings
+from relay.bundle import documents, manifest, meanings
 from relay.dossier.paper import ask, claim, model, plan
 from relay.dossier.quoting import Document, Quote, said
 from relay.dossier.study import LegRecord, StudyRecord
@@ -13,6 +13,10 @@ from relay.papers import Fact, Source
 
 NONE = "none stated"
 RANGES = "; a number in brackets is what the one before it can stand for"
+RAISED = (
+    "; both documents are signed, and this narrower range holds: the statement rounds the number, while the data card, "
+    "above, also hides how small a small group is"
+)
 FEW = (
     "A score over few patients tells much about each of them; over one, it is that patient's result. The score of a "
     "class leaves out images on which it could not be measured."
@@ -24,6 +28,11 @@ ARRIVED = "the {{model}} that arrived, before this leg: {{mean}}, measured on {{
 GUARANTEE = "ε = {}, δ = {} for each {}; noise is secret: {}"
 OPEN_NOISE = "none: a test with noise that anyone can subtract, as if ε = {}, δ = {} for each {}; noise is secret: {}"
 KEPT = "{{1}}, derived from {{derived}}; fewest patients behind a number: {}; epsilon: {{epsilon}}{}"
+EXPERT = (
+    "the weights of the model that is best at {site}, which only its images taught last: they tell more about its "
+    "patients than the model for everybody; {{}} bytes, in bundles or copies for {names}; each can keep what it "
+    "received, even after a withdrawal"
+)
 AUDIT = (
     "{{members}}{} patients trained on, {{others}}{} not; counts are {{1}}; {{shadows}} shadow models; enough patients "
     "to measure: {{measurable}}; smallest p = {{p}}"
@@ -115,9 +124,11 @@ def data(record: StudyRecord) -> Iterator[Fact]:
             form = "{{}}{} to train, {{}}{} to validate, {{}}{} to test; counts are {{}}".format(*ranges)
             form += RANGES if any(ranges) else ""
             yield said(f"{leg.name}: {kind}", *counts, leg.card.quote("counts"), form=form)
-        samples = leg.claim("samples")
+        samples, trained = leg.claim("samples"), leg.card.quote("images", "train")
         form = f"{{}}{_range(leg, samples, group=False)}; counts are {{}}"
-        yield said(f"{leg.name}: training images, as signed", samples, leg.card.quote("counts"), form=form)
+        if trained and trained.value == documents.SMALLEST and _range(leg, trained):
+            form += RAISED
+        yield said(f"{leg.name}: training images, in the statement", samples, leg.card.quote("counts"), form=form)
 
 
 def _range(leg: LegRecord, count: Quote | None, group: bool = True) -> str:
@@ -158,6 +169,42 @@ def arrived(record: StudyRecord) -> Iterator[Fact]:
             yield said(leg.name, leg.results.quote("zero_shot", n), leg.card.quote("counts"), form=form)
 
 
+def experts(record: StudyRecord) -> Iterator[Fact]:
+    """The experts that travelled: what one is, and who has it."""
+    for leg in record.legs:
+        carried = [later for later in record.legs if _expert_of(leg, later.number) in later.entries]
+        if not carried:
+            continue
+        held = {str(quote.value): quote for later in carried for quote in _recipients(later)}
+        copies = _copies(record, leg, [later.number for later in carried])
+        names = ", ".join(dict.fromkeys([*held, *(str(quote.value["facts"]["reader"]) for quote in copies)]))
+        size = leg.claim("handover", "expert", "bytes")
+        form = EXPERT.format(site=leg.site, names=names)
+        yield said(f"{leg.name}: expert that travelled", size, *held.values(), *copies, form=form)
+
+
+def _expert_of(leg: LegRecord, carrier: int) -> str:
+    """What a leg's expert is called in the bundle of a leg."""
+    return manifest.EXPERT if carrier == leg.number else manifest.earlier(leg.number, manifest.EXPERT)
+
+
+def _recipients(leg: LegRecord) -> list[Quote]:
+    count = len(leg.statement.content["predicate"]["recipients"])
+    return [quote for n in range(count) if (quote := leg.claim("recipients", n, "name"))]
+
+
+def _copies(record: StudyRecord, leg: LegRecord, carried: Collection[int]) -> list[Quote]:
+    """The events in which this site gave a leg's expert to a hospital outside the study."""
+    found = []
+    for n, line in enumerate(record.ledger.content if record.ledger else ()):
+        if line["event"] == "shared" and line["facts"]["leg"] in carried:
+            out = line["facts"].get("left_out", ())
+            quote = record.ledger.quote(n) if record.ledger else None
+            if quote and _expert_of(leg, line["facts"]["leg"]) not in out:
+                found.append(quote)
+    return found
+
+
 def privacy(record: StudyRecord) -> Iterator[Fact]:
     """What is known about what each leg tells about its patients."""
     for leg in record.legs:
@@ -172,6 +219,7 @@ def privacy(record: StudyRecord) -> Iterator[Fact]:
             else:
                 form = KEPT.format("not counted", "")
             yield said(f"{leg.name}: {name}", *kept, form=form, none=NONE)
+    yield from experts(record)
 
 
 def _guarantee(leg: LegRecord) -> Fact:

@@ -9,7 +9,7 @@ from pathlib import Path
 from relay.bundle import layout_of, manifest
 from relay.dossier.quoting import Document, Quote, document, said
 from relay.exchange import StudyStore, check_record
-from relay.papers import NO_LIMIT, RULES, Fact, of_policy
+from relay.papers import NO_LIMIT, RULES, Fact, in_words, of_policy
 from relay.trust import Policy
 
 MEMORIES = {"memory that travels": manifest.MEMORY, "memory of all legs so far": manifest.CUMULATIVE}
@@ -94,7 +94,8 @@ class StudyRecord:
         if self.roster and quote is None:
             default = f"{of_policy(Policy(), name)}, which is the default"
             return Fact(RULES[name], default, [self.roster.without(*keys)])
-        return said(RULES[name], quote, none=NO_LIMIT, by="the coordinator")
+        form = in_words(name, quote.value) if quote else ""
+        return said(RULES[name], quote, form=form, none=NO_LIMIT, by="the coordinator")
 
     def model(self, *keys: str | int) -> Quote | None:
         """A value of the newest leg's ``handover.json``."""

@@ -25,11 +25,19 @@ RULES = {
     "audit": "Privacy audit before a leg leaves",
     "audit_limit": "Limit of the audit (AUC)",
     "max_training_epsilon": "Largest epsilon of a leg's training",
-    "share": "Sites that may give the final model to a hospital outside the study",
+    "share": "Who may give the final model to a hospital outside the study",
 }
 NO_LIMIT = "no limit"
+VALUES = {"share": {"sites": "each of the sites", "none": "none of the sites"}}
+"""What values mean that don't say it themselves, by rule."""
 
 
 def of_policy(policy: Policy, rule: str) -> str:
     """What a policy says of a rule."""
-    return shown(attrgetter(rule)(policy), NO_LIMIT)
+    value = attrgetter(rule)(policy)
+    return in_words(rule, value) or shown(value, NO_LIMIT)
+
+
+def in_words(rule: str, value: object) -> str:
+    """What a value of a rule means; empty if it says so itself."""
+    return VALUES.get(rule, {}).get(str(value), "")

@@ -9,6 +9,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import Distribution
@@ -19,7 +20,7 @@ import pytest
 
 from relay import installed
 from relay.bundle import stick as sticks
-from relay.doctor import clock, encoding, gpu, machine, packages, permissions, redacted, selftest, stick
+from relay.doctor import clock, encoding, gpu, loading, machine, packages, permissions, redacted, selftest, stick
 from relay.doctor.checkup import check_machine
 from relay.doctor.finding import Finding
 from relay.trust import DamagedLedger, Ledger, canonical, keys
@@ -218,7 +219,7 @@ def test_a_package_without_its_files_is_a_fault(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(installed, "required", lambda: {"thing": package})
     monkeypatch.setattr(packages, "_incomplete", packages._incomplete.__wrapped__)  # it remembers what it found
     said = told(packages.check_packages(), "fault")
-    assert "installed, but with files missing: thing (2 of 2, such as thing/__init__.py)" in said
+    assert "installed, but with files missing or of another size: thing (2 of 2, such as thing/__init__.py)" in said
     assert "Install relay again from its kit (sh install.sh, on Windows install.bat): thing." in said
     for name in names[:2]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -226,15 +227,95 @@ def test_a_package_without_its_files_is_a_fault(tmp_path: Path, monkeypatch: pyt
     assert "files missing" not in "".join(found.text for found in packages.check_packages())
 
 
-def test_a_library_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str, *more: object) -> None:
-        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+def test_a_file_that_was_cut_short_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "thing-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: thing\nVersion: 1\n")
+    (info / "RECORD").write_text("thing/lib/libthing.so,sha256=x,4000\nthing/__init__.py,sha256=x,0\n")
+    (tmp_path / "thing/lib").mkdir(parents=True)
+    (tmp_path / "thing/__init__.py").touch()
+    (library := tmp_path / "thing/lib/libthing.so").write_bytes(b"x" * 100)
+    package = Distribution.at(info)
+    monkeypatch.setattr(installed, "required", lambda: {"thing": package})
+    monkeypatch.setattr(packages, "_incomplete", packages._incomplete.__wrapped__)
+    said = told(packages.check_packages(), "fault")
+    assert "of another size: thing (1 of 2, such as thing/lib/libthing.so, 100 of 4000 bytes)" in said
+    assert "Install relay again from its kit (sh install.sh, on Windows install.bat): thing." in said
+    assert packages.broken() == {"thing"}
+    library.write_bytes(b"x" * 4000)
+    assert "another size" not in "".join(found.text for found in packages.check_packages())
 
-    monkeypatch.setattr("builtins.__import__", missing)
+
+@pytest.fixture
+def shadows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of PYTHONPATH, before all others."""
+    (folder := tmp_path / "shadows").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(loading, "failures", loading.failures.__wrapped__)  # it remembers what it found
+    return folder
+
+
+def test_a_package_that_can_not_be_imported_is_a_fault(shadows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MODULES", ("yaml", "numpy", "cv2", "torch"))
+    (shadows / "numpy.py").write_text("raise ImportError('libfoo.so.1: no such file')\n")
+    (shadows / "cv2.py").write_text("print('needs numpy')\nimport numpy\n")
+    (shadows / "torch.py").write_text("import os, signal\nos.abort()\n")
+    found = list(packages.check_packages())
+    assert [one.text.partition(" ")[0] for one in found] == ["numpy", "torch"]
+    said = told(iter(found), "fault")
+    assert "numpy can't be imported: ImportError: libfoo.so.1: no such file\nPYTHONPATH names" in said
+    assert "torch can't be imported: SIGABRT: it ended Python" in said or sys.platform == "win32"
+    assert str(shadows) in said
+    report = redacted.text_of(found)
+    assert "numpy can't be imported: ImportError: [error]" in report
+    assert str(shadows) not in report
+    assert not list(packages.check_libraries())  # it is numpy that OpenCV lacks
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert "Install relay again" in told(packages.check_packages(), "fault")
+
+
+def test_a_package_that_gives_no_answer_is_stopped(shadows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "MODULES", ("torch",))
+    monkeypatch.setattr(loading, "PATIENCE", 2)
+    (shadows / "torch.py").write_text("import time\ntime.sleep(99)\n")
+    assert "torch can't be imported: Timeout: no answer in 2 s" in told(packages.check_packages(), "fault")
+
+
+@pytest.mark.parametrize("name", ["numpy", "yaml"])
+def test_a_check_that_needs_a_broken_package_points_to_it(name: str, shadows: Path, tmp_path: Path) -> None:
+    (shadows / f"{name}.py").write_text("raise ImportError('libfoo.so.1: no such file')\n")
+    report, empty = tmp_path / "report.txt", tmp_path / "empty"
+    empty.mkdir()
+    command = [sys.executable, "-m", "relay", "doctor", "--report", str(report), "--home", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(shadows)}
+    done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"clock: could not be checked: the package {name} is broken" in done.stdout, done.stdout + done.stderr
+    assert "what to do: Do what is said of packages above" in done.stdout
+    assert "bug in relay" not in done.stdout
+    assert "OpenCV" not in done.stdout
+    assert f"packages: {name} can't be imported: ImportError: [error]" in report.read_text()
+
+
+def test_the_modules_tried_belong_to_packages_that_relay_requires() -> None:
+    from importlib.metadata import packages_distributions
+
+    from_where, required = packages_distributions(), installed.required()
+    for module in loading.MODULES:
+        assert {installed.normal(each) for each in from_where[module.partition(".")[0]]} & required.keys(), module
+
+
+def test_a_library_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = "ImportError: libGL.so.1: cannot open shared object file: No such file or directory"
+    monkeypatch.setattr(loading, "failures", lambda: {"cv2": error})
     said = told(packages.check_libraries(), "warning")
-    monkeypatch.undo()
     assert "libGL.so.1 is missing" in said
     assert "libgl1" in said
+    monkeypatch.setattr(loading, "failures", lambda: {"cv2": "AttributeError: no dnn"})
+    said = told(packages.check_libraries(), "warning")
+    assert "cv2 can't be imported: AttributeError: no dnn" in said
+    assert "libgl1" not in said
 
 
 def test_the_lock_is_found_beside_the_sources() -> None:
@@ -323,6 +404,19 @@ def test_a_report_has_no_path_and_no_name(home: Path, tmp_path: Path, monkeypatc
     for private in (str(tmp_path), str(home), "hospital", "north", "eyes", socket.gethostname(), platform.node()):
         assert private not in text
     assert getpass.getuser() not in text.replace(getpass.getuser() * (getpass.getuser() == "relay"), "")
+
+
+@posix
+def test_a_report_does_not_tell_the_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX-5:45")
+    time.tzset()
+    found = list(clock.check_zone())
+    monkeypatch.undo()
+    time.tzset()
+    assert told(iter(found), "ok") == "UTC+0545\n"
+    text = redacted.text_of(found)
+    assert "ok       time zone: UTC[offset]\n" in text
+    assert "0545" not in text
 
 
 def test_a_report_replaces_only_a_report(tmp_path: Path) -> None:

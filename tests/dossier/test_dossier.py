@@ -136,13 +136,25 @@ def test_a_count_is_told_with_what_it_can_stand_for(store: StudyStore) -> None:
     assert (
         "16 (12 to 22) to train, 0 to validate, 8 (1 to 11) to test; counts are rounded; a number in brackets" in text
     )
-    assert "| Leg 1, north: training images, as signed | 16 (12 to 22); counts are rounded |" in text
+    assert "| Leg 1, north: training images, in the statement | 16 (12 to 22); counts are rounded |" in text
     of = "measured on 8 (1 to 11) images of 8 (1 to 11) patients; counts are rounded"
     assert f"| Leg 1, north: score on north | 0.71, {of} |" in text
     assert "| Leg 1, north: score on outside | not measured |" in text
     assert "the generalist that arrived, before this leg: 0.5, measured on 16 (12 to 22) images" in text
     assert "fewest patients behind a number: 16 (12 to 22)" in text
     assert "over one, it is that patient's result" in text
+
+
+@pytest.mark.parametrize(("exact", "says"), [(4, "4 (3 to 5)"), (9, "8 (6 to 11)")])
+def test_two_ranges_of_one_count_are_explained(exact: int, says: str, tmp_path: Path) -> None:
+    world = World(tmp_path / "world", policy=Policy(min_samples=1))
+    world.make(1, samples=exact)
+    papers = written(world.stores["north"], folder := tmp_path / "dossier")
+    for paper in papers.values():
+        assert_true(paper, world.stores["north"].home, folder)
+    assert "| Leg 1, north: images | 8 (1 to 11) to train" in papers["model-card"]
+    statement = f"training images, in the statement | {says}; counts are rounded; both documents are signed, and this"
+    assert f"{statement} narrower range holds: the statement rounds the number, while" in papers["model-card"]
 
 
 def test_exact_counts_have_no_range(tmp_path: Path) -> None:
@@ -187,9 +199,26 @@ def test_what_left_is_told_whole_to_the_board(at: At, tmp_path: Path) -> None:
         assert out in paper
         assert "left out: of leg 2: expert" in paper
         assert "chain/0" not in paper[: paper.index("## Sources")]
+    first = "the weights of the model that is best at north, which only its images taught last: they tell more about"
+    for paper in (sheet, papers["model-card"], papers["technical-documentation"]):
+        assert f"| Leg 1, north: expert that travelled | {first} its patients" in paper
+        assert re.search(
+            r"Leg 1, north: expert .*, in bundles or copies for south, east, north, clinic; each can", paper
+        )
+        assert re.search(r"Leg 2, south: expert .*, in bundles or copies for east, north, south; each can keep", paper)
+    whom = "Who may give the final model to a hospital outside the study"
+    assert f"| {whom} | each of the sites |" in sheet
     assert "| Copies that other sites gave | [to be filled in by each site" in sheet
     assert "a copy of leg 3 for clinic, outside the study, was put on a stick, as vessels.leg-3.share-clinic" in log
     assert "| Receipt that this site printed | leg 3," in log
+
+
+def test_no_expert_is_told_of_where_none_travels(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", policy=Policy(experts="none"))
+    world.make(1)
+    sheet = ETHICS_SHEET.page(read_record(world.stores["north"])).markdown()
+    assert "expert that travelled" not in sheet
+    assert "| Who may give the final model to a hospital outside the study | none of the sites" in sheet
 
 
 def test_every_kind_of_event_is_told_in_words() -> None:
