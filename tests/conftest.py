@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.relays import At, World
 
 settings.register_profile("relay", deadline=None)  # how long an example takes is the machine's business
@@ -47,6 +49,19 @@ def _no_names_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(logs, "_words", set())
     monkeypatch.setattr(logs, "_phrases", {})
+
+
+@pytest.fixture(autouse=True)
+def _no_log_left() -> Iterator[None]:
+    """What one test's commands log to is closed before the next, and its folder may go."""
+    from relay import logs
+
+    before = {logger: [*logger.handlers] for logger in (logs.log, logs.WARNINGS)}
+    yield
+    for logger, handlers in before.items():
+        for handler in [found for found in logger.handlers if found not in handlers]:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(scope="session")
