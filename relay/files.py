@@ -230,9 +230,7 @@ def disk_full(error: OSError, folder: Path) -> str | None:
         return None
     place = Path(os.fsdecode(error.filename)) if error.filename else folder
     there = next(path for path in (place, *place.absolute().parents) if path.exists())
-    return (
-        f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there now"
-    )
+    return f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there"
 
 
 def exists(path: Path) -> bool:

@@ -90,7 +90,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except OSError as error:
             full = disk_full(error, Path.cwd())
             room = f"{ROOM[:-1]}: finished work is kept." if held.resumes else ROOM
-            fail(RelayError(full, room) if full else _of_the_system(error), error)
+            fail(RelayError(f"{full} now", room) if full else _of_the_system(error), error)
         except MemoryError as error:
             fail(RelayError("there is not enough memory", MEMORY), error)
         except Exception as error:
