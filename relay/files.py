@@ -118,6 +118,28 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     replace_folder(beside, folder)
 
 
+def add_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write new files to a folder that may have others: all of them; after an error or a stop, none. They are written
+    to a folder in it, and moved from there at the end.
+    """
+    inside = folder / ".new.part"
+    shutil.rmtree(inside, ignore_errors=True)
+    moved = []
+    try:
+        for name, data in files.items():
+            write_bytes(inside / name, data)
+        for name in files:
+            moved.append(folder / name)
+            (inside / name).replace(folder / name)
+        flush_folder(folder)
+    except BaseException:  # also if somebody ends it
+        for path in moved:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
+
+
 def replace_folder(new: Path, folder: Path) -> None:
     """Replace ``folder``, which may not exist, with the folder ``new``. A process that is killed on the way leaves the
     old one or the new one; or neither, and then :func:`recover_folder` restores the old one.
@@ -230,9 +252,7 @@ def disk_full(error: OSError, folder: Path) -> str | None:
         return None
     place = Path(os.fsdecode(error.filename)) if error.filename else folder
     there = next(path for path in (place, *place.absolute().parents) if path.exists())
-    return (
-        f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there now"
-    )
+    return f"the disk is full: {place} can't be written; {shutil.disk_usage(there).free / 1e6:,.1f} MB are free there"
 
 
 def exists(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay import files
-from relay.files import atomic, make_folder, write_bytes, write_folder, write_text
+from relay.files import add_files, atomic, make_folder, write_bytes, write_folder, write_text
 
 OLD = {"a.txt": b"old a", "b.txt": b"old b"}
 NEW = {"a.txt": b"new a", "c.txt": b"new c"}
@@ -18,14 +18,17 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def fail_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int) -> None:
-    """The ``call``-th call of a function is the one for which there is no space."""
+FULL = OSError(28, "No space left on device")
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: int, error: BaseException = FULL) -> None:
+    """The ``call``-th call of a function is the one that fails: by default, there is no space."""
     real, count = getattr(owner, name), [0]
 
     def failing(*args: object, **kwargs: object) -> object:
         count[0] += 1
         if count[0] == call:
-            raise OSError(28, "No space left on device")
+            raise error
         return real(*args, **kwargs)
 
     monkeypatch.setattr(owner, name, failing)
@@ -91,6 +94,24 @@ def test_a_failure_leaves_no_folder_where_there_was_none(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="No space"):
         write_folder(tmp_path / "c", NEW)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(("owner", "step", "call"), [(files.os, "fsync", 3), (Path, "replace", 4)])
+@pytest.mark.parametrize("stop", [FULL, KeyboardInterrupt()])
+def test_all_files_are_added_to_a_folder_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: object, step: str, call: int, stop: BaseException
+) -> None:
+    """Stopped between two that are written, or two that are moved."""
+    write_bytes(tmp_path / "b.txt", b"another")
+    with monkeypatch.context() as patch:
+        fail_at(patch, owner, step, call, stop)
+        with pytest.raises(type(stop)):
+            add_files(tmp_path, NEW)
+    assert content(tmp_path) == {"b.txt": b"another"}
+    (tmp_path / ".new.part").mkdir()
+    write_bytes(tmp_path / ".new.part" / "x", b"left by a process that was killed")
+    add_files(tmp_path, NEW)
+    assert content(tmp_path) == {"b.txt": b"another", **NEW}
 
 
 def test_leftovers_of_a_killed_write_do_not_get_in(tmp_path: Path) -> None:

@@ -113,6 +113,8 @@ def _is_sealed(bundle: Path) -> bool:
     from relay.bundle import find
     from relay.kit import verify_kit
 
+    if export.is_export(bundle):
+        raise UserError(f"{bundle} is an export, not a bundle", f"Verify it: {typed('relay', 'verify', bundle)}")
     if (bundle / verify_kit.MANIFEST).is_file():
         raise UserError(f"{bundle} is a kit, not a bundle", f"Verify it: {typed('relay', 'kit', 'verify', bundle)}")
     if there := [found.path for found in find(bundle)]:

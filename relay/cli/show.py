@@ -157,13 +157,11 @@ def share(said: Share) -> list[str]:
 
 
 def copied(done: Verified) -> list[str]:
-    """What a copy has brought beside the model, and what it lacks."""
+    """What a copy has brought beside the model, and what of the leg is still not here."""
+    from relay.bundle import meanings
 
-    def kinds(names: Sequence[str]) -> str:
-        return ", ".join(sorted({name.rpartition("/")[2].partition(".")[0] for name in names}))
-
-    added = [f"New with this copy: {kinds(done.added)}."] if done.added else []
-    return [*added, f"Not in it: {kinds(done.without)}." if done.without else "Experts and memories are in it."]
+    told = {"New with this copy": done.added, "Not here": done.without}
+    return [f"{label}: {meanings.in_short(names)}." for label, names in told.items() if names]
 
 
 def ledger(lines: Sequence[Line]) -> None:

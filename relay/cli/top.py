@@ -42,7 +42,7 @@ MEMORY = "Close other programs, or use less memory: reduce batch_size, patch_siz
 CURES = {
     errno.EACCES: "You don't have permission to read or write there. Change the permissions, or name another folder.",
     errno.EPERM: "You don't have permission to do that there. Change the permissions, or name another folder.",
-    errno.ENOENT: "Check the path: nothing can be written there. If it is on a stick, plug it in.",
+    errno.ENOENT: "Check the path: something in it isn't there. If it is on a stick, plug it in.",
     errno.ENOTDIR: "There is a file where a folder is needed. Move it away, or name another folder.",
     errno.EROFS: "That disk is read-only. Remove the stick's write protection, or name another folder.",
     errno.EMFILE: "Too many files are open. Allow more (ulimit -n 4096), then run the same command again.",
@@ -90,7 +90,7 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         except OSError as error:
             full = disk_full(error, Path.cwd())
             room = f"{ROOM[:-1]}: finished work is kept." if held.resumes else ROOM
-            fail(RelayError(full, room) if full else _of_the_system(error), error)
+            fail(RelayError(f"{full} now", room) if full else _of_the_system(error), error)
         except MemoryError as error:
             fail(RelayError("there is not enough memory", MEMORY), error)
         except Exception as error:

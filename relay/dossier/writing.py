@@ -15,7 +15,7 @@ from relay.dossier.model_card import MODEL_CARD
 from relay.dossier.software import software_list
 from relay.dossier.study import StudyRecord
 from relay.errors import UserError
-from relay.files import read_bytes, write_bytes
+from relay.files import read_bytes
 from relay.papers import Page, write_pages
 
 
@@ -52,10 +52,7 @@ def write_dossier(record: StudyRecord, folder: Path, lock: Path | None, receipts
         beside[path.name] = read_bytes(path)
     if there := [folder / name for name in beside if (folder / name).exists()]:
         raise UserError(f"{there[0]} exists already", "Name an empty folder with -o.")
-    files = write_pages(pages, folder)
-    for name, data in beside.items():
-        write_bytes(folder / name, data)
-    return Dossier([*files, *(folder / name for name in beside)], {page.name: page.open for page in pages})
+    return Dossier(write_pages(pages, folder, beside), {page.name: page.open for page in pages})
 
 
 def _digests(pages: Sequence[Page]) -> dict[str, bytes]:

@@ -178,8 +178,8 @@ def _take_in(store: StudyStore, part: Path, check: Verification) -> tuple[tuple[
     if not check.again or not told.items() <= _last_said(store, own.leg, told.get("share")).items():
         store.ledger.append("received", store.now(), leg=own.leg, site=own.site, chain=known(check.verified), **told)
     replace_folder(part, store.received(own.leg))  # after the ledger: a folder that it does not know is a fault
-    there = {name for name in _listed(store.received(own.leg)) if (store.received(own.leg) / name).is_file()}
-    return tuple(told.get("left_out", ())), tuple(sorted(there - before)) if before else ()
+    there = [name for name in _listed(store.received(own.leg)) if (store.received(own.leg) / name).is_file()]
+    return tuple(told.get("left_out", ())), tuple(name for name in there if name not in before) if before else ()
 
 
 def _listed(folder: Path) -> dict[str, str]:

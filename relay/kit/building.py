@@ -127,7 +127,7 @@ def build(order: Order, folder: Path, now: Any, say: Callable[[str], None]) -> d
         shutil.rmtree(folder, ignore_errors=True)  # half a kit would only be in the way
         if full is None:
             raise
-        raise RelayError(f"{full.removesuffix(' now')}. The half kit has since been removed", ROOM) from error
+        raise RelayError(f"{full}. The half kit has since been removed", ROOM) from error
 
 
 def torch_label(platform: Platform, accelerator: str) -> str | None:
@@ -221,7 +221,7 @@ def own_wheel(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(copy)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        raise wheels.disk_is_full(done.stderr, folder / "wheel") or RelayError(
+        raise wheels.disk_is_full(done.stderr, folder) or RelayError(
             f"relay's own wheel could not be built:\n  {wheels.said_by_pip(done.stderr)}",
             "Check this machine's network and pip's settings, or give a wheel: --wheel FILE",
         )

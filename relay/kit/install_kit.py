@@ -57,20 +57,22 @@ def lock_for(kit: Path, python: str) -> Path:
 
 
 def environment(target: Path) -> Path:
-    """Make a virtual environment; return its Python. If it can't be made, nothing is left of it.
+    """Make a virtual environment; return its Python. If it can't be made or somebody ends it, nothing is left of it.
 
     Raises:
         CanNotInstall: it is already there, or this Python can't make one.
     """
     if target.exists():
         raise CanNotInstall(f"{target} already exists", "Give another folder, or delete this one.")
-    done = subprocess.run([sys.executable, "-m", "venv", str(target)], check=False)
-    if done.returncode:
-        shutil.rmtree(target, ignore_errors=True)  # without ensurepip, venv leaves one without pip
-        raise CanNotInstall(
-            "this Python can't make a virtual environment",
-            "On Debian and Ubuntu, install the package python3-venv. Else use the Python from python.org.",
-        )
+    try:
+        if subprocess.run([sys.executable, "-m", "venv", str(target)], check=False).returncode:
+            raise CanNotInstall(
+                "this Python can't make a virtual environment",
+                "On Debian and Ubuntu, install the package python3-venv. Else use the Python from python.org.",
+            )
+    except BaseException:  # also if somebody ends it
+        shutil.rmtree(target, ignore_errors=True)  # without ensurepip, too, venv leaves half of one
+        raise
     windows = target / "Scripts" / "python.exe"
     return windows if windows.exists() else target / "bin" / "python"
 

@@ -76,7 +76,7 @@ def download(
         check=False,
     )
     if done.returncode:
-        raise disk_is_full(done.stderr, folder) or _failed(done, platform)
+        raise disk_is_full(done.stderr, folder.parent) or _failed(done, platform)  # which stays
     return sorted(folder.glob("*.whl"))
 
 
@@ -85,7 +85,7 @@ def disk_is_full(stderr: str, folder: Path) -> RelayError | None:
     if not any(f"[Errno {number}]" in stderr or os.strerror(number) in stderr for number in FULL):
         return None
     return RelayError(
-        f"the disk is full: pip writes to {folder.parent}, and temporary files to {gettempdir()}",
+        f"the disk is full: pip writes to {folder}, and temporary files to {gettempdir()}",
         "Make room, or use another disk: -o FOLDER for the kit, the variable TMPDIR for temporary files. Then run the "
         "same command again; nothing of this kit was kept.",
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from relay.errors import UserError
-from relay.files import write_text
+from relay.files import add_files
 from relay.papers.fact import Fact, Source
 
 TEMPLATE = Path(__file__).parent / "paper.html"
@@ -92,18 +92,18 @@ class Page:
         return render(TEMPLATE, title=self.title, sentence=gaps, alerts=(), sections=sections, page=self, files=files)
 
 
-def write_pages(made: Sequence[Page], folder: Path) -> list[Path]:
-    """Write pages as Markdown and HTML; return the files.
+def write_pages(made: Sequence[Page], folder: Path, more: Mapping[str, bytes] | None = None) -> list[Path]:
+    """Write pages as Markdown and HTML, and more files with them: all or none. Return the files.
 
     Raises:
-        UserError: one exists already: a person may have completed it.
+        UserError: a page exists already: a person may have completed it.
     """
-    texts = {folder / f"{page.name}.{end}": getattr(page, form)() for page in made for form, end in FORMS.items()}
-    if there := [path for path in texts if path.exists()]:
+    texts = {f"{page.name}.{end}": getattr(page, form)() for page in made for form, end in FORMS.items()}
+    if there := [folder / name for name in texts if (folder / name).exists()]:
         raise UserError(f"{there[0]} exists already", "Somebody may have completed it: name another folder with -o.")
-    for path, text in texts.items():
-        write_text(path, text)
-    return list(texts)
+    written = {name: text.encode() for name, text in texts.items()} | dict(more or {})
+    add_files(folder, written)
+    return [folder / name for name in written]
 
 
 def _file(source: Source) -> Source:

@@ -390,6 +390,11 @@ def test_what_is_no_bundle_is_told_before_anything_is_asked_of_the_site(command:
     typed(command, folder, **here).refused(2, "is a kit, not a bundle", advice="relay kit verify")
 
 
+def test_an_export_is_verified_and_not_inspected(tmp_path: Path) -> None:
+    (tmp_path / "statement.json").touch()
+    typed("inspect", tmp_path).refused(2, "is an export, not a bundle", advice=f"relay verify {tmp_path}")
+
+
 # -- receipt ---------------------------------------------------------------------------------------------------------
 
 

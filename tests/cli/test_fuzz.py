@@ -201,8 +201,9 @@ def test_only_a_command_that_resumes_says_so(error: BaseException, capsys: pytes
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "the disk is full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "MB are free there now\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/a"), 1, "Change the permissions"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/a"), 1, "Check the path: something in it isn't there"),
         (OSError(errno.EROFS, "Read-only file system"), 1, "That disk is read-only"),
         (MemoryError(), 1, "not enough memory"),
         (RecursionError("too deep"), 1, "unexpected RecursionError: too deep"),

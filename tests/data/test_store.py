@@ -87,6 +87,7 @@ def test_a_full_disk_is_that_of_the_file(made, tmp_path: Path, monkeypatch: pyte
     said = disk_full(caught.value, Path("elsewhere"))
     assert said is not None
     assert f"the disk is full: {tmp_path / 'spool'} can't be written" in said
+    assert said.endswith("MB are free there")  # "now" is for whoever says it when all is over
 
 
 @pytest.mark.parametrize("ahead", [1, 3 * 20, 1 << 20])

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import pytest
 
+from relay import files
 from relay.bundle import manifest
 from relay.dossier import read_record, write_dossier
 from relay.dossier.change_plan import CHANGE_PLAN
@@ -298,6 +299,21 @@ def test_the_command(store: StudyStore, tmp_path: Path, monkeypatch: pytest.Monk
     assert typed(*words, "--receipt", "no.txt").err.count("no.txt") == 1
     assert not list(out.iterdir())
     monkeypatch.setattr("relay.installed.lock_here", lambda: None)
+    written: list[Path] = []
+
+    def stopped(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_bytes", stopped)
+        done = typed(*words)
+    assert done.code == 130
+    assert "it begins from the start" in done.err
+    assert not list(out.iterdir())
     done = typed(*words)
     assert done.code == 0, done.err
     assert "(constraints.txt) is not here" in done.err

@@ -157,7 +157,7 @@ def test_a_full_disk_is_said_and_nothing_is_said_to_be_kept(
         with pytest.raises(RelayError, match=f"the disk is full: pip writes to {tmp_path}, and temp") as caught:
             wheels.download(["hello"], LINUX, HERE, tmp_path / "to")
         assert "TMPDIR" in caught.value.advice()
-        with pytest.raises(RelayError, match="the disk is full"):
+        with pytest.raises(RelayError, match=f"the disk is full: pip writes to {tmp_path}, and temp"):
             building.own_wheel(tmp_path)
 
     def full(*args: object) -> None:
@@ -447,11 +447,20 @@ def test_half_an_installation_is_not_left(kit: Path, tmp_path: Path, monkeypatch
         Path(command[-1]).mkdir()
         return SimpleNamespace(returncode=1)
 
+    def ended_in_venv(command: list[str], **_: object) -> None:
+        Path(command[-1]).mkdir()
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(install_kit, "HERE", kit)
     monkeypatch.setattr(install_kit, "lock_for", lambda *args: kit)
     with monkeypatch.context() as patch:
         patch.setattr(install_kit.subprocess, "run", without_pip)
         assert install_kit.main([str(tmp_path / "env")]) == 2
+    assert not (tmp_path / "env").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(install_kit.subprocess, "run", ended_in_venv)
+        with pytest.raises(KeyboardInterrupt):
+            install_kit.main([str(tmp_path / "env")])
     assert not (tmp_path / "env").exists()
     monkeypatch.setattr(install_kit, "environment", lambda target: target.mkdir() or target / "bin/python")
     monkeypatch.setattr(install_kit, "install", failed)
