@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import re
@@ -10,8 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, PackagePath, version
-from pathlib import Path, PurePath
+from importlib.metadata import Distribution, PackageNotFoundError, version
+from pathlib import Path, PurePath, PurePosixPath
 
 from relay import installed
 from relay.doctor import loading
@@ -104,7 +105,7 @@ def check_libraries() -> Iterator[Finding]:
 def broken() -> set[str]:
     """The modules of packages that are not whole, or can't be imported. To import one can end this process."""
     required = installed.required()
-    files = [path for name in _incomplete() for path in required[name].files or () if _is_code(path)]
+    files = [path for name in _incomplete() for path, _ in _code_of(required[name])]
     return {path.parts[0].partition(".")[0] for path in files} | set(_failures())
 
 
@@ -155,19 +156,27 @@ def _incomplete() -> dict[str, str]:
     of another size than the package says. Nothing is imported, and packages that don't list files are not looked at."""
     found = {}
     for name, package in installed.required().items():
-        code = [path for path in package.files or () if _is_code(path)]
-        if wrong := [said for path in code if (said := _wrong(path))]:
+        code = _code_of(package)
+        if wrong := [said for path, size in code if (said := _wrong(package, path, size))]:
             found[name] = f"{name} ({len(wrong)} of {len(code)}, such as {wrong[0]})"
     return dict(sorted(found.items()))
 
 
-def _wrong(path: PackagePath) -> str:
+def _code_of(package: Distribution) -> list[tuple[PurePath, int | None]]:
+    """The files that a package can't do without, as it lists them, with their sizes. From Python 3.12 on,
+    ``package.files`` leaves out those that are missing."""
+    rows = csv.reader((package.read_text("RECORD") or "").splitlines())
+    listed = [(PurePosixPath(row[0]), int(row[2]) if row[2:] and row[2].isdecimal() else None) for row in rows if row]
+    return [(path, size) for path, size in listed if _is_code(path)]
+
+
+def _wrong(package: Distribution, path: PurePath, size: int | None) -> str:
     """The name of a file that is missing, and also its size if that is another; empty if it is right."""
     try:
-        size = Path(str(path.locate())).stat().st_size
+        here = Path(str(package.locate_file(str(path)))).stat().st_size
     except OSError:
         return str(path)
-    return "" if path.size in (None, size) else f"{path}, {size} of {path.size} bytes"
+    return "" if size in (None, here) else f"{path}, {here} of {size} bytes"
 
 
 def _is_code(path: PurePath) -> bool:

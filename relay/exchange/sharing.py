@@ -186,7 +186,7 @@ def lines(store: StudyStore, reader: Identity, found: Shareable, target: Path) -
     yield from (f"  {part.size:>15,} B  {name}" for name, part in found.parts.items())
     yield f"  {size:>15,} B  in {len(found.parts)} files, and the share, which is made on signing"
     kinds = sorted({name.rpartition("/")[2].partition(".")[0] for name in found.left_out})
-    yield f"{'stays here':<12} {', '.join(kinds) or 'nothing: experts and memories leave, too'}"
+    yield f"{'stays here':<12} {', '.join(kinds) or 'nothing'}"
     yield f"{'to':<12} {target}"
     if before := stick.same(target, _name(store, reader, claim.leg)):
         yield f"{'replaces':<12} {some([path.name for path in before])}, an earlier copy for {reader.name}"
