@@ -202,6 +202,19 @@ def test_a_leg_that_was_signed_again_does_not_speak_for_what_was_sent(at: At, tm
     assert "relay.age, sealed for south |" in text
 
 
+@pytest.mark.parametrize(
+    ("damage", "why"), [(None, "No such file or directory"), (b"no manifest\n", "line 1: 'no manifest' is not")]
+)
+def test_a_damaged_manifest_is_named(at: At, tmp_path: Path, config: Path, damage: bytes | None, why: str) -> None:
+    store = at(1).stores["north"]
+    path = store.signed(1) / "manifest-sha256.txt"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    with pytest.raises(UserError, match=rf"leg_0001/manifest-sha256\.txt is damaged: .*{why}") as caught:
+        pages(deployed(), config, tmp_path / "none", store)
+    assert caught.value.exit_code == 2
+    assert "Restore the folder from a backup" in caught.value.advice()
+
+
 def test_bundles_that_are_not_sealed_are_called_so(tmp_path: Path, config: Path) -> None:
     world = World(tmp_path / "world", policy=Policy(sealed=False, sample_counts="exact"))
     world.make(1)
