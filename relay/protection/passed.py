@@ -133,11 +133,11 @@ def of_ledger(store: StudyStore) -> Iterator[Fact]:
     found, lines = {each.line.n: each for each in leaving(store)}, store.ledger.lines()
     ledger = cited(store.ledger.path) if lines else Source("")
     for line in lines:
-        what, said = _event(line, found)
+        what, said = _event(store, line, found)
         yield Fact(what, f"{line.time[:10]}{said}", (replace(ledger, place=f"line {line.n}"),))
 
 
-def _event(line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
+def _event(store: StudyStore, line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
     """What happened, and more about it, after the day."""
     said, leg = line.facts, line.facts.get("leg", 0)
     if line.event == "roster":
@@ -155,15 +155,19 @@ def _event(line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
         return "A patient withdrew", f"; legs that had learned: {shown(said['legs'])}"
     files = ", ".join(said["files"])
     if line.event == "sent":
-        return f"Leg {leg} left", f", as {files}, {_to(found[line.n])}"
+        return f"Leg {leg} left", f", as {files}, {_to(store, found[line.n])}"
     by = f"; approved by {said['approved_by']}" if "approved_by" in said else ""
     left_out = f"; left out: {meanings.in_short(said['left_out'])}" if said.get("left_out") else "; nothing left out"
     return f"A copy of leg {leg} left", f", as {files}, sealed for {said['reader']}, outside the study{left_out}{by}"
 
 
-def _to(each: Leaving) -> str:
+def _to(store: StudyStore, each: Leaving) -> str:
+    """For whom a bundle is, and whether the roster that it was made under has it sealed."""
     if not each.chain:
         return "recipients not known"
-    names = ", ".join(recipient.name for recipient in each.chain[-1].claim.recipients)
-    sealed = all(".age" in name for name in each.line.facts["files"])
-    return f"sealed for {names}" if sealed else f"NOT SEALED, for {names}"
+    claim = each.chain[-1].claim
+    names = ", ".join(recipient.name for recipient in claim.recipients)
+    roster = store.roster_version(claim.roster.version)
+    if roster is None:
+        return f"for {names}; whether it was sealed is not known here"
+    return f"sealed for {names}" if roster.policy.sealed else f"NOT SEALED, for {names}"

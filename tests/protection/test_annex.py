@@ -216,13 +216,19 @@ def test_a_damaged_manifest_is_named(at: At, tmp_path: Path, config: Path, damag
 
 
 def test_bundles_that_are_not_sealed_are_called_so(tmp_path: Path, config: Path) -> None:
-    world = World(tmp_path / "world", policy=Policy(sealed=False, sample_counts="exact"))
+    sites = ("st.agerich", "south")  # the file's name has ".age", too
+    world = World(tmp_path / "world", sites, policy=Policy(sealed=False, sample_counts="exact"))
     world.make(1)
-    annex, flow = (page.markdown() for page in pages(deployed(), config, tmp_path / "none", world.stores["north"]))
+    store = world.stores["st.agerich"]
+    annex, flow = (page.markdown() for page in pages(deployed(), config, tmp_path / "none", store))
     assert "| Can read a bundle | anybody who has the file: bundles are not sealed |" in flow
-    assert "as vessels.leg-1.north.relay, NOT SEALED, for south |" in flow
+    assert "as vessels.leg-1.st.agerich.relay, NOT SEALED, for south |" in flow
     assert "a bundle is NOT sealed, as the policy says, signed" in annex
     assert "counts are exact, as the policy says" in annex
+    world.amend(1, ["st.agerich"])
+    (store.folder / "rosters/0001.dsse.json").unlink()
+    flow = pages(deployed(), config, tmp_path / "none", store)[1].markdown()
+    assert "as vessels.leg-1.st.agerich.relay, for south; whether it was sealed is not known here |" in flow
 
 
 def test_a_run_that_is_named_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
