@@ -176,6 +176,11 @@ class StudyStore:
         newest = max(self.roster_files(), default=None)
         return self._open(newest) if newest else None
 
+    def roster_version(self, number: int) -> Roster | None:
+        """A version of the roster; None if it is not known here."""
+        path = self.folder / manifest.roster(number)
+        return self._open(path).roster if path.is_file() else None
+
     def _open(self, path: Path) -> TrustedRoster:
         return _own(lambda: opened_roster(read_bytes(path), self.coordinator, self.study), path)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from relay.bundle import documents, manifest, meanings
 from relay.exchange import StudyStore, chain_in
-from relay.files import read_bytes
+from relay.files import damaged, read_bytes
 from relay.papers import Fact, Source, cited, shown
-from relay.trust import Line, Statement
+from relay.trust import BadDocument, Line, Statement
+
+AGAIN = "Restore the folder from a backup. If the leg was received here, you can receive its bundle again instead."
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,13 @@ class Leaving:
         line: of the ledger.
         folder: the leg's files here; None if they are of another statement, for example of a leg signed again.
         chain: the statements of all legs in it, oldest first.
-        names: its entries.
+        roster: the version of the newest roster here when it left.
     """
 
     line: Line
     folder: Path | None = None
     chain: tuple[Statement, ...] = ()
-    names: tuple[str, ...] = ()
+    roster: int = 0
 
     @property
     def leg(self) -> int:
@@ -42,6 +45,29 @@ class Leaving:
             return f"Bundle of leg {self.leg}, {day}"
         return f"Copy of leg {self.leg} for {self.line.facts['reader']}, {day}"
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Its entries; none if its files are not here. They are read on demand: who withdraws a patient needs none.
+
+        Raises:
+            UserError: the manifest is missing or damaged.
+        """
+        if self.folder is None:
+            return ()
+        path = self.folder / manifest.MANIFEST
+        try:
+            listed = manifest.parse(read_bytes(path))
+        except OSError as error:
+            raise damaged(path, error.strerror or error, AGAIN) from error
+        except BadDocument as error:
+            raise damaged(path, error, AGAIN) from error
+        names = [manifest.STATEMENT, manifest.MANIFEST, *listed]
+        if self.line.event == "sent":
+            return tuple(names)
+        left_out = set(self.line.facts.get("left_out", ()))
+        rosters = {manifest.roster(self.roster)} - {*names}  # a copy has the newest roster, too
+        return (manifest.SHARE, *(name for name in names if name not in left_out), *sorted(rosters))
+
 
 def leaving(store: StudyStore) -> Iterator[Leaving]:
     """Everything that left, as the ledger says.
@@ -55,16 +81,7 @@ def leaving(store: StudyStore) -> Iterator[Leaving]:
             version = line.facts["version"]
         elif line.event in ("sent", "shared"):
             folder = _folder(store, line)
-            if folder is None:
-                yield Leaving(line)
-                continue
-            listed = manifest.parse(read_bytes(folder / manifest.MANIFEST))
-            names = [manifest.STATEMENT, manifest.MANIFEST, *listed]
-            if line.event == "shared":  # a copy has the newest roster, too
-                left_out = set(line.facts.get("left_out", ()))
-                rosters = {manifest.roster(version)} - {*names}
-                names = [manifest.SHARE, *(name for name in names if name not in left_out), *sorted(rosters)]
-            yield Leaving(line, folder, tuple(chain_in(folder)), tuple(names))
+            yield Leaving(line, folder, chain_in(folder), version) if folder else Leaving(line)
 
 
 def _folder(store: StudyStore, line: Line) -> Path | None:
@@ -84,8 +101,8 @@ def left(store: StudyStore) -> Iterator[Fact]:
         if each.folder is None:
             yield Fact(f"{each.what}: files", None, hint="its files are no longer here, or the leg was signed again")
             continue
-        listing = cited(each.folder / manifest.MANIFEST)
-        yield Fact(f"{each.what}: files", meanings.in_short(each.names), (source, listing))
+        names = meanings.in_short(each.names)
+        yield Fact(f"{each.what}: files", names, (source, cited(each.folder / manifest.MANIFEST)))
         for fact in _disclosed(each.leg, each.folder, each.chain, each.names):
             if (each.folder, fact.what) not in told:
                 told.add((each.folder, fact.what))
@@ -116,11 +133,11 @@ def of_ledger(store: StudyStore) -> Iterator[Fact]:
     found, lines = {each.line.n: each for each in leaving(store)}, store.ledger.lines()
     ledger = cited(store.ledger.path) if lines else Source("")
     for line in lines:
-        what, said = _event(line, found)
+        what, said = _event(store, line, found)
         yield Fact(what, f"{line.time[:10]}{said}", (replace(ledger, place=f"line {line.n}"),))
 
 
-def _event(line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
+def _event(store: StudyStore, line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
     """What happened, and more about it, after the day."""
     said, leg = line.facts, line.facts.get("leg", 0)
     if line.event == "roster":
@@ -138,15 +155,19 @@ def _event(line: Line, found: dict[int, Leaving]) -> tuple[str, str]:
         return "A patient withdrew", f"; legs that had learned: {shown(said['legs'])}"
     files = ", ".join(said["files"])
     if line.event == "sent":
-        return f"Leg {leg} left", f", as {files}, {_to(found[line.n])}"
+        return f"Leg {leg} left", f", as {files}, {_to(store, found[line.n])}"
     by = f"; approved by {said['approved_by']}" if "approved_by" in said else ""
     left_out = f"; left out: {meanings.in_short(said['left_out'])}" if said.get("left_out") else "; nothing left out"
     return f"A copy of leg {leg} left", f", as {files}, sealed for {said['reader']}, outside the study{left_out}{by}"
 
 
-def _to(each: Leaving) -> str:
+def _to(store: StudyStore, each: Leaving) -> str:
+    """For whom a bundle is, and whether the roster that it was made under has it sealed."""
     if not each.chain:
         return "recipients not known"
-    names = ", ".join(recipient.name for recipient in each.chain[-1].claim.recipients)
-    sealed = all(".age" in name for name in each.line.facts["files"])
-    return f"sealed for {names}" if sealed else f"NOT SEALED, for {names}"
+    claim = each.chain[-1].claim
+    names = ", ".join(recipient.name for recipient in claim.recipients)
+    roster = store.roster_version(claim.roster.version)
+    if roster is None:
+        return f"for {names}; whether it was sealed is not known here"
+    return f"sealed for {names}" if roster.policy.sealed else f"NOT SEALED, for {names}"

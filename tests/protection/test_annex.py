@@ -202,14 +202,33 @@ def test_a_leg_that_was_signed_again_does_not_speak_for_what_was_sent(at: At, tm
     assert "relay.age, sealed for south |" in text
 
 
+@pytest.mark.parametrize(
+    ("damage", "why"), [(None, "No such file or directory"), (b"no manifest\n", "line 1: 'no manifest' is not")]
+)
+def test_a_damaged_manifest_is_named(at: At, tmp_path: Path, config: Path, damage: bytes | None, why: str) -> None:
+    store = at(1).stores["north"]
+    path = store.signed(1) / "manifest-sha256.txt"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    with pytest.raises(UserError, match=rf"leg_0001/manifest-sha256\.txt is damaged: .*{why}") as caught:
+        pages(deployed(), config, tmp_path / "none", store)
+    assert caught.value.exit_code == 2
+    assert "Restore the folder from a backup" in caught.value.advice()
+
+
 def test_bundles_that_are_not_sealed_are_called_so(tmp_path: Path, config: Path) -> None:
-    world = World(tmp_path / "world", policy=Policy(sealed=False, sample_counts="exact"))
+    sites = ("st.agerich", "south")  # the file's name has ".age", too
+    world = World(tmp_path / "world", sites, policy=Policy(sealed=False, sample_counts="exact"))
     world.make(1)
-    annex, flow = (page.markdown() for page in pages(deployed(), config, tmp_path / "none", world.stores["north"]))
+    store = world.stores["st.agerich"]
+    annex, flow = (page.markdown() for page in pages(deployed(), config, tmp_path / "none", store))
     assert "| Can read a bundle | anybody who has the file: bundles are not sealed |" in flow
-    assert "as vessels.leg-1.north.relay, NOT SEALED, for south |" in flow
+    assert "as vessels.leg-1.st.agerich.relay, NOT SEALED, for south |" in flow
     assert "a bundle is NOT sealed, as the policy says, signed" in annex
     assert "counts are exact, as the policy says" in annex
+    world.amend(1, ["st.agerich"])
+    (store.folder / "rosters/0001.dsse.json").unlink()
+    flow = pages(deployed(), config, tmp_path / "none", store)[1].markdown()
+    assert "as vessels.leg-1.st.agerich.relay, for south; whether it was sealed is not known here |" in flow
 
 
 def test_a_run_that_is_named_must_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,6 +212,15 @@ def test_copies_of_later_legs_are_among_what_has_left(at: At) -> None:
     assert not record_of(store, [Learned(Path("run"), Path("leg"), None, "train", False)])
 
 
+@pytest.mark.parametrize("damage", [None, b"no manifest\n"])
+def test_a_damaged_manifest_of_what_left_keeps_nobody_in(at: At, damage: bytes | None) -> None:
+    store = at(1).stores["north"]
+    path = store.signed(1) / "manifest-sha256.txt"
+    path.unlink() if damage is None else path.write_bytes(damage)
+    learned = [Learned(Path("run"), Path("leg"), 1, "train", False)]
+    assert [(each.leg, each.to) for each in record_of(store, learned)] == [(1, ("south",))]
+
+
 def test_as_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(given()))
