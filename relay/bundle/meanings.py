@@ -58,7 +58,10 @@ def meaning(entry: str) -> str:
 def listed() -> Iterator[tuple[str, str]]:
     """Every entry that a bundle can hold, in its order, with what it is. ``NNNN`` is a roster's version, or the number
     of an earlier leg: a bundle has these entries once for each."""
-    for entry in manifest.Layout([1], 1, True, True, [1], True, [1], True).names():
+    everything = manifest.Layout(
+        rosters=[1], legs=1, memory=True, cumulative=True, remembered=[1], expert=True, experts=[1], share=True
+    )
+    for entry in everything.names():
         folder, _, name = entry.partition("/")
         if folder == "rosters":
             yield entry.replace("0001", "NNNN"), _roster("a roster")

@@ -24,13 +24,14 @@ EVENTS = {
     "signed": "leg {leg} was signed",
     "sent": "leg {leg} was put on a stick, as {files}; SHA-256 of its statement {statement}",
     "shared": "a copy of leg {leg} for {reader}, outside the study, was put on a stick, as {files}, sealed to "
-    "{sealing}; left out: {left_out}; SHA-256 of the statement {statement}",
+    "{sealing}; left out: {left_out}; SHA-256 of the statement {statement}, of the share {share}",
     "withdrawn": "a patient of {site} withdrew, known by the keyed hash {patient}; legs that had learned: {legs}; "
     "files changed or removed: {removed}",
 }
 """What each kind of event is told as."""
 MORE = {
     "share": "as a copy for a hospital outside the study, SHA-256 of its share {share}",
+    "left_out": "left out: {left_out}",
     "approval": "approved in line {approval}",
     "approved_by": "approved by {approved_by}",
     "reason": "because: {reason}",

@@ -37,7 +37,7 @@ def pages(study: Study, config: Path, root: Path, store: StudyStore | None) -> t
 
 
 def _titled(title: str, study: Study) -> str:
-    named = study.handoff.study if study.handoff else f"simulation by {study.name}"
+    named = study.handoff.study if study.handoff else f"simulation of config {study.name}"
     return f"{title}: {named}"
 
 

@@ -42,7 +42,7 @@ def of_study(study: Study, config: Path, root: Path) -> list[Fact]:
     """What the config says."""
     leg, source = study.legs[-1], cited(config)
     here = ", ".join(dataset.options.task_name for dataset in study.test_sets)
-    named = study.handoff.study if study.handoff else f"none: a simulation, by the config {study.name}"
+    named = study.handoff.study if study.handoff else f"none: a simulation of the config {study.name}"
     return [
         Fact("Study", named, (source,)),
         Fact("Strategy", study.strategy, (source,)),

@@ -17,7 +17,7 @@ import pytest
 
 from relay import files
 from relay.bundle import manifest
-from relay.dossier import read_record, write_dossier
+from relay.dossier import log, read_record, write_dossier
 from relay.dossier.change_plan import CHANGE_PLAN
 from relay.dossier.ethics import ETHICS_SHEET
 from relay.dossier.log import EVENTS, event_log
@@ -224,6 +224,15 @@ def test_no_expert_is_told_of_where_none_travels(tmp_path: Path) -> None:
 
 def test_every_kind_of_event_is_told_in_words() -> None:
     assert {*EVENTS} == {*get_args(Event)}
+
+
+def test_every_fact_of_a_share_is_told_once_in_words() -> None:
+    facts = {"leg": 3, "site": "east", "share": "ab12", "left_out": ["chain/0002/expert.safetensors"]}
+    received = log._told("received", facts)
+    assert "left out: of leg 2: expert" in received
+    shared = log._told("shared", facts | {"reader": "outside", "files": ["a"], "sealing": "age1", "statement": "cd"})
+    assert shared.count("share") == shared.count("outside the study") == shared.count("ab12") == 1
+    assert "left_out" not in received + shared
 
 
 def test_a_receipt_says_who_printed_it(at: At, tmp_path: Path) -> None:

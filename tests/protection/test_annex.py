@@ -104,8 +104,8 @@ def test_before_anything_is_here_nearly_everything_is_open(tmp_path: Path, confi
 def test_a_simulation_is_called_one(tmp_path: Path, config: Path) -> None:
     annex, flow = pages(study(), config, tmp_path / "exps/tiny/run", None)
     text, said = annex.markdown(), flow.markdown()
-    assert "# Data-flow statement: simulation by tiny" in said
-    assert "| Study | none: a simulation, by the config tiny |" in text
+    assert "# Data-flow statement: simulation of config tiny" in said
+    assert "| Study | none: a simulation of the config tiny |" in text
     assert "A simulation: this computer trains all legs, one after another. Nothing leaves it." in text
     assert "| Policy | [to be filled in by the site: a simulation has no roster] |" in text
     assert "| Transport, accountability | none: a simulation sends nothing;" in text
