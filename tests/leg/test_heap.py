@@ -45,11 +45,12 @@ def test_memory_is_kept_and_then_returned() -> None:
     gc.collect()
     usual, before = faults(), resident()
     with heap.kept_memory():
-        torch.ones(SIZE // 4)
-        assert faults() < usual / 2  # something small may take the place of one or two in between
+        for _ in range(16):  # the first leave gaps too small for the next: what was cut off for alignment is kept apart
+            torch.ones(SIZE // 4)
+        assert faults() < usual / 2
         assert resident() > before + SIZE / 2
     assert resident() < before + SIZE / 2
-    assert faults() > usual / 2
+    assert faults() > usual / 10, "it was returned, and has to be found again"
 
 
 @needs_glibc
