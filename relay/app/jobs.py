@@ -42,8 +42,8 @@ MOST = 999_999
 """The last number that a job can have."""
 TAIL = 200_000
 """How many characters of a job's output are shown, counted from the end."""
-RESUMES = (("train",), ("adopt",), ("compare",), ("rehearse",), ("correct", "learn"), ("predict", "--images"))
-"""The commands that keep what is finished: words that they have."""
+RESUMES = ("train", "compare", "rehearse", "adopt", "audit", "correct learn", "predict --images")
+"""The commands that keep what is finished."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Job:
     @property
     def resumes(self) -> bool:
         """Whether it keeps what is finished when it is stopped and run again."""
-        return any(words[0] == self.words[0] and set(words) <= set(self.words) for words in RESUMES)
+        return any(set(command.split()) <= {*self.words} and command.split()[0] == self.words[0] for command in RESUMES)
 
     @property
     def said(self) -> Mapping[str, Any]:

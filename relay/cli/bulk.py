@@ -181,7 +181,7 @@ def _tell(summary: Summary, doubts: bool, threshold: bool) -> None:
         )
     if summary.lacking:
         raise RelayError(
-            f"{len(summary.lacking)} of {summary.images} images are predicted, but without DICOM objects, the first is "
+            f"{len(summary.lacking)} of {summary.images} images have no DICOM objects, the first because: "
             + summary.lacking[0].rstrip("."),
-            "The column notes of the table says why. Their masks and numbers are written.",
+            "They are predicted. The column notes of the table says why nothing in DICOM can refer to them.",
         )

@@ -24,6 +24,7 @@ from relay.trust import (
     DamagedLedger,
     Fork,
     Refused,
+    Roster,
     Share,
     Statement,
     from_words,
@@ -163,11 +164,13 @@ def check(store: StudyStore, text: str) -> str:
             f"leg {leg} is not in the ledger of {store.identity.name}",
             "Receive the bundle first. Or read the words out to the site that did the leg.",
         )
-    if digest not in (known.statement, *record.own.get(int(leg), ())):
+    under = {known.statement: known.roster, **record.own.get(int(leg), {})}
+    if digest not in under:
         raise Fork(f"this receipt is for another hand-over than the one known here as leg {leg}")
     _same_claim(_claim(store, digest), found)
+    given = _given(store, found, store.roster_version(under[digest]) or store.roster)
     return (
-        f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here{_given(store, found)}. "
+        f"leg {leg} of {store.study}, made by {found['made by']}, is the hand-over known here{given}. "
         f"That it was {found['what']} {found['at']} at {found['time']} is what the receipt says; only the "
         "handwritten signature on it vouches for that"
     )
@@ -190,8 +193,11 @@ def _witnessed(store: StudyStore, found: Mapping[str, str]) -> None:
         )
 
 
-def _given(store: StudyStore, found: Mapping[str, str]) -> str:
+def _given(store: StudyStore, found: Mapping[str, str], roster: Roster) -> str:
     """What this site's ledger knows about a share, which the receipt names; nothing of another receipt.
+
+    Args:
+        roster: that the leg was made under. Who was outside the study then may have joined since, or left it.
 
     Raises:
         BadDocument: this site gave it or got it, as the receipt says, but the ledger has no such share.
@@ -199,11 +205,9 @@ def _given(store: StudyStore, found: Mapping[str, str]) -> str:
     if not _is_share(found):
         return ""
     giver, reader, me = found["shared by"], found["at"], store.identity.name
-    impossible = found["what"] != _WHAT["received"]
-    if me not in (giver, reader):  # whose ledgers know, although one may have joined the study since, or left it
-        sites = [site.name for site in store.roster.sites]
-        impossible |= giver not in sites or reader in (*sites, store.coordinator.name)
-    if impossible:
+    sites = [site.name for site in roster.sites]
+    impossible = found["what"] != _WHAT["received"] or (me != giver and giver not in sites)
+    if impossible or (me not in (giver, reader) and reader in (*sites, roster.coordinator.name)):
         raise BadDocument(
             f"the receipt says '{found['what']} {reader}' and 'shared by: {giver}': only a site of the study can share "
             "a copy, and only a hospital outside it can take one in"
@@ -214,13 +218,14 @@ def _given(store: StudyStore, found: Mapping[str, str]) -> str:
     lines = [line for line in store.ledger.lines() if line.event == event and str(line.facts["leg"]) == found["leg"]]
     if me == giver:
         lines = [line for line in lines if line.facts["reader"] == reader]
-    known = [line for line in lines if line.facts.get("share", found["share"]) == found["share"]]
+    unsaid = found["share"] if me == giver else None  # older versions did not say what a site shared
+    known = [line for line in lines if line.facts.get("share", unsaid) == found["share"]]
     if not known:
         raise BadDocument(
             f"the receipt names a share of leg {found['leg']} by {giver} for {reader} that is not in {me}'s ledger",
             "Check how it was typed: the line 'share'. If it is right, tell the coordinator.",
         )
-    if not any("share" in line.facts for line in known):  # of an older version of relay
+    if not any("share" in line.facts for line in known):
         return f". {giver} shared a copy with {reader}, says the ledger of {me}, but not which one"
     return f", and the ledger of {me} knows the copy that {giver} shared with {reader}"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from relay.bundle import Measured, container, layout_of, manifest, measure, seal, stick
+from relay.bundle import Measured, container, layout_of, manifest, meanings, measure, seal, stick
 from relay.errors import UserError, some
 from relay.exchange.approving import Approver
 from relay.exchange.receiving import Kept, compared
@@ -185,8 +185,7 @@ def lines(store: StudyStore, reader: Identity, found: Shareable, target: Path) -
     yield f"{'files':<12} the one model for everybody, and the documents of all legs:"
     yield from (f"  {part.size:>15,} B  {name}" for name, part in found.parts.items())
     yield f"  {size:>15,} B  in {len(found.parts)} files, and the share, which is made on signing"
-    kinds = sorted({name.rpartition("/")[2].partition(".")[0] for name in found.left_out})
-    yield f"{'stays here':<12} {', '.join(kinds) or 'nothing'}"
+    yield f"{'stays here':<12} {meanings.in_short(found.left_out) or 'nothing'}"
     yield f"{'to':<12} {target}"
     if before := stick.same(target, _name(store, reader, claim.leg)):
         yield f"{'replaces':<12} {some([path.name for path in before])}, an earlier copy for {reader.name}"

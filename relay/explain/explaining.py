@@ -133,7 +133,9 @@ def _explained(model: Model, net: nn.Module, files: Sequence[Path], asked: Asked
     found = find(model, net, cases, asked.output, files[0])
     view = View.of(found, options.patch_size)
     trained, untrained = (Scores(each, view.region) for each in (net, randomised(net)))
-    layer = check_layer(trained, asked.layer) if asked.layer else None  # here: no method is left out for a wrong name
+    layer = (
+        check_layer(trained, asked.layer) if asked.layer else None
+    )  # a wrong name leaves out no method: it is refused
 
     def at(method: str) -> str | None:
         return (layer or deepest_layer(trained, view.image)) if method in NEED_A_LAYER else None

@@ -22,7 +22,8 @@ SHOWN = 1536, 640
 """Largest width and height of a picture on the page, in pixels: three panels, and what the colours mean below."""
 COLOURS_MEAN = (
     "where the image shows unchanged, the answer hardly depends on it; yellow: it depends on it most. Each map has its "
-    "own scale, so that one map's yellow is not another's. Of masks, the blue outline is what the model finds"
+    "own scale, so that one map's yellow is not another's. Of masks, the blue outline is what the model finds; a green "
+    "frame is the window that was explained"
 )
 WORDS = (
     ("Colours", COLOURS_MEAN),

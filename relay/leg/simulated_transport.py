@@ -101,7 +101,7 @@ class SimulatedStudy:
     def _share(self, signed: Path, received: Path) -> None:
         """Keep weights that two sites have, which are the same, once: a relay of many sites would fill the disk. A disk
         without hard links keeps both."""
-        linked = received / ".linked"  # no site's home
+        linked = self.root / ".linked"  # no site's home, and outside a record that may be checked
         for path in received.rglob("*.safetensors"):
             if (there := signed / path.relative_to(received)).is_file():
                 linked.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from relay.bundle import AuditRecord, MemoryCard, audits, manifest, measure, memory_card
-from relay.exchange import StudyStore
+from relay.exchange import StudyStore, drafting
 from relay.files import damaged, read_bytes, read_json
 from relay.papers import RULES, Fact, Source, cited, of_policy
 from relay.plan import Study
@@ -16,8 +16,6 @@ from relay.trust import BadDocument, Policy, parse
 T = TypeVar("T")
 AGAIN = "Remove it and make it again with the command that wrote it."
 AUDIT, GUARANTEE = "Attacks on what leaves", "Training with differential privacy"
-ENOUGH_TESTED = 12
-"""A mean over fewer patients tells much about each of them."""
 MEMORIES = {manifest.MEMORY: "Memory that travels", manifest.CUMULATIVE: "Memory of all legs so far"}
 MADE_FROM = {
     manifest.MEMORY: "made from the training patients of this leg",
@@ -88,7 +86,7 @@ def _few(name: str, said: Mapping[str, object], source: Source) -> Iterator[Fact
     """What the scores of a small test set tell."""
     patients = said.get("patients")
     tested = patients.get("test") if isinstance(patients, Mapping) else None
-    if isinstance(tested, int) and 0 < tested < ENOUGH_TESTED:
+    if isinstance(tested, int) and 0 < tested < drafting.ENOUGH_TESTED:
         told = f"means over {tested} patients, which tell much about each of them"
         one = "the result of one patient, since there is no other test patient"
         yield Fact(f"Scores of {name} on its own test images", one if tested == 1 else told, (source,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import time
@@ -16,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from relay.app import runner
-from relay.app.jobs import DONE, FAILED, OVER, RUNNING, STOPPED, WAITING, Job, Jobs, alive
+from relay.app.jobs import DONE, FAILED, OVER, RESUMES, RUNNING, STOPPED, WAITING, Job, Jobs, alive
 from relay.app.uploads import keep
 from relay.errors import UserError
 from tests.app.conftest import Opened
@@ -203,6 +204,12 @@ def test_the_page_shows_each_with_its_command(opened: Opened) -> None:
         (job.folder / "job.json").write_text(json.dumps({**record, "words": words}))
         state.write_text(json.dumps({"state": "stopped"}))
         assert f"<button>{button}</button>" in browser.get(f"/jobs/{job.number}").text
+
+
+def test_the_reference_names_the_same_commands_that_resume() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/reference/commands.md"
+    (said,) = re.findall(r"Run the same command again: (.*) resume; others begin", page.read_text())
+    assert set(re.findall("`(.*?)`", said)) == {*RESUMES}
 
 
 def test_one_is_run_again_where_it_ran(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_share_receive_again_and_confirm(world: World) -> None:
     done = typed(*share, *home(world, "north"))
     assert done.code == 0, done.err
     assert "B  model.safetensors" in done.out
-    assert "stays here   expert, memory" in done.out
+    assert f"stays here   {EXTRA}" in done.out
     done = typed("receive", stick, *home(world, "outside"))
     assert f"Not here: {EXTRA}." in done.out
     done = typed(*share, "--experts", *home(world, "east"))

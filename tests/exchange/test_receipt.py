@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay.errors import UserError
-from relay.exchange import StudyStore, receipt, sharing
+from relay.exchange import receipt, sharing
 from relay.trust.fingerprints import words
 from relay.trust.refusals import BadDocument, DamagedLedger, Fork
 from tests.relays import DAY, At, World, weights
@@ -236,15 +235,6 @@ def test_of_a_second_share(shared: World) -> None:
         assert f"the ledger of {name} knows" in receipt.check(shared.stores[name], text)
 
 
-def test_of_a_hospital_that_joins_later(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = receipt.write(shared.stores["outside"]).text()
-    roster = shared.stores["north"].roster
-    joined = replace(roster, sites=(*roster.sites, replace(roster.sites[0], name="outside")))
-    monkeypatch.setattr(StudyStore, "roster", joined)
-    for name in ("north", "outside"):
-        assert f"the ledger of {name} knows the copy" in receipt.check(shared.stores[name], text)
-
-
 def test_of_a_share_before_the_ledger_kept_its_digest(shared: World) -> None:
     store = shared.stores["north"]
     text = receipt.write(shared.stores["outside"]).text()
@@ -287,3 +277,42 @@ def test_of_a_share_without_what_was_shared(shared: World) -> None:
     (shared.stores["outside"].received(3) / "share.dsse.json").write_bytes(b"{}")
     with pytest.raises(UserError, match=r"share\.dsse\.json can't be read"):
         receipt.write(shared.stores["outside"])
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "site", "says"),
+    [
+        ("at:        outside", "at:        south", "east", "only a hospital outside it"),
+        ("shared by: north", "shared by: mallory", "outside", "only a site of the study can share"),
+    ],
+)
+def test_of_a_share_that_is_none_elsewhere(shared: World, line: str, instead: str, site: str, says: str) -> None:
+    text = receipt.write(shared.stores["outside"]).text()
+    assert line in text
+    with pytest.raises(BadDocument, match=says):
+        receipt.check(shared.stores[site], text.replace(line, instead))
+
+
+def test_of_a_share_with_a_hospital_that_has_joined_since(shared: World) -> None:
+    text = receipt.write(shared.stores["outside"]).text()
+    shared.amend(3, ["north", "south", "east", "outside"], add=[shared.keys["outside"].identity])
+    assert shared.roster.order[-1] == "outside"
+    for site, says in (("north", "of north knows"), ("outside", "of outside knows"), ("east", "which the ledger of")):
+        assert says in receipt.check(shared.stores[site], text)
+
+
+def test_of_a_share_by_a_site_that_has_left_since(tmp_path: Path) -> None:
+    world = World(tmp_path / "world", ("north", "south", "east", "west"), order=("north", "south", "east"))
+    world.with_policy(install=["north", "south", "east", "west"], share="sites")
+    world.run(2)
+    last = world.make(3)
+    for site in ("north", "west"):
+        world.deliver(last, site)
+    world.keys["outside"] = world.new_keys("outside")
+    world.open_store("outside", world.rosters[2])
+    _give(world, "west")
+    text = receipt.write(world.stores["outside"]).text()
+    world.amend(3, ["north", "west", "outside"], drop=["west"])
+    assert "west" not in [site.name for site in world.roster.sites]
+    for site, says in (("west", "of west knows"), ("outside", "of outside knows"), ("north", "which the ledger of")):
+        assert says in receipt.check(world.stores[site], text)

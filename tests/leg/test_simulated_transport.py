@@ -82,3 +82,4 @@ def test_what_was_received_stays_whatever_comes_between(
         study._share(signed, received)
         assert (received / "model.safetensors").samefile(signed / "model.safetensors")
         assert [path.name for path in received.iterdir()] == ["model.safetensors"]
+        assert not (tmp_path / ".linked").exists()

@@ -106,11 +106,7 @@ def listing(folder: Path, below: bool = True) -> dict[str, Path]:
     refuse(
         nameless, f"{folder}: DICOM files without the .dcm extension", "Rename them to end in .dcm, or move them away."
     )
-    refuse(
-        twice,
-        f"{folder}: files with the same name",
-        TWICE,
-    )
+    refuse(twice, f"{folder}: files with the same name", TWICE)
     return found
 
 
