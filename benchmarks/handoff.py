@@ -1,9 +1,10 @@
-"""Writing and verifying a bundle against ``sha256sum`` on a file of its size, and the memory that verifying takes.
+"""Writing and verifying a bundle against ``sha256sum`` and ``age`` on a file of its size, and the memory it takes.
 
     python benchmarks/handoff.py [MiB]
 
 The weights are random bytes in a valid safetensors file (2048 MiB unless said otherwise; about five times that is
-needed on the disk). Every step is a process of its own; ``relay`` is timed without its start, ``sha256sum`` whole.
+needed on the disk). Every step is a process of its own; ``relay`` is timed without its start, the other tools whole.
+``age`` (https://age-encryption.org) is left out where it isn't installed.
 """
 
 from __future__ import annotations
@@ -115,29 +116,52 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def sha256sum(path: Path) -> float:
-    """Its seconds."""
+def seconds(*command: object) -> float:
+    """Of another tool."""
     began = time.perf_counter()
-    subprocess.run(["sha256sum", path], check=True, capture_output=True)
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
     return time.perf_counter() - began
+
+
+def age(root: Path, weights: Path) -> tuple[float, float]:
+    """Seconds that ``age`` takes to encrypt a file, and to decrypt it again."""
+    key, sealed, opened = root / "age-key", root / "sealed.age", root / "opened"
+    if not key.exists():
+        subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
+    public = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()
+    took = seconds("age", "-r", public, "-o", sealed, weights), seconds("age", "-d", "-i", key, "-o", opened, sealed)
+    sealed.unlink()
+    opened.unlink()
+    return took
 
 
 def main(size: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
+        weights = root / "handover" / "model.safetensors"
         make_handover(root / "handover", size)
-        write, check, memory = [], [], []
+        write, check, memory, sealing, opening = [], [], [], [], []
         for _ in range(PAIRS):
             shutil.rmtree(root / "study", ignore_errors=True)
-            usual = sha256sum(root / "handover" / "model.safetensors")
-            write.append(usual / step(root, "write")["seconds"])
-            usual = sha256sum(root / "handover" / "model.safetensors")
+            hashed = seconds("sha256sum", weights)
+            written = step(root, "write")["seconds"]
+            write.append(hashed / written)
+            hashed = seconds("sha256sum", weights)
             verified = step(root, "verify")
-            check.append(usual / verified["seconds"])
+            check.append(hashed / verified["seconds"])
             memory.append(verified["MB"])
+            if shutil.which("age-keygen"):
+                sealed, opened = age(root, weights)
+                sealing.append((hashed + sealed) / written)
+                opening.append((hashed + opened) / verified["seconds"])
         report("speed of writing with seal : sha256sum", write, "at least 1/3")
         report("speed of verifying : sha256sum", check, "at least 1/2")
+        if sealing:
+            report("speed of writing with seal : sha256sum, then age", sealing, "at least 1")
+            report("speed of verifying : age -d, then sha256sum", opening, "at least 1")
+        else:
+            print("age is not installed: not compared")
         print(
             f"memory of verifying, above the interpreter's with all modules: {max(memory):.0f} MB (target: under 300)"
         )
