@@ -15,8 +15,6 @@ from relay.report.tiles import MapsOfRun, Tile, address
 
 MAPS = "maps.json"
 """In the folder of an image, beside its maps."""
-SIZE = 1536, 640
-"""Maximum width and height in pixels: the image and two maps side by side, and what the colours mean below."""
 AGAIN = "Remove the folder that it is in, and run relay explain again."
 CHANGED = "The maps of {} are of other weights than the run has now, and are left out: run relay explain again."
 SAID = (
@@ -53,7 +51,7 @@ def _tiles(folder: Path, maps: Maps, image: int) -> Iterator[Tile]:
         path = folder / f"{method}.png"
         try:
             with Image.open(path) as opened:
-                picture = address(opened, SIZE)
+                picture = address(opened)
         except OSError as error:
             raise UserError(f"the map {path} can't be read: {error.strerror or error}", AGAIN) from error
         part = f" {maps.part}." if maps.part else ""

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PANELS = 1536, 640
+"""Maximum width and height in pixels: an image and two maps side by side, and what the colours mean below."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -47,7 +50,7 @@ class MapsOfRun:
         return bool(self.tiles or self.changed)
 
 
-def address(image: Image, size: tuple[int, int]) -> str:
+def address(image: Image, size: tuple[int, int] = PANELS) -> str:
     """An image as a ``data:`` address, in full colour and without metadata, no wider and no higher than ``size``."""
     shown = image.convert("RGB")
     shown.thumbnail(size)
