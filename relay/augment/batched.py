@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relay.augment.base import Images, Pixels
-
-if TYPE_CHECKING:
-    from relay.augment.presets import Ranges
+from relay.augment.ranges import Ranges
 
 KNOTS = 6
 """Points along each axis between which a deformation is interpolated."""

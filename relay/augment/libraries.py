@@ -47,11 +47,13 @@ class FromMonai(Augmentation):
         return through(transform(self.name, self.keywords()), images, masks, seed)
 
     def keywords(self) -> dict[str, Any]:
-        """What monai's class is called with, ``keys`` aside."""
+        """What monai's class is called with."""
         given = {key: _tuples(value) for key, value in vars(self.options).items() if key in _own(MONAI, self.name)}
         takes = MONAI.signature(self.name)
         changed = {key: value for key, value in given.items() if value != takes[key].default}
-        if moves(self.name) and "mode" in takes:
+        moves = MONAI.module(self.name) in SPATIAL and self.name not in STAYING  # voxels: a mask must follow
+        changed["keys"] = ("image", "mask") if moves else ("image",)
+        if moves and "mode" in takes:
             mode = changed.get("mode", "bilinear")  # of the image; between a mask's classes there is nothing
             changed["mode"] = (mode[0] if isinstance(mode, tuple) else mode, "nearest")
         if "padding_mode" in takes:
@@ -134,11 +136,6 @@ def from_imgaug(name: str) -> type[FromImgaug]:
         raise UserError(f"imgaug:{name} holds other augmenters ({', '.join(sorted(nested))})", advice)
     made = {"__doc__": f"imgaug's {name}.", "name": name, "Options": _options(IMGAUG, name)}
     return type(name, (FromImgaug,), made)
-
-
-def moves(name: str) -> bool:
-    """Whether a transform of monai moves voxels, so that a mask must follow."""
-    return MONAI.module(name) in SPATIAL and name not in STAYING
 
 
 def _own(library: Library, name: str) -> list[str]:

@@ -11,10 +11,8 @@ import torch
 from monai import transforms
 
 from relay.augment.base import Images, Pixels
-from relay.augment.libraries import moves
 from relay.errors import UserError, first_line
 
-KEYS = ("image", "mask")
 _kept: dict[str, Any] = {}
 
 
@@ -27,7 +25,7 @@ def transform(name: str, keywords: Mapping[str, Any]) -> Any:
     key = json.dumps([name, keywords], default=str, sort_keys=True)
     if key not in _kept:
         try:
-            _kept[key] = getattr(transforms, name)(keys=KEYS if moves(name) else KEYS[:1], **keywords)
+            _kept[key] = getattr(transforms, name)(**keywords)
         except Exception as error:  # monai checks its keywords in many ways
             raise UserError(f"monai can't make {name}: {first_line(error)}", "Correct its kwargs.") from error
     return _kept[key]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options
-from relay.cli.predict import Which, check_one, chosen_of, one_of
+from relay.cli.predict import InBundle, OneModel, Received, Which, check_one, chosen_of, one_of
 from relay.cli.top import command, log_to, warn
 from relay.files import expanded
 
@@ -37,21 +37,10 @@ def explain(
     ] = None,
     note: options.Note = "run",
     gpus: options.Gpus = None,
-    model: Annotated[
-        Which,
-        typer.Option(
-            "--model",
-            help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
-        ),
-    ] = Which.GENERALIST,
+    model: OneModel = Which.GENERALIST,
     site: options.OfSite = None,
-    received: Annotated[
-        int | None, typer.Option("--received", help="Explain a model received from this leg.", min=1)
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="Explain a model in this bundle, after verifying it.", metavar="FILE"),
-    ] = None,
+    received: Received = None,
+    bundle: InBundle = None,
     passphrase_file: options.PassphraseFile = None,
     verbose: options.Verbose = False,
     overrides: options.Overrides = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay.cli import ask, configs, options, places
-from relay.cli.predict import Which, check_one, chosen_of, one_of
+from relay.cli.predict import InBundle, OneModel, Received, Which, check_one, chosen_of, one_of
 from relay.cli.top import command, log_to, warn
 from relay.files import expanded
 from relay.home import home_of
@@ -38,21 +38,10 @@ def export(
         To, typer.Option("--to", help="onnx: for any runtime. pt2: for torch. monai: a MONAI bundle.")
     ] = To.ONNX,
     note: options.Note = "run",
-    model: Annotated[
-        Which,
-        typer.Option(
-            "--model",
-            help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
-        ),
-    ] = Which.GENERALIST,
+    model: OneModel = Which.GENERALIST,
     site: options.OfSite = None,
-    received: Annotated[
-        int | None, typer.Option("--received", help="Export a model received from this leg.", min=1)
-    ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option("--bundle", help="Export a model in this bundle, after verifying it.", metavar="FILE"),
-    ] = None,
+    received: Received = None,
+    bundle: InBundle = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(

@@ -29,6 +29,19 @@ class Which(str, Enum):
     AUTO = "auto"
 
 
+OneModel = Annotated[
+    Which,
+    typer.Option(
+        "--model",
+        help="own: the site's own model. generalist: the one model for everybody. auto: what the site adopted.",
+    ),
+]
+Received = Annotated[int | None, typer.Option("--received", help="Use a model received from this leg.", min=1)]
+InBundle = Annotated[
+    Path | None, typer.Option("--bundle", help="Use a model in this bundle, after verifying it.", metavar="FILE")
+]
+
+
 @command
 def predict(
     config: Annotated[

@@ -18,8 +18,6 @@ from relay.report import MAPS, Maps, Section, Table, Tile, address, render
 
 LONGEST = 50
 """How many characters of an image's name its folder's name keeps."""
-SHOWN = 1536, 640
-"""Largest width and height of a picture on the page, in pixels: three panels, and what the colours mean below."""
 COLOURS_MEAN = (
     "where the image shows unchanged, the answer hardly depends on it; yellow: it depends on it most. Each map has its "
     "own scale, so that one map's yellow is not another's. Of masks, the blue outline is what the model finds; a green "
@@ -125,4 +123,4 @@ def _save(one: Explained, heat: Heat, place: Path) -> Iterator[Path]:
 def _tile(one: Explained, heat: Heat) -> Tile:
     where = "" if one.shown is None else f" Slice {one.shown} is shown, the same for all methods."
     said = f"{heat.method}. From left to right: the image; the model's map on it; the untrained net's.{where}"
-    return Tile(address(sheet(one, heat), SHOWN), f"{heat.method} of {one.path.name}", said)
+    return Tile(address(sheet(one, heat)), f"{heat.method} of {one.path.name}", said)

@@ -3,7 +3,6 @@ from .base import (
     ClassMetric as ClassMetric,
     ClassPair as ClassPair,
     CountMetric as CountMetric,
-    Counts as Counts,
     LabelMetric as LabelMetric,
     LabelPair as LabelPair,
     MaskMetric as MaskMetric,
@@ -17,7 +16,7 @@ from .class_metrics import BalancedAccuracy as BalancedAccuracy, brier as brier
 from .dice import SampleDice as SampleDice, VoxelDice as VoxelDice, sample_dice as sample_dice
 from .installed import about as about, metrics as metrics
 from .multilabel import LabelBalancedAccuracy as LabelBalancedAccuracy
-from .overlap_measures import RULE as RULE, Dice as Dice, Values as Values, counts as counts, overlap as overlap
+from .overlap_measures import RULE as RULE, Dice as Dice, Values as Values, overlap as overlap
 from .regression import MAE as MAE
 from .segmentation import (
     TOLERANCE as TOLERANCE,
@@ -26,3 +25,4 @@ from .segmentation import (
     check_tolerance as check_tolerance,
     measure as measure,
 )
+from .voxels import Counts as Counts, counts as counts

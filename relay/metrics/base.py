@@ -13,27 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from numpy.typing import NDArray
+
+from relay.metrics.voxels import Counts, counts
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Task = Literal["segmentation", "classification", "multilabel", "regression"]
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Numbers of voxels per class, (C,) int64 each; ``+`` combines samples."""
-
-    tp: NDArray[np.int64]
-    fp: NDArray[np.int64]
-    fn: NDArray[np.int64]
-    tn: NDArray[np.int64]
-
-    def __add__(self, other: Counts) -> Counts:
-        """The counts of both, taken as one volume."""
-        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +44,12 @@ class MaskPair:
     @cached_property
     def counts(self) -> Counts:
         """Voxels of each class, counted once for all metrics."""
-        from relay.metrics.overlap_measures import counts
-
         return counts(self.pred, self.truth, self.num_classes)
 
     @cached_property
     def surfaces(self) -> dict[str, list[float]]:
         """``hd95``, ``asd`` and ``nsd`` of each class, measured once for all three."""
-        from relay.metrics.surface import surfaces
+        from relay.metrics.distances import surfaces
 
         return surfaces(self.pred, self.truth, self.num_classes, self.spacing, self.tolerance)
 

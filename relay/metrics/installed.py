@@ -8,7 +8,8 @@ from typing import Any
 
 from relay import registry
 from relay.errors import UserError
-from relay.metrics.base import Counts, MaskMetric, MaskPair, Metric, Task
+from relay.metrics.base import MaskMetric, MaskPair, Metric, Task
+from relay.metrics.voxels import Counts
 
 ORDER: dict[Task, tuple[str, ...]] = {
     "segmentation": ("dice", "sensitivity", "specificity", "hd95", "asd", "nsd"),

@@ -7,14 +7,12 @@ With the voxels predicted as a class (P) and truly of it (T): ``dice = 2 |P and 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from relay.errors import DataError
-from relay.metrics.base import CountMetric, Counts
+from relay.metrics.base import CountMetric
 from relay.metrics.installed import metrics, values_of
+from relay.metrics.voxels import Counts
 
 RULE = (
     "a class absent from both truth and prediction is missing; in only one of the two, dice and nsd are 0, and hd95 "
@@ -63,27 +61,6 @@ class Specificity(CountMetric):
         return _ratio(counts.tn, np.where(there, counts.tn + counts.fp, 0))
 
 
-def counts(pred: Any, truth: Any, num_classes: int) -> Counts:
-    """Count the voxels of one sample.
-
-    Args:
-        pred: ``(*S)`` labels of any integer type, NumPy or torch; a label outside 0..C-1 belongs to no class.
-        truth: ``(*S)``, likewise.
-        num_classes: C, background included.
-
-    Raises:
-        DataError: the shapes differ.
-    """
-    pred, truth = as_labels(pred), as_labels(truth)
-    check_shapes(pred, truth)
-    found = np.empty((4, num_classes), np.int64)
-    for label in range(num_classes):  # one class at a time: two booleans per voxel, for any C
-        p, t = pred == label, truth == label
-        both, predicted, true = (int(np.count_nonzero(mask)) for mask in (p & t, p, t))
-        found[:, label] = both, predicted - both, true - both, p.size - predicted - true + both
-    return Counts(*found)
-
-
 def overlap(counts: Counts, more: tuple[str, ...] = ()) -> Values:
     """Every :class:`~relay.metrics.base.CountMetric` of each class, by :data:`RULE`.
 
@@ -92,24 +69,6 @@ def overlap(counts: Counts, more: tuple[str, ...] = ()) -> Values:
     """
     found = {name: metric for name, metric in metrics(more).items() if isinstance(metric, CountMetric)}
     return {name: values_of(metric, counts) for name, metric in found.items()}
-
-
-def check_shapes(pred: NDArray[Any], truth: NDArray[Any]) -> None:
-    """Refuse two maps that are not of one image.
-
-    Raises:
-        DataError: the shapes differ.
-    """
-    if pred.shape != truth.shape:
-        raise DataError(
-            f"sizes differ: prediction {pred.shape}, truth {truth.shape}",
-            "Bring the prediction to the size of the truth, with nearest-neighbour interpolation.",
-        )
-
-
-def as_labels(labels: Any) -> NDArray[Any]:
-    """As a NumPy array; a tensor may be on any device."""
-    return np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
 
 
 def _ratio(above: NDArray[np.int64], below: NDArray[np.int64]) -> list[float]:

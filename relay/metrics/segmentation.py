@@ -1,7 +1,7 @@
 """All metrics of one sample, in this process or in workers; neither imports torch.
 
 What a metric is: :mod:`relay.metrics.base`. Overlap is in :mod:`relay.metrics.overlap_measures`, surface
-distances are in :mod:`relay.metrics.surface`.
+distances are in :mod:`relay.metrics.distances`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any
 from relay.errors import DataError, RelayError, killed
 from relay.metrics.base import MaskPair
 from relay.metrics.installed import metrics, values_of
-from relay.metrics.overlap_measures import Values, as_labels, check_shapes
+from relay.metrics.overlap_measures import Values
+from relay.metrics.voxels import as_labels, check_shapes
 
 TOLERANCE = 2.0
 """The default tolerance of ``nsd``."""

@@ -1,2 +1,1 @@
-from .base import Net as Net, NetOptions as NetOptions
-from .library import LibraryOptions as LibraryOptions
+from .base import LibraryOptions as LibraryOptions, Net as Net, NetOptions as NetOptions

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from relay.config import Field, options
 
@@ -35,6 +37,28 @@ class NetOptions:
 
     in_channels: Annotated[int, Field(ge=1)] | None = None
     num_classes: Annotated[int, Field(ge=1)] | None = None
+
+
+@options
+class LibraryOptions(NetOptions):
+    """What relay itself reads of the options of a monai net; the net's own keywords come on top.
+
+    Attributes:
+        spatial_dims: 2 for images, 3 for volumes; null uses the data set's ``img_size`` or ``patch_size``, or 2 if it
+            has neither.
+        batch_norm: ``group`` and ``instance`` take the place of each batch normalisation, which stores statistics of a
+            site's images; ``keep`` leaves them.
+        divisible_by: the size of the net's input must be a multiple of this: smaller images are padded, and the output
+            is cropped. null finds it by a trial.
+        pretrained: a local file of the net's weights (.pth, .pt or .safetensors), under monai's names.
+        pretrained_without: beginnings of names that are not loaded, such as that of a head of another size.
+    """
+
+    spatial_dims: Literal[2, 3] | None = None
+    batch_norm: Literal["keep", "group", "instance"] = "keep"
+    divisible_by: Annotated[int, Field(ge=1, le=256)] | None = None
+    pretrained: Annotated[str, AfterValidator(weights_file)] | None = None
+    pretrained_without: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
 
 
 class Net:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, model_validator
+from pydantic import model_validator
 
 from relay.config import Field, options
 from relay.errors import UserError, nearest, some
 from relay.signatures import Library, Parameter, remade
 
-from .base import Net, NetOptions, weights_file
+from .base import LibraryOptions, Net
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,30 +27,6 @@ UNETR_PATCH = 16
 """The side of monai's UNETR's patches."""
 LOADING = ("pretrained", "progress")
 """These would download weights."""
-
-
-@options
-class LibraryOptions(NetOptions):
-    """What relay itself reads; a net's own keywords come on top.
-
-    Attributes:
-        spatial_dims: 2 for images, 3 for volumes; null uses the data set's ``img_size`` or ``patch_size``, or 2 if it
-            has neither.
-        batch_norm: ``group`` and ``instance`` take the place of each batch normalisation, which stores statistics of a
-            site's images; ``keep`` leaves them.
-        divisible_by: the size of the net's input must be a multiple of this: smaller images are padded, and the output
-            is cropped. null finds it by a trial.
-        pretrained: a local file of the net's weights (.pth, .pt or .safetensors), under monai's names.
-        pretrained_without: beginnings of names that are not loaded, such as that of a head of another size.
-    """
-
-    spatial_dims: Literal[2, 3] | None = None
-    batch_norm: Literal["keep", "group", "instance"] = "keep"
-    divisible_by: Annotated[int, Field(ge=1, le=256)] | None = None
-    pretrained: Annotated[str, AfterValidator(weights_file)] | None = None
-    pretrained_without: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
-
-
 RELAYS = {field.name for field in dataclasses.fields(LibraryOptions)}
 
 

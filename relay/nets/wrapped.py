@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from relay.errors import UserError, first_line
 
-from .library import LibraryOptions
+from .base import LibraryOptions
 from .modules import crop, pad, set_norm
 from .pretrained import load_whole
 

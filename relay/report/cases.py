@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import UserError
 from relay.files import inside
 from relay.report.gather import Run
-from relay.report.tiles import address
+from relay.report.tiles import ShownCase, address
 
 SIZE = 1152, 512
 """Maximum width and height in pixels: an overlay has three panels side by side."""
-
-
-@dataclass(frozen=True)
-class ShownCase:
-    """One image, without its name. ``image``: a ``data:`` address."""
-
-    which: str
-    score: float
-    image: str
 
 
 def read_cases(run: Run) -> dict[str, list[ShownCase]]:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from relay.bundle import measure
 from relay.errors import UserError
 from relay.numbers import number as shown
+from relay.report.gather import Run
+from relay.report.sections import Section
 from relay.report.shapes import Maps, read_json
-from relay.report.tiles import Tile, address
-
-if TYPE_CHECKING:
-    from relay.report.gather import Run
-    from relay.report.sections import Section
+from relay.report.tiles import MapsOfRun, Tile, address
 
 MAPS = "maps.json"
 """In the folder of an image, beside its maps."""
-SIZE = 1536, 640
-"""Maximum width and height in pixels: the image and two maps side by side, and what the colours mean below."""
 AGAIN = "Remove the folder that it is in, and run relay explain again."
 CHANGED = "The maps of {} are of other weights than the run has now, and are left out: run relay explain again."
 SAID = (
@@ -28,24 +22,6 @@ SAID = (
     "answer depends on, not whether it is right. Where the two maps are alike, it shows the image more than what the "
     "model has learned."
 )
-
-
-@dataclass(frozen=True)
-class MapsOfRun:
-    """The maps of this run's legs.
-
-    Attributes:
-        tiles: by model.
-        changed: models whose weights are others now.
-    """
-
-    tiles: dict[str, list[Tile]]
-    changed: list[str]
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something to show or to say."""
-        return bool(self.tiles or self.changed)
 
 
 def read_maps(root: Path) -> MapsOfRun:
@@ -75,7 +51,7 @@ def _tiles(folder: Path, maps: Maps, image: int) -> Iterator[Tile]:
         path = folder / f"{method}.png"
         try:
             with Image.open(path) as opened:
-                picture = address(opened, SIZE)
+                picture = address(opened)
         except OSError as error:
             raise UserError(f"the map {path} can't be read: {error.strerror or error}", AGAIN) from error
         part = f" {maps.part}." if maps.part else ""
@@ -88,8 +64,6 @@ def _tiles(folder: Path, maps: Maps, image: int) -> Iterator[Tile]:
 
 def explanations(run: Run) -> Section | None:
     """The maps, if images of patients were asked for."""
-    from relay.report.sections import Section
-
     if run.maps is None or not run.maps.any:
         return None
     tiles = [tile for of_model in run.maps.tiles.values() for tile in of_model]

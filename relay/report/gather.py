@@ -7,19 +7,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relay.config import read_own
 from relay.errors import plain
 from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
 from relay.report.shapes import Doubts, Evaluation, Record, Summary, damaged, read_json
+from relay.report.tiles import MapsOfRun, ShownCase
 from relay.results import GENERALIST, mean, of_relay
 from relay.tasks import Task, named
-
-if TYPE_CHECKING:
-    from relay.report.cases import ShownCase
-    from relay.report.explanations import MapsOfRun
 
 AGAIN = "Restore it, or run the study under a new note (-n)."
 """What to do if the config of a run is damaged."""

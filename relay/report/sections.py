@@ -13,11 +13,10 @@ from typing import Any
 from relay import registry
 from relay.bundle import schemas
 from relay.config import check
-from relay.report.cases import ShownCase
 from relay.report.gather import Run
 from relay.report.plot_style import Picture
 from relay.report.tables import Table
-from relay.report.tiles import Tile
+from relay.report.tiles import ShownCase, Tile
 
 ORDER = (
     "run",

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+PANELS = 1536, 640
+"""Maximum width and height in pixels: an image and two maps side by side, and what the colours mean below."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -20,7 +23,34 @@ class Tile:
     said: str
 
 
-def address(image: Image, size: tuple[int, int]) -> str:
+@dataclass(frozen=True)
+class ShownCase:
+    """The ``best``, ``median`` or ``worst`` test image of a site, without its name; ``image``: a ``data:`` address."""
+
+    which: str
+    score: float
+    image: str
+
+
+@dataclass(frozen=True)
+class MapsOfRun:
+    """The heat maps of a run's legs.
+
+    Attributes:
+        tiles: by model.
+        changed: models whose weights are others now.
+    """
+
+    tiles: dict[str, list[Tile]]
+    changed: list[str]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to show or to say."""
+        return bool(self.tiles or self.changed)
+
+
+def address(image: Image, size: tuple[int, int] = PANELS) -> str:
     """An image as a ``data:`` address, in full colour and without metadata, no wider and no higher than ``size``."""
     shown = image.convert("RGB")
     shown.thumbnail(size)

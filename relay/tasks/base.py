@@ -167,7 +167,7 @@ class Task:
         """
         from relay.tasks.meters import GroupMean
 
-        return {self.primary.name: GroupMean(self)}
+        return {self.primary.name: GroupMean(self.values, len(self.groups))}
 
     def each(self, values: Tensor) -> Tensor:
         """One number for each sample of a set, ``(N, G)`` to ``(N,)``, whose mean is the primary metric.

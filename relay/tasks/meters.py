@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-
-if TYPE_CHECKING:
-    from relay.tasks.base import Task
 
 
 class GroupMean(Metric):  # type: ignore[misc]
     """The mean over samples in each group of a task, missing values left out: ``compute()`` gives (G,) float32.
 
     Args:
-        task: scores the samples.
+        values: scores a batch, ``(B, G)``: :meth:`relay.tasks.Task.values`.
+        groups: G.
         kwargs: ``torchmetrics.Metric``'s.
     """
 
@@ -25,15 +24,15 @@ class GroupMean(Metric):  # type: ignore[misc]
     total: Tensor
     measured: Tensor
 
-    def __init__(self, task: Task, **kwargs: Any) -> None:
+    def __init__(self, values: Callable[[Tensor, Tensor], Tensor], groups: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.task = task
-        self.add_state("total", torch.zeros(len(task.groups)), dist_reduce_fx="sum")
-        self.add_state("measured", torch.zeros(len(task.groups), dtype=torch.int64), dist_reduce_fx="sum")
+        self.values = values
+        self.add_state("total", torch.zeros(groups), dist_reduce_fx="sum")
+        self.add_state("measured", torch.zeros(groups, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, decided: Tensor, label: Tensor) -> None:
         """Add a batch: what :meth:`relay.tasks.Task.values` takes."""
-        values = self.task.values(decided, label)
+        values = self.values(decided, label)
         self.total += values.nansum(0)
         self.measured += (~values.isnan()).sum(0)
 

@@ -23,10 +23,11 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
 from relay.errors import DataError, RelayError, UserError
+from relay.metrics.distances import edges
 from relay.metrics.installed import ORDER
-from relay.metrics.overlap_measures import Values, counts, overlap
+from relay.metrics.overlap_measures import Values, overlap
 from relay.metrics.segmentation import Measuring, measure
-from relay.metrics.surface import edges
+from relay.metrics.voxels import counts
 
 C, NAN = 3, math.nan
 Labels = np.ndarray
