@@ -128,7 +128,8 @@ def images(number: int) -> Found:
     with scratch() as folder:
         draw(folder / "site", number)
         kwargs = {"root_path": ".", "img_folder": "site", "num_classes": 2, "channels": 1, "mask_values": [0, 255]}
-        path = config(folder, {"name": "folder", "kwargs": kwargs}, [{"task_name": "site"}], **EPOCHLESS)
+        options = {**EPOCHLESS, "strategy": {"name": "relay"}}
+        path = config(folder, {"name": "folder", "kwargs": kwargs}, [{"task_name": "site"}], **options)
         made = relay(folder, "data", "table", "site", "-o", "site/t.csv")
         checked = relay(folder, "data", "check", path.name)
         trained = relay(folder, "train", "-c", path.name, "-n", "n")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from relay.memory.appearance import Form, describe, overall
-from relay.memory.moments import weights
+from relay.memory.moments import divided, numbered, weights
 
 AT_ONCE = 2**20
 """Maximum number of pixels described together."""
@@ -38,12 +38,7 @@ class Described:
     @cached_property
     def patients(self) -> Tensor:
         """The mean description of each patient ``(patients, size)``, NaN if the patient lacks a region."""
-        return torch.stack([self.found[self._which == number].nanmean(0) for number in range(len(set(self.whose)))])
-
-    @cached_property
-    def _which(self) -> Tensor:
-        names = sorted(set(self.whose))
-        return torch.tensor([names.index(name) for name in self.whose])
+        return torch.stack([own.nanmean(0) for own in divided(self.found, self.whose)])
 
     @property
     def behind(self) -> Tensor:
@@ -65,7 +60,7 @@ class Described:
             alone: use nothing from other patients: if the patient lacks a region, it is assumed to look as the whole
                 image. Replacing a patient then changes only that patient's descriptions.
         """
-        found = torch.where(self.found.isnan(), self.patients[self._which], self.found)
+        found = torch.where(self.found.isnan(), self.patients[numbered(self.whose)], self.found)
         if not alone:
             found = torch.where(found.isnan(), self.patients.nanmean(0), found)
         return torch.where(found.isnan(), self.whole, found)

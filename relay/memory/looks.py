@@ -18,7 +18,7 @@ from torch import Tensor
 
 from relay.errors import HandoverError
 from relay.handover import MemoryState
-from relay.memory.moments import Moments, release, weights
+from relay.memory.moments import Moments, numbered, release, weights
 from relay.noise import shortened
 
 QUANTILES = 7
@@ -74,20 +74,20 @@ def measure(looks: Tensor, patients: Sequence[str], radius: float) -> Looks | No
 
     Every patient counts alike. There are at most half as many directions as patients.
     """
-    names = sorted(set(patients))
-    if len(names) < FEWEST:
+    many = len(set(patients))
+    if many < FEWEST:
         return None
     looks = shortened(looks.double(), radius)
-    fold = torch.tensor([names.index(patient) % FOLDS for patient in patients])
+    fold = numbered(patients) % FOLDS
     distance = torch.empty(len(looks), dtype=torch.float64)
-    for number in range(min(FOLDS, len(names))):
+    for number in range(min(FOLDS, many)):
         out = fold == number
         rest = [patient for patient, left in zip(patients, out.tolist(), strict=True) if not left]
         distance[out] = Normal(*_moments(looks[~out], rest, radius)).distances(looks[out])
     count, log = weights(patients), distance.log()
     mean = count @ log
     # unbiased over patients, and what a further patient's distance from that mean varies by
-    variance = count @ (log - mean) ** 2 * (len(names) + 1) / (len(names) - 1)
+    variance = count @ (log - mean) ** 2 * (many + 1) / (many - 1)
     moments, each = _moments(looks, patients, radius)
     return Looks(**vars(moments), variance=each.float(), distance=torch.stack([mean, variance]).float())
 

@@ -58,8 +58,18 @@ def weights(patients: Sequence[str]) -> Tensor:
     return torch.tensor([1 / (len(counts) * counts[patient]) for patient in patients], dtype=torch.float64)
 
 
+def numbered(patients: Sequence[str]) -> Tensor:
+    """The number of each vector's patient, int64 ``(N,)``: patients count from 0 in the order of their names."""
+    numbers = {name: number for number, name in enumerate(sorted(set(patients)))}
+    return torch.tensor([numbers[patient] for patient in patients])
+
+
+def divided(vectors: Tensor, patients: Sequence[str]) -> tuple[Tensor, ...]:
+    """The vectors ``(N, d)`` of each patient by themselves, patients in the order of their names."""
+    which = numbered(patients)
+    return torch.split(vectors[which.argsort(stable=True)], which.bincount().tolist())
+
+
 def means(vectors: Tensor, patients: Sequence[str]) -> Tensor:
     """The mean vector of each patient: ``(N, d)`` to float64 ``(n, d)``, patients in the order of their names."""
-    names = sorted(set(patients))
-    which = torch.tensor([names.index(patient) for patient in patients])
-    return torch.stack([vectors[which == number].double().mean(0) for number in range(len(names))])
+    return torch.stack([own.double().mean(0) for own in divided(vectors, patients)])

@@ -19,7 +19,7 @@ from relay.memory.appearance import Form, eight_bits
 from relay.memory.describing import Described, descriptions
 from relay.memory.exposure import Batches
 from relay.memory.looks import PREFIX, QUANTILES
-from relay.memory.moments import means, weights
+from relay.memory.moments import divided, means, weights
 from relay.phase import Task
 
 SAME = 1e-3
@@ -87,10 +87,6 @@ def _described(batches: Batches, patients: Sequence[str], form: Form, task: Task
 def _second(vectors: Tensor, whose: Sequence[str]) -> float:
     """The most that leaving out a patient changes the second moment, as a Frobenius norm."""
     second = vectors.T @ (weights(whose)[:, None] * vectors)
-    names = sorted(set(whose))
-    which = torch.tensor([names.index(name) for name in whose])
-    most = 0.0
-    for number in range(len(names)):
-        own = vectors[which == number]
-        most = max(most, float((own.T @ own / len(own) - second).norm()))
-    return most / max(1, len(names) - 1)
+    each = divided(vectors, whose)
+    most = max(float((own.T @ own / len(own) - second).norm()) for own in each)
+    return most / max(1, len(each) - 1)

@@ -14,6 +14,7 @@ from relay.handover import MemoryState
 from relay.memory.appearance import eight_bits
 from relay.memory.describing import tiled
 from relay.memory.exposure import Batches, drawn, small, unit
+from relay.memory.moments import numbered
 from relay.phase import Task
 
 ALIKE = 0.5
@@ -68,7 +69,7 @@ def _usual(batches: Batches, patients: Sequence[str], task: Task) -> float | Non
         if len(whose) > REAL:
             break
     found, names = torch.cat(images).double()[:REAL], list(islice(whose, REAL))
-    which = torch.tensor([names.index(name) for name in names], device=found.device)
+    which = numbered(names).to(found.device)
     apart = torch.cdist(found, found).masked_fill(which[:, None] == which, torch.inf)
     nearest = apart.min(1).values
     return float(nearest.median()) if bool(nearest.isfinite().all()) else None

@@ -27,7 +27,7 @@ def columns_of(found: Sequence[Found], beside: Path) -> list[dict[str, str]]:
     Args:
         beside: The folder of the table: files are named from there.
     """
-    rows = []
+    rows, dealt = [], any(each.split for each in found)
     for each in found:
         row = {SUBJECT: each.patient}
         row |= {f"Channel_{k}": _from(path, beside) for k, path in enumerate(each.images)}
@@ -35,7 +35,7 @@ def columns_of(found: Sequence[Found], beside: Path) -> list[dict[str, str]]:
             row[MASK] = _from(each.target, beside)
         elif each.target is not None:
             row[VALUE] = each.target
-        if any(other.split for other in found):
+        if dealt:
             row[SPLIT] = each.split or ""
         rows.append(row)
     return rows

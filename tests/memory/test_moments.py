@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from relay.memory.moments import means, release
+from relay.memory.moments import divided, means, numbered, release
 from relay.noise import shortened
 
 
@@ -68,3 +68,21 @@ def test_clipping_shortens_and_does_not_turn() -> None:
 def test_the_mean_of_each_patient() -> None:
     found = means(vectors(1, 4), ["b", "a", "b", "c"])
     assert torch.allclose(found, torch.stack([vectors(1, 4)[rows].mean(0) for rows in ([1], [0, 2], [3])]).double())
+
+
+def test_patients_are_numbered_by_name_and_compared_about_once_each() -> None:
+    compared = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(1)
+            return str.__eq__(self, other)
+
+    names = [Name(f"p{k % 200:03}") for k in range(400)]
+    assert numbered(names).tolist() == [k % 200 for k in range(400)]
+    assert len(compared) < 3 * len(names)
+    assert [len(own) for own in divided(vectors(1, 400), names)] == [2] * 200
+    assert torch.equal(divided(vectors(1, 400), names)[7], vectors(1, 400)[[7, 207]])

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from relay.datasets.ecvl import ECVL
 from relay.datasets.table import Table
 
 from relay.errors import UserError
-from relay.start import deal, shares_of
+from relay.start import columns_of, deal, shares_of
+from relay.start.finding import Found
 from tests.cli.typed import typed
 
 SHARES = shares_of("50:25:25")
@@ -54,6 +56,19 @@ def test_images_and_masks(tmp_path: Path) -> None:
     typed("data", "table", tmp_path / "scans", "-o", tmp_path / "t.csv").refused(2, "exists", advice="--replace")
     again = typed("data", "table", tmp_path / "scans", "-o", tmp_path / "t.csv", "--replace")
     assert "Every image counts as a patient" in again.out
+
+
+def test_the_images_are_gone_through_a_few_times_however_many_they_are() -> None:
+    through = []
+
+    class Listed(list[Found]):
+        def __iter__(self) -> Iterator[Found]:
+            through.append(1)
+            return super().__iter__()
+
+    found = Listed(Found(f"p{k}", f"p{k}", (Path(f"image/p{k}.png"),)) for k in range(50))
+    assert len(columns_of(found, Path())) == 50
+    assert len(through) < 5
 
 
 def test_classes_by_folder_and_channels_by_name(tmp_path: Path) -> None:
