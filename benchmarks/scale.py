@@ -85,7 +85,7 @@ def config(folder: Path, dataset: Mapping[str, Any], sites: Sequence[Mapping[str
 
 # -- sites -------------------------------------------------------------------------------------------------------------
 
-COUNT, SIDE = 12, 64
+COUNT, SIDE = 20, 64
 CAMERAS = ("clinic_a", "clinic_b", "clinic_c", "clinic_d")
 
 

@@ -1,5 +1,5 @@
 from .cache import Cache as Cache
-from .checks import Doubt as Doubt, examine as examine
+from .checks import Doubt as Doubt, combined as combined, examine as examine
 from .corrections import (
     Correction as Correction,
     Corrections as Corrections,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,14 @@ class Doubt:
     def __str__(self) -> str:
         shown = ", ".join(self.names[:SHOWN]) + (", …" if len(self.names) > SHOWN else "")
         return f"{self.site}: {self.text}" + (f" ({shown})" if shown else "")
+
+
+def combined(found: Iterable[Doubt]) -> list[str]:
+    """Warnings as people read them: what is the same at several sites is said once."""
+    sites: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    for doubt in found:
+        sites[doubt.text, doubt.names].append(doubt.site)
+    return [str(Doubt(some(where), *what)) for what, where in sites.items()]
 
 
 def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:

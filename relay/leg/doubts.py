@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay.data import Doubt, SiteData, people
+from relay.data import Doubt, SiteData, combined, people
 from relay.files import write_text
 from relay.leg import choosing, guarantee
 from relay.leg.digests import Files
@@ -92,4 +92,4 @@ def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None], said
     said.update(new)
     if new:
         count = "1 warning" if len(new) == 1 else f"{len(new)} warnings"
-        say(f"{count} before training:\n" + "\n".join(f"  - {doubt}" for doubt in new))
+        say(f"{count} before training:\n" + "\n".join(f"  - {line}" for line in combined(new)))

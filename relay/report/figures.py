@@ -10,11 +10,17 @@ import numpy as np
 
 from relay.report.curves import Curve
 from relay.report.gather import Run, number
-from relay.report.plot_style import COLOURS, INK, Picture, figure
+from relay.report.plot_style import COLOURS, INK, WIDTH, Picture, figure
 from relay.report.screen import number as shown
 
 DOTS = 6000
 """Approximate maximum number of dots in a figure."""
+MANY = 12
+"""With more legs or sites than this, numbers don't fit into a figure as wide as a page, nor names beside each other."""
+LETTERS = 85
+"""About as many fit below a figure as wide as a page."""
+PANELS = 4
+"""Beside each other in a figure of many small ones."""
 
 
 def short(name: str, most: int = 24) -> str:
@@ -36,15 +42,16 @@ def grid(
     framed: Collection[tuple[int, int]] = (),
     up: bool = True,
 ) -> Any:
-    """A heat map with its numbers; missing cells are hatched. ``values`` and ``framed``: by row and column.
+    """A heat map; missing cells are hatched. ``values`` and ``framed``: by row and column.
 
-    The colours go from one end of the :func:`span` of the values to the other, brighter where they are higher or, not
-    ``up``, where they are lower.
+    The cells have their numbers unless there are more than :data:`MANY` columns. The colours go from one end of the
+    :func:`span` of the values to the other, brighter where they are higher or, not ``up``, where they are lower.
     """
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
-    drawn = figure(0.8 + 0.42 * len(rows), min(8.0, 1.8 + 1.1 * len(columns)))
+    many = len(columns) > MANY
+    drawn = figure(0.8 + (0.2 if many else 0.42) * len(rows), min(WIDTH, 1.8 + 1.1 * len(columns)))
     axes = drawn.subplots()
     low, high = span(values.values())
     for r in range(len(rows)):
@@ -59,7 +66,7 @@ def grid(
             axes.text(
                 c + 0.5,
                 r + 0.5,
-                shown(value),
+                "" if many else shown(value),
                 ha="center",
                 va="center",
                 size=10,
@@ -70,13 +77,19 @@ def grid(
                 frame = (c + 0.04, r + 0.06), 0.92, 0.88
                 axes.add_patch(Rectangle(*frame, fill=False, edgecolor=on, linewidth=1.8))
     axes.set(xlim=(0, max(len(columns), 1)), ylim=(len(rows), 0))
-    axes.set_xticks(np.arange(len(columns)) + 0.5, [short(c, 14) for c in columns])
+    axes.set_xticks(np.arange(len(columns)) + 0.5, [short(c, 14) for c in columns], rotation=turned(columns))
     axes.set_yticks(np.arange(len(rows)) + 0.5, [short(r) for r in rows])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return drawn
+
+
+def turned(names: Sequence[str]) -> int:
+    """By how many degrees names below a figure as wide as a page are turned, so that they don't overlap."""
+    widest = max((len(short(name, 14)) for name in names), default=0)
+    return 90 if widest * len(names) > LETTERS else 0
 
 
 def matrix(run: Run) -> Picture | None:
@@ -94,12 +107,19 @@ def matrix(run: Run) -> Picture | None:
         f"{run.task.title()} after each leg, at each site",
         f"Heat map of {len(legs)} legs by {len(sites)} sites; {measured} of {len(values)} cells were measured. "
         "The table below has the same numbers.",
-        "A row is the model after one leg, a column is one site's test images. The number is the "
-        f"{run.task.score_name}: {run.task.primary.meaning}; brighter is better (the colours go from "
+        "A row is the model after one leg, a column is one site's test images. The "
+        f"{'colour' if len(sites) > MANY else 'number'} is the {run.task.score_name}: {run.task.primary.meaning}; "
+        "brighter is better (the colours go from "
         f"{low:.1f} to {high:.1f}). A frame marks the site that the leg trained on. Read down a column to see "
         "whether a site is remembered as the model moves on. A hatched cell was not measured.",
         grid([run.label(leg) for leg in legs], sites, values, framed, run.task.primary.higher_is_better),
     )
+
+
+def telling(run: Run, site: str) -> list[int]:
+    """The legs that say most about a site, where there is no room for all: those that trained there, and the last."""
+    legs = sorted(run.scores.trained)
+    return [leg for leg in legs if leg == legs[-1] or run.scores.trained[leg] == site]
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:
@@ -118,16 +138,21 @@ def distributions(run: Run) -> Picture | None:
         return None
     most = max(12, min(120, DOTS // groups))
     low, high = span(v for cell in scores.found.values() for sample in cell.values() for v in sample.values())
-    drawn = figure(0.6 + 1.75 * len(sites))
-    panels = drawn.subplots(len(sites), sharex=True, squeeze=False)[:, 0]
-    for site, axes in zip(sites, panels, strict=True):
+    across = PANELS if len(legs) > MANY else 1
+    drawn = figure(0.6 + 1.75 * math.ceil(len(sites) / across))
+    panels = drawn.subplots(math.ceil(len(sites) / across), across, sharex=across == 1, sharey=True, squeeze=False).flat
+    for site, axes in zip(sites, panels, strict=False):
+        there = legs if across == 1 else telling(run, site)
         for place, name in enumerate(scores.classes):
-            _boxes(axes, [scores.of(leg, site, name) for leg in legs], place, len(scores.classes), most)
-        axes.set(
-            title=short(site, 60), ylim=(low - 0.02, high + 0.02), ylabel=run.task.title(), xlim=(-0.5, len(legs) - 0.5)
-        )
-    panels[-1].set_xticks(range(len(legs)), [short(run.label(leg), 20) for leg in legs])
-    panels[-1].set_xlabel("model after leg")
+            _boxes(axes, [scores.of(leg, site, name) for leg in there], place, len(scores.classes), most)
+        axes.set(title=short(site, 60 // across), ylim=(low - 0.02, high + 0.02), xlim=(-0.5, len(there) - 0.5))
+        labels = [short(run.label(leg), 20) if across == 1 else f"leg {leg}" for leg in there]
+        axes.set_xticks(range(len(there)), labels)
+    for axes in panels[::across]:
+        axes.set_ylabel(run.task.title())
+    for axes in panels[len(sites) :]:
+        axes.set_visible(False)
+    drawn.supxlabel("model after leg", size=9)
     _legend(drawn, [(short(c, 40), COLOURS[k % len(COLOURS)]) for k, c in enumerate(scores.classes)])
     samples = max(len(cell) for cell in scores.found.values())
     return Picture(
@@ -136,7 +161,9 @@ def distributions(run: Run) -> Picture | None:
         f"Box plots of {run.task.title()} at {len(sites)} sites after {len(legs)} legs, for {len(scores.classes)} "
         "classes; "
         f"at most {samples} images a box. Means and intervals are in the tables below.",
-        "One panel a site. Each dot is one test image, without its name; where there are many, an even share of them "
+        "One panel a site"
+        + (", with the legs that trained there and the last one" if across > 1 else "")
+        + ". Each dot is one test image, without its name; where there are many, an even share of them "
         "is drawn. The box holds the middle half of the images, its line is the median, the whiskers reach from the "
         "5th to the 95th percentile. A tall box, or dots far below it, means that the model fails on some images "
         "although the mean looks good. All panels have the same axis. The background is left out.",
@@ -206,7 +233,8 @@ def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
         panels[-1].set_ylim(span(y for c in found for _, y in c.score))
     panels[-1].set_xlabel("optimiser steps, leg after leg")
     top = panels[0].secondary_xaxis("top")
-    top.set_xticks(middles, [short(run.label(c.leg), 18) for c in found])
+    labels = [run.label(c.leg) for c in found]
+    top.set_xticks(middles, [short(label, 18) for label in labels], rotation=turned(labels))
     top.tick_params(length=0, labelsize=8, pad=14)
     top.spines[:].set_visible(False)
     return Picture(
@@ -227,6 +255,8 @@ def calibration(run: Run) -> Picture | None:
     rows = [row for row in run.evaluation.get("calibration", []) if row.get("bins")]
     if not rows:
         return None
+    last, many = max(int(row["leg"]) for row in rows), len({row["leg"] for row in rows}) > MANY
+    rows = [row for row in rows if not many or row["leg"] in telling(run, row["site"])]
     sites, legs = list(dict.fromkeys(r["site"] for r in rows)), sorted({int(r["leg"]) for r in rows})
     across = min(len(sites), 4)
     drawn = figure(0.8 + 1.95 * math.ceil(len(sites) / across), max(8.0 * across / 4, 3.2))
@@ -234,7 +264,8 @@ def calibration(run: Run) -> Picture | None:
     for site, axes in zip(sites, panels, strict=False):
         axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", alpha=0.6)
         for row in (r for r in rows if r["site"] == site):
-            colour = COLOURS[legs.index(int(row["leg"])) % len(COLOURS)]
+            place = int(int(row["leg"]) == last) if many else legs.index(int(row["leg"]))
+            colour = COLOURS[place % len(COLOURS)]
             bins = [b for b in row["bins"] if b.get("count")]
             x, y = ([number(b[key]) for b in bins] for key in ("confidence", "accuracy"))
             axes.plot(x, y, color=colour, lw=1.3, marker="o", ms=3)
@@ -245,11 +276,12 @@ def calibration(run: Run) -> Picture | None:
         axes.set_visible(False)
     drawn.supxlabel("the model's confidence", size=9)
     drawn.supylabel("how often it was right", size=9)
-    _legend(drawn, [(f"leg {short(run.label(k), 20)}", COLOURS[n % len(COLOURS)]) for n, k in enumerate(legs)])
+    names = ["after its own leg", "after the last leg"] if many else [f"leg {short(run.label(k), 20)}" for k in legs]
+    _legend(drawn, [(name, COLOURS[n % len(COLOURS)]) for n, name in enumerate(names)])
     return Picture(
         "calibration",
         "Calibration",
-        f"Reliability diagrams of {len(sites)} sites, a line for each of {len(legs)} legs. The table below has the "
+        f"Reliability diagrams of {len(sites)} sites, each with {len(names)} lines or fewer. The table below has the "
         "expected calibration errors.",
         f"Can you trust the model's confidence? On the dashed line, you can: of the {things} it is 80\u00a0% sure of, "
         "it gets 80\u00a0% right. A line below the dashes means overconfidence, above them underconfidence.",

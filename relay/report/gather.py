@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.config import read_own
+from relay.data import Doubt, combined
 from relay.errors import plain
 from relay.leg import LegPaths
 from relay.report.scores import Cell, Scores, read_scores, rows_of
@@ -130,7 +131,7 @@ def _of_generalists(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _doubts(path: Path) -> list[str]:
     content = read_json(path, Doubts, "Remove it; the page then shows no warnings.") if path.is_file() else {}
-    return [f"{doubt['site']}: {doubt['text']}." for doubt in content.get("warnings", [])]
+    return [f"{line}." for line in combined(Doubt(each["site"], each["text"]) for each in content.get("warnings", []))]
 
 
 def _apart(legs: Sequence[LegRecord]) -> bool:

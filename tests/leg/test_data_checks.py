@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from relay.config.devices import Devices
-from relay.data import store
+from relay.data import Doubt, combined, store
 from relay.errors import DataError, UserError
 from relay.leg import digests, sites
 from relay.leg.doubts import doubts
@@ -229,3 +229,8 @@ def test_noise_on_the_memory_alone_is_pointed_out(experts: bool, said: int, tmp_
     made = study(**{"common.strategy": {"name": "relay", "kwargs": {"memory": memory, "experts": experts}}})
     found = doubts(made.legs[:1], sites.needs(made.legs[:1], made), sites.Sites(1, RunPaths(tmp_path)))
     assert sum("epsilon covers the memory alone" in doubt.text for doubt in found) == said
+
+
+def test_what_is_the_same_at_several_sites_is_said_once() -> None:
+    found = [Doubt(f"site {k}", "too few") for k in range(7)] + [Doubt("site 1", "odd", ("a.png",))]
+    assert combined(found) == ["site 0, site 1, site 2, site 3, site 4 and 2 more: too few", "site 1: odd (a.png)"]

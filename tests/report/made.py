@@ -32,7 +32,7 @@ def rows(sites: Sequence[str], samples: int, classes: Sequence[str], metrics: Se
         for paths, site in enumerate(sites):
             if (leg, site) == MISSING:
                 continue
-            level = 0.85 - 0.05 * abs(leg - 1 - paths)
+            level = max(0.3, 0.85 - 0.05 * abs(leg - 1 - paths))
             for metric in metrics:
                 values = draw.beta(20 * level, 20 * (1 - level), (samples, len(classes)))
                 for sample in range(samples):

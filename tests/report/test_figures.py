@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from pathlib import Path
 
+import pytest
 from hypothesis import given, strategies as st
 
 from relay.report.curves import MOST, _points
-from relay.report.figures import span, thinned
+from relay.report.figures import calibration, distributions, matrix, span, thinned
+from relay.report.gather import read_run
 from relay.report.plot_style import Picture, figure, styled
+from tests.report import made
 
 
 @given(st.lists(st.floats(0, 1), min_size=1), st.integers(2, 50))
@@ -48,3 +53,20 @@ def test_two_figures_share_no_id() -> None:
     assert drawn[0] != drawn[1]
     assert drawn[0].replace("one-", "two-") == drawn[1]
     assert "xmlns" not in drawn[0]
+
+
+@pytest.mark.parametrize("many", [3, 14])
+def test_no_names_overlap_however_many_sites_there_are(tmp_path: Path, many: int) -> None:
+    run = read_run(made.run(tmp_path / "run", [f"hospital {k}" for k in range(many)], samples=4))
+    with styled():
+        for make in (matrix, distributions, calibration):
+            picture = make(run)
+            assert picture is not None
+            drawn = picture.figure
+            drawn.draw_without_rendering()
+            for axes in (axes for axes in drawn.axes if axes.get_visible()):
+                places = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_visible()]
+                assert all(left.x1 <= right.x0 for left, right in pairwise(places)), make
+                inside = [text for text in axes.texts if text.get_text() not in ("", "—")]
+                boxes = sorted((text.get_window_extent() for text in inside), key=lambda box: (round(box.y0), box.x0))
+                assert all(left.x1 <= right.x0 or left.y0 != right.y0 for left, right in pairwise(boxes)), make
