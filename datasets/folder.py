@@ -126,13 +126,18 @@ class Folder(Dataset):
         path = self.root / (self.options.patient_table or "")
         return read_table(path, self.options.id_column, self.options.patient_column)
 
+    @cached_property
+    def _by_likeness(self) -> dict[str, str]:
+        """The first of the table's names that are alike: there may be as many unknown images as it has rows."""
+        return {alike(name): name for name in reversed(self._table)}
+
     def _unknown(self, its: str, image: Path) -> str:
         """Why an image has no patient."""
         if self.options.patient_table is None:
             return f"{image}: patient_regex does not match its name, {its}"
-        near = [name for name in self._table if alike(name) == alike(its)]
-        near += [name for name in (clean(image.name), *near) if name in self._table]
-        said = f", but {near[0]!r}: ids must be exact file names without the extension" if near else ""
+        whole = clean(image.name)
+        near = self._by_likeness.get(alike(its)) or (whole if whole in self._table else None)
+        said = f", but {near!r}: ids must be exact file names without the extension" if near else ""
         return f"{image}: the table has no {its!r}{said}"
 
 
