@@ -36,7 +36,7 @@ from relay.data import (
     refuse,
     stem,
 )
-from relay.errors import DataError
+from relay.errors import DataError, some
 
 CHANNEL = re.compile(r"Channel_(\d+)", re.ASCII)
 SUBJECT, MASK, VALUE, SPLIT = "SubjectID", "Label", "ValueToPredict", "split"
@@ -162,7 +162,7 @@ class _Reader:
 
     def _no_rows(self) -> None:
         there = {key: sorted({row[clean(key)] for row in self.sheet.rows}) for key in self.options.rows}
-        said = "; ".join(f"{key} is {', '.join(values)}" for key, values in there.items())
+        said = "; ".join(f"{key} is {some(values)}" for key, values in there.items())
         raise DataError(
             f"{self.dataset}: {self.sheet.path}: no rows" + (f" like {self.options.rows}; {said}" if said else ""),
             "Correct rows and only in the config, or add rows to the table.",
