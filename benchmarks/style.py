@@ -36,7 +36,7 @@ def leg_of(*strategy: str) -> Leg:
     return plan(read(path, [*settings, *strategy]), name).legs[1]
 
 
-def run(handover: Handover, *strategy: str) -> tuple[float, float]:
+def run(handover: Handover, *strategy: str, steps: int = STEPS) -> tuple[float, float]:
     """Seconds of a leg that starts from ``handover``: of its training, and of its end (:meth:`finish`)."""
     leg, folder = leg_of(*strategy), scratch()
     site, model = site_of(leg), model_of(leg)
@@ -48,7 +48,7 @@ def run(handover: Handover, *strategy: str) -> tuple[float, float]:
     chosen.receive(handover)
     chosen.begin(training)
     for phase in chosen.phases():
-        learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
+        learner = Learner(leg, phase, [site], steps, companions=(criterion,))
         fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, list(phase.callbacks))
     trained = now()
     model.eval()
