@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -36,8 +37,13 @@ def leg_of(*strategy: str) -> Leg:
     return plan(read(path, [*settings, *strategy]), name).legs[1]
 
 
-def run(handover: Handover, *strategy: str) -> tuple[float, float]:
-    """Seconds of a leg that starts from ``handover``: of its training, and of its end (:meth:`finish`)."""
+def run(handover: Handover, *strategy: str, steps: int = STEPS, watch: Sequence[Any] = ()) -> tuple[float, float]:
+    """Seconds of a leg that starts from ``handover``: of its training, and of its end (:meth:`finish`).
+
+    Args:
+        steps: of each of its phases.
+        watch: further callbacks of each.
+    """
     leg, folder = leg_of(*strategy), scratch()
     site, model = site_of(leg), model_of(leg)
     len(site.train), [site.train[index] for index in range(len(site.train))]  # decoded before the clock starts
@@ -48,8 +54,8 @@ def run(handover: Handover, *strategy: str) -> tuple[float, float]:
     chosen.receive(handover)
     chosen.begin(training)
     for phase in chosen.phases():
-        learner = Learner(leg, phase, [site], STEPS, companions=(criterion,))
-        fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, list(phase.callbacks))
+        learner = Learner(leg, phase, [site], steps, companions=(criterion,))
+        fit(learner, folder / "state.ckpt", folder / "curves", DEVICES, [*phase.callbacks, *watch])
     trained = now()
     model.eval()
     chosen.finish(training)
