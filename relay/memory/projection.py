@@ -123,9 +123,10 @@ def project(layer: Layer, change: Tensor, held: Tensor, strength: Tensor) -> Ten
 
 @torch.no_grad()
 def seen(model: nn.Module, images: Iterable[Tensor], seed: int) -> dict[str, Tensor]:
-    """Some of each layer's x in the images, ``(n, features)``, by its weight's name."""
+    """Some of each layer's x in the images, ``(n, features)``, by its weight's name; none of a layer that the model
+    never calls."""
     draw = torch.Generator().manual_seed(seed)
-    found: dict[str, list[Tensor]] = {name: [] for name in layers(model)}
+    found = {name: [layer.weight.new_empty(0, features(layer))] for name, layer in layers(model).items()}
 
     def hook_of(name: str, layer: Layer) -> Any:
         def add(_: nn.Module, args: tuple[Tensor, ...]) -> None:

@@ -182,6 +182,15 @@ def test_what_each_layer_saw() -> None:
     assert not any(module._forward_pre_hooks for module in net.modules())
 
 
+def test_a_layer_that_is_never_called_keeps_what_is_held() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1))
+    net.idle = nn.Linear(4, 2)
+    net.forward = net[0].forward  # type: ignore[method-assign]
+    found = seen(net, [torch.randn(1, 2, 5, 5)], seed=1)
+    assert found["idle.weight"].shape == (0, 4)
+    assert torch.equal(update(torch.eye(4)[:, :2], found["idle.weight"], 1e-3, seed=1), torch.eye(4)[:, :2])
+
+
 def test_fewer_inputs_than_directions_are_held_all_the_same() -> None:
     held = update(torch.zeros(9, 6), torch.eye(9)[:2], 1e-9, seed=1)
     assert held.shape == (9, 6)
