@@ -95,6 +95,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
     root, wrong, refused = tmp_path / "run", [], set()
     for path, name, way in copies(whole, root):
@@ -108,6 +109,7 @@ def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, t
     assert refused >= {"leg.json", "scores.csv", "clinic_a.json", "model.safetensors", "facts.json"}
 
 
+@pytest.mark.slow
 def test_predict_and_report_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
     root, wrong = tmp_path / "run", []
     planned = study(**SMALL)

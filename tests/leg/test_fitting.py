@@ -46,7 +46,8 @@ def test_steps_of_a_budget(train: dict[str, Any], samples: int, world: int, shar
     assert steps_of(leg, samples, world, share) == steps
 
 
-@pytest.mark.parametrize("precision", [pytest.param(64, marks=pytest.mark.slow), "bf16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [64, "bf16"])
 def test_every_precision_hands_over_32_bits_near_those_of_32(precision: object, tmp_path: Path) -> None:
     """Two legs of relay, so that a teacher and a merge take part."""
     steady = {"common.train.optimizer.name": "SGD", "common.train.optimizer.kwargs.lr": 0.01}
