@@ -304,7 +304,8 @@ def test_a_leg_has_nothing_before_it_is_open(tmp_path: Path, monkeypatch: pytest
 RELAYED: dict[str, Any] = {
     "common.strategy.name": "relay",
     "current_tasks.task_ids": [1, 2],
-    "common.dataset.kwargs.count": 20,
+    "common.dataset.kwargs.count": 14,
+    "common.dataset.kwargs.repeats": 1,
 }
 
 
