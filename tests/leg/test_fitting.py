@@ -86,7 +86,7 @@ def test_a_full_disk_is_one_message_and_the_last_state_is_kept(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"current_tasks.task_ids": [1], "common.train.num_epochs": 3, "common.train.log_every_n_steps": 1}
-    simulate(tmp_path / "whole", **changes)
+    finished(tmp_path / "whole", **changes)
     state = tmp_path / "run/checkpoints/task_1/phase_1_learn.ckpt"
     owner, name = (files.os, "fsync") if where == "state" else (RecordWriter, "write")
     real = getattr(owner, name)
