@@ -95,7 +95,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
+    """In the gate, the same of an unfinished run, which has the same files."""
     root, wrong, refused = tmp_path / "run", [], set()
     for path, name, way in copies(whole, root):
         try:
@@ -108,7 +110,9 @@ def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, t
     assert refused >= {"leg.json", "scores.csv", "clinic_a.json", "model.safetensors", "facts.json"}
 
 
+@pytest.mark.slow
 def test_predict_and_report_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
+    """In the gate, ``tests/report/test_damage.py`` and ``tests/predict/test_models.py`` damage a few."""
     root, wrong = tmp_path / "run", []
     planned = study(**SMALL)
     intact = finished(planned, whole)
@@ -154,7 +158,7 @@ def test_train_again_after_any_file_of_an_unfinished_run_was_damaged(
     assert not wrong
 
 
-@pytest.mark.parametrize("way", ["halved", "zeroed", "lost"])
+@pytest.mark.parametrize("way", ["halved", pytest.param("zeroed", marks=pytest.mark.slow), "lost"])
 def test_a_damaged_state_is_passed_over_for_the_one_before(way: str, whole: Path, broken: Path, tmp_path: Path) -> None:
     root = tmp_path / "run"
     shutil.copytree(broken, root)

@@ -8,10 +8,13 @@ import runpy
 from pathlib import Path
 
 import pytest
+import typer
 
+from relay.cli.app import app
 from relay.trust import refusals
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMAND = typer.main.get_command(app)
 PAGES = sorted([*ROOT.glob("*.md"), ROOT / "exps/README.md", *(ROOT / "docs").rglob("*.md")])
 
 
@@ -84,16 +87,11 @@ def test_every_refusal_is_explained_and_no_other() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_commands_on_pages_have_the_options_that_exist(page: Path) -> None:
-    import typer
-
-    from relay.cli.app import app
-
-    root = typer.main.get_command(app)
     wrong = []
     for line in re.findall(
         r"^\s*(relay .+)$", "\n".join(re.findall(r"```bash\n(.*?)```", page.read_text(), re.S)), re.M
     ):
-        command, words = root, line.split(" #")[0].split()[1:]
+        command, words = COMMAND, line.split(" #")[0].split()[1:]
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]  # type: ignore[attr-defined]
         known = {option for parameter in command.params for option in parameter.opts}

@@ -45,6 +45,7 @@ def test_wheel_holds_plugins_configs_and_types_and_no_tests(unpacked: Path) -> N
     assert {path.split("/")[0].split("-")[0] for path in files} == {"relay", "relay_learning"}
 
 
+@pytest.mark.slow
 def test_wheel_works_outside_the_clone(unpacked: Path, tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(unpacked)}
     quick = [

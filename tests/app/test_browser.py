@@ -118,6 +118,7 @@ def words_of(home: Path) -> str:
     return keys.identity(home).fingerprint
 
 
+@pytest.mark.slow
 def test_keys_are_made_a_reload_finds_the_job_and_two_browsers_see_it(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "work" / "deep").mkdir(parents=True)
     with opened(chromium, tmp_path / "home", tmp_path / "work") as site:

@@ -1,4 +1,4 @@
-"""Models in a real browser: a library, two compared, a difference added."""
+"""Models in a real browser: a library, two compared, a difference added; without one in ``test_models.py``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.relays import At
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 
 def choose(site: Served) -> None:

@@ -483,9 +483,9 @@ def test_the_scripts_of_the_repository_are_the_commands(tmp_path: Path) -> None:
 
 def test_compare_puts_strategies_side_by_side(tmp_path: Path) -> None:
     write(tmp_path)
-    done = relay("compare", "-c=study", "--strategies", "local, relay", cwd=tmp_path)
+    done = relay("compare", "-c=study", "--strategies", "local, sequential", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for name, folder in (("local", "local_seed7"), ("relay", "relay_1-2_seed7")):
+    for name, folder in (("local", "local_seed7"), ("sequential", "sequential_1-2_seed7")):
         summary = json.loads((tmp_path / f"exps/study/compare/runs/{folder}/results/summary.json").read_text())
         assert summary["strategy"] == name
         assert f"{summary['mean']:.3f}" in done.stdout

@@ -258,8 +258,12 @@ def test_a_site_that_is_left_out_is_tested_on(copy: Path) -> None:
 # -- spread ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_processes_at_a_time(copy: Path) -> None:
-    """One run is held by somebody else, and fails; the other gives what it gave in this process."""
+    """One run is held by somebody else, and fails; the other gives what it gave in this process.
+
+    In the gate, ``tests/compare/test_spread.py`` spreads smaller jobs.
+    """
     before = {run["folder"]: run["matrix"] for run in told(copy)["runs"]}
     forget(copy, "joint_seed7", "joint_seed8")
     held = root(copy) / "runs/joint_seed7"

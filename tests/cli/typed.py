@@ -11,15 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer
-from typer import testing
 from typer.testing import CliRunner
 
 from relay.cli import ask
 from relay.cli.app import app
-
-COMMAND = typer.main.get_command(app)
-"""Built once: typer would do so for each command that is typed, which takes longer than most of them."""
 
 
 @dataclass(frozen=True)
@@ -76,5 +71,4 @@ def _terminal(answers: tuple[str, ...] | None, asked: list[str]) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ask, "terminal", lambda: answers is not None)
         patch.setattr(builtins, "input", answer)
-        patch.setattr(testing, "_get_command", lambda app: COMMAND)
         yield

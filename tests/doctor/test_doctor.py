@@ -282,7 +282,7 @@ def test_a_package_that_gives_no_answer_is_stopped(shadows: Path, monkeypatch: p
     assert "torch can't be imported: Timeout: no answer in 2 s" in told(packages.check_packages(), "fault")
 
 
-@pytest.mark.parametrize("name", ["numpy", "yaml"])
+@pytest.mark.parametrize("name", ["numpy", pytest.param("yaml", marks=pytest.mark.slow)])
 def test_a_check_that_needs_a_broken_package_points_to_it(name: str, shadows: Path, tmp_path: Path) -> None:
     (shadows / f"{name}.py").write_text("raise ImportError('libfoo.so.1: no such file')\n")
     report, empty = tmp_path / "report.txt", tmp_path / "empty"

@@ -73,6 +73,7 @@ def onnx(tmp_path_factory: pytest.TempPathFactory, picture: Path) -> tuple[Path,
     return folder, made
 
 
+@pytest.mark.slow
 def test_a_script_without_relay_says_what_relay_says(onnx: tuple[Path, Model], picture: Path, tmp_path: Path) -> None:
     folder, model = onnx
     command = [sys.executable, "-c", f"{ALONE}runpy.run_path(sys.argv[0], run_name='__main__')", folder / "predict.py"]

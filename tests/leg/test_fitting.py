@@ -46,7 +46,8 @@ def test_steps_of_a_budget(train: dict[str, Any], samples: int, world: int, shar
     assert steps_of(leg, samples, world, share) == steps
 
 
-@pytest.mark.parametrize("precision", [pytest.param(64, marks=pytest.mark.slow), "bf16"])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [64, "bf16"])
 def test_every_precision_hands_over_32_bits_near_those_of_32(precision: object, tmp_path: Path) -> None:
     """Two legs of relay, so that a teacher and a merge take part."""
     steady = {"common.train.optimizer.name": "SGD", "common.train.optimizer.kwargs.lr": 0.01}
@@ -85,7 +86,7 @@ def test_a_full_disk_is_one_message_and_the_last_state_is_kept(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     changes = {"current_tasks.task_ids": [1], "common.train.num_epochs": 3, "common.train.log_every_n_steps": 1}
-    simulate(tmp_path / "whole", **changes)
+    finished(tmp_path / "whole", **changes)
     state = tmp_path / "run/checkpoints/task_1/phase_1_learn.ckpt"
     owner, name = (files.os, "fsync") if where == "state" else (RecordWriter, "write")
     real = getattr(owner, name)

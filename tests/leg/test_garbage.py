@@ -57,9 +57,12 @@ def test_steps_of_a_relay_leave_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Learner, "training_step", checked)
     changes = {"common.strategy.name": "relay", "common.train.num_epochs": 1, "common.train.batch_size": 4}
+    gc.collect()
+    gc.freeze()  # what other tests have left is not gone through each time
     try:
         simulate(tmp_path, **toys.SMALL, **changes)
     finally:
+        gc.unfreeze()
         gc.enable()
     assert len(found) >= 2, "legs"
     assert not any(found)

@@ -15,7 +15,8 @@ from tests.leg.test_resume import StopAt, same, weights
 from tests.leg.test_transport import Sites
 from tests.studies import TINY, simulate
 
-TWO = {"current_tasks.laps": 2, "common.strategy.name": "relay", "common.train.num_epochs": 1}
+FEW = {"common.dataset.kwargs.count": 14, "common.dataset.kwargs.repeats": 1}
+TWO = {"current_tasks.laps": 2, "common.strategy.name": "relay", "common.train.num_epochs": 1, **FEW}
 FOLDERS = ["task_1", "task_2", "task_1_lap2", "task_2_lap2"]
 
 
@@ -53,7 +54,7 @@ def test_site_by_site_equals_the_simulation_in_the_second_lap_too(done: Path, tm
     sites = Sites(tmp_path, order=("clinic_a", "clinic_b") * 2)
     for lap in ("lap 1", "lap 2"):
         for task in (1, 2):
-            sites.leg(task, note=lap)
+            sites.leg(task, note=lap, **FEW)
     deployed = load(tmp_path / "lap 2/clinic_b/checkpoints/task_2/handover").model
     assert same(dict(deployed), weights(done, "task_2_lap2"))
 

@@ -51,7 +51,7 @@ def slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("steps", "workers", "validated"), [slow(2, 0, 1), (7, 0, 3), (8, 2, 1), slow(14, 0, 1)])
+@pytest.mark.parametrize(("steps", "workers", "validated"), [slow(2, 0, 1), (8, 2, 3), slow(7, 0, 3), slow(14, 0, 1)])
 def test_interrupted_and_resumed_gives_the_weights_of_an_unbroken_run(
     steps: int, workers: int, validated: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,7 +190,7 @@ IN_TWO = {
 }
 
 
-@pytest.mark.parametrize("steps", [2, 8, 11])
+@pytest.mark.parametrize("steps", [slow(2), 8, slow(11)])
 def test_leg_of_two_phases_resumes_in_the_one_it_was_in(
     steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +214,7 @@ def points(root: Path, leg: str) -> list[tuple[str, int]]:
     return sorted((value.tag, event.step) for event in events for value in event.summary.value)
 
 
-@pytest.mark.parametrize("steps", [5, 11])
+@pytest.mark.parametrize("steps", [slow(5), 11])
 def test_curves_have_every_step_once_after_a_break(steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two phases, each of which counts its steps from 0, and shares ``val/dice`` with the other."""
     (tmp_path / "twice.py").write_text(TWICE)

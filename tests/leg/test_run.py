@@ -169,18 +169,6 @@ def test_loss_that_is_no_number_stops_names_the_batch_and_keeps_the_last_state(t
     assert not (tmp_path / "checkpoints/task_1/last.ckpt").exists()
 
 
-def test_batch_norm_relay_and_mimgs_budget(tmp_path: Path) -> None:
-    changes = {
-        "common.strategy.name": "relay",
-        "common.model.kwargs.norm": "batch",
-        "common.train.num_epochs": None,
-        "common.train.num_mimgs": 0.00004,
-    }
-    simulate(tmp_path, **changes)
-    norms = [k for k in load(tmp_path / "checkpoints/task_2/handover").model if k.endswith("running_mean")]
-    assert norms
-
-
 def test_checkpoint_of_another_program_is_refused(tmp_path: Path) -> None:
     from relay.errors import UserError
 

@@ -16,9 +16,9 @@ from relay.leg.progress import Progress
 from relay.leg.spent import TimeSteps, told
 from relay.parts import listen, part
 from relay.report import write_report
-from tests.studies import simulate
+from tests.studies import finished, simulate
 
-RELAY = {"common.strategy.name": "relay", "common.train.num_epochs": 2}
+RELAY = {"common.strategy.name": "relay"}
 
 
 class Clock:
@@ -93,8 +93,7 @@ def test_stages_are_told_by_what_they_are() -> None:
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("spent")
-    simulate(found, **RELAY)
-    return found
+    return finished(found, **RELAY)
 
 
 def of_leg(root: Path, number: int) -> Any:

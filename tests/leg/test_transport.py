@@ -172,13 +172,16 @@ def test_a_second_turn_needs_a_note_of_its_own(tmp_path: Path) -> None:
 
 
 def test_counters_of_batches_tell_no_count(tmp_path: Path) -> None:
-    """Batch normalisation counts its batches: exact sample counts, where the policy says rounded."""
-    simulate(tmp_path, **{"common.model.kwargs.norm": "batch", **RELAY})
+    """Batch normalisation counts its batches: exact sample counts, where the policy says rounded. And the budget may be
+    in millions of images."""
+    budget = {"common.train.num_epochs": None, "common.train.num_mimgs": 0.00004}
+    simulate(tmp_path, **{**RELAY, "common.model.kwargs.norm": "batch", **budget})
     legs = [{"leg": 1}, {"leg": 2}]
     handover = load(tmp_path / "checkpoints/task_2/handover", legs)
     for weights in (handover.model, handover.experts[2]):
         counters = [tensor for name, tensor in weights.items() if name.endswith("num_batches_tracked")]
         assert counters
+        assert any(name.endswith("running_mean") for name in weights)
         assert not any(counter.any() for counter in counters)
 
 

@@ -213,6 +213,7 @@ def test_two_rounds_through_bundles(tmp_path: Path) -> None:
     assert round_2.cumulative.about == {"samples": 16, "sites": ["clinic_a", "clinic_b"]}
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_middle_of_a_round_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Six steps a leg: stopped in the second epoch of the second leg."""
     changes = {"common.strategy": {"name": "fedavg", "kwargs": {"proximal": 0.1}}}

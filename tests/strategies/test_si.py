@@ -106,7 +106,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("steps", [4, 10])
+@pytest.mark.parametrize("steps", [pytest.param(4, marks=pytest.mark.slow), 10])
 def test_interrupted_and_resumed_gives_the_same_weights_and_importances(
     steps: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,12 @@ import os
 import pty
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -41,7 +43,7 @@ def home(mine: Keys, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Keys, Path]:
-    """A home under a passphrase; made once, since that takes a second on purpose."""
+    """A home under a passphrase."""
     made, home = keys.new("A", now=NOW), tmp_path_factory.mktemp("sealed") / "home"
     keys.save(made, home, PASSPHRASE)
     return made, home
@@ -244,6 +246,16 @@ def test_home_under_a_passphrase(sealed: tuple[Keys, Path]) -> None:
     assert (mode(home), mode(home / "keys.age")) == (0o700, 0o600)
     assert b"SECRET" not in (home / "keys.age").read_bytes()
     assert same(keys.load(home, lambda: PASSPHRASE), made)
+
+
+def test_age_makes_each_guess_slow(
+    mine: Keys, tmp_path: Path, age_itself: Callable[[bytes, str], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyrage.passphrase, "encrypt", age_itself)
+    keys.save(mine, tmp_path / "home", PASSPHRASE)
+    stanza = (tmp_path / "home/keys.age").read_bytes().splitlines()[1]
+    assert int(stanza.split()[-1]) >= 15, "rounds, as a power of two"
+    assert same(keys.load(tmp_path / "home", PASSPHRASE), mine)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
