@@ -66,8 +66,8 @@ def test_age_opens_the_seal(world: World, bare: Path) -> None:
 
 def test_relay_opens_what_age_has_sealed(world: World, bare: Path) -> None:
     path = world.stick / "by-age.relay.age"
-    to = world.keys["north"].identity.sealing
-    done = runs(tool("age"), "-r", to, "-o", path, bare)
+    to = [word for name in ("north", "south") for word in ("-r", world.keys[name].identity.sealing)]
+    done = runs(tool("age"), *to, "-o", path, bare)
     assert done.returncode == 0, done.stderr
     assert world.deliver(path, "north").claim.leg == 3
 
